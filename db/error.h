@@ -1,0 +1,31 @@
+/* What a failed database call says: an errno for the program, a sentence for the person. */
+#ifndef ROWFS_DB_ERROR_H
+#define ROWFS_DB_ERROR_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+struct db_error {
+	int errnum;       /* positive errno; 0 if there was no error */
+	char sqlstate[6]; /* "" where the server said none (lost connection, time-out of ours) */
+	bool in_doubt;    /* the connection was lost after the work was sent: it may have been committed */
+	char *sentence;   /* message, detail and hint, one line, for people; owned, may be NULL */
+	char *constraint; /* constraint name as the server gave it; owned, may be NULL */
+};
+
+#define AUTO_DB_ERROR __attribute__((cleanup(db_error_clear)))
+
+/* Frees what it holds and zeroes it. Safe on a zeroed struct. */
+void db_error_clear(struct db_error *e);
+
+/* Fills E from a failed result or, where RES is NULL, from the connection. */
+void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn *conn);
+
+/* Fills E with ERRNUM and a printf sentence. Returns -ERRNUM, for `return db_error_set(...)`. */
+int db_error_set(struct db_error *e, int errnum, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The one table SQLSTATE -> positive errno. Unknown states are EIO. */
+int db_errno_of_sqlstate(const char *sqlstate);
+
+#endif

@@ -1,0 +1,78 @@
+/* A bounded pool of PostgreSQL connections.
+ *
+ * Idle connections are one LIFO list (the warm one is used first). A connection is checked out for
+ * the length of one statement or transaction and belongs to its borrower meanwhile. After a failed
+ * attempt to connect, one attempt at a time is made, with growing, jittered pauses; everybody else who
+ * waits is told the failure's text when his own budget ends. Thread-safe throughout. */
+#ifndef ROWFS_DB_POOL_H
+#define ROWFS_DB_POOL_H
+
+#include "db/error.h"
+#include "util/cleanup.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct db_config {
+	const char *conninfo;        /* libpq conninfo or URI; may hold a password: never logged */
+	const char *search_path;     /* schema put first on the search path, or NULL */
+	const char *isolation_level; /* "read committed" ..., or NULL for the server's default */
+	int min_connections;         /* opened at start and kept */
+	int max_connections;         /* never more than these at once */
+	int connect_timeout_s;       /* one attempt, seconds */
+	int command_timeout_ms;      /* one statement, milliseconds; 0 = no limit */
+	int transaction_timeout_ms;  /* one transaction of several statements, milliseconds; 0 = no limit */
+	int retry_attempts;          /* further attempts after the first, when the connection is lost */
+	int retry_delay_ms;          /* pause before the first of them, milliseconds */
+	double retry_backoff;        /* each further pause is this much longer */
+	bool prepared_statements;    /* false behind a pooler that has no sessions */
+	bool log_queries;
+	int slow_query_ms;           /* log statements slower than this; 0 = never */
+};
+
+struct db_pool;
+struct db_conn;
+
+/* Counters since start or since the last reset; a copy, taken under the lock. */
+struct db_stats {
+	int open, idle, waiting;              /* connections, connections, threads; now */
+	uint64_t connects, connect_failures;  /* attempts */
+	uint64_t queries, query_errors, retries, timeouts, cancels;
+	uint64_t query_us;                    /* time spent in statements, microseconds */
+	uint64_t slow_queries;
+};
+
+/* A request's means to stop its statement: tied to a FUSE request, fired from another thread.
+ * Zero-initialise with DB_CANCEL_INIT; lives as long as the call that it is given to. */
+struct db_cancel {
+	pthread_mutex_t lock; /* guards conn; held while a cancel is on its way */
+	struct db_conn *conn; /* the connection now running our statement, or NULL */
+	atomic_bool fired;
+};
+#define DB_CANCEL_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
+
+/* Stops the statement now running under C, or the next one; waits for the server to have taken the
+ * request. Thread-safe; may be called before, during and after the statement. */
+void db_cancel_fire(struct db_cancel *c);
+
+/* Makes a pool; copies CFG and its strings. Opens min_connections, so that a wrong conninfo is told at
+ * once: ERR then says why, password scrubbed. Returns 0 or -errno. The pool is freed by db_pool_free(),
+ * when no call on it is under way. */
+MUST_USE int db_pool_new(const struct db_config *cfg, struct db_pool **out, struct db_error *err);
+void db_pool_free(struct db_pool *pool);
+
+/* Makes every wait in the pool (for a connection, for a retry) end at once with ESHUTDOWN-like EIO, so
+ * that an unmount does not hang on a dead database. */
+void db_pool_shutdown(struct db_pool *pool);
+
+void db_pool_stats(struct db_pool *pool, struct db_stats *out);
+void db_pool_reset_stats(struct db_pool *pool);
+
+/* Server version as PQserverVersion() gives it (150018), from the last connection made. */
+int db_pool_server_version(struct db_pool *pool);
+
+/* True if the last use of the database worked; otherwise the text of the last failure is copied into
+ * TEXT (at most LEN bytes with the NUL). */
+bool db_pool_healthy(struct db_pool *pool, char *text, size_t len);
+
+#endif

@@ -1,0 +1,78 @@
+/* The one place that sends SQL. Statements are prepared once per connection, by identity of their
+ * `struct db_statement`; parameters are text or bytea; results are text. Lost connections are replaced
+ * and the statement sent again within the retry budget, where its flags say that this is safe. */
+#ifndef ROWFS_DB_QUERY_H
+#define ROWFS_DB_QUERY_H
+
+#include "db/error.h"
+#include "db/pool.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+/* A statement that is used again and again. Zero-initialise `id`; query.c numbers it at first use.
+ * Must outlive the pool. */
+struct db_statement {
+	const char *sql;
+	atomic_uint id;
+};
+
+enum { DB_TEXT = 25, DB_BYTEA = 17 }; /* type OIDs from pg_type */
+
+struct db_param {
+	const char *data; /* NULL is SQL NULL; not necessarily NUL-terminated */
+	size_t len;       /* bytes */
+	unsigned oid;     /* DB_TEXT or DB_BYTEA; 0 is DB_TEXT */
+};
+
+enum {
+	DB_REPEATABLE = 1, /* running it twice does no harm: repeat after a lost connection */
+	DB_NO_RETRY = 2,   /* fail at the first lost connection (health checks) */
+	DB_BINARY = 4,     /* ask for results in binary format (bytea bodies) */
+};
+
+/* Runs ST with N parameters. On success *OUT (may be NULL if not wanted) is the result, owned by the
+ * caller (PQclear), and 0 is returned. On failure ERR is filled and -errno returned:
+ * - connection lost before the statement was sent: always retried within the budget;
+ * - lost afterwards: retried with DB_REPEATABLE; otherwise -EIO with err->in_doubt;
+ *   a retry after an in-doubt attempt sets err->in_doubt on whatever error follows (a unique violation may
+ *   be our own commit);
+ * - serialization failure or deadlock (class 40): repeated, it was rolled back;
+ * - cancelled by CANCEL (may be NULL): -EINTR; by command_timeout: -ETIMEDOUT;
+ * - everything else: db_errno_of_sqlstate().
+ * Thread-safe. */
+MUST_USE int db_query(struct db_pool *pool, struct db_statement *st, const struct db_param *params,
+		      int n, unsigned flags, struct db_cancel *cancel, PGresult **out,
+		      struct db_error *err);
+
+/* The same for SQL that is made for one use: sent unprepared. */
+MUST_USE int db_query_text(struct db_pool *pool, const char *sql, const struct db_param *params, int n,
+			   unsigned flags, struct db_cancel *cancel, PGresult **out,
+			   struct db_error *err);
+
+/* What a transaction does, on its own connection, between BEGIN and COMMIT. Returns 0 to commit,
+ * -errno (ERR filled) to roll back. May be called again from the start after a lost connection or a
+ * serialization failure. */
+typedef int (*db_tx_fn)(struct db_conn *conn, void *arg, struct db_error *err);
+
+/* Runs FN in one transaction. Lost before COMMIT was sent: repeated within the budget. Lost after:
+ * repeated only with DB_REPEATABLE in FLAGS (FN must find out by itself, from a ledger row of its own,
+ * that it is done already), else -EIO with err->in_doubt. Thread-safe. */
+MUST_USE int db_transaction(struct db_pool *pool, db_tx_fn fn, void *arg, unsigned flags,
+			    struct db_cancel *cancel, struct db_error *err);
+
+/* Runs unprepared SQL on the transaction's connection; for use inside a db_tx_fn only. */
+MUST_USE int db_query_on(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
+			 PGresult **out, struct db_error *err);
+
+/* A C string as a text parameter. S must outlive the call; NULL is SQL NULL. */
+struct db_param db_text(const char *s);
+
+/* Appends IDENT to SQL as a quoted identifier. The one quoting helper. */
+struct buf;
+void db_quote_ident(struct buf *sql, const char *ident);
+/* Appends S as a string literal (standard_conforming_strings is on for every connection). For catalog
+ * names only; values are parameters. */
+void db_quote_literal(struct buf *sql, const char *s);
+
+#endif

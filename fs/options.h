@@ -1,0 +1,83 @@
+/* Every option of rowfs, in one table: the command line (-o and long options), the configuration file, the environment, the help
+ * text, the man page and /.rowfs/config.json are all made from it. */
+#ifndef ROWFS_FS_OPTIONS_H
+#define ROWFS_FS_OPTIONS_H
+
+#include "db/pool.h"
+#include "util/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum coherence { COHERENCE_TTL, COHERENCE_NONE };
+
+struct options {
+	/* what to mount, and where */
+	char *mountpoint;  /* absolute, resolved */
+	char *layout;      /* path of the layout file; NULL = the default layout */
+	char *config_file; /* -o config=FILE; NULL = none */
+	char *conninfo;    /* assembled, may hold a password: only db/ may see it */
+	bool foreground;   /* -f */
+
+	/* database; names as in SYSTEMS: see options.c for defaults and units */
+	int min_connections, max_connections;
+	int connection_timeout;  /* seconds */
+	int command_timeout;     /* seconds */
+	int transaction_timeout; /* seconds */
+	int retry_attempts;
+	double retry_delay;      /* seconds */
+	double retry_backoff;
+	char *isolation_level;
+	int fetch_size;          /* rows a page */
+	int batch_size;          /* rows a batch of appends */
+	double flush_interval;   /* seconds */
+	bool enable_prepared_statements;
+	char *schema_name, *table_prefix;
+	bool enable_migrations;
+
+	/* logging */
+	char *log_level;
+	bool log_queries, log_slow_queries;
+	int slow_query_threshold; /* milliseconds */
+
+	/* housekeeping */
+	bool enable_metrics;
+	int health_check_interval; /* seconds */
+	int cleanup_interval;      /* seconds */
+	bool enable_auto_cleanup;
+
+	/* file system */
+	uint64_t max_document;  /* bytes; a larger document is refused with EFBIG */
+	uint64_t plain_max;     /* bytes of plain files; beyond: ENOSPC */
+	char *state_dir;        /* where plain files and rejected input live; absolute */
+	int threads;            /* most requests served at once */
+	int errors_max;         /* lines kept in /.rowfs/errors.jsonl */
+	uint64_t rejected_max;  /* bytes kept in /.rowfs/rejected */
+	enum coherence coherence;
+	double ttl;             /* seconds that a look-up stays good, with COHERENCE_TTL */
+	uid_t uid;              /* owner shown for every file */
+	gid_t gid;
+	mode_t umask;
+	bool read_only;         /* -o ro */
+	bool allow_other, default_permissions;
+	char *fsname;           /* shown by mount(8); never holds a password */
+	bool debug;             /* libfuse's own -d */
+};
+
+/* Fills OPT from, weakest first: built-in defaults, PG* (left to libpq), DB_* and DATABASE_URL, the configuration file,
+ * the command line. ARGV is what follows the subcommand `mount`. Returns 0; otherwise a sentence is in ERR and the
+ * exit status is 2 (usage). options_free() frees. */
+MUST_USE int options_parse(struct options *opt, int argc, char **argv, struct buf *err);
+void options_free(struct options *opt);
+
+/* The parameters of the pool, pointing into OPT. */
+struct db_config options_db_config(const struct options *opt);
+
+/* All options with their values as one pretty JSON object, secrets left out. */
+void options_to_json(const struct options *opt, struct buf *out);
+
+/* Help text of all options, for `rowfs --help`; troff for the man page, for `rowfs --help=man`. */
+void options_help(struct buf *out, bool troff);
+
+#endif

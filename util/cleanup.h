@@ -1,0 +1,63 @@
+/* Scope-bound cleanup: a variable declared with one of these attributes is given back when it leaves
+ * its scope. Ownership leaves a scope by move_ptr() alone. */
+#ifndef ROWFS_UTIL_CLEANUP_H
+#define ROWFS_UTIL_CLEANUP_H
+
+#include <cjson/cJSON.h>
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static inline void cleanup_free(void *p) {
+	free(*(void **)p);
+}
+static inline void cleanup_file(FILE **f) {
+	if (*f != NULL)
+		fclose(*f);
+}
+static inline void cleanup_fd(const int *fd) {
+	if (*fd >= 0)
+		close(*fd);
+}
+static inline void cleanup_result(PGresult **r) {
+	PQclear(*r);
+}
+static inline void cleanup_json(cJSON **j) {
+	cJSON_Delete(*j);
+}
+static inline void cleanup_unlock(pthread_mutex_t **m) {
+	if (*m != NULL)
+		pthread_mutex_unlock(*m);
+}
+static inline pthread_mutex_t *lock_mutex(pthread_mutex_t *m) {
+	pthread_mutex_lock(m);
+	return m;
+}
+
+#define AUTO_FREE __attribute__((cleanup(cleanup_free)))
+#define AUTO_FILE __attribute__((cleanup(cleanup_file)))
+#define AUTO_FD __attribute__((cleanup(cleanup_fd)))
+#define AUTO_RESULT __attribute__((cleanup(cleanup_result)))
+#define AUTO_JSON __attribute__((cleanup(cleanup_json)))
+
+/* Holds MUTEX until the enclosing scope ends. At most one per line. */
+#define CONCAT_(a, b) a##b
+#define CONCAT(a, b) CONCAT_(a, b)
+#define LOCK_SCOPE(mutex)                                                                          \
+	__attribute__((cleanup(cleanup_unlock), unused)) pthread_mutex_t *CONCAT(                  \
+		lock_at_, __LINE__) = lock_mutex(mutex)
+
+/* Takes the pointer out of a variable whose cleanup would free it; the caller owns it from here. */
+#define move_ptr(p)                                                                                \
+	({                                                                                         \
+		__typeof__(p) moved_ = (p);                                                        \
+		(p) = NULL;                                                                        \
+		moved_;                                                                            \
+	})
+
+#define MUST_USE __attribute__((warn_unused_result))
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+
+#endif
