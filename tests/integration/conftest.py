@@ -1,0 +1,110 @@
+"""Fixtures. `pg`: a fresh database with the schema deployed; `mount`: it, mounted with the default layout; `make_mount`: mounts
+with a layout and options of the test's own; `empty_pg`: a database without the schema; `server`: the PostgreSQL that holds them."""
+import itertools
+import os
+import shlex
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+import kit  # noqa: E402
+import mountkit  # noqa: E402
+
+numbers = itertools.count(1)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "threads: many threads in the daemon; run under ThreadSanitizer too")
+    config.addinivalue_line("markers", "root: needs root")
+    mountkit.clean_stale()
+
+
+def pytest_report_header(config):
+    return f"rowfs: {mountkit.rowfs_binary()}"
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("root") and not kit.IS_ROOT:
+        pytest.skip("needs root")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Under a failure: how to run just this test again, what rowfs said, what the server said."""
+    report = (yield).get_result()
+    if not report.failed:
+        return
+    python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+    seed = f"ROWFS_SEED={item.user_seed} " if hasattr(item, "user_seed") else ""
+    report.sections.append(("reproduce", f"{seed}ROWFS_BIN={shlex.quote(str(mountkit.rowfs_binary()))} {python} -m pytest "
+                            f"{shlex.quote(str(kit.ROOT / item.nodeid if not os.path.isabs(item.nodeid) else item.nodeid))}"))
+    for mount in getattr(item, "mounts", []):
+        report.sections.append(("rowfs", mount.story()))
+    pg = item.funcargs.get("server") if hasattr(item, "funcargs") else None
+    if pg is not None:
+        report.sections.append(("PostgreSQL", pg.log_tail()))
+
+
+@pytest.fixture(scope="session")
+def server():
+    pg = kit.Postgres()
+    yield pg
+    pg.destroy()
+
+
+@pytest.fixture(scope="session")
+def template(server):
+    """The database that every test's own is a copy of."""
+    database = server.create_database("tmpl")
+    database.admin("create extension pg_stat_statements")
+    kit.deploy(database)
+    database.close()
+    return database
+
+
+@pytest.fixture
+def pg(server, template):
+    if not server.running():
+        server.start()  # an earlier test failed while it was down
+    database = server.create_database(f"t{next(numbers)}", template.name)
+    yield database
+    if not server.running():
+        server.start()
+    database.drop()
+
+
+@pytest.fixture
+def empty_pg(server):
+    database = server.create_database(f"t{next(numbers)}")
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def make_mount(request, pg):
+    """make_mount(layout=…, options=…): a Mount of pg; unmounted, and judged, when the test ends."""
+    if not mountkit.rowfs_binary().exists():
+        pytest.fail(f"{mountkit.rowfs_binary()} is not built (set ROWFS_BIN)")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("/dev/fuse is not there, or not ours to open")
+    mounts = request.node.mounts = []
+
+    def make(layout=None, conninfo=None, **kw):
+        mount = mountkit.Mount(conninfo if conninfo is not None else pg.conninfo, layout=layout, start=False, **kw)
+        mounts.append(mount)
+        mount.start()
+        return mount
+    yield make
+    try:
+        for mount in mounts:
+            mount.umount()
+    finally:
+        for mount in mounts:
+            mount.destroy()
+
+
+@pytest.fixture
+def mount(make_mount):
+    return make_mount()
