@@ -1,0 +1,167 @@
+#include "db/error.h"
+
+#include "util/buf.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* SQLSTATE or its beginning -> errno. The first that fits is taken, so whole codes stand before their
+ * class. What is not here is EIO. */
+static const struct {
+	const char *state;
+	int errnum;
+} errno_table[] = {
+	/* what the writer can put right */
+	{ "23505", EEXIST },	 /* unique_violation */
+	{ "23P01", EEXIST },	 /* exclusion_violation */
+	{ "23503", ENOENT },	 /* foreign_key_violation */
+	{ "23001", ENOTEMPTY },	 /* restrict_violation */
+	{ "2BP01", ENOTEMPTY },	 /* dependent_objects_still_exist */
+	{ "23514", EINVAL },	 /* check_violation */
+	{ "23502", EINVAL },	 /* not_null_violation */
+	{ "44000", EINVAL },	 /* with_check_option_violation */
+	{ "428C9", EINVAL },	 /* generated_always */
+	{ "21000", EINVAL },	 /* cardinality_violation: one row twice in one document */
+	{ "P0001", EINVAL },	 /* raise_exception */
+	{ "P0002", ENOENT },	 /* no_data_found */
+	{ "P0003", EINVAL },	 /* too_many_rows */
+	{ "22001", EFBIG },	 /* string_data_right_truncation */
+	{ "22", EINVAL },	 /* data exceptions: syntax, range, encoding, JSON */
+	{ "54", EFBIG },	 /* program limits: row too big, nesting too deep */
+	/* what he may not do, or not here */
+	{ "42501", EACCES },	 /* insufficient_privilege */
+	{ "28", EACCES },	 /* invalid authorization */
+	{ "25006", EROFS },	 /* read_only_sql_transaction */
+	{ "55000", EROFS },	 /* object_not_in_prerequisite_state: a view that cannot be written */
+	{ "0A000", EOPNOTSUPP }, /* feature_not_supported */
+	/* what time may put right */
+	{ "53100", ENOSPC },	/* disk_full */
+	{ "57014", EINTR },	/* query_canceled; query.c tells the time-out from the cancel */
+	{ "25P03", ETIMEDOUT }, /* idle_in_transaction_session_timeout */
+	{ "40003", EIO },	/* statement_completion_unknown */
+	{ "40", EBUSY },	/* serialization failure, deadlock: after the retries */
+	{ "55P03", EBUSY },	/* lock_not_available */
+	{ "55006", EBUSY },	/* object_in_use */
+};
+
+int db_errno_of_sqlstate(const char *sqlstate) {
+	for (size_t i = 0; i < sizeof(errno_table) / sizeof(errno_table[0]); i++) {
+		const char *state = errno_table[i].state;
+		if (strncmp(sqlstate, state, strlen(state)) == 0)
+			return errno_table[i].errnum;
+	}
+	return EIO;
+}
+
+void db_error_clear(struct db_error *e) {
+	free(e->sentence);
+	free(e->constraint);
+	*e = (struct db_error){ 0 };
+}
+
+/* Appends S with line ends and other control bytes as single blanks, without those at the ends. */
+static void add_one_line(struct buf *b, const char *s) {
+	bool blank = false;
+	size_t start = b->len;
+	for (; *s != '\0'; s++) {
+		unsigned char c = (unsigned char)*s;
+		if (c <= ' ' || c == 0x7f) {
+			blank = b->len > start;
+			continue;
+		}
+		if (blank)
+			buf_putc(b, ' ');
+		blank = false;
+		buf_putc(b, (char)c);
+	}
+}
+
+/* The schema was changed under the layout: the server's words alone would puzzle a person who only
+ * wrote a file. */
+static bool is_catalog_drift(const char *sqlstate) {
+	static const char *const states[] = { "42P01", "42703", "42883", "42704", "42804", "3F000" };
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		if (strcmp(sqlstate, states[i]) == 0)
+			return true;
+	return false;
+}
+
+/* "JSON data, line 3: ..." tells where in a document the mistake is; other contexts tell of our SQL. */
+static void add_json_context(struct buf *b, const char *context) {
+	if (context == NULL)
+		return;
+	const char *end = strchrnul(context, '\n');
+	AUTO_FREE char *line = strndup(context, (size_t)(end - context));
+	if (line == NULL || strstr(line, "JSON") == NULL)
+		return;
+	buf_puts(b, " (");
+	add_one_line(b, line);
+	buf_putc(b, ')');
+}
+
+static char *sentence_of_result(const char *sqlstate, const PGresult *res) {
+	AUTO_BUF struct buf b = { 0 };
+	const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
+	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
+
+	if (is_catalog_drift(sqlstate))
+		buf_puts(&b, "the database has changed since it was mounted, mount again: ");
+	add_one_line(&b, message != NULL ? message : PQresultErrorMessage(res));
+	if (detail != NULL) {
+		buf_puts(&b, ". ");
+		add_one_line(&b, detail);
+	}
+	if (hint != NULL) {
+		buf_puts(&b, detail != NULL ? " Hint: " : ". Hint: ");
+		add_one_line(&b, hint);
+	}
+	add_json_context(&b, PQresultErrorField(res, PG_DIAG_CONTEXT));
+	return buf_take(&b);
+}
+
+static char *sentence_of_conn(const PGconn *conn) {
+	AUTO_BUF struct buf b = { 0 };
+	const char *message = PQerrorMessage(conn);
+	buf_puts(&b, "the connection to the database was lost");
+	if (message != NULL && message[0] != '\0') {
+		buf_puts(&b, ": ");
+		add_one_line(&b, message);
+	}
+	return buf_take(&b);
+}
+
+void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn *conn) {
+	const char *state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
+	const char *constraint = res != NULL ? PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME) : NULL;
+
+	db_error_clear(e);
+	if (state == NULL) {
+		/* Made by libpq itself: the connection broke while we waited. */
+		e->errnum = EIO;
+		e->sentence = sentence_of_conn(conn);
+		return;
+	}
+	snprintf(e->sqlstate, sizeof(e->sqlstate), "%s", state);
+	e->errnum = db_errno_of_sqlstate(state);
+	e->sentence = sentence_of_result(state, res);
+	if (constraint != NULL)
+		e->constraint = strdup(constraint);
+}
+
+int db_error_set(struct db_error *e, int errnum, const char *fmt, ...) {
+	AUTO_BUF struct buf text = { 0 };
+	AUTO_BUF struct buf line = { 0 };
+	va_list ap;
+
+	/* Made before E is cleared: an argument may be E's own sentence. */
+	va_start(ap, fmt);
+	buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	if (!text.failed)
+		add_one_line(&line, text.data != NULL ? text.data : "");
+	db_error_clear(e);
+	e->errnum = errnum;
+	e->sentence = buf_take(&line);
+	return -errnum;
+}

@@ -1,0 +1,28 @@
+/* Time for deadlines: microseconds of the monotonic clock, so that setting the wall clock moves none. */
+#ifndef ROWFS_UTIL_CLOCK_H
+#define ROWFS_UTIL_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+enum { US_PER_MS = 1000, US_PER_S = 1000000 };
+
+/* A deadline that never comes. */
+#define NEVER_US INT64_MAX
+
+static inline int64_t clock_us(void) {
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * US_PER_S + now.tv_nsec / 1000;
+}
+
+/* The moment MS milliseconds from now; 0 means never. */
+static inline int64_t deadline_after_ms(int ms) {
+	return ms > 0 ? clock_us() + (int64_t)ms * US_PER_MS : NEVER_US;
+}
+
+static inline struct timespec timespec_of_us(int64_t us) {
+	return (struct timespec){ .tv_sec = us / US_PER_S, .tv_nsec = us % US_PER_S * 1000 };
+}
+
+#endif
