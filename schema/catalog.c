@@ -1,0 +1,311 @@
+#include "schema/catalog.h"
+
+#include "schema/embedded.h"
+
+#include <errno.h>
+#include <string.h>
+
+bool name_list_has(const struct name_list *list, const char *name) {
+	for (int i = 0; i < list->n; i++)
+		if (strcmp(list->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static char *get_string(const cJSON *object, const char *name) {
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+	return strdup(cJSON_IsString(item) ? item->valuestring : "");
+}
+
+static char get_char(const cJSON *object, const char *name) {
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+	return cJSON_IsString(item) ? item->valuestring[0] : '\0';
+}
+
+static bool get_bool(const cJSON *object, const char *name) {
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, name));
+}
+
+/* An oid is at most 2^32: exact in a double. */
+static int64_t get_oid(const cJSON *object, const char *name) {
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+	return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
+}
+
+static struct name_list get_names(const cJSON *object, const char *name) {
+	const cJSON *array = cJSON_GetObjectItemCaseSensitive(object, name), *e;
+	struct name_list list = { .names = calloc((size_t)cJSON_GetArraySize(array) + 1,
+						  sizeof(char *)) };
+	if (list.names == NULL)
+		return list;
+	cJSON_ArrayForEach(e, array) list.names[list.n++] =
+		strdup(cJSON_IsString(e) ? e->valuestring : "");
+	return list;
+}
+
+static void read_columns(const cJSON *array, struct relation *rel) {
+	const cJSON *e;
+	rel->columns = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*rel->columns));
+	if (rel->columns == NULL)
+		return;
+	cJSON_ArrayForEach(e, array) {
+		rel->columns[rel->ncolumns++] = (struct column){
+			.name = get_string(e, "name"),
+			.type = get_string(e, "type"),
+			.base = get_string(e, "base"),
+			.category = get_char(e, "category"),
+			.kind = get_char(e, "kind"),
+			.not_null = get_bool(e, "not_null"),
+			.has_default = get_bool(e, "default"),
+			.generated = get_bool(e, "generated"),
+			.identity_always = get_bool(e, "identity"),
+		};
+	}
+}
+
+static void read_relation(const cJSON *json, struct relation *rel) {
+	const cJSON *e, *array;
+	rel->oid = get_oid(json, "oid");
+	rel->schema = get_string(json, "schema");
+	rel->name = get_string(json, "name");
+	rel->kind = get_char(json, "kind");
+	read_columns(cJSON_GetObjectItemCaseSensitive(json, "columns"), rel);
+	array = cJSON_GetObjectItemCaseSensitive(json, "keys");
+	rel->keys = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*rel->keys));
+	cJSON_ArrayForEach(e, array) {
+		if (rel->keys != NULL)
+			rel->keys[rel->nkeys++] = (struct unique_key){
+				.columns = get_names(e, "columns"),
+				.primary = get_bool(e, "primary"),
+			};
+	}
+	array = cJSON_GetObjectItemCaseSensitive(json, "parents");
+	rel->parents = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*rel->parents));
+	cJSON_ArrayForEach(e, array) {
+		if (rel->parents != NULL)
+			rel->parents[rel->nparents++] = (struct foreign_key){
+				.relation = get_oid(e, "relation"),
+				.columns = get_names(e, "columns"),
+				.references = get_names(e, "references"),
+			};
+	}
+}
+
+static void read_function(const cJSON *json, struct function *fn) {
+	const cJSON *e, *array = cJSON_GetObjectItemCaseSensitive(json, "arguments");
+	fn->schema = get_string(json, "schema");
+	fn->name = get_string(json, "name");
+	fn->ndefaults = (int)get_oid(json, "defaults");
+	fn->arguments = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*fn->arguments));
+	cJSON_ArrayForEach(e, array) {
+		if (fn->arguments == NULL)
+			return;
+		fn->arguments[fn->narguments].name = get_string(e, "name");
+		fn->arguments[fn->narguments++].type = get_string(e, "type");
+	}
+}
+
+/* A view has no keys of its own: the layout may say what identifies its rows. */
+static void add_layout_key(struct relation *rel, const struct layout_table *table) {
+	if (table == NULL || table->key.n == 0)
+		return;
+	struct unique_key *keys =
+		reallocarray(rel->keys, (size_t)rel->nkeys + 2, sizeof(*rel->keys));
+	if (keys == NULL)
+		return;
+	memmove(keys + 1, keys, (size_t)rel->nkeys * sizeof(*keys));
+	keys[0] = (struct unique_key){ .primary = true };
+	keys[0].columns.names = calloc((size_t)table->key.n, sizeof(char *));
+	for (int i = 0; keys[0].columns.names != NULL && i < table->key.n; i++)
+		keys[0].columns.names[keys[0].columns.n++] = strdup(table->key.names[i]);
+	rel->keys = keys;
+	rel->nkeys++;
+}
+
+/* One row of the catalog query: a name, perhaps a relation, perhaps functions. */
+static int read_name(const PGresult *res, int row, const struct layout *layout,
+		     struct catalog *cat) {
+	const char *name = PQgetvalue(res, row, 0);
+	if (!PQgetisnull(res, row, 1)) {
+		AUTO_JSON cJSON *json = cJSON_Parse(PQgetvalue(res, row, 1));
+		if (json == NULL)
+			return -ENOMEM;
+		struct relation *rel = &cat->relations[cat->nrelations++];
+		rel->layout_name = strdup(name);
+		read_relation(json, rel);
+		add_layout_key(rel, layout_table(layout, name));
+	}
+	if (!PQgetisnull(res, row, 2)) {
+		AUTO_JSON cJSON *json = cJSON_Parse(PQgetvalue(res, row, 2));
+		if (json == NULL)
+			return -ENOMEM;
+		/* Overloaded functions: the first; a layout cannot say which. */
+		struct function *fn = &cat->functions[cat->nfunctions++];
+		fn->layout_name = strdup(name);
+		read_function(cJSON_GetArrayItem(json, 0), fn);
+	}
+	return 0;
+}
+
+static void add_name(cJSON *seen, const char *name) {
+	if (cJSON_GetObjectItemCaseSensitive(seen, name) == NULL)
+		cJSON_AddNullToObject(seen, name);
+}
+
+/* The names that LAYOUT speaks of, each once, as a JSON array. */
+static char *names_of(const struct layout *layout) {
+	AUTO_JSON cJSON *seen = cJSON_CreateObject();
+	for (int i = 0; i < layout->nroutes; i++) {
+		const struct layout_route *route = &layout->routes[i];
+		if (route->relation != NULL)
+			add_name(seen, route->relation);
+		/* {relation.column} in the path may speak of further relations */
+		for (const char *p = strchr(route->path, '{'); p != NULL; p = strchr(p + 1, '{')) {
+			const char *end = strchr(p, '}'), *dot = end;
+			while (end != NULL && dot > p && *dot != '.')
+				dot--;
+			if (end == NULL || dot == p)
+				continue;
+			AUTO_FREE char *name = strndup(p + 1, (size_t)(dot - p - 1));
+			if (name != NULL)
+				add_name(seen, name);
+		}
+	}
+	for (int i = 0; i < layout->ntables; i++)
+		add_name(seen, layout->tables[i].relation);
+	for (int i = 0; i < layout->ntimers; i++)
+		add_name(seen, layout->timers[i].call);
+	AUTO_BUF struct buf out = { 0 };
+	const cJSON *e;
+	cJSON_ArrayForEach(e, seen) {
+		buf_puts(&out, out.len == 0 ? "[" : ",");
+		buf_json_string(&out, e->string, strlen(e->string));
+	}
+	buf_puts(&out, out.len == 0 ? "[]" : "]");
+	return buf_take(&out);
+}
+
+static int find_ledger(struct db_pool *pool, struct catalog *cat, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_text(pool,
+			       "SELECT coalesce(has_table_privilege("
+			       "to_regclass('rowfs.applied'), 'INSERT'), false)",
+			       NULL, 0, DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		cat->has_ledger = PQgetvalue(res, 0, 0)[0] == 't';
+	return rc;
+}
+
+int catalog_load(struct db_pool *pool, const struct layout *layout, const char *prefix,
+		 struct catalog **out, struct db_error *err) {
+	AUTO_FREE char *names = names_of(layout);
+	AUTO_RESULT PGresult *res = NULL;
+	if (names == NULL)
+		return db_error_set(err, ENOMEM, "out of memory");
+	struct db_param params[] = { db_text(names), db_text(prefix) };
+	int rc = db_query_text(pool, embedded_catalog_sql, params, 2, DB_REPEATABLE, NULL, &res,
+			       err);
+	if (rc != 0)
+		return rc;
+	int n = PQntuples(res);
+	struct catalog *cat = calloc(1, sizeof(*cat));
+	if (cat == NULL)
+		return db_error_set(err, ENOMEM, "out of memory");
+	cat->relations = calloc((size_t)n + 1, sizeof(*cat->relations));
+	cat->functions = calloc((size_t)n + 1, sizeof(*cat->functions));
+	if (cat->relations == NULL || cat->functions == NULL)
+		rc = db_error_set(err, ENOMEM, "out of memory");
+	for (int i = 0; i < n && rc == 0; i++)
+		rc = read_name(res, i, layout, cat);
+	if (rc == 0)
+		rc = find_ledger(pool, cat, err);
+	if (rc != 0)
+		catalog_free(cat);
+	else
+		*out = cat;
+	return rc;
+}
+
+const struct relation *catalog_relation(const struct catalog *cat, const char *layout_name) {
+	for (int i = 0; i < cat->nrelations; i++)
+		if (strcmp(cat->relations[i].layout_name, layout_name) == 0)
+			return &cat->relations[i];
+	return NULL;
+}
+
+const struct function *catalog_function(const struct catalog *cat, const char *layout_name) {
+	for (int i = 0; i < cat->nfunctions; i++)
+		if (strcmp(cat->functions[i].layout_name, layout_name) == 0)
+			return &cat->functions[i];
+	return NULL;
+}
+
+const struct column *relation_column(const struct relation *rel, const char *name) {
+	for (int i = 0; i < rel->ncolumns; i++)
+		if (strcmp(rel->columns[i].name, name) == 0)
+			return &rel->columns[i];
+	return NULL;
+}
+
+const struct name_list *relation_key(const struct relation *rel) {
+	for (int i = 0; i < rel->nkeys; i++) {
+		bool usable = true;
+		for (int c = 0; c < rel->keys[i].columns.n && !rel->keys[i].primary; c++) {
+			const struct column *col =
+				relation_column(rel, rel->keys[i].columns.names[c]);
+			usable = usable && col != NULL && col->not_null;
+		}
+		if (usable)
+			return &rel->keys[i].columns;
+	}
+	return NULL;
+}
+
+static void names_free(struct name_list *list) {
+	for (int i = 0; i < list->n; i++)
+		free(list->names[i]);
+	free(list->names);
+}
+
+static void relation_free(struct relation *rel) {
+	for (int i = 0; i < rel->ncolumns; i++) {
+		free(rel->columns[i].name);
+		free(rel->columns[i].type);
+		free(rel->columns[i].base);
+	}
+	for (int i = 0; i < rel->nkeys; i++)
+		names_free(&rel->keys[i].columns);
+	for (int i = 0; i < rel->nparents; i++) {
+		names_free(&rel->parents[i].columns);
+		names_free(&rel->parents[i].references);
+	}
+	free(rel->columns);
+	free(rel->keys);
+	free(rel->parents);
+	free(rel->layout_name);
+	free(rel->schema);
+	free(rel->name);
+}
+
+static void function_free(struct function *fn) {
+	for (int i = 0; i < fn->narguments; i++) {
+		free(fn->arguments[i].name);
+		free(fn->arguments[i].type);
+	}
+	free(fn->arguments);
+	free(fn->layout_name);
+	free(fn->schema);
+	free(fn->name);
+}
+
+void catalog_free(struct catalog *cat) {
+	if (cat == NULL)
+		return;
+	for (int i = 0; i < cat->nrelations; i++)
+		relation_free(&cat->relations[i]);
+	for (int i = 0; i < cat->nfunctions; i++)
+		function_free(&cat->functions[i]);
+	free(cat->relations);
+	free(cat->functions);
+	free(cat);
+}

@@ -1,0 +1,79 @@
+/* What the database's catalog says of the relations and functions that a layout names. Read once at
+ * mount, immutable afterwards, so any thread may read it. */
+#ifndef ROWFS_SCHEMA_CATALOG_H
+#define ROWFS_SCHEMA_CATALOG_H
+
+#include "db/query.h"
+#include "schema/layout.h"
+
+#include <stdint.h>
+
+struct column {
+	char *name;
+	char *type;    /* for a cast, without length: "character varying", "my_domain" */
+	char *base;    /* the same below any domain */
+	char category; /* pg_type.typcategory of the base type */
+	char kind;     /* pg_type.typtype of the base type: 'b'ase, 'c'omposite, 'e'num, 'r'ange ... */
+	bool not_null, has_default, generated, identity_always;
+};
+
+/* A unique key: the primary one is first and marked. */
+struct unique_key {
+	struct name_list columns;
+	bool primary;
+};
+
+struct foreign_key {
+	int64_t relation; /* oid of the referenced relation */
+	struct name_list columns, references;
+};
+
+struct relation {
+	char *layout_name; /* as the layout writes it */
+	int64_t oid;
+	char *schema, *name;
+	char kind; /* pg_class.relkind */
+	struct column *columns;
+	int ncolumns;
+	struct unique_key *keys;
+	int nkeys;
+	struct foreign_key *parents;
+	int nparents;
+};
+
+struct function {
+	char *layout_name;
+	char *schema, *name;
+	int ndefaults;
+	struct function_argument {
+		char *name, *type;
+	} *arguments;
+	int narguments;
+};
+
+struct catalog {
+	struct relation *relations;
+	int nrelations;
+	struct function *functions;
+	int nfunctions;
+	bool has_ledger; /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
+};
+
+/* Reads all that LAYOUT names, with PREFIX ("" for none) before every relation's name. Names that the database does
+ * not know are simply absent. Returns 0 or -errno with ERR filled. Free with catalog_free(). */
+MUST_USE int catalog_load(struct db_pool *pool, const struct layout *layout, const char *prefix,
+			  struct catalog **out, struct db_error *err);
+void catalog_free(struct catalog *catalog);
+
+/* Look-ups; NULL if absent. Borrowed. */
+const struct relation *catalog_relation(const struct catalog *catalog, const char *layout_name);
+const struct function *catalog_function(const struct catalog *catalog, const char *layout_name);
+const struct column *relation_column(const struct relation *relation, const char *name);
+
+/* The columns that identify a row: the primary key, else the first unique key of NOT NULL columns, else NULL. */
+const struct name_list *relation_key(const struct relation *relation);
+
+/* True if NAME is in LIST. */
+bool name_list_has(const struct name_list *list, const char *name);
+
+#endif

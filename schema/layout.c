@@ -1,0 +1,385 @@
+#include "schema/layout.h"
+
+#include "schema/name.h"
+
+#include <string.h>
+
+static const char *const kind_words[] = { "row", "column", "rows", "query", "file" };
+enum { NKINDS = sizeof(kind_words) / sizeof(kind_words[0]) };
+
+const char *route_kind_word(enum route_kind kind) {
+	return kind_words[kind];
+}
+
+/* What the functions below share: where mistakes go, and of what they speak. */
+struct reader {
+	struct buf *mistakes;
+	const char *subject; /* "route", "table" or "timer" */
+	const char *name;
+};
+
+static void mistake(struct reader *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void mistake(struct reader *r, const char *fmt, ...) {
+	va_list ap;
+	buf_printf(r->mistakes, "%s%s%s: ", r->subject, r->name != NULL ? " " : "",
+		   r->name != NULL ? r->name : "");
+	va_start(ap, fmt);
+	buf_vprintf(r->mistakes, fmt, ap);
+	va_end(ap);
+	buf_putc(r->mistakes, '\n');
+}
+
+static void take_string(struct reader *r, const cJSON *item, char **out) {
+	if (!cJSON_IsString(item) || item->valuestring[0] == '\0') {
+		mistake(r, "\"%s\" must be a string", item->string);
+		return;
+	}
+	free(*out);
+	*out = strdup(item->valuestring);
+}
+
+static void take_choice(struct reader *r, const cJSON *item, const char *no, const char *yes,
+			bool *out) {
+	if (cJSON_IsString(item) && strcmp(item->valuestring, yes) == 0)
+		*out = true;
+	else if (!cJSON_IsString(item) || strcmp(item->valuestring, no) != 0)
+		mistake(r, "\"%s\" must be \"%s\" or \"%s\"", item->string, no, yes);
+}
+
+static void list_add(struct name_list *list, const char *name) {
+	char **names = reallocarray(list->names, (size_t)list->n + 1, sizeof(*names));
+	if (names == NULL)
+		return;
+	list->names = names;
+	names[list->n] = strdup(name);
+	if (names[list->n] != NULL)
+		list->n++;
+}
+
+static void take_list(struct reader *r, const cJSON *item, struct name_list *out) {
+	const cJSON *e;
+	if (!cJSON_IsArray(item) || cJSON_GetArraySize(item) == 0) {
+		mistake(r, "\"%s\" must be a list of column names", item->string);
+		return;
+	}
+	cJSON_ArrayForEach(e, item) {
+		if (cJSON_IsString(e))
+			list_add(out, e->valuestring);
+		else
+			mistake(r, "\"%s\" must be a list of column names", item->string);
+	}
+}
+
+static bool one_of(const char *s, const char *const *words, size_t n) {
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(s, words[i]) == 0)
+			return true;
+	return false;
+}
+
+static void read_key(struct reader *r, const cJSON *item, struct layout_key *key) {
+	static const char *const units[] = { "s", "ms", "us", "ns" };
+	const cJSON *e;
+	key->name = strdup(item->string);
+	if (!cJSON_IsObject(item)) {
+		mistake(r, "key {%s}: must be an object", item->string);
+		return;
+	}
+	cJSON_ArrayForEach(e, item) {
+		if (strcmp(e->string, "column") == 0)
+			take_string(r, e, &key->column);
+		else if (strcmp(e->string, "unit") == 0)
+			take_string(r, e, &key->unit);
+		else if (strcmp(e->string, "format") == 0)
+			take_string(r, e, &key->format);
+		else
+			mistake(r, "key {%s}: unknown word \"%s\"", item->string, e->string);
+	}
+	if (key->column == NULL || key->format == NULL)
+		mistake(r, "key {%s}: needs \"column\" and \"format\"", item->string);
+	if (key->unit != NULL && !one_of(key->unit, units, 4))
+		mistake(r, "key {%s}: \"unit\" must be s, ms, us or ns", item->string);
+}
+
+static void take_keys(struct reader *r, const cJSON *item, struct layout_route *route) {
+	const cJSON *e;
+	if (!cJSON_IsObject(item)) {
+		mistake(r, "\"keys\" must be an object");
+		return;
+	}
+	route->keys = calloc((size_t)cJSON_GetArraySize(item) + 1, sizeof(*route->keys));
+	cJSON_ArrayForEach(e, item) {
+		if (route->keys != NULL)
+			read_key(r, e, &route->keys[route->nkeys++]);
+	}
+}
+
+static void take_args(struct reader *r, const cJSON *item, struct layout_route *route) {
+	const cJSON *e;
+	if (!cJSON_IsObject(item)) {
+		mistake(r, "\"args\" must be an object");
+		return;
+	}
+	route->args = calloc((size_t)cJSON_GetArraySize(item) + 1, sizeof(*route->args));
+	cJSON_ArrayForEach(e, item) {
+		if (!cJSON_IsString(e)) {
+			mistake(r, "\"args\": \"%s\" must name a key", e->string);
+			continue;
+		}
+		if (route->args == NULL)
+			return;
+		route->args[route->nargs].parameter = strdup(e->string);
+		route->args[route->nargs++].key = strdup(e->valuestring);
+	}
+}
+
+static void take_kind(struct reader *r, const cJSON *item, enum route_kind kind,
+		      struct layout_route *route) {
+	route->kind = kind;
+	if (kind == KIND_FILE) {
+		if (!cJSON_IsTrue(item))
+			mistake(r, "\"file\" must be true");
+		return;
+	}
+	take_string(r, item, &route->relation);
+	if (kind != KIND_COLUMN || route->relation == NULL)
+		return;
+	char *dot = strrchr(route->relation, '.');
+	if (dot == NULL || dot[1] == '\0') {
+		mistake(r, "\"column\" must be RELATION.COLUMN");
+		return;
+	}
+	route->column = strdup(dot + 1);
+	*dot = '\0';
+}
+
+/* One word of a route. Returns 1 if it named the kind. */
+static int read_word(struct reader *r, const cJSON *e, struct layout_route *route) {
+	for (int k = 0; k < NKINDS; k++) {
+		if (strcmp(e->string, kind_words[k]) == 0) {
+			take_kind(r, e, (enum route_kind)k, route);
+			return 1;
+		}
+	}
+	if (strcmp(e->string, "path") == 0)
+		return 0; /* taken before */
+	if (strcmp(e->string, "keys") == 0)
+		take_keys(r, e, route);
+	else if (strcmp(e->string, "args") == 0)
+		take_args(r, e, route);
+	else if (strcmp(e->string, "columns") == 0)
+		take_list(r, e, &route->columns);
+	else if (strcmp(e->string, "order") == 0)
+		take_list(r, e, &route->order);
+	else if (strcmp(e->string, "overflow") == 0)
+		take_string(r, e, &route->overflow);
+	else if (strcmp(e->string, "mtime") == 0)
+		take_string(r, e, &route->mtime);
+	else if (strcmp(e->string, "truncate") == 0)
+		take_choice(r, e, "replace", "refuse", &route->refuse_truncate);
+	else if (strcmp(e->string, "remove") == 0)
+		take_choice(r, e, "delete", "refuse", &route->refuse_remove);
+	else if (strcmp(e->string, "as") == 0)
+		take_choice(r, e, "object", "array", &route->as_array);
+	else
+		mistake(r, "unknown word \"%s\"", e->string);
+	return 0;
+}
+
+static void check_path(struct reader *r, const char *path) {
+	if (path[0] != '/' || path[1] == '\0')
+		mistake(r, "\"path\" must begin with / and name something");
+	if (!utf8_valid(path, strlen(path)))
+		mistake(r, "\"path\" is not UTF-8");
+	if (strncmp(path, "/.rowfs", 7) == 0 && (path[7] == '/' || path[7] == '\0'))
+		mistake(r, "/.rowfs belongs to rowfs itself");
+}
+
+static void read_route(struct reader *r, const cJSON *item, struct layout_route *route) {
+	const cJSON *e, *path = cJSON_GetObjectItemCaseSensitive(item, "path");
+	r->subject = "route";
+	r->name = cJSON_IsString(path) ? path->valuestring : NULL;
+	if (r->name == NULL) {
+		mistake(r, "needs a \"path\"");
+		return;
+	}
+	route->path = strdup(r->name);
+	check_path(r, r->name);
+	int kinds = 0;
+	cJSON_ArrayForEach(e, item) kinds += read_word(r, e, route);
+	if (kinds != 1)
+		mistake(r, "needs exactly one of row, column, rows, query, file");
+}
+
+static void take_parents(struct reader *r, const cJSON *item, struct layout_table *table) {
+	const cJSON *e;
+	cJSON_ArrayForEach(e, item) {
+		if (!cJSON_IsString(e)) {
+			mistake(r, "\"parent\": \"%s\" must name a column", e->string);
+			continue;
+		}
+		list_add(&table->parents, e->string);
+		list_add(&table->parent_columns, e->valuestring);
+	}
+}
+
+static void read_table(struct reader *r, const cJSON *item, struct layout_table *table) {
+	const cJSON *e;
+	r->subject = "table";
+	r->name = item->string;
+	table->relation = strdup(item->string);
+	if (!cJSON_IsObject(item)) {
+		mistake(r, "must be an object");
+		return;
+	}
+	cJSON_ArrayForEach(e, item) {
+		if (strcmp(e->string, "mtime") == 0)
+			take_string(r, e, &table->mtime);
+		else if (strcmp(e->string, "key") == 0)
+			take_list(r, e, &table->key);
+		else if (strcmp(e->string, "parent") == 0 && cJSON_IsObject(e))
+			take_parents(r, e, table);
+		else
+			mistake(r, "unknown word \"%s\"", e->string);
+	}
+}
+
+static void read_timer(struct reader *r, const cJSON *item, struct layout_timer *timer) {
+	const cJSON *e;
+	r->subject = "timer";
+	r->name = NULL;
+	cJSON_ArrayForEach(e, item) {
+		if (strcmp(e->string, "call") == 0)
+			take_string(r, e, &timer->call);
+		else if (strcmp(e->string, "every") == 0)
+			take_string(r, e, &timer->every);
+		else
+			mistake(r, "unknown word \"%s\"", e->string);
+	}
+	if (timer->call == NULL || timer->every == NULL)
+		mistake(r, "needs \"call\" and \"every\"");
+	else if (strcmp(timer->every, "cleanup_interval") != 0)
+		mistake(r, "\"every\" must be \"cleanup_interval\", not \"%s\"", timer->every);
+}
+
+static void read_section(struct reader *r, const cJSON *e, struct layout *layout) {
+	const cJSON *item;
+	size_t n = (size_t)cJSON_GetArraySize(e) + 1;
+	r->subject = "layout";
+	r->name = NULL;
+	if (strcmp(e->string, "routes") == 0 && cJSON_IsArray(e) && layout->routes == NULL) {
+		layout->routes = calloc(n, sizeof(*layout->routes));
+		cJSON_ArrayForEach(item, e) {
+			if (layout->routes != NULL)
+				read_route(r, item, &layout->routes[layout->nroutes++]);
+		}
+	} else if (strcmp(e->string, "tables") == 0 && cJSON_IsObject(e) && layout->tables == NULL) {
+		layout->tables = calloc(n, sizeof(*layout->tables));
+		cJSON_ArrayForEach(item, e) {
+			if (layout->tables != NULL)
+				read_table(r, item, &layout->tables[layout->ntables++]);
+		}
+	} else if (strcmp(e->string, "timers") == 0 && cJSON_IsArray(e) && layout->timers == NULL) {
+		layout->timers = calloc(n, sizeof(*layout->timers));
+		cJSON_ArrayForEach(item, e) {
+			if (layout->timers != NULL)
+				read_timer(r, item, &layout->timers[layout->ntimers++]);
+		}
+	} else {
+		mistake(r, "unknown, repeated or wrongly shaped word \"%s\"", e->string);
+	}
+}
+
+/* Line and column of byte AT, counted from 1. */
+static void syntax_mistake(struct reader *r, const char *text, const char *at) {
+	int line = 1, column = 1;
+	for (const char *p = text; p < at && *p != '\0'; p++) {
+		column = *p == '\n' ? 1 : column + 1;
+		line += *p == '\n';
+	}
+	mistake(r, "not valid JSON at line %d, column %d", line, column);
+}
+
+struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes) {
+	struct reader r = { .mistakes = mistakes, .subject = "layout" };
+	size_t before = mistakes->len;
+	const char *end = text;
+	AUTO_JSON cJSON *json = cJSON_ParseWithLengthOpts(text, len, &end, false);
+	if (json == NULL) {
+		syntax_mistake(&r, text, end);
+		return NULL;
+	}
+	struct layout *layout = calloc(1, sizeof(*layout));
+	if (layout == NULL)
+		return NULL;
+	const cJSON *e;
+	if (!cJSON_IsObject(json))
+		mistake(&r, "must be a JSON object");
+	else
+		cJSON_ArrayForEach(e, json) read_section(&r, e, layout);
+	r.subject = "layout";
+	r.name = NULL;
+	if (layout->nroutes == 0)
+		mistake(&r, "has no \"routes\"");
+	if (mistakes->len == before)
+		return layout;
+	layout_free(layout);
+	return NULL;
+}
+
+const struct layout_table *layout_table(const struct layout *layout, const char *relation) {
+	for (int i = 0; i < layout->ntables; i++)
+		if (strcmp(layout->tables[i].relation, relation) == 0)
+			return &layout->tables[i];
+	return NULL;
+}
+
+static void list_free(struct name_list *list) {
+	for (int i = 0; i < list->n; i++)
+		free(list->names[i]);
+	free(list->names);
+}
+
+static void route_free(struct layout_route *route) {
+	for (int i = 0; i < route->nkeys; i++) {
+		free(route->keys[i].name);
+		free(route->keys[i].column);
+		free(route->keys[i].unit);
+		free(route->keys[i].format);
+	}
+	for (int i = 0; i < route->nargs; i++) {
+		free(route->args[i].parameter);
+		free(route->args[i].key);
+	}
+	free(route->keys);
+	free(route->args);
+	free(route->path);
+	free(route->relation);
+	free(route->column);
+	free(route->overflow);
+	free(route->mtime);
+	list_free(&route->columns);
+	list_free(&route->order);
+}
+
+void layout_free(struct layout *layout) {
+	if (layout == NULL)
+		return;
+	for (int i = 0; i < layout->nroutes; i++)
+		route_free(&layout->routes[i]);
+	for (int i = 0; i < layout->ntables; i++) {
+		free(layout->tables[i].relation);
+		free(layout->tables[i].mtime);
+		list_free(&layout->tables[i].key);
+		list_free(&layout->tables[i].parents);
+		list_free(&layout->tables[i].parent_columns);
+	}
+	for (int i = 0; i < layout->ntimers; i++) {
+		free(layout->timers[i].call);
+		free(layout->timers[i].every);
+	}
+	free(layout->routes);
+	free(layout->tables);
+	free(layout->timers);
+	free(layout);
+}

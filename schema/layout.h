@@ -1,0 +1,76 @@
+/* The layout file, read: routes, tables and timers as the person wrote them, before the catalog is
+ * asked. docs/LAYOUT.md is the language. */
+#ifndef ROWFS_SCHEMA_LAYOUT_H
+#define ROWFS_SCHEMA_LAYOUT_H
+
+#include "util/buf.h"
+
+enum route_kind { KIND_ROW, KIND_COLUMN, KIND_ROWS, KIND_QUERY, KIND_FILE };
+
+struct name_list {
+	char **names;
+	int n;
+};
+
+/* One entry of a route's "keys": a time bucket of a column. */
+struct layout_key {
+	char *name;   /* as it stands in braces */
+	char *column;
+	char *unit;   /* "s", "ms", "us", "ns"; NULL for date and timestamp columns */
+	char *format; /* of %Y %m %d %H %M %S */
+};
+
+/* One entry of a route's "args". */
+struct layout_arg {
+	char *parameter, *key;
+};
+
+struct layout_route {
+	char *path;
+	enum route_kind kind;
+	char *relation; /* NULL for KIND_FILE */
+	char *column;   /* KIND_COLUMN */
+	struct layout_key *keys;
+	int nkeys;
+	struct layout_arg *args;
+	int nargs;
+	struct name_list columns, order;
+	char *overflow, *mtime;
+	bool refuse_truncate, refuse_remove, as_array;
+};
+
+/* What "tables" says of one relation. */
+struct layout_table {
+	char *relation;
+	char *mtime;
+	struct name_list key;
+	struct name_list parents;        /* relation names ... */
+	struct name_list parent_columns; /* ... and the foreign-key column for each */
+};
+
+struct layout_timer {
+	char *call;
+	char *every; /* name of the option that holds the interval, seconds */
+};
+
+struct layout {
+	struct layout_route *routes;
+	int nroutes;
+	struct layout_table *tables;
+	int ntables;
+	struct layout_timer *timers;
+	int ntimers;
+};
+
+/* Reads LEN bytes of JSON. Every mistake is one line appended to MISTAKES: "route PATH: ...". Returns NULL if
+ * there was any; otherwise the layout, to be freed by layout_free(). */
+MUST_USE struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes);
+void layout_free(struct layout *layout);
+
+/* What "tables" says of RELATION, or NULL. Borrowed. */
+const struct layout_table *layout_table(const struct layout *layout, const char *relation);
+
+/* The word of the language for a kind: "row", "column", ... */
+const char *route_kind_word(enum route_kind kind);
+
+#endif

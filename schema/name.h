@@ -1,0 +1,25 @@
+/* File names and key values: a reversible encoding.
+ *
+ * '/', '%', control characters, and the whole of "." and ".." are percent-encoded (upper-case hex);
+ * letters of any script are themselves. An empty key is the name "%". A name that is too long for a
+ * directory entry is "%~" and the row's primary key. All functions are pure and thread-safe. */
+#ifndef ROWFS_SCHEMA_NAME_H
+#define ROWFS_SCHEMA_NAME_H
+
+#include "util/buf.h"
+
+enum { NAME_LONGEST = 255 }; /* bytes, as NAME_MAX */
+#define NAME_BY_ID "%~"
+
+/* Appends KEY, encoded, to OUT. Bytes of ALSO (may be "") are encoded too: the separators of a
+ * component that has several keys. */
+void name_encode(struct buf *out, const char *key, const char *also);
+
+/* Decodes LEN bytes of NAME into OUT. Returns false if NAME is not the encoding of any key: a stray '%',
+ * hex in lower case, invalid UTF-8, NUL. */
+MUST_USE bool name_decode(struct buf *out, const char *name, size_t len);
+
+/* True if the LEN bytes are valid UTF-8 without NUL. */
+bool utf8_valid(const char *s, size_t len);
+
+#endif

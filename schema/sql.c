@@ -1,0 +1,243 @@
+/* The statements of every place: finding and listing names, and changing rows as a whole. */
+#include "schema/sql_build.h"
+
+#include <string.h>
+
+/* -- directories ------------------------------------------------------------------------------- */
+
+static void find_directory(struct place *place, bool by_id, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT ");
+	put_own_keys(&sql, place);
+	buf_puts(&sql, "NULL, ");
+	put_mtime(&sql, place->row_table, place->row_dir ? place->mtime : NULL, "");
+	buf_puts(&sql, ", '0', NULL, ");
+	put_id(&sql, place);
+	buf_puts(&sql, " FROM ");
+	put_tables(&sql, place, -1);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, by_id);
+	if (by_id) {
+		buf_puts(&sql, " AND ");
+		put_id(&sql, place);
+		buf_printf(&sql, " = $%d", place->nparams);
+	}
+	buf_puts(&sql, " LIMIT 1");
+	statement_take(st, &sql);
+}
+
+static void list_directory(struct place *place, bool next, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	int first = place->parent->nparams + 1;
+	bool group = !place->row_dir;
+	buf_puts(&sql, "SELECT ");
+	put_own_keys(&sql, place);
+	buf_puts(&sql, "NULL, ");
+	put_mtime(&sql, place->row_table, group ? NULL : place->mtime, "");
+	buf_puts(&sql, ", '0', NULL, ");
+	if (group)
+		buf_puts(&sql, "NULL");
+	else
+		put_id(&sql, place);
+	buf_puts(&sql, " FROM ");
+	put_tables(&sql, place, -1);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, true);
+	for (int i = 0; i < place->nkeys; i++) {
+		buf_puts(&sql, " AND ");
+		put_column(&sql, place->keys[i].table, place->keys[i].column->name);
+		buf_puts(&sql, " IS NOT NULL");
+	}
+	if (next)
+		put_list_cursor(&sql, place, first);
+	if (group) {
+		buf_puts(&sql, " GROUP BY ");
+		put_list_order(&sql, place);
+	}
+	buf_puts(&sql, " ORDER BY ");
+	put_list_order(&sql, place);
+	buf_printf(&sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+	statement_take(st, &sql);
+}
+
+/* -- key texts --------------------------------------------------------------------------------- */
+
+static void build_check(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 };
+	for (int i = 0; i < place->nkeys; i++) {
+		const struct key *key = &place->keys[i];
+		if (key->column == NULL || (key->format == NULL && is_text_type(key->column)))
+			continue;
+		buf_puts(&sql, sql.len == 0 ? "SELECT " : " AND ");
+		if (key->format == NULL) {
+			buf_printf(&sql, "$%d::%s::text = $%d", key->param + 1, key->column->type,
+				   key->param + 1);
+			continue;
+		}
+		AUTO_BUF struct buf condition = { 0 };
+		put_key_condition(&condition, key, "x");
+		/* the last of its terms compares texts and needs no table */
+		const char *text = condition.data != NULL ? strstr(condition.data, "to_char") : NULL;
+		buf_puts(&sql, text != NULL ? text : "true");
+	}
+	if (sql.len > 0)
+		statement_take(&place->sql.check, &sql);
+}
+
+/* -- rows as a whole --------------------------------------------------------------------------- */
+
+static void put_delete(struct buf *sql, const struct place *place, int target) {
+	AUTO_BUF struct buf others = { 0 };
+	buf_puts(sql, "DELETE FROM ");
+	put_relation(sql, place->scope.tables[target].rel);
+	buf_printf(sql, " t%d", target);
+	if (put_tables(&others, place, target) > 0)
+		buf_printf(sql, " USING %s", others.data);
+	buf_puts(sql, " WHERE ");
+	put_conditions(sql, place, false);
+}
+
+/* "AND NOT EXISTS (child)" for every table below PLACE that refers to TARGET. */
+static void put_no_children(struct buf *sql, const struct place *place, int target) {
+	for (int i = 0; i < place->nchildren; i++) {
+		const struct place *child = place->children[i];
+		for (int t = target + 1; t < child->scope.n; t++) {
+			const struct scope_table *table = &child->scope.tables[t];
+			bool new_here = t >= place->scope.n;
+			if (table->joined != target || table->upwards || !new_here)
+				continue;
+			buf_puts(sql, " AND NOT EXISTS (SELECT 1 FROM ");
+			put_relation(sql, table->rel);
+			buf_printf(sql, " t%d WHERE true", t);
+			put_join(sql, child, t);
+			buf_putc(sql, ')');
+		}
+		put_no_children(sql, child, target);
+	}
+}
+
+static void build_remove(struct place *place, int target, bool empty, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	put_delete(&sql, place, target);
+	if (empty)
+		put_no_children(&sql, place, target);
+	statement_take(st, &sql);
+}
+
+/* UPDATE that gives the own keys new values: the K parameters after the path's. */
+static void build_rename(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
+	int target = place->row_table;
+	for (int i = 0; i < place->nkeys; i++)
+		if (place->keys[i].format != NULL)
+			return;
+	buf_puts(&sql, "UPDATE ");
+	put_relation(&sql, place->scope.tables[target].rel);
+	buf_printf(&sql, " t%d SET ", target);
+	for (int i = 0; i < place->nkeys; i++) {
+		buf_puts(&sql, i > 0 ? ", " : "");
+		db_quote_ident(&sql, place->keys[i].column->name);
+		buf_printf(&sql, " = $%d::%s", place->nparams + 1 + i, place->keys[i].column->type);
+	}
+	if (put_tables(&others, place, target) > 0)
+		buf_printf(&sql, " FROM %s", others.data);
+	buf_free(&others);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, false);
+	statement_take(&place->sql.rename, &sql);
+}
+
+static bool column_given(const struct place *place, int target, const struct column *column) {
+	const struct scope_table *table = &place->scope.tables[target];
+	if (table->fk != NULL && !table->upwards && name_list_has(&table->fk->columns, column->name))
+		return true;
+	for (const struct place *p = place; p != NULL; p = p->parent)
+		for (int i = 0; i < p->nkeys; i++)
+			if (p->keys[i].table == target && p->keys[i].column == column)
+				return true;
+	return false;
+}
+
+static void build_insert(struct place *place, int target) {
+	const struct relation *rel = place->scope.tables[target].rel;
+	bool plain = true;
+	for (int i = 0; i < place->nkeys; i++)
+		plain = plain && place->keys[i].format == NULL;
+	place->sql.insertable = plain;
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		if (column->not_null && !column->has_default && !column->generated &&
+		    !column_given(place, target, column))
+			place->sql.insertable = false;
+	}
+	const struct document_shape none = { 0 };
+	AUTO_FREE char *text = sql_insert_document(place, &none);
+	if (text == NULL)
+		return;
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, text);
+	statement_take(&place->sql.insert, &sql);
+}
+
+/* -- all --------------------------------------------------------------------------------------- */
+
+static void build_directory(struct place *place) {
+	struct place_sql *sql = &place->sql;
+	if (place->row_table < 0)
+		return;
+	find_directory(place, false, &sql->find);
+	list_directory(place, false, &sql->list_first);
+	list_directory(place, true, &sql->list_next);
+	if (!place->row_dir)
+		return;
+	if (place->nkeys == 1 && place->keys[0].format == NULL)
+		find_directory(place, true, &sql->find_by_id);
+	build_remove(place, place->row_table, false, &sql->remove);
+	build_remove(place, place->row_table, true, &sql->remove_empty);
+	build_rename(place);
+	build_insert(place, place->row_table);
+}
+
+bool sql_build(struct place *place) {
+	build_check(place);
+	if (place->route == NULL) {
+		build_directory(place);
+		return true;
+	}
+	switch (place->route->kind) {
+	case KIND_FILE:
+		break;
+	case KIND_QUERY:
+		sql_build_query(place);
+		return place->sql.find.sql != NULL;
+	case KIND_ROW:
+		build_remove(place, place->target, false, &place->sql.remove);
+		if (place->nkeys > 0)
+			build_rename(place);
+		/* fall through */
+	case KIND_COLUMN:
+		sql_build_find_document(place);
+		return place->sql.find.sql != NULL;
+	case KIND_ROWS:
+		build_remove(place, place->target, false, &place->sql.remove);
+		sql_build_rows(place);
+		return place->sql.find.sql != NULL;
+	}
+	return true;
+}
+
+static void statement_free(struct db_statement *st) {
+	free((char *)(uintptr_t)st->sql);
+	st->sql = NULL;
+}
+
+void sql_free(struct place_sql *sql) {
+	struct db_statement *all[] = { &sql->find,	 &sql->find_by_id,   &sql->list_first,
+				       &sql->list_next,	 &sql->body,	     &sql->page_first,
+				       &sql->page_next,	 &sql->check,	     &sql->set,
+				       &sql->append,	 &sql->clear,	     &sql->remove,
+				       &sql->remove_empty, &sql->insert,     &sql->rename };
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		statement_free(all[i]);
+	free(sql->header);
+}

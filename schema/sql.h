@@ -1,0 +1,68 @@
+/* The statements of a place, made once when the tree is built. Names in the comments are the parameters after the
+ * path's own keys ($1 .. $nparams); K is the number of the place's own keys. */
+#ifndef ROWFS_SCHEMA_SQL_H
+#define ROWFS_SCHEMA_SQL_H
+
+#include "db/query.h"
+#include "util/buf.h"
+
+struct place;
+
+/* Columns of `find` and `list`: K key texts, then these. All text, except a bytea column's body. The modification time is in
+ * microseconds since 1970; the id is what find_by_id takes. */
+enum { FIND_VERSION, FIND_MTIME, FIND_SIZE, FIND_BODY, FIND_ID, FIND_COLUMNS };
+
+struct place_sql {
+	/* One name: keys in full. No row: it does not exist. FIND_BODY is NULL if longer than SQL_INLINE_BODY. */
+	struct db_statement find;
+	/* The same, by the primary key's text in place of the own keys (names that are too long); needs K = 1. */
+	struct db_statement find_by_id;
+	/* A page of names after a cursor: parameters of the parent, K cursor texts (NULL at the start), limit. */
+	struct db_statement list_first, list_next;
+	/* Documents: the body alone. */
+	struct db_statement body;
+	/* Rows: a page of text: first page (limit); next page (cursor texts, limit). One row: text, number of lines, cursor texts. */
+	struct db_statement page_first, page_next;
+	char *header; /* rows in CSV: the header line with its newline; else NULL */
+	/* Validates the own keys' texts: one boolean, canonical or not; class 22 if no such value. NULL if all are text. */
+	struct db_statement check;
+	/* Column: set to $; append $ to it; set to NULL. */
+	struct db_statement set, append, clear;
+	/* Row: delete it; delete it if no child row refers to it (rmdir); insert it by its keys alone (mkdir); change keys
+	 * to the K texts that follow. Rows: delete what the file shows. */
+	struct db_statement remove, remove_empty, insert, rename;
+	bool insertable; /* every column but the keys may be left out */
+	int cursor;      /* number of cursor texts of page_next */
+};
+
+enum { SQL_INLINE_BODY = 65536 };
+
+/* Makes all statements of PLACE. Returns false if out of memory. */
+MUST_USE bool sql_build(struct place *place);
+void sql_free(struct place_sql *sql);
+
+/* A document to be written: which keys it has. */
+struct document_shape {
+	const char *const *names;
+	int n;
+};
+
+/* SQL that writes a JSON document to the row at PLACE; the parameter after the keys is the document.
+ * UPDATE: no row affected means no such row, or that the document contradicts the path. INSERT: no row means that the
+ * parent is missing or the contradiction. Unknown keys must have been refused before, unless the route has an overflow
+ * column. Returned SQL is malloc'd; NULL if no column would get a value (or out of memory). Pure. */
+char *sql_update_document(const struct place *place, const struct document_shape *shape);
+char *sql_insert_document(const struct place *place, const struct document_shape *shape);
+
+/* SQL that inserts a batch of lines: the parameter after the keys is a JSON array of objects that all have SHAPE's
+ * keys. Affects as many rows as there are objects, fewer if one contradicts the path. */
+char *sql_insert_lines(const struct place *place, const struct document_shape *shape);
+/* The same for a whole file that replaces the old one, where lines have a key: update or insert each. */
+char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
+/* Deletes the rows of the file whose key is not among those in the document. */
+char *sql_delete_absent(const struct place *place, const struct document_shape *shape);
+
+/* True if SHAPE holds every column of the target's key: a replacement can go row by row. */
+bool sql_has_key(const struct place *place, const struct document_shape *shape);
+
+#endif

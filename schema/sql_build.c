@@ -1,0 +1,332 @@
+#include "schema/sql_build.h"
+
+#include <string.h>
+
+void put_relation(struct buf *sql, const struct relation *rel) {
+	db_quote_ident(sql, rel->schema);
+	buf_putc(sql, '.');
+	db_quote_ident(sql, rel->name);
+}
+
+void put_column(struct buf *sql, int table, const char *name) {
+	buf_printf(sql, "t%d.", table);
+	db_quote_ident(sql, name);
+}
+
+void statement_take(struct db_statement *st, struct buf *sql) {
+	st->sql = sql->failed ? NULL : buf_take(sql);
+}
+
+bool is_text_type(const struct column *column) {
+	return strcmp(column->base, "text") == 0 || strcmp(column->base, "character varying") == 0;
+}
+
+bool is_json_type(const struct column *column) {
+	return strcmp(column->base, "json") == 0 || strcmp(column->base, "jsonb") == 0;
+}
+
+int put_tables(struct buf *sql, const struct place *place, int except) {
+	int n = 0;
+	for (int t = 0; t < place->scope.n; t++) {
+		if (t == except)
+			continue;
+		buf_puts(sql, n++ > 0 ? ", " : "");
+		put_relation(sql, place->scope.tables[t].rel);
+		buf_printf(sql, " t%d", t);
+	}
+	return n;
+}
+
+void put_join(struct buf *sql, const struct place *place, int table) {
+	const struct scope_table *t = &place->scope.tables[table];
+	if (t->fk == NULL)
+		return;
+	int child = t->upwards ? t->joined : table, parent = t->upwards ? table : t->joined;
+	for (int i = 0; i < t->fk->columns.n; i++) {
+		buf_puts(sql, " AND ");
+		put_column(sql, child, t->fk->columns.names[i]);
+		buf_puts(sql, " = ");
+		put_column(sql, parent, t->fk->references.names[i]);
+	}
+}
+
+/* -- time buckets ------------------------------------------------------------------------------ */
+
+/* "%Y-%m-%d" as PostgreSQL's to_char and to_timestamp write it. */
+static void put_format(struct buf *sql, const char *format) {
+	static const char *const words[][2] = { { "Y", "YYYY" }, { "m", "MM" },   { "d", "DD" },
+						{ "H", "HH24" }, { "M", "MI" }, { "S", "SS" } };
+	AUTO_BUF struct buf text = { 0 };
+	for (const char *p = format; *p != '\0'; p++) {
+		if (*p != '%') {
+			buf_printf(&text, *p == '"' ? "\\%c" : "\"%c\"", *p);
+			continue;
+		}
+		p++;
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+			if (*p == words[i][0][0])
+				buf_puts(&text, words[i][1]);
+	}
+	db_quote_literal(sql, text.data != NULL ? text.data : "");
+}
+
+/* The finest part of FORMAT is the bucket's width. */
+static const char *bucket_width(const char *format) {
+	static const char *const widths[][2] = { { "%S", "1 second" }, { "%M", "1 minute" },
+						 { "%H", "1 hour" },   { "%d", "1 day" },
+						 { "%m", "1 month" } };
+	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++)
+		if (strstr(format, widths[i][0]) != NULL)
+			return widths[i][1];
+	return "1 year";
+}
+
+/* How many of UNIT make a second, and what one is as an interval; 1 ns is beyond interval's precision. */
+static const char *unit_per_second(const char *unit) {
+	return strcmp(unit, "s") == 0  ? "1" :
+	       strcmp(unit, "ms") == 0 ? "1000" :
+	       strcmp(unit, "us") == 0 ? "1000000" :
+					 "1000000000";
+}
+
+static void put_bucket_text(struct buf *sql, const struct key *key, const char *alias) {
+	buf_puts(sql, "to_char(");
+	if (key->unit == NULL) {
+		buf_printf(sql, "%s.", alias);
+		db_quote_ident(sql, key->column->name);
+		/* the session's time zone is UTC; a date or timestamp is taken as it stands */
+		buf_puts(sql, "::timestamp");
+	} else {
+		bool nano = strcmp(key->unit, "ns") == 0;
+		buf_puts(sql, "timestamp 'epoch' + ");
+		buf_printf(sql, "%s.", alias);
+		db_quote_ident(sql, key->column->name);
+		buf_printf(sql, "%s * interval '1 %s'", nano ? " / 1000" : "",
+			   strcmp(key->unit, "s") == 0  ? "second" :
+			   strcmp(key->unit, "ms") == 0 ? "millisecond" :
+							  "microsecond");
+	}
+	buf_puts(sql, ", ");
+	put_format(sql, key->format);
+	buf_putc(sql, ')');
+}
+
+/* One end of the bucket in the column's own type. */
+static void put_bucket_end(struct buf *sql, const struct key *key, bool upper) {
+	AUTO_BUF struct buf at = { 0 };
+	buf_printf(&at, "(to_timestamp($%d, ", key->param + 1);
+	put_format(&at, key->format);
+	buf_printf(&at, ")%s%s%s)", upper ? " + interval '" : "",
+		   upper ? bucket_width(key->format) : "", upper ? "'" : "");
+	if (key->unit == NULL)
+		buf_printf(sql, "%s::%s", at.data, key->column->type);
+	else
+		buf_printf(sql, "(extract(epoch FROM %s) * %s)::bigint", at.data,
+			   unit_per_second(key->unit));
+}
+
+static void put_bucket_condition(struct buf *sql, const struct key *key, const char *alias) {
+	for (int upper = 0; upper < 2; upper++) {
+		buf_printf(sql, " AND %s.", alias);
+		db_quote_ident(sql, key->column->name);
+		buf_puts(sql, upper ? " < " : " >= ");
+		put_bucket_end(sql, key, upper);
+	}
+	/* only the canonical name of a bucket names it */
+	buf_puts(sql, " AND to_char(to_timestamp(");
+	buf_printf(sql, "$%d, ", key->param + 1);
+	put_format(sql, key->format);
+	buf_puts(sql, "), ");
+	put_format(sql, key->format);
+	buf_printf(sql, ") = $%d", key->param + 1);
+}
+
+/* -- keys -------------------------------------------------------------------------------------- */
+
+void put_key_text(struct buf *sql, const struct key *key) {
+	if (key->format != NULL) {
+		char alias[16];
+		snprintf(alias, sizeof(alias), "t%d", key->table);
+		put_bucket_text(sql, key, alias);
+		return;
+	}
+	put_column(sql, key->table, key->column->name);
+	buf_puts(sql, "::text");
+}
+
+void put_key_condition(struct buf *sql, const struct key *key, const char *alias) {
+	if (key->format != NULL) {
+		put_bucket_condition(sql, key, alias);
+		return;
+	}
+	buf_printf(sql, " AND %s.", alias);
+	db_quote_ident(sql, key->column->name);
+	buf_printf(sql, " = $%d::%s", key->param + 1, key->column->type);
+	if (is_text_type(key->column))
+		return;
+	/* one value, one name: '007' or an upper-case uuid is not the name of row 7 */
+	buf_printf(sql, " AND %s.", alias);
+	db_quote_ident(sql, key->column->name);
+	buf_printf(sql, "::text = $%d", key->param + 1);
+}
+
+static void put_keys_of(struct buf *sql, const struct place *place, int except) {
+	for (int i = 0; i < place->nkeys; i++) {
+		const struct key *key = &place->keys[i];
+		char alias[16];
+		if (key->table < 0 || key->table == except)
+			continue;
+		snprintf(alias, sizeof(alias), "t%d", key->table);
+		put_key_condition(sql, key, alias);
+	}
+}
+
+void put_conditions(struct buf *sql, const struct place *place, bool without_own) {
+	buf_puts(sql, "true");
+	for (int t = 0; t < place->scope.n; t++)
+		put_join(sql, place, t);
+	for (const struct place *p = without_own ? place->parent : place; p != NULL; p = p->parent)
+		put_keys_of(sql, p, -1);
+}
+
+void put_parent_conditions(struct buf *sql, const struct place *place, int except) {
+	buf_puts(sql, "true");
+	for (int t = 0; t < place->scope.n; t++)
+		if (t != except && place->scope.tables[t].joined != except)
+			put_join(sql, place, t);
+	for (const struct place *p = place; p != NULL; p = p->parent)
+		put_keys_of(sql, p, except);
+}
+
+void put_own_keys(struct buf *sql, const struct place *place) {
+	for (int i = 0; i < place->nkeys; i++) {
+		if (place->keys[i].table >= 0)
+			put_key_text(sql, &place->keys[i]);
+		else
+			buf_printf(sql, "$%d::text", place->keys[i].param + 1);
+		buf_puts(sql, ", ");
+	}
+}
+
+void put_id(struct buf *sql, const struct place *place) {
+	if (place->nkeys != 1 || place->keys[0].table < 0 || place->keys[0].format != NULL) {
+		buf_puts(sql, "NULL");
+		return;
+	}
+	const struct key *key = &place->keys[0];
+	const struct name_list *id = relation_key(place->scope.tables[key->table].rel);
+	if (id != NULL && id->n == 1 && strcmp(id->names[0], key->column->name) != 0) {
+		put_column(sql, key->table, id->names[0]);
+		buf_puts(sql, "::text");
+		return;
+	}
+	buf_puts(sql, "md5(");
+	put_key_text(sql, key);
+	buf_putc(sql, ')');
+}
+
+void put_list_cursor(struct buf *sql, const struct place *place, int first) {
+	buf_puts(sql, " AND (");
+	for (int i = 0; i < place->nkeys; i++) {
+		buf_puts(sql, i > 0 ? ", " : "");
+		if (place->keys[i].format != NULL)
+			put_key_text(sql, &place->keys[i]);
+		else
+			put_column(sql, place->keys[i].table, place->keys[i].column->name);
+	}
+	buf_puts(sql, ") > (");
+	for (int i = 0; i < place->nkeys; i++)
+		buf_printf(sql, "%s$%d::%s", i > 0 ? ", " : "", first + i,
+			   place->keys[i].format != NULL ? "text" : place->keys[i].column->type);
+	buf_putc(sql, ')');
+}
+
+void put_list_order(struct buf *sql, const struct place *place) {
+	for (int i = 0; i < place->nkeys; i++) {
+		buf_puts(sql, i > 0 ? ", " : "");
+		if (place->keys[i].format != NULL)
+			put_key_text(sql, &place->keys[i]);
+		else
+			put_column(sql, place->keys[i].table, place->keys[i].column->name);
+	}
+}
+
+/* -- rendering --------------------------------------------------------------------------------- */
+
+void put_mtime(struct buf *sql, int table, const struct column *column, const char *aggregate) {
+	if (column == NULL) {
+		buf_puts(sql, "NULL");
+		return;
+	}
+	buf_printf(sql, "(extract(epoch FROM %s(", aggregate);
+	put_column(sql, table, column->name);
+	buf_puts(sql, "))*1000000)::bigint::text");
+}
+
+void put_json_key(struct buf *sql, const char *name, const char *after) {
+	AUTO_BUF struct buf json = { 0 };
+	buf_json_string(&json, name, strlen(name));
+	buf_puts(&json, after);
+	db_quote_literal(sql, json.data != NULL ? json.data : "");
+}
+
+/* One value of a document, indented below the top level. */
+static void put_value(struct buf *sql, const struct column *column, const char *alias) {
+	AUTO_BUF struct buf ref = { 0 };
+	buf_printf(&ref, "%s.", alias);
+	db_quote_ident(&ref, column->name);
+	if (strcmp(column->base, "jsonb") == 0)
+		buf_printf(sql, "coalesce(replace(jsonb_pretty(%s), E'\\n', E'\\n    '), 'null')",
+			   ref.data);
+	else
+		buf_printf(sql, "coalesce(to_json(%s)::text, 'null')", ref.data);
+}
+
+void put_document(struct buf *sql, const struct place *place, const char *alias) {
+	buf_puts(sql, "E'{\\n    ' || array_to_string(ARRAY[");
+	for (int i = 0; i < place->ncolumns; i++) {
+		buf_puts(sql, i > 0 ? ", " : "");
+		put_json_key(sql, place->columns[i]->name, ": ");
+		buf_puts(sql, " || ");
+		put_value(sql, place->columns[i], alias);
+	}
+	buf_puts(sql, "], E',\\n    ') || E'\\n}\\n'");
+}
+
+/* Types whose text never holds a comma, a quote or a line end, and is never empty. */
+static bool csv_plain(const struct column *column) {
+	return column->kind == 'b' && strcmp(column->base, "money") != 0 &&
+	       (strchr("NBD", column->category) != NULL || strcmp(column->base, "uuid") == 0);
+}
+
+static void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
+	AUTO_BUF struct buf ref = { 0 };
+	bool numeric = strcmp(column->base, "numeric") == 0;
+	buf_printf(&ref, "%s%s.", numeric ? "trim_scale(" : "", alias);
+	db_quote_ident(&ref, column->name);
+	buf_printf(&ref, "%s::text", numeric ? ")" : "");
+	if (csv_plain(column))
+		buf_printf(sql, "coalesce(%s, '')", ref.data);
+	else
+		buf_printf(sql,
+			   "coalesce(CASE WHEN %s = '' OR %s ~ E'[\",\\r\\n]' "
+			   "THEN '\"' || replace(%s, '\"', '\"\"') || '\"' ELSE %s END, '')",
+			   ref.data, ref.data, ref.data, ref.data);
+}
+
+void put_line(struct buf *sql, const struct place *place, const char *alias) {
+	bool csv = path_format(place->route->path) == FORMAT_CSV;
+	if (!csv)
+		buf_puts(sql, "(SELECT row_to_json(x)::text FROM (SELECT ");
+	for (int i = 0; i < place->ncolumns; i++) {
+		if (csv) {
+			buf_puts(sql, i > 0 ? " || ',' || " : "");
+			put_csv_field(sql, place->columns[i], alias);
+		} else {
+			buf_printf(sql, "%s%s.", i > 0 ? ", " : "", alias);
+			db_quote_ident(sql, place->columns[i]->name);
+		}
+	}
+	if (!csv)
+		buf_puts(sql, ") x)");
+}

@@ -1,0 +1,49 @@
+/* Pieces of SQL that the statements of all kinds share. Private to schema/. */
+#ifndef ROWFS_SCHEMA_SQL_BUILD_H
+#define ROWFS_SCHEMA_SQL_BUILD_H
+
+#include "schema/tree.h"
+
+/* "schema"."name" */
+void put_relation(struct buf *sql, const struct relation *rel);
+/* t3."name" */
+void put_column(struct buf *sql, int table, const char *name);
+/* The scope's tables, "rel t0, rel t1", without table EXCEPT (-1 for all); nothing if there are none. Returns how many. */
+int put_tables(struct buf *sql, const struct place *place, int except);
+/* "true AND joins AND key conditions" for all of the path, own keys included unless WITHOUT_OWN. */
+void put_conditions(struct buf *sql, const struct place *place, bool without_own);
+/* The same, without what speaks of table EXCEPT. */
+void put_parent_conditions(struct buf *sql, const struct place *place, int except);
+/* "AND a.c = b.d" for each column pair of TABLE's join; nothing for the first table. */
+void put_join(struct buf *sql, const struct place *place, int table);
+/* The condition that ALIAS's columns carry the value of KEY. */
+void put_key_condition(struct buf *sql, const struct key *key, const char *alias);
+/* KEY's text as it stands in a name. */
+void put_key_text(struct buf *sql, const struct key *key);
+/* Microseconds since 1970 of COLUMN, as text; AGGREGATE is "max" for groups, "" otherwise. NULL column: NULL. */
+void put_mtime(struct buf *sql, int table, const struct column *column, const char *aggregate);
+/* The row as a pretty JSON document ending in a newline; columns of table ALIAS. */
+void put_document(struct buf *sql, const struct place *place, const char *alias);
+/* The row as one line without its newline. */
+void put_line(struct buf *sql, const struct place *place, const char *alias);
+/* A C string as JSON string literal inside an SQL literal. */
+void put_json_key(struct buf *sql, const char *name, const char *after);
+
+bool is_text_type(const struct column *column);
+bool is_json_type(const struct column *column);
+
+/* The kinds' own statements. */
+void sql_build_find_document(struct place *place);
+void sql_build_query(struct place *place);
+void sql_build_rows(struct place *place);
+/* Takes the text out of SQL into ST. */
+void statement_take(struct db_statement *st, struct buf *sql);
+/* SELECT list of own keys' texts, each followed by a comma. */
+void put_own_keys(struct buf *sql, const struct place *place);
+/* The id column: the primary key's text, else md5 of the key; "NULL" where there is no single own key. */
+void put_id(struct buf *sql, const struct place *place);
+/* "AND (keys) > (cursor)" with parameters from FIRST; and the ORDER BY list. */
+void put_list_cursor(struct buf *sql, const struct place *place, int first);
+void put_list_order(struct buf *sql, const struct place *place);
+
+#endif

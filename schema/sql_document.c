@@ -1,0 +1,266 @@
+/* Documents: one row or one column, read as one body, written as one statement. */
+#include "schema/sql_build.h"
+
+#include <string.h>
+
+/* -- reading ----------------------------------------------------------------------------------- */
+
+static void put_column_body(struct buf *sql, const struct place *place) {
+	const struct column *column = place->column;
+	AUTO_BUF struct buf ref = { 0 };
+	put_column(&ref, place->target, column->name);
+	if (strcmp(column->base, "bytea") == 0)
+		buf_puts(sql, ref.data);
+	else if (strcmp(column->base, "text") == 0)
+		buf_printf(sql, "%s::text", ref.data);
+	else if (strcmp(column->base, "jsonb") == 0)
+		buf_printf(sql, "coalesce(jsonb_pretty(%s), 'null') || E'\\n'", ref.data);
+	else if (strcmp(column->base, "json") == 0)
+		buf_printf(sql, "coalesce(%s::text, 'null') || E'\\n'", ref.data);
+	else
+		buf_printf(sql, "%s::text || E'\\n'", ref.data);
+}
+
+static void put_body(struct buf *sql, const struct place *place) {
+	char alias[16];
+	snprintf(alias, sizeof(alias), "t%d", place->target);
+	if (place->route->kind == KIND_COLUMN)
+		put_column_body(sql, place);
+	else
+		put_document(sql, place, alias);
+}
+
+/* What changes when the body does: the row's version where the relation has one. */
+static void put_version(struct buf *sql, const struct place *place) {
+	char kind = place->scope.tables[place->target].rel->kind;
+	if (kind == 'r' || kind == 'p' || kind == 'm')
+		buf_printf(sql, "t%d.xmin::text || t%d.ctid::text", place->target, place->target);
+	else
+		buf_puts(sql, "md5(b.body::text)");
+}
+
+/* "SELECT keys, version, mtime, size, body, id FROM tables, LATERAL body b". */
+static void put_select(struct buf *sql, const struct place *place, bool inline_body) {
+	buf_puts(sql, "SELECT ");
+	put_own_keys(sql, place);
+	put_version(sql, place);
+	buf_puts(sql, ", ");
+	put_mtime(sql, place->target, place->mtime, "");
+	buf_puts(sql, ", octet_length(b.body)::text, ");
+	if (inline_body)
+		buf_printf(sql, "CASE WHEN octet_length(b.body) <= %d THEN b.body END, ",
+			   SQL_INLINE_BODY);
+	else
+		buf_puts(sql, "NULL, ");
+	put_id(sql, place);
+	buf_puts(sql, " FROM ");
+	put_tables(sql, place, -1);
+	/* OFFSET 0 keeps the planner from rendering the body once for each use */
+	buf_puts(sql, ", LATERAL (SELECT ");
+	put_body(sql, place);
+	buf_puts(sql, " AS body OFFSET 0) b WHERE ");
+}
+
+static void build_find(struct place *place, bool by_id, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	put_select(&sql, place, true);
+	put_conditions(&sql, place, by_id);
+	buf_puts(&sql, " AND b.body IS NOT NULL");
+	if (by_id) {
+		buf_puts(&sql, " AND ");
+		put_id(&sql, place);
+		buf_printf(&sql, " = $%d", place->nparams);
+	}
+	statement_take(st, &sql);
+}
+
+static void build_list(struct place *place, bool next, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	int first = place->parent->nparams + 1;
+	put_select(&sql, place, false);
+	put_conditions(&sql, place, true);
+	buf_puts(&sql, " AND b.body IS NOT NULL");
+	if (next)
+		put_list_cursor(&sql, place, first);
+	buf_puts(&sql, " ORDER BY ");
+	put_list_order(&sql, place);
+	buf_printf(&sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+	statement_take(st, &sql);
+}
+
+static void build_body(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT ");
+	put_body(&sql, place);
+	buf_puts(&sql, " FROM ");
+	put_tables(&sql, place, -1);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, false);
+	statement_take(&place->sql.body, &sql);
+}
+
+/* -- one column -------------------------------------------------------------------------------- */
+
+static void put_update_head(struct buf *sql, const struct place *place) {
+	buf_puts(sql, "UPDATE ");
+	put_relation(sql, place->scope.tables[place->target].rel);
+	buf_printf(sql, " t%d SET ", place->target);
+}
+
+static void put_update_tail(struct buf *sql, const struct place *place, const char *also_from) {
+	AUTO_BUF struct buf others = { 0 };
+	int n = put_tables(&others, place, place->target);
+	if (n > 0 || also_from[0] != '\0')
+		buf_printf(sql, " FROM %s%s%s", also_from, n > 0 && also_from[0] != '\0' ? ", " : "",
+			   n > 0 ? others.data : "");
+	buf_puts(sql, " WHERE ");
+	put_conditions(sql, place, false);
+}
+
+static void build_set(struct place *place, const char *value, const char *prefix,
+		      struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, prefix);
+	put_update_head(&sql, place);
+	db_quote_ident(&sql, place->column->name);
+	buf_printf(&sql, " = %s", value);
+	put_update_tail(&sql, place, "");
+	statement_take(st, &sql);
+}
+
+static void build_column_writes(struct place *place) {
+	AUTO_BUF struct buf value = { 0 }, more = { 0 }, ledger = { 0 };
+	const char *base = place->column->base;
+	int param = place->nparams + 1;
+	bool bytes = strcmp(base, "bytea") == 0;
+	/* a cast to the type without its length: too long a value is then an error, not cut */
+	buf_printf(&value, bytes ? "$%d" : "$%d::%s", param, place->column->type);
+	build_set(place, value.data, "", &place->sql.set);
+	build_set(place, "NULL", "", &place->sql.clear);
+	if (!bytes && strcmp(base, "text") != 0)
+		return;
+	buf_puts(&more, "coalesce(");
+	put_column(&more, place->target, place->column->name);
+	buf_printf(&more, ", '') || %s", value.data);
+	build_set(place, more.data, "", &place->sql.append);
+}
+
+void sql_build_find_document(struct place *place) {
+	build_find(place, false, &place->sql.find);
+	build_body(place);
+	if (place->nkeys > 0 && place->row_table >= 0) {
+		build_list(place, false, &place->sql.list_first);
+		build_list(place, true, &place->sql.list_next);
+		if (place->nkeys == 1 && place->keys[0].format == NULL)
+			build_find(place, true, &place->sql.find_by_id);
+	}
+	if (place->route->kind == KIND_COLUMN)
+		build_column_writes(place);
+}
+
+/* -- queries ----------------------------------------------------------------------------------- */
+
+static const char *parameter_name(const struct place *place, const struct key *key) {
+	for (int i = 0; i < place->route->nargs; i++)
+		if (strcmp(place->route->args[i].key, key->name) == 0)
+			return place->route->args[i].parameter;
+	const char *dot = strrchr(key->name, '.');
+	return dot != NULL ? dot + 1 : key->name;
+}
+
+/* "name => $1::type, ..." or "AND name = $1::type ..." for the keys that the query takes. */
+static void put_arguments(struct buf *sql, const struct place *place) {
+	int n = 0;
+	for (const struct place *p = place; p != NULL; p = p->parent) {
+		for (int i = 0; i < p->nkeys; i++) {
+			const struct key *key = &p->keys[i];
+			const char *name = parameter_name(place, key);
+			if (place->view != NULL) {
+				const struct column *column = relation_column(place->view, name);
+				if (column == NULL)
+					continue;
+				buf_puts(sql, " AND q.");
+				db_quote_ident(sql, name);
+				buf_printf(sql, " = $%d::%s", key->param + 1, column->type);
+				continue;
+			}
+			for (int a = 0; a < place->function->narguments; a++) {
+				if (strcmp(place->function->arguments[a].name, name) != 0)
+					continue;
+				buf_puts(sql, n++ > 0 ? ", " : "");
+				db_quote_ident(sql, name);
+				buf_printf(sql, " => $%d::%s", key->param + 1,
+					   place->function->arguments[a].type);
+			}
+		}
+	}
+}
+
+static void put_query_from(struct buf *sql, const struct place *place) {
+	if (place->view != NULL) {
+		put_relation(sql, place->view);
+		buf_puts(sql, " q WHERE true");
+		put_arguments(sql, place);
+		return;
+	}
+	db_quote_ident(sql, place->function->schema);
+	buf_putc(sql, '.');
+	db_quote_ident(sql, place->function->name);
+	buf_putc(sql, '(');
+	put_arguments(sql, place);
+	buf_puts(sql, ") q");
+}
+
+/* One row of a query as a pretty object: its columns are whatever it returns. */
+static const char query_object[] =
+	"(SELECT coalesce(E'{\\n    ' || string_agg(to_json(e.key)::text || ': ' || "
+	"CASE WHEN json_typeof(e.value) IN ('object', 'array') "
+	"THEN replace(jsonb_pretty(e.value::jsonb), E'\\n', E'\\n    ') ELSE e.value::text END, "
+	"E',\\n    ') || E'\\n}', '{}') FROM json_each(row_to_json(q)) e)";
+
+static const char query_csv_line[] =
+	"(SELECT string_agg(CASE WHEN e.value ~ E'[\",\\r\\n]' OR e.value = '' "
+	"THEN '\"' || replace(e.value, '\"', '\"\"') || '\"' ELSE coalesce(e.value, '') END, ',') "
+	"|| E'\\n' FROM json_each_text(row_to_json(q)) e)";
+
+static const char query_csv_header[] =
+	"(SELECT string_agg(e.key, ',') || E'\\n' FROM json_each_text(row_to_json(q)) e)";
+
+/* The whole document as one aggregate over the query's rows q; NULL where an object has no row. */
+static void put_query_body(struct buf *sql, const struct place *place) {
+	enum file_format format = path_format(place->route->path);
+	if (format == FORMAT_JSON && place->route->as_array)
+		buf_printf(sql, "coalesce(E'[\\n    ' || string_agg(replace(%s, E'\\n', E'\\n    '), "
+				"E',\\n    ') || E'\\n]\\n', E'[]\\n')",
+			   query_object);
+	else if (format == FORMAT_JSON)
+		buf_printf(sql, "(array_agg(%s || E'\\n'))[1]", query_object);
+	else if (format == FORMAT_JSONL)
+		buf_puts(sql, "coalesce(string_agg(row_to_json(q)::text || E'\\n', ''), '')");
+	else if (format == FORMAT_CSV)
+		buf_printf(sql, "coalesce((array_agg(%s))[1] || string_agg(%s, ''), '')",
+			   query_csv_header, query_csv_line);
+	else
+		buf_puts(sql, "(array_agg((SELECT e.value || E'\\n' FROM "
+			      "json_each_text(row_to_json(q)) e LIMIT 1)))[1]");
+}
+
+void sql_build_query(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 }, query = { 0 };
+	buf_puts(&query, "(SELECT ");
+	put_query_body(&query, place);
+	buf_puts(&query, " AS body FROM ");
+	put_query_from(&query, place);
+	buf_puts(&query, ") b WHERE b.body IS NOT NULL");
+	buf_puts(&sql, "SELECT ");
+	for (int i = 0; i < place->nkeys; i++)
+		buf_printf(&sql, "$%d::text, ", place->keys[i].param + 1);
+	buf_printf(&sql,
+		   "md5(b.body), NULL, octet_length(b.body)::text, "
+		   "CASE WHEN octet_length(b.body) <= %d THEN b.body END, NULL FROM %s",
+		   SQL_INLINE_BODY, query.data);
+	statement_take(&place->sql.find, &sql);
+	buf_puts(&sql, "SELECT b.body FROM ");
+	buf_puts(&sql, query.data);
+	statement_take(&place->sql.body, &sql);
+}

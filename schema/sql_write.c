@@ -1,0 +1,320 @@
+/* Writing documents and lines: the JSON goes to the server as it is, and json_populate_record() makes the
+ * row of it, so that every type is parsed by its own input function. */
+#include "schema/sql_build.h"
+
+#include <string.h>
+
+/* What a column of the written row is, for the place that is written through. */
+enum column_role {
+	ROLE_FREE,     /* takes the document's value */
+	ROLE_KEY,      /* a key of the path: the document may only repeat it */
+	ROLE_PARENT,   /* refers to the parent row: the document may only repeat it */
+	ROLE_COMPUTED, /* generated: what the document says of it is not looked at */
+};
+
+static const struct relation *target_of(const struct place *place, int *table) {
+	*table = place->target >= 0 ? place->target : place->row_table;
+	return place->scope.tables[*table].rel;
+}
+
+static const struct key *key_of(const struct place *place, int table, const struct column *column) {
+	for (const struct place *p = place; p != NULL; p = p->parent)
+		for (int i = 0; i < p->nkeys; i++)
+			if (p->keys[i].table == table && p->keys[i].column == column)
+				return &p->keys[i];
+	return NULL;
+}
+
+static enum column_role role_of(const struct place *place, int table, const struct column *column) {
+	const struct scope_table *t = &place->scope.tables[table];
+	const struct key *key = key_of(place, table, column);
+	if (column->generated)
+		return ROLE_COMPUTED;
+	if (key != NULL && key->format == NULL)
+		return ROLE_KEY;
+	if (t->fk != NULL && !t->upwards && name_list_has(&t->fk->columns, column->name))
+		return ROLE_PARENT;
+	return ROLE_FREE;
+}
+
+static bool shape_has(const struct document_shape *shape, const char *name) {
+	for (int i = 0; i < shape->n; i++)
+		if (strcmp(shape->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static bool shape_overflows(const struct place *place, const struct document_shape *shape) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	for (int i = 0; i < shape->n; i++)
+		if (relation_column(rel, shape->names[i]) == NULL)
+			return true;
+	return false;
+}
+
+static bool is_overflow(const struct place *place, const struct column *column) {
+	return place->route != NULL && place->route->overflow != NULL &&
+	       strcmp(place->route->overflow, column->name) == 0;
+}
+
+/* True if the statement gives COLUMN a value out of the document. */
+static bool takes_value(const struct place *place, int table, const struct document_shape *shape,
+			const struct column *column) {
+	if (role_of(place, table, column) != ROLE_FREE)
+		return false;
+	return shape_has(shape, column->name) ||
+	       (is_overflow(place, column) && shape_overflows(place, shape));
+}
+
+static void put_d(struct buf *sql, const char *name) {
+	buf_puts(sql, "d.");
+	db_quote_ident(sql, name);
+}
+
+/* The document's value for COLUMN. BASE is what an overflow column that the document leaves out starts from. */
+static void put_value(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		      const struct column *column, const char *base) {
+	if (!is_overflow(place, column) || !shape_overflows(place, shape)) {
+		put_d(sql, column->name);
+		return;
+	}
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	buf_puts(sql, "coalesce(");
+	if (shape_has(shape, column->name))
+		put_d(sql, column->name);
+	else
+		buf_puts(sql, base);
+	buf_puts(sql, ", '{}'::jsonb) || (e.j::jsonb - ARRAY[");
+	for (int i = 0; i < rel->ncolumns; i++) {
+		buf_puts(sql, i > 0 ? ", " : "");
+		db_quote_literal(sql, rel->columns[i].name);
+	}
+	buf_puts(sql, "])");
+}
+
+/* The value that the path gives COLUMN. */
+static void put_path_value(struct buf *sql, const struct place *place, int table,
+			   const struct column *column) {
+	const struct key *key = key_of(place, table, column);
+	if (key != NULL) {
+		buf_printf(sql, "$%d::%s", key->param + 1, column->type);
+		return;
+	}
+	const struct scope_table *t = &place->scope.tables[table];
+	for (int i = 0; i < t->fk->columns.n; i++)
+		if (strcmp(t->fk->columns.names[i], column->name) == 0)
+			put_column(sql, t->joined, t->fk->references.names[i]);
+}
+
+/* FROM items: the document as e.j (only where the overflow column needs it) and as the row d. */
+static void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		       bool many) {
+	int table, param = place->nparams + 1;
+	const struct relation *rel = target_of(place, &table);
+	bool overflows = shape_overflows(place, shape);
+	if (many && overflows)
+		buf_printf(sql, "json_array_elements($%d::json) WITH ORDINALITY e(j, n), LATERAL ",
+			   param);
+	else if (overflows)
+		buf_printf(sql, "(SELECT $%d::json) e(j), ", param);
+	buf_printf(sql, "json_populate_record%s(NULL::", many && !overflows ? "set" : "");
+	put_relation(sql, rel);
+	if (overflows)
+		buf_puts(sql, ", e.j) d");
+	else
+		buf_printf(sql, ", $%d::json) d", param);
+}
+
+/* "AND ..." for what the document repeats of the path: it must agree. */
+static void put_agreement(struct buf *sql, const struct place *place,
+			  const struct document_shape *shape) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		enum column_role role = role_of(place, table, column);
+		const struct key *key = key_of(place, table, column);
+		if (!shape_has(shape, column->name) || role == ROLE_COMPUTED)
+			continue;
+		if (role != ROLE_FREE) {
+			buf_puts(sql, " AND ");
+			put_d(sql, column->name);
+			buf_puts(sql, " = ");
+			put_path_value(sql, place, table, column);
+		} else if (key != NULL) {
+			put_key_condition(sql, key, "d");
+		}
+	}
+}
+
+char *sql_update_document(const struct place *place, const struct document_shape *shape) {
+	int table, n = 0;
+	const struct relation *rel = target_of(place, &table);
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, others = { 0 };
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		if (!takes_value(place, table, shape, column) || column->identity_always)
+			continue;
+		AUTO_BUF struct buf old = { 0 };
+		put_column(&old, table, column->name);
+		buf_puts(&set, n++ > 0 ? ", " : "");
+		db_quote_ident(&set, column->name);
+		buf_puts(&set, " = ");
+		put_value(&set, place, shape, column, old.data);
+	}
+	if (n > 0) {
+		buf_puts(&sql, "UPDATE ");
+		put_relation(&sql, rel);
+		buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
+	} else {
+		/* nothing to set: only whether the row is there and agrees */
+		buf_puts(&sql, "SELECT 1 FROM ");
+		put_relation(&sql, rel);
+		buf_printf(&sql, " t%d, ", table);
+	}
+	put_source(&sql, place, shape, false);
+	if (put_tables(&others, place, table) > 0)
+		buf_printf(&sql, ", %s", others.data);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, false);
+	put_agreement(&sql, place, shape);
+	for (int i = 0; i < rel->ncolumns; i++) {
+		if (!rel->columns[i].identity_always || !shape_has(shape, rel->columns[i].name))
+			continue;
+		buf_puts(&sql, " AND ");
+		put_d(&sql, rel->columns[i].name);
+		buf_puts(&sql, " = ");
+		put_column(&sql, table, rel->columns[i].name);
+	}
+	return buf_take(&sql);
+}
+
+/* "INSERT INTO rel (columns) SELECT values FROM source, parents WHERE ...". With no document, SHAPE is empty and there is
+ * no source. Returns false if no column would get a value. */
+static bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		       bool many) {
+	int table, n = 0;
+	const struct relation *rel = target_of(place, &table);
+	AUTO_BUF struct buf values = { 0 }, others = { 0 }, source = { 0 };
+	buf_puts(sql, "INSERT INTO ");
+	put_relation(sql, rel);
+	buf_printf(sql, " AS t%d (", table);
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		enum column_role role = role_of(place, table, column);
+		bool bound = role == ROLE_KEY || role == ROLE_PARENT;
+		if (!bound && !takes_value(place, table, shape, column))
+			continue;
+		buf_puts(sql, n > 0 ? ", " : "");
+		buf_puts(&values, n++ > 0 ? ", " : "");
+		db_quote_ident(sql, column->name);
+		if (bound)
+			put_path_value(&values, place, table, column);
+		else
+			put_value(&values, place, shape, column, "NULL");
+	}
+	if (n == 0)
+		return false;
+	buf_printf(sql, ") OVERRIDING SYSTEM VALUE SELECT %s", values.data);
+	if (shape->n > 0 || many)
+		put_source(&source, place, shape, many);
+	int parents = put_tables(&others, place, table);
+	if (source.len > 0 || parents > 0)
+		buf_printf(sql, " FROM %s%s%s", source.len > 0 ? source.data : "",
+			   source.len > 0 && parents > 0 ? ", " : "",
+			   parents > 0 ? others.data : "");
+	buf_puts(sql, " WHERE ");
+	put_parent_conditions(sql, place, table);
+	put_agreement(sql, place, shape);
+	if (many && shape_overflows(place, shape))
+		buf_puts(sql, " ORDER BY e.n");
+	return true;
+}
+
+char *sql_insert_document(const struct place *place, const struct document_shape *shape) {
+	AUTO_BUF struct buf sql = { 0 };
+	return put_insert(&sql, place, shape, false) ? buf_take(&sql) : NULL;
+}
+
+char *sql_insert_lines(const struct place *place, const struct document_shape *shape) {
+	AUTO_BUF struct buf sql = { 0 };
+	return put_insert(&sql, place, shape, true) ? buf_take(&sql) : NULL;
+}
+
+static const struct name_list *target_key(const struct place *place) {
+	int table;
+	return relation_key(target_of(place, &table));
+}
+
+bool sql_has_key(const struct place *place, const struct document_shape *shape) {
+	const struct name_list *key = target_key(place);
+	for (int i = 0; key != NULL && i < key->n; i++)
+		if (!shape_has(shape, key->names[i]))
+			return false;
+	return key != NULL;
+}
+
+char *sql_upsert_lines(const struct place *place, const struct document_shape *shape) {
+	int table, n = 0;
+	const struct relation *rel = target_of(place, &table);
+	const struct name_list *key = target_key(place);
+	AUTO_BUF struct buf sql = { 0 };
+	if (!put_insert(&sql, place, shape, true))
+		return NULL;
+	buf_puts(&sql, " ON CONFLICT (");
+	for (int i = 0; i < key->n; i++) {
+		buf_puts(&sql, i > 0 ? ", " : "");
+		db_quote_ident(&sql, key->names[i]);
+	}
+	buf_puts(&sql, ") DO UPDATE SET ");
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		/* the key is set to itself, so that a row that needs no change counts as one */
+		bool set = takes_value(place, table, shape, column) && !column->identity_always;
+		if (!set && !name_list_has(key, column->name))
+			continue;
+		buf_puts(&sql, n++ > 0 ? ", " : "");
+		db_quote_ident(&sql, column->name);
+		buf_puts(&sql, " = EXCLUDED.");
+		db_quote_ident(&sql, column->name);
+	}
+	/* a row that belongs to another file is not taken from it */
+	buf_puts(&sql, " WHERE true");
+	for (int i = 0; i < rel->ncolumns; i++) {
+		enum column_role role = role_of(place, table, &rel->columns[i]);
+		if (role != ROLE_PARENT && role != ROLE_KEY)
+			continue;
+		buf_puts(&sql, " AND ");
+		put_column(&sql, table, rel->columns[i].name);
+		buf_puts(&sql, " = EXCLUDED.");
+		db_quote_ident(&sql, rel->columns[i].name);
+	}
+	return buf_take(&sql);
+}
+
+char *sql_delete_absent(const struct place *place, const struct document_shape *shape) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	const struct name_list *key = target_key(place);
+	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
+	buf_puts(&sql, "DELETE FROM ");
+	put_relation(&sql, rel);
+	buf_printf(&sql, " t%d", table);
+	if (put_tables(&others, place, table) > 0)
+		buf_printf(&sql, " USING %s", others.data);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, false);
+	buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
+	put_source(&sql, place, shape, true);
+	buf_puts(&sql, " WHERE true");
+	for (int i = 0; i < key->n; i++) {
+		buf_puts(&sql, " AND ");
+		put_d(&sql, key->names[i]);
+		buf_puts(&sql, " = ");
+		put_column(&sql, table, key->names[i]);
+	}
+	buf_putc(&sql, ')');
+	return buf_take(&sql);
+}

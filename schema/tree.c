@@ -1,0 +1,195 @@
+#include "schema/tree.h"
+
+#include "schema/tree_check.h"
+
+#include <string.h>
+
+static struct place *place_new(struct tree *tree, struct place *parent, const char *text) {
+	struct place *place = calloc(1, sizeof(*place));
+	struct place **all = reallocarray(tree->all, (size_t)tree->nall + 1, sizeof(*all));
+	if (all != NULL)
+		tree->all = all;
+	if (place == NULL || all == NULL) {
+		free(place);
+		return NULL;
+	}
+	place->parent = parent;
+	place->text = strdup(text);
+	place->row_table = -1;
+	place->target = -1;
+	tree->all[tree->nall++] = place;
+	if (parent == NULL)
+		return place;
+	place->nparams = parent->nparams;
+	place->scope.n = parent->scope.n;
+	/* room for what its own keys and its route may add */
+	place->scope.tables = calloc((size_t)parent->scope.n + 10, sizeof(struct scope_table));
+	if (place->scope.tables != NULL && parent->scope.n > 0)
+		memcpy(place->scope.tables, parent->scope.tables,
+		       (size_t)parent->scope.n * sizeof(struct scope_table));
+	return place->scope.tables != NULL && place->text != NULL ? place : NULL;
+}
+
+static void place_free(struct place *place) {
+	for (int i = 0; i < place->nparts; i++)
+		free(place->parts[i].literal);
+	for (int i = 0; i < place->nkeys; i++)
+		free(place->keys[i].name);
+	sql_free(&place->sql);
+	free(place->parts);
+	free(place->keys);
+	free(place->text);
+	free(place->children);
+	free(place->scope.tables);
+	free(place->columns);
+	free(place->order);
+	free(place);
+}
+
+static bool add_child(struct place *parent, struct place *child) {
+	struct place **children = reallocarray(parent->children, (size_t)parent->nchildren + 1,
+					       sizeof(*children));
+	if (children == NULL)
+		return false;
+	parent->children = children;
+	children[parent->nchildren++] = child;
+	return true;
+}
+
+static bool same_shape(const struct place *a, const struct place *b) {
+	if (a->nparts != b->nparts)
+		return false;
+	for (int i = 0; i < a->nparts; i++) {
+		const char *x = a->parts[i].literal, *y = b->parts[i].literal;
+		if ((x == NULL) != (y == NULL) || (x != NULL && strcmp(x, y) != 0))
+			return false;
+	}
+	return true;
+}
+
+static bool same_keys(const struct place *a, const struct place *b) {
+	for (int i = 0; i < a->nkeys; i++) {
+		const struct key *x = &a->keys[i], *y = &b->keys[i];
+		bool same_name = x->column != NULL || strcmp(x->name, y->name) == 0;
+		bool same_format = (x->format == NULL) == (y->format == NULL) &&
+				   (x->format == NULL || strcmp(x->format, y->format) == 0);
+		if (x->column != y->column || x->table != y->table || !same_name || !same_format)
+			return false;
+	}
+	return true;
+}
+
+/* The route of the first file at or below PLACE, to name in a message. */
+static const char *some_path(const struct place *place) {
+	while (place->route == NULL && place->nchildren > 0)
+		place = place->children[0];
+	return place->route != NULL ? place->route->path : place->text;
+}
+
+/* Finds the sibling that FRESH would double. Returns it if both mean the same directory, FRESH if there is none, NULL
+ * after a mistake. */
+static struct place *merge(struct check *c, struct place *parent, struct place *fresh, bool last) {
+	for (int i = 0; i < parent->nchildren; i++) {
+		struct place *old = parent->children[i];
+		if (!same_shape(old, fresh))
+			continue;
+		if (last && old->route != NULL)
+			check_mistake(c, "names the same path as route %s", old->route->path);
+		else if (last || old->route != NULL)
+			check_mistake(c, "\"%s\" is a file in one route and a directory in route %s",
+				      fresh->text, some_path(old));
+		else if (!same_keys(old, fresh))
+			check_mistake(c, "\"%s\" means something else in route %s", fresh->text,
+				      some_path(old));
+		else
+			return old;
+		return NULL;
+	}
+	return fresh;
+}
+
+/* Adds one component of the current route below PARENT. NULL after a mistake. */
+static struct place *add_component(struct check *c, struct tree *tree, struct place *parent,
+				   const char *text, bool last) {
+	struct place *fresh = place_new(tree, parent, text);
+	if (fresh == NULL || !check_component(c, fresh))
+		return NULL;
+	struct place *place = merge(c, parent, fresh, last);
+	if (place == fresh)
+		return add_child(parent, fresh) ? fresh : NULL;
+	tree->nall--; /* it was the last one added, and nothing points to it */
+	place_free(fresh);
+	return place;
+}
+
+static void add_route(struct check *c, struct tree *tree, const struct layout_route *route) {
+	AUTO_FREE char *path = strdup(route->path + 1);
+	struct place *place = tree->root;
+	char *rest = path;
+	check_begin_route(c, route);
+	while (place != NULL && rest != NULL) {
+		char *text = strsep(&rest, "/");
+		if (text[0] == '\0' || strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
+			check_mistake(c, "\"path\" has an empty, . or .. component");
+			return;
+		}
+		place = add_component(c, tree, place, text, rest == NULL);
+	}
+	if (place != NULL)
+		check_file(c, place);
+}
+
+static void add_timers(struct check *c, struct tree *tree, const struct layout *layout) {
+	tree->timers = calloc((size_t)layout->ntimers + 1, sizeof(*tree->timers));
+	for (int i = 0; tree->timers != NULL && i < layout->ntimers; i++) {
+		const struct function *fn = catalog_function(c->catalog, layout->timers[i].call);
+		AUTO_BUF struct buf sql = { 0 };
+		if (fn == NULL || fn->narguments > fn->ndefaults) {
+			buf_printf(c->mistakes, "timer: %s is no function that can be called without arguments\n",
+				   layout->timers[i].call);
+			continue;
+		}
+		buf_puts(&sql, "SELECT ");
+		db_quote_ident(&sql, fn->schema);
+		buf_putc(&sql, '.');
+		db_quote_ident(&sql, fn->name);
+		buf_puts(&sql, "()");
+		tree->timers[tree->ntimers++] = buf_take(&sql);
+	}
+}
+
+struct tree *tree_build(const struct layout *layout, const struct catalog *catalog,
+			struct buf *mistakes) {
+	size_t before = mistakes->len;
+	struct check c = { .layout = layout, .catalog = catalog, .mistakes = mistakes };
+	struct tree *tree = calloc(1, sizeof(*tree));
+	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL;
+	if (ok) {
+		tree->has_ledger = catalog->has_ledger;
+		check_tables(&c);
+		for (int i = 0; i < layout->nroutes; i++)
+			add_route(&c, tree, &layout->routes[i]);
+		add_timers(&c, tree, layout);
+		ok = mistakes->len == before;
+	}
+	for (int i = 0; ok && i < tree->nall; i++)
+		ok = sql_build(tree->all[i]);
+	if (ok)
+		return tree;
+	if (mistakes->len == before)
+		buf_puts(mistakes, "layout: out of memory\n");
+	tree_free(tree);
+	return NULL;
+}
+
+void tree_free(struct tree *tree) {
+	if (tree == NULL)
+		return;
+	for (int i = 0; i < tree->nall; i++)
+		place_free(tree->all[i]);
+	for (int i = 0; i < tree->ntimers; i++)
+		free(tree->timers[i]);
+	free(tree->all);
+	free(tree->timers);
+	free(tree);
+}

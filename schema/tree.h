@@ -1,0 +1,111 @@
+/* The route tree: a layout checked against the catalog.
+ *
+ * Each place is one component of a path template. A place with keys stands for as many names as the
+ * database has values; a place without keys is one literal name. A place is a file (it has a route) or a
+ * directory (it has children), never both. Keys of a path are numbered from the root: key I is SQL
+ * parameter $I+1 of every statement at or below its place.
+ *
+ * Immutable once built: any thread may read it. */
+#ifndef ROWFS_SCHEMA_TREE_H
+#define ROWFS_SCHEMA_TREE_H
+
+#include "schema/catalog.h"
+#include "schema/sql.h"
+
+/* A key in braces, bound. */
+struct key {
+	char *name;                  /* as written */
+	int param;                   /* its number on the path, from 0 */
+	int table;                   /* index into the scope, -1 for a parameter of a query */
+	const struct column *column; /* NULL for a parameter of a query */
+	const char *unit, *format;   /* time bucket; both NULL otherwise; borrowed from the layout */
+};
+
+/* A table that the path has reached, and how. */
+struct scope_table {
+	const struct relation *rel;
+	int joined;                   /* index of the table that it is joined to; -1 for the first */
+	const struct foreign_key *fk; /* NULL for the first */
+	bool upwards;                 /* fk is the joined table's and points here */
+	bool determined;              /* the keys so far determine one row of it */
+};
+
+struct scope {
+	struct scope_table *tables;
+	int n;
+};
+
+/* A component's text: literal, or the key with that index in the place. */
+struct part {
+	char *literal; /* NULL for a key */
+	int key;
+};
+
+struct place {
+	struct place *parent; /* NULL for the root */
+	struct place **children;
+	int nchildren;
+	char *text; /* the component as written; "" for the root */
+	struct part *parts;
+	int nparts;
+	struct key *keys; /* keys of this component */
+	int nkeys;
+	int nparams; /* keys on the path, own ones included */
+	struct scope scope;
+	int row_table; /* index into scope of the table that the own keys list; -1 without own keys */
+	bool row_dir;  /* a directory that stands for one row of row_table */
+
+	/* files only */
+	const struct layout_route *route; /* NULL for a directory */
+	int target;                       /* index into scope of the route's relation; -1 for query and file */
+	const struct function *function;  /* a query that is a function */
+	const struct relation *view;      /* a query that is a view */
+	const struct column *column;      /* KIND_COLUMN */
+	const struct column **columns;    /* of the document or line, in order */
+	int ncolumns;
+	const struct column **order; /* rows: NULL-terminated */
+	bool grouped;                /* rows: the keys are the target's own; it exists while it has rows */
+	const struct column *mtime;  /* NULL if none */
+
+	struct place_sql sql;
+};
+
+struct tree {
+	struct place *root;
+	struct place **all; /* every place, root first */
+	int nall;
+	char **timers; /* SQL of each timer */
+	int ntimers;
+	bool has_ledger;
+};
+
+/* Builds the tree. Every mistake of the layout against the catalog is one line in MISTAKES, naming route, key and
+ * column. Returns NULL if there was any. LAYOUT and CATALOG are borrowed and must outlive the tree. */
+MUST_USE struct tree *tree_build(const struct layout *layout, const struct catalog *catalog,
+				 struct buf *mistakes);
+void tree_free(struct tree *tree);
+
+enum match {
+	MATCH_NO,   /* the name has another shape */
+	MATCH_BAD,  /* it has the shape, but a value that is the encoding of no key */
+	MATCH_KEYS, /* the values are the keys */
+	MATCH_ID,   /* the value is the row's id, of a key that is too long for a name */
+};
+
+/* Takes NAME apart by the place's component. With MATCH_KEYS and MATCH_ID, VALUES (room for nkeys) gets a malloc'd
+ * string for each key. */
+enum match place_match(const struct place *place, const char *name, char **values);
+
+/* Appends the file name for key VALUES (nkeys C strings); ID is what find_by_id takes, for a name that
+ * would be too long. Returns false if even that is too long. */
+bool place_name(const struct place *place, const char *const *values, const char *id,
+		struct buf *out);
+
+/* The literal child called NAME, or NULL. */
+struct place *place_literal(const struct place *dir, const char *name);
+
+/* True for a file whose bytes are CSV or JSON Lines; by the extension of its path. */
+enum file_format { FORMAT_TEXT, FORMAT_JSON, FORMAT_JSONL, FORMAT_CSV };
+enum file_format path_format(const char *path);
+
+#endif

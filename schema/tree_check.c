@@ -1,0 +1,501 @@
+#include "schema/tree_check.h"
+
+#include <string.h>
+
+void check_mistake(struct check *c, const char *fmt, ...) {
+	va_list ap;
+	buf_printf(c->mistakes, "route %s: ", c->route->path);
+	va_start(ap, fmt);
+	buf_vprintf(c->mistakes, fmt, ap);
+	va_end(ap);
+	buf_putc(c->mistakes, '\n');
+}
+
+static void check_table_column(struct check *c, const struct relation *rel, const char *word,
+			       const char *column) {
+	if (column != NULL && relation_column(rel, column) == NULL)
+		buf_printf(c->mistakes, "table %s: %s: column \"%s\" does not exist\n",
+			   rel->layout_name, word, column);
+}
+
+void check_tables(struct check *c) {
+	for (int i = 0; i < c->layout->ntables; i++) {
+		const struct layout_table *table = &c->layout->tables[i];
+		const struct relation *rel = catalog_relation(c->catalog, table->relation);
+		if (rel == NULL) {
+			buf_printf(c->mistakes, "table %s: does not exist\n", table->relation);
+			continue;
+		}
+		check_table_column(c, rel, "\"mtime\"", table->mtime);
+		for (int k = 0; k < table->key.n; k++)
+			check_table_column(c, rel, "\"key\"", table->key.names[k]);
+		for (int k = 0; k < table->parent_columns.n; k++)
+			check_table_column(c, rel, "\"parent\"", table->parent_columns.names[k]);
+	}
+}
+
+void check_begin_route(struct check *c, const struct layout_route *route) {
+	c->route = route;
+}
+
+/* -- scope ------------------------------------------------------------------------------------- */
+
+static int scope_find(const struct scope *scope, const struct relation *rel) {
+	for (int i = 0; i < scope->n; i++)
+		if (scope->tables[i].rel == rel)
+			return i;
+	return -1;
+}
+
+/* The column that the layout names for CHILD's reference to PARENT, or NULL. */
+static const char *chosen_column(const struct check *c, const struct relation *child,
+				 const struct relation *parent) {
+	const struct layout_table *table = layout_table(c->layout, child->layout_name);
+	for (int i = 0; table != NULL && i < table->parents.n; i++)
+		if (strcmp(table->parents.names[i], parent->layout_name) == 0)
+			return table->parent_columns.names[i];
+	return NULL;
+}
+
+/* The foreign key from CHILD to PARENT; *N is how many there are to choose from. */
+static const struct foreign_key *find_fk(const struct check *c, const struct relation *child,
+					 const struct relation *parent, int *n) {
+	const struct foreign_key *found = NULL;
+	const char *chosen = chosen_column(c, child, parent);
+	*n = 0;
+	for (int i = 0; i < child->nparents; i++) {
+		const struct foreign_key *fk = &child->parents[i];
+		if (fk->relation != parent->oid)
+			continue;
+		if (chosen != NULL && !name_list_has(&fk->columns, chosen))
+			continue;
+		if (found == NULL)
+			found = fk;
+		(*n)++;
+	}
+	return found;
+}
+
+static int scope_push(struct scope *scope, const struct relation *rel, int joined,
+		      const struct foreign_key *fk, bool upwards) {
+	scope->tables[scope->n] = (struct scope_table){
+		.rel = rel,
+		.joined = joined,
+		.fk = fk,
+		.upwards = upwards,
+		.determined = upwards && scope->tables[joined].determined,
+	};
+	return scope->n++;
+}
+
+/* The index of REL in PLACE's scope, joined to the nearest table before it where it is new. -1 after a mistake. */
+static int scope_reach(struct check *c, struct place *place, const struct relation *rel) {
+	struct scope *scope = &place->scope;
+	int at = scope_find(scope, rel), n = 0;
+	if (at >= 0)
+		return at;
+	if (scope->n == 0)
+		return scope_push(scope, rel, -1, NULL, false);
+	for (int i = scope->n - 1; i >= 0; i--) {
+		const struct relation *other = scope->tables[i].rel;
+		bool upwards = false;
+		const struct foreign_key *fk = find_fk(c, rel, other, &n);
+		if (fk == NULL) {
+			fk = find_fk(c, other, rel, &n);
+			upwards = true;
+		}
+		if (n > 1) {
+			check_mistake(c,
+				      "%s and %s are joined by several foreign keys: say which in "
+				      "\"tables\": { \"%s\": { \"parent\": ... } }",
+				      rel->layout_name, other->layout_name,
+				      upwards ? other->layout_name : rel->layout_name);
+			return -1;
+		}
+		if (fk != NULL)
+			return scope_push(scope, rel, i, fk, upwards);
+	}
+	check_mistake(c, "%s has no foreign key to a table that the path names before it",
+		      rel->layout_name);
+	return -1;
+}
+
+/* True if COLUMN of scope table T has one value, given the keys on the path to PLACE. */
+static bool column_bound(const struct place *place, int t, const char *column) {
+	const struct scope_table *table = &place->scope.tables[t];
+	if (table->fk != NULL && !table->upwards && place->scope.tables[table->joined].determined &&
+	    name_list_has(&table->fk->columns, column))
+		return true;
+	for (const struct place *p = place; p != NULL; p = p->parent)
+		for (int i = 0; i < p->nkeys; i++)
+			if (p->keys[i].table == t && p->keys[i].format == NULL &&
+			    strcmp(p->keys[i].column->name, column) == 0)
+				return true;
+	return false;
+}
+
+static void update_determined(struct place *place) {
+	for (int t = 0; t < place->scope.n; t++) {
+		struct scope_table *table = &place->scope.tables[t];
+		for (int k = 0; k < table->rel->nkeys && !table->determined; k++) {
+			const struct name_list *columns = &table->rel->keys[k].columns;
+			bool all = true;
+			for (int i = 0; all && i < columns->n; i++)
+				all = column_bound(place, t, columns->names[i]);
+			table->determined = all;
+		}
+	}
+}
+
+/* -- keys -------------------------------------------------------------------------------------- */
+
+static const struct layout_key *route_key(const struct layout_route *route, const char *name) {
+	for (int i = 0; i < route->nkeys; i++)
+		if (strcmp(route->keys[i].name, name) == 0)
+			return &route->keys[i];
+	return NULL;
+}
+
+static bool check_bucket(struct check *c, const struct key *key) {
+	bool integer = key->column->category == 'N' && strstr("smallint integer bigint", key->column->base);
+	bool time = key->column->category == 'D' && strncmp(key->column->base, "time ", 5) != 0;
+	if (key->unit != NULL ? !integer : !time) {
+		check_mistake(c, "key {%s}: column \"%s\" (%s) %s", key->name, key->column->name,
+			      key->column->type,
+			      key->unit != NULL ? "must be an integer type to have a \"unit\"" :
+						  "is no date or timestamp: give its \"unit\"");
+		return false;
+	}
+	for (const char *p = strchr(key->format, '%'); p != NULL; p = strchr(p + 2, '%')) {
+		if (p[1] == '\0' || strchr("YmdHMS", p[1]) == NULL) {
+			check_mistake(c, "key {%s}: \"format\" has more than %%Y %%m %%d %%H %%M %%S",
+				      key->name);
+			return false;
+		}
+	}
+	if (strstr(key->format, "%Y") == NULL) {
+		check_mistake(c, "key {%s}: \"format\" needs %%Y", key->name);
+		return false;
+	}
+	return true;
+}
+
+/* Splits "relation.column" and finds the relation; a bare column is the route's. */
+static const struct relation *key_relation(struct check *c, const char *name, const char **column) {
+	const char *dot = strrchr(name, '.');
+	*column = dot != NULL ? dot + 1 : name;
+	if (dot == NULL)
+		return c->route->relation != NULL ?
+			       catalog_relation(c->catalog, c->route->relation) :
+			       NULL;
+	AUTO_FREE char *relation = strndup(name, (size_t)(dot - name));
+	const struct relation *rel = relation != NULL ? catalog_relation(c->catalog, relation) : NULL;
+	if (rel == NULL)
+		check_mistake(c, "key {%s}: relation %s does not exist", name,
+			      relation != NULL ? relation : "");
+	return rel;
+}
+
+/* Binds one key. False after a mistake. */
+static bool bind_key(struct check *c, struct place *place, struct key *key) {
+	const struct layout_key *alias = route_key(c->route, key->name);
+	const char *column, *name = alias != NULL ? alias->column : key->name;
+	bool qualified = strchr(name, '.') != NULL;
+	key->table = -1;
+	if (c->route->kind == KIND_FILE) {
+		check_mistake(c, "key {%s}: a file route has no keys", key->name);
+		return false;
+	}
+	if (c->route->kind == KIND_QUERY && !qualified && alias == NULL)
+		return true; /* a parameter; check_file() finds it a place */
+	const struct relation *rel = key_relation(c, name, &column);
+	if (rel == NULL)
+		return false; /* told already, or told by check_file() */
+	key->column = relation_column(rel, column);
+	if (key->column == NULL) {
+		check_mistake(c, "key {%s}: column \"%s\" does not exist in %s", key->name, column,
+			      rel->layout_name);
+		return false;
+	}
+	if (alias != NULL) {
+		key->unit = alias->unit;
+		key->format = alias->format;
+		if (!check_bucket(c, key))
+			return false;
+	}
+	key->table = scope_reach(c, place, rel);
+	return key->table >= 0;
+}
+
+static bool add_part(struct place *place, char *literal, int key) {
+	struct part *parts =
+		reallocarray(place->parts, (size_t)place->nparts + 1, sizeof(*parts));
+	if (parts == NULL) {
+		free(literal);
+		return false;
+	}
+	place->parts = parts;
+	parts[place->nparts++] = (struct part){ .literal = literal, .key = key };
+	return true;
+}
+
+static bool add_key(struct place *place, const char *name, size_t len) {
+	struct key *keys = reallocarray(place->keys, (size_t)place->nkeys + 1, sizeof(*keys));
+	if (keys == NULL)
+		return false;
+	place->keys = keys;
+	keys[place->nkeys] = (struct key){ .name = strndup(name, len), .param = place->nparams++ };
+	return add_part(place, NULL, place->nkeys++);
+}
+
+/* "a{b}c" into parts. */
+static bool parse_parts(struct check *c, struct place *place) {
+	const char *s = place->text;
+	while (*s != '\0') {
+		size_t n = strcspn(s, "{}");
+		if (n > 0) {
+			if (!add_part(place, strndup(s, n), -1))
+				return false;
+			s += n;
+			continue;
+		}
+		const char *end = strchr(s, '}');
+		if (*s == '}' || end == NULL || memchr(s + 1, '{', (size_t)(end - s - 1)) != NULL) {
+			check_mistake(c, "\"%s\": braces do not match", place->text);
+			return false;
+		}
+		if (end == s + 1) {
+			check_mistake(c, "\"%s\": empty braces", place->text);
+			return false;
+		}
+		if (place->nparts > 0 && place->parts[place->nparts - 1].literal == NULL) {
+			check_mistake(c, "\"%s\": two keys need text between them", place->text);
+			return false;
+		}
+		if (!add_key(place, s + 1, (size_t)(end - s - 1)))
+			return false;
+		s = end + 1;
+	}
+	return true;
+}
+
+bool check_component(struct check *c, struct place *place) {
+	bool ok = parse_parts(c, place);
+	for (int i = 0; ok && i < place->nkeys; i++)
+		ok = bind_key(c, place, &place->keys[i]);
+	if (!ok)
+		return false;
+	update_determined(place);
+	for (int i = 0; i < place->nkeys; i++) {
+		if (i > 0 && place->keys[i].table != place->row_table) {
+			check_mistake(c, "\"%s\": keys of one name must be of one relation",
+				      place->text);
+			return false;
+		}
+		place->row_table = place->keys[i].table;
+	}
+	place->row_dir = place->row_table >= 0 &&
+			 place->scope.tables[place->row_table].determined;
+	return true;
+}
+
+/* -- files ------------------------------------------------------------------------------------- */
+
+static const struct column *need_column(struct check *c, const struct relation *rel,
+					const char *word, const char *name) {
+	const struct column *column = relation_column(rel, name);
+	if (column == NULL)
+		check_mistake(c, "%s: column \"%s\" does not exist in %s", word, name,
+			      rel->layout_name);
+	return column;
+}
+
+/* NAMES, or all columns, as an array of NAMES->n or ncolumns entries and a NULL. */
+static const struct column **take_columns(struct check *c, const struct relation *rel,
+					  const char *word, const struct name_list *names, int *n) {
+	bool all = names->n == 0;
+	int count = all ? rel->ncolumns : names->n;
+	const struct column **columns = calloc((size_t)count + 1, sizeof(*columns));
+	*n = 0;
+	for (int i = 0; columns != NULL && i < count; i++) {
+		columns[*n] = all ? &rel->columns[i] : need_column(c, rel, word, names->names[i]);
+		if (columns[*n] != NULL)
+			(*n)++;
+	}
+	return columns;
+}
+
+/* The order of the lines: the route's, and the key behind it so that it is total. */
+static bool take_order(struct check *c, struct place *place, const struct relation *rel) {
+	const struct name_list *key = relation_key(rel);
+	int n = 0, extra = key != NULL ? key->n : 0;
+	place->order = calloc((size_t)c->route->order.n + (size_t)extra + 1, sizeof(*place->order));
+	if (place->order == NULL)
+		return false;
+	for (int i = 0; i < c->route->order.n; i++) {
+		const struct column *column =
+			need_column(c, rel, "\"order\"", c->route->order.names[i]);
+		if (column == NULL)
+			return false;
+		place->order[n++] = column;
+	}
+	for (int i = 0; i < extra; i++) {
+		const struct column *column = relation_column(rel, key->names[i]);
+		bool there = false;
+		for (int k = 0; k < n; k++)
+			there = there || place->order[k] == column;
+		if (!there)
+			place->order[n++] = column;
+	}
+	if (n == 0 && strchr("rm", rel->kind) == NULL) {
+		check_mistake(c, "%s has no key: give its \"key\" in \"tables\"", rel->layout_name);
+		return false;
+	}
+	return true;
+}
+
+static bool take_mtime(struct check *c, struct place *place, const struct relation *rel) {
+	const struct layout_table *table = layout_table(c->layout, rel->layout_name);
+	const char *name = place->route != NULL ? place->route->mtime : NULL;
+	if (name == NULL && table != NULL)
+		name = table->mtime;
+	if (name == NULL || (place->route != NULL && place->route->kind == KIND_QUERY))
+		return true;
+	place->mtime = relation_column(rel, name);
+	if (place->mtime == NULL || place->mtime->category != 'D') {
+		check_mistake(c, "\"mtime\": \"%s\" is no timestamp column of %s", name,
+			      rel->layout_name);
+		return false;
+	}
+	return true;
+}
+
+static bool overflow_fits(struct check *c, const struct relation *rel) {
+	if (c->route->overflow == NULL)
+		return true;
+	const struct column *column = need_column(c, rel, "\"overflow\"", c->route->overflow);
+	if (column == NULL)
+		return false;
+	if (strcmp(column->base, "jsonb") == 0)
+		return true;
+	check_mistake(c, "\"overflow\": column \"%s\" must be jsonb", column->name);
+	return false;
+}
+
+static bool check_rows(struct check *c, struct place *place, const struct relation *rel) {
+	enum file_format format = path_format(c->route->path);
+	if (format != FORMAT_CSV && format != FORMAT_JSONL) {
+		check_mistake(c, "a rows file ends in .csv or .jsonl");
+		return false;
+	}
+	for (const struct place *p = place; p != NULL; p = p->parent)
+		place->grouped = place->grouped || (p->nkeys > 0 && p->row_table == place->target);
+	return take_order(c, place, rel) && overflow_fits(c, rel);
+}
+
+static bool check_relation_file(struct check *c, struct place *place) {
+	const struct layout_route *route = c->route;
+	const struct relation *rel = catalog_relation(c->catalog, route->relation);
+	if (rel == NULL) {
+		check_mistake(c, "%s: table or view %s does not exist", route_kind_word(route->kind),
+			      route->relation);
+		return false;
+	}
+	place->target = scope_reach(c, place, rel);
+	if (place->target < 0 || !take_mtime(c, place, rel))
+		return false;
+	update_determined(place);
+	if (route->kind == KIND_COLUMN)
+		place->column = need_column(c, rel, "column", route->column);
+	place->columns = take_columns(c, rel, "\"columns\"", &route->columns, &place->ncolumns);
+	if (place->columns == NULL || (route->kind == KIND_COLUMN && place->column == NULL))
+		return false;
+	if (route->kind == KIND_ROWS)
+		return check_rows(c, place, rel);
+	if (!place->scope.tables[place->target].determined) {
+		check_mistake(c, "the keys of the path do not determine one row of %s (give all columns "
+				 "of a primary key or unique constraint)",
+			      rel->layout_name);
+		return false;
+	}
+	if (route->kind == KIND_ROW && path_format(route->path) != FORMAT_JSON) {
+		check_mistake(c, "a row file ends in .json");
+		return false;
+	}
+	return overflow_fits(c, rel);
+}
+
+/* The name that a query knows a key by: what "args" says, else the key's own column name. */
+static const char *parameter_of(const struct check *c, const struct key *key) {
+	for (int i = 0; i < c->route->nargs; i++)
+		if (strcmp(c->route->args[i].key, key->name) == 0)
+			return c->route->args[i].parameter;
+	const char *dot = strrchr(key->name, '.');
+	return dot != NULL ? dot + 1 : key->name;
+}
+
+static bool query_takes(const struct place *place, const char *parameter) {
+	if (place->view != NULL)
+		return relation_column(place->view, parameter) != NULL;
+	for (int i = 0; i < place->function->narguments; i++)
+		if (strcmp(place->function->arguments[i].name, parameter) == 0)
+			return true;
+	return false;
+}
+
+static bool path_has_key(const struct place *place, const char *name) {
+	for (const struct place *p = place; p != NULL; p = p->parent)
+		for (int i = 0; i < p->nkeys; i++)
+			if (strcmp(p->keys[i].name, name) == 0)
+				return true;
+	return false;
+}
+
+static bool check_query(struct check *c, struct place *place) {
+	bool ok = true;
+	place->view = catalog_relation(c->catalog, c->route->relation);
+	place->function = catalog_function(c->catalog, c->route->relation);
+	if (place->view == NULL && place->function == NULL) {
+		check_mistake(c, "query: view or function %s does not exist", c->route->relation);
+		return false;
+	}
+	for (const struct place *p = place; p != NULL; p = p->parent) {
+		for (int i = 0; i < p->nkeys; i++) {
+			const struct key *key = &p->keys[i];
+			if (key->column != NULL || query_takes(place, parameter_of(c, key)))
+				continue;
+			check_mistake(c, "key {%s}: %s has no %s \"%s\"", key->name,
+				      c->route->relation, place->view != NULL ? "column" : "parameter",
+				      parameter_of(c, key));
+			ok = false;
+		}
+	}
+	for (int i = 0; i < c->route->nargs; i++) {
+		const struct layout_arg *arg = &c->route->args[i];
+		if (!path_has_key(place, arg->key)) {
+			check_mistake(c, "\"args\": the path has no key {%s}", arg->key);
+			ok = false;
+		}
+		if (!query_takes(place, arg->parameter)) {
+			check_mistake(c, "\"args\": %s has no \"%s\"", c->route->relation, arg->parameter);
+			ok = false;
+		}
+	}
+	return ok;
+}
+
+bool check_file(struct check *c, struct place *place) {
+	place->route = c->route;
+	place->row_dir = false;
+	switch (c->route->kind) {
+	case KIND_FILE:
+		return true;
+	case KIND_QUERY:
+		return check_query(c, place);
+	case KIND_ROW:
+	case KIND_COLUMN:
+	case KIND_ROWS:
+		return check_relation_file(c, place);
+	}
+	return false;
+}
