@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 import kit  # noqa: E402
 import mountkit  # noqa: E402
+import shop as shop_kit  # noqa: E402
 
 numbers = itertools.count(1)
 
@@ -108,3 +109,16 @@ def make_mount(request, pg):
 @pytest.fixture
 def mount(make_mount):
     return make_mount()
+
+
+@pytest.fixture
+def shop_pg(pg):
+    """The database of shop.py, not mounted."""
+    pg.sql(shop_kit.SQL)
+    return pg
+
+
+@pytest.fixture
+def shop(shop_pg, make_mount):
+    """The database of shop.py, mounted with its layout."""
+    return shop_kit.Shop(make_mount(layout=shop_kit.LAYOUT), shop_pg)
