@@ -90,8 +90,7 @@ static bool is_catalog_drift(const char *sqlstate) {
 static void add_json_context(struct buf *b, const char *context) {
 	if (context == NULL)
 		return;
-	const char *end = strchrnul(context, '\n');
-	AUTO_FREE char *line = strndup(context, (size_t)(end - context));
+	AUTO_FREE char *line = strndup(context, strcspn(context, "\n"));
 	if (line == NULL || strstr(line, "JSON") == NULL)
 		return;
 	buf_puts(b, " (");

@@ -45,14 +45,16 @@ struct db_stats {
 /* A request's means to stop its statement: tied to a FUSE request, fired from another thread.
  * Zero-initialise with DB_CANCEL_INIT; lives as long as the call that it is given to. */
 struct db_cancel {
-	pthread_mutex_t lock; /* guards conn; held while a cancel is on its way */
+	pthread_mutex_t lock; /* guards conn and pool */
 	struct db_conn *conn; /* the connection now running our statement, or NULL */
+	struct db_pool *pool; /* the pool that our call is in, or NULL */
 	atomic_bool fired;
 };
 #define DB_CANCEL_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
 
-/* Stops the statement now running under C, or the next one; waits for the server to have taken the
- * request. Thread-safe; may be called before, during and after the statement. */
+/* Stops the statement now running under C, or the next one, and every wait for a connection. Returns at
+ * once: the thread that runs the statement asks the server. Thread-safe; may be called before, during and
+ * after the statement. */
 void db_cancel_fire(struct db_cancel *c);
 
 /* Makes a pool; copies CFG and its strings. Opens min_connections, so that a wrong conninfo is told at

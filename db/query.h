@@ -37,8 +37,10 @@ enum {
  * - lost afterwards: retried with DB_REPEATABLE; otherwise -EIO with err->in_doubt;
  *   a retry after an in-doubt attempt sets err->in_doubt on whatever error follows (a unique violation may
  *   be our own commit);
- * - serialization failure or deadlock (class 40): repeated, it was rolled back;
- * - cancelled by CANCEL (may be NULL): -EINTR; by command_timeout: -ETIMEDOUT;
+ * - serialization failure or deadlock (class 40): repeated, it was rolled back; in the end -EBUSY;
+ * - cancelled by CANCEL (may be NULL): -EINTR; by command_timeout: -ETIMEDOUT (with in_doubt where the
+ *   server did not even confirm that);
+ * - no connection free for command_timeout: -ETIMEDOUT;
  * - everything else: db_errno_of_sqlstate().
  * Thread-safe. */
 MUST_USE int db_query(struct db_pool *pool, struct db_statement *st, const struct db_param *params,

@@ -26,7 +26,7 @@ void buf_reserve(struct buf *b, size_t cap);
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_puts(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void buf_vprintf(struct buf *b, const char *fmt, va_list ap);
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void buf_putc(struct buf *b, char c);
 /* Appends S as a JSON string literal, quotes included; control bytes escaped, UTF-8 left as it is. */
 void buf_json_string(struct buf *b, const char *s, size_t len);

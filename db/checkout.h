@@ -1,0 +1,46 @@
+/* Borrowing connections from the pool. Internal to db/: query.c is the borrower. */
+#ifndef ROWFS_DB_CHECKOUT_H
+#define ROWFS_DB_CHECKOUT_H
+
+#include "db/conn.h"
+#include "db/pool.h"
+
+/* How much of its retry budget one call has used. Zero-initialise. */
+struct patience {
+	int connects_failed; /* own attempts, and others' that it waited for */
+	int losses;	     /* connections lost under its statement */
+	int conflicts;	     /* serialization failures and deadlocks */
+	bool stale_seen;     /* a reused connection turned out dead: costs nothing, once */
+	bool stray_seen;     /* a cancel that nobody asked for: repeated once */
+	bool no_retry;	     /* DB_NO_RETRY */
+	int64_t not_before_us; /* pause before its next attempt to connect */
+};
+
+/* Borrows a connection: an idle one, a new one, or the next that is given back. Waits for a busy pool
+ * at most command_timeout, for a lost database as long as P allows. CANCEL may be NULL and must have
+ * been entered. Returns 0, or -errno with ERR filled. */
+MUST_USE int pool_take(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
+		       struct db_conn **out, struct db_error *err);
+
+/* Gives C back; a dead one is closed. C must be detached. */
+void pool_give(struct db_pool *pool, struct db_conn *c);
+
+/* The database went away under a statement: ERR's text is remembered, idle connections are closed. */
+void pool_lost(struct db_pool *pool, const struct db_error *err);
+
+/* Counts one more loss of a connection against P and pauses before the next try (not before the first).
+ * STALE: it was an idle connection that had died unnoticed. Returns 0 to try again, -errno to give up:
+ * -EIO with ERR as it was when the budget is used up, otherwise with ERR filled. */
+MUST_USE int pool_retry_loss(struct db_pool *pool, struct patience *p, bool stale,
+			     struct db_cancel *cancel, struct db_error *err);
+
+/* The same after a serialization failure or deadlock, with short pauses: -EBUSY in the end. */
+MUST_USE int pool_retry_conflict(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
+				 struct db_error *err);
+
+/* Wakes everybody who waits in the pool, to look whether it concerns him. */
+void pool_wake(struct db_pool *pool);
+
+const struct db_config *pool_config(const struct db_pool *pool);
+
+#endif

@@ -1,0 +1,114 @@
+#include "db/conn.h"
+
+#include "db/cancel.h"
+#include "db/connect.h"
+#include "db/wait.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+static void empty_wake_fd(struct db_conn *c) {
+	uint64_t count;
+	if (read(c->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_error("BUG: eventfd: %s", strerror(errno));
+}
+
+static struct db_conn *conn_new(const struct db_config *cfg, int stop_fd) {
+	struct db_conn *c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		return NULL;
+	c->cfg = cfg;
+	c->stop_fd = stop_fd;
+	c->deadline_us = NEVER_US;
+	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (c->wake_fd < 0) {
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void conn_close(struct db_conn *c) {
+	if (c == NULL)
+		return;
+	PQfinish(c->pg);
+	close(c->wake_fd);
+	free(c->prepared);
+	free(c);
+}
+
+int conn_open(const struct db_config *cfg, int stop_fd, struct db_cancel *cancel,
+	      struct db_conn **out, bool *final, struct db_error *err) {
+	*final = false;
+	struct db_conn *c = conn_new(cfg, stop_fd);
+	if (c == NULL)
+		return db_error_set(err, errno == 0 ? ENOMEM : errno, "cannot make a connection: %s",
+				    strerror(errno));
+	if (!conn_attach(c, cancel)) {
+		conn_close(c);
+		return db_error_set(err, EINTR, "interrupted");
+	}
+	int rc = connect_session(c, final, err);
+	if (rc == 0)
+		rc = session_setup(c, final, err);
+	conn_detach(c);
+	if (rc < 0) {
+		conn_close(c);
+		return rc;
+	}
+	c->reused = false;
+	memset(&c->counts, 0, sizeof(c->counts));
+	*out = c;
+	return 0;
+}
+
+bool conn_is_dead(const struct db_conn *c) {
+	return c->doomed || PQstatus(c->pg) == CONNECTION_BAD;
+}
+
+bool conn_alive(struct db_conn *c) {
+	for (;;) {
+		struct pollfd fd = { .fd = PQsocket(c->pg), .events = POLLIN };
+		if (conn_is_dead(c) || PQtransactionStatus(c->pg) != PQTRANS_IDLE)
+			return false;
+		if (poll(&fd, 1, 0) <= 0)
+			return true;
+		/* Something came without being asked for: a changed setting, or the end. */
+		if (!PQconsumeInput(c->pg) || PQisBusy(c->pg))
+			return false;
+	}
+}
+
+void conn_mark(struct db_conn *c) {
+	c->failed_state[0] = '\0';
+	c->failed_end = CONN_DONE;
+}
+
+bool conn_attach(struct db_conn *c, struct db_cancel *cancel) {
+	if (cancel == NULL)
+		return true;
+	LOCK_SCOPE(&cancel->lock);
+	if (atomic_load(&cancel->fired))
+		return false;
+	empty_wake_fd(c);
+	cancel->conn = c;
+	c->cancel = cancel;
+	return true;
+}
+
+void conn_detach(struct db_conn *c) {
+	if (c->cancel == NULL)
+		return;
+	LOCK_SCOPE(&c->cancel->lock);
+	c->cancel->conn = NULL;
+	c->cancel = NULL;
+}
+
+void conn_wake(struct db_conn *c) {
+	uint64_t one = 1;
+	if (write(c->wake_fd, &one, sizeof(one)) < 0)
+		log_error("BUG: eventfd: %s", strerror(errno));
+}

@@ -1,0 +1,87 @@
+/* One connection to PostgreSQL: made, used and ended with deadlines, by one thread at a time. Internal to
+ * db/; everybody else goes through the pool. Nothing here waits longer than its deadline: libpq is used
+ * in its non-blocking form, and every wait also ends on a cancel and on the pool's shutdown. */
+#ifndef ROWFS_DB_CONN_H
+#define ROWFS_DB_CONN_H
+
+#include "db/pool.h"
+#include "db/query.h"
+
+enum {
+	ANSWER_GRACE_MS = 2000, /* beyond command_timeout, for the server's own time-out to reach us */
+	CANCEL_GRACE_MS = 2000, /* for a cancelled statement to end; then the connection is dropped */
+	STOP_GRACE_MS = 5000,   /* for a statement that runs when the pool is shut down */
+};
+
+/* How a statement ended, as far as repeating it matters. */
+enum conn_end {
+	CONN_DONE,
+	CONN_FAILED,    /* the server refused it; the connection is good, nothing was done */
+	CONN_LOST,      /* the connection is gone, and certainly nothing was done */
+	CONN_LOST_SENT, /* the connection is gone after the work was sent: it may have been done */
+	CONN_STOPPED,   /* our deadline or a cancel came before an answer; connection dropped, as above */
+};
+
+struct db_conn {
+	PGconn *pg;
+	const struct db_config *cfg; /* the pool's copy */
+	int stop_fd;                 /* readable once the pool is shut down; the pool's */
+	int wake_fd;                 /* eventfd: a cancel was fired; ours */
+	struct db_cancel *cancel;    /* whose statement runs here, or NULL; the borrower's */
+	unsigned char *prepared;     /* bit per statement id: known to this session */
+	size_t prepared_len;         /* bytes */
+	int64_t deadline_us;         /* of the transaction that runs here; NEVER_US outside */
+	bool reused;                 /* has answered a statement before the present loan */
+	bool doomed;                 /* the server said FATAL, or we gave up on it: do not use again */
+	char failed_state[6];        /* SQLSTATE of the last failure since conn_mark(); "" */
+	enum conn_end failed_end;    /* and how it ended; CONN_DONE if nothing failed */
+
+	/* The pool's; guarded by its lock. */
+	struct db_conn *next;
+	int64_t idle_since_us;
+	/* Counted by the borrower, added to the pool's sums at give-back. */
+	struct {
+		uint64_t queries, query_errors, timeouts, cancels, query_us, slow_queries;
+	} counts;
+};
+
+/* What is to be run. */
+struct conn_work {
+	const char *sql;
+	unsigned id; /* of the db_statement; 0 = send unprepared */
+	const struct db_param *params;
+	int n;
+	unsigned flags;
+};
+
+/* Connects and prepares the session, within connect_timeout (for each host named). On failure ERR is
+ * filled (password scrubbed) and -errno returned; *FINAL tells that trying again is useless. */
+MUST_USE int conn_open(const struct db_config *cfg, int stop_fd, struct db_cancel *cancel,
+		       struct db_conn **out, bool *final, struct db_error *err);
+
+/* Ends the session and frees. Does not wait. NULL is fine. */
+void conn_close(struct db_conn *c);
+
+/* True if an idle connection is still worth a statement: the server has not closed it. One poll(). */
+bool conn_alive(struct db_conn *c);
+
+/* True if the connection must not be used again. */
+bool conn_is_dead(const struct db_conn *c);
+
+/* Runs W. On CONN_DONE *OUT (may be NULL) is the result; otherwise ERR is filled. */
+MUST_USE enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **out,
+				struct db_error *err);
+
+/* Sends SQL, possibly of several statements, and drops what it returns. */
+MUST_USE enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *err);
+
+/* Forgets earlier failures: a new piece of work begins. */
+void conn_mark(struct db_conn *c);
+
+/* Ties C's statements to CANCEL (may be NULL) and unties them. Returns false, untied, if it was fired. */
+MUST_USE bool conn_attach(struct db_conn *c, struct db_cancel *cancel);
+void conn_detach(struct db_conn *c);
+/* Makes the thread that waits for C's answer look at its cancel. From any thread, C held in place. */
+void conn_wake(struct db_conn *c);
+
+#endif

@@ -1,0 +1,501 @@
+#include "db/pool.h"
+
+#include "db/cancel.h"
+#include "db/checkout.h"
+#include "db/connect.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+/* What a waiter waits for decides which condition he sleeps on:
+ * - `freed`: the pool is full; one is woken for each connection that comes back;
+ * - `state`: an attempt to connect, or a pause before the next; all are woken when it ends.
+ *
+ * While the database is `down`, one attempt at a time is made. Its failure counts for everybody who
+ * waited for it, and for those who come within `retry_delay / 2` after it. */
+struct db_pool {
+	struct db_config cfg; /* strings are ours */
+	int stop_fd;	      /* eventfd, readable for ever once shut down */
+
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t freed, state;
+	struct db_conn *idle; /* LIFO; linked by next */
+	int open;	      /* connections that exist or are being made */
+	int idle_count;
+	int freed_waiters, state_waiters;
+	bool stopped;
+	bool down;	     /* the last attempt to connect failed */
+	bool attempt;	     /* one is being made, while down */
+	uint64_t failures;   /* attempts that failed, ever: tells a waiter that one has ended */
+	int64_t failed_at_us; /* when the last of them ended */
+	struct db_error failure; /* and why */
+	bool failure_final;   /* it is no use to wait */
+	bool healthy;	      /* the last use worked */
+	char *trouble;	      /* text of the last failure of any use; owned */
+	int server_version;
+	unsigned random;
+	struct db_stats sums;
+};
+
+enum {
+	IDLE_LIMIT_S = 300,    /* idle connections beyond min_connections are closed after this */
+	CONFLICT_RETRIES = 10, /* a serialization failure is soon over, or never */
+	CONFLICT_PAUSE_US = 2000,
+};
+
+const struct db_config *pool_config(const struct db_pool *pool) {
+	return &pool->cfg;
+}
+
+/* PAUSE, give or take a fifth, so that many daemons do not come back in step. Under the lock. */
+static int64_t jittered(struct db_pool *pool, double pause_us) {
+	pool->random = pool->random * 1664525u + 1013904223u;
+	double factor = 0.8 + 0.4 * ((double)(pool->random >> 8) / (double)(1u << 24));
+	return (int64_t)(pause_us * factor);
+}
+
+/* The pause before further try number N (1 is the first). */
+static int64_t retry_pause_us(struct db_pool *pool, int n) {
+	double pause = (double)pool->cfg.retry_delay_ms * US_PER_MS;
+	for (int i = 1; i < n; i++)
+		pause *= pool->cfg.retry_backoff > 1.0 ? pool->cfg.retry_backoff : 1.0;
+	const double longest = 3600.0 * US_PER_S;
+	return jittered(pool, pause < longest ? pause : longest);
+}
+
+static void wait_on(struct db_pool *pool, pthread_cond_t *cond, int *waiters, int64_t until_us) {
+	struct timespec until = timespec_of_us(until_us);
+	++*waiters;
+	if (until_us == NEVER_US)
+		pthread_cond_wait(cond, &pool->lock);
+	else
+		pthread_cond_timedwait(cond, &pool->lock, &until);
+	--*waiters;
+}
+
+/* Somebody may now take or make a connection. Under the lock. */
+static void one_is_free(struct db_pool *pool) {
+	if (pool->freed_waiters > 0)
+		pthread_cond_signal(&pool->freed);
+	else if (pool->state_waiters > 0)
+		pthread_cond_broadcast(&pool->state);
+}
+
+void pool_wake(struct db_pool *pool) {
+	LOCK_SCOPE(&pool->lock);
+	pthread_cond_broadcast(&pool->freed);
+	pthread_cond_broadcast(&pool->state);
+}
+
+static void note_trouble(struct db_pool *pool, const char *sentence) {
+	free(pool->trouble);
+	pool->trouble = strdup(sentence != NULL ? sentence : "unknown");
+	pool->healthy = false;
+}
+
+/* Takes all idle connections out, for the caller to close without the lock. */
+static struct db_conn *detach_idle(struct db_pool *pool) {
+	struct db_conn *list = pool->idle;
+	pool->idle = NULL;
+	pool->open -= pool->idle_count;
+	pool->idle_count = 0;
+	if (list != NULL)
+		pthread_cond_broadcast(&pool->freed);
+	return list;
+}
+
+static void close_list(struct db_conn *c) {
+	while (c != NULL) {
+		struct db_conn *next = c->next;
+		conn_close(c);
+		c = next;
+	}
+}
+
+void pool_lost(struct db_pool *pool, const struct db_error *err) {
+	pthread_mutex_lock(&pool->lock);
+	if (pool->healthy)
+		log_warning("%s", err->sentence != NULL ? err->sentence : "connection lost");
+	note_trouble(pool, err->sentence);
+	struct db_conn *list = detach_idle(pool);
+	pthread_mutex_unlock(&pool->lock);
+	close_list(list);
+}
+
+static void add_counts(struct db_pool *pool, struct db_conn *c) {
+	pool->sums.queries += c->counts.queries;
+	pool->sums.query_errors += c->counts.query_errors;
+	pool->sums.timeouts += c->counts.timeouts;
+	pool->sums.cancels += c->counts.cancels;
+	pool->sums.query_us += c->counts.query_us;
+	pool->sums.slow_queries += c->counts.slow_queries;
+	memset(&c->counts, 0, sizeof(c->counts));
+}
+
+/* The idle connection that was used longest ago, if it has been idle for too long. Under the lock. */
+static struct db_conn *take_expired(struct db_pool *pool) {
+	struct db_conn **p = &pool->idle;
+	if (pool->open <= pool->cfg.min_connections || *p == NULL)
+		return NULL;
+	while ((*p)->next != NULL)
+		p = &(*p)->next;
+	if (clock_us() - (*p)->idle_since_us < (int64_t)IDLE_LIMIT_S * US_PER_S)
+		return NULL;
+	struct db_conn *c = *p;
+	*p = NULL;
+	pool->idle_count--;
+	pool->open--;
+	return c;
+}
+
+void pool_give(struct db_pool *pool, struct db_conn *c) {
+	bool dead = conn_is_dead(c) || PQtransactionStatus(c->pg) != PQTRANS_IDLE;
+
+	pthread_mutex_lock(&pool->lock);
+	add_counts(pool, c);
+	struct db_conn *expired = take_expired(pool);
+	if (dead) {
+		pool->open--;
+	} else {
+		pool->healthy = true;
+		c->reused = true;
+		c->idle_since_us = clock_us();
+		c->next = pool->idle;
+		pool->idle = c;
+		pool->idle_count++;
+	}
+	one_is_free(pool);
+	pthread_mutex_unlock(&pool->lock);
+	conn_close(expired);
+	if (dead)
+		conn_close(c);
+}
+
+/* Takes the warmest idle connection that is still alive; the dead ones that it meets are closed. Under
+ * the lock. */
+static struct db_conn *take_idle(struct db_pool *pool) {
+	while (pool->idle != NULL) {
+		struct db_conn *c = pool->idle;
+		pool->idle = c->next;
+		pool->idle_count--;
+		c->next = NULL;
+		if (conn_alive(c))
+			return c;
+		log_debug("an idle connection was closed by the server");
+		pool->open--;
+		conn_close(c);
+	}
+	return NULL;
+}
+
+static void attempt_failed(struct db_pool *pool, bool final, const struct db_error *err) {
+	const char *sentence = err->sentence != NULL ? err->sentence : "out of memory";
+
+	if (!pool->down)
+		log_warning("%s", sentence);
+	else
+		log_debug("%s", sentence);
+	pool->down = true;
+	pool->failure_final = final;
+	pool->failures++;
+	pool->failed_at_us = clock_us();
+	pool->sums.connect_failures++;
+	note_trouble(pool, sentence);
+	db_error_set(&pool->failure, err->errnum, "%s", sentence);
+	memcpy(pool->failure.sqlstate, err->sqlstate, sizeof(err->sqlstate));
+}
+
+/* Makes a connection; unlocks for the time that it takes. Returns 0 or -errno with ERR filled; *FINAL
+ * tells that trying again is useless. */
+static int attempt(struct db_pool *pool, struct db_cancel *cancel, struct db_conn **out,
+		   bool *final, struct db_error *err) {
+	bool was_down = pool->down;
+
+	pool->open++;
+	pool->sums.connects++;
+	pool->attempt |= was_down;
+	pthread_mutex_unlock(&pool->lock);
+	int rc = conn_open(&pool->cfg, pool->stop_fd, cancel, out, final, err);
+	pthread_mutex_lock(&pool->lock);
+	if (was_down)
+		pool->attempt = false;
+	if (rc == 0) {
+		if (pool->down)
+			log_info("the database is back");
+		pool->down = false;
+		pool->healthy = true;
+		pool->server_version = PQserverVersion((*out)->pg);
+	} else {
+		pool->open--;
+		if (rc != -EINTR && !pool->stopped)
+			attempt_failed(pool, *final, err);
+		one_is_free(pool);
+	}
+	pthread_cond_broadcast(&pool->state);
+	return rc;
+}
+
+static int copy_failure(struct db_pool *pool, struct db_error *err) {
+	int rc = db_error_set(err, pool->failure.errnum, "%s", pool->failure.sentence);
+	memcpy(err->sqlstate, pool->failure.sqlstate, sizeof(err->sqlstate));
+	return rc;
+}
+
+/* Counts a failed attempt against P. Returns 0 if there is budget left. */
+static int count_failure(struct db_pool *pool, struct patience *p, struct db_error *err) {
+	p->connects_failed++;
+	if (p->no_retry || pool->failure_final || p->connects_failed > pool->cfg.retry_attempts)
+		return copy_failure(pool, err);
+	pool->sums.retries++;
+	p->not_before_us = clock_us() + retry_pause_us(pool, p->connects_failed);
+	return 0;
+}
+
+/* The next step while the database is down. Returns 1 if it is P's turn to try, 0 to look again, or
+ * -errno. */
+static int step_while_down(struct db_pool *pool, struct patience *p, struct db_error *err) {
+	int64_t now = clock_us();
+	int64_t fresh_us = (int64_t)pool->cfg.retry_delay_ms * US_PER_MS / 2;
+
+	if (now < p->not_before_us) {
+		wait_on(pool, &pool->state, &pool->state_waiters, p->not_before_us);
+		return 0;
+	}
+	if (pool->attempt) {
+		uint64_t before = pool->failures;
+		wait_on(pool, &pool->state, &pool->state_waiters, NEVER_US);
+		return pool->failures > before && pool->down ? count_failure(pool, p, err) : 0;
+	}
+	if (now - pool->failed_at_us < fresh_us)
+		return count_failure(pool, p, err);
+	return 1;
+}
+
+static int check_stopped(struct db_pool *pool, struct db_cancel *cancel, struct db_error *err) {
+	if (pool->stopped)
+		return db_error_set(err, EIO, "the file system is being unmounted");
+	if (cancel_fired(cancel))
+		return db_error_set(err, EINTR, "the request was interrupted");
+	return 0;
+}
+
+static int wait_for_free(struct db_pool *pool, int64_t until_us, struct db_error *err) {
+	if (clock_us() >= until_us) {
+		pool->sums.timeouts++;
+		return db_error_set(err, ETIMEDOUT, "all %d connections are busy",
+				    pool->cfg.max_connections);
+	}
+	wait_on(pool, &pool->freed, &pool->freed_waiters, until_us);
+	return 0;
+}
+
+/* Under the lock. */
+static int take_locked(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
+		       struct db_conn **out, struct db_error *err) {
+	int64_t busy_until_us = deadline_after_ms(pool->cfg.command_timeout_ms);
+
+	for (;;) {
+		int rc = check_stopped(pool, cancel, err);
+		if (rc < 0) {
+			/* A signal that came for us is somebody else's now. */
+			one_is_free(pool);
+			return rc;
+		}
+		*out = take_idle(pool);
+		if (*out != NULL)
+			return 0;
+		if (pool->open >= pool->cfg.max_connections) {
+			rc = wait_for_free(pool, busy_until_us, err);
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		rc = pool->down ? step_while_down(pool, p, err) : 1;
+		if (rc < 0)
+			return rc;
+		if (rc == 0)
+			continue;
+		bool final;
+		rc = attempt(pool, cancel, out, &final, err);
+		if (rc == 0 || rc == -EINTR)
+			return rc;
+		rc = pool->stopped ? 0 : count_failure(pool, p, err);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+int pool_take(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
+	      struct db_conn **out, struct db_error *err) {
+	LOCK_SCOPE(&pool->lock);
+	return take_locked(pool, p, cancel, out, err);
+}
+
+/* Sleeps, unless there is a reason to stop. Under the lock. */
+static int pause_locked(struct db_pool *pool, int64_t pause_us, struct db_cancel *cancel,
+			struct db_error *err) {
+	int64_t until = clock_us() + pause_us;
+	int rc = 0;
+	pool->sums.retries++;
+	while ((rc = check_stopped(pool, cancel, err)) == 0 && clock_us() < until)
+		wait_on(pool, &pool->state, &pool->state_waiters, until);
+	return rc;
+}
+
+int pool_retry_loss(struct db_pool *pool, struct patience *p, bool stale, struct db_cancel *cancel,
+		    struct db_error *err) {
+	LOCK_SCOPE(&pool->lock);
+	if (stale && !p->stale_seen) {
+		p->stale_seen = true;
+		pool->sums.retries++;
+		return 0;
+	}
+	p->losses++;
+	if (p->no_retry || p->losses > pool->cfg.retry_attempts)
+		return -EIO;
+	int64_t pause = p->losses > 1 ? retry_pause_us(pool, p->losses - 1) : 0;
+	return pause_locked(pool, pause, cancel, err);
+}
+
+int pool_retry_conflict(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
+			struct db_error *err) {
+	LOCK_SCOPE(&pool->lock);
+	if (++p->conflicts > CONFLICT_RETRIES)
+		return -EBUSY;
+	int shift = p->conflicts < 7 ? p->conflicts - 1 : 6;
+	return pause_locked(pool, jittered(pool, CONFLICT_PAUSE_US << shift), cancel, err);
+}
+
+static char *copy_string(const char *s) {
+	return s != NULL ? strdup(s) : NULL;
+}
+
+static void init_locks(struct db_pool *pool) {
+	pthread_condattr_t attr;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&pool->freed, &attr);
+	pthread_cond_init(&pool->state, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static struct db_pool *pool_alloc(const struct db_config *cfg) {
+	struct db_pool *pool = calloc(1, sizeof(*pool));
+	if (pool == NULL)
+		return NULL;
+	init_locks(pool);
+	pool->cfg = *cfg;
+	pool->cfg.conninfo = copy_string(cfg->conninfo);
+	pool->cfg.search_path = copy_string(cfg->search_path);
+	pool->cfg.isolation_level = copy_string(cfg->isolation_level);
+	if (pool->cfg.max_connections < 1)
+		pool->cfg.max_connections = 1;
+	pool->healthy = true;
+	pool->random = (unsigned)clock_us() ^ (unsigned)getpid();
+	pool->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (pool->stop_fd < 0) {
+		db_pool_free(pool);
+		return NULL;
+	}
+	return pool;
+}
+
+/* Opens the first connections. A mistake is told at once; only a server that is still starting is
+ * waited for. */
+static int open_first(struct db_pool *pool, struct db_error *err) {
+	int want = pool->cfg.min_connections > 1 ? pool->cfg.min_connections : 1;
+	if (want > pool->cfg.max_connections)
+		want = pool->cfg.max_connections;
+	for (int tries = 0; pool->open < want;) {
+		struct db_conn *c = NULL;
+		bool final;
+		LOCK_SCOPE(&pool->lock);
+		int rc = attempt(pool, NULL, &c, &final, err);
+		if (rc == 0) {
+			c->next = pool->idle;
+			c->idle_since_us = clock_us();
+			pool->idle = c;
+			pool->idle_count++;
+			continue;
+		}
+		if (strcmp(err->sqlstate, "57P03") != 0 || ++tries > pool->cfg.retry_attempts)
+			return rc;
+		rc = pause_locked(pool, retry_pause_us(pool, tries), NULL, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int db_pool_new(const struct db_config *cfg, struct db_pool **out, struct db_error *err) {
+	int rc = conninfo_check(cfg->conninfo, err);
+	if (rc < 0)
+		return rc;
+	struct db_pool *pool = pool_alloc(cfg);
+	if (pool == NULL)
+		return db_error_set(err, ENOMEM, "cannot make the connection pool: out of memory");
+	rc = open_first(pool, err);
+	if (rc < 0) {
+		db_pool_free(pool);
+		return rc;
+	}
+	db_error_clear(err);
+	*out = pool;
+	return 0;
+}
+
+void db_pool_free(struct db_pool *pool) {
+	if (pool == NULL)
+		return;
+	close_list(pool->idle);
+	if (pool->stop_fd >= 0)
+		close(pool->stop_fd);
+	pthread_cond_destroy(&pool->freed);
+	pthread_cond_destroy(&pool->state);
+	pthread_mutex_destroy(&pool->lock);
+	db_error_clear(&pool->failure);
+	free(pool->trouble);
+	free((char *)pool->cfg.conninfo);
+	free((char *)pool->cfg.search_path);
+	free((char *)pool->cfg.isolation_level);
+	free(pool);
+}
+
+void db_pool_shutdown(struct db_pool *pool) {
+	uint64_t one = 1;
+	pthread_mutex_lock(&pool->lock);
+	pool->stopped = true;
+	pthread_mutex_unlock(&pool->lock);
+	if (write(pool->stop_fd, &one, sizeof(one)) < 0)
+		log_error("BUG: eventfd: %s", strerror(errno));
+	pool_wake(pool);
+}
+
+void db_pool_stats(struct db_pool *pool, struct db_stats *out) {
+	LOCK_SCOPE(&pool->lock);
+	*out = pool->sums;
+	out->open = pool->open;
+	out->idle = pool->idle_count;
+	out->waiting = pool->freed_waiters + pool->state_waiters;
+}
+
+void db_pool_reset_stats(struct db_pool *pool) {
+	LOCK_SCOPE(&pool->lock);
+	memset(&pool->sums, 0, sizeof(pool->sums));
+}
+
+int db_pool_server_version(struct db_pool *pool) {
+	LOCK_SCOPE(&pool->lock);
+	return pool->server_version;
+}
+
+bool db_pool_healthy(struct db_pool *pool, char *text, size_t len) {
+	LOCK_SCOPE(&pool->lock);
+	if (!pool->healthy && len > 0)
+		snprintf(text, len, "%s", pool->trouble != NULL ? pool->trouble : "unknown");
+	return pool->healthy;
+}

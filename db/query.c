@@ -1,0 +1,104 @@
+#include "db/query.h"
+
+#include "db/cancel.h"
+#include "db/retry.h"
+#include "util/buf.h"
+
+#include <string.h>
+
+static atomic_uint statements;
+
+/* The number of ST, given at its first use by whichever thread comes first. */
+static unsigned statement_id(struct db_statement *st) {
+	unsigned id = atomic_load(&st->id);
+	if (id != 0)
+		return id;
+	unsigned mine = atomic_fetch_add(&statements, 1) + 1;
+	return atomic_compare_exchange_strong(&st->id, &id, mine) ? mine : id;
+}
+
+/* One try. Returns what ended it; ERR and OUT as conn_run() leaves them. */
+static struct ending run_once(struct retry *r, struct db_conn *c, const struct conn_work *w,
+			      PGresult **out, struct db_error *err) {
+	struct ending e = { .reused = c->reused };
+
+	conn_mark(c);
+	e.end = conn_run(c, w, out, err);
+	memcpy(e.sqlstate, c->failed_state, sizeof(e.sqlstate));
+	retry_give(r, c);
+	return e;
+}
+
+static int run(struct retry *r, const struct conn_work *w, PGresult **out, struct db_error *err) {
+	for (;;) {
+		struct db_conn *c;
+		int rc = retry_take(r, &c, err);
+		if (rc < 0)
+			return rc;
+		struct ending e = run_once(r, c, w, out, err);
+		if (e.end == CONN_DONE) {
+			db_error_clear(err);
+			return 0;
+		}
+		rc = retry_decide(r, &e, err);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+static int run_work(struct db_pool *pool, const struct conn_work *w, struct db_cancel *cancel,
+		    PGresult **out, struct db_error *err) {
+	struct retry r = {
+		.pool = pool,
+		.cancel = cancel,
+		.repeatable = (w->flags & DB_REPEATABLE) != 0,
+		.patience.no_retry = (w->flags & DB_NO_RETRY) != 0,
+	};
+
+	db_error_clear(err);
+	cancel_enter(cancel, pool);
+	int rc = run(&r, w, out, err);
+	cancel_leave(cancel);
+	return rc;
+}
+
+int db_query(struct db_pool *pool, struct db_statement *st, const struct db_param *params, int n,
+	     unsigned flags, struct db_cancel *cancel, PGresult **out, struct db_error *err) {
+	const struct conn_work w = {
+		.sql = st->sql,
+		.id = statement_id(st),
+		.params = params,
+		.n = n,
+		.flags = flags,
+	};
+	return run_work(pool, &w, cancel, out, err);
+}
+
+int db_query_text(struct db_pool *pool, const char *sql, const struct db_param *params, int n,
+		  unsigned flags, struct db_cancel *cancel, PGresult **out, struct db_error *err) {
+	const struct conn_work w = { .sql = sql, .params = params, .n = n, .flags = flags };
+	return run_work(pool, &w, cancel, out, err);
+}
+
+struct db_param db_text(const char *s) {
+	return (struct db_param){ .data = s, .len = s != NULL ? strlen(s) : 0, .oid = DB_TEXT };
+}
+
+/* Appends S between QUOTEs, each QUOTE in it doubled. */
+static void quote(struct buf *sql, const char *s, char mark) {
+	buf_putc(sql, mark);
+	for (; *s != '\0'; s++) {
+		if (*s == mark)
+			buf_putc(sql, mark);
+		buf_putc(sql, *s);
+	}
+	buf_putc(sql, mark);
+}
+
+void db_quote_ident(struct buf *sql, const char *ident) {
+	quote(sql, ident, '"');
+}
+
+void db_quote_literal(struct buf *sql, const char *s) {
+	quote(sql, s, '\'');
+}

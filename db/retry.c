@@ -1,0 +1,80 @@
+#include "db/retry.h"
+
+#include "db/cancel.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int give_up(const struct retry *r, struct db_error *err, int errnum) {
+	if (err->errnum == 0 || err->sentence == NULL)
+		db_error_set(err, errnum, "%s", strerror(errnum));
+	err->errnum = errnum;
+	err->in_doubt |= r->doubt;
+	return -errnum;
+}
+
+int retry_take(struct retry *r, struct db_conn **out, struct db_error *err) {
+	int rc = pool_take(r->pool, &r->patience, r->cancel, out, err);
+	if (rc < 0)
+		return give_up(r, err, -rc);
+	if (conn_attach(*out, r->cancel))
+		return 0;
+	pool_give(r->pool, *out);
+	db_error_set(err, EINTR, "the request was interrupted");
+	return give_up(r, err, EINTR);
+}
+
+void retry_give(struct retry *r, struct db_conn *c) {
+	conn_detach(c);
+	pool_give(r->pool, c);
+}
+
+/* The connection was lost. What the next pause has to say replaces ERR only if it ends the call. */
+static int decide_lost(struct retry *r, bool stale, struct db_error *err) {
+	AUTO_DB_ERROR struct db_error why = { 0 };
+
+	pool_lost(r->pool, err);
+	int rc = pool_retry_loss(r->pool, &r->patience, stale, r->cancel, &why);
+	if (rc == 0)
+		return 0;
+	if (why.sentence != NULL)
+		db_error_set(err, -rc, "%s", why.sentence);
+	return give_up(r, err, -rc);
+}
+
+static int decide_failed(struct retry *r, const char *state, struct db_error *err) {
+	if (strcmp(state, "40003") == 0 && !r->repeatable)
+		r->doubt = true;
+	else if (strncmp(state, "40", 2) == 0 && !r->patience.no_retry)
+		return pool_retry_conflict(r->pool, &r->patience, r->cancel, err) == 0
+			       ? 0
+			       : give_up(r, err, err->errnum != 0 ? err->errnum : EBUSY);
+	/* A cancel meant for the statement that ran here before us, and late. */
+	if (strcmp(state, "57014") == 0 && err->errnum == EINTR && !cancel_fired(r->cancel) &&
+	    !r->patience.stray_seen) {
+		r->patience.stray_seen = true;
+		return 0;
+	}
+	return give_up(r, err, err->errnum != 0 ? err->errnum : EIO);
+}
+
+int retry_decide(struct retry *r, const struct ending *e, struct db_error *err) {
+	switch (e->end) {
+	case CONN_FAILED:
+		return decide_failed(r, e->sqlstate, err);
+	case CONN_LOST:
+		return decide_lost(r, e->reused, err);
+	case CONN_LOST_SENT:
+		r->doubt = true;
+		if (r->repeatable)
+			return decide_lost(r, false, err);
+		pool_lost(r->pool, err);
+		return give_up(r, err, EIO);
+	case CONN_STOPPED:
+		r->doubt = true;
+		return give_up(r, err, err->errnum != 0 ? err->errnum : EIO);
+	case CONN_DONE:
+		break;
+	}
+	return give_up(r, err, err->errnum != 0 ? err->errnum : EIO);
+}

@@ -1,0 +1,111 @@
+#include "db/cancel.h"
+#include "db/query.h"
+#include "db/retry.h"
+#include "util/clock.h"
+
+#include <errno.h>
+#include <string.h>
+
+int db_query_on(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
+		PGresult **out, struct db_error *err) {
+	const struct conn_work w = { .sql = sql, .params = params, .n = n };
+
+	if (conn_is_dead(conn))
+		return db_error_set(err, EIO, "the connection to the database was lost");
+	if (conn_run(conn, &w, out, err) == CONN_DONE)
+		return 0;
+	return -err->errnum;
+}
+
+static enum conn_end commit(struct db_conn *c, struct db_error *err) {
+	const struct conn_work w = { .sql = "COMMIT" };
+	AUTO_RESULT PGresult *res = NULL;
+	enum conn_end end = conn_run(c, &w, &res, err);
+
+	if (end != CONN_DONE || strcmp(PQcmdStatus(res), "COMMIT") == 0)
+		return end;
+	/* The server answers COMMIT with ROLLBACK, and no error, where a statement had failed. */
+	db_error_set(err, EIO, "the transaction had failed and was rolled back");
+	return CONN_FAILED;
+}
+
+static void roll_back(struct db_conn *c) {
+	AUTO_DB_ERROR struct db_error ignored = { 0 };
+
+	conn_detach(c);
+	c->deadline_us = NEVER_US;
+	if (conn_is_dead(c) || PQtransactionStatus(c->pg) == PQTRANS_IDLE)
+		return;
+	if (conn_command(c, "ROLLBACK", &ignored) != CONN_DONE)
+		c->doomed = true;
+}
+
+/* Nothing is committed before COMMIT is sent: whatever ended the transaction till then was no doubt. */
+static enum conn_end before_commit(enum conn_end end) {
+	return end == CONN_LOST_SENT ? CONN_LOST : end == CONN_STOPPED ? CONN_FAILED : end;
+}
+
+static enum conn_end body(struct db_conn *c, db_tx_fn fn, void *arg, struct db_error *err) {
+	enum conn_end end = before_commit(conn_command(c, "BEGIN", err));
+	if (end != CONN_DONE)
+		return end;
+	int rc = fn(c, arg, err);
+	if (rc == 0 && !conn_is_dead(c))
+		return commit(c, err);
+	if (rc == 0)
+		db_error_set(err, EIO, "the connection to the database was lost");
+	else if (err->errnum == 0)
+		db_error_set(err, -rc, "%s", strerror(-rc));
+	end = before_commit(c->failed_end);
+	return end == CONN_DONE ? CONN_FAILED : end;
+}
+
+static struct ending try_once(struct retry *r, struct db_conn *c, db_tx_fn fn, void *arg,
+			      struct db_error *err) {
+	struct ending e = { .reused = c->reused };
+
+	conn_mark(c);
+	c->deadline_us = deadline_after_ms(c->cfg->transaction_timeout_ms);
+	e.end = body(c, fn, arg, err);
+	/* A conflict or a stray cancel counts even where FN put an error of its own in its place. */
+	memcpy(e.sqlstate, c->failed_state, sizeof(e.sqlstate));
+	if (e.end != CONN_DONE)
+		roll_back(c);
+	c->deadline_us = NEVER_US;
+	retry_give(r, c);
+	return e;
+}
+
+static int transact(struct retry *r, db_tx_fn fn, void *arg, struct db_error *err) {
+	for (;;) {
+		struct db_conn *c;
+		int rc = retry_take(r, &c, err);
+		if (rc < 0)
+			return rc;
+		struct ending e = try_once(r, c, fn, arg, err);
+		if (e.end == CONN_DONE) {
+			db_error_clear(err);
+			return 0;
+		}
+		rc = retry_decide(r, &e, err);
+		if (rc < 0)
+			return rc;
+		db_error_clear(err);
+	}
+}
+
+int db_transaction(struct db_pool *pool, db_tx_fn fn, void *arg, unsigned flags,
+		   struct db_cancel *cancel, struct db_error *err) {
+	struct retry r = {
+		.pool = pool,
+		.cancel = cancel,
+		.repeatable = (flags & DB_REPEATABLE) != 0,
+		.patience.no_retry = (flags & DB_NO_RETRY) != 0,
+	};
+
+	db_error_clear(err);
+	cancel_enter(cancel, pool);
+	int rc = transact(&r, fn, arg, err);
+	cancel_leave(cancel);
+	return rc;
+}
