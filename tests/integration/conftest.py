@@ -120,5 +120,6 @@ def shop_pg(pg):
 
 @pytest.fixture
 def shop(shop_pg, make_mount):
-    """The database of shop.py, mounted with its layout."""
-    return shop_kit.Shop(make_mount(layout=shop_kit.LAYOUT), shop_pg)
+    """The database of shop.py, mounted with its layout. Nothing is remembered (ttl=0), so that changes by SQL show at once; test_cache.py
+    has the mount as it is by default."""
+    return shop_kit.Shop(make_mount(layout=shop_kit.LAYOUT, options={"coherence": "ttl=0"}), shop_pg)

@@ -1,0 +1,76 @@
+"""The commands in the documents do what the documents say: they are taken from the page and run."""
+import os
+import re
+
+import pytest
+
+from kit import ROOT, run
+from mountkit import clean_env, lazy_umount, mountinfo, rowfs_binary
+
+TITLE = "Your own table as files in five minutes"
+
+
+def section(page, title):
+    """The part of PAGE under the heading TITLE (any level, any case), up to the next heading of that level."""
+    lines, out, level = page.splitlines(), [], 0
+    fence = False
+    for line in lines:
+        if line.startswith("```"):
+            fence = not fence
+        m = None if fence else re.match(r"(#+) +(.*)", line)
+        if m and level and len(m[1]) <= level:
+            break
+        if m and not level and title.lower() in m[2].lower():
+            level = len(m[1])
+        elif level:
+            out.append(line)
+    return "\n".join(out)
+
+
+def blocks(text, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+def test_the_tutorial(empty_pg, tmp_path):
+    """Every ```sh block of the tutorial, one after the other in one shell, in an empty directory, with a database from the environment."""
+    text = section((ROOT / "docs/LAYOUT.md").read_text(encoding="utf-8"), TITLE)
+    if not text:
+        pytest.fail(f"docs/LAYOUT.md has no section {TITLE!r}")
+    scripts = blocks(text, "sh")
+    assert scripts
+    (tmp_path / "bin").mkdir()
+    os.symlink(rowfs_binary(), tmp_path / "bin/rowfs")
+    work = tmp_path / "work"
+    work.mkdir()
+    env = clean_env(PGHOST=str(empty_pg.server.dir), PGDATABASE=empty_pg.name, PGUSER="rowfs", XDG_STATE_HOME=str(tmp_path / "state"),
+                    HOME=str(tmp_path))
+    env["PATH"] = f"{tmp_path / 'bin'}:{empty_pg.server.bin}:{os.environ['PATH']}"
+    try:
+        done = run("bash", "-euc", "\n".join(scripts), cwd=work, env=env, timeout=120, ok=False)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        for wanted in blocks(text, "text") + blocks(text, "output"):  # what the page says is printed
+            for line in wanted.splitlines():
+                assert line.strip() in done.stdout, f"{line!r} is not in:\n{done.stdout}"
+    finally:
+        for path, _ in mountinfo():
+            if path.startswith(str(tmp_path)):
+                lazy_umount(path)
+
+
+def pages():
+    return [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if p.exists()]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda p: p.name)
+def test_links_between_the_documents_exist(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda p: p.name)
+def test_files_named_in_the_documents_exist(page):
+    """`fs/mount.c` in a page is a file of the project."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for name in re.findall(r"`((?:fs|db|schema|util|tests|docs|mount-helpers)/[A-Za-z0-9_./-]+)`", text):
+        assert (ROOT / name).exists() or (ROOT / name.rstrip("/")).exists(), f"{page.name} names {name}"
