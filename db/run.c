@@ -231,7 +231,8 @@ static enum conn_end answer(struct db_conn *c, PGresult **out, struct db_error *
 	}
 	collect(c, &w);
 	/* A cancel that is still on its way would hit whatever is run here next. */
-	if (!cancel_request_end(w.request, clock_us() + (int64_t)CANCEL_GRACE_MS * US_PER_MS))
+	int64_t wait_us = c->doomed ? 0 : (int64_t)CANCEL_GRACE_MS * US_PER_MS;
+	if (!cancel_request_end(w.request, clock_us() + wait_us))
 		c->doomed = true;
 	enum conn_end end = judge(c, &w, out, err);
 	PQclear(w.result);

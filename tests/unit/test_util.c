@@ -1,0 +1,140 @@
+#include "tests/unit/check.h"
+#include "util/buf.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+static void test_buf_grows(void) {
+	AUTO_BUF struct buf b = { 0 };
+	buf_puts(&b, "");
+	CHECK_STR(b.data, "");
+	for (int i = 0; i < 1000; i++)
+		buf_printf(&b, "%03d,", i);
+	CHECK_INT(b.len, 4000);
+	CHECK(memcmp(b.data + 3996, "999,", 5) == 0);
+	buf_putc(&b, '\0');
+	buf_add(&b, "a\0b", 3);
+	CHECK_INT(b.len, 4004);
+	CHECK(memcmp(b.data + 4000, "\0a\0b", 5) == 0);
+	CHECK(!b.failed);
+}
+
+static void test_buf_consume_and_resize(void) {
+	AUTO_BUF struct buf b = { 0 };
+	buf_consume(&b, 5);
+	CHECK_INT(b.len, 0);
+	buf_resize(&b, 0);
+	buf_puts(&b, "hello world");
+	buf_consume(&b, 6);
+	CHECK_STR(b.data, "world");
+	buf_resize(&b, 3);
+	CHECK_STR(b.data, "wor");
+	buf_resize(&b, 6);
+	CHECK(memcmp(b.data, "wor\0\0\0", 7) == 0);
+	buf_consume(&b, 100);
+	CHECK_INT(b.len, 0);
+	CHECK_STR(b.data, "");
+}
+
+static void test_buf_take(void) {
+	struct buf b = { 0 };
+	AUTO_FREE char *empty = buf_take(&b);
+	CHECK_STR(empty, "");
+	buf_puts(&b, "x");
+	AUTO_FREE char *x = buf_take(&b);
+	CHECK_STR(x, "x");
+	CHECK(b.data == NULL && b.len == 0 && b.cap == 0);
+}
+
+static void test_buf_reserve(void) {
+	AUTO_BUF struct buf b = { 0 };
+	buf_reserve(&b, 1000);
+	CHECK(b.cap > 1000);
+	CHECK_INT(b.len, 0);
+	const char *before = b.data;
+	for (int i = 0; i < 1000; i++)
+		buf_putc(&b, 'x');
+	CHECK(b.data == before);
+}
+
+/* A size that no memory holds fails the buf, and everything after is a no-op. */
+static void test_buf_failure_is_sticky(void) {
+	AUTO_BUF struct buf b = { 0 };
+	buf_puts(&b, "kept");
+	buf_reserve(&b, SIZE_MAX);
+	CHECK(b.failed);
+	buf_puts(&b, "lost");
+	buf_printf(&b, "%d", 1);
+	buf_resize(&b, 100);
+	CHECK_STR(b.data, "kept");
+	CHECK(buf_take(&b) == NULL);
+	CHECK(b.failed);
+}
+
+static void check_json(const char *s, size_t len, const char *want) {
+	AUTO_BUF struct buf b = { 0 };
+	buf_json_string(&b, s, len);
+	CHECK_STR(b.data, want);
+}
+
+static void test_json_string(void) {
+	check_json("", 0, "\"\"");
+	check_json("plain", 5, "\"plain\"");
+	check_json("a\"b\\c", 5, "\"a\\\"b\\\\c\"");
+	check_json("\n\r\t\x01\x1f\x7f", 6, "\"\\n\\r\\t\\u0001\\u001f\\u007f\"");
+	check_json("a\0b", 3, "\"a\\u0000b\"");
+	check_json("Привет 😀/", strlen("Привет 😀/"), "\"Привет 😀/\"");
+}
+
+static void test_log_levels(void) {
+	enum log_level level = LOG_LEVEL_ERROR;
+	CHECK(log_level_parse("WARNING", &level) && level == LOG_LEVEL_WARNING);
+	CHECK(log_level_parse("debug", &level) && level == LOG_LEVEL_DEBUG);
+	CHECK(!log_level_parse("loud", &level) && level == LOG_LEVEL_DEBUG);
+	CHECK(!log_level_parse("", &level));
+	log_setup(LOG_LEVEL_WARNING, false);
+	CHECK(log_wants(LOG_LEVEL_ERROR) && log_wants(LOG_LEVEL_WARNING));
+	CHECK(!log_wants(LOG_LEVEL_INFO) && !log_wants(LOG_LEVEL_DEBUG));
+}
+
+/* Reads back what log_message() wrote to stderr. */
+static void test_log_is_one_line(void) {
+	FILE *file = tmpfile();
+	if (!CHECK(file != NULL))
+		return;
+	fflush(stderr);
+	int saved = dup(2);
+	dup2(fileno(file), 2);
+	log_warning("first\nsecond\x1b[31m %s", "third");
+	log_info("not wanted");
+	dup2(saved, 2);
+	close(saved);
+	char text[256] = "";
+	rewind(file);
+	CHECK(fread(text, 1, sizeof(text) - 1, file) > 0);
+	CHECK_HAS(text, "rowfs warning [");
+	CHECK_HAS(text, "] first second [31m third\n");
+	CHECK(strchr(text, '\n') == text + strlen(text) - 1);
+	fclose(file);
+}
+
+static void test_clock(void) {
+	int64_t a = clock_us();
+	CHECK(deadline_after_ms(0) == NEVER_US);
+	int64_t d = deadline_after_ms(1000);
+	CHECK(d >= a + US_PER_S && d < a + 60 * (int64_t)US_PER_S);
+	struct timespec t = timespec_of_us(1500001);
+	CHECK(t.tv_sec == 1 && t.tv_nsec == 500001000);
+}
+
+int main(void) {
+	test_buf_grows();
+	test_buf_consume_and_resize();
+	test_buf_take();
+	test_buf_reserve();
+	test_buf_failure_is_sticky();
+	test_json_string();
+	test_log_levels();
+	test_log_is_one_line();
+	test_clock();
+	return check_end();
+}
