@@ -1,0 +1,113 @@
+/* libpq alone, with prepared statements: what the database and the socket take, which no file system on top can beat.
+ *
+ * Usage: pgraw CONNINFO OPERATION FIRST COUNT [FILE]. Operations: select, update, insert (one row each), list (all rows of the table in
+ * pages of 1000), copy (FILE into the table book). Tables as tests/bench/run makes them. Prints: operations seconds. */
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { NUMBER_ROOM = 16, PAGE = 1000, COPY_SIZE = 8192 };
+
+static double now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* True if RES is a success; clears it. */
+static bool succeeded(PGconn *conn, PGresult *res) {
+	ExecStatusType status = PQresultStatus(res);
+	PQclear(res);
+	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_COPY_IN)
+		return true;
+	fprintf(stderr, "pgraw: %s", PQerrorMessage(conn));
+	return false;
+}
+
+static bool each(PGconn *conn, int params, int first, int count) {
+	for (int i = first; i < first + count; i++) {
+		char number[NUMBER_ROOM];
+		const char *const values[] = { number, "{\"n\": 1}" };
+		snprintf(number, sizeof(number), "%05d", i);
+		if (!succeeded(conn, PQexecPrepared(conn, "s", params, values, NULL, NULL, 0)))
+			return false;
+	}
+	return true;
+}
+
+/* All rows by keyset pages, as a listing with sizes needs them. */
+static bool list(PGconn *conn, int *rows) {
+	char last[NUMBER_ROOM] = "";
+	int n = PAGE;
+	for (*rows = 0; n == PAGE; *rows += n) {
+		const char *const values[] = { last };
+		PGresult *res = PQexecPrepared(conn, "s", 1, values, NULL, NULL, 0);
+		n = PQntuples(res);
+		if (n > 0)
+			snprintf(last, sizeof(last), "%s", PQgetvalue(res, n - 1, 0));
+		if (!succeeded(conn, res))
+			return false;
+	}
+	return true;
+}
+
+static bool copy(PGconn *conn, const char *path) {
+	char buf[COPY_SIZE];
+	size_t n;
+	FILE *f = fopen(path, "rb");
+	static const char sql[] = "copy book (exchange, symbol, timestamp, price) from stdin csv header";
+	if (f == NULL || !succeeded(conn, PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0))) {
+		if (f != NULL)
+			fclose(f);
+		return false;
+	}
+	while ((n = fread(buf, 1, sizeof(buf), f)) > 0)
+		PQputCopyData(conn, buf, (int)n);
+	fclose(f);
+	PQputCopyEnd(conn, NULL);
+	bool good = true;
+	for (PGresult *res; (res = PQgetResult(conn)) != NULL;)
+		good = succeeded(conn, res) && good;
+	return good;
+}
+
+int main(int argc, char **argv) {
+	static const struct {
+		const char *name, *sql;
+		int params;
+	} statements[] = {
+		{ "select", "select xmin, doc::text, octet_length(doc::text) from docs where name = $1", 1 },
+		{ "update", "update docs set doc = $2::jsonb where name = $1", 2 },
+		{ "insert", "insert into docs (name, doc) values ($1, $2::jsonb)", 2 },
+		{ "list", "select name, octet_length(doc::text), doc::text from docs where name > $1 order by name limit 1000", 1 },
+	};
+	if (argc < 5) {
+		fprintf(stderr, "usage: pgraw CONNINFO OPERATION FIRST COUNT [FILE]\n");
+		return 2;
+	}
+	PGconn *conn = PQconnectdb(argv[1]);
+	bool good = PQstatus(conn) == CONNECTION_OK;
+	int params = 0, first = (int)strtol(argv[3], NULL, 10), count = (int)strtol(argv[4], NULL, 10);
+	for (size_t i = 0; good && i < sizeof(statements) / sizeof(statements[0]); i++)
+		if (strcmp(argv[2], statements[i].name) == 0) {
+			good = succeeded(conn, PQprepare(conn, "s", statements[i].sql, 0, NULL));
+			params = statements[i].params;
+		}
+	double start = now();
+	if (good && strcmp(argv[2], "copy") == 0)
+		good = argc > 5 && copy(conn, argv[5]);
+	else if (good && strcmp(argv[2], "list") == 0)
+		good = list(conn, &count);
+	else if (good)
+		good = each(conn, params, first, count);
+	double seconds = now() - start;
+	if (!good)
+		fprintf(stderr, "pgraw: %s", PQerrorMessage(conn));
+	else
+		printf("%d %.9f\n", count, seconds);
+	PQfinish(conn);
+	return good ? 0 : 1;
+}
