@@ -198,8 +198,9 @@ static bool fill(int files, size_t size) {
 }
 
 static int serve(const char *mountpoint) {
-	char *argv[] = { "nullfs", "-o", "fsname=nullfs", NULL };
-	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+	static char name[] = "nullfs", option[] = "-ofsname=nullfs";
+	char *argv[] = { name, option, NULL };
+	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
 	struct fuse_session *session = fuse_session_new(&args, &operations, sizeof(operations), NULL);
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	int status = 1;
