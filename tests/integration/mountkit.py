@@ -250,6 +250,17 @@ class Mount:
                 out[os.path.relpath(full, top)] = get(full)
         return out
 
+    def kept(self):
+        """The refused input as it was written: whole documents, and the text of each refused line."""
+        out = []
+        for name, body in self.rejected().items():
+            if name.endswith(".rejected.jsonl"):
+                for line in body.decode("utf-8", "surrogateescape").splitlines():
+                    out.append(json.loads(line)["text"].encode("utf-8", "surrogateescape"))
+            else:
+                out.append(body)
+        return out
+
     def refuses(self, action, number, *words, path=None, keeps=None):
         """ACTION must fail with errno NUMBER (one or several); the newest sentence must hold WORDS (any case) and PATH; KEEPS must be
         in a rejected file. Returns the sentence."""
@@ -271,6 +282,6 @@ class Mount:
             assert str(path) in after[-1].get("path", ""), said
         if keeps is not None:
             keeps = keeps.encode() if isinstance(keeps, str) else keeps
-            kept = self.rejected()
-            assert any(keeps in body for body in kept.values()), f"{keeps[:200]!r} is not kept in rejected/: {list(kept)[:20]}"
+            kept = self.kept()
+            assert any(keeps in body for body in kept), f"{keeps[:200]!r} is not kept in rejected/: {self.rejected().keys()}"
         return said
