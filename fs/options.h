@@ -1,5 +1,5 @@
-/* Every option of rowfs, in one table: the command line (-o and long options), the configuration file, the environment, the help
- * text, the man page and /.rowfs/config.json are all made from it. */
+/* Every option of rowfs, in one table (fs/option_table.c): the command line, the configuration file, the environment,
+ * the help text, the man page and /.rowfs/config.json are all made from it. */
 #ifndef ROWFS_FS_OPTIONS_H
 #define ROWFS_FS_OPTIONS_H
 
@@ -19,6 +19,11 @@ struct options {
 	char *config_file; /* -o config=FILE; NULL = none */
 	char *conninfo;    /* assembled, may hold a password: only db/ may see it */
 	bool foreground;   /* -f */
+	bool debug;        /* -d: libfuse's own debug output; implies foreground */
+
+	/* as they were given; `conninfo` is made of them */
+	char *connection_string, *host, *port, *database, *username, *password;
+	char *ssl_mode, *ssl_cert, *ssl_key, *ssl_ca;
 
 	/* database; names as in SYSTEMS: see options.c for defaults and units */
 	int min_connections, max_connections;
@@ -62,17 +67,26 @@ struct options {
 	bool read_only;         /* -o ro */
 	bool allow_other, default_permissions;
 	char *fsname;           /* shown by mount(8); never holds a password */
-	bool debug;             /* libfuse's own -d */
+	char *mount_flags;      /* "nosuid,noexec,...", for libfuse's -o as they are; NULL = none */
 };
 
+enum command { COMMAND_MOUNT, COMMAND_CHECK };
+
 /* Fills OPT from, weakest first: built-in defaults, PG* (left to libpq), DB_* and DATABASE_URL, the configuration file,
- * the command line. ARGV is what follows the subcommand `mount`. Returns 0; otherwise a sentence is in ERR and the
- * exit status is 2 (usage). options_free() frees. */
-MUST_USE int options_parse(struct options *opt, int argc, char **argv, struct buf *err);
+ * the command line. ARGV[0] is the name of the command; what follows it is
+ *   mount  [--layout FILE] [--config FILE] [-o opts] [-f] [-d] [CONNINFO] MOUNTPOINT
+ *   check  [--config FILE] [-o opts] [LAYOUT [CONNINFO]]
+ * Arguments of ARGV that hold a secret are overwritten in place. Returns 0; otherwise a sentence is in ERR and the
+ * return value is the exit status: 2 for a mistake in the options, 1 for a mountpoint that cannot be used.
+ * options_free() frees in both cases. */
+MUST_USE int options_parse(struct options *opt, enum command command, int argc, char **argv, struct buf *err);
 void options_free(struct options *opt);
 
 /* The parameters of the pool, pointing into OPT. */
 struct db_config options_db_config(const struct options *opt);
+
+/* The value of the option called KEY, if it is a time, in seconds; otherwise -1. For a layout's timers. */
+double options_interval(const struct options *opt, const char *key);
 
 /* All options with their values as one pretty JSON object, secrets left out. */
 void options_to_json(const struct options *opt, struct buf *out);

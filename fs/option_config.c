@@ -1,0 +1,133 @@
+#include "fs/option_config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { LARGEST_CONFIG = 1 << 20 }; /* bytes */
+
+/* TEXT begins behind "${". Appends what the variable says and sets *REST behind the brace. */
+static int expand_one(const char *text, const char **rest, struct buf *out, struct buf *err) {
+	size_t name_len = 0;
+	while (isalnum((unsigned char)text[name_len]) || text[name_len] == '_')
+		name_len++;
+	const char *end = strchr(text, '}');
+	bool has_default = text[name_len] == ':';
+	if (end == NULL || name_len == 0 || (!has_default && text + name_len != end)) {
+		buf_puts(err, "\"${\" begins neither ${VAR} nor ${VAR:default}; $$ stands for a dollar sign");
+		return -EINVAL;
+	}
+	AUTO_FREE char *name = strndup(text, name_len);
+	const char *value = name != NULL ? getenv(name) : NULL;
+	*rest = end + 1;
+	if (value != NULL && value[0] != '\0') {
+		buf_puts(out, value);
+	} else if (has_default) {
+		const char *start = text + name_len + (text[name_len + 1] == '-' ? 2 : 1);
+		buf_add(out, start, (size_t)(end - start));
+	} else if (value == NULL) {
+		buf_printf(err, "the variable %.*s is not set", (int)name_len, text);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int config_expand(const char *text, struct buf *out, struct buf *err) {
+	buf_puts(out, "");
+	while (*text != '\0') {
+		if (text[0] == '$' && text[1] == '{') {
+			int rc = expand_one(text + 2, &text, out, err);
+			if (rc < 0)
+				return rc;
+		} else {
+			buf_putc(out, *text);
+			text += text[0] == '$' && text[1] == '$' ? 2 : 1;
+		}
+	}
+	return out->failed ? -ENOMEM : 0;
+}
+
+/* The value as a person would write it after `-o key=`. */
+static int value_text(const cJSON *item, struct buf *out, struct buf *err) {
+	if (cJSON_IsString(item))
+		return config_expand(item->valuestring, out, err);
+	if (cJSON_IsBool(item)) {
+		buf_puts(out, cJSON_IsTrue(item) ? "true" : "false");
+	} else if (cJSON_IsNumber(item)) {
+		bool whole = item->valuedouble == floor(item->valuedouble) && fabs(item->valuedouble) < 1e15;
+		buf_printf(out, whole ? "%.0f" : "%.15g", item->valuedouble);
+	} else {
+		buf_puts(err, "a string, a number, true or false is needed");
+		return -EINVAL;
+	}
+	return out->failed ? -ENOMEM : 0;
+}
+
+static int read_file(const char *path, struct buf *text, struct buf *err) {
+	AUTO_FILE FILE *f = fopen(path, "re");
+	struct stat st;
+	if (f == NULL || fstat(fileno(f), &st) < 0) {
+		buf_printf(err, "configuration file %s: %s", path, strerror(errno));
+		return -EINVAL;
+	}
+	if (S_ISDIR(st.st_mode)) {
+		buf_printf(err, "configuration file %s: %s", path, strerror(EISDIR));
+		return -EINVAL;
+	}
+	buf_resize(text, LARGEST_CONFIG + 1);
+	if (text->failed)
+		return -ENOMEM;
+	size_t len = fread(text->data, 1, LARGEST_CONFIG + 1, f);
+	if (ferror(f) || len > LARGEST_CONFIG) {
+		buf_printf(err, "configuration file %s: %s", path,
+			   ferror(f) ? "it cannot be read" : "it is larger than 1 MiB");
+		return -EINVAL;
+	}
+	buf_resize(text, len);
+	return 0;
+}
+
+static cJSON *parse_json(const char *path, const struct buf *text, struct buf *err) {
+	const char *at = NULL;
+	int line = 1;
+	cJSON *json = cJSON_ParseWithLengthOpts(text->data, text->len + 1, &at, true);
+	if (cJSON_IsObject(json))
+		return json;
+	if (json != NULL) {
+		buf_printf(err, "configuration file %s: it is no JSON object", path);
+		cJSON_Delete(json);
+		return NULL;
+	}
+	for (const char *p = text->data; at != NULL && p < at && p < text->data + text->len; p++)
+		line += *p == '\n';
+	buf_printf(err, "configuration file %s, line %d: this is not JSON", path, line);
+	return NULL;
+}
+
+int config_read(const char *file, config_fn fn, void *arg, struct buf *err) {
+	AUTO_BUF struct buf text = { 0 };
+	const cJSON *item;
+	int rc = read_file(file, &text, err);
+	if (rc < 0)
+		return rc;
+	AUTO_JSON cJSON *json = parse_json(file, &text, err);
+	if (json == NULL)
+		return -EINVAL;
+	cJSON_ArrayForEach(item, json) {
+		AUTO_BUF struct buf value = { 0 };
+		AUTO_BUF struct buf why = { 0 };
+		if (cJSON_IsNull(item))
+			continue;
+		rc = value_text(item, &value, &why);
+		if (rc == 0)
+			rc = fn(arg, item->string, value.data, &why);
+		if (rc < 0) {
+			buf_printf(err, "configuration file %s: %s: %s", file, item->string,
+				   why.data != NULL ? why.data : strerror(-rc));
+			return rc;
+		}
+	}
+	return 0;
+}

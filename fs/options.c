@@ -1,0 +1,376 @@
+#include "fs/options.h"
+
+#include "fs/option_config.h"
+#include "fs/option_conninfo.h"
+#include "fs/option_table.h"
+
+#include <errno.h>
+#include <fuse_log.h>
+#include <fuse_opt.h>
+#include <math.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MOST_OPTIONS = 96 }; /* the table is shorter: see options_parse() */
+
+struct parse {
+	struct options *opt;
+	enum option_source now;                    /* what is being read */
+	enum option_source sources[MOST_OPTIONS];  /* where each option's value is from */
+	char *operands[3];                         /* what is no option; owned */
+	int noperands;
+	struct buf *err;
+};
+
+/* A word of mount(8) that says nothing to a file system, or that libfuse is given as it is. */
+struct mount_word {
+	const char *word; /* a trailing '*' matches any rest */
+	bool kernel_flag;
+};
+
+static const struct mount_word mount_words[] = {
+	{ "nosuid", true },	   { "nodev", true },	 { "noexec", true },	  { "noatime", true },
+	{ "nodiratime", true },	   { "sync", true },	 { "dirsync", true },	  { "suid", false },
+	{ "dev", false },	   { "exec", false },	 { "atime", false },	  { "diratime", false },
+	{ "relatime", false },	   { "norelatime", false }, { "strictatime", false }, { "nostrictatime", false },
+	{ "lazytime", false },	   { "nolazytime", false }, { "async", false },	  { "defaults", false },
+	{ "auto", false },	   { "noauto", false },	 { "nofail", false },	  { "fail", false },
+	{ "user", false },	   { "user=*", false },	 { "nouser", false },	  { "users", false },
+	{ "nousers", false },	   { "owner", false },	 { "noowner", false },	  { "group", false },
+	{ "nogroup", false },	   { "_netdev", false }, { "comment=*", false },  { "x-*", false },
+	{ "X-*", false },	   { "subtype=*", false }, { "loud", false },	  { "silent", false },
+};
+
+static const struct mount_word *find_mount_word(const char *arg) {
+	for (size_t i = 0; i < sizeof(mount_words) / sizeof(mount_words[0]); i++) {
+		const char *word = mount_words[i].word;
+		size_t len = strlen(word);
+		if (strcmp(word, arg) == 0 || (word[len - 1] == '*' && strncmp(word, arg, len - 1) == 0))
+			return &mount_words[i];
+	}
+	return NULL;
+}
+
+static int add_mount_flag(struct options *opt, const char *flag) {
+	AUTO_BUF struct buf all = { 0 };
+	if (opt->mount_flags != NULL)
+		buf_printf(&all, "%s,", opt->mount_flags);
+	buf_puts(&all, flag);
+	free(opt->mount_flags);
+	opt->mount_flags = buf_take(&all);
+	return opt->mount_flags != NULL ? 0 : -ENOMEM;
+}
+
+/* The command line is read first, since it names the configuration file: a weaker source changes nothing that a
+ * stronger one has set. */
+static int set_from(struct parse *p, const struct option *o, const char *value, struct buf *why) {
+	enum option_source *source = &p->sources[o - option_table];
+	if (*source > p->now)
+		return 0;
+	*source = p->now;
+	return option_set(p->opt, o, value, why);
+}
+
+/* One word of -o. What it says is not repeated in the error where it may be a secret. */
+static int take_option(struct parse *p, const char *arg) {
+	size_t len = strcspn(arg, "=");
+	const struct mount_word *word = find_mount_word(arg);
+	AUTO_BUF struct buf why = { 0 };
+
+	if (arg[0] == '\0')
+		return 0;
+	if (strcmp(arg, "rw") == 0)
+		arg = "ro=false", len = 2;
+	const struct option *o = option_find(arg, len);
+	if (o == NULL && word != NULL)
+		return word->kernel_flag ? add_mount_flag(p->opt, arg) : 0;
+	if (o == NULL) {
+		buf_printf(p->err, "unknown option \"%.*s\"; rowfs --help lists them all", (int)len, arg);
+		return -EINVAL;
+	}
+	if (arg[len] == '\0' && o->type != OPTION_BOOL) {
+		buf_printf(p->err, "option %s needs a value", o->key);
+		return -EINVAL;
+	}
+	if (set_from(p, o, arg[len] == '=' ? arg + len + 1 : "true", &why) == 0)
+		return 0;
+	buf_printf(p->err, "option %s: %s", o->secret ? o->key : arg, why.data != NULL ? why.data : "no memory");
+	return -EINVAL;
+}
+
+enum { KEY_FOREGROUND = 1, KEY_DEBUG, KEY_LAYOUT, KEY_CONFIG };
+
+static const struct fuse_opt words[] = {
+	FUSE_OPT_KEY("-f", KEY_FOREGROUND),   FUSE_OPT_KEY("--foreground", KEY_FOREGROUND),
+	FUSE_OPT_KEY("-d", KEY_DEBUG),	      FUSE_OPT_KEY("--debug", KEY_DEBUG),
+	FUSE_OPT_KEY("--layout=", KEY_LAYOUT), FUSE_OPT_KEY("--layout ", KEY_LAYOUT),
+	FUSE_OPT_KEY("--config=", KEY_CONFIG), FUSE_OPT_KEY("--config ", KEY_CONFIG),
+	FUSE_OPT_END,
+};
+
+static int take_operand(struct parse *p, const char *arg) {
+	if (p->noperands == sizeof(p->operands) / sizeof(p->operands[0])) {
+		buf_puts(p->err, "too many arguments; rowfs --help says which are meant");
+		return -EINVAL;
+	}
+	p->operands[p->noperands] = strdup(arg);
+	return p->operands[p->noperands++] != NULL ? 0 : -ENOMEM;
+}
+
+static int take_file(struct parse *p, const char *key, const char *arg) {
+	AUTO_BUF struct buf why = { 0 };
+	const char *value = arg + 2 + strlen(key);
+	if (set_from(p, option_find(key, strlen(key)), value + (*value == '='), &why) == 0)
+		return 0;
+	buf_printf(p->err, "--%s: %s", key, why.data != NULL ? why.data : "no memory");
+	return -EINVAL;
+}
+
+/* For fuse_opt_parse(): one argument, or one word of -o. -1 ends it; 0 means that it was ours. */
+static int take_argument(void *data, const char *arg, int key, struct fuse_args *args) {
+	struct parse *p = data;
+	int rc = 0;
+
+	(void)args;
+	switch (key) {
+	case KEY_FOREGROUND:
+		p->opt->foreground = true;
+		break;
+	case KEY_DEBUG:
+		p->opt->debug = p->opt->foreground = true;
+		break;
+	case KEY_LAYOUT:
+		rc = take_file(p, "layout", arg);
+		break;
+	case KEY_CONFIG:
+		rc = take_file(p, "config", arg);
+		break;
+	case FUSE_OPT_KEY_NONOPT:
+		rc = take_operand(p, arg);
+		break;
+	default:
+		rc = take_option(p, arg);
+	}
+	return rc < 0 ? -1 : 0;
+}
+
+static void quiet(enum fuse_log_level level, const char *fmt, va_list ap) {
+	(void)level;
+	(void)fmt;
+	(void)ap;
+}
+
+static int read_command_line(struct parse *p, int argc, char **argv) {
+	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+
+	p->now = FROM_COMMAND_LINE;
+	fuse_set_log_func(quiet); /* it would speak of "fuse:"; the sentence is ours */
+	int rc = fuse_opt_parse(&args, p, words, take_argument);
+	fuse_set_log_func(NULL);
+	fuse_opt_free_args(&args);
+	if (rc < 0 && p->err->len == 0)
+		buf_puts(p->err, "the last option needs a value");
+	return rc < 0 ? -EINVAL : 0;
+}
+
+static int set_defaults(struct parse *p) {
+	AUTO_BUF struct buf path = { 0 };
+	const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	const struct passwd *user = home == NULL ? getpwuid(geteuid()) : NULL;
+
+	p->opt->uid = getuid();
+	p->opt->gid = getgid();
+	for (int i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+		if (o->initial != NULL && option_set(p->opt, o, o->initial, p->err) < 0)
+			return -EINVAL;
+	}
+	if (geteuid() == 0)
+		buf_puts(&path, "/var/lib/rowfs");
+	else if (base != NULL && base[0] == '/')
+		buf_printf(&path, "%s/rowfs", base);
+	else
+		buf_printf(&path, "%s/.local/state/rowfs",
+			   home != NULL && home[0] == '/' ? home : user != NULL ? user->pw_dir : "/tmp");
+	p->opt->state_dir = buf_take(&path);
+	return p->opt->state_dir != NULL ? 0 : -ENOMEM;
+}
+
+static int read_environment(struct parse *p) {
+	p->now = FROM_ENVIRONMENT;
+	for (int i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+		const char *value = o->env != NULL ? getenv(o->env) : NULL;
+		AUTO_BUF struct buf why = { 0 };
+		if (value == NULL || value[0] == '\0' || set_from(p, o, value, &why) == 0)
+			continue;
+		buf_printf(p->err, "environment variable %s: %s", o->env,
+			   why.data != NULL ? why.data : "no memory");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int take_config(void *arg, const char *key, const char *value, struct buf *err) {
+	struct parse *p = arg;
+	const struct option *o = option_find(key, strlen(key));
+	if (o == NULL || strcmp(key, "config") == 0) {
+		buf_puts(err, "there is no such option");
+		return -EINVAL;
+	}
+	return set_from(p, o, value, err);
+}
+
+/* Overwrites the arguments of ARGV that hold a secret: other users' ps shows them. */
+static void mask_arguments(const struct parse *p, int argc, char **argv) {
+	bool option_has_secret = false;
+	for (int i = 0; i < option_count; i++)
+		option_has_secret |= option_table[i].secret && p->sources[i] == FROM_COMMAND_LINE;
+	for (int i = 1; i < argc; i++) {
+		bool is_words = strncmp(argv[i], "-o", 2) == 0 || (i > 1 && strcmp(argv[i - 1], "-o") == 0);
+		bool secret = is_words ? option_has_secret : false;
+		for (int k = 0; k < p->noperands; k++)
+			secret |= strcmp(argv[i], p->operands[k]) == 0 && strpbrk(argv[i], "=:") != NULL &&
+				  conninfo_has_secret(argv[i]);
+		if (secret && strcmp(argv[i], "-o") != 0)
+			memset(argv[i], 'x', strlen(argv[i]));
+	}
+}
+
+/* The operand that is a connection string; there may be none. */
+static const char *conninfo_operand(const struct parse *p, enum command command) {
+	int first = command == COMMAND_CHECK && p->sources[option_find("layout", 6) - option_table] == FROM_DEFAULT;
+	int last = p->noperands - (command == COMMAND_MOUNT);
+	return first < last ? p->operands[first] : NULL;
+}
+
+static int use_operands(struct parse *p, enum command command) {
+	const struct option *layout = option_find("layout", 6), *string = option_find("connection_string", 17);
+	const char *conninfo = conninfo_operand(p, command);
+	bool names_layout = p->sources[layout - option_table] == FROM_COMMAND_LINE;
+	int most = command == COMMAND_CHECK && names_layout ? 1 : 2;
+
+	p->now = FROM_COMMAND_LINE;
+	if (p->noperands > most || (command == COMMAND_MOUNT && p->noperands == 0)) {
+		buf_puts(p->err, p->noperands == 0 ? "a mountpoint is needed" : "too many arguments");
+		buf_puts(p->err, "; rowfs --help says which are meant");
+		return -EINVAL;
+	}
+	if (conninfo != NULL && set_from(p, string, conninfo, p->err) < 0)
+		return -EINVAL;
+	if (command == COMMAND_CHECK && !names_layout && p->noperands > 0)
+		return set_from(p, layout, p->operands[0], p->err);
+	return 0;
+}
+
+static int choose_fsname(struct options *opt, const char *operand) {
+	AUTO_BUF struct buf name = { 0 };
+	if (opt->fsname != NULL)
+		return 0;
+	if (operand != NULL && !conninfo_has_secret(operand))
+		buf_puts(&name, operand); /* as it stands in fstab, where mount -a compares it */
+	else
+		conninfo_without_secrets(opt->conninfo, &name);
+	if (name.len == 0)
+		buf_puts(&name, "rowfs");
+	opt->fsname = buf_take(&name);
+	return opt->fsname != NULL ? 0 : -ENOMEM;
+}
+
+static int resolve_mountpoint(struct options *opt, const char *path, struct buf *err) {
+	struct stat st;
+	opt->mountpoint = realpath(path, NULL);
+	if (opt->mountpoint == NULL || stat(opt->mountpoint, &st) < 0) {
+		int why = errno;
+		buf_printf(err, "mountpoint %s: %s%s", path, strerror(why),
+			   why == ENOTCONN ? ": a mount that has died is there; umount it first" : "");
+		return -why;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		buf_printf(err, "mountpoint %s: %s", path, strerror(ENOTDIR));
+		return -ENOTDIR;
+	}
+	return 0;
+}
+
+static int check_together(const struct options *opt, struct buf *err) {
+	if (opt->min_connections <= opt->max_connections)
+		return 0;
+	buf_printf(err, "min_connections (%d) is more than max_connections (%d)", opt->min_connections,
+		   opt->max_connections);
+	return -EINVAL;
+}
+
+static int read_all(struct parse *p, enum command command, int argc, char **argv) {
+	int rc = set_defaults(p);
+	if (rc == 0) {
+		rc = read_command_line(p, argc, argv);
+		if (rc == 0)
+			rc = use_operands(p, command);
+		mask_arguments(p, argc, argv);
+	}
+	if (rc == 0)
+		rc = read_environment(p);
+	p->now = FROM_CONFIG;
+	if (rc == 0 && p->opt->config_file != NULL)
+		rc = config_read(p->opt->config_file, take_config, p, p->err);
+	if (rc == 0)
+		rc = check_together(p->opt, p->err);
+	if (rc == 0)
+		rc = conninfo_assemble(p->opt, p->sources, p->err);
+	return rc;
+}
+
+int options_parse(struct options *opt, enum command command, int argc, char **argv, struct buf *err) {
+	struct parse p = { .opt = opt, .err = err };
+	int status = 2;
+
+	*opt = (struct options){ 0 };
+	if (option_count > MOST_OPTIONS) {
+		buf_puts(err, "BUG: the table of options has outgrown its parser");
+	} else if (read_all(&p, command, argc, argv) == 0 &&
+		   choose_fsname(opt, conninfo_operand(&p, command)) == 0) {
+		status = 0;
+		if (command == COMMAND_MOUNT && resolve_mountpoint(opt, p.operands[p.noperands - 1], err) < 0)
+			status = 1;
+	}
+	if (status != 0 && err->len == 0)
+		buf_puts(err, "out of memory");
+	for (int i = 0; i < p.noperands; i++)
+		free(p.operands[i]);
+	return status;
+}
+
+void options_free(struct options *opt) {
+	for (int i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+		bool owned = o->type == OPTION_TEXT || o->type == OPTION_PATH || o->type == OPTION_WORD ||
+			     o->type == OPTION_PORT;
+		if (owned && o->help != NULL)
+			free(*(char **)((char *)opt + o->offset));
+	}
+	free(opt->conninfo);
+	free(opt->mountpoint);
+	free(opt->mount_flags);
+	*opt = (struct options){ 0 };
+}
+
+struct db_config options_db_config(const struct options *opt) {
+	return (struct db_config){
+		.conninfo = opt->conninfo,
+		.search_path = opt->schema_name,
+		.isolation_level = opt->isolation_level,
+		.min_connections = opt->min_connections,
+		.max_connections = opt->max_connections,
+		.connect_timeout_s = opt->connection_timeout,
+		.command_timeout_ms = opt->command_timeout * 1000,
+		.transaction_timeout_ms = opt->transaction_timeout * 1000,
+		.retry_attempts = opt->retry_attempts,
+		.retry_delay_ms = (int)lround(opt->retry_delay * 1000),
+		.retry_backoff = opt->retry_backoff,
+		.prepared_statements = opt->enable_prepared_statements,
+		.log_queries = opt->log_queries,
+		.slow_query_ms = opt->log_slow_queries ? opt->slow_query_threshold : 0,
+	};
+}
