@@ -198,7 +198,7 @@ static bool fill(int files, size_t size) {
 }
 
 static int serve(const char *mountpoint) {
-	static char name[] = "nullfs", option[] = "-ofsname=nullfs";
+	static char name[] = "nullfs", option[] = "-ofsname=nullfs,noatime";
 	char *argv[] = { name, option, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
 	struct fuse_session *session = fuse_session_new(&args, &operations, sizeof(operations), NULL);
