@@ -18,6 +18,7 @@ static const char usage_text[] =
 	"\n"
 	"  -f, --foreground                do not become a daemon\n"
 	"  -d, --debug                     -f, and libfuse tells every request\n"
+	"  -s                              ignore unknown options that follow (for mount(8))\n"
 	"      --layout FILE               the same as -o layout=FILE\n"
 	"      --config FILE               the same as -o config=FILE\n"
 	"  -o KEY[=VALUE][,KEY...]         options; a comma within a value is written \\,\n"

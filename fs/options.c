@@ -20,6 +20,7 @@ struct parse {
 	enum option_source sources[MOST_OPTIONS];  /* where each option's value is from */
 	char *operands[3];                         /* what is no option; owned */
 	int noperands;
+	bool sloppy; /* -s: unknown options are ignored */
 	struct buf *err;
 };
 
@@ -85,6 +86,8 @@ static int take_option(struct parse *p, const char *arg) {
 	const struct option *o = option_find(arg, len);
 	if (o == NULL && word != NULL)
 		return word->kernel_flag ? add_mount_flag(p->opt, arg) : 0;
+	if (o == NULL && p->sloppy && arg[0] != '-')
+		return 0;
 	if (o == NULL) {
 		buf_printf(p->err, "unknown option \"%.*s\"; rowfs --help lists them all", (int)len, arg);
 		return -EINVAL;
@@ -99,11 +102,12 @@ static int take_option(struct parse *p, const char *arg) {
 	return -EINVAL;
 }
 
-enum { KEY_FOREGROUND = 1, KEY_DEBUG, KEY_LAYOUT, KEY_CONFIG };
+enum { KEY_FOREGROUND = 1, KEY_DEBUG, KEY_SLOPPY, KEY_LAYOUT, KEY_CONFIG };
 
 static const struct fuse_opt words[] = {
 	FUSE_OPT_KEY("-f", KEY_FOREGROUND),   FUSE_OPT_KEY("--foreground", KEY_FOREGROUND),
 	FUSE_OPT_KEY("-d", KEY_DEBUG),	      FUSE_OPT_KEY("--debug", KEY_DEBUG),
+	FUSE_OPT_KEY("-s", KEY_SLOPPY),
 	FUSE_OPT_KEY("--layout=", KEY_LAYOUT), FUSE_OPT_KEY("--layout ", KEY_LAYOUT),
 	FUSE_OPT_KEY("--config=", KEY_CONFIG), FUSE_OPT_KEY("--config ", KEY_CONFIG),
 	FUSE_OPT_END,
@@ -139,6 +143,9 @@ static int take_argument(void *data, const char *arg, int key, struct fuse_args 
 		break;
 	case KEY_DEBUG:
 		p->opt->debug = p->opt->foreground = true;
+		break;
+	case KEY_SLOPPY:
+		p->sloppy = true;
 		break;
 	case KEY_LAYOUT:
 		rc = take_file(p, "layout", arg);

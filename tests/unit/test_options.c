@@ -98,6 +98,9 @@ static void test_words(void) {
 	CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", "-o", "ro", "-o", "rw", dir), &err), 0);
 	CHECK(!opt.read_only);
 	options_free(&opt);
+	CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", "-s", "-o", "what=1,ro", dir), &err), 0);
+	CHECK(opt.read_only);
+	options_free(&opt);
 }
 
 static void test_refusals(void) {
