@@ -16,8 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* Exit codes of mount(8). */
 enum { EX_OK = 0, EX_USAGE_ = 1, EX_SYSTEM = 2, EX_MOUNT_FAILED = 32 };
 
