@@ -77,12 +77,13 @@ static size_t utf8_sequence(const unsigned char *s, size_t len) {
 	return n;
 }
 
-bool utf8_valid(const char *s, size_t len) {
-	for (size_t i = 0; i < len;) {
-		size_t n = utf8_sequence((const unsigned char *)s + i, len - i);
-		if (n == 0)
-			return false;
+size_t utf8_prefix(const char *s, size_t len) {
+	size_t i = 0, n;
+	while (i < len && (n = utf8_sequence((const unsigned char *)s + i, len - i)) > 0)
 		i += n;
-	}
-	return true;
+	return i;
+}
+
+bool utf8_valid(const char *s, size_t len) {
+	return utf8_prefix(s, len) == len;
 }

@@ -19,7 +19,10 @@ void name_encode(struct buf *out, const char *key, const char *also);
  * hex in lower case, invalid UTF-8, NUL. */
 MUST_USE bool name_decode(struct buf *out, const char *name, size_t len);
 
-/* True if the LEN bytes are valid UTF-8 without NUL. */
+/* How many of the LEN bytes, from the first, are valid UTF-8 without NUL. */
+size_t utf8_prefix(const char *s, size_t len);
+
+/* True if all of them are. */
 bool utf8_valid(const char *s, size_t len);
 
 #endif

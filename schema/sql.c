@@ -181,6 +181,18 @@ static void build_insert(struct place *place, int target) {
 
 /* -- all --------------------------------------------------------------------------------------- */
 
+/* A directory that only shows parts of a row (two of its columns, say) is not the row: emptying it must not delete it. */
+static bool has_row_document(const struct place *place) {
+	const struct relation *rel = place->scope.tables[place->row_table].rel;
+	for (int i = 0; i < place->nchildren; i++) {
+		const struct place *child = place->children[i];
+		if (child->route != NULL && child->route->kind == KIND_ROW && child->nkeys == 0 &&
+		    child->scope.tables[child->target].rel == rel)
+			return true;
+	}
+	return false;
+}
+
 static void build_directory(struct place *place) {
 	struct place_sql *sql = &place->sql;
 	if (place->row_table < 0)
@@ -192,7 +204,9 @@ static void build_directory(struct place *place) {
 		return;
 	if (place->nkeys == 1 && place->keys[0].format == NULL)
 		find_directory(place, true, &sql->find_by_id);
-	build_remove(place, place->row_table, false, &sql->remove);
+	place->owns_row = has_row_document(place);
+	if (!place->owns_row)
+		return;
 	build_remove(place, place->row_table, true, &sql->remove_empty);
 	build_rename(place);
 	build_insert(place, place->row_table);

@@ -12,6 +12,8 @@
 #include "schema/catalog.h"
 #include "schema/sql.h"
 
+enum { PATH_KEYS_MAX = 32 }; /* keys on one path */
+
 /* A key in braces, bound. */
 struct key {
 	char *name;                  /* as written */
@@ -53,7 +55,8 @@ struct place {
 	int nparams; /* keys on the path, own ones included */
 	struct scope scope;
 	int row_table; /* index into scope of the table that the own keys list; -1 without own keys */
-	bool row_dir;  /* a directory that stands for one row of row_table */
+	bool row_dir;  /* a directory whose keys determine one row of row_table */
+	bool owns_row; /* and which has that row's document in it: mkdir, rmdir and mv make, delete and rename the row */
 
 	/* files only */
 	const struct layout_route *route; /* NULL for a directory */

@@ -272,6 +272,10 @@ static bool parse_parts(struct check *c, struct place *place) {
 			check_mistake(c, "\"%s\": two keys need text between them", place->text);
 			return false;
 		}
+		if (place->nparams == PATH_KEYS_MAX) {
+			check_mistake(c, "more than %d keys", PATH_KEYS_MAX);
+			return false;
+		}
 		if (!add_key(place, s + 1, (size_t)(end - s - 1)))
 			return false;
 		s = end + 1;

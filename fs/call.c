@@ -1,0 +1,49 @@
+#include "fs/call.h"
+
+#include "fs/report.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void on_interrupt(fuse_req_t req, void *data) {
+	struct call *call = data;
+	(void)req;
+	db_cancel_fire(&call->cancel);
+}
+
+void call_begin(struct call *call, fuse_req_t req, bool interruptible) {
+	memset(call, 0, sizeof(*call));
+	pthread_mutex_init(&call->cancel.lock, NULL);
+	call->req = req;
+	call->fs = fuse_req_userdata(req);
+	call->interruptible = interruptible;
+	if (interruptible)
+		fuse_req_interrupt_func(req, on_interrupt, call);
+}
+
+void call_end(struct call *call) {
+	db_error_clear(&call->err);
+	pthread_mutex_destroy(&call->cancel.lock);
+}
+
+struct db_cancel *call_cancel(struct call *call) {
+	return call->interruptible ? &call->cancel : NULL;
+}
+
+int call_told(struct call *call, const char *path, int rc) {
+	if (rc != 0 && call->err.sentence != NULL) {
+		atomic_fetch_add(&call->fs->count.errors, 1);
+		report_error(call->fs->report, path, -rc, call->err.sqlstate, call->err.sentence, NULL);
+		db_error_clear(&call->err);
+	}
+	return rc;
+}
+
+int call_error(struct call *call, int errnum, const char *fmt, ...) {
+	AUTO_BUF struct buf text = { 0 };
+	va_list ap;
+	va_start(ap, fmt);
+	buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	return db_error_set(&call->err, errnum, "%s", text.data != NULL ? text.data : "out of memory");
+}

@@ -1,0 +1,35 @@
+/* One request under way: who asked, how to stop its query, what went wrong. */
+#ifndef ROWFS_FS_CALL_H
+#define ROWFS_FS_CALL_H
+
+#include "fs/fs.h"
+#include "fs/node.h"
+
+#include <fuse_lowlevel.h>
+
+struct call {
+	struct fs *fs;
+	fuse_req_t req; /* NULL outside a request */
+	struct db_cancel cancel;
+	struct db_error err;
+	bool interruptible;
+};
+
+#define AUTO_CALL __attribute__((cleanup(call_end)))
+
+/* Begins a call for REQ. A reading call's queries are cancelled when the program that waits is interrupted; a writing
+ * call's are not: it runs to its end. */
+void call_begin(struct call *call, fuse_req_t req, bool interruptible);
+void call_end(struct call *call);
+
+/* The cancel token to give to db/: NULL for calls that are not interruptible. */
+struct db_cancel *call_cancel(struct call *call);
+
+/* Writes the failure RC (-errno) of what was done to PATH into /.rowfs/errors.jsonl, if there is a sentence for it;
+ * returns RC. */
+int call_told(struct call *call, const char *path, int rc);
+
+/* Fills call->err. Returns -ERRNUM. */
+int call_error(struct call *call, int errnum, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+#endif

@@ -1,0 +1,162 @@
+#include "fs/control.h"
+
+#include "fs/kind.h"
+#include "fs/lookup.h"
+#include "fs/report.h"
+#include "fs/status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+struct control_file {
+	const char *name;
+	void (*render)(struct call *call, struct buf *out); /* NULL for directories and rejected files */
+	void (*reset)(struct call *call);                   /* what a write does; NULL: read-only */
+	bool directory;
+};
+
+static const struct control_file files[] = {
+	{ .name = "status.json", .render = status_json, .reset = status_reset },
+	{ .name = "health", .render = status_health },
+	{ .name = "config.json", .render = status_config },
+	{ .name = "layout.json", .render = status_layout },
+	{ .name = "metrics", .render = status_metrics, .reset = status_reset },
+	{ .name = "errors.jsonl", .render = status_errors, .reset = status_reset_errors },
+};
+enum { NFILES = sizeof(files) / sizeof(files[0]) };
+
+static const struct control_file top = { .name = CONTROL_DIRECTORY, .directory = true };
+static const struct control_file rejected = { .name = "rejected", .directory = true };
+static const struct control_file rejected_file = { .name = NULL };
+
+static const struct control_file *find_file(const struct node *dir, const char *name) {
+	if (dir->type != NODE_CONTROL)
+		return &top;
+	if (dir->control == &rejected)
+		return &rejected_file;
+	if (strcmp(name, rejected.name) == 0)
+		return &rejected;
+	for (int i = 0; i < NFILES; i++)
+		if (strcmp(files[i].name, name) == 0)
+			return &files[i];
+	return NULL;
+}
+
+int control_lookup(struct call *call, struct node *dir, const char *name, bool lookup, struct node **out) {
+	const struct control_file *file = find_file(dir, name);
+	AUTO_BUF struct buf body = { 0 };
+	struct stat st;
+	struct found found = { .type = NODE_CONTROL, .control = file };
+	if (file == NULL)
+		return -ENOENT;
+	if (file->directory) {
+		found.attr.mode = S_IFDIR | 0755;
+	} else if (file == &rejected_file) {
+		if (fstatat(report_rejected_dir(call->fs->report), name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			return -errno;
+		found.attr = lookup_plain_attributes(&st);
+		found.attr.mode = S_IFREG | 0444;
+	} else {
+		buf_puts(&body, "");
+		file->render(call, &body);
+		found.attr.mode = S_IFREG | (file->reset != NULL ? 0644 : 0444);
+		found.attr.size = body.len;
+		found.body = body.data;
+		found.body_len = body.len;
+		/* every look-up is a version of its own: it keeps the text that it told the size of */
+		found.version = body.data;
+	}
+	*out = node_found(call->fs->nodes, dir, name, &found, lookup);
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
+void control_list(struct call *call, const struct node *dir, control_each_fn each, void *arg) {
+	if (dir->control != &rejected) {
+		for (int i = 0; i < NFILES; i++)
+			if (!each(files[i].name, false, arg))
+				return;
+		each(rejected.name, true, arg);
+		return;
+	}
+	int fd = openat(report_rejected_dir(call->fs->report), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *e;
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+		    !each(e->d_name, false, arg))
+			break;
+	if (d != NULL)
+		closedir(d);
+	else if (fd >= 0)
+		close(fd);
+}
+
+int control_unlink(struct call *call, const struct node *dir, const char *name) {
+	if (dir->control != &rejected)
+		return -EPERM;
+	return report_remove_rejected(call->fs->report, name);
+}
+
+/* -- as a kind --------------------------------------------------------------------------------- */
+
+static int control_open(struct call *call, struct handle *h) {
+	const struct control_file *file = h->node->control;
+	size_t len;
+	if ((h->flags & O_ACCMODE) != O_RDONLY && file->reset == NULL)
+		return -EACCES;
+	if (file == &rejected_file) {
+		h->fd = openat(report_rejected_dir(call->fs->report), h->node->name,
+			       O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		return h->fd >= 0 ? 0 : -errno;
+	}
+	AUTO_FREE char *body = node_take_body(call->fs->nodes, h->node, &len);
+	if (body != NULL)
+		buf_add(&h->data, body, len);
+	else
+		file->render(call, &h->data);
+	h->dirty = (h->flags & O_TRUNC) != 0;
+	atomic_store(&h->size, h->data.len);
+	return h->data.failed ? -ENOMEM : 0;
+}
+
+static int control_read(struct call *call, struct handle *h, size_t size, uint64_t offset, struct buf *out) {
+	if (h->fd >= 0)
+		return plain_kind.read(call, h, size, offset, out);
+	return row_kind.read(call, h, size, offset, out);
+}
+
+static int control_write(struct call *call, struct handle *h, const char *data, size_t size,
+			 uint64_t offset) {
+	(void)call;
+	(void)data;
+	(void)size;
+	(void)offset;
+	h->dirty = true;
+	return 0;
+}
+
+static int control_truncate(struct call *call, struct handle *h, uint64_t size) {
+	(void)call;
+	(void)size;
+	h->dirty = true;
+	return 0;
+}
+
+static int control_sync(struct call *call, struct handle *h, enum sync_reason reason) {
+	(void)reason;
+	if (h->dirty)
+		h->node->control->reset(call);
+	h->dirty = false;
+	return 0;
+}
+
+const struct kind control_kind = {
+	.name = "control",
+	.writable = true,
+	.open = control_open,
+	.read = control_read,
+	.write = control_write,
+	.truncate = control_truncate,
+	.sync = control_sync,
+};

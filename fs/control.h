@@ -1,0 +1,20 @@
+/* /.rowfs: what the mount says of itself. Generated text, a snapshot at each look-up; rejected/ holds real files. */
+#ifndef ROWFS_FS_CONTROL_H
+#define ROWFS_FS_CONTROL_H
+
+#include "fs/call.h"
+
+#define CONTROL_DIRECTORY ".rowfs"
+
+/* NAME in DIR, which is the root (for .rowfs itself) or a control directory. */
+MUST_USE int control_lookup(struct call *call, struct node *dir, const char *name, bool lookup,
+			    struct node **out);
+
+/* Calls EACH with every name in control directory DIR, until it returns false. */
+typedef bool (*control_each_fn)(const char *name, bool directory, void *arg);
+void control_list(struct call *call, const struct node *dir, control_each_fn each, void *arg);
+
+/* Removes a file of rejected/; everything else refuses. */
+MUST_USE int control_unlink(struct call *call, const struct node *dir, const char *name);
+
+#endif

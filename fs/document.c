@@ -1,0 +1,255 @@
+/* Documents: one row, one column, or the result of a query, as one body. The handle holds the bytes as they were at
+ * open; what is written changes them there, and flush, fsync or release sends them whole, in one statement. */
+#include "fs/kind.h"
+#include "fs/plain.h"
+#include "fs/report.h"
+#include "fs/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+/* -- reading ----------------------------------------------------------------------------------- */
+
+static int load_body(struct call *call, const struct where *w, struct buf *out) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.body;
+	int n = where_params(w, params);
+	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, call_cancel(call), &res,
+			  &call->err);
+	if (rc != 0)
+		return rc;
+	if (PQntuples(res) == 0 || PQgetisnull(res, 0, 0))
+		return -ENOENT;
+	buf_add(out, PQgetvalue(res, 0, 0), (size_t)PQgetlength(res, 0, 0));
+	return out->failed ? -ENOMEM : 0;
+}
+
+static int load(struct call *call, struct handle *h) {
+	struct nodes *nodes = call->fs->nodes;
+	AUTO_WHERE struct where w = { 0 };
+	size_t len;
+	AUTO_FREE char *body = node_take_body(nodes, h->node, &len);
+	if (body != NULL) {
+		buf_add(&h->data, body, len);
+		return h->data.failed ? -ENOMEM : 0;
+	}
+	if (h->node->pending)
+		return 0;
+	int rc = node_where(nodes, h->node, &w);
+	return rc != 0 ? rc : load_body(call, &w, &h->data);
+}
+
+static int document_open(struct call *call, struct handle *h) {
+	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
+	if (writes && !h->kind->writable)
+		return call_error(call, EROFS, "this file is made by the database and cannot be written");
+	if (writes && (h->flags & O_TRUNC) != 0) {
+		h->truncated = h->dirty = !h->created;
+	} else if (!h->created) {
+		int rc = load(call, h);
+		if (rc != 0)
+			return rc;
+	}
+	h->loaded = true;
+	h->base = h->data.len;
+	h->appending = true;
+	atomic_store(&h->size, h->data.len);
+	return 0;
+}
+
+static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset, struct buf *out) {
+	(void)call;
+	if (offset >= h->data.len)
+		return 0;
+	size_t left = h->data.len - (size_t)offset;
+	buf_add(out, h->data.data + offset, size < left ? size : left);
+	return out->failed ? -ENOMEM : 0;
+}
+
+/* -- changing the bytes in the handle ---------------------------------------------------------- */
+
+static void settle(struct call *call, struct handle *h) {
+	if (!h->unsettled)
+		return;
+	h->unsettled = false;
+	node_unsettle(call->fs->nodes, h->node, false);
+}
+
+static int too_large(struct call *call) {
+	return call_error(call, EFBIG, "the document would be larger than max_document (%llu bytes)",
+			  (unsigned long long)call->fs->opt->max_document);
+}
+
+static int document_write(struct call *call, struct handle *h, const char *data, size_t size,
+			  uint64_t offset) {
+	if ((h->flags & O_APPEND) != 0)
+		offset = h->data.len;
+	if (offset + size > call->fs->opt->max_document) {
+		h->failed = true;
+		return too_large(call);
+	}
+	if (offset < h->data.len)
+		h->appending = false;
+	if (offset + size > h->data.len)
+		buf_resize(&h->data, (size_t)offset + size);
+	if (h->data.failed)
+		return -ENOMEM;
+	memcpy(h->data.data + offset, data, size);
+	h->dirty = true;
+	h->truncated = false;
+	settle(call, h);
+	atomic_store(&h->size, h->data.len);
+	return 0;
+}
+
+static int document_truncate(struct call *call, struct handle *h, uint64_t size) {
+	if (size > call->fs->opt->max_document)
+		return too_large(call);
+	if (size == h->data.len)
+		return 0;
+	h->appending = h->appending && size > h->data.len;
+	buf_resize(&h->data, (size_t)size);
+	h->dirty = true;
+	h->truncated = size == 0;
+	atomic_store(&h->size, h->data.len);
+	return h->data.failed ? -ENOMEM : 0;
+}
+
+/* -- committing -------------------------------------------------------------------------------- */
+
+static int commit(struct call *call, struct handle *h) {
+	AUTO_WHERE struct where w = { 0 };
+	const char *data = h->data.data != NULL ? h->data.data : "";
+	int rc = node_where(call->fs->nodes, h->node, &w);
+	if (rc != 0)
+		return rc;
+	bool append = h->appending && (h->flags & O_APPEND) != 0 && h->base > 0;
+	size_t from = append ? h->base : 0;
+	if (h->kind == &row_kind)
+		rc = store_row(call, &w, data, h->data.len);
+	else
+		rc = store_column(call, &w, data + from, h->data.len - from, append);
+	h->dirty = h->truncated = false;
+	if (rc != 0) {
+		h->failed = true;
+		return store_rejected(call, &w, 0, data, h->data.len, rc);
+	}
+	h->failed = false;
+	h->base = h->data.len;
+	h->appending = true;
+	plain_unmark(call->fs->plain, w.path);
+	h->created = false;
+	node_unhash(call->fs->nodes, h->node);
+	return 0;
+}
+
+static int document_sync(struct call *call, struct handle *h, enum sync_reason reason) {
+	int rc = 0;
+	if (h->dirty && h->truncated && reason == SYNC_FLUSH) {
+		if (!h->unsettled) {
+			h->unsettled = true;
+			node_unsettle(call->fs->nodes, h->node, true);
+		}
+		return 0;
+	}
+	if (h->dirty)
+		rc = commit(call, h);
+	settle(call, h);
+	if (reason == SYNC_RELEASE && h->created && h->failed) {
+		/* nothing came of it: the name goes, too */
+		AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
+		if (path != NULL)
+			plain_unmark(call->fs->plain, path);
+		node_unhash(call->fs->nodes, h->node);
+	}
+	return rc;
+}
+
+/* -- removing and replacing -------------------------------------------------------------------- */
+
+static int remove_by(struct call *call, const struct where *w, struct db_statement *st) {
+	uint64_t size = 0;
+	int changed, rc = store_run(call, st, w, NULL, 0, DB_REPEATABLE, &changed);
+	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
+		return call_error(call, ENOTEMPTY, "rows of another table refer to this row: remove them first");
+	if (rc != 0)
+		return rc;
+	/* the mark of a file that has no row yet */
+	bool marked = plain_unlink(call->fs->plain, w->path, &size) == 0;
+	if (marked)
+		plain_uncharge(call->fs->plain, size);
+	return changed > 0 || marked ? 0 : -ENOENT;
+}
+
+static int row_remove(struct call *call, const struct where *w) {
+	if (w->place->route->refuse_remove)
+		return call_error(call, EPERM, "the layout refuses to remove this file");
+	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove);
+}
+
+static int column_remove(struct call *call, const struct where *w) {
+	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.clear);
+}
+
+static int query_remove(struct call *call, const struct where *w) {
+	(void)w;
+	return call_error(call, EROFS, "this file is made by the database and cannot be removed");
+}
+
+static int row_store(struct call *call, const struct where *w, const char *data, size_t len) {
+	int rc = store_row(call, w, data, len);
+	if (rc == 0)
+		plain_unmark(call->fs->plain, w->path);
+	return rc != 0 ? store_rejected(call, w, 0, data, len, rc) : 0;
+}
+
+static int column_store(struct call *call, const struct where *w, const char *data, size_t len) {
+	int rc = store_column(call, w, data, len, false);
+	if (rc == 0)
+		plain_unmark(call->fs->plain, w->path);
+	return rc != 0 ? store_rejected(call, w, 0, data, len, rc) : 0;
+}
+
+static int query_store(struct call *call, const struct where *w, const char *data, size_t len) {
+	(void)data;
+	(void)len;
+	return query_remove(call, w);
+}
+
+const struct kind row_kind = {
+	.name = "row",
+	.writable = true,
+	.open = document_open,
+	.read = document_read,
+	.write = document_write,
+	.truncate = document_truncate,
+	.sync = document_sync,
+	.remove = row_remove,
+	.store = row_store,
+};
+
+const struct kind column_kind = {
+	.name = "column",
+	.writable = true,
+	.open = document_open,
+	.read = document_read,
+	.write = document_write,
+	.truncate = document_truncate,
+	.sync = document_sync,
+	.remove = column_remove,
+	.store = column_store,
+};
+
+const struct kind query_kind = {
+	.name = "query",
+	.writable = false,
+	.open = document_open,
+	.read = document_read,
+	.write = document_write,
+	.truncate = document_truncate,
+	.sync = document_sync,
+	.remove = query_remove,
+	.store = query_store,
+};

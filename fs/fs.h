@@ -1,0 +1,46 @@
+/* What every part of the file system shares: one mounted tree. Made by mount.c, read-only afterwards but for the
+ * parts that lock themselves. */
+#ifndef ROWFS_FS_FS_H
+#define ROWFS_FS_FS_H
+
+#include "fs/options.h"
+#include "schema/tree.h"
+
+#include <stdatomic.h>
+
+struct nodes;
+struct plain;
+struct report;
+struct handles;
+struct moved;
+
+/* Requests served since start or since the last reset; one per kind of work. */
+struct counters {
+	atomic_ullong lookups, opens, reads, writes, bytes_read, bytes_written, listings, removals, errors,
+		rows_written, lines_rejected;
+};
+
+struct fs {
+	const struct options *opt;
+	struct db_pool *pool;
+	struct layout *layout;
+	char *layout_text; /* as read, for /.rowfs/layout.json */
+	struct catalog *catalog;
+	struct tree *tree;
+	struct nodes *nodes;
+	struct plain *plain;
+	struct report *report;
+	struct handles *handles;
+	struct moved *moved;
+	struct counters count;
+	/* Moves with every change that this mount makes: what was looked up before is looked up again. */
+	atomic_ulong epoch;
+	int64_t started; /* seconds since 1970 */
+};
+
+/* Says that this mount has changed something. */
+static inline void fs_changed(struct fs *fs) {
+	atomic_fetch_add(&fs->epoch, 1);
+}
+
+#endif

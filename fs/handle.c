@@ -1,0 +1,67 @@
+#include "fs/handle.h"
+
+#include "fs/listing.h"
+#include "fs/rows.h"
+
+#include <fcntl.h>
+
+struct handles {
+	pthread_mutex_t lock; /* guards the ring */
+	struct handle ring;
+};
+
+struct handles *handles_new(void) {
+	struct handles *handles = calloc(1, sizeof(*handles));
+	if (handles == NULL)
+		return NULL;
+	pthread_mutex_init(&handles->lock, NULL);
+	handles->ring.all_next = handles->ring.all_prev = &handles->ring;
+	return handles;
+}
+
+void handles_free(struct handles *handles) {
+	if (handles == NULL)
+		return;
+	pthread_mutex_destroy(&handles->lock);
+	free(handles);
+}
+
+struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *kind, int flags) {
+	struct handle *h = calloc(1, sizeof(*h));
+	if (h == NULL)
+		return NULL;
+	pthread_mutex_init(&h->lock, NULL);
+	h->node = node;
+	h->kind = kind;
+	h->flags = flags;
+	h->fd = -1;
+	node_open(fs->nodes, node, (flags & O_ACCMODE) != O_RDONLY ? h : NULL);
+	LOCK_SCOPE(&fs->handles->lock);
+	h->all_prev = fs->handles->ring.all_prev;
+	h->all_next = &fs->handles->ring;
+	h->all_prev->all_next = h->all_next->all_prev = h;
+	return h;
+}
+
+void handle_free(struct fs *fs, struct handle *h) {
+	{
+		LOCK_SCOPE(&fs->handles->lock);
+		h->all_prev->all_next = h->all_next;
+		h->all_next->all_prev = h->all_prev;
+	}
+	node_close(fs->nodes, h->node, h);
+	if (h->fd >= 0)
+		close(h->fd);
+	rows_reader_free(h->reader);
+	listing_free(h->listing);
+	buf_free(&h->data);
+	free(h->columns);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+struct handle *handles_any(struct handles *handles) {
+	LOCK_SCOPE(&handles->lock);
+	struct handle *h = handles->ring.all_next;
+	return h != &handles->ring ? h : NULL;
+}

@@ -1,0 +1,37 @@
+/* A kind of file: a table of functions. Everything that differs between kinds is here, and nowhere else.
+ * All functions return 0 or -errno with call->err saying why; the handle's lock is held. */
+#ifndef ROWFS_FS_KIND_H
+#define ROWFS_FS_KIND_H
+
+#include "fs/call.h"
+#include "fs/handle.h"
+
+enum sync_reason {
+	SYNC_FLUSH,   /* close(2) of one of perhaps several descriptors */
+	SYNC_FSYNC,
+	SYNC_RELEASE, /* the last one is closed; errors are only reported */
+};
+
+struct kind {
+	const char *name;
+	bool writable;
+	/* The file is being opened; after a creation HANDLE->created is set. */
+	int (*open)(struct call *call, struct handle *h);
+	/* Appends to OUT what stands at OFFSET, at most SIZE bytes; less only at the end. */
+	int (*read)(struct call *call, struct handle *h, size_t size, uint64_t offset, struct buf *out);
+	int (*write)(struct call *call, struct handle *h, const char *data, size_t size, uint64_t offset);
+	int (*truncate)(struct call *call, struct handle *h, uint64_t size);
+	int (*sync)(struct call *call, struct handle *h, enum sync_reason reason);
+	/* Removes what stands behind W. */
+	int (*remove)(struct call *call, const struct where *w);
+	/* Replaces the whole content, as by a rename onto the name. */
+	int (*store)(struct call *call, const struct where *w, const char *data, size_t len);
+};
+
+extern const struct kind row_kind, column_kind, rows_kind, query_kind, plain_kind, control_kind;
+
+/* The kind of the files at PLACE. */
+const struct kind *kind_of_place(const struct place *place);
+const struct kind *kind_of_node(const struct node *node);
+
+#endif

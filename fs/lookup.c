@@ -1,0 +1,252 @@
+#include "fs/lookup.h"
+
+#include "fs/control.h"
+#include "fs/kind.h"
+#include "fs/moved.h"
+#include "fs/plain.h"
+#include "schema/name.h"
+
+#include <errno.h>
+#include <string.h>
+
+void target_free(struct target *t) {
+	for (int i = 0; i < PATH_KEYS_MAX; i++)
+		free(t->values[i]);
+	memset(t, 0, sizeof(*t));
+}
+
+static bool is_directory(const struct place *place) {
+	return place->route == NULL;
+}
+
+static bool is_plain_route(const struct place *place) {
+	return place->route != NULL && place->route->kind == KIND_FILE;
+}
+
+void lookup_target(const struct node *dir, const char *name, bool directory, struct target *out) {
+	memset(out, 0, sizeof(*out));
+	if (dir->type != NODE_PLACE)
+		return;
+	struct place *literal = place_literal(dir->place, name);
+	if (literal != NULL) {
+		out->place = is_plain_route(literal) ? NULL : literal;
+		return;
+	}
+	for (int i = 0; i < dir->place->nchildren; i++) {
+		const struct place *child = dir->place->children[i];
+		if (child->nkeys == 0 || is_directory(child) != directory)
+			continue;
+		enum match m = place_match(child, name, out->values);
+		out->bad = out->bad || m == MATCH_BAD || m == MATCH_ID;
+		if (m == MATCH_KEYS) {
+			out->place = child;
+			out->bad = false;
+			return;
+		}
+	}
+}
+
+/* -- attributes -------------------------------------------------------------------------------- */
+
+struct attributes lookup_attributes(const struct place *place, uint64_t size, int64_t mtime_us) {
+	mode_t mode = S_IFDIR | 0777;
+	if (!is_directory(place))
+		mode = S_IFREG | (kind_of_place(place)->writable ? 0666 : 0444);
+	return (struct attributes){ .mode = mode, .size = size, .mtime_ns = mtime_us * 1000 };
+}
+
+struct attributes lookup_plain_attributes(const struct stat *st) {
+	return (struct attributes){
+		.mode = st->st_mode,
+		.size = (uint64_t)st->st_size,
+		.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+		/* the store's own inode number, away from the paths' */
+		.ino = (uint64_t)st->st_ino ^ 0x8000000000000000u,
+	};
+}
+
+void lookup_take_row(const struct place *place, const PGresult *res, int row, char **values,
+		     struct found *found) {
+	int at = place->nkeys;
+	for (int i = 0; i < at; i++)
+		values[i] = PQgetvalue(res, row, i);
+	uint64_t size = strtoull(PQgetvalue(res, row, at + FIND_SIZE), NULL, 10);
+	int64_t mtime = strtoll(PQgetvalue(res, row, at + FIND_MTIME), NULL, 10);
+	found->type = NODE_PLACE;
+	found->place = place;
+	found->keys = values;
+	found->attr = lookup_attributes(place, size, mtime);
+	if (!PQgetisnull(res, row, at + FIND_VERSION))
+		found->version = PQgetvalue(res, row, at + FIND_VERSION);
+	if (!PQgetisnull(res, row, at + FIND_BODY)) {
+		found->body = PQgetvalue(res, row, at + FIND_BODY);
+		found->body_len = (size_t)PQgetlength(res, row, at + FIND_BODY);
+	}
+}
+
+/* -- rows -------------------------------------------------------------------------------------- */
+
+/* Runs PLACE's find with W's keys. On success *RES holds the row that FOUND and VALUES borrow from. */
+static int find_row(struct call *call, const struct where *w, bool by_id, char **values, PGresult **res,
+		    struct found *found) {
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
+	struct db_statement *st = by_id ? &sql->find_by_id : &sql->find;
+	struct db_param params[WHERE_PARAMS];
+	found->epoch = atomic_load(&call->fs->epoch);
+	if (st->sql == NULL)
+		return -ENOENT;
+	int n = where_params(w, params);
+	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, call_cancel(call), res,
+			  &call->err);
+	if (rc == -EINVAL) { /* a key that is no value of its type names nothing */
+		db_error_clear(&call->err);
+		return -ENOENT;
+	}
+	if (rc != 0)
+		return rc;
+	if (PQntuples(*res) == 0)
+		return -ENOENT;
+	lookup_take_row(w->place, *res, 0, values, found);
+	return 0;
+}
+
+/* NAME in DIR as PLACE, with the keys that its name gave. */
+static int find_in_place(struct call *call, struct node *dir, const char *name, const struct place *place,
+			 char *const *keys, bool by_id, bool lookup, struct node **out) {
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	struct found found = { 0 };
+	char *values[PATH_KEYS_MAX];
+	if (is_directory(place) && place->row_table < 0) {
+		/* literal, or a query's parameter: there is nothing to ask */
+		found = (struct found){ .type = NODE_PLACE, .place = place, .keys = keys };
+		found.attr = lookup_attributes(place, 0, 0);
+		found.epoch = atomic_load(&call->fs->epoch);
+	} else {
+		int rc = node_where_child(call->fs->nodes, dir, name, place, keys, &w);
+		if (rc == 0)
+			rc = find_row(call, &w, by_id, values, &res, &found);
+		if (rc != 0)
+			return rc;
+	}
+	*out = node_found(call->fs->nodes, dir, name, &found, lookup);
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
+/* NAME among DIR's places. */
+static int find_route(struct call *call, struct node *dir, const char *name, bool lookup,
+		      struct node **out) {
+	struct place *literal = place_literal(dir->place, name);
+	if (literal != NULL && is_plain_route(literal))
+		return -ENOENT;
+	if (literal != NULL)
+		return find_in_place(call, dir, name, literal, NULL, false, lookup, out);
+	for (int i = 0; i < dir->place->nchildren; i++) {
+		const struct place *child = dir->place->children[i];
+		char *values[PATH_KEYS_MAX] = { NULL };
+		if (child->nkeys == 0)
+			continue;
+		enum match m = place_match(child, name, values);
+		int rc = -ENOENT;
+		if (m == MATCH_KEYS || m == MATCH_ID)
+			rc = find_in_place(call, dir, name, child, values, m == MATCH_ID, lookup, out);
+		for (int k = 0; k < child->nkeys; k++)
+			free(values[k]);
+		if (rc != -ENOENT)
+			return rc;
+	}
+	return -ENOENT;
+}
+
+/* -- the plain store --------------------------------------------------------------------------- */
+
+/* NAME in the plain store: a plain file, or the mark of what has no row yet. */
+static int find_plain(struct call *call, struct node *dir, const char *name, bool lookup,
+		      struct node **out) {
+	struct nodes *nodes = call->fs->nodes;
+	AUTO_FREE char *path = node_path(nodes, dir, name);
+	AUTO_TARGET struct target target = { 0 };
+	struct found found = { .epoch = atomic_load(&call->fs->epoch) };
+	struct stat st;
+	if (path == NULL)
+		return -ENOMEM;
+	int rc = plain_stat(call->fs->plain, path, &st);
+	if (rc != 0)
+		return rc == -ENOTDIR ? -ENOENT : rc;
+	lookup_target(dir, name, S_ISDIR(st.st_mode), &target);
+	if (target.place != NULL && is_directory(target.place) == S_ISDIR(st.st_mode)) {
+		found.type = NODE_PLACE;
+		found.place = target.place;
+		found.keys = target.values;
+		found.pending = true;
+		const char *header = target.place->sql.header;
+		found.attr = lookup_attributes(target.place, header != NULL ? strlen(header) : 0, 0);
+	} else if (target.place != NULL) {
+		return -ENOENT; /* a directory of the store that only leads to plain files */
+	} else {
+		found.type = NODE_PLAIN;
+		found.attr = lookup_plain_attributes(&st);
+	}
+	*out = node_found(nodes, dir, name, &found, lookup);
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
+/* -- all --------------------------------------------------------------------------------------- */
+
+static int hand_out(struct nodes *nodes, struct node *node, bool lookup, struct node **out) {
+	*out = node;
+	if (lookup) {
+		node_add_lookup(nodes, node);
+		node_put(nodes, node);
+	}
+	return 0;
+}
+
+/* True if NAME in DIR was renamed away. */
+static bool is_moved(struct call *call, const struct node *dir, const char *name) {
+	if (!moved_any(call->fs->moved))
+		return false;
+	AUTO_FREE char *path = node_path(call->fs->nodes, dir, name);
+	return path != NULL && moved_has(call->fs->moved, path);
+}
+
+int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup, struct node **out) {
+	struct nodes *nodes = call->fs->nodes;
+	if (strlen(name) > NAME_LONGEST)
+		return -ENAMETOOLONG;
+	if (dir->type == NODE_CONTROL || (dir->parent == NULL && strcmp(name, CONTROL_DIRECTORY) == 0))
+		return control_lookup(call, dir, name, lookup, out);
+	if (is_moved(call, dir, name))
+		return -ENOENT;
+	struct node *known = node_get(nodes, dir, name);
+	if (known != NULL && known->type != NODE_PLAIN && node_fresh(nodes, known))
+		return hand_out(nodes, known, lookup, out);
+	int rc = dir->type == NODE_PLACE ? find_route(call, dir, name, lookup, out) : -ENOENT;
+	if (rc == -ENOENT)
+		rc = find_plain(call, dir, name, lookup, out);
+	if (rc == -ENOENT && known != NULL && known->hashed && node_is_gone(nodes, known))
+		/* the row went with `rm -r`, which still has to take away its names one by one */
+		return hand_out(nodes, known, lookup, out);
+	if (rc == -ENOENT && known != NULL)
+		node_unhash(nodes, known);
+	node_put(nodes, known);
+	return rc;
+}
+
+int lookup_refresh(struct call *call, struct node *node) {
+	struct nodes *nodes = call->fs->nodes;
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	struct found found = { 0 };
+	char *values[PATH_KEYS_MAX];
+	bool lines = node->type == NODE_PLACE && node->place->route != NULL &&
+		     node->place->route->kind == KIND_ROWS;
+	if (!lines || node_fresh(nodes, node))
+		return 0;
+	int rc = node_where(nodes, node, &w);
+	if (rc == 0)
+		rc = find_row(call, &w, false, values, &res, &found);
+	if (rc == 0)
+		node_update(nodes, node, &found.attr, found.epoch);
+	return rc == -ENOENT ? 0 : rc;
+}

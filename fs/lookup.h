@@ -1,0 +1,37 @@
+/* From a name to what stands behind it: the control tree, the route tree and its rows, the plain store; in this order. */
+#ifndef ROWFS_FS_LOOKUP_H
+#define ROWFS_FS_LOOKUP_H
+
+#include "fs/call.h"
+
+/* Finds NAME in directory DIR and makes it a node. LOOKUP: with one more look-up of the kernel's; otherwise with a
+ * reference. Returns 0, -ENOENT, or -errno with call->err saying why. */
+MUST_USE int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
+			  struct node **out);
+
+/* Asks the database again about a rows file or a directory that has been looked up too long ago. */
+MUST_USE int lookup_refresh(struct call *call, struct node *node);
+
+/* What a name that does not exist yet would be. */
+struct target {
+	const struct place *place;   /* NULL: no route knows it */
+	char *values[PATH_KEYS_MAX]; /* the place's own keys; owned */
+	bool bad;                    /* it has a route's shape, but no key has that name */
+};
+
+#define AUTO_TARGET __attribute__((cleanup(target_free)))
+
+void target_free(struct target *t);
+void lookup_target(const struct node *dir, const char *name, bool directory, struct target *out);
+
+/* The attributes of a place: mode by its kind. */
+struct attributes lookup_attributes(const struct place *place, uint64_t size, int64_t mtime_us);
+
+/* Fills FOUND from row ROW of a find or list result; VALUES gets the place's own keys, borrowed from RES. */
+void lookup_take_row(const struct place *place, const PGresult *res, int row, char **values,
+		     struct found *found);
+
+/* The same for a plain file. */
+struct attributes lookup_plain_attributes(const struct stat *st);
+
+#endif

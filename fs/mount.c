@@ -1,0 +1,184 @@
+#include "fs/mount.h"
+
+#include "fs/daemon.h"
+#include "fs/handle.h"
+#include "fs/kind.h"
+#include "fs/moved.h"
+#include "fs/plain.h"
+#include "fs/report.h"
+#include "fs/session.h"
+#include "fs/timer.h"
+#include "schema/embedded.h"
+#include "schema/name.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* -- the layout and the database, for mount and check ---------------------------------------------- */
+
+static char *read_file(const char *path) {
+	AUTO_FILE FILE *f = fopen(path, "re");
+	AUTO_BUF struct buf text = { 0 };
+	char chunk[8192];
+	size_t n;
+	while (f != NULL && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+		buf_add(&text, chunk, n);
+	if (f == NULL || ferror(f)) {
+		fprintf(stderr, "rowfs: layout %s: %s\n", path, strerror(errno));
+		return NULL;
+	}
+	return buf_take(&text);
+}
+
+/* Reads the layout, connects, and builds the tree. Tells every mistake on stderr. Returns false after one. */
+static bool open_tree(struct fs *fs) {
+	const struct options *opt = fs->opt;
+	struct db_config config = options_db_config(opt);
+	AUTO_BUF struct buf mistakes = { 0 };
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	fs->layout_text = opt->layout != NULL ? read_file(opt->layout) : strdup(embedded_default_layout);
+	if (fs->layout_text == NULL)
+		return false;
+	fs->layout = layout_parse(fs->layout_text, strlen(fs->layout_text), &mistakes);
+	if (fs->layout != NULL && db_pool_new(&config, &fs->pool, &err) == 0 &&
+	    catalog_load(fs->pool, fs->layout, opt->table_prefix != NULL ? opt->table_prefix : "", &fs->catalog,
+			 &err) == 0)
+		fs->tree = tree_build(fs->layout, fs->catalog, &mistakes);
+	if (mistakes.len > 0)
+		fprintf(stderr, "rowfs: the layout %s does not fit:\n%s",
+			opt->layout != NULL ? opt->layout : "(default)", mistakes.data);
+	else if (fs->tree == NULL)
+		fprintf(stderr, "rowfs: %s\n", err.sentence != NULL ? err.sentence : "out of memory");
+	return fs->tree != NULL;
+}
+
+static void close_tree(struct fs *fs) {
+	tree_free(fs->tree);
+	catalog_free(fs->catalog);
+	layout_free(fs->layout);
+	free(fs->layout_text);
+	db_pool_free(fs->pool);
+}
+
+int rowfs_check(const struct options *opt) {
+	struct fs fs = { .opt = opt };
+	bool ok = open_tree(&fs);
+	if (ok)
+		printf("the layout fits: %d routes, %d places\n", fs.layout->nroutes, fs.tree->nall);
+	close_tree(&fs);
+	return ok ? 0 : 1;
+}
+
+/* -- what a mount needs besides -------------------------------------------------------------------- */
+
+/* The directory below state_dir that belongs to this mountpoint. */
+static char *state_path(const struct options *opt, const char *what) {
+	AUTO_BUF struct buf name = { 0 }, path = { 0 };
+	name_encode(&name, opt->mountpoint, "");
+	size_t skip = name.len > 200 ? name.len - 200 : 0;
+	buf_printf(&path, "%s/%s%s", opt->state_dir, name.data + skip, what);
+	return buf_take(&path);
+}
+
+static bool open_state(struct fs *fs) {
+	const struct options *opt = fs->opt;
+	AUTO_FREE char *plain = state_path(opt, "/plain");
+	AUTO_FREE char *rejected = state_path(opt, "/rejected");
+	int rc = plain == NULL || rejected == NULL ? -ENOMEM : 0;
+	if (rc == 0)
+		rc = plain_new(plain, opt->plain_max, &fs->plain);
+	if (rc == 0)
+		rc = report_new(rejected, opt->errors_max, opt->rejected_max, &fs->report);
+	if (rc != 0) {
+		fprintf(stderr, "rowfs: state directory %s: %s (choose another with -o state_dir=DIR)\n",
+			opt->state_dir, strerror(-rc));
+		return false;
+	}
+	fs->nodes = nodes_new(fs);
+	fs->handles = handles_new();
+	fs->moved = moved_new();
+	return fs->nodes != NULL && fs->handles != NULL && fs->moved != NULL;
+}
+
+static void close_state(struct fs *fs, bool served) {
+	nodes_free(fs->nodes);
+	handles_free(fs->handles);
+	moved_free(fs->moved);
+	plain_free(fs->plain, served);
+	report_free(fs->report);
+}
+
+/* -- serving --------------------------------------------------------------------------------------- */
+
+/* Files that are still open when the mount ends: what was written to them is committed all the same. */
+static void close_handles(struct fs *fs) {
+	struct handle *h;
+	while ((h = handles_any(fs->handles)) != NULL) {
+		struct call call = { .fs = fs };
+		pthread_mutex_init(&call.cancel.lock, NULL);
+		if (h->kind->sync != NULL)
+			(void)h->kind->sync(&call, h, SYNC_RELEASE);
+		call_end(&call);
+		handle_free(fs, h);
+	}
+}
+
+struct first_look {
+	char path[PATH_MAX];
+	pthread_t thread;
+};
+
+/* Tells the caller of `rowfs mount` once the mount answers. */
+static void *look(void *arg) {
+	struct first_look *first = arg;
+	struct stat st;
+	daemon_ready(stat(first->path, &st) == 0 ? 0 : 1);
+	return NULL;
+}
+
+static int serve(struct fs *fs) {
+	struct first_look first;
+	struct timer *timer = NULL;
+	snprintf(first.path, sizeof(first.path), "%s", fs->opt->mountpoint);
+	struct fuse_session *se = session_mount(fs);
+	if (se == NULL)
+		return 1;
+	bool looks = pthread_create(&first.thread, NULL, look, &first) == 0;
+	if (timer_start(fs, &timer) != 0)
+		log_warning("nothing will run by the clock");
+	session_serve(fs, se);
+	if (looks)
+		pthread_join(first.thread, NULL);
+	timer_stop(timer);
+	close_handles(fs);
+	db_pool_shutdown(fs->pool);
+	return 0;
+}
+
+int rowfs_mount(const struct options *opt) {
+	enum log_level level = LOG_LEVEL_WARNING;
+	if (opt->log_level != NULL)
+		(void)log_level_parse(opt->log_level, &level);
+	if (session_is_mounted(opt->mountpoint)) {
+		fprintf(stderr, "rowfs: %s: rowfs is mounted here already\n", opt->mountpoint);
+		return 1;
+	}
+	if (!opt->foreground) {
+		int status = daemon_begin();
+		if (status >= 0)
+			return status;
+	}
+	log_setup(level, !opt->foreground);
+	struct fs fs = { .opt = opt, .started = time(NULL) };
+	bool ok = open_tree(&fs) && open_state(&fs);
+	int status = ok ? serve(&fs) : 1;
+	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */
+	if (fs.plain != NULL)
+		close_state(&fs, status == 0);
+	close_tree(&fs);
+	return status;
+}

@@ -1,0 +1,68 @@
+#include "fs/moved.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+struct moved {
+	pthread_mutex_t lock; /* guards paths */
+	char **paths;
+	atomic_size_t n;
+};
+
+struct moved *moved_new(void) {
+	struct moved *moved = calloc(1, sizeof(*moved));
+	if (moved != NULL)
+		pthread_mutex_init(&moved->lock, NULL);
+	return moved;
+}
+
+void moved_free(struct moved *moved) {
+	if (moved == NULL)
+		return;
+	for (size_t i = 0; i < moved->n; i++)
+		free(moved->paths[i]);
+	free(moved->paths);
+	pthread_mutex_destroy(&moved->lock);
+	free(moved);
+}
+
+/* Index of PATH, or n. */
+static size_t find_locked(const struct moved *moved, const char *path) {
+	size_t i = 0, n = atomic_load(&moved->n);
+	while (i < n && strcmp(moved->paths[i], path) != 0)
+		i++;
+	return i;
+}
+
+void moved_hide(struct moved *moved, const char *path) {
+	LOCK_SCOPE(&moved->lock);
+	if (find_locked(moved, path) < moved->n)
+		return;
+	char **paths = reallocarray(moved->paths, moved->n + 1, sizeof(*paths));
+	if (paths == NULL)
+		return;
+	moved->paths = paths;
+	paths[moved->n] = strdup(path);
+	if (paths[moved->n] != NULL)
+		moved->n++;
+}
+
+void moved_show(struct moved *moved, const char *path) {
+	if (!moved_any(moved))
+		return;
+	LOCK_SCOPE(&moved->lock);
+	size_t i = find_locked(moved, path);
+	if (i == moved->n)
+		return;
+	free(moved->paths[i]);
+	moved->paths[i] = moved->paths[--moved->n];
+}
+
+bool moved_any(const struct moved *moved) {
+	return atomic_load(&moved->n) > 0;
+}
+
+bool moved_has(struct moved *moved, const char *path) {
+	LOCK_SCOPE(&moved->lock);
+	return find_locked(moved, path) < moved->n;
+}

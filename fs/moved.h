@@ -1,0 +1,23 @@
+/* Names of rows' documents that were renamed away to a plain file, as editors do before they write the new version under the
+ * old name. The row stays as it is and the name is hidden, until the name is made anew or the mount ends: a rename can
+ * not tell "save" from "delete", and only one of them can be taken back. Thread-safe. */
+#ifndef ROWFS_FS_MOVED_H
+#define ROWFS_FS_MOVED_H
+
+#include "util/cleanup.h"
+
+#include <stdbool.h>
+
+struct moved;
+
+MUST_USE struct moved *moved_new(void);
+void moved_free(struct moved *moved);
+
+void moved_hide(struct moved *moved, const char *path);
+void moved_show(struct moved *moved, const char *path);
+
+/* True if anything is hidden at all: so that the usual look-up needs no path. */
+bool moved_any(const struct moved *moved);
+bool moved_has(struct moved *moved, const char *path);
+
+#endif

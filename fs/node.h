@@ -1,0 +1,131 @@
+/* The inode table: every name that the kernel knows, and what stands behind it.
+ *
+ * A node is the kernel's nodeid (its address). It lives while the kernel holds look-ups on it, while it has children,
+ * or while somebody holds a reference; the kernel's FORGET gives look-ups back. Live names are hashed by (parent, name).
+ *
+ * A document's node is one version of it: when a look-up finds another version, the name gets a new node with the same
+ * st_ino, and the old one serves only those who have it open. A rows file and a directory keep their node.
+ *
+ * One lock guards the table and all fields of all nodes; nothing slow happens under it. */
+#ifndef ROWFS_FS_NODE_H
+#define ROWFS_FS_NODE_H
+
+#include "fs/fs.h"
+#include "fs/where.h"
+
+#include <sys/stat.h>
+
+enum node_type { NODE_PLACE, NODE_PLAIN, NODE_CONTROL };
+
+/* Attributes as they were found. */
+struct attributes {
+	mode_t mode;      /* type and permissions */
+	uint64_t size;    /* bytes */
+	int64_t mtime_ns; /* since 1970; 0 = not known: the mount's start */
+	uint64_t ino;     /* 0 = by the path */
+};
+
+struct handle;
+
+struct node {
+	struct node *parent;    /* NULL for the root; holds a reference */
+	struct node *next;      /* hash chain */
+	char *name;
+	uint64_t lookups;       /* the kernel's */
+	uint32_t references;    /* children and callers */
+	uint32_t readers;       /* open handles that only read */
+	uint32_t unsettled;     /* handles whose fate close() left open: see handle.h */
+	enum node_type type;
+	bool hashed;
+	bool gone;              /* a row's directory whose row this mount has deleted */
+	bool pending;           /* known only to the plain store: no row yet */
+	const struct place *place; /* NODE_PLACE */
+	char **keys;               /* NODE_PLACE: values of the place's own keys; owned */
+	const struct control_file *control;
+	struct attributes attr;
+	char *version;          /* a document's; owned; NULL if it has none */
+	unsigned long epoch;    /* fs->epoch when it was found */
+	int64_t fresh_until;    /* clock_us(): until then a look-up needs no query */
+	struct handle *writer;  /* the handle that writes a document; its size is the node's */
+	char *body;             /* a document's bytes as found, until somebody opens it; owned */
+	size_t body_len;
+	struct node *body_next, *body_prev; /* nodes with a body, oldest first */
+	struct node *all_next, *all_prev;   /* all nodes */
+	uint64_t charged;       /* NODE_PLAIN, unlinked: bytes to give back to the plain store */
+	bool unlinked;
+};
+
+struct nodes;
+
+MUST_USE struct nodes *nodes_new(struct fs *fs);
+void nodes_free(struct nodes *nodes);
+struct node *nodes_root(struct nodes *nodes);
+size_t nodes_count(struct nodes *nodes);
+
+/* What a look-up found, to be made a node. Strings are borrowed. */
+struct found {
+	enum node_type type;
+	const struct place *place;
+	char *const *keys;
+	const struct control_file *control;
+	struct attributes attr;
+	const char *version;
+	const char *body; /* NULL if not fetched */
+	size_t body_len;
+	bool pending;
+	unsigned long epoch; /* fs->epoch before the query */
+};
+
+/* Makes or refreshes the node NAME in PARENT. LOOKUP: one more look-up of the kernel's; otherwise a reference, to be
+ * given back with node_put(). NULL if out of memory. */
+struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
+			const struct found *found, bool lookup);
+
+/* The live node NAME in PARENT with a reference, or NULL. Waits, at most 100 ms, while it is unsettled. */
+struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);
+void node_put(struct nodes *nodes, struct node *node);
+void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup);
+/* One more look-up of the kernel's. */
+void node_add_lookup(struct nodes *nodes, struct node *node);
+
+/* True if NODE was found so recently that it need not be looked up again. */
+bool node_fresh(struct nodes *nodes, const struct node *node);
+
+/* The name no longer means this node: it was removed, or written. */
+void node_unhash(struct nodes *nodes, struct node *node);
+/* The plain file NODE has no name any more; SIZE bytes are given back to the store when its last use ends. */
+void node_unlinked(struct nodes *nodes, struct node *node, uint64_t size);
+/* NODE is now NAME in PARENT, with other KEYS (owned by the node from here; NULL: unchanged). */
+void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
+	       char **keys);
+
+/* Copies place, keys and path of NODE, or of NAME in directory NODE at PLACE with KEYS. 0 or -ENOMEM. */
+MUST_USE int node_where(struct nodes *nodes, const struct node *node, struct where *out);
+MUST_USE int node_where_child(struct nodes *nodes, const struct node *dir, const char *name,
+			      const struct place *place, char *const *keys, struct where *out);
+/* The path from the mount's root ("/a/b"), malloc'd; NAME may be NULL. */
+char *node_path(struct nodes *nodes, const struct node *node, const char *name);
+
+/* True if NODE or a directory above it is gone. */
+bool node_is_gone(struct nodes *nodes, const struct node *node);
+void node_set_gone(struct nodes *nodes, struct node *node, bool gone);
+
+/* Fills ST. */
+void node_stat(struct nodes *nodes, const struct node *node, struct stat *st);
+/* Updates what a query has just found of a rows file or a directory. */
+void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
+		 unsigned long epoch);
+
+/* Takes the body that the look-up brought along, if it is still there. Owned by the caller. */
+char *node_take_body(struct nodes *nodes, struct node *node, size_t *len);
+
+/* The st_ino of NAME in DIR, as a look-up would give it. */
+uint64_t node_child_ino(const struct node *dir, const char *name);
+
+/* Handles that write (WRITER) or read (NULL) a node, as they open and close; an open handle holds a reference. */
+void node_open(struct nodes *nodes, struct node *node, struct handle *writer);
+void node_close(struct nodes *nodes, struct node *node, struct handle *handle);
+/* See handle.h. */
+void node_unsettle(struct nodes *nodes, struct node *node, bool unsettled);
+
+#endif

@@ -1,0 +1,369 @@
+#include "fs/ops.h"
+
+#include "fs/handle.h"
+#include "fs/kind.h"
+#include "fs/lookup.h"
+#include "fs/moved.h"
+#include "fs/plain.h"
+#include "fs/reply.h"
+#include "fs/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <limits.h>
+#include <sys/statvfs.h>
+
+static void count(atomic_ullong *counter, unsigned long long n) {
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static struct handle *handle_of(const struct fuse_file_info *fi) {
+	return (struct handle *)(uintptr_t)fi->fh;
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn) {
+	(void)userdata;
+	/* always with attributes: `find` and `du` list a whole directory before they ask for the first file */
+	conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);
+	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
+	conn->time_gran = 1000; /* PostgreSQL's timestamps are microseconds */
+}
+
+/* -- names and attributes ---------------------------------------------------------------------- */
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
+	AUTO_CALL struct call call;
+	struct node *node = NULL;
+	call_begin(&call, req, true);
+	struct node *dir = node_of(call.fs, parent);
+	count(&call.fs->count.lookups, 1);
+	int rc = lookup_child(&call, dir, name, true, &node);
+	if (rc != 0)
+		reply_status(&call, dir, name, rc);
+	else
+		reply_entry(&call, node);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup) {
+	struct fs *fs = fuse_req_userdata(req);
+	if (ino != FUSE_ROOT_ID)
+		node_forget(fs->nodes, node_of(fs, ino), nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *forgets) {
+	struct fs *fs = fuse_req_userdata(req);
+	for (size_t i = 0; i < n; i++)
+		if (forgets[i].ino != FUSE_ROOT_ID)
+			node_forget(fs->nodes, node_of(fs, forgets[i].ino), forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	AUTO_CALL struct call call;
+	(void)fi;
+	call_begin(&call, req, true);
+	struct node *node = node_of(call.fs, ino);
+	int rc = lookup_refresh(&call, node);
+	if (rc != 0)
+		reply_status(&call, node, NULL, rc);
+	else
+		reply_attr(&call, node);
+}
+
+static int set_plain(struct call *call, struct node *node, const struct stat *attr, int to_set) {
+	struct plain *plain = call->fs->plain;
+	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
+	struct stat st;
+	int rc = path != NULL ? 0 : -ENOMEM;
+	if (rc == 0 && (to_set & FUSE_SET_ATTR_MODE) != 0)
+		rc = plain_chmod(plain, path, attr->st_mode & 07777);
+	if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0)
+		times[0].tv_nsec = UTIME_NOW;
+	else if ((to_set & FUSE_SET_ATTR_ATIME) != 0)
+		times[0] = attr->st_atim;
+	if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0)
+		times[1].tv_nsec = UTIME_NOW;
+	else if ((to_set & FUSE_SET_ATTR_MTIME) != 0)
+		times[1] = attr->st_mtim;
+	if (rc == 0 && (times[0].tv_nsec != UTIME_OMIT || times[1].tv_nsec != UTIME_OMIT))
+		rc = plain_utimens(plain, path, times);
+	if (rc == 0)
+		rc = plain_stat(plain, path, &st);
+	if (rc == 0) {
+		struct attributes found = lookup_plain_attributes(&st);
+		node_update(call->fs->nodes, node, &found, 0);
+	}
+	return rc;
+}
+
+/* Truncation by path: as if it were opened, truncated and closed. */
+static int truncate_path(struct call *call, struct node *node, uint64_t size) {
+	struct handle *h = handle_new(call->fs, node, kind_of_node(node), O_WRONLY);
+	if (h == NULL)
+		return -ENOMEM;
+	int rc = h->kind->open(call, h);
+	if (rc == 0)
+		rc = h->kind->truncate(call, h, size);
+	if (rc == 0)
+		rc = h->kind->sync(call, h, SYNC_RELEASE);
+	handle_free(call->fs, h);
+	return rc;
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		       struct fuse_file_info *fi) {
+	AUTO_CALL struct call call;
+	int rc = 0;
+	call_begin(&call, req, false);
+	struct node *node = node_of(call.fs, ino);
+	if ((to_set & FUSE_SET_ATTR_SIZE) != 0 && fi != NULL) {
+		struct handle *h = handle_of(fi);
+		LOCK_SCOPE(&h->lock);
+		rc = h->kind->truncate(&call, h, (uint64_t)attr->st_size);
+	} else if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
+		rc = truncate_path(&call, node, (uint64_t)attr->st_size);
+	}
+	/* owner, mode and times of a row are not files' own: set without effect, as on other file systems without them */
+	if (rc == 0 && node->type == NODE_PLAIN)
+		rc = set_plain(&call, node, attr, to_set);
+	if (rc != 0)
+		reply_status(&call, node, NULL, rc);
+	else
+		reply_attr(&call, node);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino) {
+	AUTO_CALL struct call call;
+	char target[PATH_MAX];
+	call_begin(&call, req, false);
+	struct node *node = node_of(call.fs, ino);
+	AUTO_FREE char *path = node_path(call.fs->nodes, node, NULL);
+	int rc = path != NULL ? plain_readlink(call.fs->plain, path, target, sizeof(target)) : -ENOMEM;
+	if (rc != 0)
+		reply_status(&call, node, NULL, rc);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino) {
+	struct fs *fs = fuse_req_userdata(req);
+	uint64_t used = plain_used(fs->plain), most = fs->opt->plain_max;
+	struct statvfs st = {
+		.f_bsize = 4096,
+		.f_frsize = 4096,
+		.f_blocks = most / 4096,
+		.f_bfree = (most - (used < most ? used : most)) / 4096,
+		.f_namemax = 255,
+	};
+	(void)ino;
+	st.f_bavail = st.f_bfree;
+	fuse_reply_statfs(req, &st);
+}
+
+/* -- opening and creating ---------------------------------------------------------------------- */
+
+static void set_open_flags(const struct handle *h, struct fuse_file_info *fi) {
+	bool plain = h->kind == &plain_kind;
+	fi->fh = (uintptr_t)h;
+	/* documents are snapshots of their handle, rows files are followed: neither goes through the page cache yet */
+	fi->direct_io = !plain;
+	fi->noflush = (h->flags & O_ACCMODE) == O_RDONLY;
+}
+
+/* A handle on NODE, opened. */
+static int open_node(struct call *call, struct node *node, int flags, bool created, struct handle **out) {
+	struct handle *h = handle_new(call->fs, node, kind_of_node(node), flags);
+	if (h == NULL)
+		return -ENOMEM;
+	h->created = created;
+	count(&call->fs->count.opens, 1);
+	int rc = h->kind->open(call, h);
+	if (rc != 0) {
+		handle_free(call->fs, h);
+		return rc;
+	}
+	*out = h;
+	return 0;
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	AUTO_CALL struct call call;
+	struct handle *h = NULL;
+	call_begin(&call, req, (fi->flags & O_ACCMODE) == O_RDONLY);
+	struct node *node = node_of(call.fs, ino);
+	int rc = open_node(&call, node, fi->flags, false, &h);
+	if (rc != 0) {
+		reply_status(&call, node, NULL, rc);
+		return;
+	}
+	set_open_flags(h, fi);
+	reply_begin(&call);
+	if (fuse_reply_open(req, fi) != 0)
+		handle_free(call.fs, h);
+}
+
+/* Marks the file at PATH as created and finds it. */
+static int create_file(struct call *call, struct node *dir, const char *name, mode_t mode, struct node **out) {
+	AUTO_FREE char *path = node_path(call->fs->nodes, dir, name);
+	AUTO_TARGET struct target target = { 0 };
+	if (path == NULL)
+		return -ENOMEM;
+	lookup_target(dir, name, false, &target);
+	if (target.bad)
+		return call_error(call, EINVAL, "no key can have this name (see docs/LAYOUT.md on how keys are "
+						"written: %% is %%25, and only valid UTF-8)");
+	if (target.place != NULL && target.place->route == NULL)
+		return -EISDIR;
+	if (target.place != NULL) {
+		AUTO_WHERE struct where w = { 0 };
+		int rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values, &w);
+		if (rc == 0 && !kind_of_place(target.place)->writable)
+			rc = call_error(call, EROFS, "this file is made by the database and cannot be written");
+		if (rc == 0)
+			rc = store_check_keys(call, &w);
+		if (rc != 0)
+			return rc;
+	}
+	int fd = plain_open(call->fs->plain, path, O_RDWR | O_CREAT, mode & 07777);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	moved_show(call->fs->moved, path);
+	return lookup_child(call, dir, name, true, out);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		      struct fuse_file_info *fi) {
+	AUTO_CALL struct call call;
+	struct node *node = NULL;
+	struct handle *h = NULL;
+	call_begin(&call, req, false);
+	struct node *dir = node_of(call.fs, parent);
+	int rc = dir->type == NODE_CONTROL || strlen(name) > 255 ?
+			 (dir->type == NODE_CONTROL ? -EPERM : -ENAMETOOLONG) :
+			 create_file(&call, dir, name, mode, &node);
+	if (rc == 0) {
+		rc = open_node(&call, node, fi->flags, true, &h);
+		if (rc != 0)
+			node_forget(call.fs->nodes, node, 1);
+	}
+	if (rc != 0) {
+		reply_status(&call, dir, name, rc);
+		return;
+	}
+	struct fuse_entry_param e = reply_entry_param(call.fs, node);
+	set_open_flags(h, fi);
+	if (fuse_reply_create(req, &e, fi) != 0) {
+		handle_free(call.fs, h);
+		node_forget(call.fs->nodes, node, 1);
+	}
+}
+
+/* -- open files -------------------------------------------------------------------------------- */
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
+	AUTO_CALL struct call call;
+	AUTO_BUF struct buf out = { 0 };
+	struct handle *h = handle_of(fi);
+	int rc;
+	(void)ino;
+	call_begin(&call, req, true);
+	{
+		LOCK_SCOPE(&h->lock);
+		rc = h->kind->read(&call, h, size, (uint64_t)off, &out);
+	}
+	if (rc != 0) {
+		reply_status(&call, h->node, NULL, rc);
+		return;
+	}
+	count(&call.fs->count.reads, 1);
+	count(&call.fs->count.bytes_read, out.len);
+	reply_begin(&call);
+	fuse_reply_buf(req, out.data, out.len);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+		     struct fuse_file_info *fi) {
+	AUTO_CALL struct call call;
+	struct handle *h = handle_of(fi);
+	int rc;
+	(void)ino;
+	call_begin(&call, req, false);
+	{
+		LOCK_SCOPE(&h->lock);
+		rc = h->kind->write(&call, h, data, size, (uint64_t)off);
+	}
+	if (rc != 0) {
+		reply_status(&call, h->node, NULL, rc);
+		return;
+	}
+	count(&call.fs->count.writes, 1);
+	count(&call.fs->count.bytes_written, size);
+	fuse_reply_write(req, size);
+}
+
+/* flush and fsync: the errors are told here. */
+static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi, enum sync_reason reason) {
+	AUTO_CALL struct call call;
+	struct handle *h = handle_of(fi);
+	int rc;
+	call_begin(&call, req, false);
+	{
+		LOCK_SCOPE(&h->lock);
+		rc = h->kind->sync(&call, h, reason);
+	}
+	reply_status(&call, h->node, NULL, rc);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	(void)ino;
+	sync_and_reply(req, fi, SYNC_FLUSH);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
+	(void)ino;
+	(void)datasync;
+	sync_and_reply(req, fi, SYNC_FSYNC);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	AUTO_CALL struct call call;
+	struct handle *h = handle_of(fi);
+	(void)ino;
+	call_begin(&call, req, false);
+	int rc = h->kind->sync(&call, h, SYNC_RELEASE); /* nobody else has the handle any more */
+	AUTO_FREE char *path = node_path(call.fs->nodes, h->node, NULL);
+	(void)call_told(&call, path != NULL ? path : "?", rc);
+	handle_free(call.fs, h);
+	fuse_reply_err(req, 0);
+}
+
+const struct fuse_lowlevel_ops rowfs_ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.statfs = op_statfs,
+	.open = op_open,
+	.create = op_create,
+	.read = op_read,
+	.write = op_write,
+	.flush = op_flush,
+	.fsync = op_fsync,
+	.release = op_release,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.releasedir = op_releasedir,
+	.mkdir = op_mkdir,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.symlink = op_symlink,
+	.rename = op_rename,
+};

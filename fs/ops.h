@@ -1,0 +1,25 @@
+/* The kernel's requests, each translated: find the node, ask its kind, send one reply. ops.c: attributes and files;
+ * ops_dir.c: directories and names. */
+#ifndef ROWFS_FS_OPS_H
+#define ROWFS_FS_OPS_H
+
+#include <fuse_lowlevel.h>
+
+/* The table for fuse_session_new(). The session's user data is the struct fs. */
+extern const struct fuse_lowlevel_ops rowfs_ops;
+
+/* ops_dir.c */
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* ops_name.c */
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	       const char *newname, unsigned flags);
+
+#endif

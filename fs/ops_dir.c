@@ -1,0 +1,117 @@
+#include "fs/handle.h"
+#include "fs/kind.h"
+#include "fs/listing.h"
+#include "fs/lookup.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+/* Directories have handles, but no kind of file. */
+static const struct kind directory_kind = { .name = "directory" };
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *h = handle_new(fs, node_of(fs, ino), &directory_kind, O_RDONLY);
+	if (h == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	fi->fh = (uintptr_t)h;
+	if (fuse_reply_open(req, fi) != 0)
+		handle_free(fs, h);
+}
+
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	struct fs *fs = fuse_req_userdata(req);
+	(void)ino;
+	handle_free(fs, (struct handle *)(uintptr_t)fi->fh);
+	fuse_reply_err(req, 0);
+}
+
+/* One reply under way. */
+struct page {
+	struct call *call;
+	struct handle *h;
+	char *data;
+	size_t size, len; /* bytes there are, bytes used */
+	bool plus;
+};
+
+/* The node of an entry, with a look-up; -ENOENT if it has gone meanwhile. */
+static int entry_node(const struct page *p, const struct entry *entry, struct node **out) {
+	if (entry->found.place == NULL) /* a known name: it was looked up a moment ago */
+		return lookup_child(p->call, p->h->node, entry->name, true, out);
+	*out = node_found(p->call->fs->nodes, p->h->node, entry->name, &entry->found, true);
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
+/* Adds an entry. Returns 1 if it does not fit any more, 0, or -errno. */
+static int add_entry(struct page *p, const struct entry *entry, off_t next) {
+	char *at = p->data + p->len;
+	size_t left = p->size - p->len, need;
+	struct fuse_entry_param e = { .attr = { .st_mode = entry->found.attr.mode } };
+	struct node *node = NULL;
+	e.attr.st_ino = entry->dots ? p->h->node->attr.ino : node_child_ino(p->h->node, entry->name);
+	if (!p->plus) {
+		need = fuse_add_direntry(p->call->req, at, left, entry->name, &e.attr, next);
+	} else {
+		int rc = entry->dots ? 0 : entry_node(p, entry, &node);
+		if (rc != 0)
+			return rc == -ENOENT ? 0 : rc;
+		if (node != NULL)
+			e = reply_entry_param(p->call->fs, node);
+		need = fuse_add_direntry_plus(p->call->req, at, left, entry->name, &e, next);
+	}
+	if (need > left) {
+		if (node != NULL)
+			node_forget(p->call->fs->nodes, node, 1);
+		return 1;
+	}
+	p->len += need;
+	return 0;
+}
+
+static int fill(struct page *p, off_t off) {
+	const struct entry *entry;
+	for (uint64_t position = (uint64_t)off;; position++) {
+		int rc = listing_entry(p->call, p->h, position, &entry);
+		if (rc == 0 && entry == NULL)
+			return 0;
+		if (rc == 0)
+			rc = add_entry(p, entry, (off_t)position + 1);
+		if (rc != 0) /* what was gathered so far is sent first, an error with the next call */
+			return rc < 0 && p->len == 0 ? rc : 0;
+	}
+}
+
+static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi, bool plus) {
+	AUTO_CALL struct call call;
+	call_begin(&call, req, true);
+	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
+	AUTO_FREE char *data = malloc(size);
+	struct page p = { .call = &call, .h = h, .data = data, .size = size, .plus = plus };
+	int rc = -ENOMEM;
+	atomic_fetch_add(&call.fs->count.listings, 1);
+	if (data != NULL) {
+		LOCK_SCOPE(&h->lock);
+		rc = fill(&p, off);
+	}
+	if (rc != 0) {
+		reply_status(&call, h->node, NULL, rc);
+		return;
+	}
+	reply_begin(&call);
+	fuse_reply_buf(req, p.data, p.len);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
+	(void)ino;
+	list(req, size, off, fi, false);
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
+	(void)ino;
+	list(req, size, off, fi, true);
+}

@@ -1,0 +1,384 @@
+/* Making, removing and renaming names. */
+#include "fs/control.h"
+#include "fs/kind.h"
+#include "fs/lookup.h"
+#include "fs/moved.h"
+#include "fs/ops.h"
+#include "fs/plain.h"
+#include "fs/reply.h"
+#include "fs/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+/* -- mkdir ------------------------------------------------------------------------------------- */
+
+static int insert_row(struct call *call, const struct where *w) {
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
+	int changed, rc = store_run(call, &sql->insert, w, NULL, 0, DB_REPEATABLE, &changed);
+	if (store_was_ours(call)) {
+		db_error_clear(&call->err);
+		return 0;
+	}
+	if (rc == -EFBIG) /* the value that is too long is the name */
+		rc = -ENAMETOOLONG;
+	if (rc == 0 && changed == 0)
+		rc = call_error(call, ENOENT, "the parent row of this directory does not exist");
+	return rc;
+}
+
+static int make_directory(struct call *call, struct node *dir, const char *name, mode_t mode) {
+	AUTO_TARGET struct target target = { 0 };
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_FREE char *path = node_path(call->fs->nodes, dir, name);
+	int rc = path != NULL ? 0 : -ENOMEM;
+	lookup_target(dir, name, true, &target);
+	if (target.place != NULL && target.place->route != NULL)
+		return call_error(call, EINVAL, "this name is a file in the layout");
+	if (target.bad)
+		return call_error(call, EINVAL, "no key can have this name (%% is written %%25, and only valid UTF-8)");
+	if (rc == 0 && target.place != NULL) {
+		rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values, &w);
+		if (rc == 0)
+			rc = store_check_keys(call, &w);
+	}
+	if (rc != 0)
+		return rc;
+	if (target.place != NULL && target.place->owns_row && target.place->sql.insertable)
+		return insert_row(call, &w);
+	/* a directory of plain files, or one whose row comes with its document */
+	return plain_mkdir(call->fs->plain, path, mode & 07777);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) {
+	AUTO_CALL struct call call;
+	struct node *node = NULL;
+	call_begin(&call, req, false);
+	struct node *dir = node_of(call.fs, parent);
+	int rc = dir->type == NODE_CONTROL ? -EPERM :
+		 strlen(name) > 255	   ? -ENAMETOOLONG :
+					     make_directory(&call, dir, name, mode);
+	if (rc == 0)
+		rc = lookup_child(&call, dir, name, true, &node);
+	if (rc != 0)
+		reply_status(&call, dir, name, rc);
+	else
+		reply_entry(&call, node);
+}
+
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name) {
+	AUTO_CALL struct call call;
+	AUTO_TARGET struct target known = { 0 };
+	struct node *node = NULL;
+	call_begin(&call, req, false);
+	struct node *dir = node_of(call.fs, parent);
+	AUTO_FREE char *path = node_path(call.fs->nodes, dir, name);
+	lookup_target(dir, name, false, &known);
+	int rc = path == NULL ? -ENOMEM : 0;
+	if (dir->type == NODE_CONTROL || known.place != NULL)
+		rc = -EPERM; /* a row is no link */
+	if (rc == 0)
+		rc = plain_symlink(call.fs->plain, target, path);
+	if (rc == 0)
+		rc = lookup_child(&call, dir, name, true, &node);
+	if (rc != 0)
+		reply_status(&call, dir, name, rc);
+	else
+		reply_entry(&call, node);
+}
+
+/* -- unlink and rmdir -------------------------------------------------------------------------- */
+
+static int remove_plain_file(struct call *call, struct node *node, const char *path) {
+	uint64_t size = 0;
+	int rc = plain_unlink(call->fs->plain, path, &size);
+	if (rc == 0)
+		node_unlinked(call->fs->nodes, node, size);
+	return rc;
+}
+
+/* The row went with its document: the directories that stood for it are empty shells now, for `rm -r` to take away. */
+static void set_gone(struct call *call, const struct node *node) {
+	const struct relation *rel = node->place->scope.tables[node->place->target].rel;
+	for (struct node *dir = node->parent; dir != NULL && dir->type == NODE_PLACE; dir = dir->parent)
+		if (dir->place->owns_row && dir->place->scope.tables[dir->place->row_table].rel == rel)
+			node_set_gone(call->fs->nodes, dir, true);
+}
+
+static int remove_file(struct call *call, struct node *node) {
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
+	if (path == NULL)
+		return -ENOMEM;
+	if (node->type == NODE_PLAIN)
+		return remove_plain_file(call, node, path);
+	if (node_is_gone(call->fs->nodes, node)) {
+		node_unhash(call->fs->nodes, node);
+		return 0;
+	}
+	int rc = node_where(call->fs->nodes, node, &w);
+	if (rc == 0)
+		rc = kind_of_node(node)->remove(call, &w);
+	if (rc != 0)
+		return rc;
+	if (node->place->route->kind == KIND_ROW)
+		set_gone(call, node);
+	node_unhash(call->fs->nodes, node);
+	return 0;
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
+	AUTO_CALL struct call call;
+	struct node *node = NULL;
+	call_begin(&call, req, false);
+	struct node *dir = node_of(call.fs, parent);
+	int rc;
+	if (dir->type == NODE_CONTROL) {
+		rc = control_unlink(&call, dir, name);
+	} else {
+		rc = lookup_child(&call, dir, name, false, &node);
+		if (rc == 0)
+			rc = remove_file(&call, node);
+		node_put(call.fs->nodes, node);
+	}
+	atomic_fetch_add(&call.fs->count.removals, rc == 0);
+	reply_status(&call, dir, name, rc);
+}
+
+/* True if a directory above NODE has no row: then nothing of it is in the database. */
+static bool is_pending(const struct node *node) {
+	while (node != NULL && !node->pending)
+		node = node->parent;
+	return node != NULL;
+}
+
+static int remove_row_directory(struct call *call, const struct node *node) {
+	AUTO_WHERE struct where w = { 0 };
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&node->place->sql;
+	bool exists;
+	int changed, rc = node_where(call->fs->nodes, node, &w);
+	if (rc == 0)
+		rc = store_run(call, &sql->remove_empty, &w, NULL, 0, DB_REPEATABLE, &changed);
+	if (rc == -ENOENT) /* a foreign key that the layout does not know */
+		return call_error(call, ENOTEMPTY, "rows of another table refer to this row: remove them first");
+	if (rc != 0 || changed > 0)
+		return rc;
+	rc = store_exists(call, &w, &exists);
+	return rc != 0 ? rc : exists ? -ENOTEMPTY : 0;
+}
+
+static int remove_directory(struct call *call, struct node *node) {
+	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
+	if (path == NULL)
+		return -ENOMEM;
+	if (node->type == NODE_CONTROL || node->parent == NULL)
+		return -EBUSY;
+	/* what the plain store has below it must be gone first */
+	int rc = plain_rmdir(call->fs->plain, path);
+	if (rc != 0 && rc != -ENOENT && rc != -ENOTDIR)
+		return rc;
+	if (node->type == NODE_PLAIN)
+		return rc;
+	if (node_is_gone(call->fs->nodes, node) || is_pending(node))
+		return 0;
+	if (node->place->nkeys == 0 || (node->place->row_dir && !node->place->owns_row))
+		return call_error(call, EBUSY, "this directory is part of the layout");
+	return node->place->row_dir ? remove_row_directory(call, node) : -ENOTEMPTY;
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
+	AUTO_CALL struct call call;
+	struct node *node = NULL;
+	call_begin(&call, req, false);
+	struct node *dir = node_of(call.fs, parent);
+	int rc = lookup_child(&call, dir, name, false, &node);
+	if (rc == 0)
+		rc = remove_directory(&call, node);
+	if (rc == 0)
+		node_unhash(call.fs->nodes, node);
+	node_put(call.fs->nodes, node);
+	atomic_fetch_add(&call.fs->count.removals, rc == 0);
+	reply_status(&call, dir, name, rc);
+}
+
+/* -- rename ------------------------------------------------------------------------------------ */
+
+struct renaming {
+	struct call *call;
+	struct node *node;     /* what is renamed */
+	struct node *existing; /* what has the new name; NULL if nothing */
+	struct node *dir;      /* where to */
+	const char *name;
+	struct target target;  /* what the new name means */
+	char *from, *to;       /* paths; owned */
+};
+
+static int rename_plain(struct renaming *r) {
+	struct nodes *nodes = r->call->fs->nodes;
+	int rc = plain_rename(r->call->fs->plain, r->from, r->to, 0);
+	if (rc != 0)
+		return rc;
+	if (r->existing != NULL)
+		node_unhash(nodes, r->existing);
+	if (r->node->type == NODE_PLAIN)
+		node_move(nodes, r->node, r->dir, r->name, NULL);
+	else
+		node_unhash(nodes, r->node);
+	return 0;
+}
+
+/* A plain file onto a route: its content becomes the file's, as one write of the whole. */
+static int rename_onto_route(struct renaming *r) {
+	struct fs *fs = r->call->fs;
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_BUF struct buf content = { 0 };
+	uint64_t size;
+	int rc = node_where_child(fs->nodes, r->dir, r->name, r->target.place, r->target.values, &w);
+	if (rc == 0)
+		rc = store_check_keys(r->call, &w);
+	if (rc == 0)
+		rc = plain_read_all(fs->plain, r->from, fs->opt->max_document, &content);
+	if (rc == -EFBIG)
+		return call_error(r->call, EFBIG, "the file is larger than max_document (%llu bytes)",
+				  (unsigned long long)fs->opt->max_document);
+	buf_puts(&content, "");
+	if (rc == 0)
+		rc = kind_of_place(r->target.place)->store(r->call, &w, content.data, content.len);
+	if (rc != 0)
+		return rc;
+	moved_show(fs->moved, r->to);
+	if (plain_unlink(fs->plain, r->from, &size) == 0)
+		node_unlinked(fs->nodes, r->node, size);
+	if (r->existing != NULL)
+		node_unhash(fs->nodes, r->existing);
+	return 0;
+}
+
+/* A row's document to a plain file, as an editor makes its backup: see moved.h. */
+static int rename_to_plain(struct renaming *r) {
+	struct fs *fs = r->call->fs;
+	AUTO_BUF struct buf body = { 0 };
+	struct handle *h = handle_new(fs, r->node, kind_of_node(r->node), O_RDONLY);
+	if (h == NULL)
+		return -ENOMEM;
+	int rc = h->kind->open(r->call, h);
+	if (rc == 0)
+		rc = h->kind->read(r->call, h, h->data.len, 0, &body);
+	handle_free(fs, h);
+	AUTO_FD int fd = rc == 0 ? plain_open(fs->plain, r->to, O_RDWR | O_CREAT, 0644) : rc;
+	if (fd < 0)
+		return fd;
+	rc = plain_truncate(fs->plain, fd, 0);
+	if (rc == 0 && body.len > 0 &&
+	    plain_write(fs->plain, fd, body.data, body.len, 0, false) != (ssize_t)body.len)
+		rc = -ENOSPC;
+	if (rc != 0)
+		return rc;
+	moved_hide(fs->moved, r->from);
+	node_unhash(fs->nodes, r->node);
+	if (r->existing != NULL)
+		node_unhash(fs->nodes, r->existing);
+	return 0;
+}
+
+/* A row to another key, in the same parent. */
+static int rename_row(struct renaming *r) {
+	struct nodes *nodes = r->call->fs->nodes;
+	const struct place *place = r->node->place;
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&place->sql;
+	AUTO_WHERE struct where from = { 0 }, to = { 0 };
+	struct db_param keys[PATH_KEYS_MAX];
+	char **copy;
+	int changed;
+	if (r->existing != NULL)
+		return call_error(r->call, EEXIST, "there is a row with the new key already");
+	int rc = node_where(nodes, r->node, &from);
+	if (rc == 0)
+		rc = node_where_child(nodes, r->dir, r->name, place, r->target.values, &to);
+	if (rc == 0)
+		rc = store_check_keys(r->call, &to);
+	for (int i = 0; i < place->nkeys; i++)
+		keys[i] = db_text(r->target.values[i]);
+	if (rc == 0)
+		rc = store_run(r->call, &sql->rename, &from, keys, place->nkeys, DB_REPEATABLE, &changed);
+	if (rc != 0)
+		return rc == -EFBIG ? -ENAMETOOLONG : rc;
+	if (changed == 0)
+		return -ENOENT;
+	if ((copy = calloc((size_t)place->nkeys, sizeof(*copy))) == NULL)
+		return -ENOMEM;
+	for (int i = 0; i < place->nkeys; i++)
+		copy[i] = move_ptr(r->target.values[i]);
+	node_move(nodes, r->node, r->dir, r->name, copy);
+	return 0;
+}
+
+static int rename_place(struct renaming *r) {
+	const struct node *node = r->node;
+	bool document = node->place->route != NULL &&
+			(node->place->route->kind == KIND_ROW || node->place->route->kind == KIND_COLUMN);
+	if (node->place->nkeys == 0 && node->place->route == NULL)
+		return call_error(r->call, EBUSY, "this directory is part of the layout");
+	if (node->pending) /* only a mark: it moves like a plain file, and a row never was */
+		return r->existing == NULL || r->existing->pending ? rename_plain(r) : -EEXIST;
+	if (r->target.place == NULL)
+		return document ? rename_to_plain(r) : -EXDEV;
+	if (r->target.place == node->place && r->dir == node->parent && node->place->sql.rename.sql != NULL)
+		return rename_row(r);
+	return -EXDEV;
+}
+
+static int rename_any(struct renaming *r) {
+	bool directory = S_ISDIR(r->node->attr.mode);
+	if (r->node->type == NODE_CONTROL || r->dir->type == NODE_CONTROL)
+		return -EPERM;
+	lookup_target(r->dir, r->name, directory, &r->target);
+	if (r->target.bad)
+		return call_error(r->call, EINVAL, "no key can have this name (%% is written %%25, and only valid UTF-8)");
+	if (r->node->type != NODE_PLAIN)
+		return rename_place(r);
+	if (r->target.place == NULL)
+		return r->existing == NULL || r->existing->type == NODE_PLAIN ? rename_plain(r) : -EEXIST;
+	if (directory || r->target.place->route == NULL)
+		return -EXDEV;
+	return rename_onto_route(r);
+}
+
+static int rename_names(struct call *call, struct node *parent, const char *name, struct node *newparent,
+			const char *newname, unsigned flags) {
+	struct nodes *nodes = call->fs->nodes;
+	struct renaming r = { .call = call, .dir = newparent, .name = newname };
+	if ((flags & ~(unsigned)RENAME_NOREPLACE) != 0)
+		return -EINVAL;
+	if (strlen(newname) > 255)
+		return -ENAMETOOLONG;
+	r.from = node_path(nodes, parent, name);
+	r.to = node_path(nodes, newparent, newname);
+	int rc = r.from != NULL && r.to != NULL ? lookup_child(call, parent, name, false, &r.node) : -ENOMEM;
+	if (rc == 0) {
+		rc = lookup_child(call, newparent, newname, false, &r.existing);
+		rc = rc == -ENOENT ? 0 : rc;
+	}
+	if (rc == 0 && r.existing != NULL && (flags & RENAME_NOREPLACE) != 0)
+		rc = -EEXIST;
+	if (rc == 0)
+		rc = rename_any(&r);
+	fs_changed(call->fs);
+	node_put(nodes, r.node);
+	node_put(nodes, r.existing);
+	target_free(&r.target);
+	free(r.from);
+	free(r.to);
+	return rc;
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
+	       unsigned flags) {
+	AUTO_CALL struct call call;
+	call_begin(&call, req, false);
+	struct node *from = node_of(call.fs, parent), *to = node_of(call.fs, newparent);
+	int rc = rename_names(&call, from, name, to, newname, flags);
+	reply_status(&call, to, newname, rc);
+}

@@ -1,0 +1,50 @@
+/* Plain files: every name that no route knows, as a file on disk below the state directory, at the same path as in the
+ * mount. It also holds a mark (an empty file or a directory) for what was created on a route and has no row yet. Emptied at
+ * a clean unmount; what a crash left behind is taken up again by the next mount of the same place. Thread-safe. */
+#ifndef ROWFS_FS_PLAIN_H
+#define ROWFS_FS_PLAIN_H
+
+#include "util/buf.h"
+
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct plain;
+
+/* Opens the store in directory DIR (made if missing); at most MOST bytes of file content. Returns 0 or -errno. */
+MUST_USE int plain_new(const char *dir, uint64_t most, struct plain **out);
+/* Frees; with EMPTY, removes the store's content. */
+void plain_free(struct plain *plain, bool empty);
+
+/* PATH is the mount's path ("/a/b"). All return 0 (or a descriptor) or -errno. Parent directories in the store are made
+ * as needed by those that create. */
+MUST_USE int plain_stat(struct plain *plain, const char *path, struct stat *st);
+MUST_USE int plain_open(struct plain *plain, const char *path, int flags, mode_t mode);
+MUST_USE int plain_mkdir(struct plain *plain, const char *path, mode_t mode);
+MUST_USE int plain_rmdir(struct plain *plain, const char *path);
+/* *SIZE is how many bytes the caller must see uncharged when the last use of the file ends. */
+MUST_USE int plain_unlink(struct plain *plain, const char *path, uint64_t *size);
+MUST_USE int plain_rename(struct plain *plain, const char *from, const char *to, unsigned flags);
+MUST_USE int plain_symlink(struct plain *plain, const char *target, const char *path);
+MUST_USE int plain_readlink(struct plain *plain, const char *path, char *out, size_t size);
+MUST_USE int plain_chmod(struct plain *plain, const char *path, mode_t mode);
+MUST_USE int plain_utimens(struct plain *plain, const char *path, const struct timespec times[2]);
+
+/* Removes the mark at PATH, if there is one, and the directories above it that are empty: the row is there now. */
+void plain_unmark(struct plain *plain, const char *path);
+
+/* Changes of an open file, within the limit: -ENOSPC beyond. */
+MUST_USE ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size, uint64_t offset,
+			     bool append);
+MUST_USE int plain_truncate(struct plain *plain, int fd, uint64_t size);
+void plain_uncharge(struct plain *plain, uint64_t bytes);
+uint64_t plain_used(struct plain *plain);
+
+/* The whole content; -EFBIG beyond MOST bytes. */
+MUST_USE int plain_read_all(struct plain *plain, const char *path, uint64_t most, struct buf *out);
+
+/* Calls EACH with every name in the directory PATH but . and .., until it returns false. -ENOENT if there is none. */
+typedef bool (*plain_each_fn)(const char *name, const struct stat *st, void *arg);
+MUST_USE int plain_list(struct plain *plain, const char *path, plain_each_fn each, void *arg);
+
+#endif

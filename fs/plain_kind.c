@@ -1,0 +1,74 @@
+/* Plain files as a kind: bytes on disk, in the plain store. */
+#include "fs/kind.h"
+#include "fs/plain.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+static void show_size(struct handle *h) {
+	struct stat st;
+	if (fstat(h->fd, &st) == 0)
+		atomic_store(&h->size, (unsigned long long)st.st_size);
+}
+
+static int plain_kind_open(struct call *call, struct handle *h) {
+	AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
+	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
+	if (path == NULL)
+		return -ENOMEM;
+	int fd = plain_open(call->fs->plain, path, writes ? O_RDWR : O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	h->fd = fd;
+	int rc = writes && (h->flags & O_TRUNC) != 0 ? plain_truncate(call->fs->plain, fd, 0) : 0;
+	show_size(h);
+	return rc;
+}
+
+static int plain_kind_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
+			   struct buf *out) {
+	(void)call;
+	buf_reserve(out, size + 1);
+	if (out->failed)
+		return -ENOMEM;
+	ssize_t n = pread(h->fd, out->data, size, (off_t)offset);
+	if (n < 0)
+		return -errno;
+	out->len = (size_t)n;
+	return 0;
+}
+
+static int plain_kind_write(struct call *call, struct handle *h, const char *data, size_t size,
+			    uint64_t offset) {
+	ssize_t n = plain_write(call->fs->plain, h->fd, data, size, offset, (h->flags & O_APPEND) != 0);
+	show_size(h);
+	if (n == -ENOSPC)
+		return call_error(call, ENOSPC, "plain files take all of plain_max (%llu bytes)",
+				  (unsigned long long)call->fs->opt->plain_max);
+	if (n < 0)
+		return (int)n;
+	return n == (ssize_t)size ? 0 : -ENOSPC;
+}
+
+static int plain_kind_truncate(struct call *call, struct handle *h, uint64_t size) {
+	int rc = plain_truncate(call->fs->plain, h->fd, size);
+	show_size(h);
+	return rc;
+}
+
+static int plain_kind_sync(struct call *call, struct handle *h, enum sync_reason reason) {
+	(void)call;
+	if (reason != SYNC_FSYNC || (h->flags & O_ACCMODE) == O_RDONLY)
+		return 0;
+	return fsync(h->fd) == 0 ? 0 : -errno;
+}
+
+const struct kind plain_kind = {
+	.name = "file",
+	.writable = true,
+	.open = plain_kind_open,
+	.read = plain_kind_read,
+	.write = plain_kind_write,
+	.truncate = plain_kind_truncate,
+	.sync = plain_kind_sync,
+};

@@ -1,0 +1,49 @@
+#include "fs/reply.h"
+
+struct node *node_of(struct fs *fs, fuse_ino_t ino) {
+	return ino == FUSE_ROOT_ID ? nodes_root(fs->nodes) : (struct node *)(uintptr_t)ino;
+}
+
+void reply_begin(struct call *call) {
+	/* takes the request's lock: an interrupt that is being told now has been told when this returns */
+	if (call->interruptible)
+		fuse_req_interrupt_func(call->req, NULL, NULL);
+}
+
+void reply_status(struct call *call, const struct node *node, const char *name, int rc) {
+	if (rc != 0 && call->err.sentence != NULL) {
+		AUTO_FREE char *path = node_path(call->fs->nodes, node, name);
+		(void)call_told(call, path != NULL ? path : "?", rc);
+	}
+	reply_begin(call);
+	fuse_reply_err(call->req, -rc);
+}
+
+static double ttl_of(const struct fs *fs) {
+	return fs->opt->coherence == COHERENCE_TTL ? fs->opt->ttl : 0;
+}
+
+struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node) {
+	struct fuse_entry_param e = { .ino = (fuse_ino_t)(uintptr_t)node, .generation = 1 };
+	node_stat(fs->nodes, node, &e.attr);
+	e.attr_timeout = ttl_of(fs);
+	/* A file on a route gets a new node with each version: its name is looked up every time, which costs no query while the
+	 * node is fresh. */
+	bool versioned = node->type != NODE_PLAIN && S_ISREG(e.attr.st_mode);
+	e.entry_timeout = versioned ? 0 : ttl_of(fs);
+	return e;
+}
+
+void reply_entry(struct call *call, struct node *node) {
+	struct fuse_entry_param e = reply_entry_param(call->fs, node);
+	reply_begin(call);
+	if (fuse_reply_entry(call->req, &e) != 0)
+		node_forget(call->fs->nodes, node, 1); /* the kernel did not take it */
+}
+
+void reply_attr(struct call *call, struct node *node) {
+	struct stat st;
+	node_stat(call->fs->nodes, node, &st);
+	reply_begin(call);
+	fuse_reply_attr(call->req, &st, ttl_of(call->fs));
+}

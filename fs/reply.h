@@ -1,0 +1,22 @@
+/* The one reply that every request gets. */
+#ifndef ROWFS_FS_REPLY_H
+#define ROWFS_FS_REPLY_H
+
+#include "fs/call.h"
+
+/* Reply with -errno RC (0: success); a failure's sentence goes to errors.jsonl under NODE's path and NAME (may be NULL). */
+void reply_status(struct call *call, const struct node *node, const char *name, int rc);
+
+/* From here on no interrupt reaches the call: to be called before any other fuse_reply_*(). */
+void reply_begin(struct call *call);
+
+/* NODE as the kernel wants it told. */
+struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node);
+
+void reply_entry(struct call *call, struct node *node);
+void reply_attr(struct call *call, struct node *node);
+
+/* The node of an inode number that the kernel sent. */
+struct node *node_of(struct fs *fs, fuse_ino_t ino);
+
+#endif

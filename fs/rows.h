@@ -1,0 +1,22 @@
+/* Between rows.c (the kind: reading, and what open, write and close mean) and rows_write.c (lines to rows). */
+#ifndef ROWFS_FS_ROWS_H
+#define ROWFS_FS_ROWS_H
+
+#include "fs/call.h"
+#include "fs/handle.h"
+
+/* Commits the lines at the start of H->data, written to the file W, that are complete, and with LAST the incomplete one, too; takes them out of
+ * H->data. Lines that are refused cost only themselves: they go to rejected/, the others are committed, and the first refusal's -errno
+ * is returned. Any other failure (database away): what was not committed is kept in rejected/. */
+MUST_USE int rows_commit(struct call *call, struct handle *h, const struct where *w, bool last);
+
+/* Makes H->data the whole content of the file W, in one transaction. If it is refused, nothing changes, and it is kept in
+ * rejected/. H->data is empty afterwards. */
+MUST_USE int rows_replace(struct call *call, struct handle *h, const struct where *w);
+
+/* True if the bytes behind the last newline in H->data are a whole line all the same. */
+bool rows_tail_is_whole(const struct handle *h, const struct place *place);
+
+void rows_reader_free(struct rows_reader *reader);
+
+#endif

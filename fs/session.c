@@ -1,0 +1,111 @@
+#include "fs/session.h"
+
+#include "fs/ops.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <mntent.h>
+#include <string.h>
+#include <sys/uio.h>
+
+/* -- parallel look-ups --------------------------------------------------------------------------
+ *
+ * libfuse 3.14 offers FUSE_CAP_PARALLEL_DIROPS, but never tells the kernel that it was wanted: look-ups in one
+ * directory would go one at a time, each waiting for the query of the one before it. So the reply to INIT, the first that is
+ * sent, gets the flag here. Newer libfuse sets it itself, and setting it twice does no harm. */
+
+static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata) {
+	const struct fuse_out_header *header = iov[0].iov_base;
+	(void)userdata;
+	static atomic_bool init_answered;
+	if (!atomic_load(&init_answered) && count >= 2 && header->unique != 0 && header->error == 0 &&
+	    iov[1].iov_len >= FUSE_COMPAT_22_INIT_OUT_SIZE && !atomic_exchange(&init_answered, true)) {
+		struct fuse_init_out *init = iov[1].iov_base;
+		init->flags |= FUSE_PARALLEL_DIROPS;
+	}
+	return writev(fd, iov, count);
+}
+
+static ssize_t read_request(int fd, void *buf, size_t len, void *userdata) {
+	(void)userdata;
+	return read(fd, buf, len);
+}
+
+static const struct fuse_custom_io io = { .writev = write_reply, .read = read_request };
+
+/* -- mounting ---------------------------------------------------------------------------------- */
+
+bool session_is_mounted(const char *path) {
+	FILE *mounts = setmntent("/proc/self/mounts", "r");
+	const struct mntent *m;
+	bool found = false;
+	while (mounts != NULL && !found && (m = getmntent(mounts)) != NULL)
+		found = strcmp(m->mnt_dir, path) == 0 && strcmp(m->mnt_type, "fuse.rowfs") == 0;
+	if (mounts != NULL)
+		endmntent(mounts);
+	return found;
+}
+
+/* A value of libfuse's -o: commas and backslashes escaped. */
+static void put_escaped(struct buf *out, const char *value) {
+	for (; *value != '\0'; value++) {
+		if (*value == ',' || *value == '\\')
+			buf_putc(out, '\\');
+		buf_putc(out, *value);
+	}
+}
+
+static void put_options(const struct options *opt, struct buf *out) {
+	buf_puts(out, "subtype=rowfs,fsname=");
+	put_escaped(out, opt->fsname);
+	/* whoever else may come in is held to the modes that are shown */
+	if (opt->default_permissions || opt->allow_other)
+		buf_puts(out, ",default_permissions");
+	if (opt->allow_other)
+		buf_puts(out, ",allow_other");
+	if (opt->read_only)
+		buf_puts(out, ",ro");
+	if (opt->mount_flags != NULL)
+		buf_printf(out, ",%s", opt->mount_flags);
+}
+
+struct fuse_session *session_mount(struct fs *fs) {
+	const struct options *opt = fs->opt;
+	AUTO_BUF struct buf options = { 0 };
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	put_options(opt, &options);
+	struct fuse_session *se = NULL;
+	if (!options.failed && fuse_opt_add_arg(&args, "rowfs") == 0 &&
+	    fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, options.data) == 0 &&
+	    (!opt->debug || fuse_opt_add_arg(&args, "-d") == 0))
+		se = fuse_session_new(&args, &rowfs_ops, sizeof(rowfs_ops), fs);
+	fuse_opt_free_args(&args);
+	if (se == NULL)
+		return NULL;
+	if (fuse_session_mount(se, opt->mountpoint) != 0) {
+		fuse_session_destroy(se);
+		return NULL;
+	}
+	if (fuse_session_custom_io(se, &io, fuse_session_fd(se)) != 0)
+		log_warning("look-ups in one directory will not run in parallel");
+	return se;
+}
+
+void session_serve(struct fs *fs, struct fuse_session *se) {
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	if (config != NULL && fuse_set_signal_handlers(se) == 0) {
+		fuse_loop_cfg_set_max_threads(config, (unsigned)fs->opt->threads);
+		fuse_loop_cfg_set_idle_threads(config, (unsigned)fs->opt->threads);
+		int rc = fuse_session_loop_mt(se, config);
+		if (rc < 0)
+			log_error("serving ended: %s", strerror(-rc));
+		else if (rc > 0)
+			log_info("signal %d: unmounting", rc);
+		fuse_remove_signal_handlers(se);
+	}
+	if (config != NULL)
+		fuse_loop_cfg_destroy(config);
+	fuse_session_unmount(se);
+	fuse_session_destroy(se);
+}

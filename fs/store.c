@@ -1,0 +1,223 @@
+#include "fs/store.h"
+
+#include "fs/ledger.h"
+#include "fs/report.h"
+
+#include <errno.h>
+#include <string.h>
+
+
+static int affected(const PGresult *res) {
+	return (int)strtol(PQcmdTuples((PGresult *)(uintptr_t)res), NULL, 10);
+}
+
+bool store_is_input_error(int rc) {
+	return rc == -EINVAL || rc == -EEXIST || rc == -ENOENT || rc == -EFBIG || rc == -ENAMETOOLONG;
+}
+
+bool store_was_ours(const struct call *call) {
+	return call->err.in_doubt && strcmp(call->err.sqlstate, "23505") == 0;
+}
+
+int store_rejected(struct call *call, const struct where *w, uint64_t line, const char *data, size_t len, int rc) {
+	struct report *report = call->fs->report;
+	const char *sentence = call->err.sentence != NULL ? call->err.sentence : strerror(-rc);
+	AUTO_FREE char *name =
+		len > 0 ? report_reject(report, w->path, line, data, len, sentence) : NULL;
+	report_error(report, w->path, -rc, call->err.sqlstate, sentence, name);
+	atomic_fetch_add(&call->fs->count.errors, 1);
+	db_error_clear(&call->err);
+	return rc;
+}
+
+int store_run(struct call *call, struct db_statement *st, const struct where *w,
+	      const struct db_param *more, int nmore, unsigned flags, int *changed) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	int n = where_params(w, params);
+	for (int i = 0; i < nmore; i++)
+		params[n++] = more[i];
+	int rc = db_query(call->fs->pool, st, params, n, flags, NULL, &res, &call->err);
+	*changed = rc == 0 ? affected(res) : 0;
+	fs_changed(call->fs);
+	return rc;
+}
+
+int store_exists(struct call *call, const struct where *w, bool *exists) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.find;
+	*exists = st->sql == NULL; /* literal directories */
+	if (st->sql == NULL)
+		return 0;
+	int n = where_params(w, params);
+	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, NULL, &res, &call->err);
+	*exists = rc == 0 && PQntuples(res) > 0;
+	if (rc == -EINVAL) { /* a key that is no value of its type names nothing */
+		db_error_clear(&call->err);
+		return 0;
+	}
+	return rc;
+}
+
+int store_check_keys(struct call *call, const struct where *w) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.check;
+	if (st->sql == NULL)
+		return 0;
+	int n = where_params(w, params);
+	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE, NULL, &res, &call->err);
+	if (rc != 0)
+		return rc;
+	if (PQntuples(res) == 1 && PQgetvalue(res, 0, 0)[0] == 't')
+		return 0;
+	return call_error(call, EINVAL, "the name is not the canonical form of its key: write it as the "
+					"database would (a uuid in lower case, a number without leading zeros)");
+}
+
+/* -- documents --------------------------------------------------------------------------------- */
+
+static const struct relation *target_of(const struct place *place) {
+	return place->scope.tables[place->target].rel;
+}
+
+int store_check_shape(struct call *call, const struct place *place, const struct shape *shape) {
+	const struct relation *rel = target_of(place);
+	if (place->route->overflow != NULL)
+		return 0;
+	AUTO_BUF struct buf unknown = { 0 }, known = { 0 };
+	int n = 0;
+	for (int i = 0; i < shape->n; i++) {
+		if (relation_column(rel, shape->names[i]) != NULL)
+			continue;
+		buf_printf(&unknown, "%s\"%s\"", n++ > 0 ? ", " : "", shape->names[i]);
+	}
+	if (n == 0)
+		return 0;
+	for (int i = 0; i < rel->ncolumns; i++)
+		buf_printf(&known, "%s%s", i > 0 ? ", " : "", rel->columns[i].name);
+	return call_error(call, EINVAL, "no column of %s takes the key%s %s (it has: %s)", rel->layout_name,
+			  n > 1 ? "s" : "", unknown.data, known.data);
+}
+
+/* Runs made SQL on W's keys and the document. */
+static int run_document(struct call *call, char *sql, const struct where *w, const char *json, size_t len,
+			unsigned flags, int *changed) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_FREE char *owned = sql;
+	AUTO_RESULT PGresult *res = NULL;
+	if (sql == NULL)
+		return call_error(call, ENOMEM, "out of memory");
+	int n = where_params(w, params);
+	params[n++] = (struct db_param){ .data = json, .len = len, .oid = DB_TEXT };
+	int rc = db_query_text(call->fs->pool, sql, params, n, flags, NULL, &res, &call->err);
+	*changed = rc == 0 ? affected(res) : 0;
+	return rc;
+}
+
+/* Neither updated nor inserted: why? */
+static int why_nothing(struct call *call, const struct where *w) {
+	bool exists;
+	int rc = store_exists(call, w, &exists);
+	if (rc != 0)
+		return rc;
+	if (exists)
+		return call_error(call, EINVAL,
+				  "the document contradicts its path: a key or the reference to the parent row is "
+				  "another one than the path says (leave it out, or write to the other path)");
+	return call_error(call, ENOENT,
+			  "there is no parent row for this path, or the document contradicts the path in a key or in "
+			  "the reference to the parent row");
+}
+
+int store_row(struct call *call, const struct where *w, const char *json, size_t len) {
+	AUTO_SHAPE struct shape shape = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	int changed = 0;
+	if (shape_scan(json, len, &shape, &why) != 0)
+		return call_error(call, EINVAL, "%s", why.data);
+	int rc = store_check_shape(call, w->place, &shape);
+	struct document_shape document = shape_document(&shape);
+	/* once more if the row appeared between the update and the insert */
+	for (int attempt = 0; rc == 0 && changed == 0 && attempt < 2; attempt++) {
+		rc = run_document(call, sql_update_document(w->place, &document), w, json, len,
+				  DB_REPEATABLE, &changed);
+		if (rc != 0 || changed > 0)
+			break;
+		rc = run_document(call, sql_insert_document(w->place, &document), w, json, len,
+				  DB_REPEATABLE, &changed);
+		if (rc == 0 && changed == 0)
+			rc = why_nothing(call, w);
+		if (rc != -EEXIST)
+			break;
+		if (attempt == 0) {
+			db_error_clear(&call->err);
+			rc = 0;
+		}
+	}
+	fs_changed(call->fs);
+	return rc;
+}
+
+/* -- columns ----------------------------------------------------------------------------------- */
+
+/* Length of the value in LEN bytes of a file of COLUMN: short scalars lose the newline that they are shown with. */
+static size_t value_length(const struct column *column, const char *data, size_t len) {
+	bool exact = strcmp(column->base, "text") == 0 || strcmp(column->base, "bytea") == 0;
+	if (exact || len == 0 || data[len - 1] != '\n')
+		return len;
+	return len > 1 && data[len - 2] == '\r' ? len - 2 : len - 1;
+}
+
+/* A statement in one with the ledger's row, so that it can be repeated. */
+struct append_tx {
+	struct call *call;
+	const struct where *w;
+	const char *sql;
+	struct db_param value;
+	char op[37];
+	int changed;
+};
+
+static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct append_tx *tx = arg;
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = ledger_enter(conn, tx->call->fs->tree, tx->op, err);
+	if (rc != 0)
+		return rc == LEDGER_DONE ? 0 : rc;
+	int n = where_params(tx->w, params);
+	params[n++] = tx->value;
+	rc = db_query_on(conn, tx->sql, params, n, &res, err);
+	tx->changed = rc == 0 ? affected(res) : 0;
+	return rc;
+}
+
+int store_column(struct call *call, const struct where *w, const char *data, size_t len, bool append) {
+	const struct column *column = w->place->column;
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
+	bool bytes = strcmp(column->base, "bytea") == 0;
+	AUTO_BUF struct buf why = { 0 };
+	int rc, changed = 0;
+	if (!bytes && text_check(data, len, &why) != 0)
+		return call_error(call, EINVAL, "%s", why.data);
+	struct db_param value = {
+		.data = data != NULL ? data : "",
+		.len = value_length(column, data, len),
+		.oid = bytes ? DB_BYTEA : DB_TEXT,
+	};
+	if (append && sql->append.sql != NULL) {
+		struct append_tx tx = { .call = call, .w = w, .sql = sql->append.sql, .value = value };
+		ledger_new_op(tx.op);
+		rc = db_transaction(call->fs->pool, append_in_tx, &tx,
+				    ledger_flags(call->fs->tree), NULL, &call->err);
+		changed = tx.changed;
+		fs_changed(call->fs);
+	} else {
+		rc = store_run(call, &sql->set, w, &value, 1, DB_REPEATABLE, &changed);
+	}
+	if (rc == 0 && changed == 0)
+		return call_error(call, ENOENT, "the row of this file does not exist (any more)");
+	return rc;
+}

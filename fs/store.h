@@ -1,0 +1,37 @@
+/* Writing to rows: what the kinds share. All return 0 or -errno with call->err saying why. */
+#ifndef ROWFS_FS_STORE_H
+#define ROWFS_FS_STORE_H
+
+#include "fs/call.h"
+#include "schema/shape.h"
+
+/* The document of one row: updates the row, or inserts it. */
+MUST_USE int store_row(struct call *call, const struct where *w, const char *json, size_t len);
+
+/* One column's value; with APPEND, added to what is there (text and bytea columns). */
+MUST_USE int store_column(struct call *call, const struct where *w, const char *data, size_t len,
+			  bool append);
+
+/* Runs ST on W's keys and MORE parameters and counts the rows it changed in *CHANGED. */
+MUST_USE int store_run(struct call *call, struct db_statement *st, const struct where *w,
+		       const struct db_param *more, int nmore, unsigned flags, int *changed);
+
+/* -ENOENT with a sentence unless the row or the files' parent at W exists. */
+MUST_USE int store_exists(struct call *call, const struct where *w, bool *exists);
+
+/* The own keys of W are values that their columns can have, in their canonical form: 0, else -EINVAL. */
+MUST_USE int store_check_keys(struct call *call, const struct where *w);
+
+/* Refuses keys of SHAPE that no column takes, unless an overflow column does. */
+MUST_USE int store_check_shape(struct call *call, const struct place *place, const struct shape *shape);
+
+/* True for errors that lie in the input: the same input would fail again. */
+bool store_is_input_error(int rc);
+
+/* Keeps refused input in rejected/ and tells it; returns RC. LINE is 0 for a document. */
+int store_rejected(struct call *call, const struct where *w, uint64_t line, const char *data, size_t len, int rc);
+
+/* The unique violation that a retry met may be its own first attempt's commit. */
+bool store_was_ours(const struct call *call);
+
+#endif

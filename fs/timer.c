@@ -1,0 +1,104 @@
+#include "fs/timer.h"
+
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+
+enum { LEDGER_TRIM_S = 3600, TASKS_MOST = 64 };
+
+static const char trim_ledger[] = "SELECT rowfs.forget_applied('1 day')";
+static const char ask_health[] = "SELECT 1";
+
+struct task {
+	const char *sql;
+	int64_t every_us, due_us;
+};
+
+struct timer {
+	struct fs *fs;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards stop */
+	pthread_cond_t wake;
+	bool stop;
+	struct task tasks[TASKS_MOST]; /* the thread's own */
+	int ntasks;
+};
+
+static void add(struct timer *timer, const char *sql, int every_s) {
+	if (every_s <= 0 || timer->ntasks == TASKS_MOST)
+		return;
+	int64_t every = (int64_t)every_s * US_PER_S;
+	timer->tasks[timer->ntasks++] =
+		(struct task){ .sql = sql, .every_us = every, .due_us = clock_us() + every };
+}
+
+static void run(struct timer *timer, struct task *task) {
+	struct db_error err = { 0 };
+	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, 0, NULL, NULL, &err) != 0)
+		log_error("timer: %s: %s", task->sql, err.sentence != NULL ? err.sentence : "failed");
+	db_error_clear(&err);
+	fs_changed(timer->fs);
+	task->due_us = clock_us() + task->every_us;
+}
+
+/* Waits until AT or until the end. Returns false at the end. */
+static bool wait_until(struct timer *timer, int64_t at) {
+	struct timespec until = timespec_of_us(at);
+	LOCK_SCOPE(&timer->lock);
+	int rc = 0;
+	while (!timer->stop && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&timer->wake, &timer->lock, &until);
+	return !timer->stop;
+}
+
+static void *timer_main(void *arg) {
+	struct timer *timer = arg;
+	for (;;) {
+		struct task *first = &timer->tasks[0];
+		for (int i = 1; i < timer->ntasks; i++)
+			if (timer->tasks[i].due_us < first->due_us)
+				first = &timer->tasks[i];
+		if (!wait_until(timer, first->due_us))
+			return NULL;
+		run(timer, first);
+	}
+}
+
+int timer_start(struct fs *fs, struct timer **out) {
+	struct timer *timer = calloc(1, sizeof(*timer));
+	pthread_condattr_t attr;
+	if (timer == NULL)
+		return -ENOMEM;
+	timer->fs = fs;
+	add(timer, ask_health, fs->opt->health_check_interval);
+	if (fs->tree->has_ledger)
+		add(timer, trim_ledger, LEDGER_TRIM_S);
+	for (int i = 0; i < fs->tree->ntimers && fs->opt->enable_auto_cleanup; i++)
+		add(timer, fs->tree->timers[i],
+		    (int)options_interval(fs->opt, fs->layout->timers[i].every));
+	pthread_mutex_init(&timer->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&timer->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	if (timer->ntasks > 0 && pthread_create(&timer->thread, NULL, timer_main, timer) != 0)
+		timer->ntasks = 0;
+	*out = timer;
+	return 0;
+}
+
+void timer_stop(struct timer *timer) {
+	if (timer == NULL)
+		return;
+	{
+		LOCK_SCOPE(&timer->lock);
+		timer->stop = true;
+		pthread_cond_signal(&timer->wake);
+	}
+	if (timer->ntasks > 0)
+		pthread_join(timer->thread, NULL);
+	pthread_mutex_destroy(&timer->lock);
+	pthread_cond_destroy(&timer->wake);
+	free(timer);
+}

@@ -1,0 +1,24 @@
+/* A place with the values of its keys: which rows are meant. A copy of its own, so that it stays true while nodes are
+ * renamed and forgotten. */
+#ifndef ROWFS_FS_WHERE_H
+#define ROWFS_FS_WHERE_H
+
+#include "db/query.h"
+#include "schema/tree.h"
+
+enum { WHERE_PARAMS = PATH_KEYS_MAX + 8 }; /* keys, and what a statement takes besides */
+
+struct where {
+	const struct place *place;
+	char *keys[PATH_KEYS_MAX]; /* owned; as many as place->nparams */
+	char *path;                /* from the mount's root, for messages; owned */
+};
+
+#define AUTO_WHERE __attribute__((cleanup(where_free)))
+
+void where_free(struct where *w);
+
+/* Fills PARAMS (room for WHERE_PARAMS) with W's keys. Returns their number. Borrowed from W. */
+int where_params(const struct where *w, struct db_param *params);
+
+#endif
