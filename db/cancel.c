@@ -9,7 +9,9 @@
 
 #include <signal.h>
 
-enum { MOST_REQUESTS = 16 }; /* threads that may hang on a frozen server; further cancels are not sent */
+enum {
+	MOST_REQUESTS = 16
+}; /* threads that may hang on a frozen server; further cancels are not sent */
 
 static atomic_int requests_open;
 
@@ -17,8 +19,8 @@ struct cancel_request {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	PGcancel *handle; /* the thread's */
-	bool done;	  /* guarded by lock */
-	int owners;	  /* guarded by lock: the thread and the caller */
+	bool done;        /* guarded by lock */
+	int owners;       /* guarded by lock: the thread and the caller */
 };
 
 static void request_free(struct cancel_request *r) {

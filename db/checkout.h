@@ -7,12 +7,12 @@
 
 /* How much of its retry budget one call has used. Zero-initialise. */
 struct patience {
-	int connects_failed; /* own attempts, and others' that it waited for */
-	int losses;	     /* connections lost under its statement */
-	int conflicts;	     /* serialization failures and deadlocks */
-	bool stale_seen;     /* a reused connection turned out dead: costs nothing, once */
-	bool stray_seen;     /* a cancel that nobody asked for: repeated once */
-	bool no_retry;	     /* DB_NO_RETRY */
+	int connects_failed;   /* own attempts, and others' that it waited for */
+	int losses;            /* connections lost under its statement */
+	int conflicts;         /* serialization failures and deadlocks */
+	bool stale_seen;       /* a reused connection turned out dead: costs nothing, once */
+	bool stray_seen;       /* a cancel that nobody asked for: repeated once */
+	bool no_retry;         /* DB_NO_RETRY */
 	int64_t not_before_us; /* pause before its next attempt to connect */
 };
 

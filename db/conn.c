@@ -45,8 +45,8 @@ int conn_open(const struct db_config *cfg, int stop_fd, struct db_cancel *cancel
 	*final = false;
 	struct db_conn *c = conn_new(cfg, stop_fd);
 	if (c == NULL)
-		return db_error_set(err, errno == 0 ? ENOMEM : errno, "cannot make a connection: %s",
-				    strerror(errno));
+		return db_error_set(err, errno == 0 ? ENOMEM : errno,
+				    "cannot make a connection: %s", strerror(errno));
 	if (!conn_attach(c, cancel)) {
 		conn_close(c);
 		return db_error_set(err, EINTR, "interrupted");

@@ -8,9 +8,11 @@
 #include "db/query.h"
 
 enum {
-	ANSWER_GRACE_MS = 2000, /* beyond command_timeout, for the server's own time-out to reach us */
-	CANCEL_GRACE_MS = 2000, /* for a cancelled statement to end; then the connection is dropped */
-	STOP_GRACE_MS = 5000,   /* for a statement that runs when the pool is shut down */
+	ANSWER_GRACE_MS =
+		2000, /* beyond command_timeout, for the server's own time-out to reach us */
+	CANCEL_GRACE_MS =
+		2000,         /* for a cancelled statement to end; then the connection is dropped */
+	STOP_GRACE_MS = 5000, /* for a statement that runs when the pool is shut down */
 };
 
 /* How a statement ended, as far as repeating it matters. */
@@ -19,7 +21,7 @@ enum conn_end {
 	CONN_FAILED,    /* the server refused it; the connection is good, nothing was done */
 	CONN_LOST,      /* the connection is gone, and certainly nothing was done */
 	CONN_LOST_SENT, /* the connection is gone after the work was sent: it may have been done */
-	CONN_STOPPED,   /* our deadline or a cancel came before an answer; connection dropped, as above */
+	CONN_STOPPED, /* our deadline or a cancel came before an answer; connection dropped, as above */
 };
 
 struct db_conn {
@@ -32,9 +34,9 @@ struct db_conn {
 	size_t prepared_len;         /* bytes */
 	int64_t deadline_us;         /* of the transaction that runs here; NEVER_US outside */
 	bool reused;                 /* has answered a statement before the present loan */
-	bool doomed;                 /* the server said FATAL, or we gave up on it: do not use again */
-	char failed_state[6];        /* SQLSTATE of the last failure since conn_mark(); "" */
-	enum conn_end failed_end;    /* and how it ended; CONN_DONE if nothing failed */
+	bool doomed;              /* the server said FATAL, or we gave up on it: do not use again */
+	char failed_state[6];     /* SQLSTATE of the last failure since conn_mark(); "" */
+	enum conn_end failed_end; /* and how it ended; CONN_DONE if nothing failed */
 
 	/* The pool's; guarded by its lock. */
 	struct db_conn *next;

@@ -12,8 +12,8 @@ enum { OLDEST_SERVER = 140000 };
 
 /* What PQconninfo() says of a connection that is being made. */
 struct target {
-	int hosts;	/* how many are named */
-	int timeout_s;	/* for one of them */
+	int hosts;      /* how many are named */
+	int timeout_s;  /* for one of them */
 	char *password; /* owned; NULL if none */
 };
 
@@ -86,7 +86,8 @@ static void add_scrubbed(struct buf *out, const char *text, const char *secret) 
 static const char *find_sqlstate(const char *text) {
 	for (const char *p = strstr(text, ":  "); p != NULL; p = strstr(p + 1, ":  ")) {
 		int n = 0;
-		while (n < 5 && (isdigit((unsigned char)p[3 + n]) || isupper((unsigned char)p[3 + n])))
+		while (n < 5 &&
+		       (isdigit((unsigned char)p[3 + n]) || isupper((unsigned char)p[3 + n])))
 			n++;
 		if (n == 5 && p[8] == ':' && p[9] == ' ')
 			return p + 3;
@@ -147,19 +148,20 @@ static int connect_failed(struct db_conn *c, const struct target *t, bool *final
 /* Starts connecting: our defaults, then the user's conninfo, then what must be so. */
 static PGconn *start(const struct db_config *cfg) {
 	char timeout_ms[16];
-	int s = cfg->connect_timeout_s > 0 && cfg->connect_timeout_s < 15 ? cfg->connect_timeout_s : 15;
+	int s = cfg->connect_timeout_s > 0 && cfg->connect_timeout_s < 15 ? cfg->connect_timeout_s
+									  : 15;
 
 	/* A dead network is noticed by unanswered bytes (tcp_user_timeout, also of the connection's first
 	 * packet, so that the next host gets its turn) or by silence (keepalives). */
 	snprintf(timeout_ms, sizeof(timeout_ms), "%d", s * 1000);
 	const char *const keys[] = { "fallback_application_name", "keepalives_idle",
-				     "keepalives_interval",	  "keepalives_count",
-				     "tcp_user_timeout",	  "dbname",
-				     "client_encoding",		  NULL };
-	const char *const values[] = {
-		"rowfs", "30", "10", "3", timeout_ms, cfg->conninfo != NULL ? cfg->conninfo : "",
-		"UTF8",	 NULL
-	};
+				     "keepalives_interval",       "keepalives_count",
+				     "tcp_user_timeout",          "dbname",
+				     "client_encoding",           NULL };
+	const char *const values[] = { "rowfs",    "30",
+				       "10",       "3",
+				       timeout_ms, cfg->conninfo != NULL ? cfg->conninfo : "",
+				       "UTF8",     NULL };
 	return PQconnectStartParams(keys, values, 1);
 }
 
@@ -233,9 +235,10 @@ int connect_session(struct db_conn *c, bool *final, struct db_error *err) {
 
 /* Rendered text depends on these (see docs); the server enforces the time-outs even if we hang. */
 static void add_settings(struct buf *sql, const struct db_config *cfg) {
-	buf_puts(sql, "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';"
-		      "SET extra_float_digits = 1; SET bytea_output = 'hex';"
-		      "SET standard_conforming_strings = on; SET rowfs.daemon = '1';");
+	buf_puts(sql,
+		 "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';"
+		 "SET extra_float_digits = 1; SET bytea_output = 'hex';"
+		 "SET standard_conforming_strings = on; SET rowfs.daemon = '1';");
 	buf_printf(sql, "SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d;",
 		   cfg->command_timeout_ms, cfg->transaction_timeout_ms);
 	if (cfg->isolation_level != NULL && cfg->isolation_level[0] != '\0') {
@@ -251,7 +254,8 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 	buf_puts(sql, "SELECT set_config('search_path', concat_ws(', ', p.mine, "
 		      "nullif(current_setting('search_path'), '')), false) FROM (SELECT ");
 	db_quote_literal(sql, ident.data);
-	buf_puts(sql, "::text AS mine) p WHERE NOT starts_with(current_setting('search_path'), p.mine)");
+	buf_puts(sql,
+		 "::text AS mine) p WHERE NOT starts_with(current_setting('search_path'), p.mine)");
 }
 
 int session_setup(struct db_conn *c, bool *final, struct db_error *err) {

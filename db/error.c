@@ -12,36 +12,36 @@ static const struct {
 	int errnum;
 } errno_table[] = {
 	/* what the writer can put right */
-	{ "23505", EEXIST },	 /* unique_violation */
-	{ "23P01", EEXIST },	 /* exclusion_violation */
-	{ "23503", ENOENT },	 /* foreign_key_violation */
-	{ "23001", ENOTEMPTY },	 /* restrict_violation */
-	{ "2BP01", ENOTEMPTY },	 /* dependent_objects_still_exist */
-	{ "23514", EINVAL },	 /* check_violation */
-	{ "23502", EINVAL },	 /* not_null_violation */
-	{ "44000", EINVAL },	 /* with_check_option_violation */
-	{ "428C9", EINVAL },	 /* generated_always */
-	{ "21000", EINVAL },	 /* cardinality_violation: one row twice in one document */
-	{ "P0001", EINVAL },	 /* raise_exception */
-	{ "P0002", ENOENT },	 /* no_data_found */
-	{ "P0003", EINVAL },	 /* too_many_rows */
-	{ "22001", EFBIG },	 /* string_data_right_truncation */
-	{ "22", EINVAL },	 /* data exceptions: syntax, range, encoding, JSON */
-	{ "54", EFBIG },	 /* program limits: row too big, nesting too deep */
+	{ "23505", EEXIST },    /* unique_violation */
+	{ "23P01", EEXIST },    /* exclusion_violation */
+	{ "23503", ENOENT },    /* foreign_key_violation */
+	{ "23001", ENOTEMPTY }, /* restrict_violation */
+	{ "2BP01", ENOTEMPTY }, /* dependent_objects_still_exist */
+	{ "23514", EINVAL },    /* check_violation */
+	{ "23502", EINVAL },    /* not_null_violation */
+	{ "44000", EINVAL },    /* with_check_option_violation */
+	{ "428C9", EINVAL },    /* generated_always */
+	{ "21000", EINVAL },    /* cardinality_violation: one row twice in one document */
+	{ "P0001", EINVAL },    /* raise_exception */
+	{ "P0002", ENOENT },    /* no_data_found */
+	{ "P0003", EINVAL },    /* too_many_rows */
+	{ "22001", EFBIG },     /* string_data_right_truncation */
+	{ "22", EINVAL },       /* data exceptions: syntax, range, encoding, JSON */
+	{ "54", EFBIG },        /* program limits: row too big, nesting too deep */
 	/* what he may not do, or not here */
-	{ "42501", EACCES },	 /* insufficient_privilege */
-	{ "28", EACCES },	 /* invalid authorization */
-	{ "25006", EROFS },	 /* read_only_sql_transaction */
-	{ "55000", EROFS },	 /* object_not_in_prerequisite_state: a view that cannot be written */
+	{ "42501", EACCES }, /* insufficient_privilege */
+	{ "28", EACCES },    /* invalid authorization */
+	{ "25006", EROFS },  /* read_only_sql_transaction */
+	{ "55000", EROFS },  /* object_not_in_prerequisite_state: a view that cannot be written */
 	{ "0A000", EOPNOTSUPP }, /* feature_not_supported */
 	/* what time may put right */
-	{ "53100", ENOSPC },	/* disk_full */
-	{ "57014", EINTR },	/* query_canceled; query.c tells the time-out from the cancel */
+	{ "53100", ENOSPC },    /* disk_full */
+	{ "57014", EINTR },     /* query_canceled; query.c tells the time-out from the cancel */
 	{ "25P03", ETIMEDOUT }, /* idle_in_transaction_session_timeout */
-	{ "40003", EIO },	/* statement_completion_unknown */
-	{ "40", EBUSY },	/* serialization failure, deadlock: after the retries */
-	{ "55P03", EBUSY },	/* lock_not_available */
-	{ "55006", EBUSY },	/* object_in_use */
+	{ "40003", EIO },       /* statement_completion_unknown */
+	{ "40", EBUSY },        /* serialization failure, deadlock: after the retries */
+	{ "55P03", EBUSY },     /* lock_not_available */
+	{ "55006", EBUSY },     /* object_in_use */
 };
 
 int db_errno_of_sqlstate(const char *sqlstate) {
@@ -79,7 +79,9 @@ static void add_one_line(struct buf *b, const char *s) {
 /* The schema was changed under the layout: the server's words alone would puzzle a person who only
  * wrote a file. */
 static bool is_catalog_drift(const char *sqlstate) {
-	static const char *const states[] = { "42P01", "42703", "42883", "42704", "42804", "3F000" };
+	static const char *const states[] = {
+		"42P01", "42703", "42883", "42704", "42804", "3F000"
+	};
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		if (strcmp(sqlstate, states[i]) == 0)
 			return true;
@@ -132,7 +134,8 @@ static char *sentence_of_conn(const PGconn *conn) {
 
 void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn *conn) {
 	const char *state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
-	const char *constraint = res != NULL ? PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME) : NULL;
+	const char *constraint =
+		res != NULL ? PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME) : NULL;
 
 	db_error_clear(e);
 	if (state == NULL) {

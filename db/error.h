@@ -8,7 +8,7 @@
 struct db_error {
 	int errnum;       /* positive errno; 0 if there was no error */
 	char sqlstate[6]; /* "" where the server said none (lost connection, time-out of ours) */
-	bool in_doubt;    /* the connection was lost after the work was sent: it may have been committed */
+	bool in_doubt; /* the connection was lost after the work was sent: it may have been committed */
 	char *sentence;   /* message, detail and hint, one line, for people; owned, may be NULL */
 	char *constraint; /* constraint name as the server gave it; owned, may be NULL */
 };

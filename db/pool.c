@@ -18,23 +18,23 @@
  * waited for it, and for those who come within `retry_delay / 2` after it. */
 struct db_pool {
 	struct db_config cfg; /* strings are ours */
-	int stop_fd;	      /* eventfd, readable for ever once shut down */
+	int stop_fd;          /* eventfd, readable for ever once shut down */
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t freed, state;
 	struct db_conn *idle; /* LIFO; linked by next */
-	int open;	      /* connections that exist or are being made */
+	int open;             /* connections that exist or are being made */
 	int idle_count;
 	int freed_waiters, state_waiters;
 	bool stopped;
-	bool down;	     /* the last attempt to connect failed */
-	bool attempt;	     /* one is being made, while down */
-	uint64_t failures;   /* attempts that failed, ever: tells a waiter that one has ended */
-	int64_t failed_at_us; /* when the last of them ended */
+	bool down;               /* the last attempt to connect failed */
+	bool attempt;            /* one is being made, while down */
+	uint64_t failures;       /* attempts that failed, ever: tells a waiter that one has ended */
+	int64_t failed_at_us;    /* when the last of them ended */
 	struct db_error failure; /* and why */
-	bool failure_final;   /* it is no use to wait */
-	bool healthy;	      /* the last use worked */
-	char *trouble;	      /* text of the last failure of any use; owned */
+	bool failure_final;      /* it is no use to wait */
+	bool healthy;            /* the last use worked */
+	char *trouble;           /* text of the last failure of any use; owned */
 	int server_version;
 	unsigned random;
 	struct db_stats sums;

@@ -21,13 +21,13 @@ struct db_config {
 	int max_connections;         /* never more than these at once */
 	int connect_timeout_s;       /* one attempt, seconds */
 	int command_timeout_ms;      /* one statement, milliseconds; 0 = no limit */
-	int transaction_timeout_ms;  /* one transaction of several statements, milliseconds; 0 = no limit */
-	int retry_attempts;          /* further attempts after the first, when the connection is lost */
-	int retry_delay_ms;          /* pause before the first of them, milliseconds */
-	double retry_backoff;        /* each further pause is this much longer */
-	bool prepared_statements;    /* false behind a pooler that has no sessions */
+	int transaction_timeout_ms; /* one transaction of several statements, milliseconds; 0 = no limit */
+	int retry_attempts;   /* further attempts after the first, when the connection is lost */
+	int retry_delay_ms;   /* pause before the first of them, milliseconds */
+	double retry_backoff; /* each further pause is this much longer */
+	bool prepared_statements; /* false behind a pooler that has no sessions */
 	bool log_queries;
-	int slow_query_ms;           /* log statements slower than this; 0 = never */
+	int slow_query_ms; /* log statements slower than this; 0 = never */
 };
 
 struct db_pool;
@@ -35,10 +35,10 @@ struct db_conn;
 
 /* Counters since start or since the last reset; a copy, taken under the lock. */
 struct db_stats {
-	int open, idle, waiting;              /* connections, connections, threads; now */
-	uint64_t connects, connect_failures;  /* attempts */
+	int open, idle, waiting;             /* connections, connections, threads; now */
+	uint64_t connects, connect_failures; /* attempts */
 	uint64_t queries, query_errors, retries, timeouts, cancels;
-	uint64_t query_us;                    /* time spent in statements, microseconds */
+	uint64_t query_us; /* time spent in statements, microseconds */
 	uint64_t slow_queries;
 };
 
@@ -50,7 +50,8 @@ struct db_cancel {
 	struct db_pool *pool; /* the pool that our call is in, or NULL */
 	atomic_bool fired;
 };
-#define DB_CANCEL_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
+#define DB_CANCEL_INIT                                                                             \
+	{ .lock = PTHREAD_MUTEX_INITIALIZER }
 
 /* Stops the statement now running under C, or the next one, and every wait for a connection. Returns at
  * once: the thread that runs the statement asks the server. Thread-safe; may be called before, during and

@@ -48,8 +48,8 @@ MUST_USE int db_query(struct db_pool *pool, struct db_statement *st, const struc
 		      struct db_error *err);
 
 /* The same for SQL that is made for one use: sent unprepared. */
-MUST_USE int db_query_text(struct db_pool *pool, const char *sql, const struct db_param *params, int n,
-			   unsigned flags, struct db_cancel *cancel, PGresult **out,
+MUST_USE int db_query_text(struct db_pool *pool, const char *sql, const struct db_param *params,
+			   int n, unsigned flags, struct db_cancel *cancel, PGresult **out,
 			   struct db_error *err);
 
 /* What a transaction does, on its own connection, between BEGIN and COMMIT. Returns 0 to commit,
@@ -64,8 +64,8 @@ MUST_USE int db_transaction(struct db_pool *pool, db_tx_fn fn, void *arg, unsign
 			    struct db_cancel *cancel, struct db_error *err);
 
 /* Runs unprepared SQL on the transaction's connection; for use inside a db_tx_fn only. */
-MUST_USE int db_query_on(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
-			 PGresult **out, struct db_error *err);
+MUST_USE int db_query_on(struct db_conn *conn, const char *sql, const struct db_param *params,
+			 int n, PGresult **out, struct db_error *err);
 
 /* A C string as a text parameter. S must outlive the call; NULL is SQL NULL. */
 struct db_param db_text(const char *s);

@@ -10,14 +10,14 @@ struct retry {
 	struct db_cancel *cancel; /* entered; may be NULL */
 	struct patience patience;
 	bool repeatable; /* doing it twice does no harm */
-	bool doubt;	 /* an earlier try may have been committed */
+	bool doubt;      /* an earlier try may have been committed */
 };
 
 /* How one try ended. */
 struct ending {
 	enum conn_end end;
 	char sqlstate[6]; /* of what failed; "" */
-	bool reused;	  /* the connection had been idle before */
+	bool reused;      /* the connection had been idle before */
 };
 
 /* Borrows a connection for the next try and ties it to the cancel. Returns 0 or -errno with ERR

@@ -18,7 +18,7 @@ struct waiting {
 	bool timed_out, cancelled, stopped;
 	struct cancel_request *request;
 	PGresult *result; /* the first error, or else the last result; owned */
-	bool complete;	  /* the server is ready for the next statement */
+	bool complete;    /* the server is ready for the next statement */
 };
 
 static bool is_error(const PGresult *r) {
@@ -129,8 +129,9 @@ static void collect(struct db_conn *c, struct waiting *w) {
 				return;
 			continue;
 		}
-		enum wait_end end = wait_for(PQsocket(c->pg), events, c->wake_fd,
-					     w->stopped ? -1 : c->stop_fd, w->deadline_us, &revents);
+		enum wait_end end =
+			wait_for(PQsocket(c->pg), events, c->wake_fd, w->stopped ? -1 : c->stop_fd,
+				 w->deadline_us, &revents);
 		if (!react(c, w, end, revents))
 			return;
 	}
@@ -151,9 +152,11 @@ static void say_timeout(struct db_conn *c, const struct waiting *w, struct db_er
 	if (w->stopped)
 		db_error_set(err, EIO, "the file system is being unmounted");
 	else if (w->transaction_limit)
-		db_error_set(err, ETIMEDOUT, "the transaction took longer than transaction_timeout");
+		db_error_set(err, ETIMEDOUT,
+			     "the transaction took longer than transaction_timeout");
 	else
-		db_error_set(err, ETIMEDOUT, "the statement took longer than command_timeout (%g s)",
+		db_error_set(err, ETIMEDOUT,
+			     "the statement took longer than command_timeout (%g s)",
 			     c->cfg->command_timeout_ms / 1000.0);
 }
 
@@ -255,7 +258,8 @@ static void count(struct db_conn *c, const char *sql, int64_t started_us, enum c
 	}
 }
 
-static enum conn_end note_failure(struct db_conn *c, enum conn_end end, const struct db_error *err) {
+static enum conn_end note_failure(struct db_conn *c, enum conn_end end,
+				  const struct db_error *err) {
 	if (end != CONN_DONE && c->failed_end == CONN_DONE) {
 		memcpy(c->failed_state, err->sqlstate, sizeof(c->failed_state));
 		c->failed_end = end;
@@ -272,8 +276,7 @@ static enum conn_end not_sent(struct db_conn *c, struct db_error *err) {
 
 enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *err) {
 	int64_t started = clock_us();
-	enum conn_end end =
-		PQsendQuery(c->pg, sql) ? answer(c, NULL, err) : not_sent(c, err);
+	enum conn_end end = PQsendQuery(c->pg, sql) ? answer(c, NULL, err) : not_sent(c, err);
 	count(c, sql, started, end);
 	return note_failure(c, end, err);
 }
@@ -415,8 +418,8 @@ enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **
 		       struct db_error *err) {
 	bool prepared = w->id != 0 && c->cfg->prepared_statements;
 	int64_t started = clock_us();
-	enum conn_end end = prepared ? run_prepared(c, w, out, err)
-				     : send_with_params(c, w, NULL, out, err);
+	enum conn_end end =
+		prepared ? run_prepared(c, w, out, err) : send_with_params(c, w, NULL, out, err);
 	count(c, w->sql, started, end);
 	return note_failure(c, end, err);
 }

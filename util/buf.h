@@ -10,10 +10,10 @@
 #include <stddef.h>
 
 struct buf {
-	char *data;   /* always NUL-terminated once anything was added; owned */
-	size_t len;   /* bytes, without the terminating NUL */
-	size_t cap;   /* bytes allocated */
-	bool failed;  /* an allocation failed; data may be short */
+	char *data;  /* always NUL-terminated once anything was added; owned */
+	size_t len;  /* bytes, without the terminating NUL */
+	size_t cap;  /* bytes allocated */
+	bool failed; /* an allocation failed; data may be short */
 };
 
 #define AUTO_BUF __attribute__((cleanup(buf_free)))

@@ -46,6 +46,20 @@ static inline struct db_pool *kit_default_pool(void) {
 	return kit_pool(&cfg);
 }
 
+/* The same with MAX connections and RETRIES. */
+static inline struct db_pool *pool_of(int max, int retries) {
+	struct db_config cfg = kit_config();
+	cfg.max_connections = max;
+	cfg.retry_attempts = retries;
+	return kit_pool(&cfg);
+}
+
+static inline struct db_stats stats_of(struct db_pool *pool) {
+	struct db_stats stats;
+	db_pool_stats(pool, &stats);
+	return stats;
+}
+
 /* The first value of SQL's result, "" if there is none, NULL (and the reason printed) on failure. */
 static inline char *kit_value(struct db_pool *pool, const char *sql) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
@@ -91,6 +105,10 @@ static inline int64_t ms_since(int64_t start_us) {
 			usleep(2000);                                                              \
 		CHECK(cond);                                                                       \
 	} while (0)
+
+static inline long backend_of(struct db_pool *pool) {
+	return kit_number(pool, "SELECT pg_backend_pid()");
+}
 
 /* Tells the test's server to stop, kill (no shutdown checkpoint), start, freeze or thaw; waits. */
 static inline void kit_server(const char *what) {

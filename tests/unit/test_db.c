@@ -6,18 +6,18 @@ static void test_errno_table(void) {
 		const char *state;
 		int errnum;
 	} want[] = {
-		{ "23505", EEXIST },	 { "23503", ENOENT },	 { "23514", EINVAL },
-		{ "23502", EINVAL },	 { "22P02", EINVAL },	 { "22003", EINVAL },
-		{ "22007", EINVAL },	 { "22008", EINVAL },	 { "22021", EINVAL },
-		{ "22P05", EINVAL },	 { "22023", EINVAL },	 { "22001", EFBIG },
-		{ "42501", EACCES },	 { "28P01", EACCES },	 { "28000", EACCES },
-		{ "25006", EROFS },	 { "53100", ENOSPC },	 { "53300", EIO },
-		{ "53200", EIO },	 { "57014", EINTR },	 { "08006", EIO },
-		{ "57P01", EIO },	 { "42P01", EIO },	 { "42703", EIO },
-		{ "42883", EIO },	 { "55P03", EBUSY },	 { "23P01", EEXIST },
-		{ "P0001", EINVAL },	 { "54000", EFBIG },	 { "54001", EFBIG },
+		{ "23505", EEXIST },     { "23503", ENOENT },    { "23514", EINVAL },
+		{ "23502", EINVAL },     { "22P02", EINVAL },    { "22003", EINVAL },
+		{ "22007", EINVAL },     { "22008", EINVAL },    { "22021", EINVAL },
+		{ "22P05", EINVAL },     { "22023", EINVAL },    { "22001", EFBIG },
+		{ "42501", EACCES },     { "28P01", EACCES },    { "28000", EACCES },
+		{ "25006", EROFS },      { "53100", ENOSPC },    { "53300", EIO },
+		{ "53200", EIO },        { "57014", EINTR },     { "08006", EIO },
+		{ "57P01", EIO },        { "42P01", EIO },       { "42703", EIO },
+		{ "42883", EIO },        { "55P03", EBUSY },     { "23P01", EEXIST },
+		{ "P0001", EINVAL },     { "54000", EFBIG },     { "54001", EFBIG },
 		{ "0A000", EOPNOTSUPP }, { "2BP01", ENOTEMPTY }, { "40001", EBUSY },
-		{ "40003", EIO },	 { "XX000", EIO },	 { "", EIO },
+		{ "40003", EIO },        { "XX000", EIO },       { "", EIO },
 	};
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
 		CHECK_INT(db_errno_of_sqlstate(want[i].state), want[i].errnum);
@@ -39,8 +39,10 @@ static void test_quoting(void) {
 }
 
 static void test_params(struct db_pool *pool) {
-	static struct db_statement echo = { .sql = "SELECT $1, $2 IS NULL, length($3), encode($4, 'hex'), "
-						   "$5::numeric * 10, octet_length($6)" };
+	static struct db_statement echo = {
+		.sql = "SELECT $1, $2 IS NULL, length($3), encode($4, 'hex'), "
+		       "$5::numeric * 10, octet_length($6)"
+	};
 	static const char bytes[] = "\0\xff'\\";
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
@@ -195,9 +197,11 @@ static void test_errors(struct db_pool *pool) {
 		{ "INSERT INTO e (id) VALUES (1)", EEXIST, "23505",
 		  "duplicate key value violates unique constraint \"e_pkey\". Key (id)=(1) already "
 		  "exists." },
-		{ "INSERT INTO e (id, up) VALUES (2, 9)", ENOENT, "23503", "is not present in table" },
+		{ "INSERT INTO e (id, up) VALUES (2, 9)", ENOENT, "23503",
+		  "is not present in table" },
 		{ "INSERT INTO e (id, n) VALUES (2, -1)", EINVAL, "23514", "\"e_n_check\"" },
-		{ "INSERT INTO e (id) VALUES (NULL)", EINVAL, "23502", "null value in column \"id\"" },
+		{ "INSERT INTO e (id) VALUES (NULL)", EINVAL, "23502",
+		  "null value in column \"id\"" },
 		{ "INSERT INTO e (id, v) VALUES (2, 'toolong')", EFBIG, "22001", "too long" },
 		{ "INSERT INTO e (id, n) VALUES (2, 1000)", EINVAL, "22003", "overflow" },
 		{ "SELECT 'x'::uuid", EINVAL, "22P02", "uuid" },
@@ -207,8 +211,8 @@ static void test_errors(struct db_pool *pool) {
 		{ "SELECT '2024-02-31'::date", EINVAL, "22008", "out of range" },
 		{ "SELECT * FROM nowhere", EIO, "42P01", "has changed since it was mounted" },
 		{ "SELECT nothing FROM e", EIO, "42703", "nothing" },
-		{ "DO $$ BEGIN RAISE 'no, \n because' USING HINT = 'do not'; END $$", EINVAL, "P0001",
-		  "no, because. Hint: do not" },
+		{ "DO $$ BEGIN RAISE 'no, \n because' USING HINT = 'do not'; END $$", EINVAL,
+		  "P0001", "no, because. Hint: do not" },
 		{ "DO $$ BEGIN SET LOCAL transaction_read_only = on; DELETE FROM e; END $$", EROFS,
 		  "25006", "read-only" },
 		{ "SET LOCAL lock_timeout = 1; SELECT 1", EIO, "42601", "multiple commands" },
@@ -275,8 +279,15 @@ static int transact(struct db_pool *pool, const char *how, struct db_error *err)
 	return db_transaction(pool, insert_two, (void *)how, 0, NULL, err);
 }
 
+static uint64_t connects_of(struct db_pool *pool) {
+	struct db_stats stats;
+	db_pool_stats(pool, &stats);
+	return stats.connects;
+}
+
 static void test_transactions(struct db_pool *pool) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
+	uint64_t connects = connects_of(pool);
 	kit_run(pool, "CREATE TABLE tx (a int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)");
 	CHECK_INT(transact(pool, "own", &err), -EFBIG);
 	CHECK_STR(err.sentence, "I do not like it");
@@ -294,6 +305,7 @@ static void test_transactions(struct db_pool *pool) {
 	/* And outside of a transaction: the error comes after the statement's own success. */
 	CHECK_INT(kit_fails(pool, "INSERT INTO tx VALUES (1)", &err), -EEXIST);
 	CHECK_VALUE(pool, "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'", "0");
+	CHECK_INT(connects_of(pool), connects); /* a rolled back connection is used on */
 }
 
 struct bump {
@@ -306,7 +318,10 @@ static int bump_two(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct bump *b = arg;
 	b->calls++;
 	int rc = db_query_on(conn, b->first, NULL, 0, NULL, err);
-	return rc < 0 ? rc : db_query_on(conn, b->second, NULL, 0, NULL, err);
+	if (rc == 0)
+		rc = db_query_on(conn, b->second, NULL, 0, NULL, err);
+	/* Words of its own do not hide the deadlock. */
+	return rc < 0 ? db_error_set(err, EIO, "not bumped: %s", err->sentence) : 0;
 }
 
 static void *bump_main(void *arg) {

@@ -1,33 +1,14 @@
-/* Lost connections, restarts, cancels, time-outs, a full pool, a dead server. */
+/* Lost connections, restarts, crashes, a server that is gone. */
 #include "tests/unit/dbkit.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 static struct db_pool *admin; /* sees and ends what the pools under test do */
-
-static struct db_pool *pool_of(int max, int retries) {
-	struct db_config cfg = kit_config();
-	cfg.max_connections = max;
-	cfg.retry_attempts = retries;
-	return kit_pool(&cfg);
-}
-
-static long backend_of(struct db_pool *pool) {
-	return kit_number(pool, "SELECT pg_backend_pid()");
-}
 
 static void terminate(long pid) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_printf(&sql, "SELECT pg_terminate_backend(%ld, 5000)", pid);
 	CHECK_VALUE(admin, sql.data, "t");
-}
-
-static struct db_stats stats_of(struct db_pool *pool) {
-	struct db_stats stats;
-	db_pool_stats(pool, &stats);
-	return stats;
 }
 
 /* Even with no retries at all: the dead connection is noticed before anything is sent. */
@@ -36,6 +17,16 @@ static void test_terminated_while_idle(void) {
 	struct db_pool *pool = pool_of(1, 0);
 	terminate(backend_of(pool));
 	CHECK_INT(db_query_text(pool, "INSERT INTO t VALUES (1)", NULL, 0, 0, NULL, NULL, &err), 0);
+	db_pool_free(pool);
+}
+
+/* The same where the server had no time for an ordered end. */
+static void test_crashed_while_idle(void) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_pool *pool = pool_of(1, 0);
+	kit_server("kill");
+	kit_server("start");
+	CHECK_INT(db_query_text(pool, "INSERT INTO t VALUES (6)", NULL, 0, 0, NULL, NULL, &err), 0);
 	db_pool_free(pool);
 }
 
@@ -62,8 +53,10 @@ static void test_terminated_as_it_is_sent(void) {
 /* An ordered end of the session in the middle is not in doubt: rolled back, so sent again. */
 static void test_terminated_while_active(void) {
 	struct db_pool *pool = pool_of(2, 1);
-	struct job j = { .pool = pool,
-			 .sql = "WITH i AS (INSERT INTO t VALUES (3)) SELECT pg_sleep(0.3) IS NULL" };
+	struct job j = {
+		.pool = pool,
+		.sql = "WITH i AS (INSERT INTO t VALUES (3)) SELECT pg_sleep(0.3) IS NULL"
+	};
 	job_start(&j);
 	terminate(kit_wait_active(admin, "VALUES (3)"));
 	job_join(&j);
@@ -79,9 +72,13 @@ static void test_terminated_while_active(void) {
 /* kill -9 of a backend ends all sessions at once, without a word to ours: the whole server recovers. */
 static void test_server_crash(void) {
 	struct db_pool *pool = pool_of(4, 8);
-	struct job doubt = { .pool = pool,
-			     .sql = "WITH i AS (INSERT INTO t VALUES (4)) SELECT pg_sleep(1), 'doubt'" };
-	struct job safe = { .pool = pool, .sql = "SELECT 'safe', pg_sleep(1)", .flags = DB_REPEATABLE };
+	struct job doubt = {
+		.pool = pool,
+		.sql = "WITH i AS (INSERT INTO t VALUES (4)) SELECT pg_sleep(1), 'doubt'"
+	};
+	struct job safe = { .pool = pool,
+			    .sql = "SELECT 'safe', pg_sleep(1)",
+			    .flags = DB_REPEATABLE };
 	job_start(&doubt);
 	job_start(&safe);
 	kit_wait_active(admin, "'safe'");
@@ -138,7 +135,8 @@ static void test_budget_when_unreachable(void) {
 	for (int i = 0; i < 8; i++) {
 		job_join(&jobs[i]);
 		CHECK_INT(jobs[i].rc, -EIO);
-		CHECK(jobs[i].took_ms >= 450 && jobs[i].took_ms < 5000); /* 0.1 + 0.2 + 0.4 s, ± 20 % */
+		CHECK(jobs[i].took_ms >= 450 &&
+		      jobs[i].took_ms < 5000); /* 0.1 + 0.2 + 0.4 s, ± 20 % */
 		CHECK_HAS(jobs[i].err.sentence, "No such file or directory");
 		CHECK(!jobs[i].err.in_doubt);
 		db_error_clear(&jobs[i].err);
@@ -156,33 +154,49 @@ static void test_budget_when_unreachable(void) {
 	db_pool_free(pool);
 }
 
+/* Wrong user, password or database: no budget is spent on what waiting cannot mend. */
+static void test_final_refusal_while_running(void) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_BUF struct buf conninfo = { 0 };
+	struct db_config cfg = kit_config();
+	kit_run(admin, "CREATE ROLE passing LOGIN");
+	buf_printf(&conninfo, "%s user=passing", cfg.conninfo);
+	cfg.conninfo = conninfo.data;
+	cfg.retry_delay_ms = 20000;
+	struct db_pool *pool = kit_pool(&cfg);
+	kit_run(admin, "ALTER ROLE passing NOLOGIN");
+	terminate(backend_of(pool));
+	for (int i = 0; i < 2; i++) {
+		CHECK_INT(kit_fails(pool, "SELECT 1", &err), -EACCES);
+		CHECK_HAS(err.sentence, "role \"passing\" is not permitted to log in");
+		CHECK_STR(err.sqlstate, "28000");
+	}
+	db_pool_free(pool);
+}
+
 struct tx {
 	int calls;
-	bool kill_me, hold;
-	pthread_barrier_t *held, *go_on;
+	int kill_me; /* in the first call: SIGTERM or SIGKILL */
 };
 
 static int tx_insert(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct tx *tx = arg;
 	AUTO_RESULT PGresult *res = NULL;
 	tx->calls++;
-	int rc = db_query_on(conn, "INSERT INTO t VALUES (5) RETURNING pg_backend_pid()", NULL, 0, &res,
-			     err);
+	int rc = db_query_on(conn, "INSERT INTO t VALUES (5) RETURNING pg_backend_pid()", NULL, 0,
+			     &res, err);
 	if (rc < 0)
 		return rc;
-	if (tx->kill_me && tx->calls == 1)
-		terminate(strtol(PQgetvalue(res, 0, 0), NULL, 10));
-	if (tx->hold) {
-		pthread_barrier_wait(tx->held);
-		pthread_barrier_wait(tx->go_on);
-	}
+	if (tx->calls == 1)
+		CHECK_INT(kill((pid_t)strtol(PQgetvalue(res, 0, 0), NULL, 10), tx->kill_me), 0);
 	return db_query_on(conn, "SELECT 1", NULL, 0, NULL, err);
 }
 
-static void test_transaction_lost_before_commit(void) {
+static void test_transaction_lost_before_commit(int by) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct tx tx = { .kill_me = true };
-	struct db_pool *pool = pool_of(2, 1);
+	struct tx tx = { .kill_me = by };
+	struct db_pool *pool = pool_of(2, 8);
+	kit_run(admin, "DELETE FROM t WHERE a = 5");
 	CHECK_INT(db_transaction(pool, tx_insert, &tx, 0, NULL, &err), 0);
 	CHECK_INT(tx.calls, 2);
 	CHECK_VALUE(admin, "SELECT count(*) FROM t WHERE a = 5", "1");
@@ -241,301 +255,6 @@ static void test_transaction_timeout(void) {
 	db_pool_free(pool);
 }
 
-static void test_cancel_running(void) {
-	struct db_cancel cancel = DB_CANCEL_INIT;
-	struct db_pool *pool = pool_of(1, 3);
-	long pid = backend_of(pool);
-	struct job j = { .pool = pool, .sql = "SELECT pg_sleep(20), 'c1'", .cancel = &cancel };
-	job_start(&j);
-	kit_wait_active(admin, "'c1'");
-	int64_t start = clock_us();
-	db_cancel_fire(&cancel);
-	job_join(&j);
-	CHECK(ms_since(start) < 100);
-	CHECK_INT(j.rc, -EINTR);
-	CHECK_HAS(j.err.sentence, "interrupted");
-	CHECK(!j.err.in_doubt);
-	/* It stays fired. */
-	job_start(&j);
-	job_join(&j);
-	CHECK_INT(j.rc, -EINTR);
-	CHECK(j.took_ms < 1000);
-	/* The connection is the same, and the next statement on it is not hit. */
-	CHECK_INT(backend_of(pool), pid);
-	CHECK_INT(stats_of(pool).cancels, 1);
-	db_error_clear(&j.err);
-	db_pool_free(pool);
-}
-
-/* Many at once, fired at any moment: nobody else is hit, nothing hangs. */
-static void test_cancel_at_any_moment(void) {
-	struct db_pool *pool = pool_of(3, 3);
-	for (int i = 0; i < 60; i++) {
-		struct db_cancel cancel = DB_CANCEL_INIT;
-		struct job mine = { .pool = pool, .sql = "SELECT pg_sleep(0.003)", .cancel = &cancel };
-		struct job other = { .pool = pool, .sql = "SELECT 'well', pg_sleep(0.003)" };
-		job_start(&mine);
-		job_start(&other);
-		usleep((useconds_t)(i * 100));
-		db_cancel_fire(&cancel);
-		job_join(&mine);
-		job_join(&other);
-		CHECK(mine.rc == 0 || mine.rc == -EINTR);
-		CHECK_STR(other.value, "well");
-		db_error_clear(&mine.err);
-		db_error_clear(&other.err);
-	}
-	db_pool_free(pool);
-}
-
-/* An administrator's pg_cancel_backend, or a pooler's late cancel: repeated once, then told. */
-static void test_stray_cancel(void) {
-	struct db_pool *pool = pool_of(1, 0);
-	struct job j = { .pool = pool, .sql = "SELECT pg_sleep(0.3), 'stray'" };
-	for (int strays = 1; strays <= 2; strays++) {
-		job_start(&j);
-		for (int i = 0; i < strays; i++) {
-			AUTO_BUF struct buf sql = { 0 };
-			uint64_t before = stats_of(pool).queries;
-			buf_printf(&sql, "SELECT pg_cancel_backend(%ld)",
-				   kit_wait_active(admin, "'stray'"));
-			kit_run(admin, sql.data);
-			WAIT_UNTIL(stats_of(pool).queries > before);
-		}
-		job_join(&j);
-		CHECK_INT(j.rc, strays == 1 ? 0 : -EINTR);
-		db_error_clear(&j.err);
-	}
-	db_pool_free(pool);
-}
-
-static void test_command_timeout(void) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct db_config cfg = kit_config();
-	cfg.command_timeout_ms = 300;
-	cfg.max_connections = 1;
-	struct db_pool *pool = kit_pool(&cfg);
-	long pid = backend_of(pool);
-	int64_t start = clock_us();
-	CHECK_INT(kit_fails(pool, "SELECT pg_sleep(20)", &err), -ETIMEDOUT);
-	CHECK(ms_since(start) >= 295 && ms_since(start) < 1500);
-	CHECK_HAS(err.sentence, "command_timeout (0.3 s)");
-	CHECK_INT(backend_of(pool), pid);
-	CHECK_INT(stats_of(pool).timeouts, 1);
-	db_pool_free(pool);
-}
-
-/* A server that does not answer at all, not even to a cancel. */
-static void test_frozen_server(void) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct db_config cfg = kit_config();
-	cfg.command_timeout_ms = 300;
-	cfg.connect_timeout_s = 1;
-	cfg.retry_attempts = 0;
-	struct db_pool *pool = kit_pool(&cfg);
-	kit_server("freeze");
-	int64_t start = clock_us();
-	CHECK_INT(kit_fails(pool, "SELECT 1", &err), -ETIMEDOUT);
-	CHECK(err.in_doubt);
-	CHECK(ms_since(start) >= 300 && ms_since(start) < 6000);
-	CHECK_INT(stats_of(pool).open, 0);
-	start = clock_us();
-	CHECK_INT(kit_fails(pool, "SELECT 1", &err), -EIO);
-	CHECK_HAS(err.sentence, "within 1 s");
-	CHECK(!err.in_doubt);
-	CHECK(ms_since(start) >= 1000 && ms_since(start) < 3000);
-	kit_server("thaw");
-	WAIT_UNTIL(kit_fails(pool, "SELECT 1", &err) == 0);
-	db_pool_free(pool);
-}
-
-static void *many_queries(void *arg) {
-	for (int i = 0; i < 50; i++)
-		if (kit_number(arg, "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-				    "'bounded'") > 3)
-			return arg;
-	return NULL;
-}
-
-static void test_pool_is_bounded(void) {
-	AUTO_BUF struct buf conninfo = { 0 };
-	struct db_config cfg = kit_config();
-	pthread_t threads[20];
-	buf_printf(&conninfo, "%s application_name=bounded", cfg.conninfo);
-	cfg.conninfo = conninfo.data;
-	cfg.max_connections = 3;
-	struct db_pool *pool = kit_pool(&cfg);
-	for (int i = 0; i < 20; i++)
-		pthread_create(&threads[i], NULL, many_queries, pool);
-	for (int i = 0; i < 20; i++) {
-		void *too_many;
-		pthread_join(threads[i], &too_many);
-		CHECK(too_many == NULL);
-	}
-	CHECK_INT(stats_of(pool).queries, 1000);
-	CHECK_INT(stats_of(pool).open, 3);
-	CHECK_INT(stats_of(pool).idle, 3);
-	db_pool_free(pool);
-}
-
-struct holder {
-	struct db_pool *pool;
-	struct tx tx;
-	pthread_barrier_t held, go_on;
-	pthread_t thread;
-	int rc;
-};
-
-static void *holder_main(void *arg) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct holder *h = arg;
-	h->rc = db_transaction(h->pool, tx_insert, &h->tx, 0, NULL, &err);
-	return NULL;
-}
-
-/* Keeps one connection of the pool busy, until released. */
-static void holder_start(struct holder *h) {
-	h->tx = (struct tx){ .hold = true, .held = &h->held, .go_on = &h->go_on };
-	pthread_barrier_init(&h->held, NULL, 2);
-	pthread_barrier_init(&h->go_on, NULL, 2);
-	pthread_create(&h->thread, NULL, holder_main, h);
-	pthread_barrier_wait(&h->held);
-}
-
-static void holder_end(struct holder *h) {
-	pthread_barrier_wait(&h->go_on);
-	pthread_join(h->thread, NULL);
-	pthread_barrier_destroy(&h->held);
-	pthread_barrier_destroy(&h->go_on);
-	CHECK_INT(h->rc, 0);
-}
-
-static void test_busy_pool(void) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct db_cancel cancel = DB_CANCEL_INIT;
-	struct db_config cfg = kit_config();
-	cfg.max_connections = 1;
-	cfg.command_timeout_ms = 400;
-	struct holder h = { .pool = kit_pool(&cfg) };
-	struct job j = { .pool = h.pool, .sql = "SELECT 1", .cancel = &cancel };
-	holder_start(&h);
-	int64_t start = clock_us();
-	CHECK_INT(kit_fails(h.pool, "SELECT 1", &err), -ETIMEDOUT);
-	CHECK_STR(err.sentence, "all 1 connections are busy");
-	CHECK(ms_since(start) >= 390 && ms_since(start) < 1500);
-	job_start(&j);
-	WAIT_UNTIL(stats_of(h.pool).waiting == 1);
-	db_cancel_fire(&cancel);
-	job_join(&j);
-	CHECK_INT(j.rc, -EINTR);
-	CHECK(j.took_ms < 390);
-	db_error_clear(&j.err);
-	holder_end(&h);
-	CHECK_VALUE(h.pool, "SELECT 1", "1");
-	db_pool_free(h.pool);
-}
-
-static void test_shutdown_wakes_the_waiting(void) {
-	struct db_config cfg = kit_config();
-	cfg.max_connections = 1;
-	struct holder h = { .pool = kit_pool(&cfg) };
-	struct job jobs[3];
-	holder_start(&h);
-	for (int i = 0; i < 3; i++) {
-		jobs[i] = (struct job){ .pool = h.pool, .sql = "SELECT 1" };
-		job_start(&jobs[i]);
-	}
-	WAIT_UNTIL(stats_of(h.pool).waiting == 3);
-	int64_t start = clock_us();
-	db_pool_shutdown(h.pool);
-	for (int i = 0; i < 3; i++) {
-		job_join(&jobs[i]);
-		CHECK_INT(jobs[i].rc, -EIO);
-		CHECK_HAS(jobs[i].err.sentence, "unmounted");
-		db_error_clear(&jobs[i].err);
-	}
-	CHECK(ms_since(start) < 1000);
-	holder_end(&h); /* what runs may end well */
-	db_pool_free(h.pool);
-}
-
-/* Cancel and shutdown in the pauses between attempts to reach a server that is gone. */
-static void test_pauses_can_be_ended(void) {
-	struct db_cancel cancel = DB_CANCEL_INIT;
-	struct db_config cfg = kit_config();
-	cfg.retry_delay_ms = 20000;
-	struct db_pool *pool = kit_pool(&cfg);
-	struct job a = { .pool = pool, .sql = "SELECT 1", .cancel = &cancel };
-	struct job b = { .pool = pool, .sql = "SELECT 1" };
-	kit_server("stop");
-	job_start(&a);
-	job_start(&b);
-	WAIT_UNTIL(stats_of(pool).waiting == 2);
-	db_cancel_fire(&cancel);
-	job_join(&a);
-	CHECK_INT(a.rc, -EINTR);
-	db_pool_shutdown(pool);
-	job_join(&b);
-	CHECK_INT(b.rc, -EIO);
-	CHECK(a.took_ms < 10000 && b.took_ms < 10000);
-	db_error_clear(&a.err);
-	db_error_clear(&b.err);
-	db_pool_free(pool);
-	kit_server("start");
-}
-
-static void check_refused(const char *conninfo, int errnum, const char *part) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct db_pool *pool = NULL;
-	struct db_config cfg = kit_config();
-	cfg.conninfo = conninfo;
-	cfg.connect_timeout_s = 1;
-	cfg.retry_delay_ms = 20000; /* no pause may happen */
-	int64_t start = clock_us();
-	CHECK_INT(db_pool_new(&cfg, &pool, &err), -errnum);
-	CHECK_HAS(err.sentence, part);
-	CHECK(err.sentence != NULL && strstr(err.sentence, "hunter2") == NULL);
-	CHECK(err.sentence != NULL && strchr(err.sentence, '\n') == NULL);
-	CHECK(ms_since(start) < 5000);
-}
-
-static void test_refused_at_start(void) {
-	AUTO_BUF struct buf text = { 0 };
-	const char *good = getenv("ROWFS_TEST_CONNINFO");
-
-	check_refused("host=/nowhere password=hunter2", EIO, "No such file or directory");
-	check_refused("postgresql://u:hunter2@[::1/db", EINVAL, "cannot be read");
-	check_refused("host=x password hunter2", EINVAL, "cannot be read: missing");
-	check_refused("hunter2=1 host=x", EINVAL, "cannot be read");
-	buf_printf(&text, "%s user=who password=hunter2", good);
-	check_refused(text.data, EACCES, "role \"who\" does not exist");
-	buf_resize(&text, 0);
-	buf_printf(&text, "%s dbname=hunter2 password=hunter2", good);
-	check_refused(text.data, EIO, "database \"***\" does not exist");
-	buf_resize(&text, 0);
-	buf_printf(&text, "%s options='-c nothing=1'", good);
-	check_refused(text.data, EIO, "nothing");
-
-	struct db_config cfg = kit_config();
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct db_pool *pool;
-	cfg.isolation_level = "loose";
-	CHECK_INT(db_pool_new(&cfg, &pool, &err), -EINVAL);
-	CHECK_HAS(err.sentence, "default_transaction_isolation");
-}
-
-/* A host that takes connections and never says anything. */
-static void test_silent_host(void) {
-	AUTO_BUF struct buf text = { 0 };
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(addr);
-	AUTO_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK(bind(fd, (struct sockaddr *)&addr, len) == 0 && listen(fd, 8) == 0);
-	CHECK(getsockname(fd, (struct sockaddr *)&addr, &len) == 0);
-	buf_printf(&text, "host=127.0.0.1 port=%d password=hunter2 dbname=x", ntohs(addr.sin_port));
-	check_refused(text.data, EIO, "no answer from 127.0.0.1 within 1 s");
-}
-
 int main(void) {
 	if (getenv("ROWFS_TEST_CONNINFO") == NULL || getenv("ROWFS_TEST_PGCTL") == NULL) {
 		puts("skipped: run it through tests/unit/run-with-postgres");
@@ -550,26 +269,18 @@ int main(void) {
 	kit_run(admin, "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON slow INITIALLY DEFERRED "
 		       "FOR EACH ROW EXECUTE FUNCTION slow()");
 	test_terminated_while_idle();
+	test_crashed_while_idle();
 	test_terminated_as_it_is_sent();
 	test_terminated_while_active();
 	test_server_crash();
 	test_server_restart();
 	test_budget_when_unreachable();
-	test_transaction_lost_before_commit();
+	test_final_refusal_while_running();
+	test_transaction_lost_before_commit(SIGTERM);
+	test_transaction_lost_before_commit(SIGKILL);
 	test_transaction_lost_in_commit(0);
 	test_transaction_lost_in_commit(DB_REPEATABLE);
 	test_transaction_timeout();
-	test_cancel_running();
-	test_cancel_at_any_moment();
-	test_stray_cancel();
-	test_command_timeout();
-	test_frozen_server();
-	test_pool_is_bounded();
-	test_busy_pool();
-	test_shutdown_wakes_the_waiting();
-	test_pauses_can_be_ended();
-	test_refused_at_start();
-	test_silent_host();
 	db_pool_free(admin);
 	return check_end();
 }
