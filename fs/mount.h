@@ -5,13 +5,14 @@
 #include "fs/options.h"
 #include "util/cleanup.h"
 
-/* Mounts and, in the foreground, serves until it is unmounted or a signal ends it. In the background it returns in
- * the process that called it, as soon as the mount answers or has failed. What went wrong is told on stderr.
- * Returns the exit status of the process: 0, or 1 (nothing is mounted). */
+/* Mounts and, in the foreground, serves until it is unmounted or a signal ends it. In the
+ * background it returns in the process that called it, as soon as the mount answers or has failed.
+ * What went wrong is told on stderr. Returns the exit status of the process: 0, or 1 (nothing is
+ * mounted). */
 MUST_USE int rowfs_mount(const struct options *opt);
 
-/* Reads opt->layout (the default layout if NULL), connects and compares the two. Every mistake is a line on stderr.
- * Returns the exit status of the process: 0 if the layout fits, otherwise 1. */
+/* Reads opt->layout (the default layout if NULL), connects and compares the two. Every mistake is a
+ * line on stderr. Returns the exit status of the process: 0 if the layout fits, otherwise 1. */
 MUST_USE int rowfs_check(const struct options *opt);
 
 #endif

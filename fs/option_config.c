@@ -16,7 +16,9 @@ static int expand_one(const char *text, const char **rest, struct buf *out, stru
 	const char *end = strchr(text, '}');
 	bool has_default = text[name_len] == ':';
 	if (end == NULL || name_len == 0 || (!has_default && text + name_len != end)) {
-		buf_puts(err, "\"${\" begins neither ${VAR} nor ${VAR:default}; $$ stands for a dollar sign");
+		buf_puts(
+			err,
+			"\"${\" begins neither ${VAR} nor ${VAR:default}; $$ stands for a dollar sign");
 		return -EINVAL;
 	}
 	AUTO_FREE char *name = strndup(text, name_len);
@@ -56,7 +58,8 @@ static int value_text(const cJSON *item, struct buf *out, struct buf *err) {
 	if (cJSON_IsBool(item)) {
 		buf_puts(out, cJSON_IsTrue(item) ? "true" : "false");
 	} else if (cJSON_IsNumber(item)) {
-		bool whole = item->valuedouble == floor(item->valuedouble) && fabs(item->valuedouble) < 1e15;
+		bool whole = item->valuedouble == floor(item->valuedouble) &&
+			     fabs(item->valuedouble) < 1e15;
 		buf_printf(out, whole ? "%.0f" : "%.15g", item->valuedouble);
 	} else {
 		buf_puts(err, "a string, a number, true or false is needed");

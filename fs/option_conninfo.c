@@ -40,7 +40,8 @@ static bool is_secret(const PQconninfoOption *o) {
 	return strcmp(o->keyword, "password") == 0 || strcmp(o->keyword, "sslpassword") == 0;
 }
 
-/* What STRING says, as a list; a word alone is a database, as for psql. NULL with a sentence in ERR. */
+/* What STRING says, as a list; a word alone is a database, as for psql. NULL with a sentence in
+ * ERR. */
 static PQconninfoOption *parse(const char *string, struct buf *err) {
 	AUTO_BUF struct buf named = { 0 };
 	char *why = NULL;
@@ -90,9 +91,10 @@ static void add(struct buf *out, const char *keyword, const char *value) {
 	conninfo_quote(out, value);
 }
 
-/* True if the single option S counts beside the connection string LIST that came from SOURCE: it is stronger, or
- * the string leaves it open, be it to a service. */
-static bool counts(int s, const PQconninfoOption *list, const enum option_source *sources, enum option_source source) {
+/* True if the single option S counts beside the connection string LIST that came from SOURCE: it is
+ * stronger, or the string leaves it open, be it to a service. */
+static bool counts(int s, const PQconninfoOption *list, const enum option_source *sources,
+		   enum option_source source) {
 	enum option_source own = source_of(sources, singles[s].key);
 	if (own > source)
 		return true;
@@ -111,7 +113,8 @@ int conninfo_assemble(struct options *opt, const enum option_source *sources, st
 		return -EINVAL;
 	for (int s = 0; s < SINGLES; s++) {
 		const char *value = *(char **)((char *)opt + singles[s].offset);
-		overridden[s] = value != NULL && counts(s, list, sources, source_of(sources, "connection_string"));
+		overridden[s] = value != NULL &&
+				counts(s, list, sources, source_of(sources, "connection_string"));
 		if (overridden[s])
 			add(&out, singles[s].keyword, value);
 	}

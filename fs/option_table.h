@@ -26,10 +26,11 @@ enum option_source { FROM_DEFAULT, FROM_ENVIRONMENT, FROM_CONFIG, FROM_COMMAND_L
 struct option {
 	const char *key;
 	enum option_type type;
-	size_t offset;          /* in struct options */
-	const char *initial;    /* default, as a person would write it; NULL: none, or made by the program */
-	double min, max;        /* of numbers */
-	const char *env;        /* environment variable, or NULL */
+	size_t offset;       /* in struct options */
+	const char *initial; /* default, as a person would write it; NULL: none, or made by the
+				program */
+	double min, max;     /* of numbers */
+	const char *env;     /* environment variable, or NULL */
 	const char *const *words;
 	bool secret;            /* never shown */
 	const char *value_name; /* for the help text */
@@ -42,9 +43,10 @@ extern const int option_count;
 /* The entry called by the LEN bytes at KEY, or NULL. */
 const struct option *option_find(const char *key, size_t len);
 
-/* Stores the value that TEXT says; what was there is freed. Returns 0; otherwise -EINVAL and ERR gets what was
- * expected ("a whole number from 1 to 9 is needed"), or -ENOMEM. */
-MUST_USE int option_set(struct options *opt, const struct option *o, const char *text, struct buf *err);
+/* Stores the value that TEXT says; what was there is freed. Returns 0; otherwise -EINVAL and ERR
+ * gets what was expected ("a whole number from 1 to 9 is needed"), or -ENOMEM. */
+MUST_USE int option_set(struct options *opt, const struct option *o, const char *text,
+			struct buf *err);
 
 /* Appends the value, as JSON; secrets as null. */
 void option_json(const struct options *opt, const struct option *o, struct buf *out);

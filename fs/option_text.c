@@ -47,6 +47,10 @@ static void put_help(const struct option *o, struct buf *out) {
 	buf_printf(&left, "  %s=", o->key);
 	put_value_name(o, &left);
 	put_explanation(o, &right);
+	if (left.failed || right.failed) {
+		out->failed = true;
+		return;
+	}
 	if (left.len >= HELP_COLUMN)
 		buf_printf(out, "%s\n%*s", left.data, HELP_COLUMN, "");
 	else
@@ -54,8 +58,8 @@ static void put_help(const struct option *o, struct buf *out) {
 	put_wrapped(right.data, out);
 }
 
-static void put_troff_text(const char *text, struct buf *out) {
-	for (const char *p = text; *p != '\0'; p++) {
+static void put_troff_text(const struct buf *text, struct buf *out) {
+	for (const char *p = text->data; p != NULL && *p != '\0'; p++) {
 		if (*p == '\\')
 			buf_puts(out, "\\e");
 		else if (*p == '-')
@@ -71,11 +75,11 @@ static void put_troff(const struct option *o, struct buf *out) {
 	put_value_name(o, &value);
 	put_explanation(o, &text);
 	buf_puts(out, ".TP\n\\fB");
-	put_troff_text(o->key, out);
+	buf_puts(out, o->key);
 	buf_puts(out, "\\fR=\\fI");
-	put_troff_text(value.data, out);
+	put_troff_text(&value, out);
 	buf_puts(out, "\\fR\n\\&");
-	put_troff_text(text.data, out);
+	put_troff_text(&text, out);
 	buf_putc(out, '\n');
 }
 

@@ -37,7 +37,8 @@ static int store_text(struct options *opt, const struct option *o, char *owned) 
 }
 
 /* Daemons change their directory: a path is kept from the root. */
-static int store_path(struct options *opt, const struct option *o, const char *text, struct buf *err) {
+static int store_path(struct options *opt, const struct option *o, const char *text,
+		      struct buf *err) {
 	AUTO_BUF struct buf path = { 0 };
 	if (text[0] == '\0')
 		return needs(err, "a path");
@@ -51,17 +52,20 @@ static int store_path(struct options *opt, const struct option *o, const char *t
 	return store_text(opt, o, buf_take(&path));
 }
 
-/* Words are matched without regard to case; READ_COMMITTED and read-committed are "read committed". */
+/* Words are matched without regard to case; READ_COMMITTED and read-committed are "read committed".
+ */
 static bool same_word(const char *a, const char *b) {
 	for (; *a != '\0' && *b != '\0'; a++, b++) {
 		bool gap_a = strchr("-_ ", *a) != NULL, gap_b = strchr("-_ ", *b) != NULL;
-		if (gap_a != gap_b || (!gap_a && tolower((unsigned char)*a) != tolower((unsigned char)*b)))
+		if (gap_a != gap_b ||
+		    (!gap_a && tolower((unsigned char)*a) != tolower((unsigned char)*b)))
 			return false;
 	}
 	return *a == *b;
 }
 
-static int store_word(struct options *opt, const struct option *o, const char *text, struct buf *err) {
+static int store_word(struct options *opt, const struct option *o, const char *text,
+		      struct buf *err) {
 	for (const char *const *word = o->words; *word != NULL; word++)
 		if (same_word(text, *word))
 			return store_text(opt, o, strdup(*word));
@@ -86,8 +90,8 @@ static bool read_number(const char *text, double *out, const char **rest) {
 static int set_int(struct options *opt, const struct option *o, const char *text, struct buf *err) {
 	const char *rest = "";
 	double number = 0;
-	if (!read_number(text, &number, &rest) || *rest != '\0' || number != floor(number) || number < o->min ||
-	    number > o->max)
+	if (!read_number(text, &number, &rest) || *rest != '\0' || number != floor(number) ||
+	    number < o->min || number > o->max)
 		return needs(err, "a whole number from %.0f to %.0f", o->min, o->max);
 	if (o->type == OPTION_UID)
 		*(uid_t *)field_of(opt, o) = (uid_t)number;
@@ -98,10 +102,12 @@ static int set_int(struct options *opt, const struct option *o, const char *text
 	return 0;
 }
 
-static int set_double(struct options *opt, const struct option *o, const char *text, struct buf *err) {
+static int set_double(struct options *opt, const struct option *o, const char *text,
+		      struct buf *err) {
 	const char *rest = "";
 	double number = 0;
-	if (!read_number(text, &number, &rest) || *rest != '\0' || number < o->min || number > o->max)
+	if (!read_number(text, &number, &rest) || *rest != '\0' || number < o->min ||
+	    number > o->max)
 		return needs(err, "a number from %g to %g", o->min, o->max);
 	*(double *)field_of(opt, o) = number;
 	return 0;
@@ -133,20 +139,23 @@ static void show_size(struct buf *out, double bytes) {
 	buf_printf(out, "%.0f%.*s", bytes, power > 0, &" KMGT"[power]);
 }
 
-static int set_size(struct options *opt, const struct option *o, const char *text, struct buf *err) {
+static int set_size(struct options *opt, const struct option *o, const char *text,
+		    struct buf *err) {
 	double bytes = 0;
 	if (!read_size(text, &bytes) || bytes < o->min || bytes > o->max) {
 		AUTO_BUF struct buf low = { 0 };
 		AUTO_BUF struct buf high = { 0 };
 		show_size(&low, o->min);
 		show_size(&high, o->max);
-		return needs(err, "a size from %s to %s, in bytes or as 64K, 16M, 1G,", low.data, high.data);
+		return needs(err, "a size from %s to %s, in bytes or as 64K, 16M, 1G,", low.data,
+			     high.data);
 	}
 	*(uint64_t *)field_of(opt, o) = (uint64_t)bytes;
 	return 0;
 }
 
-static int set_bool(struct options *opt, const struct option *o, const char *text, struct buf *err) {
+static int set_bool(struct options *opt, const struct option *o, const char *text,
+		    struct buf *err) {
 	static const char *const yes[] = { "true", "yes", "on", "1", NULL };
 	static const char *const no[] = { "false", "no", "off", "0", NULL };
 	for (int i = 0; yes[i] != NULL; i++) {
@@ -158,31 +167,37 @@ static int set_bool(struct options *opt, const struct option *o, const char *tex
 	return needs(err, "true or false");
 }
 
-static int set_octal(struct options *opt, const struct option *o, const char *text, struct buf *err) {
+static int set_octal(struct options *opt, const struct option *o, const char *text,
+		     struct buf *err) {
 	size_t len = strlen(text);
 	unsigned long mode = 0;
-	if (len == 0 || len > 4 || strspn(text, "01234567") != len || (mode = strtoul(text, NULL, 8)) > 0777)
+	if (len == 0 || len > 4 || strspn(text, "01234567") != len ||
+	    (mode = strtoul(text, NULL, 8)) > 0777)
 		return needs(err, "an octal number from 0 to 0777");
 	*(mode_t *)field_of(opt, o) = (mode_t)mode;
 	return 0;
 }
 
-static int set_port(struct options *opt, const struct option *o, const char *text, struct buf *err) {
+static int set_port(struct options *opt, const struct option *o, const char *text,
+		    struct buf *err) {
 	for (const char *p = text;; p++) {
 		const char *rest = "";
 		double port = 0;
 		size_t digits = strspn(p, "0123456789");
-		if (digits == 0 || !read_number(p, &port, &rest) || port < o->min || port > o->max ||
-		    (*rest != '\0' && *rest != ','))
-			return needs(err, "a port from %.0f to %.0f, or several with commas between them,", o->min,
-				     o->max);
+		if (digits == 0 || !read_number(p, &port, &rest) || port < o->min ||
+		    port > o->max || (*rest != '\0' && *rest != ','))
+			return needs(
+				err,
+				"a port from %.0f to %.0f, or several with commas between them,",
+				o->min, o->max);
 		p = rest;
 		if (*p == '\0')
 			return store_text(opt, o, strdup(text));
 	}
 }
 
-static int set_coherence(struct options *opt, const struct option *o, const char *text, struct buf *err) {
+static int set_coherence(struct options *opt, const struct option *o, const char *text,
+			 struct buf *err) {
 	const char *rest = "";
 	double ttl = 0;
 	if (strcmp(text, "none") == 0) {
@@ -190,7 +205,8 @@ static int set_coherence(struct options *opt, const struct option *o, const char
 		opt->ttl = 0;
 		return 0;
 	}
-	if (strncmp(text, "ttl=", 4) != 0 || !read_number(text + 4, &ttl, &rest) || *rest != '\0' || ttl > o->max)
+	if (strncmp(text, "ttl=", 4) != 0 || !read_number(text + 4, &ttl, &rest) || *rest != '\0' ||
+	    ttl > o->max)
 		return needs(err, "ttl=SECONDS, with at most %.0f of them, or none", o->max);
 	opt->coherence = COHERENCE_TTL;
 	opt->ttl = ttl;

@@ -16,9 +16,9 @@ enum { MOST_OPTIONS = 96 }; /* the table is shorter: see options_parse() */
 
 struct parse {
 	struct options *opt;
-	enum option_source now;                    /* what is being read */
-	enum option_source sources[MOST_OPTIONS];  /* where each option's value is from */
-	char *operands[3];                         /* what is no option; owned */
+	enum option_source now;                   /* what is being read */
+	enum option_source sources[MOST_OPTIONS]; /* where each option's value is from */
+	char *operands[3];                        /* what is no option; owned */
 	int noperands;
 	bool sloppy; /* -s: unknown options are ignored */
 	struct buf *err;
@@ -31,23 +31,28 @@ struct mount_word {
 };
 
 static const struct mount_word mount_words[] = {
-	{ "nosuid", true },	   { "nodev", true },	 { "noexec", true },	  { "noatime", true },
-	{ "nodiratime", true },	   { "sync", true },	 { "dirsync", true },	  { "suid", false },
-	{ "dev", false },	   { "exec", false },	 { "atime", false },	  { "diratime", false },
-	{ "relatime", false },	   { "norelatime", false }, { "strictatime", false }, { "nostrictatime", false },
-	{ "lazytime", false },	   { "nolazytime", false }, { "async", false },	  { "defaults", false },
-	{ "auto", false },	   { "noauto", false },	 { "nofail", false },	  { "fail", false },
-	{ "user", false },	   { "user=*", false },	 { "nouser", false },	  { "users", false },
-	{ "nousers", false },	   { "owner", false },	 { "noowner", false },	  { "group", false },
-	{ "nogroup", false },	   { "_netdev", false }, { "comment=*", false },  { "x-*", false },
-	{ "X-*", false },	   { "subtype=*", false }, { "loud", false },	  { "silent", false },
+	{ "nosuid", true },         { "nodev", true },       { "noexec", true },
+	{ "noatime", true },        { "nodiratime", true },  { "sync", true },
+	{ "dirsync", true },        { "suid", false },       { "dev", false },
+	{ "exec", false },          { "atime", false },      { "diratime", false },
+	{ "relatime", false },      { "norelatime", false }, { "strictatime", false },
+	{ "nostrictatime", false }, { "lazytime", false },   { "nolazytime", false },
+	{ "async", false },         { "defaults", false },   { "auto", false },
+	{ "noauto", false },        { "nofail", false },     { "fail", false },
+	{ "user", false },          { "user=*", false },     { "nouser", false },
+	{ "users", false },         { "nousers", false },    { "owner", false },
+	{ "noowner", false },       { "group", false },      { "nogroup", false },
+	{ "_netdev", false },       { "comment=*", false },  { "x-*", false },
+	{ "X-*", false },           { "subtype=*", false },  { "loud", false },
+	{ "silent", false },
 };
 
 static const struct mount_word *find_mount_word(const char *arg) {
 	for (size_t i = 0; i < sizeof(mount_words) / sizeof(mount_words[0]); i++) {
 		const char *word = mount_words[i].word;
 		size_t len = strlen(word);
-		if (strcmp(word, arg) == 0 || (word[len - 1] == '*' && strncmp(word, arg, len - 1) == 0))
+		if (strcmp(word, arg) == 0 ||
+		    (word[len - 1] == '*' && strncmp(word, arg, len - 1) == 0))
 			return &mount_words[i];
 	}
 	return NULL;
@@ -63,8 +68,8 @@ static int add_mount_flag(struct options *opt, const char *flag) {
 	return opt->mount_flags != NULL ? 0 : -ENOMEM;
 }
 
-/* The command line is read first, since it names the configuration file: a weaker source changes nothing that a
- * stronger one has set. */
+/* The command line is read first, since it names the configuration file: a weaker source changes
+ * nothing that a stronger one has set. */
 static int set_from(struct parse *p, const struct option *o, const char *value, struct buf *why) {
 	enum option_source *source = &p->sources[o - option_table];
 	if (*source > p->now)
@@ -89,7 +94,8 @@ static int take_option(struct parse *p, const char *arg) {
 	if (o == NULL && p->sloppy && arg[0] != '-')
 		return 0;
 	if (o == NULL) {
-		buf_printf(p->err, "unknown option \"%.*s\"; rowfs --help lists them all", (int)len, arg);
+		buf_printf(p->err, "unknown option \"%.*s\"; rowfs --help lists them all", (int)len,
+			   arg);
 		return -EINVAL;
 	}
 	if (arg[len] == '\0' && o->type != OPTION_BOOL) {
@@ -98,19 +104,19 @@ static int take_option(struct parse *p, const char *arg) {
 	}
 	if (set_from(p, o, arg[len] == '=' ? arg + len + 1 : "true", &why) == 0)
 		return 0;
-	buf_printf(p->err, "option %s: %s", o->secret ? o->key : arg, why.data != NULL ? why.data : "no memory");
+	buf_printf(p->err, "option %s: %s", o->secret ? o->key : arg,
+		   why.data != NULL ? why.data : "no memory");
 	return -EINVAL;
 }
 
 enum { KEY_FOREGROUND = 1, KEY_DEBUG, KEY_SLOPPY, KEY_LAYOUT, KEY_CONFIG };
 
 static const struct fuse_opt words[] = {
-	FUSE_OPT_KEY("-f", KEY_FOREGROUND),   FUSE_OPT_KEY("--foreground", KEY_FOREGROUND),
-	FUSE_OPT_KEY("-d", KEY_DEBUG),	      FUSE_OPT_KEY("--debug", KEY_DEBUG),
-	FUSE_OPT_KEY("-s", KEY_SLOPPY),
-	FUSE_OPT_KEY("--layout=", KEY_LAYOUT), FUSE_OPT_KEY("--layout ", KEY_LAYOUT),
-	FUSE_OPT_KEY("--config=", KEY_CONFIG), FUSE_OPT_KEY("--config ", KEY_CONFIG),
-	FUSE_OPT_END,
+	FUSE_OPT_KEY("-f", KEY_FOREGROUND),    FUSE_OPT_KEY("--foreground", KEY_FOREGROUND),
+	FUSE_OPT_KEY("-d", KEY_DEBUG),         FUSE_OPT_KEY("--debug", KEY_DEBUG),
+	FUSE_OPT_KEY("-s", KEY_SLOPPY),        FUSE_OPT_KEY("--layout=", KEY_LAYOUT),
+	FUSE_OPT_KEY("--layout ", KEY_LAYOUT), FUSE_OPT_KEY("--config=", KEY_CONFIG),
+	FUSE_OPT_KEY("--config ", KEY_CONFIG), FUSE_OPT_END,
 };
 
 static int take_operand(struct parse *p, const char *arg) {
@@ -199,7 +205,9 @@ static int set_defaults(struct parse *p) {
 		buf_printf(&path, "%s/rowfs", base);
 	else
 		buf_printf(&path, "%s/.local/state/rowfs",
-			   home != NULL && home[0] == '/' ? home : user != NULL ? user->pw_dir : "/tmp");
+			   home != NULL && home[0] == '/' ? home
+			   : user != NULL                 ? user->pw_dir
+							  : "/tmp");
 	p->opt->state_dir = buf_take(&path);
 	return p->opt->state_dir != NULL ? 0 : -ENOMEM;
 }
@@ -235,11 +243,12 @@ static void mask_arguments(const struct parse *p, int argc, char **argv) {
 	for (int i = 0; i < option_count; i++)
 		option_has_secret |= option_table[i].secret && p->sources[i] == FROM_COMMAND_LINE;
 	for (int i = 1; i < argc; i++) {
-		bool is_words = strncmp(argv[i], "-o", 2) == 0 || (i > 1 && strcmp(argv[i - 1], "-o") == 0);
+		bool is_words =
+			strncmp(argv[i], "-o", 2) == 0 || (i > 1 && strcmp(argv[i - 1], "-o") == 0);
 		bool secret = is_words ? option_has_secret : false;
 		for (int k = 0; k < p->noperands; k++)
-			secret |= strcmp(argv[i], p->operands[k]) == 0 && strpbrk(argv[i], "=:") != NULL &&
-				  conninfo_has_secret(argv[i]);
+			secret |= strcmp(argv[i], p->operands[k]) == 0 &&
+				  strpbrk(argv[i], "=:") != NULL && conninfo_has_secret(argv[i]);
 		if (secret && strcmp(argv[i], "-o") != 0)
 			memset(argv[i], 'x', strlen(argv[i]));
 	}
@@ -247,20 +256,23 @@ static void mask_arguments(const struct parse *p, int argc, char **argv) {
 
 /* The operand that is a connection string; there may be none. */
 static const char *conninfo_operand(const struct parse *p, enum command command) {
-	int first = command == COMMAND_CHECK && p->sources[option_find("layout", 6) - option_table] == FROM_DEFAULT;
+	int first = command == COMMAND_CHECK &&
+		    p->sources[option_find("layout", 6) - option_table] == FROM_DEFAULT;
 	int last = p->noperands - (command == COMMAND_MOUNT);
 	return first < last ? p->operands[first] : NULL;
 }
 
 static int use_operands(struct parse *p, enum command command) {
-	const struct option *layout = option_find("layout", 6), *string = option_find("connection_string", 17);
+	const struct option *layout = option_find("layout", 6),
+			    *string = option_find("connection_string", 17);
 	const char *conninfo = conninfo_operand(p, command);
 	bool names_layout = p->sources[layout - option_table] == FROM_COMMAND_LINE;
 	int most = command == COMMAND_CHECK && names_layout ? 1 : 2;
 
 	p->now = FROM_COMMAND_LINE;
 	if (p->noperands > most || (command == COMMAND_MOUNT && p->noperands == 0)) {
-		buf_puts(p->err, p->noperands == 0 ? "a mountpoint is needed" : "too many arguments");
+		buf_puts(p->err,
+			 p->noperands == 0 ? "a mountpoint is needed" : "too many arguments");
 		buf_puts(p->err, "; rowfs --help says which are meant");
 		return -EINVAL;
 	}
@@ -291,7 +303,8 @@ static int resolve_mountpoint(struct options *opt, const char *path, struct buf 
 	if (opt->mountpoint == NULL || stat(opt->mountpoint, &st) < 0) {
 		int why = errno;
 		buf_printf(err, "mountpoint %s: %s%s", path, strerror(why),
-			   why == ENOTCONN ? ": a mount that has died is there; umount it first" : "");
+			   why == ENOTCONN ? ": a mount that has died is there; umount it first"
+					   : "");
 		return -why;
 	}
 	if (!S_ISDIR(st.st_mode)) {
@@ -304,8 +317,8 @@ static int resolve_mountpoint(struct options *opt, const char *path, struct buf 
 static int check_together(const struct options *opt, struct buf *err) {
 	if (opt->min_connections <= opt->max_connections)
 		return 0;
-	buf_printf(err, "min_connections (%d) is more than max_connections (%d)", opt->min_connections,
-		   opt->max_connections);
+	buf_printf(err, "min_connections (%d) is more than max_connections (%d)",
+		   opt->min_connections, opt->max_connections);
 	return -EINVAL;
 }
 
@@ -329,7 +342,8 @@ static int read_all(struct parse *p, enum command command, int argc, char **argv
 	return rc;
 }
 
-int options_parse(struct options *opt, enum command command, int argc, char **argv, struct buf *err) {
+int options_parse(struct options *opt, enum command command, int argc, char **argv,
+		  struct buf *err) {
 	struct parse p = { .opt = opt, .err = err };
 	int status = 2;
 
@@ -339,7 +353,8 @@ int options_parse(struct options *opt, enum command command, int argc, char **ar
 	} else if (read_all(&p, command, argc, argv) == 0 &&
 		   choose_fsname(opt, conninfo_operand(&p, command)) == 0) {
 		status = 0;
-		if (command == COMMAND_MOUNT && resolve_mountpoint(opt, p.operands[p.noperands - 1], err) < 0)
+		if (command == COMMAND_MOUNT &&
+		    resolve_mountpoint(opt, p.operands[p.noperands - 1], err) < 0)
 			status = 1;
 	}
 	if (status != 0 && err->len == 0)
@@ -352,8 +367,8 @@ int options_parse(struct options *opt, enum command command, int argc, char **ar
 void options_free(struct options *opt) {
 	for (int i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
-		bool owned = o->type == OPTION_TEXT || o->type == OPTION_PATH || o->type == OPTION_WORD ||
-			     o->type == OPTION_PORT;
+		bool owned = o->type == OPTION_TEXT || o->type == OPTION_PATH ||
+			     o->type == OPTION_WORD || o->type == OPTION_PORT;
 		if (owned && o->help != NULL)
 			free(*(char **)((char *)opt + o->offset));
 	}

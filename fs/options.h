@@ -1,5 +1,6 @@
-/* Every option of rowfs, in one table (fs/option_table.c): the command line, the configuration file, the environment,
- * the help text, the man page and /.rowfs/config.json are all made from it. */
+/* Every option of rowfs, in one table (fs/option_table.c): the command line, the configuration
+ * file, the environment, the help text, the man page and /.rowfs/config.json are all made from it.
+ */
 #ifndef ROWFS_FS_OPTIONS_H
 #define ROWFS_FS_OPTIONS_H
 
@@ -31,12 +32,12 @@ struct options {
 	int command_timeout;     /* seconds */
 	int transaction_timeout; /* seconds */
 	int retry_attempts;
-	double retry_delay;      /* seconds */
+	double retry_delay; /* seconds */
 	double retry_backoff;
 	char *isolation_level;
-	int fetch_size;          /* rows a page */
-	int batch_size;          /* rows a batch of appends */
-	double flush_interval;   /* seconds */
+	int fetch_size;        /* rows a page */
+	int batch_size;        /* rows a batch of appends */
+	double flush_interval; /* seconds */
 	bool enable_prepared_statements;
 	char *schema_name, *table_prefix;
 	bool enable_migrations;
@@ -53,39 +54,41 @@ struct options {
 	bool enable_auto_cleanup;
 
 	/* file system */
-	uint64_t max_document;  /* bytes; a larger document is refused with EFBIG */
-	uint64_t plain_max;     /* bytes of plain files; beyond: ENOSPC */
-	char *state_dir;        /* where plain files and rejected input live; absolute */
-	int threads;            /* most requests served at once */
-	int errors_max;         /* lines kept in /.rowfs/errors.jsonl */
-	uint64_t rejected_max;  /* bytes kept in /.rowfs/rejected */
+	uint64_t max_document; /* bytes; a larger document is refused with EFBIG */
+	uint64_t plain_max;    /* bytes of plain files; beyond: ENOSPC */
+	char *state_dir;       /* where plain files and rejected input live; absolute */
+	int threads;           /* most requests served at once */
+	int errors_max;        /* lines kept in /.rowfs/errors.jsonl */
+	uint64_t rejected_max; /* bytes kept in /.rowfs/rejected */
 	enum coherence coherence;
-	double ttl;             /* seconds that a look-up stays good, with COHERENCE_TTL */
-	uid_t uid;              /* owner shown for every file */
+	double ttl; /* seconds that a look-up stays good, with COHERENCE_TTL */
+	uid_t uid;  /* owner shown for every file */
 	gid_t gid;
 	mode_t umask;
-	bool read_only;         /* -o ro */
+	bool read_only; /* -o ro */
 	bool allow_other, default_permissions;
-	char *fsname;           /* shown by mount(8); never holds a password */
-	char *mount_flags;      /* "nosuid,noexec,...", for libfuse's -o as they are; NULL = none */
+	char *fsname;      /* shown by mount(8); never holds a password */
+	char *mount_flags; /* "nosuid,noexec,...", for libfuse's -o as they are; NULL = none */
 };
 
 enum command { COMMAND_MOUNT, COMMAND_CHECK };
 
-/* Fills OPT from, weakest first: built-in defaults, PG* (left to libpq), DB_* and DATABASE_URL, the configuration file,
- * the command line. ARGV[0] is the name of the command; what follows it is
+/* Fills OPT from, weakest first: built-in defaults, PG* (left to libpq), DB_* and DATABASE_URL, the
+ * configuration file, the command line. ARGV[0] is the name of the command; what follows it is
  *   mount  [--layout FILE] [--config FILE] [-s] [-o opts] [-f] [-d] [CONNINFO] MOUNTPOINT
  *   check  [--config FILE] [-o opts] [LAYOUT [CONNINFO]]
- * Arguments of ARGV that hold a secret are overwritten in place. Returns 0; otherwise a sentence is in ERR and the
- * return value is the exit status: 2 for a mistake in the options, 1 for a mountpoint that cannot be used.
- * options_free() frees in both cases. */
-MUST_USE int options_parse(struct options *opt, enum command command, int argc, char **argv, struct buf *err);
+ * Arguments of ARGV that hold a secret are overwritten in place. Returns 0; otherwise a sentence is
+ * in ERR and the return value is the exit status: 2 for a mistake in the options, 1 for a
+ * mountpoint that cannot be used. options_free() frees in both cases. */
+MUST_USE int options_parse(struct options *opt, enum command command, int argc, char **argv,
+			   struct buf *err);
 void options_free(struct options *opt);
 
 /* The parameters of the pool, pointing into OPT. */
 struct db_config options_db_config(const struct options *opt);
 
-/* The value of the option called KEY, if it is a time, in seconds; otherwise -1. For a layout's timers. */
+/* The value of the option called KEY, if it is a time, in seconds; otherwise -1. For a layout's
+ * timers. */
 double options_interval(const struct options *opt, const char *key);
 
 /* All options with their values as one pretty JSON object, secrets left out. */

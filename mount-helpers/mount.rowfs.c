@@ -1,5 +1,5 @@
-/* mount.rowfs: what mount(8) runs for `mount -t rowfs CONNINFO DIR` and for lines of fstab. util-linux's contract for
- * external helpers:
+/* mount.rowfs: what mount(8) runs for `mount -t rowfs CONNINFO DIR` and for lines of fstab.
+ * util-linux's contract for external helpers:
  *
  *   mount.rowfs SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]
  *
@@ -34,7 +34,10 @@ static int complain(int status, const char *what, const char *why) {
 }
 
 static int usage(void) {
-	return complain(EX_USAGE_, "usage: mount.rowfs CONNINFO DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]", "");
+	return complain(
+		EX_USAGE_,
+		"usage: mount.rowfs CONNINFO DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]",
+		"");
 }
 
 static bool is_own_type(const char *type) {

@@ -30,7 +30,8 @@ static char dir[] = "/tmp/rowfs-test-options.XXXXXX";
 
 #define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
-static int parse(struct options *opt, enum command command, const char *const *words, struct buf *err) {
+static int parse(struct options *opt, enum command command, const char *const *words,
+		 struct buf *err) {
 	struct arguments a = copy_arguments(words);
 	buf_resize(err, 0);
 	int status = options_parse(opt, command, a.argc, a.argv, err);
@@ -77,13 +78,16 @@ static void test_defaults(void) {
 static void test_words(void) {
 	AUTO_BUF struct buf err = { 0 };
 	struct options opt;
-	const char *words = "ro,,nosuid,noatime,x-systemd.automount,_netdev,comment=a b,user=me,max_document=1.5M,"
-			    "schema_name=a\\,b,coherence=none,log_queries,umask=077,uid=12,flush_interval=0.25";
+	const char *words =
+		"ro,,nosuid,noatime,x-systemd.automount,_netdev,comment=a b,user=me,max_document=1.5M,"
+		"schema_name=a\\,b,coherence=none,log_queries,umask=077,uid=12,flush_interval=0.25";
 	CHECK_INT(parse(&opt, COMMAND_MOUNT,
-			WORDS("mount", "-f", "--layout", "/x/y.json", "-o", words, "-o", "threads=3", "db", dir),
+			WORDS("mount", "-f", "--layout", "/x/y.json", "-o", words, "-o",
+			      "threads=3", "db", dir),
 			&err),
 		  0);
-	CHECK(opt.read_only && opt.log_queries && opt.foreground && opt.coherence == COHERENCE_NONE);
+	CHECK(opt.read_only && opt.log_queries && opt.foreground &&
+	      opt.coherence == COHERENCE_NONE);
 	CHECK_STR(opt.mount_flags, "nosuid,noatime");
 	CHECK_INT((long long)opt.max_document, 3 << 19);
 	CHECK_STR(opt.schema_name, "a,b");
@@ -98,7 +102,8 @@ static void test_words(void) {
 	CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", "-o", "ro", "-o", "rw", dir), &err), 0);
 	CHECK(!opt.read_only);
 	options_free(&opt);
-	CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", "-s", "-o", "what=1,ro", dir), &err), 0);
+	CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", "-s", "-o", "what=1,ro", dir), &err),
+		  0);
 	CHECK(opt.read_only);
 	options_free(&opt);
 }
@@ -150,15 +155,17 @@ static void test_operands(void) {
 	CHECK_STR(opt.layout, "/l.json");
 	CHECK_STR(opt.conninfo, "host='h'");
 	options_free(&opt);
-	CHECK_INT(parse(&opt, COMMAND_CHECK, WORDS("check", "--layout=/l.json", "host=h"), &err), 0);
+	CHECK_INT(parse(&opt, COMMAND_CHECK, WORDS("check", "--layout=/l.json", "host=h"), &err),
+		  0);
 	CHECK_STR(opt.layout, "/l.json");
 	CHECK_STR(opt.conninfo, "host='h'");
 	options_free(&opt);
 }
 
 static void clear_environment(void) {
-	static const char *const names[] = { "DATABASE_URL", "DB_HOST",    "DB_PORT",	   "DB_NAME",	   "DB_USER",
-					     "DB_PASSWORD",  "DB_SSLMODE", "DB_POOL_SIZE", "DB_BATCH_SIZE" };
+	static const char *const names[] = { "DATABASE_URL", "DB_HOST",      "DB_PORT",
+					     "DB_NAME",      "DB_USER",      "DB_PASSWORD",
+					     "DB_SSLMODE",   "DB_POOL_SIZE", "DB_BATCH_SIZE" };
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		unsetenv(names[i]);
 }
@@ -182,7 +189,8 @@ static void test_environment(void) {
 	check_conninfo(WORDS("mount", "dbname=c", dir), "host='/run/pg' dbname='c'");
 	check_conninfo(WORDS("mount", "service=s", dir), "service='s'");
 	setenv("DATABASE_URL", "postgresql://me@far:5433/d?sslmode=require", 1);
-	check_conninfo(WORDS("mount", dir), "user='me' dbname='d' host='far' port='5433' sslmode='require'");
+	check_conninfo(WORDS("mount", dir),
+		       "user='me' dbname='d' host='far' port='5433' sslmode='require'");
 	check_conninfo(WORDS("mount", "host=near", dir), "dbname='it\\'s' host='near'");
 	CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", dir), &err), 0);
 	CHECK_INT(opt.max_connections, 4);
@@ -206,16 +214,20 @@ static void test_config(void) {
 	buf_printf(&path, "%s/config.json", dir);
 	setenv("DB_HOST", "weak", 1);
 	setenv("ROWFS_TEST_NAME", "named", 1);
-	write_file(path.data, "{\"host\": \"${ROWFS_TEST_NONE:-/sock}\", \"port\": \"${ROWFS_TEST_NONE:5433}\",\n"
-			      " \"database\": \"${ROWFS_TEST_NAME}_$${x}\", \"batch_size\": 7, \"retry_delay\": 0.5,\n"
-			      " \"isolation_level\": \"REPEATABLE_READ\", \"log_queries\": true, \"password\": null,\n"
-			      " \"fetch_size\": 50}");
+	write_file(
+		path.data,
+		"{\"host\": \"${ROWFS_TEST_NONE:-/sock}\", \"port\": \"${ROWFS_TEST_NONE:5433}\",\n"
+		" \"database\": \"${ROWFS_TEST_NAME}_$${x}\", \"batch_size\": 7, \"retry_delay\": 0.5,\n"
+		" \"isolation_level\": \"REPEATABLE_READ\", \"log_queries\": true, \"password\": null,\n"
+		" \"fetch_size\": 50}");
 	CHECK_INT(parse(&opt, COMMAND_MOUNT,
-			WORDS("mount", "-o", "fetch_size=60", "--config", path.data, "user=u", dir), &err),
+			WORDS("mount", "-o", "fetch_size=60", "--config", path.data, "user=u", dir),
+			&err),
 		  0);
 	CHECK_STR(opt.conninfo, "host='/sock' port='5433' dbname='named_${x}' user='u'");
 	CHECK_STR(opt.isolation_level, "repeatable read");
-	CHECK(opt.batch_size == 7 && opt.retry_delay == 0.5 && opt.log_queries && opt.fetch_size == 60);
+	CHECK(opt.batch_size == 7 && opt.retry_delay == 0.5 && opt.log_queries &&
+	      opt.fetch_size == 60);
 	options_free(&opt);
 	clear_environment();
 
@@ -232,7 +244,9 @@ static void test_config(void) {
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		write_file(path.data, bad[i][0]);
-		CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", "--config", path.data, dir), &err), 2);
+		CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", "--config", path.data, dir),
+				&err),
+			  2);
 		CHECK_HAS(err.data, bad[i][1]);
 		options_free(&opt);
 	}
