@@ -271,5 +271,9 @@ int session_setup(struct db_conn *c, bool *final, struct db_error *err) {
 	if (end == CONN_DONE)
 		return 0;
 	*final = end == CONN_FAILED;
-	return db_error_set(err, why.errnum, "cannot set up the session: %s", why.sentence);
+	int rc = db_error_set(err, why.errnum, "cannot set up the session: %s", why.sentence);
+	/* A server that ends just as we come: db_pool_new() need not call it a mistake. */
+	bool lost = why.sqlstate[0] == '\0' && end != CONN_STOPPED;
+	memcpy(err->sqlstate, lost ? "08006" : why.sqlstate, sizeof(err->sqlstate));
+	return rc;
 }

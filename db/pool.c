@@ -404,8 +404,13 @@ static struct db_pool *pool_alloc(const struct db_config *cfg) {
 	return pool;
 }
 
-/* Opens the first connections. A mistake is told at once; only a server that is still starting is
- * waited for. */
+/* The server is starting (57P03), stopping (57P01, 57P02), or went away under us. */
+static bool is_passing(const char *state) {
+	return strncmp(state, "57P0", 4) == 0 || strcmp(state, "08006") == 0;
+}
+
+/* Opens the first connections. A mistake is told at once; only a server that is starting or
+ * stopping is waited for. */
 static int open_first(struct db_pool *pool, struct db_error *err) {
 	int want = pool->cfg.min_connections > 1 ? pool->cfg.min_connections : 1;
 	if (want > pool->cfg.max_connections)
@@ -422,7 +427,7 @@ static int open_first(struct db_pool *pool, struct db_error *err) {
 			pool->idle_count++;
 			continue;
 		}
-		if (strcmp(err->sqlstate, "57P03") != 0 || ++tries > pool->cfg.retry_attempts)
+		if (!is_passing(err->sqlstate) || ++tries > pool->cfg.retry_attempts)
 			return rc;
 		rc = pause_locked(pool, retry_pause_us(pool, tries), NULL, err);
 		if (rc < 0)

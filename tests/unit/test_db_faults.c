@@ -11,6 +11,13 @@ static void terminate(long pid) {
 	CHECK_VALUE(admin, sql.data, "t");
 }
 
+/* kill -9 of a backend: the server ends all sessions at once and recovers. Waits until it has. */
+static void crash(long pid) {
+	long before = backend_of(admin);
+	CHECK_INT(kill((pid_t)pid, SIGKILL), 0);
+	WAIT_UNTIL(backend_of(admin) != before);
+}
+
 /* Even with no retries at all: the dead connection is noticed before anything is sent. */
 static void test_terminated_while_idle(void) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
@@ -69,7 +76,7 @@ static void test_terminated_while_active(void) {
 	db_pool_free(pool);
 }
 
-/* kill -9 of a backend ends all sessions at once, without a word to ours: the whole server recovers. */
+/* Nobody knows what became of a statement that the server did not answer. */
 static void test_server_crash(void) {
 	struct db_pool *pool = pool_of(4, 8);
 	struct job doubt = {
@@ -82,7 +89,7 @@ static void test_server_crash(void) {
 	job_start(&doubt);
 	job_start(&safe);
 	kit_wait_active(admin, "'safe'");
-	CHECK_INT(kill((pid_t)kit_wait_active(admin, "'doubt'"), SIGKILL), 0);
+	crash(kit_wait_active(admin, "'doubt'"));
 	job_join(&doubt);
 	job_join(&safe);
 	CHECK_INT(doubt.rc, -EIO);
@@ -176,7 +183,7 @@ static void test_final_refusal_while_running(void) {
 
 struct tx {
 	int calls;
-	int kill_me; /* in the first call: SIGTERM or SIGKILL */
+	void (*end)(long pid); /* ends its backend, in the first call */
 };
 
 static int tx_insert(struct db_conn *conn, void *arg, struct db_error *err) {
@@ -188,13 +195,13 @@ static int tx_insert(struct db_conn *conn, void *arg, struct db_error *err) {
 	if (rc < 0)
 		return rc;
 	if (tx->calls == 1)
-		CHECK_INT(kill((pid_t)strtol(PQgetvalue(res, 0, 0), NULL, 10), tx->kill_me), 0);
+		tx->end(strtol(PQgetvalue(res, 0, 0), NULL, 10));
 	return db_query_on(conn, "SELECT 1", NULL, 0, NULL, err);
 }
 
-static void test_transaction_lost_before_commit(int by) {
+static void test_transaction_lost_before_commit(void (*end)(long pid)) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct tx tx = { .kill_me = by };
+	struct tx tx = { .end = end };
 	struct db_pool *pool = pool_of(2, 8);
 	kit_run(admin, "DELETE FROM t WHERE a = 5");
 	CHECK_INT(db_transaction(pool, tx_insert, &tx, 0, NULL, &err), 0);
@@ -227,11 +234,11 @@ static void test_transaction_lost_in_commit(unsigned flags) {
 	pthread_t thread;
 	struct tx_job j = { .pool = pool_of(2, 8), .flags = flags };
 	pthread_create(&thread, NULL, tx_job_main, &j);
-	CHECK_INT(kill((pid_t)kit_wait_active(admin, "COMMIT"), SIGKILL), 0);
+	crash(kit_wait_active(admin, "COMMIT"));
 	pthread_join(thread, NULL);
 	if (flags & DB_REPEATABLE) {
 		CHECK_INT(j.rc, 0);
-		CHECK_INT(j.calls, 2);
+		CHECK(j.calls >= 2); /* it may come back before the server has noticed its crash */
 	} else {
 		CHECK_INT(j.rc, -EIO);
 		CHECK(j.err.in_doubt);
@@ -261,7 +268,7 @@ int main(void) {
 		return 77;
 	}
 	log_setup(LOG_LEVEL_ERROR, false);
-	admin = pool_of(3, 10);
+	admin = pool_of(1, 10);
 	kit_run(admin, "CREATE TABLE t (a int)");
 	kit_run(admin, "CREATE TABLE slow (a int)");
 	kit_run(admin, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
@@ -276,8 +283,8 @@ int main(void) {
 	test_server_restart();
 	test_budget_when_unreachable();
 	test_final_refusal_while_running();
-	test_transaction_lost_before_commit(SIGTERM);
-	test_transaction_lost_before_commit(SIGKILL);
+	test_transaction_lost_before_commit(terminate);
+	test_transaction_lost_before_commit(crash);
 	test_transaction_lost_in_commit(0);
 	test_transaction_lost_in_commit(DB_REPEATABLE);
 	test_transaction_timeout();
