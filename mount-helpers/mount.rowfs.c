@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -119,8 +120,29 @@ static void make_command(const struct request *r, const char **argv) {
 	argv[n] = NULL;
 }
 
+/* Finds rowfs: in the build directory that this helper stands in, where it was to be installed,
+ * beside this helper, or on the PATH, of which mount(8) leaves nothing. ROOM has PATH_MAX bytes for
+ * the answer. */
+static const char *find_program(char *room) {
+	static const char *const places[] = { "../fs/rowfs", "../bin/rowfs" };
+	char own[PATH_MAX] = "";
+	ssize_t len = readlink("/proc/self/exe", own, sizeof(own) - 1);
+	char *slash = len > 0 ? strrchr(own, '/') : NULL;
+	if (slash != NULL)
+		*slash = '\0';
+	for (int i = 0; i < 2; i++) {
+		int n = snprintf(room, PATH_MAX, "%s/%s", own, places[i]);
+		if (slash != NULL && n < PATH_MAX && access(room, X_OK) == 0)
+			return room;
+		if (access(ROWFS_PROGRAM, X_OK) == 0)
+			return ROWFS_PROGRAM;
+	}
+	return "rowfs";
+}
+
 static int run(const char **argv) {
-	const char *program = access(ROWFS_PROGRAM, X_OK) == 0 ? ROWFS_PROGRAM : "rowfs";
+	char room[PATH_MAX];
+	const char *program = find_program(room);
 	pid_t pid = 0;
 	int status = 0;
 	int rc = posix_spawnp(&pid, program, NULL, NULL, (char *const *)argv, environ);
