@@ -50,7 +50,8 @@ struct db_conn {
 /* What is to be run. */
 struct conn_work {
 	const char *sql;
-	unsigned id; /* of the db_statement; 0 = send unprepared */
+	unsigned id;             /* of the db_statement; 0 = send unprepared */
+	unsigned long long hash; /* of sql; of a db_statement only */
 	const struct db_param *params;
 	int n;
 	unsigned flags;

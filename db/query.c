@@ -17,6 +17,18 @@ static unsigned statement_id(struct db_statement *st) {
 	return atomic_compare_exchange_strong(&st->id, &id, mine) ? mine : id;
 }
 
+/* FNV-1a of ST's text, worked out once. */
+static unsigned long long statement_hash(struct db_statement *st) {
+	unsigned long long h = atomic_load_explicit(&st->hash, memory_order_relaxed);
+	if (h != 0)
+		return h;
+	h = 14695981039346656037u;
+	for (const char *s = st->sql; *s != '\0'; s++)
+		h = (h ^ (unsigned char)*s) * 1099511628211u;
+	atomic_store_explicit(&st->hash, h, memory_order_relaxed);
+	return h;
+}
+
 /* One try. Returns what ended it; ERR and OUT as conn_run() leaves them. */
 static struct ending run_once(struct retry *r, struct db_conn *c, const struct conn_work *w,
 			      PGresult **out, struct db_error *err) {
@@ -67,6 +79,7 @@ int db_query(struct db_pool *pool, struct db_statement *st, const struct db_para
 	const struct conn_work w = {
 		.sql = st->sql,
 		.id = statement_id(st),
+		.hash = statement_hash(st),
 		.params = params,
 		.n = n,
 		.flags = flags,

@@ -10,11 +10,12 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-/* A statement that is used again and again. Zero-initialise `id`; query.c numbers it at first use.
- * Must outlive the pool. */
+/* A statement that is used again and again. Zero-initialise all but `sql`; query.c numbers it at first
+ * use. Must outlive the pool. */
 struct db_statement {
 	const char *sql;
 	atomic_uint id;
+	atomic_ullong hash; /* of sql; 0 until known */
 };
 
 enum { DB_TEXT = 25, DB_BYTEA = 17 }; /* type OIDs from pg_type */

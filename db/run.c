@@ -281,17 +281,10 @@ enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *
 	return note_failure(c, end, err);
 }
 
-/* FNV-1a. The name of a prepared statement holds its text's hash: behind a pooler a session may have
- * another daemon's statements, and the same name must mean the same text. */
-static uint64_t hash(const char *s) {
-	uint64_t h = 14695981039346656037u;
-	for (; *s != '\0'; s++)
-		h = (h ^ (unsigned char)*s) * 1099511628211u;
-	return h;
-}
-
+/* The name holds the text's hash: behind a pooler a session may have another daemon's statements, and
+ * the same name must mean the same text. */
 static void statement_name(const struct conn_work *w, char name[NAME_LEN]) {
-	snprintf(name, NAME_LEN, "s%u_%016llx", w->id, (unsigned long long)hash(w->sql));
+	snprintf(name, NAME_LEN, "s%u_%016llx", w->id, w->hash);
 }
 
 /* Sends W's parameters as they are: binary format is exact for text too, NUL and bad UTF-8 included,
