@@ -20,7 +20,8 @@ struct parse {
 	enum option_source sources[MOST_OPTIONS]; /* where each option's value is from */
 	char *operands[3];                        /* what is no option; owned */
 	int noperands;
-	bool sloppy; /* -s: unknown options are ignored */
+	bool sloppy;      /* -s: unknown options are ignored */
+	bool secret_word; /* a word of -o holds a secret */
 	struct buf *err;
 };
 
@@ -98,6 +99,7 @@ static int take_option(struct parse *p, const char *arg) {
 			   arg);
 		return -EINVAL;
 	}
+	p->secret_word |= o->secret;
 	if (arg[len] == '\0' && o->type != OPTION_BOOL) {
 		buf_printf(p->err, "option %s needs a value", o->key);
 		return -EINVAL;
@@ -239,13 +241,10 @@ static int take_config(void *arg, const char *key, const char *value, struct buf
 
 /* Overwrites the arguments of ARGV that hold a secret: other users' ps shows them. */
 static void mask_arguments(const struct parse *p, int argc, char **argv) {
-	bool option_has_secret = false;
-	for (int i = 0; i < option_count; i++)
-		option_has_secret |= option_table[i].secret && p->sources[i] == FROM_COMMAND_LINE;
 	for (int i = 1; i < argc; i++) {
 		bool is_words =
 			strncmp(argv[i], "-o", 2) == 0 || (i > 1 && strcmp(argv[i - 1], "-o") == 0);
-		bool secret = is_words ? option_has_secret : false;
+		bool secret = is_words && p->secret_word;
 		for (int k = 0; k < p->noperands; k++)
 			secret |= strcmp(argv[i], p->operands[k]) == 0 &&
 				  strpbrk(argv[i], "=:") != NULL && conninfo_has_secret(argv[i]);

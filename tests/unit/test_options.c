@@ -285,6 +285,19 @@ static void test_secrets(void) {
 	check_secret(WORDS("mount", "postgresql://u:sEcReT@h/db", "/nonexistent"), 1);
 }
 
+/* What holds no secret stays readable for ps. */
+static void test_arguments_without_secrets(void) {
+	struct arguments a = copy_arguments(WORDS("mount", "-o", "ro", "host=h password=p", dir));
+	AUTO_BUF struct buf err = { 0 };
+	struct options opt;
+	CHECK_INT(options_parse(&opt, COMMAND_MOUNT, a.argc, a.argv, &err), 0);
+	CHECK_STR(a.argv[2], "ro");
+	CHECK_STR(a.argv[3], "xxxxxxxxxxxxxxxxx");
+	CHECK_STR(a.argv[4], dir);
+	free_arguments(&a);
+	options_free(&opt);
+}
+
 static void test_texts(void) {
 	AUTO_BUF struct buf help = { 0 };
 	AUTO_BUF struct buf man = { 0 };
@@ -316,6 +329,7 @@ int main(void) {
 	test_environment();
 	test_config();
 	test_secrets();
+	test_arguments_without_secrets();
 	test_texts();
 	rmdir(dir);
 	return check_end();
