@@ -4,6 +4,7 @@
 #include "fs/kind.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
+#include "fs/store.h"
 #include "schema/name.h"
 
 #include <errno.h>
@@ -98,7 +99,7 @@ static int find_row(struct call *call, const struct where *w, bool by_id, char *
 	int n = where_params(w, params);
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, call_cancel(call), res,
 			  &call->err);
-	if (rc == -EINVAL) { /* a key that is no value of its type names nothing */
+	if (rc != 0 && w->place->nparams > 0 && store_is_no_value(call)) {
 		db_error_clear(&call->err);
 		return -ENOENT;
 	}

@@ -30,6 +30,15 @@ int store_rejected(struct call *call, const struct where *w, uint64_t line, cons
 	return rc;
 }
 
+bool store_is_no_value(const struct call *call) {
+	/* invalid text representation, datetime format and range, numeric range, encoding, parameter value */
+	static const char *const states[] = { "22P02", "22007", "22008", "22003", "22021", "22023" };
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		if (strcmp(call->err.sqlstate, states[i]) == 0)
+			return true;
+	return false;
+}
+
 int store_run(struct call *call, struct db_statement *st, const struct where *w,
 	      const struct db_param *more, int nmore, unsigned flags, int *changed) {
 	struct db_param params[WHERE_PARAMS];
@@ -53,7 +62,7 @@ int store_exists(struct call *call, const struct where *w, bool *exists) {
 	int n = where_params(w, params);
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, NULL, &res, &call->err);
 	*exists = rc == 0 && PQntuples(res) > 0;
-	if (rc == -EINVAL) { /* a key that is no value of its type names nothing */
+	if (store_is_no_value(call)) {
 		db_error_clear(&call->err);
 		return 0;
 	}

@@ -22,6 +22,9 @@ MUST_USE int store_exists(struct call *call, const struct where *w, bool *exists
 /* The own keys of W are values that their columns can have, in their canonical form: 0, else -EINVAL. */
 MUST_USE int store_check_keys(struct call *call, const struct where *w);
 
+/* True if the statement failed because a key's text is no value of its type: then it names nothing. */
+bool store_is_no_value(const struct call *call);
+
 /* Refuses keys of SHAPE that no column takes, unless an overflow column does. */
 MUST_USE int store_check_shape(struct call *call, const struct place *place, const struct shape *shape);
 

@@ -203,12 +203,14 @@ static void put_query_from(struct buf *sql, const struct place *place) {
 		put_arguments(sql, place);
 		return;
 	}
+	/* a subquery makes a row of whatever the function returns, be it one value */
+	buf_puts(sql, "(SELECT * FROM ");
 	db_quote_ident(sql, place->function->schema);
 	buf_putc(sql, '.');
 	db_quote_ident(sql, place->function->name);
 	buf_putc(sql, '(');
 	put_arguments(sql, place);
-	buf_puts(sql, ") q");
+	buf_puts(sql, ")) q");
 }
 
 /* One row of a query as a pretty object: its columns are whatever it returns. */

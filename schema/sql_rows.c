@@ -77,9 +77,15 @@ static void build_owned_find(struct place *place) {
 	put_relation(&slice, place->scope.tables[place->target].rel);
 	buf_printf(&slice, " t%d WHERE true", place->target);
 	put_join(&slice, place, place->target);
-	buf_puts(&sql, "SELECT NULL, (SELECT ");
-	put_mtime(&sql, place->target, place->mtime, "max");
-	buf_printf(&sql, " %s), (SELECT ", slice.data);
+	buf_puts(&sql, "SELECT NULL, ");
+	if (place->mtime != NULL) {
+		buf_puts(&sql, "(SELECT ");
+		put_mtime(&sql, place->target, place->mtime, "max");
+		buf_printf(&sql, " %s)", slice.data);
+	} else {
+		buf_puts(&sql, "NULL");
+	}
+	buf_puts(&sql, ", (SELECT ");
 	put_size(&sql, place);
 	buf_printf(&sql, " %s), NULL, NULL", slice.data);
 	if (put_tables(&parents, place, place->target) > 0)
