@@ -39,8 +39,8 @@ def pytest_runtest_makereport(item, call):
         return
     python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
     seed = f"ROWFS_SEED={item.user_seed} " if hasattr(item, "user_seed") else ""
-    report.sections.append(("reproduce", f"{seed}ROWFS_BIN={shlex.quote(str(mountkit.rowfs_binary()))} {python} -m pytest "
-                            f"{shlex.quote(str(kit.ROOT / item.nodeid if not os.path.isabs(item.nodeid) else item.nodeid))}"))
+    test = shlex.quote(f"{item.fspath}::{item.nodeid.split('::', 1)[1]}")
+    report.sections.append(("reproduce", f"{seed}ROWFS_BIN={shlex.quote(str(mountkit.rowfs_binary()))} {python} -m pytest {test}"))
     for mount in getattr(item, "mounts", []):
         report.sections.append(("rowfs", mount.story()))
     pg = item.funcargs.get("server") if hasattr(item, "funcargs") else None

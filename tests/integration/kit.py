@@ -40,8 +40,9 @@ def scratch(name="x"):
 
 
 def run(*argv, ok=True, timeout=60, stdin=None, env=None, cwd=None):
-    """Runs a program; with OK it must exit 0. Returns the CompletedProcess with text output."""
-    full = dict(os.environ, LC_ALL="C.UTF-8", **(env or {}))
+    """Runs a program; with OK it must exit 0. Returns the CompletedProcess with text output. ENV is added to the environment, or
+    is all of it if it has a PATH."""
+    full = env if env and "PATH" in env else {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
     done = subprocess.run([str(a) for a in argv], input=stdin, capture_output=True, timeout=timeout, env=full, cwd=cwd,
                           text=not isinstance(stdin, bytes), errors=None if isinstance(stdin, bytes) else "surrogateescape")
     if ok and done.returncode != 0:
@@ -141,7 +142,7 @@ class Postgres:
             conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self.dir}'\nfsync = off\nmax_connections = 100\n"
                        "shared_buffers = 64MB\nshared_preload_libraries = 'pg_stat_statements'\npg_stat_statements.track = top\n"
                        "log_line_prefix = '%m [%p] %d %a '\nautovacuum_naptime = 1h\ntimezone = 'Europe/Berlin'\n"
-                       "log_min_messages = warning\n" + "".join(f"{s}\n" for s in settings))
+                       "log_checkpoints = off\n" + "".join(f"{s}\n" for s in settings))
         self.process = None
         self.start()
         self.admin("create role rowfs login")
@@ -262,10 +263,10 @@ class Database:
                 with self._conn.cursor() as cur:
                     cur.execute(query, args or None)
                     return cur.fetchall() if cur.description else []
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                self.close()  # the server was restarted: once more on a new connection
-                if attempt == 2:
+            except psycopg2.Error:
+                if attempt == 2 or self._conn is not None and not self._conn.closed:
                     raise
+                self.close()  # the server was restarted: once more on a new connection
         return []
 
     def one(self, query, *args):

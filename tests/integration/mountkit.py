@@ -256,7 +256,8 @@ class Mount:
         for name, body in self.rejected().items():
             if name.endswith(".rejected.jsonl"):
                 for line in body.decode("utf-8", "surrogateescape").splitlines():
-                    out.append(json.loads(line)["text"].encode("utf-8", "surrogateescape"))
+                    said = json.loads(line)  # what is no text is kept in hex
+                    out.append(said["text"].encode("utf-8", "surrogateescape") if "text" in said else bytes.fromhex(said["hex"]))
             else:
                 out.append(body)
         return out
@@ -268,13 +269,14 @@ class Mount:
         numbers = number if isinstance(number, tuple) else (number,)
         try:
             action()
-        except OSError as e:
+        except OSError as error:
+            e = error
             got = errno.errorcode.get(e.errno, e.errno)
             assert e.errno in numbers, f"expected {[errno.errorcode[n] for n in numbers]}, got {got}; {self.sentence()}"
         else:
             raise AssertionError(f"expected {[errno.errorcode[n] for n in numbers]}, but it succeeded")
         after = self.errors()
-        assert len(after) > before or len(after) >= 1000, "no sentence in errors.jsonl"
+        assert len(after) > before or len(after) >= 1000, f"{e}: no sentence in errors.jsonl: {after[-2:]}"
         said = json.dumps(after[-1], ensure_ascii=False)
         for word in words:
             assert word.lower() in said.lower(), f"{word!r} is not in the sentence: {said}"

@@ -35,11 +35,8 @@ def test_status(shop):
     shop.m.read("items/bolt/qty")
     status = shop.m.status()
     version = run(rowfs_binary(), "--version", env=sanitizer_env()).stdout
-    text = json.dumps(status)
     assert status["version"] in version
-    assert shop.pg.name in text
-    assert {"version", "uptime", "database", "pool"} <= set(status) or {"version", "database", "pool"} <= set(status), status
-    assert status["pool"]
+    assert status["uptime_seconds"] >= 0 and status["database"] and status["pool"]["max"] == 10 and status["counters"]
 
 
 def test_status_counts(shop):
@@ -178,7 +175,7 @@ def test_rejected_is_bounded(shop_pg, make_mount):
     m.mkdir("items/bolt")
     for i in range(30):
         with refused(errno.EINVAL):
-            put(m.at("items/bolt/item.json"), '{"qty": "' + f"{i:05d}" * 2000 + '"}')
+            put(m.at("items/bolt/item.json"), '{"qty": "x' + f"{i:05d}" * 2000 + '"}')
     kept = m.rejected()
     assert 0 < sum(map(len, kept.values())) <= 100 << 10
     m.expect("is not kept")  # what finds no room is said in the log

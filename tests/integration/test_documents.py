@@ -26,6 +26,7 @@ def test_read_is_pretty_exact_and_in_column_order(shop):
     assert list(value) == [r[0] for r in shop.sql("select attname::text from pg_attribute where attrelid = 'items'::regclass and attnum > 0 "
                                                   "order by attnum")]
     assert value["meta"] == {"a": [1, 2.5], "é": None} and value["tags"] == ["a", "b c"] and value["twice"] == 6
+    shop.sql("set timezone = 'UTC'")
     assert shop.one("select to_jsonb(i) = %s::jsonb from items i", text)
     for line in text.splitlines()[1:-1]:
         assert re.match(r"^( {4})+[^ ]", line), line  # 4 spaces a level
@@ -56,7 +57,7 @@ def test_query_files_are_read_only(shop):
             put(shop.m.at(name), "x")
         with refused(errno.EROFS):
             os.unlink(shop.m.at(name))
-    with refused(errno.EROFS):
+    with refused(errno.EROFS, errno.EXDEV):
         os.rename(shop.m.at("names.jsonl"), shop.m.at("x"))
 
 
@@ -155,10 +156,10 @@ def test_overflow_column_takes_what_no_column_takes(shop):
 def test_document_that_contradicts_its_path(shop):
     shop.add("bolt", qty=1)
     shop.add("nut", qty=1)
-    shop.m.refuses(lambda: shop.m.write("items/bolt/item.json", {"name": "nut", "qty": 9}), errno.EINVAL, "name",
+    shop.m.refuses(lambda: shop.m.write("items/bolt/item.json", {"name": "nut", "qty": 9}), errno.EINVAL, "contradicts",
                    path="items/bolt/item.json", keeps='"nut"')
-    shop.m.refuses(lambda: shop.m.write("flat/1.json", {"id": 2, "title": "x"}), errno.EINVAL, "id")
-    shop.m.refuses(lambda: shop.m.write(f"items/bolt/parts/{UUID}.json", {"item": "nut", "label": "x"}), errno.EINVAL, "item")
+    shop.m.refuses(lambda: shop.m.write("flat/1.json", {"id": 2, "title": "x"}), errno.EINVAL, "contradicts")
+    shop.m.refuses(lambda: shop.m.write(f"items/bolt/parts/{UUID}.json", {"item": "nut", "label": "x"}), errno.EINVAL, "contradicts")
     assert shop.sql("select name, qty from items order by 1") == [("bolt", 1), ("nut", 1)]
     assert shop.sql("select 1 from flat union all select 1 from parts") == []
 

@@ -21,7 +21,7 @@ def filled(mount, pg):
             pg.sql("insert into llm_answers (command_id, prompt, response) values (%s, 'p', 'r')", command)
             pg.sql("insert into screenshots (session_id, file_path) values (%s, '/tmp/x.png')", session)
             pg.sql("insert into performance_metrics (session_id, metric_type, metric_value) values (%s, 'cpu', '{\"v\": 0.1}')", session)
-    pg.sql("insert into orderbook_data (exchange, symbol, timestamp, local_timestamp, ask_price) select 'ex', s, 1709164800000000 + g * 60000000, 1, "
+    pg.sql("insert into orderbook_data (exchange, symbol, timestamp, local_timestamp, ask_price) select 'ex', s, 1709164800000000 + g * 60000000::bigint, 1, "
            "g / 8.0 from generate_series(1, 100) g, unnest(array['BTC', 'ETH']) s")
     return mount
 

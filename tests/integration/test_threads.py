@@ -16,7 +16,7 @@ pytestmark = pytest.mark.threads
 
 
 def slow_backends(pg):
-    return pg.backends("state = 'active' and query ilike '%slow_for%'")
+    return pg.backends("state = 'active' and query ilike '%%slow_for%%'")
 
 
 def test_a_slow_query_blocks_no_other_file(shop):
@@ -132,7 +132,7 @@ def test_parallel_writers_on_one_row(shop):
         assert str(qty) == note
     for t in threads:
         t.join()
-    assert not failed, failed[:3]
+    assert not failed, [str(e) for e in failed[:3]]
     qty, note = shop.sql("select qty, note from items")[0]
     assert str(qty) == note and qty % 1000 == 19
     assert shop.m.read("items/bolt/qty") == f"{qty}\n"
@@ -159,7 +159,7 @@ def test_parallel_writers_on_many_rows(shop):
         t.start()
     for t in threads:
         t.join()
-    assert not failed, failed[:3]
+    assert not failed, [str(e) for e in failed[:3]]
     assert sorted(shop.sql("select name, qty, note from items")) == sorted((f"w{w}-{i}", i, f"{w}") for w in range(8) for i in range(25))
     assert shop.one("select count(*) from parts") == 200
     assert shop.sql("select id from flat order by id") == [(w * 100 + i,) for w in range(8) for i in range(25) if i % 5 != 4]

@@ -185,8 +185,9 @@ def test_pages_of_a_large_directory(shop):
     assert set(names(9000)) <= set(seen)
 
 
-def test_queries_per_operation(shop):
-    """The issue's limits: a cold cat takes at most 2 queries, ls -l of 10 000 rows at most 20."""
+def test_queries_per_operation(shop_pg, make_mount):
+    """The issue's limits: a cold cat takes at most 2 queries, ls -l of 10 000 rows at most 20. With the default options."""
+    shop = Shop(make_mount(layout=LAYOUT), shop_pg)
     shop.sql("insert into flat select g, 't' || g from generate_series(1, 10000) g")
     with shop.pg.queries() as seen:
         shop.m.read("flat/77.json")
