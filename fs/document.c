@@ -52,6 +52,8 @@ static int document_open(struct call *call, struct handle *h) {
 		if (rc != 0)
 			return rc;
 	}
+	if (h->created && h->kind == &column_kind)
+		h->truncated = h->dirty = true; /* an empty file is the value '' */
 	h->loaded = true;
 	h->base = h->data.len;
 	h->appending = true;
@@ -87,7 +89,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 	if ((h->flags & O_APPEND) != 0)
 		offset = h->data.len;
 	if (offset + size > call->fs->opt->max_document) {
-		h->failed = true;
+		h->refused = -EFBIG; /* half a document must not be committed at close */
 		return too_large(call);
 	}
 	if (offset < h->data.len)
@@ -125,6 +127,14 @@ static int commit(struct call *call, struct handle *h) {
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc != 0)
 		return rc;
+	if (h->refused != 0) {
+		rc = h->refused;
+		h->dirty = h->truncated = false;
+		h->failed = true;
+		h->refused = 0;
+		(void)too_large(call);
+		return store_rejected(call, &w, 0, data, h->data.len, rc);
+	}
 	bool append = h->appending && (h->flags & O_APPEND) != 0 && h->base > 0;
 	size_t from = append ? h->base : 0;
 	if (h->kind == &row_kind)
@@ -161,7 +171,7 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 		/* nothing came of it: the name goes, too */
 		AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
 		if (path != NULL)
-			plain_unmark(call->fs->plain, path);
+			plain_unmark_one(call->fs->plain, path);
 		node_unhash(call->fs->nodes, h->node);
 	}
 	return rc;

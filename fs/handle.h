@@ -30,6 +30,7 @@ struct handle {
 	size_t base;
 	bool created;         /* the file was made by this handle's open */
 	bool failed;          /* the last commit failed for good */
+	int refused;          /* -errno of a write that was refused: the rest is not committed either */
 	bool unsettled;
 
 	/* rows */

@@ -234,8 +234,22 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	return rc;
 }
 
+static int refresh_plain(struct call *call, struct node *node) {
+	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
+	struct stat st;
+	if (path == NULL)
+		return -ENOMEM;
+	if (!node->unlinked && plain_stat(call->fs->plain, path, &st) == 0) {
+		struct attributes attr = lookup_plain_attributes(&st);
+		node_update(call->fs->nodes, node, &attr, 0);
+	}
+	return 0;
+}
+
 int lookup_refresh(struct call *call, struct node *node) {
 	struct nodes *nodes = call->fs->nodes;
+	if (node->type == NODE_PLAIN)
+		return refresh_plain(call, node);
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	struct found found = { 0 };

@@ -166,7 +166,7 @@ int plain_unlink(struct plain *plain, const char *path, uint64_t *size) {
 	return unlinkat(plain->root, below(path), 0) == 0 ? 0 : -errno;
 }
 
-static void unmark_one(struct plain *plain, const char *path) {
+void plain_unmark_one(struct plain *plain, const char *path) {
 	uint64_t size = 0;
 	struct stat st;
 	if (plain_stat(plain, path, &st) != 0)
@@ -181,7 +181,7 @@ void plain_unmark(struct plain *plain, const char *path) {
 	AUTO_FREE char *copy = strdup(path);
 	char *slash = copy;
 	while (slash != NULL && copy[0] != '\0') {
-		unmark_one(plain, copy);
+		plain_unmark_one(plain, copy);
 		slash = strrchr(copy, '/');
 		if (slash != NULL)
 			*slash = '\0';

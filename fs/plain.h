@@ -32,6 +32,8 @@ MUST_USE int plain_utimens(struct plain *plain, const char *path, const struct t
 
 /* Removes the mark at PATH, if there is one, and the directories above it that are empty: the row is there now. */
 void plain_unmark(struct plain *plain, const char *path);
+/* The mark at PATH alone: nothing came of it. */
+void plain_unmark_one(struct plain *plain, const char *path);
 
 /* Changes of an open file, within the limit: -ENOSPC beyond. */
 MUST_USE ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size, uint64_t offset,

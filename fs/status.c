@@ -76,9 +76,11 @@ void status_json(struct call *call, struct buf *out) {
 	put_string(out, "version", ROWFS_VERSION, ",\n");
 	buf_printf(out, "    \"uptime_seconds\": %lld,\n", (long long)(time(NULL) - call->fs->started));
 	put_string(out, "mountpoint", opt->mountpoint, ",\n");
-	put_string(out, "database", healthy ? "connected" : "failing", ",\n");
+	put_string(out, "database", call->fs->catalog->database, ",\n");
+	put_string(out, "user", call->fs->catalog->user, ",\n");
+	put_string(out, "connection", healthy ? "up" : "down", ",\n");
 	if (!healthy)
-		put_string(out, "database_error", failure, ",\n");
+		put_string(out, "connection_error", failure, ",\n");
 	buf_printf(out, "    \"server_version\": \"%d.%d\",\n", version / 10000, version % 10000);
 	buf_printf(out, "    \"pool\": { \"min\": %d, \"max\": %d },\n", opt->min_connections,
 		   opt->max_connections);

@@ -1,6 +1,7 @@
 #include "fs/store.h"
 
 #include "fs/ledger.h"
+#include "fs/plain.h"
 #include "fs/report.h"
 
 #include <errno.h>
@@ -127,17 +128,22 @@ static int run_document(struct call *call, char *sql, const struct where *w, con
 
 /* Neither updated nor inserted: why? */
 static int why_nothing(struct call *call, const struct where *w) {
-	bool exists;
-	int rc = store_exists(call, w, &exists);
+	struct where parent = *w; /* borrows W's strings: a parent has the first of its keys */
+	bool exists = true;
+	parent.place = w->place->parent;
+	while (parent.place != NULL && !parent.place->row_dir)
+		parent.place = parent.place->parent;
+	/* the row's own directory is not its parent */
+	if (parent.place != NULL && parent.place->row_table == w->place->target)
+		parent.place = NULL;
+	int rc = parent.place != NULL ? store_exists(call, &parent, &exists) : 0;
 	if (rc != 0)
 		return rc;
-	if (exists)
-		return call_error(call, EINVAL,
-				  "the document contradicts its path: a key or the reference to the parent row is "
-				  "another one than the path says (leave it out, or write to the other path)");
-	return call_error(call, ENOENT,
-			  "there is no parent row for this path, or the document contradicts the path in a key or in "
-			  "the reference to the parent row");
+	if (!exists)
+		return call_error(call, ENOENT, "the parent row of this path does not exist");
+	return call_error(call, EINVAL,
+			  "the document contradicts its path: a key or the reference to the parent row is another one "
+			  "than the path says (leave it out, or write to the other path)");
 }
 
 int store_row(struct call *call, const struct where *w, const char *json, size_t len) {
@@ -203,6 +209,15 @@ static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
+/* True if the file's directory was made by mkdir and waits for its row: then the column may be what makes it. */
+static bool is_waited_for(struct call *call, const struct where *w) {
+	const char *slash = strrchr(w->path, '/');
+	AUTO_FREE char *dir = strndup(w->path, (size_t)(slash - w->path));
+	struct stat st;
+	return dir != NULL && dir[0] != '\0' && w->place->parent->owns_row &&
+	       plain_stat(call->fs->plain, dir, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 int store_column(struct call *call, const struct where *w, const char *data, size_t len, bool append) {
 	const struct column *column = w->place->column;
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
@@ -226,6 +241,8 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 	} else {
 		rc = store_run(call, &sql->set, w, &value, 1, DB_REPEATABLE, &changed);
 	}
+	if (rc == 0 && changed == 0 && is_waited_for(call, w) && sql->insert.sql != NULL)
+		rc = store_run(call, &sql->insert, w, &value, 1, DB_REPEATABLE, &changed);
 	if (rc == 0 && changed == 0)
 		return call_error(call, ENOENT, "the row of this file does not exist (any more)");
 	return rc;

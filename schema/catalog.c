@@ -185,15 +185,20 @@ static char *names_of(const struct layout *layout) {
 	return buf_take(&out);
 }
 
-static int find_ledger(struct db_pool *pool, struct catalog *cat, struct db_error *err) {
+static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	int rc = db_query_text(pool,
-			       "SELECT coalesce(has_table_privilege("
-			       "to_regclass('rowfs.applied'), 'INSERT'), false)",
+			       "SELECT current_database(), current_user, EXISTS (SELECT 1 FROM pg_class c "
+			       "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'rowfs' "
+			       "AND c.relname = 'applied' AND has_schema_privilege(n.oid, 'USAGE') "
+			       "AND has_table_privilege(c.oid, 'INSERT'))",
 			       NULL, 0, DB_REPEATABLE, NULL, &res, err);
-	if (rc == 0)
-		cat->has_ledger = PQgetvalue(res, 0, 0)[0] == 't';
-	return rc;
+	if (rc != 0)
+		return rc;
+	cat->database = strdup(PQgetvalue(res, 0, 0));
+	cat->user = strdup(PQgetvalue(res, 0, 1));
+	cat->has_ledger = PQgetvalue(res, 0, 2)[0] == 't';
+	return cat->database != NULL && cat->user != NULL ? 0 : db_error_set(err, ENOMEM, "out of memory");
 }
 
 int catalog_load(struct db_pool *pool, const struct layout *layout, const char *prefix,
@@ -218,7 +223,7 @@ int catalog_load(struct db_pool *pool, const struct layout *layout, const char *
 	for (int i = 0; i < n && rc == 0; i++)
 		rc = read_name(res, i, layout, cat);
 	if (rc == 0)
-		rc = find_ledger(pool, cat, err);
+		rc = ask_session(pool, cat, err);
 	if (rc != 0)
 		catalog_free(cat);
 	else
@@ -307,5 +312,7 @@ void catalog_free(struct catalog *cat) {
 		function_free(&cat->functions[i]);
 	free(cat->relations);
 	free(cat->functions);
+	free(cat->database);
+	free(cat->user);
 	free(cat);
 }

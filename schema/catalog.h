@@ -56,6 +56,7 @@ struct catalog {
 	int nrelations;
 	struct function *functions;
 	int nfunctions;
+	char *database, *user; /* as the server names them */
 	bool has_ledger; /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
 };
 

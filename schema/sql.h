@@ -28,8 +28,8 @@ struct place_sql {
 	struct db_statement check;
 	/* Column: set to $; append $ to it; set to NULL. */
 	struct db_statement set, append, clear;
-	/* Row: delete it; delete it if no child row refers to it (rmdir); insert it by its keys alone (mkdir); change keys
-	 * to the K texts that follow. Rows: delete what the file shows. */
+	/* Row: delete it; delete it if no child row refers to it (rmdir); insert it by its keys alone (mkdir; a column's
+	 * file: with $ as the column's value); change keys to the K texts that follow. Rows: delete what the file shows. */
 	struct db_statement remove, remove_empty, insert, rename;
 	bool insertable; /* every column but the keys may be left out */
 	int cursor;      /* number of cursor texts of page_next */

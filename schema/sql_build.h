@@ -32,6 +32,9 @@ void put_json_key(struct buf *sql, const char *name, const char *after);
 bool is_text_type(const struct column *column);
 bool is_json_type(const struct column *column);
 
+/* INSERT of the row of a column file: its keys, and VALUE for the column. */
+void put_insert_column(struct buf *sql, const struct place *place, const char *value);
+
 /* The kinds' own statements. */
 void sql_build_find_document(struct place *place);
 void sql_build_query(struct place *place);

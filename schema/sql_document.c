@@ -137,6 +137,11 @@ static void build_column_writes(struct place *place) {
 	buf_printf(&value, bytes ? "$%d" : "$%d::%s", param, place->column->type);
 	build_set(place, value.data, "", &place->sql.set);
 	build_set(place, "NULL", "", &place->sql.clear);
+	if (relation_key(place->scope.tables[place->target].rel) != NULL) {
+		AUTO_BUF struct buf insert = { 0 };
+		put_insert_column(&insert, place, value.data);
+		statement_take(&place->sql.insert, &insert);
+	}
 	if (!bytes && strcmp(base, "text") != 0)
 		return;
 	buf_puts(&more, "coalesce(");

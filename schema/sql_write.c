@@ -233,6 +233,32 @@ static bool put_insert(struct buf *sql, const struct place *place, const struct 
 	return true;
 }
 
+/* "INSERT" of a row with its keys and one more column, whose value is VALUE. */
+void put_insert_column(struct buf *sql, const struct place *place, const char *value) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	AUTO_BUF struct buf values = { 0 }, parents = { 0 };
+	buf_puts(sql, "INSERT INTO ");
+	put_relation(sql, rel);
+	buf_puts(sql, " (");
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		enum column_role role = role_of(place, table, column);
+		if (role != ROLE_KEY && role != ROLE_PARENT)
+			continue;
+		db_quote_ident(sql, column->name);
+		buf_puts(sql, ", ");
+		put_path_value(&values, place, table, column);
+		buf_puts(&values, ", ");
+	}
+	db_quote_ident(sql, place->column->name);
+	buf_printf(sql, ") OVERRIDING SYSTEM VALUE SELECT %s%s", values.data, value);
+	if (put_tables(&parents, place, table) > 0)
+		buf_printf(sql, " FROM %s", parents.data);
+	buf_puts(sql, " WHERE ");
+	put_parent_conditions(sql, place, table);
+}
+
 char *sql_insert_document(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	return put_insert(&sql, place, shape, false) ? buf_take(&sql) : NULL;
