@@ -263,8 +263,8 @@ class Database:
                 with self._conn.cursor() as cur:
                     cur.execute(query, args or None)
                     return cur.fetchall() if cur.description else []
-            except psycopg2.Error:
-                if attempt == 2 or self._conn is not None and not self._conn.closed:
+            except psycopg2.Error as e:
+                if attempt == 2 or e.pgcode and not e.pgcode.startswith("57P"):
                     raise
                 self.close()  # the server was restarted: once more on a new connection
         return []
