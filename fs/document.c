@@ -231,6 +231,7 @@ static int query_store(struct call *call, const struct where *w, const char *dat
 const struct kind row_kind = {
 	.name = "row",
 	.writable = true,
+	.own_size = true,
 	.open = document_open,
 	.read = document_read,
 	.write = document_write,
@@ -243,6 +244,7 @@ const struct kind row_kind = {
 const struct kind column_kind = {
 	.name = "column",
 	.writable = true,
+	.own_size = true,
 	.open = document_open,
 	.read = document_read,
 	.write = document_write,

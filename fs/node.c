@@ -1,6 +1,7 @@
 #include "fs/node.h"
 
 #include "fs/handle.h"
+#include "fs/kind.h"
 #include "fs/plain.h"
 #include "util/clock.h"
 
@@ -480,6 +481,16 @@ bool node_is_gone(struct nodes *nodes, const struct node *node) {
 	return node != NULL;
 }
 
+void node_set_maker(struct nodes *nodes, struct node *node, pid_t tid) {
+	LOCK_SCOPE(&nodes->lock);
+	node->maker = tid;
+}
+
+pid_t node_maker(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->maker;
+}
+
 void node_set_gone(struct nodes *nodes, struct node *node, bool gone) {
 	LOCK_SCOPE(&nodes->lock);
 	node->gone = gone;
@@ -492,7 +503,7 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	int64_t mtime = node->attr.mtime_ns != 0 ? node->attr.mtime_ns :
 						   nodes->fs->started * 1000000000;
 	/* a writer sees what it has written, unless somebody else reads the old version here */
-	if (node->writer != NULL && node->readers == 0)
+	if (node->writer != NULL && node->readers == 0 && node->writer->kind->own_size)
 		size = atomic_load(&node->writer->size);
 	*st = (struct stat){
 		.st_ino = node->attr.ino,

@@ -38,6 +38,7 @@ struct node {
 	enum node_type type;
 	bool hashed;
 	bool gone;              /* a row's directory whose row this mount has deleted */
+	pid_t maker;            /* the thread that made this directory; see intent.h */
 	bool pending;           /* known only to the plain store: no row yet */
 	const struct place *place; /* NODE_PLACE */
 	char **keys;               /* NODE_PLACE: values of the place's own keys; owned */
@@ -108,6 +109,9 @@ char *node_path(struct nodes *nodes, const struct node *node, const char *name);
 
 /* True if NODE or a directory above it is gone. */
 bool node_is_gone(struct nodes *nodes, const struct node *node);
+/* The thread that made the directory NODE; 0 if it was there before. */
+void node_set_maker(struct nodes *nodes, struct node *node, pid_t tid);
+pid_t node_maker(struct nodes *nodes, const struct node *node);
 void node_set_gone(struct nodes *nodes, struct node *node, bool gone);
 
 /* Fills ST. */

@@ -1,6 +1,7 @@
 #include "fs/ops.h"
 
 #include "fs/handle.h"
+#include "fs/intent.h"
 #include "fs/kind.h"
 #include "fs/lookup.h"
 #include "fs/moved.h"
@@ -32,13 +33,22 @@ static void op_init(void *userdata, struct fuse_conn_info *conn) {
 
 /* -- names and attributes ---------------------------------------------------------------------- */
 
+/* True if the caller made DIR and is just making NAME, one of those that DIR has from the start: see intent.h. */
+static bool is_being_made(struct call *call, const struct node *dir, const char *name) {
+	pid_t tid = fuse_req_ctx(call->req)->pid;
+	return dir->type == NODE_PLACE && tid != 0 && node_maker(call->fs->nodes, dir) == tid &&
+	       place_literal(dir->place, name) != NULL && intent_is_exclusive(tid);
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
 	call_begin(&call, req, true);
 	struct node *dir = node_of(call.fs, parent);
 	count(&call.fs->count.lookups, 1);
-	int rc = lookup_child(&call, dir, name, true, &node);
+	int rc = -ENOENT;
+	if (!is_being_made(&call, dir, name))
+		rc = lookup_child(&call, dir, name, true, &node);
 	if (rc != 0)
 		reply_status(&call, dir, name, rc);
 	else

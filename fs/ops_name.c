@@ -48,6 +48,8 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 		return rc;
 	if (target.place != NULL && target.place->owns_row && target.place->sql.insertable)
 		return insert_row(call, &w);
+	if (target.place != NULL && target.place->nkeys == 0)
+		return 0; /* it was there from the start: see intent.h */
 	/* a directory of plain files, or one whose row comes with its document */
 	return plain_mkdir(call->fs->plain, path, mode & 07777);
 }
@@ -62,10 +64,12 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) 
 					     make_directory(&call, dir, name, mode);
 	if (rc == 0)
 		rc = lookup_child(&call, dir, name, true, &node);
-	if (rc != 0)
+	if (rc != 0) {
 		reply_status(&call, dir, name, rc);
-	else
-		reply_entry(&call, node);
+		return;
+	}
+	node_set_maker(call.fs->nodes, node, fuse_req_ctx(req)->pid);
+	reply_entry(&call, node);
 }
 
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name) {

@@ -66,6 +66,7 @@ static int plain_kind_sync(struct call *call, struct handle *h, enum sync_reason
 const struct kind plain_kind = {
 	.name = "file",
 	.writable = true,
+	.own_size = true,
 	.open = plain_kind_open,
 	.read = plain_kind_read,
 	.write = plain_kind_write,

@@ -228,7 +228,8 @@ bool sql_build(struct place *place) {
 		build_remove(place, place->target, false, &place->sql.remove);
 		if (place->nkeys > 0)
 			build_rename(place);
-		/* fall through */
+		sql_build_find_document(place);
+		return place->sql.find.sql != NULL;
 	case KIND_COLUMN:
 		sql_build_find_document(place);
 		return place->sql.find.sql != NULL;

@@ -129,7 +129,7 @@ static void build_set(struct place *place, const char *value, const char *prefix
 }
 
 static void build_column_writes(struct place *place) {
-	AUTO_BUF struct buf value = { 0 }, more = { 0 }, ledger = { 0 };
+	AUTO_BUF struct buf value = { 0 }, more = { 0 };
 	const char *base = place->column->base;
 	int param = place->nparams + 1;
 	bool bytes = strcmp(base, "bytea") == 0;

@@ -36,11 +36,11 @@ static inline pthread_mutex_t *lock_mutex(pthread_mutex_t *m) {
 	return m;
 }
 
-#define AUTO_FREE __attribute__((cleanup(cleanup_free)))
-#define AUTO_FILE __attribute__((cleanup(cleanup_file)))
-#define AUTO_FD __attribute__((cleanup(cleanup_fd)))
-#define AUTO_RESULT __attribute__((cleanup(cleanup_result)))
-#define AUTO_JSON __attribute__((cleanup(cleanup_json)))
+#define AUTO_FREE __attribute__((cleanup(cleanup_free), unused))
+#define AUTO_FILE __attribute__((cleanup(cleanup_file), unused))
+#define AUTO_FD __attribute__((cleanup(cleanup_fd), unused))
+#define AUTO_RESULT __attribute__((cleanup(cleanup_result), unused))
+#define AUTO_JSON __attribute__((cleanup(cleanup_json), unused))
 
 /* Holds MUTEX until the enclosing scope ends. At most one per line. */
 #define CONCAT_(a, b) a##b
