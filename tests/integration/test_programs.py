@@ -31,11 +31,12 @@ def counts(pg):
                                                           "orderbook_data")]
 
 
-def dump(pg):
+def dump(pg, ids=True):
     """Everything that the files carry, with what the server sets left out."""
     return [pg.sql(q) for q in (
-        "select id, hardware_id_hash, metadata, short_term_memory, long_term_memory, created_at from users order by id",
-        "select id, user_id, start_time, end_time, metadata, status, created_at from sessions order by id", "select * from commands order by id",
+        f"select {'id' if ids else '1'}, hardware_id_hash, metadata, short_term_memory, long_term_memory, created_at from users order by 1, 2",
+        f"select s.id, {'user_id' if ids else 'hardware_id_hash'}, start_time, end_time, s.metadata, status, s.created_at from sessions s "
+        "join users u on u.id = user_id order by 1", "select * from commands order by id",
         "select * from llm_answers order by id", "select * from screenshots order by id", "select * from performance_metrics order by id",
         "select exchange, symbol, timestamp, local_timestamp, ask_amount, ask_price, bid_price, bid_amount from orderbook_data order by 1, 2, 3")]
 
@@ -155,20 +156,48 @@ def without_copies(tree):
     sh("find . \\( -name statistics.json -o -name transcript.json -o -name '*.jsonl' \\) -delete", cwd=tree)
 
 
-@pytest.mark.parametrize("how", ["rsync", "rsync --inplace", "tar"])
-def test_export_and_import(filled, second, pg, tmp_path, how):
-    """A tree copied out and copied into another database's mount is the same rows and the same tree. A user's id must be there before
-    its sessions: both programs write the files of a directory in the order of their names, before those of the directories in it."""
+def without_ids(tree):
+    """Leaves out the ids that no path holds, those of users: the other database gives its own."""
+    for path in tree.rglob("*.json"):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if path.name == "user.json":
+            del value["id"]
+        if path.name == "session.json":
+            del value["user_id"]
+        path.write_text(json.dumps(value, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("how", ["rsync", "rsync --inplace", "cp"])
+def test_import_without_ids(filled, second, pg, tmp_path, how):
+    """Programs that make directories before the files in them, in whatever order."""
     other, database = second
     tree = tmp_path / "tree"
     run("cp", "-r", filled / "users", tree)
     without_copies(tree)
-    if how == "tar":
-        sh("find . -type d | sort > ../dirs; for d in $(cat ../dirs); do find $d -maxdepth 1 -type f | sort; done > ../files; "
-           "tar --no-recursion -cf ../t.tar -T ../files", cwd=tree)
-        run("tar", "-C", other / "users", "--overwrite", "-xf", tmp_path / "t.tar")
+    without_ids(tree)
+    if how == "cp":
+        run("cp", "-r", *sorted(tree.iterdir()), other / "users")
     else:
         run(*how.split(), "-a", f"{tree}/", f"{other / 'users'}/")
+    assert dump(database, False)[:-1] == dump(pg, False)[:-1]
+    run("cp", "-r", other / "users", tmp_path / "back")
+    without_copies(tmp_path / "back")
+    without_ids(tmp_path / "back")
+    left = run("diff", "-r", tree, tmp_path / "back", ok=False).stdout
+    changed = [x for x in left.splitlines() if x[:1] in "<>" and "updated_at" not in x]
+    assert changed == [], left
+
+
+def test_export_and_import(filled, second, pg, tmp_path):
+    """A tree copied out and copied into another database's mount is the same rows and the same tree, ids and all. A user's id must be
+    there before its sessions: the archive has the files of a directory in the order of their names, before the directories in it."""
+    other, database = second
+    tree = tmp_path / "tree"
+    run("cp", "-r", filled / "users", tree)
+    without_copies(tree)
+    sh("find . -type d | sort > ../dirs; for d in $(cat ../dirs); do find $d -maxdepth 1 -type f | sort; done > ../files; "
+       "tar --no-recursion -cf ../t.tar -T ../files", cwd=tree)
+    run("tar", "-C", other / "users", "--overwrite", "-xf", tmp_path / "t.tar")
     assert dump(database)[:-1] == dump(pg)[:-1]
     run("cp", "-r", other / "users", tmp_path / "back")
     without_copies(tmp_path / "back")
