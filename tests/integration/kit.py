@@ -145,7 +145,7 @@ class Postgres:
                        "log_checkpoints = off\n" + "".join(f"{s}\n" for s in settings))
         self.process = None
         self.start()
-        self.admin("create role rowfs login")
+        self.admin("create role keeper login")
         self.admin("create extension pg_stat_statements")
         self._mark = 0
 
@@ -168,7 +168,7 @@ class Postgres:
                               text=True, timeout=120, check=False, cwd="/", env=dict(os.environ, LC_ALL="C.UTF-8"))
         assert done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}"
 
-    def conninfo(self, dbname, user="rowfs"):
+    def conninfo(self, dbname, user="keeper"):
         return f"host={self.dir} dbname={dbname} user={user}"
 
     def start(self):
@@ -236,7 +236,7 @@ class Postgres:
         return re.search(regex, self.log_text()[self._mark:]) is not None
 
     def create_database(self, name, template=None):
-        self.admin(f'create database "{name}" owner rowfs template "{template or "template0"}"')
+        self.admin(f'create database "{name}" owner keeper template "{template or "template0"}"')
         return Database(self, name)
 
     def destroy(self):
@@ -246,7 +246,7 @@ class Postgres:
 
 
 class Database:
-    """One database of the server, seen as the role rowfs (its owner, no superuser): the second source of truth."""
+    """One database of the server, seen as the role keeper (its owner, no superuser): the second source of truth."""
 
     def __init__(self, server, name):
         self.server, self.name = server, name
@@ -292,7 +292,7 @@ class Database:
 
     def backends(self, more="true"):
         """pids of rowfs's own backends on this database; MORE is a condition on pg_stat_activity."""
-        return [r[0] for r in self.server.admin(f"select pid from pg_stat_activity where datname = %s and usename = 'rowfs' "
+        return [r[0] for r in self.server.admin(f"select pid from pg_stat_activity where datname = %s and usename = 'keeper' "
                                                 f"and application_name <> 'test' and {more}", self.name)]
 
     def close(self):
@@ -309,7 +309,7 @@ class Database:
 
 def sqitch(database, *words, timeout=120):
     """Runs sqitch on the project's schema against DATABASE."""
-    env = {"PGHOST": str(database.server.dir), "PGUSER": "rowfs", "PGDATABASE": database.name, "PGTZ": "UTC",
+    env = {"PGHOST": str(database.server.dir), "PGUSER": "keeper", "PGDATABASE": database.name, "PGTZ": "UTC",
            "SQITCH_FULLNAME": "Test", "SQITCH_EMAIL": "test@example.org", "HOME": str(database.server.dir)}
     return run("sqitch", "--chdir", ROOT / "schema", *words, f"db:pg:{database.name}", env=env, timeout=timeout)
 

@@ -92,7 +92,7 @@ def test_a_write_resets_counters(shop):
 
 
 def test_config_without_secrets(pg, make_mount, server):
-    server.admin("alter role rowfs password 'sEcReT-pw'")
+    server.admin("alter role keeper password 'sEcReT-pw'")
     m = make_mount(conninfo=f"{pg.conninfo} password=sEcReT-pw", options={"fetch_size": 500})
     assert m.json(".rowfs/config.json")["fetch_size"] == 500
     for base, _, names in os.walk(m.at(".rowfs")):

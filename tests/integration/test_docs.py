@@ -42,7 +42,7 @@ def test_the_tutorial(empty_pg, tmp_path):
     os.symlink(rowfs_binary(), tmp_path / "bin/rowfs")
     work = tmp_path / "work"
     work.mkdir()
-    env = clean_env(PGHOST=str(empty_pg.server.dir), PGDATABASE=empty_pg.name, PGUSER="rowfs", XDG_STATE_HOME=str(tmp_path / "state"),
+    env = clean_env(PGHOST=str(empty_pg.server.dir), PGDATABASE=empty_pg.name, PGUSER="keeper", XDG_STATE_HOME=str(tmp_path / "state"),
                     HOME=str(tmp_path))
     env["PATH"] = f"{tmp_path / 'bin'}:{empty_pg.server.bin}:{os.environ['PATH']}"
     try:

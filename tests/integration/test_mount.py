@@ -55,7 +55,7 @@ def test_it_answers_when_it_returns(by_hand):
 
 
 def test_it_says_why_and_returns_non_zero(by_hand, pg, tmp_path):
-    for conninfo, word in ((f"host={pg.server.dir} dbname=no_such_db user=rowfs", "no_such_db"), ("host=/nonexistent dbname=x", "/nonexistent"),
+    for conninfo, word in ((f"host={pg.server.dir} dbname=no_such_db user=keeper", "no_such_db"), ("host=/nonexistent dbname=x", "/nonexistent"),
                            (f"host={pg.server.dir} dbname={pg.name} user=no_such_user", "no_such_user"), ("host=", ""), ("nonsense here", "")):
         done, place = by_hand("-o", "retry_attempts=0,connection_timeout=2", conninfo=conninfo)
         assert done.returncode != 0 and word in done.stderr and done.stderr.strip(), done

@@ -56,17 +56,17 @@ def serves(mount, pg):
 
 def test_database_url(pg, make_mount):
     host = str(pg.server.dir).replace("/", "%2F")
-    m = make_mount(conninfo="", env={"DATABASE_URL": f"postgresql://rowfs@{host}/{pg.name}"})
+    m = make_mount(conninfo="", env={"DATABASE_URL": f"postgresql://keeper@{host}/{pg.name}"})
     assert serves(m, pg)
 
 
 def test_uri_on_the_command_line(pg, make_mount):
-    m = make_mount(conninfo=f"postgresql:///{pg.name}?host={pg.server.dir}&user=rowfs")
+    m = make_mount(conninfo=f"postgresql:///{pg.name}?host={pg.server.dir}&user=keeper")
     assert serves(m, pg)
 
 
 def test_db_variables(pg, make_mount):
-    m = make_mount(conninfo="", env={"DB_HOST": str(pg.server.dir), "DB_PORT": "5432", "DB_NAME": pg.name, "DB_USER": "rowfs", "DB_POOL_SIZE": "4",
+    m = make_mount(conninfo="", env={"DB_HOST": str(pg.server.dir), "DB_PORT": "5432", "DB_NAME": pg.name, "DB_USER": "keeper", "DB_POOL_SIZE": "4",
                                      "DB_BATCH_SIZE": "77"})
     config = m.json(".rowfs/config.json")
     assert serves(m, pg)
@@ -74,12 +74,12 @@ def test_db_variables(pg, make_mount):
 
 
 def test_libpq_variables(pg, make_mount):
-    m = make_mount(conninfo="", env={"PGHOST": str(pg.server.dir), "PGDATABASE": pg.name, "PGUSER": "rowfs"})
+    m = make_mount(conninfo="", env={"PGHOST": str(pg.server.dir), "PGDATABASE": pg.name, "PGUSER": "keeper"})
     assert serves(m, pg)
 
 
 def test_service_file(pg, make_mount, tmp_path):
-    (tmp_path / "services").write_text(f"[shop]\nhost={pg.server.dir}\ndbname={pg.name}\nuser=rowfs\n")
+    (tmp_path / "services").write_text(f"[shop]\nhost={pg.server.dir}\ndbname={pg.name}\nuser=keeper\n")
     m = make_mount(conninfo="service=shop", env={"PGSERVICEFILE": str(tmp_path / "services")})
     assert serves(m, pg)
     m = make_mount(conninfo="", env={"PGSERVICEFILE": str(tmp_path / "services"), "PGSERVICE": "shop"})
@@ -94,7 +94,7 @@ def test_command_line_beats_environment(pg, make_mount):
 
 def test_config_file(pg, make_mount, tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({
-        "host": str(pg.server.dir), "database": "${THE_DB:none}", "username": "${NO_SUCH_VARIABLE:-rowfs}", "max_connections": 6, "fetch_size": 123,
+        "host": str(pg.server.dir), "database": "${THE_DB:none}", "username": "${NO_SUCH_VARIABLE:-keeper}", "max_connections": 6, "fetch_size": 123,
         "slow_query_threshold": 250, "log_queries": True}))
     m = make_mount(conninfo="", options={"config": tmp_path / "c.json", "fetch_size": 124}, env={"THE_DB": pg.name})
     config = m.json(".rowfs/config.json")
@@ -115,8 +115,8 @@ def password_server(pg):
     """The server asks for a password from now on, until the test ends."""
     hba = pg.server.data / "pg_hba.conf"
     old = hba.read_text()
-    pg.server.admin("alter role rowfs password 'sEcReT-pw'")
-    hba.write_text("local all postgres trust\nlocal all rowfs scram-sha-256\n")
+    pg.server.admin("alter role keeper password 'sEcReT-pw'")
+    hba.write_text("local all postgres trust\nlocal all keeper scram-sha-256\n")
     pg.server.admin("select pg_reload_conf()")
     pg.close()
     yield pg.server
@@ -141,15 +141,15 @@ def test_passwords_work_and_show_nowhere(pg, make_mount, password_server, tmp_pa
     if way == "conninfo":
         conninfo += " password=sEcReT-pw"
     elif way == "uri":
-        conninfo = f"postgresql://rowfs:sEcReT-pw@/{pg.name}?host={host}"
+        conninfo = f"postgresql://keeper:sEcReT-pw@/{pg.name}?host={host}"
     elif way == "env url":
-        conninfo, env = "", {"DATABASE_URL": f"postgresql://rowfs:sEcReT-pw@/{pg.name}?host={host}"}
+        conninfo, env = "", {"DATABASE_URL": f"postgresql://keeper:sEcReT-pw@/{pg.name}?host={host}"}
     elif way == "pgpass":
-        (tmp_path / "pass").write_text(f"*:*:{pg.name}:rowfs:sEcReT-pw\n")
+        (tmp_path / "pass").write_text(f"*:*:{pg.name}:keeper:sEcReT-pw\n")
         os.chmod(tmp_path / "pass", stat.S_IRUSR)
         env = {"PGPASSFILE": str(tmp_path / "pass")}
     elif way == "config":
-        (tmp_path / "c.json").write_text(json.dumps({"host": host, "database": pg.name, "username": "rowfs", "password": "sEcReT-pw"}))
+        (tmp_path / "c.json").write_text(json.dumps({"host": host, "database": pg.name, "username": "keeper", "password": "sEcReT-pw"}))
         conninfo, options = "", {**options, "config": tmp_path / "c.json"}
     else:
         env = {way: "sEcReT-pw"}
