@@ -50,10 +50,13 @@ static int decide_failed(struct retry *r, const char *state, struct db_error *er
 			       ? 0
 			       : give_up(r, err, err->errnum != 0 ? err->errnum : EBUSY);
 	/* A cancel meant for the statement that ran here before us, and late. */
-	if (strcmp(state, "57014") == 0 && err->errnum == EINTR && !cancel_fired(r->cancel) &&
-	    !r->patience.stray_seen) {
-		r->patience.stray_seen = true;
-		return 0;
+	if (strcmp(state, "57014") == 0 && err->errnum == EINTR && !cancel_fired(r->cancel)) {
+		if (!r->patience.stray_seen) {
+			r->patience.stray_seen = true;
+			return 0;
+		}
+		/* an administrator's: nobody interrupted the program, which would only ask again */
+		return give_up(r, err, EIO);
 	}
 	return give_up(r, err, err->errnum != 0 ? err->errnum : EIO);
 }

@@ -8,6 +8,7 @@
 #include <fuse_lowlevel.h>
 
 struct call {
+	struct call *next, *prev; /* among the interruptible ones; guarded by fs->calls */
 	struct fs *fs;
 	fuse_req_t req; /* NULL outside a request */
 	struct db_cancel cancel;
@@ -21,6 +22,13 @@ struct call {
  * call's are not: it runs to its end. */
 void call_begin(struct call *call, fuse_req_t req, bool interruptible);
 void call_end(struct call *call);
+
+/* The interruptible calls under way. Thread-safe. */
+struct calls;
+MUST_USE struct calls *calls_new(void);
+void calls_free(struct calls *calls);
+/* Interrupts them all: the mount ends, and must not wait for slow readers. */
+void calls_interrupt(struct calls *calls);
 
 /* The cancel token to give to db/: NULL for calls that are not interruptible. */
 struct db_cancel *call_cancel(struct call *call);

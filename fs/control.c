@@ -11,8 +11,9 @@
 
 struct control_file {
 	const char *name;
-	void (*render)(struct call *call, struct buf *out); /* NULL for directories and rejected files */
-	void (*reset)(struct call *call);                   /* what a write does; NULL: read-only */
+	void (*render)(struct call *call,
+		       struct buf *out);  /* NULL for directories and rejected files */
+	void (*reset)(struct call *call); /* what a write does; NULL: read-only */
 	bool directory;
 };
 
@@ -43,7 +44,8 @@ static const struct control_file *find_file(const struct node *dir, const char *
 	return NULL;
 }
 
-int control_lookup(struct call *call, struct node *dir, const char *name, bool lookup, struct node **out) {
+int control_lookup(struct call *call, struct node *dir, const char *name, bool lookup,
+		   struct node **out) {
 	const struct control_file *file = find_file(dir, name);
 	AUTO_BUF struct buf body = { 0 };
 	struct stat st;
@@ -53,7 +55,8 @@ int control_lookup(struct call *call, struct node *dir, const char *name, bool l
 	if (file->directory) {
 		found.attr.mode = S_IFDIR | 0755;
 	} else if (file == &rejected_file) {
-		if (fstatat(report_rejected_dir(call->fs->report), name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		if (fstatat(report_rejected_dir(call->fs->report), name, &st,
+			    AT_SYMLINK_NOFOLLOW) != 0)
 			return -errno;
 		found.attr = lookup_plain_attributes(&st);
 		found.attr.mode = S_IFREG | 0444;
@@ -79,7 +82,8 @@ void control_list(struct call *call, const struct node *dir, control_each_fn eac
 		each(rejected.name, true, arg);
 		return;
 	}
-	int fd = openat(report_rejected_dir(call->fs->report), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(report_rejected_dir(call->fs->report), ".",
+			O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *e;
 	while (d != NULL && (e = readdir(d)) != NULL)
@@ -120,7 +124,8 @@ static int control_open(struct call *call, struct handle *h) {
 	return h->data.failed ? -ENOMEM : 0;
 }
 
-static int control_read(struct call *call, struct handle *h, size_t size, uint64_t offset, struct buf *out) {
+static int control_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
+			struct buf *out) {
 	if (h->fd >= 0)
 		return plain_kind.read(call, h, size, offset, out);
 	return row_kind.read(call, h, size, offset, out);

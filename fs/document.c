@@ -16,8 +16,8 @@ static int load_body(struct call *call, const struct where *w, struct buf *out) 
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.body;
 	int n = where_params(w, params);
-	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, call_cancel(call), &res,
-			  &call->err);
+	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY,
+			  call_cancel(call), &res, &call->err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 0 || PQgetisnull(res, 0, 0))
@@ -44,7 +44,8 @@ static int load(struct call *call, struct handle *h) {
 static int document_open(struct call *call, struct handle *h) {
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
 	if (writes && !h->kind->writable)
-		return call_error(call, EROFS, "this file is made by the database and cannot be written");
+		return call_error(call, EROFS,
+				  "this file is made by the database and cannot be written");
 	if (writes && (h->flags & O_TRUNC) != 0) {
 		h->truncated = h->dirty = !h->created;
 	} else if (!h->created) {
@@ -61,7 +62,8 @@ static int document_open(struct call *call, struct handle *h) {
 	return 0;
 }
 
-static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset, struct buf *out) {
+static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
+			 struct buf *out) {
 	(void)call;
 	if (offset >= h->data.len)
 		return 0;
@@ -80,7 +82,8 @@ static void settle(struct call *call, struct handle *h) {
 }
 
 static int too_large(struct call *call) {
-	return call_error(call, EFBIG, "the document would be larger than max_document (%llu bytes)",
+	return call_error(call, EFBIG,
+			  "the document would be larger than max_document (%llu bytes)",
 			  (unsigned long long)call->fs->opt->max_document);
 }
 
@@ -183,7 +186,8 @@ static int remove_by(struct call *call, const struct where *w, struct db_stateme
 	uint64_t size = 0;
 	int changed, rc = store_run(call, st, w, NULL, 0, DB_REPEATABLE, &changed);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
-		return call_error(call, ENOTEMPTY, "rows of another table refer to this row: remove them first");
+		return call_error(call, ENOTEMPTY,
+				  "rows of another table refer to this row: remove them first");
 	if (rc != 0)
 		return rc;
 	/* the mark of a file that has no row yet */

@@ -3,6 +3,7 @@
 #ifndef ROWFS_FS_FS_H
 #define ROWFS_FS_FS_H
 
+#include "fs/intent.h"
 #include "fs/options.h"
 #include "schema/tree.h"
 
@@ -11,13 +12,14 @@
 struct nodes;
 struct plain;
 struct report;
+struct calls;
 struct handles;
 struct moved;
 
 /* Requests served since start or since the last reset; one per kind of work. */
 struct counters {
-	atomic_ullong lookups, opens, reads, writes, bytes_read, bytes_written, listings, removals, errors,
-		rows_written, lines_rejected;
+	atomic_ullong lookups, opens, reads, writes, bytes_read, bytes_written, listings, removals,
+		errors, rows_written, lines_rejected;
 };
 
 struct fs {
@@ -30,8 +32,10 @@ struct fs {
 	struct nodes *nodes;
 	struct plain *plain;
 	struct report *report;
+	struct calls *calls;
 	struct handles *handles;
 	struct moved *moved;
+	struct removed_names removed;
 	struct counters count;
 	/* Moves with every change that this mount makes: what was looked up before is looked up again. */
 	atomic_ulong epoch;

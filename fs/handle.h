@@ -15,35 +15,35 @@ struct rows_reader;
 
 struct handle {
 	struct handle *all_next, *all_prev; /* guarded by the table of handles */
-	pthread_mutex_t lock; /* guards everything below */
-	struct node *node;    /* holds a reference */
+	pthread_mutex_t lock;               /* guards everything below */
+	struct node *node;                  /* holds a reference */
 	const struct kind *kind;
-	int flags;            /* of open(2) */
-	atomic_ullong size;   /* what a writer has made of it, bytes; may be read without the lock */
+	int flags;          /* of open(2) */
+	atomic_ullong size; /* what a writer has made of it, bytes; may be read without the lock */
 
 	/* documents, and the bytes of a rows file that are not committed yet */
 	struct buf data;
-	bool loaded;          /* data holds the document */
-	bool dirty;           /* something to commit */
-	bool truncated;       /* emptied since the last commit, and nothing written since */
-	bool appending;       /* only appended to, behind `base` bytes that were there before */
+	bool loaded;    /* data holds the document */
+	bool dirty;     /* something to commit */
+	bool truncated; /* emptied since the last commit, and nothing written since */
+	bool appending; /* only appended to, behind `base` bytes that were there before */
 	size_t base;
-	bool created;         /* the file was made by this handle's open */
-	bool failed;          /* the last commit failed for good */
-	int refused;          /* -errno of a write that was refused: the rest is not committed either */
+	bool created; /* the file was made by this handle's open */
+	bool failed;  /* the last commit failed for good */
+	int refused;  /* -errno of a write that was refused: the rest is not committed either */
 	bool unsettled;
 
 	/* rows */
 	struct rows_reader *reader;
-	bool replacing;       /* what is written replaces the rows */
-	bool has_begun;       /* something was written since open or truncation */
-	bool columns_known;   /* the first line of CSV was seen: `columns` says what each field is */
-	int *columns;         /* which of the place's columns each CSV field is; owned */
+	bool replacing;     /* what is written replaces the rows */
+	bool has_begun;     /* something was written since open or truncation */
+	bool columns_known; /* the first line of CSV was seen: `columns` says what each field is */
+	int *columns;       /* which of the place's columns each CSV field is; owned */
 	int ncolumns;
-	uint64_t next_offset; /* where the next write of a sequential writer begins */
-	uint64_t lines;       /* lines taken so far, for messages */
+	uint64_t next_offset;    /* where the next write of a sequential writer begins */
+	uint64_t lines;          /* lines taken so far, for messages */
 	uint64_t buffered_lines; /* newlines in data */
-	int deferred;         /* -errno of a refused line that fsync or close still has to tell */
+	int deferred; /* -errno of a refused line that fsync or close still has to tell */
 
 	/* plain files */
 	int fd;
@@ -58,7 +58,8 @@ MUST_USE struct handles *handles_new(void);
 void handles_free(struct handles *handles);
 
 /* A handle on NODE, which it holds open until handle_free(). NULL if out of memory. */
-MUST_USE struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *kind, int flags);
+MUST_USE struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *kind,
+				   int flags);
 void handle_free(struct fs *fs, struct handle *h);
 
 /* Any open handle, or NULL. */

@@ -1,14 +1,43 @@
-/* What a process that is waiting for a look-up is about to do. The kernel's LOOKUP does not say, and for one case it matters: `cp -r`
- * and `tar -x` make a directory and then everything in it exclusively (O_EXCL, mkdir), and would fail on the names that a row's directory
- * has from the start. So to the process that made a directory, they are not there while it makes them. */
+/* What a process that waits for a look-up is about to do. The kernel's LOOKUP does not say, and in two cases it matters:
+ *
+ * - `cp -r` and `tar -x` make a directory and then everything in it exclusively (mkdir, O_EXCL). They would fail on the names that a
+ *   row's directory has from the start, or that stay when they are removed. So to the thread that made the directory, or has just
+ *   removed the name, the name is not there while it makes it.
+ * - `rm -r` removes one by one the names that it has listed, of a row that went with the first of them. So these names are still
+ *   there for whoever removes them, and for nobody else.
+ *
+ * The system call is read from /proc/TID/syscall and /proc/TID/mem, see proc(5). */
 #ifndef ROWFS_FS_INTENT_H
 #define ROWFS_FS_INTENT_H
 
+#include "util/cleanup.h"
+
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
-/* True if thread TID is in a system call that makes a name and fails if it exists: mkdir, or open with O_CREAT and O_EXCL. False if
- * that cannot be known (no right to look into it: then such a program is told EEXIST). Reads /proc/TID/syscall, see proc(5). */
-bool intent_is_exclusive(pid_t tid);
+enum intent {
+	INTENT_UNKNOWN, /* no right to look, or another architecture */
+	INTENT_OTHER,
+	INTENT_MAKE,   /* mkdir, or open with O_CREAT and O_EXCL, of the name asked for */
+	INTENT_REMOVE, /* unlink or rmdir */
+};
+
+/* What thread TID is doing, which waits for NAME to be looked up. */
+enum intent intent_of(pid_t tid, const char *name);
+
+/* The names that were removed last, and by whom. */
+enum { INTENT_REMOVED = 64 };
+struct removed_names {
+	pthread_mutex_t lock; /* guards the rest */
+	struct {
+		pid_t tid;
+		uint64_t ino; /* of the path, as node.h makes it */
+	} last[INTENT_REMOVED];
+	unsigned next;
+};
+
+void intent_note_removed(struct removed_names *names, pid_t tid, uint64_t ino);
+bool intent_was_removed(struct removed_names *names, pid_t tid, uint64_t ino);
 
 #endif

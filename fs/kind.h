@@ -7,7 +7,7 @@
 #include "fs/handle.h"
 
 enum sync_reason {
-	SYNC_FLUSH,   /* close(2) of one of perhaps several descriptors */
+	SYNC_FLUSH, /* close(2) of one of perhaps several descriptors */
 	SYNC_FSYNC,
 	SYNC_RELEASE, /* the last one is closed; errors are only reported */
 };
@@ -19,8 +19,10 @@ struct kind {
 	/* The file is being opened; after a creation HANDLE->created is set. */
 	int (*open)(struct call *call, struct handle *h);
 	/* Appends to OUT what stands at OFFSET, at most SIZE bytes; less only at the end. */
-	int (*read)(struct call *call, struct handle *h, size_t size, uint64_t offset, struct buf *out);
-	int (*write)(struct call *call, struct handle *h, const char *data, size_t size, uint64_t offset);
+	int (*read)(struct call *call, struct handle *h, size_t size, uint64_t offset,
+		    struct buf *out);
+	int (*write)(struct call *call, struct handle *h, const char *data, size_t size,
+		     uint64_t offset);
 	int (*truncate)(struct call *call, struct handle *h, uint64_t size);
 	int (*sync)(struct call *call, struct handle *h, enum sync_reason reason);
 	/* Removes what stands behind W. */

@@ -17,6 +17,7 @@ unsigned ledger_flags(const struct tree *tree);
 
 /* First thing in the transaction. Returns 0 to go on, LEDGER_DONE if the operation was committed before (go no further,
  * commit), or -errno. Without a ledger: 0. A commit that is still under way is waited for. */
-MUST_USE int ledger_enter(struct db_conn *conn, const struct tree *tree, const char *op, struct db_error *err);
+MUST_USE int ledger_enter(struct db_conn *conn, const struct tree *tree, const char *op,
+			  struct db_error *err);
 
 #endif

@@ -18,10 +18,10 @@ struct page_start {
 struct listing {
 	struct entry *entries; /* the known names, or one page */
 	size_t n, room;
-	uint64_t first;        /* position of entries[0] */
+	uint64_t first;            /* position of entries[0] */
 	struct page_start *starts; /* of every page so far, in order */
 	size_t nstarts;
-	struct page_start next;    /* of the page behind `entries` */
+	struct page_start next; /* of the page behind `entries` */
 };
 
 static void free_strings(char **strings, int n) {
@@ -211,8 +211,8 @@ static char **last_keys(const struct place *place, const PGresult *res) {
 	return cursor;
 }
 
-static int run_page(struct call *call, struct listing *l, struct node *dir, const struct place *place,
-		    PGresult **res) {
+static int run_page(struct call *call, struct listing *l, struct node *dir,
+		    const struct place *place, PGresult **res) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&place->sql;
 	struct db_param params[WHERE_PARAMS];
 	AUTO_WHERE struct where w = { 0 };
@@ -225,8 +225,8 @@ static int run_page(struct call *call, struct listing *l, struct node *dir, cons
 		params[n++] = db_text(*c);
 	snprintf(limit, sizeof(limit), "%d", call->fs->opt->fetch_size);
 	params[n++] = db_text(limit);
-	return db_query(call->fs->pool, l->next.cursor != NULL ? &sql->list_next : &sql->list_first, params,
-			n, DB_REPEATABLE | DB_BINARY, call_cancel(call), res, &call->err);
+	return db_query(call->fs->pool, l->next.cursor != NULL ? &sql->list_next : &sql->list_first,
+			params, n, DB_REPEATABLE | DB_BINARY, call_cancel(call), res, &call->err);
 }
 
 static int remember_start(struct listing *l) {
@@ -289,7 +289,8 @@ static int go_back(struct call *call, struct listing *l, struct node *dir, uint6
 	return rc;
 }
 
-int listing_entry(struct call *call, struct handle *h, uint64_t position, const struct entry **out) {
+int listing_entry(struct call *call, struct handle *h, uint64_t position,
+		  const struct entry **out) {
 	int rc = 0;
 	if (position == 0) { /* a fresh start sees what is there now */
 		listing_free(h->listing);

@@ -16,7 +16,8 @@ struct entry {
 
 /* The entry at POSITION (from 0) of directory handle H; *OUT is NULL at the end. Borrowed until the next call. The handle's lock is held.
  * Returns 0 or -errno. */
-MUST_USE int listing_entry(struct call *call, struct handle *h, uint64_t position, const struct entry **out);
+MUST_USE int listing_entry(struct call *call, struct handle *h, uint64_t position,
+			   const struct entry **out);
 
 /* Forgets everything, as rewinddir(3) wants it. */
 void listing_free(struct listing *listing);

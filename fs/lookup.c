@@ -88,8 +88,8 @@ void lookup_take_row(const struct place *place, const PGresult *res, int row, ch
 /* -- rows -------------------------------------------------------------------------------------- */
 
 /* Runs PLACE's find with W's keys. On success *RES holds the row that FOUND and VALUES borrow from. */
-static int find_row(struct call *call, const struct where *w, bool by_id, char **values, PGresult **res,
-		    struct found *found) {
+static int find_row(struct call *call, const struct where *w, bool by_id, char **values,
+		    PGresult **res, struct found *found) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
 	struct db_statement *st = by_id ? &sql->find_by_id : &sql->find;
 	struct db_param params[WHERE_PARAMS];
@@ -97,8 +97,8 @@ static int find_row(struct call *call, const struct where *w, bool by_id, char *
 	if (st->sql == NULL)
 		return -ENOENT;
 	int n = where_params(w, params);
-	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, call_cancel(call), res,
-			  &call->err);
+	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY,
+			  call_cancel(call), res, &call->err);
 	if (rc != 0 && w->place->nparams > 0 && store_is_no_value(call)) {
 		db_error_clear(&call->err);
 		return -ENOENT;
@@ -112,8 +112,9 @@ static int find_row(struct call *call, const struct where *w, bool by_id, char *
 }
 
 /* NAME in DIR as PLACE, with the keys that its name gave. */
-static int find_in_place(struct call *call, struct node *dir, const char *name, const struct place *place,
-			 char *const *keys, bool by_id, bool lookup, struct node **out) {
+static int find_in_place(struct call *call, struct node *dir, const char *name,
+			 const struct place *place, char *const *keys, bool by_id, bool lookup,
+			 struct node **out) {
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	struct found found = { 0 };
@@ -150,7 +151,8 @@ static int find_route(struct call *call, struct node *dir, const char *name, boo
 		enum match m = place_match(child, name, values);
 		int rc = -ENOENT;
 		if (m == MATCH_KEYS || m == MATCH_ID)
-			rc = find_in_place(call, dir, name, child, values, m == MATCH_ID, lookup, out);
+			rc = find_in_place(call, dir, name, child, values, m == MATCH_ID, lookup,
+					   out);
 		for (int k = 0; k < child->nkeys; k++)
 			free(values[k]);
 		if (rc != -ENOENT)
@@ -181,7 +183,8 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 		found.keys = target.values;
 		found.pending = true;
 		const char *header = target.place->sql.header;
-		found.attr = lookup_attributes(target.place, header != NULL ? strlen(header) : 0, 0);
+		found.attr =
+			lookup_attributes(target.place, header != NULL ? strlen(header) : 0, 0);
 	} else if (target.place != NULL) {
 		return -ENOENT; /* a directory of the store that only leads to plain files */
 	} else {
@@ -211,11 +214,22 @@ static bool is_moved(struct call *call, const struct node *dir, const char *name
 	return path != NULL && moved_has(call->fs->moved, path);
 }
 
-int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup, struct node **out) {
+/* True if KNOWN, whose row is gone, is still there for the caller, who is removing it: see intent.h. */
+static bool is_being_removed(struct call *call, const struct node *known) {
+	if (call->req == NULL || !known->hashed)
+		return false;
+	enum intent intent = intent_of(fuse_req_ctx(call->req)->pid, known->name);
+	return intent == INTENT_REMOVE ||
+	       (intent == INTENT_UNKNOWN && node_is_gone(call->fs->nodes, known));
+}
+
+int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
+		 struct node **out) {
 	struct nodes *nodes = call->fs->nodes;
 	if (strlen(name) > NAME_LONGEST)
 		return -ENAMETOOLONG;
-	if (dir->type == NODE_CONTROL || (dir->parent == NULL && strcmp(name, CONTROL_DIRECTORY) == 0))
+	if (dir->type == NODE_CONTROL ||
+	    (dir->parent == NULL && strcmp(name, CONTROL_DIRECTORY) == 0))
 		return control_lookup(call, dir, name, lookup, out);
 	if (is_moved(call, dir, name))
 		return -ENOENT;
@@ -225,8 +239,8 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	int rc = dir->type == NODE_PLACE ? find_route(call, dir, name, lookup, out) : -ENOENT;
 	if (rc == -ENOENT)
 		rc = find_plain(call, dir, name, lookup, out);
-	if (rc == -ENOENT && known != NULL && known->hashed && node_is_gone(nodes, known))
-		/* the row went with `rm -r`, which still has to take away its names one by one */
+	if (rc == -ENOENT && known != NULL && known->type == NODE_PLACE &&
+	    is_being_removed(call, known))
 		return hand_out(nodes, known, lookup, out);
 	if (rc == -ENOENT && known != NULL)
 		node_unhash(nodes, known);

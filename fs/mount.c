@@ -40,19 +40,21 @@ static bool open_tree(struct fs *fs) {
 	struct db_config config = options_db_config(opt);
 	AUTO_BUF struct buf mistakes = { 0 };
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	fs->layout_text = opt->layout != NULL ? read_file(opt->layout) : strdup(embedded_default_layout);
+	fs->layout_text =
+		opt->layout != NULL ? read_file(opt->layout) : strdup(embedded_default_layout);
 	if (fs->layout_text == NULL)
 		return false;
 	fs->layout = layout_parse(fs->layout_text, strlen(fs->layout_text), &mistakes);
 	if (fs->layout != NULL && db_pool_new(&config, &fs->pool, &err) == 0 &&
-	    catalog_load(fs->pool, fs->layout, opt->table_prefix != NULL ? opt->table_prefix : "", &fs->catalog,
-			 &err) == 0)
+	    catalog_load(fs->pool, fs->layout, opt->table_prefix != NULL ? opt->table_prefix : "",
+			 &fs->catalog, &err) == 0)
 		fs->tree = tree_build(fs->layout, fs->catalog, &mistakes);
 	if (mistakes.len > 0)
 		fprintf(stderr, "rowfs: the layout %s does not fit:\n%s",
 			opt->layout != NULL ? opt->layout : "(default)", mistakes.data);
 	else if (fs->tree == NULL)
-		fprintf(stderr, "rowfs: %s\n", err.sentence != NULL ? err.sentence : "out of memory");
+		fprintf(stderr, "rowfs: %s\n",
+			err.sentence != NULL ? err.sentence : "out of memory");
 	return fs->tree != NULL;
 }
 
@@ -68,7 +70,8 @@ int rowfs_check(const struct options *opt) {
 	struct fs fs = { .opt = opt };
 	bool ok = open_tree(&fs);
 	if (ok)
-		printf("the layout fits: %d routes, %d places\n", fs.layout->nroutes, fs.tree->nall);
+		printf("the layout fits: %d routes, %d places\n", fs.layout->nroutes,
+		       fs.tree->nall);
 	close_tree(&fs);
 	return ok ? 0 : 1;
 }
@@ -94,18 +97,21 @@ static bool open_state(struct fs *fs) {
 	if (rc == 0)
 		rc = report_new(rejected, opt->errors_max, opt->rejected_max, &fs->report);
 	if (rc != 0) {
-		fprintf(stderr, "rowfs: state directory %s: %s (choose another with -o state_dir=DIR)\n",
+		fprintf(stderr,
+			"rowfs: state directory %s: %s (choose another with -o state_dir=DIR)\n",
 			opt->state_dir, strerror(-rc));
 		return false;
 	}
 	fs->nodes = nodes_new(fs);
+	fs->calls = calls_new();
 	fs->handles = handles_new();
 	fs->moved = moved_new();
-	return fs->nodes != NULL && fs->handles != NULL && fs->moved != NULL;
+	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL;
 }
 
 static void close_state(struct fs *fs, bool served) {
 	nodes_free(fs->nodes);
+	calls_free(fs->calls);
 	handles_free(fs->handles);
 	moved_free(fs->moved);
 	plain_free(fs->plain, served);
@@ -173,7 +179,12 @@ int rowfs_mount(const struct options *opt) {
 			return status;
 	}
 	log_setup(level, !opt->foreground);
-	struct fs fs = { .opt = opt, .started = time(NULL) };
+	session_block_signals();
+	struct fs fs = {
+		.opt = opt,
+		.started = time(NULL),
+		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
+	};
 	bool ok = open_tree(&fs) && open_state(&fs);
 	int status = ok ? serve(&fs) : 1;
 	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */

@@ -272,7 +272,8 @@ static bool same_string(const char *a, const char *b) {
 /* True if NODE, which has the name, is what was found, in the same version. */
 static bool same_thing(const struct node *node, const struct found *found) {
 	if (node->type != found->type || node->place != found->place ||
-	    node->control != found->control || S_ISDIR(node->attr.mode) != S_ISDIR(found->attr.mode))
+	    node->control != found->control ||
+	    S_ISDIR(node->attr.mode) != S_ISDIR(found->attr.mode))
 		return false;
 	if (node->type == NODE_PLAIN && node->attr.ino != found->attr.ino)
 		return false;
@@ -449,7 +450,8 @@ static bool keys_locked(const struct node *node, struct where *out) {
 	for (; node != NULL; node = node->parent) {
 		for (int i = 0; node->place != NULL && i < node->place->nkeys; i++) {
 			int param = node->place->keys[i].param;
-			if (node->keys == NULL || (out->keys[param] = strdup(node->keys[i])) == NULL)
+			if (node->keys == NULL ||
+			    (out->keys[param] = strdup(node->keys[i])) == NULL)
 				return false;
 		}
 	}
@@ -500,15 +502,15 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	const struct options *opt = nodes->fs->opt;
 	LOCK_SCOPE(&nodes->lock);
 	uint64_t size = node->attr.size;
-	int64_t mtime = node->attr.mtime_ns != 0 ? node->attr.mtime_ns :
-						   nodes->fs->started * 1000000000;
+	int64_t mtime =
+		node->attr.mtime_ns != 0 ? node->attr.mtime_ns : nodes->fs->started * 1000000000;
 	/* a writer sees what it has written, unless somebody else reads the old version here */
 	if (node->writer != NULL && node->readers == 0 && node->writer->kind->own_size)
 		size = atomic_load(&node->writer->size);
 	*st = (struct stat){
 		.st_ino = node->attr.ino,
-		.st_mode = node->type == NODE_PLAIN ? node->attr.mode :
-						      node->attr.mode & ~(opt->umask & 0777),
+		.st_mode = node->type == NODE_PLAIN ? node->attr.mode
+						    : node->attr.mode & ~(opt->umask & 0777),
 		.st_nlink = S_ISDIR(node->attr.mode) ? 2 : 1,
 		.st_uid = opt->uid,
 		.st_gid = opt->gid,

@@ -28,31 +28,31 @@ struct attributes {
 struct handle;
 
 struct node {
-	struct node *parent;    /* NULL for the root; holds a reference */
-	struct node *next;      /* hash chain */
+	struct node *parent; /* NULL for the root; holds a reference */
+	struct node *next;   /* hash chain */
 	char *name;
-	uint64_t lookups;       /* the kernel's */
-	uint32_t references;    /* children and callers */
-	uint32_t readers;       /* open handles that only read */
-	uint32_t unsettled;     /* handles whose fate close() left open: see handle.h */
+	uint64_t lookups;    /* the kernel's */
+	uint32_t references; /* children and callers */
+	uint32_t readers;    /* open handles that only read */
+	uint32_t unsettled;  /* handles whose fate close() left open: see handle.h */
 	enum node_type type;
 	bool hashed;
-	bool gone;              /* a row's directory whose row this mount has deleted */
-	pid_t maker;            /* the thread that made this directory; see intent.h */
-	bool pending;           /* known only to the plain store: no row yet */
+	bool gone;                 /* a row's directory whose row this mount has deleted */
+	pid_t maker;               /* the thread that made this directory; see intent.h */
+	bool pending;              /* known only to the plain store: no row yet */
 	const struct place *place; /* NODE_PLACE */
 	char **keys;               /* NODE_PLACE: values of the place's own keys; owned */
 	const struct control_file *control;
 	struct attributes attr;
-	char *version;          /* a document's; owned; NULL if it has none */
-	unsigned long epoch;    /* fs->epoch when it was found */
-	int64_t fresh_until;    /* clock_us(): until then a look-up needs no query */
-	struct handle *writer;  /* the handle that writes a document; its size is the node's */
-	char *body;             /* a document's bytes as found, until somebody opens it; owned */
+	char *version;         /* a document's; owned; NULL if it has none */
+	unsigned long epoch;   /* fs->epoch when it was found */
+	int64_t fresh_until;   /* clock_us(): until then a look-up needs no query */
+	struct handle *writer; /* the handle that writes a document; its size is the node's */
+	char *body;            /* a document's bytes as found, until somebody opens it; owned */
 	size_t body_len;
 	struct node *body_next, *body_prev; /* nodes with a body, oldest first */
 	struct node *all_next, *all_prev;   /* all nodes */
-	uint64_t charged;       /* NODE_PLAIN, unlinked: bytes to give back to the plain store */
+	uint64_t charged; /* NODE_PLAIN, unlinked: bytes to give back to the plain store */
 	bool unlinked;
 };
 

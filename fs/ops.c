@@ -26,18 +26,23 @@ static struct handle *handle_of(const struct fuse_file_info *fi) {
 static void op_init(void *userdata, struct fuse_conn_info *conn) {
 	(void)userdata;
 	/* always with attributes: `find` and `du` list a whole directory before they ask for the first file */
-	conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);
+	conn->want |= conn->capable &
+		      (FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);
 	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	conn->time_gran = 1000; /* PostgreSQL's timestamps are microseconds */
 }
 
 /* -- names and attributes ---------------------------------------------------------------------- */
 
-/* True if the caller made DIR and is just making NAME, one of those that DIR has from the start: see intent.h. */
+/* True if NAME is not there for the caller, who is just making it: see intent.h. */
 static bool is_being_made(struct call *call, const struct node *dir, const char *name) {
 	pid_t tid = fuse_req_ctx(call->req)->pid;
-	return dir->type == NODE_PLACE && tid != 0 && node_maker(call->fs->nodes, dir) == tid &&
-	       place_literal(dir->place, name) != NULL && intent_is_exclusive(tid);
+	if (dir->type != NODE_PLACE || tid == 0)
+		return false;
+	bool made =
+		node_maker(call->fs->nodes, dir) == tid && place_literal(dir->place, name) != NULL;
+	bool removed = intent_was_removed(&call->fs->removed, tid, node_child_ino(dir, name));
+	return (made || removed) && intent_of(tid, name) == INTENT_MAKE;
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
@@ -151,7 +156,8 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino) {
 	call_begin(&call, req, false);
 	struct node *node = node_of(call.fs, ino);
 	AUTO_FREE char *path = node_path(call.fs->nodes, node, NULL);
-	int rc = path != NULL ? plain_readlink(call.fs->plain, path, target, sizeof(target)) : -ENOMEM;
+	int rc = path != NULL ? plain_readlink(call.fs->plain, path, target, sizeof(target))
+			      : -ENOMEM;
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);
 	else
@@ -184,7 +190,8 @@ static void set_open_flags(const struct handle *h, struct fuse_file_info *fi) {
 }
 
 /* A handle on NODE, opened. */
-static int open_node(struct call *call, struct node *node, int flags, bool created, struct handle **out) {
+static int open_node(struct call *call, struct node *node, int flags, bool created,
+		     struct handle **out) {
 	struct handle *h = handle_new(call->fs, node, kind_of_node(node), flags);
 	if (h == NULL)
 		return -ENOMEM;
@@ -216,22 +223,26 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 }
 
 /* Marks the file at PATH as created and finds it. */
-static int create_file(struct call *call, struct node *dir, const char *name, mode_t mode, struct node **out) {
+static int create_file(struct call *call, struct node *dir, const char *name, mode_t mode,
+		       struct node **out) {
 	AUTO_FREE char *path = node_path(call->fs->nodes, dir, name);
 	AUTO_TARGET struct target target = { 0 };
 	if (path == NULL)
 		return -ENOMEM;
 	lookup_target(dir, name, false, &target);
 	if (target.bad)
-		return call_error(call, EINVAL, "no key can have this name (see docs/LAYOUT.md on how keys are "
-						"written: %% is %%25, and only valid UTF-8)");
+		return call_error(call, EINVAL,
+				  "no key can have this name (see docs/LAYOUT.md on how keys are "
+				  "written: %% is %%25, and only valid UTF-8)");
 	if (target.place != NULL && target.place->route == NULL)
 		return -EISDIR;
 	if (target.place != NULL) {
 		AUTO_WHERE struct where w = { 0 };
-		int rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values, &w);
+		int rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values,
+					  &w);
 		if (rc == 0 && !kind_of_place(target.place)->writable)
-			rc = call_error(call, EROFS, "this file is made by the database and cannot be written");
+			rc = call_error(call, EROFS,
+					"this file is made by the database and cannot be written");
 		if (rc == 0)
 			rc = store_check_keys(call, &w);
 		if (rc != 0)
@@ -252,9 +263,9 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	struct handle *h = NULL;
 	call_begin(&call, req, false);
 	struct node *dir = node_of(call.fs, parent);
-	int rc = dir->type == NODE_CONTROL || strlen(name) > 255 ?
-			 (dir->type == NODE_CONTROL ? -EPERM : -ENAMETOOLONG) :
-			 create_file(&call, dir, name, mode, &node);
+	int rc = dir->type == NODE_CONTROL || strlen(name) > 255
+			 ? (dir->type == NODE_CONTROL ? -EPERM : -ENAMETOOLONG)
+			 : create_file(&call, dir, name, mode, &node);
 	if (rc == 0) {
 		rc = open_node(&call, node, fi->flags, true, &h);
 		if (rc != 0)
@@ -274,7 +285,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 /* -- open files -------------------------------------------------------------------------------- */
 
-static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
 	AUTO_BUF struct buf out = { 0 };
 	struct handle *h = handle_of(fi);
@@ -316,7 +328,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 }
 
 /* flush and fsync: the errors are told here. */
-static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi, enum sync_reason reason) {
+static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
+			   enum sync_reason reason) {
 	AUTO_CALL struct call call;
 	struct handle *h = handle_of(fi);
 	int rc;

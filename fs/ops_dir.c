@@ -53,7 +53,8 @@ static int add_entry(struct page *p, const struct entry *entry, off_t next) {
 	size_t left = p->size - p->len, need;
 	struct fuse_entry_param e = { .attr = { .st_mode = entry->found.attr.mode } };
 	struct node *node = NULL;
-	e.attr.st_ino = entry->dots ? p->h->node->attr.ino : node_child_ino(p->h->node, entry->name);
+	e.attr.st_ino =
+		entry->dots ? p->h->node->attr.ino : node_child_ino(p->h->node, entry->name);
 	if (!p->plus) {
 		need = fuse_add_direntry(p->call->req, at, left, entry->name, &e.attr, next);
 	} else {
@@ -81,12 +82,14 @@ static int fill(struct page *p, off_t off) {
 			return 0;
 		if (rc == 0)
 			rc = add_entry(p, entry, (off_t)position + 1);
-		if (rc != 0) /* what was gathered so far is sent first, an error with the next call */
+		if (rc !=
+		    0) /* what was gathered so far is sent first, an error with the next call */
 			return rc < 0 && p->len == 0 ? rc : 0;
 	}
 }
 
-static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi, bool plus) {
+static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi,
+		 bool plus) {
 	AUTO_CALL struct call call;
 	call_begin(&call, req, true);
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
@@ -111,7 +114,8 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
 	list(req, size, off, fi, false);
 }
 
-void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi) {
 	(void)ino;
 	list(req, size, off, fi, true);
 }

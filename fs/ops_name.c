@@ -38,7 +38,9 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 	if (target.place != NULL && target.place->route != NULL)
 		return call_error(call, EINVAL, "this name is a file in the layout");
 	if (target.bad)
-		return call_error(call, EINVAL, "no key can have this name (%% is written %%25, and only valid UTF-8)");
+		return call_error(
+			call, EINVAL,
+			"no key can have this name (%% is written %%25, and only valid UTF-8)");
 	if (rc == 0 && target.place != NULL) {
 		rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values, &w);
 		if (rc == 0)
@@ -59,9 +61,9 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) 
 	struct node *node = NULL;
 	call_begin(&call, req, false);
 	struct node *dir = node_of(call.fs, parent);
-	int rc = dir->type == NODE_CONTROL ? -EPERM :
-		 strlen(name) > 255	   ? -ENAMETOOLONG :
-					     make_directory(&call, dir, name, mode);
+	int rc = dir->type == NODE_CONTROL ? -EPERM
+		 : strlen(name) > 255      ? -ENAMETOOLONG
+					   : make_directory(&call, dir, name, mode);
 	if (rc == 0)
 		rc = lookup_child(&call, dir, name, true, &node);
 	if (rc != 0) {
@@ -106,9 +108,21 @@ static int remove_plain_file(struct call *call, struct node *node, const char *p
 /* The row went with its document: the directories that stood for it are empty shells now, for `rm -r` to take away. */
 static void set_gone(struct call *call, const struct node *node) {
 	const struct relation *rel = node->place->scope.tables[node->place->target].rel;
-	for (struct node *dir = node->parent; dir != NULL && dir->type == NODE_PLACE; dir = dir->parent)
-		if (dir->place->owns_row && dir->place->scope.tables[dir->place->row_table].rel == rel)
+	for (struct node *dir = node->parent; dir != NULL && dir->type == NODE_PLACE;
+	     dir = dir->parent)
+		if (dir->place->owns_row &&
+		    dir->place->scope.tables[dir->place->row_table].rel == rel)
 			node_set_gone(call->fs->nodes, dir, true);
+}
+
+/* False if the directory that W's file is in stands for a row that does not exist. */
+static bool parent_exists(struct call *call, const struct where *w) {
+	struct where dir =
+		*w; /* borrows W's strings: a directory above has the first of its keys */
+	bool exists = true;
+	for (dir.place = w->place->parent; dir.place != NULL && !dir.place->row_dir;)
+		dir.place = dir.place->parent;
+	return dir.place == NULL || store_exists(call, &dir, &exists) != 0 || exists;
 }
 
 static int remove_file(struct call *call, struct node *node) {
@@ -125,6 +139,8 @@ static int remove_file(struct call *call, struct node *node) {
 	int rc = node_where(call->fs->nodes, node, &w);
 	if (rc == 0)
 		rc = kind_of_node(node)->remove(call, &w);
+	if (rc == -ENOENT && !parent_exists(call, &w))
+		rc = 0; /* the row that it belonged to is gone: so is the file */
 	if (rc != 0)
 		return rc;
 	if (node->place->route->kind == KIND_ROW)
@@ -145,6 +161,9 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
 		rc = lookup_child(&call, dir, name, false, &node);
 		if (rc == 0)
 			rc = remove_file(&call, node);
+		if (rc == 0)
+			intent_note_removed(&call.fs->removed, fuse_req_ctx(req)->pid,
+					    node_child_ino(dir, name));
 		node_put(call.fs->nodes, node);
 	}
 	atomic_fetch_add(&call.fs->count.removals, rc == 0);
@@ -166,7 +185,8 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	if (rc == 0)
 		rc = store_run(call, &sql->remove_empty, &w, NULL, 0, DB_REPEATABLE, &changed);
 	if (rc == -ENOENT) /* a foreign key that the layout does not know */
-		return call_error(call, ENOTEMPTY, "rows of another table refer to this row: remove them first");
+		return call_error(call, ENOTEMPTY,
+				  "rows of another table refer to this row: remove them first");
 	if (rc != 0 || changed > 0)
 		return rc;
 	rc = store_exists(call, &w, &exists);
@@ -215,8 +235,8 @@ struct renaming {
 	struct node *existing; /* what has the new name; NULL if nothing */
 	struct node *dir;      /* where to */
 	const char *name;
-	struct target target;  /* what the new name means */
-	char *from, *to;       /* paths; owned */
+	struct target target; /* what the new name means */
+	char *from, *to;      /* paths; owned */
 };
 
 static int rename_plain(struct renaming *r) {
@@ -239,13 +259,15 @@ static int rename_onto_route(struct renaming *r) {
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_BUF struct buf content = { 0 };
 	uint64_t size;
-	int rc = node_where_child(fs->nodes, r->dir, r->name, r->target.place, r->target.values, &w);
+	int rc =
+		node_where_child(fs->nodes, r->dir, r->name, r->target.place, r->target.values, &w);
 	if (rc == 0)
 		rc = store_check_keys(r->call, &w);
 	if (rc == 0)
 		rc = plain_read_all(fs->plain, r->from, fs->opt->max_document, &content);
 	if (rc == -EFBIG)
-		return call_error(r->call, EFBIG, "the file is larger than max_document (%llu bytes)",
+		return call_error(r->call, EFBIG,
+				  "the file is larger than max_document (%llu bytes)",
 				  (unsigned long long)fs->opt->max_document);
 	buf_puts(&content, "");
 	if (rc == 0)
@@ -306,7 +328,8 @@ static int rename_row(struct renaming *r) {
 	for (int i = 0; i < place->nkeys; i++)
 		keys[i] = db_text(r->target.values[i]);
 	if (rc == 0)
-		rc = store_run(r->call, &sql->rename, &from, keys, place->nkeys, DB_REPEATABLE, &changed);
+		rc = store_run(r->call, &sql->rename, &from, keys, place->nkeys, DB_REPEATABLE,
+			       &changed);
 	if (rc != 0)
 		return rc == -EFBIG ? -ENAMETOOLONG : rc;
 	if (changed == 0)
@@ -321,15 +344,16 @@ static int rename_row(struct renaming *r) {
 
 static int rename_place(struct renaming *r) {
 	const struct node *node = r->node;
-	bool document = node->place->route != NULL &&
-			(node->place->route->kind == KIND_ROW || node->place->route->kind == KIND_COLUMN);
+	bool document = node->place->route != NULL && (node->place->route->kind == KIND_ROW ||
+						       node->place->route->kind == KIND_COLUMN);
 	if (node->place->nkeys == 0 && node->place->route == NULL)
 		return call_error(r->call, EBUSY, "this directory is part of the layout");
 	if (node->pending) /* only a mark: it moves like a plain file, and a row never was */
 		return r->existing == NULL || r->existing->pending ? rename_plain(r) : -EEXIST;
 	if (r->target.place == NULL)
 		return document ? rename_to_plain(r) : -EXDEV;
-	if (r->target.place == node->place && r->dir == node->parent && node->place->sql.rename.sql != NULL)
+	if (r->target.place == node->place && r->dir == node->parent &&
+	    node->place->sql.rename.sql != NULL)
 		return rename_row(r);
 	return -EXDEV;
 }
@@ -340,18 +364,21 @@ static int rename_any(struct renaming *r) {
 		return -EPERM;
 	lookup_target(r->dir, r->name, directory, &r->target);
 	if (r->target.bad)
-		return call_error(r->call, EINVAL, "no key can have this name (%% is written %%25, and only valid UTF-8)");
+		return call_error(
+			r->call, EINVAL,
+			"no key can have this name (%% is written %%25, and only valid UTF-8)");
 	if (r->node->type != NODE_PLAIN)
 		return rename_place(r);
 	if (r->target.place == NULL)
-		return r->existing == NULL || r->existing->type == NODE_PLAIN ? rename_plain(r) : -EEXIST;
+		return r->existing == NULL || r->existing->type == NODE_PLAIN ? rename_plain(r)
+									      : -EEXIST;
 	if (directory || r->target.place->route == NULL)
 		return -EXDEV;
 	return rename_onto_route(r);
 }
 
-static int rename_names(struct call *call, struct node *parent, const char *name, struct node *newparent,
-			const char *newname, unsigned flags) {
+static int rename_names(struct call *call, struct node *parent, const char *name,
+			struct node *newparent, const char *newname, unsigned flags) {
 	struct nodes *nodes = call->fs->nodes;
 	struct renaming r = { .call = call, .dir = newparent, .name = newname };
 	if ((flags & ~(unsigned)RENAME_NOREPLACE) != 0)
@@ -360,7 +387,8 @@ static int rename_names(struct call *call, struct node *parent, const char *name
 		return -ENAMETOOLONG;
 	r.from = node_path(nodes, parent, name);
 	r.to = node_path(nodes, newparent, newname);
-	int rc = r.from != NULL && r.to != NULL ? lookup_child(call, parent, name, false, &r.node) : -ENOMEM;
+	int rc = r.from != NULL && r.to != NULL ? lookup_child(call, parent, name, false, &r.node)
+						: -ENOMEM;
 	if (rc == 0) {
 		rc = lookup_child(call, newparent, newname, false, &r.existing);
 		rc = rc == -ENOENT ? 0 : rc;
@@ -378,8 +406,8 @@ static int rename_names(struct call *call, struct node *parent, const char *name
 	return rc;
 }
 
-void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
-	       unsigned flags) {
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	       const char *newname, unsigned flags) {
 	AUTO_CALL struct call call;
 	call_begin(&call, req, false);
 	struct node *from = node_of(call.fs, parent), *to = node_of(call.fs, newparent);

@@ -12,6 +12,8 @@ struct plain {
 	uint64_t most;
 	atomic_ullong used;   /* bytes of content */
 	pthread_mutex_t grow; /* held while a file's size changes, so that the account is exact */
+	pthread_mutex_t
+		names; /* held from the making of directories to that of what they are made for */
 };
 
 /* The path below the store's root. */
@@ -112,6 +114,7 @@ int plain_new(const char *dir, uint64_t most, struct plain **out) {
 	root = -1;
 	plain->most = most;
 	pthread_mutex_init(&plain->grow, NULL);
+	pthread_mutex_init(&plain->names, NULL);
 	walk_all(plain, visit_count);
 	*out = plain;
 	return 0;
@@ -126,6 +129,7 @@ void plain_free(struct plain *plain, bool empty) {
 	}
 	close(plain->root);
 	pthread_mutex_destroy(&plain->grow);
+	pthread_mutex_destroy(&plain->names);
 	free(plain->dir);
 	free(plain);
 }
@@ -137,6 +141,7 @@ int plain_stat(struct plain *plain, const char *path, struct stat *st) {
 }
 
 int plain_open(struct plain *plain, const char *path, int flags, mode_t mode) {
+	LOCK_SCOPE(&plain->names);
 	if ((flags & O_CREAT) != 0) {
 		int rc = mkdirs_at(plain->root, below(path));
 		if (rc != 0)
@@ -147,6 +152,7 @@ int plain_open(struct plain *plain, const char *path, int flags, mode_t mode) {
 }
 
 int plain_mkdir(struct plain *plain, const char *path, mode_t mode) {
+	LOCK_SCOPE(&plain->names);
 	int rc = mkdirs_at(plain->root, below(path));
 	if (rc != 0)
 		return rc;
@@ -166,22 +172,29 @@ int plain_unlink(struct plain *plain, const char *path, uint64_t *size) {
 	return unlinkat(plain->root, below(path), 0) == 0 ? 0 : -errno;
 }
 
-void plain_unmark_one(struct plain *plain, const char *path) {
+static void unmark_locked(struct plain *plain, const char *path) {
 	uint64_t size = 0;
 	struct stat st;
 	if (plain_stat(plain, path, &st) != 0)
 		return;
 	if (S_ISDIR(st.st_mode))
-		unlinkat(plain->root, below(path), AT_REMOVEDIR); /* stays while plain files are in it */
+		unlinkat(plain->root, below(path),
+			 AT_REMOVEDIR); /* stays while plain files are in it */
 	else if (plain_unlink(plain, path, &size) == 0)
 		plain_uncharge(plain, size);
+}
+
+void plain_unmark_one(struct plain *plain, const char *path) {
+	LOCK_SCOPE(&plain->names);
+	unmark_locked(plain, path);
 }
 
 void plain_unmark(struct plain *plain, const char *path) {
 	AUTO_FREE char *copy = strdup(path);
 	char *slash = copy;
+	LOCK_SCOPE(&plain->names);
 	while (slash != NULL && copy[0] != '\0') {
-		plain_unmark_one(plain, copy);
+		unmark_locked(plain, copy);
 		slash = strrchr(copy, '/');
 		if (slash != NULL)
 			*slash = '\0';
@@ -190,6 +203,7 @@ void plain_unmark(struct plain *plain, const char *path) {
 
 int plain_rename(struct plain *plain, const char *from, const char *to, unsigned flags) {
 	struct stat old;
+	LOCK_SCOPE(&plain->names);
 	int rc = mkdirs_at(plain->root, below(to));
 	bool replaces = rc == 0 && plain_stat(plain, to, &old) == 0 && S_ISREG(old.st_mode);
 	if (rc != 0)
@@ -203,6 +217,7 @@ int plain_rename(struct plain *plain, const char *from, const char *to, unsigned
 }
 
 int plain_symlink(struct plain *plain, const char *target, const char *path) {
+	LOCK_SCOPE(&plain->names);
 	int rc = mkdirs_at(plain->root, below(path));
 	if (rc != 0)
 		return rc;

@@ -36,8 +36,8 @@ void plain_unmark(struct plain *plain, const char *path);
 void plain_unmark_one(struct plain *plain, const char *path);
 
 /* Changes of an open file, within the limit: -ENOSPC beyond. */
-MUST_USE ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size, uint64_t offset,
-			     bool append);
+MUST_USE ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size,
+			     uint64_t offset, bool append);
 MUST_USE int plain_truncate(struct plain *plain, int fd, uint64_t size);
 void plain_uncharge(struct plain *plain, uint64_t bytes);
 uint64_t plain_used(struct plain *plain);

@@ -40,7 +40,8 @@ static int plain_kind_read(struct call *call, struct handle *h, size_t size, uin
 
 static int plain_kind_write(struct call *call, struct handle *h, const char *data, size_t size,
 			    uint64_t offset) {
-	ssize_t n = plain_write(call->fs->plain, h->fd, data, size, offset, (h->flags & O_APPEND) != 0);
+	ssize_t n =
+		plain_write(call->fs->plain, h->fd, data, size, offset, (h->flags & O_APPEND) != 0);
 	show_size(h);
 	if (n == -ENOSPC)
 		return call_error(call, ENOSPC, "plain files take all of plain_max (%llu bytes)",

@@ -12,7 +12,7 @@ struct report {
 	pthread_mutex_t lock; /* guards everything below */
 	char **lines;         /* ring of `most_lines` */
 	int most_lines, next, count;
-	uint64_t total;       /* errors since start */
+	uint64_t total; /* errors since start */
 	int dir;
 	uint64_t bytes, most_bytes;
 	unsigned serial;
@@ -102,7 +102,8 @@ void report_error(struct report *report, const char *path, int errnum, const cha
 void report_errors(struct report *report, struct buf *out) {
 	LOCK_SCOPE(&report->lock);
 	for (int i = 0; i < report->count; i++) {
-		int at = (report->next - report->count + i + report->most_lines) % report->most_lines;
+		int at = (report->next - report->count + i + report->most_lines) %
+			 report->most_lines;
 		if (report->lines[at] != NULL)
 			buf_puts(out, report->lines[at]);
 	}
@@ -155,8 +156,8 @@ static bool append_file(int dir, const char *name, int flags, const struct buf *
 	return fd >= 0;
 }
 
-char *report_reject(struct report *report, const char *path, uint64_t line, const char *data, size_t len,
-		    const char *sentence) {
+char *report_reject(struct report *report, const char *path, uint64_t line, const char *data,
+		    size_t len, const char *sentence) {
 	AUTO_BUF struct buf name = { 0 }, content = { 0 };
 	LOCK_SCOPE(&report->lock);
 	if (line > 0) {
@@ -177,7 +178,8 @@ char *report_reject(struct report *report, const char *path, uint64_t line, cons
 	if (name.failed || content.failed)
 		return NULL;
 	if (report->bytes + content.len > report->most_bytes) {
-		log_error("rejected input of %s is not kept: rejected/ is full (rejected_max)", path);
+		log_error("rejected input of %s is not kept: rejected/ is full (rejected_max)",
+			  path);
 		return NULL;
 	}
 	if (!append_file(report->dir, name.data, line > 0 ? O_APPEND : O_EXCL, &content)) {
@@ -203,6 +205,7 @@ int report_remove_rejected(struct report *report, const char *name) {
 	if (fstatat(report->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
 	    unlinkat(report->dir, name, 0) != 0)
 		return -errno;
-	report->bytes -= (uint64_t)st.st_size < report->bytes ? (uint64_t)st.st_size : report->bytes;
+	report->bytes -=
+		(uint64_t)st.st_size < report->bytes ? (uint64_t)st.st_size : report->bytes;
 	return 0;
 }

@@ -27,8 +27,8 @@ uint64_t report_count(struct report *report);
 /* Keeps refused input. A document becomes a file of its own; a line (LINE > 0) is appended to the file of its PATH as a
  * JSON object with line number, sentence and text. Returns the name of the file in rejected/, malloc'd, or NULL if it could
  * not be kept (which is logged). */
-char *report_reject(struct report *report, const char *path, uint64_t line, const char *data, size_t len,
-		    const char *sentence);
+char *report_reject(struct report *report, const char *path, uint64_t line, const char *data,
+		    size_t len, const char *sentence);
 
 /* The directory of rejected/: a descriptor that stays the report's. */
 int report_rejected_dir(const struct report *report);

@@ -23,7 +23,7 @@ struct rows_reader {
 	struct checkpoint *points; /* of every page fetched so far, in order */
 	size_t npoints;
 	struct buf page;
-	uint64_t page_offset; /* of the page's first byte */
+	uint64_t page_offset;   /* of the page's first byte */
 	struct checkpoint next; /* of the page behind it */
 };
 
@@ -109,8 +109,9 @@ static int fetch(struct call *call, struct handle *h, const struct where *w, boo
 		params[n++] = db_text(r->next.cursor[i]);
 	snprintf(limit, sizeof(limit), "%d", call->fs->opt->fetch_size);
 	params[n++] = db_text(limit);
-	int rc = db_query(call->fs->pool, r->next.cursor != NULL ? &sql->page_next : &sql->page_first,
-			  params, n, DB_REPEATABLE, call_cancel(call), &res, &call->err);
+	int rc = db_query(call->fs->pool,
+			  r->next.cursor != NULL ? &sql->page_next : &sql->page_first, params, n,
+			  DB_REPEATABLE, call_cancel(call), &res, &call->err);
 	if (rc != 0)
 		return rc;
 	*more = !PQgetisnull(res, 0, 0);
@@ -130,8 +131,8 @@ static int start_reader(const struct where *w, struct handle *h) {
 }
 
 /* Appends to OUT what stands between *OFFSET and END of the LEN bytes DATA that begin at FROM. */
-static void copy_overlap(struct buf *out, const char *data, uint64_t from, size_t len, uint64_t *offset,
-			 uint64_t end) {
+static void copy_overlap(struct buf *out, const char *data, uint64_t from, size_t len,
+			 uint64_t *offset, uint64_t end) {
 	if (*offset < from || *offset >= from + len || *offset >= end)
 		return;
 	uint64_t n = (end < from + len ? end : from + len) - *offset;
@@ -139,7 +140,8 @@ static void copy_overlap(struct buf *out, const char *data, uint64_t from, size_
 	*offset += n;
 }
 
-static int rows_read(struct call *call, struct handle *h, size_t size, uint64_t offset, struct buf *out) {
+static int rows_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
+		     struct buf *out) {
 	AUTO_WHERE struct where w = { 0 };
 	uint64_t end = offset + size;
 	bool more = true;
@@ -150,7 +152,8 @@ static int rows_read(struct call *call, struct handle *h, size_t size, uint64_t 
 		return rc;
 	struct rows_reader *r = h->reader;
 	if (w.place->sql.header != NULL)
-		copy_overlap(out, w.place->sql.header, 0, strlen(w.place->sql.header), &offset, end);
+		copy_overlap(out, w.place->sql.header, 0, strlen(w.place->sql.header), &offset,
+			     end);
 	if (offset < r->page_offset && r->npoints > 0)
 		rewind_to(r, offset);
 	while (offset < end && more) {
@@ -180,7 +183,8 @@ static int rows_open(struct call *call, struct handle *h) {
 	if ((uint64_t)st.st_size <= header_length(h))
 		return 0; /* nothing to replace: the lines are simply appended */
 	if (h->node->place->route->refuse_truncate)
-		return call_error(call, EPERM, "the layout refuses to write this file anew: append to it");
+		return call_error(call, EPERM,
+				  "the layout refuses to write this file anew: append to it");
 	h->replacing = h->truncated = h->dirty = true;
 	return 0;
 }
@@ -196,9 +200,10 @@ static int check_offset(struct call *call, struct handle *h, uint64_t offset) {
 		if ((empty && offset == 0) || offset == (uint64_t)st.st_size)
 			return 0;
 	}
-	return call_error(call, EINVAL,
-			  "a rows file takes appended lines, or is written anew from its start; bytes in its middle "
-			  "cannot be overwritten");
+	return call_error(
+		call, EINVAL,
+		"a rows file takes appended lines, or is written anew from its start; bytes in its middle "
+		"cannot be overwritten");
 }
 
 static void settle(struct call *call, struct handle *h, bool unsettled) {
@@ -218,7 +223,8 @@ static uint64_t count_newlines(const char *data, size_t size) {
 	return n;
 }
 
-static int rows_write(struct call *call, struct handle *h, const char *data, size_t size, uint64_t offset) {
+static int rows_write(struct call *call, struct handle *h, const char *data, size_t size,
+		      uint64_t offset) {
 	int rc = check_offset(call, h, offset);
 	if (rc != 0)
 		return rc;
@@ -294,10 +300,11 @@ static int rows_remove(struct call *call, const struct where *w) {
 	uint64_t size = 0;
 	if (w->place->route->refuse_remove)
 		return call_error(call, EPERM, "the layout refuses to remove this file");
-	int rc = store_run(call, (struct db_statement *)(uintptr_t)&w->place->sql.remove, w, NULL, 0,
-			   DB_REPEATABLE, &changed);
+	int rc = store_run(call, (struct db_statement *)(uintptr_t)&w->place->sql.remove, w, NULL,
+			   0, DB_REPEATABLE, &changed);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
-		return call_error(call, ENOTEMPTY, "rows of another table refer to these rows: remove them first");
+		return call_error(call, ENOTEMPTY,
+				  "rows of another table refer to these rows: remove them first");
 	if (rc == 0 && plain_unlink(call->fs->plain, w->path, &size) == 0)
 		plain_uncharge(call->fs->plain, size);
 	return rc;
@@ -306,7 +313,8 @@ static int rows_remove(struct call *call, const struct where *w) {
 static int rows_store(struct call *call, const struct where *w, const char *data, size_t len) {
 	struct handle h = { .flags = O_WRONLY | O_TRUNC };
 	if (w->place->route->refuse_truncate)
-		return call_error(call, EPERM, "the layout refuses to write this file anew: append to it");
+		return call_error(call, EPERM,
+				  "the layout refuses to write this file anew: append to it");
 	buf_add(&h.data, data, len);
 	int rc = h.data.failed ? -ENOMEM : rows_replace(call, &h, w);
 	buf_free(&h.data);

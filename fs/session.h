@@ -9,6 +9,10 @@
 /* Makes a session for FS and mounts it. Returns NULL after telling why on stderr. */
 MUST_USE struct fuse_session *session_mount(struct fs *fs);
 
+/* Blocks the signals that end a mount (SIGTERM, SIGINT, SIGHUP) in this thread and all that it will start. To be called before there are
+ * other threads. */
+void session_block_signals(void);
+
 /* Serves until the mount ends or a signal comes; then unmounts and frees the session. */
 void session_serve(struct fs *fs, struct fuse_session *se);
 

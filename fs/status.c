@@ -31,32 +31,48 @@ static int figures(struct call *call, struct figure *out) {
 	out[n++] = (struct figure){ "reads_total", "Read requests.", true, get(&c->reads) };
 	out[n++] = (struct figure){ "read_bytes_total", "Bytes read.", true, get(&c->bytes_read) };
 	out[n++] = (struct figure){ "writes_total", "Write requests.", true, get(&c->writes) };
-	out[n++] = (struct figure){ "written_bytes_total", "Bytes written.", true, get(&c->bytes_written) };
-	out[n++] = (struct figure){ "listings_total", "Directory pages listed.", true, get(&c->listings) };
-	out[n++] = (struct figure){ "removals_total", "Files and directories removed.", true, get(&c->removals) };
-	out[n++] = (struct figure){ "rows_appended_total", "Rows inserted from lines.", true, get(&c->rows_written) };
-	out[n++] = (struct figure){ "lines_rejected_total", "Lines refused.", true, get(&c->lines_rejected) };
-	out[n++] = (struct figure){ "errors_total", "Errors told to programs.", true, get(&c->errors) };
-	out[n++] = (struct figure){ "nodes", "Names that the kernel holds.", false, nodes_count(fs->nodes) };
-	out[n++] = (struct figure){ "plain_bytes", "Bytes of plain files.", false, plain_used(fs->plain) };
+	out[n++] = (struct figure){ "written_bytes_total", "Bytes written.", true,
+				    get(&c->bytes_written) };
+	out[n++] = (struct figure){ "listings_total", "Directory pages listed.", true,
+				    get(&c->listings) };
+	out[n++] = (struct figure){ "removals_total", "Files and directories removed.", true,
+				    get(&c->removals) };
+	out[n++] = (struct figure){ "rows_appended_total", "Rows inserted from lines.", true,
+				    get(&c->rows_written) };
+	out[n++] = (struct figure){ "lines_rejected_total", "Lines refused.", true,
+				    get(&c->lines_rejected) };
+	out[n++] = (struct figure){ "errors_total", "Errors told to programs.", true,
+				    get(&c->errors) };
+	out[n++] = (struct figure){ "nodes", "Names that the kernel holds.", false,
+				    nodes_count(fs->nodes) };
+	out[n++] = (struct figure){ "plain_bytes", "Bytes of plain files.", false,
+				    plain_used(fs->plain) };
 	out[n++] = (struct figure){ "rejected_bytes", "Bytes of refused input kept.", false,
 				    report_rejected_bytes(fs->report) };
-	out[n++] = (struct figure){ "db_connections", "Open connections.", false, (unsigned)db.open };
-	out[n++] = (struct figure){ "db_connections_idle", "Idle connections.", false, (unsigned)db.idle };
+	out[n++] =
+		(struct figure){ "db_connections", "Open connections.", false, (unsigned)db.open };
+	out[n++] = (struct figure){ "db_connections_idle", "Idle connections.", false,
+				    (unsigned)db.idle };
 	out[n++] = (struct figure){ "db_waiting", "Requests that wait for a connection.", false,
 				    (unsigned)db.waiting };
-	out[n++] = (struct figure){ "db_connects_total", "Attempts to connect.", true, db.connects };
-	out[n++] = (struct figure){ "db_connect_failures_total", "Attempts to connect that failed.", true,
-				    db.connect_failures };
+	out[n++] =
+		(struct figure){ "db_connects_total", "Attempts to connect.", true, db.connects };
+	out[n++] = (struct figure){ "db_connect_failures_total", "Attempts to connect that failed.",
+				    true, db.connect_failures };
 	out[n++] = (struct figure){ "db_queries_total", "Statements run.", true, db.queries };
-	out[n++] = (struct figure){ "db_query_errors_total", "Statements that failed.", true, db.query_errors };
+	out[n++] = (struct figure){ "db_query_errors_total", "Statements that failed.", true,
+				    db.query_errors };
 	out[n++] = (struct figure){ "db_retries_total", "Statements repeated.", true, db.retries };
-	out[n++] = (struct figure){ "db_timeouts_total", "Statements that ran into command_timeout.", true,
-				    db.timeouts };
-	out[n++] = (struct figure){ "db_cancels_total", "Statements cancelled by their reader.", true, db.cancels };
-	out[n++] = (struct figure){ "db_slow_queries_total", "Statements over slow_query_threshold.", true,
-				    db.slow_queries };
-	out[n++] = (struct figure){ "db_query_microseconds_total", "Time spent in statements.", true, db.query_us };
+	out[n++] =
+		(struct figure){ "db_timeouts_total", "Statements that ran into command_timeout.",
+				 true, db.timeouts };
+	out[n++] = (struct figure){ "db_cancels_total", "Statements cancelled by their reader.",
+				    true, db.cancels };
+	out[n++] =
+		(struct figure){ "db_slow_queries_total", "Statements over slow_query_threshold.",
+				 true, db.slow_queries };
+	out[n++] = (struct figure){ "db_query_microseconds_total", "Time spent in statements.",
+				    true, db.query_us };
 	return n;
 }
 
@@ -74,7 +90,8 @@ void status_json(struct call *call, struct buf *out) {
 	const struct options *opt = call->fs->opt;
 	buf_puts(out, "{\n");
 	put_string(out, "version", ROWFS_VERSION, ",\n");
-	buf_printf(out, "    \"uptime_seconds\": %lld,\n", (long long)(time(NULL) - call->fs->started));
+	buf_printf(out, "    \"uptime_seconds\": %lld,\n",
+		   (long long)(time(NULL) - call->fs->started));
 	put_string(out, "mountpoint", opt->mountpoint, ",\n");
 	put_string(out, "database", call->fs->catalog->database, ",\n");
 	put_string(out, "user", call->fs->catalog->user, ",\n");
@@ -84,21 +101,25 @@ void status_json(struct call *call, struct buf *out) {
 	buf_printf(out, "    \"server_version\": \"%d.%d\",\n", version / 10000, version % 10000);
 	buf_printf(out, "    \"pool\": { \"min\": %d, \"max\": %d },\n", opt->min_connections,
 		   opt->max_connections);
-	buf_printf(out, "    \"coherence\": \"%s\",\n", opt->coherence == COHERENCE_TTL ? "ttl" : "none");
+	buf_printf(out, "    \"coherence\": \"%s\",\n",
+		   opt->coherence == COHERENCE_TTL ? "ttl" : "none");
 	buf_printf(out, "    \"ledger\": %s,\n", call->fs->tree->has_ledger ? "true" : "false");
 	buf_puts(out, "    \"counters\": {\n");
 	for (int i = 0; i < n; i++)
-		buf_printf(out, "        \"%s\": %llu%s\n", list[i].name, list[i].value, i + 1 < n ? "," : "");
+		buf_printf(out, "        \"%s\": %llu%s\n", list[i].name, list[i].value,
+			   i + 1 < n ? "," : "");
 	buf_puts(out, "    }\n}\n");
 }
 
 void status_health(struct call *call, struct buf *out) {
 	struct db_error err = { 0 };
-	int rc = db_query_text(call->fs->pool, "SELECT 1", NULL, 0, DB_NO_RETRY, call_cancel(call), NULL, &err);
+	int rc = db_query_text(call->fs->pool, "SELECT 1", NULL, 0, DB_NO_RETRY, call_cancel(call),
+			       NULL, &err);
 	if (rc == 0)
 		buf_puts(out, "ok\n");
 	else
-		buf_printf(out, "failing: %s\n", err.sentence != NULL ? err.sentence : strerror(-rc));
+		buf_printf(out, "failing: %s\n",
+			   err.sentence != NULL ? err.sentence : strerror(-rc));
 	db_error_clear(&err);
 }
 
@@ -115,7 +136,8 @@ void status_metrics(struct call *call, struct buf *out) {
 	int n = call->fs->opt->enable_metrics ? figures(call, list) : 0;
 	for (int i = 0; i < n; i++) {
 		buf_printf(out, "# HELP rowfs_%s %s\n", list[i].name, list[i].help);
-		buf_printf(out, "# TYPE rowfs_%s %s\n", list[i].name, list[i].counter ? "counter" : "gauge");
+		buf_printf(out, "# TYPE rowfs_%s %s\n", list[i].name,
+			   list[i].counter ? "counter" : "gauge");
 		buf_printf(out, "rowfs_%s %llu\n", list[i].name, list[i].value);
 	}
 }
@@ -126,9 +148,9 @@ void status_errors(struct call *call, struct buf *out) {
 
 void status_reset(struct call *call) {
 	struct counters *c = &call->fs->count;
-	atomic_ullong *all[] = { &c->lookups,	  &c->opens,	 &c->reads,	   &c->writes,
-				 &c->bytes_read,  &c->bytes_written, &c->listings,	   &c->removals,
-				 &c->errors,	  &c->rows_written,  &c->lines_rejected };
+	atomic_ullong *all[] = { &c->lookups,    &c->opens,         &c->reads,         &c->writes,
+				 &c->bytes_read, &c->bytes_written, &c->listings,      &c->removals,
+				 &c->errors,     &c->rows_written,  &c->lines_rejected };
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		atomic_store(all[i], 0);
 	db_pool_reset_stats(call->fs->pool);

@@ -7,20 +7,21 @@
 #include <errno.h>
 #include <string.h>
 
-
 static int affected(const PGresult *res) {
 	return (int)strtol(PQcmdTuples((PGresult *)(uintptr_t)res), NULL, 10);
 }
 
 bool store_is_input_error(int rc) {
-	return rc == -EINVAL || rc == -EEXIST || rc == -ENOENT || rc == -EFBIG || rc == -ENAMETOOLONG;
+	return rc == -EINVAL || rc == -EEXIST || rc == -ENOENT || rc == -EFBIG ||
+	       rc == -ENAMETOOLONG;
 }
 
 bool store_was_ours(const struct call *call) {
 	return call->err.in_doubt && strcmp(call->err.sqlstate, "23505") == 0;
 }
 
-int store_rejected(struct call *call, const struct where *w, uint64_t line, const char *data, size_t len, int rc) {
+int store_rejected(struct call *call, const struct where *w, uint64_t line, const char *data,
+		   size_t len, int rc) {
 	struct report *report = call->fs->report;
 	const char *sentence = call->err.sentence != NULL ? call->err.sentence : strerror(-rc);
 	AUTO_FREE char *name =
@@ -33,7 +34,9 @@ int store_rejected(struct call *call, const struct where *w, uint64_t line, cons
 
 bool store_is_no_value(const struct call *call) {
 	/* invalid text representation, datetime format and range, numeric range, encoding, parameter value */
-	static const char *const states[] = { "22P02", "22007", "22008", "22003", "22021", "22023" };
+	static const char *const states[] = {
+		"22P02", "22007", "22008", "22003", "22021", "22023"
+	};
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		if (strcmp(call->err.sqlstate, states[i]) == 0)
 			return true;
@@ -61,7 +64,8 @@ int store_exists(struct call *call, const struct where *w, bool *exists) {
 	if (st->sql == NULL)
 		return 0;
 	int n = where_params(w, params);
-	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, NULL, &res, &call->err);
+	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, NULL, &res,
+			  &call->err);
 	*exists = rc == 0 && PQntuples(res) > 0;
 	if (store_is_no_value(call)) {
 		db_error_clear(&call->err);
@@ -82,8 +86,9 @@ int store_check_keys(struct call *call, const struct where *w) {
 		return rc;
 	if (PQntuples(res) == 1 && PQgetvalue(res, 0, 0)[0] == 't')
 		return 0;
-	return call_error(call, EINVAL, "the name is not the canonical form of its key: write it as the "
-					"database would (a uuid in lower case, a number without leading zeros)");
+	return call_error(call, EINVAL,
+			  "the name is not the canonical form of its key: write it as the "
+			  "database would (a uuid in lower case, a number without leading zeros)");
 }
 
 /* -- documents --------------------------------------------------------------------------------- */
@@ -107,13 +112,13 @@ int store_check_shape(struct call *call, const struct place *place, const struct
 		return 0;
 	for (int i = 0; i < rel->ncolumns; i++)
 		buf_printf(&known, "%s%s", i > 0 ? ", " : "", rel->columns[i].name);
-	return call_error(call, EINVAL, "no column of %s takes the key%s %s (it has: %s)", rel->layout_name,
-			  n > 1 ? "s" : "", unknown.data, known.data);
+	return call_error(call, EINVAL, "no column of %s takes the key%s %s (it has: %s)",
+			  rel->layout_name, n > 1 ? "s" : "", unknown.data, known.data);
 }
 
 /* Runs made SQL on W's keys and the document. */
-static int run_document(struct call *call, char *sql, const struct where *w, const char *json, size_t len,
-			unsigned flags, int *changed) {
+static int run_document(struct call *call, char *sql, const struct where *w, const char *json,
+			size_t len, unsigned flags, int *changed) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_FREE char *owned = sql;
 	AUTO_RESULT PGresult *res = NULL;
@@ -141,9 +146,10 @@ static int why_nothing(struct call *call, const struct where *w) {
 		return rc;
 	if (!exists)
 		return call_error(call, ENOENT, "the parent row of this path does not exist");
-	return call_error(call, EINVAL,
-			  "the document contradicts its path: a key or the reference to the parent row is another one "
-			  "than the path says (leave it out, or write to the other path)");
+	return call_error(
+		call, EINVAL,
+		"the document contradicts its path: a key or the reference to the parent row is another one "
+		"than the path says (leave it out, or write to the other path)");
 }
 
 int store_row(struct call *call, const struct where *w, const char *json, size_t len) {
@@ -218,7 +224,8 @@ static bool is_waited_for(struct call *call, const struct where *w) {
 	       plain_stat(call->fs->plain, dir, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-int store_column(struct call *call, const struct where *w, const char *data, size_t len, bool append) {
+int store_column(struct call *call, const struct where *w, const char *data, size_t len,
+		 bool append) {
 	const struct column *column = w->place->column;
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
 	bool bytes = strcmp(column->base, "bytea") == 0;
@@ -232,10 +239,12 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 		.oid = bytes ? DB_BYTEA : DB_TEXT,
 	};
 	if (append && sql->append.sql != NULL) {
-		struct append_tx tx = { .call = call, .w = w, .sql = sql->append.sql, .value = value };
+		struct append_tx tx = {
+			.call = call, .w = w, .sql = sql->append.sql, .value = value
+		};
 		ledger_new_op(tx.op);
-		rc = db_transaction(call->fs->pool, append_in_tx, &tx,
-				    ledger_flags(call->fs->tree), NULL, &call->err);
+		rc = db_transaction(call->fs->pool, append_in_tx, &tx, ledger_flags(call->fs->tree),
+				    NULL, &call->err);
 		changed = tx.changed;
 		fs_changed(call->fs);
 	} else {

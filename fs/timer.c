@@ -36,7 +36,8 @@ static void add(struct timer *timer, const char *sql, int every_s) {
 static void run(struct timer *timer, struct task *task) {
 	struct db_error err = { 0 };
 	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, 0, NULL, NULL, &err) != 0)
-		log_error("timer: %s: %s", task->sql, err.sentence != NULL ? err.sentence : "failed");
+		log_error("timer: %s: %s", task->sql,
+			  err.sentence != NULL ? err.sentence : "failed");
 	db_error_clear(&err);
 	fs_changed(timer->fs);
 	task->due_us = clock_us() + task->every_us;

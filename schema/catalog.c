@@ -38,8 +38,8 @@ static struct name_list get_names(const cJSON *object, const char *name) {
 						  sizeof(char *)) };
 	if (list.names == NULL)
 		return list;
-	cJSON_ArrayForEach(e, array) list.names[list.n++] =
-		strdup(cJSON_IsString(e) ? e->valuestring : "");
+	cJSON_ArrayForEach(e, array)
+		list.names[list.n++] = strdup(cJSON_IsString(e) ? e->valuestring : "");
 	return list;
 }
 
@@ -157,6 +157,8 @@ static char *names_of(const struct layout *layout) {
 	AUTO_JSON cJSON *seen = cJSON_CreateObject();
 	for (int i = 0; i < layout->nroutes; i++) {
 		const struct layout_route *route = &layout->routes[i];
+		if (route->broken)
+			continue;
 		if (route->relation != NULL)
 			add_name(seen, route->relation);
 		/* {relation.column} in the path may speak of further relations */
@@ -187,18 +189,21 @@ static char *names_of(const struct layout *layout) {
 
 static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_text(pool,
-			       "SELECT current_database(), current_user, EXISTS (SELECT 1 FROM pg_class c "
-			       "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'rowfs' "
-			       "AND c.relname = 'applied' AND has_schema_privilege(n.oid, 'USAGE') "
-			       "AND has_table_privilege(c.oid, 'INSERT'))",
-			       NULL, 0, DB_REPEATABLE, NULL, &res, err);
+	int rc = db_query_text(
+		pool,
+		"SELECT current_database(), current_user, EXISTS (SELECT 1 FROM pg_class c "
+		"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'rowfs' "
+		"AND c.relname = 'applied' AND has_schema_privilege(n.oid, 'USAGE') "
+		"AND has_table_privilege(c.oid, 'INSERT'))",
+		NULL, 0, DB_REPEATABLE, NULL, &res, err);
 	if (rc != 0)
 		return rc;
 	cat->database = strdup(PQgetvalue(res, 0, 0));
 	cat->user = strdup(PQgetvalue(res, 0, 1));
 	cat->has_ledger = PQgetvalue(res, 0, 2)[0] == 't';
-	return cat->database != NULL && cat->user != NULL ? 0 : db_error_set(err, ENOMEM, "out of memory");
+	return cat->database != NULL && cat->user != NULL
+		       ? 0
+		       : db_error_set(err, ENOMEM, "out of memory");
 }
 
 int catalog_load(struct db_pool *pool, const struct layout *layout, const char *prefix,

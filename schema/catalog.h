@@ -13,7 +13,7 @@ struct column {
 	char *type;    /* for a cast, without length: "character varying", "my_domain" */
 	char *base;    /* the same below any domain */
 	char category; /* pg_type.typcategory of the base type */
-	char kind;     /* pg_type.typtype of the base type: 'b'ase, 'c'omposite, 'e'num, 'r'ange ... */
+	char kind; /* pg_type.typtype of the base type: 'b'ase, 'c'omposite, 'e'num, 'r'ange ... */
 	bool not_null, has_default, generated, identity_always;
 };
 
@@ -47,7 +47,7 @@ struct function {
 	int ndefaults;
 	struct function_argument {
 		char *name, *type;
-	} *arguments;
+	} * arguments;
 	int narguments;
 };
 

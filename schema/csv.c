@@ -62,14 +62,16 @@ int csv_split(const char *line, size_t len, struct csv_record *out, struct buf *
 				return -EINVAL;
 			}
 			if (p < end && *p != ',') {
-				buf_printf(why, "field %d: text after the closing quote", out->n + 1);
+				buf_printf(why, "field %d: text after the closing quote",
+					   out->n + 1);
 				return -EINVAL;
 			}
 		} else {
 			const char *comma = memchr(p, ',', (size_t)(end - p));
 			const char *stop = comma != NULL ? comma : end;
 			if (memchr(p, '"', (size_t)(stop - p)) != NULL) {
-				buf_printf(why, "field %d: a quote inside a field that is not quoted",
+				buf_printf(why,
+					   "field %d: a quote inside a field that is not quoted",
 					   out->n + 1);
 				return -EINVAL;
 			}

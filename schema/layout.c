@@ -197,8 +197,10 @@ static void check_path(struct reader *r, const char *path) {
 
 static void read_route(struct reader *r, const cJSON *item, struct layout_route *route) {
 	const cJSON *e, *path = cJSON_GetObjectItemCaseSensitive(item, "path");
+	size_t before = r->mistakes->len;
 	r->subject = "route";
 	r->name = cJSON_IsString(path) ? path->valuestring : NULL;
+	route->broken = true;
 	if (r->name == NULL) {
 		mistake(r, "needs a \"path\"");
 		return;
@@ -206,9 +208,11 @@ static void read_route(struct reader *r, const cJSON *item, struct layout_route 
 	route->path = strdup(r->name);
 	check_path(r, r->name);
 	int kinds = 0;
-	cJSON_ArrayForEach(e, item) kinds += read_word(r, e, route);
+	cJSON_ArrayForEach(e, item)
+		kinds += read_word(r, e, route);
 	if (kinds != 1)
 		mistake(r, "needs exactly one of row, column, rows, query, file");
+	route->broken = r->mistakes->len > before;
 }
 
 static void take_parents(struct reader *r, const cJSON *item, struct layout_table *table) {
@@ -273,7 +277,8 @@ static void read_section(struct reader *r, const cJSON *e, struct layout *layout
 			if (layout->routes != NULL)
 				read_route(r, item, &layout->routes[layout->nroutes++]);
 		}
-	} else if (strcmp(e->string, "tables") == 0 && cJSON_IsObject(e) && layout->tables == NULL) {
+	} else if (strcmp(e->string, "tables") == 0 && cJSON_IsObject(e) &&
+		   layout->tables == NULL) {
 		layout->tables = calloc(n, sizeof(*layout->tables));
 		cJSON_ArrayForEach(item, e) {
 			if (layout->tables != NULL)
@@ -302,29 +307,27 @@ static void syntax_mistake(struct reader *r, const char *text, const char *at) {
 
 struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes) {
 	struct reader r = { .mistakes = mistakes, .subject = "layout" };
-	size_t before = mistakes->len;
 	const char *end = text;
 	AUTO_JSON cJSON *json = cJSON_ParseWithLengthOpts(text, len, &end, false);
 	if (json == NULL) {
 		syntax_mistake(&r, text, end);
 		return NULL;
 	}
+	if (!cJSON_IsObject(json)) {
+		mistake(&r, "must be a JSON object");
+		return NULL;
+	}
 	struct layout *layout = calloc(1, sizeof(*layout));
 	if (layout == NULL)
 		return NULL;
 	const cJSON *e;
-	if (!cJSON_IsObject(json))
-		mistake(&r, "must be a JSON object");
-	else
-		cJSON_ArrayForEach(e, json) read_section(&r, e, layout);
+	cJSON_ArrayForEach(e, json)
+		read_section(&r, e, layout);
 	r.subject = "layout";
 	r.name = NULL;
 	if (layout->nroutes == 0)
 		mistake(&r, "has no \"routes\"");
-	if (mistakes->len == before)
-		return layout;
-	layout_free(layout);
-	return NULL;
+	return layout;
 }
 
 const struct layout_table *layout_table(const struct layout *layout, const char *relation) {

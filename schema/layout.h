@@ -14,7 +14,7 @@ struct name_list {
 
 /* One entry of a route's "keys": a time bucket of a column. */
 struct layout_key {
-	char *name;   /* as it stands in braces */
+	char *name; /* as it stands in braces */
 	char *column;
 	char *unit;   /* "s", "ms", "us", "ns"; NULL for date and timestamp columns */
 	char *format; /* of %Y %m %d %H %M %S */
@@ -37,6 +37,7 @@ struct layout_route {
 	struct name_list columns, order;
 	char *overflow, *mtime;
 	bool refuse_truncate, refuse_remove, as_array;
+	bool broken; /* a mistake was told of it: not to be looked at further */
 };
 
 /* What "tables" says of one relation. */
@@ -63,7 +64,7 @@ struct layout {
 };
 
 /* Reads LEN bytes of JSON. Every mistake is one line appended to MISTAKES: "route PATH: ...". Returns NULL if
- * there was any; otherwise the layout, to be freed by layout_free(). */
+ * it is no JSON object; otherwise the layout, to be freed by layout_free(), with routes that have mistakes marked as broken. */
 MUST_USE struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes);
 void layout_free(struct layout *layout);
 

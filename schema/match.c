@@ -61,7 +61,7 @@ static enum match take_value(const struct place *place, const char *s, size_t le
 	return kind;
 }
 
-enum match place_match(const struct place *place, const char *name, char **values) {
+static enum match take_apart(const struct place *place, const char *name, char **values) {
 	const char *s = name;
 	enum match found = MATCH_KEYS;
 	memset(values, 0, (size_t)place->nkeys * sizeof(*values));
@@ -105,7 +105,7 @@ static void put_name(const struct place *place, const char *const *values, bool 
 /* True if NAME would be read back as VALUES. */
 static bool reads_back(const struct place *place, const char *name, const char *const *values) {
 	AUTO_FREE char **again = calloc((size_t)place->nkeys + 1, sizeof(*again));
-	bool same = again != NULL && place_match(place, name, again) == MATCH_KEYS;
+	bool same = again != NULL && take_apart(place, name, again) == MATCH_KEYS;
 	for (int i = 0; same && i < place->nkeys; i++)
 		same = strcmp(again[i], values[i]) == 0;
 	if (again != NULL)
@@ -152,4 +152,17 @@ bool place_name(const struct place *place, const char *const *values, const char
 		return false;
 	buf_add(out, name.data, name.len);
 	return !out->failed;
+}
+
+enum match place_match(const struct place *place, const char *name, char **values) {
+	enum match found = take_apart(place, name, values);
+	if (found != MATCH_KEYS || strchr(name, '%') == NULL)
+		return found;
+	/* one key, one name: only what needs it is encoded */
+	AUTO_BUF struct buf canonical = { 0 };
+	if (place_name(place, (const char *const *)values, NULL, &canonical) &&
+	    strcmp(canonical.data, name) == 0)
+		return MATCH_KEYS;
+	free_values(values, place->nkeys);
+	return MATCH_BAD;
 }

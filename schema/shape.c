@@ -185,6 +185,11 @@ static int compare_names(const void *a, const void *b) {
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+void shape_sort(struct shape *shape) {
+	if (shape->n > 1)
+		qsort(shape->names, (size_t)shape->n, sizeof(*shape->names), compare_names);
+}
+
 /* False, and the sentence, if a name stands twice. */
 static bool check_twice(struct scanner *s, const struct shape *names) {
 	AUTO_FREE char **sorted = calloc((size_t)names->n + 1, sizeof(*sorted));
@@ -313,9 +318,9 @@ static bool scan_value(struct scanner *s) {
 		ok = scan_word(s, "null");
 		break;
 	default:
-		ok = *s->p == '-' || isdigit((unsigned char)*s->p) ?
-			     scan_number(s) :
-			     fail(s, "a value was expected");
+		ok = *s->p == '-' || isdigit((unsigned char)*s->p)
+			     ? scan_number(s)
+			     : fail(s, "a value was expected");
 	}
 	s->depth--;
 	return ok;
@@ -331,7 +336,9 @@ static bool scan_document(struct scanner *s, size_t len) {
 
 int json_check(const char *json, size_t len, struct buf *why) {
 	AUTO_SHAPE struct shape ignored = { 0 };
-	struct scanner s = { .start = json, .p = json, .end = json + len, .top = &ignored, .why = why };
+	struct scanner s = {
+		.start = json, .p = json, .end = json + len, .top = &ignored, .why = why
+	};
 	return scan_document(&s, len) ? 0 : -EINVAL;
 }
 

@@ -7,9 +7,12 @@
 #include "schema/sql.h"
 
 struct shape {
-	char **names; /* keys of the top-level object, decoded, in their order; owned */
+	char **names; /* keys of the top-level object, decoded; owned */
 	int n;
 };
+
+/* Puts the names in order, so that shape_equal() finds the same keys in another order equal. */
+void shape_sort(struct shape *shape);
 
 #define AUTO_SHAPE __attribute__((cleanup(shape_free)))
 

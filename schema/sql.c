@@ -77,7 +77,8 @@ static void build_check(struct place *place) {
 		AUTO_BUF struct buf condition = { 0 };
 		put_key_condition(&condition, key, "x");
 		/* the last of its terms compares texts and needs no table */
-		const char *text = condition.data != NULL ? strstr(condition.data, "to_char") : NULL;
+		const char *text =
+			condition.data != NULL ? strstr(condition.data, "to_char") : NULL;
 		buf_puts(&sql, text != NULL ? text : "true");
 	}
 	if (sql.len > 0)
@@ -149,7 +150,8 @@ static void build_rename(struct place *place) {
 
 static bool column_given(const struct place *place, int target, const struct column *column) {
 	const struct scope_table *table = &place->scope.tables[target];
-	if (table->fk != NULL && !table->upwards && name_list_has(&table->fk->columns, column->name))
+	if (table->fk != NULL && !table->upwards &&
+	    name_list_has(&table->fk->columns, column->name))
 		return true;
 	for (const struct place *p = place; p != NULL; p = p->parent)
 		for (int i = 0; i < p->nkeys; i++)
@@ -247,10 +249,10 @@ static void statement_free(struct db_statement *st) {
 }
 
 void sql_free(struct place_sql *sql) {
-	struct db_statement *all[] = { &sql->find,	 &sql->find_by_id,   &sql->list_first,
-				       &sql->list_next,	 &sql->body,	     &sql->page_first,
-				       &sql->page_next,	 &sql->check,	     &sql->set,
-				       &sql->append,	 &sql->clear,	     &sql->remove,
+	struct db_statement *all[] = { &sql->find,         &sql->find_by_id, &sql->list_first,
+				       &sql->list_next,    &sql->body,       &sql->page_first,
+				       &sql->page_next,    &sql->check,      &sql->set,
+				       &sql->append,       &sql->clear,      &sql->remove,
 				       &sql->remove_empty, &sql->insert,     &sql->rename };
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		statement_free(all[i]);

@@ -54,7 +54,7 @@ void put_join(struct buf *sql, const struct place *place, int table) {
 
 /* "%Y-%m-%d" as PostgreSQL's to_char and to_timestamp write it. */
 static void put_format(struct buf *sql, const char *format) {
-	static const char *const words[][2] = { { "Y", "YYYY" }, { "m", "MM" },   { "d", "DD" },
+	static const char *const words[][2] = { { "Y", "YYYY" }, { "m", "MM" }, { "d", "DD" },
 						{ "H", "HH24" }, { "M", "MI" }, { "S", "SS" } };
 	AUTO_BUF struct buf text = { 0 };
 	for (const char *p = format; *p != '\0'; p++) {
@@ -72,8 +72,10 @@ static void put_format(struct buf *sql, const char *format) {
 
 /* The finest part of FORMAT is the bucket's width. */
 static const char *bucket_width(const char *format) {
-	static const char *const widths[][2] = { { "%S", "1 second" }, { "%M", "1 minute" },
-						 { "%H", "1 hour" },   { "%d", "1 day" },
+	static const char *const widths[][2] = { { "%S", "1 second" },
+						 { "%M", "1 minute" },
+						 { "%H", "1 hour" },
+						 { "%d", "1 day" },
 						 { "%m", "1 month" } };
 	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++)
 		if (strstr(format, widths[i][0]) != NULL)
@@ -83,10 +85,10 @@ static const char *bucket_width(const char *format) {
 
 /* How many of UNIT make a second, and what one is as an interval; 1 ns is beyond interval's precision. */
 static const char *unit_per_second(const char *unit) {
-	return strcmp(unit, "s") == 0  ? "1" :
-	       strcmp(unit, "ms") == 0 ? "1000" :
-	       strcmp(unit, "us") == 0 ? "1000000" :
-					 "1000000000";
+	return strcmp(unit, "s") == 0    ? "1"
+	       : strcmp(unit, "ms") == 0 ? "1000"
+	       : strcmp(unit, "us") == 0 ? "1000000"
+					 : "1000000000";
 }
 
 static void put_bucket_text(struct buf *sql, const struct key *key, const char *alias) {
@@ -102,9 +104,9 @@ static void put_bucket_text(struct buf *sql, const struct key *key, const char *
 		buf_printf(sql, "%s.", alias);
 		db_quote_ident(sql, key->column->name);
 		buf_printf(sql, "%s * interval '1 %s'", nano ? " / 1000" : "",
-			   strcmp(key->unit, "s") == 0  ? "second" :
-			   strcmp(key->unit, "ms") == 0 ? "millisecond" :
-							  "microsecond");
+			   strcmp(key->unit, "s") == 0    ? "second"
+			   : strcmp(key->unit, "ms") == 0 ? "millisecond"
+							  : "microsecond");
 	}
 	buf_puts(sql, ", ");
 	put_format(sql, key->format);

@@ -111,8 +111,8 @@ static void put_update_tail(struct buf *sql, const struct place *place, const ch
 	AUTO_BUF struct buf others = { 0 };
 	int n = put_tables(&others, place, place->target);
 	if (n > 0 || also_from[0] != '\0')
-		buf_printf(sql, " FROM %s%s%s", also_from, n > 0 && also_from[0] != '\0' ? ", " : "",
-			   n > 0 ? others.data : "");
+		buf_printf(sql, " FROM %s%s%s", also_from,
+			   n > 0 && also_from[0] != '\0' ? ", " : "", n > 0 ? others.data : "");
 	buf_puts(sql, " WHERE ");
 	put_conditions(sql, place, false);
 }
@@ -237,8 +237,9 @@ static const char query_csv_header[] =
 static void put_query_body(struct buf *sql, const struct place *place) {
 	enum file_format format = path_format(place->route->path);
 	if (format == FORMAT_JSON && place->route->as_array)
-		buf_printf(sql, "coalesce(E'[\\n    ' || string_agg(replace(%s, E'\\n', E'\\n    '), "
-				"E',\\n    ') || E'\\n]\\n', E'[]\\n')",
+		buf_printf(sql,
+			   "coalesce(E'[\\n    ' || string_agg(replace(%s, E'\\n', E'\\n    '), "
+			   "E',\\n    ') || E'\\n]\\n', E'[]\\n')",
 			   query_object);
 	else if (format == FORMAT_JSON)
 		buf_printf(sql, "(array_agg(%s || E'\\n'))[1]", query_object);

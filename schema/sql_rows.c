@@ -116,12 +116,13 @@ static const char *order_type(const struct place *place, int i) {
 }
 
 /* Lines after the cursor, where a column of the order may be NULL (NULLs are last): written out column by column. */
-static void put_nullable_cursor(struct buf *sql, const struct place *place, int i, int n, int first) {
+static void put_nullable_cursor(struct buf *sql, const struct place *place, int i, int n,
+				int first) {
 	AUTO_BUF struct buf ref = { 0 }, value = { 0 };
 	put_order_column(&ref, place, i);
 	buf_printf(&value, "$%d::%s", first + i, order_type(place, i));
-	buf_printf(sql, "(%s > %s OR (%s IS NULL AND %s IS NOT NULL)", ref.data, value.data, ref.data,
-		   value.data);
+	buf_printf(sql, "(%s > %s OR (%s IS NULL AND %s IS NOT NULL)", ref.data, value.data,
+		   ref.data, value.data);
 	if (i + 1 < n) {
 		buf_printf(sql, " OR (%s IS NOT DISTINCT FROM %s AND ", ref.data, value.data);
 		put_nullable_cursor(sql, place, i + 1, n, first);

@@ -73,8 +73,9 @@ static void put_d(struct buf *sql, const char *name) {
 }
 
 /* The document's value for COLUMN. BASE is what an overflow column that the document leaves out starts from. */
-static void put_value(struct buf *sql, const struct place *place, const struct document_shape *shape,
-		      const struct column *column, const char *base) {
+static void put_value(struct buf *sql, const struct place *place,
+		      const struct document_shape *shape, const struct column *column,
+		      const char *base) {
 	if (!is_overflow(place, column) || !shape_overflows(place, shape)) {
 		put_d(sql, column->name);
 		return;
@@ -109,8 +110,8 @@ static void put_path_value(struct buf *sql, const struct place *place, int table
 }
 
 /* FROM items: the document as e.j (only where the overflow column needs it) and as the row d. */
-static void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
-		       bool many) {
+static void put_source(struct buf *sql, const struct place *place,
+		       const struct document_shape *shape, bool many) {
 	int table, param = place->nparams + 1;
 	const struct relation *rel = target_of(place, &table);
 	bool overflows = shape_overflows(place, shape);
@@ -193,8 +194,8 @@ char *sql_update_document(const struct place *place, const struct document_shape
 
 /* "INSERT INTO rel (columns) SELECT values FROM source, parents WHERE ...". With no document, SHAPE is empty and there is
  * no source. Returns false if no column would get a value. */
-static bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
-		       bool many) {
+static bool put_insert(struct buf *sql, const struct place *place,
+		       const struct document_shape *shape, bool many) {
 	int table, n = 0;
 	const struct relation *rel = target_of(place, &table);
 	AUTO_BUF struct buf values = { 0 }, others = { 0 }, source = { 0 };

@@ -47,8 +47,8 @@ static void place_free(struct place *place) {
 }
 
 static bool add_child(struct place *parent, struct place *child) {
-	struct place **children = reallocarray(parent->children, (size_t)parent->nchildren + 1,
-					       sizeof(*children));
+	struct place **children =
+		reallocarray(parent->children, (size_t)parent->nchildren + 1, sizeof(*children));
 	if (children == NULL)
 		return false;
 	parent->children = children;
@@ -96,7 +96,8 @@ static struct place *merge(struct check *c, struct place *parent, struct place *
 		if (last && old->route != NULL)
 			check_mistake(c, "names the same path as route %s", old->route->path);
 		else if (last || old->route != NULL)
-			check_mistake(c, "\"%s\" is a file in one route and a directory in route %s",
+			check_mistake(c,
+				      "\"%s\" is a file in one route and a directory in route %s",
 				      fresh->text, some_path(old));
 		else if (!same_keys(old, fresh))
 			check_mistake(c, "\"%s\" means something else in route %s", fresh->text,
@@ -145,8 +146,10 @@ static void add_timers(struct check *c, struct tree *tree, const struct layout *
 		const struct function *fn = catalog_function(c->catalog, layout->timers[i].call);
 		AUTO_BUF struct buf sql = { 0 };
 		if (fn == NULL || fn->narguments > fn->ndefaults) {
-			buf_printf(c->mistakes, "timer: %s is no function that can be called without arguments\n",
-				   layout->timers[i].call);
+			buf_printf(
+				c->mistakes,
+				"timer: %s is no function that can be called without arguments\n",
+				layout->timers[i].call);
 			continue;
 		}
 		buf_puts(&sql, "SELECT ");
@@ -160,7 +163,6 @@ static void add_timers(struct check *c, struct tree *tree, const struct layout *
 
 struct tree *tree_build(const struct layout *layout, const struct catalog *catalog,
 			struct buf *mistakes) {
-	size_t before = mistakes->len;
 	struct check c = { .layout = layout, .catalog = catalog, .mistakes = mistakes };
 	struct tree *tree = calloc(1, sizeof(*tree));
 	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL;
@@ -168,15 +170,16 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 		tree->has_ledger = catalog->has_ledger;
 		check_tables(&c);
 		for (int i = 0; i < layout->nroutes; i++)
-			add_route(&c, tree, &layout->routes[i]);
+			if (!layout->routes[i].broken)
+				add_route(&c, tree, &layout->routes[i]);
 		add_timers(&c, tree, layout);
-		ok = mistakes->len == before;
+		ok = mistakes->len == 0;
 	}
 	for (int i = 0; ok && i < tree->nall; i++)
 		ok = sql_build(tree->all[i]);
 	if (ok)
 		return tree;
-	if (mistakes->len == before)
+	if (mistakes->len == 0)
 		buf_puts(mistakes, "layout: out of memory\n");
 	tree_free(tree);
 	return NULL;

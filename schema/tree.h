@@ -20,13 +20,13 @@ struct key {
 	int param;                   /* its number on the path, from 0 */
 	int table;                   /* index into the scope, -1 for a parameter of a query */
 	const struct column *column; /* NULL for a parameter of a query */
-	const char *unit, *format;   /* time bucket; both NULL otherwise; borrowed from the layout */
+	const char *unit, *format; /* time bucket; both NULL otherwise; borrowed from the layout */
 };
 
 /* A table that the path has reached, and how. */
 struct scope_table {
 	const struct relation *rel;
-	int joined;                   /* index of the table that it is joined to; -1 for the first */
+	int joined; /* index of the table that it is joined to; -1 for the first */
 	const struct foreign_key *fk; /* NULL for the first */
 	bool upwards;                 /* fk is the joined table's and points here */
 	bool determined;              /* the keys so far determine one row of it */
@@ -55,20 +55,20 @@ struct place {
 	int nparams; /* keys on the path, own ones included */
 	struct scope scope;
 	int row_table; /* index into scope of the table that the own keys list; -1 without own keys */
-	bool row_dir;  /* a directory whose keys determine one row of row_table */
+	bool row_dir; /* a directory whose keys determine one row of row_table */
 	bool owns_row; /* and which has that row's document in it: mkdir, rmdir and mv make, delete and rename the row */
 
 	/* files only */
 	const struct layout_route *route; /* NULL for a directory */
-	int target;                       /* index into scope of the route's relation; -1 for query and file */
-	const struct function *function;  /* a query that is a function */
-	const struct relation *view;      /* a query that is a view */
-	const struct column *column;      /* KIND_COLUMN */
-	const struct column **columns;    /* of the document or line, in order */
+	int target; /* index into scope of the route's relation; -1 for query and file */
+	const struct function *function; /* a query that is a function */
+	const struct relation *view;     /* a query that is a view */
+	const struct column *column;     /* KIND_COLUMN */
+	const struct column **columns;   /* of the document or line, in order */
 	int ncolumns;
 	const struct column **order; /* rows: NULL-terminated */
-	bool grouped;                /* rows: the keys are the target's own; it exists while it has rows */
-	const struct column *mtime;  /* NULL if none */
+	bool grouped; /* rows: the keys are the target's own; it exists while it has rows */
+	const struct column *mtime; /* NULL if none */
 
 	struct place_sql sql;
 };
@@ -83,7 +83,7 @@ struct tree {
 };
 
 /* Builds the tree. Every mistake of the layout against the catalog is one line in MISTAKES, naming route, key and
- * column. Returns NULL if there was any. LAYOUT and CATALOG are borrowed and must outlive the tree. */
+ * column. Returns NULL if there was any, here or before (MISTAKES is not empty). LAYOUT and CATALOG are borrowed and must outlive the tree. */
 MUST_USE struct tree *tree_build(const struct layout *layout, const struct catalog *catalog,
 				 struct buf *mistakes);
 void tree_free(struct tree *tree);

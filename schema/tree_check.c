@@ -157,18 +157,20 @@ static const struct layout_key *route_key(const struct layout_route *route, cons
 }
 
 static bool check_bucket(struct check *c, const struct key *key) {
-	bool integer = key->column->category == 'N' && strstr("smallint integer bigint", key->column->base);
+	bool integer = key->column->category == 'N' &&
+		       strstr("smallint integer bigint", key->column->base);
 	bool time = key->column->category == 'D' && strncmp(key->column->base, "time ", 5) != 0;
 	if (key->unit != NULL ? !integer : !time) {
 		check_mistake(c, "key {%s}: column \"%s\" (%s) %s", key->name, key->column->name,
 			      key->column->type,
-			      key->unit != NULL ? "must be an integer type to have a \"unit\"" :
-						  "is no date or timestamp: give its \"unit\"");
+			      key->unit != NULL ? "must be an integer type to have a \"unit\""
+						: "is no date or timestamp: give its \"unit\"");
 		return false;
 	}
 	for (const char *p = strchr(key->format, '%'); p != NULL; p = strchr(p + 2, '%')) {
 		if (p[1] == '\0' || strchr("YmdHMS", p[1]) == NULL) {
-			check_mistake(c, "key {%s}: \"format\" has more than %%Y %%m %%d %%H %%M %%S",
+			check_mistake(c,
+				      "key {%s}: \"format\" has more than %%Y %%m %%d %%H %%M %%S",
 				      key->name);
 			return false;
 		}
@@ -184,12 +186,16 @@ static bool check_bucket(struct check *c, const struct key *key) {
 static const struct relation *key_relation(struct check *c, const char *name, const char **column) {
 	const char *dot = strrchr(name, '.');
 	*column = dot != NULL ? dot + 1 : name;
-	if (dot == NULL)
-		return c->route->relation != NULL ?
-			       catalog_relation(c->catalog, c->route->relation) :
-			       NULL;
+	if (dot == NULL) {
+		const struct relation *own = catalog_relation(c->catalog, c->route->relation);
+		if (own == NULL)
+			check_mistake(c, "%s: table or view %s does not exist",
+				      route_kind_word(c->route->kind), c->route->relation);
+		return own;
+	}
 	AUTO_FREE char *relation = strndup(name, (size_t)(dot - name));
-	const struct relation *rel = relation != NULL ? catalog_relation(c->catalog, relation) : NULL;
+	const struct relation *rel =
+		relation != NULL ? catalog_relation(c->catalog, relation) : NULL;
 	if (rel == NULL)
 		check_mistake(c, "key {%s}: relation %s does not exist", name,
 			      relation != NULL ? relation : "");
@@ -210,7 +216,7 @@ static bool bind_key(struct check *c, struct place *place, struct key *key) {
 		return true; /* a parameter; check_file() finds it a place */
 	const struct relation *rel = key_relation(c, name, &column);
 	if (rel == NULL)
-		return false; /* told already, or told by check_file() */
+		return false;
 	key->column = relation_column(rel, column);
 	if (key->column == NULL) {
 		check_mistake(c, "key {%s}: column \"%s\" does not exist in %s", key->name, column,
@@ -228,8 +234,7 @@ static bool bind_key(struct check *c, struct place *place, struct key *key) {
 }
 
 static bool add_part(struct place *place, char *literal, int key) {
-	struct part *parts =
-		reallocarray(place->parts, (size_t)place->nparts + 1, sizeof(*parts));
+	struct part *parts = reallocarray(place->parts, (size_t)place->nparts + 1, sizeof(*parts));
 	if (parts == NULL) {
 		free(literal);
 		return false;
@@ -298,8 +303,7 @@ bool check_component(struct check *c, struct place *place) {
 		}
 		place->row_table = place->keys[i].table;
 	}
-	place->row_dir = place->row_table >= 0 &&
-			 place->scope.tables[place->row_table].determined;
+	place->row_dir = place->row_table >= 0 && place->scope.tables[place->row_table].determined;
 	return true;
 }
 
@@ -401,8 +405,8 @@ static bool check_relation_file(struct check *c, struct place *place) {
 	const struct layout_route *route = c->route;
 	const struct relation *rel = catalog_relation(c->catalog, route->relation);
 	if (rel == NULL) {
-		check_mistake(c, "%s: table or view %s does not exist", route_kind_word(route->kind),
-			      route->relation);
+		check_mistake(c, "%s: table or view %s does not exist",
+			      route_kind_word(route->kind), route->relation);
 		return false;
 	}
 	place->target = scope_reach(c, place, rel);
@@ -417,9 +421,11 @@ static bool check_relation_file(struct check *c, struct place *place) {
 	if (route->kind == KIND_ROWS)
 		return check_rows(c, place, rel);
 	if (!place->scope.tables[place->target].determined) {
-		check_mistake(c, "the keys of the path do not determine one row of %s (give all columns "
-				 "of a primary key or unique constraint)",
-			      rel->layout_name);
+		check_mistake(
+			c,
+			"the keys of the path do not determine one row of %s (give all columns "
+			"of a primary key or unique constraint)",
+			rel->layout_name);
 		return false;
 	}
 	if (route->kind == KIND_ROW && path_format(route->path) != FORMAT_JSON) {
@@ -455,6 +461,25 @@ static bool path_has_key(const struct place *place, const char *name) {
 	return false;
 }
 
+/* A function's parameters without a default must come from the path. */
+static bool check_required(struct check *c, const struct place *place) {
+	const struct function *fn = place->view == NULL ? place->function : NULL;
+	bool ok = true;
+	for (int a = 0; fn != NULL && a < fn->narguments - fn->ndefaults; a++) {
+		bool given = false;
+		for (const struct place *p = place; p != NULL; p = p->parent)
+			for (int i = 0; i < p->nkeys; i++)
+				given = given || strcmp(parameter_of(c, &p->keys[i]),
+							fn->arguments[a].name) == 0;
+		if (given)
+			continue;
+		check_mistake(c, "query: no key of the path gives %s its parameter \"%s\"",
+			      c->route->relation, fn->arguments[a].name);
+		ok = false;
+	}
+	return ok;
+}
+
 static bool check_query(struct check *c, struct place *place) {
 	bool ok = true;
 	place->view = catalog_relation(c->catalog, c->route->relation);
@@ -468,12 +493,13 @@ static bool check_query(struct check *c, struct place *place) {
 			const struct key *key = &p->keys[i];
 			if (key->column != NULL || query_takes(place, parameter_of(c, key)))
 				continue;
-			check_mistake(c, "key {%s}: %s has no %s \"%s\"", key->name,
-				      c->route->relation, place->view != NULL ? "column" : "parameter",
-				      parameter_of(c, key));
+			check_mistake(
+				c, "key {%s}: %s has no %s \"%s\"", key->name, c->route->relation,
+				place->view != NULL ? "column" : "parameter", parameter_of(c, key));
 			ok = false;
 		}
 	}
+	ok = check_required(c, place) && ok;
 	for (int i = 0; i < c->route->nargs; i++) {
 		const struct layout_arg *arg = &c->route->args[i];
 		if (!path_has_key(place, arg->key)) {
@@ -481,7 +507,8 @@ static bool check_query(struct check *c, struct place *place) {
 			ok = false;
 		}
 		if (!query_takes(place, arg->parameter)) {
-			check_mistake(c, "\"args\": %s has no \"%s\"", c->route->relation, arg->parameter);
+			check_mistake(c, "\"args\": %s has no \"%s\"", c->route->relation,
+				      arg->parameter);
 			ok = false;
 		}
 	}

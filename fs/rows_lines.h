@@ -1,0 +1,71 @@
+/* Lines on their way to rows: cut, taken apart, gathered. Between rows_lines.c (text to JSON), rows_write.c (appending) and
+ * rows_replace.c (replacing). */
+#ifndef ROWFS_FS_ROWS_LINES_H
+#define ROWFS_FS_ROWS_LINES_H
+
+#include "fs/rows.h"
+#include "schema/shape.h"
+
+/* One line on its way. Offsets, since the buffers that they point into grow. */
+struct line {
+	size_t raw_at, raw_len;   /* in the input */
+	size_t json_at, json_len; /* in the batch's json */
+	uint64_t number;          /* in its file, counted from 1 */
+};
+
+/* Lines that have the same columns. */
+struct batch {
+	struct shape shape;
+	struct buf json;
+	struct line *lines;
+	int n;
+};
+
+/* What one commit works on. */
+struct input {
+	struct call *call;
+	struct handle *h;
+	const struct where *w;
+	const char *raw;
+	size_t settled;  /* the lines before this byte are committed or refused */
+	int first_error; /* -errno of the first line that was refused */
+};
+
+/* Empties B, keeping its memory; frees it. */
+void batch_clear(struct batch *b);
+void batch_free(struct batch *b);
+/* Adds a line to a batch that is empty or has its SHAPE, which an empty one takes over. Returns 0 or -errno. */
+MUST_USE int batch_add(struct call *call, struct batch *b, const struct line *line,
+		       struct shape *shape, const struct buf *json);
+/* Appends lines LOW to HIGH of B, "a,b,c"; a comma first if OUT has something. */
+void batch_put(struct buf *out, const struct batch *b, int low, int high);
+
+/* What is done with a row's line: JSON is its object, SHAPE its columns (may be taken over). */
+typedef int (*line_fn)(struct input *in, void *arg, const struct line *line, struct shape *shape,
+		       const struct buf *json);
+
+/* Calls EACH with ARG for every line of IN->raw that is a row. Lines that are refused go to rejected/, or with STRICT end the walk. With
+ * LAST, what stands behind the last newline is a line. *TAKEN is how many bytes were lines. */
+MUST_USE int lines_each(struct input *in, size_t len, bool last, bool strict, line_fn each,
+			void *arg, size_t *taken);
+
+/* Keeps a refused line in rejected/. */
+void lines_reject(struct input *in, const struct line *line, int rc);
+
+/* One transaction: removing what is replaced, then inserting lines. */
+struct rows_tx {
+	const struct input *in;
+	const char *remove;      /* NULL: nothing is replaced */
+	const struct buf *keyed; /* the parameter of `remove`, NULL: it takes none */
+	struct insert {
+		char *sql;       /* owned */
+		struct buf json; /* the array; owned */
+		int lines;
+	} * inserts;
+	int ninserts;
+	char op[37];
+};
+
+MUST_USE int rows_tx_run(struct rows_tx *tx);
+
+#endif
