@@ -120,7 +120,11 @@ int main(int argc, char **argv) {
 	static const struct {
 		const char *name;
 		bool (*one)(const char *, const char *);
-	} loops[] = { { "read", read_one }, { "stat", stat_one }, { "rewrite", rewrite_one }, { "create", create_one }, { "unlink", unlink_one } };
+	} loops[] = { { "read", read_one },
+		      { "stat", stat_one },
+		      { "rewrite", rewrite_one },
+		      { "create", create_one },
+		      { "unlink", unlink_one } };
 	if (argc < 7) {
 		fprintf(stderr, "usage: drive OPERATION PREFIX WIDTH SUFFIX FIRST COUNT [BODY]\n");
 		return 2;

@@ -15,11 +15,11 @@
 
 enum { FIRST_FILE = 2, NAME_ROOM = 32 };
 
-static int capacity;             /* files there may be; file I is inode I + FIRST_FILE */
-static double keep_s;            /* entries and attributes stay good for this long, seconds */
-static atomic_llong *sizes;      /* bytes of each file; -1 where there is none */
-static char *body;               /* what every file reads as */
-static size_t longest;           /* bytes of BODY */
+static int capacity;        /* files there may be; file I is inode I + FIRST_FILE */
+static double keep_s;       /* entries and attributes stay good for this long, seconds */
+static atomic_llong *sizes; /* bytes of each file; -1 where there is none */
+static char *body;          /* what every file reads as */
+static size_t longest;      /* bytes of BODY */
 
 static bool file_exists(int i) {
 	return i >= 0 && i < capacity && sizes[i] >= 0;
@@ -47,7 +47,9 @@ static int number_of(const char *name) {
 }
 
 static struct fuse_entry_param entry_of(int i) {
-	struct fuse_entry_param e = { .ino = (fuse_ino_t)(i + FIRST_FILE), .attr_timeout = keep_s, .entry_timeout = keep_s };
+	struct fuse_entry_param e = { .ino = (fuse_ino_t)(i + FIRST_FILE),
+				      .attr_timeout = keep_s,
+				      .entry_timeout = keep_s };
 	e.attr = attributes(e.ino);
 	return e;
 }
@@ -76,7 +78,8 @@ static void null_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	fuse_reply_attr(req, &st, keep_s);
 }
 
-static void null_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi) {
+static void null_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+			 struct fuse_file_info *fi) {
 	if ((to_set & FUSE_SET_ATTR_SIZE) && ino >= FIRST_FILE)
 		sizes[ino - FIRST_FILE] = attr->st_size;
 	null_getattr(req, ino, fi);
@@ -88,7 +91,8 @@ static void null_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-static void null_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi) {
+static void null_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+			struct fuse_file_info *fi) {
 	int i = number_of(name);
 	if (i < 0) {
 		fuse_reply_err(req, EINVAL);
@@ -99,7 +103,8 @@ static void null_create(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	fuse_reply_create(req, &e, fi);
 }
 
-static void null_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
+static void null_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		      struct fuse_file_info *fi) {
 	size_t have = (size_t)sizes[ino - FIRST_FILE];
 	if (have > longest)
 		have = longest;
@@ -107,7 +112,8 @@ static void null_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, st
 	fuse_reply_buf(req, body + at, have - at < size ? have - at : size);
 }
 
-static void null_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi) {
+static void null_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+		       struct fuse_file_info *fi) {
 	if (sizes[ino - FIRST_FILE] < off + (off_t)size)
 		sizes[ino - FIRST_FILE] = off + (off_t)size;
 	fuse_reply_write(req, size);
@@ -136,9 +142,11 @@ static void list(fuse_req_t req, size_t size, off_t off, bool plus) {
 		snprintf(name, sizeof(name), "%05d.json", i);
 		struct fuse_entry_param e = entry_of(i);
 		if (plus)
-			need = fuse_add_direntry_plus(req, page + used, size - used, name, &e, i + 1);
+			need = fuse_add_direntry_plus(req, page + used, size - used, name, &e,
+						      i + 1);
 		else
-			need = fuse_add_direntry(req, page + used, size - used, name, &e.attr, i + 1);
+			need = fuse_add_direntry(req, page + used, size - used, name, &e.attr,
+						 i + 1);
 		if (need > size - used)
 			break;
 		used += need;
@@ -147,11 +155,13 @@ static void list(fuse_req_t req, size_t size, off_t off, bool plus) {
 	free(page);
 }
 
-static void null_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
+static void null_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			 struct fuse_file_info *fi) {
 	list(req, size, off, false);
 }
 
-static void null_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
+static void null_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			     struct fuse_file_info *fi) {
 	list(req, size, off, true);
 }
 
@@ -201,7 +211,8 @@ static int serve(const char *mountpoint) {
 	static char name[] = "nullfs", option[] = "-ofsname=nullfs,noatime";
 	char *argv[] = { name, option, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
-	struct fuse_session *session = fuse_session_new(&args, &operations, sizeof(operations), NULL);
+	struct fuse_session *session =
+		fuse_session_new(&args, &operations, sizeof(operations), NULL);
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	int status = 1;
 

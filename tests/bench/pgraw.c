@@ -58,7 +58,8 @@ static bool copy(PGconn *conn, const char *path) {
 	char buf[COPY_SIZE];
 	size_t n;
 	FILE *f = fopen(path, "rb");
-	static const char sql[] = "copy book (exchange, symbol, timestamp, price) from stdin csv header";
+	static const char sql[] =
+		"copy book (exchange, symbol, timestamp, price) from stdin csv header";
 	if (f == NULL || !succeeded(conn, PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0))) {
 		if (f != NULL)
 			fclose(f);
@@ -79,10 +80,13 @@ int main(int argc, char **argv) {
 		const char *name, *sql;
 		int params;
 	} statements[] = {
-		{ "select", "select xmin, doc::text, octet_length(doc::text) from docs where name = $1", 1 },
+		{ "select",
+		  "select xmin, doc::text, octet_length(doc::text) from docs where name = $1", 1 },
 		{ "update", "update docs set doc = $2::jsonb where name = $1", 2 },
 		{ "insert", "insert into docs (name, doc) values ($1, $2::jsonb)", 2 },
-		{ "list", "select name, octet_length(doc::text), doc::text from docs where name > $1 order by name limit 1000", 1 },
+		{ "list",
+		  "select name, octet_length(doc::text), doc::text from docs where name > $1 order by name limit 1000",
+		  1 },
 	};
 	if (argc < 5) {
 		fprintf(stderr, "usage: pgraw CONNINFO OPERATION FIRST COUNT [FILE]\n");
@@ -90,7 +94,8 @@ int main(int argc, char **argv) {
 	}
 	PGconn *conn = PQconnectdb(argv[1]);
 	bool good = PQstatus(conn) == CONNECTION_OK;
-	int params = 0, first = (int)strtol(argv[3], NULL, 10), count = (int)strtol(argv[4], NULL, 10);
+	int params = 0, first = (int)strtol(argv[3], NULL, 10),
+	    count = (int)strtol(argv[4], NULL, 10);
 	for (size_t i = 0; good && i < sizeof(statements) / sizeof(statements[0]); i++)
 		if (strcmp(argv[2], statements[i].name) == 0) {
 			good = succeeded(conn, PQprepare(conn, "s", statements[i].sql, 0, NULL));
