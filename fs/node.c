@@ -40,9 +40,16 @@ static size_t bucket_of(const struct nodes *nodes, const struct node *parent, co
 	return (size_t)(hash ^ (hash >> 32)) & (nodes->nbuckets - 1);
 }
 
-/* An inode number that is the same for the same path at every mount. */
+/* An inode number that is the same for the same path at every mount. The literal names of a directory have numbers in the
+ * order of the layout: `cp -r` and others go by them, and a row's document should come before what refers to the row. */
 static uint64_t path_ino(const struct node *parent, const char *name) {
-	uint64_t hash = fnv(0xcbf29ce484222325u ^ parent->attr.ino, name, strlen(name));
+	uint64_t basis = 0xcbf29ce484222325u ^ parent->attr.ino, hash;
+	for (int i = 0; parent->type == NODE_PLACE && i < parent->place->nchildren; i++) {
+		const struct place *child = parent->place->children[i];
+		if (child->nkeys == 0 && strcmp(child->text, name) == 0)
+			return (fnv(basis, "/", 1) & ~(uint64_t)0xffff) + 2 + (uint64_t)i;
+	}
+	hash = fnv(basis, name, strlen(name));
 	return hash > 1 ? hash : hash + 2;
 }
 

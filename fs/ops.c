@@ -245,6 +245,9 @@ static int create_file(struct call *call, struct node *dir, const char *name, mo
 					"this file is made by the database and cannot be written");
 		if (rc == 0)
 			rc = store_check_keys(call, &w);
+		if (rc == 0 && target.place->route->kind == KIND_COLUMN && !dir->pending &&
+		    !store_parent_exists(call, &w))
+			rc = -ENOENT;
 		if (rc != 0)
 			return rc;
 	}

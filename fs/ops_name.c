@@ -115,16 +115,6 @@ static void set_gone(struct call *call, const struct node *node) {
 			node_set_gone(call->fs->nodes, dir, true);
 }
 
-/* False if the directory that W's file is in stands for a row that does not exist. */
-static bool parent_exists(struct call *call, const struct where *w) {
-	struct where dir =
-		*w; /* borrows W's strings: a directory above has the first of its keys */
-	bool exists = true;
-	for (dir.place = w->place->parent; dir.place != NULL && !dir.place->row_dir;)
-		dir.place = dir.place->parent;
-	return dir.place == NULL || store_exists(call, &dir, &exists) != 0 || exists;
-}
-
 static int remove_file(struct call *call, struct node *node) {
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
@@ -139,7 +129,7 @@ static int remove_file(struct call *call, struct node *node) {
 	int rc = node_where(call->fs->nodes, node, &w);
 	if (rc == 0)
 		rc = kind_of_node(node)->remove(call, &w);
-	if (rc == -ENOENT && !parent_exists(call, &w))
+	if (rc == -ENOENT && !store_parent_exists(call, &w))
 		rc = 0; /* the row that it belonged to is gone: so is the file */
 	if (rc != 0)
 		return rc;

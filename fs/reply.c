@@ -27,10 +27,11 @@ struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node) {
 	struct fuse_entry_param e = { .ino = (fuse_ino_t)(uintptr_t)node, .generation = 1 };
 	node_stat(fs->nodes, node, &e.attr);
 	e.attr_timeout = ttl_of(fs);
-	/* A file on a route gets a new node with each version: its name is looked up every time, which costs no query while the
-	 * node is fresh. */
-	bool versioned = node->type != NODE_PLAIN && S_ISREG(e.attr.st_mode);
-	e.entry_timeout = versioned ? 0 : ttl_of(fs);
+	/* A file on a route gets a new node with each version, and a row's directory goes with its document: such a name is looked
+	 * up every time, which costs no query while the node is fresh. */
+	bool file = S_ISREG(e.attr.st_mode) && node->type != NODE_PLAIN;
+	bool row = node->type == NODE_PLACE && node->place->owns_row;
+	e.entry_timeout = file || row ? 0 : ttl_of(fs);
 	return e;
 }
 

@@ -74,6 +74,14 @@ int store_exists(struct call *call, const struct where *w, bool *exists) {
 	return rc;
 }
 
+bool store_parent_exists(struct call *call, const struct where *w) {
+	struct where dir = *w; /* borrows W's strings: a directory above has the first of its keys */
+	bool exists = true;
+	for (dir.place = w->place->parent; dir.place != NULL && !dir.place->row_dir;)
+		dir.place = dir.place->parent;
+	return dir.place == NULL || store_exists(call, &dir, &exists) != 0 || exists;
+}
+
 int store_check_keys(struct call *call, const struct where *w) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
@@ -136,11 +144,10 @@ static int why_nothing(struct call *call, const struct where *w) {
 	struct where parent = *w; /* borrows W's strings: a parent has the first of its keys */
 	bool exists = true;
 	parent.place = w->place->parent;
-	while (parent.place != NULL && !parent.place->row_dir)
-		parent.place = parent.place->parent;
 	/* the row's own directory is not its parent */
-	if (parent.place != NULL && parent.place->row_table == w->place->target)
-		parent.place = NULL;
+	while (parent.place != NULL &&
+	       (!parent.place->row_dir || parent.place->row_table == w->place->target))
+		parent.place = parent.place->parent;
 	int rc = parent.place != NULL ? store_exists(call, &parent, &exists) : 0;
 	if (rc != 0)
 		return rc;

@@ -19,6 +19,9 @@ MUST_USE int store_run(struct call *call, struct db_statement *st, const struct 
 /* -ENOENT with a sentence unless the row or the files' parent at W exists. */
 MUST_USE int store_exists(struct call *call, const struct where *w, bool *exists);
 
+/* False if the directory that W's file is in stands for a row that does not exist; true if that cannot be known. */
+bool store_parent_exists(struct call *call, const struct where *w);
+
 /* The own keys of W are values that their columns can have, in their canonical form: 0, else -EINVAL. */
 MUST_USE int store_check_keys(struct call *call, const struct where *w);
 

@@ -78,6 +78,7 @@ def create_user(w, out):
 
 @check("get_user_by_hardware_id", before=lambda w: w.user(metadata='{"name": "Дмитрий"}'))
 def get_user(w, out):
+    w.sql("set timezone = 'UTC'")  # as the mount renders times
     assert json.loads(out) == w.one("select to_jsonb(u) from users u") and "Дмитрий" in out
     unknown = w.run('cat "$MNT/users/nobody/user.json"', ok=False)
     assert unknown.returncode != 0 and "No such file" in unknown.stderr
@@ -221,6 +222,7 @@ def cleanup(w, out):
 @check("get_memory_statistics", before=expired)
 def memory_statistics(w, out):
     got = json.loads(out)
+    w.sql("set timezone = 'UTC'")  # as the mount renders times
     want = w.one("select to_jsonb(s) from get_memory_stats() s")
     assert got == want
     assert (got["total_users"], got["users_with_short_memory"], got["users_with_long_memory"]) == (2, 2, 1)

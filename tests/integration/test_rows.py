@@ -60,7 +60,10 @@ def test_files_without_rows(shop):
     "a,1,1.5,x\nb,2,,", HEADER + "a,1,1.5,x\r\nb,2,,", '"a","1","1.5","x"\n"b",2,,\n'])
 def test_csv_dialects(shop, text):
     append(shop.m.at("log.csv"), text)
-    assert lines(shop) == [("a", 1, "1.50000000", "x"), ("b", 2, None, None)]
+    want = [("a", 1, "1.50000000", "x"), ("b", 2, None, None)]
+    if not text.endswith("\n"):  # a line without its end is one only when the last descriptor is closed, a moment after close()
+        until(lambda: lines(shop) == want, "the last line is committed")
+    assert lines(shop) == want
 
 
 def test_csv_quoting_and_empty(shop):
