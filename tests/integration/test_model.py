@@ -41,7 +41,7 @@ class Model:
         return self.rng.choice(KEYS)
 
     def text(self):
-        return "".join(self.rng.choice("ab é\n\"\\日🙂,") for _ in range(self.rng.randrange(40)))
+        return "".join(self.rng.choice("ab é\n\"\\日🙂,") for _ in range(self.rng.randrange(1, 40)))
 
     # -- operations: each changes the mount and the model ------------------------------------------------------------------------
 
@@ -114,10 +114,7 @@ class Model:
     def op_append_note(self):
         k, body = self.pick(), self.text()
         if self.try_it(lambda: append(self.at(k, "note.txt"), body), *([] if k in self.items else [errno.ENOENT])):
-            if body or self.items[k]["note"] is not None:
-                self.items[k]["note"] = (self.items[k]["note"] or "") + body
-            else:  # nothing was written to a file that was not there: NULL or '', as touch would leave it
-                self.items[k]["note"] = self.shop.one("select note from items where name = %s", k)
+            self.items[k]["note"] = (self.items[k]["note"] or "") + body
 
     def op_unlink_note(self):
         k = self.pick()
