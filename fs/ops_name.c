@@ -7,6 +7,7 @@
 #include "fs/plain.h"
 #include "fs/reply.h"
 #include "fs/store.h"
+#include "util/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +36,8 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 	AUTO_FREE char *path = node_path(call->fs->nodes, dir, name);
 	int rc = path != NULL ? 0 : -ENOMEM;
 	lookup_target(dir, name, true, &target);
+	if (target.place == NULL && !target.bad)
+		lookup_target(dir, name, false, &target);
 	if (target.place != NULL && target.place->route != NULL)
 		return call_error(call, EINVAL, "this name is a file in the layout");
 	if (target.bad)
@@ -97,11 +100,23 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 
 /* -- unlink and rmdir -------------------------------------------------------------------------- */
 
+/* Directories of the plain store that only led to a plain file go with the last of them: one that is left behind would look like a
+ * directory that waits for its row. */
+static void prune(struct call *call, struct node *dir) {
+	for (; dir->parent != NULL && dir->type == NODE_PLACE && !dir->pending; dir = dir->parent) {
+		AUTO_FREE char *path = node_path(call->fs->nodes, dir, NULL);
+		if (path != NULL)
+			plain_unmark_one(call->fs->plain, path);
+	}
+}
+
 static int remove_plain_file(struct call *call, struct node *node, const char *path) {
 	uint64_t size = 0;
 	int rc = plain_unlink(call->fs->plain, path, &size);
-	if (rc == 0)
+	if (rc == 0) {
 		node_unlinked(call->fs->nodes, node, size);
+		prune(call, node->parent);
+	}
 	return rc;
 }
 
@@ -135,6 +150,7 @@ static int remove_file(struct call *call, struct node *node) {
 		return rc;
 	if (node->place->route->kind == KIND_ROW)
 		set_gone(call, node);
+	prune(call, node->parent);
 	node_unhash(call->fs->nodes, node);
 	return 0;
 }
@@ -236,6 +252,7 @@ static int rename_plain(struct renaming *r) {
 		return rc;
 	if (r->existing != NULL)
 		node_unhash(nodes, r->existing);
+	prune(r->call, r->node->parent);
 	if (r->node->type == NODE_PLAIN)
 		node_move(nodes, r->node, r->dir, r->name, NULL);
 	else
@@ -267,6 +284,7 @@ static int rename_onto_route(struct renaming *r) {
 	moved_show(fs->moved, r->to);
 	if (plain_unlink(fs->plain, r->from, &size) == 0)
 		node_unlinked(fs->nodes, r->node, size);
+	prune(r->call, r->node->parent);
 	if (r->existing != NULL)
 		node_unhash(fs->nodes, r->existing);
 	return 0;
@@ -324,6 +342,10 @@ static int rename_row(struct renaming *r) {
 		return rc == -EFBIG ? -ENAMETOOLONG : rc;
 	if (changed == 0)
 		return -ENOENT;
+	/* plain files in the row's directory go with it */
+	rc = plain_rename(r->call->fs->plain, r->from, r->to, 0);
+	if (rc != 0 && rc != -ENOENT)
+		log_warning("%s: its plain files stay under the old name: %s", r->to, strerror(-rc));
 	if ((copy = calloc((size_t)place->nkeys, sizeof(*copy))) == NULL)
 		return -ENOMEM;
 	for (int i = 0; i < place->nkeys; i++)
