@@ -59,9 +59,10 @@ class Model:
 
     def op_rmdir(self):
         k = self.pick()
-        wanted = [errno.ENOENT] if k not in self.items else [errno.ENOTEMPTY] if any(p[0] == k for p in self.parts) or any(
-            path.startswith(f"{k}/") for path in self.plain) else []
-        if self.try_it(lambda: os.rmdir(self.at(k)), *wanted):
+        full = any(p[0] == k for p in self.parts) or any(path.startswith(f"{k}/") for path in self.plain)
+        if k not in self.items:
+            self.remove_from_nothing(lambda: os.rmdir(self.at(k)))
+        elif self.try_it(lambda: os.rmdir(self.at(k)), *([errno.ENOTEMPTY] if full else [])):
             del self.items[k]
 
     def op_unlink_document(self):
