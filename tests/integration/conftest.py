@@ -84,12 +84,17 @@ def empty_pg(server):
 
 
 @pytest.fixture
-def make_mount(request, pg):
-    """make_mount(layout=…, options=…): a Mount of pg; unmounted, and judged, when the test ends."""
+def fuse():
+    """Skips the test where nothing can be mounted."""
     if not mountkit.rowfs_binary().exists():
         pytest.fail(f"{mountkit.rowfs_binary()} is not built (set ROWFS_BIN)")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("/dev/fuse is not there, or not ours to open")
+
+
+@pytest.fixture
+def make_mount(request, pg, fuse):
+    """make_mount(layout=…, options=…): a Mount of pg; unmounted, and judged, when the test ends."""
     mounts = request.node.mounts = []
 
     def make(layout=None, conninfo=None, **kw):

@@ -31,7 +31,7 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
-def test_the_tutorial(empty_pg, tmp_path):
+def test_the_tutorial(empty_pg, tmp_path, fuse):
     """Every ```sh block of the tutorial, one after the other in one shell, in an empty directory, with a database from the environment."""
     text = section((ROOT / "docs/LAYOUT.md").read_text(encoding="utf-8"), TITLE)
     if not text:

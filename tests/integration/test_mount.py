@@ -14,7 +14,7 @@ from shop import LAYOUT
 
 
 @pytest.fixture
-def by_hand(pg, tmp_path):
+def by_hand(pg, tmp_path, fuse):
     """by_hand(*words): runs `rowfs mount WORDS… conninfo DIR` without -f and returns (CompletedProcess, DIR)."""
     place = tmp_path / "m"
     place.mkdir()
@@ -147,7 +147,7 @@ def test_hostile_mountpoints(pg, make_mount, tmp_path, name):
     assert not is_mounted(place)
 
 
-def test_mountpoint_given_relatively(pg, tmp_path):
+def test_mountpoint_given_relatively(pg, tmp_path, fuse):
     (tmp_path / "rel").mkdir()
     run(rowfs_binary(), "mount", "-o", f"state_dir={tmp_path / 'state'}", pg.conninfo, "rel", cwd=tmp_path, env=clean_env())
     assert os.listdir(tmp_path / "rel/users") == []
