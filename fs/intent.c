@@ -46,8 +46,11 @@ enum intent intent_of(pid_t tid, const char *name) {
 	long number;
 	unsigned long args[3];
 	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)tid);
-	AUTO_FILE FILE *f = fopen(path, "re");
-	if (f == NULL || fscanf(f, "%ld %lx %lx %lx", &number, &args[0], &args[1], &args[2]) != 4)
+	FILE *f = fopen(path, "re");
+	int n = f != NULL ? fscanf(f, "%ld %lx %lx %lx", &number, &args[0], &args[1], &args[2]) : 0;
+	if (f != NULL)
+		fclose(f);
+	if (n != 4)
 		return INTENT_UNKNOWN;
 	if (is_removal(number))
 		return INTENT_REMOVE;

@@ -216,7 +216,7 @@ static bool is_moved(struct call *call, const struct node *dir, const char *name
 
 /* True if KNOWN, whose row is gone, is still there for the caller, who is removing it: see intent.h. */
 static bool is_being_removed(struct call *call, const struct node *known) {
-	if (call->req == NULL || !known->hashed)
+	if (call->req == NULL || !node_has_name(call->fs->nodes, known))
 		return false;
 	enum intent intent = intent_of(fuse_req_ctx(call->req)->pid, known->name);
 	return intent == INTENT_REMOVE ||
@@ -253,7 +253,8 @@ static int refresh_plain(struct call *call, struct node *node) {
 	struct stat st;
 	if (path == NULL)
 		return -ENOMEM;
-	if (!node->unlinked && plain_stat(call->fs->plain, path, &st) == 0) {
+	if (!node_is_unlinked(call->fs->nodes, node) &&
+	    plain_stat(call->fs->plain, path, &st) == 0) {
 		struct attributes attr = lookup_plain_attributes(&st);
 		node_update(call->fs->nodes, node, &attr, 0);
 	}

@@ -43,7 +43,7 @@ static size_t bucket_of(const struct nodes *nodes, const struct node *parent, co
 /* An inode number that is the same for the same path at every mount. The literal names of a directory have numbers in the
  * order of the layout: `cp -r` and others go by them, and a row's document should come before what refers to the row. */
 static uint64_t path_ino(const struct node *parent, const char *name) {
-	uint64_t basis = 0xcbf29ce484222325u ^ parent->attr.ino, hash;
+	uint64_t basis = 0xcbf29ce484222325u ^ parent->ino, hash;
 	for (int i = 0; parent->type == NODE_PLACE && i < parent->place->nchildren; i++) {
 		const struct place *child = parent->place->children[i];
 		if (child->nkeys == 0 && strcmp(child->text, name) == 0)
@@ -226,7 +226,8 @@ struct nodes *nodes_new(struct fs *fs) {
 	}
 	nodes->root->references = 1;
 	nodes->root->place = fs->tree->root;
-	nodes->root->attr = (struct attributes){ .mode = S_IFDIR | 0755, .ino = 1 };
+	nodes->root->attr = (struct attributes){ .mode = S_IFDIR | 0755 };
+	nodes->root->ino = 1;
 	return nodes;
 }
 
@@ -282,7 +283,7 @@ static bool same_thing(const struct node *node, const struct found *found) {
 	    node->control != found->control ||
 	    S_ISDIR(node->attr.mode) != S_ISDIR(found->attr.mode))
 		return false;
-	if (node->type == NODE_PLAIN && node->attr.ino != found->attr.ino)
+	if (node->type == NODE_PLAIN && node->ino != found->attr.ino)
 		return false;
 	if (node->writer != NULL && node->pending && found->pending)
 		return true;
@@ -307,6 +308,7 @@ static struct node *make_locked(struct nodes *nodes, struct node *parent, const 
 	if (node == NULL)
 		return NULL;
 	node->type = found->type;
+	node->ino = found->attr.ino != 0 ? found->attr.ino : path_ino(parent, name);
 	node->place = found->place;
 	node->control = found->control;
 	if (found->version != NULL)
@@ -335,9 +337,7 @@ static void refresh_locked(struct nodes *nodes, struct node *node, const struct 
 			   unsigned long epoch) {
 	int64_t mtime = node->attr.mtime_ns;
 	bool same_size = node->attr.size == attr->size;
-	uint64_t ino = attr->ino != 0 ? attr->ino : path_ino(node->parent, node->name);
 	node->attr = *attr;
-	node->attr.ino = ino;
 	/* without a column for it, the time of a file moves only when this mount sees it change */
 	if (attr->mtime_ns == 0 && mtime != 0)
 		node->attr.mtime_ns = same_size ? mtime : now_ns();
@@ -500,9 +500,45 @@ pid_t node_maker(struct nodes *nodes, const struct node *node) {
 	return node->maker;
 }
 
-void node_set_gone(struct nodes *nodes, struct node *node, bool gone) {
+void node_set_gone_above(struct nodes *nodes, struct node *node, const struct relation *rel) {
 	LOCK_SCOPE(&nodes->lock);
-	node->gone = gone;
+	for (struct node *dir = node->parent; dir != NULL && dir->type == NODE_PLACE;
+	     dir = dir->parent)
+		if (dir->place->owns_row &&
+		    dir->place->scope.tables[dir->place->row_table].rel == rel)
+			dir->gone = true;
+}
+
+bool node_has_name(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->hashed;
+}
+
+bool node_is_in(struct nodes *nodes, const struct node *node, const struct node *dir) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->parent == dir;
+}
+
+bool node_is_unlinked(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->unlinked;
+}
+
+bool node_is_pending(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	while (node != NULL && !node->pending)
+		node = node->parent;
+	return node != NULL;
+}
+
+char *node_layout_path(struct nodes *nodes, const struct node *node, int *levels) {
+	LOCK_SCOPE(&nodes->lock);
+	const struct node *dir = node->parent;
+	char *path = path_locked(dir, NULL);
+	for (*levels = 0; dir->parent != NULL && dir->type == NODE_PLACE && !dir->pending;
+	     dir = dir->parent)
+		(*levels)++;
+	return path;
 }
 
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
@@ -515,7 +551,7 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	if (node->writer != NULL && node->readers == 0 && node->writer->kind->own_size)
 		size = atomic_load(&node->writer->size);
 	*st = (struct stat){
-		.st_ino = node->attr.ino,
+		.st_ino = node->ino,
 		.st_mode = node->type == NODE_PLAIN ? node->attr.mode
 						    : node->attr.mode & ~(opt->umask & 0777),
 		.st_nlink = S_ISDIR(node->attr.mode) ? 2 : 1,

@@ -22,7 +22,7 @@ struct attributes {
 	mode_t mode;      /* type and permissions */
 	uint64_t size;    /* bytes */
 	int64_t mtime_ns; /* since 1970; 0 = not known: the mount's start */
-	uint64_t ino;     /* 0 = by the path */
+	uint64_t ino;     /* plain files: the node's st_ino; 0 = by the path */
 };
 
 struct handle;
@@ -36,10 +36,11 @@ struct node {
 	uint32_t readers;    /* open handles that only read */
 	uint32_t unsettled;  /* handles whose fate close() left open: see handle.h */
 	enum node_type type;
+	uint64_t ino; /* st_ino; never changes */
 	bool hashed;
 	bool gone;                 /* a row's directory whose row this mount has deleted */
 	pid_t maker;               /* the thread that made this directory; see intent.h */
-	bool pending;              /* known only to the plain store: no row yet */
+	atomic_bool pending;       /* known only to the plain store: no row yet */
 	const struct place *place; /* NODE_PLACE */
 	char **keys;               /* NODE_PLACE: values of the place's own keys; owned */
 	const struct control_file *control;
@@ -107,12 +108,25 @@ MUST_USE int node_where_child(struct nodes *nodes, const struct node *dir, const
 /* The path from the mount's root ("/a/b"), malloc'd; NAME may be NULL. */
 char *node_path(struct nodes *nodes, const struct node *node, const char *name);
 
+/* True while NODE has its name: it was neither removed nor overtaken by another version. */
+bool node_has_name(struct nodes *nodes, const struct node *node);
+bool node_is_in(struct nodes *nodes, const struct node *node, const struct node *dir);
+bool node_is_unlinked(struct nodes *nodes, const struct node *node);
+
+/* True if NODE or a directory above it has no row yet. */
+bool node_is_pending(struct nodes *nodes, const struct node *node);
+
+/* The path of the directory that NODE is in, malloc'd; *LEVELS is how many components at its end are
+ * directories of the layout that are not pending. NULL if out of memory. */
+char *node_layout_path(struct nodes *nodes, const struct node *node, int *levels);
+
 /* True if NODE or a directory above it is gone. */
 bool node_is_gone(struct nodes *nodes, const struct node *node);
+/* The row of REL went with its document NODE: the directories above that stand for it are empty shells. */
+void node_set_gone_above(struct nodes *nodes, struct node *node, const struct relation *rel);
 /* The thread that made the directory NODE; 0 if it was there before. */
 void node_set_maker(struct nodes *nodes, struct node *node, pid_t tid);
 pid_t node_maker(struct nodes *nodes, const struct node *node);
-void node_set_gone(struct nodes *nodes, struct node *node, bool gone);
 
 /* Fills ST. */
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st);

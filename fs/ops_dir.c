@@ -53,8 +53,7 @@ static int add_entry(struct page *p, const struct entry *entry, off_t next) {
 	size_t left = p->size - p->len, need;
 	struct fuse_entry_param e = { .attr = { .st_mode = entry->found.attr.mode } };
 	struct node *node = NULL;
-	e.attr.st_ino =
-		entry->dots ? p->h->node->attr.ino : node_child_ino(p->h->node, entry->name);
+	e.attr.st_ino = entry->dots ? p->h->node->ino : node_child_ino(p->h->node, entry->name);
 	if (!p->plus) {
 		need = fuse_add_direntry(p->call->req, at, left, entry->name, &e.attr, next);
 	} else {

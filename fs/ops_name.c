@@ -102,11 +102,12 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 
 /* Directories of the plain store that only led to a plain file go with the last of them: one that is left behind would look like a
  * directory that waits for its row. */
-static void prune(struct call *call, struct node *dir) {
-	for (; dir->parent != NULL && dir->type == NODE_PLACE && !dir->pending; dir = dir->parent) {
-		AUTO_FREE char *path = node_path(call->fs->nodes, dir, NULL);
-		if (path != NULL)
-			plain_unmark_one(call->fs->plain, path);
+static void prune(struct call *call, const struct node *node) {
+	int levels;
+	AUTO_FREE char *path = node_layout_path(call->fs->nodes, node, &levels);
+	for (; path != NULL && levels > 0; levels--) {
+		plain_unmark_one(call->fs->plain, path);
+		*strrchr(path, '/') = '\0';
 	}
 }
 
@@ -115,19 +116,9 @@ static int remove_plain_file(struct call *call, struct node *node, const char *p
 	int rc = plain_unlink(call->fs->plain, path, &size);
 	if (rc == 0) {
 		node_unlinked(call->fs->nodes, node, size);
-		prune(call, node->parent);
+		prune(call, node);
 	}
 	return rc;
-}
-
-/* The row went with its document: the directories that stood for it are empty shells now, for `rm -r` to take away. */
-static void set_gone(struct call *call, const struct node *node) {
-	const struct relation *rel = node->place->scope.tables[node->place->target].rel;
-	for (struct node *dir = node->parent; dir != NULL && dir->type == NODE_PLACE;
-	     dir = dir->parent)
-		if (dir->place->owns_row &&
-		    dir->place->scope.tables[dir->place->row_table].rel == rel)
-			node_set_gone(call->fs->nodes, dir, true);
 }
 
 static int remove_file(struct call *call, struct node *node) {
@@ -149,8 +140,9 @@ static int remove_file(struct call *call, struct node *node) {
 	if (rc != 0)
 		return rc;
 	if (node->place->route->kind == KIND_ROW)
-		set_gone(call, node);
-	prune(call, node->parent);
+		node_set_gone_above(call->fs->nodes, node,
+				    node->place->scope.tables[node->place->target].rel);
+	prune(call, node);
 	node_unhash(call->fs->nodes, node);
 	return 0;
 }
@@ -176,13 +168,6 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	reply_status(&call, dir, name, rc);
 }
 
-/* True if a directory above NODE has no row: then nothing of it is in the database. */
-static bool is_pending(const struct node *node) {
-	while (node != NULL && !node->pending)
-		node = node->parent;
-	return node != NULL;
-}
-
 static int remove_row_directory(struct call *call, const struct node *node) {
 	AUTO_WHERE struct where w = { 0 };
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&node->place->sql;
@@ -203,7 +188,7 @@ static int remove_directory(struct call *call, struct node *node) {
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
 	if (path == NULL)
 		return -ENOMEM;
-	if (node->type == NODE_CONTROL || node->parent == NULL)
+	if (node->type == NODE_CONTROL)
 		return -EBUSY;
 	/* what the plain store has below it must be gone first */
 	int rc = plain_rmdir(call->fs->plain, path);
@@ -211,7 +196,7 @@ static int remove_directory(struct call *call, struct node *node) {
 		return rc;
 	if (node->type == NODE_PLAIN)
 		return rc;
-	if (node_is_gone(call->fs->nodes, node) || is_pending(node))
+	if (node_is_gone(call->fs->nodes, node) || node_is_pending(call->fs->nodes, node))
 		return 0;
 	if (node->place->nkeys == 0 || (node->place->row_dir && !node->place->owns_row))
 		return call_error(call, EBUSY, "this directory is part of the layout");
@@ -252,7 +237,7 @@ static int rename_plain(struct renaming *r) {
 		return rc;
 	if (r->existing != NULL)
 		node_unhash(nodes, r->existing);
-	prune(r->call, r->node->parent);
+	prune(r->call, r->node);
 	if (r->node->type == NODE_PLAIN)
 		node_move(nodes, r->node, r->dir, r->name, NULL);
 	else
@@ -284,7 +269,7 @@ static int rename_onto_route(struct renaming *r) {
 	moved_show(fs->moved, r->to);
 	if (plain_unlink(fs->plain, r->from, &size) == 0)
 		node_unlinked(fs->nodes, r->node, size);
-	prune(r->call, r->node->parent);
+	prune(r->call, r->node);
 	if (r->existing != NULL)
 		node_unhash(fs->nodes, r->existing);
 	return 0;
@@ -345,7 +330,8 @@ static int rename_row(struct renaming *r) {
 	/* plain files in the row's directory go with it */
 	rc = plain_rename(r->call->fs->plain, r->from, r->to, 0);
 	if (rc != 0 && rc != -ENOENT)
-		log_warning("%s: its plain files stay under the old name: %s", r->to, strerror(-rc));
+		log_warning("%s: its plain files stay under the old name: %s", r->to,
+			    strerror(-rc));
 	if ((copy = calloc((size_t)place->nkeys, sizeof(*copy))) == NULL)
 		return -ENOMEM;
 	for (int i = 0; i < place->nkeys; i++)
@@ -364,7 +350,7 @@ static int rename_place(struct renaming *r) {
 		return r->existing == NULL || r->existing->pending ? rename_plain(r) : -EEXIST;
 	if (r->target.place == NULL)
 		return document ? rename_to_plain(r) : -EXDEV;
-	if (r->target.place == node->place && r->dir == node->parent &&
+	if (r->target.place == node->place && node_is_in(r->call->fs->nodes, node, r->dir) &&
 	    node->place->sql.rename.sql != NULL)
 		return rename_row(r);
 	return -EXDEV;

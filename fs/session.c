@@ -174,7 +174,8 @@ static void stopper_end(struct stopper *s) {
 	s->ended = true;
 	pthread_cond_signal(&s->changed);
 	pthread_mutex_unlock(&s->lock);
-	pthread_kill(s->thread, SIGTERM);
+	pthread_kill(s->thread,
+		     SIGHUP); /* it waits for one of these, and will see that we have ended */
 	pthread_join(s->thread, NULL);
 }
 

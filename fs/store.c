@@ -75,7 +75,8 @@ int store_exists(struct call *call, const struct where *w, bool *exists) {
 }
 
 bool store_parent_exists(struct call *call, const struct where *w) {
-	struct where dir = *w; /* borrows W's strings: a directory above has the first of its keys */
+	struct where dir =
+		*w; /* borrows W's strings: a directory above has the first of its keys */
 	bool exists = true;
 	for (dir.place = w->place->parent; dir.place != NULL && !dir.place->row_dir;)
 		dir.place = dir.place->parent;
