@@ -3,6 +3,7 @@
 #include "fs/daemon.h"
 #include "fs/handle.h"
 #include "fs/kind.h"
+#include "fs/migrate.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
 #include "fs/report.h"
@@ -185,7 +186,8 @@ int rowfs_mount(const struct options *opt) {
 		.started = time(NULL),
 		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
-	bool ok = open_tree(&fs) && open_state(&fs);
+	bool ok =
+		(!opt->enable_migrations || migrate(opt) == 0) && open_tree(&fs) && open_state(&fs);
 	int status = ok ? serve(&fs) : 1;
 	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */
 	if (fs.plain != NULL)

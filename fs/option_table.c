@@ -59,7 +59,7 @@ const struct option option_table[] = {
 	TEXT("table_prefix", table_prefix, "TEXT",
 	     "put before the name of each relation that a layout names"),
 	BOOL("enable_migrations", enable_migrations, "false",
-	     "let the mount make the objects in schema rowfs that it needs"),
+	     "deploy the schema's migrations (sqitch) before mounting"),
 
 	GROUP("Connections"),
 	INT("min_connections", min_connections, "1", 0, 1000, "N",
@@ -88,8 +88,6 @@ const struct option option_table[] = {
 	    "rows that a listing asks for at once"),
 	INT_ENV("batch_size", batch_size, "100", 1, 1000000, "ROWS", "DB_BATCH_SIZE",
 		"lines of an append that are sent at once"),
-	NUMBER(OPTION_SECONDS, "flush_interval", flush_interval, "1", 0.01, 3600, "SECONDS", NULL,
-	       "longest time that appended lines wait for their batch, in seconds"),
 
 	GROUP("Files"),
 	FILE_PATH("layout", layout, "FILE", "the layout (default: the built-in one)"),

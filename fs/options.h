@@ -35,9 +35,8 @@ struct options {
 	double retry_delay; /* seconds */
 	double retry_backoff;
 	char *isolation_level;
-	int fetch_size;        /* rows a page */
-	int batch_size;        /* rows a batch of appends */
-	double flush_interval; /* seconds */
+	int fetch_size; /* rows a page */
+	int batch_size; /* rows a batch of appends */
 	bool enable_prepared_statements;
 	char *schema_name, *table_prefix;
 	bool enable_migrations;

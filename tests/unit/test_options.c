@@ -80,7 +80,7 @@ static void test_words(void) {
 	struct options opt;
 	const char *words =
 		"ro,,nosuid,noatime,x-systemd.automount,_netdev,comment=a b,user=me,max_document=1.5M,"
-		"schema_name=a\\,b,coherence=none,log_queries,umask=077,uid=12,flush_interval=0.25";
+		"schema_name=a\\,b,coherence=none,log_queries,umask=077,uid=12,retry_delay=0.25";
 	CHECK_INT(parse(&opt, COMMAND_MOUNT,
 			WORDS("mount", "-f", "--layout", "/x/y.json", "-o", words, "-o",
 			      "threads=3", "db", dir),
@@ -97,7 +97,7 @@ static void test_words(void) {
 	CHECK_INT(opt.umask, 077);
 	CHECK_INT(opt.uid, 12);
 	CHECK_INT(opt.threads, 3);
-	CHECK(opt.flush_interval == 0.25);
+	CHECK(opt.retry_delay == 0.25);
 	options_free(&opt);
 	CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", "-o", "ro", "-o", "rw", dir), &err), 0);
 	CHECK(!opt.read_only);
