@@ -31,6 +31,15 @@ def pytest_runtest_setup(item):
         pytest.skip("needs root")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item):
+    """A test that mounted by hand under its tmp_path and failed leaves no mount behind."""
+    top = getattr(item, "funcargs", {}).get("tmp_path")
+    for path, fstype in mountkit.mountinfo() if top else ():
+        if fstype.startswith("fuse") and path.startswith(f"{top}/"):
+            mountkit.lazy_umount(path)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Under a failure: how to run just this test again, what rowfs said, what the server said."""
