@@ -106,7 +106,6 @@ int control_unlink(struct call *call, const struct node *dir, const char *name) 
 
 static int control_open(struct call *call, struct handle *h) {
 	const struct control_file *file = h->node->control;
-	size_t len;
 	if ((h->flags & O_ACCMODE) != O_RDONLY && file->reset == NULL)
 		return -EACCES;
 	if (file == &rejected_file) {
@@ -114,10 +113,7 @@ static int control_open(struct call *call, struct handle *h) {
 			       O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		return h->fd >= 0 ? 0 : -errno;
 	}
-	AUTO_FREE char *body = node_take_body(call->fs->nodes, h->node, &len);
-	if (body != NULL)
-		buf_add(&h->data, body, len);
-	else
+	if (!node_body(call->fs->nodes, h->node, &h->data))
 		file->render(call, &h->data);
 	h->dirty = (h->flags & O_TRUNC) != 0;
 	atomic_store(&h->size, h->data.len);

@@ -29,12 +29,8 @@ static int load_body(struct call *call, const struct where *w, struct buf *out) 
 static int load(struct call *call, struct handle *h) {
 	struct nodes *nodes = call->fs->nodes;
 	AUTO_WHERE struct where w = { 0 };
-	size_t len;
-	AUTO_FREE char *body = node_take_body(nodes, h->node, &len);
-	if (body != NULL) {
-		buf_add(&h->data, body, len);
+	if (node_body(nodes, h->node, &h->data))
 		return h->data.failed ? -ENOMEM : 0;
-	}
 	if (h->node->pending)
 		return 0;
 	int rc = node_where(nodes, h->node, &w);
@@ -141,7 +137,7 @@ static int commit(struct call *call, struct handle *h) {
 	bool append = h->appending && (h->flags & O_APPEND) != 0 && h->base > 0;
 	size_t from = append ? h->base : 0;
 	if (h->kind == &row_kind)
-		rc = store_row(call, &w, data, h->data.len);
+		rc = store_row(call, &w, data, h->data.len, h->created);
 	else
 		rc = store_column(call, &w, data + from, h->data.len - from, append);
 	h->dirty = h->truncated = false;
@@ -213,7 +209,7 @@ static int query_remove(struct call *call, const struct where *w) {
 }
 
 static int row_store(struct call *call, const struct where *w, const char *data, size_t len) {
-	int rc = store_row(call, w, data, len);
+	int rc = store_row(call, w, data, len, false);
 	if (rc == 0)
 		plain_unmark(call->fs->plain, w->path);
 	return rc != 0 ? store_rejected(call, w, 0, data, len, rc) : 0;

@@ -134,17 +134,11 @@ static void set_body_locked(struct nodes *nodes, struct node *node, const char *
 		drop_body_locked(nodes, nodes->body_list.body_next);
 }
 
-char *node_take_body(struct nodes *nodes, struct node *node, size_t *len) {
+bool node_body(struct nodes *nodes, const struct node *node, struct buf *out) {
 	LOCK_SCOPE(&nodes->lock);
-	if (node->body == NULL)
-		return NULL;
-	char *body = node->body;
-	*len = node->body_len;
-	node->body_prev->body_next = node->body_next;
-	node->body_next->body_prev = node->body_prev;
-	nodes->body_bytes -= node->body_len;
-	node->body = NULL;
-	return body;
+	if (node->body != NULL)
+		buf_add(out, node->body, node->body_len);
+	return node->body != NULL;
 }
 
 /* -- life and death ---------------------------------------------------------------------------- */

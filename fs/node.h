@@ -49,7 +49,7 @@ struct node {
 	unsigned long epoch;   /* fs->epoch when it was found */
 	int64_t fresh_until;   /* clock_us(): until then a look-up needs no query */
 	struct handle *writer; /* the handle that writes a document; its size is the node's */
-	char *body;            /* a document's bytes as found, until somebody opens it; owned */
+	char *body;            /* a document's bytes as found; NULL if not kept; owned */
 	size_t body_len;
 	struct node *body_next, *body_prev; /* nodes with a body, oldest first */
 	struct node *all_next, *all_prev;   /* all nodes */
@@ -134,8 +134,8 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st);
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
 		 unsigned long epoch);
 
-/* Takes the body that the look-up brought along, if it is still there. Owned by the caller. */
-char *node_take_body(struct nodes *nodes, struct node *node, size_t *len);
+/* Appends the body that the look-up brought along to OUT. Returns false if it is not there (any more). */
+bool node_body(struct nodes *nodes, const struct node *node, struct buf *out);
 
 /* The st_ino of NAME in DIR, as a look-up would give it. */
 uint64_t node_child_ino(const struct node *dir, const char *name);

@@ -160,27 +160,25 @@ static int why_nothing(struct call *call, const struct where *w) {
 		"than the path says (leave it out, or write to the other path)");
 }
 
-int store_row(struct call *call, const struct where *w, const char *json, size_t len) {
+int store_row(struct call *call, const struct where *w, const char *json, size_t len,
+	      bool created) {
 	AUTO_SHAPE struct shape shape = { 0 };
 	AUTO_BUF struct buf why = { 0 };
+	bool insert = created;
 	int changed = 0;
 	if (shape_scan(json, len, &shape, &why) != 0)
 		return call_error(call, EINVAL, "%s", why.data);
 	int rc = store_check_shape(call, w->place, &shape);
 	struct document_shape document = shape_document(&shape);
-	/* once more if the row appeared between the update and the insert */
-	for (int attempt = 0; rc == 0 && changed == 0 && attempt < 2; attempt++) {
-		rc = run_document(call, sql_update_document(w->place, &document), w, json, len,
-				  DB_REPEATABLE, &changed);
-		if (rc != 0 || changed > 0)
-			break;
-		rc = run_document(call, sql_insert_document(w->place, &document), w, json, len,
-				  DB_REPEATABLE, &changed);
-		if (rc == 0 && changed == 0)
+	/* in turn, since the row may appear or go between the two; the insert has the last word */
+	int last = created ? 2 : 3;
+	for (int attempt = 0; rc == 0 && changed == 0 && attempt <= last; attempt++, insert = !insert) {
+		char *sql = insert ? sql_insert_document(w->place, &document)
+				   : sql_update_document(w->place, &document);
+		rc = run_document(call, sql, w, json, len, DB_REPEATABLE, &changed);
+		if (insert && rc == 0 && changed == 0)
 			rc = why_nothing(call, w);
-		if (rc != -EEXIST)
-			break;
-		if (attempt == 0) {
+		if (insert && rc == -EEXIST && attempt < last) {
 			db_error_clear(&call->err);
 			rc = 0;
 		}

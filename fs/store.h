@@ -5,8 +5,9 @@
 #include "fs/call.h"
 #include "schema/shape.h"
 
-/* The document of one row: updates the row, or inserts it. */
-MUST_USE int store_row(struct call *call, const struct where *w, const char *json, size_t len);
+/* The document of one row: updates the row, or inserts it. CREATED: it most likely is not there, so that is tried first. */
+MUST_USE int store_row(struct call *call, const struct where *w, const char *json, size_t len,
+		       bool created);
 
 /* One column's value; with APPEND, added to what is there (text and bytea columns). */
 MUST_USE int store_column(struct call *call, const struct where *w, const char *data, size_t len,
