@@ -57,7 +57,10 @@ static enum conn_end body(struct db_conn *c, db_tx_fn fn, void *arg, struct db_e
 	else if (err->errnum == 0)
 		db_error_set(err, -rc, "%s", strerror(-rc));
 	end = before_commit(c->failed_end);
-	return end == CONN_DONE ? CONN_FAILED : end;
+	if (end ==
+	    CONN_DONE) /* no statement told it: lost between two of them, or FN gave up by itself */
+		end = conn_is_dead(c) ? CONN_LOST : CONN_FAILED;
+	return end;
 }
 
 static struct ending try_once(struct retry *r, struct db_conn *c, db_tx_fn fn, void *arg,
