@@ -172,7 +172,8 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 	struct document_shape document = shape_document(&shape);
 	/* in turn, since the row may appear or go between the two; the insert has the last word */
 	int last = created ? 2 : 3;
-	for (int attempt = 0; rc == 0 && changed == 0 && attempt <= last; attempt++, insert = !insert) {
+	for (int attempt = 0; rc == 0 && changed == 0 && attempt <= last;
+	     attempt++, insert = !insert) {
 		char *sql = insert ? sql_insert_document(w->place, &document)
 				   : sql_update_document(w->place, &document);
 		rc = run_document(call, sql, w, json, len, DB_REPEATABLE, &changed);
