@@ -74,7 +74,7 @@ static void settle(struct call *call, struct handle *h) {
 	if (!h->unsettled)
 		return;
 	h->unsettled = false;
-	node_unsettle(call->fs->nodes, h->node, false);
+	nodes_unsettle(call->fs->nodes, false);
 }
 
 static int too_large(struct call *call) {
@@ -159,7 +159,7 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 	if (h->dirty && h->truncated && reason == SYNC_FLUSH) {
 		if (!h->unsettled) {
 			h->unsettled = true;
-			node_unsettle(call->fs->nodes, h->node, true);
+			nodes_unsettle(call->fs->nodes, true);
 		}
 		return 0;
 	}

@@ -2,8 +2,8 @@
  *
  * A document's handle holds the bytes as they were at open; writes change them, and flush or fsync sends them whole. A
  * handle is unsettled after a flush that could not tell what its writer means: a truncation with no data yet (`echo x > f`
- * flushes before it writes), or a last line without a newline. Whoever looks the name up then waits a moment for the
- * write or the release that settles it. */
+ * flushes before it writes), or a last line without a newline. Look-ups then wait a moment for the write or the
+ * release that settles it. */
 #ifndef ROWFS_FS_HANDLE_H
 #define ROWFS_FS_HANDLE_H
 

@@ -14,6 +14,8 @@ enum { BODIES_MOST = 16 << 20, SETTLE_US = 100 * US_PER_MS };
 struct nodes {
 	pthread_mutex_t lock; /* guards everything below, and all nodes */
 	pthread_cond_t settled;
+	unsigned unsettled;      /* handles whose fate close() left open: see handle.h */
+	int64_t unsettled_until; /* clock_us(): how long a look-up waits for the last of them */
 	struct fs *fs;
 	struct node *root;
 	struct node all; /* ring of all nodes */
@@ -365,14 +367,12 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 }
 
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name) {
-	struct timespec until = timespec_of_us(clock_us() + SETTLE_US);
 	LOCK_SCOPE(&nodes->lock);
-	struct node *node = find_locked(nodes, parent, name);
-	int rc = 0;
-	while (node != NULL && node->unsettled > 0 && rc == 0) {
+	struct timespec until = timespec_of_us(nodes->unsettled_until);
+	int rc = nodes->unsettled > 0 ? 0 : ETIMEDOUT;
+	while (nodes->unsettled > 0 && rc == 0)
 		rc = pthread_cond_timedwait(&nodes->settled, &nodes->lock, &until);
-		node = find_locked(nodes, parent, name);
-	}
+	struct node *node = find_locked(nodes, parent, name);
 	if (node != NULL)
 		node->references++;
 	return node;
@@ -578,12 +578,13 @@ void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {
 	drop_locked(nodes, node);
 }
 
-void node_unsettle(struct nodes *nodes, struct node *node, bool unsettled) {
+void nodes_unsettle(struct nodes *nodes, bool unsettled) {
 	LOCK_SCOPE(&nodes->lock);
 	if (unsettled) {
-		node->unsettled++;
+		nodes->unsettled++;
+		nodes->unsettled_until = clock_us() + SETTLE_US;
 		return;
 	}
-	node->unsettled--;
+	nodes->unsettled--;
 	pthread_cond_broadcast(&nodes->settled);
 }

@@ -34,7 +34,6 @@ struct node {
 	uint64_t lookups;    /* the kernel's */
 	uint32_t references; /* children and callers */
 	uint32_t readers;    /* open handles that only read */
-	uint32_t unsettled;  /* handles whose fate close() left open: see handle.h */
 	enum node_type type;
 	uint64_t ino; /* st_ino; never changes */
 	bool hashed;
@@ -83,7 +82,8 @@ struct found {
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
 			const struct found *found, bool lookup);
 
-/* The live node NAME in PARENT with a reference, or NULL. Waits, at most 100 ms, while it is unsettled. */
+/* The live node NAME in PARENT with a reference, or NULL. Waits while a handle is unsettled, at most until 100 ms after
+ * the close that left it so. */
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);
 void node_put(struct nodes *nodes, struct node *node);
 void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup);
@@ -143,7 +143,7 @@ uint64_t node_child_ino(const struct node *dir, const char *name);
 /* Handles that write (WRITER) or read (NULL) a node, as they open and close; an open handle holds a reference. */
 void node_open(struct nodes *nodes, struct node *node, struct handle *writer);
 void node_close(struct nodes *nodes, struct node *node, struct handle *handle);
-/* See handle.h. */
-void node_unsettle(struct nodes *nodes, struct node *node, bool unsettled);
+/* One handle more, or less, that is unsettled: see handle.h. */
+void nodes_unsettle(struct nodes *nodes, bool unsettled);
 
 #endif

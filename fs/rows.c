@@ -210,7 +210,7 @@ static void settle(struct call *call, struct handle *h, bool unsettled) {
 	if (h->unsettled == unsettled)
 		return;
 	h->unsettled = unsettled;
-	node_unsettle(call->fs->nodes, h->node, unsettled);
+	nodes_unsettle(call->fs->nodes, unsettled);
 }
 
 static uint64_t count_newlines(const char *data, size_t size) {
