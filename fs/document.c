@@ -88,6 +88,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 	if ((h->flags & O_APPEND) != 0)
 		offset = h->data.len;
 	if (offset + size > call->fs->opt->max_document) {
+		h->dirty = true;
 		h->refused = -EFBIG; /* half a document must not be committed at close */
 		return too_large(call);
 	}
@@ -95,8 +96,10 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 		h->appending = false;
 	if (offset + size > h->data.len)
 		buf_resize(&h->data, (size_t)offset + size);
-	if (h->data.failed)
-		return -ENOMEM;
+	if (h->data.failed) {
+		h->dirty = true;
+		return h->refused = -ENOMEM;
+	}
 	memcpy(h->data.data + offset, data, size);
 	h->dirty = true;
 	h->truncated = false;
@@ -134,7 +137,8 @@ static int commit(struct call *call, struct handle *h) {
 		(void)too_large(call);
 		return store_rejected(call, &w, 0, data, h->data.len, rc);
 	}
-	bool append = h->appending && (h->flags & O_APPEND) != 0 && h->base > 0;
+	bool append = h->appending && (h->flags & O_APPEND) != 0 && h->base > 0 &&
+		      w.place->sql.append.sql != NULL;
 	size_t from = append ? h->base : 0;
 	if (h->kind == &row_kind)
 		rc = store_row(call, &w, data, h->data.len, h->created);
@@ -156,7 +160,7 @@ static int commit(struct call *call, struct handle *h) {
 
 static int document_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	int rc = 0;
-	if (h->dirty && h->truncated && reason == SYNC_FLUSH) {
+	if (h->dirty && h->truncated && h->refused == 0 && reason == SYNC_FLUSH) {
 		if (!h->unsettled) {
 			h->unsettled = true;
 			nodes_unsettle(call->fs->nodes, true);
@@ -179,7 +183,6 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 /* -- removing and replacing -------------------------------------------------------------------- */
 
 static int remove_by(struct call *call, const struct where *w, struct db_statement *st) {
-	uint64_t size = 0;
 	int changed, rc = store_run(call, st, w, NULL, 0, DB_REPEATABLE, &changed);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
 		return call_error(call, ENOTEMPTY,
@@ -187,9 +190,7 @@ static int remove_by(struct call *call, const struct where *w, struct db_stateme
 	if (rc != 0)
 		return rc;
 	/* the mark of a file that has no row yet */
-	bool marked = plain_unlink(call->fs->plain, w->path, &size) == 0;
-	if (marked)
-		plain_uncharge(call->fs->plain, size);
+	bool marked = plain_unlink(call->fs->plain, w->path) == 0;
 	return changed > 0 || marked ? 0 : -ENOENT;
 }
 

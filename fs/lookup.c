@@ -215,10 +215,10 @@ static bool is_moved(struct call *call, const struct node *dir, const char *name
 }
 
 /* True if KNOWN, whose row is gone, is still there for the caller, who is removing it: see intent.h. */
-static bool is_being_removed(struct call *call, const struct node *known) {
+static bool is_being_removed(struct call *call, const struct node *known, const char *name) {
 	if (call->req == NULL || !node_has_name(call->fs->nodes, known))
 		return false;
-	enum intent intent = intent_of(fuse_req_ctx(call->req)->pid, known->name);
+	enum intent intent = intent_of(fuse_req_ctx(call->req)->pid, name);
 	return intent == INTENT_REMOVE ||
 	       (intent == INTENT_UNKNOWN && node_is_gone(call->fs->nodes, known));
 }
@@ -240,7 +240,7 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	if (rc == -ENOENT)
 		rc = find_plain(call, dir, name, lookup, out);
 	if (rc == -ENOENT && known != NULL && known->type == NODE_PLACE &&
-	    is_being_removed(call, known))
+	    is_being_removed(call, known, name))
 		return hand_out(nodes, known, lookup, out);
 	if (rc == -ENOENT && known != NULL)
 		node_unhash(nodes, known);
@@ -253,15 +253,14 @@ static int refresh_plain(struct call *call, struct node *node) {
 	struct stat st;
 	if (path == NULL)
 		return -ENOMEM;
-	if (!node_is_unlinked(call->fs->nodes, node) &&
-	    plain_stat(call->fs->plain, path, &st) == 0) {
+	if (node_has_name(call->fs->nodes, node) && plain_stat(call->fs->plain, path, &st) == 0) {
 		struct attributes attr = lookup_plain_attributes(&st);
 		node_update(call->fs->nodes, node, &attr, 0);
 	}
 	return 0;
 }
 
-int lookup_refresh(struct call *call, struct node *node) {
+int lookup_refresh(struct call *call, struct node *node, bool force) {
 	struct nodes *nodes = call->fs->nodes;
 	if (node->type == NODE_PLAIN)
 		return refresh_plain(call, node);
@@ -271,7 +270,7 @@ int lookup_refresh(struct call *call, struct node *node) {
 	char *values[PATH_KEYS_MAX];
 	bool lines = node->type == NODE_PLACE && node->place->route != NULL &&
 		     node->place->route->kind == KIND_ROWS;
-	if (!lines || node_fresh(nodes, node))
+	if (!lines || (!force && node_fresh(nodes, node)))
 		return 0;
 	int rc = node_where(nodes, node, &w);
 	if (rc == 0)

@@ -9,8 +9,9 @@
 MUST_USE int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
 			  struct node **out);
 
-/* Asks the database again about a rows file or a directory that has been looked up too long ago. */
-MUST_USE int lookup_refresh(struct call *call, struct node *node);
+/* Asks the database again about a rows file that has been looked up too long ago, or with FORCE in any case; and the plain store
+ * about a plain file. */
+MUST_USE int lookup_refresh(struct call *call, struct node *node, bool force);
 
 /* What a name that does not exist yet would be. */
 struct target {

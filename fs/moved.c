@@ -58,6 +58,20 @@ void moved_show(struct moved *moved, const char *path) {
 	moved->paths[i] = moved->paths[--moved->n];
 }
 
+void moved_show_below(struct moved *moved, const char *path) {
+	size_t len = strlen(path);
+	if (!moved_any(moved))
+		return;
+	LOCK_SCOPE(&moved->lock);
+	for (size_t i = moved->n; i > 0; i--) {
+		char *hidden = moved->paths[i - 1];
+		if (strncmp(hidden, path, len) != 0 || hidden[len] != '/')
+			continue;
+		free(hidden);
+		moved->paths[i - 1] = moved->paths[--moved->n];
+	}
+}
+
 bool moved_any(const struct moved *moved) {
 	return atomic_load(&moved->n) > 0;
 }

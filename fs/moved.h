@@ -15,6 +15,8 @@ void moved_free(struct moved *moved);
 
 void moved_hide(struct moved *moved, const char *path);
 void moved_show(struct moved *moved, const char *path);
+/* Shows all that is below directory PATH: its row was made, removed or renamed. */
+void moved_show_below(struct moved *moved, const char *path);
 
 /* True if anything is hidden at all: so that the usual look-up needs no path. */
 bool moved_any(const struct moved *moved);

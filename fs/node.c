@@ -2,7 +2,6 @@
 
 #include "fs/handle.h"
 #include "fs/kind.h"
-#include "fs/plain.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -156,8 +155,6 @@ static void free_locked(struct nodes *nodes, struct node *node) {
 	unhash_locked(nodes, node);
 	drop_body_locked(nodes, node);
 	free_keys(node);
-	if (node->unlinked)
-		plain_uncharge(nodes->fs->plain, node->charged);
 	node->all_prev->all_next = node->all_next;
 	node->all_next->all_prev = node->all_prev;
 	free(node->name);
@@ -396,11 +393,10 @@ void node_unhash(struct nodes *nodes, struct node *node) {
 	unhash_locked(nodes, node);
 }
 
-void node_unlinked(struct nodes *nodes, struct node *node, uint64_t size) {
+void node_unlinked(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	unhash_locked(nodes, node);
 	node->unlinked = true;
-	node->charged = size;
 }
 
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
@@ -426,19 +422,30 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 
 /* -- where ------------------------------------------------------------------------------------- */
 
+/* Puts "/PART" in front of AT. */
+static char *put_before(char *at, const char *part) {
+	size_t n = strlen(part);
+	at -= n;
+	memcpy(at, part, n);
+	*--at = '/';
+	return at;
+}
+
 static char *path_locked(const struct node *node, const char *name) {
-	AUTO_BUF struct buf path = { 0 };
-	const struct node *chain[256];
-	int n = 0;
-	for (; node->parent != NULL && n < 256; node = node->parent)
-		chain[n++] = node;
-	while (n > 0)
-		buf_printf(&path, "/%s", chain[--n]->name);
+	size_t len = name != NULL ? strlen(name) + 1 : 0;
+	for (const struct node *n = node; n->parent != NULL; n = n->parent)
+		len += strlen(n->name) + 1;
+	if (len == 0)
+		return strdup("/");
+	char *path = malloc(len + 1), *at = path + len;
+	if (path == NULL)
+		return NULL;
+	*at = '\0';
 	if (name != NULL)
-		buf_printf(&path, "/%s", name);
-	if (path.len == 0)
-		buf_putc(&path, '/');
-	return buf_take(&path);
+		at = put_before(at, name);
+	for (; node->parent != NULL; node = node->parent)
+		at = put_before(at, node->name);
+	return path;
 }
 
 char *node_path(struct nodes *nodes, const struct node *node, const char *name) {

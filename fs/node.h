@@ -52,7 +52,6 @@ struct node {
 	size_t body_len;
 	struct node *body_next, *body_prev; /* nodes with a body, oldest first */
 	struct node *all_next, *all_prev;   /* all nodes */
-	uint64_t charged; /* NODE_PLAIN, unlinked: bytes to give back to the plain store */
 	bool unlinked;
 };
 
@@ -95,8 +94,8 @@ bool node_fresh(struct nodes *nodes, const struct node *node);
 
 /* The name no longer means this node: it was removed, or written. */
 void node_unhash(struct nodes *nodes, struct node *node);
-/* The plain file NODE has no name any more; SIZE bytes are given back to the store when its last use ends. */
-void node_unlinked(struct nodes *nodes, struct node *node, uint64_t size);
+/* The plain file NODE has no name any more: only those who have it open do. */
+void node_unlinked(struct nodes *nodes, struct node *node);
 /* NODE is now NAME in PARENT, with other KEYS (owned by the node from here; NULL: unchanged). */
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
 	       char **keys);

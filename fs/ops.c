@@ -80,7 +80,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	(void)fi;
 	call_begin(&call, req, true);
 	struct node *node = node_of(call.fs, ino);
-	int rc = lookup_refresh(&call, node);
+	int rc = lookup_refresh(&call, node, false);
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);
 	else
@@ -142,7 +142,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		rc = truncate_path(&call, node, (uint64_t)attr->st_size);
 	}
 	/* owner, mode and times of a row are not files' own: set without effect, as on other file systems without them */
-	if (rc == 0 && node->type == NODE_PLAIN)
+	if (rc == 0 && node->type == NODE_PLAIN && !node_is_unlinked(call.fs->nodes, node))
 		rc = set_plain(&call, node, attr, to_set);
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);

@@ -51,6 +51,7 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 	}
 	if (rc != 0)
 		return rc;
+	moved_show_below(call->fs->moved, path);
 	if (target.place != NULL && target.place->owns_row && target.place->sql.insertable)
 		return insert_row(call, &w);
 	if (target.place != NULL && target.place->nkeys == 0)
@@ -105,17 +106,16 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 static void prune(struct call *call, const struct node *node) {
 	int levels;
 	AUTO_FREE char *path = node_layout_path(call->fs->nodes, node, &levels);
-	for (; path != NULL && levels > 0; levels--) {
-		plain_unmark_one(call->fs->plain, path);
-		*strrchr(path, '/') = '\0';
-	}
+	AUTO_BUF struct buf inside = { 0 };
+	buf_printf(&inside, "%s/", path != NULL ? path : "");
+	if (!inside.failed && levels > 0)
+		plain_prune(call->fs->plain, inside.data, levels);
 }
 
 static int remove_plain_file(struct call *call, struct node *node, const char *path) {
-	uint64_t size = 0;
-	int rc = plain_unlink(call->fs->plain, path, &size);
+	int rc = plain_unlink(call->fs->plain, path);
 	if (rc == 0) {
-		node_unlinked(call->fs->nodes, node, size);
+		node_unlinked(call->fs->nodes, node);
 		prune(call, node);
 	}
 	return rc;
@@ -147,6 +147,12 @@ static int remove_file(struct call *call, struct node *node) {
 	return 0;
 }
 
+/* A column that shows NULL, and the lines of a row that stays, have their name for ever: see intent.h. */
+static bool stays_when_removed(const struct node *node) {
+	return node->type == NODE_PLACE && node->place->route != NULL &&
+	       (node->place->route->kind == KIND_COLUMN || node->place->route->kind == KIND_ROWS);
+}
+
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
@@ -159,7 +165,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
 		rc = lookup_child(&call, dir, name, false, &node);
 		if (rc == 0)
 			rc = remove_file(&call, node);
-		if (rc == 0)
+		if (rc == 0 && stays_when_removed(node))
 			intent_note_removed(&call.fs->removed, fuse_req_ctx(req)->pid,
 					    node_child_ino(dir, name));
 		node_put(call.fs->nodes, node);
@@ -190,6 +196,7 @@ static int remove_directory(struct call *call, struct node *node) {
 		return -ENOMEM;
 	if (node->type == NODE_CONTROL)
 		return -EBUSY;
+	moved_show_below(call->fs->moved, path);
 	/* what the plain store has below it must be gone first */
 	int rc = plain_rmdir(call->fs->plain, path);
 	if (rc != 0 && rc != -ENOENT && rc != -ENOTDIR)
@@ -236,7 +243,7 @@ static int rename_plain(struct renaming *r) {
 	if (rc != 0)
 		return rc;
 	if (r->existing != NULL)
-		node_unhash(nodes, r->existing);
+		node_unlinked(nodes, r->existing);
 	prune(r->call, r->node);
 	if (r->node->type == NODE_PLAIN)
 		node_move(nodes, r->node, r->dir, r->name, NULL);
@@ -250,7 +257,6 @@ static int rename_onto_route(struct renaming *r) {
 	struct fs *fs = r->call->fs;
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_BUF struct buf content = { 0 };
-	uint64_t size;
 	int rc =
 		node_where_child(fs->nodes, r->dir, r->name, r->target.place, r->target.values, &w);
 	if (rc == 0)
@@ -267,8 +273,8 @@ static int rename_onto_route(struct renaming *r) {
 	if (rc != 0)
 		return rc;
 	moved_show(fs->moved, r->to);
-	if (plain_unlink(fs->plain, r->from, &size) == 0)
-		node_unlinked(fs->nodes, r->node, size);
+	if (plain_unlink(fs->plain, r->from) == 0)
+		node_unlinked(fs->nodes, r->node);
 	prune(r->call, r->node);
 	if (r->existing != NULL)
 		node_unhash(fs->nodes, r->existing);
@@ -327,6 +333,7 @@ static int rename_row(struct renaming *r) {
 		return rc == -EFBIG ? -ENAMETOOLONG : rc;
 	if (changed == 0)
 		return -ENOENT;
+	moved_show_below(r->call->fs->moved, r->from);
 	/* plain files in the row's directory go with it */
 	rc = plain_rename(r->call->fs->plain, r->from, r->to, 0);
 	if (rc != 0 && rc != -ENOENT)

@@ -16,9 +16,32 @@ struct plain {
 		names; /* held from the making of directories to that of what they are made for */
 };
 
-/* The path below the store's root. */
-static const char *below(const char *path) {
-	return path[1] != '\0' ? path + 1 : ".";
+/* -- paths -------------------------------------------------------------------------------------
+ *
+ * Directory by directory, and never through a symbolic link: a link that a user of the mount makes is for the kernel to
+ * follow on his behalf, not for us with our rights. */
+
+/* Opens the directory that PATH ("/a/b") is in; with MAKE, makes what is missing. *NAME is its last component, "." for the root.
+ * Returns a descriptor, the caller's, or -errno. */
+static int open_parent(const struct plain *plain, const char *path, bool make, const char **name) {
+	int dir = openat(plain->root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const char *rest = path + 1;
+	char part[256];
+	for (const char *slash; dir >= 0 && (slash = strchr(rest, '/')) != NULL; rest = slash + 1) {
+		size_t n = (size_t)(slash - rest);
+		AUTO_FD int above = dir;
+		if (n >= sizeof(part))
+			return -ENAMETOOLONG;
+		memcpy(part, rest, n);
+		part[n] = '\0';
+		if (make && mkdirat(above, part, 0755) != 0 && errno != EEXIST)
+			return -errno;
+		dir = openat(above, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (dir < 0)
+			return errno == ELOOP ? -ENOTDIR : -errno;
+	}
+	*name = rest[0] != '\0' ? rest : ".";
+	return dir >= 0 ? dir : -errno;
 }
 
 /* -- the account ------------------------------------------------------------------------------- */
@@ -30,7 +53,7 @@ static int reserve(struct plain *plain, uint64_t bytes) {
 	return -ENOSPC;
 }
 
-void plain_uncharge(struct plain *plain, uint64_t bytes) {
+static void uncharge(struct plain *plain, uint64_t bytes) {
 	atomic_fetch_sub(&plain->used, bytes);
 }
 
@@ -137,107 +160,146 @@ void plain_free(struct plain *plain, bool empty) {
 /* -- names ------------------------------------------------------------------------------------- */
 
 int plain_stat(struct plain *plain, const char *path, struct stat *st) {
-	return fstatat(plain->root, below(path), st, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+	const char *name;
+	AUTO_FD int dir = open_parent(plain, path, false, &name);
+	if (dir < 0)
+		return dir;
+	return fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
 }
 
 int plain_open(struct plain *plain, const char *path, int flags, mode_t mode) {
+	const char *name;
 	LOCK_SCOPE(&plain->names);
-	if ((flags & O_CREAT) != 0) {
-		int rc = mkdirs_at(plain->root, below(path));
-		if (rc != 0)
-			return rc;
-	}
-	int fd = openat(plain->root, below(path), flags | O_CLOEXEC | O_NOFOLLOW, mode | 0600);
+	AUTO_FD int dir = open_parent(plain, path, (flags & O_CREAT) != 0, &name);
+	if (dir < 0)
+		return dir;
+	int fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW, mode | 0600);
 	return fd >= 0 ? fd : -errno;
 }
 
 int plain_mkdir(struct plain *plain, const char *path, mode_t mode) {
+	const char *name;
 	LOCK_SCOPE(&plain->names);
-	int rc = mkdirs_at(plain->root, below(path));
-	if (rc != 0)
-		return rc;
-	return mkdirat(plain->root, below(path), mode | 0700) == 0 ? 0 : -errno;
+	AUTO_FD int dir = open_parent(plain, path, true, &name);
+	if (dir < 0)
+		return dir;
+	return mkdirat(dir, name, mode | 0700) == 0 ? 0 : -errno;
 }
 
 int plain_rmdir(struct plain *plain, const char *path) {
-	return unlinkat(plain->root, below(path), AT_REMOVEDIR) == 0 ? 0 : -errno;
+	const char *name;
+	AUTO_FD int dir = open_parent(plain, path, false, &name);
+	if (dir < 0)
+		return dir;
+	return unlinkat(dir, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
 }
 
-int plain_unlink(struct plain *plain, const char *path, uint64_t *size) {
+/* Bytes that go from the account when the name in DIR goes: all of them with its last link; whoever has it open still is not
+ * counted any more, see charge_growth(). */
+static uint64_t content_of(int dir, const char *name) {
 	struct stat st;
-	int rc = plain_stat(plain, path, &st);
-	if (rc != 0)
-		return rc;
-	*size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
-	return unlinkat(plain->root, below(path), 0) == 0 ? 0 : -errno;
+	bool file = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+	return file ? (uint64_t)st.st_size : 0;
 }
 
-static void unmark_locked(struct plain *plain, const char *path) {
-	uint64_t size = 0;
-	struct stat st;
-	if (plain_stat(plain, path, &st) != 0)
-		return;
-	if (S_ISDIR(st.st_mode))
-		unlinkat(plain->root, below(path),
-			 AT_REMOVEDIR); /* stays while plain files are in it */
-	else if (plain_unlink(plain, path, &size) == 0)
-		plain_uncharge(plain, size);
+int plain_unlink(struct plain *plain, const char *path) {
+	const char *name;
+	AUTO_FD int dir = open_parent(plain, path, false, &name);
+	if (dir < 0)
+		return dir;
+	LOCK_SCOPE(&plain->grow);
+	uint64_t size = content_of(dir, name);
+	if (unlinkat(dir, name, 0) != 0)
+		return -errno;
+	uncharge(plain, size);
+	return 0;
+}
+
+/* Removes the directories above PATH that are empty, at most LEVELS of them (-1: all). */
+static void prune_locked(struct plain *plain, char *path, int levels) {
+	for (char *slash; levels != 0 && (slash = strrchr(path, '/')) != NULL && slash != path;
+	     levels--) {
+		*slash = '\0';
+		if (plain_rmdir(plain, path) != 0)
+			return;
+	}
+}
+
+void plain_prune(struct plain *plain, const char *path, int levels) {
+	AUTO_FREE char *copy = strdup(path);
+	LOCK_SCOPE(&plain->names);
+	if (copy != NULL)
+		prune_locked(plain, copy, levels);
 }
 
 void plain_unmark_one(struct plain *plain, const char *path) {
 	LOCK_SCOPE(&plain->names);
-	unmark_locked(plain, path);
+	if (plain_unlink(plain, path) != 0)
+		return;
 }
 
 void plain_unmark(struct plain *plain, const char *path) {
 	AUTO_FREE char *copy = strdup(path);
-	char *slash = copy;
 	LOCK_SCOPE(&plain->names);
-	while (slash != NULL && copy[0] != '\0') {
-		unmark_locked(plain, copy);
-		slash = strrchr(copy, '/');
-		if (slash != NULL)
-			*slash = '\0';
-	}
+	if (copy == NULL)
+		return;
+	if (plain_unlink(plain, copy) == -EISDIR)
+		if (plain_rmdir(plain, copy) != 0)
+			return;
+	prune_locked(plain, copy, -1);
 }
 
 int plain_rename(struct plain *plain, const char *from, const char *to, unsigned flags) {
-	struct stat old;
+	const char *old, *new;
 	LOCK_SCOPE(&plain->names);
-	int rc = mkdirs_at(plain->root, below(to));
-	bool replaces = rc == 0 && plain_stat(plain, to, &old) == 0 && S_ISREG(old.st_mode);
-	if (rc != 0)
+	AUTO_FD int from_dir = open_parent(plain, from, false, &old);
+	AUTO_FD int to_dir = from_dir >= 0 ? open_parent(plain, to, true, &new) : from_dir;
+	if (to_dir < 0) {
+		int rc = to_dir;
+		if (from_dir < 0) /* the same descriptor's error, not one to close twice */
+			to_dir = -1;
 		return rc;
-	if (renameat2(plain->root, below(from), plain->root, below(to), flags) != 0)
+	}
+	LOCK_SCOPE(&plain->grow);
+	uint64_t replaced = content_of(to_dir, new);
+	if (renameat2(from_dir, old, to_dir, new, flags) != 0)
 		return -errno;
-	/* what was replaced is gone; if it is still open somewhere, it is counted too little, never too much */
-	if (replaces)
-		plain_uncharge(plain, (uint64_t)old.st_size);
+	uncharge(plain, replaced);
 	return 0;
 }
 
 int plain_symlink(struct plain *plain, const char *target, const char *path) {
+	const char *name;
 	LOCK_SCOPE(&plain->names);
-	int rc = mkdirs_at(plain->root, below(path));
-	if (rc != 0)
-		return rc;
-	return symlinkat(target, plain->root, below(path)) == 0 ? 0 : -errno;
+	AUTO_FD int dir = open_parent(plain, path, true, &name);
+	if (dir < 0)
+		return dir;
+	return symlinkat(target, dir, name) == 0 ? 0 : -errno;
 }
 
 int plain_readlink(struct plain *plain, const char *path, char *out, size_t size) {
-	ssize_t n = readlinkat(plain->root, below(path), out, size - 1);
+	const char *name;
+	AUTO_FD int dir = open_parent(plain, path, false, &name);
+	ssize_t n = dir >= 0 ? readlinkat(dir, name, out, size - 1) : -1;
 	if (n < 0)
-		return -errno;
+		return dir < 0 ? dir : -errno;
 	out[n] = '\0';
 	return 0;
 }
 
 int plain_chmod(struct plain *plain, const char *path, mode_t mode) {
-	return fchmodat(plain->root, below(path), mode, 0) == 0 ? 0 : -errno;
+	AUTO_FD int fd = plain_open(plain, path, O_RDONLY | O_NONBLOCK, 0);
+	if (fd < 0)
+		return fd;
+	return fchmod(fd, mode) == 0 ? 0 : -errno;
 }
 
 int plain_utimens(struct plain *plain, const char *path, const struct timespec times[2]) {
-	return utimensat(plain->root, below(path), times, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+	const char *name;
+	AUTO_FD int dir = open_parent(plain, path, false, &name);
+	if (dir < 0)
+		return dir;
+	return utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
 }
 
 /* -- content ----------------------------------------------------------------------------------- */
@@ -248,6 +310,10 @@ static int charge_growth(struct plain *plain, int fd, uint64_t end, uint64_t *ol
 	if (fstat(fd, &st) != 0)
 		return -errno;
 	*old = (uint64_t)st.st_size;
+	if (st.st_nlink == 0) { /* was taken off the account with its name */
+		*old = UINT64_MAX;
+		return 0;
+	}
 	return end > *old ? reserve(plain, end - *old) : 0;
 }
 
@@ -255,10 +321,10 @@ static int charge_growth(struct plain *plain, int fd, uint64_t end, uint64_t *ol
 static void settle_growth(struct plain *plain, int fd, uint64_t old, uint64_t end) {
 	struct stat st;
 	uint64_t charged = end > old ? end - old : 0;
-	if (fstat(fd, &st) != 0)
+	if (charged == 0 || fstat(fd, &st) != 0)
 		return;
 	uint64_t grown = (uint64_t)st.st_size > old ? (uint64_t)st.st_size - old : 0;
-	plain_uncharge(plain, charged - grown);
+	uncharge(plain, charged - grown);
 }
 
 ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size, uint64_t offset,
@@ -292,8 +358,8 @@ int plain_truncate(struct plain *plain, int fd, uint64_t size) {
 		settle_growth(plain, fd, old, size);
 		return rc;
 	}
-	if (size < old)
-		plain_uncharge(plain, old - size);
+	if (size < old && old != UINT64_MAX)
+		uncharge(plain, old - size);
 	return 0;
 }
 
@@ -314,7 +380,11 @@ int plain_read_all(struct plain *plain, const char *path, uint64_t most, struct 
 }
 
 int plain_list(struct plain *plain, const char *path, plain_each_fn each, void *arg) {
-	int fd = openat(plain->root, below(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const char *name;
+	AUTO_FD int parent = open_parent(plain, path, false, &name);
+	if (parent < 0)
+		return parent;
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	DIR *d = fdopendir(fd);

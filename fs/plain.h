@@ -22,8 +22,7 @@ MUST_USE int plain_stat(struct plain *plain, const char *path, struct stat *st);
 MUST_USE int plain_open(struct plain *plain, const char *path, int flags, mode_t mode);
 MUST_USE int plain_mkdir(struct plain *plain, const char *path, mode_t mode);
 MUST_USE int plain_rmdir(struct plain *plain, const char *path);
-/* *SIZE is how many bytes the caller must see uncharged when the last use of the file ends. */
-MUST_USE int plain_unlink(struct plain *plain, const char *path, uint64_t *size);
+MUST_USE int plain_unlink(struct plain *plain, const char *path);
 MUST_USE int plain_rename(struct plain *plain, const char *from, const char *to, unsigned flags);
 MUST_USE int plain_symlink(struct plain *plain, const char *target, const char *path);
 MUST_USE int plain_readlink(struct plain *plain, const char *path, char *out, size_t size);
@@ -35,11 +34,13 @@ void plain_unmark(struct plain *plain, const char *path);
 /* The mark at PATH alone: nothing came of it. */
 void plain_unmark_one(struct plain *plain, const char *path);
 
+/* Removes the directories above PATH that are empty, at most LEVELS of them. */
+void plain_prune(struct plain *plain, const char *path, int levels);
+
 /* Changes of an open file, within the limit: -ENOSPC beyond. */
 MUST_USE ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size,
 			     uint64_t offset, bool append);
 MUST_USE int plain_truncate(struct plain *plain, int fd, uint64_t size);
-void plain_uncharge(struct plain *plain, uint64_t bytes);
 uint64_t plain_used(struct plain *plain);
 
 /* The whole content; -EFBIG beyond MOST bytes. */

@@ -16,6 +16,8 @@ static int plain_kind_open(struct call *call, struct handle *h) {
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
 	if (path == NULL)
 		return -ENOMEM;
+	if (node_is_unlinked(call->fs->nodes, h->node))
+		return -ENOENT;
 	int fd = plain_open(call->fs->plain, path, writes ? O_RDWR : O_RDONLY, 0);
 	if (fd < 0)
 		return fd;

@@ -68,9 +68,12 @@ static void put_time(struct buf *out) {
 	buf_printf(out, "%s.%03ldZ", text, now.tv_nsec / 1000000);
 }
 
+enum { SENTENCE_MOST = 2048 }; /* bytes: PostgreSQL may repeat the whole input in its message */
+
 static void put_member(struct buf *out, const char *name, const char *value) {
 	buf_printf(out, ",\"%s\":", name);
-	buf_json_string(out, value, strlen(value));
+	size_t len = strlen(value);
+	buf_json_string(out, value, len > SENTENCE_MOST ? utf8_prefix(value, SENTENCE_MOST) : len);
 }
 
 void report_error(struct report *report, const char *path, int errnum, const char *sqlstate,
@@ -88,7 +91,7 @@ void report_error(struct report *report, const char *path, int errnum, const cha
 	if (rejected != NULL)
 		put_member(&line, "rejected", rejected);
 	buf_puts(&line, "}\n");
-	log_info("%s: %s: %s", path, name != NULL ? name : "?", sentence);
+	log_info("%s: %s: %.*s", path, name != NULL ? name : "?", SENTENCE_MOST, sentence);
 	char *text = buf_take(&line);
 	LOCK_SCOPE(&report->lock);
 	report->total++;
@@ -166,6 +169,7 @@ char *report_reject(struct report *report, const char *path, uint64_t line, cons
 		buf_printf(&content, "{\"line\":%llu,\"time\":\"", (unsigned long long)line);
 		put_time(&content);
 		buf_putc(&content, '"');
+		put_member(&content, "path", path);
 		put_member(&content, "message", sentence);
 		put_bytes(&content, data, len);
 		buf_puts(&content, "}\n");

@@ -3,6 +3,7 @@
 #include "fs/rows.h"
 
 #include "fs/kind.h"
+#include "fs/lookup.h"
 #include "fs/plain.h"
 #include "fs/store.h"
 
@@ -179,6 +180,9 @@ static int rows_open(struct call *call, struct handle *h) {
 	if (!writes || (h->flags & O_TRUNC) == 0 || h->created)
 		return 0;
 	struct stat st;
+	int rc = lookup_refresh(call, h->node, true);
+	if (rc != 0)
+		return rc;
 	node_stat(call->fs->nodes, h->node, &st);
 	if ((uint64_t)st.st_size <= header_length(h))
 		return 0; /* nothing to replace: the lines are simply appended */
@@ -228,19 +232,24 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	int rc = check_offset(call, h, offset);
 	if (rc != 0)
 		return rc;
-	if (h->data.len + size > call->fs->opt->max_document)
+	if (h->refused != 0)
+		return call_error(call, -h->refused, "an earlier write to this file was refused");
+	if (h->data.len + size > call->fs->opt->max_document) {
+		h->refused = -EFBIG; /* half of it must not be committed at close */
+		h->dirty = true;
 		return call_error(call, EFBIG, "%s larger than max_document (%llu bytes)",
 				  h->replacing ? "what replaces the rows would be" : "a line is",
 				  (unsigned long long)call->fs->opt->max_document);
+	}
 	if (!h->has_begun && (h->flags & O_APPEND) == 0)
 		h->next_offset = offset;
 	h->has_begun = true;
 	h->next_offset += size;
 	buf_add(&h->data, data, size);
-	if (h->data.failed)
-		return -ENOMEM;
 	h->dirty = true;
 	h->truncated = false;
+	if (h->data.failed)
+		return h->refused = -ENOMEM;
 	settle(call, h, false);
 	h->buffered_lines += count_newlines(data, size);
 	if (h->replacing || h->buffered_lines < (uint64_t)call->fs->opt->batch_size)
@@ -259,7 +268,7 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 static int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
 	struct stat st;
 	node_stat(call->fs->nodes, h->node, &st);
-	if (size == (uint64_t)st.st_size)
+	if (size != 0 && size == (uint64_t)st.st_size)
 		return 0;
 	if (size != 0)
 		return call_error(call, EINVAL, "a rows file can only be truncated to nothing");
@@ -271,11 +280,30 @@ static int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
 	return 0;
 }
 
+/* After a write that was refused: what replaces the rows is dropped whole; of what is appended, the whole lines are committed, as they
+ * were taken, and the rest is not. It is kept in rejected/. */
+static int give_up(struct call *call, struct handle *h, const struct where *w) {
+	int rc = h->refused;
+	if (!h->replacing && rows_commit(call, h, w, false) != 0)
+		db_error_clear(&call->err);
+	(void)call_error(
+		call, -rc,
+		"a write was refused before: what follows the last whole line is not committed");
+	store_rejected(call, w, 0, h->data.data != NULL ? h->data.data : "", h->data.len, rc);
+	buf_free(&h->data);
+	h->dirty = h->truncated = h->replacing = false;
+	h->refused = 0;
+	settle(call, h, false);
+	return rc;
+}
+
 static int rows_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	AUTO_WHERE struct where w = { 0 };
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc != 0)
 		return rc;
+	if (h->refused != 0)
+		return give_up(call, h, &w);
 	bool tail = h->data.len > 0 && h->data.data[h->data.len - 1] != '\n';
 	bool last = reason == SYNC_RELEASE || !tail || rows_tail_is_whole(h, w.place);
 	if (reason == SYNC_FLUSH && h->dirty && (h->truncated || (h->replacing && !last))) {
@@ -297,7 +325,6 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 
 static int rows_remove(struct call *call, const struct where *w) {
 	int changed;
-	uint64_t size = 0;
 	if (w->place->route->refuse_remove)
 		return call_error(call, EPERM, "the layout refuses to remove this file");
 	int rc = store_run(call, (struct db_statement *)(uintptr_t)&w->place->sql.remove, w, NULL,
@@ -305,8 +332,8 @@ static int rows_remove(struct call *call, const struct where *w) {
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to these rows: remove them first");
-	if (rc == 0 && plain_unlink(call->fs->plain, w->path, &size) == 0)
-		plain_uncharge(call->fs->plain, size);
+	if (rc == 0)
+		plain_unmark_one(call->fs->plain, w->path);
 	return rc;
 }
 
