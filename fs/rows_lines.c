@@ -240,8 +240,10 @@ int lines_each(struct input *in, size_t len, bool last, bool strict, line_fn eac
 		AUTO_SHAPE struct shape shape = { 0 };
 		AUTO_BUF struct buf json = { 0 };
 		at += n;
-		if (body == 0)
-			continue; /* a blank line is no row */
+		/* a blank line is no row, but the one NULL of a file with one column */
+		if (body == 0 && (in->w->place->ncolumns > 1 ||
+				  path_format(in->w->place->route->path) != FORMAT_CSV))
+			continue;
 		rc = line_object(in, in->raw + line.raw_at, body, &shape, &json);
 		if (rc == 0)
 			rc = each(in, arg, &line, &shape, &json);

@@ -32,7 +32,7 @@ static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 		rc = run_in_tx(conn, tx, tx->remove, tx->keyed, &changed, err);
 	for (int i = 0; rc == 0 && i < tx->ninserts; i++) {
 		rc = run_in_tx(conn, tx, tx->inserts[i].sql, &tx->inserts[i].json, &changed, err);
-		if (rc == 0 && changed < tx->inserts[i].lines)
+		if (rc == 0 && changed != tx->inserts[i].lines)
 			rc = db_error_set(
 				err, EINVAL,
 				"the line contradicts its path: a key or the reference to the parent row is "

@@ -34,9 +34,8 @@ int store_rejected(struct call *call, const struct where *w, uint64_t line, cons
 
 bool store_is_no_value(const struct call *call) {
 	/* invalid text representation, datetime format and range, numeric range, encoding, parameter value */
-	static const char *const states[] = {
-		"22P02", "22007", "22008", "22003", "22021", "22023"
-	};
+	static const char *const states[] = { "22P02", "22007", "22008", "22003",
+					      "22021", "22023", "23514" };
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		if (strcmp(call->err.sqlstate, states[i]) == 0)
 			return true;
@@ -132,7 +131,8 @@ static int run_document(struct call *call, char *sql, const struct where *w, con
 	AUTO_FREE char *owned = sql;
 	AUTO_RESULT PGresult *res = NULL;
 	if (sql == NULL)
-		return call_error(call, ENOMEM, "out of memory");
+		return call_error(call, ENOENT,
+				  "there is no such row, and none can be made through this path");
 	int n = where_params(w, params);
 	params[n++] = (struct db_param){ .data = json, .len = len, .oid = DB_TEXT };
 	int rc = db_query_text(call->fs->pool, sql, params, n, flags, NULL, &res, &call->err);

@@ -11,7 +11,9 @@ void csv_free(struct csv_record *record) {
 
 size_t csv_cut(const char *data, size_t len, size_t *done, bool *in_quotes) {
 	for (size_t i = *done; i < len; i++) {
-		if (data[i] == '"')
+		/* a quote opens at a field's start only, or again just behind one that closed: "" */
+		if (data[i] == '"' &&
+		    (*in_quotes || i == 0 || strchr(",\n\"", data[i - 1]) != NULL))
 			*in_quotes = !*in_quotes;
 		if (data[i] == '\n' && !*in_quotes) {
 			*done = 0;

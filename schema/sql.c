@@ -43,11 +43,7 @@ static void list_directory(struct place *place, bool next, struct db_statement *
 	put_tables(&sql, place, -1);
 	buf_puts(&sql, " WHERE ");
 	put_conditions(&sql, place, true);
-	for (int i = 0; i < place->nkeys; i++) {
-		buf_puts(&sql, " AND ");
-		put_column(&sql, place->keys[i].table, place->keys[i].column->name);
-		buf_puts(&sql, " IS NOT NULL");
-	}
+	put_keys_not_null(&sql, place);
 	if (next)
 		put_list_cursor(&sql, place, first);
 	if (group) {
@@ -228,7 +224,7 @@ bool sql_build(struct place *place) {
 		return place->sql.find.sql != NULL;
 	case KIND_ROW:
 		build_remove(place, place->target, false, &place->sql.remove);
-		if (place->nkeys > 0)
+		if (place->nkeys > 0 && place->row_table == place->target)
 			build_rename(place);
 		sql_build_find_document(place);
 		return place->sql.find.sql != NULL;

@@ -58,14 +58,18 @@ static void put_format(struct buf *sql, const char *format) {
 						{ "H", "HH24" }, { "M", "MI" }, { "S", "SS" } };
 	AUTO_BUF struct buf text = { 0 };
 	for (const char *p = format; *p != '\0'; p++) {
-		if (*p != '%') {
-			buf_printf(&text, *p == '"' ? "\\%c" : "\"%c\"", *p);
+		if (*p == '%') {
+			p++;
+			for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+				if (*p == words[i][0][0])
+					buf_puts(&text, words[i][1]);
 			continue;
 		}
-		p++;
-		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-			if (*p == words[i][0][0])
-				buf_puts(&text, words[i][1]);
+		buf_putc(&text, '"');
+		for (; *p != '\0' && *p != '%'; p++)
+			buf_printf(&text, *p == '"' || *p == '\\' ? "\\%c" : "%c", *p);
+		buf_putc(&text, '"');
+		p--;
 	}
 	db_quote_literal(sql, text.data != NULL ? text.data : "");
 }
@@ -92,25 +96,28 @@ static const char *unit_per_second(const char *unit) {
 }
 
 static void put_bucket_text(struct buf *sql, const struct key *key, const char *alias) {
-	buf_puts(sql, "to_char(");
+	AUTO_BUF struct buf ref = { 0 };
+	buf_printf(&ref, "%s.", alias);
+	db_quote_ident(&ref, key->column->name);
 	if (key->unit == NULL) {
-		buf_printf(sql, "%s.", alias);
-		db_quote_ident(sql, key->column->name);
 		/* the session's time zone is UTC; a date or timestamp is taken as it stands */
-		buf_puts(sql, "::timestamp");
-	} else {
-		bool nano = strcmp(key->unit, "ns") == 0;
-		buf_puts(sql, "timestamp 'epoch' + ");
-		buf_printf(sql, "%s.", alias);
-		db_quote_ident(sql, key->column->name);
-		buf_printf(sql, "%s * interval '1 %s'", nano ? " / 1000" : "",
-			   strcmp(key->unit, "s") == 0    ? "second"
-			   : strcmp(key->unit, "ms") == 0 ? "millisecond"
-							  : "microsecond");
+		buf_printf(sql, "to_char(%s::timestamp, ", ref.data);
+		put_format(sql, key->format);
+		buf_putc(sql, ')');
+		return;
 	}
-	buf_puts(sql, ", ");
+	bool nano = strcmp(key->unit, "ns") == 0;
+	const char *per = unit_per_second(key->unit);
+	/* of the years 1 to 9999: a number beyond is in no bucket, and must not be in the way of the others */
+	buf_printf(sql,
+		   "CASE WHEN %s BETWEEN -62135596800 * %s::numeric AND 253402300799 * %s::numeric "
+		   "THEN to_char(timestamp 'epoch' + %s%s * interval '1 %s', ",
+		   ref.data, per, per, ref.data, nano ? " / 1000" : "",
+		   strcmp(key->unit, "s") == 0    ? "second"
+		   : strcmp(key->unit, "ms") == 0 ? "millisecond"
+						  : "microsecond");
 	put_format(sql, key->format);
-	buf_putc(sql, ')');
+	buf_puts(sql, ") END");
 }
 
 /* One end of the bucket in the column's own type. */
@@ -227,6 +234,14 @@ void put_id(struct buf *sql, const struct place *place) {
 	buf_putc(sql, ')');
 }
 
+void put_keys_not_null(struct buf *sql, const struct place *place) {
+	for (int i = 0; i < place->nkeys; i++) {
+		buf_puts(sql, " AND ");
+		put_key_text(sql, &place->keys[i]);
+		buf_puts(sql, " IS NOT NULL");
+	}
+}
+
 void put_list_cursor(struct buf *sql, const struct place *place, int first) {
 	buf_puts(sql, " AND (");
 	for (int i = 0; i < place->nkeys; i++) {
@@ -260,9 +275,13 @@ void put_mtime(struct buf *sql, int table, const struct column *column, const ch
 		buf_puts(sql, "NULL");
 		return;
 	}
-	buf_printf(sql, "(extract(epoch FROM %s(", aggregate);
-	put_column(sql, table, column->name);
-	buf_puts(sql, "))*1000000)::bigint::text");
+	AUTO_BUF struct buf time = { 0 };
+	buf_printf(&time, "%s(", aggregate);
+	put_column(&time, table, column->name);
+	buf_putc(&time, ')');
+	buf_printf(sql,
+		   "CASE WHEN isfinite(%s) THEN (extract(epoch FROM %s)*1000000)::bigint::text END",
+		   time.data, time.data);
 }
 
 void put_json_key(struct buf *sql, const char *name, const char *after) {
@@ -319,7 +338,7 @@ static void put_csv_field(struct buf *sql, const struct column *column, const ch
 void put_line(struct buf *sql, const struct place *place, const char *alias) {
 	bool csv = path_format(place->route->path) == FORMAT_CSV;
 	if (!csv)
-		buf_puts(sql, "(SELECT row_to_json(x)::text FROM (SELECT ");
+		buf_puts(sql, "(SELECT row_to_json(x.*)::text FROM (SELECT ");
 	for (int i = 0; i < place->ncolumns; i++) {
 		if (csv) {
 			buf_puts(sql, i > 0 ? " || ',' || " : "");

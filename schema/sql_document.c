@@ -80,6 +80,7 @@ static void build_list(struct place *place, bool next, struct db_statement *st) 
 	put_select(&sql, place, false);
 	put_conditions(&sql, place, true);
 	buf_puts(&sql, " AND b.body IS NOT NULL");
+	put_keys_not_null(&sql, place);
 	if (next)
 		put_list_cursor(&sql, place, first);
 	buf_puts(&sql, " ORDER BY ");
@@ -173,31 +174,49 @@ static const char *parameter_name(const struct place *place, const struct key *k
 	return dot != NULL ? dot + 1 : key->name;
 }
 
-/* "name => $1::type, ..." or "AND name = $1::type ..." for the keys that the query takes. */
-static void put_arguments(struct buf *sql, const struct place *place) {
-	int n = 0;
+/* True if the layout's "args" names KEY. */
+static bool is_explicit(const struct place *place, const struct key *key) {
+	for (int i = 0; i < place->route->nargs; i++)
+		if (strcmp(place->route->args[i].key, key->name) == 0)
+			return true;
+	return false;
+}
+
+/* The key that gives the query NAME: what "args" says, else the nearest to the file. NULL if there is none. */
+static const struct key *key_for(const struct place *place, const char *name) {
+	const struct key *found = NULL;
 	for (const struct place *p = place; p != NULL; p = p->parent) {
 		for (int i = 0; i < p->nkeys; i++) {
 			const struct key *key = &p->keys[i];
-			const char *name = parameter_name(place, key);
-			if (place->view != NULL) {
-				const struct column *column = relation_column(place->view, name);
-				if (column == NULL)
-					continue;
-				buf_puts(sql, " AND q.");
-				db_quote_ident(sql, name);
-				buf_printf(sql, " = $%d::%s", key->param + 1, column->type);
+			if (strcmp(parameter_name(place, key), name) != 0)
 				continue;
-			}
-			for (int a = 0; a < place->function->narguments; a++) {
-				if (strcmp(place->function->arguments[a].name, name) != 0)
-					continue;
-				buf_puts(sql, n++ > 0 ? ", " : "");
-				db_quote_ident(sql, name);
-				buf_printf(sql, " => $%d::%s", key->param + 1,
-					   place->function->arguments[a].type);
-			}
+			if (is_explicit(place, key))
+				return key;
+			found = found != NULL ? found : key;
 		}
+	}
+	return found;
+}
+
+/* "name => $1::type, ..." or "AND name = $1::type ..." for what the query takes of the path. */
+static void put_arguments(struct buf *sql, const struct place *place) {
+	int n = 0,
+	    count = place->view != NULL ? place->view->ncolumns : place->function->narguments;
+	for (int i = 0; i < count; i++) {
+		const char *name = place->view != NULL ? place->view->columns[i].name
+						       : place->function->arguments[i].name;
+		const char *type = place->view != NULL ? place->view->columns[i].type
+						       : place->function->arguments[i].type;
+		const struct key *key = name[0] != '\0' ? key_for(place, name) : NULL;
+		if (key == NULL)
+			continue;
+		if (place->view != NULL)
+			buf_puts(sql, " AND q.");
+		else
+			buf_puts(sql, n++ > 0 ? ", " : "");
+		db_quote_ident(sql, name);
+		buf_printf(sql, " %s $%d::%s", place->view != NULL ? "=" : "=>", key->param + 1,
+			   type);
 	}
 }
 
@@ -223,15 +242,16 @@ static const char query_object[] =
 	"(SELECT coalesce(E'{\\n    ' || string_agg(to_json(e.key)::text || ': ' || "
 	"CASE WHEN json_typeof(e.value) IN ('object', 'array') "
 	"THEN replace(jsonb_pretty(e.value::jsonb), E'\\n', E'\\n    ') ELSE e.value::text END, "
-	"E',\\n    ') || E'\\n}', '{}') FROM json_each(row_to_json(q)) e)";
+	"E',\\n    ') || E'\\n}', '{}') FROM json_each(row_to_json(q.*)) e)";
 
 static const char query_csv_line[] =
 	"(SELECT string_agg(CASE WHEN e.value ~ E'[\",\\r\\n]' OR e.value = '' "
 	"THEN '\"' || replace(e.value, '\"', '\"\"') || '\"' ELSE coalesce(e.value, '') END, ',') "
-	"|| E'\\n' FROM json_each_text(row_to_json(q)) e)";
+	"|| E'\\n' FROM json_each_text(row_to_json(q.*)) e)";
 
 static const char query_csv_header[] =
-	"(SELECT string_agg(e.key, ',') || E'\\n' FROM json_each_text(row_to_json(q)) e)";
+	"(SELECT string_agg(CASE WHEN e.key ~ E'[\",\\r\\n]' THEN '\"' || replace(e.key, '\"', '\"\"') || '\"' "
+	"ELSE e.key END, ',') || E'\\n' FROM json_each_text(row_to_json(q.*)) e)";
 
 /* The whole document as one aggregate over the query's rows q; NULL where an object has no row. */
 static void put_query_body(struct buf *sql, const struct place *place) {
@@ -244,13 +264,13 @@ static void put_query_body(struct buf *sql, const struct place *place) {
 	else if (format == FORMAT_JSON)
 		buf_printf(sql, "(array_agg(%s || E'\\n'))[1]", query_object);
 	else if (format == FORMAT_JSONL)
-		buf_puts(sql, "coalesce(string_agg(row_to_json(q)::text || E'\\n', ''), '')");
+		buf_puts(sql, "coalesce(string_agg(row_to_json(q.*)::text || E'\\n', ''), '')");
 	else if (format == FORMAT_CSV)
 		buf_printf(sql, "coalesce((array_agg(%s))[1] || string_agg(%s, ''), '')",
 			   query_csv_header, query_csv_line);
 	else
 		buf_puts(sql, "(array_agg((SELECT e.value || E'\\n' FROM "
-			      "json_each_text(row_to_json(q)) e LIMIT 1)))[1]");
+			      "json_each_text(row_to_json(q.*)) e LIMIT 1)))[1]");
 }
 
 void sql_build_query(struct place *place) {

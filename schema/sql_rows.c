@@ -60,6 +60,7 @@ static void build_grouped_list(struct place *place, bool next, struct db_stateme
 	int first = place->parent->nparams + 1;
 	put_grouped_select(&sql, place);
 	put_conditions(&sql, place, true);
+	put_keys_not_null(&sql, place);
 	if (next)
 		put_list_cursor(&sql, place, first);
 	buf_puts(&sql, " GROUP BY ");
@@ -133,7 +134,7 @@ static void put_nullable_cursor(struct buf *sql, const struct place *place, int 
 
 static void put_page_cursor(struct buf *sql, const struct place *place, int n, int first) {
 	bool nullable = false;
-	for (int i = 0; i < n && place->order[i] != NULL; i++)
+	for (int i = 0; place->order[i] != NULL; i++)
 		nullable = nullable || !place->order[i]->not_null;
 	buf_puts(sql, " AND ");
 	if (nullable) {
@@ -198,7 +199,8 @@ void sql_build_rows(struct place *place) {
 		build_grouped_list(place, true, &place->sql.list_next);
 	}
 	int n = order_length(place);
-	n = n > 0 ? n : 1; /* without a key: the row's place in the table */
+	if (relation_key(place->scope.tables[place->target].rel) == NULL)
+		n++; /* without a key: the row's place in the table */
 	place->sql.cursor = n;
 	build_page(place, n, false, &place->sql.page_first);
 	build_page(place, n, true, &place->sql.page_next);

@@ -37,6 +37,12 @@ static enum column_role role_of(const struct place *place, int table, const stru
 	return ROLE_FREE;
 }
 
+/* True if the path alone gives COLUMN its value. */
+static bool is_bound(const struct place *place, int table, const struct column *column) {
+	enum column_role role = role_of(place, table, column);
+	return role == ROLE_KEY || role == ROLE_PARENT;
+}
+
 static bool shape_has(const struct document_shape *shape, const char *name) {
 	for (int i = 0; i < shape->n; i++)
 		if (strcmp(shape->names[i], name) == 0)
@@ -128,15 +134,17 @@ static void put_source(struct buf *sql, const struct place *place,
 		buf_printf(sql, ", $%d::json) d", param);
 }
 
-/* "AND ..." for what the document repeats of the path: it must agree. */
+/* "AND ..." for what the document repeats of the path: it must agree. A new row (INSERT) must say which bucket it falls in. */
 static void put_agreement(struct buf *sql, const struct place *place,
-			  const struct document_shape *shape) {
+			  const struct document_shape *shape, bool insert) {
 	int table;
 	const struct relation *rel = target_of(place, &table);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
 		enum column_role role = role_of(place, table, column);
 		const struct key *key = key_of(place, table, column);
+		if (insert && key != NULL && key->format != NULL && !shape_has(shape, column->name))
+			buf_puts(sql, " AND false");
 		if (!shape_has(shape, column->name) || role == ROLE_COMPUTED)
 			continue;
 		if (role != ROLE_FREE) {
@@ -180,7 +188,7 @@ char *sql_update_document(const struct place *place, const struct document_shape
 		buf_printf(&sql, ", %s", others.data);
 	buf_puts(&sql, " WHERE ");
 	put_conditions(&sql, place, false);
-	put_agreement(&sql, place, shape);
+	put_agreement(&sql, place, shape, false);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		if (!rel->columns[i].identity_always || !shape_has(shape, rel->columns[i].name))
 			continue;
@@ -216,8 +224,8 @@ static bool put_insert(struct buf *sql, const struct place *place,
 		else
 			put_value(&values, place, shape, column, "NULL");
 	}
-	if (n == 0)
-		return false;
+	if (n == 0 || place->scope.tables[table].upwards)
+		return false; /* what another row refers to cannot be made through that row */
 	buf_printf(sql, ") OVERRIDING SYSTEM VALUE SELECT %s", values.data);
 	if (shape->n > 0 || many)
 		put_source(&source, place, shape, many);
@@ -228,7 +236,7 @@ static bool put_insert(struct buf *sql, const struct place *place,
 			   parents > 0 ? others.data : "");
 	buf_puts(sql, " WHERE ");
 	put_parent_conditions(sql, place, table);
-	put_agreement(sql, place, shape);
+	put_agreement(sql, place, shape, shape->n > 0 || many);
 	if (many && shape_overflows(place, shape))
 		buf_puts(sql, " ORDER BY e.n");
 	return true;
@@ -276,11 +284,16 @@ static const struct name_list *target_key(const struct place *place) {
 }
 
 bool sql_has_key(const struct place *place, const struct document_shape *shape) {
-	const struct name_list *key = target_key(place);
-	for (int i = 0; key != NULL && i < key->n; i++)
-		if (!shape_has(shape, key->names[i]))
+	int named = 0, table;
+	const struct relation *rel = target_of(place, &table);
+	const struct name_list *key = relation_key(rel);
+	for (int i = 0; key != NULL && i < key->n; i++) {
+		if (shape_has(shape, key->names[i]))
+			named++;
+		else if (!is_bound(place, table, relation_column(rel, key->names[i])))
 			return false;
-	return key != NULL;
+	}
+	return named > 0;
 }
 
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape) {
@@ -299,16 +312,36 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
 		/* the key is set to itself, so that a row that needs no change counts as one */
-		bool set = takes_value(place, table, shape, column) && !column->identity_always;
-		if (!set && !name_list_has(key, column->name))
+		bool fixed = column->identity_always || column->generated;
+		if (fixed || (!takes_value(place, table, shape, column) &&
+			      !name_list_has(key, column->name)))
 			continue;
 		buf_puts(&sql, n++ > 0 ? ", " : "");
 		db_quote_ident(&sql, column->name);
 		buf_puts(&sql, " = EXCLUDED.");
 		db_quote_ident(&sql, column->name);
 	}
+	for (int i = 0; n == 0 && i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		if (column->identity_always || column->generated)
+			continue;
+		db_quote_ident(&sql, column->name);
+		buf_puts(&sql, " = ");
+		put_column(&sql, table, column->name);
+		n++;
+	}
+	if (n == 0)
+		return NULL;
 	/* a row that belongs to another file is not taken from it */
 	buf_puts(&sql, " WHERE true");
+	for (const struct place *p = place; p != NULL; p = p->parent) {
+		for (int i = 0; i < p->nkeys; i++) {
+			char alias[16];
+			snprintf(alias, sizeof(alias), "t%d", table);
+			if (p->keys[i].table == table && p->keys[i].format != NULL)
+				put_key_condition(&sql, &p->keys[i], alias);
+		}
+	}
 	for (int i = 0; i < rel->ncolumns; i++) {
 		enum column_role role = role_of(place, table, &rel->columns[i]);
 		if (role != ROLE_PARENT && role != ROLE_KEY)
@@ -337,6 +370,8 @@ char *sql_delete_absent(const struct place *place, const struct document_shape *
 	put_source(&sql, place, shape, true);
 	buf_puts(&sql, " WHERE true");
 	for (int i = 0; i < key->n; i++) {
+		if (is_bound(place, table, relation_column(rel, key->names[i])))
+			continue; /* the conditions say it already, and a line need not */
 		buf_puts(&sql, " AND ");
 		put_d(&sql, key->names[i]);
 		buf_puts(&sql, " = ");

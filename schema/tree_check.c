@@ -175,6 +175,19 @@ static bool check_bucket(struct check *c, const struct key *key) {
 			return false;
 		}
 	}
+	static const char *const parts[] = { "%Y", "%m", "%d", "%H", "%M", "%S" };
+	int last = strcmp(key->column->base, "date") == 0 ? 2 : 5;
+	bool missing = false;
+	for (int i = 0; i < 6; i++) {
+		bool there = strstr(key->format, parts[i]) != NULL;
+		if (there && (missing || i > last)) {
+			check_mistake(c, "key {%s}: \"format\" has %s, but %s", key->name, parts[i],
+				      missing ? "not every coarser part from %Y on"
+					      : "the column is a date");
+			return false;
+		}
+		missing = missing || !there;
+	}
 	if (strstr(key->format, "%Y") == NULL) {
 		check_mistake(c, "key {%s}: \"format\" needs %%Y", key->name);
 		return false;
@@ -295,6 +308,14 @@ bool check_component(struct check *c, struct place *place) {
 	if (!ok)
 		return false;
 	update_determined(place);
+	for (int t = place->parent->scope.n; t < place->scope.n; t++) {
+		int joined = place->scope.tables[t].joined;
+		if (joined < 0 || place->parent->scope.tables[joined].determined)
+			continue;
+		check_mistake(c, "\"%s\": the keys before it do not determine one row of %s",
+			      place->text, place->scope.tables[joined].rel->layout_name);
+		return false;
+	}
 	for (int i = 0; i < place->nkeys; i++) {
 		if (i > 0 && place->keys[i].table != place->row_table) {
 			check_mistake(c, "\"%s\": keys of one name must be of one relation",
@@ -355,7 +376,7 @@ static bool take_order(struct check *c, struct place *place, const struct relati
 		if (!there)
 			place->order[n++] = column;
 	}
-	if (n == 0 && strchr("rm", rel->kind) == NULL) {
+	if (key == NULL && strchr("rm", rel->kind) == NULL) {
 		check_mistake(c, "%s has no key: give its \"key\" in \"tables\"", rel->layout_name);
 		return false;
 	}
@@ -398,6 +419,15 @@ static bool check_rows(struct check *c, struct place *place, const struct relati
 	}
 	for (const struct place *p = place; p != NULL; p = p->parent)
 		place->grouped = place->grouped || (p->nkeys > 0 && p->row_table == place->target);
+	const struct scope_table *target = &place->scope.tables[place->target];
+	if (!place->grouped && target->joined >= 0 &&
+	    !place->scope.tables[target->joined].determined) {
+		check_mistake(
+			c,
+			"the keys of the path do not determine one row of %s, which %s is joined to",
+			place->scope.tables[target->joined].rel->layout_name, rel->layout_name);
+		return false;
+	}
 	return take_order(c, place, rel) && overflow_fits(c, rel);
 }
 
