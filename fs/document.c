@@ -209,18 +209,14 @@ static int query_remove(struct call *call, const struct where *w) {
 	return call_error(call, EROFS, "this file is made by the database and cannot be removed");
 }
 
-static int row_store(struct call *call, const struct where *w, const char *data, size_t len) {
-	int rc = store_row(call, w, data, len, false);
-	if (rc == 0)
-		plain_unmark(call->fs->plain, w->path);
-	return rc != 0 ? store_rejected(call, w, 0, data, len, rc) : 0;
-}
-
-static int column_store(struct call *call, const struct where *w, const char *data, size_t len) {
-	int rc = store_column(call, w, data, len, false);
-	if (rc == 0)
-		plain_unmark(call->fs->plain, w->path);
-	return rc != 0 ? store_rejected(call, w, 0, data, len, rc) : 0;
+static int document_store(struct call *call, const struct where *w, const char *data, size_t len) {
+	bool row = w->place->route->kind == KIND_ROW;
+	int rc = row ? store_row(call, w, data, len, false)
+		     : store_column(call, w, data, len, false);
+	if (rc != 0)
+		return store_rejected(call, w, 0, data, len, rc);
+	plain_unmark(call->fs->plain, w->path);
+	return 0;
 }
 
 static int query_store(struct call *call, const struct where *w, const char *data, size_t len) {
@@ -239,7 +235,7 @@ const struct kind row_kind = {
 	.truncate = document_truncate,
 	.sync = document_sync,
 	.remove = row_remove,
-	.store = row_store,
+	.store = document_store,
 };
 
 const struct kind column_kind = {
@@ -252,7 +248,7 @@ const struct kind column_kind = {
 	.truncate = document_truncate,
 	.sync = document_sync,
 	.remove = column_remove,
-	.store = column_store,
+	.store = document_store,
 };
 
 const struct kind query_kind = {

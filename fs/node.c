@@ -424,9 +424,8 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 
 /* Puts "/PART" in front of AT. */
 static char *put_before(char *at, const char *part) {
-	size_t n = strlen(part);
-	at -= n;
-	memcpy(at, part, n);
+	for (size_t n = strlen(part); n > 0; n--)
+		*--at = part[n - 1];
 	*--at = '/';
 	return at;
 }
@@ -437,9 +436,10 @@ static char *path_locked(const struct node *node, const char *name) {
 		len += strlen(n->name) + 1;
 	if (len == 0)
 		return strdup("/");
-	char *path = malloc(len + 1), *at = path + len;
+	char *path = malloc(len + 1);
 	if (path == NULL)
 		return NULL;
+	char *at = path + len;
 	*at = '\0';
 	if (name != NULL)
 		at = put_before(at, name);
