@@ -177,8 +177,8 @@ static int add_known(struct call *call, struct listing *l, struct node *dir) {
 
 /* -- pages of keys ----------------------------------------------------------------------------- */
 
-static bool add_row(struct listing *l, const struct place *place, const PGresult *res, int row,
-		    unsigned long epoch) {
+static bool add_row(struct call *call, struct listing *l, const struct node *dir,
+		    const struct place *place, const PGresult *res, int row, unsigned long epoch) {
 	AUTO_BUF struct buf name = { 0 };
 	char *values[PATH_KEYS_MAX];
 	struct found found = { .epoch = epoch };
@@ -189,6 +189,8 @@ static bool add_row(struct listing *l, const struct place *place, const PGresult
 		log_warning("%s: a key is too long for a file name", place->text);
 		return true;
 	}
+	if (lookup_is_moved(call, dir, name.data))
+		return true;
 	struct entry *e = add_entry(l, name.data);
 	if (e == NULL)
 		return false;
@@ -256,7 +258,7 @@ static int next_page(struct call *call, struct listing *l, struct node *dir) {
 			return rc;
 		int rows = res != NULL ? PQntuples(res) : 0;
 		for (int i = 0; i < rows; i++)
-			if (!add_row(l, child, res, i, epoch))
+			if (!add_row(call, l, dir, child, res, i, epoch))
 				return -ENOMEM;
 		free_cursor(l->next.cursor);
 		l->next.cursor = rows > 0 ? last_keys(child, res) : NULL;

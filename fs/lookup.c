@@ -206,8 +206,7 @@ static int hand_out(struct nodes *nodes, struct node *node, bool lookup, struct 
 	return 0;
 }
 
-/* True if NAME in DIR was renamed away. */
-static bool is_moved(struct call *call, const struct node *dir, const char *name) {
+bool lookup_is_moved(struct call *call, const struct node *dir, const char *name) {
 	if (!moved_any(call->fs->moved))
 		return false;
 	AUTO_FREE char *path = node_path(call->fs->nodes, dir, name);
@@ -231,7 +230,7 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	if (dir->type == NODE_CONTROL ||
 	    (dir->parent == NULL && strcmp(name, CONTROL_DIRECTORY) == 0))
 		return control_lookup(call, dir, name, lookup, out);
-	if (is_moved(call, dir, name))
+	if (lookup_is_moved(call, dir, name))
 		return -ENOENT;
 	struct node *known = node_get(nodes, dir, name);
 	if (known != NULL && known->type != NODE_PLAIN && node_fresh(nodes, known))

@@ -13,6 +13,9 @@ MUST_USE int lookup_child(struct call *call, struct node *dir, const char *name,
  * about a plain file. */
 MUST_USE int lookup_refresh(struct call *call, struct node *node, bool force);
 
+/* True if NAME in DIR was renamed away and is hidden: see moved.h. */
+bool lookup_is_moved(struct call *call, const struct node *dir, const char *name);
+
 /* What a name that does not exist yet would be. */
 struct target {
 	const struct place *place;   /* NULL: no route knows it */

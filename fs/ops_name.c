@@ -178,6 +178,11 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	AUTO_WHERE struct where w = { 0 };
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&node->place->sql;
 	bool exists;
+	for (int i = 0; i < node->place->nchildren; i++) {
+		const struct layout_route *route = node->place->children[i]->route;
+		if (route != NULL && route->kind == KIND_ROW && route->refuse_remove)
+			return call_error(call, EPERM, "the layout refuses to remove this row");
+	}
 	int changed, rc = node_where(call->fs->nodes, node, &w);
 	if (rc == 0)
 		rc = store_run(call, &sql->remove_empty, &w, NULL, 0, DB_REPEATABLE, &changed);

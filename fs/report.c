@@ -91,7 +91,9 @@ void report_error(struct report *report, const char *path, int errnum, const cha
 	if (rejected != NULL)
 		put_member(&line, "rejected", rejected);
 	buf_puts(&line, "}\n");
-	log_info("%s: %s: %.*s", path, name != NULL ? name : "?", SENTENCE_MOST, sentence);
+	/* the sentence may quote a row: that is for errors.jsonl, not for a log */
+	log_info("%s: %s", path, name != NULL ? name : "?");
+	log_debug("%s: %.*s", path, SENTENCE_MOST, sentence);
 	char *text = buf_take(&line);
 	LOCK_SCOPE(&report->lock);
 	report->total++;

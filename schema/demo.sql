@@ -9,7 +9,7 @@ CREATE FUNCTION pg_temp.demo_id(name text) RETURNS uuid LANGUAGE sql IMMUTABLE A
 	SELECT uuid_generate_v5(uuid_ns_url(), 'rowfs-demo/' || name)
 $$;
 
--- Memories are of now: older ones would be cleaned up within the hour.
+-- Memories are of now: older ones would be cleaned up by memory_cleanup_run(), hourly with enable_auto_cleanup.
 INSERT INTO users (id, hardware_id_hash, created_at, updated_at, metadata, short_term_memory,
                    long_term_memory)
 SELECT pg_temp.demo_id('user/' || n), encode(sha256(convert_to('demo-' || n, 'UTF8')), 'hex'),

@@ -23,7 +23,8 @@ static struct place *place_new(struct tree *tree, struct place *parent, const ch
 	place->nparams = parent->nparams;
 	place->scope.n = parent->scope.n;
 	/* room for what its own keys and its route may add */
-	place->scope.tables = calloc((size_t)parent->scope.n + 10, sizeof(struct scope_table));
+	place->scope.tables =
+		calloc((size_t)parent->scope.n + PATH_KEYS_MAX + 1, sizeof(struct scope_table));
 	if (place->scope.tables != NULL && parent->scope.n > 0)
 		memcpy(place->scope.tables, parent->scope.tables,
 		       (size_t)parent->scope.n * sizeof(struct scope_table));

@@ -127,3 +127,26 @@ def test_ftruncate_empties_what_was_just_appended(shop):
     os.fsync(fd)
     os.close(fd)
     assert shop.sql("select 1 from log") == []
+
+
+def test_a_hidden_document_is_not_listed(shop):
+    shop.sql("insert into flat values (77, 't'), (78, 'u')")
+    os.rename(shop.m.at("flat/77.json"), shop.m.at("flat/77.bak"))
+    assert sorted(shop.m.ls("flat")) == ["77.bak", "78.json"] and shop.one("select count(*) from flat") == 2
+
+
+def test_a_row_that_must_not_be_removed_stays(shop_pg, make_mount):
+    shop_pg.sql("insert into items (name) values ('bolt')")
+    m = make_mount(layout={"routes": [{"path": "/items/{items.name}/item.json", "row": "items", "remove": "refuse"}]})
+    for action in (lambda: os.unlink(m.at("items/bolt/item.json")), lambda: os.rmdir(m.at("items/bolt"))):
+        with refused(errno.EPERM):
+            action()
+    assert shop_pg.sql("select name from items") == [("bolt",)]
+
+
+def test_a_path_with_very_many_tables(empty_pg, make_mount):
+    empty_pg.sql("create table c0 (id int primary key);" + "".join(f"create table c{i} (id int primary key, p int references c{i - 1});" for i in range(1, 16)))
+    path = "/" + "/".join(f"{{c{i}.id}}" for i in range(16)) + "/c.json"
+    m = make_mount(layout={"routes": [{"path": path, "row": "c15"}]}, conninfo=empty_pg.conninfo)
+    empty_pg.sql("insert into c0 values (1);" + "".join(f"insert into c{i} values (1, 1);" for i in range(1, 16)))
+    assert m.json("/".join(["1"] * 16) + "/c.json") == {"id": 1, "p": 1}
