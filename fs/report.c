@@ -12,7 +12,6 @@ struct report {
 	pthread_mutex_t lock; /* guards everything below */
 	char **lines;         /* ring of `most_lines` */
 	int most_lines, next, count;
-	uint64_t total; /* errors since start */
 	int dir;
 	uint64_t bytes, most_bytes;
 	unsigned serial;
@@ -96,7 +95,6 @@ void report_error(struct report *report, const char *path, int errnum, const cha
 	log_debug("%s: %.*s", path, SENTENCE_MOST, sentence);
 	char *text = buf_take(&line);
 	LOCK_SCOPE(&report->lock);
-	report->total++;
 	free(report->lines[report->next]);
 	report->lines[report->next] = text;
 	report->next = (report->next + 1) % report->most_lines;
@@ -117,11 +115,6 @@ void report_errors(struct report *report, struct buf *out) {
 void report_reset_errors(struct report *report) {
 	LOCK_SCOPE(&report->lock);
 	report->count = 0;
-}
-
-uint64_t report_count(struct report *report) {
-	LOCK_SCOPE(&report->lock);
-	return report->total;
 }
 
 /* -- rejected input ---------------------------------------------------------------------------- */

@@ -22,7 +22,6 @@ void report_error(struct report *report, const char *path, int errnum, const cha
 /* All of them, oldest first, one JSON object a line. */
 void report_errors(struct report *report, struct buf *out);
 void report_reset_errors(struct report *report);
-uint64_t report_count(struct report *report);
 
 /* Keeps refused input. A document becomes a file of its own; a line (LINE > 0) is appended to the file of its PATH as a
  * JSON object with line number, sentence and text. Returns the name of the file in rejected/, malloc'd, or NULL if it could

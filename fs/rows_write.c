@@ -1,6 +1,6 @@
 /* Appending lines: those with the same columns go to the server together, in one transaction with the ledger's row. A batch that is
  * refused is halved until the bad line stands alone. */
-#include "fs/ledger.h"
+#include "schema/ledger.h"
 #include "fs/plain.h"
 #include "fs/rows_lines.h"
 #include "fs/store.h"

@@ -1,6 +1,6 @@
 #include "fs/store.h"
 
-#include "fs/ledger.h"
+#include "schema/ledger.h"
 #include "fs/plain.h"
 #include "fs/report.h"
 
@@ -73,13 +73,20 @@ int store_exists(struct call *call, const struct where *w, bool *exists) {
 	return rc;
 }
 
-bool store_parent_exists(struct call *call, const struct where *w) {
+/* Whether the row exists that the nearest row's directory above W stands for, one of table BUT not counted; true if there is none. */
+static int row_above(struct call *call, const struct where *w, int but, bool *exists) {
 	struct where dir =
 		*w; /* borrows W's strings: a directory above has the first of its keys */
-	bool exists = true;
-	for (dir.place = w->place->parent; dir.place != NULL && !dir.place->row_dir;)
+	*exists = true;
+	dir.place = w->place->parent;
+	while (dir.place != NULL && (!dir.place->row_dir || dir.place->row_table == but))
 		dir.place = dir.place->parent;
-	return dir.place == NULL || store_exists(call, &dir, &exists) != 0 || exists;
+	return dir.place != NULL ? store_exists(call, &dir, exists) : 0;
+}
+
+bool store_parent_exists(struct call *call, const struct where *w) {
+	bool exists;
+	return row_above(call, w, -1, &exists) != 0 || exists;
 }
 
 int store_check_keys(struct call *call, const struct where *w) {
@@ -142,14 +149,9 @@ static int run_document(struct call *call, char *sql, const struct where *w, con
 
 /* Neither updated nor inserted: why? */
 static int why_nothing(struct call *call, const struct where *w) {
-	struct where parent = *w; /* borrows W's strings: a parent has the first of its keys */
-	bool exists = true;
-	parent.place = w->place->parent;
+	bool exists;
 	/* the row's own directory is not its parent */
-	while (parent.place != NULL &&
-	       (!parent.place->row_dir || parent.place->row_table == w->place->target))
-		parent.place = parent.place->parent;
-	int rc = parent.place != NULL ? store_exists(call, &parent, &exists) : 0;
+	int rc = row_above(call, w, w->place->target, &exists);
 	if (rc != 0)
 		return rc;
 	if (!exists)

@@ -1,5 +1,6 @@
 #include "fs/timer.h"
 
+#include "schema/ledger.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -7,7 +8,6 @@
 
 enum { LEDGER_TRIM_S = 3600, TASKS_MOST = 64 };
 
-static const char trim_ledger[] = "SELECT rowfs.forget_applied('1 day')";
 static const char ask_health[] = "SELECT 1";
 
 struct task {
@@ -74,7 +74,7 @@ int timer_start(struct fs *fs, struct timer **out) {
 	timer->fs = fs;
 	add(timer, ask_health, fs->opt->health_check_interval);
 	if (fs->tree->has_ledger)
-		add(timer, trim_ledger, LEDGER_TRIM_S);
+		add(timer, ledger_trim, LEDGER_TRIM_S);
 	for (int i = 0; i < fs->tree->ntimers && fs->opt->enable_auto_cleanup; i++)
 		add(timer, fs->tree->timers[i],
 		    (int)options_interval(fs->opt, fs->layout->timers[i].every));

@@ -21,10 +21,6 @@ bool is_text_type(const struct column *column) {
 	return strcmp(column->base, "text") == 0 || strcmp(column->base, "character varying") == 0;
 }
 
-bool is_json_type(const struct column *column) {
-	return strcmp(column->base, "json") == 0 || strcmp(column->base, "jsonb") == 0;
-}
-
 int put_tables(struct buf *sql, const struct place *place, int except) {
 	int n = 0;
 	for (int t = 0; t < place->scope.n; t++) {

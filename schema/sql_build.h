@@ -30,7 +30,6 @@ void put_line(struct buf *sql, const struct place *place, const char *alias);
 void put_json_key(struct buf *sql, const char *name, const char *after);
 
 bool is_text_type(const struct column *column);
-bool is_json_type(const struct column *column);
 
 /* INSERT of the row of a column file: its keys, and VALUE for the column. */
 void put_insert_column(struct buf *sql, const struct place *place, const char *value);

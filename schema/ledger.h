@@ -1,8 +1,8 @@
 /* The ledger of operations: a row of rowfs.applied, written in the same transaction as the data, tells a repeated
  * operation that its first attempt was committed. Appending twice is not appending once: what cannot be told from the rows themselves
  * is told from here. */
-#ifndef ROWFS_FS_LEDGER_H
-#define ROWFS_FS_LEDGER_H
+#ifndef ROWFS_SCHEMA_LEDGER_H
+#define ROWFS_SCHEMA_LEDGER_H
 
 #include "db/query.h"
 #include "schema/tree.h"
@@ -14,6 +14,9 @@ void ledger_new_op(char op[37]);
 
 /* Flags for db_transaction(): repeatable where there is a ledger. */
 unsigned ledger_flags(const struct tree *tree);
+
+/* SQL that forgets operations that nobody can repeat any more. */
+extern const char ledger_trim[];
 
 /* First thing in the transaction. Returns 0 to go on, LEDGER_DONE if the operation was committed before (go no further,
  * commit), or -errno. Without a ledger: 0. A commit that is still under way is waited for. */

@@ -1,7 +1,9 @@
-#include "fs/ledger.h"
+#include "schema/ledger.h"
 
 #include <string.h>
 #include <uuid/uuid.h>
+
+const char ledger_trim[] = "SELECT rowfs.forget_applied('1 day')";
 
 void ledger_new_op(char op[37]) {
 	uuid_t id;
