@@ -238,7 +238,7 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 	buf_puts(sql,
 		 "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';"
 		 "SET extra_float_digits = 1; SET bytea_output = 'hex';"
-		 "SET standard_conforming_strings = on; SET rowfs.daemon = '1';");
+		 "SET standard_conforming_strings = on;");
 	buf_printf(sql, "SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d;",
 		   cfg->command_timeout_ms, cfg->transaction_timeout_ms);
 	if (cfg->isolation_level != NULL && cfg->isolation_level[0] != '\0') {

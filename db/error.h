@@ -9,6 +9,9 @@ struct db_error {
 	int errnum;       /* positive errno; 0 if there was no error */
 	char sqlstate[6]; /* "" where the server said none (lost connection, time-out of ours) */
 	bool in_doubt; /* the connection was lost after the work was sent: it may have been committed */
+	bool retryable; /* the connection was lost, or the server asks for a repetition (class 40) */
+	long long
+		copy_line; /* the line of a COPY's input that the server refused, from 1; 0: not known */
 	char *sentence;   /* message, detail and hint, one line, for people; owned, may be NULL */
 	char *constraint; /* constraint name as the server gave it; owned, may be NULL */
 };

@@ -1,0 +1,70 @@
+/* The strict checker of CSV lines: the authority on what is a row's line. COPY by itself would swallow too much (a line `\.` ends
+ * its data, a stray quote eats the lines behind it) and accept too much. It judges and never converts: what is sent to the server is the
+ * line's own bytes. For numbers it also knows how long the server's text for them will be.
+ * Pure; a checker belongs to one thread at a time. Source of the format: RFC 4180, and PostgreSQL's documentation of COPY. */
+#ifndef ROWFS_SCHEMA_LINE_H
+#define ROWFS_SCHEMA_LINE_H
+
+#include "schema/catalog.h"
+#include "util/buf.h"
+
+enum field_kind {
+	FIELD_SERVER, /* only the server can judge it, and only the server knows how long its text will be */
+	FIELD_TEXT,    /* text, character varying(n) */
+	FIELD_INTEGER, /* smallint, integer, bigint */
+	FIELD_NUMERIC, /* numeric, numeric(p,s) */
+};
+
+struct field_rule {
+	const struct column *column;
+	enum field_kind kind;
+	int max_chars;        /* FIELD_TEXT: most characters, -1 for any number */
+	int bits;             /* FIELD_INTEGER: 16, 32 or 64 */
+	int precision, scale; /* FIELD_NUMERIC; precision is -1 for any number */
+};
+
+/* The rule for COLUMN, from its type and modifier (domains: FIELD_SERVER). */
+struct field_rule field_rule_of(const struct column *column);
+
+/* One field of a checked line. */
+struct line_field {
+	const char *raw; /* as it stands in the line, quotes included; borrowed from the line */
+	size_t raw_len;
+	const char *
+		text; /* decoded; borrowed from the line or from the checker, until the next line */
+	size_t len;
+	bool null; /* empty and not quoted */
+	int64_t rendered; /* bytes of the field in a file that rowfs writes, quotes included; -1: only the server knows */
+};
+
+struct line_checker {
+	const struct field_rule *rules; /* of each field, in the line's order; borrowed */
+	int n;
+	struct line_field *fields; /* n of them, after line_check() */
+	struct buf decoded;        /* what `text` of fields with doubled quotes points into */
+};
+
+/* RULES must outlive the checker. Returns 0 or -ENOMEM. */
+MUST_USE int line_checker_init(struct line_checker *c, const struct field_rule *rules, int n);
+void line_checker_free(struct line_checker *c);
+
+/* Judges LINE (LEN bytes, line end taken off). Returns 0 and fills c->fields, or -EINVAL (-EFBIG for a text too long for its column)
+ * with a sentence in WHY that names the column. On 0 the raw fields, joined by commas in any order, are a record that COPY
+ * (FORMAT csv) takes as exactly this row. */
+MUST_USE int line_check(struct line_checker *c, const char *line, size_t len, struct buf *why);
+
+/* Cuts the next line off DATA. Returns its length with the line end, and *BODY without it (LF, CR LF); 0 if there is no whole line yet.
+ * LAST: nothing follows, what is left is a line. A newline inside quotes belongs to the line only if the record is then one that line_check()
+ * accepts the shape of (the quote is closed before a comma or a line end, in a column that can hold a newline, with as many fields as rules);
+ * otherwise the first newline ends the line: an unbalanced quote costs only the line that it stands in. *NEED (in and out, 0 at the start of a
+ * line) remembers how far was looked, so that feeding byte by byte is not quadratic. At most MOST bytes are looked at before a quote
+ * is taken as unbalanced. RULES may be NULL (N 0) before the header is known. */
+size_t line_cut(const struct line_checker *c, const char *data, size_t len, bool last, size_t most,
+		size_t *need, size_t *body);
+
+/* True if every field of LINE (LEN bytes) names one of the N columns and none twice: then it is a header, and ORDER[i] is the index of
+ * field i's column; *FIELDS their number. A UTF-8 byte order mark before it is passed over; *BOM says so. */
+bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
+		    int *order, int *fields, bool *bom);
+
+#endif

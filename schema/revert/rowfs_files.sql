@@ -1,0 +1,7 @@
+-- Revert rowfs:rowfs_files from pg
+
+BEGIN;
+
+DROP TABLE rowfs.file_rows, rowfs.chunk, rowfs.file;
+
+COMMIT;

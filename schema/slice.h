@@ -1,0 +1,36 @@
+/* Slices: what a rows file is, seen from its table. Each row of the table belongs to one file of the slice, named by key texts that are made
+ * of the row alone; the summary (rowfs.summary and rowfs.delta) holds rows, bytes and time of the last change for each. Triggers on the
+ * table keep it for every writer; the daemon's own appends bring their counts along and switch the triggers off
+ * (SET LOCAL rowfs.daemon = '1').
+ *
+ * Two places with the same table, keys and line format share a slice. */
+#ifndef ROWFS_SCHEMA_SLICE_H
+#define ROWFS_SCHEMA_SLICE_H
+
+#include "schema/catalog.h"
+
+enum { SLICE_KEYS = 4 }; /* keys that rowfs.summary has columns for */
+
+struct place;
+struct tree;
+
+/* One key of a slice: a column of the table, as text or as a time bucket. */
+struct slice_key {
+	const struct column *column;
+	const char *unit, *format; /* as in struct key; NULL: the column's text */
+};
+
+struct slice {
+	int64_t id; /* a hash of the definition: the same in every mount */
+	const struct relation *rel;
+	struct slice_key keys[SLICE_KEYS];
+	int nkeys;
+	const struct column *const *columns; /* of the line; the place's */
+	int ncolumns;
+	bool csv;    /* else JSON Lines */
+	bool usable; /* installed and built: look-ups may go by it, and writers must count for it */
+	char *key_sql[SLICE_KEYS]; /* the keys as expressions over the row `r`; owned */
+	char *line_sql;            /* the line's text without its newline, over `r`; owned */
+};
+
+#endif

@@ -1,0 +1,9 @@
+-- Verify rowfs:rowfs_files on pg
+
+BEGIN;
+
+SELECT id, dir, name, size, mode, changed, state FROM rowfs.file WHERE false;
+SELECT file, at, len, zlib, data FROM rowfs.chunk WHERE false;
+SELECT file, ids FROM rowfs.file_rows WHERE false;
+
+ROLLBACK;
