@@ -1,7 +1,7 @@
 #include "fs/handle.h"
 
 #include "fs/listing.h"
-#include "fs/rows.h"
+#include "fs/rows_read.h"
 
 #include <fcntl.h>
 

@@ -1,4 +1,4 @@
-/* Between rows.c (the kind: reading, and what open, write and close mean) and rows_write.c (lines to rows). */
+/* Between rows.c (the kind: what open, write and close mean) and rows_write.c (lines to rows). */
 #ifndef ROWFS_FS_ROWS_H
 #define ROWFS_FS_ROWS_H
 
@@ -16,7 +16,5 @@ MUST_USE int rows_replace(struct call *call, struct handle *h, const struct wher
 
 /* True if the bytes behind the last newline in H->data are a whole line all the same. */
 bool rows_tail_is_whole(const struct handle *h, const struct place *place);
-
-void rows_reader_free(struct rows_reader *reader);
 
 #endif

@@ -38,6 +38,7 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 void sql_build_find_document(struct place *place);
 void sql_build_query(struct place *place);
 void sql_build_rows(struct place *place);
+void sql_build_pages(struct place *place);
 /* Takes the text out of SQL into ST. */
 void statement_take(struct db_statement *st, struct buf *sql);
 /* SELECT list of own keys' texts, each followed by a comma. */
