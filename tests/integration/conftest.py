@@ -2,18 +2,23 @@
 with a layout and options of the test's own; `empty_pg`: a database without the schema; `server`: the PostgreSQL that holds them."""
 import itertools
 import os
+import random
 import shlex
 import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
+sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(os.path.dirname(__file__)), "writers")]
 
 import kit  # noqa: E402
 import mountkit  # noqa: E402
 import shop as shop_kit  # noqa: E402
 
 numbers = itertools.count(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="the long forms: a minute of collectors, a hundred kills")
 
 
 def pytest_configure(config):
@@ -55,6 +60,18 @@ def pytest_runtest_makereport(item, call):
     pg = item.funcargs.get("server") if hasattr(item, "funcargs") else None
     if pg is not None:
         report.sections.append(("PostgreSQL", pg.log_tail()))
+
+
+@pytest.fixture
+def long(request):
+    return request.config.getoption("--long")
+
+
+@pytest.fixture
+def seed(request):
+    """What a test takes its chances from; printed when it fails, and given again by ROWFS_SEED=N."""
+    request.node.user_seed = int(os.environ.get("ROWFS_SEED", random.SystemRandom().randrange(10**6)))
+    return request.node.user_seed
 
 
 @pytest.fixture(scope="session")
