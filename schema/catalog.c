@@ -26,7 +26,7 @@ static bool get_bool(const cJSON *object, const char *name) {
 	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, name));
 }
 
-/* An oid is at most 2^32: exact in a double. */
+/* Oids and type modifiers have 32 bits: exact in a double. */
 static int64_t get_oid(const cJSON *object, const char *name) {
 	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
 	return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
@@ -55,6 +55,7 @@ static void read_columns(const cJSON *array, struct relation *rel) {
 			.base = get_string(e, "base"),
 			.category = get_char(e, "category"),
 			.kind = get_char(e, "kind"),
+			.modifier = (int)get_oid(e, "modifier"),
 			.not_null = get_bool(e, "not_null"),
 			.has_default = get_bool(e, "default"),
 			.generated = get_bool(e, "generated"),
@@ -194,13 +195,17 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 		"SELECT current_database(), current_user, EXISTS (SELECT 1 FROM pg_class c "
 		"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'rowfs' "
 		"AND c.relname = 'applied' AND has_schema_privilege(n.oid, 'USAGE') "
-		"AND has_table_privilege(c.oid, 'INSERT'))",
+		"AND has_table_privilege(c.oid, 'INSERT')), EXISTS (SELECT 1 FROM pg_class c "
+		"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'rowfs' "
+		"AND c.relname = 'stream' AND has_schema_privilege(n.oid, 'USAGE') "
+		"AND has_table_privilege(c.oid, 'INSERT, UPDATE'))",
 		NULL, 0, DB_REPEATABLE, NULL, &res, err);
 	if (rc != 0)
 		return rc;
 	cat->database = strdup(PQgetvalue(res, 0, 0));
 	cat->user = strdup(PQgetvalue(res, 0, 1));
 	cat->has_ledger = PQgetvalue(res, 0, 2)[0] == 't';
+	cat->has_streams = PQgetvalue(res, 0, 3)[0] == 't';
 	return cat->database != NULL && cat->user != NULL
 		       ? 0
 		       : db_error_set(err, ENOMEM, "out of memory");

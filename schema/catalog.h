@@ -14,6 +14,7 @@ struct column {
 	char *base;    /* the same below any domain */
 	char category; /* pg_type.typcategory of the base type */
 	char kind; /* pg_type.typtype of the base type: 'b'ase, 'c'omposite, 'e'num, 'r'ange ... */
+	int modifier; /* pg_attribute.atttypmod: length, precision and scale; -1: none */
 	bool not_null, has_default, generated, identity_always;
 };
 
@@ -58,6 +59,7 @@ struct catalog {
 	int nfunctions;
 	char *database, *user; /* as the server names them */
 	bool has_ledger; /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
+	bool has_streams; /* rowfs.stream is there: the same for streams of lines */
 };
 
 /* Reads all that LAYOUT names, with PREFIX ("" for none) before every relation's name. Names that the database does

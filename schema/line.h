@@ -33,8 +33,8 @@ struct line_field {
 	const char *
 		text; /* decoded; borrowed from the line or from the checker, until the next line */
 	size_t len;
-	bool null; /* empty and not quoted */
-	int64_t rendered; /* bytes of the field in a file that rowfs writes, quotes included; -1: only the server knows */
+	bool null;        /* empty and not quoted */
+	int64_t rendered; /* bytes of the field in a file that rowfs writes, quotes included; -1: only the server knows; 0 for NULL */
 };
 
 struct line_checker {
@@ -50,20 +50,35 @@ void line_checker_free(struct line_checker *c);
 
 /* Judges LINE (LEN bytes, line end taken off). Returns 0 and fills c->fields, or -EINVAL (-EFBIG for a text too long for its column)
  * with a sentence in WHY that names the column. On 0 the raw fields, joined by commas in any order, are a record that COPY
- * (FORMAT csv) takes as exactly this row. */
+ * (FORMAT csv) takes as exactly this row. An empty LINE is the NULL of a file with one column, and refused otherwise. A header is refused
+ * unless all columns can hold its words: line_is_header() must have been asked for the first line. */
 MUST_USE int line_check(struct line_checker *c, const char *line, size_t len, struct buf *why);
 
-/* Cuts the next line off DATA. Returns its length with the line end, and *BODY without it (LF, CR LF); 0 if there is no whole line yet.
- * LAST: nothing follows, what is left is a line. A newline inside quotes belongs to the line only if the record is then one that line_check()
- * accepts the shape of (the quote is closed before a comma or a line end, in a column that can hold a newline, with as many fields as rules);
- * otherwise the first newline ends the line: an unbalanced quote costs only the line that it stands in. *NEED (in and out, 0 at the start of a
- * line) remembers how far was looked, so that feeding byte by byte is not quadratic. At most MOST bytes are looked at before a quote
- * is taken as unbalanced. RULES may be NULL (N 0) before the header is known. */
-size_t line_cut(const struct line_checker *c, const char *data, size_t len, bool last, size_t most,
-		size_t *need, size_t *body);
+/* How far line_cut() has looked into a line that is not whole yet. All 0 at the start of a line. */
+struct line_scan {
+	size_t newline; /* bytes up to the first newline and with it; 0: none was seen */
+	size_t at;      /* bytes looked at: for the first newline, then for the end of the record */
+	int64_t chars;  /* of the quoted field that is open */
+	int field;      /* that byte `at` belongs to */
+	int state;
+};
 
-/* True if every field of LINE (LEN bytes) names one of the N columns and none twice: then it is a header, and ORDER[i] is the index of
- * field i's column; *FIELDS their number. A UTF-8 byte order mark before it is passed over; *BOM says so. */
+/* Cuts the next line off DATA. Returns its length with the line end, and *BODY without it (LF, CR LF); 0 if there is no whole line yet: to
+ * be called again with the same bytes and more. LAST: nothing follows, what is left is a line.
+ *
+ * A newline inside quotes belongs to the line only if the record is then one that line_check() takes; otherwise the first newline
+ * ends the line: an unbalanced quote costs only the line that it stands in. That is known as soon as the quote turns out to be
+ * wrong: a newline in a column that holds none, more characters than the column takes, text behind the closing quote, or MOST bytes
+ * without an end. Until then the lines behind it wait.
+ *
+ * C may be NULL (no columns known): then the first newline ends the line. c->fields are undefined afterwards. SCAN is all 0 again when
+ * a line was cut. However the bytes arrive, the lines are the same, and each byte is looked at a bounded number of times. */
+size_t line_cut(struct line_checker *c, const char *data, size_t len, bool last, size_t most,
+		struct line_scan *scan, size_t *body);
+
+/* True if every field of LINE (LEN bytes) names one of the N columns and none twice: then it is a header, and ORDER[i] (room for N) is
+ * the index of field i's column; *FIELDS their number. A UTF-8 byte order mark before it is passed over; *BOM says so, for any
+ * line. */
 bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
 		    int *order, int *fields, bool *bom);
 

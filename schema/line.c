@@ -1,0 +1,442 @@
+#include "schema/line.h"
+
+#include "schema/csv.h"
+#include "schema/name.h"
+#include "schema/number.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char byte_order_mark[] = "\xef\xbb\xbf";
+enum { MARK_LEN = sizeof(byte_order_mark) - 1 };
+
+/* -- rules ------------------------------------------------------------------------------------- */
+
+enum { MODIFIER_BIAS = 4 }; /* what PostgreSQL adds to a type's modifier */
+
+static void numeric_limits(int modifier, struct field_rule *rule) {
+	if (modifier < MODIFIER_BIAS)
+		return;
+	/* 16 bits of precision over 11 bits of signed scale */
+	rule->precision = (modifier - MODIFIER_BIAS) >> 16 & 0xffff;
+	rule->scale = (((modifier - MODIFIER_BIAS) & 0x7ff) ^ 1024) - 1024;
+}
+
+struct field_rule field_rule_of(const struct column *column) {
+	struct field_rule rule = {
+		.column = column, .kind = FIELD_SERVER, .max_chars = -1, .precision = -1
+	};
+	const char *type = column->type;
+	if (strcmp(type, column->base) != 0)
+		return rule; /* a domain has checks of its own */
+	if (strcmp(type, "text") == 0 || strcmp(type, "character varying") == 0) {
+		rule.kind = FIELD_TEXT;
+		if (column->modifier >= MODIFIER_BIAS)
+			rule.max_chars = column->modifier - MODIFIER_BIAS;
+	} else if (strcmp(type, "numeric") == 0) {
+		rule.kind = FIELD_NUMERIC;
+		numeric_limits(column->modifier, &rule);
+	} else {
+		rule.bits = strcmp(type, "smallint") == 0  ? 16
+			    : strcmp(type, "integer") == 0 ? 32
+			    : strcmp(type, "bigint") == 0  ? 64
+							   : 0;
+		rule.kind = rule.bits > 0 ? FIELD_INTEGER : FIELD_SERVER;
+	}
+	return rule;
+}
+
+int line_checker_init(struct line_checker *c, const struct field_rule *rules, int n) {
+	*c = (struct line_checker){ .rules = rules, .n = n };
+	c->fields = calloc((size_t)n + 1, sizeof(*c->fields));
+	return c->fields != NULL ? 0 : -ENOMEM;
+}
+
+void line_checker_free(struct line_checker *c) {
+	free(c->fields);
+	buf_free(&c->decoded);
+	*c = (struct line_checker){ 0 };
+}
+
+/* -- bytes ------------------------------------------------------------------------------------- */
+
+/* Only printable ASCII and no quote? Then neither encoding nor quoting is a question. Eight bytes at a time: a byte is told by its
+ * highest bit after a subtraction; a borrow from the byte below may tell one too many, never one too few. */
+static bool is_plain(const char *line, size_t len) {
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t odd = 0, word;
+	size_t i = 0;
+	for (; i + sizeof(word) <= len; i += sizeof(word)) {
+		memcpy(&word, line + i, sizeof(word));
+		uint64_t quote = word ^ (ones * '"');
+		odd |= word | (word - ones * ' ') | ((quote - ones) & ~quote);
+	}
+	for (; i < len; i++)
+		odd |= line[i] < ' ' || line[i] == '"' ? 0x80 : 0;
+	return (odd & (ones * 0x80)) == 0;
+}
+
+static int check_bytes(const char *line, size_t len, struct buf *why) {
+	size_t good = utf8_prefix(line, len);
+	if (good == len)
+		return 0;
+	buf_printf(why, "byte %zu of the line %s", good + 1,
+		   line[good] == '\0' ? "is a NUL, which no text holds"
+				      : "is not UTF-8: write the file in UTF-8");
+	return -EINVAL;
+}
+
+static int64_t count_chars(const char *text, size_t len) {
+	int64_t chars = 0;
+	for (size_t i = 0; i < len; i++)
+		chars += ((unsigned char)text[i] & 0xc0) != 0x80;
+	return chars;
+}
+
+/* -- fields ------------------------------------------------------------------------------------ */
+
+static int syntax_error(const struct line_checker *c, int field, const char *what,
+			struct buf *why) {
+	if (field < c->n)
+		buf_printf(why, "column %s: %s", c->rules[field].column->name, what);
+	else
+		buf_printf(why, "field %d: %s", field + 1, what);
+	return -EINVAL;
+}
+
+/* A field that begins with a quote: *P moves behind its closing one. c->decoded has room for the whole line. */
+static int take_quoted(struct line_checker *c, int field, const char **p, const char *end,
+		       struct line_field *out, struct buf *why) {
+	const char *from = *p + 1, *q;
+	size_t at = c->decoded.len;
+	for (;; from = q + 2) {
+		q = memchr(from, '"', (size_t)(end - from));
+		if (q == NULL)
+			return syntax_error(c, field, "the quote does not end", why);
+		if (q + 1 == end || q[1] != '"')
+			break;
+		buf_add(&c->decoded, from, (size_t)(q + 1 - from));
+	}
+	if (q + 1 < end && q[1] != ',')
+		return syntax_error(c, field, "text behind the closing quote", why);
+	out->raw = *p;
+	out->raw_len = (size_t)(q + 1 - *p);
+	out->text = *p + 1;
+	out->len = out->raw_len - 2;
+	out->null = false;
+	if (from > *p + 1) { /* had doubled quotes */
+		buf_add(&c->decoded, from, (size_t)(q - from));
+		out->text = c->decoded.data + at;
+		out->len = c->decoded.len - at;
+	}
+	*p = q + 1;
+	return 0;
+}
+
+static int take_bare(struct line_checker *c, int field, bool plain, const char **p, const char *end,
+		     struct line_field *out, struct buf *why) {
+	const char *comma = memchr(*p, ',', (size_t)(end - *p));
+	size_t len = (size_t)((comma != NULL ? comma : end) - *p);
+	if (!plain && memchr(*p, '"', len) != NULL)
+		return syntax_error(c, field, "a quote inside a field that is not quoted", why);
+	if (!plain && memchr(*p, '\r', len) != NULL)
+		return syntax_error(
+			c, field,
+			"a carriage return in the middle of the line: lines end in LF or CR LF",
+			why);
+	*out = (struct line_field){
+		.raw = *p, .raw_len = len, .text = *p, .len = len, .null = len == 0
+	};
+	*p += len;
+	return 0;
+}
+
+/* Takes the line apart into c->fields. */
+static int split(struct line_checker *c, const char *line, size_t len, bool plain,
+		 struct buf *why) {
+	const char *p = line, *end = line + len;
+	struct line_field surplus;
+	int n = 0;
+	if (!plain) {
+		buf_resize(&c->decoded, 0);
+		buf_reserve(&c->decoded, len + 1); /* never moves while fields point into it */
+		if (c->decoded.failed) {
+			buf_puts(why, "out of memory");
+			return -ENOMEM;
+		}
+	}
+	for (;; p++, n++) {
+		struct line_field *field = n < c->n ? &c->fields[n] : &surplus;
+		bool quoted = !plain && p < end && *p == '"';
+		int rc = quoted ? take_quoted(c, n, &p, end, field, why)
+				: take_bare(c, n, plain, &p, end, field, why);
+		if (rc != 0)
+			return rc;
+		if (p == end)
+			break;
+	}
+	if (n + 1 == c->n)
+		return 0;
+	buf_printf(why, "%d field%s, but there are %d columns", n + 1, n > 0 ? "s" : "", c->n);
+	return -EINVAL;
+}
+
+/* Bytes of the text of a text column in a file that rowfs writes. */
+static int64_t rendered_text(const struct line_field *field, bool plain) {
+	int64_t quotes = 0;
+	bool odd = field->len == 0;
+	if (plain)
+		return (int64_t)field->len;
+	for (size_t i = 0; i < field->len; i++) {
+		char c = field->text[i];
+		quotes += c == '"';
+		odd |= c == '"' || c == ',' || c == '\n' || c == '\r';
+	}
+	return (int64_t)field->len + quotes + (odd ? 2 : 0);
+}
+
+static int judge_text(const struct field_rule *rule, struct line_field *field, bool plain,
+		      struct buf *why) {
+	if (rule->max_chars >= 0 && (int64_t)field->len > rule->max_chars) {
+		int64_t chars = plain ? (int64_t)field->len : count_chars(field->text, field->len);
+		if (chars > rule->max_chars) {
+			buf_printf(why, "column %s: %lld characters, but it takes %d at most",
+				   rule->column->name, (long long)chars, rule->max_chars);
+			return -EFBIG;
+		}
+	}
+	field->rendered = rendered_text(field, plain);
+	return 0;
+}
+
+static int judge_number(const struct field_rule *rule, struct line_field *field, struct buf *why) {
+	bool whole = rule->kind == FIELD_INTEGER;
+	enum number_verdict verdict =
+		whole ? number_integer(field->text, field->len, rule->bits, &field->rendered)
+		      : number_numeric(field->text, field->len, rule->precision, rule->scale,
+				       &field->rendered);
+	if (verdict == NUMBER_FITS)
+		return 0;
+	buf_printf(why, "column %s: ", rule->column->name);
+	if (verdict == NUMBER_IS_NONE)
+		buf_puts(why, whole ? "not a whole number: write it as -12, without blanks"
+				    : "not a number: write it as -12.5 or 1e-05, without blanks");
+	else if (whole || rule->precision < 0)
+		buf_printf(why, "the number is out of range for %s", rule->column->type);
+	else
+		buf_printf(why, "the number is out of range for numeric(%d,%d)", rule->precision,
+			   rule->scale);
+	return -EINVAL;
+}
+
+static int judge(const struct field_rule *rule, struct line_field *field, bool plain,
+		 struct buf *why) {
+	field->rendered = field->null ? 0 : -1;
+	if (field->null && rule->column->not_null) {
+		buf_printf(why, "column %s: empty, but it must have a value", rule->column->name);
+		return -EINVAL;
+	}
+	if (field->null || rule->kind == FIELD_SERVER)
+		return 0;
+	if (rule->kind == FIELD_TEXT)
+		return judge_text(rule, field, plain, why);
+	return judge_number(rule, field, why);
+}
+
+/* -- lines ------------------------------------------------------------------------------------- */
+
+/* All fields are the names of the columns? c->fields are set. */
+static bool is_own_header(const struct line_checker *c) {
+	for (int i = 0; i < c->n; i++)
+		if (c->fields[i].len != strlen(c->rules[i].column->name) ||
+		    memcmp(c->fields[i].text, c->rules[i].column->name, c->fields[i].len) != 0)
+			return false;
+	return true;
+}
+
+static int check_whole(const struct line_checker *c, const char *line, size_t len,
+		       struct buf *why) {
+	if (len == 0 && (c->n != 1 || c->rules[0].column->not_null)) {
+		buf_puts(why, "a blank line");
+		return -EINVAL;
+	}
+	if (len == 2 && memcmp(line, "\\.", 2) == 0) {
+		buf_puts(why, "\\. alone on a line is PostgreSQL's end of data, not a row");
+		return -EINVAL;
+	}
+	if (len >= MARK_LEN && memcmp(line, byte_order_mark, MARK_LEN) == 0) {
+		buf_puts(why, "a byte order mark stands before the row: write the file without it");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int line_check(struct line_checker *c, const char *line, size_t len, struct buf *why) {
+	bool plain = is_plain(line, len);
+	int rc = check_whole(c, line, len, why);
+	if (rc == 0 && !plain)
+		rc = check_bytes(line, len, why);
+	if (rc == 0)
+		rc = split(c, line, len, plain, why);
+	if (rc != 0)
+		return rc;
+	for (int i = 0; i < c->n; i++) {
+		size_t told = why->len;
+		rc = judge(&c->rules[i], &c->fields[i], plain, why);
+		if (rc == 0)
+			continue;
+		if (is_own_header(c)) {
+			buf_resize(why, told);
+			buf_puts(why, "a header in the middle of the file");
+		}
+		return rc;
+	}
+	return 0;
+}
+
+/* -- cutting ----------------------------------------------------------------------------------- */
+
+enum scan_state {
+	AT_FIELD, /* before a field */
+	IN_BARE,  /* in a field that is not quoted */
+	IN_QUOTES,
+	AFTER_QUOTE,  /* the quote has ended, or is the first half of a doubled one */
+	AFTER_RETURN, /* behind the closing quote and a carriage return */
+};
+
+enum verdict { GO_ON, RECORD_ENDS, WRONG };
+
+/* Can a quoted field of this column hold a newline? */
+static bool holds_newline(const struct field_rule *rule) {
+	const struct column *column = rule->column;
+	if (rule->kind != FIELD_SERVER)
+		return rule->kind == FIELD_TEXT;
+	/* numbers, booleans, times, network addresses */
+	return column->category == '\0' || strchr("NBDTI", column->category) == NULL;
+}
+
+/* One byte inside quotes. */
+static enum verdict step_quoted(const struct line_checker *c, struct line_scan *scan, char byte) {
+	const struct field_rule *rule = scan->field < c->n ? &c->rules[scan->field] : NULL;
+	if (byte == '"') {
+		scan->state = AFTER_QUOTE;
+		return GO_ON;
+	}
+	scan->chars += ((unsigned char)byte & 0xc0) != 0x80;
+	if (rule == NULL || (byte == '\n' && !holds_newline(rule)) ||
+	    (rule->max_chars >= 0 && scan->chars > rule->max_chars))
+		return WRONG;
+	return GO_ON;
+}
+
+/* One byte that may end a field. */
+static enum verdict step_outside(struct line_scan *scan, char byte) {
+	if (byte == '\n')
+		return RECORD_ENDS;
+	if (byte == ',') {
+		scan->state = AT_FIELD;
+		scan->field++;
+		return GO_ON;
+	}
+	if (scan->state == AT_FIELD) {
+		scan->state = byte == '"' ? IN_QUOTES : IN_BARE;
+		scan->chars = 0;
+		return GO_ON;
+	}
+	if (scan->state == IN_BARE)
+		return byte == '"' ? WRONG : GO_ON;
+	if (byte == '"') { /* doubled */
+		scan->state = IN_QUOTES;
+		scan->chars++;
+		return GO_ON;
+	}
+	scan->state = AFTER_RETURN;
+	return byte == '\r' ? GO_ON : WRONG;
+}
+
+static enum verdict step(const struct line_checker *c, struct line_scan *scan, char byte) {
+	if (scan->state == IN_QUOTES)
+		return step_quoted(c, scan, byte);
+	if (scan->state == AFTER_RETURN)
+		return byte == '\n' ? RECORD_ENDS : WRONG;
+	return step_outside(scan, byte);
+}
+
+static size_t without_end(const char *data, size_t len) {
+	if (len > 0 && data[len - 1] == '\n')
+		len--;
+	if (len > 0 && data[len - 1] == '\r')
+		len--;
+	return len;
+}
+
+/* Where the record that has a quote in its first line ends; scan->newline if it is not one. 0: not known yet. */
+static size_t record_end(struct line_checker *c, const char *data, size_t len, bool last,
+			 size_t most, struct line_scan *scan) {
+	AUTO_BUF struct buf why = { 0 };
+	enum verdict verdict = GO_ON;
+	while (scan->at < len && verdict == GO_ON) {
+		if (scan->at >= most && scan->at >= scan->newline)
+			return scan->newline;
+		verdict = step(c, scan, data[scan->at++]);
+	}
+	if (verdict == GO_ON && !last)
+		return 0;
+	if (verdict == WRONG || scan->at == scan->newline ||
+	    line_check(c, data, without_end(data, scan->at), &why) != 0)
+		return scan->newline;
+	return scan->at;
+}
+
+size_t line_cut(struct line_checker *c, const char *data, size_t len, bool last, size_t most,
+		struct line_scan *scan, size_t *body) {
+	size_t end = 0;
+	if (scan->newline == 0) {
+		const char *newline =
+			len > scan->at ? memchr(data + scan->at, '\n', len - scan->at) : NULL;
+		if (newline == NULL && !last) {
+			scan->at = len;
+			return 0;
+		}
+		scan->newline = newline != NULL ? (size_t)(newline - data) + 1 : len;
+		scan->at = 0;
+		if (c == NULL || scan->newline == 0 || memchr(data, '"', scan->newline) == NULL)
+			end = scan->newline;
+	}
+	if (end == 0 && scan->newline > 0)
+		end = record_end(c, data, len, last, most, scan);
+	if (end == 0)
+		return 0;
+	*scan = (struct line_scan){ 0 };
+	*body = without_end(data, end);
+	return end;
+}
+
+/* -- headers ----------------------------------------------------------------------------------- */
+
+static int column_index(const struct column *const *columns, int n, const char *text, size_t len) {
+	for (int i = 0; i < n; i++)
+		if (strlen(columns[i]->name) == len && memcmp(columns[i]->name, text, len) == 0)
+			return i;
+	return -1;
+}
+
+bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
+		    int *order, int *fields, bool *bom) {
+	AUTO_CSV struct csv_record record = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	*bom = len >= MARK_LEN && memcmp(line, byte_order_mark, MARK_LEN) == 0;
+	size_t skip = *bom ? MARK_LEN : 0;
+	if (csv_split(line + skip, len - skip, &record, &why) != 0 || record.n > n)
+		return false;
+	for (int i = 0; i < record.n; i++) {
+		order[i] = column_index(columns, n, csv_text(&record, i), record.fields[i].len);
+		if (order[i] < 0)
+			return false;
+		for (int k = 0; k < i; k++)
+			if (order[k] == order[i])
+				return false;
+	}
+	*fields = record.n;
+	return true;
+}
