@@ -1,9 +1,10 @@
-/* Documents: one row, one column, or the result of a query, as one body. The handle holds the bytes as they were at
+/* Documents: one row, one column, many rows or the result of a query, as one body. The handle holds the bytes as they were at
  * open; what is written changes them there, and flush, fsync or release sends them whole, in one statement. */
 #include "fs/kind.h"
 #include "fs/plain.h"
 #include "fs/report.h"
 #include "fs/store.h"
+#include "fs/table.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,6 +43,8 @@ static int document_open(struct call *call, struct handle *h) {
 	if (writes && !h->kind->writable)
 		return call_error(call, EROFS,
 				  "this file is made by the database and cannot be written");
+	if (writes && h->kind == &table_kind && h->node->place->route->refuse_truncate)
+		return call_error(call, EPERM, "the layout refuses to write this file anew");
 	if (writes && (h->flags & O_TRUNC) != 0) {
 		h->truncated = h->dirty = !h->created;
 	} else if (!h->created) {
@@ -123,6 +126,19 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 
 /* -- committing -------------------------------------------------------------------------------- */
 
+/* Sends the whole document. CREATED: what it is about most likely is not there. */
+static int store_whole(struct call *call, const struct where *w, const char *data, size_t len,
+		       bool created) {
+	switch (w->place->route->kind) {
+	case KIND_ROW:
+		return store_row(call, w, data, len, created);
+	case KIND_TABLE:
+		return table_store(call, w, data, len);
+	default:
+		return store_column(call, w, data, len, false);
+	}
+}
+
 static int commit(struct call *call, struct handle *h) {
 	AUTO_WHERE struct where w = { 0 };
 	const char *data = h->data.data != NULL ? h->data.data : "";
@@ -139,11 +155,10 @@ static int commit(struct call *call, struct handle *h) {
 	}
 	bool append = h->appending && (h->flags & O_APPEND) != 0 && h->base > 0 &&
 		      w.place->sql.append.sql != NULL;
-	size_t from = append ? h->base : 0;
-	if (h->kind == &row_kind)
-		rc = store_row(call, &w, data, h->data.len, h->created);
+	if (append)
+		rc = store_column(call, &w, data + h->base, h->data.len - h->base, true);
 	else
-		rc = store_column(call, &w, data + from, h->data.len - from, append);
+		rc = store_whole(call, &w, data, h->data.len, h->created);
 	h->dirty = h->truncated = false;
 	if (rc != 0) {
 		h->failed = true;
@@ -200,6 +215,11 @@ static int row_remove(struct call *call, const struct where *w) {
 	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove);
 }
 
+static int table_remove(struct call *call, const struct where *w) {
+	int rc = row_remove(call, w);
+	return rc == -ENOENT ? 0 : rc; /* it had no rows */
+}
+
 static int column_remove(struct call *call, const struct where *w) {
 	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.clear);
 }
@@ -210,9 +230,10 @@ static int query_remove(struct call *call, const struct where *w) {
 }
 
 static int document_store(struct call *call, const struct where *w, const char *data, size_t len) {
-	bool row = w->place->route->kind == KIND_ROW;
-	int rc = row ? store_row(call, w, data, len, false)
-		     : store_column(call, w, data, len, false);
+	int rc;
+	if (w->place->route->kind == KIND_TABLE && w->place->route->refuse_truncate)
+		return call_error(call, EPERM, "the layout refuses to write this file anew");
+	rc = store_whole(call, w, data, len, false);
 	if (rc != 0)
 		return store_rejected(call, w, 0, data, len, rc);
 	plain_unmark(call->fs->plain, w->path);
@@ -248,6 +269,19 @@ const struct kind column_kind = {
 	.truncate = document_truncate,
 	.sync = document_sync,
 	.remove = column_remove,
+	.store = document_store,
+};
+
+const struct kind table_kind = {
+	.name = "table",
+	.writable = true,
+	.own_size = true,
+	.open = document_open,
+	.read = document_read,
+	.write = document_write,
+	.truncate = document_truncate,
+	.sync = document_sync,
+	.remove = table_remove,
 	.store = document_store,
 };
 

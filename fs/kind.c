@@ -10,6 +10,8 @@ const struct kind *kind_of_place(const struct place *place) {
 		return &column_kind;
 	case KIND_ROWS:
 		return &rows_kind;
+	case KIND_TABLE:
+		return &table_kind;
 	case KIND_QUERY:
 		return &query_kind;
 	case KIND_FILE:

@@ -150,7 +150,8 @@ static int remove_file(struct call *call, struct node *node) {
 /* A column that shows NULL, and the lines of a row that stays, have their name for ever: see intent.h. */
 static bool stays_when_removed(const struct node *node) {
 	return node->type == NODE_PLACE && node->place->route != NULL &&
-	       (node->place->route->kind == KIND_COLUMN || node->place->route->kind == KIND_ROWS);
+	       (node->place->route->kind == KIND_COLUMN || node->place->route->kind == KIND_ROWS ||
+		node->place->route->kind == KIND_TABLE);
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
@@ -355,7 +356,8 @@ static int rename_row(struct renaming *r) {
 static int rename_place(struct renaming *r) {
 	const struct node *node = r->node;
 	bool document = node->place->route != NULL && (node->place->route->kind == KIND_ROW ||
-						       node->place->route->kind == KIND_COLUMN);
+						       node->place->route->kind == KIND_COLUMN ||
+						       node->place->route->kind == KIND_TABLE);
 	if (node->place->nkeys == 0 && node->place->route == NULL)
 		return call_error(r->call, EBUSY, "this directory is part of the layout");
 	if (node->pending) /* only a mark: it moves like a plain file, and a row never was */

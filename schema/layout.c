@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-static const char *const kind_words[] = { "row", "column", "rows", "query", "file" };
-enum { NKINDS = sizeof(kind_words) / sizeof(kind_words[0]) };
+static const char *const kind_words[] = { "row", "column", "rows", "query", "file", "rows" };
+enum { NKINDS = KIND_TABLE }; /* which "rows" it is, the path tells */
 
 const char *route_kind_word(enum route_kind kind) {
 	return kind_words[kind];
@@ -181,6 +181,8 @@ static int read_word(struct reader *r, const cJSON *e, struct layout_route *rout
 		take_choice(r, e, "delete", "refuse", &route->refuse_remove);
 	else if (strcmp(e->string, "as") == 0)
 		take_choice(r, e, "object", "array", &route->as_array);
+	else if (strcmp(e->string, "by") == 0)
+		take_string(r, e, &route->by);
 	else
 		mistake(r, "unknown word \"%s\"", e->string);
 	return 0;
@@ -193,6 +195,17 @@ static void check_path(struct reader *r, const char *path) {
 		mistake(r, "\"path\" is not UTF-8");
 	if (strncmp(path, "/.rowfs", 7) == 0 && (path[7] == '/' || path[7] == '\0'))
 		mistake(r, "/.rowfs belongs to rowfs itself");
+}
+
+/* All rows as one document, if the route's path ends in .json. */
+static void take_table(struct reader *r, struct layout_route *route) {
+	size_t len = strlen(route->path);
+	if (route->kind != KIND_ROWS || len < 5 || strcmp(route->path + len - 5, ".json") != 0)
+		return;
+	route->kind = KIND_TABLE;
+	if (route->as_array == (route->by != NULL))
+		mistake(r, "rows in a .json are either \"as\": \"array\", or an object \"by\" the "
+			   "column whose values are its keys");
 }
 
 static void read_route(struct reader *r, const cJSON *item, struct layout_route *route) {
@@ -212,6 +225,7 @@ static void read_route(struct reader *r, const cJSON *item, struct layout_route 
 		kinds += read_word(r, e, route);
 	if (kinds != 1)
 		mistake(r, "needs exactly one of row, column, rows, query, file");
+	take_table(r, route);
 	route->broken = r->mistakes->len > before;
 }
 
@@ -360,6 +374,7 @@ static void route_free(struct layout_route *route) {
 	free(route->relation);
 	free(route->column);
 	free(route->overflow);
+	free(route->by);
 	free(route->mtime);
 	list_free(&route->columns);
 	list_free(&route->order);

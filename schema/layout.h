@@ -5,7 +5,8 @@
 
 #include "util/buf.h"
 
-enum route_kind { KIND_ROW, KIND_COLUMN, KIND_ROWS, KIND_QUERY, KIND_FILE };
+/* KIND_TABLE: "rows" in a .json, all of them one document. */
+enum route_kind { KIND_ROW, KIND_COLUMN, KIND_ROWS, KIND_QUERY, KIND_FILE, KIND_TABLE };
 
 struct name_list {
 	char **names;
@@ -36,6 +37,7 @@ struct layout_route {
 	int nargs;
 	struct name_list columns, order;
 	char *overflow, *mtime;
+	char *by; /* KIND_TABLE as an object: the column whose values are its keys */
 	bool refuse_truncate, refuse_remove, as_array;
 	bool broken; /* a mistake was told of it: not to be looked at further */
 };

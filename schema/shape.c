@@ -13,6 +13,10 @@ struct scanner {
 	struct shape *top; /* where the keys of the outermost object go */
 	struct buf *why;
 	int depth;
+	/* for a document of many objects */
+	struct elements *elements; /* NULL: one object is expected */
+	const char *watched;
+	struct element now; /* the element that is being scanned */
 };
 
 void shape_free(struct shape *shape) {
@@ -226,6 +230,48 @@ static bool add_name(struct shape *names, struct buf *name) {
 
 static bool scan_value(struct scanner *s);
 
+/* One object of a document of many; NAME is its key, NULL in an array. */
+static bool scan_element(struct scanner *s, const char *name) {
+	struct elements *all = s->elements;
+	skip_space(s);
+	if (s->p < s->end && *s->p != '{')
+		return fail(s, "each row must be an object");
+	memset(&s->now, 0, sizeof(s->now));
+	s->top = &s->now.shape;
+	s->now.at = (size_t)(s->p - s->start);
+	if (!scan_value(s))
+		return false;
+	s->now.len = (size_t)(s->p - s->start) - s->now.at;
+	if ((all->n & (all->n - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
+		size_t room = all->n > 0 ? (size_t)all->n * 2 : 1;
+		struct element *more = reallocarray(all->items, room, sizeof(*more));
+		if (more == NULL) {
+			shape_free(&s->now.shape);
+			return fail(s, "out of memory");
+		}
+		all->items = more;
+	}
+	s->now.name = name != NULL ? strdup(name) : NULL;
+	all->items[all->n++] = s->now;
+	return name == NULL || s->now.name != NULL || fail(s, "out of memory");
+}
+
+/* The value of the key NAME. */
+static bool scan_member(struct scanner *s, const char *name) {
+	if (s->elements != NULL && s->depth == 1)
+		return scan_element(s, name);
+	skip_space(s);
+	size_t at = (size_t)(s->p - s->start);
+	bool watched = s->watched != NULL && s->depth == 2 && strcmp(name, s->watched) == 0;
+	if (!scan_value(s))
+		return false;
+	if (watched) {
+		s->now.watched_at = at;
+		s->now.watched_len = (size_t)(s->p - s->start) - at;
+	}
+	return true;
+}
+
 static bool scan_members(struct scanner *s, struct shape *names) {
 	s->p++;
 	skip_space(s);
@@ -247,7 +293,7 @@ static bool scan_members(struct scanner *s, struct shape *names) {
 		if (s->p >= s->end || *s->p != ':')
 			return fail(s, "a colon was expected");
 		s->p++;
-		if (!scan_value(s))
+		if (!scan_member(s, names->names[names->n - 1]))
 			return false;
 		skip_space(s);
 		if (s->p < s->end && *s->p == '}')
@@ -263,7 +309,7 @@ static bool scan_members(struct scanner *s, struct shape *names) {
 static bool scan_object(struct scanner *s) {
 	AUTO_SHAPE struct shape names = { 0 };
 	bool ok = scan_members(s, &names);
-	if (ok && s->depth == 1) {
+	if (ok && s->depth == (s->elements != NULL ? 2 : 1)) {
 		*s->top = names;
 		memset(&names, 0, sizeof(names));
 	}
@@ -278,7 +324,8 @@ static bool scan_array(struct scanner *s) {
 		return true;
 	}
 	for (;;) {
-		if (!scan_value(s))
+		bool element = s->elements != NULL && s->depth == 1;
+		if (element ? !scan_element(s, NULL) : !scan_value(s))
 			return false;
 		skip_space(s);
 		if (s->p < s->end && *s->p == ']')
@@ -358,6 +405,46 @@ int shape_scan(const char *json, size_t len, struct shape *out, struct buf *why)
 	if (!ok)
 		shape_free(out);
 	return ok ? 0 : -EINVAL;
+}
+
+void elements_free(struct elements *elements) {
+	for (int i = 0; i < elements->n; i++) {
+		free(elements->items[i].name);
+		shape_free(&elements->items[i].shape);
+	}
+	free(elements->items);
+	memset(elements, 0, sizeof(*elements));
+}
+
+int elements_scan(const char *json, size_t len, bool object, const char *watched,
+		  struct elements *out, struct buf *why) {
+	struct scanner s = { .start = json,
+			     .p = json,
+			     .end = json + len,
+			     .why = why,
+			     .elements = out,
+			     .watched = watched };
+	memset(out, 0, sizeof(*out));
+	skip_space(&s);
+	bool right = s.p < s.end && *s.p == (object ? '{' : '[');
+	if (right && scan_document(&s, len))
+		return 0;
+	if (!right)
+		buf_printf(why, "%sa JSON %s of objects was expected",
+			   s.p == s.end ? "empty: " : "", object ? "object" : "array");
+	elements_free(out);
+	return -EINVAL;
+}
+
+bool json_is_text(const char *json, size_t len, const char *name) {
+	AUTO_BUF struct buf text = { 0 }, ignored = { 0 };
+	struct scanner s = { .start = json, .p = json, .end = json + len, .why = &ignored };
+	buf_puts(&text, "");
+	if (len == 0 || json[0] == '{' || json[0] == '[' || json[0] == 'n')
+		return false;
+	if (json[0] != '"')
+		return strlen(name) == len && memcmp(json, name, len) == 0;
+	return scan_string(&s, &text) && strcmp(text.data, name) == 0;
 }
 
 int text_check(const char *data, size_t len, struct buf *why) {

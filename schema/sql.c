@@ -231,6 +231,10 @@ bool sql_build(struct place *place) {
 	case KIND_COLUMN:
 		sql_build_find_document(place);
 		return place->sql.find.sql != NULL;
+	case KIND_TABLE:
+		build_remove(place, place->target, false, &place->sql.remove);
+		sql_build_table(place);
+		return place->sql.find.sql != NULL;
 	case KIND_ROWS:
 		build_remove(place, place->target, false, &place->sql.remove);
 		sql_build_rows(place);
@@ -252,5 +256,11 @@ void sql_free(struct place_sql *sql) {
 				       &sql->remove_empty, &sql->insert,     &sql->rename };
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		statement_free(all[i]);
+	statement_free(&sql->page_last);
+	statement_free(&sql->page_before);
+	free(sql->copy_first);
+	free(sql->copy_next);
+	free(sql->copy_before);
+	free(sql->cursor_nullable);
 	free(sql->header);
 }

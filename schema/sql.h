@@ -21,8 +21,15 @@ struct place_sql {
 	struct db_statement list_first, list_next;
 	/* Documents: the body alone. */
 	struct db_statement body;
-	/* Rows: a page of text: first page (limit); next page (cursor texts, limit). One row: text, number of lines, cursor texts. */
-	struct db_statement page_first, page_next;
+	/* Rows: pages of lines, with their cursor texts. From the start (limit, wanted bytes); behind a cursor (cursor texts, limit, wanted bytes);
+	 * and, last line first, from the end (with the file's size as the first column) and before a cursor. A page ends after `limit` rows, or
+	 * with the row behind the one that completes the wanted bytes. */
+	struct db_statement page_first, page_next, page_last, page_before;
+	/* Rows: COPY ... TO STDOUT of cursor texts and line, from the start, behind a cursor, and backwards before a cursor. The parameters
+	 * are settings; a cursor text that may be NULL is "" for NULL and has a letter before it otherwise. CSV, or for JSON
+	 * Lines COPY's text format with the line as the last column. */
+	char *copy_first, *copy_next, *copy_before;
+	bool *cursor_nullable; /* of each cursor text */
 	char *header; /* rows in CSV: the header line with its newline; else NULL */
 	/* Validates the own keys' texts: one boolean, canonical or not; class 22 if no such value. NULL if all are text. */
 	struct db_statement check;
@@ -32,7 +39,7 @@ struct place_sql {
 	 * file: with $ as the column's value); change keys to the K texts that follow. Rows: delete what the file shows. */
 	struct db_statement remove, remove_empty, insert, rename;
 	bool insertable; /* every column but the keys may be left out */
-	int cursor;      /* number of cursor texts of page_next */
+	int cursor;      /* number of cursor texts of a line */
 };
 
 enum { SQL_INLINE_BODY = 65536 };
@@ -61,6 +68,19 @@ char *sql_insert_lines(const struct place *place, const struct document_shape *s
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
 /* Deletes the rows of the file whose key is not among those in the document. */
 char *sql_delete_absent(const struct place *place, const struct document_shape *shape);
+
+/* Many rows as one document (KIND_TABLE). The parameter after the keys is a JSON array of objects; where SHAPE is given, all have its
+ * keys; where it is not, all have their key. Returned SQL is malloc'd; NULL if out of memory. Pure.
+ * twice: a row, with the key as text, if two objects have one key. delete: the file's rows whose key no object has. */
+char *sql_table_twice(const struct place *place);
+char *sql_table_delete(const struct place *place);
+/* count: how many objects agree with the path and stand for a row that is there. update: these rows, as far as they differ;
+ * NULL if there is nothing to set. insert: the objects that stand for no row, in their order; NULL if no column would get a value. */
+char *sql_table_count(const struct place *place, const struct document_shape *shape);
+char *sql_table_update(const struct place *place, const struct document_shape *shape);
+char *sql_table_insert(const struct place *place, const struct document_shape *shape);
+/* True if the objects of SHAPE have their key. */
+bool sql_table_has_key(const struct place *place, const struct document_shape *shape);
 
 /* True if SHAPE holds every column of the target's key: a replacement can go row by row. */
 bool sql_has_key(const struct place *place, const struct document_shape *shape);

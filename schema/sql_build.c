@@ -130,6 +130,23 @@ static void put_bucket_end(struct buf *sql, const struct key *key, bool upper) {
 			   unit_per_second(key->unit));
 }
 
+/* "SELECT text, lower end, upper end" of the bucket that the integer $1 is in; NULLs for a number that is in none. */
+void put_bucket_of_value(struct buf *sql, const char *unit, const char *format) {
+	struct column value = { .name = (char *)(uintptr_t) "v" };
+	struct key key = { .column = &value, .unit = unit, .format = format, .param = 0 };
+	buf_puts(sql, "SELECT b.t");
+	for (int upper = 0; upper < 2; upper++) {
+		buf_puts(sql, ", (extract(epoch FROM to_timestamp(b.t, ");
+		put_format(sql, format);
+		buf_printf(sql, ")%s%s%s) * %s)::bigint", upper ? " + interval '" : "",
+			   upper ? bucket_width(format) : "", upper ? "'" : "",
+			   unit_per_second(unit));
+	}
+	buf_puts(sql, " FROM (SELECT ");
+	put_bucket_text(sql, &key, "x");
+	buf_puts(sql, " AS t FROM (SELECT $1::bigint AS v) x) b");
+}
+
 static void put_bucket_condition(struct buf *sql, const struct key *key, const char *alias) {
 	for (int upper = 0; upper < 2; upper++) {
 		buf_printf(sql, " AND %s.", alias);
@@ -287,27 +304,41 @@ void put_json_key(struct buf *sql, const char *name, const char *after) {
 	db_quote_literal(sql, json.data != NULL ? json.data : "");
 }
 
-/* One value of a document, indented below the top level. */
-static void put_value(struct buf *sql, const struct column *column, const char *alias) {
+/* One value of a document, at a depth of LEVEL levels. */
+static void put_value(struct buf *sql, const struct column *column, const char *alias, int level) {
 	AUTO_BUF struct buf ref = { 0 };
 	buf_printf(&ref, "%s.", alias);
 	db_quote_ident(&ref, column->name);
 	if (strcmp(column->base, "jsonb") == 0)
-		buf_printf(sql, "coalesce(replace(jsonb_pretty(%s), E'\\n', E'\\n    '), 'null')",
-			   ref.data);
+		buf_printf(sql, "coalesce(replace(jsonb_pretty(%s), E'\\n', E'\\n%*s'), 'null')",
+			   ref.data, 4 * level, "");
 	else
 		buf_printf(sql, "coalesce(to_json(%s)::text, 'null')", ref.data);
 }
 
-void put_document(struct buf *sql, const struct place *place, const char *alias) {
-	buf_puts(sql, "E'{\\n    ' || array_to_string(ARRAY[");
+void put_object(struct buf *sql, const struct place *place, const char *alias, int level,
+		const struct column *except) {
+	int n = 0;
+	AUTO_BUF struct buf members = { 0 };
 	for (int i = 0; i < place->ncolumns; i++) {
-		buf_puts(sql, i > 0 ? ", " : "");
-		put_json_key(sql, place->columns[i]->name, ": ");
-		buf_puts(sql, " || ");
-		put_value(sql, place->columns[i], alias);
+		if (place->columns[i] == except)
+			continue;
+		buf_puts(&members, n++ > 0 ? ", " : "");
+		put_json_key(&members, place->columns[i]->name, ": ");
+		buf_puts(&members, " || ");
+		put_value(&members, place->columns[i], alias, level);
 	}
-	buf_puts(sql, "], E',\\n    ') || E'\\n}\\n'");
+	if (n == 0)
+		buf_puts(sql, "'{}'");
+	else
+		buf_printf(sql,
+			   "E'{\\n%*s' || array_to_string(ARRAY[%s], E',\\n%*s') || E'\\n%*s}'",
+			   4 * level, "", members.data, 4 * level, "", 4 * (level - 1), "");
+}
+
+void put_document(struct buf *sql, const struct place *place, const char *alias) {
+	put_object(sql, place, alias, 1, NULL);
+	buf_puts(sql, " || E'\\n'");
 }
 
 /* Types whose text never holds a comma, a quote or a line end, and is never empty. */

@@ -18,12 +18,18 @@ void put_parent_conditions(struct buf *sql, const struct place *place, int excep
 void put_join(struct buf *sql, const struct place *place, int table);
 /* The condition that ALIAS's columns carry the value of KEY. */
 void put_key_condition(struct buf *sql, const struct key *key, const char *alias);
+/* "SELECT text, lower, upper" of the time bucket that the integer $1 falls in. */
+void put_bucket_of_value(struct buf *sql, const char *unit, const char *format);
 /* KEY's text as it stands in a name. */
 void put_key_text(struct buf *sql, const struct key *key);
 /* Microseconds since 1970 of COLUMN, as text; AGGREGATE is "max" for groups, "" otherwise. NULL column: NULL. */
 void put_mtime(struct buf *sql, int table, const struct column *column, const char *aggregate);
 /* The row as a pretty JSON document ending in a newline; columns of table ALIAS. */
 void put_document(struct buf *sql, const struct place *place, const char *alias);
+/* The row as a pretty JSON object that stands LEVEL levels deep (1: by itself), without the column EXCEPT (may be NULL); no newline
+ * at its end. */
+void put_object(struct buf *sql, const struct place *place, const char *alias, int level,
+		const struct column *except);
 /* The row as one line without its newline. */
 void put_line(struct buf *sql, const struct place *place, const char *alias);
 /* A C string as JSON string literal inside an SQL literal. */
@@ -38,6 +44,7 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 void sql_build_find_document(struct place *place);
 void sql_build_query(struct place *place);
 void sql_build_rows(struct place *place);
+void sql_build_table(struct place *place);
 void sql_build_pages(struct place *place);
 /* Takes the text out of SQL into ST. */
 void statement_take(struct db_statement *st, struct buf *sql);

@@ -1,6 +1,6 @@
 /* Writing documents and lines: the JSON goes to the server as it is, and json_populate_record() makes the
  * row of it, so that every type is parsed by its own input function. */
-#include "schema/sql_build.h"
+#include "schema/sql_write.h"
 
 #include <string.h>
 
@@ -12,7 +12,7 @@ enum column_role {
 	ROLE_COMPUTED, /* generated: what the document says of it is not looked at */
 };
 
-static const struct relation *target_of(const struct place *place, int *table) {
+const struct relation *target_of(const struct place *place, int *table) {
 	*table = place->target >= 0 ? place->target : place->row_table;
 	return place->scope.tables[*table].rel;
 }
@@ -37,13 +37,12 @@ static enum column_role role_of(const struct place *place, int table, const stru
 	return ROLE_FREE;
 }
 
-/* True if the path alone gives COLUMN its value. */
-static bool is_bound(const struct place *place, int table, const struct column *column) {
+bool is_bound(const struct place *place, int table, const struct column *column) {
 	enum column_role role = role_of(place, table, column);
 	return role == ROLE_KEY || role == ROLE_PARENT;
 }
 
-static bool shape_has(const struct document_shape *shape, const char *name) {
+bool shape_has(const struct document_shape *shape, const char *name) {
 	for (int i = 0; i < shape->n; i++)
 		if (strcmp(shape->names[i], name) == 0)
 			return true;
@@ -64,24 +63,21 @@ static bool is_overflow(const struct place *place, const struct column *column) 
 	       strcmp(place->route->overflow, column->name) == 0;
 }
 
-/* True if the statement gives COLUMN a value out of the document. */
-static bool takes_value(const struct place *place, int table, const struct document_shape *shape,
-			const struct column *column) {
+bool takes_value(const struct place *place, int table, const struct document_shape *shape,
+		 const struct column *column) {
 	if (role_of(place, table, column) != ROLE_FREE)
 		return false;
 	return shape_has(shape, column->name) ||
 	       (is_overflow(place, column) && shape_overflows(place, shape));
 }
 
-static void put_d(struct buf *sql, const char *name) {
+void put_d(struct buf *sql, const char *name) {
 	buf_puts(sql, "d.");
 	db_quote_ident(sql, name);
 }
 
-/* The document's value for COLUMN. BASE is what an overflow column that the document leaves out starts from. */
-static void put_value(struct buf *sql, const struct place *place,
-		      const struct document_shape *shape, const struct column *column,
-		      const char *base) {
+void put_new_value(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		   const struct column *column, const char *base) {
 	if (!is_overflow(place, column) || !shape_overflows(place, shape)) {
 		put_d(sql, column->name);
 		return;
@@ -115,12 +111,12 @@ static void put_path_value(struct buf *sql, const struct place *place, int table
 			put_column(sql, t->joined, t->fk->references.names[i]);
 }
 
-/* FROM items: the document as e.j (only where the overflow column needs it) and as the row d. */
-static void put_source(struct buf *sql, const struct place *place,
-		       const struct document_shape *shape, bool many) {
+void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		enum source from) {
 	int table, param = place->nparams + 1;
 	const struct relation *rel = target_of(place, &table);
-	bool overflows = shape_overflows(place, shape);
+	bool many = from != SOURCE_ONE,
+	     overflows = from == SOURCE_ORDERED || shape_overflows(place, shape);
 	if (many && overflows)
 		buf_printf(sql, "json_array_elements($%d::json) WITH ORDINALITY e(j, n), LATERAL ",
 			   param);
@@ -134,9 +130,8 @@ static void put_source(struct buf *sql, const struct place *place,
 		buf_printf(sql, ", $%d::json) d", param);
 }
 
-/* "AND ..." for what the document repeats of the path: it must agree. A new row (INSERT) must say which bucket it falls in. */
-static void put_agreement(struct buf *sql, const struct place *place,
-			  const struct document_shape *shape, bool insert) {
+void put_agreement(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		   bool insert) {
 	int table;
 	const struct relation *rel = target_of(place, &table);
 	for (int i = 0; i < rel->ncolumns; i++) {
@@ -171,7 +166,7 @@ char *sql_update_document(const struct place *place, const struct document_shape
 		buf_puts(&set, n++ > 0 ? ", " : "");
 		db_quote_ident(&set, column->name);
 		buf_puts(&set, " = ");
-		put_value(&set, place, shape, column, old.data);
+		put_new_value(&set, place, shape, column, old.data);
 	}
 	if (n > 0) {
 		buf_puts(&sql, "UPDATE ");
@@ -183,7 +178,7 @@ char *sql_update_document(const struct place *place, const struct document_shape
 		put_relation(&sql, rel);
 		buf_printf(&sql, " t%d, ", table);
 	}
-	put_source(&sql, place, shape, false);
+	put_source(&sql, place, shape, SOURCE_ONE);
 	if (put_tables(&others, place, table) > 0)
 		buf_printf(&sql, ", %s", others.data);
 	buf_puts(&sql, " WHERE ");
@@ -200,10 +195,9 @@ char *sql_update_document(const struct place *place, const struct document_shape
 	return buf_take(&sql);
 }
 
-/* "INSERT INTO rel (columns) SELECT values FROM source, parents WHERE ...". With no document, SHAPE is empty and there is
- * no source. Returns false if no column would get a value. */
-static bool put_insert(struct buf *sql, const struct place *place,
-		       const struct document_shape *shape, bool many) {
+bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		enum source from) {
+	bool many = from != SOURCE_ONE;
 	int table, n = 0;
 	const struct relation *rel = target_of(place, &table);
 	AUTO_BUF struct buf values = { 0 }, others = { 0 }, source = { 0 };
@@ -222,13 +216,13 @@ static bool put_insert(struct buf *sql, const struct place *place,
 		if (bound)
 			put_path_value(&values, place, table, column);
 		else
-			put_value(&values, place, shape, column, "NULL");
+			put_new_value(&values, place, shape, column, "NULL");
 	}
 	if (n == 0 || place->scope.tables[table].upwards)
 		return false; /* what another row refers to cannot be made through that row */
 	buf_printf(sql, ") OVERRIDING SYSTEM VALUE SELECT %s", values.data);
 	if (shape->n > 0 || many)
-		put_source(&source, place, shape, many);
+		put_source(&source, place, shape, from);
 	int parents = put_tables(&others, place, table);
 	if (source.len > 0 || parents > 0)
 		buf_printf(sql, " FROM %s%s%s", source.len > 0 ? source.data : "",
@@ -237,7 +231,7 @@ static bool put_insert(struct buf *sql, const struct place *place,
 	buf_puts(sql, " WHERE ");
 	put_parent_conditions(sql, place, table);
 	put_agreement(sql, place, shape, shape->n > 0 || many);
-	if (many && shape_overflows(place, shape))
+	if (from == SOURCE_MANY && shape_overflows(place, shape))
 		buf_puts(sql, " ORDER BY e.n");
 	return true;
 }
@@ -270,12 +264,12 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 
 char *sql_insert_document(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
-	return put_insert(&sql, place, shape, false) ? buf_take(&sql) : NULL;
+	return put_insert(&sql, place, shape, SOURCE_ONE) ? buf_take(&sql) : NULL;
 }
 
 char *sql_insert_lines(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
-	return put_insert(&sql, place, shape, true) ? buf_take(&sql) : NULL;
+	return put_insert(&sql, place, shape, SOURCE_MANY) ? buf_take(&sql) : NULL;
 }
 
 static const struct name_list *target_key(const struct place *place) {
@@ -301,7 +295,7 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 	const struct relation *rel = target_of(place, &table);
 	const struct name_list *key = target_key(place);
 	AUTO_BUF struct buf sql = { 0 };
-	if (!put_insert(&sql, place, shape, true))
+	if (!put_insert(&sql, place, shape, SOURCE_MANY))
 		return NULL;
 	buf_puts(&sql, " ON CONFLICT (");
 	for (int i = 0; i < key->n; i++) {
@@ -367,7 +361,7 @@ char *sql_delete_absent(const struct place *place, const struct document_shape *
 	buf_puts(&sql, " WHERE ");
 	put_conditions(&sql, place, false);
 	buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
-	put_source(&sql, place, shape, true);
+	put_source(&sql, place, shape, SOURCE_MANY);
 	buf_puts(&sql, " WHERE true");
 	for (int i = 0; i < key->n; i++) {
 		if (is_bound(place, table, relation_column(rel, key->names[i])))

@@ -10,6 +10,7 @@
 #define ROWFS_SCHEMA_TREE_H
 
 #include "schema/catalog.h"
+#include "schema/slice.h"
 #include "schema/sql.h"
 
 enum { PATH_KEYS_MAX = 32 }; /* keys on one path */
@@ -67,7 +68,10 @@ struct place {
 	const struct column **columns;   /* of the document or line, in order */
 	int ncolumns;
 	const struct column **order; /* rows: NULL-terminated */
-	bool grouped; /* rows: the keys are the target's own; it exists while it has rows */
+	const struct column *by;     /* KIND_TABLE as an object: its keys */
+	const struct name_list
+		*match; /* KIND_TABLE: what tells its rows apart; NULL: nothing does */
+	bool grouped;   /* rows: the keys are the target's own; it exists while it has rows */
 	const struct column *mtime; /* NULL if none */
 
 	struct place_sql sql;
@@ -79,7 +83,9 @@ struct tree {
 	int nall;
 	char **timers; /* SQL of each timer */
 	int ntimers;
-	bool has_ledger;
+	struct slice **slices; /* of all rows files, each once */
+	int nslices;
+	bool has_ledger, has_streams;
 };
 
 /* Builds the tree. Every mistake of the layout against the catalog is one line in MISTAKES, naming route, key and

@@ -411,12 +411,39 @@ static bool overflow_fits(struct check *c, const struct relation *rel) {
 	return false;
 }
 
+/* What tells the rows of one document apart: the key; for an object, the unique key that its "by" completes. */
+static bool take_match(struct check *c, struct place *place, const struct relation *rel) {
+	place->match = relation_key(rel);
+	if (c->route->by == NULL)
+		return true;
+	place->match = NULL;
+	place->by = need_column(c, rel, "\"by\"", c->route->by);
+	for (int k = 0; place->by != NULL && place->match == NULL && k < rel->nkeys; k++) {
+		const struct name_list *columns = &rel->keys[k].columns;
+		bool complete = (place->by->not_null || rel->keys[k].primary) &&
+				name_list_has(columns, c->route->by);
+		for (int i = 0; complete && i < columns->n; i++)
+			complete = strcmp(columns->names[i], c->route->by) == 0 ||
+				   column_bound(place, place->target, columns->names[i]);
+		if (complete)
+			place->match = columns;
+	}
+	if (place->by != NULL && place->match == NULL)
+		check_mistake(c,
+			      "\"by\": the values of \"%s\" are not unique and NOT NULL among the "
+			      "rows of one file",
+			      c->route->by);
+	return place->match != NULL;
+}
+
 static bool check_rows(struct check *c, struct place *place, const struct relation *rel) {
 	enum file_format format = path_format(c->route->path);
-	if (format != FORMAT_CSV && format != FORMAT_JSONL) {
-		check_mistake(c, "a rows file ends in .csv or .jsonl");
+	if (c->route->kind == KIND_ROWS && format != FORMAT_CSV && format != FORMAT_JSONL) {
+		check_mistake(c, "a rows file ends in .csv, .jsonl or .json");
 		return false;
 	}
+	if (c->route->kind == KIND_TABLE && !take_match(c, place, rel))
+		return false;
 	for (const struct place *p = place; p != NULL; p = p->parent)
 		place->grouped = place->grouped || (p->nkeys > 0 && p->row_table == place->target);
 	const struct scope_table *target = &place->scope.tables[place->target];
@@ -448,7 +475,7 @@ static bool check_relation_file(struct check *c, struct place *place) {
 	place->columns = take_columns(c, rel, "\"columns\"", &route->columns, &place->ncolumns);
 	if (place->columns == NULL || (route->kind == KIND_COLUMN && place->column == NULL))
 		return false;
-	if (route->kind == KIND_ROWS)
+	if (route->kind == KIND_ROWS || route->kind == KIND_TABLE)
 		return check_rows(c, place, rel);
 	if (!place->scope.tables[place->target].determined) {
 		check_mistake(
@@ -556,6 +583,7 @@ bool check_file(struct check *c, struct place *place) {
 	case KIND_ROW:
 	case KIND_COLUMN:
 	case KIND_ROWS:
+	case KIND_TABLE:
 		return check_relation_file(c, place);
 	}
 	return false;

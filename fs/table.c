@@ -1,0 +1,275 @@
+#include "fs/table.h"
+
+#include "fs/store.h"
+#include "schema/ledger.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { GROUPS_MOST = 256 };
+
+/* Objects that have the same keys: one statement serves them all. */
+struct group {
+	struct shape shape;
+	struct buf json; /* the array of them */
+	bool keyed;      /* they say which row they are */
+	long n;
+	char *count, *update, *insert; /* owned */
+};
+
+struct table_tx {
+	struct call *call;
+	const struct where *w;
+	struct group *groups;
+	int ngroups;
+	struct buf keyed; /* all objects that say which row they are, an array */
+	long nkeyed;
+	char *twice, *remove; /* owned; NULL where the rows have no key */
+	char op[37];
+};
+
+/* -- the document's parts ---------------------------------------------------------------------- */
+
+static void tx_free(struct table_tx *tx) {
+	for (int i = 0; i < tx->ngroups; i++) {
+		struct group *group = &tx->groups[i];
+		shape_free(&group->shape);
+		buf_free(&group->json);
+		free(group->count);
+		free(group->update);
+		free(group->insert);
+	}
+	free(tx->groups);
+	buf_free(&tx->keyed);
+	free(tx->twice);
+	free(tx->remove);
+}
+
+static int no_memory(struct call *call) {
+	return call_error(call, ENOMEM, "out of memory");
+}
+
+/* Puts the object's key into it: {"name": "a", ...} for "a": {...}. */
+static int add_name(struct table_tx *tx, const char *json, struct element *e, struct buf *out) {
+	const char *by = tx->w->place->by->name;
+	if (e->watched_len > 0) {
+		buf_add(out, json + e->at, e->len);
+		return json_is_text(json + e->watched_at, e->watched_len, e->name)
+			       ? 0
+			       : call_error(
+					 tx->call, EINVAL,
+					 "the key \"%s\" stands before an object whose \"%s\" is "
+					 "another one: leave it out there",
+					 e->name, by);
+	}
+	buf_putc(out, '{');
+	buf_json_string(out, by, strlen(by));
+	buf_putc(out, ':');
+	buf_json_string(out, e->name, strlen(e->name));
+	buf_puts(out, e->shape.n > 0 ? "," : "");
+	buf_add(out, json + e->at + 1, e->len - 1);
+	char **names =
+		reallocarray(e->shape.names, (size_t)e->shape.n + 1, sizeof(*e->shape.names));
+	if (names == NULL)
+		return no_memory(tx->call);
+	e->shape.names = names;
+	names[e->shape.n] = strdup(by);
+	return names[e->shape.n++] != NULL ? 0 : no_memory(tx->call);
+}
+
+/* The group of SHAPE, which a new one takes over; NULL if there are too many. */
+static struct group *find_group(struct table_tx *tx, struct shape *shape) {
+	for (int i = tx->ngroups - 1; i >= 0; i--)
+		if (shape_equal(&tx->groups[i].shape, shape))
+			return &tx->groups[i];
+	if (tx->ngroups == GROUPS_MOST)
+		return NULL;
+	struct group *group = &tx->groups[tx->ngroups++];
+	struct document_shape document = shape_document(shape);
+	group->keyed = sql_table_has_key(tx->w->place, &document);
+	group->shape = *shape;
+	memset(shape, 0, sizeof(*shape));
+	return group;
+}
+
+static int add_element(struct table_tx *tx, const char *json, struct element *e) {
+	AUTO_BUF struct buf text = { 0 };
+	int rc = 0;
+	if (tx->w->place->by != NULL)
+		rc = add_name(tx, json, e, &text);
+	else
+		buf_add(&text, json + e->at, e->len);
+	if (rc == 0)
+		rc = store_check_shape(tx->call, tx->w->place, &e->shape);
+	if (rc != 0)
+		return rc;
+	shape_sort(&e->shape);
+	struct group *group = find_group(tx, &e->shape);
+	if (group == NULL)
+		return call_error(tx->call, EINVAL,
+				  "objects with more than %d different sets of keys", GROUPS_MOST);
+	buf_putc(&group->json, group->n++ > 0 ? ',' : '[');
+	buf_add(&group->json, text.data, text.len);
+	if (group->keyed) {
+		buf_putc(&tx->keyed, tx->nkeyed++ > 0 ? ',' : '[');
+		buf_add(&tx->keyed, text.data, text.len);
+	}
+	return text.failed || group->json.failed || tx->keyed.failed ? no_memory(tx->call) : 0;
+}
+
+static int take_document(struct table_tx *tx, const char *json, size_t len) {
+	const struct place *place = tx->w->place;
+	AUTO_ELEMENTS struct elements elements = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	const char *by = place->by != NULL ? place->by->name : NULL;
+	if (elements_scan(json, len, by != NULL, by, &elements, &why) != 0)
+		return call_error(tx->call, EINVAL, "%s", why.data);
+	tx->groups = calloc(GROUPS_MOST, sizeof(*tx->groups));
+	int rc = tx->groups != NULL ? 0 : no_memory(tx->call);
+	for (int i = 0; rc == 0 && i < elements.n; i++)
+		rc = add_element(tx, json, &elements.items[i]);
+	return rc;
+}
+
+/* Makes the statements. */
+static int prepare(struct table_tx *tx) {
+	const struct place *place = tx->w->place;
+	for (int i = 0; i < tx->ngroups; i++) {
+		struct group *group = &tx->groups[i];
+		struct document_shape shape = shape_document(&group->shape);
+		buf_putc(&group->json, ']');
+		group->insert = sql_table_insert(place, &shape);
+		if (group->keyed) {
+			group->count = sql_table_count(place, &shape);
+			group->update = sql_table_update(place, &shape);
+		}
+		if (group->json.failed || (group->keyed && group->count == NULL))
+			return no_memory(tx->call);
+	}
+	buf_puts(&tx->keyed, tx->nkeyed > 0 ? "]" : "[]");
+	if (place->match == NULL)
+		return 0;
+	tx->twice = sql_table_twice(place);
+	tx->remove = sql_table_delete(place);
+	return tx->twice != NULL && tx->remove != NULL && !tx->keyed.failed ? 0
+									    : no_memory(tx->call);
+}
+
+/* -- the transaction --------------------------------------------------------------------------- */
+
+static int run(struct db_conn *conn, const struct table_tx *tx, const char *sql,
+	       const struct buf *json, PGresult **out, struct db_error *err) {
+	struct db_param params[WHERE_PARAMS];
+	int n = where_params(tx->w, params);
+	if (json != NULL)
+		params[n++] =
+			(struct db_param){ .data = json->data, .len = json->len, .oid = DB_TEXT };
+	return db_query_on(conn, sql, params, n, out, err);
+}
+
+static int refuse_twice(struct db_conn *conn, const struct table_tx *tx, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	if (tx->nkeyed < 2)
+		return 0;
+	int rc = run(conn, tx, tx->twice, &tx->keyed, &res, err);
+	if (rc == 0 && PQntuples(res) > 0)
+		rc = db_error_set(err, EINVAL,
+				  "the row with the key %s stands twice in the document",
+				  PQgetvalue(res, 0, 0));
+	return rc;
+}
+
+static int delete_absent(struct db_conn *conn, const struct table_tx *tx, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = tx->remove != NULL ? run(conn, tx, tx->remove, &tx->keyed, &res, err)
+				    : run(conn, tx, tx->w->place->sql.remove.sql, NULL, &res, err);
+	if (rc != -ENOENT || strcmp(err->sqlstate, "23503") != 0)
+		return rc;
+	AUTO_FREE char *said = strdup(err->sentence != NULL ? err->sentence : "");
+	return db_error_set(err, ENOTEMPTY,
+			    "rows of another table refer to a row that the document leaves out: "
+			    "remove them first (%s)",
+			    said != NULL ? said : "");
+}
+
+/* Updates the rows of GROUP that are there and differ; *THERE is how many are there. */
+static int update_group(struct db_conn *conn, const struct table_tx *tx, const struct group *group,
+			long *there, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL, *updated = NULL;
+	*there = 0;
+	if (!group->keyed)
+		return 0;
+	int rc = run(conn, tx, group->count, &group->json, &res, err);
+	if (rc == 0)
+		*there = strtol(PQgetvalue(res, 0, 0), NULL, 10);
+	if (rc == 0 && *there > 0 && group->update != NULL)
+		rc = run(conn, tx, group->update, &group->json, &updated, err);
+	return rc;
+}
+
+/* Inserts the rows of GROUP that are not there; THERE is how many are. */
+static int insert_group(struct db_conn *conn, const struct table_tx *tx, const struct group *group,
+			long there, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	if (there == group->n)
+		return 0;
+	if (group->insert == NULL)
+		return db_error_set(
+			err, EINVAL,
+			"a new row has no columns, or cannot be made through this path");
+	int rc = run(conn, tx, group->insert, &group->json, &res, err);
+	if (rc != 0 || there + strtol(PQcmdTuples(res), NULL, 10) == group->n)
+		return rc;
+	return db_error_set(
+		err, EINVAL,
+		"a row of the document contradicts its path: a key or the reference to the parent row is "
+		"another one than the path says (leave it out), or its identity cannot be changed");
+}
+
+static int table_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	const struct table_tx *tx = arg;
+	AUTO_FREE long *there = calloc((size_t)tx->ngroups + 1, sizeof(*there));
+	if (there == NULL)
+		return db_error_set(err, ENOMEM, "out of memory");
+	int rc = ledger_enter(conn, tx->call->fs->tree, tx->op, err);
+	if (rc != 0)
+		return rc == LEDGER_DONE ? 0 : rc;
+	rc = refuse_twice(conn, tx, err);
+	/* what goes makes room for unique values that others take over */
+	if (rc == 0)
+		rc = delete_absent(conn, tx, err);
+	for (int i = 0; rc == 0 && i < tx->ngroups; i++)
+		rc = update_group(conn, tx, &tx->groups[i], &there[i], err);
+	for (int i = 0; rc == 0 && i < tx->ngroups; i++)
+		rc = insert_group(conn, tx, &tx->groups[i], there[i], err);
+	return rc;
+}
+
+/* A row that another writer has inserted meanwhile is one to update: so twice. */
+static int run_tx(struct table_tx *tx) {
+	struct call *call = tx->call;
+	int rc = -EEXIST;
+	for (int attempt = 0; rc == -EEXIST && attempt < 2; attempt++) {
+		db_error_clear(&call->err);
+		ledger_new_op(tx->op);
+		rc = db_transaction(call->fs->pool, table_in_tx, tx, ledger_flags(call->fs->tree),
+				    NULL, &call->err);
+	}
+	fs_changed(call->fs);
+	return rc;
+}
+
+int table_store(struct call *call, const struct where *w, const char *json, size_t len) {
+	struct table_tx tx = { .call = call, .w = w };
+	int rc;
+	if (!store_parent_exists(call, w))
+		return call_error(call, ENOENT, "the row that this file belongs to does not exist");
+	db_error_clear(&call->err);
+	rc = take_document(&tx, json, len);
+	if (rc == 0)
+		rc = prepare(&tx);
+	if (rc == 0)
+		rc = run_tx(&tx);
+	tx_free(&tx);
+	return rc;
+}

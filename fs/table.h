@@ -1,0 +1,11 @@
+/* Many rows as one JSON document: writing it. */
+#ifndef ROWFS_FS_TABLE_H
+#define ROWFS_FS_TABLE_H
+
+#include "fs/call.h"
+
+/* Makes the rows of the file at W what the document says, in one transaction: all of it or nothing. Returns 0 or -errno with
+ * call->err saying why. Thread-safe. */
+MUST_USE int table_store(struct call *call, const struct where *w, const char *json, size_t len);
+
+#endif

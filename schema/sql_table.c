@@ -1,0 +1,301 @@
+/* Many rows as one JSON document: read as one body, written by statements that update what differs, insert what is new and delete what
+ * is absent. */
+#include "schema/sql_write.h"
+
+#include <string.h>
+
+/* -- reading ----------------------------------------------------------------------------------- */
+
+static void put_order(struct buf *sql, const struct place *place) {
+	int n = 0;
+	for (; place->order[n] != NULL; n++) {
+		buf_puts(sql, n > 0 ? ", " : "");
+		put_column(sql, place->target, place->order[n]->name);
+	}
+	if (relation_key(place->scope.tables[place->target].rel) == NULL)
+		buf_printf(sql, "%st%d.ctid", n > 0 ? ", " : "", place->target);
+}
+
+/* The whole document as an aggregate over the target's rows. */
+static void put_body(struct buf *sql, const struct place *place) {
+	char alias[16];
+	const char *open = place->by != NULL ? "{" : "[", *close = place->by != NULL ? "}" : "]";
+	snprintf(alias, sizeof(alias), "t%d", place->target);
+	buf_printf(sql, "coalesce(E'%s\\n    ' || string_agg(", open);
+	if (place->by != NULL) {
+		buf_puts(sql, "to_json(");
+		put_column(sql, place->target, place->by->name);
+		buf_puts(sql, "::text)::text || ': ' || ");
+	}
+	put_object(sql, place, alias, 2, place->by);
+	buf_puts(sql, ", E',\\n    ' ORDER BY ");
+	put_order(sql, place);
+	buf_printf(sql, ") || E'\\n%s\\n', E'%s%s\\n')", close, open, close);
+}
+
+enum listing { LIST_NONE, LIST_FIRST, LIST_NEXT };
+
+/* The conditions that choose the names: one name (LIST_NONE), or a page of them. TARGET: the target's own are among them. */
+static void put_names(struct buf *sql, const struct place *place, bool target, enum listing list) {
+	if (list == LIST_NONE && target) {
+		put_conditions(sql, place, false);
+	} else if (list == LIST_NONE) {
+		put_parent_conditions(sql, place, place->target);
+	} else if (target) {
+		put_conditions(sql, place, true);
+	} else {
+		put_parent_conditions(sql, place->parent, place->target);
+		for (int t = place->parent->scope.n; t < place->scope.n; t++)
+			if (t != place->target && place->scope.tables[t].joined != place->target)
+				put_join(sql, place, t);
+	}
+	if (list == LIST_NONE)
+		return;
+	put_keys_not_null(sql, place);
+	if (list == LIST_NEXT)
+		put_list_cursor(sql, place, place->parent->nparams + 1);
+}
+
+static void put_page_end(struct buf *sql, const struct place *place, enum listing list) {
+	int first = place->parent->nparams + 1;
+	if (list == LIST_NONE)
+		return;
+	buf_puts(sql, " ORDER BY ");
+	put_list_order(sql, place);
+	buf_printf(sql, " LIMIT $%d::int", list == LIST_NEXT ? first + place->nkeys : first);
+}
+
+/* A file that exists while it has rows: one group of them for each name. "FROM (...) b". */
+static void put_groups(struct buf *sql, const struct place *place, enum listing list) {
+	buf_puts(sql, " FROM (SELECT ");
+	put_own_keys(sql, place);
+	put_body(sql, place);
+	buf_puts(sql, ", ");
+	put_mtime(sql, place->target, place->mtime, "max");
+	buf_puts(sql, " FROM ");
+	put_tables(sql, place, -1);
+	buf_puts(sql, " WHERE ");
+	put_names(sql, place, true, list);
+	if (place->nkeys > 0) {
+		buf_puts(sql, " GROUP BY ");
+		put_list_order(sql, place);
+	} else {
+		buf_puts(sql, " HAVING count(*) > 0");
+	}
+	put_page_end(sql, place, list);
+	buf_puts(sql, ") b (");
+	for (int i = 0; i < place->nkeys; i++)
+		buf_printf(sql, "k%d, ", i);
+	buf_puts(sql, "body, mtime)");
+}
+
+/* A file that exists while its parent row does, or always. "FROM parents, (...) b WHERE ...". */
+static void put_owned(struct buf *sql, const struct place *place, enum listing list) {
+	AUTO_BUF struct buf parents = { 0 };
+	buf_puts(sql, " FROM ");
+	if (put_tables(&parents, place, place->target) > 0)
+		buf_printf(sql, "%s, ", parents.data);
+	buf_puts(sql, "LATERAL (SELECT ");
+	put_body(sql, place);
+	buf_puts(sql, ", ");
+	put_mtime(sql, place->target, place->mtime, "max");
+	buf_puts(sql, " FROM ");
+	put_relation(sql, place->scope.tables[place->target].rel);
+	buf_printf(sql, " t%d WHERE true", place->target);
+	put_join(sql, place, place->target);
+	buf_puts(sql, ") b (body, mtime) WHERE ");
+	put_names(sql, place, false, list);
+	put_page_end(sql, place, list);
+}
+
+static void put_from(struct buf *sql, const struct place *place, enum listing list) {
+	if (place->grouped)
+		put_groups(sql, place, list);
+	else
+		put_owned(sql, place, list);
+}
+
+static void build_find(struct place *place, enum listing list, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT ");
+	if (place->grouped)
+		for (int i = 0; i < place->nkeys; i++)
+			buf_printf(&sql, "b.k%d, ", i);
+	else
+		put_own_keys(&sql, place);
+	buf_puts(&sql, "md5(b.body), b.mtime, octet_length(b.body)::text, ");
+	if (list == LIST_NONE)
+		buf_printf(&sql, "CASE WHEN octet_length(b.body) <= %d THEN b.body END, NULL",
+			   SQL_INLINE_BODY);
+	else
+		buf_puts(&sql, "NULL, NULL");
+	put_from(&sql, place, list);
+	statement_take(st, &sql);
+}
+
+void sql_build_table(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 };
+	build_find(place, LIST_NONE, &place->sql.find);
+	buf_puts(&sql, "SELECT b.body");
+	put_from(&sql, place, LIST_NONE);
+	statement_take(&place->sql.body, &sql);
+	if (place->nkeys > 0) {
+		build_find(place, LIST_FIRST, &place->sql.list_first);
+		build_find(place, LIST_NEXT, &place->sql.list_next);
+	}
+}
+
+/* -- writing ----------------------------------------------------------------------------------- */
+
+bool sql_table_has_key(const struct place *place, const struct document_shape *shape) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	for (int i = 0; place->match != NULL && i < place->match->n; i++) {
+		const char *name = place->match->names[i];
+		if (!shape_has(shape, name) && !is_bound(place, table, relation_column(rel, name)))
+			return false;
+	}
+	return place->match != NULL;
+}
+
+/* The I-th column of the key, or NULL if the path says it already, so that an element need not. */
+static const struct column *match_column(const struct place *place, int i) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	const struct column *column = relation_column(rel, place->match->names[i]);
+	return is_bound(place, table, column) ? NULL : column;
+}
+
+/* "AND d.key = t.key" */
+static void put_match(struct buf *sql, const struct place *place) {
+	for (int i = 0; i < place->match->n; i++) {
+		const struct column *column = match_column(place, i);
+		if (column == NULL)
+			continue;
+		buf_puts(sql, " AND ");
+		put_d(sql, column->name);
+		buf_puts(sql, " = ");
+		put_column(sql, place->target, column->name);
+	}
+}
+
+/* "source, other tables" */
+static void put_sources(struct buf *sql, const struct place *place,
+			const struct document_shape *shape) {
+	AUTO_BUF struct buf others = { 0 };
+	put_source(sql, place, shape, SOURCE_ORDERED);
+	if (put_tables(&others, place, place->target) > 0)
+		buf_printf(sql, ", %s", others.data);
+}
+
+/* Which row an element stands for, and that it agrees with the path. An identity cannot be changed: it must agree, too. */
+static void put_same_row(struct buf *sql, const struct place *place,
+			 const struct document_shape *shape) {
+	const struct relation *rel = place->scope.tables[place->target].rel;
+	put_conditions(sql, place, false);
+	put_match(sql, place);
+	put_agreement(sql, place, shape, false);
+	for (int i = 0; i < rel->ncolumns; i++) {
+		if (!rel->columns[i].identity_always || !shape_has(shape, rel->columns[i].name))
+			continue;
+		buf_puts(sql, " AND ");
+		put_d(sql, rel->columns[i].name);
+		buf_puts(sql, " = ");
+		put_column(sql, place->target, rel->columns[i].name);
+	}
+}
+
+char *sql_table_twice(const struct place *place) {
+	const struct document_shape none = { 0 };
+	AUTO_BUF struct buf sql = { 0 }, keys = { 0 };
+	int n = 0;
+	for (int i = 0; i < place->match->n; i++) {
+		const struct column *column = match_column(place, i);
+		if (column == NULL)
+			continue;
+		buf_puts(&keys, n++ > 0 ? ", " : "");
+		put_d(&keys, column->name);
+	}
+	buf_printf(&sql, n > 0 ? "SELECT concat_ws(', ', %s) FROM " : "SELECT '' FROM ", keys.data);
+	put_source(&sql, place, &none, SOURCE_ORDERED);
+	if (n > 0)
+		buf_printf(&sql, " GROUP BY %s", keys.data);
+	buf_puts(&sql, " HAVING count(*) > 1 LIMIT 1");
+	return buf_take(&sql);
+}
+
+char *sql_table_delete(const struct place *place) {
+	const struct document_shape none = { 0 };
+	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
+	buf_puts(&sql, "DELETE FROM ");
+	put_relation(&sql, place->scope.tables[place->target].rel);
+	buf_printf(&sql, " t%d", place->target);
+	if (put_tables(&others, place, place->target) > 0)
+		buf_printf(&sql, " USING %s", others.data);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, false);
+	buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
+	put_source(&sql, place, &none, SOURCE_ORDERED);
+	buf_puts(&sql, " WHERE true");
+	put_match(&sql, place);
+	buf_putc(&sql, ')');
+	return buf_take(&sql);
+}
+
+char *sql_table_count(const struct place *place, const struct document_shape *shape) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT count(*) FROM ");
+	put_relation(&sql, place->scope.tables[place->target].rel);
+	buf_printf(&sql, " t%d, ", place->target);
+	put_sources(&sql, place, shape);
+	buf_puts(&sql, " WHERE ");
+	put_same_row(&sql, place, shape);
+	return buf_take(&sql);
+}
+
+char *sql_table_update(const struct place *place, const struct document_shape *shape) {
+	int table, n = 0;
+	const struct relation *rel = target_of(place, &table);
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		if (!takes_value(place, table, shape, column) || column->identity_always ||
+		    name_list_has(place->match, column->name))
+			continue;
+		AUTO_BUF struct buf old = { 0 }, value = { 0 };
+		put_column(&old, table, column->name);
+		put_new_value(&value, place, shape, column, old.data);
+		buf_puts(&set, n > 0 ? ", " : "");
+		db_quote_ident(&set, column->name);
+		buf_printf(&set, " = %s", value.data);
+		/* as text: not every type has an equality, and what is shown in another way is another value */
+		buf_printf(&differs, "%s%s::text IS DISTINCT FROM (%s)::text",
+			   n++ > 0 ? " OR " : "", old.data, value.data);
+	}
+	if (n == 0)
+		return NULL;
+	buf_puts(&sql, "UPDATE ");
+	put_relation(&sql, rel);
+	buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
+	put_sources(&sql, place, shape);
+	buf_puts(&sql, " WHERE ");
+	put_same_row(&sql, place, shape);
+	buf_printf(&sql, " AND (%s)", differs.data);
+	return buf_take(&sql);
+}
+
+char *sql_table_insert(const struct place *place, const struct document_shape *shape) {
+	AUTO_BUF struct buf sql = { 0 };
+	if (!put_insert(&sql, place, shape, SOURCE_ORDERED))
+		return NULL;
+	if (sql_table_has_key(place, shape)) {
+		buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
+		put_tables(&sql, place, -1);
+		buf_puts(&sql, " WHERE ");
+		put_conditions(&sql, place, false);
+		put_match(&sql, place);
+		buf_putc(&sql, ')');
+	}
+	buf_puts(&sql, " ORDER BY e.n");
+	return buf_take(&sql);
+}

@@ -1,0 +1,46 @@
+/* Pieces of the statements that write documents. Private to schema/. */
+#ifndef ROWFS_SCHEMA_SQL_WRITE_H
+#define ROWFS_SCHEMA_SQL_WRITE_H
+
+#include "schema/sql_build.h"
+
+/* What the document parameter is, and what is selected from it. */
+enum source {
+	SOURCE_ONE,     /* one object: the row d */
+	SOURCE_MANY,    /* an array of objects: a row d for each */
+	SOURCE_ORDERED, /* the same, and their numbers as e.n */
+};
+
+/* The relation that is written through PLACE, and its index in the scope. */
+const struct relation *target_of(const struct place *place, int *table);
+
+/* True if the path alone gives COLUMN its value. */
+bool is_bound(const struct place *place, int table, const struct column *column);
+
+bool shape_has(const struct document_shape *shape, const char *name);
+
+/* True if the statement gives COLUMN a value out of the document. */
+bool takes_value(const struct place *place, int table, const struct document_shape *shape,
+		 const struct column *column);
+
+/* d."name" */
+void put_d(struct buf *sql, const char *name);
+
+/* The document's value for COLUMN. BASE is what an overflow column that the document leaves out starts from. */
+void put_new_value(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		   const struct column *column, const char *base);
+
+/* FROM items: the document as the row d, and, where the overflow column or the order needs it, as e.j. */
+void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		enum source from);
+
+/* "AND ..." for what the document repeats of the path: it must agree. A new row (INSERT) must say which bucket it falls in. */
+void put_agreement(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		   bool insert);
+
+/* "INSERT INTO rel (columns) SELECT values FROM source, parents WHERE ...". With no document, SHAPE is empty and there is
+ * no source. Returns false if no column would get a value. */
+bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		enum source from);
+
+#endif
