@@ -133,6 +133,67 @@ static void take_args(struct reader *r, const cJSON *item, struct layout_route *
 	}
 }
 
+static void read_field(struct reader *r, const cJSON *item, struct layout_field *field) {
+	static const char *const units[] = { "s", "ms", "us", "ns" };
+	const cJSON *e;
+	field->name = strdup(item->string);
+	if (cJSON_IsString(item)) {
+		field->column = strdup(item->valuestring);
+		return;
+	}
+	cJSON_ArrayForEach(e, item) {
+		if (strcmp(e->string, "column") == 0)
+			take_string(r, e, &field->column);
+		else if (strcmp(e->string, "from") == 0)
+			take_string(r, e, &field->from);
+		else if (strcmp(e->string, "to") == 0)
+			take_string(r, e, &field->to);
+		else
+			mistake(r, "field \"%s\": unknown word \"%s\"", item->string, e->string);
+	}
+	if (field->column == NULL || (field->from == NULL) != (field->to == NULL))
+		mistake(r, "field \"%s\": needs \"column\", and \"from\" and \"to\" together",
+			item->string);
+	else if (field->from != NULL &&
+		 (!one_of(field->from, units, 4) || !one_of(field->to, units, 4)))
+		mistake(r, "field \"%s\": \"from\" and \"to\" are s, ms, us or ns", item->string);
+}
+
+static void take_fields(struct reader *r, const cJSON *item, struct layout_route *route) {
+	const cJSON *e;
+	if (!cJSON_IsObject(item) || route->fields != NULL) {
+		mistake(r, "\"fields\" must be an object");
+		return;
+	}
+	route->fields = calloc((size_t)cJSON_GetArraySize(item) + 1, sizeof(*route->fields));
+	cJSON_ArrayForEach(e, item) {
+		if (route->fields != NULL)
+			read_field(r, e, &route->fields[route->nfields++]);
+	}
+}
+
+/* The words of an ingest file. Returns false if E is none of them. */
+static bool read_ingest_word(struct reader *r, const cJSON *e, struct layout_route *route) {
+	const char *value = cJSON_IsString(e) ? e->valuestring : "";
+	if (strcmp(e->string, "ingest") == 0)
+		take_string(r, e, &route->relation);
+	else if (strcmp(e->string, "fields") == 0)
+		take_fields(r, e, route);
+	else if (strcmp(e->string, "format") == 0)
+		take_string(r, e, &route->format);
+	else if (strcmp(e->string, "gzip") == 0)
+		route->gzip = cJSON_IsTrue(e);
+	else if (strcmp(e->string, "replace") == 0)
+		take_choice(r, e, "rows", "keep", &route->keep_replaced);
+	else if (strcmp(e->string, "remove") == 0 && strcmp(value, "keep") == 0)
+		route->remove_rows = false;
+	else if (strcmp(e->string, "remove") == 0 && strcmp(value, "rows") == 0)
+		route->remove_rows = true;
+	else
+		return false;
+	return true;
+}
+
 static void take_kind(struct reader *r, const cJSON *item, enum route_kind kind,
 		      struct layout_route *route) {
 	route->kind = kind;
@@ -163,6 +224,8 @@ static int read_word(struct reader *r, const cJSON *e, struct layout_route *rout
 	}
 	if (strcmp(e->string, "path") == 0)
 		return 0; /* taken before */
+	if (read_ingest_word(r, e, route))
+		return 0;
 	if (strcmp(e->string, "keys") == 0)
 		take_keys(r, e, route);
 	else if (strcmp(e->string, "args") == 0)
@@ -368,6 +431,14 @@ static void route_free(struct layout_route *route) {
 		free(route->args[i].parameter);
 		free(route->args[i].key);
 	}
+	for (int i = 0; i < route->nfields; i++) {
+		free(route->fields[i].name);
+		free(route->fields[i].column);
+		free(route->fields[i].from);
+		free(route->fields[i].to);
+	}
+	free(route->fields);
+	free(route->format);
 	free(route->keys);
 	free(route->args);
 	free(route->path);

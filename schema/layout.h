@@ -21,6 +21,13 @@ struct layout_key {
 	char *format; /* of %Y %m %d %H %M %S */
 };
 
+/* One entry of a route's "fields": what a name in an ingest file means. */
+struct layout_field {
+	char *name;
+	char *column;
+	char *from, *to; /* units of time, "s", "ms", "us", "ns"; both NULL otherwise */
+};
+
 /* One entry of a route's "args". */
 struct layout_arg {
 	char *parameter, *key;
@@ -29,7 +36,7 @@ struct layout_arg {
 struct layout_route {
 	char *path;
 	enum route_kind kind;
-	char *relation; /* NULL for KIND_FILE */
+	char *relation; /* KIND_FILE: the table that it is ingested into, or NULL */
 	char *column;   /* KIND_COLUMN */
 	struct layout_key *keys;
 	int nkeys;
@@ -38,6 +45,11 @@ struct layout_route {
 	struct name_list columns, order;
 	char *overflow, *mtime;
 	char *by; /* KIND_TABLE as an object: the column whose values are its keys */
+	/* KIND_FILE with a relation */
+	struct layout_field *fields;
+	int nfields;
+	char *format; /* "csv", "jsonl"; NULL: by the extension */
+	bool gzip, keep_replaced, remove_rows;
 	bool refuse_truncate, refuse_remove, as_array;
 	bool broken; /* a mistake was told of it: not to be looked at further */
 };

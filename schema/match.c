@@ -55,6 +55,10 @@ static enum match take_value(const struct place *place, const char *s, size_t le
 		s += mark;
 		len -= mark;
 	}
+	if (place->ingest != NULL) { /* its keys are any text, and stand for no value */
+		*value = strndup(s, len);
+		return *value != NULL ? MATCH_KEYS : MATCH_BAD;
+	}
 	if (!name_decode(&out, s, len))
 		return MATCH_BAD;
 	*value = buf_take(&out);
@@ -156,7 +160,7 @@ bool place_name(const struct place *place, const char *const *values, const char
 
 enum match place_match(const struct place *place, const char *name, char **values) {
 	enum match found = take_apart(place, name, values);
-	if (found != MATCH_KEYS || strchr(name, '%') == NULL)
+	if (found != MATCH_KEYS || place->ingest != NULL || strchr(name, '%') == NULL)
 		return found;
 	/* one key, one name: only what needs it is encoded */
 	AUTO_BUF struct buf canonical = { 0 };

@@ -1,5 +1,6 @@
 #include "schema/tree.h"
 
+#include "schema/ingest.h"
 #include "schema/tree_check.h"
 
 #include <string.h>
@@ -37,6 +38,7 @@ static void place_free(struct place *place) {
 	for (int i = 0; i < place->nkeys; i++)
 		free(place->keys[i].name);
 	sql_free(&place->sql);
+	ingest_free(place->ingest);
 	free(place->parts);
 	free(place->keys);
 	free(place->text);

@@ -13,6 +13,8 @@
 #include "schema/slice.h"
 #include "schema/sql.h"
 
+struct ingest;
+
 enum { PATH_KEYS_MAX = 32 }; /* keys on one path */
 
 /* A key in braces, bound. */
@@ -73,6 +75,7 @@ struct place {
 		*match; /* KIND_TABLE: what tells its rows apart; NULL: nothing does */
 	bool grouped;   /* rows: the keys are the target's own; it exists while it has rows */
 	const struct column *mtime; /* NULL if none */
+	struct ingest *ingest;      /* KIND_FILE whose lines become rows; else NULL; owned */
 
 	struct place_sql sql;
 };

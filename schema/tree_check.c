@@ -1,5 +1,7 @@
 #include "schema/tree_check.h"
 
+#include "schema/ingest.h"
+
 #include <string.h>
 
 void check_mistake(struct check *c, const char *fmt, ...) {
@@ -221,6 +223,8 @@ static bool bind_key(struct check *c, struct place *place, struct key *key) {
 	const char *column, *name = alias != NULL ? alias->column : key->name;
 	bool qualified = strchr(name, '.') != NULL;
 	key->table = -1;
+	if (c->route->kind == KIND_FILE && c->route->relation != NULL)
+		return true; /* any text */
 	if (c->route->kind == KIND_FILE) {
 		check_mistake(c, "key {%s}: a file route has no keys", key->name);
 		return false;
@@ -577,7 +581,7 @@ bool check_file(struct check *c, struct place *place) {
 	place->row_dir = false;
 	switch (c->route->kind) {
 	case KIND_FILE:
-		return true;
+		return c->route->relation == NULL || ingest_check(c, place);
 	case KIND_QUERY:
 		return check_query(c, place);
 	case KIND_ROW:

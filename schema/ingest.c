@@ -1,0 +1,343 @@
+#include "schema/ingest.h"
+
+#include <string.h>
+
+/* -- the route's words --------------------------------------------------------------------------- */
+
+/* The one column of the primary key that is drawn from a sequence. */
+static const struct column *find_key(const struct relation *rel) {
+	const struct name_list *key = relation_key(rel);
+	const struct column *found = NULL;
+	for (int i = 0; key != NULL && i < key->n; i++) {
+		const struct column *column = relation_column(rel, key->names[i]);
+		bool integer = column != NULL && (strcmp(column->base, "bigint") == 0 ||
+						  strcmp(column->base, "integer") == 0 ||
+						  strcmp(column->base, "smallint") == 0);
+		if (integer && column->has_default)
+			found = found == NULL ? column : NULL;
+	}
+	return found;
+}
+
+static int exponent_of(const char *unit) {
+	return strcmp(unit, "s") == 0    ? 0
+	       : strcmp(unit, "ms") == 0 ? 3
+	       : strcmp(unit, "us") == 0 ? 6
+					 : 9;
+}
+
+/* The factor from one unit of time to another, as text: 1000 or 0.001. */
+static char *factor_of(const char *from, const char *to) {
+	AUTO_BUF struct buf out = { 0 };
+	int zeros = exponent_of(to) - exponent_of(from);
+	buf_puts(&out, zeros < 0 ? "0." : "1");
+	for (int i = zeros < 0 ? zeros + 1 : -zeros; i < 0; i++)
+		buf_putc(&out, '0');
+	if (zeros < 0)
+		buf_putc(&out, '1');
+	return buf_take(&out);
+}
+
+static bool add_field(struct ingest *in, const char *name, const struct column *column) {
+	int n = in->nfields++;
+	in->fields[n].column = column;
+	in->names[n] = *column;
+	in->names[n].name = strdup(name);
+	in->header[n] = &in->names[n];
+	return in->names[n].name != NULL;
+}
+
+static bool take_fields(struct check *c, struct ingest *in) {
+	const struct layout_route *route = c->route;
+	for (int i = 0; i < route->nfields; i++) {
+		const struct layout_field *f = &route->fields[i];
+		const struct column *column = relation_column(in->rel, f->column);
+		if (column == NULL || column->generated) {
+			check_mistake(c, "field \"%s\": column \"%s\" does not exist in %s",
+				      f->name, f->column, in->rel->layout_name);
+			return false;
+		}
+		if (!add_field(in, f->name, column))
+			return false;
+		if (f->from == NULL || strcmp(f->from, f->to) == 0)
+			continue;
+		if (column->category != 'N') {
+			check_mistake(c, "field \"%s\": column \"%s\" is no number", f->name,
+				      f->column);
+			return false;
+		}
+		in->fields[in->nfields - 1].factor = factor_of(f->from, f->to);
+		in->has_factors = true;
+	}
+	for (int i = 0; i < in->rel->ncolumns; i++) {
+		const struct column *column = &in->rel->columns[i];
+		bool usable = column != in->key && column != in->overflow && !column->generated;
+		if (usable && ingest_field(in, column->name, strlen(column->name)) < 0 &&
+		    !add_field(in, column->name, column))
+			return false;
+	}
+	return true;
+}
+
+/* What the fields of a line are where no header says it: the route's columns, or all. */
+static bool take_plain(struct check *c, struct ingest *in) {
+	const struct name_list *list = &c->route->columns;
+	in->plain = calloc((size_t)list->n + (size_t)in->nfields + 1, sizeof(*in->plain));
+	for (int i = 0; in->plain != NULL && i < list->n; i++) {
+		int f = ingest_field(in, list->names[i], strlen(list->names[i]));
+		if (f < 0) {
+			check_mistake(
+				c,
+				"\"columns\": \"%s\" is no field of the file and no column of %s",
+				list->names[i], in->rel->layout_name);
+			return false;
+		}
+		in->plain[in->nplain++] = f;
+	}
+	for (int i = 0; in->plain != NULL && list->n == 0 && i < in->rel->ncolumns; i++) {
+		const char *name = in->rel->columns[i].name;
+		int f = ingest_field(in, name, strlen(name));
+		if (f >= 0)
+			in->plain[in->nplain++] = f;
+	}
+	return in->plain != NULL;
+}
+
+static bool ends_with(const char *s, const char *end) {
+	size_t n = strlen(s), m = strlen(end);
+	return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+/* The format, by the route's word or the extension. */
+static bool take_format(struct check *c, struct ingest *in) {
+	const char *path = c->route->path, *format = c->route->format;
+	in->gzip = c->route->gzip || ends_with(path, ".gz");
+	bool csv = ends_with(path, ".csv") || ends_with(path, ".csv.gz");
+	bool json = ends_with(path, ".jsonl") || ends_with(path, ".jsonl.gz");
+	if (format != NULL) {
+		csv = strcmp(format, "csv") == 0;
+		json = strcmp(format, "jsonl") == 0;
+	}
+	in->csv = csv;
+	if (!csv && !json)
+		check_mistake(
+			c,
+			"the name does not tell the format: give \"format\": \"csv\" or \"jsonl\"");
+	return csv || json;
+}
+
+static bool take_dir(struct check *c, const struct place *place, struct ingest *in) {
+	for (const struct place *p = place->parent; p != NULL; p = p->parent) {
+		if (p->nkeys > 0) {
+			check_mistake(c, "the directories of an ingest file must be literal names");
+			return false;
+		}
+	}
+	const char *slash = strrchr(place->route->path, '/');
+	in->dir = strndup(place->route->path, (size_t)(slash - place->route->path));
+	if (in->dir != NULL && in->dir[0] == '\0') {
+		free(in->dir);
+		in->dir = strdup("/");
+	}
+	return in->dir != NULL;
+}
+
+static bool take_all(struct check *c, const struct place *place, struct ingest *in) {
+	size_t room = (size_t)in->rel->ncolumns + (size_t)c->route->nfields + 1;
+	if (strchr("rp", in->rel->kind) == NULL || (in->key = find_key(in->rel)) == NULL) {
+		check_mistake(c,
+			      "ingest: %s must be a table whose primary key is one integer column "
+			      "with a sequence",
+			      in->rel->layout_name);
+		return false;
+	}
+	if (c->route->overflow != NULL) {
+		in->overflow = relation_column(in->rel, c->route->overflow);
+		if (in->overflow == NULL || strcmp(in->overflow->base, "jsonb") != 0) {
+			check_mistake(c, "\"overflow\": \"%s\" is no jsonb column of %s",
+				      c->route->overflow, in->rel->layout_name);
+			return false;
+		}
+	}
+	in->keep_replaced = c->route->keep_replaced;
+	in->remove_rows = c->route->remove_rows;
+	in->fields = calloc(room, sizeof(*in->fields));
+	in->names = calloc(room, sizeof(*in->names));
+	in->header = calloc(room, sizeof(*in->header));
+	return in->fields != NULL && in->names != NULL && in->header != NULL &&
+	       take_format(c, in) && take_dir(c, place, in) && take_fields(c, in) &&
+	       take_plain(c, in);
+}
+
+bool ingest_check(struct check *c, struct place *place) {
+	const struct relation *rel = catalog_relation(c->catalog, c->route->relation);
+	if (rel == NULL) {
+		check_mistake(c, "ingest: table %s does not exist", c->route->relation);
+		return false;
+	}
+	place->ingest = calloc(1, sizeof(*place->ingest));
+	if (place->ingest == NULL)
+		return false;
+	place->ingest->rel = rel;
+	return take_all(c, place, place->ingest);
+}
+
+void ingest_free(struct ingest *in) {
+	if (in == NULL)
+		return;
+	for (int i = 0; i < in->nfields; i++) {
+		free(in->fields[i].factor);
+		free(in->names[i].name);
+	}
+	free(in->fields);
+	free(in->names);
+	free(in->header);
+	free(in->plain);
+	free(in->dir);
+	free(in);
+}
+
+int ingest_field(const struct ingest *in, const char *name, size_t len) {
+	for (int i = 0; i < in->nfields; i++)
+		if (strlen(in->names[i].name) == len && memcmp(in->names[i].name, name, len) == 0)
+			return i;
+	return -1;
+}
+
+/* -- SQL ------------------------------------------------------------------------------------------- */
+
+static void put_relation(struct buf *sql, const struct ingest *in) {
+	db_quote_ident(sql, in->rel->schema);
+	buf_putc(sql, '.');
+	db_quote_ident(sql, in->rel->name);
+}
+
+char *ingest_copy_sql(const struct ingest *in, const int *fields, int n) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "COPY ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " (");
+	db_quote_ident(&sql, in->key->name);
+	for (int i = 0; i < n; i++) {
+		buf_puts(&sql, ", ");
+		db_quote_ident(&sql, in->fields[fields[i]].column->name);
+	}
+	buf_puts(&sql, ") FROM STDIN (FORMAT csv)");
+	return buf_take(&sql);
+}
+
+/* The value of the key NAME of the line as its column: "CAST(CAST(v->>'t' AS numeric) * 1000 AS bigint)". */
+static void put_value(struct buf *sql, const struct ingest_field *f, const char *name) {
+	if (f->factor == NULL) {
+		buf_puts(sql, "(q.p).");
+		db_quote_ident(sql, f->column->name);
+		return;
+	}
+	buf_puts(sql, "CAST(CAST(q.v ->> ");
+	db_quote_literal(sql, name);
+	buf_printf(sql, " AS numeric) * %s AS %s)", f->factor, f->column->type);
+}
+
+/* The record of the line's keys that are not converted. */
+static void put_record(struct buf *sql, const struct ingest *in, const char *const *names, int n) {
+	const char *comma = "";
+	buf_puts(sql, "json_populate_record(NULL::");
+	put_relation(sql, in);
+	buf_puts(sql, ", json_build_object(");
+	for (int i = 0; i < n; i++) {
+		int f = ingest_field(in, names[i], strlen(names[i]));
+		if (f < 0 || in->fields[f].factor != NULL)
+			continue;
+		buf_puts(sql, comma);
+		db_quote_literal(sql, in->fields[f].column->name);
+		buf_puts(sql, ", e.v -> ");
+		db_quote_literal(sql, names[i]);
+		comma = ", ";
+	}
+	buf_puts(sql, "))");
+}
+
+/* The keys that no field takes, as one jsonb. */
+static void put_overflow(struct buf *sql, const struct ingest *in, const char *const *names,
+			 int n) {
+	const char *comma = "";
+	buf_puts(sql, "CAST(q.v AS jsonb) - ARRAY[");
+	for (int i = 0; i < n; i++) {
+		if (ingest_field(in, names[i], strlen(names[i])) < 0)
+			continue;
+		buf_puts(sql, comma);
+		db_quote_literal(sql, names[i]);
+		comma = ", ";
+	}
+	buf_puts(sql, "]::text[]");
+}
+
+char *ingest_insert_sql(const struct ingest *in, const char *const *names, int n) {
+	AUTO_BUF struct buf sql = { 0 }, values = { 0 };
+	bool overflow = false;
+	buf_puts(&sql, "INSERT INTO ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " (");
+	db_quote_ident(&sql, in->key->name);
+	for (int i = 0; i < n; i++) {
+		int f = ingest_field(in, names[i], strlen(names[i]));
+		overflow = overflow || f < 0;
+		if (f < 0)
+			continue;
+		buf_puts(&sql, ", ");
+		db_quote_ident(&sql, in->fields[f].column->name);
+		buf_puts(&values, ", ");
+		put_value(&values, &in->fields[f], names[i]);
+	}
+	if (overflow && in->overflow != NULL) {
+		buf_puts(&sql, ", ");
+		db_quote_ident(&sql, in->overflow->name);
+		buf_puts(&values, ", ");
+		put_overflow(&values, in, names, n);
+	}
+	buf_printf(&sql,
+		   ") OVERRIDING SYSTEM VALUE SELECT CAST(q.id AS %s)%s FROM (SELECT e.v, i.id, ",
+		   in->key->type, values.data != NULL ? values.data : "");
+	put_record(&sql, in, names, n);
+	buf_puts(&sql,
+		 " AS p FROM json_array_elements($1::json) WITH ORDINALITY AS e(v, n)"
+		 " JOIN json_array_elements_text($2::json) WITH ORDINALITY AS i(id, n) USING (n)"
+		 " OFFSET 0) AS q");
+	return values.failed ? NULL : buf_take(&sql);
+}
+
+char *ingest_ids_sql(const struct ingest *in) {
+	AUTO_BUF struct buf sql = { 0 }, relation = { 0 };
+	put_relation(&relation, in);
+	buf_puts(&sql, "SELECT nextval(s.name)::text FROM (SELECT pg_get_serial_sequence(");
+	db_quote_literal(&sql, relation.data != NULL ? relation.data : "");
+	buf_puts(&sql, ", ");
+	db_quote_literal(&sql, in->key->name);
+	buf_puts(&sql, ") OFFSET 0) AS s(name), generate_series(1, $1::integer)");
+	return relation.failed ? NULL : buf_take(&sql);
+}
+
+char *ingest_delete_sql(const struct ingest *in) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "DELETE FROM ");
+	put_relation(&sql, in);
+	buf_puts(
+		&sql,
+		" AS r USING (SELECT unnest(ids) AS ids FROM rowfs.file_rows WHERE file = $1::bigint)"
+		" AS f WHERE r.");
+	db_quote_ident(&sql, in->key->name);
+	buf_puts(&sql, " >= lower(f.ids) AND r.");
+	db_quote_ident(&sql, in->key->name);
+	buf_puts(&sql, " < upper(f.ids)");
+	return buf_take(&sql);
+}
+
+char *ingest_delete_one_sql(const struct ingest *in) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "DELETE FROM ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " AS r WHERE r.");
+	db_quote_ident(&sql, in->key->name);
+	buf_puts(&sql, " = $1::bigint");
+	return buf_take(&sql);
+}
