@@ -31,7 +31,8 @@ struct kind {
 	int (*store)(struct call *call, const struct where *w, const char *data, size_t len);
 };
 
-extern const struct kind row_kind, column_kind, rows_kind, table_kind, query_kind, plain_kind, control_kind;
+extern const struct kind row_kind, column_kind, rows_kind, table_kind, query_kind, plain_kind,
+	control_kind;
 
 /* The kind of the files at PLACE. */
 const struct kind *kind_of_place(const struct place *place);

@@ -11,9 +11,9 @@ enum { GROUPS_MOST = 256 };
 /* Objects that have the same keys: one statement serves them all. */
 struct group {
 	struct shape shape;
-	struct buf json; /* the array of them */
-	bool keyed;      /* they say which row they are */
-	long n;
+	struct buf json;               /* the array of them */
+	bool keyed;                    /* they say which row they are */
+	long n, there;                 /* how many; how many of them have a row already */
 	char *count, *update, *insert; /* owned */
 };
 
@@ -185,40 +185,41 @@ static int delete_absent(struct db_conn *conn, const struct table_tx *tx, struct
 				    : run(conn, tx, tx->w->place->sql.remove.sql, NULL, &res, err);
 	if (rc != -ENOENT || strcmp(err->sqlstate, "23503") != 0)
 		return rc;
-	AUTO_FREE char *said = strdup(err->sentence != NULL ? err->sentence : "");
+	AUTO_BUF struct buf said = { 0 };
+	buf_puts(&said, err->sentence != NULL ? err->sentence : "");
 	return db_error_set(err, ENOTEMPTY,
 			    "rows of another table refer to a row that the document leaves out: "
 			    "remove them first (%s)",
-			    said != NULL ? said : "");
+			    said.data);
 }
 
-/* Updates the rows of GROUP that are there and differ; *THERE is how many are there. */
-static int update_group(struct db_conn *conn, const struct table_tx *tx, const struct group *group,
-			long *there, struct db_error *err) {
+/* Updates the rows of GROUP that are there and differ. */
+static int update_group(struct db_conn *conn, const struct table_tx *tx, struct group *group,
+			struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL, *updated = NULL;
-	*there = 0;
+	group->there = 0;
 	if (!group->keyed)
 		return 0;
 	int rc = run(conn, tx, group->count, &group->json, &res, err);
 	if (rc == 0)
-		*there = strtol(PQgetvalue(res, 0, 0), NULL, 10);
-	if (rc == 0 && *there > 0 && group->update != NULL)
+		group->there = strtol(PQgetvalue(res, 0, 0), NULL, 10);
+	if (rc == 0 && group->there > 0 && group->update != NULL)
 		rc = run(conn, tx, group->update, &group->json, &updated, err);
 	return rc;
 }
 
-/* Inserts the rows of GROUP that are not there; THERE is how many are. */
+/* Inserts the rows of GROUP that are not there. */
 static int insert_group(struct db_conn *conn, const struct table_tx *tx, const struct group *group,
-			long there, struct db_error *err) {
+			struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	if (there == group->n)
+	if (group->there == group->n)
 		return 0;
 	if (group->insert == NULL)
 		return db_error_set(
 			err, EINVAL,
 			"a new row has no columns, or cannot be made through this path");
 	int rc = run(conn, tx, group->insert, &group->json, &res, err);
-	if (rc != 0 || there + strtol(PQcmdTuples(res), NULL, 10) == group->n)
+	if (rc != 0 || group->there + strtol(PQcmdTuples(res), NULL, 10) == group->n)
 		return rc;
 	return db_error_set(
 		err, EINVAL,
@@ -228,9 +229,6 @@ static int insert_group(struct db_conn *conn, const struct table_tx *tx, const s
 
 static int table_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct table_tx *tx = arg;
-	AUTO_FREE long *there = calloc((size_t)tx->ngroups + 1, sizeof(*there));
-	if (there == NULL)
-		return db_error_set(err, ENOMEM, "out of memory");
 	int rc = ledger_enter(conn, tx->call->fs->tree, tx->op, err);
 	if (rc != 0)
 		return rc == LEDGER_DONE ? 0 : rc;
@@ -239,9 +237,9 @@ static int table_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	if (rc == 0)
 		rc = delete_absent(conn, tx, err);
 	for (int i = 0; rc == 0 && i < tx->ngroups; i++)
-		rc = update_group(conn, tx, &tx->groups[i], &there[i], err);
+		rc = update_group(conn, tx, &tx->groups[i], err);
 	for (int i = 0; rc == 0 && i < tx->ngroups; i++)
-		rc = insert_group(conn, tx, &tx->groups[i], there[i], err);
+		rc = insert_group(conn, tx, &tx->groups[i], err);
 	return rc;
 }
 
