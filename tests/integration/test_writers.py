@@ -119,6 +119,13 @@ def compare(name, mount, pg, tmp_path, seed, *words, runs=1):
         assert told[1].splitlines() == told[0].splitlines()
     want, got = tree_of(plain), {f"collector/{n}": d for n, d in tree_of(mount / "collector").items()}
     assert sorted(got) == sorted(want)
+    if name in KILLED:  # how much a program buffers behind its last flush is its own affair (st_blksize)
+        flushed = {f"collector/{w[0]}": w[2] for w in map(json.loads, told[0].splitlines())}
+        for file, size in flushed.items():
+            n = min(len(want[file]), len(got[file]))
+            assert n >= size > 0
+            assert want[file][:n] == got[file][:n]
+            want[file] = got[file]
     for file, data in want.items():
         assert got[file] == data, f"{file}: {len(got[file])} bytes, {len(data)} were written; the same up to {common(got[file], data)}"
     until(lambda: not differ(rows_by_sql(pg), rows_of_tree(want)) or name not in KILLED, "the last line of a killed writer", timeout=2)
