@@ -32,8 +32,10 @@ struct db_conn {
 	struct db_cancel *cancel;    /* whose statement runs here, or NULL; the borrower's */
 	unsigned char *prepared;     /* bit per statement id: known to this session */
 	size_t prepared_len;         /* bytes */
-	int64_t deadline_us;         /* of the transaction that runs here; NEVER_US outside */
-	bool reused;                 /* has answered a statement before the present loan */
+	const char *
+		copy_table; /* what a COPY that runs here fills, unquoted, or NULL; the borrower's */
+	int64_t deadline_us;      /* of the transaction that runs here; NEVER_US outside */
+	bool reused;              /* has answered a statement before the present loan */
 	bool doomed;              /* the server said FATAL, or we gave up on it: do not use again */
 	char failed_state[6];     /* SQLSTATE of the last failure since conn_mark(); "" */
 	enum conn_end failed_end; /* and how it ended; CONN_DONE if nothing failed */

@@ -167,3 +167,37 @@ int db_error_set(struct db_error *e, int errnum, const char *fmt, ...) {
 	e->sentence = buf_take(&line);
 	return -errnum;
 }
+
+/* The number in REST, what a context says behind the table's name. */
+static long long number_behind(const char *rest) {
+	size_t to = strcspn(rest, "0123456789\n");
+	return rest[to] != '\0' && rest[to] != '\n' ? strtoll(rest + to, NULL, 10) : 0;
+}
+
+/* "COPY book, line 3, column ..." in most languages; some put the table first and the word COPY behind it. The server does not
+ * quote the name, which may look like anything: so it is compared, and the first line that begins with it counts (a value that
+ * imitates one stands behind it). */
+long long db_error_copy_line(const char *context, const char *table) {
+	static const char word[] = "COPY ";
+	size_t len = strlen(table);
+
+	while (context != NULL && *context != '\0') {
+		const char *name = context;
+		if (strncmp(name, word, strlen(word)) == 0)
+			name += strlen(word);
+		if (strncmp(name, table, len) == 0) {
+			long long n = number_behind(name + len);
+			if (n > 0)
+				return n;
+		}
+		const char *end = strchr(context, '\n');
+		context = end != NULL ? end + 1 : NULL;
+	}
+	return 0;
+}
+
+void db_error_copy(struct db_error *to, const struct db_error *from) {
+	*to = *from;
+	to->sentence = from->sentence != NULL ? strdup(from->sentence) : NULL;
+	to->constraint = from->constraint != NULL ? strdup(from->constraint) : NULL;
+}

@@ -9,7 +9,8 @@ struct db_error {
 	int errnum;       /* positive errno; 0 if there was no error */
 	char sqlstate[6]; /* "" where the server said none (lost connection, time-out of ours) */
 	bool in_doubt; /* the connection was lost after the work was sent: it may have been committed */
-	bool retryable; /* the connection was lost, or the server asks for a repetition (class 40) */
+	bool retryable; /* there is no connection, or it was lost, or the server asks for a repetition (class
+			 * 40): the same may succeed later. Not set by a time-out, a cancel or an unmount. */
 	long long
 		copy_line; /* the line of a COPY's input that the server refused, from 1; 0: not known */
 	char *sentence;   /* message, detail and hint, one line, for people; owned, may be NULL */
@@ -23,6 +24,13 @@ void db_error_clear(struct db_error *e);
 
 /* Fills E from a failed result or, where RES is NULL, from the connection. */
 void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn *conn);
+
+/* The line that CONTEXT (as PG_DIAG_CONTEXT has it, in any language of the server; may be NULL) names for a COPY into TABLE
+ * (unquoted, without its schema), from 1; 0 if it names none. */
+long long db_error_copy_line(const char *context, const char *table);
+
+/* Makes TO, which must be zeroed, a copy of FROM. */
+void db_error_copy(struct db_error *to, const struct db_error *from);
 
 /* Fills E with ERRNUM and a printf sentence. Returns -ERRNUM, for `return db_error_set(...)`. */
 int db_error_set(struct db_error *e, int errnum, const char *fmt, ...)

@@ -241,6 +241,7 @@ static int attempt(struct db_pool *pool, struct db_cancel *cancel, struct db_con
 static int copy_failure(struct db_pool *pool, struct db_error *err) {
 	int rc = db_error_set(err, pool->failure.errnum, "%s", pool->failure.sentence);
 	memcpy(err->sqlstate, pool->failure.sqlstate, sizeof(err->sqlstate));
+	err->retryable = !pool->failure_final;
 	return rc;
 }
 

@@ -39,6 +39,8 @@ static int decide_lost(struct retry *r, bool stale, struct db_error *err) {
 		return 0;
 	if (why.sentence != NULL)
 		db_error_set(err, -rc, "%s", why.sentence);
+	else
+		err->retryable = true;
 	return give_up(r, err, -rc);
 }
 

@@ -1,3 +1,5 @@
+#include "db/transaction.h"
+
 #include "db/cancel.h"
 #include "db/query.h"
 #include "db/retry.h"
@@ -29,38 +31,39 @@ static enum conn_end commit(struct db_conn *c, struct db_error *err) {
 	return CONN_FAILED;
 }
 
-static void roll_back(struct db_conn *c) {
+void transaction_roll_back(struct db_conn *c, int64_t deadline_us) {
 	AUTO_DB_ERROR struct db_error ignored = { 0 };
 
 	conn_detach(c);
-	c->deadline_us = NEVER_US;
-	if (conn_is_dead(c) || PQtransactionStatus(c->pg) == PQTRANS_IDLE)
-		return;
-	if (conn_command(c, "ROLLBACK", &ignored) != CONN_DONE)
+	c->deadline_us = deadline_us;
+	if (!conn_is_dead(c) && PQtransactionStatus(c->pg) != PQTRANS_IDLE &&
+	    conn_command(c, "ROLLBACK", &ignored) != CONN_DONE)
 		c->doomed = true;
+	c->deadline_us = NEVER_US;
 }
 
-/* Nothing is committed before COMMIT is sent: whatever ended the transaction till then was no doubt. */
-static enum conn_end before_commit(enum conn_end end) {
+enum conn_end transaction_before_commit(enum conn_end end) {
 	return end == CONN_LOST_SENT ? CONN_LOST : end == CONN_STOPPED ? CONN_FAILED : end;
 }
 
-static enum conn_end body(struct db_conn *c, db_tx_fn fn, void *arg, struct db_error *err) {
-	enum conn_end end = before_commit(conn_command(c, "BEGIN", err));
-	if (end != CONN_DONE)
-		return end;
-	int rc = fn(c, arg, err);
+enum conn_end transaction_finish(struct db_conn *c, db_tx_fn fn, void *arg, struct db_error *err) {
+	int rc = fn != NULL ? fn(c, arg, err) : 0;
 	if (rc == 0 && !conn_is_dead(c))
 		return commit(c, err);
 	if (rc == 0)
 		db_error_set(err, EIO, "the connection to the database was lost");
 	else if (err->errnum == 0)
 		db_error_set(err, -rc, "%s", strerror(-rc));
-	end = before_commit(c->failed_end);
+	enum conn_end end = transaction_before_commit(c->failed_end);
 	if (end ==
 	    CONN_DONE) /* no statement told it: lost between two of them, or FN gave up by itself */
 		end = conn_is_dead(c) ? CONN_LOST : CONN_FAILED;
 	return end;
+}
+
+static enum conn_end body(struct db_conn *c, db_tx_fn fn, void *arg, struct db_error *err) {
+	enum conn_end end = transaction_before_commit(conn_command(c, "BEGIN", err));
+	return end == CONN_DONE ? transaction_finish(c, fn, arg, err) : end;
 }
 
 static struct ending try_once(struct retry *r, struct db_conn *c, db_tx_fn fn, void *arg,
@@ -73,7 +76,7 @@ static struct ending try_once(struct retry *r, struct db_conn *c, db_tx_fn fn, v
 	/* A conflict or a stray cancel counts even where FN put an error of its own in its place. */
 	memcpy(e.sqlstate, c->failed_state, sizeof(e.sqlstate));
 	if (e.end != CONN_DONE)
-		roll_back(c);
+		transaction_roll_back(c, NEVER_US);
 	c->deadline_us = NEVER_US;
 	retry_give(r, c);
 	return e;

@@ -1,0 +1,253 @@
+/* COPY (SELECT ...) TO STDOUT, row by row. */
+#include "db/answer.h"
+#include "db/cancel.h"
+#include "db/copy.h"
+#include "db/retry.h"
+#include "db/transaction.h"
+#include "db/wait.h"
+#include "util/buf.h"
+#include "util/clock.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { END_GRACE_MS = 300 }; /* for the server to stop sending when it is asked to */
+
+struct db_copy_out {
+	struct db_pool *pool;
+	struct db_conn *conn;
+	char *sql;
+	char *row;             /* the caller's until the next call; libpq's memory */
+	bool over;             /* the last row is out, or it has failed */
+	bool interrupted;      /* the cancel was fired before it was attached */
+	int64_t busy_us;       /* spent waiting for the server */
+	struct db_error error; /* of a COPY that failed; errnum 0 if it has not */
+};
+
+static void copy_free(struct db_copy_out *copy) {
+	db_error_clear(&copy->error);
+	PQfreemem(copy->row);
+	free(copy->sql);
+	free(copy);
+}
+
+/* -- the start ---------------------------------------------------------------------------------- */
+
+/* All in one transaction: behind a pooler the next statement may meet another session. */
+static bool settings(struct buf *text, int n) {
+	buf_puts(text, "SELECT ");
+	for (int i = 1; i <= n; i++)
+		buf_printf(text, "%sset_config('rowfs.k%d', $%d, true)", i > 1 ? ", " : "", i, i);
+	return !text->failed;
+}
+
+static enum conn_end start(struct db_copy_out *copy, const struct db_param *keys, int n,
+			   struct db_error *err) {
+	AUTO_BUF struct buf names = { 0 };
+	AUTO_BUF struct buf text = { 0 };
+	const struct conn_work w = { .params = keys, .n = n };
+	struct conn_work set = w;
+
+	buf_puts(&text, copy->sql);
+	buf_puts(&text, ";COMMIT");
+	if (text.failed || !settings(&names, n)) {
+		db_error_set(err, ENOMEM, "out of memory");
+		return CONN_FAILED;
+	}
+	set.sql = names.data;
+	/* A slow reader is no slow statement: statement_timeout must not see him. */
+	enum conn_end end = conn_command(copy->conn, "BEGIN;SET LOCAL statement_timeout = 0", err);
+	if (end == CONN_DONE && n > 0)
+		end = conn_run(copy->conn, &set, NULL, err);
+	if (end != CONN_DONE)
+		return end;
+	int64_t started = clock_us();
+	end = PQsendQuery(copy->conn->pg, text.data)
+		      ? answer_wait(copy->conn, UNTIL_COPY_OUT, NULL, err)
+		      : answer_not_sent(copy->conn, err);
+	copy->busy_us = clock_us() - started;
+	return end == CONN_DONE ? end : answer_note(copy->conn, copy->sql, copy->busy_us, end, err);
+}
+
+static int begin(struct retry *r, struct db_copy_out *copy, const struct db_param *keys, int n,
+		 struct db_error *err) {
+	for (;;) {
+		int rc = retry_take(r, &copy->conn, err);
+		if (rc < 0)
+			return rc;
+		struct ending e = { .reused = copy->conn->reused };
+		conn_mark(copy->conn);
+		e.end = start(copy, keys, n, err);
+		memcpy(e.sqlstate, copy->conn->failed_state, sizeof(e.sqlstate));
+		if (e.end == CONN_DONE) {
+			db_error_clear(err);
+			return 0;
+		}
+		transaction_roll_back(copy->conn, deadline_after_ms(END_GRACE_MS));
+		retry_give(r, move_ptr(copy->conn));
+		rc = retry_decide(r, &e, err);
+		if (rc < 0) {
+			err->in_doubt = false; /* it only reads */
+			return rc;
+		}
+	}
+}
+
+int db_copy_out_begin(struct db_pool *pool, const struct db_param *keys, int n, const char *sql,
+		      struct db_cancel *cancel, struct db_copy_out **out, struct db_error *err) {
+	struct retry r = { .pool = pool, .cancel = cancel, .repeatable = true };
+
+	db_error_clear(err);
+	struct db_copy_out *copy = calloc(1, sizeof(*copy));
+	if (copy == NULL)
+		return db_error_set(err, ENOMEM, "out of memory");
+	copy->pool = pool;
+	copy->sql = strdup(sql);
+	if (copy->sql == NULL) {
+		copy_free(copy);
+		return db_error_set(err, ENOMEM, "out of memory");
+	}
+	cancel_enter(cancel, pool);
+	int rc = begin(&r, copy, keys, n, err);
+	cancel_leave(cancel);
+	if (rc < 0) {
+		copy_free(copy);
+		return rc;
+	}
+	*out = copy;
+	return 0;
+}
+
+/* -- the rows ----------------------------------------------------------------------------------- */
+
+/* No more rows: what does the server say? Untied, so that an interrupt cannot turn the end into a failure. */
+static int take_end(struct db_copy_out *copy, struct db_error *err) {
+	struct db_conn *c = copy->conn;
+	int64_t started = clock_us();
+
+	conn_detach(c);
+	copy->over = true;
+	enum conn_end end = answer_wait(c, UNTIL_DONE, NULL, err);
+	copy->busy_us += clock_us() - started;
+	end = answer_note(c, copy->sql, copy->busy_us, end, err);
+	if (end == CONN_DONE)
+		return 0;
+	if (end == CONN_LOST || end == CONN_LOST_SENT)
+		pool_lost(copy->pool, err);
+	db_error_copy(&copy->error, err);
+	return -err->errnum;
+}
+
+/* Gives up, for our own reason. The server is told by db_copy_out_end(). */
+static int give_up(struct db_copy_out *copy, int errnum, const char *why, struct db_error *err) {
+	db_error_set(err, errnum, "%s", why);
+	db_error_copy(&copy->error, err);
+	return -errnum;
+}
+
+static int wait_for_data(struct db_copy_out *copy, struct db_error *err) {
+	struct db_conn *c = copy->conn;
+	int64_t started = clock_us();
+	int64_t deadline = deadline_after_ms(c->cfg->command_timeout_ms);
+	short revents;
+
+	if (copy->interrupted)
+		return db_error_set(err, EINTR, "the request was interrupted");
+	enum wait_end end =
+		wait_for(PQsocket(c->pg), POLLIN, c->wake_fd, c->stop_fd, deadline, &revents);
+	copy->busy_us += clock_us() - started;
+	switch (end) {
+	case WAIT_READY:
+		/* If it failed, the rows that came before are still given out. */
+		(void)PQconsumeInput(c->pg);
+		return 0;
+	case WAIT_CANCEL:
+		return cancel_fired(c->cancel)
+			       ? db_error_set(err, EINTR, "the request was interrupted")
+			       : 0;
+	case WAIT_STOP:
+		return give_up(copy, EIO, "the file system is being unmounted", err);
+	case WAIT_TIMEOUT:
+		break;
+	}
+	c->counts.timeouts++;
+	return give_up(copy, ETIMEDOUT, "the server sent no rows within command_timeout", err);
+}
+
+int db_copy_out_next(struct db_copy_out *copy, const char **data, size_t *len,
+		     struct db_error *err) {
+	PQfreemem(move_ptr(copy->row));
+	if (copy->error.errnum != 0) {
+		db_error_clear(err);
+		db_error_copy(err, &copy->error);
+		return -err->errnum;
+	}
+	if (copy->over)
+		return 0;
+	for (;;) {
+		int n = PQgetCopyData(copy->conn->pg, &copy->row, 1);
+		if (n > 0) {
+			*data = copy->row;
+			*len = (size_t)n;
+			return 1;
+		}
+		if (n < 0 || PQstatus(copy->conn->pg) == CONNECTION_BAD)
+			return take_end(copy, err);
+		int rc = wait_for_data(copy, err);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+void db_copy_out_attach(struct db_copy_out *copy, struct db_cancel *cancel) {
+	conn_detach(copy->conn);
+	copy->interrupted = !conn_attach(copy->conn, cancel);
+}
+
+/* -- the end ------------------------------------------------------------------------------------ */
+
+/* Throws away what has come. Returns true if it was the last of it. */
+static bool drain_buffer(struct db_conn *c) {
+	char *row = NULL;
+	int n;
+	while ((n = PQgetCopyData(c->pg, &row, 1)) > 0)
+		PQfreemem(move_ptr(row));
+	return n < 0;
+}
+
+/* Asks the server to stop, and throws away what it sent until it did. Dooms the connection if that takes too long. */
+static void stop_rows(struct db_conn *c) {
+	AUTO_DB_ERROR struct db_error ignored = { 0 };
+	int64_t deadline = deadline_after_ms(END_GRACE_MS);
+	struct cancel_request *request = NULL;
+	bool over = drain_buffer(c);
+	short revents;
+
+	if (!over)
+		request = cancel_request_send(c->pg);
+	while (!over && wait_for(PQsocket(c->pg), POLLIN, -1, -1, deadline, &revents) == WAIT_READY)
+		over = !PQconsumeInput(c->pg) || drain_buffer(c);
+	c->deadline_us = deadline;
+	if (!over || answer_wait(c, UNTIL_DROP, NULL, &ignored) == CONN_STOPPED)
+		c->doomed = true;
+	if (!cancel_request_end(request, deadline))
+		c->doomed = true;
+}
+
+void db_copy_out_end(struct db_copy_out *copy) {
+	AUTO_DB_ERROR struct db_error ignored = { 0 };
+
+	if (copy == NULL)
+		return;
+	struct db_conn *c = copy->conn;
+	conn_detach(c);
+	if (!copy->over) {
+		if (!conn_is_dead(c))
+			stop_rows(c);
+		enum conn_end end = copy->error.errnum != 0 ? CONN_FAILED : CONN_DONE;
+		(void)!answer_note(c, copy->sql, copy->busy_us, end, &ignored);
+	}
+	transaction_roll_back(c, deadline_after_ms(END_GRACE_MS));
+	pool_give(copy->pool, c);
+	copy_free(copy);
+}
