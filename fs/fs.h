@@ -15,6 +15,7 @@ struct report;
 struct calls;
 struct handles;
 struct moved;
+struct writer;
 
 /* Requests served since start or since the last reset; one per kind of work. */
 struct counters {
@@ -35,6 +36,7 @@ struct fs {
 	struct calls *calls;
 	struct handles *handles;
 	struct moved *moved;
+	struct writer *writer;
 	struct removed_names removed;
 	struct counters count;
 	/* Moves with every change that this mount makes: what was looked up before is looked up again. */

@@ -2,6 +2,7 @@
 
 #include "fs/listing.h"
 #include "fs/rows_read.h"
+#include "fs/rows_append.h"
 
 #include <fcntl.h>
 
@@ -53,6 +54,7 @@ void handle_free(struct fs *fs, struct handle *h) {
 	if (h->fd >= 0)
 		close(h->fd);
 	rows_reader_free(h->reader);
+	rows_append_free(h->append);
 	listing_free(h->listing);
 	buf_free(&h->data);
 	free(h->columns);

@@ -12,6 +12,7 @@
 struct kind;
 struct listing;
 struct rows_reader;
+struct rows_append;
 
 struct handle {
 	struct handle *all_next, *all_prev; /* guarded by the table of handles */
@@ -35,6 +36,7 @@ struct handle {
 
 	/* rows */
 	struct rows_reader *reader;
+	struct rows_append *append; /* appended CSV on its way; NULL until the first line */
 	bool replacing;     /* what is written replaces the rows */
 	bool has_begun;     /* something was written since open or truncation */
 	bool columns_known; /* the first line of CSV was seen: `columns` says what each field is */

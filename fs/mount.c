@@ -9,6 +9,7 @@
 #include "fs/report.h"
 #include "fs/session.h"
 #include "fs/timer.h"
+#include "fs/writer.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
 #include "util/log.h"
@@ -107,10 +108,13 @@ static bool open_state(struct fs *fs) {
 	fs->calls = calls_new();
 	fs->handles = handles_new();
 	fs->moved = moved_new();
-	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL;
+	fs->writer = writer_new(fs);
+	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
+	       fs->writer != NULL;
 }
 
 static void close_state(struct fs *fs, bool served) {
+	writer_free(fs->writer);
 	nodes_free(fs->nodes);
 	calls_free(fs->calls);
 	handles_free(fs->handles);
@@ -162,6 +166,7 @@ static int serve(struct fs *fs) {
 		pthread_join(first.thread, NULL);
 	timer_stop(timer);
 	close_handles(fs);
+	writer_free(move_ptr(fs->writer));
 	db_pool_shutdown(fs->pool);
 	return 0;
 }

@@ -7,6 +7,7 @@ static const char *const ssl_modes[] = { "disable",   "allow",       "prefer", "
 					 "verify-ca", "verify-full", NULL };
 static const char *const isolation_levels[] = { "read committed", "repeatable read", "serializable",
 						NULL };
+static const char *const bad_lines_words[] = { "fail", "report", NULL };
 static const char *const log_levels[] = { "error", "warning", "info", "debug", NULL };
 
 enum { DAY = 86400, YEAR = 365 * DAY };
@@ -86,8 +87,12 @@ const struct option option_table[] = {
 	GROUP("Rows"),
 	INT("fetch_size", fetch_size, "1000", 1, 100000, "ROWS",
 	    "rows that a listing asks for at once"),
-	INT_ENV("batch_size", batch_size, "100", 1, 1000000, "ROWS", "DB_BATCH_SIZE",
-		"lines of an append that are sent at once"),
+	INT_ENV("batch_size", batch_size, "5000", 1, 1000000, "ROWS", "DB_BATCH_SIZE",
+		"lines of appends that are committed at once"),
+	NUMBER(OPTION_SECONDS, "flush_interval", flush_interval, "1", 0.001, 3600, "SECONDS", NULL,
+	       "appended lines wait at most this long for others, in seconds"),
+	WORD("bad_lines", bad_lines, "fail", bad_lines_words, NULL,
+	     "whether a refused line fails fsync and close, or is only reported"),
 
 	GROUP("Files"),
 	FILE_PATH("layout", layout, "FILE", "the layout (default: the built-in one)"),

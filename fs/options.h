@@ -37,6 +37,8 @@ struct options {
 	char *isolation_level;
 	int fetch_size; /* rows a page */
 	int batch_size; /* rows a batch of appends */
+	double flush_interval; /* seconds that appended lines wait at most */
+	char *bad_lines;       /* "fail" or "report" */
 	bool enable_prepared_statements;
 	char *schema_name, *table_prefix;
 	bool enable_migrations;

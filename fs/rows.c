@@ -5,6 +5,7 @@
 #include "fs/lookup.h"
 #include "fs/plain.h"
 #include "fs/rows_read.h"
+#include "fs/rows_append.h"
 #include "fs/store.h"
 
 #include <errno.h>
@@ -75,7 +76,8 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 		return rc;
 	if (h->refused != 0)
 		return call_error(call, -h->refused, "an earlier write to this file was refused");
-	if (h->data.len + size > call->fs->opt->max_document) {
+	bool streams = !h->replacing && rows_append_fits(h->node->place);
+	if (!streams && h->data.len + size > call->fs->opt->max_document) {
 		h->refused = -EFBIG; /* half of it must not be committed at close */
 		h->dirty = true;
 		return call_error(call, EFBIG, "%s larger than max_document (%llu bytes)",
@@ -93,6 +95,12 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 		return h->refused = -ENOMEM;
 	settle(call, h, false);
 	h->buffered_lines += count_newlines(data, size);
+	if (streams) {
+		/* the bytes are taken: what goes wrong with them is told at fsync or close, after another attempt */
+		if (rows_append_take(call, h, false) != 0)
+			db_error_clear(&call->err);
+		return 0;
+	}
 	if (h->replacing || h->buffered_lines < (uint64_t)call->fs->opt->batch_size)
 		return 0;
 	/* A refused line among them is told at the next fsync or close: the bytes of this write were taken. */
@@ -138,6 +146,19 @@ static int give_up(struct call *call, struct handle *h, const struct where *w) {
 	return rc;
 }
 
+/* Takes what there is and waits until it is committed. */
+static int sync_stream(struct call *call, struct handle *h, const struct where *w, bool last) {
+	int rc = rows_append_take(call, h, last);
+	if (rc != 0) { /* given up for good: what was not taken is kept */
+		store_rejected(call, w, 0, h->data.data, h->data.len, rc);
+		buf_resize(&h->data, 0);
+	}
+	rows_append_commit(call, h);
+	h->truncated = false;
+	h->dirty = h->data.len > 0;
+	return rc;
+}
+
 static int rows_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	AUTO_WHERE struct where w = { 0 };
 	int rc = node_where(call->fs->nodes, h->node, &w);
@@ -151,13 +172,17 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 		settle(call, h, true); /* see handle.h */
 		return 0;
 	}
-	if (h->dirty) {
+	bool streams = !h->replacing && rows_append_fits(w.place);
+	if (h->dirty && streams) {
+		rc = sync_stream(call, h, &w, reason == SYNC_RELEASE);
+	} else if (h->dirty) {
 		rc = h->replacing ? rows_replace(call, h, &w) : rows_commit(call, h, &w, last);
 		h->replacing = h->truncated = false;
 		h->dirty = h->data.len > 0;
 		h->buffered_lines = 0;
 	}
-	if (rc == 0)
+	bool lenient = strcmp(call->fs->opt->bad_lines, "report") == 0;
+	if (rc == 0 && !(lenient && store_is_input_error(h->deferred)))
 		rc = h->deferred;
 	h->deferred = 0;
 	settle(call, h, reason == SYNC_FLUSH && h->dirty);

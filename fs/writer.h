@@ -22,7 +22,6 @@ void writer_free(struct writer *writer);
 
 /* Bytes that are committed together with lines: an ingest file's. Made by the caller, embedded in his own structure. */
 struct attachment {
-	struct attachment *next; /* the writer's */
 	/* In the batch's transaction, after the lines; runs again if the transaction is repeated. */
 	int (*finish)(struct db_conn *conn, struct attachment *a, struct db_error *err);
 	/* Once, when the batch is committed (RC 0) or given up (-errno; ERR says why). No lock of the writer is held. */
@@ -37,8 +36,8 @@ struct source {
 	atomic_int refused; /* -errno of the first line that the server refused, not told yet */
 };
 
-/* SQL_COPY is "COPY rel (columns) FROM STDIN ..." and names the lane; COLUMNS as in it. Returns 0 or -errno. */
-MUST_USE int source_open(struct writer *writer, const struct place *place,
+/* For lines whose fields are COLUMNS (NCOLUMNS of them, in this order) of REL; PATH for messages. Returns 0 or -ENOMEM. */
+MUST_USE int source_open(struct writer *writer, const struct relation *rel,
 			 const struct column *const *columns, int ncolumns, const char *path,
 			 struct source *out);
 /* Nothing of it may be uncommitted: source_commit() first. */

@@ -30,7 +30,7 @@ struct place_sql {
 	 * Lines COPY's text format with the line as the last column. */
 	char *copy_first, *copy_next, *copy_before;
 	bool *cursor_nullable; /* of each cursor text */
-	char *header; /* rows in CSV: the header line with its newline; else NULL */
+	char *header;          /* rows in CSV: the header line with its newline; else NULL */
 	/* Validates the own keys' texts: one boolean, canonical or not; class 22 if no such value. NULL if all are text. */
 	struct db_statement check;
 	/* Column: set to $; append $ to it; set to NULL. */
@@ -81,6 +81,11 @@ char *sql_table_update(const struct place *place, const struct document_shape *s
 char *sql_table_insert(const struct place *place, const struct document_shape *shape);
 /* True if the objects of SHAPE have their key. */
 bool sql_table_has_key(const struct place *place, const struct document_shape *shape);
+
+/* SQL for the lower and upper end of the time bucket KEY, in its column's unit: two texts; the parameters are the keys of the
+ * path. */
+struct key;
+void sql_bucket_bounds(struct buf *sql, const struct key *key);
 
 /* True if SHAPE holds every column of the target's key: a replacement can go row by row. */
 bool sql_has_key(const struct place *place, const struct document_shape *shape);

@@ -147,6 +147,14 @@ void put_bucket_of_value(struct buf *sql, const char *unit, const char *format) 
 	buf_puts(sql, " AS t FROM (SELECT $1::bigint AS v) x) b");
 }
 
+void sql_bucket_bounds(struct buf *sql, const struct key *key) {
+	buf_puts(sql, "SELECT (");
+	put_bucket_end(sql, key, false);
+	buf_puts(sql, ")::text, (");
+	put_bucket_end(sql, key, true);
+	buf_puts(sql, ")::text");
+}
+
 static void put_bucket_condition(struct buf *sql, const struct key *key, const char *alias) {
 	for (int upper = 0; upper < 2; upper++) {
 		buf_printf(sql, " AND %s.", alias);
@@ -165,15 +173,20 @@ static void put_bucket_condition(struct buf *sql, const struct key *key, const c
 
 /* -- keys -------------------------------------------------------------------------------------- */
 
-void put_key_text(struct buf *sql, const struct key *key) {
+void put_key_text_of(struct buf *sql, const struct key *key, const char *alias) {
 	if (key->format != NULL) {
-		char alias[16];
-		snprintf(alias, sizeof(alias), "t%d", key->table);
 		put_bucket_text(sql, key, alias);
 		return;
 	}
-	put_column(sql, key->table, key->column->name);
+	buf_printf(sql, "%s.", alias);
+	db_quote_ident(sql, key->column->name);
 	buf_puts(sql, "::text");
+}
+
+void put_key_text(struct buf *sql, const struct key *key) {
+	char alias[16];
+	snprintf(alias, sizeof(alias), "t%d", key->table);
+	put_key_text_of(sql, key, alias);
 }
 
 void put_key_condition(struct buf *sql, const struct key *key, const char *alias) {

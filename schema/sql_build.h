@@ -20,7 +20,9 @@ void put_join(struct buf *sql, const struct place *place, int table);
 void put_key_condition(struct buf *sql, const struct key *key, const char *alias);
 /* "SELECT text, lower, upper" of the time bucket that the integer $1 falls in. */
 void put_bucket_of_value(struct buf *sql, const char *unit, const char *format);
-/* KEY's text as it stands in a name. */
+/* KEY's text as it stands in a name, made of ALIAS's columns. */
+void put_key_text_of(struct buf *sql, const struct key *key, const char *alias);
+/* The same, of the scope's table. */
 void put_key_text(struct buf *sql, const struct key *key);
 /* Microseconds since 1970 of COLUMN, as text; AGGREGATE is "max" for groups, "" otherwise. NULL column: NULL. */
 void put_mtime(struct buf *sql, int table, const struct column *column, const char *aggregate);

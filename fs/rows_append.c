@@ -1,0 +1,362 @@
+#include "fs/rows_append.h"
+
+#include "fs/plain.h"
+#include "fs/store.h"
+#include "fs/writer.h"
+#include "schema/line.h"
+#include "schema/tally.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { UNIT_LINES = 512 }; /* lines that are handed on together */
+
+/* What a line has to say of one key of its path. */
+struct path_key {
+	const struct key *key;
+	int field;            /* which field says it; -1: the line leaves it out, and it is added */
+	const char *text;     /* the path's; borrowed from `where` */
+	int64_t lower, upper; /* of a time bucket, or of an integer */
+};
+
+struct rows_append {
+	struct where where;
+	struct field_rule *rules; /* of the line's fields */
+	const struct column *
+		*columns; /* of the line, and behind them those of keys that it leaves out */
+	int nfields, ncolumns;
+	struct line_checker checker;
+	struct line_scan scan;
+	struct path_key keys[PATH_KEYS_MAX];
+	int nkeys;
+	struct buf added; /* ",key,key" for the columns that lines leave out */
+	struct counter *counter;
+	struct source source;
+	bool skipping; /* the rest of a line that was too long */
+	bool settled;  /* something of this handle is committed */
+	/* the unit that is being made */
+	struct buf data;
+	struct unit_line lines[UNIT_LINES];
+	int n;
+	struct tally tally;
+	bool counted;
+};
+
+void rows_append_free(struct rows_append *s) {
+	if (s == NULL)
+		return;
+	if (s->source.lane != NULL)
+		source_close(&s->source);
+	counter_free(s->counter);
+	line_checker_free(&s->checker);
+	tally_free(&s->tally);
+	buf_free(&s->added);
+	buf_free(&s->data);
+	where_free(&s->where);
+	free(s->rules);
+	free(s->columns);
+	free(s);
+}
+
+/* -- which files ---------------------------------------------------------------------------------- */
+
+static bool key_fits(const struct key *key) {
+	enum field_kind kind = field_rule_of(key->column).kind;
+	if (key->format != NULL)
+		return kind == FIELD_INTEGER && key->unit != NULL;
+	return kind == FIELD_TEXT || kind == FIELD_INTEGER;
+}
+
+bool rows_append_fits(const struct place *place) {
+	if (path_format(place->route->path) != FORMAT_CSV || place->scope.n != 1 ||
+	    strchr("rp", place->scope.tables[0].rel->kind) == NULL)
+		return false;
+	for (int i = 0; i < place->ncolumns; i++)
+		if (place->columns[i]->generated)
+			return false;
+	for (const struct place *p = place; p != NULL; p = p->parent)
+		for (int i = 0; i < p->nkeys; i++)
+			if (!key_fits(&p->keys[i]))
+				return false;
+	return true;
+}
+
+/* -- the first line --------------------------------------------------------------------------------- */
+
+static int ask_bounds(struct call *call, struct rows_append *s, struct path_key *k) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_BUF struct buf sql = { 0 };
+	int n = where_params(&s->where, params);
+	sql_bucket_bounds(&sql, k->key);
+	int rc = db_query_text(call->fs->pool, sql.data, params, n, DB_REPEATABLE, NULL, &res,
+			       &call->err);
+	if (rc != 0)
+		return rc;
+	k->lower = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	k->upper = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+	return 0;
+}
+
+static int column_field(const struct rows_append *s, const struct column *column) {
+	for (int i = 0; i < s->nfields; i++)
+		if (s->columns[i] == column)
+			return i;
+	return -1;
+}
+
+static void add_constant(struct rows_append *s, const struct key *key, const char *text) {
+	buf_puts(&s->added, ",\"");
+	for (; *text != '\0'; text++)
+		buf_printf(&s->added, *text == '"' ? "\"\"" : "%c", *text);
+	buf_putc(&s->added, '"');
+	s->columns[s->ncolumns++] = key->column;
+}
+
+static int bind_key(struct call *call, struct rows_append *s, const struct key *key) {
+	struct path_key *k = &s->keys[s->nkeys++];
+	*k = (struct path_key){
+		.key = key,
+		.field = column_field(s, key->column),
+		.text = s->where.keys[key->param],
+	};
+	if (key->format != NULL)
+		return ask_bounds(call, s, k);
+	if (k->field < 0)
+		add_constant(s, key, k->text);
+	else if (s->rules[k->field].kind == FIELD_INTEGER)
+		k->lower = strtoll(k->text, NULL, 10);
+	return 0;
+}
+
+static int bind_keys(struct call *call, struct rows_append *s) {
+	for (const struct place *p = s->where.place; p != NULL; p = p->parent) {
+		for (int i = 0; i < p->nkeys; i++) {
+			int rc = bind_key(call, s, &p->keys[i]);
+			if (rc != 0)
+				return rc;
+		}
+	}
+	return s->added.failed ? -ENOMEM : 0;
+}
+
+/* The way of lines with the fields ORDER (N indices of the place's columns). */
+static int set_columns(struct call *call, struct rows_append *s, const int *order, int n) {
+	const struct place *place = s->where.place;
+	struct fixed_key fixed[PATH_KEYS_MAX];
+	int nfixed = 0;
+	s->rules = calloc((size_t)n + 1, sizeof(*s->rules));
+	s->columns = calloc((size_t)n + PATH_KEYS_MAX, sizeof(*s->columns));
+	if (s->rules == NULL || s->columns == NULL)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++) {
+		s->columns[i] = place->columns[order[i]];
+		s->rules[i] = field_rule_of(s->columns[i]);
+	}
+	s->nfields = s->ncolumns = n;
+	int rc = line_checker_init(&s->checker, s->rules, n);
+	if (rc == 0)
+		rc = bind_keys(call, s);
+	for (int i = 0; i < s->nkeys; i++)
+		fixed[nfixed++] = (struct fixed_key){ .column = s->keys[i].key->column,
+						      .format = s->keys[i].key->format,
+						      .text = s->keys[i].text };
+	if (rc == 0)
+		rc = counter_new(call->fs->tree, place->scope.tables[0].rel, s->columns, n, fixed,
+				 nfixed, &s->counter);
+	if (rc == 0)
+		rc = source_open(call->fs->writer, place->scope.tables[0].rel, s->columns,
+				 s->ncolumns, s->where.path, &s->source);
+	return rc;
+}
+
+static int start(struct call *call, struct handle *h) {
+	if (h->append != NULL)
+		return 0;
+	h->append = calloc(1, sizeof(*h->append));
+	if (h->append == NULL)
+		return -ENOMEM;
+	h->append->counted = true;
+	return node_where(call->fs->nodes, h->node, &h->append->where);
+}
+
+/* -- one line ----------------------------------------------------------------------------------------- */
+
+static void refuse(struct call *call, struct handle *h, const char *line, size_t len, int rc,
+		   const char *sentence) {
+	(void)call_error(call, -rc, "%s", sentence);
+	store_rejected(call, &h->append->where, h->lines, line, len, rc);
+	atomic_fetch_add(&call->fs->count.lines_rejected, 1);
+	db_error_clear(&call->err);
+	if (h->deferred == 0)
+		h->deferred = rc;
+}
+
+/* NULL, or why the line that was checked belongs to another file. */
+static const char *contradiction(const struct rows_append *s) {
+	for (int i = 0; i < s->nkeys; i++) {
+		const struct path_key *k = &s->keys[i];
+		int64_t value;
+		if (k->field < 0 && k->key->format != NULL)
+			return "the line does not say in which file's span of time it is";
+		if (k->field < 0)
+			continue;
+		const struct line_field *field = &s->checker.fields[k->field];
+		bool number = s->rules[k->field].kind == FIELD_INTEGER;
+		bool same = !number && field->len == strlen(k->text) &&
+			    memcmp(field->text, k->text, field->len) == 0;
+		if (number && line_field_number(field, &value))
+			same = k->key->format != NULL ? value >= k->lower && value < k->upper
+						      : value == k->lower;
+		if (field->null || !same)
+			return "the line contradicts its path: a key is another one";
+	}
+	return NULL;
+}
+
+static int hand_on(struct call *call, struct rows_append *s) {
+	struct unit unit = {
+		.data = s->data.data,
+		.len = s->data.len,
+		.lines = s->lines,
+		.n = s->n,
+		.tally = s->counter != NULL && s->counted ? &s->tally : NULL,
+	};
+	if (s->n == 0)
+		return 0;
+	int rc = s->data.failed ? -ENOMEM : source_put(call, &s->source, &unit);
+	buf_resize(&s->data, 0);
+	tally_clear(&s->tally);
+	s->n = 0;
+	s->counted = true;
+	return rc;
+}
+
+static int count(struct call *call, struct rows_append *s) {
+	if (s->counter == NULL || !s->counted)
+		return 0;
+	int how = counter_line(s->counter, &s->checker, &s->tally);
+	while (how == COUNT_BUCKET) {
+		int rc = counter_ask(s->counter, call->fs->pool, &call->err);
+		if (rc != 0)
+			return rc;
+		how = counter_line(s->counter, &s->checker, &s->tally);
+	}
+	s->counted = how == COUNT_YES;
+	return how == COUNT_FAILED ? -ENOMEM : 0;
+}
+
+static int take_row(struct call *call, struct handle *h, const char *line, size_t len) {
+	struct rows_append *s = h->append;
+	AUTO_BUF struct buf why = { 0 };
+	int rc = line_check(&s->checker, line, len, &why);
+	const char *sentence = rc == 0 ? contradiction(s) : why.data;
+	if (rc != 0 || sentence != NULL) {
+		refuse(call, h, line, len, rc != 0 ? rc : -EINVAL,
+		       sentence != NULL ? sentence : "");
+		return 0;
+	}
+	if ((rc = count(call, s)) != 0)
+		return rc;
+	s->lines[s->n++] = (struct unit_line){
+		.len = (uint32_t)(len + s->added.len + 1),
+		.number = h->lines,
+	};
+	buf_add(&s->data, line, len);
+	if (s->added.len > 0)
+		buf_add(&s->data, s->added.data, s->added.len);
+	buf_putc(&s->data, '\n');
+	return s->n == UNIT_LINES ? hand_on(call, s) : 0;
+}
+
+/* The first line of a handle may be a header. Returns 1 if it is. */
+static int take_first(struct call *call, struct handle *h, const char *line, size_t len) {
+	const struct place *place = h->append->where.place;
+	AUTO_FREE int *order = calloc((size_t)place->ncolumns + 1, sizeof(*order));
+	int n = place->ncolumns;
+	bool bom = false, header = false;
+	if (order == NULL)
+		return -ENOMEM;
+	if (h->columns_known) { /* by what was written anew through this handle before */
+		n = h->ncolumns;
+		memcpy(order, h->columns, (size_t)n * sizeof(*order));
+	} else {
+		header =
+			line_is_header(line, len, place->columns, place->ncolumns, order, &n, &bom);
+	}
+	if (!header && !h->columns_known) {
+		n = place->ncolumns;
+		for (int i = 0; i < n; i++)
+			order[i] = i;
+	}
+	int rc = set_columns(call, h->append, order, n);
+	if (rc == 0 && header && bom)
+		refuse(call, h, line, len, -EINVAL,
+		       "the header begins with a byte order mark: it was understood, but save the file without it");
+	return rc != 0 ? rc : header;
+}
+
+/* What stands in H->data is longer than any line may be. */
+static void refuse_long(struct call *call, struct handle *h) {
+	h->lines++;
+	refuse(call, h, h->data.data, h->data.len, -EFBIG,
+	       "the line is longer than max_document; the rest of it is left out");
+	buf_resize(&h->data, 0);
+	h->append->scan = (struct line_scan){ 0 };
+	h->append->skipping = true;
+}
+
+int rows_append_take(struct call *call, struct handle *h, bool last) {
+	int rc = start(call, h);
+	size_t at = 0, n, body;
+	struct rows_append *s = h->append;
+	if (rc != 0)
+		return rc;
+	while (rc == 0 && at < h->data.len) {
+		const char *line = h->data.data + at;
+		bool known = s->source.lane != NULL;
+		n = line_cut(known ? &s->checker : NULL, line, h->data.len - at, last,
+			     call->fs->opt->max_document, &s->scan, &body);
+		if (n == 0)
+			break;
+		at += n;
+		if (s->skipping) {
+			s->skipping = false;
+			continue;
+		}
+		h->lines++;
+		if (!known) {
+			rc = take_first(call, h, line, body);
+			if (rc != 0) {
+				h->lines -= rc < 0;
+				at -= rc < 0 ? n : 0;
+				rc = rc > 0 ? 0 : rc;
+				continue;
+			}
+			/* the checker may see more in the line than its first newline */
+			at -= n;
+			h->lines--;
+			continue;
+		}
+		rc = take_row(call, h, line, body);
+	}
+	buf_consume(&h->data, at);
+	if (rc == 0)
+		rc = hand_on(call, s);
+	if (rc == 0 && h->data.len > call->fs->opt->max_document)
+		refuse_long(call, h);
+	return rc;
+}
+
+void rows_append_commit(struct call *call, struct handle *h) {
+	struct rows_append *s = h->append;
+	if (s == NULL)
+		return;
+	int rc = s->source.lane != NULL ? source_commit(call, &s->source) : 0;
+	if (!s->settled) {
+		plain_unmark(call->fs->plain, s->where.path);
+		s->settled = true;
+	}
+	if (h->deferred == 0)
+		h->deferred = rc;
+}

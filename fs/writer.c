@@ -1,0 +1,314 @@
+#include "fs/writer.h"
+
+#include "fs/batch.h"
+#include "fs/report.h"
+#include "schema/ledger.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	FEED = 64 * 1024,             /* bytes that are worth sending before the batch is full */
+	BATCH_BYTES = 4 * 1024 * 1024 /* a batch with more is full, however few lines it has */
+};
+
+struct lane {
+	struct lane *next;
+	struct writer *writer;
+	struct stream_sql sql;
+	const struct column **columns; /* owned array */
+	struct batch_target target;
+	bool opened;             /* the stream's row is there; the committing thread's */
+	pthread_mutex_t lock;    /* guards what follows */
+	pthread_cond_t changed;  /* a batch is done */
+	struct batch *gathering; /* never NULL */
+	bool committing;
+	bool wanted;   /* the writer's thread shall commit it */
+	uint64_t done; /* number of the last batch that is done */
+};
+
+struct writer {
+	struct fs *fs;
+	pthread_mutex_t lock; /* guards lanes and stop */
+	pthread_cond_t wake;  /* a batch is full, or the end */
+	struct lane *lanes;
+	atomic_int feeding; /* COPYs that wait for more lines */
+	bool stop;
+	bool called; /* wake was signalled and not seen yet */
+	pthread_t thread;
+};
+
+/* -- committing ----------------------------------------------------------------------------------- */
+
+static void new_stream(struct lane *lane) {
+	ledger_new_op(lane->target.stream);
+	lane->target.off = 0;
+	lane->opened = false;
+}
+
+static int open_stream(struct lane *lane, struct db_error *err) {
+	struct db_param param = db_text(lane->target.stream);
+	if (!lane->target.ledger || lane->opened)
+		return 0;
+	int rc = db_query_text(lane->writer->fs->pool, stream_open_sql, &param, 1, DB_REPEATABLE,
+			       NULL, NULL, err);
+	lane->opened = rc == 0;
+	return rc;
+}
+
+/* Commits the gathering batch. Called with the lane's lock held, which it gives up meanwhile; nobody else is committing. */
+static void commit_gathering(struct lane *lane) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct batch *b = lane->gathering, *next = batch_new(b->number + 1);
+	if (next == NULL)
+		return; /* out of memory: it goes on gathering, and whoever waits tries again */
+	bool fed = b->copy != NULL;
+	lane->gathering = next;
+	lane->committing = true;
+	lane->wanted = false;
+	pthread_mutex_unlock(&lane->lock);
+	if (open_stream(lane, &err) != 0)
+		b->feed_failed = true; /* the transaction's own attempts tell what is wrong */
+	db_error_clear(&err);
+	if (batch_commit(b, &lane->target, &err) != 0) {
+		log_error("lines are not committed and kept in rejected/: %s",
+			  err.sentence != NULL ? err.sentence : "?");
+		new_stream(lane); /* where the old one stands may be in doubt */
+	}
+	if (fed)
+		atomic_fetch_sub(&lane->writer->feeding, 1);
+	pthread_mutex_lock(&lane->lock);
+	lane->committing = false;
+	lane->done = b->number;
+	pthread_cond_broadcast(&lane->changed);
+	batch_free(b);
+}
+
+static bool is_full(const struct lane *lane) {
+	return lane->gathering->n >= lane->writer->fs->opt->batch_size ||
+	       lane->gathering->data.len >= BATCH_BYTES;
+}
+
+/* Until batch NUMBER is done. */
+static void commit_until(struct lane *lane, uint64_t number) {
+	while (lane->done < number) {
+		if (lane->committing)
+			pthread_cond_wait(&lane->changed, &lane->lock);
+		else
+			commit_gathering(lane);
+	}
+}
+
+/* -- gathering ------------------------------------------------------------------------------------- */
+
+static void feed(struct lane *lane) {
+	struct batch *b = lane->gathering;
+	/* enough connections stay for everybody else */
+	int most = lane->writer->fs->opt->max_connections / 2 - 1;
+	if (b->data.len - b->fed < FEED || b->feed_failed)
+		return;
+	if (b->copy == NULL) {
+		if (atomic_fetch_add(&lane->writer->feeding, 1) >= most) {
+			atomic_fetch_sub(&lane->writer->feeding, 1);
+			return;
+		}
+		batch_feed(b, &lane->target);
+		if (b->copy == NULL)
+			atomic_fetch_sub(&lane->writer->feeding, 1);
+		return;
+	}
+	batch_feed(b, &lane->target);
+	if (b->copy == NULL)
+		atomic_fetch_sub(&lane->writer->feeding, 1);
+}
+
+static void call_writer(struct writer *writer) {
+	LOCK_SCOPE(&writer->lock);
+	writer->called = true;
+	pthread_cond_signal(&writer->wake);
+}
+
+int source_put(struct call *call, struct source *source, const struct unit *unit) {
+	struct lane *lane = source->lane;
+	bool full = false;
+	(void)call;
+	{
+		LOCK_SCOPE(&lane->lock);
+		while (is_full(lane))
+			commit_until(lane,
+				     lane->committing ? lane->done + 1 : lane->gathering->number);
+		int rc = batch_put(lane->gathering, source, unit);
+		if (rc != 0)
+			return rc;
+		source->batch = lane->gathering->number;
+		feed(lane);
+		full = is_full(lane) && !lane->wanted;
+		lane->wanted = lane->wanted || full;
+	}
+	if (full)
+		call_writer(lane->writer);
+	return 0;
+}
+
+int source_commit(struct call *call, struct source *source) {
+	struct lane *lane = source->lane;
+	(void)call;
+	{
+		LOCK_SCOPE(&lane->lock);
+		commit_until(lane, source->batch);
+	}
+	return atomic_exchange(&source->refused, 0);
+}
+
+/* -- by the clock ------------------------------------------------------------------------------------ */
+
+/* Commits what is full or has waited for flush_interval. Returns how long the next has to wait, microseconds. */
+static int64_t tend(struct lane *lane, int64_t interval) {
+	LOCK_SCOPE(&lane->lock);
+	struct batch *b = lane->gathering;
+	int64_t age = b->began_us > 0 ? clock_us() - b->began_us : 0;
+	bool due = lane->wanted || (b->began_us > 0 && age >= interval);
+	if (!due || lane->committing)
+		return due ? US_PER_MS : interval - age;
+	commit_gathering(lane);
+	return interval;
+}
+
+static void *writer_main(void *arg) {
+	struct writer *writer = arg;
+	int64_t interval = (int64_t)(writer->fs->opt->flush_interval * US_PER_S), wait = interval;
+	pthread_mutex_lock(&writer->lock);
+	while (!writer->stop) {
+		struct timespec until = timespec_of_us(clock_us() + wait);
+		if (!writer->called)
+			pthread_cond_timedwait(&writer->wake, &writer->lock, &until);
+		writer->called = false;
+		struct lane *first = writer->lanes; /* lanes are only ever added in front */
+		pthread_mutex_unlock(&writer->lock);
+		wait = interval;
+		for (struct lane *lane = first; lane != NULL; lane = lane->next) {
+			int64_t one = tend(lane, interval);
+			wait = one < wait ? one : wait;
+		}
+		pthread_mutex_lock(&writer->lock);
+	}
+	pthread_mutex_unlock(&writer->lock);
+	return NULL;
+}
+
+struct writer *writer_new(struct fs *fs) {
+	struct writer *writer = calloc(1, sizeof(*writer));
+	pthread_condattr_t attr;
+	if (writer == NULL)
+		return NULL;
+	writer->fs = fs;
+	pthread_mutex_init(&writer->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&writer->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	if (pthread_create(&writer->thread, NULL, writer_main, writer) == 0)
+		return writer;
+	pthread_mutex_destroy(&writer->lock);
+	pthread_cond_destroy(&writer->wake);
+	free(writer);
+	return NULL;
+}
+
+static void lane_free(struct lane *lane) {
+	stream_sql_free(&lane->sql);
+	batch_free(lane->gathering);
+	pthread_mutex_destroy(&lane->lock);
+	pthread_cond_destroy(&lane->changed);
+	free(lane->columns);
+	free(lane);
+}
+
+void writer_free(struct writer *writer) {
+	if (writer == NULL)
+		return;
+	{
+		LOCK_SCOPE(&writer->lock);
+		writer->stop = true;
+		pthread_cond_signal(&writer->wake);
+	}
+	pthread_join(writer->thread, NULL);
+	while (writer->lanes != NULL) {
+		struct lane *lane = writer->lanes;
+		writer->lanes = lane->next;
+		{
+			LOCK_SCOPE(&lane->lock);
+			if (lane->gathering->n > 0 || lane->gathering->nunits > 0)
+				commit_until(lane, lane->gathering->number);
+		}
+		lane_free(lane);
+	}
+	pthread_mutex_destroy(&writer->lock);
+	pthread_cond_destroy(&writer->wake);
+	free(writer);
+}
+
+/* -- lanes and sources -------------------------------------------------------------------------------- */
+
+static struct lane *lane_new(struct writer *writer, const struct relation *rel,
+			     const struct column *const *columns, int n) {
+	struct lane *lane = calloc(1, sizeof(*lane));
+	if (lane == NULL)
+		return NULL;
+	pthread_mutex_init(&lane->lock, NULL);
+	pthread_cond_init(&lane->changed, NULL);
+	lane->writer = writer;
+	lane->gathering = batch_new(1);
+	lane->columns = calloc((size_t)n, sizeof(*lane->columns));
+	if (lane->columns == NULL || lane->gathering == NULL ||
+	    !stream_sql_make(rel, columns, n, &lane->sql)) {
+		lane_free(lane);
+		return NULL;
+	}
+	memcpy(lane->columns, columns, (size_t)n * sizeof(*columns));
+	lane->target = (struct batch_target){
+		.fs = writer->fs,
+		.sql = &lane->sql,
+		.columns = lane->columns,
+		.ncolumns = n,
+		.ledger = writer->fs->tree->has_streams,
+	};
+	new_stream(lane);
+	return lane;
+}
+
+static bool is_lane_of(const struct lane *lane, const struct column *const *columns, int n) {
+	/* a column belongs to one relation: the same columns are the same table */
+	return lane->target.ncolumns == n &&
+	       memcmp(lane->columns, columns, (size_t)n * sizeof(*columns)) == 0;
+}
+
+int source_open(struct writer *writer, const struct relation *rel,
+		const struct column *const *columns, int ncolumns, const char *path,
+		struct source *out) {
+	*out = (struct source){ .path = strdup(path) };
+	if (out->path == NULL)
+		return -ENOMEM;
+	LOCK_SCOPE(&writer->lock);
+	struct lane *lane = writer->lanes;
+	while (lane != NULL && !is_lane_of(lane, columns, ncolumns))
+		lane = lane->next;
+	if (lane == NULL) {
+		lane = lane_new(writer, rel, columns, ncolumns);
+		if (lane == NULL) {
+			free(move_ptr(out->path));
+			return -ENOMEM;
+		}
+		lane->next = writer->lanes;
+		writer->lanes = lane;
+	}
+	out->lane = lane;
+	return 0;
+}
+
+void source_close(struct source *source) {
+	free(move_ptr(source->path));
+	source->lane = NULL;
+}

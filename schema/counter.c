@@ -1,0 +1,239 @@
+/* Counting lines for the summary: which file of each slice a line belongs to, and how long it will be there. Nothing is
+ * computed from a value: a text key is the field's own bytes, and in which time bucket a number falls, the server says once for
+ * each bucket. */
+#include "schema/sql_build.h"
+#include "schema/tally.h"
+#include "schema/tree.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A time bucket that the server told: LOWER <= value < UPPER. */
+struct bucket {
+	int64_t lower, upper;
+	char *text;
+};
+
+struct counted_slice {
+	const struct slice *slice;
+	const char *fixed[SLICE_KEYS]; /* the key, if the path gives it */
+	int key_field[SLICE_KEYS];     /* else the field that has it */
+	struct bucket bucket[SLICE_KEYS];
+	int *fields; /* the slice's columns as fields of the line; -1: fixed */
+	int64_t extra; /* bytes that every line has besides its fields: fixed columns, commas, newline */
+};
+
+struct counter {
+	struct counted_slice *slices;
+	int n;
+	/* where counter_line() stopped for a bucket */
+	struct counted_slice *asking;
+	int asking_key;
+	int64_t asked;
+	/* texts of keys that are not NUL-terminated in the line */
+	struct buf texts[SLICE_KEYS];
+};
+
+static int index_of(const struct column *const *columns, int n, const struct column *column) {
+	for (int i = 0; i < n; i++)
+		if (columns[i] == column)
+			return i;
+	return -1;
+}
+
+static const struct fixed_key *fixed_of(const struct fixed_key *fixed, int n,
+					const struct column *column, const char *format) {
+	for (int i = 0; i < n; i++) {
+		bool plain = fixed[i].format == NULL && format == NULL;
+		bool same = fixed[i].format != NULL && format != NULL &&
+			    strcmp(fixed[i].format, format) == 0;
+		if (fixed[i].column == column && (plain || same))
+			return &fixed[i];
+	}
+	return NULL;
+}
+
+/* Bytes of TEXT as a CSV field. */
+static int64_t csv_length(const char *text) {
+	int64_t len = (int64_t)strlen(text);
+	if (len > 0 && strpbrk(text, "\",\r\n") == NULL)
+		return len;
+	for (; *text != '\0'; text++)
+		len += *text == '"';
+	return len + 2;
+}
+
+/* Finds the fields behind the slice's keys and columns. False: it cannot be counted here. */
+static bool bind(struct counted_slice *s, const struct column *const *columns, int n,
+		 const struct fixed_key *fixed, int nfixed) {
+	const struct slice *slice = s->slice;
+	for (int k = 0; k < slice->nkeys; k++) {
+		const struct slice_key *key = &slice->keys[k];
+		const struct fixed_key *given = fixed_of(fixed, nfixed, key->column, key->format);
+		enum field_kind kind = field_rule_of(key->column).kind;
+		s->key_field[k] = index_of(columns, n, key->column);
+		s->fixed[k] = given != NULL ? given->text : NULL;
+		bool known = key->format != NULL ? kind == FIELD_INTEGER && key->unit != NULL
+						 : kind == FIELD_TEXT;
+		if (given == NULL && (s->key_field[k] < 0 || !known))
+			return false;
+	}
+	s->extra = slice->ncolumns; /* commas and the newline */
+	for (int i = 0; i < slice->ncolumns; i++) {
+		s->fields[i] = index_of(columns, n, slice->columns[i]);
+		const struct fixed_key *given = fixed_of(fixed, nfixed, slice->columns[i], NULL);
+		if (s->fields[i] < 0 && given == NULL)
+			return false;
+		if (s->fields[i] < 0)
+			s->extra += csv_length(given->text);
+	}
+	return true;
+}
+
+int counter_new(const struct tree *tree, const struct relation *rel,
+		const struct column *const *columns, int n, const struct fixed_key *fixed,
+		int nfixed, struct counter **out) {
+	struct counter *c = calloc(1, sizeof(*c));
+	bool can = true;
+	*out = NULL;
+	if (c == NULL ||
+	    (c->slices = calloc((size_t)tree->nslices + 1, sizeof(*c->slices))) == NULL) {
+		free(c);
+		return -ENOMEM;
+	}
+	for (int i = 0; can && i < tree->nslices; i++) {
+		const struct slice *slice = tree->slices[i];
+		if (slice->rel != rel || !slice->usable)
+			continue;
+		struct counted_slice *s = &c->slices[c->n++];
+		s->slice = slice;
+		s->fields = calloc((size_t)slice->ncolumns, sizeof(*s->fields));
+		if (s->fields == NULL) {
+			counter_free(c);
+			return -ENOMEM;
+		}
+		can = slice->csv && bind(s, columns, n, fixed, nfixed);
+	}
+	if (can && c->n > 0)
+		*out = c;
+	else
+		counter_free(c);
+	return 0;
+}
+
+void counter_free(struct counter *c) {
+	if (c == NULL)
+		return;
+	for (int i = 0; i < c->n; i++) {
+		free(c->slices[i].fields);
+		for (int k = 0; k < SLICE_KEYS; k++)
+			free(c->slices[i].bucket[k].text);
+	}
+	for (int k = 0; k < SLICE_KEYS; k++)
+		buf_free(&c->texts[k]);
+	free(c->slices);
+	free(c);
+}
+
+bool line_field_number(const struct line_field *field, int64_t *out) {
+	char text[24], *end;
+	if (field->null || field->len == 0 || field->len >= sizeof(text))
+		return false;
+	memcpy(text, field->text, field->len);
+	text[field->len] = '\0';
+	errno = 0;
+	*out = strtoll(text, &end, 10);
+	return errno == 0 && *end == '\0';
+}
+
+/* The text of key K of the line, or NULL with *RESULT saying why not. */
+static const char *key_text(struct counter *c, struct counted_slice *s, int k,
+			    const struct line_checker *checker, int *result) {
+	if (s->fixed[k] != NULL)
+		return s->fixed[k];
+	const struct line_field *field = &checker->fields[s->key_field[k]];
+	struct bucket *bucket = &s->bucket[k];
+	int64_t value;
+	if (field->null) {
+		*result = COUNT_NO; /* a row that no file has */
+		return NULL;
+	}
+	if (s->slice->keys[k].format == NULL) {
+		buf_resize(&c->texts[k], 0);
+		buf_add(&c->texts[k], field->text, field->len);
+		buf_puts(&c->texts[k], "");
+		*result = c->texts[k].failed ? COUNT_FAILED : COUNT_YES;
+		return c->texts[k].failed ? NULL : c->texts[k].data != NULL ? c->texts[k].data : "";
+	}
+	if (!line_field_number(field, &value)) {
+		*result = COUNT_NO;
+		return NULL;
+	}
+	if (bucket->text != NULL && value >= bucket->lower && value < bucket->upper)
+		return bucket->text;
+	c->asking = s;
+	c->asking_key = k;
+	c->asked = value;
+	*result = COUNT_BUCKET;
+	return NULL;
+}
+
+static int64_t rendered_length(const struct counted_slice *s, const struct line_checker *checker) {
+	int64_t sum = s->extra;
+	for (int i = 0; i < s->slice->ncolumns; i++) {
+		if (s->fields[i] < 0)
+			continue;
+		int64_t one = checker->fields[s->fields[i]].rendered;
+		if (one < 0)
+			return -1;
+		sum += one;
+	}
+	return sum;
+}
+
+int counter_line(struct counter *c, const struct line_checker *checker, struct tally *t) {
+	const char *keys[SLICE_KEYS];
+	int result = COUNT_YES;
+	/* first whether all can be counted: a line is counted for every slice or for none */
+	for (int i = 0; i < c->n; i++) {
+		struct counted_slice *s = &c->slices[i];
+		if (rendered_length(s, checker) < 0)
+			return COUNT_NO;
+		for (int k = 0; k < s->slice->nkeys; k++)
+			if (key_text(c, s, k, checker, &result) == NULL)
+				return result;
+	}
+	for (int i = 0; i < c->n; i++) {
+		struct counted_slice *s = &c->slices[i];
+		for (int k = 0; k < s->slice->nkeys; k++)
+			keys[k] = key_text(c, s, k, checker, &result);
+		if (!tally_count(t, s->slice, keys, 1, rendered_length(s, checker)))
+			return COUNT_FAILED;
+	}
+	return COUNT_YES;
+}
+
+int counter_ask(struct counter *c, struct db_pool *pool, struct db_error *err) {
+	AUTO_BUF struct buf sql = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	const struct slice_key *key = &c->asking->slice->keys[c->asking_key];
+	struct bucket *bucket = &c->asking->bucket[c->asking_key];
+	char value[24];
+	put_bucket_of_value(&sql, key->unit, key->format);
+	snprintf(value, sizeof(value), "%lld", (long long)c->asked);
+	struct db_param param = db_text(value);
+	int rc = db_query_text(pool, sql.data, &param, 1, DB_REPEATABLE, NULL, &res, err);
+	if (rc != 0)
+		return rc;
+	free(bucket->text);
+	*bucket = (struct bucket){ .lower = c->asked, .upper = c->asked };
+	/* a value outside the years 1 to 9999 is in no bucket: counted for a file that nobody can name */
+	bucket->text = strdup(PQgetisnull(res, 0, 0) ? "" : PQgetvalue(res, 0, 0));
+	if (!PQgetisnull(res, 0, 1) && !PQgetisnull(res, 0, 2)) {
+		bucket->lower = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+		bucket->upper = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
+	} else {
+		bucket->upper = c->asked == INT64_MAX ? INT64_MAX : c->asked + 1;
+	}
+	return bucket->text != NULL ? 0 : -ENOMEM;
+}

@@ -1,0 +1,71 @@
+#include "schema/stream.h"
+
+#include "schema/sql_build.h"
+#include "schema/tally.h"
+
+const char stream_open_sql[] =
+	"INSERT INTO rowfs.stream (stream) VALUES ($1::uuid) ON CONFLICT DO NOTHING";
+const char stream_move_sql[] =
+	"UPDATE rowfs.stream SET off = $2::bigint, touched = now() WHERE stream = $1::uuid AND off = $3::bigint";
+const char stream_ask_sql[] = "SELECT off FROM rowfs.stream WHERE stream = $1::uuid FOR UPDATE";
+const char stream_no_triggers[] = "SET LOCAL rowfs.daemon = '1'";
+const char stream_trim_sql[] = "DELETE FROM rowfs.stream WHERE touched < now() - interval '1 day'";
+
+static void put_names(struct buf *sql, const struct column *const *columns, int n) {
+	for (int i = 0; i < n; i++) {
+		buf_puts(sql, i > 0 ? ", " : "");
+		db_quote_ident(sql, columns[i]->name);
+	}
+}
+
+/* "INSERT INTO rel (columns) SELECT values FROM unnest(arrays)", the arrays being parameters from FIRST. */
+static void put_insert(struct buf *sql, const struct relation *rel,
+		       const struct column *const *columns, int n, int first, const char *also) {
+	buf_puts(sql, "INSERT INTO ");
+	put_relation(sql, rel);
+	buf_puts(sql, " (");
+	put_names(sql, columns, n);
+	buf_puts(sql, ") OVERRIDING SYSTEM VALUE SELECT ");
+	for (int i = 0; i < n; i++)
+		buf_printf(sql, "%su.c%d::%s", i > 0 ? ", " : "", i, columns[i]->type);
+	buf_printf(sql, " FROM %sunnest(", also);
+	for (int i = 0; i < n; i++)
+		buf_printf(sql, "%s$%d::text[]", i > 0 ? ", " : "", first + i);
+	buf_puts(sql, ") AS u(");
+	for (int i = 0; i < n; i++)
+		buf_printf(sql, "%sc%d", i > 0 ? ", " : "", i);
+	buf_putc(sql, ')');
+}
+
+bool stream_sql_make(const struct relation *rel, const struct column *const *columns, int n,
+		     struct stream_sql *out) {
+	AUTO_BUF struct buf copy = { 0 }, bare = { 0 }, plain = { 0 }, counted = { 0 };
+	buf_puts(&copy, "COPY ");
+	put_relation(&copy, rel);
+	buf_puts(&copy, " (");
+	put_names(&copy, columns, n);
+	buf_puts(&copy, ") FROM STDIN (FORMAT csv)");
+	put_insert(&bare, rel, columns, n, 1, "");
+	buf_printf(&plain, "WITH moved AS (%s RETURNING 1) ", stream_move_sql);
+	put_insert(&plain, rel, columns, n, STREAM_LEDGER_PARAMS + 1, "moved, ");
+	buf_printf(
+		&counted,
+		"WITH moved AS (%s RETURNING set_config('rowfs.daemon', '1', true)), counted AS (",
+		stream_move_sql);
+	tally_put_sql(&counted, STREAM_LEDGER_PARAMS + 1, "moved");
+	buf_puts(&counted, ") ");
+	put_insert(&counted, rel, columns, n, STREAM_LEDGER_PARAMS + TALLY_PARAMS + 1, "moved, ");
+	out->copy = buf_take(&copy);
+	statement_take(&out->insert_bare, &bare);
+	statement_take(&out->insert, &plain);
+	statement_take(&out->insert_counted, &counted);
+	return out->copy != NULL && out->insert_bare.sql != NULL && out->insert.sql != NULL &&
+	       out->insert_counted.sql != NULL;
+}
+
+void stream_sql_free(struct stream_sql *sql) {
+	free(sql->copy);
+	free((char *)(uintptr_t)sql->insert.sql);
+	free((char *)(uintptr_t)sql->insert_counted.sql);
+	free((char *)(uintptr_t)sql->insert_bare.sql);
+}
