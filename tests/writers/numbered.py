@@ -102,14 +102,11 @@ class Collector:
             fd = os.open(self.args.path, os.O_RDONLY)
         except FileNotFoundError:
             return 0
+        text = b""
         try:
-            size = os.fstat(fd).st_size
-            from_ = 0 if self.args.shared else max(0, size - 4096)
-            text = b""
-            while len(text) < size - from_:
-                part = os.pread(fd, size - from_ - len(text), from_ + len(text))
-                if not part:
-                    break
+            if not self.args.shared:  # lines of others may come in between: then the whole file is read
+                os.lseek(fd, max(0, os.fstat(fd).st_size - 4096), os.SEEK_SET)
+            while part := os.read(fd, 65536):
                 text += part
         finally:
             os.close(fd)

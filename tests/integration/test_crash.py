@@ -1,0 +1,161 @@
+"""The crash loop: what was acknowledged is there, exactly once, whatever was killed at whatever moment.
+
+Each round lets collectors append, kills one of: rowfs, one of PostgreSQL's backends, all of PostgreSQL, a collector. Then everything goes on as
+it would: rowfs is mounted again, PostgreSQL recovers, a collector that ended asks the mount where it stands and goes on behind it. At the end of each
+round all stop and are judged: rows files hold of each collector a beginning of its lines with all that was acknowledged, ingest files a
+beginning of its bytes with all that was acknowledged, and their rows are the lines of these bytes.
+
+The chances come from ROWFS_SEED, which is printed when a round fails. `--long` has 40 rounds for each test, more than a hundred kills."""
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from kit import until
+from mountkit import is_mounted, lazy_umount
+from test_collectors import Numbered, all_of, ingest_path, judge_file, judge_rows, judge_stream, rows_path
+
+OPTIONS = {"retry_attempts": 40, "retry_delay": "0.1", "retry_backoff": "1.0"}
+KILLS = ["rowfs", "rowfs", "backend", "postgres", "immediate", "collector"]
+
+
+class House:
+    """The mount, its database and its collectors, through crashes."""
+
+    def __init__(self, mount, pg, server, collectors, seed):
+        self.mount, self.pg, self.server, self.collectors = mount, pg, server, collectors
+        self.rng = random.Random(seed)
+        self.floor = {}
+        mount.expect(r".*")  # it is killed, its connections are cut, and a killed collector's last line is torn
+        # The half lines that a killed collector leaves are refused. Nothing else may be:
+        self.torn = 0
+
+    def start(self):
+        for c in self.collectors:
+            if not c.running():
+                c.start()
+
+    def each_goes_on(self, who):
+        """Until each of WHO has got one more acknowledgement than now."""
+        self.floor = {c: c.acked() for c in who}
+
+        def gone_on():
+            for c in who:
+                assert c.running(), f"writer {c.writer} of {c.symbol} ended: {c.story()}"
+            return all(c.acked() > self.floor[c] for c in who)
+        until(gone_on, "each collector is acknowledged", timeout=60)
+
+    def kill(self, what):
+        """At a moment that is left to chance; nothing waits for it."""
+        time.sleep(self.rng.random() * 0.15)
+        getattr(self, f"kill_{what}")()
+
+    def kill_rowfs(self):
+        self.mount.kill(signal.SIGKILL)
+        self.mount.process.wait()
+        for c in self.collectors:
+            assert c.wait(30) == 3, f"writer {c.writer} of {c.symbol} was told nothing: {c.story()}"
+        while is_mounted(self.mount.path):
+            lazy_umount(self.mount.path)
+        self.mount._watch.cancel()
+        self.mount.start()
+
+    def kill_backend(self):
+        backends = self.pg.backends()
+        for pid in self.rng.sample(backends, self.rng.randrange(1, len(backends) + 1)) if backends else []:
+            if self.rng.random() < 0.5:
+                self.server.admin("select pg_terminate_backend(%s)", pid)
+        self.each_goes_on(self.collectors)
+
+    def kill_postgres(self):
+        self.server.kill9()
+        self.server.start()
+        self.each_goes_on(self.collectors)
+
+    def kill_immediate(self):
+        self.server.restart("immediate")
+        self.each_goes_on(self.collectors)
+
+    def kill_collector(self):
+        c = self.rng.choice(self.collectors)
+        c.kill()
+        self.torn += 1
+        self.each_goes_on([x for x in self.collectors if x is not c])
+
+    def stop(self):
+        """All stop where they are; those that run must be content."""
+        running = [c for c in self.collectors if c.running()]
+        for c in running:
+            c.process.send_signal(signal.SIGTERM)
+        for c in running:
+            assert c.wait(60) == 0, f"writer {c.writer} of {c.symbol}: {c.story()}"
+
+    def judge(self):
+        for c in self.collectors:
+            if c.kind == "rows":
+                until(lambda: self.settled(c), "sizes settle", timeout=5)  # noqa: B023
+                judge_rows(self.pg, c)
+                judge_file(self.pg, c.path, c.symbol)
+            else:
+                judge_stream(self.pg, c, c.path)
+        refused = sum(body.count(b"\n") for name, body in self.mount.rejected().items() if name.endswith(".rejected.jsonl"))
+        assert refused <= self.torn, f"{refused} lines were refused, {self.torn} can have been torn: {self.mount.sentence()}"
+
+    @staticmethod
+    def settled(c):
+        with open(c.path, "rb") as file:
+            return len(file.read()) == os.stat(c.path).st_size
+
+    def rounds(self, n):
+        with all_of(self.collectors):
+            for i in range(n):
+                what = KILLS[i % len(KILLS)] if n <= len(KILLS) else self.rng.choice(KILLS)
+                self.start()
+                try:
+                    self.each_goes_on(self.collectors)
+                    self.kill(what)
+                    self.stop()
+                    self.judge()
+                except BaseException:
+                    print(f"round {i}: {what} was killed")
+                    raise
+
+
+def collectors_of(mount, tmp_path, kinds, sync, seed):
+    out = []
+    for w, kind in enumerate(kinds, 1):
+        symbol = f"{kind.upper()}{w}"
+        path = rows_path(mount, symbol) if kind == "rows" else ingest_path(mount, kind, symbol)
+        out.append(Numbered(tmp_path, kind, path, "--sync", sync, "--pause", 0.002, *(["--cut"] if w % 2 else []), writer=w, symbol=symbol, seed=seed))
+    return out
+
+
+@pytest.mark.parametrize("kinds", [["rows"] * 4, ["csv"] * 3, ["gz"] * 3, ["rows", "csv", "gz"]], ids=["rows", "csv", "gz", "mixed"])
+def test_killed_at_any_moment(kinds, make_mount, pg, server, tmp_path, seed, long):
+    mount = make_mount(options=OPTIONS)
+    sync = 20 if kinds[0] == "rows" else 2
+    House(mount, pg, server, collectors_of(mount, tmp_path, kinds, sync, seed), seed).rounds(40 if long else 6)
+
+
+def test_two_mounts_one_of_them_killed(make_mount, pg, server, tmp_path, seed, long):
+    """Two mounts append to one rows file. One is killed; the other's collectors notice nothing."""
+    mounts = [make_mount(options=OPTIONS), make_mount(options=OPTIONS)]
+    ours, others = ([Numbered(tmp_path, "rows", rows_path(m), "--sync", 10, "--shared", "--pause", 0.01, writer=10 * i + w, seed=seed) for w in (1, 2)]
+                    for i, m in enumerate(mounts))
+    house = House(mounts[0], pg, server, ours, seed)
+    with all_of(ours + others):
+        for c in others:
+            c.start()
+        for _ in range(10 if long else 2):
+            house.start()
+            house.each_goes_on(ours)
+            house.kill("rowfs")
+            house.each_goes_on(others)
+        for c in others:
+            c.end()
+    for c in ours + others:
+        judge_rows(pg, c)
+    until(lambda: house.settled(ours[0]), "sizes settle")
+    judge_file(pg, rows_path(mounts[0]))
