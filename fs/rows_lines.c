@@ -10,19 +10,19 @@
 
 /* -- batches ----------------------------------------------------------------------------------- */
 
-void batch_clear(struct batch *b) {
+void group_clear(struct line_group *b) {
 	shape_free(&b->shape);
 	buf_resize(&b->json, 0);
 	b->n = 0;
 }
 
-void batch_free(struct batch *b) {
+void group_free(struct line_group *b) {
 	shape_free(&b->shape);
 	buf_free(&b->json);
 	free(b->lines);
 }
 
-static bool batch_grow(struct batch *b) {
+static bool group_grow(struct line_group *b) {
 	if ((b->n & (b->n - 1)) != 0) /* full at 0, 1, 2, 4, 8 ... */
 		return true;
 	size_t room = b->n > 0 ? (size_t)b->n * 2 : 1;
@@ -32,9 +32,9 @@ static bool batch_grow(struct batch *b) {
 	return lines != NULL;
 }
 
-int batch_add(struct call *call, struct batch *b, const struct line *line, struct shape *shape,
+int group_add(struct call *call, struct line_group *b, const struct line *line, struct shape *shape,
 	      const struct buf *json) {
-	if (!batch_grow(b))
+	if (!group_grow(b))
 		return call_error(call, ENOMEM, "out of memory");
 	if (b->n == 0) {
 		b->shape = *shape;
@@ -47,7 +47,7 @@ int batch_add(struct call *call, struct batch *b, const struct line *line, struc
 	return b->json.failed ? call_error(call, ENOMEM, "out of memory") : 0;
 }
 
-void batch_put(struct buf *out, const struct batch *b, int low, int high) {
+void group_put(struct buf *out, const struct line_group *b, int low, int high) {
 	for (int i = low; i < high; i++) {
 		if (out->len > 1)
 			buf_putc(out, ',');

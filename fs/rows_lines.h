@@ -14,7 +14,7 @@ struct line {
 };
 
 /* Lines that have the same columns. */
-struct batch {
+struct line_group {
 	struct shape shape;
 	struct buf json;
 	struct line *lines;
@@ -32,13 +32,13 @@ struct input {
 };
 
 /* Empties B, keeping its memory; frees it. */
-void batch_clear(struct batch *b);
-void batch_free(struct batch *b);
+void group_clear(struct line_group *b);
+void group_free(struct line_group *b);
 /* Adds a line to a batch that is empty or has its SHAPE, which an empty one takes over. Returns 0 or -errno. */
-MUST_USE int batch_add(struct call *call, struct batch *b, const struct line *line,
+MUST_USE int group_add(struct call *call, struct line_group *b, const struct line *line,
 		       struct shape *shape, const struct buf *json);
 /* Appends lines LOW to HIGH of B, "a,b,c"; a comma first if OUT has something. */
-void batch_put(struct buf *out, const struct batch *b, int low, int high);
+void group_put(struct buf *out, const struct line_group *b, int low, int high);
 
 /* What is done with a row's line: JSON is its object, SHAPE its columns (may be taken over). */
 typedef int (*line_fn)(struct input *in, void *arg, const struct line *line, struct shape *shape,

@@ -11,7 +11,7 @@ enum { GROUPS_MOST = 64 };
 
 /* The lines, by their columns. */
 struct content {
-	struct batch groups[GROUPS_MOST];
+	struct line_group groups[GROUPS_MOST];
 	int n;
 };
 
@@ -26,11 +26,11 @@ static int collect_line(struct input *in, void *arg, const struct line *line, st
 				  "lines with more than %d different sets of keys", GROUPS_MOST);
 	if (i == content->n)
 		content->n++;
-	return batch_add(in->call, &content->groups[i], line, shape, json);
+	return group_add(in->call, &content->groups[i], line, shape, json);
 }
 
 /* Makes TX's statement for the group. Lines that have their key are added to KEYED. */
-static int add_group(struct rows_tx *tx, const struct batch *b, struct buf *keyed) {
+static int add_group(struct rows_tx *tx, const struct line_group *b, struct buf *keyed) {
 	const struct place *place = tx->in->w->place;
 	struct document_shape shape = shape_document(&b->shape);
 	struct insert *insert = &tx->inserts[tx->ninserts++];
@@ -38,10 +38,10 @@ static int add_group(struct rows_tx *tx, const struct batch *b, struct buf *keye
 	insert->lines = b->n;
 	insert->sql = has_key ? sql_upsert_lines(place, &shape) : sql_insert_lines(place, &shape);
 	buf_putc(&insert->json, '[');
-	batch_put(&insert->json, b, 0, b->n);
+	group_put(&insert->json, b, 0, b->n);
 	buf_putc(&insert->json, ']');
 	if (has_key)
-		batch_put(keyed, b, 0, b->n);
+		group_put(keyed, b, 0, b->n);
 	if (insert->json.failed || keyed->failed)
 		return call_error(tx->in->call, ENOMEM, "out of memory");
 	return insert->sql != NULL ? 0
@@ -92,7 +92,7 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w) {
 	else
 		plain_unmark(call->fs->plain, w->path);
 	for (int i = 0; content != NULL && i < content->n; i++)
-		batch_free(&content->groups[i]);
+		group_free(&content->groups[i]);
 	buf_resize(&h->data, 0);
 	return rc;
 }

@@ -55,14 +55,14 @@ int rows_tx_run(struct rows_tx *tx) {
 /* -- appending --------------------------------------------------------------------------------- */
 
 /* Inserts lines LOW to HIGH of the batch. Returns -errno only for what is not the lines' fault. */
-static int insert_range(struct input *in, const struct batch *b, int low, int high) {
+static int insert_range(struct input *in, const struct line_group *b, int low, int high) {
 	struct document_shape shape = shape_document(&b->shape);
 	struct insert insert = { .sql = sql_insert_lines(in->w->place, &shape),
 				 .lines = high - low };
 	struct rows_tx tx = { .in = in, .inserts = &insert, .ninserts = 1 };
 	int rc;
 	buf_putc(&insert.json, '[');
-	batch_put(&insert.json, b, low, high);
+	group_put(&insert.json, b, low, high);
 	buf_putc(&insert.json, ']');
 	if (insert.json.failed)
 		rc = call_error(in->call, ENOMEM, "out of memory");
@@ -85,34 +85,34 @@ static int insert_range(struct input *in, const struct batch *b, int low, int hi
 }
 
 /* Sends what the batch holds. Returns -errno only for what is not the lines' fault. */
-static int flush_batch(struct input *in, struct batch *b) {
+static int flush_batch(struct input *in, struct line_group *b) {
 	if (b->n == 0)
 		return 0;
 	int rc = insert_range(in, b, 0, b->n);
 	if (rc == 0)
 		in->settled = b->lines[b->n - 1].raw_at + b->lines[b->n - 1].raw_len;
-	batch_clear(b);
+	group_clear(b);
 	return rc;
 }
 
 static int append_line(struct input *in, void *arg, const struct line *line, struct shape *shape,
 		       const struct buf *json) {
-	struct batch *b = arg;
+	struct line_group *b = arg;
 	bool full = b->n >= in->call->fs->opt->batch_size;
 	int rc = b->n > 0 && (full || !shape_equal(&b->shape, shape)) ? flush_batch(in, b) : 0;
-	return rc != 0 ? rc : batch_add(in->call, b, line, shape, json);
+	return rc != 0 ? rc : group_add(in->call, b, line, shape, json);
 }
 
 int rows_commit(struct call *call, struct handle *h, const struct where *w, bool last) {
 	struct input in = { .call = call, .h = h, .w = w, .raw = h->data.data };
-	struct batch batch = { 0 };
+	struct line_group batch = { 0 };
 	size_t taken = 0;
 	if (h->data.len == 0)
 		return 0;
 	int rc = lines_each(&in, h->data.len, last, false, append_line, &batch, &taken);
 	if (rc == 0)
 		rc = flush_batch(&in, &batch);
-	batch_free(&batch);
+	group_free(&batch);
 	if (rc != 0) {
 		/* given up for good: what was not sent is kept */
 		store_rejected(call, w, 0, in.raw + in.settled, h->data.len - in.settled, rc);
