@@ -241,6 +241,11 @@ static enum conn_end judge(struct db_conn *c, struct waiting *w, PGresult **out,
 		db_error_set(err, EIO, "BUG: COPY sent as a query");
 		return CONN_FAILED;
 	}
+	if (wanted && (w->timed_out || w->cancelled)) {
+		/* It began just as the server was asked to stop. */
+		c->doomed = true;
+		return say_stopped(c, w, err);
+	}
 	if (!w->complete || (w->result == NULL && !wanted)) {
 		c->doomed = true;
 		if (w->timed_out || w->cancelled)

@@ -134,6 +134,9 @@ static int take_end(struct db_copy_out *copy, struct db_error *err) {
 		return 0;
 	if (end == CONN_LOST || end == CONN_LOST_SENT)
 		pool_lost(copy->pool, err);
+	/* Ended by an administrator: nobody interrupted the program, which would only ask again. */
+	if (err->errnum == EINTR)
+		err->errnum = EIO;
 	db_error_copy(&copy->error, err);
 	return -err->errnum;
 }

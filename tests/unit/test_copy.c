@@ -463,8 +463,8 @@ static void test_killed_while_read(void) {
 	const char *row;
 	size_t len;
 	int rc;
-	struct db_copy_out *out = begin_out(
-		pool, "COPY (SELECT g, 'killed' FROM generate_series(1, 100000000) g) TO STDOUT");
+	struct db_copy_out *out =
+		begin_out(pool, "COPY (SELECT generate_series(1, 100000000), 'killed') TO STDOUT");
 	CHECK_INT(db_copy_out_next(out, &row, &len, &err), 1);
 	terminate(copying_backend("'killed'"));
 	while ((rc = db_copy_out_next(out, &row, &len, &err)) == 1)
@@ -565,7 +565,7 @@ static void test_frozen(void) {
 	memset(lines, '\n', 65536);
 	struct db_copy_in *in = begin_in(pool, csv_in), *other = begin_in(pool, csv_in);
 	struct db_copy_out *out =
-		begin_out(pool, "COPY (SELECT g FROM generate_series(1, 100000000) g) TO STDOUT");
+		begin_out(pool, "COPY (SELECT generate_series(1, 100000000)) TO STDOUT");
 	kit_server("freeze");
 	int64_t start = clock_us();
 	for (int i = 0; i < 100 && rc == 0; i++)
@@ -613,8 +613,8 @@ static void test_end_in_the_middle(void) {
 	size_t len;
 	long pid = backend_of(pool);
 	for (int i = 0; i < 20; i++) {
-		struct db_copy_out *out = begin_out(
-			pool, "COPY (SELECT g FROM generate_series(1, 100000000) g) TO STDOUT");
+		struct db_copy_out *out =
+			begin_out(pool, "COPY (SELECT generate_series(1, 100000000)) TO STDOUT");
 		for (int n = 0; n < i; n++)
 			CHECK_INT(db_copy_out_next(out, &row, &len, &err), 1);
 		int64_t start = clock_us();
@@ -630,7 +630,7 @@ static void test_end_in_the_middle(void) {
 struct reading {
 	struct db_copy_out *out;
 	pthread_t thread;
-	int rc;
+	int rows, rc;
 };
 
 static void *reading_main(void *arg) {
@@ -639,7 +639,7 @@ static void *reading_main(void *arg) {
 	const char *row;
 	size_t len;
 	while ((r->rc = db_copy_out_next(r->out, &row, &len, &err)) == 1)
-		;
+		r->rows++;
 	return NULL;
 }
 
@@ -653,12 +653,13 @@ static void test_cancel(void) {
 	kit_run(admin, "CREATE TABLE gate (n integer)");
 	kit_run(admin,
 		"CREATE FUNCTION wait_gate(n integer) RETURNS integer LANGUAGE plpgsql AS "
-		"$$BEGIN IF n = 2 THEN PERFORM pg_advisory_lock(77); END IF; RETURN n; END$$");
+		"$$BEGIN IF n = 5001 THEN PERFORM pg_advisory_lock(77); END IF; RETURN n; END$$");
 	struct db_pool *holder = pool_of(1, 0);
 	kit_run(holder, "SELECT pg_advisory_lock(77)");
 	struct reading r = {
 		.out = begin_out(
-			pool, "COPY (SELECT wait_gate(g) FROM generate_series(1, 3) g) TO STDOUT")
+			pool,
+			"COPY (SELECT wait_gate(generate_series(1, 5003)), repeat('x', 100)) TO STDOUT")
 	};
 	db_copy_out_attach(r.out, &cancel);
 	pthread_create(&r.thread, NULL, reading_main, &r);
@@ -672,12 +673,27 @@ static void test_cancel(void) {
 	CHECK_INT(db_copy_out_next(r.out, &row, &len, &err), -EINTR);
 	db_copy_out_attach(r.out, NULL);
 	kit_run(holder, "SELECT pg_advisory_unlock(77)");
-	CHECK_INT(db_copy_out_next(r.out, &row, &len, &err), 1);
-	CHECK_INT(db_copy_out_next(r.out, &row, &len, &err), 1);
-	CHECK_INT(row[0], '3');
-	CHECK_INT(db_copy_out_next(r.out, &row, &len, &err), 0);
+	int rc;
+	while ((rc = db_copy_out_next(r.out, &row, &len, &err)) == 1)
+		r.rows++;
+	CHECK_INT(rc, 0);
+	CHECK_INT(r.rows, 5003);
 	db_copy_out_end(r.out);
 	db_pool_free(holder);
+	db_pool_free(pool);
+}
+
+/* The server says nothing before the first rows: the start itself may be what takes too long. */
+static void test_deadline_of_start(void) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_config cfg = kit_config();
+	struct db_copy_out *out = NULL;
+	cfg.command_timeout_ms = 200;
+	struct db_pool *pool = kit_pool(&cfg);
+	CHECK_INT(db_copy_out_begin(pool, NULL, 0, "COPY (SELECT pg_sleep(60)) TO STDOUT", NULL,
+				    &out, &err),
+		  -ETIMEDOUT);
+	CHECK_VALUE(pool, "SELECT 1", "1");
 	db_pool_free(pool);
 }
 
@@ -686,12 +702,17 @@ static void test_shutdown(void) {
 	struct db_pool *pool = pool_of(2, 0);
 	const char *row;
 	size_t len;
-	struct reading r = { .out = begin_out(pool, "COPY (SELECT pg_sleep(60)) TO STDOUT") };
+	struct reading r = {
+		.out = begin_out(
+			pool,
+			"COPY (SELECT repeat('x', 100), CASE WHEN g = 5001 THEN pg_sleep(60) END "
+			"FROM generate_series(1, 5003) g) TO STDOUT")
+	};
 	struct db_copy_in *in = begin_in(pool, csv_in);
 	struct db_copy_in *late = NULL;
 	put(in, "1,a\n");
 	pthread_create(&r.thread, NULL, reading_main, &r);
-	copying_backend("pg_sleep(60)");
+	copying_backend("pg_sleep(60) END");
 	int64_t start = clock_us();
 	db_pool_shutdown(pool);
 	pthread_join(r.thread, NULL);
@@ -747,6 +768,7 @@ int main(void) {
 	test_no_server();
 	test_pauses();
 	test_deadline_of_finish();
+	test_deadline_of_start();
 	test_abort();
 	test_end_in_the_middle();
 	test_cancel();
