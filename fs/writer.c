@@ -73,8 +73,8 @@ static void commit_gathering(struct lane *lane) {
 		b->feed_failed = true; /* the transaction's own attempts tell what is wrong */
 	db_error_clear(&err);
 	if (batch_commit(b, &lane->target, &err) != 0) {
-		log_error("lines are not committed and kept in rejected/: %s",
-			  err.sentence != NULL ? err.sentence : "?");
+		log_warning("lines are not committed and kept in rejected/: %s",
+			    err.sentence != NULL ? err.sentence : "?");
 		new_stream(lane); /* where the old one stands may be in doubt */
 	}
 	if (fed)

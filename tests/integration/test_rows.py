@@ -154,7 +154,7 @@ def test_lines_that_contradict_the_path(shop):
 
 
 @pytest.mark.parametrize("bad, word", [
-    ("a,x,,", "x"), ("a,1", ""), ("a,1,,,,", ""), ("a,-1,,", "log_n_check"), ("a,99999999999999999999,,", ""), ("a,1,1e15,", ""),
+    ("a,x,,", "column n"), ("a,1", ""), ("a,1,,,,", ""), ("a,-1,,", "log_n_check"), ("a,99999999999999999999,,", ""), ("a,1,1e15,", ""),
     ('a,1,,"x"y', ""), ("\\.", ""), ("a,NaN,,", ""), ("a,,,", "n")])
 def test_a_bad_csv_line_costs_only_itself(shop, bad, word):
     body = f"a,1,,\na,2,,\n{bad}\na,3,,\n"
