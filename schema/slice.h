@@ -25,12 +25,22 @@ struct slice {
 	const struct relation *rel;
 	struct slice_key keys[SLICE_KEYS];
 	int nkeys;
+	int joined;                          /* how many of them, the first, are a foreign key's */
 	const struct column *const *columns; /* of the line; the place's */
 	int ncolumns;
-	bool csv;    /* else JSON Lines */
+	const struct column
+		*mtime; /* what is taken as the time of a row that was there before; NULL: none */
+	bool csv;       /* else JSON Lines */
 	bool usable; /* installed and built: look-ups may go by it, and writers must count for it */
+	bool counted; /* usable, and rows arrive as they were sent (no trigger or rule of the table's own): a writer may bring
+		       * his counts along and switch the triggers off */
 	char *key_sql[SLICE_KEYS]; /* the keys as expressions over the row `r`; owned */
 	char *line_sql;            /* the line's text without its newline, over `r`; owned */
+	char *why;                 /* not usable: the reason; owned, may be NULL */
 };
+
+/* Gives each rows place, and each directory that groups rows, its slice where it can have one. Pure. False if out of memory. */
+MUST_USE bool slices_make(struct tree *tree);
+void slice_free(struct slice *slice);
 
 #endif

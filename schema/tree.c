@@ -1,6 +1,7 @@
 #include "schema/tree.h"
 
 #include "schema/ingest.h"
+#include "schema/slice.h"
 #include "schema/tree_check.h"
 
 #include <string.h>
@@ -171,6 +172,7 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL;
 	if (ok) {
 		tree->has_ledger = catalog->has_ledger;
+		tree->has_streams = catalog->has_streams;
 		check_tables(&c);
 		for (int i = 0; i < layout->nroutes; i++)
 			if (!layout->routes[i].broken)
@@ -178,6 +180,7 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 		add_timers(&c, tree, layout);
 		ok = mistakes->len == 0;
 	}
+	ok = ok && slices_make(tree);
 	for (int i = 0; ok && i < tree->nall; i++)
 		ok = sql_build(tree->all[i]);
 	if (ok)
@@ -195,6 +198,9 @@ void tree_free(struct tree *tree) {
 		place_free(tree->all[i]);
 	for (int i = 0; i < tree->ntimers; i++)
 		free(tree->timers[i]);
+	for (int i = 0; i < tree->nslices; i++)
+		slice_free(tree->slices[i]);
+	free(tree->slices);
 	free(tree->all);
 	free(tree->timers);
 	free(tree);

@@ -75,6 +75,8 @@ struct place {
 		*match; /* KIND_TABLE: what tells its rows apart; NULL: nothing does */
 	bool grouped;   /* rows: the keys are the target's own; it exists while it has rows */
 	const struct column *mtime; /* NULL if none */
+	/* Rows, and directories that group rows: where the summary has them; NULL: nowhere. See slice.h. */
+	struct slice *slice;
 	struct ingest *ingest;      /* KIND_FILE whose lines become rows; else NULL; owned */
 
 	struct place_sql sql;

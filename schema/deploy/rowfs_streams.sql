@@ -19,7 +19,8 @@ CREATE TABLE rowfs.slice (
 	relation text NOT NULL,          -- "schema"."name"
 	keys     text[] NOT NULL,        -- expressions over the row r
 	line     text NOT NULL,          -- the line's text without its newline, over the row r
-	built    boolean NOT NULL DEFAULT false
+	built    boolean NOT NULL DEFAULT false,
+	used     timestamptz NOT NULL DEFAULT now()
 );
 
 -- Rows and bytes of each file (header left out). What triggers add is first a row of rowfs.delta, so
@@ -47,5 +48,392 @@ CREATE TABLE rowfs.delta (
 	changed timestamptz NOT NULL
 );
 CREATE INDEX delta_file ON rowfs.delta (slice, k1, k2, k3, k4);
+
+-- Slices that something could not be counted for. Look-ups sum the rows themselves until the slice is
+-- built anew. Rows are only added: writers do not wait for each other here either.
+CREATE TABLE rowfs.doubt (
+	slice bigint NOT NULL,
+	why   text NOT NULL,
+	at    timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX doubt_slice ON rowfs.doubt (slice);
+
+-- Whether look-ups may go by the summary.
+CREATE FUNCTION rowfs.is_true(slice bigint) RETURNS boolean LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT coalesce((SELECT s.built FROM rowfs.slice s WHERE s.id = is_true.slice), false)
+	       AND NOT EXISTS (SELECT FROM rowfs.doubt d WHERE d.slice = is_true.slice);
+END;
+
+-- A table and all that is below it: partitions, and tables that inherit from it.
+CREATE FUNCTION rowfs.family(top regclass) RETURNS SETOF regclass LANGUAGE sql STABLE
+BEGIN ATOMIC
+	WITH RECURSIVE f(rel) AS (
+		SELECT top::oid
+		UNION
+		SELECT i.inhrelid FROM f JOIN pg_inherits i ON i.inhparent = f.rel
+	)
+	SELECT rel::regclass FROM f ORDER BY rel;
+END;
+
+-- The slices that are counted on a table: its own, or those of the table that it is a partition of.
+CREATE FUNCTION rowfs.slices_of(rel regclass) RETURNS SETOF rowfs.slice LANGUAGE sql STABLE
+BEGIN ATOMIC
+	WITH RECURSIVE up(rel) AS (
+		SELECT rel::oid
+		UNION
+		SELECT i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.rel
+	)
+	SELECT s.* FROM rowfs.slice s JOIN up ON to_regclass(s.relation) = up.rel::regclass
+	 ORDER BY s.id;
+END;
+
+-- SELECT that sums, for slice S, the rows of each of SOURCES ("fresh", "ONLY t"), counted SIGNS times.
+-- The columns are those of rowfs.summary; CHANGED is its last.
+CREATE FUNCTION rowfs.counting(s rowfs.slice, sources text[], signs int[], changed text)
+RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	keys text := '';
+	known text := 'true';
+	parts text[] := '{}';
+BEGIN
+	FOR i IN 1..4 LOOP
+		keys := keys || CASE WHEN i <= cardinality(s.keys)
+			THEN format('(%s) COLLATE "C" AS k%s, ', s.keys[i], i)
+			ELSE format('''''::text COLLATE "C" AS k%s, ', i) END;
+		IF i <= cardinality(s.keys) THEN
+			known := known || format(' AND x.k%s IS NOT NULL', i);
+		END IF;
+	END LOOP;
+	FOR i IN 1..cardinality(sources) LOOP
+		parts := parts || format('SELECT %s%s::bigint AS n, octet_length(%s) + 1 AS b, %s AS t FROM %s',
+			keys, signs[i], s.line, changed, sources[i]);
+	END LOOP;
+	RETURN format('SELECT %s::bigint AS slice, x.k1, x.k2, x.k3, x.k4, sum(x.n)::bigint AS rows, '
+		'sum(x.n * x.b)::bigint AS bytes, coalesce(max(x.t), clock_timestamp()) AS changed '
+		'FROM (%s) x WHERE %s GROUP BY x.k1, x.k2, x.k3, x.k4',
+		s.id, array_to_string(parts, ' UNION ALL '), known);
+END
+$$;
+
+-- Adds SIGN times the rows that PART itself holds. For TRUNCATE, and for partitions that come and go
+-- with their rows.
+CREATE FUNCTION rowfs.count_rows(part regclass, sign int) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET "TimeZone" = 'UTC' SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'postgres'
+SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
+DECLARE
+	s rowfs.slice;
+BEGIN
+	FOR s IN SELECT * FROM rowfs.slices_of(part) LOOP
+		EXECUTE 'INSERT INTO rowfs.delta ' || rowfs.counting(s, ARRAY['ONLY ' || part || ' r'],
+			ARRAY[sign], 'NULL::timestamptz');
+	END LOOP;
+END
+$$;
+
+-- Before a partition is dropped or detached, and after one is attached that has rows already; in the
+-- same transaction.
+CREATE FUNCTION rowfs.count_out(part regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	member regclass;
+BEGIN
+	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', part);
+	FOR member IN SELECT * FROM rowfs.family(part) LOOP
+		PERFORM rowfs.count_rows(member, -1);
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION rowfs.count_in(part regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	member regclass;
+BEGIN
+	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', part);
+	FOR member IN SELECT * FROM rowfs.family(part) LOOP
+		PERFORM rowfs.count_rows(member, 1);
+	END LOOP;
+END
+$$;
+
+-- The text of the trigger function of TOP, made of all its slices. A mistake (a column that is gone)
+-- must not break the writer's statement: the slice is in doubt then.
+CREATE FUNCTION rowfs.watch_body(top regclass) RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	s rowfs.slice;
+	body text := E'DECLARE one bigint;\nBEGIN\n';
+	guard text;
+	name text := CASE WHEN (SELECT relkind FROM pg_class WHERE oid = top) = 'p' THEN top::oid::text ELSE '' END;
+BEGIN
+	body := body || format(E'IF TG_OP = ''TRUNCATE'' AND TG_WHEN = ''AFTER'' THEN\n'
+		'	PERFORM set_config(''rowfs.truncated'', '''', true); RETURN NULL;\nEND IF;\n');
+	FOR s IN SELECT * FROM rowfs.slices_of(top) LOOP
+		body := body || format($f$one := %1$s;
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		INSERT INTO rowfs.delta %2$s;
+	ELSIF TG_OP = 'DELETE' THEN
+		INSERT INTO rowfs.delta %3$s;
+	ELSIF TG_OP = 'UPDATE' THEN
+		INSERT INTO rowfs.delta %4$s;
+	ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+		INSERT INTO rowfs.doubt (slice, why)
+		VALUES (one, 'TRUNCATE in a transaction that does not see what others committed');
+	ELSIF TG_RELID = %5$s AND (%6$L <> '' OR NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = TG_RELID)) THEN
+		-- all rows go, whatever their number
+		INSERT INTO rowfs.delta SELECT u.slice, u.k1, u.k2, u.k3, u.k4, -sum(u.rows), -sum(u.bytes), clock_timestamp()
+		  FROM (SELECT * FROM rowfs.summary WHERE slice = one
+		        UNION ALL SELECT * FROM rowfs.delta WHERE slice = one) u
+		 GROUP BY u.slice, u.k1, u.k2, u.k3, u.k4;
+	ELSIF coalesce(current_setting('rowfs.truncated', true), '') <> %5$L AND
+	      (SELECT relkind FROM pg_class WHERE oid = TG_RELID) = 'r' THEN
+		EXECUTE 'INSERT INTO rowfs.delta ' || rowfs.counting(x, ARRAY['ONLY ' || TG_RELID::regclass || ' r'],
+			ARRAY[-1], 'NULL::timestamptz') FROM rowfs.slice x WHERE x.id = one;
+	END IF;
+EXCEPTION WHEN OTHERS THEN
+	INSERT INTO rowfs.doubt (slice, why) SELECT one, SQLERRM
+	 WHERE NOT EXISTS (SELECT FROM rowfs.doubt d WHERE d.slice = one);
+	RAISE WARNING 'rowfs: %%: the sizes of its files are summed until they are counted anew (rowfs check): %%',
+		TG_RELID::regclass, SQLERRM;
+END;
+$f$,
+			s.id,
+			rowfs.counting(s, '{fresh r}', '{1}', 'NULL::timestamptz'),
+			rowfs.counting(s, '{stale r}', '{-1}', 'NULL::timestamptz'),
+			rowfs.counting(s, '{fresh r,stale r}', '{1,-1}', 'NULL::timestamptz'),
+			top::oid, name);
+	END LOOP;
+	RETURN body || format(E'IF TG_OP = ''TRUNCATE'' AND TG_RELID::text = %L THEN\n'
+		'	PERFORM set_config(''rowfs.truncated'', TG_RELID::text, true);\nEND IF;\nRETURN NULL;\nEND',
+		name);
+END
+$$;
+
+CREATE FUNCTION rowfs.watch_name(top regclass) RETURNS text LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT 'watch_' || top::oid;
+END;
+
+-- True if every member of TOP's family has the triggers, enabled, with the function as it must be.
+CREATE FUNCTION rowfs.is_watched(top regclass) RETURNS boolean LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT NOT EXISTS (
+		SELECT FROM rowfs.family(top) f(rel)
+		 WHERE (SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+		         WHERE t.tgrelid = f.rel AND t.tgname LIKE 'rowfs\_%' AND t.tgenabled IN ('O', 'A')
+		           AND p.pronamespace = 'rowfs'::regnamespace AND p.proname = rowfs.watch_name(top)) <> 5)
+	   AND EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'rowfs'::regnamespace
+	                  AND p.proname = rowfs.watch_name(top) AND p.prosrc = rowfs.watch_body(top));
+END;
+
+-- True if rows arrive in the table as they were sent: no trigger, rule or policy can change or drop them.
+CREATE FUNCTION rowfs.takes_rows_as_sent(top regclass) RETURNS boolean LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT NOT EXISTS (SELECT FROM rowfs.family(top) f(rel) JOIN pg_trigger t ON t.tgrelid = f.rel
+	                     JOIN pg_proc p ON p.oid = t.tgfoid
+	                    WHERE NOT t.tgisinternal AND p.pronamespace <> 'rowfs'::regnamespace)
+	   AND NOT EXISTS (SELECT FROM rowfs.family(top) f(rel) JOIN pg_class c ON c.oid = f.rel
+	                    WHERE c.relhasrules OR c.relrowsecurity);
+END;
+
+-- Takes the triggers off TOP's family.
+CREATE FUNCTION rowfs.drop_triggers(top regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	t record;
+BEGIN
+	FOR t IN SELECT g.tgname, g.tgrelid::regclass AS rel
+	           FROM rowfs.family(top) f(rel) JOIN pg_trigger g ON g.tgrelid = f.rel
+	           JOIN pg_proc p ON p.oid = g.tgfoid
+	          WHERE p.pronamespace = 'rowfs'::regnamespace AND g.tgname LIKE 'rowfs\_%' LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.rel);
+	END LOOP;
+	FOR t IN SELECT p.oid::regprocedure AS fn FROM pg_proc p
+	          WHERE p.pronamespace = 'rowfs'::regnamespace AND p.proname ~ '^watch_[0-9]+$'
+	            AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgfoid = p.oid)
+	            AND pg_has_role(p.proowner, 'USAGE') LOOP
+		EXECUTE format('DROP FUNCTION %s', t.fn);
+	END LOOP;
+END
+$$;
+
+-- Makes the triggers of a table and of all its partitions what they must be; nothing if they are.
+-- To be called after partitions are made: DML that names a partition fires only the partition's own.
+CREATE FUNCTION rowfs.watch(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	top regclass;
+	member regclass;
+	kind text;
+	fn text;
+	quiet text := 'WHEN (pg_catalog.current_setting(''rowfs.daemon'', true) IS DISTINCT FROM ''1'')';
+BEGIN
+	SELECT to_regclass(s.relation) INTO top FROM rowfs.slices_of(rel) s LIMIT 1;
+	IF top IS NULL OR rowfs.is_watched(top) THEN
+		RETURN;
+	END IF;
+	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', top);
+	fn := format('rowfs.%I', rowfs.watch_name(top));
+	EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
+		'SET search_path = pg_catalog, pg_temp SET "TimeZone" = ''UTC'' SET "DateStyle" = ''ISO, YMD'' '
+		'SET "IntervalStyle" = ''postgres'' SET extra_float_digits = 1 SET bytea_output = ''hex'' AS %L',
+		fn, rowfs.watch_body(top));
+	EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', fn);
+	FOR member, kind IN SELECT f.rel, c.relkind FROM rowfs.family(top) f(rel) JOIN pg_class c ON c.oid = f.rel LOOP
+		CONTINUE WHEN (SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+		                WHERE t.tgrelid = member AND t.tgname LIKE 'rowfs\_%' AND t.tgenabled IN ('O', 'A')
+		                  AND p.pronamespace = 'rowfs'::regnamespace AND p.proname = rowfs.watch_name(top)) = 5;
+		PERFORM rowfs.drop_own_triggers(member);
+		EXECUTE format('CREATE TRIGGER rowfs_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS fresh '
+			'FOR EACH STATEMENT %s EXECUTE FUNCTION %s()', member, quiet, fn);
+		EXECUTE format('CREATE TRIGGER rowfs_update AFTER UPDATE ON %s REFERENCING OLD TABLE AS stale '
+			'NEW TABLE AS fresh FOR EACH STATEMENT %s EXECUTE FUNCTION %s()', member, quiet, fn);
+		EXECUTE format('CREATE TRIGGER rowfs_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS stale '
+			'FOR EACH STATEMENT %s EXECUTE FUNCTION %s()', member, quiet, fn);
+		EXECUTE format('CREATE TRIGGER rowfs_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT '
+			'EXECUTE FUNCTION %s()', member, fn);
+		EXECUTE format('CREATE TRIGGER rowfs_truncated AFTER TRUNCATE ON %s FOR EACH STATEMENT '
+			'EXECUTE FUNCTION %s()', member, fn);
+	END LOOP;
+END
+$$;
+
+CREATE FUNCTION rowfs.drop_own_triggers(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	t record;
+BEGIN
+	FOR t IN SELECT g.tgname FROM pg_trigger g
+	          WHERE g.tgrelid = rel AND NOT g.tgisinternal
+	            AND g.tgname IN ('rowfs_insert', 'rowfs_update', 'rowfs_delete', 'rowfs_truncate', 'rowfs_truncated') LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, rel);
+	END LOOP;
+END
+$$;
+
+-- Removes all that rowfs.install() made for a table; mounts sum the rows then.
+CREATE FUNCTION rowfs.unwatch(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	ids bigint[];
+BEGIN
+	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', rel);
+	PERFORM rowfs.drop_triggers(rel);
+	ids := ARRAY(SELECT id FROM rowfs.slice WHERE to_regclass(relation) = rel);
+	DELETE FROM rowfs.slice WHERE id = ANY (ids);
+	DELETE FROM rowfs.doubt WHERE slice = ANY (ids);
+	DELETE FROM rowfs.delta WHERE slice = ANY (ids);
+	DELETE FROM rowfs.summary WHERE slice = ANY (ids);
+END
+$$;
+
+-- The first half of installing: the slices IDS of REL with their keys (a JSON array of arrays) and
+-- lines, and the triggers. Locks the table against writers until the end of the transaction. Returns
+-- the slices that are to be built now: rowfs.build() for each part of the table, rowfs.built() at last.
+CREATE FUNCTION rowfs.install(rel regclass, ids bigint[], keys jsonb, lines text[])
+RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+DECLARE
+	fresh bigint[];
+	old bigint[];
+	others bigint[];
+BEGIN
+	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', rel);
+	IF EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = rel) THEN
+		RAISE feature_not_supported USING
+			MESSAGE = format('%s is a part of another table, whose statements do not tell it what they change', rel);
+	END IF;
+	-- definitions that no mount has asked for in a month
+	old := ARRAY(SELECT id FROM rowfs.slice WHERE to_regclass(relation) = rel
+	              AND used < now() - interval '30 days' AND id <> ALL (ids));
+	DELETE FROM rowfs.slice WHERE id = ANY (old);
+	INSERT INTO rowfs.slice (id, relation, keys, line)
+		SELECT x.id, (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c
+		                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = rel),
+		       ARRAY(SELECT jsonb_array_elements_text(keys -> (x.i::int - 1))), lines[x.i]
+		  FROM unnest(ids) WITH ORDINALITY x(id, i)
+		ON CONFLICT (id) DO UPDATE SET used = now(), relation = EXCLUDED.relation;
+	fresh := ARRAY(SELECT id FROM rowfs.slice WHERE id = ANY (ids) AND NOT rowfs.is_true(id));
+	IF EXISTS (SELECT FROM rowfs.family(rel) f(r) WHERE (SELECT count(*) FROM pg_trigger t
+	            WHERE t.tgrelid = f.r AND t.tgname LIKE 'rowfs\_%' AND t.tgenabled IN ('O', 'A')) < 5) THEN
+		-- rows may have come and gone that nobody counted
+		others := ARRAY(SELECT id FROM rowfs.slice WHERE to_regclass(relation) = rel AND id <> ALL (ids));
+		fresh := ids;
+		UPDATE rowfs.slice SET built = false WHERE id = ANY (others);
+	END IF;
+	UPDATE rowfs.slice SET built = false WHERE id = ANY (fresh) AND built;
+	DELETE FROM rowfs.doubt WHERE slice = ANY (fresh || old);
+	DELETE FROM rowfs.delta WHERE slice = ANY (fresh || old);
+	DELETE FROM rowfs.summary WHERE slice = ANY (fresh || old);
+	PERFORM rowfs.watch(rel);
+	RETURN QUERY SELECT unnest(fresh);
+END
+$$;
+
+-- The parts of REL that hold rows, with their pages.
+CREATE FUNCTION rowfs.parts(rel regclass) RETURNS TABLE (part regclass, pages bigint)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT f.rel, pg_relation_size(f.rel::regclass) / current_setting('block_size')::bigint
+	  FROM rowfs.family(rel) f(rel) JOIN pg_class c ON c.oid = f.rel WHERE c.relkind = 'r';
+END;
+
+-- Counts pages LOWER to UPPER - 1 of PART for a slice. LATEST is an expression for a row's time.
+CREATE FUNCTION rowfs.build(one bigint, part regclass, latest text, lower bigint, upper bigint)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET "TimeZone" = 'UTC' SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'postgres'
+SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
+DECLARE
+	s rowfs.slice;
+BEGIN
+	SELECT * INTO STRICT s FROM rowfs.slice WHERE id = one;
+	EXECUTE format('INSERT INTO rowfs.summary AS s %s ORDER BY 1, 2, 3, 4, 5 '
+		'ON CONFLICT (slice, k1, k2, k3, k4) DO UPDATE SET rows = s.rows + EXCLUDED.rows, '
+		'bytes = s.bytes + EXCLUDED.bytes, changed = greatest(s.changed, EXCLUDED.changed)',
+		rowfs.counting(s, ARRAY[format('ONLY %s r WHERE r.ctid >= ''(%s,0)'' AND r.ctid < ''(%s,0)''',
+			part, lower, upper)], '{1}', coalesce(latest, 'NULL::timestamptz')));
+END
+$$;
+
+CREATE FUNCTION rowfs.built(ids bigint[]) RETURNS void LANGUAGE sql
+BEGIN ATOMIC
+	UPDATE rowfs.slice SET built = true WHERE id = ANY (ids);
+END;
+
+-- Brings what triggers have noted into the summary. One at a time; returns how many notes it were.
+CREATE FUNCTION rowfs.fold() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	file record;
+	n bigint := 0;
+BEGIN
+	IF NOT EXISTS (SELECT FROM rowfs.delta)
+	   OR NOT pg_try_advisory_xact_lock('rowfs.delta'::regclass::oid::int, 0) THEN
+		RETURN 0;
+	END IF;
+	-- in the order of the keys: so do all who add to the summary, and none waits in a circle
+	FOR file IN
+		WITH gone AS (DELETE FROM rowfs.delta RETURNING *),
+		sums AS (
+			SELECT g.slice, g.k1, g.k2, g.k3, g.k4, sum(g.rows)::bigint AS rows,
+			       sum(g.bytes)::bigint AS bytes, max(g.changed) AS changed, count(*) AS notes
+			  FROM gone g GROUP BY g.slice, g.k1, g.k2, g.k3, g.k4),
+		kept AS (
+			INSERT INTO rowfs.summary AS s
+			SELECT u.slice, u.k1, u.k2, u.k3, u.k4, u.rows, u.bytes, u.changed FROM sums u
+			 WHERE EXISTS (SELECT FROM rowfs.slice x WHERE x.id = u.slice)
+			 ORDER BY 1, 2, 3, 4, 5
+			ON CONFLICT (slice, k1, k2, k3, k4) DO UPDATE SET rows = s.rows + EXCLUDED.rows,
+				bytes = s.bytes + EXCLUDED.bytes, changed = greatest(s.changed, EXCLUDED.changed)
+			RETURNING s.*)
+		SELECT u.notes, k.* FROM sums u LEFT JOIN kept k USING (slice, k1, k2, k3, k4)
+		 ORDER BY u.slice, u.k1, u.k2, u.k3, u.k4
+	LOOP
+		n := n + file.notes;
+		IF file.rows = 0 THEN
+			-- a file that is always there keeps the time of its last change
+			DELETE FROM rowfs.summary s USING rowfs.slice x
+			 WHERE (s.slice, s.k1, s.k2, s.k3, s.k4) = (file.slice, file.k1, file.k2, file.k3, file.k4)
+			   AND s.rows = 0 AND x.id = s.slice AND x.keys <> '{}';
+		END IF;
+	END LOOP;
+	RETURN n;
+END
+$$;
 
 COMMIT;
