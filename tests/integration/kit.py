@@ -307,11 +307,11 @@ class Database:
             self.server.admin(f'drop database if exists "{self.name}" with (force)')
 
 
-def sqitch(database, *words, timeout=120):
-    """Runs sqitch on the project's schema against DATABASE."""
+def sqitch(database, *words, timeout=120, project="schema"):
+    """Runs sqitch on the project's schema (or on another project of it) against DATABASE."""
     env = {"PGHOST": str(database.server.dir), "PGUSER": "keeper", "PGDATABASE": database.name, "PGTZ": "UTC",
            "SQITCH_FULLNAME": "Test", "SQITCH_EMAIL": "test@example.org", "HOME": str(database.server.dir)}
-    return run("sqitch", "--chdir", ROOT / "schema", *words, f"db:pg:{database.name}", env=env, timeout=timeout)
+    return run("sqitch", "--chdir", ROOT / project, *words, f"db:pg:{database.name}", env=env, timeout=timeout)
 
 
 def deploy(database):
