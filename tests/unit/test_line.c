@@ -249,6 +249,13 @@ static void test_cut_early(void) {
 	CHECK_INT(line_cut(&c, "a,\"b\ncdefg", 10, false, 10, &scan, &body), 0);
 	CHECK_INT(line_cut(&c, "a,\"b\ncdefgh", 11, false, 10, &scan, &body), 5);
 	CHECK(scan.at == 0 && scan.newline == 0);
+	CHECK_INT(line_cut(&c, "a,b", 3, false, MOST, &scan, &body), 0);
+	CHECK_INT(scan.at, 3); /* not looked at again */
+	line_checker_free(&c);
+	scan = (struct line_scan){ 0 };
+	columns[1] = kit_column("b", PLAIN("date"), 'D', false);
+	c = kit_checker(columns, 2, rules);
+	CHECK_INT(line_cut(&c, "a,\"2\n", 5, false, MOST, &scan, &body), 5);
 	line_checker_free(&c);
 }
 

@@ -201,6 +201,12 @@ static void test_rows(void) {
 
 /* -- numbers, one by one ----------------------------------------------------------------------- */
 
+/* Where a numeric without limits ends. */
+static const char *const edges[] = { "1e131071",   "9.99e131071", "1e131072",   "0.1e131072",
+				     "0.1e131073", "0e131073",    "1e-16383",   "1e-16384",
+				     "1.0e-16382", "1.0e-16383",  "0.0e-16382", "0.0e-16383" };
+enum { EDGES = sizeof(edges) / sizeof(edges[0]) };
+
 /* Every number in the checker's notation gets the same verdict from the server, in every column. */
 static void test_verdicts(void) {
 	struct field_rule rule;
@@ -212,9 +218,11 @@ static void test_verdicts(void) {
 	long refused = 0;
 	for (int i = 0; i < NUMBERS; i++) {
 		AUTO_BUF struct buf number = { 0 };
-		int k = 2 + kit_below(7);
+		int k = i < EDGES ? 5 : 2 + kit_below(7);
 		struct line_checker c = kit_checker(&columns[k], 1, &rule);
-		if (k < 5)
+		if (i < EDGES)
+			buf_puts(&number, edges[i]);
+		else if (k < 5)
 			kit_put_integer(&number);
 		else
 			kit_put_numeric(&number, kit_one_in(50) ? 140000 : 24);
