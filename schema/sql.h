@@ -21,10 +21,10 @@ struct place_sql {
 	struct db_statement list_first, list_next;
 	/* Documents: the body alone. */
 	struct db_statement body;
-	/* Rows: pages of lines, with their cursor texts. From the start (limit, wanted bytes); behind a cursor (cursor texts, limit, wanted bytes);
-	 * and, last line first, from the end (with the file's size as the first column) and before a cursor. A page ends after `limit` rows, or
+	/* Rows: pages of lines, with their cursor texts. From the start (limit, wanted bytes); behind a cursor (cursor texts, limit, wanted
+	 * bytes); and, last line first, from the end (limit, wanted bytes), with the file's size as the first column. A page ends after `limit` rows, or
 	 * with the row behind the one that completes the wanted bytes. */
-	struct db_statement page_first, page_next, page_last, page_before;
+	struct db_statement page_first, page_next, page_last;
 	/* Rows: COPY ... TO STDOUT of cursor texts and line, from the start, behind a cursor, and backwards before a cursor. The parameters
 	 * are settings; a cursor text that may be NULL is "" for NULL and has a letter before it otherwise. CSV, or for JSON
 	 * Lines COPY's text format with the line as the last column. */

@@ -1,5 +1,7 @@
-/* Reading a rows file: the statements that fetch its lines in order, from anywhere. */
+/* Reading a rows file: the statements that fetch its lines in order, from anywhere, forwards and backwards. */
 #include "schema/sql_build.h"
+
+#include <string.h>
 
 static int order_length(const struct place *place) {
 	int n = 0;
@@ -16,82 +18,226 @@ static void put_order_column(struct buf *sql, const struct place *place, int i) 
 }
 
 static const char *order_type(const struct place *place, int i) {
-	return place->order[i] != NULL ? place->order[i]->type : "tid";
+	if (place->order[i] == NULL)
+		return "tid";
+	/* "character" alone would be one character */
+	return strcmp(place->order[i]->type, "character") == 0 ? "bpchar" : place->order[i]->type;
 }
 
-/* Lines after the cursor, where a column of the order may be NULL (NULLs are last): written out column by column. */
-static void put_nullable_cursor(struct buf *sql, const struct place *place, int i, int n,
-				int first) {
+static bool may_be_null(const struct place *place, int i) {
+	return place->order[i] != NULL && !place->order[i]->not_null;
+}
+
+/* What a page statement is to do. */
+struct page {
+	const struct place *place;
+	int n;     /* columns of the order */
+	int first; /* number of the cursor's first parameter; 0: no cursor */
+	bool back; /* from the end towards the beginning */
+	bool copy; /* for COPY: a cursor text that may be NULL has a letter before it, since a setting is never NULL */
+};
+
+/* The cursor's I-th value in its own type. */
+static void put_cursor_value(struct buf *sql, const struct page *p, int i) {
+	if (p->copy && may_be_null(p->place, i))
+		buf_printf(sql, "substr(nullif($%d, ''), 2)::%s", p->first + i,
+			   order_type(p->place, i));
+	else
+		buf_printf(sql, "$%d::%s", p->first + i, order_type(p->place, i));
+}
+
+/* Lines beyond the cursor, where a column of the order may be NULL (NULLs are last): written out column by column. */
+static void put_nullable_cursor(struct buf *sql, const struct page *p, int i) {
 	AUTO_BUF struct buf ref = { 0 }, value = { 0 };
-	put_order_column(&ref, place, i);
-	buf_printf(&value, "$%d::%s", first + i, order_type(place, i));
-	buf_printf(sql, "(%s > %s OR (%s IS NULL AND %s IS NOT NULL)", ref.data, value.data,
-		   ref.data, value.data);
-	if (i + 1 < n) {
+	put_order_column(&ref, p->place, i);
+	put_cursor_value(&value, p, i);
+	buf_printf(sql, "(%s %s %s OR (%s IS %sNULL AND %s IS %sNULL)", ref.data,
+		   p->back ? "<" : ">", value.data, ref.data, p->back ? "NOT " : "", value.data,
+		   p->back ? "" : "NOT ");
+	if (i + 1 < p->n) {
 		buf_printf(sql, " OR (%s IS NOT DISTINCT FROM %s AND ", ref.data, value.data);
-		put_nullable_cursor(sql, place, i + 1, n, first);
+		put_nullable_cursor(sql, p, i + 1);
 		buf_putc(sql, ')');
 	}
 	buf_putc(sql, ')');
 }
 
-static void put_page_cursor(struct buf *sql, const struct place *place, int n, int first) {
+static void put_page_cursor(struct buf *sql, const struct page *p) {
 	bool nullable = false;
-	for (int i = 0; place->order[i] != NULL; i++)
-		nullable = nullable || !place->order[i]->not_null;
+	for (int i = 0; i < p->n; i++)
+		nullable = nullable || may_be_null(p->place, i);
 	buf_puts(sql, " AND ");
 	if (nullable) {
-		put_nullable_cursor(sql, place, 0, n, first);
+		put_nullable_cursor(sql, p, 0);
 		return;
 	}
 	/* one row comparison, which an index can answer */
 	buf_putc(sql, '(');
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < p->n; i++) {
 		buf_puts(sql, i > 0 ? ", " : "");
-		put_order_column(sql, place, i);
+		put_order_column(sql, p->place, i);
 	}
-	buf_puts(sql, ") > (");
-	for (int i = 0; i < n; i++)
-		buf_printf(sql, "%s$%d::%s", i > 0 ? ", " : "", first + i, order_type(place, i));
+	buf_printf(sql, ") %s (", p->back ? "<" : ">");
+	for (int i = 0; i < p->n; i++) {
+		buf_puts(sql, i > 0 ? ", " : "");
+		put_cursor_value(sql, p, i);
+	}
 	buf_putc(sql, ')');
 }
 
-static void build_page(struct place *place, int n, bool next, struct db_statement *st) {
-	AUTO_BUF struct buf sql = { 0 };
+/* "FROM tables WHERE conditions and cursor ORDER BY order" */
+static void put_page_source(struct buf *sql, const struct page *p) {
+	buf_puts(sql, " FROM ");
+	put_tables(sql, p->place, -1);
+	buf_puts(sql, " WHERE ");
+	put_conditions(sql, p->place, false);
+	if (p->first > 0)
+		put_page_cursor(sql, p);
+	buf_puts(sql, " ORDER BY ");
+	for (int i = 0; i < p->n; i++) {
+		buf_puts(sql, i > 0 ? ", " : "");
+		put_order_column(sql, p->place, i);
+		buf_puts(sql, p->back ? " DESC" : "");
+	}
+}
+
+static void put_line_of(struct buf *sql, const struct place *place) {
 	char alias[16];
-	int first = place->nparams + 1;
 	snprintf(alias, sizeof(alias), "t%d", place->target);
-	buf_puts(&sql, "SELECT string_agg(p.line, ''), count(*)::text");
-	for (int i = 0; i < n; i++)
-		buf_printf(&sql, ", (array_agg(p.o%d::text))[count(*)]", i);
-	buf_puts(&sql, " FROM (SELECT ");
-	put_line(&sql, place, alias);
+	put_line(sql, place, alias);
+}
+
+/* The file's size as look-ups see it, in the same snapshot as the lines: column `size` of `find`. */
+static void put_found_size(struct buf *sql, const struct place *place) {
+	buf_puts(sql, "(SELECT f.size FROM (");
+	buf_puts(sql, place->sql.find.sql);
+	buf_puts(sql, ") AS f(");
+	for (int i = 0; i < place->nkeys; i++)
+		buf_printf(sql, "k%d, ", i);
+	buf_puts(sql, "version, mtime, size, body, id)), ");
+}
+
+/* One line a row: [size,] line, order texts. It ends with the limit's rows, or with the row behind the one that completes the wanted
+ * bytes: lines may be of any length, and the reader's memory must not grow with them. */
+static void build_page(const struct page *p, bool size, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	int limit = p->first > 0 ? p->first + p->n : p->place->nparams + 1;
+	buf_puts(&sql, "SELECT ");
+	if (size)
+		put_found_size(&sql, p->place);
+	buf_puts(&sql, "p.line");
+	for (int i = 0; i < p->n; i++)
+		buf_printf(&sql, ", p.o%d", i);
+	buf_puts(&sql,
+		 " FROM (SELECT *, sum(octet_length(q.line)) OVER "
+		 "(ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING) AS before FROM (SELECT ");
+	put_line_of(&sql, p->place);
 	buf_puts(&sql, " || E'\\n' AS line");
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < p->n; i++) {
 		buf_puts(&sql, ", ");
-		put_order_column(&sql, place, i);
-		buf_printf(&sql, " AS o%d", i);
+		put_order_column(&sql, p->place, i);
+		buf_printf(&sql, "::text AS o%d", i);
 	}
-	buf_puts(&sql, " FROM ");
-	put_tables(&sql, place, -1);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, false);
-	if (next)
-		put_page_cursor(&sql, place, n, first);
-	buf_puts(&sql, " ORDER BY ");
-	for (int i = 0; i < n; i++) {
-		buf_puts(&sql, i > 0 ? ", " : "");
-		put_order_column(&sql, place, i);
-	}
-	buf_printf(&sql, " LIMIT $%d::int) p", next ? first + n : first);
+	put_page_source(&sql, p);
+	buf_printf(&sql, " LIMIT $%d::int) q) p WHERE coalesce(p.before < $%d::bigint, true)",
+		   limit, limit + 1);
 	statement_take(st, &sql);
 }
 
+/* -- COPY -------------------------------------------------------------------------------------- */
+
+/* Types whose output function writes what their cast to text does. */
+static bool prints_as_text(const struct column *column) {
+	static const char *const types[] = { "smallint",
+					     "integer",
+					     "bigint",
+					     "real",
+					     "double precision",
+					     "text",
+					     "character varying",
+					     "date",
+					     "timestamp without time zone",
+					     "timestamp with time zone",
+					     "uuid",
+					     "json",
+					     "jsonb" };
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(column->base, types[i]) == 0)
+			return true;
+	return false;
+}
+
+/* The fields of a line, so that COPY's own CSV is what put_line() would write. */
+static void put_copy_fields(struct buf *sql, const struct place *place) {
+	for (int i = 0; i < place->ncolumns; i++) {
+		const struct column *column = place->columns[i];
+		bool numeric = strcmp(column->base, "numeric") == 0;
+		buf_puts(sql, numeric ? ", trim_scale(" : ", ");
+		put_column(sql, place->target, column->name);
+		buf_puts(sql, numeric ? ")" : prints_as_text(column) ? "" : "::text");
+	}
+}
+
+/* Appends SQL with each parameter $N, outside quotes, turned into the setting rowfs.kN: COPY takes no parameters. */
+static void put_with_settings(struct buf *out, const char *sql) {
+	char quote = '\0';
+	for (const char *p = sql; *p != '\0'; p++) {
+		if (quote == '\0' && *p == '$' && p[1] >= '0' && p[1] <= '9') {
+			buf_puts(out, "current_setting('rowfs.k");
+			for (; p[1] >= '0' && p[1] <= '9'; p++)
+				buf_putc(out, p[1]);
+			buf_puts(out, "')");
+			continue;
+		}
+		if (quote == '\0' && (*p == '\'' || *p == '"'))
+			quote = *p;
+		else if (*p == quote)
+			quote = '\0';
+		buf_putc(out, *p);
+	}
+}
+
+static char *build_copy(const struct page *p) {
+	AUTO_BUF struct buf select = { 0 }, copy = { 0 };
+	bool csv = path_format(p->place->route->path) == FORMAT_CSV;
+	for (int i = 0; i < p->n; i++) {
+		buf_puts(&select, i > 0 ? ", " : "SELECT ");
+		put_order_column(&select, p->place, i);
+		buf_puts(&select, "::text");
+	}
+	if (csv) {
+		put_copy_fields(&select, p->place);
+	} else {
+		buf_puts(&select, ", ");
+		put_line_of(&select, p->place);
+	}
+	put_page_source(&select, p);
+	buf_puts(&copy, "COPY (");
+	put_with_settings(&copy, select.data != NULL ? select.data : "");
+	buf_printf(&copy, ") TO STDOUT (FORMAT %s)", csv ? "csv" : "text");
+	return select.failed || copy.failed ? NULL : buf_take(&copy);
+}
+
 void sql_build_pages(struct place *place) {
+	struct place_sql *sql = &place->sql;
 	int n = order_length(place);
 	if (relation_key(place->scope.tables[place->target].rel) == NULL)
 		n++; /* without a key: the row's place in the table */
-	place->sql.cursor = n;
-	build_page(place, n, false, &place->sql.page_first);
-	build_page(place, n, true, &place->sql.page_next);
+	sql->cursor = n;
+	struct page p = { .place = place, .n = n };
+	build_page(&p, false, &sql->page_first);
+	p.copy = true;
+	sql->copy_first = build_copy(&p);
+	p = (struct page){ .place = place, .n = n, .back = true };
+	build_page(&p, true, &sql->page_last);
+	p.first = place->nparams + 1;
+	p.copy = true;
+	sql->copy_before = build_copy(&p);
+	p.back = false;
+	sql->copy_next = build_copy(&p);
+	p.copy = false;
+	build_page(&p, false, &sql->page_next);
+	sql->cursor_nullable = calloc((size_t)n, sizeof(*sql->cursor_nullable));
+	for (int i = 0; sql->cursor_nullable != NULL && i < n; i++)
+		sql->cursor_nullable[i] = may_be_null(place, i);
 }

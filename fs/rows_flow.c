@@ -1,0 +1,276 @@
+#include "fs/rows_flow.h"
+
+#include "db/copy.h"
+#include "util/clock.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { IDLE_MS = 1000 };
+
+struct rows_flow {
+	struct rows_flow *next;  /* in the list of all; guarded by flows.lock */
+	struct rows_flow **slot; /* its reader's */
+	pthread_mutex_t *owner;  /* guards what follows */
+	struct db_copy_out *copy;
+	bool csv;
+	int ncursor;
+	int64_t used_us; /* clock_us() */
+	struct buf line; /* an unescaped line */
+};
+
+/* All flows that are open, and the thread that ends the idle ones. It is started with the first flow, and waits for ever
+ * where there are none: a process serves one mount. */
+static struct {
+	pthread_mutex_t lock; /* taken after a handle's; who holds it only tries a handle's */
+	pthread_cond_t some;  /* there is a flow */
+	pthread_cond_t quiet; /* no idle flow is being ended */
+	bool ending;          /* one is */
+	struct rows_flow *all;
+	int n; /* that have a connection, or are about to */
+	bool has_thread;
+} flows = { .lock = PTHREAD_MUTEX_INITIALIZER,
+	    .some = PTHREAD_COND_INITIALIZER,
+	    .quiet = PTHREAD_COND_INITIALIZER };
+
+static void flow_free(struct rows_flow *flow) {
+	db_copy_out_end(flow->copy);
+	buf_free(&flow->line);
+	free(flow);
+	LOCK_SCOPE(&flows.lock);
+	flows.n--;
+}
+
+/* Takes the idle flows out of the list, as a list of their own. Held: flows.lock. */
+static struct rows_flow *take_idle(void) {
+	struct rows_flow *idle = NULL, **at = &flows.all;
+	int64_t before = clock_us() - (int64_t)IDLE_MS * US_PER_MS;
+	while (*at != NULL) {
+		struct rows_flow *flow = *at;
+		pthread_mutex_t *owner = flow->owner;
+		bool taken = pthread_mutex_trylock(owner) == 0; /* else it is being read */
+		if (taken && flow->used_us <= before) {
+			*at = flow->next;
+			flow->next = idle;
+			idle = flow;
+			*flow->slot = NULL;
+		} else {
+			at = &flow->next;
+		}
+		if (taken)
+			pthread_mutex_unlock(owner);
+	}
+	return idle;
+}
+
+static struct rows_flow *wait_for_idle(void) {
+	LOCK_SCOPE(&flows.lock);
+	while (flows.all == NULL)
+		pthread_cond_wait(&flows.some, &flows.lock);
+	struct rows_flow *idle = take_idle();
+	flows.ending = idle != NULL;
+	return idle;
+}
+
+static void tell_quiet(void) {
+	LOCK_SCOPE(&flows.lock);
+	flows.ending = false;
+	pthread_cond_broadcast(&flows.quiet);
+}
+
+static void *reaper_main(void *arg) {
+	const struct timespec pause = { .tv_nsec = (long)IDLE_MS * 1000000 / 4 };
+	for (;;) {
+		struct rows_flow *idle = wait_for_idle();
+		while (idle != NULL) {
+			struct rows_flow *flow = idle;
+			idle = flow->next;
+			flow_free(flow);
+		}
+		tell_quiet();
+		nanosleep(&pause, NULL);
+	}
+	return arg;
+}
+
+/* Counts one flow more. Returns false if there are enough, or nobody would end it. */
+static bool reserve(int most) {
+	pthread_t thread;
+	LOCK_SCOPE(&flows.lock);
+	if (flows.n >= most)
+		return false;
+	if (!flows.has_thread && pthread_create(&thread, NULL, reaper_main, NULL) == 0) {
+		pthread_detach(thread);
+		flows.has_thread = true;
+	}
+	flows.n += flows.has_thread;
+	return flows.has_thread;
+}
+
+/* Runs the COPY behind SQL with the texts of W's keys and of CURSOR. */
+static int begin_copy(struct call *call, const struct where *w, const char *sql,
+		      char *const *cursor, struct db_copy_out **out) {
+	const struct place_sql *place = &w->place->sql;
+	size_t room = (size_t)(w->place->nparams + place->cursor), most = 0;
+	AUTO_FREE struct db_param *params = calloc(room + 1, sizeof(*params));
+	AUTO_BUF struct buf letters = { 0 };
+	for (int i = 0; cursor != NULL && i < place->cursor; i++)
+		most += cursor[i] != NULL ? strlen(cursor[i]) + 1 : 0;
+	buf_reserve(&letters, most + 1); /* so that what was put there stays where it is */
+	if (params == NULL || letters.failed)
+		return -ENOMEM;
+	int n = where_params(w, params);
+	for (int i = 0; cursor != NULL && i < place->cursor; i++) {
+		struct db_param text = db_text(cursor[i] != NULL ? cursor[i] : "");
+		if (cursor[i] != NULL && place->cursor_nullable[i]) {
+			size_t from = letters.len;
+			buf_putc(&letters, 'v');
+			buf_add(&letters, text.data, text.len);
+			text.data = letters.data + from;
+			text.len++;
+		}
+		params[n++] = text;
+	}
+	return db_copy_out_begin(call->fs->pool, params, n, sql, call_cancel(call), out,
+				 &call->err);
+}
+
+static void publish(struct rows_flow *flow) {
+	LOCK_SCOPE(&flows.lock);
+	flow->next = flows.all;
+	flows.all = *flow->slot = flow;
+	pthread_cond_signal(&flows.some);
+}
+
+int rows_flow_begin(struct call *call, const struct where *w, const char *sql, char *const *cursor,
+		    pthread_mutex_t *owner, struct rows_flow **slot) {
+	if (!reserve(call->fs->opt->max_connections / 2))
+		return -EAGAIN;
+	struct rows_flow *flow = calloc(1, sizeof(*flow));
+	int rc = flow != NULL ? begin_copy(call, w, sql, cursor, &flow->copy) : -ENOMEM;
+	if (rc != 0) {
+		free(flow);
+		LOCK_SCOPE(&flows.lock);
+		flows.n--;
+		return rc;
+	}
+	flow->slot = slot;
+	flow->owner = owner;
+	flow->csv = path_format(w->place->route->path) == FORMAT_CSV;
+	flow->ncursor = w->place->sql.cursor;
+	flow->used_us = clock_us();
+	publish(flow);
+	return 0;
+}
+
+void rows_flow_attach(struct rows_flow *flow, struct call *call) {
+	if (flow == NULL)
+		return;
+	flow->used_us = clock_us();
+	db_copy_out_attach(flow->copy, call != NULL ? call_cancel(call) : NULL);
+}
+
+void rows_flow_end(struct rows_flow **slot) {
+	struct rows_flow *flow;
+	{
+		LOCK_SCOPE(&flows.lock);
+		flow = move_ptr(*slot);
+		struct rows_flow **at = &flows.all;
+		while (flow != NULL && *at != flow)
+			at = &(*at)->next;
+		if (flow != NULL)
+			*at = flow->next;
+		/* it may just be ended as an idle one: the pool must not go before that is over */
+		while (flow == NULL && flows.ending)
+			pthread_cond_wait(&flows.quiet, &flows.lock);
+	}
+	if (flow != NULL)
+		flow_free(flow);
+}
+
+/* -- what COPY writes -------------------------------------------------------------------------- */
+
+/* Where the field at P ends: at the delimiter. */
+static const char *field_end(const char *p, const char *end, bool csv) {
+	if (!csv || p == end || *p != '"') {
+		const char *at = memchr(p, csv ? ',' : '\t', (size_t)(end - p));
+		return at != NULL ? at : end;
+	}
+	for (p++; p < end; p++)
+		if (*p == '"' && (++p == end || *p != '"'))
+			return p;
+	return end;
+}
+
+/* What a letter behind a backslash stands for in COPY's text format. */
+static char unescaped(char c) {
+	static const char letters[] = "bfnrtv", bytes[] = "\b\f\n\r\t\v";
+	const char *at = c != '\0' ? strchr(letters, c) : NULL;
+	return at != NULL ? bytes[at - letters] : c;
+}
+
+static void add_unescaped(struct buf *out, const char *p, const char *end) {
+	while (p < end) {
+		const char *slash = memchr(p, '\\', (size_t)(end - p));
+		buf_add(out, p, (size_t)((slash != NULL ? slash : end) - p));
+		if (slash == NULL || slash + 1 >= end)
+			return;
+		buf_putc(out, unescaped(slash[1]));
+		p = slash + 2;
+	}
+}
+
+int rows_flow_next(struct call *call, struct rows_flow *flow, struct flow_line *out) {
+	const char *data;
+	size_t len;
+	int rc = db_copy_out_next(flow->copy, &data, &len, &call->err);
+	if (rc <= 0)
+		return rc;
+	const char *p = data, *end = data + len;
+	for (int i = 0; i < flow->ncursor; i++) {
+		p = field_end(p, end, flow->csv);
+		p += p < end;
+	}
+	*out = (struct flow_line){ .text = p,
+				   .len = (size_t)(end - p),
+				   .cursor = data,
+				   .cursor_len = (size_t)(p - data) };
+	if (!flow->csv && memchr(p, '\\', out->len) != NULL) {
+		buf_resize(&flow->line, 0);
+		add_unescaped(&flow->line, p, end);
+		if (flow->line.failed)
+			return -ENOMEM;
+		out->text = flow->line.data;
+		out->len = flow->line.len;
+	}
+	return 1;
+}
+
+static void add_unquoted(struct buf *out, const char *p, const char *end) {
+	for (; p < end; p++) {
+		p += *p == '"'; /* the first of two; the outer ones are off */
+		if (p < end)
+			buf_putc(out, *p);
+	}
+}
+
+int rows_flow_cursor(const struct place *place, const char *cursor, size_t len, char **out) {
+	bool csv = path_format(place->route->path) == FORMAT_CSV;
+	const char *p = cursor, *end = cursor + len;
+	for (int i = 0; i < place->sql.cursor; i++) {
+		AUTO_BUF struct buf text = { 0 };
+		const char *stop = field_end(p, end, csv);
+		bool null = csv ? stop == p : stop - p == 2 && memcmp(p, "\\N", 2) == 0;
+		if (csv && *p == '"' && stop - p >= 2)
+			add_unquoted(&text, p + 1, stop - 1);
+		else if (csv)
+			buf_add(&text, p, (size_t)(stop - p));
+		else
+			add_unescaped(&text, p, stop);
+		out[i] = null ? NULL : buf_take(&text);
+		if (!null && out[i] == NULL)
+			return -ENOMEM;
+		p = stop + (stop < end);
+	}
+	return 0;
+}
