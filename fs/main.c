@@ -1,5 +1,6 @@
 #include "fs/mount.h"
 #include "fs/options.h"
+#include "import/import.h"
 #include "util/log.h"
 
 #include <string.h>
@@ -7,10 +8,12 @@
 static const char usage_text[] =
 	"usage: rowfs mount [--layout FILE] [--config FILE] [-o KEY[=VALUE],...] [-f] [-d] [CONNINFO] MOUNTPOINT\n"
 	"       rowfs check [--config FILE] [-o KEY[=VALUE],...] [LAYOUT [CONNINFO]]\n"
+	"       rowfs import [OPTIONS] OLD-TREE MOUNTPOINT\n"
 	"       rowfs --help | --version\n"
 	"\n"
 	"mount   serve a PostgreSQL database as the directory MOUNTPOINT\n"
 	"check   say whether LAYOUT (default: the built-in one) fits the database\n"
+	"import  copy a tree of files into a mounted rowfs; rowfs import --help says more\n"
 	"\n"
 	"CONNINFO is a libpq connection string (\"host=... dbname=...\"), a postgresql:// URI, service=NAME, or\n"
 	"the name of a database. Without one, libpq's PG* variables, DATABASE_URL and DB_* say which database.\n"
@@ -82,11 +85,13 @@ int main(int argc, char **argv) {
 	const char *word = argc > 1 ? argv[1] : NULL;
 
 	if (word == NULL)
-		return usage_mistake("a command is needed: mount or check");
+		return usage_mistake("a command is needed: mount, check or import");
 	if (strcmp(word, "mount") == 0)
 		return run(COMMAND_MOUNT, argc - 1, argv + 1);
 	if (strcmp(word, "check") == 0)
 		return run(COMMAND_CHECK, argc - 1, argv + 1);
+	if (strcmp(word, "import") == 0)
+		return import_main(argc - 1, argv + 1);
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)
 		return help(false);
 	if (strcmp(word, "--help=man") == 0)

@@ -1,0 +1,175 @@
+#include "import/copy.h"
+
+#include "import/lines.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+enum { CHUNK = 256 * 1024 };
+
+/* -- the mount's side -------------------------------------------------------------------------- */
+
+/* Makes the directories above PATH, from the first behind the root of the mount. */
+static int make_directories(const struct import *im, const char *path) {
+	AUTO_FREE char *copy = strdup(path);
+	if (copy == NULL)
+		return -ENOMEM;
+	for (char *p = copy + strlen(im->target) + 1; (p = strchr(p, '/')) != NULL; *p++ = '/') {
+		*p = '\0';
+		if (mkdir(copy, 0777) != 0 && errno != EEXIST)
+			return -errno;
+	}
+	return 0;
+}
+
+int copy_open(const struct import *im, const char *path, int flags) {
+	int fd = open(path, flags | O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0 && errno == ENOENT) {
+		int rc = make_directories(im, path);
+		if (rc != 0)
+			return rc;
+		fd = open(path, flags | O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	}
+	return fd >= 0 ? fd : -errno;
+}
+
+int copy_write(struct import *im, int fd, const char *data, size_t len) {
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		atomic_fetch_add(&im->bytes, (unsigned long long)n);
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static uint64_t count_newlines(const char *data, size_t len) {
+	uint64_t n = 0;
+	for (const char *p = data; (p = memchr(p, '\n', len - (size_t)(p - data))) != NULL; p++)
+		n++;
+	return n;
+}
+
+/* -- copying ----------------------------------------------------------------------------------- */
+
+/* Copies what is left of IN. A rows file gets a newline behind its last line, so that close() commits it. */
+static int copy_bytes(struct import *im, const struct item *item, int in, int out,
+		      bool *source_failed) {
+	AUTO_FREE char *chunk = malloc(CHUNK);
+	bool lines = item->what == CLASS_LINES;
+	char last = '\n';
+	ssize_t n;
+	int rc = chunk != NULL ? 0 : -ENOMEM;
+	while (rc == 0 && (n = read(in, chunk, CHUNK)) != 0) {
+		if (n < 0) {
+			*source_failed = true;
+			return -errno;
+		}
+		rc = copy_write(im, out, chunk, (size_t)n);
+		last = chunk[n - 1];
+		if (lines || item->what == CLASS_INGEST)
+			atomic_fetch_add(&im->rows, count_newlines(chunk, (size_t)n));
+	}
+	if (rc == 0 && lines && last != '\n')
+		rc = copy_write(im, out, "\n", 1);
+	return rc;
+}
+
+/* Of an ingest file: how many of its first bytes are on the mount already. 0 also if what is there is something else. */
+static uint64_t bytes_there(const char *old, const char *new, uint64_t size) {
+	AUTO_FD int a = open(old, O_RDONLY | O_CLOEXEC), b = open(new, O_RDONLY | O_CLOEXEC);
+	AUTO_FREE char *x = malloc(CHUNK), *y = malloc(CHUNK);
+	uint64_t same = 0;
+	struct stat st;
+	if (a < 0 || b < 0 || x == NULL || y == NULL || fstat(b, &st) != 0 ||
+	    (uint64_t)st.st_size > size)
+		return 0;
+	for (;;) {
+		ssize_t n = read(b, y, CHUNK);
+		if (n <= 0)
+			return n == 0 ? same : 0;
+		if (pread(a, x, (size_t)n, (off_t)same) != n || memcmp(x, y, (size_t)n) != 0)
+			return 0;
+		same += (uint64_t)n;
+	}
+}
+
+/* Mode and times mean something to bytes only. Where they do not, nothing is lost. */
+static void keep_attributes(const struct item *item, int fd) {
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, item->mtime };
+	if (item->what != CLASS_PLAIN && item->what != CLASS_INGEST)
+		return;
+	(void)!fchmod(fd, item->mode & 0777);
+	(void)!futimens(fd, times);
+}
+
+/* Writes the file as a whole; an ingest file that is there in part is continued, so that no row of it comes twice. */
+static int copy_whole(struct import *im, const struct item *item, const char *old, const char *new,
+		      bool *source_failed) {
+	AUTO_FD int in = open(old, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	*source_failed = in < 0;
+	if (in < 0)
+		return -errno;
+	uint64_t there = item->what == CLASS_INGEST ? bytes_there(old, new, item->size) : 0;
+	if (there > 0 && lseek(in, (off_t)there, SEEK_SET) < 0)
+		return -errno;
+	atomic_fetch_add(&im->bytes, there);
+	AUTO_FD int out = copy_open(im, new, there > 0 ? O_APPEND : O_TRUNC);
+	if (out < 0)
+		return out;
+	int rc = copy_bytes(im, item, in, out, source_failed);
+	/* nothing was written: close() alone would promise nothing */
+	if (rc == 0 && item->size == 0 && fsync(out) != 0)
+		rc = -errno;
+	if (rc == 0)
+		keep_attributes(item, out);
+	int fd = out;
+	out = -1;
+	if (close(fd) != 0 && rc == 0)
+		rc = -errno;
+	return rc;
+}
+
+/* The lines of a file that documents speak of again must not replace what these have brought since. */
+static bool would_undo(const struct import *im, const struct item *item, const char *new) {
+	struct records r = { .fd = -1 };
+	struct record record;
+	if (!item->shadowed || !im->resumed)
+		return false;
+	int rc = records_open(&r, new, item_ends_in(item, ".csv"), NULL);
+	if (rc == 0)
+		rc = records_next(&r, &record);
+	records_close(&r);
+	return rc == 1;
+}
+
+int copy_item(struct import *im, struct item *item, struct buf *why) {
+	AUTO_FREE char *old = import_old_path(im, item), *new = import_new_path(im, item);
+	bool source_failed = false;
+	int rc;
+	if (old == NULL || new == NULL)
+		return -ENOMEM;
+	if (item->what == CLASS_LINES &&
+	    (item->size > im->max_document || !item->route->replaceable)) {
+		rc = lines_append(im, item, why);
+	} else if (item->what == CLASS_LINES && would_undo(im, item, new)) {
+		buf_puts(why, "not written again: documents beside it may have brought rows since "
+			      "that its lines do not have; compare with --verify-only");
+		return -EEXIST;
+	} else {
+		rc = copy_whole(im, item, old, new, &source_failed);
+	}
+	if (source_failed)
+		buf_puts(why, "the old file cannot be read");
+	if (rc == 0) {
+		rc = journal_done(im->journal, item);
+		if (rc != 0)
+			buf_puts(why, "the journal cannot be written");
+	}
+	return rc;
+}

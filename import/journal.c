@@ -1,0 +1,210 @@
+/* A text file. The first line names the import. Then "D SIZE SECONDS.NANOSECONDS PATH": copied, as it was then; and "A SIZE
+ * SECONDS.NANOSECONDS OFFSET GOOD PATH". Control characters and '%' in paths are %XX. A line that a crash has cut off does not
+ * count. */
+#include "import/journal.h"
+
+#include "schema/name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/file.h>
+
+struct journal {
+	pthread_mutex_t lock; /* so that lines do not mix */
+	int fd;
+	char *path;
+};
+
+static void put_path(struct buf *out, const char *path) {
+	for (const char *p = path; *p != '\0'; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f || *p == '%')
+			buf_printf(out, "%%%02X", (unsigned char)*p);
+		else
+			buf_putc(out, *p);
+}
+
+/* In place. */
+static void take_path(char *path) {
+	char *to = path;
+	for (const char *p = path; *p != '\0'; to++) {
+		unsigned c;
+		if (*p == '%' && sscanf(p + 1, "%2X", &c) == 1) {
+			*to = (char)c;
+			p += 3;
+		} else {
+			*to = *p++;
+		}
+	}
+	*to = '\0';
+}
+
+static void put_title(struct buf *out, const char *old, const char *mount) {
+	buf_puts(out, "rowfs-import 1 ");
+	put_path(out, old);
+	buf_puts(out, " -> ");
+	put_path(out, mount);
+	buf_putc(out, '\n');
+}
+
+char *journal_place(const char *old, const char *mount) {
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	AUTO_BUF struct buf out = { 0 }, title = { 0 };
+	uint64_t hash = 0xcbf29ce484222325ULL;
+	put_title(&title, old, mount);
+	for (size_t i = 0; i < title.len; i++)
+		hash = (hash ^ (unsigned char)title.data[i]) * 0x100000001b3ULL;
+	if (state != NULL && state[0] == '/')
+		buf_printf(&out, "%s/rowfs", state);
+	else if (home != NULL && home[0] == '/')
+		buf_printf(&out, "%s/.local/state/rowfs", home);
+	else
+		return NULL;
+	for (char *p = out.data; !out.failed && (p = strchr(p + 1, '/')) != NULL; *p = '/') {
+		*p = '\0';
+		(void)!mkdir(out.data, 0700);
+	}
+	if (!out.failed)
+		(void)!mkdir(out.data, 0700);
+	buf_printf(&out, "/import-%016" PRIx64 ".journal", hash);
+	return buf_take(&out);
+}
+
+/* -- reading ----------------------------------------------------------------------------------- */
+
+static bool same_file(const struct item *item, uint64_t size, long long s, long ns) {
+	return item->size == size && item->mtime.tv_sec == s && item->mtime.tv_nsec == ns;
+}
+
+static void take_line(struct plan *plan, char *line) {
+	uint64_t size, offset;
+	int64_t good;
+	long long s;
+	long ns;
+	int at = 0;
+	bool done = line[0] == 'D';
+	if (done ? sscanf(line, "D %" SCNu64 " %lld.%ld %n", &size, &s, &ns, &at) != 3
+		 : sscanf(line, "A %" SCNu64 " %lld.%ld %" SCNu64 " %" SCNd64 " %n", &size, &s, &ns,
+			  &offset, &good, &at) != 5)
+		return;
+	take_path(line + at);
+	struct item *item = at > 0 ? plan_find(plan, line + at) : NULL;
+	if (item == NULL || !same_file(item, size, s, ns))
+		return;
+	if (done) {
+		item->was_done = true;
+	} else {
+		item->begun = true;
+		item->offset = offset;
+		item->good = good;
+	}
+}
+
+/* Returns 0 or -errno. The file ends behind its last whole line when this returns. */
+static int read_journal(struct journal *journal, const char *title, struct plan *plan,
+			struct buf *why) {
+	AUTO_FD int fd = dup(journal->fd);
+	AUTO_FILE FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
+	AUTO_FREE char *line = NULL;
+	size_t room = 0;
+	off_t whole = 0;
+	ssize_t n;
+	if (f == NULL)
+		return -errno;
+	fd = -1; /* the stream's */
+	while ((n = getline(&line, &room, f)) > 0 && line[n - 1] == '\n') {
+		if (whole == 0 && strcmp(line, title) != 0) {
+			buf_printf(why,
+				   "%s is the journal of another import: choose another "
+				   "with --journal",
+				   journal->path);
+			return -EEXIST;
+		}
+		line[n - 1] = '\0';
+		if (whole > 0)
+			take_line(plan, line);
+		whole += n;
+	}
+	if (ftruncate(journal->fd, whole) != 0)
+		return -errno;
+	return whole > 0 ? 1 : 0;
+}
+
+/* -- writing ----------------------------------------------------------------------------------- */
+
+static int append(struct journal *journal, const struct buf *line) {
+	if (line->failed)
+		return -ENOMEM;
+	LOCK_SCOPE(&journal->lock);
+	ssize_t n = write(journal->fd, line->data, line->len);
+	if (n != (ssize_t)line->len)
+		return n < 0 ? -errno : -ENOSPC;
+	return fdatasync(journal->fd) == 0 ? 0 : -errno;
+}
+
+static void put_file(struct buf *line, char mark, const struct item *item) {
+	buf_printf(line, "%c %" PRIu64 " %lld.%ld ", mark, item->size,
+		   (long long)item->mtime.tv_sec, item->mtime.tv_nsec);
+}
+
+int journal_done(struct journal *journal, const struct item *item) {
+	AUTO_BUF struct buf line = { 0 };
+	put_file(&line, 'D', item);
+	put_path(&line, item->path);
+	buf_putc(&line, '\n');
+	return append(journal, &line);
+}
+
+int journal_offset(struct journal *journal, const struct item *item, uint64_t offset,
+		   int64_t good) {
+	AUTO_BUF struct buf line = { 0 };
+	put_file(&line, 'A', item);
+	buf_printf(&line, "%" PRIu64 " %" PRId64 " ", offset, good);
+	put_path(&line, item->path);
+	buf_putc(&line, '\n');
+	return append(journal, &line);
+}
+
+int journal_open(const char *path, const char *old, const char *mount, bool restart,
+		 struct plan *plan, struct journal **out, struct buf *why) {
+	AUTO_BUF struct buf title = { 0 };
+	struct journal *journal = calloc(1, sizeof(*journal));
+	if (journal == NULL)
+		return -ENOMEM;
+	pthread_mutex_init(&journal->lock, NULL);
+	put_title(&title, old, mount);
+	journal->path = strdup(path);
+	journal->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int rc = journal->fd < 0 ? -errno : journal->path == NULL || title.failed ? -ENOMEM : 0;
+	if (rc == 0 && flock(journal->fd, LOCK_EX | LOCK_NB) != 0) {
+		rc = -errno;
+		buf_printf(why, "the journal %s is in use: another import of this tree runs", path);
+	}
+	if (rc == 0 && restart && ftruncate(journal->fd, 0) != 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = read_journal(journal, title.data, plan, why);
+	if (rc == 0)
+		rc = append(journal, &title);
+	if (rc < 0) {
+		if (why->len == 0)
+			buf_printf(why, "the journal %s: %s", path, strerror(-rc));
+		journal_close(journal, false);
+		return rc;
+	}
+	*out = journal;
+	return 0;
+}
+
+void journal_close(struct journal *journal, bool remove_it) {
+	if (journal == NULL)
+		return;
+	if (remove_it)
+		unlink(journal->path);
+	if (journal->fd >= 0)
+		close(journal->fd);
+	free(journal->path);
+	pthread_mutex_destroy(&journal->lock);
+	free(journal);
+}

@@ -1,0 +1,79 @@
+/* What is in the old tree, what each file is on the mount, and in which order files go in: a row before what refers to it. The layout is
+ * read from the mount; only forms of names are compared, whether a name is a key's is for the mount to say. */
+#ifndef ROWFS_IMPORT_PLAN_H
+#define ROWFS_IMPORT_PLAN_H
+
+#include "import/record.h"
+
+#include <sys/stat.h>
+
+/* In the order in which files of one rank are copied: lines may bring rows that documents then bring again, and documents stay as they
+ * are then. */
+enum file_class {
+	CLASS_LINES,  /* many rows, one a line */
+	CLASS_TABLE,  /* many rows as one document */
+	CLASS_ROW,    /* one row as a document */
+	CLASS_COLUMN, /* one column of a row */
+	CLASS_INGEST, /* bytes that become rows, too */
+	CLASS_PLAIN,  /* no route has the name: as lasting as the mount */
+	CLASS_QUERY,  /* read-only */
+	CLASS_COUNT
+};
+
+struct route {
+	char **parts; /* the path's components as patterns; owned */
+	int nparts;
+	enum file_class what;
+	char *relation;      /* owned; NULL for plain bytes */
+	int rank;            /* 0: its rows refer to no other relation of the layout's paths */
+	bool replaceable;    /* CLASS_LINES: writing it anew is allowed */
+	struct form columns; /* CLASS_LINES in CSV: in their order; may be empty */
+};
+
+enum item_state { ITEM_WAITING, ITEM_DONE, ITEM_REFUSED, ITEM_LEFT_OUT };
+
+struct item {
+	char *path; /* below the old tree, without a slash in front; owned */
+	uint64_t size;
+	struct timespec mtime;
+	mode_t mode;
+	enum file_class what;
+	const struct route *route; /* NULL: no route has it */
+	bool shadowed; /* CLASS_LINES: documents below the same directory are of the same relation */
+	enum item_state state;
+	int errnum;    /* ITEM_REFUSED */
+	char *why;     /* ITEM_REFUSED, ITEM_LEFT_OUT: a sentence; owned */
+	bool was_done; /* from the journal: an earlier run copied it as it is now */
+	bool begun; /* from the journal: its lines before `offset` are in, `good` rows of them (-1: not known) */
+	uint64_t offset;
+	int64_t good;
+};
+
+struct plan {
+	struct route *routes;
+	int nroutes;
+	struct item *items; /* in the order of copying */
+	size_t n;
+	struct item **by_path; /* sorted */
+	char **directories;    /* empty ones */
+	size_t ndirectories;
+	bool failed; /* out of memory */
+};
+
+/* Reads the text of /.rowfs/layout.json. Returns false if it is none. */
+MUST_USE bool plan_routes(struct plan *plan, const char *layout);
+/* Walks the tree OLD; PREFIX is where it goes below the mount ("" or "users/"). What cannot be copied is an item that is left out or
+ * refused. Returns 0 or -errno (of OLD itself). */
+MUST_USE int plan_scan(struct plan *plan, const char *old, const char *prefix);
+/* The item of that path, or NULL. Borrowed. */
+struct item *plan_find(const struct plan *plan, const char *path);
+void plan_free(struct plan *plan);
+
+/* Sets the item's end; WHY is copied. */
+void item_end(struct item *item, enum item_state state, int errnum, const char *why);
+/* True for files whose name ends in END. */
+bool item_ends_in(const struct item *item, const char *end);
+/* A word for people: "rows", "document" ... */
+const char *class_word(enum file_class what);
+
+#endif

@@ -1,0 +1,242 @@
+#include "import/record.h"
+
+#include "import/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+enum { CHUNK = 256 * 1024 };
+
+/* -- forms ------------------------------------------------------------------------------------- */
+
+void form_free(struct form *form) {
+	for (int i = 0; i < form->n; i++)
+		free(form->names[i]);
+	free(form->names);
+	*form = (struct form){ 0 };
+}
+
+bool form_same(const struct form *a, const struct form *b) {
+	if (a->n != b->n)
+		return false;
+	for (int i = 0; i < a->n; i++)
+		if (strcmp(a->names[i], b->names[i]) != 0)
+			return false;
+	return true;
+}
+
+static bool form_add(struct form *form, const char *name, size_t len) {
+	char **more = reallocarray(form->names, (size_t)form->n + 1, sizeof(char *));
+	if (more == NULL)
+		return false;
+	form->names = more;
+	more[form->n] = strndup(name, len);
+	return more[form->n] != NULL && ++form->n > 0;
+}
+
+static int form_find(const struct form *form, const char *name, size_t len) {
+	for (int i = 0; i < form->n; i++)
+		if (strncmp(form->names[i], name, len) == 0 && form->names[i][len] == '\0')
+			return i;
+	return -1;
+}
+
+static int compare_names(const void *a, const void *b) {
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool form_copy(const struct form *from, struct form *out) {
+	*out = (struct form){ 0 };
+	for (int i = 0; i < from->n; i++)
+		if (!form_add(out, from->names[i], strlen(from->names[i])))
+			return false;
+	return true;
+}
+
+/* -- reading ----------------------------------------------------------------------------------- */
+
+void records_close(struct records *r) {
+	if (r->fd >= 0)
+		close(r->fd);
+	buf_free(&r->data);
+	form_free(&r->columns);
+	csv_free(&r->split);
+	*r = (struct records){ .fd = -1 };
+}
+
+/* Reads on. Returns 1, 0 at the end, or -errno. */
+static int fill(struct records *r) {
+	buf_consume(&r->data, r->at);
+	r->at = 0;
+	size_t len = r->data.len;
+	buf_reserve(&r->data, len + CHUNK);
+	if (r->data.failed)
+		return -ENOMEM;
+	ssize_t n = read(r->fd, r->data.data + len, CHUNK);
+	if (n < 0)
+		return -errno;
+	r->data.len = len + (size_t)n;
+	r->ended = n == 0;
+	return n > 0;
+}
+
+/* The length of the record at r->at, its line end included; 0 if it does not end in what was read. */
+static size_t cut(struct records *r) {
+	const char *from = r->data.data + r->at;
+	size_t len = r->data.len - r->at;
+	if (r->csv)
+		return csv_cut(from, len, &r->looked_at, &r->in_quotes);
+	const char *end = memchr(from + r->looked_at, '\n', len - r->looked_at);
+	r->looked_at = end != NULL ? 0 : len;
+	return end != NULL ? (size_t)(end - from) + 1 : 0;
+}
+
+static int next_line(struct records *r, struct record *out) {
+	size_t len = 0;
+	while (r->data.len == 0 || (len = cut(r)) == 0) {
+		int rc = r->ended ? 0 : fill(r);
+		if (rc < 0)
+			return rc;
+		if (rc == 0) {
+			len = r->data.len - r->at;
+			break;
+		}
+	}
+	if (len == 0)
+		return 0;
+	*out = (struct record){ .text = r->data.data + r->at,
+				.len = len,
+				.offset = r->offset,
+				.end = r->offset + len,
+				.line = r->newlines + 1 };
+	for (const char *p = out->text; (p = memchr(p, '\n', len - (size_t)(p - out->text))); p++)
+		r->newlines++;
+	r->at += len;
+	r->offset += len;
+	if (out->len > 0 && out->text[out->len - 1] == '\n')
+		out->len--;
+	if (out->len > 0 && out->text[out->len - 1] == '\r')
+		out->len--;
+	return 1;
+}
+
+int records_next(struct records *r, struct record *out) {
+	int rc;
+	do
+		rc = next_line(r, out);
+	while (rc == 1 && out->len == 0);
+	return rc;
+}
+
+/* Looks at the first line: if it is a header, it says what the fields are. */
+static int read_header(struct records *r, const struct form *columns) {
+	struct record first;
+	AUTO_BUF struct buf why = { 0 };
+	int rc = next_line(r, &first);
+	if (rc <= 0)
+		return rc;
+	size_t bom = first.len >= 3 && memcmp(first.text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+	bool header = csv_split(first.text + bom, first.len - bom, &r->split, &why) == 0;
+	for (int i = 0; header && columns != NULL && i < r->split.n; i++)
+		header = form_find(columns, csv_text(&r->split, i), r->split.fields[i].len) >= 0;
+	if (!header) {
+		r->at -= (size_t)(first.end - first.offset);
+		r->offset = 0;
+		r->newlines = 0;
+		return columns == NULL || form_copy(columns, &r->columns) ? 0 : -ENOMEM;
+	}
+	for (int i = 0; i < r->split.n; i++)
+		if (!form_add(&r->columns, csv_text(&r->split, i), r->split.fields[i].len))
+			return -ENOMEM;
+	return 0;
+}
+
+int records_open(struct records *r, const char *path, bool csv, const struct form *columns) {
+	*r = (struct records){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), .csv = csv };
+	if (r->fd < 0)
+		return -errno;
+	return csv ? read_header(r, columns) : 0;
+}
+
+/* -- what a record says -------------------------------------------------------------------------- */
+
+bool records_form(struct records *r, const struct record *record, struct form *out) {
+	AUTO_TREE struct json tree = { 0 };
+	bool ok = true;
+	*out = (struct form){ 0 };
+	if (r->csv) {
+		ok = form_copy(&r->columns, out);
+	} else {
+		if (!json_read(record->text, record->len, &tree) || tree.type != JSON_OBJECT)
+			return false;
+		for (int i = 0; ok && i < tree.n; i++)
+			ok = form_add(out, tree.children[i].key, strlen(tree.children[i].key));
+	}
+	if (ok && out->n > 1)
+		qsort(out->names, (size_t)out->n, sizeof(char *), compare_names);
+	return ok;
+}
+
+static void put_csv_value(struct records *r, int field, struct buf *out) {
+	if (field < 0 || field >= r->split.n) {
+		buf_putc(out, '-');
+		return;
+	}
+	size_t len = r->split.fields[field].len;
+	buf_putc(out, len == 0 && !r->split.fields[field].quoted ? 'N' : '=');
+	scalar_canonical(out, csv_text(&r->split, field), len);
+}
+
+static bool put_values(struct records *r, const struct record *record, const struct form *form,
+		       struct buf *out) {
+	AUTO_TREE struct json tree = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	if (r->csv ? csv_split(record->text, record->len, &r->split, &why) != 0 ||
+			     r->split.n != r->columns.n
+		   : !json_read(record->text, record->len, &tree) || tree.type != JSON_OBJECT)
+		return false;
+	for (int i = 0; i < form->n; i++) {
+		const char *name = form->names[i];
+		buf_add(out, name, strlen(name) + 1);
+		if (r->csv) {
+			put_csv_value(r, form_find(&r->columns, name, strlen(name)), out);
+		} else {
+			const struct json *member = json_member(&tree, name);
+			if (member != NULL)
+				json_canonical(out, member);
+		}
+		buf_putc(out, '\0');
+	}
+	return true;
+}
+
+static uint64_t mix(uint64_t h) {
+	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
+	h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+	return h ^ (h >> 33);
+}
+
+static struct hash hash_of(const char *data, size_t len) {
+	uint64_t a = 0x9e3779b97f4a7c15ULL ^ len, b = 0xc2b2ae3d27d4eb4fULL + len;
+	while (len > 0) {
+		uint64_t word = 0;
+		size_t n = len < sizeof(word) ? len : sizeof(word);
+		memcpy(&word, data, n);
+		a = mix(a ^ word) + 0x165667b19e3779f9ULL;
+		b = mix(b + (word << 29 | word >> 35)) ^ a;
+		data += n;
+		len -= n;
+	}
+	return (struct hash){ mix(a), mix(b) };
+}
+
+struct hash records_hash(struct records *r, const struct record *record, const struct form *form) {
+	AUTO_BUF struct buf said = { 0 };
+	if (!put_values(r, record, form, &said)) {
+		buf_resize(&said, 0);
+		buf_putc(&said, '!');
+		buf_add(&said, record->text, record->len);
+	}
+	return hash_of(said.data, said.failed ? 0 : said.len);
+}

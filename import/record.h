@@ -1,0 +1,60 @@
+/* The records of a rows file, one after the other, and what they mean as 128 bits: two records with the same hash say the same.
+ * A file is read as a stream; the longest record is held in memory. Not thread-safe: one owner each. */
+#ifndef ROWFS_IMPORT_RECORD_H
+#define ROWFS_IMPORT_RECORD_H
+
+#include "schema/csv.h"
+#include "util/buf.h"
+
+#include <stdint.h>
+
+/* Which columns of a record count. */
+struct form {
+	char **names; /* sorted; owned */
+	int n;
+};
+
+struct records {
+	int fd;
+	bool csv;
+	struct buf data;
+	size_t at, looked_at; /* in data: the next record, and how far its end was looked for */
+	bool in_quotes, ended;
+	uint64_t offset;     /* in the file, of the next record */
+	uint64_t newlines;   /* before it */
+	struct form columns; /* CSV: what the fields are, in their order; empty: not known yet */
+	struct csv_record split;
+};
+
+struct record {
+	const char *text; /* borrowed until the next call; without its line end */
+	size_t len;
+	uint64_t offset, end; /* in the file, the line end included */
+	uint64_t line;        /* from 1 */
+};
+
+struct hash {
+	uint64_t a, b;
+};
+
+#define AUTO_RECORDS __attribute__((cleanup(records_close)))
+#define AUTO_FORM __attribute__((cleanup(form_free)))
+
+/* Opens PATH; CSV or JSON Lines. For CSV, COLUMNS (borrowed, may be NULL) are the fields' names if the file has no header: a first line of
+ * which every field is one of them is a header; without COLUMNS the first line is one. Returns 0 or -errno. */
+MUST_USE int records_open(struct records *r, const char *path, bool csv,
+			  const struct form *columns);
+void records_close(struct records *r);
+/* The next record; blank lines are left out. Returns 1, 0 at the end, or -errno. */
+MUST_USE int records_next(struct records *r, struct record *out);
+
+/* The columns of the record itself: a CSV's header, the keys of a JSON object. Returns false if it is no record (then it is compared as its
+ * text). */
+MUST_USE bool records_form(struct records *r, const struct record *record, struct form *out);
+/* What the record says of the columns in FORM. */
+struct hash records_hash(struct records *r, const struct record *record, const struct form *form);
+
+bool form_same(const struct form *a, const struct form *b);
+void form_free(struct form *form);
+
+#endif

@@ -1,0 +1,234 @@
+#include "import/route.h"
+
+#include <ctype.h>
+#include <string.h>
+
+/* In a pattern: what is no byte of a file's name in a layout. */
+enum { ANY_TEXT = 1, ONE_DIGIT = 2, DEEPEST_PATH = 63 };
+
+/* -- patterns ---------------------------------------------------------------------------------- */
+
+/* The format of a time bucket: %Y is four digits, the others are two. */
+static void put_format(struct buf *out, const char *format) {
+	for (const char *p = format; *p != '\0'; p++) {
+		if (*p != '%' || p[1] == '\0') {
+			buf_putc(out, *p);
+			continue;
+		}
+		p++;
+		for (int i = *p == 'Y' ? 4 : 2; i > 0; i--)
+			buf_putc(out, ONE_DIGIT);
+	}
+}
+
+static char *pattern_of(const char *part, const cJSON *keys) {
+	AUTO_BUF struct buf out = { 0 };
+	buf_puts(&out, "");
+	while (*part != '\0') {
+		const char *close = *part == '{' ? strchr(part, '}') : NULL;
+		if (close == NULL) {
+			buf_putc(&out, *part++);
+			continue;
+		}
+		AUTO_FREE char *name = strndup(part + 1, (size_t)(close - part) - 1);
+		const char *format = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(
+			cJSON_GetObjectItemCaseSensitive(keys, name != NULL ? name : ""),
+			"format"));
+		if (format != NULL)
+			put_format(&out, format);
+		else
+			buf_putc(&out, ANY_TEXT);
+		part = close + 1;
+	}
+	return buf_take(&out);
+}
+
+static bool matches(const char *pattern, const char *name, size_t len) {
+	for (; *pattern != '\0' && *pattern != ANY_TEXT; pattern++, name++, len--)
+		if (len == 0 ||
+		    (*pattern == ONE_DIGIT ? !isdigit((unsigned char)*name) : *pattern != *name))
+			return false;
+	if (*pattern == '\0')
+		return len == 0;
+	for (size_t skip = 1; skip <= len; skip++)
+		if (matches(pattern + 1, name + skip, len - skip))
+			return true;
+	return false;
+}
+
+static bool is_literal(const char *pattern) {
+	return strchr(pattern, ANY_TEXT) == NULL && strchr(pattern, ONE_DIGIT) == NULL;
+}
+
+/* True if the route has PATH; LITERALS gets a bit for each literal component, the first the highest. */
+static bool route_has(const struct route *route, const char *path, uint64_t *literals) {
+	*literals = 0;
+	for (int i = 0; i < route->nparts; i++) {
+		const char *slash = strchr(path, '/');
+		bool last = i == route->nparts - 1;
+		if (last != (slash == NULL))
+			return false;
+		size_t len = slash != NULL ? (size_t)(slash - path) : strlen(path);
+		if (!matches(route->parts[i], path, len))
+			return false;
+		if (is_literal(route->parts[i]))
+			*literals |= 1ULL << (DEEPEST_PATH - i);
+		path += len + (slash != NULL);
+	}
+	return route->nparts > 0;
+}
+
+const struct route *route_match(const struct plan *plan, const char *path) {
+	const struct route *best = NULL;
+	uint64_t best_literals = 0, literals;
+	for (int i = 0; i < plan->nroutes; i++) {
+		if (!route_has(&plan->routes[i], path, &literals) ||
+		    (best != NULL && literals <= best_literals))
+			continue;
+		best = &plan->routes[i];
+		best_literals = literals;
+	}
+	return best;
+}
+
+/* -- reading the layout ------------------------------------------------------------------------ */
+
+static const char *word(const cJSON *route, const char *key) {
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(route, key));
+}
+
+static bool ends_in(const char *path, const char *end) {
+	size_t len = strlen(path), tail = strlen(end);
+	return len >= tail && strcmp(path + len - tail, end) == 0;
+}
+
+/* What the route is, and of which relation (borrowed). */
+static enum file_class classify(const cJSON *json, const char **relation) {
+	static const struct {
+		const char *key;
+		enum file_class what;
+	} kinds[] = { { "row", CLASS_ROW },
+		      { "column", CLASS_COLUMN },
+		      { "rows", CLASS_LINES },
+		      { "query", CLASS_QUERY },
+		      { "ingest", CLASS_INGEST } };
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if ((*relation = word(json, kinds[i].key)) != NULL)
+			return kinds[i].what == CLASS_LINES && ends_in(word(json, "path"), ".json")
+				       ? CLASS_TABLE
+				       : kinds[i].what;
+	return CLASS_PLAIN;
+}
+
+static bool read_columns(struct route *route, const cJSON *list) {
+	int n = cJSON_GetArraySize(list);
+	route->columns.names = calloc(n > 0 ? (size_t)n : 1, sizeof(char *));
+	for (int i = 0; route->columns.names != NULL && i < n; i++) {
+		const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(list, i));
+		route->columns.names[i] = strdup(name != NULL ? name : "");
+		if (route->columns.names[i] == NULL)
+			return false;
+		route->columns.n++;
+	}
+	return route->columns.names != NULL;
+}
+
+static bool read_route(struct route *out, const cJSON *json) {
+	const char *path = word(json, "path"), *relation;
+	const char *truncate = word(json, "truncate");
+	if (path == NULL)
+		return true; /* the mount would not have taken it */
+	out->what = classify(json, &relation);
+	if (relation != NULL) {
+		out->relation = strdup(relation);
+		char *dot = out->what == CLASS_COLUMN && out->relation != NULL
+				    ? strrchr(out->relation, '.')
+				    : NULL;
+		if (dot != NULL)
+			*dot = '\0';
+	}
+	out->replaceable = truncate == NULL || strcmp(truncate, "refuse") != 0;
+	out->parts = calloc(DEEPEST_PATH + 1, sizeof(char *));
+	AUTO_FREE char *copy = strdup(path);
+	if (out->parts == NULL || copy == NULL || (relation != NULL && out->relation == NULL))
+		return false;
+	char *rest = copy, *part;
+	while ((part = strsep(&rest, "/")) != NULL && out->nparts <= DEEPEST_PATH) {
+		if (*part == '\0')
+			continue;
+		out->parts[out->nparts] =
+			pattern_of(part, cJSON_GetObjectItemCaseSensitive(json, "keys"));
+		if (out->parts[out->nparts++] == NULL)
+			return false;
+	}
+	return read_columns(out, cJSON_GetObjectItemCaseSensitive(json, "columns"));
+}
+
+/* -- ranks ------------------------------------------------------------------------------------- */
+
+/* Relations that stand behind one another in a path refer to one another: each is a rank behind the one before it. Returns true if
+ * anything moved. */
+static bool raise_ranks(struct plan *plan, const struct route *route, const char *path) {
+	int before = -1; /* rank of the relation of the last key */
+	const char *relation = NULL;
+	AUTO_FREE char *last = NULL;
+	bool moved = false;
+	for (const char *open = strchr(path, '{'); open != NULL; open = strchr(open + 1, '{')) {
+		size_t len = strcspn(open + 1, ".}");
+		if (open[1 + len] != '.')
+			continue;
+		free(last);
+		last = strndup(open + 1, len);
+		relation = last;
+		for (int i = 0; i < plan->nroutes && relation != NULL; i++)
+			if (plan->routes[i].relation != NULL &&
+			    strcmp(plan->routes[i].relation, relation) == 0)
+				before = plan->routes[i].rank;
+	}
+	if (relation == NULL || route->relation == NULL || route->what == CLASS_QUERY ||
+	    strcmp(relation, route->relation) == 0)
+		return false;
+	for (int i = 0; i < plan->nroutes; i++) {
+		struct route *other = &plan->routes[i];
+		if (other->relation != NULL && strcmp(other->relation, route->relation) == 0 &&
+		    other->rank <= before) {
+			other->rank = before + 1;
+			moved = true;
+		}
+	}
+	return moved;
+}
+
+bool plan_routes(struct plan *plan, const char *layout) {
+	AUTO_JSON cJSON *json = cJSON_Parse(layout);
+	const cJSON *routes = cJSON_GetObjectItemCaseSensitive(json, "routes"), *route;
+	int n = cJSON_GetArraySize(routes), i = 0;
+	if (!cJSON_IsArray(routes))
+		return false;
+	plan->routes = calloc(n > 0 ? (size_t)n : 1, sizeof(*plan->routes));
+	if (plan->routes == NULL)
+		return false;
+	cJSON_ArrayForEach(route, routes)
+		if (!read_route(&plan->routes[plan->nroutes++], route))
+			return false;
+	/* relations that refer to each other have no end: what is left is for the later passes */
+	for (bool moved = true; moved && i < 32; i++) {
+		int at = 0;
+		moved = false;
+		cJSON_ArrayForEach(route, routes) {
+			const char *path = word(route, "path");
+			if (path != NULL && raise_ranks(plan, &plan->routes[at], path))
+				moved = true;
+			at++;
+		}
+	}
+	return true;
+}
+
+void route_free(struct route *route) {
+	for (int i = 0; i < route->nparts; i++)
+		free(route->parts[i]);
+	free(route->parts);
+	free(route->relation);
+	form_free(&route->columns);
+}

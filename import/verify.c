@@ -1,0 +1,320 @@
+/* Rows are compared as multisets of hashes. Where a file has more different rows than fit into memory, it is read several times, and each
+ * time only the hashes of one part count. */
+#include "import/verify.h"
+
+#include "import/bag.h"
+#include "import/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum { TOLD_MOST = 20, FORMS_MOST = 32, CHUNK = 256 * 1024 };
+
+struct check {
+	struct import *im;
+	const struct item *item;
+	const char *old, *new;
+	uint64_t differences;
+};
+
+static void differ(struct check *c, uint64_t line, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void differ(struct check *c, uint64_t line, const char *fmt, ...) {
+	AUTO_BUF struct buf out = { 0 };
+	va_list ap;
+	if (++c->differences > TOLD_MOST)
+		return;
+	import_put_name(&out, c->item->path);
+	if (line > 0)
+		buf_printf(&out, ":%" PRIu64, line);
+	buf_puts(&out, ": ");
+	va_start(ap, fmt);
+	buf_vprintf(&out, fmt, ap);
+	va_end(ap);
+	LOCK_SCOPE(&c->im->told);
+	printf("%s\n", out.failed ? "out of memory" : out.data);
+}
+
+/* -- bytes ------------------------------------------------------------------------------------- */
+
+/* Fills the chunk as far as the file goes. */
+static ssize_t read_full(int fd, char *chunk) {
+	size_t len = 0;
+	while (len < CHUNK) {
+		ssize_t n = read(fd, chunk + len, CHUNK - len);
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	return (ssize_t)len;
+}
+
+static void compare_bytes(struct check *c) {
+	AUTO_FD int a = open(c->old, O_RDONLY | O_CLOEXEC), b = open(c->new, O_RDONLY | O_CLOEXEC);
+	AUTO_FREE char *x = malloc(CHUNK), *y = malloc(CHUNK);
+	uint64_t offset = 0, line = 1;
+	while (a >= 0 && b >= 0 && x != NULL && y != NULL) {
+		ssize_t n = read_full(a, x), m = read_full(b, y);
+		if (n < 0 || m < 0) {
+			differ(c, 0, "cannot be read: %s", strerror((int)-(n < 0 ? n : m)));
+			return;
+		}
+		for (ssize_t i = 0; i < n && i < m; i++, offset++) {
+			if (x[i] != y[i]) {
+				differ(c, line, "byte %" PRIu64 " differs", offset);
+				return;
+			}
+			line += x[i] == '\n';
+		}
+		if (n != m)
+			differ(c, line, "ends behind byte %" PRIu64 " %s", offset,
+			       n < m ? "in the old tree" : "on the mount");
+		if (n != m || n == 0)
+			return;
+	}
+	differ(c, 0, a < 0 ? "cannot be read in the old tree" : "is not on the mount");
+}
+
+/* -- documents --------------------------------------------------------------------------------- */
+
+static bool read_all(struct check *c, const char *path, struct buf *out) {
+	AUTO_FILE FILE *f = fopen(path, "re");
+	char chunk[16384];
+	size_t n;
+	buf_puts(out, "");
+	while (f != NULL && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+		buf_add(out, chunk, n);
+	if (f != NULL && !ferror(f) && !out->failed)
+		return true;
+	differ(c, 0,
+	       path == c->new &&errno == ENOENT ? "is not on the mount" : "cannot be read (%s)",
+	       strerror(errno));
+	return false;
+}
+
+static void tell_members(struct check *c, const struct json *older, const struct json *newer) {
+	for (int i = 0; i < older->n; i++) {
+		const struct json *child = &older->children[i];
+		const struct json *other = json_member(newer, child->key);
+		if (other == NULL)
+			differ(c, 0, "\"%s\" is not there", child->key);
+		else if (!json_same(child, other, 0))
+			differ(c, 0, "\"%s\" has another value", child->key);
+	}
+}
+
+/* Both lists have the same elements, in any order. */
+static bool same_elements(const struct json *older, const struct json *newer) {
+	AUTO_FREE bool *taken = calloc((size_t)newer->n + 1, sizeof(bool));
+	if (taken == NULL || older->n != newer->n)
+		return false;
+	for (int i = 0; i < older->n; i++) {
+		int at = i; /* most often in the same place */
+		if (taken[at] || !json_same(&older->children[i], &newer->children[at], 1))
+			for (at = 0; at < newer->n; at++)
+				if (!taken[at] &&
+				    json_same(&older->children[i], &newer->children[at], 1))
+					break;
+		if (at == newer->n)
+			return false;
+		taken[at] = true;
+	}
+	return true;
+}
+
+static void compare_json(struct check *c, const struct buf *old, const struct buf *new) {
+	AUTO_TREE struct json older = { 0 }, newer = { 0 };
+	if (!json_read(old->data, old->len, &older)) {
+		differ(c, 0, "is no JSON in the old tree");
+		return;
+	}
+	if (!json_read(new->data, new->len, &newer)) {
+		differ(c, 0, "is no JSON on the mount");
+		return;
+	}
+	if (c->item->what == CLASS_ROW && older.type == JSON_OBJECT)
+		tell_members(c, &older, &newer);
+	else if (c->item->what == CLASS_TABLE && older.type == JSON_ARRAY &&
+				 newer.type == JSON_ARRAY
+			 ? !same_elements(&older, &newer)
+		 : c->item->what == CLASS_TABLE
+			 ? older.n != newer.n || !json_same(&older, &newer, 2)
+			 : !json_same(&older, &newer, 0))
+		differ(c, 0, "has another value");
+}
+
+static void canonical_text(struct buf *out, const struct buf *text) {
+	size_t len = text->len;
+	if (len > 0 && text->data[len - 1] == '\n')
+		len--;
+	if (len > 0 && text->data[len - 1] == '\r')
+		len--;
+	scalar_canonical(out, text->data, len);
+	buf_puts(out, "");
+}
+
+static void compare_documents(struct check *c) {
+	AUTO_BUF struct buf old = { 0 }, new = { 0 }, a = { 0 }, b = { 0 };
+	if (!read_all(c, c->old, &old) || !read_all(c, c->new, &new))
+		return;
+	if (old.len == new.len && memcmp(old.data, new.data, old.len) == 0)
+		return;
+	if (item_ends_in(c->item, ".json")) {
+		compare_json(c, &old, &new);
+		return;
+	}
+	canonical_text(&a, &old);
+	canonical_text(&b, &new);
+	if (a.len != b.len || memcmp(a.data, b.data, a.len) != 0)
+		differ(c, 0, "has another value");
+}
+
+/* -- rows -------------------------------------------------------------------------------------- */
+
+/* One reading of both files: hashes of which A % PARTS is PART. */
+struct pass {
+	struct check *c;
+	uint64_t parts, part;
+	struct bag bag;
+	struct form forms[FORMS_MOST]; /* of the old lines */
+	int nforms;
+	struct form header; /* CSV: of the mount's file */
+};
+
+static int find_form(struct pass *p, struct records *r, const struct record *record) {
+	struct form form;
+	if (r->csv && p->nforms > 0)
+		return 0;
+	if (!records_form(r, record, &form))
+		form_free(&form);
+	for (int i = 0; i < p->nforms; i++)
+		if (form_same(&p->forms[i], &form)) {
+			form_free(&form);
+			return i;
+		}
+	if (p->nforms == FORMS_MOST) {
+		form_free(&form);
+		return FORMS_MOST - 1;
+	}
+	p->forms[p->nforms] = form;
+	return p->nforms++;
+}
+
+static int read_old(struct pass *p) {
+	AUTO_RECORDS struct records r = { .fd = -1 };
+	struct record record;
+	bool csv = item_ends_in(p->c->item, ".csv");
+	const struct form *columns = p->header.n > 0 ? &p->header : NULL;
+	int rc = records_open(&r, p->c->old, csv, columns);
+	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
+		struct hash hash = records_hash(&r, &record, &p->forms[find_form(p, &r, &record)]);
+		rc = hash.a % p->parts == p->part ? bag_add(&p->bag, hash, record.line) : 0;
+	}
+	return rc;
+}
+
+/* Takes one row of the mount out of the bag. Returns false if it should be there and is not. */
+static bool take(struct pass *p, struct records *r, const struct record *record) {
+	bool ours = p->nforms == 0 && p->part == 0;
+	for (int i = 0; i < p->nforms; i++) {
+		struct hash hash = records_hash(r, record, &p->forms[i]);
+		if (hash.a % p->parts != p->part)
+			continue;
+		/* with several forms nobody knows which part a row without a partner belongs to */
+		ours = p->nforms == 1 || p->parts == 1;
+		struct bag_entry *e = bag_find(&p->bag, hash);
+		if (e != NULL && e->count > 0) {
+			e->count--;
+			return true;
+		}
+	}
+	return !ours;
+}
+
+static int read_new(struct pass *p) {
+	AUTO_RECORDS struct records r = { .fd = -1 };
+	struct record record;
+	int rc = records_open(&r, p->c->new, item_ends_in(p->c->item, ".csv"), NULL);
+	if (rc == -ENOENT)
+		return 0; /* no row, no file */
+	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
+		if (!take(p, &r, &record))
+			differ(p->c, 0, "line %" PRIu64 " of the mount is not in the old file",
+			       record.line);
+		rc = 0;
+	}
+	return rc;
+}
+
+static void tell_missing(struct pass *p) {
+	for (size_t i = 0; i < p->bag.room; i++) {
+		const struct bag_entry *e = &p->bag.entries[i];
+		if (!e->used || e->count <= 0)
+			continue;
+		if (e->count == 1)
+			differ(p->c, e->line, "the row is not on the mount");
+		else
+			differ(p->c, e->line, "%" PRId64 " rows like this one are not on the mount",
+			       e->count);
+	}
+}
+
+static void compare_rows(struct check *c) {
+	struct pass p = { .c = c, .parts = 1 };
+	struct records header = { .fd = -1 };
+	uint64_t before = c->differences;
+	int rc = 0;
+	if (item_ends_in(c->item, ".csv") && records_open(&header, c->new, true, NULL) == 0) {
+		p.header = header.columns;
+		header.columns = (struct form){ 0 };
+	}
+	records_close(&header);
+	while (rc == 0 && p.part < p.parts) {
+		rc = read_old(&p);
+		if (rc == -E2BIG) { /* again, in more parts */
+			p.parts *= 2;
+			p.part = 0;
+			c->differences = before;
+			rc = 0;
+		} else if (rc == 0) {
+			rc = read_new(&p);
+			tell_missing(&p);
+			p.part++;
+		}
+		bag_free(&p.bag);
+	}
+	if (rc != 0)
+		differ(c, 0, "cannot be read: %s", strerror(-rc));
+	for (int i = 0; i < p.nforms; i++)
+		form_free(&p.forms[i]);
+	form_free(&p.header);
+}
+
+uint64_t verify_item(struct import *im, const struct item *item) {
+	AUTO_FREE char *old = import_old_path(im, item), *new = import_new_path(im, item);
+	struct check c = { .im = im, .item = item, .old = old, .new = new };
+	if (old == NULL || new == NULL)
+		return 1;
+	switch (item->what) {
+	case CLASS_INGEST:
+	case CLASS_PLAIN:
+		compare_bytes(&c);
+		break;
+	case CLASS_LINES:
+		compare_rows(&c);
+		break;
+	default:
+		compare_documents(&c);
+	}
+	if (c.differences > TOLD_MOST) {
+		AUTO_BUF struct buf out = { 0 };
+		import_put_name(&out, item->path);
+		LOCK_SCOPE(&im->told);
+		printf("%s: %" PRIu64 " more differences\n", out.data, c.differences - TOLD_MOST);
+	}
+	return c.differences;
+}

@@ -1,0 +1,11 @@
+/* Comparing one file of the old tree with what the mount shows. */
+#ifndef ROWFS_IMPORT_VERIFY_H
+#define ROWFS_IMPORT_VERIFY_H
+
+#include "import/import.h"
+
+/* Bytes for ingest and plain files; everything else by what it says. Each difference is a line "PATH:LINE: sentence" on standard output.
+ * Returns how many there are. */
+uint64_t verify_item(struct import *im, const struct item *item);
+
+#endif
