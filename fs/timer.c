@@ -1,6 +1,7 @@
 #include "fs/timer.h"
 
 #include "schema/ledger.h"
+#include "schema/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -75,6 +76,8 @@ int timer_start(struct fs *fs, struct timer **out) {
 	add(timer, ask_health, fs->opt->health_check_interval);
 	if (fs->tree->has_ledger)
 		add(timer, ledger_trim, LEDGER_TRIM_S);
+	if (fs->tree->has_streams)
+		add(timer, stream_trim_sql, LEDGER_TRIM_S);
 	for (int i = 0; i < fs->tree->ntimers && fs->opt->enable_auto_cleanup; i++)
 		add(timer, fs->tree->timers[i],
 		    (int)options_interval(fs->opt, fs->layout->timers[i].every));

@@ -10,8 +10,9 @@
 #include <string.h>
 
 enum {
-	FEED = 64 * 1024,             /* bytes that are worth sending before the batch is full */
-	BATCH_BYTES = 4 * 1024 * 1024 /* a batch with more is full, however few lines it has */
+	FEED = 64 * 1024,              /* bytes that are worth sending before the batch is full */
+	BATCH_BYTES = 4 * 1024 * 1024, /* a batch with more is full, however few lines it has */
+	STREAM_IDLE_S = 3600, /* a stream that was not used for so long is left to be forgotten */
 };
 
 struct lane {
@@ -20,8 +21,9 @@ struct lane {
 	struct stream_sql sql;
 	const struct column **columns; /* owned array */
 	struct batch_target target;
-	bool opened;             /* the stream's row is there; the committing thread's */
-	pthread_mutex_t lock;    /* guards what follows */
+	bool opened;          /* the stream's row is there; the committing thread's, as the next */
+	int64_t used_us;      /* clock_us() of the last commit */
+	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t changed;  /* a batch is done */
 	struct batch *gathering; /* never NULL */
 	bool committing;
@@ -69,6 +71,9 @@ static void commit_gathering(struct lane *lane) {
 	lane->committing = true;
 	lane->wanted = false;
 	pthread_mutex_unlock(&lane->lock);
+	if (clock_us() - lane->used_us > (int64_t)STREAM_IDLE_S * US_PER_S)
+		new_stream(lane); /* the old one may have been trimmed: see fs/timer.c */
+	lane->used_us = clock_us();
 	if (open_stream(lane, &err) != 0)
 		b->feed_failed = true; /* the transaction's own attempts tell what is wrong */
 	db_error_clear(&err);

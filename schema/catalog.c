@@ -70,6 +70,8 @@ static void read_relation(const cJSON *json, struct relation *rel) {
 	rel->schema = get_string(json, "schema");
 	rel->name = get_string(json, "name");
 	rel->kind = get_char(json, "kind");
+	rel->takes_copy = get_bool(json, "copy");
+	rel->rewrites_rows = get_bool(json, "rewrites");
 	read_columns(cJSON_GetObjectItemCaseSensitive(json, "columns"), rel);
 	array = cJSON_GetObjectItemCaseSensitive(json, "keys");
 	rel->keys = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*rel->keys));

@@ -33,7 +33,9 @@ struct relation {
 	char *layout_name; /* as the layout writes it */
 	int64_t oid;
 	char *schema, *name;
-	char kind; /* pg_class.relkind */
+	char kind;          /* pg_class.relkind */
+	bool takes_copy;    /* a table without rules and row security: COPY does what INSERT does */
+	bool rewrites_rows; /* triggers may change or drop a row before it is inserted */
 	struct column *columns;
 	int ncolumns;
 	struct unique_key *keys;
@@ -58,7 +60,7 @@ struct catalog {
 	struct function *functions;
 	int nfunctions;
 	char *database, *user; /* as the server names them */
-	bool has_ledger; /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
+	bool has_ledger;  /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
 	bool has_streams; /* rowfs.stream is there: the same for streams of lines */
 };
 

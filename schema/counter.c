@@ -94,7 +94,7 @@ int counter_new(const struct tree *tree, const struct relation *rel,
 		const struct column *const *columns, int n, const struct fixed_key *fixed,
 		int nfixed, struct counter **out) {
 	struct counter *c = calloc(1, sizeof(*c));
-	bool can = true;
+	bool can = !rel->rewrites_rows;
 	*out = NULL;
 	if (c == NULL ||
 	    (c->slices = calloc((size_t)tree->nslices + 1, sizeof(*c->slices))) == NULL) {

@@ -20,6 +20,15 @@ WITH RECURSIVE wanted AS (
 SELECT w.name,
        (SELECT json_build_object(
                    'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
+                   -- COPY knows neither rules nor row security
+                   'copy', c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+                       AND NOT EXISTS (SELECT 1 FROM pg_rewrite r
+                                        WHERE r.ev_class = c.oid AND r.ev_type = '3'),
+                   -- BEFORE INSERT triggers for each row (tgtype: 1 row, 2 before, 4 insert)
+                   'rewrites', EXISTS (SELECT 1 FROM pg_trigger g
+                                        WHERE g.tgtype & 7 = 7 AND NOT g.tgisinternal AND g.tgenabled <> 'D'
+                                          AND (g.tgrelid = c.oid OR g.tgrelid IN (
+                                               SELECT p.relid FROM pg_partition_tree(c.oid) p))),
                    'columns', coalesce((
                        SELECT json_agg(json_build_object(
                                   'name', a.attname,
