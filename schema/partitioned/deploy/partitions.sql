@@ -78,8 +78,8 @@ BEGIN
 		EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', spare);
 		-- the rows stay in their files: the summary need not know
 		PERFORM set_config('rowfs.daemon', '1', true);
-		EXECUTE format('WITH moved AS (DELETE FROM %s WHERE %s >= %s AND %2$s < %s RETURNING *) '
-			'INSERT INTO %s SELECT * FROM moved', spare, here, low, high, name);
+		EXECUTE format('WITH moved AS (DELETE FROM %1$s WHERE %2$s >= %3$s AND %2$s < %4$s RETURNING *) '
+			'INSERT INTO %5$s SELECT * FROM moved', spare, here, low, high, name);
 		PERFORM set_config('rowfs.daemon', quiet, true);
 	END IF;
 	EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)', relation, name, low, high);
@@ -110,8 +110,9 @@ BEGIN
 			made := made + rowfs.make_partition(p.relation, at)::int;
 		END LOOP;
 		IF rowfs.default_partition(p.relation) IS NOT NULL THEN
-			FOR at IN EXECUTE format('SELECT DISTINCT date_trunc(%L, timestamp ''epoch'' + '
-				'floor(%s / %s::numeric)::float8 * interval ''1 second'') FROM %s WHERE %2$s >= %s AND %2$s < %s',
+			FOR at IN EXECUTE format('SELECT DISTINCT date_trunc(%1$L, timestamp ''epoch'' + '
+				'floor(%2$s / %3$s::numeric)::float8 * interval ''1 second'') FROM %4$s '
+				'WHERE %2$s >= %5$s AND %2$s < %6$s',
 				p.width, rowfs.partition_column(p.relation), p.per_second,
 				rowfs.default_partition(p.relation),
 				rowfs.partition_bound(p.per_second, '2000-01-01'), rowfs.partition_bound(p.per_second, until)) LOOP
@@ -277,8 +278,9 @@ BEGIN
 	 WHERE c.oid = relation;
 	EXECUTE format('CREATE TABLE %I.%I PARTITION OF %s DEFAULT', parent.nspname, left(parent.relname, 50) || '_default',
 		relation);
-	FOR at IN EXECUTE format('SELECT DISTINCT date_trunc(%L, timestamp ''epoch'' + '
-		'floor(%I / %s::numeric)::float8 * interval ''1 second'') FROM %s WHERE %2$I >= %s AND %2$I < %s ORDER BY 1',
+	FOR at IN EXECUTE format('SELECT DISTINCT date_trunc(%1$L, timestamp ''epoch'' + '
+		'floor(%2$I / %3$s::numeric)::float8 * interval ''1 second'') FROM %4$s '
+		'WHERE %2$I >= %5$s AND %2$I < %6$s ORDER BY 1',
 		width, col, per_second, old, rowfs.partition_bound(per_second, '2000-01-01'),
 		rowfs.partition_bound(per_second, now() AT TIME ZONE 'UTC' + interval '1 year')) LOOP
 		PERFORM rowfs.make_partition(relation, at);
