@@ -315,8 +315,9 @@ int rows_append_take(struct call *call, struct handle *h, bool last) {
 	while (rc == 0 && at < h->data.len) {
 		const char *line = h->data.data + at;
 		bool known = s->source.lane != NULL;
-		n = line_cut(known ? &s->checker : NULL, line, h->data.len - at, last,
-			     call->fs->opt->max_document, &s->scan, &body);
+		/* the rest of a line that was too long ends at its newline, whatever quotes it has */
+		n = line_cut(known && !s->skipping ? &s->checker : NULL, line, h->data.len - at,
+			     last, call->fs->opt->max_document, &s->scan, &body);
 		if (n == 0)
 			break;
 		at += n;
