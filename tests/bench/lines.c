@@ -1,7 +1,7 @@
 /* What programs that write and read lines do to a file, by plain system calls.
  *
  * Usage: lines append EVERY SOURCE PATH [SOURCE PATH]...   writes of 8 KiB, fsync each EVERY lines (0: at the end); a pair is a thread
- *        lines sync SOURCE PATH WRITERS COUNT              each of WRITERS threads writes COUNT lines, fsync after each
+ *        lines sync COUNT SOURCE PATH [SOURCE PATH]...     COUNT lines each, fsync after each; a pair is a thread
  *        lines small SOURCE PATH COUNT                     COUNT writes of one line, without fsync
  *        lines read PATH                                   from the start to the end
  *        lines tail PATH                                   the last line, as tail -n 1 does it
@@ -159,30 +159,18 @@ static bool tail(const char *path, long *done) {
 	return true;
 }
 
-static bool append_all(int argc, char **argv, double *start, long *done) {
+/* A thread for each pair of SOURCE and PATH. */
+static bool all_pairs(int argc, char **argv, void *(*body)(void *), double *start, long *done) {
 	static struct work works[MOST_WRITERS];
 	int n = (argc - 3) / 2;
 	bool good = n > 0 && n <= MOST_WRITERS;
 	for (int i = 0; good && i < n; i++) {
-		works[i].every = strtol(argv[2], NULL, 10);
+		works[i].every = works[i].count = strtol(argv[2], NULL, 10);
 		works[i].path = argv[4 + 2 * i];
 		good = load(&works[i], argv[3 + 2 * i]);
 	}
 	*start = now();
-	return good && run_threads(works, n, append_main, done);
-}
-
-static bool sync_all(char **argv, double *start, long *done) {
-	static struct work works[MOST_WRITERS];
-	int n = (int)strtol(argv[4], NULL, 10);
-	bool good = n > 0 && n <= MOST_WRITERS;
-	for (int i = 0; good && i < n; i++) {
-		works[i].count = strtol(argv[5], NULL, 10);
-		works[i].path = argv[3];
-		good = load(&works[i], argv[2]);
-	}
-	*start = now();
-	return good && run_threads(works, n, sync_main, done);
+	return good && run_threads(works, n, body, done);
 }
 
 /* The time of the writes alone; what the last fsync takes is another figure. */
@@ -205,9 +193,9 @@ int main(int argc, char **argv) {
 	bool good = false;
 
 	if (strcmp(what, "append") == 0 && argc > 4)
-		good = append_all(argc, argv, &start, &done);
-	else if (strcmp(what, "sync") == 0 && argc > 5)
-		good = sync_all(argv, &start, &done);
+		good = all_pairs(argc, argv, append_main, &start, &done);
+	else if (strcmp(what, "sync") == 0 && argc > 4)
+		good = all_pairs(argc, argv, sync_main, &start, &done);
 	else if (strcmp(what, "small") == 0 && argc > 4)
 		good = small(argv, &start, &end, &done);
 	else if (strcmp(what, "read") == 0)
