@@ -178,6 +178,7 @@ DECLARE
 	again text[];
 	statement text;
 	whole text;
+	quiet text := coalesce(current_setting('rowfs.daemon', true), '');
 BEGIN
 	EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', name);
 	SELECT c.oid, c.relname, c.relowner, n.nspname INTO t FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -225,9 +226,12 @@ BEGIN
 	IF inside IS NOT NULL THEN
 		EXECUTE inside USING whole::regclass, old::regclass;
 	END IF;
-	EXECUTE format('INSERT INTO %s (%2$s) SELECT %2$s FROM %3$s', whole,
+	-- the rows stay in their files: the summary need not know
+	PERFORM set_config('rowfs.daemon', '1', true);
+	EXECUTE format('INSERT INTO %1$s (%2$s) SELECT %2$s FROM %3$s', whole,
 		(SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attrelid = t.oid AND attnum > 0
 		    AND NOT attisdropped AND attgenerated = ''), old);
+	PERFORM set_config('rowfs.daemon', quiet, true);
 	EXECUTE format('DROP TABLE %s', old);
 	FOREACH statement IN ARRAY again LOOP
 		EXECUTE statement;
