@@ -15,6 +15,7 @@ struct report;
 struct calls;
 struct handles;
 struct moved;
+struct ingest_streams;
 struct writer;
 
 /* Requests served since start or since the last reset; one per kind of work. */
@@ -36,6 +37,7 @@ struct fs {
 	struct calls *calls;
 	struct handles *handles;
 	struct moved *moved;
+	struct ingest_streams *ingest;
 	struct writer *writer;
 	struct removed_names removed;
 	struct counters count;

@@ -10,6 +10,7 @@
 #include "fs/node.h"
 
 struct kind;
+struct ingest_stream;
 struct listing;
 struct rows_reader;
 struct rows_append;
@@ -49,6 +50,9 @@ struct handle {
 
 	/* plain files */
 	int fd;
+
+	/* ingest files; of its table */
+	struct ingest_stream *stream;
 
 	/* directories */
 	struct listing *listing;

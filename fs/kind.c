@@ -15,7 +15,7 @@ const struct kind *kind_of_place(const struct place *place) {
 	case KIND_QUERY:
 		return &query_kind;
 	case KIND_FILE:
-		break;
+		return place->ingest != NULL ? &ingest_kind : &plain_kind;
 	}
 	return &plain_kind;
 }

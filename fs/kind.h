@@ -32,7 +32,7 @@ struct kind {
 };
 
 extern const struct kind row_kind, column_kind, rows_kind, table_kind, query_kind, plain_kind,
-	control_kind;
+	control_kind, ingest_kind;
 
 /* The kind of the files at PLACE. */
 const struct kind *kind_of_place(const struct place *place);

@@ -1,6 +1,7 @@
 #include "fs/listing.h"
 
 #include "fs/control.h"
+#include "fs/ingest.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"
 #include "util/log.h"
@@ -205,6 +206,67 @@ static bool add_row(struct call *call, struct listing *l, const struct node *dir
 	return e->keys != NULL;
 }
 
+static int remember_start(struct listing *l) {
+	if (l->nstarts > 0 && l->starts[l->nstarts - 1].position >= l->next.position)
+		return 0;
+	struct page_start *starts = reallocarray(l->starts, l->nstarts + 1, sizeof(*starts));
+	if (starts == NULL)
+		return -ENOMEM;
+	l->starts = starts;
+	starts[l->nstarts] = l->next;
+	starts[l->nstarts++].cursor = copy_cursor(l->next.cursor);
+	return 0;
+}
+
+/* One row of a page of ingest files. Those that no route knows any more are left out. */
+static bool add_file(struct listing *l, const struct node *dir, const PGresult *res, int row) {
+	AUTO_TARGET struct target target = { 0 };
+	const char *name = PQgetvalue(res, row, INGEST_NAME);
+	lookup_target(dir, name, false, &target);
+	if (!is_ingest(target.place) || target.place->nkeys == 0)
+		return true;
+	struct entry *e = add_entry(l, name);
+	if (e == NULL)
+		return false;
+	e->found.type = NODE_PLACE;
+	e->found.attr = ingest_attributes(res, row);
+	return true; /* without its place: it is looked up when it is shown */
+}
+
+/* The first of DIR's places with ingest files of any name: one listing serves them all. */
+static bool lists_files(const struct place *dir, int child) {
+	for (int i = 0; i <= child; i++)
+		if (is_ingest(dir->children[i]) && dir->children[i]->nkeys > 0)
+			return i == child;
+	return false;
+}
+
+/* A page of ingest files; the last one ends this place. */
+static int file_page(struct call *call, struct listing *l, struct node *dir,
+		     const struct place *place) {
+	AUTO_RESULT PGresult *res = NULL;
+	const char *after = l->next.cursor != NULL ? l->next.cursor[0] : NULL;
+	int limit = call->fs->opt->fetch_size;
+	int rc = remember_start(l);
+	if (rc == 0)
+		rc = ingest_file_page(call->fs->pool, place->ingest->dir, after, limit,
+				      call_cancel(call), &res, &call->err);
+	if (rc != 0)
+		return rc;
+	int rows = PQntuples(res);
+	for (int i = 0; i < rows; i++)
+		if (!add_file(l, dir, res, i))
+			return -ENOMEM;
+	free_cursor(l->next.cursor);
+	l->next.cursor = NULL;
+	if (rows < limit)
+		l->next.child++;
+	else if ((l->next.cursor = calloc(2, sizeof(char *))) != NULL)
+		l->next.cursor[0] = strdup(PQgetvalue(res, rows - 1, INGEST_NAME));
+	l->next.position = l->first + l->n;
+	return 0;
+}
+
 /* The keys of the last row in RES. */
 static char **last_keys(const struct place *place, const PGresult *res) {
 	char **cursor = calloc((size_t)place->nkeys + 1, sizeof(*cursor));
@@ -231,24 +293,18 @@ static int run_page(struct call *call, struct listing *l, struct node *dir,
 			params, n, DB_REPEATABLE | DB_BINARY, call_cancel(call), res, &call->err);
 }
 
-static int remember_start(struct listing *l) {
-	if (l->nstarts > 0 && l->starts[l->nstarts - 1].position >= l->next.position)
-		return 0;
-	struct page_start *starts = reallocarray(l->starts, l->nstarts + 1, sizeof(*starts));
-	if (starts == NULL)
-		return -ENOMEM;
-	l->starts = starts;
-	starts[l->nstarts] = l->next;
-	starts[l->nstarts++].cursor = copy_cursor(l->next.cursor);
-	return 0;
-}
-
 /* Replaces the entries by the next page that has any; none at the end. */
 static int next_page(struct call *call, struct listing *l, struct node *dir) {
 	clear_entries(l);
 	l->first = l->next.position;
 	while (l->n == 0 && dir->type == NODE_PLACE && l->next.child < dir->place->nchildren) {
 		const struct place *child = dir->place->children[l->next.child];
+		if (lists_files(dir->place, l->next.child)) {
+			int failed = file_page(call, l, dir, child);
+			if (failed != 0)
+				return failed;
+			continue;
+		}
 		AUTO_RESULT PGresult *res = NULL;
 		int rc = child->sql.list_first.sql != NULL ? remember_start(l) : 0;
 		unsigned long epoch = atomic_load(&call->fs->epoch);

@@ -1,6 +1,7 @@
 #include "fs/lookup.h"
 
 #include "fs/control.h"
+#include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
@@ -21,7 +22,7 @@ static bool is_directory(const struct place *place) {
 }
 
 static bool is_plain_route(const struct place *place) {
-	return place->route != NULL && place->route->kind == KIND_FILE;
+	return place->route != NULL && place->route->kind == KIND_FILE && !is_ingest(place);
 }
 
 void lookup_target(const struct node *dir, const char *name, bool directory, struct target *out) {
@@ -119,7 +120,12 @@ static int find_in_place(struct call *call, struct node *dir, const char *name,
 	AUTO_RESULT PGresult *res = NULL;
 	struct found found = { 0 };
 	char *values[PATH_KEYS_MAX];
-	if (is_directory(place) && place->row_table < 0) {
+	if (is_ingest(place)) {
+		found.keys = keys;
+		int rc = ingest_find(call, place, name, &found);
+		if (rc != 0)
+			return rc;
+	} else if (is_directory(place) && place->row_table < 0) {
 		/* literal, or a query's parameter: there is nothing to ask */
 		found = (struct found){ .type = NODE_PLACE, .place = place, .keys = keys };
 		found.attr = lookup_attributes(place, 0, 0);
@@ -259,6 +265,20 @@ static int refresh_plain(struct call *call, struct node *node) {
 	return 0;
 }
 
+static int refresh_ingest(struct call *call, struct node *node) {
+	struct nodes *nodes = call->fs->nodes;
+	AUTO_FREE char *path = node_path(nodes, node, NULL);
+	struct found found = { 0 };
+	if (path == NULL)
+		return -ENOMEM;
+	if (!node_has_name(nodes, node))
+		return 0;
+	int rc = ingest_find(call, node->place, strrchr(path, '/') + 1, &found);
+	if (rc == 0)
+		node_update(nodes, node, &found.attr, found.epoch);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 int lookup_refresh(struct call *call, struct node *node, bool force) {
 	struct nodes *nodes = call->fs->nodes;
 	if (node->type == NODE_PLAIN)
@@ -269,6 +289,8 @@ int lookup_refresh(struct call *call, struct node *node, bool force) {
 	char *values[PATH_KEYS_MAX];
 	bool lines = node->type == NODE_PLACE && node->place->route != NULL &&
 		     node->place->route->kind == KIND_ROWS;
+	if (is_ingest(node->place) && node->type == NODE_PLACE)
+		return force || !node_fresh(nodes, node) ? refresh_ingest(call, node) : 0;
 	if (!lines || (!force && node_fresh(nodes, node)))
 		return 0;
 	int rc = node_where(nodes, node, &w);

@@ -2,6 +2,7 @@
 
 #include "fs/daemon.h"
 #include "fs/handle.h"
+#include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/migrate.h"
 #include "fs/moved.h"
@@ -108,9 +109,10 @@ static bool open_state(struct fs *fs) {
 	fs->calls = calls_new();
 	fs->handles = handles_new();
 	fs->moved = moved_new();
+	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
-	       fs->writer != NULL;
+	       fs->ingest != NULL && fs->writer != NULL;
 }
 
 static void close_state(struct fs *fs, bool served) {
@@ -119,6 +121,7 @@ static void close_state(struct fs *fs, bool served) {
 	calls_free(fs->calls);
 	handles_free(fs->handles);
 	moved_free(fs->moved);
+	ingest_streams_free(fs->ingest);
 	plain_free(fs->plain, served);
 	report_free(fs->report);
 }

@@ -542,6 +542,12 @@ char *node_layout_path(struct nodes *nodes, const struct node *node, int *levels
 	return path;
 }
 
+/* The modes of files that keep their own are as they were set. */
+static bool keeps_mode(const struct node *node) {
+	return node->type == NODE_PLAIN ||
+	       (node->type == NODE_PLACE && node->place->ingest != NULL);
+}
+
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	const struct options *opt = nodes->fs->opt;
 	LOCK_SCOPE(&nodes->lock);
@@ -553,8 +559,8 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 		size = atomic_load(&node->writer->size);
 	*st = (struct stat){
 		.st_ino = node->ino,
-		.st_mode = node->type == NODE_PLAIN ? node->attr.mode
-						    : node->attr.mode & ~(opt->umask & 0777),
+		.st_mode =
+			keeps_mode(node) ? node->attr.mode : node->attr.mode & ~(opt->umask & 0777),
 		.st_nlink = S_ISDIR(node->attr.mode) ? 2 : 1,
 		.st_uid = opt->uid,
 		.st_gid = opt->gid,

@@ -1,6 +1,7 @@
 #include "fs/ops.h"
 
 #include "fs/handle.h"
+#include "fs/ingest.h"
 #include "fs/intent.h"
 #include "fs/kind.h"
 #include "fs/lookup.h"
@@ -144,6 +145,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	/* owner, mode and times of a row are not files' own: set without effect, as on other file systems without them */
 	if (rc == 0 && node->type == NODE_PLAIN && !node_is_unlinked(call.fs->nodes, node))
 		rc = set_plain(&call, node, attr, to_set);
+	else if (rc == 0 && node->type == NODE_PLACE && is_ingest(node->place))
+		rc = ingest_set_attr(&call, node, attr, to_set);
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);
 	else
@@ -250,6 +253,10 @@ static int create_file(struct call *call, struct node *dir, const char *name, mo
 			rc = -ENOENT;
 		if (rc != 0)
 			return rc;
+	}
+	if (is_ingest(target.place)) {
+		int rc = ingest_create(call, target.place, name, mode);
+		return rc != 0 ? rc : lookup_child(call, dir, name, true, out);
 	}
 	int fd = plain_open(call->fs->plain, path, O_RDWR | O_CREAT, mode & 07777);
 	if (fd < 0)

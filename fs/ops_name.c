@@ -1,5 +1,6 @@
 /* Making, removing and renaming names. */
 #include "fs/control.h"
+#include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/lookup.h"
 #include "fs/moved.h"
@@ -314,6 +315,31 @@ static int rename_to_plain(struct renaming *r) {
 	return 0;
 }
 
+/* A plain file onto the name of an ingest file. */
+static int rename_onto_ingest(struct renaming *r) {
+	struct fs *fs = r->call->fs;
+	int rc = ingest_from_plain(r->call, r->from, r->target.place, r->to);
+	if (rc == 0 && plain_unlink(fs->plain, r->from) == 0)
+		node_unlinked(fs->nodes, r->node);
+	if (rc == 0 && r->existing != NULL)
+		node_unhash(fs->nodes, r->existing);
+	return rc;
+}
+
+/* An ingest file to the name of another one, or of a plain file. */
+static int rename_ingest(struct renaming *r) {
+	struct nodes *nodes = r->call->fs->nodes;
+	int rc = r->target.place == NULL
+			 ? ingest_to_plain(r->call, r->node, r->to)
+			 : ingest_rename(r->call, r->node, r->target.place, r->name);
+	if (rc != 0)
+		return rc;
+	node_unhash(nodes, r->node);
+	if (r->existing != NULL)
+		node_unhash(nodes, r->existing);
+	return 0;
+}
+
 /* A row to another key, in the same parent. */
 static int rename_row(struct renaming *r) {
 	struct nodes *nodes = r->call->fs->nodes;
@@ -379,6 +405,9 @@ static int rename_any(struct renaming *r) {
 		return call_error(
 			r->call, EINVAL,
 			"no key can have this name (%% is written %%25, and only valid UTF-8)");
+	if (r->node->type == NODE_PLACE && is_ingest(r->node->place) &&
+	    (r->target.place == NULL || is_ingest(r->target.place)))
+		return rename_ingest(r);
 	if (r->node->type != NODE_PLAIN)
 		return rename_place(r);
 	if (r->target.place == NULL)
@@ -386,6 +415,8 @@ static int rename_any(struct renaming *r) {
 									      : -EEXIST;
 	if (directory || r->target.place->route == NULL)
 		return -EXDEV;
+	if (is_ingest(r->target.place))
+		return rename_onto_ingest(r);
 	return rename_onto_route(r);
 }
 

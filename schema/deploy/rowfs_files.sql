@@ -13,6 +13,7 @@ CREATE TABLE rowfs.file (
 	mode    integer NOT NULL DEFAULT 420,           -- 0644
 	changed timestamptz NOT NULL DEFAULT now(),
 	state   jsonb NOT NULL DEFAULT '{}',            -- where the parser goes on
+	op      uuid NOT NULL DEFAULT gen_random_uuid(), -- of the last change: who changes it names the one before
 	UNIQUE (dir, name)
 ) WITH (fillfactor = 50);
 

@@ -2,7 +2,7 @@
 
 BEGIN;
 
-SELECT id, dir, name, size, mode, changed, state FROM rowfs.file WHERE false;
+SELECT id, dir, name, size, mode, changed, state, op FROM rowfs.file WHERE false;
 SELECT file, at, len, zlib, data FROM rowfs.chunk WHERE false;
 SELECT file, ids FROM rowfs.file_rows WHERE false;
 

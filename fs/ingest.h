@@ -1,0 +1,104 @@
+/* Ingest files: files whose bytes are kept as they were written, and whose lines become rows.
+ *
+ * An open one has a *stream*, one for each file and mount, shared by all its handles: the bytes that are not committed yet, the
+ * parser, and the record as it was last seen. Bytes and rows are committed in one transaction, in which the record takes a step from
+ * the change that this mount knows to a new one; if another mount came first, the stream reads the record anew and appends behind it.
+ *
+ * What is written at the end is appended. Any other change is made on a copy of the whole file in an unlinked local one, which replaces
+ * bytes and rows at the next fsync or close. */
+#ifndef ROWFS_FS_INGEST_H
+#define ROWFS_FS_INGEST_H
+
+#include "fs/call.h"
+#include "fs/handle.h"
+#include "fs/ingest_parse.h"
+#include "schema/ingest_file.h"
+
+struct ingest_stream {
+	struct ingest_stream *next; /* guarded by the table, as the next two */
+	int handles;
+	int64_t used_us; /* clock_us() of the last close */
+
+	pthread_mutex_t lock; /* guards the rest */
+	struct fs *fs;
+	struct where w; /* place and path */
+	const struct ingest *in;
+	struct ingest_record rec; /* as committed */
+	int64_t seen_us;          /* when it was read: clock_us() */
+	struct buf pending;       /* bytes behind the committed ones */
+	size_t parsed;            /* how many of them were parsed */
+	bool replacing;    /* pending is not behind the committed bytes, but instead of them */
+	bool unlinked;     /* it has no name any more */
+	int copy;          /* a changed copy of the whole file: a descriptor, or -1 */
+	bool copy_changed; /* not committed yet */
+	struct ingest_parser parser;
+	bool parsing; /* the parser stands at the end of the committed bytes and what was parsed */
+	struct ingest_unit unit; /* what became of the bytes that were parsed */
+	char *old_tail;   /* id of the row of an unfinished line that has gone on since; owned */
+	struct buf chunk; /* committed bytes that were read last */
+	uint64_t chunk_at;
+	int deferred; /* -errno of a refused line that fsync or close still has to tell */
+};
+
+struct ingest_streams;
+MUST_USE struct ingest_streams *ingest_streams_new(void);
+void ingest_streams_free(struct ingest_streams *streams);
+
+/* The stream of the file that REC is of, at PLACE with PATH; one more handle holds it. Takes REC over. NULL if out of memory. */
+struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place, const char *path,
+					struct ingest_record *rec);
+/* Gives it back. The stream is kept for a while. */
+void ingest_stream_put(struct call *call, struct ingest_stream *s);
+/* The size that this mount knows file ID to have, if it has uncommitted bytes. */
+bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size);
+/* True if some handle is open on file ID; then it is also noted that it has no name any more. */
+bool ingest_stream_unlink(struct fs *fs, int64_t id);
+
+/* All of these want s->lock. They return 0 or -errno with call->err saying why. */
+uint64_t ingest_size(const struct ingest_stream *s);
+MUST_USE int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
+			 struct buf *out);
+MUST_USE int ingest_write(struct call *call, struct ingest_stream *s, const char *data, size_t size,
+			  uint64_t offset);
+MUST_USE int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size);
+/* Commits what was written; with TAIL a last line without a newline is one. */
+MUST_USE int ingest_commit(struct call *call, struct ingest_stream *s, bool tail);
+/* Makes the content of FD the file's, in one transaction. */
+MUST_USE int ingest_replace(struct call *call, struct ingest_stream *s, int fd);
+/* Forgets what is not committed, and what is known of the rest. */
+void ingest_stream_reset(struct ingest_stream *s);
+
+/* -- one transaction: ingest_send.c ---------------------------------------------------------------- */
+
+/* Commits pending bytes and the unit. *MOVED: another mount came first, nothing was done. */
+MUST_USE int ingest_send(struct call *call, struct ingest_stream *s, bool *moved);
+/* The same for the whole content of FD; s->parser stands at its end afterwards. */
+MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool *moved);
+/* Writes REFUSED lines into rejected/. Returns -errno of the first, or 0. */
+int ingest_tell(struct call *call, const struct ingest_stream *s, const struct ingest_unit *unit);
+
+/* -- names: ingest_names.c ------------------------------------------------------------------------- */
+
+/* True if PLACE's files are ingest files. */
+bool is_ingest(const struct place *place);
+/* Finds NAME at PLACE and fills FOUND. Returns 0, -ENOENT or -errno. */
+MUST_USE int ingest_find(struct call *call, const struct place *place, const char *name,
+			 struct found *found);
+MUST_USE int ingest_create(struct call *call, const struct place *place, const char *name,
+			   mode_t mode);
+/* Removes PATH. */
+MUST_USE int ingest_remove(struct call *call, const struct place *place, const char *path);
+/* chmod and utimens. */
+MUST_USE int ingest_set_attr(struct call *call, struct node *node, const struct stat *attr,
+			     int to_set);
+/* An ingest file to another name of one: TARGET exists or not. */
+MUST_USE int ingest_rename(struct call *call, const struct node *from, const struct place *to,
+			   const char *to_name);
+/* To a plain file, and from one. */
+MUST_USE int ingest_to_plain(struct call *call, const struct node *from, const char *to_path);
+MUST_USE int ingest_from_plain(struct call *call, const char *from_path, const struct place *to,
+			       const char *to_path);
+/* Attributes of row ROW of a page of names. */
+struct attributes ingest_attributes(const PGresult *page, int row);
+
+#endif

@@ -1,0 +1,422 @@
+#include "fs/ingest_parse.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { LINE_MOST = 1 << 20 }; /* bytes of one line */
+
+/* -- units ----------------------------------------------------------------------------------------- */
+
+void ingest_unit_clear(struct ingest_unit *unit) {
+	for (int i = 0; i < unit->nshapes; i++)
+		shape_free(&unit->shapes[i]);
+	for (int i = 0; i < unit->nrefused; i++) {
+		free(unit->refused[i].text);
+		free(unit->refused[i].why);
+	}
+	free(unit->shapes);
+	free(unit->refused);
+	free(unit->lines);
+	buf_free(&unit->text);
+	memset(unit, 0, sizeof(*unit));
+}
+
+/* Makes room for one more item in an array of N that doubles at powers of two. */
+static void *grow(void *items, int n, size_t size) {
+	if (n != 0 && (n & (n - 1)) != 0)
+		return items;
+	return reallocarray(items, n > 0 ? (size_t)n * 2 : 1, size);
+}
+
+bool ingest_unit_refuse(struct ingest_unit *unit, uint64_t number, int errnum, const char *text,
+			size_t len, const char *why) {
+	struct ingest_refusal *all = grow(unit->refused, unit->nrefused, sizeof(*all));
+	if (all == NULL)
+		return false;
+	unit->refused = all;
+	struct ingest_refusal *r = &all[unit->nrefused];
+	*r = (struct ingest_refusal){ .number = number, .errnum = errnum, .len = len };
+	r->text = malloc(len + 1);
+	r->why = strdup(why);
+	if (r->text == NULL || r->why == NULL) {
+		free(r->text);
+		free(r->why);
+		return false;
+	}
+	memcpy(r->text, text, len);
+	unit->nrefused++;
+	return true;
+}
+
+static bool add_line(struct ingest_unit *unit, size_t at, uint64_t number, int shape) {
+	struct ingest_line *lines = grow(unit->lines, unit->n, sizeof(*lines));
+	if (lines == NULL || unit->text.failed)
+		return false;
+	unit->lines = lines;
+	lines[unit->n++] = (struct ingest_line){
+		.at = at, .len = unit->text.len - at, .number = number, .shape = shape
+	};
+	return true;
+}
+
+/* The index of SHAPE, which is taken over if it is a new one; -1 if out of memory. */
+static int find_shape(struct ingest_unit *unit, struct shape *shape) {
+	for (int i = unit->nshapes - 1; i >= 0; i--)
+		if (shape_equal(&unit->shapes[i], shape))
+			return i;
+	struct shape *shapes = grow(unit->shapes, unit->nshapes, sizeof(*shapes));
+	if (shapes == NULL)
+		return -1;
+	unit->shapes = shapes;
+	shapes[unit->nshapes] = *shape;
+	memset(shape, 0, sizeof(*shape));
+	return unit->nshapes++;
+}
+
+/* -- the fields ------------------------------------------------------------------------------------ */
+
+static int set_order(struct ingest_parser *p, const int *order, int n) {
+	free(p->order);
+	free(p->rules);
+	line_checker_free(&p->checker);
+	p->order = calloc((size_t)n + 1, sizeof(*p->order));
+	p->rules = calloc((size_t)n + 1, sizeof(*p->rules));
+	if (p->order == NULL || p->rules == NULL)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++) {
+		const struct ingest_field *f = &p->in->fields[order[i]];
+		p->order[i] = order[i];
+		p->rules[i] = field_rule_of(f->column);
+		if (f->factor != NULL) /* any number, until it is converted */
+			p->rules[i].kind = FIELD_NUMERIC, p->rules[i].precision = -1;
+	}
+	p->norder = n;
+	p->ready = true;
+	return line_checker_init(&p->checker, p->rules, n);
+}
+
+/* True if two fields of the header are one column. */
+static bool is_doubled(const struct ingest_parser *p, const int *order, int n) {
+	for (int i = 0; i < n; i++)
+		for (int k = 0; k < i; k++)
+			if (p->in->fields[order[i]].column == p->in->fields[order[k]].column)
+				return true;
+	return false;
+}
+
+/* Looks at the first line: 1 if it is a header, 0 if it is none, or -ENOMEM. A byte order mark is taken off. */
+static int learn(struct ingest_parser *p, const char **line, size_t *len) {
+	AUTO_FREE int *order = calloc((size_t)p->in->nfields + 1, sizeof(*order));
+	int n = 0;
+	bool bom = false;
+	if (order == NULL)
+		return -ENOMEM;
+	bool header = line_is_header(*line, *len, p->in->header, p->in->nfields, order, &n, &bom);
+	if (bom) {
+		*line += 3;
+		*len -= 3;
+	}
+	if (!header || is_doubled(p, order, n))
+		return set_order(p, p->in->plain, p->in->nplain);
+	free(p->header);
+	p->header = strndup(*line, *len);
+	int rc = p->header != NULL ? set_order(p, order, n) : -ENOMEM;
+	return rc == 0 ? 1 : rc;
+}
+
+/* -- one line -------------------------------------------------------------------------------------- */
+
+static int refuse(struct ingest_unit *unit, uint64_t number, int rc, const char *line, size_t len,
+		  const char *why) {
+	return ingest_unit_refuse(unit, number, -rc, line, len, why) ? 0 : -ENOMEM;
+}
+
+/* The checked line as a JSON object of strings: for fields that the server is to convert. */
+static int put_object(const struct ingest_parser *p, struct ingest_unit *unit,
+		      struct shape *shape) {
+	shape->names = calloc((size_t)p->norder + 1, sizeof(*shape->names));
+	if (shape->names == NULL)
+		return -ENOMEM;
+	buf_putc(&unit->text, '{');
+	for (int i = 0; i < p->norder; i++) {
+		const struct line_field *f = &p->checker.fields[i];
+		const char *name = p->in->names[p->order[i]].name;
+		buf_puts(&unit->text, i > 0 ? "," : "");
+		buf_json_string(&unit->text, name, strlen(name));
+		buf_putc(&unit->text, ':');
+		if (f->null)
+			buf_puts(&unit->text, "null");
+		else
+			buf_json_string(&unit->text, f->text, f->len);
+		shape->names[shape->n++] = strdup(name);
+	}
+	buf_puts(&unit->text, "}\n");
+	return 0;
+}
+
+static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
+		    const char *line, size_t len) {
+	AUTO_BUF struct buf why = { 0 };
+	AUTO_SHAPE struct shape shape = { 0 };
+	size_t at = unit->text.len;
+	int rc = p->ready ? 0 : learn(p, &line, &len);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = line_check(&p->checker, line, len, &why);
+	if (rc != 0)
+		return refuse(unit, number, rc, line, len, why.data != NULL ? why.data : "");
+	if (!p->in->has_factors) {
+		buf_add(&unit->text, line, len);
+		buf_putc(&unit->text, '\n');
+		return add_line(unit, at, number, 0) ? 0 : -ENOMEM;
+	}
+	rc = put_object(p, unit, &shape);
+	int index = rc == 0 ? find_shape(unit, &shape) : -1;
+	return index >= 0 && add_line(unit, at, number, index) ? 0 : -ENOMEM;
+}
+
+/* Names of SHAPE that nothing takes. */
+static void unknown_names(const struct ingest *in, const struct shape *shape, struct buf *why) {
+	for (int i = 0; i < shape->n; i++)
+		if (ingest_field(in, shape->names[i], strlen(shape->names[i])) < 0)
+			buf_printf(why, "%s\"%s\"",
+				   why->len > 0 ? ", " : "no field of the file is called ",
+				   shape->names[i]);
+	for (int i = 0; why->len == 0 && i < shape->n; i++)
+		for (int k = 0; k < i; k++)
+			if (in->fields[ingest_field(in, shape->names[i], strlen(shape->names[i]))]
+				    .column ==
+			    in->fields[ingest_field(in, shape->names[k], strlen(shape->names[k]))]
+				    .column)
+				buf_printf(why, "\"%s\" and \"%s\" are the same column",
+					   shape->names[k], shape->names[i]);
+}
+
+static int json_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
+		     const char *line, size_t len) {
+	AUTO_BUF struct buf why = { 0 };
+	AUTO_SHAPE struct shape shape = { 0 };
+	size_t at = unit->text.len;
+	if (len == 0)
+		return 0;
+	int rc = shape_scan(line, len, &shape, &why);
+	if (rc == 0 && p->in->overflow == NULL)
+		unknown_names(p->in, &shape, &why);
+	if (rc == 0 && shape.n == 0)
+		buf_puts(&why, "the object is empty");
+	if (rc != 0 || why.len > 0)
+		return refuse(unit, number, -EINVAL, line, len, why.data);
+	shape_sort(&shape);
+	buf_add(&unit->text, line, len);
+	buf_putc(&unit->text, '\n');
+	int index = find_shape(unit, &shape);
+	return index >= 0 && add_line(unit, at, number, index) ? 0 : -ENOMEM;
+}
+
+static int take_line(struct ingest_parser *p, struct ingest_unit *unit, const char *line,
+		     size_t len) {
+	p->lines++;
+	if (p->skip > 0) {
+		p->skip--;
+		return 0;
+	}
+	return p->in->csv ? csv_line(p, unit, p->lines, line, len)
+			  : json_line(p, unit, p->lines, line, len);
+}
+
+/* -- cutting --------------------------------------------------------------------------------------- */
+
+/* Length of the next whole line in p->text from AT on; 0: there is none. */
+static size_t next_line(struct ingest_parser *p, size_t at, size_t *body) {
+	const char *data = p->text.data + at;
+	size_t len = p->text.len - at;
+	if (p->in->csv) {
+		bool known = p->ready && !p->discarding;
+		return line_cut(known ? &p->checker : NULL, data, len, false, LINE_MOST, &p->scan,
+				body);
+	}
+	const char *newline = len > p->seen ? memchr(data + p->seen, '\n', len - p->seen) : NULL;
+	p->seen = newline != NULL ? 0 : len;
+	if (newline == NULL)
+		return 0;
+	*body = (size_t)(newline - data);
+	if (*body > 0 && data[*body - 1] == '\r')
+		--*body;
+	return (size_t)(newline - data) + 1;
+}
+
+/* A line that is too long: its beginning is refused, and the rest passed over. */
+static int give_up_line(struct ingest_parser *p, struct ingest_unit *unit, size_t at) {
+	int rc = 0;
+	if (!p->discarding && p->skip == 0)
+		rc = refuse(
+			unit, p->lines + 1, -EINVAL, p->text.data + at, p->text.len - at,
+			"the line is longer than 1 MiB (its beginning is kept here, all of it in the file)");
+	p->discarding = true;
+	buf_resize(&p->text, 0);
+	p->seen = 0;
+	memset(&p->scan, 0, sizeof(p->scan));
+	return rc;
+}
+
+static int take_lines(struct ingest_parser *p, struct ingest_unit *unit) {
+	size_t at = 0, n, body = 0;
+	int rc = p->text.failed ? -ENOMEM : 0;
+	while (rc == 0 && at < p->text.len && (n = next_line(p, at, &body)) > 0) {
+		if (p->discarding) {
+			p->discarding = false;
+			p->lines++;
+			if (p->skip > 0)
+				p->skip--;
+		} else {
+			rc = take_line(p, unit, p->text.data + at, body);
+		}
+		at += n;
+	}
+	if (rc == 0 && p->text.len - at > LINE_MOST)
+		return give_up_line(p, unit, at);
+	buf_consume(&p->text, at);
+	return rc;
+}
+
+/* -- bytes ----------------------------------------------------------------------------------------- */
+
+/* The member's rest is lost, and with it the line that it ended in. */
+static int on_damage(struct ingest_parser *p, struct ingest_unit *unit, const char *why) {
+	AUTO_BUF struct buf sentence = { 0 };
+	buf_printf(
+		&sentence,
+		"damaged gzip data at byte %llu (%s): rows are taken again from the next member on",
+		(unsigned long long)p->gz.at, why);
+	int rc = refuse(unit, p->lines + (p->text.len > 0), -EINVAL,
+			p->text.len > 0 ? p->text.data : "", p->text.len, sentence.data);
+	p->lines += p->text.len > 0;
+	buf_resize(&p->text, 0);
+	p->seen = 0;
+	p->discarding = false;
+	memset(&p->scan, 0, sizeof(p->scan));
+	p->resume_at = p->gz.at;
+	p->resume_lines = p->lines;
+	return rc;
+}
+
+static int feed_gzip(struct ingest_parser *p, const char *data, size_t len,
+		     struct ingest_unit *unit) {
+	const char *why = NULL;
+	int rc = 0;
+	while (rc == 0) {
+		enum gunzip_event event = gunzip_feed(&p->gz, &data, &len, &p->text, &why);
+		rc = take_lines(p, unit);
+		if (rc == 0 && event == GUNZIP_DAMAGED)
+			rc = on_damage(p, unit, why);
+		if (event == GUNZIP_MEMBER && p->text.len == 0 && !p->discarding) {
+			p->resume_at = p->gz.member_at;
+			p->resume_lines = p->lines;
+		}
+		if (event == GUNZIP_MORE)
+			break;
+	}
+	return rc;
+}
+
+int parser_feed(struct ingest_parser *p, const char *data, size_t len, struct ingest_unit *unit) {
+	if (len == 0)
+		return 0;
+	p->fed += len;
+	p->tail_refused = false;
+	if (p->in->gzip)
+		return feed_gzip(p, data, len, unit);
+	buf_add(&p->text, data, len);
+	int rc = take_lines(p, unit);
+	p->resume_at = p->fed - p->text.len;
+	p->resume_lines = p->lines;
+	return rc;
+}
+
+int parser_tail(struct ingest_parser *p, struct ingest_unit *unit) {
+	size_t body = 0;
+	if (p->text.len == 0 || p->discarding || p->skip > 0 || p->tail_refused ||
+	    p->tail_id != NULL)
+		return 0;
+	/* a header without a newline says nothing yet */
+	if (p->in->csv && !p->ready)
+		return 0;
+	struct line_scan scan = p->scan;
+	if (p->in->csv)
+		(void)line_cut(&p->checker, p->text.data, p->text.len, true, LINE_MOST, &scan,
+			       &body);
+	else
+		body = p->text.len;
+	int before = unit->n, refused = unit->nrefused;
+	int rc = p->in->csv ? csv_line(p, unit, p->lines + 1, p->text.data, body)
+			    : json_line(p, unit, p->lines + 1, p->text.data, body);
+	unit->has_tail = unit->n > before;
+	p->tail_refused = unit->nrefused > refused;
+	return rc;
+}
+
+/* -- state ----------------------------------------------------------------------------------------- */
+
+void parser_state(const struct ingest_parser *p, const char *tail_id, struct buf *out) {
+	buf_printf(out, "{\"at\":\"%llu\",\"lines\":\"%llu\",\"skip\":\"%llu\"",
+		   (unsigned long long)p->resume_at, (unsigned long long)p->resume_lines,
+		   (unsigned long long)(p->lines - p->resume_lines));
+	buf_printf(out, ",\"ready\":%s,\"discarding\":%s,\"seeking\":%s",
+		   p->ready ? "true" : "false", p->discarding ? "true" : "false",
+		   p->gz.mode == GUNZIP_SEEKING ? "true" : "false");
+	if (p->header != NULL) {
+		buf_puts(out, ",\"header\":");
+		buf_json_string(out, p->header, strlen(p->header));
+	}
+	if (p->tail_refused)
+		buf_puts(out, ",\"tail_refused\":true");
+	if (tail_id != NULL)
+		buf_printf(out, ",\"tail\":\"%s\"", tail_id);
+	buf_putc(out, '}');
+}
+
+static uint64_t get_number(const cJSON *json, const char *name) {
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+	return cJSON_IsString(item) ? strtoull(item->valuestring, NULL, 10) : 0;
+}
+
+static bool get_bool(const cJSON *json, const char *name) {
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, name));
+}
+
+int parser_begin(struct ingest_parser *p, const struct ingest *in, const char *state) {
+	memset(p, 0, sizeof(*p));
+	p->in = in;
+	AUTO_JSON cJSON *json = state != NULL ? cJSON_Parse(state) : NULL;
+	if (json == NULL)
+		return 0;
+	const cJSON *header = cJSON_GetObjectItemCaseSensitive(json, "header");
+	const cJSON *tail = cJSON_GetObjectItemCaseSensitive(json, "tail");
+	p->resume_at = p->fed = p->gz.at = get_number(json, "at");
+	p->resume_lines = p->lines = get_number(json, "lines");
+	p->skip = get_number(json, "skip");
+	p->tail_refused = get_bool(json, "tail_refused");
+	if (!in->gzip)
+		p->discarding = get_bool(json, "discarding");
+	if (p->skip == 0 && get_bool(json, "seeking"))
+		p->gz.mode = GUNZIP_SEEKING;
+	if (cJSON_IsString(tail) && (p->tail_id = strdup(tail->valuestring)) == NULL)
+		return -ENOMEM;
+	if (!get_bool(json, "ready"))
+		return 0;
+	const char *line = cJSON_IsString(header) ? header->valuestring : "";
+	size_t len = strlen(line);
+	int rc = learn(p, &line, &len);
+	return rc < 0 ? rc : 0;
+}
+
+void parser_free(struct ingest_parser *p) {
+	gunzip_free(&p->gz);
+	buf_free(&p->text);
+	line_checker_free(&p->checker);
+	free(p->header);
+	free(p->order);
+	free(p->rules);
+	free(p->tail_id);
+	memset(p, 0, sizeof(*p));
+}

@@ -1,0 +1,80 @@
+/* The bytes of an ingest file on their way to rows: inflated, cut into lines, judged. Nothing here asks the database. One thread at a
+ * time; no part of it outlives its place. */
+#ifndef ROWFS_FS_INGEST_PARSE_H
+#define ROWFS_FS_INGEST_PARSE_H
+
+#include "fs/gunzip.h"
+#include "schema/ingest.h"
+#include "schema/line.h"
+#include "schema/shape.h"
+
+/* A line that is a row. */
+struct ingest_line {
+	size_t at, len;  /* in the unit's text, its newline included */
+	uint64_t number; /* in the uncompressed file, from 1 */
+	int shape;       /* index into the unit's shapes; lines that go by COPY: 0 */
+};
+
+/* A line that is none. */
+struct ingest_refusal {
+	uint64_t number;
+	int errnum;
+	char *text; /* owned */
+	size_t len;
+	char *why; /* owned */
+};
+
+/* What became of some bytes. */
+struct ingest_unit {
+	struct buf text; /* the lines: CSV, or JSON objects */
+	struct ingest_line *lines;
+	int n;
+	struct shape *shapes;
+	int nshapes;
+	struct ingest_refusal *refused;
+	int nrefused;
+	bool has_tail; /* the last line has no newline yet: it is taken for the time being */
+};
+
+void ingest_unit_clear(struct ingest_unit *unit);
+/* Adds to the refusals. False if out of memory. */
+MUST_USE bool ingest_unit_refuse(struct ingest_unit *unit, uint64_t number, int errnum,
+				 const char *text, size_t len, const char *why);
+
+struct ingest_parser {
+	const struct ingest *in;
+	struct gunzip gz;
+	struct buf text; /* lines not taken yet */
+	size_t seen;     /* JSON: bytes of it without a newline */
+	struct line_scan scan;
+	uint64_t fed;   /* bytes of the file that were fed */
+	uint64_t lines; /* lines taken */
+	uint64_t skip;  /* lines to pass over: they were taken before */
+	/* Where a parse can begin: the start of a line, or of a member that begins with one. */
+	uint64_t resume_at, resume_lines;
+	bool discarding;   /* the rest of a line that is too long is passed over */
+	bool tail_refused; /* the piece behind the last newline was refused, and said so */
+	bool ready;        /* the fields are known */
+	char *header;      /* as it was written; NULL if there was none; owned */
+	int *order;        /* the field that each of a line's is; owned */
+	int norder;
+	struct field_rule *rules; /* owned */
+	struct line_checker checker;
+	char *tail_id; /* of the row that was made of an unfinished last line; owned */
+};
+
+/* A parse from the start, or with STATE (JSON of parser_state()) from parser->resume_at on: feed it from there. 0 or -ENOMEM. */
+MUST_USE int parser_begin(struct ingest_parser *p, const struct ingest *in, const char *state);
+void parser_free(struct ingest_parser *p);
+
+/* Takes the next LEN bytes of the file. Returns 0 or -ENOMEM. */
+MUST_USE int parser_feed(struct ingest_parser *p, const char *data, size_t len,
+			 struct ingest_unit *unit);
+/* The file may be at its end: what stands behind the last newline is a row if it is a whole line, and refused otherwise. It is
+ * still not taken: more bytes may follow. */
+MUST_USE int parser_tail(struct ingest_parser *p, struct ingest_unit *unit);
+
+/* Appends what the next parse must know, with TAIL_ID (may be NULL) the id of the tail's row. */
+void parser_state(const struct ingest_parser *p, const char *tail_id, struct buf *out);
+
+#endif

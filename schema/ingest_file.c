@@ -1,0 +1,217 @@
+#include "schema/ingest_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <zlib.h>
+
+enum { NUMBER = 24 }; /* room for the text of a 64-bit integer */
+
+static struct db_param number(char *text, int64_t value) {
+	snprintf(text, NUMBER, "%lld", (long long)value);
+	return db_text(text);
+}
+
+void ingest_record_free(struct ingest_record *record) {
+	free(record->state);
+	memset(record, 0, sizeof(*record));
+}
+
+int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, int64_t id,
+		     struct db_cancel *cancel, struct ingest_record *out, struct db_error *err) {
+	static struct db_statement by_name = {
+		.sql = "SELECT id, size, (extract(epoch FROM changed) * 1000000)::bigint, mode, op, state "
+		       "FROM rowfs.file WHERE dir = $1::text AND name = $2::text"
+	};
+	static struct db_statement by_id = {
+		.sql = "SELECT id, size, (extract(epoch FROM changed) * 1000000)::bigint, mode, op, state "
+		       "FROM rowfs.file WHERE id = $1::bigint"
+	};
+	AUTO_RESULT PGresult *res = NULL;
+	char text[NUMBER];
+	struct db_param params[2];
+	params[0] = dir != NULL ? db_text(dir) : number(text, id);
+	params[1] = db_text(name);
+	int rc = db_query(pool, dir != NULL ? &by_name : &by_id, params, dir != NULL ? 2 : 1,
+			  DB_REPEATABLE, cancel, &res, err);
+	if (rc != 0)
+		return rc;
+	if (PQntuples(res) == 0)
+		return -ENOENT;
+	out->id = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	out->size = strtoull(PQgetvalue(res, 0, 1), NULL, 10);
+	out->changed_us = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
+	out->mode = (mode_t)strtoul(PQgetvalue(res, 0, 3), NULL, 10);
+	snprintf(out->op, sizeof(out->op), "%s", PQgetvalue(res, 0, 4));
+	free(out->state);
+	out->state = strdup(PQgetvalue(res, 0, 5));
+	return out->state != NULL ? 0 : -ENOMEM;
+}
+
+int ingest_file_create(struct db_pool *pool, const char *dir, const char *name, mode_t mode,
+		       struct db_error *err) {
+	static struct db_statement st = { .sql = "INSERT INTO rowfs.file (dir, name, mode) VALUES "
+						 "($1, $2, $3::integer) ON CONFLICT DO NOTHING" };
+	char text[NUMBER];
+	struct db_param params[] = { db_text(dir), db_text(name), number(text, mode) };
+	return db_query(pool, &st, params, 3, DB_REPEATABLE, NULL, NULL, err);
+}
+
+int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, int limit,
+		     struct db_cancel *cancel, PGresult **out, struct db_error *err) {
+	static struct db_statement st = {
+		.sql = "SELECT name, size, (extract(epoch FROM changed) * 1000000)::bigint, mode "
+		       "FROM rowfs.file WHERE dir = $1::text AND name > coalesce($2::text, '') "
+		       "ORDER BY name LIMIT $3::integer"
+	};
+	char text[NUMBER];
+	struct db_param params[] = { db_text(dir), db_text(after), number(text, limit) };
+	return db_query(pool, &st, params, 3, DB_REPEATABLE, cancel, out, err);
+}
+
+int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_us,
+		    struct db_error *err) {
+	static struct db_statement st = {
+		.sql = "UPDATE rowfs.file SET mode = coalesce($2::integer, mode), changed = coalesce("
+		       "to_timestamp($3::numeric / 1000000), changed) WHERE id = $1::bigint"
+	};
+	char texts[3][NUMBER];
+	struct db_param params[] = {
+		number(texts[0], id),
+		mode >= 0 ? number(texts[1], mode) : db_text(NULL),
+		changed_us >= 0 ? number(texts[2], changed_us) : db_text(NULL),
+	};
+	return db_query(pool, &st, params, 3, DB_REPEATABLE, NULL, NULL, err);
+}
+
+/* -- inside a transaction -------------------------------------------------------------------------- */
+
+/* Runs SQL; *CHANGED (may be NULL) is how many rows it changed. */
+static int run(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
+	       int *changed, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_on(conn, sql, params, n, &res, err);
+	if (rc == 0 && changed != NULL)
+		*changed = (int)strtol(PQcmdTuples(res), NULL, 10);
+	return rc;
+}
+
+int ingest_file_step(struct db_conn *conn, int64_t id, const char *old_op, const char *new_op,
+		     uint64_t size, const char *state, struct db_error *err) {
+	char texts[2][NUMBER];
+	struct db_param params[] = { number(texts[0], id), db_text(old_op), db_text(new_op),
+				     number(texts[1], (int64_t)size), db_text(state) };
+	AUTO_RESULT PGresult *res = NULL;
+	int changed = 0;
+	int rc = run(conn,
+		     "UPDATE rowfs.file SET op = $3::uuid, size = $4::bigint, state = $5::jsonb, "
+		     "changed = clock_timestamp() WHERE id = $1::bigint AND op = $2::uuid",
+		     params, 5, &changed, err);
+	if (rc != 0 || changed == 1)
+		return rc;
+	rc = db_query_on(conn, "SELECT op FROM rowfs.file WHERE id = $1::bigint", params, 1, &res,
+			 err);
+	if (rc != 0)
+		return rc;
+	if (PQntuples(res) == 0)
+		return db_error_set(err, ENOENT, "the file was removed meanwhile");
+	return strcmp(PQgetvalue(res, 0, 0), new_op) == 0 ? INGEST_DONE : INGEST_MOVED;
+}
+
+int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err) {
+	char text[NUMBER];
+	struct db_param params[] = { number(text, id) };
+	int rc = run(conn, "DELETE FROM rowfs.chunk WHERE file = $1::bigint", params, 1, NULL, err);
+	return rc != 0 ? rc
+		       : run(conn, "DELETE FROM rowfs.file_rows WHERE file = $1::bigint", params, 1,
+			     NULL, err);
+}
+
+int ingest_file_add(struct db_conn *conn, int64_t id, uint64_t at, const char *data, size_t len,
+		    bool pack, struct db_error *err) {
+	AUTO_BUF struct buf packed = { 0 };
+	char texts[3][NUMBER];
+	uLongf size = compressBound(len);
+	if (pack) {
+		buf_reserve(&packed, size + 1);
+		if (packed.failed)
+			return db_error_set(err, ENOMEM, "out of memory");
+		pack = compress2((Bytef *)packed.data, &size, (const Bytef *)data, len, 1) ==
+			       Z_OK &&
+		       size < len;
+	}
+	struct db_param params[] = {
+		number(texts[0], id),
+		number(texts[1], (int64_t)at),
+		number(texts[2], (int64_t)len),
+		db_text(pack ? "t" : "f"),
+		{ .data = pack ? packed.data : data, .len = pack ? size : len, .oid = DB_BYTEA },
+	};
+	return run(conn,
+		   "INSERT INTO rowfs.chunk (file, at, len, zlib, data) VALUES "
+		   "($1::bigint, $2::bigint, $3::integer, $4::boolean, $5::bytea)",
+		   params, 5, NULL, err);
+}
+
+int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges,
+			 struct db_error *err) {
+	char text[NUMBER];
+	struct db_param params[] = { number(text, id), db_text(ranges) };
+	return run(
+		conn,
+		"INSERT INTO rowfs.file_rows (file, ids) VALUES ($1::bigint, $2::int8multirange)",
+		params, 2, NULL, err);
+}
+
+int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const char *name,
+		       struct db_error *err) {
+	char text[NUMBER];
+	struct db_param params[] = { number(text, id), db_text(dir), db_text(name) };
+	int changed = 0;
+	int rc = run(conn, "UPDATE rowfs.file SET dir = $2, name = $3 WHERE id = $1::bigint",
+		     params, 3, &changed, err);
+	return rc == 0 && changed == 0 ? db_error_set(err, ENOENT, "the file was removed meanwhile")
+				       : rc;
+}
+
+int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err) {
+	char text[NUMBER];
+	struct db_param params[] = { number(text, id) };
+	return run(conn, "DELETE FROM rowfs.file WHERE id = $1::bigint", params, 1, NULL, err);
+}
+
+/* -- bytes ----------------------------------------------------------------------------------------- */
+
+static int unpack(const PGresult *res, struct buf *out, struct db_error *err) {
+	const char *data = PQgetvalue(res, 0, 3);
+	size_t stored = (size_t)PQgetlength(res, 0, 3);
+	uLongf len = strtoul(PQgetvalue(res, 0, 1), NULL, 10);
+	if (PQgetvalue(res, 0, 2)[0] != 't') {
+		buf_add(out, data, stored);
+		return out->failed ? -ENOMEM : 0;
+	}
+	buf_resize(out, len);
+	if (out->failed)
+		return -ENOMEM;
+	if (uncompress((Bytef *)out->data, &len, (const Bytef *)data, stored) != Z_OK ||
+	    len != out->len)
+		return db_error_set(err, EIO, "a chunk in rowfs.chunk cannot be decompressed");
+	return 0;
+}
+
+int ingest_file_chunk(struct db_pool *pool, int64_t id, uint64_t offset, struct db_cancel *cancel,
+		      struct buf *out, uint64_t *at, struct db_error *err) {
+	static struct db_statement st = {
+		.sql = "SELECT at::text, len::text, zlib::text, data FROM rowfs.chunk WHERE file = $1::bigint "
+		       "AND at <= $2::bigint AND at + len > $2::bigint ORDER BY at DESC LIMIT 1"
+	};
+	AUTO_RESULT PGresult *res = NULL;
+	char texts[2][NUMBER];
+	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
+	buf_resize(out, 0);
+	int rc = db_query(pool, &st, params, 2, DB_REPEATABLE | DB_BINARY, cancel, &res, err);
+	if (rc != 0 || PQntuples(res) == 0)
+		return rc;
+	*at = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+	return unpack(res, out, err);
+}

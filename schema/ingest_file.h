@@ -1,0 +1,70 @@
+/* The records of ingest files: rowfs.file, rowfs.chunk and rowfs.file_rows. Every change of a file's bytes names the change before it (`op`)
+ * and leaves its own: a repetition after a lost connection finds itself, and of two writers one finds that the other came first. Thread-safe. */
+#ifndef ROWFS_SCHEMA_INGEST_FILE_H
+#define ROWFS_SCHEMA_INGEST_FILE_H
+
+#include "db/query.h"
+#include "util/buf.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct ingest_record {
+	int64_t id;
+	uint64_t size;      /* bytes */
+	int64_t changed_us; /* since 1970 */
+	mode_t mode;        /* permissions */
+	char op[37];        /* of its last change */
+	char *state;        /* JSON; owned */
+};
+
+void ingest_record_free(struct ingest_record *record);
+
+/* The record of NAME in directory DIR, or with DIR NULL of the file ID. Returns 0, -ENOENT or -errno. */
+MUST_USE int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, int64_t id,
+			      struct db_cancel *cancel, struct ingest_record *out,
+			      struct db_error *err);
+
+/* Makes an empty file; nothing happens if it is there. */
+MUST_USE int ingest_file_create(struct db_pool *pool, const char *dir, const char *name,
+				mode_t mode, struct db_error *err);
+
+/* A page of DIR in the order of names, behind AFTER (NULL: from the start). Columns of *OUT as enum. */
+enum { INGEST_NAME, INGEST_SIZE, INGEST_CHANGED, INGEST_MODE };
+MUST_USE int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, int limit,
+			      struct db_cancel *cancel, PGresult **out, struct db_error *err);
+
+/* Sets permissions (MODE -1: leaves them) and time (CHANGED_US -1: leaves it). */
+MUST_USE int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_us,
+			     struct db_error *err);
+
+/* -- inside a transaction -------------------------------------------------------------------------- */
+
+enum { INGEST_DONE = 1, INGEST_MOVED = 2 };
+
+/* Takes the step from change OLD_OP to NEW_OP. Returns 0; INGEST_DONE: it was committed before; INGEST_MOVED: another one came first;
+ * -ENOENT: there is no such file any more; or -errno. */
+MUST_USE int ingest_file_step(struct db_conn *conn, int64_t id, const char *old_op,
+			      const char *new_op, uint64_t size, const char *state,
+			      struct db_error *err);
+/* Forgets all bytes, and which rows came from them. */
+MUST_USE int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err);
+/* Adds LEN bytes that begin at AT; with PACK, compressed. */
+MUST_USE int ingest_file_add(struct db_conn *conn, int64_t id, uint64_t at, const char *data,
+			     size_t len, bool pack, struct db_error *err);
+/* Adds RANGES (text of an int8multirange) to the rows that came from it. */
+MUST_USE int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges,
+				  struct db_error *err);
+/* Gives it another name; TO_DIR "" and its id as the name take it out of every directory. */
+MUST_USE int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const char *name,
+				struct db_error *err);
+MUST_USE int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err);
+
+/* -- bytes ----------------------------------------------------------------------------------------- */
+
+/* The chunk that holds byte OFFSET: its bytes in OUT, where it begins in *AT. An empty OUT: there is none. */
+MUST_USE int ingest_file_chunk(struct db_pool *pool, int64_t id, uint64_t offset,
+			       struct db_cancel *cancel, struct buf *out, uint64_t *at,
+			       struct db_error *err);
+
+#endif
