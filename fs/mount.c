@@ -2,13 +2,13 @@
 
 #include "fs/daemon.h"
 #include "fs/handle.h"
-#include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/migrate.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
 #include "fs/report.h"
 #include "fs/session.h"
+#include "fs/slices.h"
 #include "fs/timer.h"
 #include "fs/writer.h"
 #include "schema/embedded.h"
@@ -58,7 +58,7 @@ static bool open_tree(struct fs *fs) {
 	else if (fs->tree == NULL)
 		fprintf(stderr, "rowfs: %s\n",
 			err.sentence != NULL ? err.sentence : "out of memory");
-	return fs->tree != NULL;
+	return fs->tree != NULL && slices_open(fs, !opt->read_only);
 }
 
 static void close_tree(struct fs *fs) {
@@ -75,6 +75,8 @@ int rowfs_check(const struct options *opt) {
 	if (ok)
 		printf("the layout fits: %d routes, %d places\n", fs.layout->nroutes,
 		       fs.tree->nall);
+	if (ok)
+		slices_print(&fs);
 	close_tree(&fs);
 	return ok ? 0 : 1;
 }
@@ -109,10 +111,9 @@ static bool open_state(struct fs *fs) {
 	fs->calls = calls_new();
 	fs->handles = handles_new();
 	fs->moved = moved_new();
-	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
-	       fs->ingest != NULL && fs->writer != NULL;
+	       fs->writer != NULL;
 }
 
 static void close_state(struct fs *fs, bool served) {
@@ -121,7 +122,6 @@ static void close_state(struct fs *fs, bool served) {
 	calls_free(fs->calls);
 	handles_free(fs->handles);
 	moved_free(fs->moved);
-	ingest_streams_free(fs->ingest);
 	plain_free(fs->plain, served);
 	report_free(fs->report);
 }

@@ -3,6 +3,7 @@
 #include "db/query.h"
 #include "fs/plain.h"
 #include "fs/report.h"
+#include "fs/slices.h"
 
 #include <string.h>
 #include <time.h>
@@ -104,7 +105,9 @@ void status_json(struct call *call, struct buf *out) {
 	buf_printf(out, "    \"coherence\": \"%s\",\n",
 		   opt->coherence == COHERENCE_TTL ? "ttl" : "none");
 	buf_printf(out, "    \"ledger\": %s,\n", call->fs->tree->has_ledger ? "true" : "false");
-	buf_puts(out, "    \"counters\": {\n");
+	buf_puts(out, "    \"summary\": ");
+	slices_json(call->fs, out);
+	buf_puts(out, ",\n    \"counters\": {\n");
 	for (int i = 0; i < n; i++)
 		buf_printf(out, "        \"%s\": %llu%s\n", list[i].name, list[i].value,
 			   i + 1 < n ? "," : "");

@@ -112,7 +112,7 @@ int counter_new(const struct tree *tree, const struct relation *rel,
 			counter_free(c);
 			return -ENOMEM;
 		}
-		can = slice->csv && bind(s, columns, n, fixed, nfixed);
+		can = slice->counted && slice->csv && bind(s, columns, n, fixed, nfixed);
 	}
 	if (can && c->n > 0)
 		*out = c;

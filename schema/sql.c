@@ -23,7 +23,10 @@ static void find_directory(struct place *place, bool by_id, struct db_statement 
 		buf_printf(&sql, " = $%d", place->nparams);
 	}
 	buf_puts(&sql, " LIMIT 1");
-	statement_take(st, &sql);
+	if (by_summary(place))
+		sql_slice_find_directory(place, sql.data);
+	else
+		statement_take(st, &sql);
 }
 
 static void list_directory(struct place *place, bool next, struct db_statement *st) {
@@ -196,8 +199,13 @@ static void build_directory(struct place *place) {
 	if (place->row_table < 0)
 		return;
 	find_directory(place, false, &sql->find);
-	list_directory(place, false, &sql->list_first);
-	list_directory(place, true, &sql->list_next);
+	if (by_summary(place)) {
+		sql_slice_list_directory(place, false, &sql->list_first);
+		sql_slice_list_directory(place, true, &sql->list_next);
+	} else {
+		list_directory(place, false, &sql->list_first);
+		list_directory(place, true, &sql->list_next);
+	}
 	if (!place->row_dir)
 		return;
 	if (place->nkeys == 1 && place->keys[0].format == NULL)

@@ -48,6 +48,14 @@ void sql_build_query(struct place *place);
 void sql_build_rows(struct place *place);
 void sql_build_table(struct place *place);
 void sql_build_pages(struct place *place);
+/* True if the statements of PLACE go by the summary: sql_slice.c makes them. PLAIN is the statement that asks the table itself; MTIME, SIZE
+ * are its expressions, MIDDLE what stands between the keys and the FROM of its list. */
+bool by_summary(const struct place *place);
+void sql_slice_grouped_find(struct place *place, const char *plain);
+void sql_slice_owned_find(struct place *place, const char *mtime, const char *size);
+void sql_slice_list(struct place *place, bool next, const char *middle, struct db_statement *st);
+void sql_slice_find_directory(struct place *place, const char *plain);
+void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st);
 /* Takes the text out of SQL into ST. */
 void statement_take(struct db_statement *st, struct buf *sql);
 /* SELECT list of own keys' texts, each followed by a comma. */

@@ -52,7 +52,10 @@ static void build_grouped_find(struct place *place) {
 	} else {
 		buf_puts(&sql, " HAVING count(*) > 0");
 	}
-	statement_take(&place->sql.find, &sql);
+	if (by_summary(place))
+		sql_slice_grouped_find(place, sql.data);
+	else
+		statement_take(&place->sql.find, &sql);
 }
 
 static void build_grouped_list(struct place *place, bool next, struct db_statement *st) {
@@ -71,24 +74,39 @@ static void build_grouped_list(struct place *place, bool next, struct db_stateme
 	statement_take(st, &sql);
 }
 
+/* The same by the summary. */
+static void build_summary_list(struct place *place, bool next, struct db_statement *st) {
+	AUTO_BUF struct buf middle = { 0 };
+	put_mtime(&middle, place->target, place->mtime, "max");
+	buf_puts(&middle, ", ");
+	put_size(&middle, place);
+	buf_puts(&middle, ", NULL, NULL");
+	sql_slice_list(place, next, middle.data, st);
+}
+
 /* A file that exists while the row that it belongs to does, with or without lines. */
 static void build_owned_find(struct place *place) {
-	AUTO_BUF struct buf sql = { 0 }, parents = { 0 }, slice = { 0 };
-	buf_puts(&slice, "FROM ");
-	put_relation(&slice, place->scope.tables[place->target].rel);
-	buf_printf(&slice, " t%d WHERE true", place->target);
-	put_join(&slice, place, place->target);
-	buf_puts(&sql, "SELECT NULL, ");
+	AUTO_BUF struct buf sql = { 0 }, parents = { 0 }, lines = { 0 }, mtime = { 0 },
+			    size = { 0 };
+	buf_puts(&lines, "FROM ");
+	put_relation(&lines, place->scope.tables[place->target].rel);
+	buf_printf(&lines, " t%d WHERE true", place->target);
+	put_join(&lines, place, place->target);
 	if (place->mtime != NULL) {
-		buf_puts(&sql, "(SELECT ");
-		put_mtime(&sql, place->target, place->mtime, "max");
-		buf_printf(&sql, " %s)", slice.data);
+		buf_puts(&mtime, "(SELECT ");
+		put_mtime(&mtime, place->target, place->mtime, "max");
+		buf_printf(&mtime, " %s)", lines.data);
 	} else {
-		buf_puts(&sql, "NULL");
+		buf_puts(&mtime, "NULL");
 	}
-	buf_puts(&sql, ", (SELECT ");
-	put_size(&sql, place);
-	buf_printf(&sql, " %s), NULL, NULL", slice.data);
+	buf_puts(&size, "(SELECT ");
+	put_size(&size, place);
+	buf_printf(&size, " %s)", lines.data);
+	if (by_summary(place)) {
+		sql_slice_owned_find(place, mtime.data, size.data);
+		return;
+	}
+	buf_printf(&sql, "SELECT NULL, %s, %s, NULL, NULL", mtime.data, size.data);
 	if (put_tables(&parents, place, place->target) > 0)
 		buf_printf(&sql, " FROM %s", parents.data);
 	buf_puts(&sql, " WHERE ");
@@ -106,9 +124,9 @@ void sql_build_rows(struct place *place) {
 		build_grouped_find(place);
 	else
 		build_owned_find(place);
-	if (place->nkeys > 0) {
-		build_grouped_list(place, false, &place->sql.list_first);
-		build_grouped_list(place, true, &place->sql.list_next);
-	}
+	for (int next = 0; next < 2 && place->nkeys > 0; next++)
+		(by_summary(place) ? build_summary_list : build_grouped_list)(
+			place, next == 1,
+			next == 1 ? &place->sql.list_next : &place->sql.list_first);
 	sql_build_pages(place);
 }

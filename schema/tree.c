@@ -191,6 +191,19 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 	return NULL;
 }
 
+bool tree_use_slices(struct tree *tree) {
+	for (int i = 0; i < tree->nall; i++) {
+		struct place *place = tree->all[i];
+		if (place->slice == NULL || !place->slice->usable)
+			continue;
+		sql_free(&place->sql);
+		memset(&place->sql, 0, sizeof(place->sql));
+		if (!sql_build(place))
+			return false;
+	}
+	return true;
+}
+
 void tree_free(struct tree *tree) {
 	if (tree == NULL)
 		return;

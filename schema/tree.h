@@ -99,6 +99,9 @@ MUST_USE struct tree *tree_build(const struct layout *layout, const struct catal
 				 struct buf *mistakes);
 void tree_free(struct tree *tree);
 
+/* Makes the statements anew of the places whose slice is usable; before the tree is shared. False if out of memory. */
+MUST_USE bool tree_use_slices(struct tree *tree);
+
 enum match {
 	MATCH_NO,   /* the name has another shape */
 	MATCH_BAD,  /* it has the shape, but a value that is the encoding of no key */

@@ -397,7 +397,8 @@ BEGIN ATOMIC
 END;
 
 -- Brings what triggers have noted into the summary. One at a time; returns how many notes it were.
-CREATE FUNCTION rowfs.fold() RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION rowfs.fold() RETURNS bigint LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	file record;
 	n bigint := 0;

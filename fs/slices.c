@@ -1,0 +1,94 @@
+#include "fs/slices.h"
+
+#include "schema/watch.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum { QUIET_MS = 2000, TERMINAL_MS = 100 };
+
+struct progress {
+	bool terminal, told;
+	int64_t due_us;
+};
+
+static void tell(void *arg, const struct relation *rel, int percent) {
+	struct progress *p = arg;
+	int64_t now = clock_us();
+	if (now < p->due_us && !(p->told && percent == 100))
+		return;
+	p->due_us = now + (int64_t)(p->terminal ? TERMINAL_MS : QUIET_MS) * US_PER_MS;
+	fprintf(stderr, "%srowfs: building the summary of %s: %d %%%s", p->terminal ? "\r" : "",
+		rel->layout_name, percent, p->terminal && percent < 100 ? "" : "\n");
+	fflush(stderr);
+	p->told = percent < 100;
+	log_info("building the summary of %s: %d %%", rel->layout_name, percent);
+}
+
+bool slices_open(struct fs *fs, bool install) {
+	struct progress progress = { .terminal = isatty(STDERR_FILENO) == 1,
+				     .due_us = clock_us() + (int64_t)QUIET_MS * US_PER_MS };
+	struct db_config config = options_db_config(fs->opt);
+	struct db_pool *pool = NULL;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	if (fs->tree->nslices == 0)
+		return true;
+	/* counting a big table takes longer than any statement of a file */
+	config.command_timeout_ms = config.transaction_timeout_ms = 0;
+	config.min_connections = config.max_connections = 1;
+	int rc = db_pool_new(&config, &pool, &err);
+	if (rc == 0)
+		rc = watch_tree(pool, fs->tree, install, tell, &progress);
+	else
+		log_warning("summaries: %s", err.sentence != NULL ? err.sentence : "no connection");
+	db_pool_free(pool);
+	return rc == 0 || err.sentence != NULL;
+}
+
+/* The first slice of a table; NULL if one before it has the same. */
+static const struct slice *first_of_table(const struct tree *tree, int i) {
+	for (int k = 0; k < i; k++)
+		if (tree->slices[k]->rel == tree->slices[i]->rel)
+			return NULL;
+	return tree->slices[i];
+}
+
+static const char *why_not(const struct tree *tree, const struct slice *slice) {
+	for (int i = 0; i < tree->nslices; i++) {
+		const struct slice *s = tree->slices[i];
+		if (s->rel == slice->rel && !s->usable)
+			return s->why != NULL ? s->why : "not installed";
+	}
+	return NULL;
+}
+
+void slices_print(const struct fs *fs) {
+	for (int i = 0; i < fs->tree->nslices; i++) {
+		const struct slice *s = first_of_table(fs->tree, i);
+		const char *why = s != NULL ? why_not(fs->tree, s) : NULL;
+		if (s != NULL && why == NULL)
+			printf("the summary of %s is kept\n", s->rel->layout_name);
+		else if (s != NULL)
+			printf("no summary of %s, sizes are summed: %s\n", s->rel->layout_name,
+			       why);
+	}
+}
+
+void slices_json(const struct fs *fs, struct buf *out) {
+	int n = 0;
+	buf_puts(out, "{");
+	for (int i = 0; i < fs->tree->nslices; i++) {
+		const struct slice *s = first_of_table(fs->tree, i);
+		if (s == NULL)
+			continue;
+		const char *why = why_not(fs->tree, s);
+		buf_printf(out, "%s\n        ", n++ > 0 ? "," : "");
+		buf_json_string(out, s->rel->layout_name, strlen(s->rel->layout_name));
+		buf_puts(out, ": ");
+		buf_json_string(out, why != NULL ? why : "kept",
+				strlen(why != NULL ? why : "kept"));
+	}
+	buf_puts(out, n > 0 ? "\n    }" : "}");
+}

@@ -1,0 +1,295 @@
+/* Finding and listing by the summary: rows files, and the directories that group them. Each statement has two branches; the second one,
+ * over the table itself, runs only while the slice is in doubt. Both list in the order of the keys' bytes. */
+#include "schema/sql_build.h"
+
+#include <string.h>
+
+bool by_summary(const struct place *place) {
+	return place->slice != NULL && place->slice->usable;
+}
+
+static int target_of(const struct place *place) {
+	return place->route != NULL ? place->target : place->row_table;
+}
+
+/* How many keys of the slice the path down to PLACE knows, own ones included. */
+static int known_keys(const struct place *place) {
+	int n = place->slice->joined, target = target_of(place);
+	for (const struct place *p = place; p != NULL; p = p->parent)
+		for (int i = 0; i < p->nkeys; i++)
+			n += p->keys[i].table == target;
+	return n;
+}
+
+/* The key of the path that is the N-th of the table's own. */
+static const struct key *own_key(const struct place *place, int target, int n, int *before) {
+	if (place == NULL)
+		return NULL;
+	const struct key *found = own_key(place->parent, target, n, before);
+	for (int i = 0; i < place->nkeys && found == NULL; i++)
+		if (place->keys[i].table == target && (*before)++ == n)
+			found = &place->keys[i];
+	return found;
+}
+
+/* What the path says that key I of the slice is. CORRELATED: the parents are in the FROM around. */
+static void put_source(struct buf *sql, const struct place *place, int i, bool correlated) {
+	int target = target_of(place), before = 0;
+	if (i >= place->slice->joined) {
+		const struct key *key = own_key(place, target, i - place->slice->joined, &before);
+		buf_printf(sql, "$%d::text", key->param + 1);
+		return;
+	}
+	const struct scope_table *table = &place->scope.tables[target];
+	if (!correlated)
+		buf_puts(sql, "(SELECT ");
+	put_column(sql, table->joined, table->fk->references.names[i]);
+	buf_puts(sql, "::text");
+	if (correlated)
+		return;
+	buf_puts(sql, " FROM ");
+	put_tables(sql, place, target);
+	buf_puts(sql, " WHERE ");
+	put_parent_conditions(sql, place, target);
+	buf_putc(sql, ')');
+}
+
+/* "s.slice = 7 AND s.k1 = ..." for the first N keys. */
+static void put_prefix(struct buf *sql, const struct place *place, int n, bool correlated) {
+	buf_printf(sql, "s.slice = %lld", (long long)place->slice->id);
+	for (int i = 0; i < n; i++) {
+		buf_printf(sql, " AND s.k%d = ", i + 1);
+		put_source(sql, place, i, correlated);
+	}
+}
+
+/* Whether the summary is true now; runs once a statement. */
+static void put_good(struct buf *sql, const struct place *place) {
+	buf_printf(sql,
+		   "coalesce((SELECT g.built AND NOT EXISTS (SELECT FROM rowfs.doubt d WHERE "
+		   "d.slice = g.id) FROM rowfs.slice g WHERE g.id = %lld), false)",
+		   (long long)place->slice->id);
+}
+
+static const char changed_text[] = "(extract(epoch FROM c.changed) * 1000000)::bigint::text";
+
+static size_t header_length(const struct place *place) {
+	return place->sql.header != NULL ? strlen(place->sql.header) : 0;
+}
+
+/* "(SELECT rows, bytes, changed ...) c" of one file. */
+static void put_totals(struct buf *sql, const struct place *place, bool correlated) {
+	static const char *const tables[] = { "summary", "delta" };
+	buf_puts(sql, "(SELECT sum(u.rows) AS rows, sum(u.bytes) AS bytes, max(u.changed) AS "
+		      "changed FROM (");
+	for (int i = 0; i < 2; i++) {
+		buf_printf(sql, "%sSELECT s.rows, s.bytes, s.changed FROM rowfs.%s s WHERE ",
+			   i > 0 ? " UNION ALL " : "", tables[i]);
+		put_prefix(sql, place, place->slice->nkeys, correlated);
+	}
+	buf_puts(sql, ") u) c");
+}
+
+/* -- files --------------------------------------------------------------------------------------- */
+
+/* The names' texts as parameters: who asks for a name knows them. */
+static void put_own_params(struct buf *sql, const struct place *place) {
+	for (int i = 0; i < place->nkeys; i++)
+		buf_printf(sql, "$%d::text, ", place->keys[i].param + 1);
+}
+
+void sql_slice_grouped_find(struct place *place, const char *plain) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT ");
+	put_own_params(&sql, place);
+	buf_printf(&sql, "NULL, %s, (%zu + c.bytes)::text, NULL, NULL FROM ", changed_text,
+		   header_length(place));
+	put_totals(&sql, place, false);
+	buf_puts(&sql, " WHERE c.rows > 0 AND ");
+	put_good(&sql, place);
+	buf_printf(&sql, " UNION ALL SELECT * FROM (%s) f WHERE NOT ", plain);
+	put_good(&sql, place);
+	statement_take(&place->sql.find, &sql);
+}
+
+void sql_slice_owned_find(struct place *place, const char *mtime, const char *size) {
+	AUTO_BUF struct buf sql = { 0 }, good = { 0 }, parents = { 0 };
+	put_good(&good, place);
+	buf_printf(&sql,
+		   "SELECT NULL, CASE WHEN %s THEN %s ELSE %s END, CASE WHEN %s THEN (%zu + "
+		   "coalesce(c.bytes, 0))::text ELSE %s END, NULL, NULL FROM ",
+		   good.data, changed_text, mtime, good.data, header_length(place), size);
+	if (put_tables(&parents, place, place->target) > 0)
+		buf_printf(&sql, "%s, LATERAL ", parents.data);
+	put_totals(&sql, place, true);
+	buf_puts(&sql, " WHERE ");
+	put_parent_conditions(&sql, place, place->target);
+	statement_take(&place->sql.find, &sql);
+}
+
+/* -- lists --------------------------------------------------------------------------------------- */
+
+/* "s.k2, s.k3" of the own keys. */
+static void put_own_names(struct buf *sql, const struct place *place, const char *alias) {
+	int before = known_keys(place) - place->nkeys;
+	for (int i = 0; i < place->nkeys; i++)
+		buf_printf(sql, "%s%s.k%d", i > 0 ? ", " : "", alias, before + i + 1);
+}
+
+static void put_own_expressions(struct buf *sql, const struct place *place) {
+	for (int i = 0; i < place->nkeys; i++) {
+		buf_puts(sql, i > 0 ? ", (" : "(");
+		put_key_text(sql, &place->keys[i]);
+		buf_puts(sql, ") COLLATE \"C\"");
+	}
+}
+
+static void put_cursor(struct buf *sql, const struct place *place) {
+	int first = place->parent->nparams + 1;
+	buf_putc(sql, '(');
+	for (int i = 0; i < place->nkeys; i++)
+		buf_printf(sql, "%s$%d::text", i > 0 ? ", " : "", first + i);
+	buf_putc(sql, ')');
+}
+
+static void put_limit(struct buf *sql, const struct place *place, bool next) {
+	buf_printf(sql, " LIMIT $%d::int", place->parent->nparams + 1 + (next ? place->nkeys : 0));
+}
+
+/* The second branch of a list; MIDDLE is what stands between the keys and the FROM. */
+static void put_plain_list(struct buf *sql, const struct place *place, const char *middle,
+			   bool next) {
+	buf_puts(sql, " UNION ALL (SELECT ");
+	put_own_expressions(sql, place);
+	buf_printf(sql, ", NULL, %s FROM ", middle);
+	put_tables(sql, place, -1);
+	buf_puts(sql, " WHERE ");
+	put_conditions(sql, place, true);
+	put_keys_not_null(sql, place);
+	buf_puts(sql, " AND NOT ");
+	put_good(sql, place);
+	if (next) {
+		buf_puts(sql, " AND (");
+		put_own_expressions(sql, place);
+		buf_puts(sql, ") > ");
+		put_cursor(sql, place);
+	}
+	buf_puts(sql, " GROUP BY ");
+	put_own_expressions(sql, place);
+	buf_puts(sql, " ORDER BY ");
+	put_own_expressions(sql, place);
+	put_limit(sql, place, next);
+	buf_putc(sql, ')');
+}
+
+void sql_slice_list(struct place *place, bool next, const char *middle, struct db_statement *st) {
+	static const char *const tables[] = { "summary", "delta" };
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "(SELECT ");
+	put_own_names(&sql, place, "u");
+	buf_printf(&sql,
+		   ", NULL, (extract(epoch FROM max(u.changed)) * 1000000)::bigint::text, "
+		   "(%zu + sum(u.bytes))::text, NULL, NULL FROM (",
+		   header_length(place));
+	for (int i = 0; i < 2; i++) {
+		buf_puts(&sql, i > 0 ? " UNION ALL SELECT " : "SELECT ");
+		put_own_names(&sql, place, "s");
+		buf_printf(&sql, ", s.rows, s.bytes, s.changed FROM rowfs.%s s WHERE ", tables[i]);
+		put_prefix(&sql, place, known_keys(place) - place->nkeys, false);
+		if (next) {
+			buf_puts(&sql, " AND (");
+			put_own_names(&sql, place, "s");
+			buf_puts(&sql, ") > ");
+			put_cursor(&sql, place);
+		}
+	}
+	buf_puts(&sql, ") u WHERE ");
+	put_good(&sql, place);
+	buf_puts(&sql, " GROUP BY ");
+	put_own_names(&sql, place, "u");
+	buf_puts(&sql, " HAVING sum(u.rows) > 0 ORDER BY ");
+	put_own_names(&sql, place, "u");
+	put_limit(&sql, place, next);
+	buf_putc(&sql, ')');
+	put_plain_list(&sql, place, middle, next);
+	statement_take(st, &sql);
+}
+
+/* -- directories --------------------------------------------------------------------------------- */
+
+/* True while a file below has rows; PREFIX restricts s to the directory. The keys of d are those of s. */
+static void put_exists(struct buf *sql, const char *prefix) {
+	buf_printf(
+		sql,
+		"((SELECT 1 FROM rowfs.summary s WHERE %s AND s.rows + coalesce((SELECT "
+		"sum(d.rows) FROM rowfs.delta d WHERE (d.slice, d.k1, d.k2, d.k3, d.k4) = (s.slice, "
+		"s.k1, s.k2, s.k3, s.k4)), 0) > 0 LIMIT 1) IS NOT NULL OR (SELECT 1 FROM rowfs.delta "
+		"s WHERE %s GROUP BY s.slice, s.k1, s.k2, s.k3, s.k4 HAVING sum(s.rows) + "
+		"coalesce((SELECT d.rows FROM rowfs.summary d WHERE (d.slice, d.k1, d.k2, d.k3, d.k4) = "
+		"(s.slice, s.k1, s.k2, s.k3, s.k4)), 0) > 0 LIMIT 1) IS NOT NULL)",
+		prefix, prefix);
+}
+
+void sql_slice_find_directory(struct place *place, const char *plain) {
+	AUTO_BUF struct buf sql = { 0 }, prefix = { 0 };
+	put_prefix(&prefix, place, known_keys(place), false);
+	buf_puts(&sql, "SELECT ");
+	put_own_params(&sql, place);
+	buf_puts(&sql, "NULL, NULL, '0', NULL, NULL WHERE ");
+	put_good(&sql, place);
+	buf_puts(&sql, " AND ");
+	put_exists(&sql, prefix.data);
+	buf_printf(&sql, " UNION ALL SELECT * FROM (%s) f WHERE NOT ", plain);
+	put_good(&sql, place);
+	statement_take(&place->sql.find, &sql);
+}
+
+/* The next name behind AFTER (an SQL row, or NULL for the first): one step into each index. */
+static void put_next_name(struct buf *sql, const struct place *place, const char *after) {
+	static const char *const tables[] = { "summary", "delta" };
+	buf_puts(sql, "(SELECT * FROM (");
+	for (int i = 0; i < 2; i++) {
+		buf_puts(sql, i > 0 ? " UNION ALL (SELECT " : "(SELECT ");
+		put_own_names(sql, place, "s");
+		buf_printf(sql, " FROM rowfs.%s s WHERE ", tables[i]);
+		put_prefix(sql, place, known_keys(place) - place->nkeys, false);
+		if (after != NULL) {
+			buf_puts(sql, " AND (");
+			put_own_names(sql, place, "s");
+			buf_printf(sql, ") > %s", after);
+		}
+		buf_puts(sql, " ORDER BY ");
+		put_own_names(sql, place, "s");
+		buf_puts(sql, " LIMIT 1)");
+	}
+	buf_puts(sql, ") s ORDER BY ");
+	put_own_names(sql, place, "s");
+	buf_puts(sql, " LIMIT 1)");
+}
+
+void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 }, cursor = { 0 }, before = { 0 }, prefix = { 0 };
+	int n = known_keys(place);
+	put_cursor(&cursor, place);
+	buf_putc(&before, '(');
+	put_own_names(&before, place, "n");
+	buf_putc(&before, ')');
+	put_prefix(&prefix, place, n - place->nkeys, false);
+	for (int i = n - place->nkeys; i < n; i++)
+		buf_printf(&prefix, " AND s.k%d = n.k%d", i + 1, i + 1);
+	buf_puts(&sql, "(WITH RECURSIVE n AS (");
+	put_next_name(&sql, place, next ? cursor.data : NULL);
+	buf_puts(&sql, " UNION ALL SELECT x.* FROM n, LATERAL ");
+	put_next_name(&sql, place, before.data);
+	buf_puts(&sql, " x) SELECT ");
+	put_own_names(&sql, place, "n");
+	/* the names come in their order, so the recursion goes no further than the page */
+	buf_puts(&sql, ", NULL, NULL, '0', NULL, NULL FROM n WHERE ");
+	put_good(&sql, place);
+	buf_puts(&sql, " AND ");
+	put_exists(&sql, prefix.data);
+	put_limit(&sql, place, next);
+	buf_putc(&sql, ')');
+	put_plain_list(&sql, place, "NULL, '0', NULL, NULL", next);
+	statement_take(st, &sql);
+}

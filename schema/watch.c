@@ -1,0 +1,237 @@
+#include "schema/watch.h"
+
+#include "schema/array.h"
+#include "schema/sql_build.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { CHUNK_PAGES = 2048, LOCK_TRIES = 3 };
+
+const char watch_fold_sql[] = "SELECT rowfs.fold()";
+
+/* The slices of one table, as parameters. */
+struct table {
+	const struct relation *rel;
+	struct slice **slices; /* of the tree; those with another rel are passed over */
+	int nslices;
+	struct buf name, ids, keys, lines;
+	watch_progress_fn progress;
+	void *arg;
+};
+
+static void table_free(struct table *t) {
+	buf_free(&t->name);
+	buf_free(&t->ids);
+	buf_free(&t->keys);
+	buf_free(&t->lines);
+}
+
+static void put_keys(struct buf *json, const struct slice *s) {
+	buf_putc(json, '[');
+	for (int i = 0; i < s->nkeys; i++) {
+		buf_puts(json, i > 0 ? "," : "");
+		buf_json_string(json, s->key_sql[i], strlen(s->key_sql[i]));
+	}
+	buf_putc(json, ']');
+}
+
+static bool table_fill(struct table *t) {
+	int n = 0;
+	put_relation(&t->name, t->rel);
+	buf_putc(&t->keys, '[');
+	for (int i = 0; i < t->nslices; i++) {
+		const struct slice *s = t->slices[i];
+		if (s->rel != t->rel)
+			continue;
+		array_add_number(&t->ids, s->id);
+		array_add(&t->lines, s->line_sql, strlen(s->line_sql));
+		buf_puts(&t->keys, n++ > 0 ? "," : "");
+		put_keys(&t->keys, s);
+	}
+	buf_putc(&t->keys, ']');
+	array_end(&t->ids);
+	array_end(&t->lines);
+	return !t->name.failed && !t->ids.failed && !t->lines.failed && !t->keys.failed;
+}
+
+/* -- what is there ------------------------------------------------------------------------------- */
+
+static const char ask_sql[] =
+	"SELECT s.id, rowfs.is_true(s.id) AND w.watched, w.as_sent, p.writes "
+	"FROM unnest($2::bigint[]) s(id), (SELECT rowfs.is_watched($1::regclass) AS watched, "
+	"rowfs.takes_rows_as_sent($1::regclass) AS as_sent) w, (SELECT "
+	"has_table_privilege('rowfs.summary', 'INSERT') AND has_table_privilege('rowfs.summary', "
+	"'UPDATE') AND has_table_privilege('rowfs.summary', 'SELECT') AS writes) p "
+	"WHERE has_table_privilege('rowfs.summary', 'SELECT') AND "
+	"has_table_privilege('rowfs.delta', 'SELECT') AND has_table_privilege('rowfs.slice', "
+	"'SELECT') AND has_table_privilege('rowfs.doubt', 'SELECT')";
+
+static void set_why(const struct table *t, const char *why) {
+	for (int i = 0; i < t->nslices; i++) {
+		if (t->slices[i]->rel != t->rel || t->slices[i]->usable)
+			continue;
+		free(t->slices[i]->why);
+		t->slices[i]->why = strdup(why);
+	}
+}
+
+static bool is_yes(const PGresult *res, int row, int column) {
+	return strcmp(PQgetvalue(res, row, column), "t") == 0;
+}
+
+/* Marks the slices that are usable. Returns true if all are. */
+static bool ask(struct db_pool *pool, struct table *t) {
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_param params[] = { { .data = t->name.data, .len = t->name.len },
+				     { .data = t->ids.data, .len = t->ids.len } };
+	bool all = true;
+	if (db_query_text(pool, ask_sql, params, 2, DB_REPEATABLE, NULL, &res, &err) != 0) {
+		set_why(t, err.sentence != NULL ? err.sentence : "the database did not answer");
+		return false;
+	}
+	for (int i = 0; i < t->nslices; i++) {
+		struct slice *s = t->slices[i];
+		for (int row = 0; s->rel == t->rel && row < PQntuples(res); row++) {
+			if (strtoll(PQgetvalue(res, row, 0), NULL, 10) != s->id)
+				continue;
+			s->usable = is_yes(res, row, 1);
+			s->counted = s->usable && is_yes(res, row, 2) && is_yes(res, row, 3);
+		}
+		all = all && (s->rel != t->rel || s->usable);
+	}
+	set_why(t, "its files were not counted yet: rowfs check, or a mount by its owner, does it");
+	return all;
+}
+
+/* -- installing ---------------------------------------------------------------------------------- */
+
+/* The expression for the time of a row that was there before. */
+static void put_latest(struct buf *sql, const struct slice *s) {
+	AUTO_BUF struct buf ref = { 0 };
+	if (s->mtime == NULL) {
+		buf_puts(sql, "NULL::timestamptz");
+		return;
+	}
+	buf_puts(&ref, "r.");
+	db_quote_ident(&ref, s->mtime->name);
+	buf_printf(sql, "CASE WHEN isfinite(%s) THEN (%s)::timestamptz END", ref.data, ref.data);
+}
+
+static int build_part(struct db_conn *conn, const char *id, const char *latest, const char *part,
+		      long long from, struct db_error *err) {
+	char lower[24], upper[24];
+	snprintf(lower, sizeof(lower), "%lld", from);
+	snprintf(upper, sizeof(upper), "%lld", from + CHUNK_PAGES);
+	struct db_param params[] = { db_text(id), db_text(part), db_text(latest), db_text(lower),
+				     db_text(upper) };
+	return db_query_on(
+		conn, "SELECT rowfs.build($1::bigint, $2::regclass, $3, $4::bigint, $5::bigint)",
+		params, 5, NULL, err);
+}
+
+/* Counts all parts of the table for the slices in FRESH. */
+static int build_all(struct db_conn *conn, struct table *t, const PGresult *fresh,
+		     struct db_error *err) {
+	AUTO_RESULT PGresult *parts = NULL;
+	struct db_param name = { .data = t->name.data, .len = t->name.len };
+	int rc = db_query_on(conn, "SELECT part, pages FROM rowfs.parts($1::regclass)", &name, 1,
+			     &parts, err);
+	long long total = 0, done = 0;
+	for (int p = 0; rc == 0 && p < PQntuples(parts); p++)
+		total += strtoll(PQgetvalue(parts, p, 1), NULL, 10) * PQntuples(fresh);
+	for (int i = 0; rc == 0 && i < PQntuples(fresh); i++) {
+		const char *id = PQgetvalue(fresh, i, 0);
+		AUTO_BUF struct buf latest = { 0 };
+		for (int s = 0; s < t->nslices; s++)
+			if (t->slices[s]->id == strtoll(id, NULL, 10))
+				put_latest(&latest, t->slices[s]);
+		for (int p = 0; rc == 0 && p < PQntuples(parts); p++) {
+			long long pages = strtoll(PQgetvalue(parts, p, 1), NULL, 10);
+			for (long long at = 0; rc == 0 && at < pages; at += CHUNK_PAGES) {
+				rc = build_part(conn, id, latest.data, PQgetvalue(parts, p, 0), at,
+						err);
+				done += pages - at < CHUNK_PAGES ? pages - at : CHUNK_PAGES;
+				if (t->progress != NULL)
+					t->progress(t->arg, t->rel, (int)(100 * done / total));
+			}
+		}
+	}
+	return rc;
+}
+
+static int install(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct table *t = arg;
+	AUTO_RESULT PGresult *fresh = NULL;
+	struct db_param params[] = { { .data = t->name.data, .len = t->name.len },
+				     { .data = t->ids.data, .len = t->ids.len },
+				     { .data = t->keys.data, .len = t->keys.len },
+				     { .data = t->lines.data, .len = t->lines.len } };
+	/* what is counted must be what is committed when the lock is there, not before */
+	int rc = db_query_on(conn, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", NULL, 0, NULL,
+			     err);
+	/* another mount may be counting, for long; a writer is only waited for briefly: others queue behind us */
+	if (rc == 0)
+		rc = db_query_on(conn,
+				 "SELECT pg_advisory_xact_lock('rowfs.slice'::regclass::oid::int, "
+				 "$1::regclass::oid::int)",
+				 params, 1, NULL, err);
+	if (rc == 0)
+		rc = db_query_on(conn, "SET LOCAL lock_timeout = '2s'", NULL, 0, NULL, err);
+	if (rc == 0)
+		rc = db_query_on(
+			conn,
+			"SELECT * FROM rowfs.install($1::regclass, $2::bigint[], $3::jsonb, $4::text[])",
+			params, 4, &fresh, err);
+	if (rc == 0)
+		rc = build_all(conn, t, fresh, err);
+	if (rc == 0)
+		rc = db_query_on(conn, "SELECT rowfs.built($1::bigint[])", &params[1], 1, NULL,
+				 err);
+	return rc;
+}
+
+static void install_table(struct db_pool *pool, struct table *t) {
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		AUTO_DB_ERROR struct db_error err = { 0 };
+		int rc = db_transaction(pool, install, t, DB_REPEATABLE, NULL, &err);
+		if (rc == 0) {
+			(void)ask(pool, t);
+			return;
+		}
+		set_why(t, err.sentence != NULL ? err.sentence : strerror(-rc));
+		if (strcmp(err.sqlstate, "55P03") != 0)
+			return;
+	}
+}
+
+/* -- all ----------------------------------------------------------------------------------------- */
+
+int watch_tree(struct db_pool *pool, struct tree *tree, bool may_install,
+	       watch_progress_fn progress, void *arg) {
+	for (int i = 0; i < tree->nslices; i++) {
+		bool seen = false;
+		for (int k = 0; k < i; k++)
+			seen = seen || tree->slices[k]->rel == tree->slices[i]->rel;
+		if (seen)
+			continue;
+		struct table t = { .rel = tree->slices[i]->rel,
+				   .slices = tree->slices,
+				   .nslices = tree->nslices,
+				   .progress = progress,
+				   .arg = arg };
+		bool filled = table_fill(&t);
+		if (!filled)
+			tree->has_streams = false;
+		else if (!tree->has_streams)
+			set_why(&t,
+				"the database has no schema rowfs (enable_migrations, or sqitch)");
+		else if (!ask(pool, &t) && may_install)
+			install_table(pool, &t);
+		table_free(&t);
+		if (!filled)
+			return -ENOMEM;
+	}
+	return tree_use_slices(tree) ? 0 : -ENOMEM;
+}

@@ -1,0 +1,21 @@
+/* Installing slices: triggers that keep the summary, and the first count of what is there. */
+#ifndef ROWFS_SCHEMA_WATCH_H
+#define ROWFS_SCHEMA_WATCH_H
+
+#include "db/query.h"
+#include "schema/tree.h"
+
+/* Told while a table is counted, which may take long. */
+typedef void (*watch_progress_fn)(void *arg, const struct relation *rel, int percent);
+
+/* Says of each slice of TREE whether it is usable, and why not; with INSTALL, makes it so where that is possible: one transaction for each
+ * table, in which its writers wait. Then makes the statements of the places anew that go by their slices. POOL should have no limit on
+ * the time of a statement or a transaction. Not being able to is no error: the statements sum the rows then. Returns 0 or -ENOMEM. For one
+ * thread, before the tree is shared. */
+MUST_USE int watch_tree(struct db_pool *pool, struct tree *tree, bool install,
+			watch_progress_fn progress, void *arg);
+
+/* Brings what triggers have noted into the summary; cheap where there is nothing. Repeatable. */
+extern const char watch_fold_sql[];
+
+#endif
