@@ -139,7 +139,7 @@ static int copy_whole(struct import *im, const struct item *item, const char *ol
 static bool would_undo(const struct import *im, const struct item *item, const char *new) {
 	struct records r = { .fd = -1 };
 	struct record record;
-	if (!item->shadowed || !im->resumed)
+	if (!item->shadowed || !plan_shadowed(&im->plan, item, true))
 		return false;
 	int rc = records_open(&r, new, item_ends_in(item, ".csv"), NULL);
 	if (rc == 0)
@@ -158,8 +158,9 @@ int copy_item(struct import *im, struct item *item, struct buf *why) {
 	    (item->size > im->max_document || !item->route->replaceable)) {
 		rc = lines_append(im, item, why);
 	} else if (item->what == CLASS_LINES && would_undo(im, item, new)) {
-		buf_puts(why, "not written again: documents beside it may have brought rows since "
-			      "that its lines do not have; compare with --verify-only");
+		buf_puts(
+			why,
+			"not written again: documents beside it are in already, and may have brought rows that its lines do not have; compare with --verify-only");
 		return -EEXIST;
 	} else {
 		rc = copy_whole(im, item, old, new, &source_failed);

@@ -153,7 +153,8 @@ static int read_options(struct import *im, int argc, char **argv) {
 
 static bool is_within(const char *path, const char *directory) {
 	size_t len = strlen(directory);
-	return strncmp(path, directory, len) == 0 && (path[len] == '/' || path[len] == '\0');
+	return strncmp(path, directory, len) == 0 &&
+	       (len <= 1 || path[len] == '/' || path[len] == '\0');
 }
 
 /* Finds the mount that the target is in: the nearest directory with /.rowfs, upwards. Returns its layout, or NULL. */
@@ -271,7 +272,6 @@ static void catch_signals(struct import *im) {
 static void take_journal(struct import *im) {
 	for (size_t i = 0; i < im->plan.n; i++) {
 		struct item *item = &im->plan.items[i];
-		im->resumed |= item->was_done || item->begun;
 		if (!item->was_done || item->state != ITEM_WAITING)
 			continue;
 		AUTO_FREE char *new = import_new_path(im, item);

@@ -24,7 +24,6 @@ struct import {
 
 	atomic_bool stop;                 /* a signal came, or the mount is gone */
 	atomic_bool lost;                 /* the mount is gone */
-	bool resumed;                     /* files were copied before this pass */
 	atomic_ullong files, rows, bytes; /* finished */
 	unsigned long long files_total, bytes_total;
 	pthread_mutex_t told; /* one line at a time */

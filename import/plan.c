@@ -193,13 +193,13 @@ static size_t lower_bound(const struct plan *plan, const char *path, size_t len)
 	return low;
 }
 
-/* True if documents below the directory of the item are of the same relation. */
-static bool is_shadowed(const struct plan *plan, const struct item *item) {
+bool plan_shadowed(const struct plan *plan, const struct item *item, bool done) {
 	const char *slash = strrchr(item->path, '/');
 	size_t len = slash != NULL ? (size_t)(slash - item->path) + 1 : 0;
 	for (size_t i = lower_bound(plan, item->path, len);
 	     i < plan->n && strncmp(plan->by_path[i]->path, item->path, len) == 0; i++)
 		if (plan->by_path[i]->what == CLASS_ROW &&
+		    (!done || plan->by_path[i]->state == ITEM_DONE) &&
 		    strcmp(plan->by_path[i]->route->relation, item->route->relation) == 0)
 			return true;
 	return false;
@@ -225,7 +225,7 @@ int plan_scan(struct plan *plan, const char *old, const char *prefix) {
 		qsort(plan->by_path, plan->n, sizeof(struct item *), compare_paths);
 	for (size_t i = 0; i < plan->n; i++)
 		if (plan->items[i].what == CLASS_LINES)
-			plan->items[i].shadowed = is_shadowed(plan, &plan->items[i]);
+			plan->items[i].shadowed = plan_shadowed(plan, &plan->items[i], false);
 	return 0;
 }
 

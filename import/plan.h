@@ -67,6 +67,8 @@ MUST_USE bool plan_routes(struct plan *plan, const char *layout);
 MUST_USE int plan_scan(struct plan *plan, const char *old, const char *prefix);
 /* The item of that path, or NULL. Borrowed. */
 struct item *plan_find(const struct plan *plan, const char *path);
+/* True if documents below the directory of the item are of the same relation; with DONE: and one of them is in. */
+bool plan_shadowed(const struct plan *plan, const struct item *item, bool done);
 void plan_free(struct plan *plan);
 
 /* Sets the item's end; WHY is copied. */

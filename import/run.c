@@ -76,19 +76,19 @@ static void copy_one(struct import *im, struct item *item, atomic_ullong *count)
 	atomic_fetch_add(count, 1);
 }
 
-static int rank(const struct item *item) {
-	return item->what >= CLASS_INGEST ? 0 : item->route->rank;
+/* Two files of one route are two things; two routes may show one row, and two writers of one row would be in each other's way. */
+static bool at_once(const struct item *a, const struct item *b) {
+	return a->what == b->what && (a->what >= CLASS_INGEST || a->route == b->route);
 }
 
-/* One pass over all files that wait: those of one relation and kind at once, the next when they are done. Returns how many came in. */
+/* One pass over all files that wait: those of one route at once, the next when they are done. Returns how many came in. */
 static uint64_t copy_pass(struct import *im) {
 	struct plan *plan = &im->plan;
 	uint64_t done = 0;
 	size_t begin = 0;
 	while (begin < plan->n && !atomic_load(&im->stop)) {
 		size_t end = begin + 1;
-		while (end < plan->n && plan->items[end].what == plan->items[begin].what &&
-		       rank(&plan->items[end]) == rank(&plan->items[begin]))
+		while (end < plan->n && at_once(&plan->items[begin], &plan->items[end]))
 			end++;
 		done += run_crew(im, begin, end, copy_one);
 		begin = end;
@@ -124,7 +124,6 @@ void run_copies(struct import *im) {
 		uint64_t again = wait_again(&im->plan);
 		if (again == 0)
 			break;
-		im->resumed = true;
 		atomic_fetch_sub(&im->files, again);
 		done = copy_pass(im);
 	}

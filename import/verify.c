@@ -18,13 +18,14 @@ struct check {
 	const struct item *item;
 	const char *old, *new;
 	uint64_t differences;
+	bool quiet;
 };
 
 static void differ(struct check *c, uint64_t line, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static void differ(struct check *c, uint64_t line, const char *fmt, ...) {
 	AUTO_BUF struct buf out = { 0 };
 	va_list ap;
-	if (++c->differences > TOLD_MOST)
+	if (++c->differences > TOLD_MOST || c->quiet)
 		return;
 	import_put_name(&out, c->item->path);
 	if (line > 0)
@@ -294,27 +295,36 @@ static void compare_rows(struct check *c) {
 	form_free(&p.header);
 }
 
+static void compare(struct check *c) {
+	if (c->item->what == CLASS_INGEST || c->item->what == CLASS_PLAIN)
+		compare_bytes(c);
+	else if (c->item->what == CLASS_LINES)
+		compare_rows(c);
+	else
+		compare_documents(c);
+}
+
+bool verify_same(struct import *im, const struct item *item) {
+	AUTO_FREE char *old = import_old_path(im, item), *new = import_new_path(im, item);
+	struct check c = { .im = im, .item = item, .old = old, .new = new, .quiet = true };
+	if (old == NULL || new == NULL)
+		return false;
+	compare(&c);
+	return c.differences == 0;
+}
+
 uint64_t verify_item(struct import *im, const struct item *item) {
 	AUTO_FREE char *old = import_old_path(im, item), *new = import_new_path(im, item);
+	AUTO_BUF struct buf name = { 0 };
 	struct check c = { .im = im, .item = item, .old = old, .new = new };
 	if (old == NULL || new == NULL)
 		return 1;
-	switch (item->what) {
-	case CLASS_INGEST:
-	case CLASS_PLAIN:
-		compare_bytes(&c);
-		break;
-	case CLASS_LINES:
-		compare_rows(&c);
-		break;
-	default:
-		compare_documents(&c);
-	}
-	if (c.differences > TOLD_MOST) {
-		AUTO_BUF struct buf out = { 0 };
-		import_put_name(&out, item->path);
-		LOCK_SCOPE(&im->told);
-		printf("%s: %" PRIu64 " more differences\n", out.data, c.differences - TOLD_MOST);
-	}
+	compare(&c);
+	if (c.differences <= TOLD_MOST)
+		return c.differences;
+	import_put_name(&name, item->path);
+	LOCK_SCOPE(&im->told);
+	printf("%s: %" PRIu64 " more differences\n", name.failed ? "?" : name.data,
+	       c.differences - TOLD_MOST);
 	return c.differences;
 }
