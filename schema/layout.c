@@ -1,6 +1,7 @@
 #include "schema/layout.h"
 
 #include "schema/name.h"
+#include "schema/shape.h"
 
 #include <string.h>
 
@@ -329,6 +330,10 @@ static void read_timer(struct reader *r, const cJSON *item, struct layout_timer 
 	const cJSON *e;
 	r->subject = "timer";
 	r->name = NULL;
+	if (!cJSON_IsObject(item)) {
+		mistake(r, "must be an object");
+		return;
+	}
 	cJSON_ArrayForEach(e, item) {
 		if (strcmp(e->string, "call") == 0)
 			take_string(r, e, &timer->call);
@@ -385,9 +390,14 @@ static void syntax_mistake(struct reader *r, const char *text, const char *at) {
 struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes) {
 	struct reader r = { .mistakes = mistakes, .subject = "layout" };
 	const char *end = text;
+	AUTO_BUF struct buf why = { 0 };
 	AUTO_JSON cJSON *json = cJSON_ParseWithLengthOpts(text, len, &end, false);
 	if (json == NULL) {
 		syntax_mistake(&r, text, end);
+		return NULL;
+	}
+	if (json_check(text, len, &why) != 0) { /* a word that stands twice, for one */
+		mistake(&r, "%s", why.data);
 		return NULL;
 	}
 	if (!cJSON_IsObject(json)) {
