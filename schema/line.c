@@ -155,7 +155,7 @@ static int take_bare(struct line_checker *c, int field, bool plain, const char *
 static int split(struct line_checker *c, const char *line, size_t len, bool plain,
 		 struct buf *why) {
 	const char *p = line, *end = line + len;
-	struct line_field surplus;
+	struct line_field surplus = { 0 };
 	int n = 0;
 	if (!plain) {
 		buf_resize(&c->decoded, 0);

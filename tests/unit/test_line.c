@@ -26,7 +26,7 @@ static void book_init(void) {
 static void test_rules(void) {
 	struct column domain = kit_column("d", PLAIN("price"), 'N', false);
 	struct column padded = kit_column("c", "character", 14, 'S', false);
-	domain.base = (char *)(uintptr_t)"numeric";
+	domain.base = (char *)(uintptr_t) "numeric";
 	CHECK_INT(field_rule_of(&book[0]).kind, FIELD_TEXT);
 	CHECK_INT(field_rule_of(&book[0]).max_chars, 50);
 	CHECK_INT(field_rule_of(&book[2]).bits, 64);
