@@ -335,6 +335,8 @@ int parser_feed(struct ingest_parser *p, const char *data, size_t len, struct in
 
 int parser_tail(struct ingest_parser *p, struct ingest_unit *unit) {
 	size_t body = 0;
+	if (p->in->gzip && p->gz.mode == GUNZIP_INSIDE)
+		return 0; /* the member goes on, or its writer was killed: the line is not all there */
 	if (p->text.len == 0 || p->discarding || p->skip > 0 || p->tail_refused ||
 	    p->tail_id != NULL)
 		return 0;

@@ -420,6 +420,20 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 	hash_locked(nodes, node);
 }
 
+void node_become(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
+		 const struct place *place, char **keys) {
+	{
+		LOCK_SCOPE(&nodes->lock);
+		free_keys(node);
+		node->keys = keys;
+		node->place = place;
+		node->type = place != NULL ? NODE_PLACE : NODE_PLAIN;
+		node->unlinked = false;
+		node->fresh_until = 0;
+	}
+	node_move(nodes, node, parent, name, NULL);
+}
+
 /* -- where ------------------------------------------------------------------------------------- */
 
 /* Puts "/PART" in front of AT. */

@@ -100,6 +100,11 @@ void node_unlinked(struct nodes *nodes, struct node *node);
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
 	       char **keys);
 
+/* The same, where the new name makes it another sort of file: PLACE with KEYS, or with NULL a plain one. The kernel goes on with
+ * its nodeid, so that the node itself must turn. */
+void node_become(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
+		 const struct place *place, char **keys);
+
 /* Copies place, keys and path of NODE, or of NAME in directory NODE at PLACE with KEYS. 0 or -ENOMEM. */
 MUST_USE int node_where(struct nodes *nodes, const struct node *node, struct where *out);
 MUST_USE int node_where_child(struct nodes *nodes, const struct node *dir, const char *name,

@@ -315,29 +315,36 @@ static int rename_to_plain(struct renaming *r) {
 	return 0;
 }
 
-/* A plain file onto the name of an ingest file. */
-static int rename_onto_ingest(struct renaming *r) {
-	struct fs *fs = r->call->fs;
-	int rc = ingest_from_plain(r->call, r->from, r->target.place, r->to);
-	if (rc == 0 && plain_unlink(fs->plain, r->from) == 0)
-		node_unlinked(fs->nodes, r->node);
-	if (rc == 0 && r->existing != NULL)
-		node_unhash(fs->nodes, r->existing);
-	return rc;
+/* The renamed node is now what the target says. */
+static int become(struct renaming *r) {
+	const struct place *place = r->target.place;
+	char **keys = NULL;
+	if (place != NULL && place->nkeys > 0) {
+		keys = calloc((size_t)place->nkeys, sizeof(*keys));
+		for (int i = 0; keys != NULL && i < place->nkeys; i++)
+			keys[i] = move_ptr(r->target.values[i]);
+		if (keys == NULL)
+			return -ENOMEM;
+	}
+	if (r->existing != NULL)
+		node_unhash(r->call->fs->nodes, r->existing);
+	node_become(r->call->fs->nodes, r->node, r->dir, r->name, place, keys);
+	return 0;
 }
 
-/* An ingest file to the name of another one, or of a plain file. */
+/* A plain file onto the name of an ingest file, and an ingest file to the name of another one or of a plain file. */
 static int rename_ingest(struct renaming *r) {
-	struct nodes *nodes = r->call->fs->nodes;
-	int rc = r->target.place == NULL
-			 ? ingest_to_plain(r->call, r->node, r->to)
-			 : ingest_rename(r->call, r->node, r->target.place, r->name);
-	if (rc != 0)
-		return rc;
-	node_unhash(nodes, r->node);
-	if (r->existing != NULL)
-		node_unhash(nodes, r->existing);
-	return 0;
+	struct fs *fs = r->call->fs;
+	int rc;
+	if (r->node->type == NODE_PLAIN)
+		rc = ingest_from_plain(r->call, r->from, r->target.place, r->to);
+	else if (r->target.place == NULL)
+		rc = ingest_to_plain(r->call, r->node, r->to);
+	else
+		rc = ingest_rename(r->call, r->node, r->target.place, r->name);
+	if (rc == 0 && r->node->type == NODE_PLAIN)
+		rc = plain_unlink(fs->plain, r->from);
+	return rc == 0 ? become(r) : rc;
 }
 
 /* A row to another key, in the same parent. */
@@ -416,7 +423,7 @@ static int rename_any(struct renaming *r) {
 	if (directory || r->target.place->route == NULL)
 		return -EXDEV;
 	if (is_ingest(r->target.place))
-		return rename_onto_ingest(r);
+		return rename_ingest(r);
 	return rename_onto_route(r);
 }
 
