@@ -348,14 +348,16 @@ static int jump_to_end(struct call *call, struct rows_reader *r, const struct wh
 	return take_last_page(r, res, page_is_whole(res, limit, want));
 }
 
-/* Sets the head to a place at or before OFFSET, passing over lines backwards from `back`. -EAGAIN: no connection for it. */
+/* Sets the head to a place at or before OFFSET, passing over lines backwards from FROM, a place behind it. -EAGAIN: no connection for it. */
 static int walk_back(struct call *call, struct rows_reader *r, const struct where *w,
-		     uint64_t offset) {
+		     const struct place_in_file *from, uint64_t offset) {
 	struct flow_line line;
-	uint64_t at = r->back.offset; /* where the line read last begins */
-	set_head(r, at, move_ptr(r->back.cursor));
-	int rc = rows_flow_begin(call, w, w->place->sql.copy_before, r->head.cursor, r->owner,
-				 &r->flow);
+	char **cursor = cursor_copy(from->cursor, r->ncursor);
+	uint64_t at = from->offset; /* where the line read last begins */
+	if (cursor == NULL)
+		return -ENOMEM;
+	set_head(r, at, cursor);
+	int rc = rows_flow_begin(call, w, w->place->sql.copy_before, cursor, r->owner, &r->flow);
 	while (rc >= 0 && r->head.offset > offset) {
 		rc = rows_flow_next(call, r->flow, &line);
 		if (rc <= 0)
@@ -373,37 +375,44 @@ static int walk_back(struct call *call, struct rows_reader *r, const struct wher
 	return rc < 0 ? rc : settle_cursor(r, w->place);
 }
 
-/* Where the nearest known place before OFFSET is far and the end is nearer, goes there. Returns 1 if that was enough, 0, or -errno. */
-static int jump_from_end(struct call *call, struct rows_reader *r, const struct where *w,
-			 const struct node *node, uint64_t offset) {
+/* Goes there from behind if that is nearer: from a known place, or from the end. Returns 1 if that was enough, 0, or -errno. */
+static int jump_backwards(struct call *call, struct rows_reader *r, const struct where *w,
+			  const struct node *node, uint64_t offset) {
 	struct stat st;
-	uint64_t forward = offset - r->known[known_before(r, offset)].offset;
-	node_stat(call->fs->nodes, node, &st);
-	uint64_t size = (uint64_t)st.st_size, behind = size > offset ? size - offset : 0;
-	if (forward <= NEAR_BYTES || behind >= forward)
+	size_t i = known_before(r, offset);
+	uint64_t forward = offset - r->known[i].offset;
+	/* who reads backwards finds the next answers in the window */
+	uint64_t target = offset > r->start + BEHIND_BYTES ? offset - BEHIND_BYTES : r->start;
+	const struct place_in_file *from = &r->back;
+	if (forward <= NEAR_BYTES)
 		return 0;
-	int rc = jump_to_end(call, r, w, behind < NEAR_BYTES ? behind + FEW_LINES : NEAR_BYTES);
-	if (rc != 0 || offset >= r->head.offset - r->window.len)
-		return rc != 0 ? rc : 1;
-	forward = offset - r->known[known_before(r, offset)].offset;
-	if (forward <= NEAR_BYTES || r->back.offset - offset >= forward)
+	if (i + 1 < r->nknown) {
+		from = &r->known[i + 1];
+	} else {
+		node_stat(call->fs->nodes, node, &st);
+		uint64_t size = (uint64_t)st.st_size, behind = size > offset ? size - offset : 0;
+		if (behind >= forward)
+			return 0;
+		int rc = jump_to_end(call, r, w,
+				     behind < NEAR_BYTES ? behind + FEW_LINES : NEAR_BYTES);
+		if (rc != 0 || offset >= r->head.offset - r->window.len)
+			return rc != 0 ? rc : 1;
+	}
+	if (from->offset < offset || from->offset - offset >= forward)
 		return 0;
-	rc = walk_back(call, r, w, offset);
+	int rc = walk_back(call, r, w, from, target);
 	return rc == -EAGAIN ? 0 : rc != 0 ? rc : 1;
 }
 
 /* Sets the head to a place from which OFFSET, which is not in the window, is reached by going forward. */
 static int jump(struct call *call, struct rows_reader *r, const struct where *w,
 		const struct node *node, uint64_t offset) {
-	size_t i = known_before(r, offset);
-	if (offset >= r->head.offset && offset - r->head.offset <= offset - r->known[i].offset) {
-		if (offset - r->head.offset <= NEAR_BYTES)
-			return 0;
-	}
-	int rc = jump_from_end(call, r, w, node, offset);
+	if (offset >= r->head.offset && offset - r->head.offset <= NEAR_BYTES)
+		return 0;
+	int rc = jump_backwards(call, r, w, node, offset);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
-	i = known_before(r, offset);
+	size_t i = known_before(r, offset);
 	if (offset >= r->head.offset && r->head.offset >= r->known[i].offset)
 		return 0;
 	return head_to_known(r, i);

@@ -33,7 +33,7 @@ struct page {
 	const struct place *place;
 	int n;     /* columns of the order */
 	int first; /* number of the cursor's first parameter; 0: no cursor */
-	bool back; /* from the end towards the beginning */
+	bool back; /* from the end towards the beginning; a cursor's own line comes first then */
 	bool copy; /* for COPY: a cursor text that may be NULL has a letter before it, since a setting is never NULL */
 };
 
@@ -58,6 +58,8 @@ static void put_nullable_cursor(struct buf *sql, const struct page *p, int i) {
 		buf_printf(sql, " OR (%s IS NOT DISTINCT FROM %s AND ", ref.data, value.data);
 		put_nullable_cursor(sql, p, i + 1);
 		buf_putc(sql, ')');
+	} else if (p->back) {
+		buf_printf(sql, " OR %s IS NOT DISTINCT FROM %s", ref.data, value.data);
 	}
 	buf_putc(sql, ')');
 }
@@ -77,7 +79,7 @@ static void put_page_cursor(struct buf *sql, const struct page *p) {
 		buf_puts(sql, i > 0 ? ", " : "");
 		put_order_column(sql, p->place, i);
 	}
-	buf_printf(sql, ") %s (", p->back ? "<" : ">");
+	buf_printf(sql, ") %s (", p->back ? "<=" : ">");
 	for (int i = 0; i < p->n; i++) {
 		buf_puts(sql, i > 0 ? ", " : "");
 		put_cursor_value(sql, p, i);
