@@ -1,0 +1,383 @@
+"""Slices: sizes, times and names of rows files come from the summary, whoever changes the rows. The second source is SQL on the rows themselves
+(their bytes as the file shows them), and what cat reads."""
+import json
+import os
+import random
+import threading
+
+import psycopg2
+import pytest
+
+from kit import append, get, run, sqitch, until
+from mountkit import clean_env, rowfs_binary
+
+DAY = 86400 * 1_000_000
+TABLE = """
+create table ticks (id bigserial primary key, exchange varchar(50) not null, symbol varchar(20) not null,
+                    ts bigint not null, price numeric(20,8), note text);
+create index on ticks (exchange, symbol, ts, id);
+create table owners (id serial primary key, name text unique not null);
+create table things (id serial primary key, owner integer references owners on delete cascade, at timestamptz, body jsonb, text text)"""
+PARTITIONED = TABLE.replace("id bigserial primary key,", "id bigserial,").replace("note text);", """note text, primary key (id, ts))
+    partition by range (ts);
+create table ticks_a partition of ticks for values from (minvalue) to (86400000000);
+create table ticks_b partition of ticks for values from (86400000000) to (maxvalue) partition by range (ts);
+create table ticks_b1 partition of ticks_b for values from (86400000000) to (172800000000);
+create table ticks_b2 partition of ticks_b default;""", 1)
+LAYOUT = {"routes": [
+    {"path": "/t/{exchange}/{symbol}/{day}.csv", "rows": "ticks", "order": ["ts", "id"],
+     "keys": {"day": {"column": "ts", "unit": "us", "format": "%Y-%m-%d"}}, "columns": ["exchange", "symbol", "ts", "price", "note"]},
+    {"path": "/all.csv", "rows": "ticks", "columns": ["ts", "price"]},
+    {"path": "/owners/{owners.name}/owner.json", "row": "owners"},
+    {"path": "/owners/{owners.name}/things.jsonl", "rows": "things"},
+    {"path": "/owners/{owners.name}/things/{hour}.jsonl", "rows": "things",
+     "keys": {"hour": {"column": "at", "format": "%Y-%m-%dT%H"}}}]}
+TTL = {"coherence": "none"}
+
+
+def insert(n, start=0, exchange="ex", symbol="SYM"):
+    return ("insert into ticks (exchange, symbol, ts, price, note) select '%s' || g %% 2, '%s' || g %% 3, g * 7919 * 1000000::bigint, "
+            "g * 1.25, case g %% 4 when 0 then null when 1 then '' when 2 then 'a, \"b\"' else 'é' || g end "
+            "from generate_series(%d, %d) g" % (exchange, symbol, start, start + n - 1))
+
+
+def walk(m, top):
+    """path → st_size of every file below TOP."""
+    out = {}
+    for base, _, names in os.walk(m.at(top)):
+        for name in names:
+            path = os.path.join(base, name)
+            out[os.path.relpath(path, m.path)] = os.stat(path).st_size
+    return out
+
+
+def expected(pg):
+    """What the rows themselves say: path → size, for the files of ticks."""
+    field = "case when note is null then '' when note = '' or note ~ '[\",\\r\\n]' then '\"' || replace(note, '\"', '\"\"') || '\"' else note end"
+    header = len("exchange,symbol,ts,price,note\n")
+    rows = pg.sql(f"""select 't/' || exchange || '/' || symbol || '/' ||
+                      to_char(timestamp 'epoch' + ts * interval '1 microsecond', 'YYYY-MM-DD') || '.csv',
+                      {header} + sum(octet_length(concat_ws(',', exchange, symbol, ts::text, coalesce(trim_scale(price)::text, ''), {field})) + 1)
+                      from ticks group by 1""".replace("%", "%%"))
+    return {path: int(size) for path, size in rows}
+
+
+def all_true(pg, m):
+    """Every name and size is what the rows say, and what is read has that size."""
+    want = expected(pg)
+    assert walk(m, "t") == want
+    for path, size in random.Random(1).sample(sorted(want.items()), min(len(want), 5)):
+        assert len(m.bytes(path)) == size, path
+    assert os.stat(m.at("all.csv")).st_size == len(m.bytes("all.csv"))
+    for (name,) in pg.sql("select name from owners"):
+        path = f"owners/{name}/things.jsonl"
+        assert os.stat(m.at(path)).st_size == len(m.bytes(path)), path
+        hours = pg.sql("select to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24') || '.jsonl', count(*) from things t join owners o "
+                       "on o.id = t.owner where o.name = %s and at is not null group by 1", name)
+        listed = [n for n in m.ls(f"owners/{name}/things")]
+        assert listed == sorted(n for n, _ in hours)
+        for n, rows in hours:
+            body = m.bytes(f"owners/{name}/things/{n}")
+            assert (len(body), body.count(b"\n")) == (os.stat(m.at(f"owners/{name}/things/{n}")).st_size, rows)
+    assert pg.sql("select * from rowfs.doubt") == []
+
+
+@pytest.fixture(params=["plain", "partitioned"])
+def table(request, pg):
+    pg.sql(TABLE if request.param == "plain" else PARTITIONED)
+    pg.sql("insert into owners (name) values ('ann'), ('Bob''s \"x\"'), ('é')")
+    pg.partitioned = request.param == "partitioned"
+    return pg
+
+
+def test_a_table_that_was_there_before(table, make_mount):
+    table.sql(insert(300))
+    table.sql("insert into things (owner, at, text) values (1, '2024-02-29 23:59:59+00', 'x'), (1, null, 'y'), (2, '2024-03-01', 'z')")
+    m = make_mount(layout=LAYOUT, options=TTL)
+    assert m.status()["summary"] == {"ticks": "kept", "things": "kept"}
+    all_true(table, m)
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+def test_every_kind_of_change_by_others(table, make_mount, mounted):
+    m = make_mount(layout=LAYOUT, options=TTL)
+    changes = [
+        insert(300),
+        "update ticks set symbol = 'moved' where id % 7 = 0",                        # to other files
+        f"update ticks set ts = ts + {DAY} where id % 5 = 0",                        # to other days and partitions
+        "update ticks set price = price + 0.00000001 where id % 3 = 0",
+        "update ticks set note = note where false",
+        "delete from ticks where id % 11 = 0",
+        insert(50, 1000, "it''s", "é"),
+        insert(20, 5000, "", ""),                                                    # names that begin with nothing
+        "insert into things (owner, at, body, text) select 1 + g % 3, '2024-01-01'::timestamptz + g * interval '1 min', "
+        "'{\"a\": [1, 2]}', repeat('x', g) from generate_series(1, 200) g",
+        "update things set owner = 2 where id % 4 = 0", "update things set at = null where id % 9 = 0",
+        "delete from owners where name = 'ann'",                                     # cascades
+        "insert into owners (id, name) values (2, 'x') on conflict (id) do update set name = 'renamed'",
+        "insert into things (id, owner, text) select id, 3, 'upsert' from things on conflict (id) do update set text = excluded.text",
+    ]
+    if table.partitioned:
+        changes += [insert(10, 1).replace("into ticks", "into ticks_a"), "update ticks_b1 set note = 'direct'",
+                    "delete from ticks_b where id % 2 = 0", "truncate ticks_a", insert(30), "truncate ticks_b1, ticks_a"]
+    changes += ["truncate ticks", insert(25), "truncate things"]
+    if not mounted:
+        m.umount()
+    for i, change in enumerate(changes):
+        table.sql(change)
+        if mounted:
+            all_true(table, m)
+        if i % 3 == 2:
+            table.sql("select rowfs.fold()")
+            if mounted:
+                all_true(table, m)
+    if not mounted:
+        all_true(table, make_mount(layout=LAYOUT, options=TTL))
+    assert table.one("select count(*) from rowfs.slice where built") == 4
+    table.sql("select rowfs.fold()")
+    assert table.one("select count(*) from rowfs.summary where rows < 0 or bytes < 0") == 0
+
+
+def test_copy_and_rollback(table, make_mount):
+    m = make_mount(layout=LAYOUT, options=TTL)
+    table.sql(insert(100))
+    before = walk(m, "t")
+    with table.connect() as conn, conn.cursor() as cur:
+        cur.execute(insert(50))
+        cur.execute("savepoint s; truncate ticks; rollback to s; delete from ticks")
+        conn.rollback()
+    conn.close()
+    assert walk(m, "t") == before
+    all_true(table, m)
+    run("psql", "-X", table.conninfo, "-c", "copy ticks (exchange, symbol, ts) from stdin csv", stdin="a,b,1\na,b,2\na,c,3\n")
+    all_true(table, m)
+
+
+def test_appends_through_the_mount(table, make_mount):
+    m = make_mount(layout=LAYOUT, options=TTL)
+    os.makedirs(m.at("t/ex/SYM"))
+    path = m.at("t/ex/SYM/1970-01-01.csv")
+    for i in range(5):
+        append(path, "".join(f"ex,SYM,{i * 1000 + k},{k}.50,\"n, {k}\"\n" for k in range(50 * i + 1)))
+        all_true(table, m)
+    append(m.at("owners/é/things.jsonl"), '{"text": "é"}\n{"text": "y", "at": "2024-01-01T00:00:00Z"}\n')
+    all_true(table, m)
+    table.sql("update ticks set price = 100 where id % 2 = 0")
+    os.unlink(path)
+    all_true(table, m)
+    assert m.ls("t") == []
+
+
+def test_writers_do_not_wait_for_each_other(table, make_mount):
+    m = make_mount(layout=LAYOUT, options=TTL)
+    table.sql(insert(10))
+    held = table.connect()
+    with held.cursor() as cur:  # a long transaction that has changed every file
+        cur.execute(insert(10))
+        cur.execute("update ticks set note = 'held' where id <= 5")
+        before = expected(table)
+        table.sql("set lock_timeout = '5s'")
+        table.sql(insert(10, 20000))
+        table.sql("select rowfs.fold()")
+        os.makedirs(m.at("t/ex9/SYM"))
+        append(m.at("t/ex9/SYM/1970-01-01.csv"), "ex9,SYM,1,1,\n")
+        assert expected(table) != before
+        all_true(table, m)
+        held.commit()
+    held.close()
+    all_true(table, m)
+
+
+def test_many_writers_at_once(table, make_mount):
+    m = make_mount(layout=LAYOUT, options=TTL)
+    errors = []
+
+    def work(seed):
+        rng = random.Random(seed)
+        conn = psycopg2.connect(table.conninfo, application_name="test")
+        try:
+            for _ in range(15):
+                with conn.cursor() as cur:
+                    cur.execute(rng.choice([insert(rng.randrange(40), rng.randrange(100)),
+                                            f"delete from ticks where id % 50 = {seed}",
+                                            f"update ticks set symbol = 'S{rng.randrange(3)}' where id % 50 = {seed}", "select rowfs.fold()"]))
+                rng.choice([conn.commit, conn.commit, conn.rollback])()
+        except psycopg2.Error as e:
+            errors.append(e)
+        finally:
+            conn.close()
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not errors
+    all_true(table, m)
+
+
+def test_two_mounts_start_at_once(table, make_mount):
+    table.sql(insert(2000))
+    mounts = [None, None]
+
+    def start(i):
+        mounts[i] = make_mount(layout=LAYOUT, options=TTL)
+    threads = [threading.Thread(target=start, args=(i,)) for i in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for m in mounts:
+        assert m.status()["summary"] == {"ticks": "kept", "things": "kept"}
+        all_true(table, m)
+
+
+def test_another_layout_counts_too(table, make_mount):
+    table.sql(insert(50))
+    one = make_mount(layout=LAYOUT, options=TTL)
+    two = make_mount(layout={"routes": [{"path": "/s/{symbol}.csv", "rows": "ticks", "columns": ["ts"]}]}, options=TTL)
+    table.sql(insert(50, 100))
+    all_true(table, one)
+    want = {f"{s}.csv": int(n) for s, n in table.sql("select symbol, 3 + sum(octet_length(ts::text) + 1) from ticks group by 1")}
+    assert {n: os.stat(two.at(f"s/{n}")).st_size for n in two.ls("s")} == want
+
+
+def test_a_dropped_column_breaks_no_statement(table, make_mount):
+    m = make_mount(layout=LAYOUT, options=TTL)
+    table.sql(insert(50))
+    table.sql("alter table ticks rename price to cost")
+    table.sql(insert(50, 100).replace("price", "cost"))
+    table.sql("alter table ticks rename cost to price")
+    assert table.one("select count(distinct slice) from rowfs.doubt") == 2
+    assert walk(m, "t") == expected(table)  # summed
+    assert m.ls("t") == ["ex0", "ex1"]
+    m.umount()
+    m = make_mount(layout=LAYOUT, options=TTL)  # counted anew
+    all_true(table, m)
+
+
+def test_a_role_without_rights_still_writes(table, make_mount):
+    m = make_mount(layout=LAYOUT, options=TTL)
+    table.admin("drop role if exists guest")
+    table.admin("create role guest login")
+    table.sql("grant all on ticks to guest; grant usage on sequence ticks_id_seq to guest")
+    guest = psycopg2.connect(table.server.conninfo(table.name, "guest"))
+    with guest, guest.cursor() as cur:
+        cur.execute(insert(10))
+        cur.execute("delete from ticks where id = 1")
+    guest.close()
+    all_true(table, m)
+    table.sql("grant select on owners, things to guest")
+    other = make_mount(layout=LAYOUT, options=TTL, conninfo=table.server.conninfo(table.name, "guest"))
+    assert "rowfs" in other.status()["summary"]["ticks"] or "permission" in other.status()["summary"]["ticks"]
+    assert walk(other, "t") == expected(table)
+    other.umount()
+    table.sql("revoke all on ticks, owners, things from guest; revoke all on sequence ticks_id_seq from guest")
+
+
+def test_without_the_schema_sizes_are_summed(table, make_mount):
+    table.sql(insert(50))
+    sqitch(table, "revert", "-y", "--to", "rowfs")
+    m = make_mount(layout=LAYOUT, options=TTL)
+    assert "no schema rowfs" in m.status()["summary"]["ticks"]
+    assert walk(m, "t") == expected(table)
+
+
+def test_unwatch_and_revert(table, make_mount):
+    table.sql(insert(50))
+    m = make_mount(layout=LAYOUT, options=TTL)
+    all_true(table, m)
+    table.sql("select rowfs.unwatch('ticks')")
+    assert table.one("select count(*) from pg_trigger where tgrelid = 'ticks'::regclass and tgname like 'rowfs%%'") == 0
+    table.sql(insert(50, 100))
+    assert walk(m, "t") == expected(table)
+    m.umount()
+    sqitch(table, "revert", "-y", "--to", "rowfs")
+    assert table.one("select count(*) from pg_trigger where tgname like 'rowfs%%'") == 0
+    table.sql("insert into things (text) values ('x')")
+
+
+def test_read_only_installs_nothing(table, make_mount):
+    table.sql(insert(50))
+    m = make_mount(layout=LAYOUT, options={**TTL, "ro": True})
+    assert "not counted yet" in m.status()["summary"]["ticks"]
+    assert walk(m, "t") == expected(table)
+    assert table.one("select count(*) from rowfs.slice") == 0
+
+
+def test_check_installs(table, tmp_path):
+    table.sql(insert(50))
+    layout = tmp_path / "layout.json"
+    layout.write_text(json.dumps(LAYOUT))
+    out = run(rowfs_binary(), "check", layout, table.conninfo, env=clean_env()).stdout
+    assert "the summary of ticks is kept" in out and "the summary of things is kept" in out
+    assert table.one("select sum(rows) from rowfs.summary s join rowfs.slice x on x.id = s.slice where x.relation = 'public.ticks'") == 100
+
+
+def test_listing_and_stat_do_not_read_the_table(table, make_mount):
+    table.sql(insert(3000))
+    m = make_mount(layout=LAYOUT, options={**TTL, "fetch_size": 50})
+    scans = ("select sum(coalesce(pg_stat_get_numscans(c.oid), 0) + coalesce(pg_stat_get_tuples_returned(c.oid), 0)) from pg_class c "
+             "where relname ~ '^ticks'")
+    want = expected(table)
+    table.close()  # a backend reports what it did as it ends
+    before = table.one(scans)
+    assert before > 0
+    assert walk(m, "t") == want
+    m.umount()
+    assert table.one(scans) == before
+
+
+def test_time_of_the_last_change(table, make_mount):
+    table.sql("insert into things (owner, at) values (1, '2020-01-01'), (1, '2021-01-01')")
+    m = make_mount(layout={"tables": {"things": {"mtime": "at"}}, **LAYOUT}, options=TTL)
+    path = m.at("owners/ann/things.jsonl")
+    assert os.stat(path).st_mtime == table.one("select extract(epoch from timestamptz '2021-01-01')")
+    low = table.one("select extract(epoch from clock_timestamp())")
+    table.sql("update things set text = 'x' where id = 1")
+    high = table.one("select extract(epoch from clock_timestamp())")
+    assert float(low) - 0.001 <= os.stat(path).st_mtime <= float(high)
+
+
+def test_new_and_dropped_partitions(pg, make_mount):
+    pg.sql(PARTITIONED)
+    pg.partitioned = True
+    m = make_mount(layout=LAYOUT, options=TTL)
+    pg.sql(insert(100))
+    pg.sql("create table fresh (like ticks including all)")
+    pg.sql(f"insert into fresh (id, exchange, symbol, ts) values (9001, 'f', 'g', -{DAY}), (9002, 'f', 'h', -{DAY})")
+    pg.sql("begin; select rowfs.count_out('ticks_b1'); drop table ticks_b1; commit")
+    all_true(pg, m)
+    pg.sql("begin; select rowfs.count_out('ticks_a'); alter table ticks detach partition ticks_a; "
+           f"alter table ticks attach partition fresh for values from (minvalue) to ({DAY}); "
+           "select rowfs.count_in('fresh'), rowfs.watch('ticks'); commit")
+    all_true(pg, m)
+    pg.sql("insert into fresh (id, exchange, symbol, ts) values (9003, 'direct', 'x', 5)")
+    all_true(pg, m)
+
+
+def test_keys_beyond_one_page(table, make_mount):
+    table.sql("insert into ticks (exchange, symbol, ts) select 'e' || g, 's' || h, 1 from generate_series(1, 120) g, generate_series(1, 3) h")
+    m = make_mount(layout=LAYOUT, options={**TTL, "fetch_size": 7})
+    assert m.ls("t") == sorted(f"e{g}" for g in range(1, 121))
+    table.sql("delete from ticks where exchange like 'e1%%'")
+    table.sql("insert into ticks (exchange, symbol, ts) select 'n' || g, 's', 1 from generate_series(1, 30) g")
+    assert m.ls("t") == sorted({e for (e,) in table.sql("select exchange from ticks")})
+    all_true(table, m)
+
+
+def test_a_trigger_of_the_table_is_minded(table, make_mount):
+    """A trigger may change what arrives: then the rows are counted as they are, not as they were sent."""
+    table.sql("create function shout() returns trigger language plpgsql as $$ begin new.note := 'longer than it was'; return new; end $$")
+    table.sql("create trigger shout before insert on ticks for each row execute function shout()")
+    m = make_mount(layout=LAYOUT, options=TTL)
+    os.makedirs(m.at("t/ex/SYM"))
+    append(m.at("t/ex/SYM/1970-01-01.csv"), "ex,SYM,1,1,x\nex,SYM,2,2,y\n")
+    all_true(table, m)
+    assert b"longer than it was" in get(m.at("t/ex/SYM/1970-01-01.csv"))
+
+
+def test_notes_are_folded(table, make_mount):
+    make_mount(layout=LAYOUT, options=TTL)
+    table.sql(insert(10))
+    until(lambda: table.one("select count(*) from rowfs.delta") == 0, "the notes are folded", timeout=15)
+    assert table.one("select sum(rows) from rowfs.summary s join rowfs.slice x on x.id = s.slice where keys = '{}'") == 10
