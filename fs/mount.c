@@ -1,7 +1,9 @@
 #include "fs/mount.h"
 
 #include "fs/daemon.h"
+#include "fs/fence.h"
 #include "fs/handle.h"
+#include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/migrate.h"
 #include "fs/moved.h"
@@ -92,6 +94,17 @@ static char *state_path(const struct options *opt, const char *what) {
 	return buf_take(&path);
 }
 
+/* NULL, and a word on stderr, if the streams of an earlier mount cannot be ended. */
+static struct fence *open_fence(struct fs *fs) {
+	AUTO_FREE char *notes = state_path(fs->opt, "/streams");
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct fence *fence = NULL;
+	if (notes == NULL || fence_new(fs->pool, notes, &fence, &err) != 0)
+		fprintf(stderr, "rowfs: what an earlier mount left under way cannot be ended: %s\n",
+			err.sentence != NULL ? err.sentence : "out of memory");
+	return fence;
+}
+
 static bool open_state(struct fs *fs) {
 	const struct options *opt = fs->opt;
 	AUTO_FREE char *plain = state_path(opt, "/plain");
@@ -111,9 +124,10 @@ static bool open_state(struct fs *fs) {
 	fs->calls = calls_new();
 	fs->handles = handles_new();
 	fs->moved = moved_new();
-	fs->writer = writer_new(fs);
+	fs->ingest = ingest_streams_new();
+	fs->writer = writer_new(fs, open_fence(fs));
 	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
-	       fs->writer != NULL;
+	       fs->ingest != NULL && fs->writer != NULL;
 }
 
 static void close_state(struct fs *fs, bool served) {
@@ -122,6 +136,7 @@ static void close_state(struct fs *fs, bool served) {
 	calls_free(fs->calls);
 	handles_free(fs->handles);
 	moved_free(fs->moved);
+	ingest_streams_free(fs->ingest);
 	plain_free(fs->plain, served);
 	report_free(fs->report);
 }

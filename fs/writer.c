@@ -1,6 +1,7 @@
 #include "fs/writer.h"
 
 #include "fs/batch.h"
+#include "fs/fence.h"
 #include "fs/report.h"
 #include "schema/ledger.h"
 #include "util/clock.h"
@@ -33,6 +34,8 @@ struct lane {
 
 struct writer {
 	struct fs *fs;
+	struct fence *fence;  /* owned */
+	atomic_bool doubt;    /* a batch was given up that may still be under way */
 	pthread_mutex_t lock; /* guards lanes and stop */
 	pthread_cond_t wake;  /* a batch is full, or the end */
 	struct lane *lanes;
@@ -54,8 +57,13 @@ static int open_stream(struct lane *lane, struct db_error *err) {
 	struct db_param param = db_text(lane->target.stream);
 	if (!lane->target.ledger || lane->opened)
 		return 0;
-	int rc = db_query_text(lane->writer->fs->pool, stream_open_sql, &param, 1, DB_REPEATABLE,
-			       NULL, NULL, err);
+	int rc = fence_note(lane->writer->fence, lane->target.stream);
+	if (rc != 0) {
+		log_error("a stream cannot be noted in the state directory: %s", strerror(-rc));
+		return rc;
+	}
+	rc = db_query_text(lane->writer->fs->pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL,
+			   NULL, err);
 	lane->opened = rc == 0;
 	return rc;
 }
@@ -80,6 +88,7 @@ static void commit_gathering(struct lane *lane) {
 	if (batch_commit(b, &lane->target, &err) != 0) {
 		log_warning("lines are not committed and kept in rejected/: %s",
 			    err.sentence != NULL ? err.sentence : "?");
+		lane->writer->doubt = true;
 		new_stream(lane); /* where the old one stands may be in doubt */
 	}
 	if (fed)
@@ -203,12 +212,15 @@ static void *writer_main(void *arg) {
 	return NULL;
 }
 
-struct writer *writer_new(struct fs *fs) {
-	struct writer *writer = calloc(1, sizeof(*writer));
+struct writer *writer_new(struct fs *fs, struct fence *fence) {
+	struct writer *writer = fence != NULL ? calloc(1, sizeof(*writer)) : NULL;
 	pthread_condattr_t attr;
-	if (writer == NULL)
+	if (writer == NULL) {
+		fence_free(fence, false);
 		return NULL;
+	}
 	writer->fs = fs;
+	writer->fence = fence;
 	pthread_mutex_init(&writer->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -216,6 +228,7 @@ struct writer *writer_new(struct fs *fs) {
 	pthread_condattr_destroy(&attr);
 	if (pthread_create(&writer->thread, NULL, writer_main, writer) == 0)
 		return writer;
+	fence_free(fence, false);
 	pthread_mutex_destroy(&writer->lock);
 	pthread_cond_destroy(&writer->wake);
 	free(writer);
@@ -250,6 +263,7 @@ void writer_free(struct writer *writer) {
 		}
 		lane_free(lane);
 	}
+	fence_free(writer->fence, !writer->doubt);
 	pthread_mutex_destroy(&writer->lock);
 	pthread_cond_destroy(&writer->wake);
 	free(writer);

@@ -14,9 +14,11 @@
 #include "fs/call.h"
 #include "schema/tally.h"
 
+struct fence;
 struct writer;
 
-MUST_USE struct writer *writer_new(struct fs *fs);
+/* FENCE becomes the writer's. NULL if out of memory, or if FENCE is NULL. */
+MUST_USE struct writer *writer_new(struct fs *fs, struct fence *fence);
 /* Commits what is there, and frees. */
 void writer_free(struct writer *writer);
 

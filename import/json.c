@@ -12,8 +12,12 @@ struct reader {
 
 static bool read_value(struct reader *r, struct json *out);
 
+static bool is_one_of(char c, const char *set) {
+	return c != '\0' && strchr(set, c) != NULL;
+}
+
 static void skip_space(struct reader *r) {
-	while (r->p < r->end && memchr(" \t\r\n", *r->p, 4) != NULL)
+	while (r->p < r->end && is_one_of(*r->p, " \t\r\n"))
 		r->p++;
 }
 
@@ -144,10 +148,10 @@ static bool read_scalar(struct reader *r, struct json *out) {
 			buf_add(&text, raw.data, raw.len);
 	} else {
 		const char *from = r->p;
-		while (r->p < r->end && memchr(",]} \t\r\n", *r->p, 7) == NULL)
+		while (r->p < r->end && !is_one_of(*r->p, ",]} \t\r\n"))
 			r->p++;
 		size_t len = (size_t)(r->p - from);
-		if (len == 0 || memchr("-0123456789tfn", *from, 14) == NULL)
+		if (len == 0 || !is_one_of(*from, "-0123456789tfn"))
 			return false;
 		scalar_canonical(&text, from, len);
 	}

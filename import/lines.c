@@ -11,14 +11,11 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum {
-	PIECE = 8 * 1024 *
-		1024, /* bytes of a piece; always the same, so that it ends at the same line again */
-	REQUEST =
-		64 *
-		1024, /* one write: the kernel makes one request of it, so that a kill leaves no half line */
-	FORMS_MOST = 32
-};
+/* Of a piece; always the same, so that it ends at the same line again. */
+enum { PIECE = 8 * 1024 * 1024, PIECE_LINES = BAG_MOST / 2 };
+/* Bytes of one write: the kernel makes one request of it, so that a kill leaves no half line. */
+enum { REQUEST = 64 * 1024 };
+enum { FORMS_MOST = 32 };
 
 struct lines {
 	struct import *im;
@@ -90,13 +87,14 @@ static struct hash hash_of(struct lines *l, struct records *r, const struct reco
 	return records_hash(r, record, &l->forms[find_form(l, r, record)]);
 }
 
-/* The hashes of the piece that begins at the item's offset, in PIECE_BAG; SEEN gets, by hash, minus what the lines before it have. */
+/* The hashes of the piece that begins at the item's offset, in PIECE; SEEN gets, by hash, minus what the lines before it have. */
 static int read_piece(struct lines *l, struct bag *piece, struct bag *seen) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
-	uint64_t size = 0;
+	uint64_t size = 0, lines = 0;
 	int rc = open_old(l, &r, true);
-	while (rc == 0 && size < PIECE && (rc = records_next(&r, &record)) == 1) {
+	while (rc == 0 && size < PIECE && lines < PIECE_LINES &&
+	       (rc = records_next(&r, &record)) == 1) {
 		rc = 0;
 		if (record.offset < l->item->offset)
 			continue;
@@ -104,6 +102,7 @@ static int read_piece(struct lines *l, struct bag *piece, struct bag *seen) {
 		if (rc == 0)
 			rc = bag_add(seen, hash_of(l, &r, &record), 0);
 		size += record.end - record.offset;
+		lines++;
 	}
 	for (size_t i = 0; i < seen->room; i++)
 		seen->entries[i].count = 0;
@@ -260,7 +259,7 @@ static int send_lines(struct lines *l) {
 		rc = 0;
 		if (record.offset < l->item->offset)
 			continue;
-		if (piece >= PIECE) {
+		if (piece >= PIECE || l->unsaved >= PIECE_LINES) {
 			rc = acknowledge(l, sent_to);
 			piece = 0;
 			bag_free(&l->skip);

@@ -31,16 +31,11 @@ bool item_ends_in(const struct item *item, const char *end) {
 	return len >= tail && strcmp(item->path + len - tail, end) == 0;
 }
 
-/* Doubles a list at powers of two; LIST is the address of its pointer. */
-static bool make_room(void *list, size_t n, size_t size) {
-	void *items;
-	if ((n & (n - 1)) != 0)
-		return true;
-	memcpy(&items, list, sizeof(items));
-	void *more = reallocarray(items, n > 0 ? n * 2 : 1, size);
-	if (more != NULL)
-		memcpy(list, &more, sizeof(more));
-	return more != NULL;
+/* Room for one more behind N; doubles at powers of two. Returns the list, which may have moved, or NULL: then it is as it was. */
+static void *make_room(void *list, size_t n, size_t size) {
+	if (list != NULL && (n & (n - 1)) != 0)
+		return list;
+	return reallocarray(list, n > 0 ? n * 2 : 1, size);
 }
 
 /* -- walking ----------------------------------------------------------------------------------- */
@@ -53,10 +48,12 @@ struct walk {
 static struct item *add_item(struct walk *w, const char *path, const struct stat *st) {
 	struct plan *plan = w->plan;
 	AUTO_BUF struct buf whole = { 0 };
-	if (!make_room(&plan->items, plan->n, sizeof(*plan->items))) {
+	struct item *items = make_room(plan->items, plan->n, sizeof(*items));
+	if (items == NULL) {
 		plan->failed = true;
 		return NULL;
 	}
+	plan->items = items;
 	struct item *item = &plan->items[plan->n];
 	buf_printf(&whole, "%s%s", w->prefix, path);
 	*item = (struct item){ .path = strdup(path),
@@ -127,8 +124,11 @@ static void walk_name(struct walk *w, int fd, const char *name, struct buf *path
 
 static void note_empty(struct walk *w, const struct buf *path) {
 	struct plan *plan = w->plan;
-	if (!make_room(&plan->directories, plan->ndirectories, sizeof(char *)) ||
-	    (plan->directories[plan->ndirectories] = strndup(path->data, path->len - 1)) == NULL)
+	char **names = make_room(plan->directories, plan->ndirectories, sizeof(*names));
+	if (names != NULL)
+		plan->directories = names;
+	if (names == NULL ||
+	    (names[plan->ndirectories] = strndup(path->data, path->len - 1)) == NULL)
 		plan->failed = true;
 	else
 		plan->ndirectories++;

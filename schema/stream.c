@@ -8,6 +8,7 @@ const char stream_open_sql[] =
 const char stream_move_sql[] =
 	"UPDATE rowfs.stream SET off = $2::bigint, touched = now() WHERE stream = $1::uuid AND off = $3::bigint";
 const char stream_ask_sql[] = "SELECT off FROM rowfs.stream WHERE stream = $1::uuid FOR UPDATE";
+const char stream_fence_sql[] = "DELETE FROM rowfs.stream WHERE stream = ANY ($1::text::uuid[])";
 const char stream_no_triggers[] = "SET LOCAL rowfs.daemon = '1'";
 const char stream_trim_sql[] = "DELETE FROM rowfs.stream WHERE touched < now() - interval '1 day'";
 

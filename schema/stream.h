@@ -29,6 +29,8 @@ extern const char stream_open_sql[];
 extern const char stream_move_sql[];
 /* The number of $1, after any commit that is under way. */
 extern const char stream_ask_sql[];
+/* Ends the streams $1, an array as text: waits for what has moved them, and what has not cannot be committed. */
+extern const char stream_fence_sql[];
 /* For batches that bring their counts along: the triggers stay out of it until the end of the transaction. */
 extern const char stream_no_triggers[];
 /* Forgets streams that nobody has moved for a day. */

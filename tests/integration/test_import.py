@@ -309,7 +309,7 @@ def test_unreadable_files(shop_pg, make_mount):
     """Run by somebody else than root, who may not read a file and a directory."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to be somebody else")
-    mount = make_mount(layout=LINES, options={"allow_other": True})
+    mount = make_mount(layout=LINES, options={"allow_other": True, "uid": 65534, "gid": 65534})
     top = mount.dir / "t"
     put_tree(top, {"items/a/item.json": '{"qty": 1}', "items/b/item.json": '{"qty": 2}', "secret/x": "x"})
     os.chmod(top / "items/b/item.json", 0)
@@ -323,7 +323,7 @@ def test_unreadable_files(shop_pg, make_mount):
     assert done.returncode == 1, done
     assert re.search("^items/b/item.json: refused: the old file cannot be read", done.stdout, re.M), done
     assert re.search("^secret: refused: the old directory cannot be read", done.stdout, re.M), done
-    assert shop_pg.sql("select name from items") == [("a",)]
+    assert shop_pg.sql("select name from items") == [("a",)], done.stdout
 
 
 def test_usage(shop, importer, tmp_path):
