@@ -38,8 +38,8 @@ struct handle {
 	/* rows */
 	struct rows_reader *reader;
 	struct rows_append *append; /* appended CSV on its way; NULL until the first line */
-	bool replacing;     /* what is written replaces the rows */
-	bool has_begun;     /* something was written since open or truncation */
+	bool replacing;             /* what is written replaces the rows */
+	bool has_begun;             /* something was written since open or truncation */
 	bool columns_known; /* the first line of CSV was seen: `columns` says what each field is */
 	int *columns;       /* which of the place's columns each CSV field is; owned */
 	int ncolumns;

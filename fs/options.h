@@ -35,8 +35,8 @@ struct options {
 	double retry_delay; /* seconds */
 	double retry_backoff;
 	char *isolation_level;
-	int fetch_size; /* rows a page */
-	int batch_size; /* rows a batch of appends */
+	int fetch_size;        /* rows a page */
+	int batch_size;        /* rows a batch of appends */
 	double flush_interval; /* seconds that appended lines wait at most */
 	char *bad_lines;       /* "fail" or "report" */
 	bool enable_prepared_statements;

@@ -77,7 +77,7 @@ struct place {
 	const struct column *mtime; /* NULL if none */
 	/* Rows, and directories that group rows: where the summary has them; NULL: nowhere. See slice.h. */
 	struct slice *slice;
-	struct ingest *ingest;      /* KIND_FILE whose lines become rows; else NULL; owned */
+	struct ingest *ingest; /* KIND_FILE whose lines become rows; else NULL; owned */
 
 	struct place_sql sql;
 };
