@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kit import get, rss_kib, run, sh, until
+from mountkit import sanitizer_env
 
 KINDS = """
 create type mood as enum ('good', 'so, so', 'ba"d');
@@ -87,6 +88,14 @@ class Kinds:
 def kinds(pg, make_mount):
     pg.sql(KINDS)
     return Kinds(make_mount(layout=LAYOUT, options={"coherence": "ttl=0"}), pg)
+
+
+@pytest.fixture
+def lean(pg, make_mount):
+    """What a sanitizer holds back of freed memory is not the program's."""
+    pg.sql(KINDS)
+    quarantine = sanitizer_env()["ASAN_OPTIONS"] + ":quarantine_size_mb=1"
+    return Kinds(make_mount(layout=LAYOUT, options={"coherence": "ttl=0"}, env={"ASAN_OPTIONS": quarantine}), pg)
 
 
 @pytest.fixture
@@ -311,17 +320,17 @@ def test_a_reader_outlives_its_connection(kinds):
     assert text == kinds.csv("lines", ["id", "grp", "at", "text"], "at, id")
 
 
-def test_lines_of_any_length(kinds):
+def test_lines_of_any_length(lean):
     """Pages end by bytes, too: lines of a megabyte do not come by the thousand."""
-    before = rss_kib(kinds.m.process.pid)
-    kinds.sql("insert into lines select i, 'big', i, repeat(chr(97 + i % 26), 1000000) from generate_series(1, 60) i")
-    whole = kinds.csv("lines", ["id", "grp", "at", "text"], "at, id", "grp = 'big'")
-    assert kinds.m.bytes("lines/big.csv") == whole
-    fd = os.open(kinds.m / "lines/big.csv", os.O_RDONLY)
+    before = rss_kib(lean.m.process.pid)
+    lean.sql("insert into lines select i, 'big', i, repeat(chr(97 + i % 26), 1000000) from generate_series(1, 60) i")
+    whole = lean.csv("lines", ["id", "grp", "at", "text"], "at, id", "grp = 'big'")
+    assert lean.m.bytes("lines/big.csv") == whole
+    fd = os.open(lean.m / "lines/big.csv", os.O_RDONLY)
     for at in (len(whole) - 10, len(whole) - 1500000, 30000000, 5):
         assert os.pread(fd, 100000, at) == whole[at:at + 100000]
     os.close(fd)
-    assert rss_kib(kinds.m.process.pid) - before < 150_000  # 60 MB came, with a sanitizer's memory around each piece
+    assert rss_kib(lean.m.process.pid) - before < 40_000  # of 60 MB
 
 
 def test_few_statements(kinds):
@@ -339,26 +348,26 @@ def test_few_statements(kinds):
     end = size(path)
     assert len(read(0, 4096)) == 1
     assert len(read(end - 1000, 1000)) == 1
-    assert len(read(end - 500000, 1000)) == 1
+    assert len(read(end - 500000, 1000)) <= 3  # a page, and for short lines a walk back from it
     with kinds.pg.queries() as seen:
         get(path)
     pages = [(q, n) for q, n in seen if 'ORDER BY t0."at"' in q]
     assert sum(n for _, n in pages) <= 4, pages
 
 
-def test_memory_is_flat(kinds):
-    kinds.fill(1000)
-    get(kinds.m / "lines/g.csv")
-    pid = kinds.m.process.pid
+def test_memory_is_flat(lean):
+    lean.fill(1000)
+    get(lean.m / "lines/g.csv")
+    pid = lean.m.process.pid
 
     def peak():
         text = Path(f"/proc/{pid}/status").read_text()
         return int(text.split("VmHWM:")[1].split()[0])
     before = peak()
-    kinds.fill(int(os.environ.get("ROWFS_READ_ROWS", "200000")), first=2000, grp="g")
-    whole = size(kinds.m / "lines/g.csv")
+    lean.fill(int(os.environ.get("ROWFS_READ_ROWS", "200000")), first=2000, grp="g")
+    whole = size(lean.m / "lines/g.csv")
     total = 0
-    with open(kinds.m / "lines/g.csv", "rb", buffering=0) as f:
+    with open(lean.m / "lines/g.csv", "rb", buffering=0) as f:
         while part := f.read(1 << 17):
             total += len(part)
         for at in range(0, whole, whole // 20):
