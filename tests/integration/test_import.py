@@ -1,4 +1,5 @@
 """rowfs import: an old tree goes into a mount, is gone on with after an interruption, and is compared."""
+import gzip
 import os
 import random
 import re
@@ -376,3 +377,51 @@ def test_progress_on_a_terminal(shop_pg, make_mount, tmp_path):
     bar = re.compile(r"\[(#* *)\] " + STATE.pattern)
     found = [m for m in (bar.match(s) for s in states) if m]
     assert found and len(found[-1][1]) == 24 and found[-1][3] == "50", states
+
+
+# -- ingest files --------------------------------------------------------------------------------------------------------------
+
+
+HEADER = "exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price,bid_price,bid_amount\r\n"
+
+
+def collected(top, files=6, lines=4000):
+    """What a collector left: CSV and gzip, the dialect of Python's csv.DictWriter."""
+    for n in range(files):
+        text = HEADER + "".join(f"ex,S{n},{1758365391602000 + i},{i},1.0,{i % 7}.5,,\r\n" for i in range(lines))
+        name = f"collector/S{n}_orderbook_20250920_101010.csv"
+        put_tree(top, {name: text} if n % 2 else {f"{name}.gz": gzip.compress(text.encode(), 1)})
+    return files * lines
+
+
+BOOK = "select count(*), count(distinct (symbol, timestamp)) from orderbook_data"
+
+
+def test_ingest_files(mount, pg, importer, tmp_path):
+    rows = collected(tmp_path / "t")
+    importer("-q", "--verify", tmp_path / "t", mount.path)
+    assert pg.sql(BOOK) == [(rows, rows)]
+    run("diff", "-r", tmp_path / "t/collector", mount / "collector")
+    importer("-q", "--verify", tmp_path / "t", mount.path)  # again: nothing is doubled
+    assert pg.sql(BOOK) == [(rows, rows)]
+    name = "collector/S0_orderbook_20250920_101010.csv.gz"
+    old = get(tmp_path / "t" / name)
+    put(tmp_path / "t" / name, old[:100] + bytes([old[100] ^ 1]) + old[101:])
+    done = importer("-q", "--verify-only", tmp_path / "t", mount.path, status=1)
+    assert re.search(f"^{name}:[0-9]+: byte 100 differs\n1 files differ", done.stdout, re.M), done.stdout
+
+
+def test_ingest_files_are_killed_and_gone_on_with(mount, pg, importer, tmp_path):
+    rows = collected(tmp_path / "t", lines=20000)
+    rng, kills = random.Random(11), 0
+    for _ in range(5):
+        process = start(tmp_path, "-q", "-j", 2, tmp_path / "t", mount.path)
+        want = pg.one("select count(*) from orderbook_data") + rng.randrange(1, 20000)
+        until(lambda: process.poll() is not None or pg.one("select count(*) from orderbook_data") >= want,  # noqa: B023
+              "some rows", timeout=60, pause=0.001)
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert kills > 0
+    importer("-q", "--verify", tmp_path / "t", mount.path)
+    assert pg.sql(BOOK) == [(rows, rows)]
