@@ -400,12 +400,15 @@ void node_unlinked(struct nodes *nodes, struct node *node) {
 }
 
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
-	       char **keys) {
+	       const struct place *place, char **keys) {
 	LOCK_SCOPE(&nodes->lock);
 	char *copy = strdup(name);
-	if (keys != NULL) {
+	if (keys != NULL || place != node->place) {
 		free_keys(node);
 		node->keys = keys;
+		node->place = place;
+		node->type = place != NULL ? NODE_PLACE : NODE_PLAIN;
+		node->fresh_until = 0;
 	}
 	unhash_locked(nodes, node);
 	if (copy == NULL)
@@ -418,20 +421,6 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 	old->references--;
 	drop_locked(nodes, old);
 	hash_locked(nodes, node);
-}
-
-void node_become(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
-		 const struct place *place, char **keys) {
-	{
-		LOCK_SCOPE(&nodes->lock);
-		free_keys(node);
-		node->keys = keys;
-		node->place = place;
-		node->type = place != NULL ? NODE_PLACE : NODE_PLAIN;
-		node->unlinked = false;
-		node->fresh_until = 0;
-	}
-	node_move(nodes, node, parent, name, NULL);
 }
 
 /* -- where ------------------------------------------------------------------------------------- */
@@ -556,16 +545,11 @@ char *node_layout_path(struct nodes *nodes, const struct node *node, int *levels
 	return path;
 }
 
-/* The modes of files that keep their own are as they were set. */
-static bool keeps_mode(const struct node *node) {
-	return node->type == NODE_PLAIN ||
-	       (node->type == NODE_PLACE && node->place->ingest != NULL);
-}
-
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	const struct options *opt = nodes->fs->opt;
 	LOCK_SCOPE(&nodes->lock);
 	uint64_t size = node->attr.size;
+	bool own = node->place != NULL ? node->place->ingest != NULL : node->type == NODE_PLAIN;
 	int64_t mtime =
 		node->attr.mtime_ns != 0 ? node->attr.mtime_ns : nodes->fs->started * 1000000000;
 	/* a writer sees what it has written, unless somebody else reads the old version here */
@@ -573,8 +557,7 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 		size = atomic_load(&node->writer->size);
 	*st = (struct stat){
 		.st_ino = node->ino,
-		.st_mode =
-			keeps_mode(node) ? node->attr.mode : node->attr.mode & ~(opt->umask & 0777),
+		.st_mode = own ? node->attr.mode : node->attr.mode & ~(opt->umask & 0777),
 		.st_nlink = S_ISDIR(node->attr.mode) ? 2 : 1,
 		.st_uid = opt->uid,
 		.st_gid = opt->gid,
@@ -589,10 +572,8 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 void node_open(struct nodes *nodes, struct node *node, struct handle *writer) {
 	LOCK_SCOPE(&nodes->lock);
 	node->references++;
-	if (writer != NULL)
-		node->writer = writer;
-	else
-		node->readers++;
+	node->writer = writer != NULL ? writer : node->writer;
+	node->readers += writer == NULL;
 }
 
 void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {

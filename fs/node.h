@@ -96,14 +96,10 @@ bool node_fresh(struct nodes *nodes, const struct node *node);
 void node_unhash(struct nodes *nodes, struct node *node);
 /* The plain file NODE has no name any more: only those who have it open do. */
 void node_unlinked(struct nodes *nodes, struct node *node);
-/* NODE is now NAME in PARENT, with other KEYS (owned by the node from here; NULL: unchanged). */
+/* NODE is now NAME in PARENT, a name of PLACE (NULL: a plain file), with other KEYS (owned by the node from here; NULL: unchanged where PLACE
+ * is). The kernel goes on with its nodeid after a rename: so the node itself turns into what the new name says. */
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
-	       char **keys);
-
-/* The same, where the new name makes it another sort of file: PLACE with KEYS, or with NULL a plain one. The kernel goes on with
- * its nodeid, so that the node itself must turn. */
-void node_become(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
-		 const struct place *place, char **keys);
+	       const struct place *place, char **keys);
 
 /* Copies place, keys and path of NODE, or of NAME in directory NODE at PLACE with KEYS. 0 or -ENOMEM. */
 MUST_USE int node_where(struct nodes *nodes, const struct node *node, struct where *out);

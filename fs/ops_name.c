@@ -253,7 +253,7 @@ static int rename_plain(struct renaming *r) {
 		node_unlinked(nodes, r->existing);
 	prune(r->call, r->node);
 	if (r->node->type == NODE_PLAIN)
-		node_move(nodes, r->node, r->dir, r->name, NULL);
+		node_move(nodes, r->node, r->dir, r->name, NULL, NULL);
 	else
 		node_unhash(nodes, r->node);
 	return 0;
@@ -328,7 +328,7 @@ static int become(struct renaming *r) {
 	}
 	if (r->existing != NULL)
 		node_unhash(r->call->fs->nodes, r->existing);
-	node_become(r->call->fs->nodes, r->node, r->dir, r->name, place, keys);
+	node_move(r->call->fs->nodes, r->node, r->dir, r->name, place, keys);
 	return 0;
 }
 
@@ -382,7 +382,7 @@ static int rename_row(struct renaming *r) {
 		return -ENOMEM;
 	for (int i = 0; i < place->nkeys; i++)
 		copy[i] = move_ptr(r->target.values[i]);
-	node_move(nodes, r->node, r->dir, r->name, copy);
+	node_move(nodes, r->node, r->dir, r->name, place, copy);
 	return 0;
 }
 
