@@ -205,9 +205,14 @@ int counter_line(struct counter *c, const struct line_checker *checker, struct t
 	}
 	for (int i = 0; i < c->n; i++) {
 		struct counted_slice *s = &c->slices[i];
-		for (int k = 0; k < s->slice->nkeys; k++)
+		bool in_file = true;
+		for (int k = 0; k < s->slice->nkeys; k++) {
 			keys[k] = key_text(c, s, k, checker, &result);
-		if (!tally_count(t, s->slice, keys, 1, rendered_length(s, checker)))
+			/* a number that is in no bucket */
+			in_file =
+				in_file && (s->slice->keys[k].format == NULL || keys[k][0] != '\0');
+		}
+		if (in_file && !tally_count(t, s->slice, keys, 1, rendered_length(s, checker)))
 			return COUNT_FAILED;
 	}
 	return COUNT_YES;
@@ -227,7 +232,7 @@ int counter_ask(struct counter *c, struct db_pool *pool, struct db_error *err) {
 		return rc;
 	free(bucket->text);
 	*bucket = (struct bucket){ .lower = c->asked, .upper = c->asked };
-	/* a value outside the years 1 to 9999 is in no bucket: counted for a file that nobody can name */
+	/* a value outside the years 1 to 9999 is in no bucket: its row is in no file */
 	bucket->text = strdup(PQgetisnull(res, 0, 0) ? "" : PQgetvalue(res, 0, 0));
 	if (!PQgetisnull(res, 0, 1) && !PQgetisnull(res, 0, 2)) {
 		bucket->lower = strtoll(PQgetvalue(res, 0, 1), NULL, 10);

@@ -376,6 +376,19 @@ def test_a_trigger_of_the_table_is_minded(table, make_mount):
     assert b"longer than it was" in get(m.at("t/ex/SYM/1970-01-01.csv"))
 
 
+def test_rows_that_are_in_no_file(table, make_mount):
+    """A time outside the years 1 to 9999 is in no day; whoever inserts it, it makes no name."""
+    routes = [{"path": "/raw.csv", "rows": "ticks", "columns": ["exchange", "symbol", "ts"]}]
+    m = make_mount(layout={"routes": LAYOUT["routes"] + routes}, options=TTL)
+    far = 9_000_000_000_000_000_000
+    append(m.at("raw.csv"), f"a,b,1\na,b,{far}\na,b,2\n")
+    table.sql("insert into ticks (exchange, symbol, ts) values ('a', 'b', %s), ('only', 'far', %s)", -far, far)
+    assert m.ls("t") == ["a"] and m.ls("t/a/b") == ["1970-01-01.csv"]
+    assert len(m.bytes("t/a/b/1970-01-01.csv").splitlines()) == 3
+    for path in ("t/a/b/1970-01-01.csv", "raw.csv", "all.csv"):
+        assert os.stat(m.at(path)).st_size == len(m.bytes(path))
+
+
 def test_notes_are_folded(table, make_mount):
     make_mount(layout=LAYOUT, options=TTL)
     table.sql(insert(10))
