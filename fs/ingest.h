@@ -15,6 +15,7 @@
 #include "schema/ingest_file.h"
 
 struct ingest_stream {
+	int64_t id;                 /* of the file; never changes */
 	struct ingest_stream *next; /* guarded by the table, as the next two */
 	int handles;
 	int64_t used_us; /* clock_us() of the last close */

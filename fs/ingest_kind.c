@@ -86,7 +86,7 @@ static int kind_sync(struct call *call, struct handle *h, enum sync_reason reaso
 		rc = waits ? 0 : ingest_commit(call, s, reason != SYNC_FSYNC);
 		if (rc != 0 && reason == SYNC_RELEASE)
 			give_up(call, s, rc);
-		if (rc == 0)
+		if (rc == 0 && strcmp(call->fs->opt->bad_lines, "report") != 0)
 			rc = s->deferred;
 		s->deferred = 0;
 	}

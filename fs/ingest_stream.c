@@ -92,6 +92,7 @@ static struct ingest_stream *stream_new(struct fs *fs, const struct place *place
 	}
 	pthread_mutex_init(&s->lock, NULL);
 	s->fs = fs;
+	s->id = rec->id;
 	s->w.place = place;
 	s->in = place->ingest;
 	s->copy = -1;
@@ -105,7 +106,7 @@ struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place
 	struct ingest_stream *s;
 	{
 		LOCK_SCOPE(&streams->lock);
-		for (s = streams->first; s != NULL && s->rec.id != rec->id;)
+		for (s = streams->first; s != NULL && s->id != rec->id;)
 			s = s->next;
 		if (s == NULL && (s = stream_new(fs, place, path, rec)) != NULL) {
 			s->next = streams->first;
@@ -186,7 +187,7 @@ bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size) {
 	struct ingest_stream *s;
 	bool ahead = false;
 	pthread_mutex_lock(&streams->lock);
-	for (s = streams->first; s != NULL && s->rec.id != id;)
+	for (s = streams->first; s != NULL && s->id != id;)
 		s = s->next;
 	if (s != NULL && s->handles > 0)
 		s->handles++;
@@ -210,7 +211,7 @@ bool ingest_stream_unlink(struct fs *fs, int64_t id) {
 	struct ingest_streams *streams = fs->ingest;
 	LOCK_SCOPE(&streams->lock);
 	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next) {
-		if (s->rec.id != id)
+		if (s->id != id)
 			continue;
 		s->unlinked = s->handles > 0;
 		if (s->handles > 0)
