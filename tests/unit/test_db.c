@@ -164,6 +164,7 @@ static void test_settings(void) {
 	CHECK_VALUE(pool, "SHOW IntervalStyle", "postgres");
 	CHECK_VALUE(pool, "SHOW extra_float_digits", "1");
 	CHECK_VALUE(pool, "SHOW bytea_output", "hex");
+	CHECK_VALUE(pool, "SHOW jit", "off");
 	CHECK_VALUE(pool, "SHOW statement_timeout", "20s");
 	CHECK_VALUE(pool, "SHOW idle_in_transaction_session_timeout", "30s");
 	CHECK_VALUE(pool, "SHOW transaction_isolation", "repeatable read");
