@@ -159,3 +159,45 @@ def test_two_mounts_one_of_them_killed(make_mount, pg, server, tmp_path, seed, l
         judge_rows(pg, c)
     until(lambda: house.settled(ours[0]), "sizes settle")
     judge_file(pg, rows_path(mounts[0]))
+
+
+@pytest.mark.parametrize("kind, lines", [("rows", 1), ("rows", 60), ("csv", 60)])
+def test_what_a_killed_mount_left_under_way(kind, lines, make_mount, pg, server, tmp_path):
+    """A batch that waits for a lock when its daemon is killed: the next mount ends it, or waits for it, before a collector asks how far it got."""
+    mount = make_mount()
+    mount.expect(r".*")
+    path = rows_path(mount, "LEFT") if kind == "rows" else ingest_path(mount, kind, "LEFT")
+    first = Numbered(tmp_path, kind, path, "--lines", 1, symbol="LEFT")
+    assert first.start().wait() == 0, first.story()
+    c = Numbered(tmp_path, kind, path, "--lines", 200, "--sync", lines, symbol="LEFT", seed=1)
+    lock = pg.connect()
+    lock.cursor().execute("lock table orderbook_data in share mode")
+    with all_of([c]):
+        c.start()
+        left = until(lambda: pg.backends("wait_event_type = 'Lock'"), "the batch waits for the lock")
+        mount.kill(signal.SIGKILL)
+        mount.process.wait()
+        assert c.wait(30) == 3
+        while is_mounted(mount.path):
+            lazy_umount(mount.path)
+        mount._watch.cancel()
+        mount.spawn()  # it may have to wait for the batch that is left
+
+        def ended_or_waited_for():
+            return not set(left) & set(pg.backends("wait_event_type = 'Lock'")) or is_mounted(mount.path) or \
+                pg.backends("wait_event_type = 'Lock' and query ilike 'delete from rowfs.stream%%'")
+        until(ended_or_waited_for, "the next mount serves, or waits")
+        if is_mounted(mount.path):
+            c.start()  # it asks now: what is left under way must not be committed afterwards
+            until(lambda: len(pg.backends("wait_event_type = 'Lock'")) > len(left) or not c.running(), "both wait for the lock")
+        lock.rollback()
+        lock.close()
+        until(lambda: is_mounted(mount.path) and (mount.path / ".rowfs/status.json").exists(), "the next mount serves")
+        if not c.running():
+            c.start()
+        assert c.wait(30) == 0, c.story()
+    if kind == "rows":
+        judge_rows(pg, c, exactly=200)
+        judge_file(pg, path, "LEFT")
+    else:
+        judge_stream(pg, c, path)
