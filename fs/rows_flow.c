@@ -111,7 +111,7 @@ static bool reserve(int most) {
 static int begin_copy(struct call *call, const struct where *w, const char *sql,
 		      char *const *cursor, struct db_copy_out **out) {
 	const struct place_sql *place = &w->place->sql;
-	size_t room = (size_t)(w->place->nparams + place->cursor), most = 0;
+	size_t room = (size_t)w->place->nparams + (size_t)place->cursor, most = 0;
 	AUTO_FREE struct db_param *params = calloc(room + 1, sizeof(*params));
 	AUTO_BUF struct buf letters = { 0 };
 	for (int i = 0; cursor != NULL && i < place->cursor; i++)
