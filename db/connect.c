@@ -242,8 +242,6 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 		 /* It costs more than any of our statements runs: they are short, whatever a large
 		  * table makes the planner think. */
 		 "SET jit = off;");
-	/* A page of a large file has a large estimate and is done in a millisecond: compiling it takes fifty. */
-	buf_puts(sql, "SET jit = off;");
 	buf_printf(sql, "SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d;",
 		   cfg->command_timeout_ms, cfg->transaction_timeout_ms);
 	if (cfg->isolation_level != NULL && cfg->isolation_level[0] != '\0') {

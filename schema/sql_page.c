@@ -205,7 +205,8 @@ static char *build_copy(const struct page *p) {
 	for (int i = 0; i < p->n; i++) {
 		buf_puts(&select, i > 0 ? ", " : "SELECT ");
 		put_order_column(&select, p->place, i);
-		buf_puts(&select, "::text");
+		bool as_text = p->place->order[i] != NULL && prints_as_text(p->place->order[i]);
+		buf_puts(&select, as_text ? "" : "::text"); /* a cast costs as much as a field */
 	}
 	if (csv) {
 		put_copy_fields(&select, p->place);
