@@ -239,7 +239,7 @@ class Streams:
 
     def do_read(self):
         self.empty()
-        self.libpq("copy", COPY, self.clean, self.rows)
+        self.libpq("copy", COPY, self.clean, self.rows, triggers=True)
         self.db.sql("vacuum analyze orderbook_data")
         with self.rowfs() as m:
             n, ours = self.lines("read", self.book(m))
