@@ -77,15 +77,14 @@ static size_t header_length(const struct place *place) {
 	return place->sql.header != NULL ? strlen(place->sql.header) : 0;
 }
 
-/* "(SELECT rows, bytes, changed ...) c" of one file. */
-static void put_totals(struct buf *sql, const struct place *place, bool correlated) {
+/* "(SELECT rows, bytes, changed ...) c" of one file. WHERE restricts s to it. */
+static void put_totals(struct buf *sql, const char *where) {
 	static const char *const tables[] = { "summary", "delta" };
 	buf_puts(sql, "(SELECT sum(u.rows) AS rows, sum(u.bytes) AS bytes, max(u.changed) AS "
 		      "changed FROM (");
 	for (int i = 0; i < 2; i++) {
-		buf_printf(sql, "%sSELECT s.rows, s.bytes, s.changed FROM rowfs.%s s WHERE ",
-			   i > 0 ? " UNION ALL " : "", tables[i]);
-		put_prefix(sql, place, place->slice->nkeys, correlated);
+		buf_printf(sql, "%sSELECT s.rows, s.bytes, s.changed FROM rowfs.%s s WHERE %s",
+			   i > 0 ? " UNION ALL " : "", tables[i], where);
 	}
 	buf_puts(sql, ") u) c");
 }
@@ -99,12 +98,13 @@ static void put_own_params(struct buf *sql, const struct place *place) {
 }
 
 void sql_slice_grouped_find(struct place *place, const char *plain) {
-	AUTO_BUF struct buf sql = { 0 };
+	AUTO_BUF struct buf sql = { 0 }, file = { 0 };
+	put_prefix(&file, place, place->slice->nkeys, false);
 	buf_puts(&sql, "SELECT ");
 	put_own_params(&sql, place);
 	buf_printf(&sql, "NULL, %s, (%zu + c.bytes)::text, NULL, NULL FROM ", changed_text,
 		   header_length(place));
-	put_totals(&sql, place, false);
+	put_totals(&sql, file.data);
 	buf_puts(&sql, " WHERE c.rows > 0 AND ");
 	put_good(&sql, place);
 	buf_printf(&sql, " UNION ALL SELECT * FROM (%s) f WHERE NOT ", plain);
@@ -113,15 +113,16 @@ void sql_slice_grouped_find(struct place *place, const char *plain) {
 }
 
 void sql_slice_owned_find(struct place *place, const char *mtime, const char *size) {
-	AUTO_BUF struct buf sql = { 0 }, good = { 0 }, parents = { 0 };
+	AUTO_BUF struct buf sql = { 0 }, good = { 0 }, parents = { 0 }, file = { 0 };
 	put_good(&good, place);
+	put_prefix(&file, place, place->slice->nkeys, true);
 	buf_printf(&sql,
 		   "SELECT NULL, CASE WHEN %s THEN %s ELSE %s END, CASE WHEN %s THEN (%zu + "
 		   "coalesce(c.bytes, 0))::text ELSE %s END, NULL, NULL FROM ",
 		   good.data, changed_text, mtime, good.data, header_length(place), size);
 	if (put_tables(&parents, place, place->target) > 0)
 		buf_printf(&sql, "%s, LATERAL ", parents.data);
-	put_totals(&sql, place, true);
+	put_totals(&sql, file.data);
 	buf_puts(&sql, " WHERE ");
 	put_parent_conditions(&sql, place, place->target);
 	statement_take(&place->sql.find, &sql);
@@ -182,39 +183,6 @@ static void put_plain_list(struct buf *sql, const struct place *place, const cha
 	buf_putc(sql, ')');
 }
 
-void sql_slice_list(struct place *place, bool next, const char *middle, struct db_statement *st) {
-	static const char *const tables[] = { "summary", "delta" };
-	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "(SELECT ");
-	put_own_names(&sql, place, "u");
-	buf_printf(&sql,
-		   ", NULL, (extract(epoch FROM max(u.changed)) * 1000000)::bigint::text, "
-		   "(%zu + sum(u.bytes))::text, NULL, NULL FROM (",
-		   header_length(place));
-	for (int i = 0; i < 2; i++) {
-		buf_puts(&sql, i > 0 ? " UNION ALL SELECT " : "SELECT ");
-		put_own_names(&sql, place, "s");
-		buf_printf(&sql, ", s.rows, s.bytes, s.changed FROM rowfs.%s s WHERE ", tables[i]);
-		put_prefix(&sql, place, known_keys(place) - place->nkeys, false);
-		if (next) {
-			buf_puts(&sql, " AND (");
-			put_own_names(&sql, place, "s");
-			buf_puts(&sql, ") > ");
-			put_cursor(&sql, place);
-		}
-	}
-	buf_puts(&sql, ") u WHERE ");
-	put_good(&sql, place);
-	buf_puts(&sql, " GROUP BY ");
-	put_own_names(&sql, place, "u");
-	buf_puts(&sql, " HAVING sum(u.rows) > 0 ORDER BY ");
-	put_own_names(&sql, place, "u");
-	put_limit(&sql, place, next);
-	buf_putc(&sql, ')');
-	put_plain_list(&sql, place, middle, next);
-	statement_take(st, &sql);
-}
-
 /* -- directories --------------------------------------------------------------------------------- */
 
 /* True while a file below has rows; PREFIX restricts s to the directory. The keys of d are those of s. */
@@ -267,23 +235,48 @@ static void put_next_name(struct buf *sql, const struct place *place, const char
 	buf_puts(sql, " LIMIT 1)");
 }
 
-void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st) {
-	AUTO_BUF struct buf sql = { 0 }, cursor = { 0 }, before = { 0 }, prefix = { 0 };
+/* "WITH RECURSIVE n AS (names in their order)", and in PREFIX the condition that s belongs to n. Who reads with a LIMIT makes the
+ * recursion go no further than that. */
+static void put_names(struct buf *sql, const struct place *place, bool next, struct buf *prefix) {
+	AUTO_BUF struct buf cursor = { 0 }, before = { 0 };
 	int n = known_keys(place);
 	put_cursor(&cursor, place);
 	buf_putc(&before, '(');
 	put_own_names(&before, place, "n");
 	buf_putc(&before, ')');
-	put_prefix(&prefix, place, n - place->nkeys, false);
+	put_prefix(prefix, place, n - place->nkeys, false);
 	for (int i = n - place->nkeys; i < n; i++)
-		buf_printf(&prefix, " AND s.k%d = n.k%d", i + 1, i + 1);
-	buf_puts(&sql, "(WITH RECURSIVE n AS (");
-	put_next_name(&sql, place, next ? cursor.data : NULL);
-	buf_puts(&sql, " UNION ALL SELECT x.* FROM n, LATERAL ");
-	put_next_name(&sql, place, before.data);
-	buf_puts(&sql, " x) SELECT ");
+		buf_printf(prefix, " AND s.k%d = n.k%d", i + 1, i + 1);
+	buf_puts(sql, "WITH RECURSIVE n AS (");
+	put_next_name(sql, place, next ? cursor.data : NULL);
+	buf_puts(sql, " UNION ALL SELECT x.* FROM n, LATERAL ");
+	put_next_name(sql, place, before.data);
+	buf_puts(sql, " x) ");
+}
+
+void sql_slice_list(struct place *place, bool next, const char *middle, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 }, file = { 0 };
+	buf_putc(&sql, '(');
+	put_names(&sql, place, next, &file);
+	buf_puts(&sql, "SELECT ");
 	put_own_names(&sql, place, "n");
-	/* the names come in their order, so the recursion goes no further than the page */
+	buf_printf(&sql, ", NULL, %s, (%zu + c.bytes)::text, NULL, NULL FROM n, LATERAL ",
+		   changed_text, header_length(place));
+	put_totals(&sql, file.data);
+	buf_puts(&sql, " WHERE c.rows > 0 AND ");
+	put_good(&sql, place);
+	put_limit(&sql, place, next);
+	buf_putc(&sql, ')');
+	put_plain_list(&sql, place, middle, next);
+	statement_take(st, &sql);
+}
+
+void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 }, prefix = { 0 };
+	buf_putc(&sql, '(');
+	put_names(&sql, place, next, &prefix);
+	buf_puts(&sql, "SELECT ");
+	put_own_names(&sql, place, "n");
 	buf_puts(&sql, ", NULL, NULL, '0', NULL, NULL FROM n WHERE ");
 	put_good(&sql, place);
 	buf_puts(&sql, " AND ");
