@@ -139,7 +139,7 @@ def quick(place):
 def test_quickstart(quick, place):
     mnt, data = place / "m t'", place / "data"
     done = quick("--data", data, mnt)
-    assert is_mounted(mnt) and sorted(os.listdir(mnt)) == [".rowfs", "memory", "orderbook", "sessions", "users"]
+    assert is_mounted(mnt) and sorted(os.listdir(mnt)) == [".rowfs", "collector", "memory", "orderbook", "sessions", "users"]
     assert str(data) in done.stdout
     conninfo = quick("--conninfo", mnt).stdout
     (mnt / "users/anna").mkdir()

@@ -218,7 +218,7 @@ def test_events_become_commands(mount, pg, tmp_path, seed):
     write("events", mount / f"sessions/{session}", seed, "--name", "commands.jsonl")
     want = [json.loads(line)["prompt"] for line in get(tmp_path / "x/commands.jsonl").decode().splitlines()]
     assert sorted(r[0] for r in pg.sql("select prompt from commands")) == sorted(want)
-    assert [o["prompt"] for o in mount.jsonl(f"sessions/{session}/commands.jsonl")].sort() == want.sort()
+    assert sorted([o["prompt"] for o in mount.jsonl(f"sessions/{session}/commands.jsonl")]) == sorted(want)
 
 
 def test_appending_from_a_shell(mount, pg):
