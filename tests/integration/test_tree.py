@@ -27,7 +27,7 @@ def test_root_lists_the_layout(shop):
 
 
 def test_default_root(mount):
-    assert set(mount.ls()) - {".rowfs"} == {"users", "sessions", "memory", "orderbook"}
+    assert set(mount.ls()) - {".rowfs"} == {"users", "sessions", "memory", "orderbook", "collector"}
 
 
 def test_listing_is_sql(shop):
