@@ -64,7 +64,7 @@ static void test_defaults(void) {
 	CHECK_INT(opt.retry_attempts, 3);
 	CHECK(opt.retry_delay == 1 && opt.retry_backoff == 2 && opt.ttl == 0.1);
 	CHECK_INT(opt.fetch_size, 1000);
-	CHECK_INT(opt.batch_size, 100);
+	CHECK_INT(opt.batch_size, 5000);
 	CHECK_INT(opt.slow_query_threshold, 1000);
 	CHECK_INT(opt.health_check_interval, 300);
 	CHECK_INT(opt.cleanup_interval, 3600);
