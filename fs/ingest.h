@@ -95,7 +95,10 @@ MUST_USE int ingest_set_attr(struct call *call, struct node *node, const struct 
 /* An ingest file to another name of one: TARGET exists or not. */
 MUST_USE int ingest_rename(struct call *call, const struct node *from, const struct place *to,
 			   const char *to_name);
-/* To a plain file, and from one. */
+/* Removes what is left of files that were removed while they were open, by mounts that are dead: of this machine, or of any other after a
+ * week. For the begin of a mount. */
+void ingest_sweep(struct fs *fs);
+/* To a plain file, and from one. A crash in the middle leaves both. */
 MUST_USE int ingest_to_plain(struct call *call, const struct node *from, const char *to_path);
 MUST_USE int ingest_from_plain(struct call *call, const char *from_path, const struct place *to,
 			       const char *to_path);

@@ -3,10 +3,15 @@
 #include "fs/lookup.h"
 #include "fs/plain.h"
 
+#include "util/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 bool is_ingest(const struct place *place) {
 	return place != NULL && place->ingest != NULL;
@@ -99,27 +104,35 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 
 /* A change of names, in one transaction. */
 struct renaming_files {
-	struct fs *fs;
 	const struct ingest *in; /* of the file that goes */
 	int64_t gone;            /* the file that goes; 0: none */
-	bool open;               /* somebody has it open: its bytes stay for him */
 	bool with_rows;
 	int64_t moved; /* the file that gets a new name; 0: none */
 	const char *dir, *name;
 };
 
+enum { REMOVED_NAME = 320, REMOVED_DAYS = 7, DAY_S = 24 * 3600 };
+
+/* The name of a file that has none any more, in the directory "": "ID PID SECONDS HOST". It says whose it is: when that mount is dead,
+ * nobody can have it open, and ingest_sweep() removes it. */
+static void removed_name(int64_t id, char out[REMOVED_NAME]) {
+	char host[256] = "";
+	(void)!gethostname(host, sizeof(host) - 1);
+	snprintf(out, REMOVED_NAME, "%lld %ld %lld %s", (long long)id, (long)getpid(),
+		 (long long)time(NULL), host);
+}
+
+/* The file loses its name. Its bytes stay for those who have it open. */
 static int drop(struct db_conn *conn, const struct renaming_files *r, struct db_error *err) {
 	AUTO_FREE char *sql = ingest_delete_sql(r->in);
-	char id[24];
+	char id[24], name[REMOVED_NAME];
 	snprintf(id, sizeof(id), "%lld", (long long)r->gone);
+	removed_name(r->gone, name);
 	struct db_param param = db_text(id);
 	int rc = sql != NULL ? 0 : db_error_set(err, ENOMEM, "out of memory");
 	if (rc == 0 && r->with_rows)
 		rc = db_query_on(conn, sql, &param, 1, NULL, err);
-	if (rc != 0)
-		return rc;
-	return r->open ? ingest_file_rename(conn, r->gone, "", id, err)
-		       : ingest_file_delete(conn, r->gone, err);
+	return rc == 0 ? ingest_file_rename(conn, r->gone, "", name, err) : rc;
 }
 
 static int rename_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
@@ -130,12 +143,64 @@ static int rename_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
+static int delete_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	const int64_t *id = arg;
+	return ingest_file_delete(conn, *id, err);
+}
+
+/* The bytes of a file without a name. Failing is no harm: the next mount tries again. */
+static void delete_bytes(struct fs *fs, int64_t id) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	if (db_transaction(fs->pool, delete_in_tx, &id, DB_REPEATABLE, NULL, &err) != 0)
+		log_warning(
+			"the bytes of removed file %lld stay in rowfs.chunk till the next mount: %s",
+			(long long)id, err.sentence != NULL ? err.sentence : "out of memory");
+}
+
 static int run(struct call *call, struct renaming_files *r) {
-	r->fs = call->fs;
-	r->open = r->gone != 0 && ingest_stream_unlink(call->fs, r->gone);
 	int rc = db_transaction(call->fs->pool, rename_in_tx, r, DB_REPEATABLE, NULL, &call->err);
 	fs_changed(call->fs);
+	/* only now: a removal that failed must not take the bytes along at the last close */
+	if (rc == 0 && r->gone != 0 && !ingest_stream_unlink(call->fs, r->gone))
+		delete_bytes(call->fs, r->gone);
 	return rc;
+}
+
+/* Whether a mount may still have the file open that is called NAME in the directory "". */
+static bool may_be_open(const char *name) {
+	char host[256] = "";
+	long long id, removed;
+	long pid;
+	int at = 0;
+	if (sscanf(name, "%lld %ld %lld %n", &id, &pid, &removed, &at) != 3 || at == 0)
+		return false;
+	if (time(NULL) - removed > (long long)REMOVED_DAYS * DAY_S)
+		return false;
+	(void)!gethostname(host, sizeof(host) - 1);
+	if (strcmp(name + at, host) != 0)
+		return true; /* nobody here knows */
+	return pid != (long)getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
+}
+
+void ingest_sweep(struct fs *fs) {
+	AUTO_FREE char *after = NULL;
+	for (bool more = true; more;) {
+		AUTO_DB_ERROR struct db_error err = { 0 };
+		AUTO_RESULT PGresult *page = NULL;
+		if (ingest_file_page(fs->pool, "", after, (int)fs->opt->fetch_size, NULL, &page,
+				     &err) != 0)
+			return; /* no schema, or nothing can be asked: the next mount will */
+		int n = PQntuples(page);
+		more = n > 0;
+		for (int i = 0; i < n; i++) {
+			const char *name = PQgetvalue(page, i, INGEST_NAME);
+			if (!may_be_open(name))
+				delete_bytes(fs, strtoll(name, NULL, 10));
+		}
+		free(after);
+		after = more ? strdup(PQgetvalue(page, n - 1, INGEST_NAME)) : NULL;
+		more = after != NULL;
+	}
 }
 
 int ingest_remove(struct call *call, const struct place *place, const char *path) {
@@ -166,8 +231,22 @@ static int settled_stream(struct call *call, const struct place *place, const ch
 	return ingest_commit(call, *out, false);
 }
 
+static bool same_field(const struct ingest *a, const struct ingest *b, int i) {
+	const char *x = a->fields[i].factor, *y = b->fields[i].factor;
+	return a->fields[i].column == b->fields[i].column &&
+	       strcmp(a->names[i].name, b->names[i].name) == 0 &&
+	       (x == NULL ? y == NULL : y != NULL && strcmp(x, y) == 0);
+}
+
+/* Whether a line means the same row in files of A and of B. */
 static bool same_meaning(const struct ingest *a, const struct ingest *b) {
-	return a->rel == b->rel && a->csv == b->csv && a->gzip == b->gzip;
+	if (a->rel != b->rel || a->csv != b->csv || a->gzip != b->gzip ||
+	    a->overflow != b->overflow || a->nfields != b->nfields || a->nplain != b->nplain)
+		return false;
+	for (int i = 0; i < a->nfields; i++)
+		if (!same_field(a, b, i))
+			return false;
+	return memcmp(a->plain, b->plain, (size_t)a->nplain * sizeof(*a->plain)) == 0;
 }
 
 /* Copies all bytes into FD. The stream's lock is held. */
@@ -247,34 +326,68 @@ int ingest_rename(struct call *call, const struct node *from, const struct place
 	return rc == 0 ? run(call, &r) : rc;
 }
 
+/* Where the bytes for the plain file TO_PATH are gathered: beside it, so that they can replace it at once. */
+static char *gathering_path(const char *to_path, int64_t id) {
+	AUTO_BUF struct buf out = { 0 };
+	buf_add(&out, to_path, (size_t)(name_of(to_path) - to_path));
+	buf_printf(&out, ".rowfs-moving-%lld", (long long)id);
+	return buf_take(&out);
+}
+
+/* Makes plain file PATH of the stream's bytes, lastingly. */
+static int write_plain(struct call *call, struct ingest_stream *s, const char *path) {
+	struct plain *plain = call->fs->plain;
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { 0 } };
+	AUTO_FD int fd = plain_open(plain, path, O_RDWR | O_CREAT, 0644);
+	int rc = fd < 0 ? fd : plain_truncate(plain, fd, 0);
+	if (rc != 0)
+		return rc;
+	LOCK_SCOPE(&s->lock);
+	rc = copy_bytes(call, s, fd, true);
+	if (rc == 0 && fsync(fd) != 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = plain_chmod(plain, path, s->rec.mode & 07777);
+	times[1].tv_sec = s->rec.changed_us / 1000000;
+	times[1].tv_nsec = s->rec.changed_us % 1000000 * 1000;
+	return rc == 0 ? plain_utimens(plain, path, times) : rc;
+}
+
 int ingest_to_plain(struct call *call, const struct node *from, const char *to_path) {
+	struct plain *plain = call->fs->plain;
 	AUTO_FREE char *path = node_path(call->fs->nodes, from, NULL);
+	AUTO_FREE char *gathering = NULL;
 	struct ingest_stream *s = NULL;
 	int rc = path != NULL ? settled_stream(call, from->place, path, &s) : -ENOMEM;
-	AUTO_FD int fd =
-		rc == 0 ? plain_open(call->fs->plain, to_path, O_RDWR | O_CREAT, 0644) : rc;
+	if (rc == 0 && (gathering = gathering_path(to_path, s->rec.id)) == NULL)
+		rc = -ENOMEM;
 	if (rc == 0)
-		rc = fd < 0 ? fd : plain_truncate(call->fs->plain, fd, 0);
-	if (rc == 0) {
-		LOCK_SCOPE(&s->lock);
-		rc = copy_bytes(call, s, fd, true);
-	}
-	mode_t mode = s != NULL ? s->rec.mode & 07777 : 0644;
+		rc = write_plain(call, s, gathering);
 	if (s != NULL)
 		ingest_stream_put(call, s);
 	if (rc == 0)
-		rc = plain_chmod(call->fs->plain, to_path, mode);
-	return rc == 0 ? ingest_remove(call, from->place, path) : rc;
+		rc = plain_rename(plain, gathering, to_path, 0);
+	if (rc != 0 && gathering != NULL)
+		(void)!plain_unlink(plain, gathering);
+	if (rc != 0)
+		return rc;
+	/* until this is committed both names are there */
+	return ingest_remove(call, from->place, path);
 }
 
 int ingest_from_plain(struct call *call, const char *from_path, const struct place *to,
 		      const char *to_path) {
 	struct ingest_stream *s = NULL;
+	struct ingest_record rec = { 0 };
 	struct stat st;
 	AUTO_FD int fd = plain_open(call->fs->plain, from_path, O_RDONLY, 0);
 	if (fd < 0 || fstat(fd, &st) != 0)
 		return fd < 0 ? fd : -errno;
-	int rc = ingest_create(call, to, name_of(to_path), st.st_mode);
+	int rc = find(call, to, name_of(to_path), &rec);
+	bool is_new = rc == -ENOENT;
+	ingest_record_free(&rec);
+	if (is_new)
+		rc = ingest_create(call, to, name_of(to_path), st.st_mode);
 	if (rc == 0)
 		rc = settled_stream(call, to, to_path, &s);
 	if (rc == 0) {
@@ -285,5 +398,11 @@ int ingest_from_plain(struct call *call, const char *from_path, const struct pla
 	}
 	if (s != NULL)
 		ingest_stream_put(call, s);
+	/* the name was only made for what did not come; if that may have come after all, the rename can be tried again */
+	if (rc != 0 && is_new && !call->err.in_doubt) {
+		struct call undo = { .fs = call->fs };
+		(void)!ingest_remove(&undo, to, to_path);
+		db_error_clear(&undo.err);
+	}
 	return rc;
 }

@@ -176,6 +176,8 @@ static int serve(struct fs *fs) {
 	struct fuse_session *se = session_mount(fs);
 	if (se == NULL)
 		return 1;
+	if (!fs->opt->read_only)
+		ingest_sweep(fs);
 	bool looks = pthread_create(&first.thread, NULL, look, &first) == 0;
 	if (timer_start(fs, &timer) != 0)
 		log_warning("nothing will run by the clock");
