@@ -12,18 +12,23 @@ static void hash_text(uint64_t *h, const char *s) {
 	*h = (*h ^ 0xffu) * 1099511628211u; /* where one text ends */
 }
 
+static void hash_type(uint64_t *h, const struct column *column) {
+	char modifier[16];
+	snprintf(modifier, sizeof(modifier), "%d", column->modifier);
+	hash_text(h, column->type);
+	hash_text(h, modifier);
+}
+
 /* Types go into it, too: a column of another type renders other texts. */
 static int64_t slice_hash(const struct slice *s) {
 	uint64_t h = 14695981039346656037u;
 	hash_text(&h, s->rel->schema);
 	hash_text(&h, s->rel->name);
-	for (int i = 0; i < s->nkeys; i++) {
-		hash_text(&h, s->key_sql[i]);
-		hash_text(&h, s->keys[i].column->type);
-	}
-	hash_text(&h, s->line_sql);
+	hash_text(&h, s->definition);
+	for (int i = 0; i < s->nkeys; i++)
+		hash_type(&h, s->keys[i].column);
 	for (int i = 0; i < s->ncolumns; i++)
-		hash_text(&h, s->columns[i]->type);
+		hash_type(&h, s->columns[i]);
 	return (int64_t)(h & INT64_MAX);
 }
 
@@ -84,27 +89,118 @@ static bool add_own(struct slice *s, const struct place *place, int target) {
 	return true;
 }
 
-static bool put_texts(struct slice *s, const struct place *place) {
-	bool ok = true;
+/* -- how rows are counted ------------------------------------------------------------------------ */
+
+/* The key's column as it is called in a group: g1, g2 ... NAME has room for it and is what the column borrows. */
+static struct column fact(const struct slice *s, int i, char name[8]) {
+	struct column column = *s->keys[i].column;
+	snprintf(name, 8, "g%d", i + 1);
+	column.name = name;
+	return column;
+}
+
+/* What rows are grouped by for key I: the key's value, a finer time bucket, or the key's text. */
+static void put_group(struct buf *sql, const struct slice *s, int i) {
+	const struct slice_key *k = &s->keys[i];
+	const struct key key = { .column = k->column, .unit = k->unit, .format = k->format };
+	if (k->format != NULL) {
+		put_bucket_group(sql, &key, "r");
+	} else if (!has_one_text(k->column)) {
+		put_key_text_of(sql, &key, "r");
+	} else {
+		buf_puts(sql, "r.");
+		db_quote_ident(sql, k->column->name);
+		/* a collation may call texts equal that differ */
+		buf_puts(sql, is_text_type(k->column) ? " COLLATE \"C\"" : "");
+	}
+}
+
+static void put_fact(struct buf *sql, const struct slice *s, int i) {
+	if (s->keys[i].format == NULL) {
+		put_group(sql, s, i);
+		return;
+	}
+	buf_puts(sql, "min(r.");
+	db_quote_ident(sql, s->keys[i].column->name);
+	buf_putc(sql, ')');
+}
+
+static void put_group_key(struct buf *sql, const struct slice *s, int i) {
+	char name[8];
+	const struct column column = fact(s, i, name);
+	const struct key key = { .column = &column,
+				 .unit = s->keys[i].unit,
+				 .format = s->keys[i].format };
+	put_key_text_of(sql, &key, "g");
+}
+
+static void put_array(struct buf *json, const char *name, const struct slice *s,
+		      void (*put)(struct buf *, const struct slice *, int)) {
+	buf_printf(json, "\"%s\": [", name);
 	for (int i = 0; i < s->nkeys; i++) {
 		AUTO_BUF struct buf sql = { 0 };
-		const struct key key = { .column = s->keys[i].column,
-					 .unit = s->keys[i].unit,
-					 .format = s->keys[i].format };
-		put_key_text_of(&sql, &key, "r");
-		ok = ok && !sql.failed && (s->key_sql[i] = buf_take(&sql)) != NULL;
+		put(&sql, s, i);
+		json->failed = json->failed || sql.failed;
+		buf_puts(json, i > 0 ? ", " : "");
+		buf_json_string(json, sql.data, sql.len);
 	}
-	AUTO_BUF struct buf line = { 0 };
-	put_line(&line, place, "r");
-	return ok && !line.failed && (s->line_sql = buf_take(&line)) != NULL;
+	buf_puts(json, "], ");
 }
+
+/* The key that has all of COLUMN's text; -1: none. */
+static int key_with(const struct slice *s, const struct column *column) {
+	for (int i = 0; i < s->nkeys; i++)
+		if (s->keys[i].column == column && s->keys[i].format == NULL &&
+		    has_one_text(column))
+			return i;
+	return -1;
+}
+
+/* The length of a line, in two parts: ROW differs from row to row, FILE is the same for a group. */
+static void put_lengths(struct buf *row, struct buf *file, const struct slice *s,
+			const struct place *place) {
+	if (!s->csv) {
+		buf_puts(row, "octet_length(");
+		put_line(row, place, "r");
+		buf_putc(row, ')');
+		buf_puts(file, "1");
+		return;
+	}
+	buf_puts(row, "0");
+	buf_printf(file, "%d", s->ncolumns); /* commas and the newline */
+	for (int i = 0; i < s->ncolumns; i++) {
+		char name[8];
+		int k = key_with(s, s->columns[i]);
+		const struct column column = k >= 0 ? fact(s, k, name) : *s->columns[i];
+		struct buf *sql = k >= 0 ? file : row;
+		buf_puts(sql, " + octet_length(");
+		put_csv_field(sql, &column, k >= 0 ? "g" : "r");
+		buf_putc(sql, ')');
+	}
+}
+
+static bool define(struct slice *s, const struct place *place) {
+	AUTO_BUF struct buf json = { 0 }, row = { 0 }, file = { 0 };
+	put_lengths(&row, &file, s, place);
+	buf_putc(&json, '{');
+	put_array(&json, "groups", s, put_group);
+	put_array(&json, "facts", s, put_fact);
+	put_array(&json, "keys", s, put_group_key);
+	buf_puts(&json, "\"row_bytes\": ");
+	buf_json_string(&json, row.data, row.len);
+	buf_puts(&json, ", \"file_bytes\": ");
+	buf_json_string(&json, file.data, file.len);
+	buf_putc(&json, '}');
+	return !row.failed && !file.failed && !json.failed &&
+	       (s->definition = buf_take(&json)) != NULL;
+}
+
+/* -- slices -------------------------------------------------------------------------------------- */
 
 void slice_free(struct slice *slice) {
 	if (slice == NULL)
 		return;
-	for (int i = 0; i < SLICE_KEYS; i++)
-		free(slice->key_sql[i]);
-	free(slice->line_sql);
+	free(slice->definition);
 	free(slice->why);
 	free(slice);
 }
@@ -132,7 +228,7 @@ static bool make_slice(struct tree *tree, struct place *place) {
 		slice_free(s);
 		return true;
 	}
-	if (!put_texts(s, place)) {
+	if (!define(s, place)) {
 		slice_free(s);
 		return false;
 	}

@@ -34,9 +34,8 @@ struct slice {
 	bool usable; /* installed and built: look-ups may go by it, and writers must count for it */
 	bool counted; /* usable, and rows arrive as they were sent (no trigger or rule of the table's own): a writer may bring
 		       * his counts along and switch the triggers off */
-	char *key_sql[SLICE_KEYS]; /* the keys as expressions over the row `r`; owned */
-	char *line_sql;            /* the line's text without its newline, over `r`; owned */
-	char *why;                 /* not usable: the reason; owned, may be NULL */
+	char *definition; /* a JSON object with columns of rowfs.slice: how its rows are counted; owned */
+	char *why;        /* not usable: the reason; owned, may be NULL */
 };
 
 /* Gives each rows place, and each directory that groups rows, its slice where it can have one. Pure. False if out of memory. */

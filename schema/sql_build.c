@@ -116,6 +116,32 @@ static void put_bucket_text(struct buf *sql, const struct key *key, const char *
 	buf_puts(sql, ") END");
 }
 
+void put_bucket_group(struct buf *sql, const struct key *key, const char *alias) {
+	static const struct {
+		const char *format, *part;
+		long long seconds;
+	} widths[] = { { "%S", "second", 1 }, { "%M", "minute", 60 }, { "%H", "hour", 3600 } };
+	AUTO_BUF struct buf ref = { 0 };
+	const char *part = "day";
+	long long width = 86400;
+	for (size_t i = sizeof(widths) / sizeof(widths[0]); i-- > 0;) {
+		if (strstr(key->format, widths[i].format) != NULL) {
+			part = widths[i].part;
+			width = widths[i].seconds;
+		}
+	}
+	buf_printf(&ref, "%s.", alias);
+	db_quote_ident(&ref, key->column->name);
+	if (key->unit == NULL) {
+		buf_printf(sql, "date_trunc('%s', %s::timestamp)", part, ref.data);
+		return;
+	}
+	width *= strtoll(unit_per_second(key->unit), NULL, 10);
+	/* downwards for years before 1970, too */
+	buf_printf(sql, "CASE WHEN %s >= 0 THEN %s / %lld ELSE (%s + 1) / %lld - 1 END", ref.data,
+		   ref.data, width, ref.data, width);
+}
+
 /* One end of the bucket in the column's own type. */
 static void put_bucket_end(struct buf *sql, const struct key *key, bool upper) {
 	AUTO_BUF struct buf at = { 0 };
@@ -360,7 +386,7 @@ static bool csv_plain(const struct column *column) {
 	       (strchr("NBD", column->category) != NULL || strcmp(column->base, "uuid") == 0);
 }
 
-static void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
+void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
 	AUTO_BUF struct buf ref = { 0 };
 	bool numeric = strcmp(column->base, "numeric") == 0;
 	buf_printf(&ref, "%s%s.", numeric ? "trim_scale(" : "", alias);

@@ -20,6 +20,8 @@ void put_join(struct buf *sql, const struct place *place, int table);
 void put_key_condition(struct buf *sql, const struct key *key, const char *alias);
 /* "SELECT text, lower, upper" of the time bucket that the integer $1 falls in. */
 void put_bucket_of_value(struct buf *sql, const char *unit, const char *format);
+/* An expression over ALIAS's columns that is cheaper than KEY's text and differs wherever that one does: KEY is a time bucket. */
+void put_bucket_group(struct buf *sql, const struct key *key, const char *alias);
 /* KEY's text as it stands in a name, made of ALIAS's columns. */
 void put_key_text_of(struct buf *sql, const struct key *key, const char *alias);
 /* The same, of the scope's table. */
@@ -32,6 +34,8 @@ void put_document(struct buf *sql, const struct place *place, const char *alias)
  * at its end. */
 void put_object(struct buf *sql, const struct place *place, const char *alias, int level,
 		const struct column *except);
+/* COLUMN of ALIAS as a field of a CSV line; never NULL. */
+void put_csv_field(struct buf *sql, const struct column *column, const char *alias);
 /* The row as one line without its newline. */
 void put_line(struct buf *sql, const struct place *place, const char *alias);
 /* A C string as JSON string literal inside an SQL literal. */

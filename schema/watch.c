@@ -15,7 +15,7 @@ struct table {
 	const struct relation *rel;
 	struct slice **slices; /* of the tree; those with another rel are passed over */
 	int nslices;
-	struct buf name, ids, keys, lines;
+	struct buf name, ids, definitions;
 	watch_progress_fn progress;
 	void *arg;
 };
@@ -23,36 +23,25 @@ struct table {
 static void table_free(struct table *t) {
 	buf_free(&t->name);
 	buf_free(&t->ids);
-	buf_free(&t->keys);
-	buf_free(&t->lines);
-}
-
-static void put_keys(struct buf *json, const struct slice *s) {
-	buf_putc(json, '[');
-	for (int i = 0; i < s->nkeys; i++) {
-		buf_puts(json, i > 0 ? "," : "");
-		buf_json_string(json, s->key_sql[i], strlen(s->key_sql[i]));
-	}
-	buf_putc(json, ']');
+	buf_free(&t->definitions);
 }
 
 static bool table_fill(struct table *t) {
 	int n = 0;
 	put_relation(&t->name, t->rel);
-	buf_putc(&t->keys, '[');
+	buf_putc(&t->definitions, '[');
 	for (int i = 0; i < t->nslices; i++) {
 		const struct slice *s = t->slices[i];
 		if (s->rel != t->rel)
 			continue;
 		array_add_number(&t->ids, s->id);
-		array_add(&t->lines, s->line_sql, strlen(s->line_sql));
-		buf_puts(&t->keys, n++ > 0 ? "," : "");
-		put_keys(&t->keys, s);
+		/* the id, and then what else the object has */
+		buf_printf(&t->definitions, "%s{\"id\": %lld, %s", n++ > 0 ? ", " : "",
+			   (long long)s->id, s->definition + 1);
 	}
-	buf_putc(&t->keys, ']');
+	buf_putc(&t->definitions, ']');
 	array_end(&t->ids);
-	array_end(&t->lines);
-	return !t->name.failed && !t->ids.failed && !t->lines.failed && !t->keys.failed;
+	return !t->name.failed && !t->ids.failed && !t->definitions.failed;
 }
 
 /* -- what is there ------------------------------------------------------------------------------- */
@@ -166,8 +155,7 @@ static int install(struct db_conn *conn, void *arg, struct db_error *err) {
 	AUTO_RESULT PGresult *fresh = NULL;
 	struct db_param params[] = { { .data = t->name.data, .len = t->name.len },
 				     { .data = t->ids.data, .len = t->ids.len },
-				     { .data = t->keys.data, .len = t->keys.len },
-				     { .data = t->lines.data, .len = t->lines.len } };
+				     { .data = t->definitions.data, .len = t->definitions.len } };
 	/* what is counted must be what is committed when the lock is there, not before */
 	int rc = db_query_on(conn, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", NULL, 0, NULL,
 			     err);
@@ -181,9 +169,8 @@ static int install(struct db_conn *conn, void *arg, struct db_error *err) {
 		rc = db_query_on(conn, "SET LOCAL lock_timeout = '2s'", NULL, 0, NULL, err);
 	if (rc == 0)
 		rc = db_query_on(
-			conn,
-			"SELECT * FROM rowfs.install($1::regclass, $2::bigint[], $3::jsonb, $4::text[])",
-			params, 4, &fresh, err);
+			conn, "SELECT * FROM rowfs.install($1::regclass, $2::bigint[], $3::jsonb)",
+			params, 3, &fresh, err);
 	if (rc == 0)
 		rc = build_all(conn, t, fresh, err);
 	if (rc == 0)

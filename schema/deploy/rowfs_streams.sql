@@ -13,14 +13,19 @@ CREATE TABLE rowfs.stream (
 	touched timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 
--- What a rows file is, seen from its table: see schema/slice.h.
+-- What a rows file is, seen from its table: see schema/slice.h. Rows are counted in two steps, so that each
+-- row costs little: first by groups, then a file's name and what all its lines have in common are made once
+-- for each group.
 CREATE TABLE rowfs.slice (
-	id       bigint PRIMARY KEY,     -- a hash of the definition
-	relation text NOT NULL,          -- "schema"."name"
-	keys     text[] NOT NULL,        -- expressions over the row r
-	line     text NOT NULL,          -- the line's text without its newline, over the row r
-	built    boolean NOT NULL DEFAULT false,
-	used     timestamptz NOT NULL DEFAULT now()
+	id         bigint PRIMARY KEY,   -- a hash of the definition
+	relation   text NOT NULL,        -- "schema"."name"
+	groups     text[] NOT NULL,      -- over the row r, one a key: rows that agree in all are in one file
+	facts      text[] NOT NULL,      -- over the rows r of a group: what key 1 is made of is g.g1
+	keys       text[] NOT NULL,      -- over the group g: the file's name
+	row_bytes  text NOT NULL,        -- over the row r: bytes of its line, newline and all, without the next
+	file_bytes text NOT NULL,        -- over the group g: bytes that each of its lines has besides
+	built      boolean NOT NULL DEFAULT false,
+	used       timestamptz NOT NULL DEFAULT now()
 );
 
 -- Rows and bytes of each file (header left out). What triggers add is first a row of rowfs.delta, so
@@ -88,73 +93,69 @@ BEGIN ATOMIC
 	 ORDER BY s.id;
 END;
 
--- SELECT that sums, for slice S, the rows of each of SOURCES ("fresh", "ONLY t"), counted SIGNS times.
--- The columns are those of rowfs.summary; CHANGED is its last.
-CREATE FUNCTION rowfs.counting(s rowfs.slice, sources text[], signs int[], changed text)
+-- SELECT that sums, for slice S, the rows of each of SOURCES ("fresh r", "ONLY t r"), counted SIGNS times.
+-- The columns are those of rowfs.summary; LATEST is an expression over r for a row's time, or NULL.
+CREATE FUNCTION rowfs.counting(s rowfs.slice, sources text[], signs int[], latest text)
 RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	keys text := '';
 	known text := 'true';
+	facts text := '';
+	grouped text := '';
 	parts text[] := '{}';
 BEGIN
 	FOR i IN 1..4 LOOP
-		keys := keys || CASE WHEN i <= cardinality(s.keys)
-			THEN format('(%s) COLLATE "C" AS k%s, ', s.keys[i], i)
-			ELSE format('''''::text COLLATE "C" AS k%s, ', i) END;
-		IF i <= cardinality(s.keys) THEN
-			known := known || format(' AND x.k%s IS NOT NULL', i);
-		END IF;
+		keys := keys || format('(%s) COLLATE "C" AS k%s, ', coalesce(s.keys[i], '''''::text'), i);
+	END LOOP;
+	FOR i IN 1..cardinality(s.keys) LOOP
+		known := known || format(' AND x.k%s IS NOT NULL', i);
+		facts := facts || format('%s AS g%s, ', s.facts[i], i);
+		grouped := grouped || CASE WHEN i > 1 THEN ', ' ELSE 'GROUP BY ' END || s.groups[i];
 	END LOOP;
 	FOR i IN 1..cardinality(sources) LOOP
-		parts := parts || format('SELECT %s%s::bigint AS n, octet_length(%s) + 1 AS b, %s AS t FROM %s',
-			keys, signs[i], s.line, changed, sources[i]);
+		parts := parts || format('SELECT %s%s * g.n AS n, %s * (g.b + g.n * (%s)) AS b, g.t FROM '
+			'(SELECT %scount(*) AS n, sum(%s) AS b, %s AS t FROM %s %s HAVING count(*) > 0) g',
+			keys, signs[i], signs[i], s.file_bytes, facts, s.row_bytes,
+			coalesce('max(' || latest || ')', 'NULL::timestamptz'), sources[i], grouped);
 	END LOOP;
 	RETURN format('SELECT %s::bigint AS slice, x.k1, x.k2, x.k3, x.k4, sum(x.n)::bigint AS rows, '
-		'sum(x.n * x.b)::bigint AS bytes, coalesce(max(x.t), clock_timestamp()) AS changed '
+		'sum(x.b)::bigint AS bytes, coalesce(max(x.t), clock_timestamp()) AS changed '
 		'FROM (%s) x WHERE %s GROUP BY x.k1, x.k2, x.k3, x.k4',
 		s.id, array_to_string(parts, ' UNION ALL '), known);
 END
 $$;
 
--- Adds SIGN times the rows that PART itself holds. For TRUNCATE, and for partitions that come and go
--- with their rows.
+-- Adds SIGN times the rows of PART and of all that is below it. For partitions that come and go with their
+-- rows.
 CREATE FUNCTION rowfs.count_rows(part regclass, sign int) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET "TimeZone" = 'UTC' SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'postgres'
 SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
+	member regclass;
 	s rowfs.slice;
 BEGIN
-	FOR s IN SELECT * FROM rowfs.slices_of(part) LOOP
-		EXECUTE 'INSERT INTO rowfs.delta ' || rowfs.counting(s, ARRAY['ONLY ' || part || ' r'],
-			ARRAY[sign], 'NULL::timestamptz');
+	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', part);
+	FOR member IN SELECT * FROM rowfs.family(part) LOOP
+		FOR s IN SELECT * FROM rowfs.slices_of(member) LOOP
+			EXECUTE 'INSERT INTO rowfs.delta ' || rowfs.counting(s, ARRAY['ONLY ' || member || ' r'],
+				ARRAY[sign], NULL);
+		END LOOP;
 	END LOOP;
 END
 $$;
 
--- Before a partition is dropped or detached, and after one is attached that has rows already; in the
--- same transaction.
-CREATE FUNCTION rowfs.count_out(part regclass) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	member regclass;
-BEGIN
-	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', part);
-	FOR member IN SELECT * FROM rowfs.family(part) LOOP
-		PERFORM rowfs.count_rows(member, -1);
-	END LOOP;
-END
-$$;
+-- Before a partition is dropped or detached, in the same transaction.
+CREATE FUNCTION rowfs.count_out(part regclass) RETURNS void LANGUAGE sql
+BEGIN ATOMIC
+	SELECT rowfs.count_rows(part, -1);
+END;
 
-CREATE FUNCTION rowfs.count_in(part regclass) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	member regclass;
-BEGIN
-	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', part);
-	FOR member IN SELECT * FROM rowfs.family(part) LOOP
-		PERFORM rowfs.count_rows(member, 1);
-	END LOOP;
-END
-$$;
+-- After a partition is attached that has rows already, in the same transaction.
+CREATE FUNCTION rowfs.count_in(part regclass) RETURNS void LANGUAGE sql
+BEGIN ATOMIC
+	SELECT rowfs.count_rows(part, 1);
+END;
 
 -- The text of the trigger function of TOP, made of all its slices. A mistake (a column that is gone)
 -- must not break the writer's statement: the slice is in doubt then.
@@ -188,7 +189,7 @@ BEGIN
 	ELSIF coalesce(current_setting('rowfs.truncated', true), '') <> %5$L AND
 	      (SELECT relkind FROM pg_class WHERE oid = TG_RELID) = 'r' THEN
 		EXECUTE 'INSERT INTO rowfs.delta ' || rowfs.counting(x, ARRAY['ONLY ' || TG_RELID::regclass || ' r'],
-			ARRAY[-1], 'NULL::timestamptz') FROM rowfs.slice x WHERE x.id = one;
+			ARRAY[-1], NULL) FROM rowfs.slice x WHERE x.id = one;
 	END IF;
 EXCEPTION WHEN OTHERS THEN
 	INSERT INTO rowfs.doubt (slice, why) SELECT one, SQLERRM
@@ -198,9 +199,9 @@ EXCEPTION WHEN OTHERS THEN
 END;
 $f$,
 			s.id,
-			rowfs.counting(s, '{fresh r}', '{1}', 'NULL::timestamptz'),
-			rowfs.counting(s, '{stale r}', '{-1}', 'NULL::timestamptz'),
-			rowfs.counting(s, '{fresh r,stale r}', '{1,-1}', 'NULL::timestamptz'),
+			rowfs.counting(s, '{fresh r}', '{1}', NULL),
+			rowfs.counting(s, '{stale r}', '{-1}', NULL),
+			rowfs.counting(s, '{fresh r,stale r}', '{1,-1}', NULL),
 			top::oid, name);
 	END LOOP;
 	RETURN body || format(E'IF TG_OP = ''TRUNCATE'' AND TG_RELID::text = %L THEN\n'
@@ -323,10 +324,10 @@ BEGIN
 END
 $$;
 
--- The first half of installing: the slices IDS of REL with their keys (a JSON array of arrays) and
--- lines, and the triggers. Locks the table against writers until the end of the transaction. Returns
+-- The first half of installing: the slices IDS of REL, as DEFINITIONS (a JSON array of objects with the columns
+-- of rowfs.slice), and the triggers. Locks the table against writers until the end of the transaction. Returns
 -- the slices that are to be built now: rowfs.build() for each part of the table, rowfs.built() at last.
-CREATE FUNCTION rowfs.install(rel regclass, ids bigint[], keys jsonb, lines text[])
+CREATE FUNCTION rowfs.install(rel regclass, ids bigint[], definitions jsonb)
 RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 DECLARE
 	fresh bigint[];
@@ -342,11 +343,11 @@ BEGIN
 	old := ARRAY(SELECT id FROM rowfs.slice WHERE to_regclass(relation) = rel
 	              AND used < now() - interval '30 days' AND id <> ALL (ids));
 	DELETE FROM rowfs.slice WHERE id = ANY (old);
-	INSERT INTO rowfs.slice (id, relation, keys, line)
-		SELECT x.id, (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c
-		                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = rel),
-		       ARRAY(SELECT jsonb_array_elements_text(keys -> (x.i::int - 1))), lines[x.i]
-		  FROM unnest(ids) WITH ORDINALITY x(id, i)
+	INSERT INTO rowfs.slice (id, relation, groups, facts, keys, row_bytes, file_bytes)
+		SELECT x.id, format('%I.%I', n.nspname, c.relname), x.groups, x.facts, x.keys, x.row_bytes, x.file_bytes
+		  FROM jsonb_populate_recordset(NULL::rowfs.slice, definitions) x, pg_class c
+		  JOIN pg_namespace n ON n.oid = c.relnamespace
+		 WHERE c.oid = rel
 		ON CONFLICT (id) DO UPDATE SET used = now(), relation = EXCLUDED.relation;
 	fresh := ARRAY(SELECT id FROM rowfs.slice WHERE id = ANY (ids) AND NOT rowfs.is_true(id));
 	IF EXISTS (SELECT FROM rowfs.family(rel) f(r) WHERE (SELECT count(*) FROM pg_trigger t
@@ -387,7 +388,7 @@ BEGIN
 		'ON CONFLICT (slice, k1, k2, k3, k4) DO UPDATE SET rows = s.rows + EXCLUDED.rows, '
 		'bytes = s.bytes + EXCLUDED.bytes, changed = greatest(s.changed, EXCLUDED.changed)',
 		rowfs.counting(s, ARRAY[format('ONLY %s r WHERE r.ctid >= ''(%s,0)'' AND r.ctid < ''(%s,0)''',
-			part, lower, upper)], '{1}', coalesce(latest, 'NULL::timestamptz')));
+			part, lower, upper)], '{1}', latest));
 END
 $$;
 

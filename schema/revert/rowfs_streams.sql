@@ -18,7 +18,7 @@ END
 $$;
 
 DROP FUNCTION rowfs.fold(), rowfs.built(bigint[]), rowfs.build(bigint, regclass, text, bigint, bigint),
-	rowfs.parts(regclass), rowfs.install(regclass, bigint[], jsonb, text[]), rowfs.unwatch(regclass),
+	rowfs.parts(regclass), rowfs.install(regclass, bigint[], jsonb), rowfs.unwatch(regclass),
 	rowfs.drop_own_triggers(regclass), rowfs.watch(regclass), rowfs.drop_triggers(regclass),
 	rowfs.takes_rows_as_sent(regclass), rowfs.is_watched(regclass), rowfs.watch_name(regclass),
 	rowfs.watch_body(regclass), rowfs.count_in(regclass), rowfs.count_out(regclass),

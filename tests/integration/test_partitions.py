@@ -264,20 +264,22 @@ def test_a_bad_line_costs_only_itself(book):
 
 # -- sizes stay true ---------------------------------------------------------------------------------------------------------------------
 
-SLICES = {  # id → keys and line over the row r, as a mount would give them
-    1: (["r.exchange::text", "r.symbol::text"], "r.id::text || ',' || r.timestamp::text"),
-    2: (["r.symbol::text"], "coalesce(r.ask_price::text, '')"),
-}
+SLICES = [  # as a mount would give them: see rowfs.slice
+    {"id": 1, "groups": ["r.exchange", "r.symbol"], "facts": ["r.exchange", "r.symbol"], "keys": ["g.g1::text", "g.g2::text"],
+     "row_bytes": "octet_length(r.id::text || ',' || r.timestamp::text)", "file_bytes": "1"},
+    {"id": 2, "groups": ["r.symbol"], "facts": ["r.symbol"], "keys": ["g.g1::text"],
+     "row_bytes": "octet_length(coalesce(r.ask_price::text, ''))", "file_bytes": "1"},
+]
 
 
 def keep_summary(pg):
     """What a mount does for its rows files, by SQL."""
-    pg.sql("select rowfs.install('orderbook_data', %s::bigint[], %s::jsonb, %s)",
-           list(SLICES), json.dumps([k for k, _ in SLICES.values()]), [t for _, t in SLICES.values()])
+    ids = [s["id"] for s in SLICES]
+    pg.sql("select rowfs.install('orderbook_data', %s::bigint[], %s::jsonb)", ids, json.dumps(SLICES))
     for part, pages in pg.sql("select part::text, pages from rowfs.parts('orderbook_data')"):
-        for one in SLICES:
+        for one in ids:
             pg.sql("select rowfs.build(%s, %s, null, 0, %s)", one, part, pages)
-    pg.sql("select rowfs.built(%s::bigint[])", list(SLICES))
+    pg.sql("select rowfs.built(%s::bigint[])", ids)
 
 
 def counted(pg):
