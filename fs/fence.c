@@ -1,21 +1,98 @@
 #include "fs/fence.h"
 
 #include "schema/stream.h"
+#include "util/clock.h"
 #include "util/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+#include <uuid/uuid.h>
 
-enum { UUID_LEN = 36 };
+enum {
+	UUID_LEN = 36,
+	CLAIM_AGAIN_MS = 20,
+	STREAM_AGE_S = 3600, /* after a day a stream is trimmed: see fs/timer.c */
+};
 
 struct fence {
-	int fd;   /* of the notes: uuids, a line each */
-	bool own; /* the lock is ours: no earlier daemon writes into it */
+	int fd; /* of the notes: uuids, a line each; locked while this daemon lives */
+	atomic_bool doubt;
+	pthread_mutex_t lock; /* guards what follows */
+	char stream[37];      /* held by the operations of this mount; "" until it is opened */
+	int64_t opened_us;    /* clock_us() */
 };
+
+/* -- one daemon for a place ---------------------------------------------------------------------- */
+
+/* A record lock, since it tells who has it. It ends with the process, however it ends. */
+static int lock_notes(int fd, pid_t *other) {
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	if (fcntl(fd, F_SETLK, &lock) == 0)
+		return 0;
+	if (errno != EAGAIN && errno != EACCES)
+		return -errno;
+	*other = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
+	return -EBUSY;
+}
+
+static int make_directories(const char *dir) {
+	AUTO_FREE char *path = strdup(dir);
+	if (path == NULL)
+		return -ENOMEM;
+	for (char *p = path + 1; *p != '\0'; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(path, 0755) != 0 && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	return mkdir(path, 0755) == 0 || errno == EEXIST ? 0 : -errno;
+}
+
+int fence_claim(const char *dir, int wait_ms, struct fence **out, pid_t *other) {
+	const struct timespec pause = { .tv_nsec = CLAIM_AGAIN_MS * 1000000L };
+	int64_t until = clock_us() + (int64_t)wait_ms * US_PER_MS;
+	int rc = make_directories(dir);
+	if (rc != 0)
+		return rc;
+	AUTO_BUF struct buf path = { 0 };
+	buf_printf(&path, "%s/streams", dir);
+	if (path.failed)
+		return -ENOMEM;
+	AUTO_FD int fd = open(path.data, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	while ((rc = lock_notes(fd, other)) == -EBUSY && clock_us() < until)
+		nanosleep(&pause, NULL);
+	if (rc != 0)
+		return rc;
+	struct fence *fence = calloc(1, sizeof(*fence));
+	if (fence == NULL)
+		return -ENOMEM;
+	pthread_mutex_init(&fence->lock, NULL);
+	fence->fd = fd;
+	fence->doubt = true; /* until fence_end_earlier() */
+	fd = -1;
+	*out = fence;
+	return 0;
+}
+
+/* -- what an earlier one left ---------------------------------------------------------------------- */
+
+static bool is_uuid(const char *text, size_t len) {
+	char copy[UUID_LEN + 1];
+	uuid_t id;
+	if (len != UUID_LEN)
+		return false;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return uuid_parse(copy, id) == 0;
+}
 
 /* The whole lines of the notes as an array of SQL. One that was cut short was never used. */
 static int read_notes(int fd, struct buf *array) {
@@ -29,18 +106,21 @@ static int read_notes(int fd, struct buf *array) {
 	ssize_t n = st.st_size > 0 ? pread(fd, text.data, text.len, 0) : 0;
 	if (n < 0)
 		return -errno;
-	for (ssize_t at = 0; at + UUID_LEN < n; at += UUID_LEN + 1) {
+	const char *line = text.data, *all = text.data + n, *end;
+	for (; n > 0 && (end = memchr(line, '\n', (size_t)(all - line))) != NULL; line = end + 1) {
+		if (!is_uuid(line, (size_t)(end - line)))
+			continue;
 		buf_putc(array, array->len == 0 ? '{' : ',');
-		buf_add(array, text.data + at, UUID_LEN);
+		buf_add(array, line, UUID_LEN);
 	}
 	if (array->len > 0)
 		buf_putc(array, '}');
 	return array->failed ? -ENOMEM : 0;
 }
 
-static int remove_streams(struct db_pool *pool, int fd, struct db_error *err) {
+int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct db_error *err) {
 	AUTO_BUF struct buf array = { 0 };
-	int rc = read_notes(fd, &array);
+	int rc = read_notes(fence->fd, &array);
 	if (rc != 0)
 		return db_error_set(err, -rc, "the notes of streams: %s", strerror(-rc));
 	if (array.len > 0) {
@@ -52,43 +132,85 @@ static int remove_streams(struct db_pool *pool, int fd, struct db_error *err) {
 		db_error_clear(err);
 		return 0;
 	}
-	if (rc == 0 && ftruncate(fd, 0) != 0)
+	if (rc == 0 && ftruncate(fence->fd, 0) != 0)
 		rc = db_error_set(err, errno, "the notes of streams: %s", strerror(errno));
+	fence->doubt = rc != 0;
 	return rc;
 }
 
-int fence_new(struct db_pool *pool, const char *path, struct fence **out, struct db_error *err) {
-	AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return db_error_set(err, errno, "%s: %s", path, strerror(errno));
-	bool own = flock(fd, LOCK_EX | LOCK_NB) == 0;
-	int rc = own ? remove_streams(pool, fd, err) : 0;
-	if (rc != 0)
-		return rc;
-	struct fence *fence = malloc(sizeof(*fence));
-	if (fence == NULL)
-		return db_error_set(err, ENOMEM, "out of memory");
-	*fence = (struct fence){ .fd = fd, .own = own };
-	fd = -1;
-	*out = fence;
-	return 0;
-}
-
 int fence_note(struct fence *fence, const char *stream) {
-	char line[UUID_LEN + 1];
-	memcpy(line, stream, UUID_LEN);
-	line[UUID_LEN] = '\n';
-	ssize_t n = write(fence->fd, line, sizeof(line));
-	if (n != (ssize_t)sizeof(line))
+	char line[UUID_LEN + 3];
+	/* a line of its own, though the one before was cut short */
+	int len = snprintf(line, sizeof(line), "\n%.*s\n", (int)UUID_LEN, stream);
+	ssize_t n = write(fence->fd, line, (size_t)len);
+	if (n != len)
 		return n < 0 ? -errno : -ENOSPC;
 	return fdatasync(fence->fd) == 0 ? 0 : -errno;
 }
 
-void fence_free(struct fence *fence, bool all_done) {
+void fence_doubt(struct fence *fence) {
+	fence->doubt = true;
+}
+
+void fence_free(struct fence *fence) {
 	if (fence == NULL)
 		return;
-	if (fence->own && all_done && ftruncate(fence->fd, 0) != 0)
+	if (!fence->doubt && ftruncate(fence->fd, 0) != 0)
 		log_warning("the notes of streams: %s", strerror(errno));
 	close(fence->fd);
+	pthread_mutex_destroy(&fence->lock);
 	free(fence);
+}
+
+/* -- operations -------------------------------------------------------------------------------------- */
+
+/* Fills STREAM with the stream that the operations of this mount hold, which is in the ledger. */
+static int mount_stream(struct fence *fence, struct db_pool *pool, char stream[37],
+			struct db_error *err) {
+	LOCK_SCOPE(&fence->lock);
+	int64_t now = clock_us();
+	int rc = 0;
+	if (fence->stream[0] == '\0' || now - fence->opened_us > (int64_t)STREAM_AGE_S * US_PER_S) {
+		char fresh[37];
+		ledger_new_op(fresh);
+		struct db_param param = db_text(fresh);
+		rc = fence_note(fence, fresh);
+		if (rc != 0)
+			return db_error_set(err, EIO,
+					    "a stream cannot be noted in the state directory: %s",
+					    strerror(-rc));
+		rc = db_query_text(pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
+				   err);
+		if (rc != 0)
+			return rc;
+		memcpy(fence->stream, fresh, sizeof(fresh));
+		fence->opened_us = now;
+	}
+	memcpy(stream, fence->stream, sizeof(fence->stream));
+	return 0;
+}
+
+/* What became of an operation in STREAM is not known, or the stream is gone: the next one takes another. */
+static void leave_stream(struct fence *fence, const char *stream) {
+	fence_doubt(fence);
+	LOCK_SCOPE(&fence->lock);
+	if (strcmp(fence->stream, stream) == 0)
+		fence->stream[0] = '\0';
+}
+
+int fence_run(struct call *call, db_tx_fn fn, void *arg, struct ledger_op *op) {
+	const struct tree *tree = call->fs->tree;
+	struct fence *fence = call->fs->fence;
+	*op = (struct ledger_op){ 0 };
+	ledger_new_op(op->id);
+	int rc = tree->has_ledger && tree->has_streams
+			 ? mount_stream(fence, call->fs->pool, op->stream, &call->err)
+			 : 0;
+	if (rc != 0)
+		return rc;
+	rc = db_transaction(call->fs->pool, fn, arg, tree->has_ledger ? DB_REPEATABLE : 0, NULL,
+			    &call->err);
+	if (rc != 0 && (rc == -EIO || rc == -ETIMEDOUT || call->err.in_doubt))
+		leave_stream(fence, op->stream);
+	return rc;
 }

@@ -17,6 +17,7 @@ struct handles;
 struct moved;
 struct ingest_streams;
 struct writer;
+struct fence;
 
 /* Requests served since start or since the last reset; one per kind of work. */
 struct counters {
@@ -39,8 +40,10 @@ struct fs {
 	struct moved *moved;
 	struct ingest_streams *ingest;
 	struct writer *writer;
+	struct fence *fence; /* NULL where nothing is served */
 	struct removed_names removed;
 	struct counters count;
+	atomic_int feeding; /* COPYs that wait for more lines: see fs/batch.c */
 	/* Moves with every change that this mount makes: what was looked up before is looked up again. */
 	atomic_ulong epoch;
 	int64_t started; /* seconds since 1970 */

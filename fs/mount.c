@@ -94,30 +94,46 @@ static char *state_path(const struct options *opt, const char *what) {
 	return buf_take(&path);
 }
 
-/* NULL, and a word on stderr, if the streams of an earlier mount cannot be ended. */
-static struct fence *open_fence(struct fs *fs) {
-	AUTO_FREE char *notes = state_path(fs->opt, "/streams");
+static void complain_of_state(const struct options *opt, int rc) {
+	fprintf(stderr, "rowfs: state directory %s: %s (choose another with -o state_dir=DIR)\n",
+		opt->state_dir, strerror(-rc));
+}
+
+enum { CLAIM_WAIT_MS = 10000 };
+
+/* Makes the state directory ours, and ends what an earlier mount left under way. Tells on stderr what is in the way. */
+static bool open_fence(struct fs *fs) {
+	AUTO_FREE char *dir = state_path(fs->opt, "");
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct fence *fence = NULL;
-	if (notes == NULL || fence_new(fs->pool, notes, &fence, &err) != 0)
+	pid_t other = 0;
+	int rc = dir != NULL ? fence_claim(dir, CLAIM_WAIT_MS, &fs->fence, &other) : -ENOMEM;
+	if (rc == -EBUSY)
+		fprintf(stderr,
+			"rowfs: process %d still serves files of %s that are open since it was unmounted: "
+			"wait until they are closed, or end the programs that have them (or choose another "
+			"place with -o state_dir=DIR)\n",
+			(int)other, fs->opt->mountpoint);
+	else if (rc != 0)
+		complain_of_state(fs->opt, rc);
+	else if ((rc = fence_end_earlier(fs->fence, fs->pool, &err)) != 0)
 		fprintf(stderr, "rowfs: what an earlier mount left under way cannot be ended: %s\n",
 			err.sentence != NULL ? err.sentence : "out of memory");
-	return fence;
+	return rc == 0;
 }
 
 static bool open_state(struct fs *fs) {
 	const struct options *opt = fs->opt;
 	AUTO_FREE char *plain = state_path(opt, "/plain");
 	AUTO_FREE char *rejected = state_path(opt, "/rejected");
+	if (!open_fence(fs))
+		return false;
 	int rc = plain == NULL || rejected == NULL ? -ENOMEM : 0;
 	if (rc == 0)
 		rc = plain_new(plain, opt->plain_max, &fs->plain);
 	if (rc == 0)
 		rc = report_new(rejected, opt->errors_max, opt->rejected_max, &fs->report);
 	if (rc != 0) {
-		fprintf(stderr,
-			"rowfs: state directory %s: %s (choose another with -o state_dir=DIR)\n",
-			opt->state_dir, strerror(-rc));
+		complain_of_state(opt, rc);
 		return false;
 	}
 	fs->nodes = nodes_new(fs);
@@ -125,7 +141,7 @@ static bool open_state(struct fs *fs) {
 	fs->handles = handles_new();
 	fs->moved = moved_new();
 	fs->ingest = ingest_streams_new();
-	fs->writer = writer_new(fs, open_fence(fs));
+	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
 	       fs->ingest != NULL && fs->writer != NULL;
 }
@@ -139,6 +155,7 @@ static void close_state(struct fs *fs, bool served) {
 	ingest_streams_free(fs->ingest);
 	plain_free(fs->plain, served);
 	report_free(fs->report);
+	fence_free(fs->fence); /* the last: another daemon may begin now */
 }
 
 /* -- serving --------------------------------------------------------------------------------------- */
@@ -215,8 +232,7 @@ int rowfs_mount(const struct options *opt) {
 		(!opt->enable_migrations || migrate(opt) == 0) && open_tree(&fs) && open_state(&fs);
 	int status = ok ? serve(&fs) : 1;
 	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */
-	if (fs.plain != NULL)
-		close_state(&fs, status == 0);
+	close_state(&fs, status == 0);
 	close_tree(&fs);
 	return status;
 }

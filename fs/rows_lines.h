@@ -4,6 +4,7 @@
 #define ROWFS_FS_ROWS_LINES_H
 
 #include "fs/rows.h"
+#include "schema/ledger.h"
 #include "schema/shape.h"
 
 /* One line on its way. Offsets, since the buffers that they point into grow. */
@@ -63,7 +64,7 @@ struct rows_tx {
 		int lines;
 	} * inserts;
 	int ninserts;
-	char op[37];
+	struct ledger_op op;
 };
 
 MUST_USE int rows_tx_run(struct rows_tx *tx);

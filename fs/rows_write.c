@@ -1,6 +1,6 @@
 /* Appending lines: those with the same columns go to the server together, in one transaction with the ledger's row. A batch that is
  * refused is halved until the bad line stands alone. */
-#include "schema/ledger.h"
+#include "fs/fence.h"
 #include "fs/plain.h"
 #include "fs/rows_lines.h"
 #include "fs/store.h"
@@ -25,7 +25,7 @@ static int run_in_tx(struct db_conn *conn, const struct rows_tx *tx, const char 
 
 static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct rows_tx *tx = arg;
-	int changed, rc = ledger_enter(conn, tx->in->call->fs->tree, tx->op, err);
+	int changed, rc = ledger_enter(conn, tx->in->call->fs->tree, &tx->op, err);
 	if (rc != 0)
 		return rc == LEDGER_DONE ? 0 : rc;
 	if (tx->remove != NULL)
@@ -43,9 +43,7 @@ static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 
 int rows_tx_run(struct rows_tx *tx) {
 	struct call *call = tx->in->call;
-	ledger_new_op(tx->op);
-	int rc = db_transaction(call->fs->pool, rows_in_tx, tx, ledger_flags(call->fs->tree), NULL,
-				&call->err);
+	int rc = fence_run(call, rows_in_tx, tx, &tx->op);
 	fs_changed(call->fs);
 	for (int i = 0; rc == 0 && i < tx->ninserts; i++)
 		atomic_fetch_add(&call->fs->count.rows_written, (unsigned)tx->inserts[i].lines);

@@ -1,6 +1,6 @@
 #include "fs/store.h"
 
-#include "schema/ledger.h"
+#include "fs/fence.h"
 #include "fs/plain.h"
 #include "fs/report.h"
 
@@ -206,7 +206,7 @@ struct append_tx {
 	const struct where *w;
 	const char *sql;
 	struct db_param value;
-	char op[37];
+	struct ledger_op op;
 	int changed;
 };
 
@@ -214,7 +214,7 @@ static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct append_tx *tx = arg;
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = ledger_enter(conn, tx->call->fs->tree, tx->op, err);
+	int rc = ledger_enter(conn, tx->call->fs->tree, &tx->op, err);
 	if (rc != 0)
 		return rc == LEDGER_DONE ? 0 : rc;
 	int n = where_params(tx->w, params);
@@ -251,9 +251,7 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 		struct append_tx tx = {
 			.call = call, .w = w, .sql = sql->append.sql, .value = value
 		};
-		ledger_new_op(tx.op);
-		rc = db_transaction(call->fs->pool, append_in_tx, &tx, ledger_flags(call->fs->tree),
-				    NULL, &call->err);
+		rc = fence_run(call, append_in_tx, &tx, &tx.op);
 		changed = tx.changed;
 		fs_changed(call->fs);
 	} else {

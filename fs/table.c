@@ -1,7 +1,7 @@
 #include "fs/table.h"
 
 #include "fs/store.h"
-#include "schema/ledger.h"
+#include "fs/fence.h"
 
 #include <errno.h>
 #include <string.h>
@@ -25,7 +25,7 @@ struct table_tx {
 	struct buf keyed; /* all objects that say which row they are, an array */
 	long nkeyed;
 	char *twice, *remove; /* owned; NULL where the rows have no key */
-	char op[37];
+	struct ledger_op op;
 };
 
 /* -- the document's parts ---------------------------------------------------------------------- */
@@ -229,7 +229,7 @@ static int insert_group(struct db_conn *conn, const struct table_tx *tx, const s
 
 static int table_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct table_tx *tx = arg;
-	int rc = ledger_enter(conn, tx->call->fs->tree, tx->op, err);
+	int rc = ledger_enter(conn, tx->call->fs->tree, &tx->op, err);
 	if (rc != 0)
 		return rc == LEDGER_DONE ? 0 : rc;
 	rc = refuse_twice(conn, tx, err);
@@ -249,9 +249,7 @@ static int run_tx(struct table_tx *tx) {
 	int rc = -EEXIST;
 	for (int attempt = 0; rc == -EEXIST && attempt < 2; attempt++) {
 		db_error_clear(&call->err);
-		ledger_new_op(tx->op);
-		rc = db_transaction(call->fs->pool, table_in_tx, tx, ledger_flags(call->fs->tree),
-				    NULL, &call->err);
+		rc = fence_run(call, table_in_tx, tx, &tx->op);
 	}
 	fs_changed(call->fs);
 	return rc;

@@ -11,7 +11,6 @@
 #include <string.h>
 
 enum {
-	FEED = 64 * 1024,              /* bytes that are worth sending before the batch is full */
 	BATCH_BYTES = 4 * 1024 * 1024, /* a batch with more is full, however few lines it has */
 	STREAM_IDLE_S = 3600, /* a stream that was not used for so long is left to be forgotten */
 };
@@ -34,12 +33,9 @@ struct lane {
 
 struct writer {
 	struct fs *fs;
-	struct fence *fence;  /* owned */
-	atomic_bool doubt;    /* a batch was given up that may still be under way */
 	pthread_mutex_t lock; /* guards lanes and stop */
 	pthread_cond_t wake;  /* a batch is full, or the end */
 	struct lane *lanes;
-	atomic_int feeding; /* COPYs that wait for more lines */
 	bool stop;
 	bool called; /* wake was signalled and not seen yet */
 	pthread_t thread;
@@ -57,7 +53,7 @@ static int open_stream(struct lane *lane, struct db_error *err) {
 	struct db_param param = db_text(lane->target.stream);
 	if (!lane->target.ledger || lane->opened)
 		return 0;
-	int rc = fence_note(lane->writer->fence, lane->target.stream);
+	int rc = fence_note(lane->writer->fs->fence, lane->target.stream);
 	if (rc != 0) {
 		log_error("a stream cannot be noted in the state directory: %s", strerror(-rc));
 		return rc;
@@ -74,7 +70,6 @@ static void commit_gathering(struct lane *lane) {
 	struct batch *b = lane->gathering, *next = batch_new(b->number + 1);
 	if (next == NULL)
 		return; /* out of memory: it goes on gathering, and whoever waits tries again */
-	bool fed = b->copy != NULL;
 	lane->gathering = next;
 	lane->committing = true;
 	lane->wanted = false;
@@ -88,11 +83,9 @@ static void commit_gathering(struct lane *lane) {
 	if (batch_commit(b, &lane->target, &err) != 0) {
 		log_warning("lines are not committed and kept in rejected/: %s",
 			    err.sentence != NULL ? err.sentence : "?");
-		lane->writer->doubt = true;
+		fence_doubt(lane->writer->fs->fence);
 		new_stream(lane); /* where the old one stands may be in doubt */
 	}
-	if (fed)
-		atomic_fetch_sub(&lane->writer->feeding, 1);
 	pthread_mutex_lock(&lane->lock);
 	lane->committing = false;
 	lane->done = b->number;
@@ -117,37 +110,15 @@ static void commit_until(struct lane *lane, uint64_t number) {
 
 /* -- gathering ------------------------------------------------------------------------------------- */
 
-static void feed(struct lane *lane) {
-	struct batch *b = lane->gathering;
-	/* enough connections stay for everybody else */
-	int most = lane->writer->fs->opt->max_connections / 2 - 1;
-	if (b->data.len - b->fed < FEED || b->feed_failed)
-		return;
-	if (b->copy == NULL) {
-		if (atomic_fetch_add(&lane->writer->feeding, 1) >= most) {
-			atomic_fetch_sub(&lane->writer->feeding, 1);
-			return;
-		}
-		batch_feed(b, &lane->target);
-		if (b->copy == NULL)
-			atomic_fetch_sub(&lane->writer->feeding, 1);
-		return;
-	}
-	batch_feed(b, &lane->target);
-	if (b->copy == NULL)
-		atomic_fetch_sub(&lane->writer->feeding, 1);
-}
-
 static void call_writer(struct writer *writer) {
 	LOCK_SCOPE(&writer->lock);
 	writer->called = true;
 	pthread_cond_signal(&writer->wake);
 }
 
-int source_put(struct call *call, struct source *source, const struct unit *unit) {
+int source_put(struct source *source, const struct unit *unit) {
 	struct lane *lane = source->lane;
 	bool full = false;
-	(void)call;
 	{
 		LOCK_SCOPE(&lane->lock);
 		while (is_full(lane))
@@ -157,7 +128,7 @@ int source_put(struct call *call, struct source *source, const struct unit *unit
 		if (rc != 0)
 			return rc;
 		source->batch = lane->gathering->number;
-		feed(lane);
+		batch_feed(lane->gathering, &lane->target);
 		full = is_full(lane) && !lane->wanted;
 		lane->wanted = lane->wanted || full;
 	}
@@ -166,9 +137,8 @@ int source_put(struct call *call, struct source *source, const struct unit *unit
 	return 0;
 }
 
-int source_commit(struct call *call, struct source *source) {
+int source_commit(struct source *source) {
 	struct lane *lane = source->lane;
-	(void)call;
 	{
 		LOCK_SCOPE(&lane->lock);
 		commit_until(lane, source->batch);
@@ -212,15 +182,12 @@ static void *writer_main(void *arg) {
 	return NULL;
 }
 
-struct writer *writer_new(struct fs *fs, struct fence *fence) {
-	struct writer *writer = fence != NULL ? calloc(1, sizeof(*writer)) : NULL;
+struct writer *writer_new(struct fs *fs) {
+	struct writer *writer = calloc(1, sizeof(*writer));
 	pthread_condattr_t attr;
-	if (writer == NULL) {
-		fence_free(fence, false);
+	if (writer == NULL)
 		return NULL;
-	}
 	writer->fs = fs;
-	writer->fence = fence;
 	pthread_mutex_init(&writer->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -228,7 +195,6 @@ struct writer *writer_new(struct fs *fs, struct fence *fence) {
 	pthread_condattr_destroy(&attr);
 	if (pthread_create(&writer->thread, NULL, writer_main, writer) == 0)
 		return writer;
-	fence_free(fence, false);
 	pthread_mutex_destroy(&writer->lock);
 	pthread_cond_destroy(&writer->wake);
 	free(writer);
@@ -258,12 +224,11 @@ void writer_free(struct writer *writer) {
 		writer->lanes = lane->next;
 		{
 			LOCK_SCOPE(&lane->lock);
-			if (lane->gathering->n > 0 || lane->gathering->nunits > 0)
+			if (lane->gathering->n > 0)
 				commit_until(lane, lane->gathering->number);
 		}
 		lane_free(lane);
 	}
-	fence_free(writer->fence, !writer->doubt);
 	pthread_mutex_destroy(&writer->lock);
 	pthread_cond_destroy(&writer->wake);
 	free(writer);
@@ -289,8 +254,8 @@ static struct lane *lane_new(struct writer *writer, const struct relation *rel,
 	memcpy(lane->columns, columns, (size_t)n * sizeof(*columns));
 	lane->target = (struct batch_target){
 		.fs = writer->fs,
+		.copy = lane->sql.copy,
 		.sql = &lane->sql,
-		.columns = lane->columns,
 		.ncolumns = n,
 		.ledger = writer->fs->tree->has_streams,
 	};

@@ -9,18 +9,22 @@
 
 enum { LEDGER_DONE = 1 };
 
-/* Makes a new operation's id. */
-void ledger_new_op(char op[37]);
+/* An operation that must not be done twice. */
+struct ledger_op {
+	char id[37];     /* uuid */
+	char stream[37]; /* that it holds on to, see fs/fence.h; "": none */
+};
 
-/* Flags for db_transaction(): repeatable where there is a ledger. */
-unsigned ledger_flags(const struct tree *tree);
+/* Makes a new uuid. */
+void ledger_new_op(char op[37]);
 
 /* SQL that forgets operations that nobody can repeat any more. */
 extern const char ledger_trim[];
 
 /* First thing in the transaction. Returns 0 to go on, LEDGER_DONE if the operation was committed before (go no further,
- * commit), or -errno. Without a ledger: 0. A commit that is still under way is waited for. */
-MUST_USE int ledger_enter(struct db_conn *conn, const struct tree *tree, const char *op,
+ * commit), or -errno. Without a ledger: 0. A commit that is still under way is waited for. -EIO if the operation's stream is gone: another mount
+ * serves the place now. From here to the transaction's end nobody can remove the stream. */
+MUST_USE int ledger_enter(struct db_conn *conn, const struct tree *tree, const struct ledger_op *op,
 			  struct db_error *err);
 
 #endif
