@@ -102,13 +102,17 @@ static void put_bucket_text(struct buf *sql, const struct key *key, const char *
 		buf_putc(sql, ')');
 		return;
 	}
-	bool nano = strcmp(key->unit, "ns") == 0;
+	AUTO_BUF struct buf value = { 0 };
+	if (strcmp(key->unit, "ns") == 0) /* downwards for years before 1970, too */
+		buf_printf(&value, "(%s / 1000 - (%s %% 1000 < 0)::int)", ref.data, ref.data);
+	else
+		buf_puts(&value, ref.data);
 	const char *per = unit_per_second(key->unit);
 	/* of the years 1 to 9999: a number beyond is in no bucket, and must not be in the way of the others */
 	buf_printf(sql,
 		   "CASE WHEN %s BETWEEN -62135596800 * %s::numeric AND 253402300799 * %s::numeric "
-		   "THEN to_char(timestamp 'epoch' + %s%s * interval '1 %s', ",
-		   ref.data, per, per, ref.data, nano ? " / 1000" : "",
+		   "THEN to_char(timestamp 'epoch' + %s * interval '1 %s', ",
+		   ref.data, per, per, value.data,
 		   strcmp(key->unit, "s") == 0    ? "second"
 		   : strcmp(key->unit, "ms") == 0 ? "millisecond"
 						  : "microsecond");

@@ -394,3 +394,52 @@ def test_notes_are_folded(table, make_mount):
     table.sql(insert(10))
     until(lambda: table.one("select count(*) from rowfs.delta") == 0, "the notes are folded", timeout=15)
     assert table.one("select sum(rows) from rowfs.summary s join rowfs.slice x on x.id = s.slice where keys = '{}'") == 10
+
+
+def test_keys_of_every_type(pg, make_mount):
+    """Files by buckets of each unit, numbers at their edges and before 1970, and by keys of which equal ones have two texts."""
+    units = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+    parts = {"second": "%Y%m%dT%H%M%S", "minute": "%Y%m%dT%H%M", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
+    pg.sql("create table marks (id serial primary key, t bigint, n numeric, d date, at timestamp, z timestamptz, c char(4))")
+    sources = {unit: ("t", unit) for unit in units} | {"d": ("d", None), "at": ("at", None), "z": ("z", None)}
+    pairs = [(name, part) for name in sources for part in parts if name != "d" or part in ("day", "month", "year")]
+    layout = {"routes": [{"path": f"/{name}-{part}/{{key}}.csv", "rows": "marks", "columns": ["id", "n", "t"],
+                          "keys": {"key": {"column": sources[name][0], "format": parts[part]} |
+                                   ({"unit": sources[name][1]} if sources[name][1] else {})}} for name, part in pairs] +
+              [{"path": f"/{column}/{{{column}}}.csv", "rows": "marks", "columns": ["id", column]} for column in "nc"]}
+    pg.sql("insert into marks (t, n, c) values (-86400, 1, 'old')")  # counted when the mount comes, the others as they come
+    m = make_mount(layout=layout, options=TTL)
+    times = [0, 1, 999, 59, 60, 3599, 3600, 86399, 86400, 951_782_399, 951_782_400, 4_102_444_799]
+    for per in units.values():
+        pg.sql("insert into marks (t) select x from unnest(%s::bigint[]) x", [s * per + d for t in times for s in (t, -t) for d in (-1, 0, 1)])
+    pg.sql("insert into marks (t) values (9000000000000000000), (-9000000000000000000), (null)")
+    pg.sql("insert into marks (n, c) values (1.0, 'a'), (1.00, 'a '), (1, 'A'), (null, '')")
+    for start in ("0002-01-01", "1969-12-31", "2024-02-29"):
+        pg.sql("insert into marks (d, at, z) select x, x, x from generate_series(%s::timestamptz, %s::timestamptz + '2 days', '7 hours') x", start, start)
+    pg.sql("update marks set t = t - 1 where id % 3 = 0")
+    pg.sql("delete from marks where id % 5 = 0")
+
+    def true(where):
+        """name → (rows, bytes); the name is made by whole numbers alone, not as the daemon does."""
+        return {name + ".csv": (rows, int(size) + len("id,n,t\n")) for name, rows, size in
+                pg.sql(f"select {where}, count(*), sum(octet_length(concat_ws(',', id::text, coalesce(trim_scale(n)::text, ''), coalesce(t::text, ''))) + 1) "
+                       "from marks group by 1") if name is not None}
+
+    pattern = {"second": 'YYYYMMDD"T"HH24MISS', "minute": 'YYYYMMDD"T"HH24MI', "hour": 'YYYY-MM-DD"T"HH24', "day": "YYYY-MM-DD",
+               "month": "YYYY-MM", "year": "YYYY"}
+    for name, part in pairs:
+        column, unit = sources[name]
+        value = f"{column} at time zone 'UTC'" if column == "z" else column
+        if unit is not None:
+            seconds = f"(t / {units[unit]} - (t % {units[unit]} < 0)::int)"
+            value = f"case when {seconds} between -62135596800 and 253402300799 then timestamp 'epoch' + {seconds} * interval '1 s' end"
+        want = true(f"to_char(({value})::timestamp, '{pattern[part]}')")
+        got = {n: (m.bytes(f"{name}-{part}/{n}").count(b"\n") - 1, os.stat(m.at(f"{name}-{part}/{n}")).st_size) for n in m.ls(f"{name}-{part}")}
+        assert got == want, (name, part)
+    for column in "nc":
+        names = {n: sorted(m.bytes(f"{column}/{n}").decode().splitlines()[1:]) for n in m.ls(column)}
+        assert all(os.stat(m.at(f"{column}/{n}")).st_size == len(m.bytes(f"{column}/{n}")) for n in names)
+        ids = {n: sorted(int(x.split(",")[0]) for x in lines) for n, lines in names.items()}
+        assert ids == {(t or "") + ".csv": i for t, i in pg.sql(
+            f"select {column}::text, array_agg(id order by id) from marks where {column} is not null group by 1")}
+    assert pg.sql("select * from rowfs.doubt") == []
