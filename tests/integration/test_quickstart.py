@@ -172,6 +172,33 @@ def test_what_it_says_to_try_works(quick, place):
         quick("--stop", place / "mnt")
 
 
+def tour():
+    """The tour of README.md: [[command, what it prints], ...]."""
+    steps = []
+    for line in (ROOT / "README.md").read_text(encoding="utf-8").split("## A tour")[1].split("\n## ")[0].splitlines():
+        if line.startswith("    $ "):
+            steps.append([line[6:], ""])
+        elif line.startswith("    ") or steps and not line:
+            steps[-1][1] += line[4:] + "\n"
+    steps[-1][1] = steps[-1][1].rstrip("\n")
+    return steps
+
+
+def test_the_tour_of_the_readme(quick, place):
+    """Each command prints what the page shows, in one shell, with `~/db` being the mount."""
+    quick("--demo", "--data", place / "data", place / "db")
+    steps = tour()
+    assert len(steps) > 15
+    script = "".join(f"{command}\necho '<end of step>'\n" for command, _ in steps)
+    try:
+        said = sh("exec 2>&1\nset +e\n" + script, HOME=place).stdout.split("<end of step>\n")
+    finally:
+        quick("--stop", place / "db")
+    for (command, shown), printed in zip(steps, said, strict=False):  # a terminal's ls has columns
+        assert printed.split() == shown.split(), command
+    assert len(said) == len(steps) + 1
+
+
 def test_refusals(quick, place):
     mnt = place / "mnt"
     mnt.mkdir()
