@@ -244,6 +244,11 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 		 "SET jit = off;");
 	buf_printf(sql, "SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d;",
 		   cfg->command_timeout_ms, cfg->transaction_timeout_ms);
+	/* A backend whose client is dead ends within this time, even in the middle of a statement: it may
+	 * hold locks. Not every system can tell the server so. */
+	buf_puts(sql, "SELECT set_config('client_connection_check_interval', '1s', false) "
+		      "WHERE current_setting('client_connection_check_interval') = '0' "
+		      "AND version() LIKE '%linux%';");
 	if (cfg->isolation_level != NULL && cfg->isolation_level[0] != '\0') {
 		buf_puts(sql, "SET default_transaction_isolation = ");
 		db_quote_literal(sql, cfg->isolation_level);

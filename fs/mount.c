@@ -106,12 +106,17 @@ static bool open_fence(struct fs *fs) {
 	AUTO_FREE char *dir = state_path(fs->opt, "");
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	pid_t other = 0;
-	int rc = dir != NULL ? fence_claim(dir, CLAIM_WAIT_MS, &fs->fence, &other) : -ENOMEM;
+	int rc = dir != NULL ? fence_claim(dir, 0, &fs->fence, &other) : -ENOMEM;
+	if (rc == -EBUSY) {
+		fprintf(stderr, "rowfs: waiting for process %d, which served %s before\n",
+			(int)other, fs->opt->mountpoint);
+		rc = fence_claim(dir, CLAIM_WAIT_MS, &fs->fence, &other);
+	}
 	if (rc == -EBUSY)
 		fprintf(stderr,
 			"rowfs: process %d still serves files of %s that are open since it was unmounted: "
-			"wait until they are closed, or end the programs that have them (or choose another "
-			"place with -o state_dir=DIR)\n",
+			"close them, or end the programs that have them (or choose another place with "
+			"-o state_dir=DIR)\n",
 			(int)other, fs->opt->mountpoint);
 	else if (rc != 0)
 		complain_of_state(fs->opt, rc);

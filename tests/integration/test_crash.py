@@ -9,12 +9,14 @@ The chances come from ROWFS_SEED, which is printed when a round fails. `--long` 
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
 
-from kit import until
+from kit import append, get, run, until
 from mountkit import is_mounted, lazy_umount
+from shop import LAYOUT as SHOP, SQL as SHOP_SQL
 from test_collectors import Numbered, all_of, ingest_path, judge_file, judge_rows, judge_stream, rows_path
 
 OPTIONS = {"retry_attempts": 40, "retry_delay": "0.1", "retry_backoff": "1.0"}
@@ -201,3 +203,155 @@ def test_what_a_killed_mount_left_under_way(kind, lines, make_mount, pg, server,
         judge_file(pg, path, "LEFT")
     else:
         judge_stream(pg, c, path)
+
+
+# -- operations of one file ---------------------------------------------------------------------------
+
+# A transaction that waits in its COMMIT, where nobody can call it back, for who holds the advisory lock 77.
+GATE = """
+create function wait_at_gate() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock_shared(77); return null; end $$;
+create constraint trigger gate after insert or update on {} deferrable initially deferred for each row execute function wait_at_gate()"""
+
+# what: (layout, table, file, what is appended first, and then, how often the database has it)
+APPENDED = {
+    "jsonl": (SHOP, "log", "log.jsonl", b'{"n": 1}\n', b'{"n": 2, "text": "late"}\n', "select count(*) from log where text = 'late'"),
+    "column": (SHOP, "items", "items/bolt/note.txt", b"first\n", b"late\n",
+               "select (length(note) - length(replace(note, 'late', ''))) / 4 from items"),
+    "ingest": (None, "orderbook_data", "collector/LATE_orderbook_20250920_100000.csv", b"exchange,symbol,timestamp,local_timestamp\nx,LATE,1,1\n",
+               b"late,LATE,2,2\n", "select count(*) from orderbook_data where exchange = 'late'"),
+}
+
+
+class Appender(threading.Thread):
+    """Appends once and fsyncs; .error is what it was told."""
+
+    def __init__(self, path, data):
+        super().__init__(daemon=True)
+        self.path, self.data, self.error = path, data, None
+        self.start()
+
+    def run(self):
+        try:
+            append(self.path, self.data, sync=True)
+        except OSError as e:
+            self.error = e
+
+
+def kill_and_spawn(mount):
+    """kill -9, and another one in its place, which may have to wait."""
+    mount.kill(signal.SIGKILL)
+    mount.process.wait()
+    while is_mounted(mount.path):
+        lazy_umount(mount.path)
+    mount._watch.cancel()
+    mount.spawn()
+
+
+def serves(mount):
+    assert mount.alive(), mount.story()
+    return is_mounted(mount.path) and (mount.path / ".rowfs/status.json").exists()
+
+
+@pytest.mark.parametrize("what", APPENDED)
+def test_a_commit_that_outlives_its_mount(what, make_mount, pg):
+    """The server does not see that the daemon is dead, and its COMMIT is under way. Who appends what he does not find at the next
+    mount does not append it twice."""
+    layout, table, name, first, late, count = APPENDED[what]
+    pg.sql(SHOP_SQL)
+    pg.sql("insert into items (name) values ('bolt')")
+    mount = make_mount(layout=layout, conninfo=f"{pg.conninfo} options='-c client_connection_check_interval=1h'")
+    mount.expect(r".*")
+    path = mount.at(name)
+    append(path, first, sync=True)
+    pg.sql(GATE.format(table))
+    gate = pg.connect()
+    gate.cursor().execute("select pg_advisory_lock(77)")
+    killed = Appender(path, late)
+    left = until(lambda: pg.backends("wait_event = 'advisory'"), "the commit waits")
+    kill_and_spawn(mount)
+    killed.join()
+    assert killed.error is not None
+    again = None
+
+    def waits():
+        return pg.backends("wait_event_type = 'Lock' and query ilike 'delete from rowfs.stream%%'")
+    until(lambda: serves(mount) or waits(), "the next mount serves, or waits")
+    if serves(mount) and b"late" not in get(path):
+        again = Appender(path, late)
+        until(lambda: len(pg.backends("wait_event_type = 'Lock'")) > len(left) or not again.is_alive(), "both wait")
+    gate.close()
+    until(lambda: serves(mount), "the next mount serves")
+    if again is None and b"late" not in get(path):
+        again = Appender(path, late)
+    if again is not None:
+        again.join()
+        assert again.error is None
+    assert pg.one(count) == 1
+    assert get(path).count(b"late") == 1
+
+
+@pytest.mark.parametrize("what", APPENDED)
+def test_a_statement_of_a_dead_mount_ends_by_itself(what, make_mount, pg):
+    """It waits for a lock when its daemon is killed: the server sees that nobody waits for it, and the next mount works while the lock lasts."""
+    layout, table, name, first, late, count = APPENDED[what]
+    pg.sql(SHOP_SQL)
+    pg.sql("insert into items (name) values ('bolt')")
+    mount = make_mount(layout=layout)
+    mount.expect(r".*")
+    path = mount.at(name)
+    append(path, first, sync=True)
+    lock = pg.connect()
+    lock.cursor().execute(f"lock table {table} in share mode")
+    killed = Appender(path, late)
+    left = until(lambda: pg.backends("wait_event_type = 'Lock'"), "the statement waits")
+    kill_and_spawn(mount)
+    killed.join()
+    assert killed.error is not None
+    until(lambda: serves(mount), "the next mount serves")
+    until(lambda: not set(left) & set(pg.backends()), "the dead mount's backend is gone")
+    assert b"late" not in get(path)
+    again = Appender(path, late)
+    until(lambda: pg.backends("wait_event_type = 'Lock'"), "the statement waits again")
+    lock.close()
+    again.join()
+    assert again.error is None and pg.one(count) == 1
+
+
+# -- two daemons of one place ---------------------------------------------------------------------------
+
+
+def test_one_daemon_serves_a_place(shop):
+    """After umount -l the first one lives while a file is open: another one is refused meanwhile, or waits for its end."""
+    mount, first = shop.m, shop.m.process
+    fd = os.open(mount.at("log.csv"), os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"a,1,,\n")
+    while is_mounted(mount.path):
+        lazy_umount(mount.path)
+    refused = run(*mount.argv, ok=False, env=mount.env)
+    assert refused.returncode == 1
+    assert f"process {first.pid} still serves" in refused.stderr and "close them" in refused.stderr
+    mount._watch.cancel()
+    mount.spawn()
+    until(lambda: f"waiting for process {first.pid}" in mount.output(), "the second one waits")
+    os.write(fd, b"b,2,,\n")
+    assert first.poll() is None and not is_mounted(mount.path)
+    os.close(fd)
+    until(lambda: serves(mount), "the second one serves")
+    assert first.wait(10) == 0
+    assert shop.sql("select src, n from log order by id") == [("a", 1), ("b", 2)]
+    assert get(mount.at("log.csv")).splitlines()[1:] == [b"a,1,,", b"b,2,,"]
+
+
+def test_mounted_again_at_once(shop):
+    """umount returns before the daemon has ended; who mounts at once is served by the next one, with an empty plain store."""
+    mount = shop.m
+    for i in range(5):
+        mount.write("plain.txt", str(i))
+        first = mount.process
+        until(mount._try_umount, "umount")
+        mount._watch.cancel()
+        mount.start()
+        assert first.wait(10) == 0
+        assert not mount.exists("plain.txt")
+        mount.append("log.csv", f"a,{i},,\n")
+    assert shop.sql("select n from log order by id") == [(i,) for i in range(5)]
