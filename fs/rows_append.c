@@ -3,6 +3,7 @@
 #include "fs/plain.h"
 #include "fs/store.h"
 #include "fs/writer.h"
+#include "schema/bucket.h"
 #include "schema/line.h"
 #include "schema/tally.h"
 
@@ -83,19 +84,14 @@ bool rows_append_fits(const struct place *place) {
 
 /* -- the first line --------------------------------------------------------------------------------- */
 
-static int ask_bounds(struct call *call, struct rows_append *s, struct path_key *k) {
-	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	AUTO_BUF struct buf sql = { 0 };
-	int n = where_params(&s->where, params);
-	sql_bucket_bounds(&sql, k->key);
-	int rc = db_query_text(call->fs->pool, sql.data, params, n, DB_REPEATABLE, NULL, &res,
-			       &call->err);
-	if (rc != 0)
-		return rc;
-	k->lower = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
-	k->upper = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
-	return 0;
+static int find_bounds(struct call *call, struct path_key *k) {
+	struct bucket bucket;
+	int rc = bucket_of_text(call->fs->tree->buckets, call->fs->pool, k->key->unit,
+				k->key->format, k->text, &bucket, &call->err);
+	k->lower = bucket.lower;
+	k->upper = bucket.upper;
+	bucket_free(&bucket);
+	return rc;
 }
 
 static int column_field(const struct rows_append *s, const struct column *column) {
@@ -121,7 +117,7 @@ static int bind_key(struct call *call, struct rows_append *s, const struct key *
 		.text = s->where.keys[key->param],
 	};
 	if (key->format != NULL)
-		return ask_bounds(call, s, k);
+		return find_bounds(call, k);
 	if (k->field < 0)
 		add_constant(s, key, k->text);
 	else if (s->rules[k->field].kind == FIELD_INTEGER)

@@ -1,18 +1,12 @@
 /* Counting lines for the summary: which file of each slice a line belongs to, and how long it will be there. Nothing is
  * computed from a value: a text key is the field's own bytes, and in which time bucket a number falls, the server says once for
  * each bucket. */
-#include "schema/sql_build.h"
+#include "schema/bucket.h"
 #include "schema/tally.h"
 #include "schema/tree.h"
 
 #include <errno.h>
 #include <string.h>
-
-/* A time bucket that the server told: LOWER <= value < UPPER. */
-struct bucket {
-	int64_t lower, upper;
-	char *text;
-};
 
 struct counted_slice {
 	const struct slice *slice;
@@ -24,6 +18,7 @@ struct counted_slice {
 };
 
 struct counter {
+	struct bucket_cache *buckets; /* the tree's */
 	struct counted_slice *slices;
 	int n;
 	/* where counter_line() stopped for a bucket */
@@ -101,6 +96,7 @@ int counter_new(const struct tree *tree, const struct relation *rel,
 		free(c);
 		return -ENOMEM;
 	}
+	c->buckets = tree->buckets;
 	for (int i = 0; can && i < tree->nslices; i++) {
 		const struct slice *slice = tree->slices[i];
 		if (slice->rel != rel || !slice->usable)
@@ -127,7 +123,7 @@ void counter_free(struct counter *c) {
 	for (int i = 0; i < c->n; i++) {
 		free(c->slices[i].fields);
 		for (int k = 0; k < SLICE_KEYS; k++)
-			free(c->slices[i].bucket[k].text);
+			bucket_free(&c->slices[i].bucket[k]);
 	}
 	for (int k = 0; k < SLICE_KEYS; k++)
 		buf_free(&c->texts[k]);
@@ -219,26 +215,8 @@ int counter_line(struct counter *c, const struct line_checker *checker, struct t
 }
 
 int counter_ask(struct counter *c, struct db_pool *pool, struct db_error *err) {
-	AUTO_BUF struct buf sql = { 0 };
-	AUTO_RESULT PGresult *res = NULL;
 	const struct slice_key *key = &c->asking->slice->keys[c->asking_key];
 	struct bucket *bucket = &c->asking->bucket[c->asking_key];
-	char value[24];
-	put_bucket_of_value(&sql, key->unit, key->format);
-	snprintf(value, sizeof(value), "%lld", (long long)c->asked);
-	struct db_param param = db_text(value);
-	int rc = db_query_text(pool, sql.data, &param, 1, DB_REPEATABLE, NULL, &res, err);
-	if (rc != 0)
-		return rc;
-	free(bucket->text);
-	*bucket = (struct bucket){ .lower = c->asked, .upper = c->asked };
-	/* a value outside the years 1 to 9999 is in no bucket: its row is in no file */
-	bucket->text = strdup(PQgetisnull(res, 0, 0) ? "" : PQgetvalue(res, 0, 0));
-	if (!PQgetisnull(res, 0, 1) && !PQgetisnull(res, 0, 2)) {
-		bucket->lower = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
-		bucket->upper = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
-	} else {
-		bucket->upper = c->asked == INT64_MAX ? INT64_MAX : c->asked + 1;
-	}
-	return bucket->text != NULL ? 0 : -ENOMEM;
+	bucket_free(bucket);
+	return bucket_of_value(c->buckets, pool, key->unit, key->format, c->asked, bucket, err);
 }

@@ -82,11 +82,6 @@ char *sql_table_insert(const struct place *place, const struct document_shape *s
 /* True if the objects of SHAPE have their key. */
 bool sql_table_has_key(const struct place *place, const struct document_shape *shape);
 
-/* SQL for the lower and upper end of the time bucket KEY, in its column's unit: two texts; the parameters are the keys of the
- * path. */
-struct key;
-void sql_bucket_bounds(struct buf *sql, const struct key *key);
-
 /* True if SHAPE holds every column of the target's key: a replacement can go row by row. */
 bool sql_has_key(const struct place *place, const struct document_shape *shape);
 

@@ -146,6 +146,15 @@ void put_bucket_group(struct buf *sql, const struct key *key, const char *alias)
 		   ref.data, width, ref.data, width);
 }
 
+/* The bucket's name as rows give it, of what parameter $N calls it. */
+static void put_canonical(struct buf *sql, int n, const char *format) {
+	buf_printf(sql, "to_char(to_timestamp($%d, ", n);
+	put_format(sql, format);
+	buf_puts(sql, "), ");
+	put_format(sql, format);
+	buf_putc(sql, ')');
+}
+
 /* One end of the bucket in the column's own type. */
 static void put_bucket_end(struct buf *sql, const struct key *key, bool upper) {
 	AUTO_BUF struct buf at = { 0 };
@@ -160,8 +169,7 @@ static void put_bucket_end(struct buf *sql, const struct key *key, bool upper) {
 			   unit_per_second(key->unit));
 }
 
-/* "SELECT text, lower end, upper end" of the bucket that the integer $1 is in; NULLs for a number that is in none. */
-void put_bucket_of_value(struct buf *sql, const char *unit, const char *format) {
+void put_bucket(struct buf *sql, const char *unit, const char *format, bool by_text) {
 	struct column value = { .name = (char *)(uintptr_t) "v" };
 	struct key key = { .column = &value, .unit = unit, .format = format, .param = 0 };
 	buf_puts(sql, "SELECT b.t");
@@ -173,16 +181,11 @@ void put_bucket_of_value(struct buf *sql, const char *unit, const char *format) 
 			   unit_per_second(unit));
 	}
 	buf_puts(sql, " FROM (SELECT ");
-	put_bucket_text(sql, &key, "x");
-	buf_puts(sql, " AS t FROM (SELECT $1::bigint AS v) x) b");
-}
-
-void sql_bucket_bounds(struct buf *sql, const struct key *key) {
-	buf_puts(sql, "SELECT (");
-	put_bucket_end(sql, key, false);
-	buf_puts(sql, ")::text, (");
-	put_bucket_end(sql, key, true);
-	buf_puts(sql, ")::text");
+	if (by_text)
+		put_canonical(sql, 1, format);
+	else
+		put_bucket_text(sql, &key, "x");
+	buf_printf(sql, " AS t FROM (SELECT $1::%s AS v) x) b", by_text ? "text" : "bigint");
 }
 
 static void put_bucket_condition(struct buf *sql, const struct key *key, const char *alias) {
@@ -193,12 +196,9 @@ static void put_bucket_condition(struct buf *sql, const struct key *key, const c
 		put_bucket_end(sql, key, upper);
 	}
 	/* only the canonical name of a bucket names it */
-	buf_puts(sql, " AND to_char(to_timestamp(");
-	buf_printf(sql, "$%d, ", key->param + 1);
-	put_format(sql, key->format);
-	buf_puts(sql, "), ");
-	put_format(sql, key->format);
-	buf_printf(sql, ") = $%d", key->param + 1);
+	buf_puts(sql, " AND ");
+	put_canonical(sql, key->param + 1, key->format);
+	buf_printf(sql, " = $%d", key->param + 1);
 }
 
 /* -- keys -------------------------------------------------------------------------------------- */

@@ -18,8 +18,8 @@ void put_parent_conditions(struct buf *sql, const struct place *place, int excep
 void put_join(struct buf *sql, const struct place *place, int table);
 /* The condition that ALIAS's columns carry the value of KEY. */
 void put_key_condition(struct buf *sql, const struct key *key, const char *alias);
-/* "SELECT text, lower, upper" of the time bucket that the integer $1 falls in. */
-void put_bucket_of_value(struct buf *sql, const char *unit, const char *format);
+/* "SELECT text, lower, upper" of the time bucket that the text $1 names, or that the integer $1 falls in; NULLs for a number that is in none. */
+void put_bucket(struct buf *sql, const char *unit, const char *format, bool by_text);
 /* An expression over ALIAS's columns that is cheaper than KEY's text and differs wherever that one does: KEY is a time bucket. */
 void put_bucket_group(struct buf *sql, const struct key *key, const char *alias);
 /* KEY's text as it stands in a name, made of ALIAS's columns. */

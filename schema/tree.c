@@ -1,5 +1,6 @@
 #include "schema/tree.h"
 
+#include "schema/bucket.h"
 #include "schema/ingest.h"
 #include "schema/slice.h"
 #include "schema/tree_check.h"
@@ -169,7 +170,8 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 			struct buf *mistakes) {
 	struct check c = { .layout = layout, .catalog = catalog, .mistakes = mistakes };
 	struct tree *tree = calloc(1, sizeof(*tree));
-	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL;
+	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL &&
+		  (tree->buckets = bucket_cache_new()) != NULL;
 	if (ok) {
 		tree->has_ledger = catalog->has_ledger;
 		tree->has_streams = catalog->has_streams;
@@ -213,6 +215,7 @@ void tree_free(struct tree *tree) {
 		free(tree->timers[i]);
 	for (int i = 0; i < tree->nslices; i++)
 		slice_free(tree->slices[i]);
+	bucket_cache_free(tree->buckets);
 	free(tree->slices);
 	free(tree->all);
 	free(tree->timers);

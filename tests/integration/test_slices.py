@@ -1,5 +1,6 @@
 """Slices: sizes, times and names of rows files come from the summary, whoever changes the rows. The second source is SQL on the rows themselves
 (their bytes as the file shows them), and what cat reads."""
+import errno
 import json
 import os
 import random
@@ -8,7 +9,7 @@ import threading
 import psycopg2
 import pytest
 
-from kit import append, get, run, sqitch, until
+from kit import append, get, refused, run, sqitch, until
 from mountkit import clean_env, rowfs_binary
 
 DAY = 86400 * 1_000_000
@@ -443,3 +444,20 @@ def test_keys_of_every_type(pg, make_mount):
         assert ids == {(t or "%") + ".csv": i for t, i in pg.sql(
             f"select {column}::text, array_agg(id order by id) from marks where {column} is not null group by 1")}
     assert pg.sql("select * from rowfs.doubt") == []
+
+
+def test_an_append_asks_for_nothing_that_is_known(table, make_mount):
+    """The ends of a file's day are asked for once, whoever appends to it; the line itself is one statement."""
+    table.sql(f"insert into ticks (exchange, symbol, ts) select 'ex', s, {DAY} from unnest(array['A', 'B']) s")
+    m = make_mount(layout=LAYOUT, options=TTL)
+    with table.queries() as first:
+        append(m.at("t/ex/A/1970-01-02.csv"), f"ex,A,{DAY + 1},1.5,x\n")
+    with table.queries() as second:
+        append(m.at("t/ex/B/1970-01-02.csv"), f"ex,B,{2 * DAY - 1},1.5,x\n")
+    def asked(seen, text):
+        return sum(n for q, n in seen if text in q)
+    assert [asked(seen, "to_timestamp(b.t") for seen in (first, second)] == [1, 0]
+    assert second.total == asked(second, "rowfs.summary s WHERE") + 1 and asked(second, "INSERT INTO") == 1  # look-ups, and the line
+    with refused(errno.EINVAL):
+        append(m.at("t/ex/B/1970-01-02.csv"), f"ex,B,{2 * DAY},1.5,x\n")
+    all_true(table, m)
