@@ -1,16 +1,17 @@
 #include "fs/batch.h"
 
-#include "fs/report.h"
 #include "schema/array.h"
 #include "schema/csv.h"
 #include "util/clock.h"
+#include "util/log.h"
 
 #include <errno.h>
 #include <string.h>
 
 enum {
-	SMALL = 32
-}; /* lines that go as one prepared statement; a COPY costs more up to about there */
+	SMALL = 32, /* lines that go as one prepared statement; a COPY costs more up to about there */
+	FEED = 64 * 1024, /* bytes that are worth sending before the batch is full */
+};
 
 struct batch *batch_new(uint64_t number) {
 	struct batch *b = calloc(1, sizeof(*b));
@@ -21,14 +22,22 @@ struct batch *batch_new(uint64_t number) {
 	return b;
 }
 
+/* The COPY, which does not wait for lines any more; NULL if there is none. */
+static struct db_copy_in *take_copy(struct batch *b) {
+	if (b->feeding != NULL)
+		atomic_fetch_sub(b->feeding, 1);
+	b->feeding = NULL;
+	return move_ptr(b->copy);
+}
+
 void batch_free(struct batch *b) {
 	if (b == NULL)
 		return;
-	db_copy_in_abort(b->copy);
+	db_copy_in_abort(take_copy(b));
 	buf_free(&b->data);
 	tally_free(&b->tally);
+	refusals_clear(&b->refused);
 	free(b->lines);
-	free(b->units);
 	free(b);
 }
 
@@ -48,25 +57,9 @@ static bool make_room(struct batch *b, int n) {
 	return true;
 }
 
-static bool add_unit(struct batch *b, struct source *source, const struct unit *unit) {
-	if (unit->attachment == NULL)
-		return true;
-	struct batch_unit *units = reallocarray(b->units, (size_t)b->nunits + 1, sizeof(*units));
-	if (units == NULL)
-		return false;
-	b->units = units;
-	units[b->nunits++] = (struct batch_unit){
-		.attachment = unit->attachment,
-		.source = source,
-		.first = b->n,
-		.n = unit->n,
-	};
-	return true;
-}
-
 int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
 	buf_reserve(&b->data, b->data.len + unit->len + 1);
-	if (b->data.failed || !make_room(b, unit->n) || !add_unit(b, source, unit))
+	if (b->data.failed || !make_room(b, unit->n))
 		return -ENOMEM;
 	if (b->began_us == 0)
 		b->began_us = clock_us();
@@ -75,6 +68,7 @@ int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
 		b->lines[b->n++] = (struct batch_line){
 			.len = unit->lines[i].len,
 			.id_len = unit->lines[i].id_len,
+			.group = unit->lines[i].group,
 			.number = unit->lines[i].number,
 			.source = source,
 		};
@@ -83,22 +77,52 @@ int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
 	return 0;
 }
 
-void batch_feed(struct batch *b, const struct batch_target *to) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	bool counts = b->counted && to->ledger;
-	if (b->feed_failed)
-		return;
-	if (b->copy == NULL && db_copy_in_begin(to->fs->pool, counts ? stream_no_triggers : NULL,
-						to->sql->copy, &b->copy, &err) != 0)
-		b->feed_failed = true;
-	else if (db_copy_in_put(b->copy, b->data.data + b->fed, b->data.len - b->fed, &err) != 0)
-		b->feed_failed = true;
-	b->fed = b->data.len;
-	if (b->feed_failed) {
-		/* whatever it was, the batch is sent anew when it is committed, and is judged then */
-		db_copy_in_abort(b->copy);
-		b->copy = NULL;
+/* Another COPY may wait for lines: enough connections stay for everybody else. */
+static bool may_wait(struct batch *b, struct fs *fs) {
+	if (atomic_fetch_add(&fs->feeding, 1) >= fs->opt->max_connections / 2 - 1) {
+		atomic_fetch_sub(&fs->feeding, 1);
+		return false;
 	}
+	b->feeding = &fs->feeding;
+	return true;
+}
+
+static bool can_count(const struct batch *b, const struct batch_target *to) {
+	return b->counted && (to->ledger || to->owner != NULL);
+}
+
+static int feed(struct batch *b, const struct batch_target *to, struct db_error *err) {
+	bool counts = can_count(b, to);
+	if (b->copy != NULL && b->silent && !counts)
+		return -EAGAIN; /* the triggers are to count after all */
+	if (b->copy == NULL) {
+		const char *setup = counts ? stream_no_triggers : NULL;
+		int rc = db_copy_in_begin(to->fs->pool, setup, to->copy, &b->copy, err);
+		if (rc != 0)
+			return rc;
+		b->silent = counts;
+	}
+	int rc = db_copy_in_put(b->copy, b->data.data + b->fed, b->data.len - b->fed, err);
+	b->fed = b->data.len;
+	return rc;
+}
+
+/* Sends what was not sent yet. If that fails, whatever it was, the batch is sent anew when it is committed, and is judged then. */
+static void feed_all(struct batch *b, const struct batch_target *to) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	if (b->feed_failed || feed(b, to, &err) == 0)
+		return;
+	b->feed_failed = true;
+	db_copy_in_abort(take_copy(b));
+}
+
+void batch_feed(struct batch *b, const struct batch_target *to) {
+	if (b->data.len - b->fed < FEED || b->feed_failed)
+		return;
+	if (b->copy != NULL || may_wait(b, to->fs))
+		feed_all(b, to);
+	if (b->copy == NULL)
+		(void)take_copy(b);
 }
 
 /* -- what is committed beside the lines ----------------------------------------------------------- */
@@ -106,9 +130,8 @@ void batch_feed(struct batch *b, const struct batch_target *to) {
 struct sending {
 	struct batch *b;
 	struct batch_target *to;
-	bool counts;            /* the tally is sent, the triggers are off */
-	bool done_before;       /* the ledger says that an earlier attempt was committed */
-	struct batch_unit *bad; /* the attachment that failed */
+	bool counts; /* the tally is sent, the triggers are off */
+	bool done;   /* an earlier attempt was committed: see ask() */
 };
 
 static int ledger_params(const struct sending *s, char numbers[2][24], struct db_param *params) {
@@ -141,19 +164,15 @@ static int count_lines(struct db_conn *conn, const struct sending *s, struct db_
 	return rc;
 }
 
-/* Attachments, ledger, counts: the last part of a batch's transaction, so that rows which others may wait for are held shortly. */
+/* The owner's part or the ledger, and the counts: the last part of a batch's transaction, so that rows which others may wait for are held
+ * shortly. */
 static int finish(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct sending *s = arg;
+	struct batch_owner *owner = s->to->owner;
 	int rc = 0;
-	for (int i = 0; rc == 0 && i < s->b->nunits; i++) {
-		struct attachment *a = s->b->units[i].attachment;
-		if (a == NULL)
-			continue;
-		rc = a->finish(conn, a, err);
-		if (rc != 0)
-			s->bad = &s->b->units[i];
-	}
-	if (rc == 0 && s->to->ledger)
+	if (owner != NULL)
+		rc = owner->finish(conn, owner, err);
+	else if (s->to->ledger)
 		rc = move_ledger(conn, s, err);
 	if (rc == 0 && s->counts && s->b->tally.n > 0)
 		rc = count_lines(conn, s, err);
@@ -234,17 +253,27 @@ static int command(struct db_conn *conn, const char *sql, struct db_error *err) 
 	return db_query_on(conn, sql, NULL, 0, NULL, err);
 }
 
-static void reject_line(const struct sending *s, int index, size_t at, const struct db_error *err) {
+/* Keeps what is to be told of line INDEX, which begins at byte AT. */
+static int refuse_line(const struct sending *s, int index, size_t at, const struct db_error *err) {
 	struct batch_line *line = &s->b->lines[index];
-	struct report *report = s->to->fs->report;
-	const char *sentence = err->sentence != NULL ? err->sentence : strerror(err->errnum);
-	AUTO_FREE char *name = report_reject(report, line->source->path, line->number,
-					     s->b->data.data + at + line->id_len,
-					     line->len - line->id_len - 1, sentence);
-	report_error(report, line->source->path, err->errnum, err->sqlstate, sentence, name);
-	atomic_fetch_add(&s->to->fs->count.lines_rejected, 1);
-	int none = 0;
-	atomic_compare_exchange_strong(&line->source->refused, &none, -err->errnum);
+	const char *why = err->sentence != NULL ? err->sentence : strerror(err->errnum);
+	struct refusal one = { .number = line->number, .index = index, .errnum = err->errnum };
+	memcpy(one.sqlstate, err->sqlstate, sizeof(one.sqlstate));
+	line->refused = refusals_add(&s->b->refused, one, s->b->data.data + at + line->id_len,
+				     line->len - line->id_len - 1, why);
+	return line->refused ? 0 : -ENOMEM;
+}
+
+/* Tells the sources what was refused. */
+static void tell(const struct sending *s) {
+	for (int i = 0; i < s->b->refused.n; i++) {
+		const struct refusal *one = &s->b->refused.all[i];
+		struct source *source = s->b->lines[one->index].source;
+		int none = 0;
+		int rc = refusal_tell(one, s->to->fs, source->path);
+		atomic_compare_exchange_strong(&source->refused, &none, rc);
+	}
+	refusals_clear(&s->b->refused);
 }
 
 static size_t offset_of(const struct batch *b, int line) {
@@ -270,16 +299,26 @@ static int blamed_line(const struct batch *b, int low, int high, size_t at, long
 	return -1;
 }
 
-/* Copies lines LOW .. HIGH, all or none. Returns 0; 1 if the server refused one of them, *BAD being it (-1: not known); -errno. */
-static int copy_some(struct db_conn *conn, struct sending *s, int low, int high, int *bad,
+static int send_range(struct db_conn *conn, struct sending *s, int low, int high, size_t at,
+		      struct db_error *err) {
+	const struct batch *b = s->b;
+	struct batch_owner *owner = s->to->owner;
+	size_t len = 0;
+	if (owner != NULL && owner->send != NULL)
+		return owner->send(conn, owner, b, low, high, at, err);
+	for (int i = low; i < high; i++)
+		len += b->lines[i].len;
+	return db_copy_on(conn, s->to->copy, b->data.data + at, len, NULL, err);
+}
+
+/* Sends lines LOW .. HIGH, all or none. Returns 0; 1 if the server refused one of them, *BAD being it (-1: not known); -errno. */
+static int send_some(struct db_conn *conn, struct sending *s, int low, int high, int *bad,
 		     struct db_error *err) {
 	AUTO_DB_ERROR struct db_error ignored = { 0 };
-	size_t at = offset_of(s->b, low), end = at;
-	for (int i = low; i < high; i++)
-		end += s->b->lines[i].len;
+	size_t at = offset_of(s->b, low);
 	int rc = command(conn, "SAVEPOINT part", err);
 	if (rc == 0)
-		rc = db_copy_on(conn, s->to->sql->copy, s->b->data.data + at, end - at, NULL, err);
+		rc = send_range(conn, s, low, high, at, err);
 	if (rc == 0)
 		return command(conn, "RELEASE part", err);
 	if (!is_input_error(err))
@@ -289,21 +328,27 @@ static int copy_some(struct db_conn *conn, struct sending *s, int low, int high,
 	return rc == 0 ? 1 : rc;
 }
 
-/* Copies the lines around those that the server refuses. The next attempt is as long as what went well last, so that many bad
+/* The end of the lines from LOW on that can go together: not more than MOST, of one group, none refused. */
+static int end_of_range(const struct batch *b, int low, int most) {
+	int high = low;
+	while (high < b->n && high - low < most && !b->lines[high].refused &&
+	       b->lines[high].group == b->lines[low].group)
+		high++;
+	return high;
+}
+
+/* Sends the lines around those that the server refuses. The next attempt is as long as what went well last, so that many bad
  * lines do not send all that is behind them again and again. */
-static int copy_around(struct db_conn *conn, struct sending *s, struct db_error *err) {
+static int send_around(struct db_conn *conn, struct sending *s, struct db_error *err) {
 	struct batch *b = s->b;
 	int low = 0, step = b->n;
 	while (low < b->n) {
-		int bad = -1, high = b->n - low < step ? b->n : low + step;
-		if (b->lines[low].refused) {
+		int bad = -1, high = end_of_range(b, low, step);
+		if (high == low) { /* refused */
 			low++;
 			continue;
 		}
-		for (int i = low; i < high; i++)
-			if (b->lines[i].refused)
-				high = i;
-		int rc = copy_some(conn, s, low, high, &bad, err);
+		int rc = send_some(conn, s, low, high, &bad, err);
 		if (rc < 0)
 			return rc;
 		if (rc == 0) {
@@ -312,17 +357,24 @@ static int copy_around(struct db_conn *conn, struct sending *s, struct db_error 
 			continue;
 		}
 		if (bad == low) {
-			reject_line(s, low, offset_of(b, low), err);
-			b->lines[low].refused = true;
+			rc = refuse_line(s, low, offset_of(b, low), err);
 			s->counts = false;
 			low++;
 			step = 16;
 		} else {
 			step = bad > low ? bad - low : (high - low) / 2;
 		}
+		if (rc < 0)
+			return db_error_set(err, ENOMEM, "out of memory");
 		db_error_clear(err);
 	}
 	return 0;
+}
+
+int batch_send(struct db_conn *conn, struct batch *b, struct batch_target *to,
+	       struct db_error *err) {
+	struct sending s = { .b = b, .to = to };
+	return send_around(conn, &s, err);
 }
 
 /* Was it committed before? The answer waits for a commit that is still under way. */
@@ -333,95 +385,94 @@ static int ask_ledger(struct db_conn *conn, struct sending *s, struct db_error *
 	if (rc == 0 && PQntuples(res) != 1)
 		rc = db_error_set(err, EIO, "the stream's row in rowfs.stream is gone");
 	if (rc == 0)
-		s->done_before = strtoll(PQgetvalue(res, 0, 0), NULL, 10) > s->to->off;
+		s->done = strtoll(PQgetvalue(res, 0, 0), NULL, 10) > s->to->off;
 	return rc;
+}
+
+static int ask(struct db_conn *conn, struct sending *s, struct db_error *err) {
+	struct batch_owner *owner = s->to->owner;
+	if (owner == NULL)
+		return s->to->ledger ? ask_ledger(conn, s, err) : 0;
+	int rc = owner->ask(conn, owner, err);
+	s->done = rc == 1;
+	return rc == 1 ? 0 : rc;
 }
 
 static int send_again(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct sending *s = arg;
-	int rc = s->to->ledger ? ask_ledger(conn, s, err) : 0;
-	if (rc != 0 || s->done_before)
+	int rc = ask(conn, s, err);
+	if (rc != 0 || s->done)
 		return rc;
 	s->counts = false; /* some may be refused: the triggers count what stays */
-	if (rc == 0)
+	if (s->b->n > 0)
 		rc = command(conn, "SET CONSTRAINTS ALL IMMEDIATE", err);
-	if (rc == 0 && s->b->n > 0)
-		rc = copy_around(conn, s, err);
+	if (rc == 0)
+		rc = send_around(conn, s, err);
 	return rc == 0 ? finish(conn, s, err) : rc;
 }
 
 /* -- committing ---------------------------------------------------------------------------------------- */
 
+/* A repetition finds out what became of the attempt before. */
+static bool is_repeatable(const struct batch_target *to) {
+	return to->ledger || to->owner != NULL;
+}
+
+static int send_whole(struct sending *s, struct db_error *err) {
+	db_copy_in_abort(take_copy(s->b)); /* its rows would be waited for */
+	unsigned flags = is_repeatable(s->to) ? DB_REPEATABLE : 0;
+	return db_transaction(s->to->fs->pool, send_again, s, flags, NULL, err);
+}
+
 static int send_first(struct sending *s, struct db_error *err) {
 	struct batch *b = s->b;
-	if (b->copy == NULL && b->n <= SMALL && b->nunits == 0)
+	const struct batch_owner *owner = s->to->owner;
+	if (b->copy == NULL && b->n <= SMALL && owner == NULL)
 		return send_small(s, err);
-	if (b->n == 0 || b->feed_failed)
-		return db_transaction(s->to->fs->pool, send_again, s,
-				      s->to->ledger ? DB_REPEATABLE : 0, NULL, err);
+	if (b->n == 0 || b->feed_failed || (owner != NULL && owner->send != NULL))
+		return send_whole(s, err);
 	if (b->fed < b->data.len || b->copy == NULL)
-		batch_feed(b, s->to);
+		feed_all(b, s->to);
 	if (b->feed_failed) {
 		err->retryable = true;
 		return -EIO;
 	}
-	return db_copy_in_finish(move_ptr(b->copy), finish, s, NULL, err);
-}
-
-/* Takes the unit whose attachment failed out of the batch; its owner is told. */
-static void drop_unit(struct sending *s, int rc, const struct db_error *err) {
-	struct batch_unit *unit = s->bad;
-	s->bad = NULL;
-	unit->attachment->settled(unit->attachment, rc, err);
-	unit->attachment = NULL;
-	for (int i = unit->first; i < unit->first + unit->n; i++)
-		s->b->lines[i].refused = true;
+	b->feed_failed = true; /* from here on the batch can only be sent anew */
+	return db_copy_in_finish(take_copy(b), finish, s, NULL, err);
 }
 
 /* Once as it comes; if that fails for a reason that another attempt can mend, again around what is refused. */
 static int send_all(struct sending *s, struct db_error *err) {
-	unsigned flags = s->to->ledger ? DB_REPEATABLE : 0;
-	bool again = false;
 	int rc = send_first(s, err);
-	while (rc != 0) {
-		bool doubt = err->in_doubt && !s->to->ledger;
-		bool mendable = err->retryable || err->in_doubt || is_input_error(err);
-		if (s->bad != NULL)
-			drop_unit(s, rc, err);
-		else if (again || doubt || !mendable)
-			return rc;
-		else
-			again = true;
-		db_error_clear(err);
-		rc = db_transaction(s->to->fs->pool, send_again, s, flags, NULL, err);
-	}
-	return 0;
+	bool doubt = err->in_doubt && !is_repeatable(s->to);
+	bool mendable = err->retryable || err->in_doubt || is_input_error(err);
+	if (rc == 0 || doubt || !mendable)
+		return rc;
+	db_error_clear(err);
+	return send_whole(s, err);
 }
 
 /* Given up: what was not committed is kept. */
-static void reject_all(struct sending *s, const struct db_error *err) {
+static void refuse_all(struct sending *s, const struct db_error *err) {
 	size_t at = 0;
 	for (int i = 0; i < s->b->n; i++) {
-		if (!s->b->lines[i].refused)
-			reject_line(s, i, at, err);
+		if (!s->b->lines[i].refused && refuse_line(s, i, at, err) != 0)
+			log_error("a line cannot be kept in rejected/: out of memory");
 		at += s->b->lines[i].len;
 	}
 }
 
 int batch_commit(struct batch *b, struct batch_target *to, struct db_error *err) {
-	struct sending s = { .b = b, .to = to, .counts = b->counted && to->ledger };
-	int rc = b->n > 0 || b->nunits > 0 ? send_all(&s, err) : 0;
+	struct sending s = { .b = b, .to = to, .counts = can_count(b, to) };
+	int rc = b->n > 0 || to->owner != NULL ? send_all(&s, err) : 0;
 	if (rc == 0) {
-		to->off += b->n > 0 || b->nunits > 0;
-		atomic_fetch_add(&to->fs->count.rows_written, (unsigned)b->n);
+		to->off += b->n > 0;
+		atomic_fetch_add(&to->fs->count.rows_written, (unsigned)(b->n - b->refused.n));
 		fs_changed(to->fs);
-	} else {
-		reject_all(&s, err);
+	} else if (to->owner == NULL) {
+		refuse_all(&s, err);
 	}
-	for (int i = 0; i < b->nunits; i++) {
-		struct attachment *a = b->units[i].attachment;
-		if (a != NULL)
-			a->settled(a, rc, err);
-	}
+	if (to->owner == NULL)
+		tell(&s);
 	return rc;
 }

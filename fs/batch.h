@@ -1,24 +1,19 @@
-/* One batch of a lane: lines that are committed in one transaction. Internal to the grouped writer; guarded by its lane's
- * lock while it gathers, the committing thread's own afterwards. */
+/* Lines that are committed in one transaction: a batch of a lane of the grouped writer, or one that somebody makes for himself. One
+ * thread at a time: a lane's is guarded by the lane's lock while it gathers, and the committing thread's own afterwards. */
 #ifndef ROWFS_FS_BATCH_H
 #define ROWFS_FS_BATCH_H
 
 #include "db/copy.h"
+#include "fs/refusals.h"
 #include "fs/writer.h"
 #include "schema/stream.h"
 
 struct batch_line {
 	uint32_t len, id_len;
+	int group; /* lines of different groups go in statements of their own */
 	bool refused;
 	uint64_t number;
-	struct source *source;
-};
-
-/* A unit that has an attachment: its lines stand and fall with it. */
-struct batch_unit {
-	struct attachment *attachment;
-	struct source *source;
-	int first, n; /* its lines */
+	struct source *source; /* whose it is in a lane; else NULL */
 };
 
 struct batch {
@@ -26,21 +21,37 @@ struct batch {
 	struct buf data;
 	struct batch_line *lines;
 	int n, room;
-	struct batch_unit *units;
-	int nunits;
 	struct tally tally;
 	bool counted;            /* the tally is complete: the triggers need not count */
 	struct db_copy_in *copy; /* the COPY that is being fed, or NULL */
+	atomic_int *feeding;     /* where it is counted while it waits for more lines, or NULL */
+	bool silent;             /* it has the triggers off */
 	size_t fed;              /* bytes that it got */
 	bool feed_failed;        /* it broke: the batch is sent anew */
 	int64_t began_us;        /* clock_us() of its first line */
+	struct refusals refused; /* by the server; told when the batch is committed */
+};
+
+/* A batch that is in no lane: what its owner says and commits beside the lines. */
+struct batch_owner {
+	/* First thing in a repetition, to wait for an earlier attempt that may still be under way. Returns 0, 1 if there is nothing to do
+	 * (any more), or -errno. */
+	int (*ask)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
+	/* After the lines. Returns 0 or -errno. */
+	int (*finish)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
+	/* Sends lines LOW .. HIGH - 1, which are of one group and begin at byte AT. NULL: they go by COPY. Returns 0 or -errno. */
+	int (*send)(struct db_conn *conn, struct batch_owner *owner, const struct batch *b, int low,
+		    int high, size_t at, struct db_error *err);
 };
 
 /* What a batch is sent with. */
 struct batch_target {
 	struct fs *fs;
+	const char *copy; /* COPY ... FROM STDIN (FORMAT csv); borrowed */
+	/* Of a batch that is in no lane: its lines and what the server refused of them stay its owner's. Else NULL. */
+	struct batch_owner *owner;
+	/* of a lane */
 	struct stream_sql *sql;
-	const struct column *const *columns;
 	int ncolumns;
 	bool ledger;     /* rowfs.stream is there */
 	char stream[37]; /* uuid */
@@ -53,11 +64,17 @@ void batch_free(struct batch *b);
 /* Adds UNIT of SOURCE. Returns 0 or -ENOMEM, with nothing added. */
 MUST_USE int batch_put(struct batch *b, struct source *source, const struct unit *unit);
 
-/* Sends what was gathered and not sent yet, and begins the COPY if there is none. */
+/* Sends what was gathered and not sent yet, and begins the COPY if there is none; unless it is too little to be worth it, or too many
+ * connections wait for more lines already. */
 void batch_feed(struct batch *b, const struct batch_target *to);
 
-/* Commits the batch. Lines that the server refused are kept in rejected/ and noted with their sources. Returns 0, or -errno with
- * ERR filled if it was given up: then all lines are in rejected/. Attachments are settled. */
+/* Commits the batch. Returns 0, or -errno with ERR filled if it was given up.
+ * In a lane: lines that the server refused are kept in rejected/ and noted with their sources; if it was given up, all lines are.
+ * With an owner: B keeps all of it. After a failure batch_commit() may be called again, and finds out what became of it. */
 MUST_USE int batch_commit(struct batch *b, struct batch_target *to, struct db_error *err);
+
+/* Sends B's lines in the transaction on CONN, around those that the server refuses. For batches with an owner. Returns 0 or -errno. */
+MUST_USE int batch_send(struct db_conn *conn, struct batch *b, struct batch_target *to,
+			struct db_error *err);
 
 #endif

@@ -164,9 +164,8 @@ void fence_free(struct fence *fence) {
 
 /* -- operations -------------------------------------------------------------------------------------- */
 
-/* Fills STREAM with the stream that the operations of this mount hold, which is in the ledger. */
-static int mount_stream(struct fence *fence, struct db_pool *pool, char stream[37],
-			struct db_error *err) {
+int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37],
+		 struct db_error *err) {
 	LOCK_SCOPE(&fence->lock);
 	int64_t now = clock_us();
 	int rc = 0;
@@ -190,8 +189,7 @@ static int mount_stream(struct fence *fence, struct db_pool *pool, char stream[3
 	return 0;
 }
 
-/* What became of an operation in STREAM is not known, or the stream is gone: the next one takes another. */
-static void leave_stream(struct fence *fence, const char *stream) {
+void fence_leave(struct fence *fence, const char *stream) {
 	fence_doubt(fence);
 	LOCK_SCOPE(&fence->lock);
 	if (strcmp(fence->stream, stream) == 0)
@@ -204,13 +202,13 @@ int fence_run(struct call *call, db_tx_fn fn, void *arg, struct ledger_op *op) {
 	*op = (struct ledger_op){ 0 };
 	ledger_new_op(op->id);
 	int rc = tree->has_ledger && tree->has_streams
-			 ? mount_stream(fence, call->fs->pool, op->stream, &call->err)
+			 ? fence_stream(fence, call->fs->pool, op->stream, &call->err)
 			 : 0;
 	if (rc != 0)
 		return rc;
 	rc = db_transaction(call->fs->pool, fn, arg, tree->has_ledger ? DB_REPEATABLE : 0, NULL,
 			    &call->err);
 	if (rc != 0 && (rc == -EIO || rc == -ETIMEDOUT || call->err.in_doubt))
-		leave_stream(fence, op->stream);
+		fence_leave(fence, op->stream);
 	return rc;
 }

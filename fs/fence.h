@@ -30,6 +30,14 @@ MUST_USE int fence_note(struct fence *fence, const char *stream);
  * several times. Makes OP anew. Without a ledger a lost COMMIT is -EIO. Returns 0 or -errno with CALL's error filled. Thread-safe. */
 MUST_USE int fence_run(struct call *call, db_tx_fn fn, void *arg, struct ledger_op *op);
 
+/* Fills STREAM with the stream that the operations of this mount hold, for a transaction that is not made by fence_run(). Returns 0, or
+ * -errno with a sentence in ERR. Thread-safe. */
+MUST_USE int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37],
+			  struct db_error *err);
+
+/* What became of an operation in STREAM is not known, or the stream is gone: the next one takes another. Thread-safe. */
+void fence_leave(struct fence *fence, const char *stream);
+
 /* Something was given up that may still be under way: the notes stay. Thread-safe. */
 void fence_doubt(struct fence *fence);
 

@@ -1,8 +1,9 @@
 /* Ingest files: files whose bytes are kept as they were written, and whose lines become rows.
  *
  * An open one has a *stream*, one for each file and mount, shared by all its handles: the bytes that are not committed yet, the
- * parser, and the record as it was last seen. Bytes and rows are committed in one transaction, in which the record takes a step from
- * the change that this mount knows to a new one; if another mount came first, the stream reads the record anew and appends behind it.
+ * parser, and the record as it was last seen. Lines go to the server as they come in. Bytes and rows are committed in one transaction, in
+ * which the record takes a step from the change that this mount knows to a new one; if another mount came first, the stream reads the
+ * record anew and appends behind it. What the stream commits by itself ends behind a line, so that the lines of several mounts stay whole.
  *
  * What is written at the end is appended. Any other change is made on a copy of the whole file in an unlinked local one, which replaces
  * bytes and rows at the next fsync or close. */
@@ -11,6 +12,7 @@
 
 #include "fs/call.h"
 #include "fs/handle.h"
+#include "fs/id_stock.h"
 #include "fs/ingest_parse.h"
 #include "schema/ingest_file.h"
 
@@ -27,6 +29,7 @@ struct ingest_stream {
 	struct ingest_record rec; /* as committed */
 	int64_t seen_us;          /* when it was read: clock_us() */
 	struct buf pending;       /* bytes behind the committed ones */
+	int64_t began_us;         /* clock_us() when the first of them came; 0: there was none */
 	size_t parsed;            /* how many of them were parsed */
 	bool replacing;    /* pending is not behind the committed bytes, but instead of them */
 	bool unlinked;     /* it has no name any more */
@@ -34,12 +37,17 @@ struct ingest_stream {
 	bool copy_changed; /* not committed yet */
 	struct ingest_parser parser;
 	bool parsing; /* the parser stands at the end of the committed bytes and what was parsed */
-	struct ingest_unit unit; /* what became of the bytes that were parsed */
-	char *old_tail;   /* id of the row of an unfinished line that has gone on since; owned */
+	struct ingest_unit unit;        /* lines that were parsed, and not gathered yet */
+	struct ingest_sending *sending; /* those that were; NULL: none */
+	struct id_stock ids;
+	bool stalled;   /* to send ahead has failed: nothing more is sent before the next commit */
+	char *old_tail; /* id of the row of an unfinished line that has gone on since; owned */
 	struct buf chunk; /* committed bytes that were read last */
 	uint64_t chunk_at;
 	int deferred; /* -errno of a refused line that fsync or close still has to tell */
 };
+
+/* -- the table: ingest_table.c --------------------------------------------------------------------- */
 
 struct ingest_streams;
 MUST_USE struct ingest_streams *ingest_streams_new(void);
@@ -55,6 +63,8 @@ bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size);
 /* True if some handle is open on file ID; then it is also noted that it has no name any more. */
 bool ingest_stream_unlink(struct fs *fs, int64_t id);
 
+/* -- one stream ------------------------------------------------------------------------------------ */
+
 /* All of these want s->lock. They return 0 or -errno with call->err saying why. */
 uint64_t ingest_size(const struct ingest_stream *s);
 MUST_USE int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
@@ -68,15 +78,27 @@ MUST_USE int ingest_commit(struct call *call, struct ingest_stream *s, bool tail
 MUST_USE int ingest_replace(struct call *call, struct ingest_stream *s, int fd);
 /* Forgets what is not committed, and what is known of the rest. */
 void ingest_stream_reset(struct ingest_stream *s);
+/* Commits what has waited for flush_interval. Returns how long the rest has to wait, microseconds. */
+int64_t ingest_tend(struct call *call, struct ingest_stream *s);
+/* True if this mount has nothing that is not committed. */
+bool ingest_is_clean(const struct ingest_stream *s);
+/* What was read of the record just now counts, unless this mount is ahead of it. Takes REC over. */
+void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec);
 
 /* -- one transaction: ingest_send.c ---------------------------------------------------------------- */
 
-/* Commits pending bytes and the unit. *MOVED: another mount came first, nothing was done. */
+/* Takes the unit's lines and sends them ahead, if they are such as can be. Returns how many bytes of text wait for the commit. */
+size_t ingest_gather(struct ingest_stream *s, struct db_error *err);
+/* Makes one operation of LEN pending bytes and the lines that were parsed of them. Returns 0 or -errno. */
+MUST_USE int ingest_seal(struct call *call, struct ingest_stream *s, size_t len);
+bool ingest_is_sealed(const struct ingest_stream *s);
+/* NULL is fine. */
+void ingest_sending_free(struct ingest_sending *x);
+/* Commits what is sealed; the stream stands behind it then. After a failure it is still sealed, and may have been committed: the next
+ * attempt finds out. *MOVED: another mount came first, nothing was done. */
 MUST_USE int ingest_send(struct call *call, struct ingest_stream *s, bool *moved);
-/* The same for the whole content of FD; s->parser stands at its end afterwards. */
+/* Makes the whole content of FD the file's. */
 MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool *moved);
-/* Writes REFUSED lines into rejected/. Returns -errno of the first, or 0. */
-int ingest_tell(struct call *call, const struct ingest_stream *s, const struct ingest_unit *unit);
 
 /* -- names: ingest_names.c ------------------------------------------------------------------------- */
 

@@ -1,5 +1,7 @@
 #include "fs/ingest_parse.h"
 
+#include "fs/count.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -10,15 +12,19 @@ enum { LINE_MOST = 1 << 20 }; /* bytes of one line */
 void ingest_unit_clear(struct ingest_unit *unit) {
 	for (int i = 0; i < unit->nshapes; i++)
 		shape_free(&unit->shapes[i]);
-	for (int i = 0; i < unit->nrefused; i++) {
-		free(unit->refused[i].text);
-		free(unit->refused[i].why);
-	}
 	free(unit->shapes);
-	free(unit->refused);
+	refusals_clear(&unit->refused);
+	tally_free(&unit->tally);
 	free(unit->lines);
 	buf_free(&unit->text);
 	memset(unit, 0, sizeof(*unit));
+}
+
+void ingest_unit_clear_lines(struct ingest_unit *unit) {
+	struct refusals refused = unit->refused;
+	unit->refused = (struct refusals){ 0 };
+	ingest_unit_clear(unit);
+	unit->refused = refused;
 }
 
 /* Makes room for one more item in an array of N that doubles at powers of two. */
@@ -26,26 +32,6 @@ static void *grow(void *items, int n, size_t size) {
 	if (n != 0 && (n & (n - 1)) != 0)
 		return items;
 	return reallocarray(items, n > 0 ? (size_t)n * 2 : 1, size);
-}
-
-bool ingest_unit_refuse(struct ingest_unit *unit, uint64_t number, int errnum, const char *text,
-			size_t len, const char *why) {
-	struct ingest_refusal *all = grow(unit->refused, unit->nrefused, sizeof(*all));
-	if (all == NULL)
-		return false;
-	unit->refused = all;
-	struct ingest_refusal *r = &all[unit->nrefused];
-	*r = (struct ingest_refusal){ .number = number, .errnum = errnum, .len = len };
-	r->text = malloc(len + 1);
-	r->why = strdup(why);
-	if (r->text == NULL || r->why == NULL) {
-		free(r->text);
-		free(r->why);
-		return false;
-	}
-	memcpy(r->text, text, len);
-	unit->nrefused++;
-	return true;
 }
 
 static bool add_line(struct ingest_unit *unit, size_t at, uint64_t number, int shape) {
@@ -76,23 +62,25 @@ static int find_shape(struct ingest_unit *unit, struct shape *shape) {
 /* -- the fields ------------------------------------------------------------------------------------ */
 
 static int set_order(struct ingest_parser *p, const int *order, int n) {
-	free(p->order);
-	free(p->rules);
-	line_checker_free(&p->checker);
 	p->order = calloc((size_t)n + 1, sizeof(*p->order));
 	p->rules = calloc((size_t)n + 1, sizeof(*p->rules));
-	if (p->order == NULL || p->rules == NULL)
+	p->columns = calloc((size_t)n + 1, sizeof(*p->columns));
+	if (p->order == NULL || p->rules == NULL || p->columns == NULL)
 		return -ENOMEM;
 	for (int i = 0; i < n; i++) {
 		const struct ingest_field *f = &p->in->fields[order[i]];
 		p->order[i] = order[i];
+		p->columns[i] = f->column;
 		p->rules[i] = field_rule_of(f->column);
 		if (f->factor != NULL) /* any number, until it is converted */
 			p->rules[i].kind = FIELD_NUMERIC, p->rules[i].precision = -1;
 	}
 	p->norder = n;
 	p->ready = true;
-	return line_checker_init(&p->checker, p->rules, n);
+	int rc = line_checker_init(&p->checker, p->rules, n);
+	if (rc == 0 && !p->in->has_factors)
+		rc = counter_new(p->fs->tree, p->in->rel, p->columns, n, NULL, 0, &p->counter);
+	return rc;
 }
 
 /* True if two fields of the header are one column. */
@@ -128,7 +116,8 @@ static int learn(struct ingest_parser *p, const char **line, size_t *len) {
 
 static int refuse(struct ingest_unit *unit, uint64_t number, int rc, const char *line, size_t len,
 		  const char *why) {
-	return ingest_unit_refuse(unit, number, -rc, line, len, why) ? 0 : -ENOMEM;
+	struct refusal one = { .number = number, .index = -1, .errnum = -rc };
+	return refusals_add(&unit->refused, one, line, len, why) ? 0 : -ENOMEM;
 }
 
 /* The checked line as a JSON object of strings: for fields that the server is to convert. */
@@ -154,6 +143,14 @@ static int put_object(const struct ingest_parser *p, struct ingest_unit *unit,
 	return 0;
 }
 
+/* What the server does not tell just now, the triggers find out. */
+static void count(struct ingest_parser *p, struct ingest_unit *unit) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	bool counted = !unit->uncounted;
+	int rc = count_line(p->fs, p->counter, &p->checker, &unit->tally, &counted, &err);
+	unit->uncounted = rc != 0 || !counted;
+}
+
 static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
 		    const char *line, size_t len) {
 	AUTO_BUF struct buf why = { 0 };
@@ -166,6 +163,7 @@ static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t 
 	if (rc != 0)
 		return refuse(unit, number, rc, line, len, why.data != NULL ? why.data : "");
 	if (!p->in->has_factors) {
+		count(p, unit);
 		buf_add(&unit->text, line, len);
 		buf_putc(&unit->text, '\n');
 		return add_line(unit, at, number, 0) ? 0 : -ENOMEM;
@@ -349,11 +347,11 @@ int parser_tail(struct ingest_parser *p, struct ingest_unit *unit) {
 			       &body);
 	else
 		body = p->text.len;
-	int before = unit->n, refused = unit->nrefused;
+	int before = unit->n, refused = unit->refused.n;
 	int rc = p->in->csv ? csv_line(p, unit, p->lines + 1, p->text.data, body)
 			    : json_line(p, unit, p->lines + 1, p->text.data, body);
 	unit->has_tail = unit->n > before;
-	p->tail_refused = unit->nrefused > refused;
+	p->tail_refused = unit->refused.n > refused;
 	return rc;
 }
 
@@ -386,8 +384,10 @@ static bool get_bool(const cJSON *json, const char *name) {
 	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, name));
 }
 
-int parser_begin(struct ingest_parser *p, const struct ingest *in, const char *state) {
+int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in,
+		 const char *state) {
 	memset(p, 0, sizeof(*p));
+	p->fs = fs;
 	p->in = in;
 	AUTO_JSON cJSON *json = state != NULL ? cJSON_Parse(state) : NULL;
 	if (json == NULL)
@@ -417,6 +417,8 @@ void parser_free(struct ingest_parser *p) {
 	buf_free(&p->text);
 	line_checker_free(&p->checker);
 	free(p->header);
+	counter_free(p->counter);
+	free(p->columns);
 	free(p->order);
 	free(p->rules);
 	free(p->tail_id);

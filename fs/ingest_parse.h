@@ -1,27 +1,21 @@
-/* The bytes of an ingest file on their way to rows: inflated, cut into lines, judged. Nothing here asks the database. One thread at a
- * time; no part of it outlives its place. */
+/* The bytes of an ingest file on their way to rows: inflated, cut into lines, judged, counted. Nothing here asks the database, but for
+ * time buckets (see fs/count.h). One thread at a time; no part of it outlives its place. */
 #ifndef ROWFS_FS_INGEST_PARSE_H
 #define ROWFS_FS_INGEST_PARSE_H
 
 #include "fs/gunzip.h"
+#include "fs/refusals.h"
 #include "schema/ingest.h"
 #include "schema/line.h"
 #include "schema/shape.h"
+#include "schema/tally.h"
 
 /* A line that is a row. */
 struct ingest_line {
 	size_t at, len;  /* in the unit's text, its newline included */
 	uint64_t number; /* in the uncompressed file, from 1 */
 	int shape;       /* index into the unit's shapes; lines that go by COPY: 0 */
-};
-
-/* A line that is none. */
-struct ingest_refusal {
-	uint64_t number;
-	int errnum;
-	char *text; /* owned */
-	size_t len;
-	char *why; /* owned */
+	int64_t id;      /* of its row; 0: none yet */
 };
 
 /* What became of some bytes. */
@@ -31,17 +25,18 @@ struct ingest_unit {
 	int n;
 	struct shape *shapes;
 	int nshapes;
-	struct ingest_refusal *refused;
-	int nrefused;
+	struct refusals refused; /* lines that are no rows */
+	struct tally tally;      /* what the lines add to the summary */
+	bool uncounted;          /* it is not complete: the triggers must count */
 	bool has_tail; /* the last line has no newline yet: it is taken for the time being */
 };
 
 void ingest_unit_clear(struct ingest_unit *unit);
-/* Adds to the refusals. False if out of memory. */
-MUST_USE bool ingest_unit_refuse(struct ingest_unit *unit, uint64_t number, int errnum,
-				 const char *text, size_t len, const char *why);
+/* Forgets the lines; what was refused stays. */
+void ingest_unit_clear_lines(struct ingest_unit *unit);
 
 struct ingest_parser {
+	struct fs *fs;
 	const struct ingest *in;
 	struct gunzip gz;
 	struct buf text; /* lines not taken yet */
@@ -60,11 +55,14 @@ struct ingest_parser {
 	int norder;
 	struct field_rule *rules; /* owned */
 	struct line_checker checker;
+	const struct column **columns; /* of the fields; owned array */
+	struct counter *counter;       /* NULL: the triggers count; owned */
 	char *tail_id; /* of the row that was made of an unfinished last line; owned */
 };
 
 /* A parse from the start, or with STATE (JSON of parser_state()) from parser->resume_at on: feed it from there. 0 or -ENOMEM. */
-MUST_USE int parser_begin(struct ingest_parser *p, const struct ingest *in, const char *state);
+MUST_USE int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in,
+			  const char *state);
 void parser_free(struct ingest_parser *p);
 
 /* Takes the next LEN bytes of the file. Returns 0 or -ENOMEM. */

@@ -1,189 +1,194 @@
-/* One transaction: bytes, rows, and the record's step. */
+/* One transaction: bytes, rows, and the record's change.
+ *
+ * Lines are gathered in a batch of the stream's own, which goes to the server while they come in. When it is to be committed, it is
+ * sealed: from then on it is one operation, with a name (op) that the ledger and the record know, and takes no more lines. After a failure it
+ * stays as it is, and the next attempt finds out what became of it. */
+#include "fs/batch.h"
+#include "fs/fence.h"
 #include "fs/ingest.h"
-#include "fs/store.h"
 #include "schema/ledger.h"
+#include "util/clock.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "db/copy.h"
-
 enum { PIECE = 256 << 10 };
 
-/* What a transaction works on; it may run several times. */
-struct sending {
-	struct call *call;
-	struct ingest_stream *s;
-	struct ingest_unit *unit;
-	char new_op[37];
-	bool moved;
-	int fd;                      /* of the whole content, or -1 */
-	struct ingest_parser parser; /* of the whole content */
-	struct ingest_unit refused;  /* by the server */
-	int *order;                  /* the unit's lines, those of one shape together; owned */
-	char **ids;                  /* of the lines; owned */
-	PGresult *ids_result;        /* what they point into */
+/* Ids as text of an int8multirange. Neighbours make one range. */
+struct ranges {
+	struct buf text;
+	int64_t first, last;
+	bool any;
 };
 
-/* -- rows ------------------------------------------------------------------------------------------ */
+struct ingest_sending {
+	struct batch_owner owner; /* the first member: of_owner() */
+	struct batch_target target;
+	struct ingest_stream *s;
+	const struct ingest_parser *parser; /* where the lines come from */
+	struct batch *batch;
+	char *copy;           /* the statement; owned */
+	struct shape *shapes; /* of lines that are JSON objects; owned, as each of them */
+	int nshapes;
+	struct ranges ids;
+	int64_t last_id; /* of the line that was gathered last */
+	/* once it is sealed */
+	bool sealed;
+	struct ledger_op op;
+	bool entered;            /* in the ledger, by the transaction that is open */
+	bool moved;              /* another mount came first */
+	struct refusals refused; /* by the parser */
+	size_t len;              /* pending bytes that it commits */
+	uint64_t size;           /* of the file afterwards */
+	struct ingest_chunk chunk;
+	struct buf state;
+	bool has_tail; /* the last line that was gathered is the unfinished one */
+};
 
-static int draw_ids(struct db_conn *conn, struct sending *x, struct db_error *err) {
-	const struct ingest_unit *unit = x->unit;
-	AUTO_FREE char *sql = ingest_ids_sql(x->s->in);
-	char count[16];
-	PQclear(x->ids_result);
-	x->ids_result = NULL;
-	free(x->ids);
-	x->ids = calloc((size_t)unit->n + 1, sizeof(*x->ids));
-	if (sql == NULL || x->ids == NULL)
-		return db_error_set(err, ENOMEM, "out of memory");
-	snprintf(count, sizeof(count), "%d", unit->n);
-	struct db_param param = db_text(count);
-	int rc = db_query_on(conn, sql, &param, 1, &x->ids_result, err);
-	for (int i = 0; rc == 0 && i < unit->n; i++) {
-		x->ids[i] = PQgetvalue(x->ids_result, i, 0);
-		if (x->ids[i][0] == '\0')
-			return db_error_set(err, EINVAL,
-					    "the key %s of %s has no sequence of its own",
-					    x->s->in->key->name, x->s->in->rel->layout_name);
-	}
-	return rc;
-}
-
-/* The ids as an int8multirange. Neighbours make one range. */
-static void put_ranges(const struct sending *x, struct buf *out) {
-	buf_putc(out, '{');
-	for (int i = 0; i < x->unit->n;) {
-		long long first = strtoll(x->ids[i], NULL, 10), last = first;
-		for (i++; i < x->unit->n && strtoll(x->ids[i], NULL, 10) == last + 1; i++)
-			last++;
-		buf_printf(out, "%s[%lld,%lld]", out->len > 1 ? "," : "", first, last);
-	}
-	buf_putc(out, '}');
-}
-
-static int copy_lines(struct db_conn *conn, struct sending *x, int low, int high,
-		      struct db_error *err) {
-	const struct ingest_parser *p = x->fd >= 0 ? &x->parser : &x->s->parser;
-	AUTO_FREE char *sql = ingest_copy_sql(x->s->in, p->order, p->norder);
-	AUTO_BUF struct buf data = { 0 };
-	long long rows;
-	for (int i = low; i < high; i++) {
-		const struct ingest_line *line = &x->unit->lines[x->order[i]];
-		buf_puts(&data, x->ids[x->order[i]]);
-		buf_putc(&data, ',');
-		buf_add(&data, x->unit->text.data + line->at, line->len);
-	}
-	if (sql == NULL || data.failed)
-		return db_error_set(err, ENOMEM, "out of memory");
-	return db_copy_on(conn, sql, data.data, data.len, &rows, err);
-}
-
-static int insert_objects(struct db_conn *conn, struct sending *x, int low, int high,
-			  struct db_error *err) {
-	const struct ingest_line *first = &x->unit->lines[x->order[low]];
-	const struct shape *shape = &x->unit->shapes[first->shape];
-	AUTO_FREE char *sql =
-		ingest_insert_sql(x->s->in, (const char *const *)shape->names, shape->n);
-	AUTO_BUF struct buf lines = { 0 }, ids = { 0 };
-	for (int i = low; i < high; i++) {
-		const struct ingest_line *line = &x->unit->lines[x->order[i]];
-		buf_putc(&lines, i > low ? ',' : '[');
-		buf_add(&lines, x->unit->text.data + line->at, line->len);
-		buf_printf(&ids, "%c%s", i > low ? ',' : '[', x->ids[x->order[i]]);
-	}
-	buf_putc(&lines, ']');
-	buf_putc(&ids, ']');
-	if (sql == NULL || lines.failed || ids.failed)
-		return db_error_set(err, ENOMEM, "out of memory");
-	struct db_param params[] = { { .data = lines.data, .len = lines.len, .oid = DB_TEXT },
-				     db_text(ids.data) };
-	return db_query_on(conn, sql, params, 2, NULL, err);
-}
-
-static int command(struct db_conn *conn, const char *sql, struct db_error *err) {
-	return db_query_on(conn, sql, NULL, 0, NULL, err);
+static struct ingest_sending *of_owner(struct batch_owner *owner) {
+	return (struct ingest_sending *)owner;
 }
 
 static bool by_copy(const struct ingest *in) {
 	return in->csv && !in->has_factors;
 }
 
-static int refuse_line(struct sending *x, int i, struct db_error *err) {
-	const struct ingest_line *line = &x->unit->lines[x->order[i]];
-	bool ok = ingest_unit_refuse(&x->refused, line->number, err->errnum,
-				     x->unit->text.data + line->at, line->len - 1,
-				     err->sentence != NULL ? err->sentence : "");
-	db_error_clear(err);
-	return ok ? 0 : db_error_set(err, ENOMEM, "out of memory");
+/* -- ids ------------------------------------------------------------------------------------------- */
+
+static void end_range(struct ranges *r) {
+	if (r->any)
+		buf_printf(&r->text, "%s[%lld,%lld]", r->text.len > 0 ? "," : "{",
+			   (long long)r->first, (long long)r->last);
+	r->any = false;
 }
 
-/* Sends lines LOW to HIGH, which have one shape; those that the server refuses cost only themselves. */
-static int send_range(struct db_conn *conn, struct sending *x, int low, int high,
-		      struct db_error *err) {
-	int rc = 0;
-	while (rc == 0 && low < high) {
-		rc = command(conn, "SAVEPOINT lines", err);
-		if (rc == 0)
-			rc = by_copy(x->s->in) ? copy_lines(conn, x, low, high, err)
-					       : insert_objects(conn, x, low, high, err);
-		if (rc == 0)
-			return command(conn, "RELEASE lines", err);
-		AUTO_DB_ERROR struct db_error ignored = { 0 };
-		if (!store_is_input_error(rc) || command(conn, "ROLLBACK TO lines", &ignored) != 0)
-			return rc;
-		if (high - low == 1)
-			return refuse_line(x, low, err);
-		long long at = err->copy_line;
-		if (by_copy(x->s->in) && at > 0 && at <= high - low) {
-			int bad = low + (int)at - 1;
-			rc = refuse_line(x, bad, err);
-			if (rc == 0)
-				rc = send_range(conn, x, low, bad, err);
-			low = bad + 1;
-			continue;
-		}
-		db_error_clear(err);
-		int middle = low + (high - low) / 2;
-		rc = send_range(conn, x, low, middle, err);
-		low = middle;
+static void add_id(struct ranges *r, int64_t id) {
+	if (r->any && id == r->last + 1) {
+		r->last = id;
+		return;
 	}
-	return rc;
+	end_range(r);
+	r->any = true;
+	r->first = r->last = id;
 }
 
-static int sort_lines(struct sending *x, struct db_error *err) {
-	const struct ingest_unit *unit = x->unit;
-	int n = 0;
-	free(x->order);
-	x->order = calloc((size_t)unit->n + 1, sizeof(*x->order));
-	if (x->order == NULL)
+/* The whole text; NULL: there are none. */
+static const char *ranges_text(struct ranges *r) {
+	end_range(r);
+	if (r->text.len > 0 && r->text.data[r->text.len - 1] != '}')
+		buf_putc(&r->text, '}');
+	return r->text.data;
+}
+
+/* -- lines ----------------------------------------------------------------------------------------- */
+
+static int insert_objects(struct db_conn *conn, struct batch_owner *owner, const struct batch *b,
+			  int low, int high, size_t at, struct db_error *err) {
+	const struct ingest_sending *x = of_owner(owner);
+	const struct shape *shape = &x->shapes[b->lines[low].group];
+	AUTO_FREE char *sql =
+		ingest_insert_sql(x->s->in, (const char *const *)shape->names, shape->n);
+	AUTO_BUF struct buf lines = { 0 }, ids = { 0 };
+	for (int i = low; i < high; i++) {
+		const struct batch_line *line = &b->lines[i];
+		const char *text = b->data.data + at;
+		buf_putc(&lines, i > low ? ',' : '[');
+		buf_add(&lines, text + line->id_len, line->len - line->id_len);
+		buf_putc(&ids, i > low ? ',' : '[');
+		buf_add(&ids, text, line->id_len - 1);
+		at += line->len;
+	}
+	buf_putc(&lines, ']');
+	buf_putc(&ids, ']');
+	if (sql == NULL || lines.failed || ids.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
-	for (int shape = 0; shape <= unit->nshapes && n < unit->n; shape++)
+	struct db_param params[] = { { .data = lines.data, .len = lines.len, .oid = DB_TEXT },
+				     { .data = ids.data, .len = ids.len, .oid = DB_TEXT } };
+	return db_query_on(conn, sql, params, 2, NULL, err);
+}
+
+/* The order in which UNIT's lines are sent: those of one shape together. Malloc'd. */
+static int *sort_lines(const struct ingest_unit *unit) {
+	int *order = calloc((size_t)unit->n + 1, sizeof(*order)), n = 0;
+	for (int shape = 0; order != NULL && n < unit->n; shape++)
 		for (int i = 0; i < unit->n; i++)
 			if (unit->lines[i].shape == shape)
-				x->order[n++] = i;
+				order[n++] = i;
+	return order;
+}
+
+/* Puts UNIT's lines, which have their ids, into the batch. */
+static int put_lines(struct ingest_sending *x, struct ingest_unit *unit) {
+	AUTO_FREE int *order = sort_lines(unit);
+	AUTO_FREE struct unit_line *lines = calloc((size_t)unit->n, sizeof(*lines));
+	AUTO_BUF struct buf data = { 0 };
+	if (order == NULL || lines == NULL)
+		return -ENOMEM;
+	buf_reserve(&data, unit->text.len + (size_t)unit->n * 12);
+	for (int i = 0; i < unit->n; i++) {
+		const struct ingest_line *line = &unit->lines[order[i]];
+		size_t at = data.len;
+		buf_printf(&data, "%lld,", (long long)line->id);
+		lines[i].id_len = (uint32_t)(data.len - at);
+		lines[i].len = (uint32_t)(lines[i].id_len + line->len);
+		lines[i].group = line->shape;
+		lines[i].number = line->number;
+		buf_add(&data, unit->text.data + line->at, line->len);
+	}
+	const struct unit all = { .data = data.data,
+				  .len = data.len,
+				  .lines = lines,
+				  .n = unit->n,
+				  .tally = unit->uncounted ? NULL : &unit->tally };
+	return data.failed ? -ENOMEM : batch_put(x->batch, NULL, &all);
+}
+
+/* Takes the lines out of UNIT, with ids that are drawn on CONN, or with NULL by the pool. */
+static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_stock *stock,
+		  struct db_conn *conn, struct db_error *err) {
+	const struct ingest *in = x->s->in;
+	if (unit->n == 0)
+		return 0;
+	int rc = id_stock_fill(stock, in, unit->n, x->s->fs->pool, conn, err);
+	if (rc != 0)
+		return rc;
+	if (by_copy(in) && x->copy == NULL)
+		x->target.copy = x->copy = ingest_copy_sql(in, x->parser->order, x->parser->norder);
+	for (int i = 0; i < unit->n; i++) {
+		x->last_id = unit->lines[i].id = id_stock_take(stock);
+		add_id(&x->ids, x->last_id);
+	}
+	if ((by_copy(in) && x->copy == NULL) || put_lines(x, unit) != 0)
+		return db_error_set(err, ENOMEM, "out of memory");
+	x->shapes = move_ptr(unit->shapes);
+	x->nshapes = unit->nshapes;
+	unit->nshapes = 0;
+	ingest_unit_clear_lines(unit);
 	return 0;
 }
 
-static int send_rows(struct db_conn *conn, struct sending *x, struct db_error *err) {
-	AUTO_BUF struct buf ranges = { 0 };
-	int n = x->unit->n, rc = sort_lines(x, err);
-	if (n == 0)
-		return 0;
-	for (int low = 0, high; rc == 0 && low < n; low = high) {
-		int shape = x->unit->lines[x->order[low]].shape;
-		for (high = low + 1; high < n && x->unit->lines[x->order[high]].shape == shape;)
-			high++;
-		rc = send_range(conn, x, low, high, err);
-	}
-	put_ranges(x, &ranges);
-	if (rc == 0 && ranges.failed)
-		rc = db_error_set(err, ENOMEM, "out of memory");
-	return rc != 0 ? rc : ingest_file_add_rows(conn, x->s->rec.id, ranges.data, err);
+/* -- beside the lines ------------------------------------------------------------------------------ */
+
+static int another_came(struct ingest_sending *x, struct db_error *err) {
+	x->moved = true;
+	return db_error_set(err, ESTALE, "another mount has written the file");
 }
 
-/* -- what it replaces ------------------------------------------------------------------------------ */
+static int enter(struct db_conn *conn, struct ingest_sending *x, struct db_error *err) {
+	int rc = x->entered ? 0 : ledger_enter(conn, x->s->fs->tree, &x->op, err);
+	x->entered = rc == 0;
+	return rc;
+}
+
+static int ask(struct db_conn *conn, struct batch_owner *owner, struct db_error *err) {
+	struct ingest_sending *x = of_owner(owner);
+	x->entered = false;
+	int rc = enter(conn, x, err);
+	if (rc == 0)
+		rc = ingest_file_lock(conn, x->s->rec.id, x->s->rec.op, x->op.id, err);
+	return rc == INGEST_MOVED ? another_came(x, err) : rc;
+}
 
 static int delete_rows(struct db_conn *conn, char *sql, const char *id, struct db_error *err) {
 	AUTO_FREE char *owned = sql;
@@ -201,119 +206,262 @@ static int clear_file(struct db_conn *conn, const struct ingest_stream *s, struc
 	return rc == 0 ? ingest_file_clear(conn, s->rec.id, err) : rc;
 }
 
-/* -- appending ------------------------------------------------------------------------------------- */
-
-static int send_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	struct sending *x = arg;
-	struct ingest_stream *s = x->s;
-	AUTO_BUF struct buf state = { 0 };
-	uint64_t base = s->replacing ? 0 : s->rec.size;
-	ingest_unit_clear(&x->refused);
-	int rc = x->unit->n > 0 ? draw_ids(conn, x, err) : 0;
-	const char *tail =
-		x->unit->has_tail && rc == 0 ? x->ids[x->unit->n - 1] : s->parser.tail_id;
-	parser_state(&s->parser, tail, &state);
-	if (rc == 0)
-		rc = ingest_file_step(conn, s->rec.id, s->rec.op, x->new_op, base + s->pending.len,
-				      state.data, err);
-	x->moved = rc == INGEST_MOVED;
-	if (rc != 0)
-		return rc > 0 ? 0 : rc;
-	if (s->replacing)
-		rc = clear_file(conn, s, err);
+/* What the bytes replace. */
+static int remove_old(struct db_conn *conn, struct ingest_sending *x, struct db_error *err) {
+	const struct ingest_stream *s = x->s;
+	int rc = 0;
+	if (s->replacing) {
+		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, x->op.id, err);
+		rc = rc == INGEST_MOVED ? another_came(x, err) : rc;
+		if (rc == 0)
+			rc = clear_file(conn, s, err);
+	}
 	if (rc == 0 && s->old_tail != NULL)
 		rc = delete_rows(conn, ingest_delete_one_sql(s->in), s->old_tail, err);
-	if (rc == 0 && s->pending.len > 0)
-		rc = ingest_file_add(conn, s->rec.id, base, s->pending.data, s->pending.len,
-				     !s->in->gzip, err);
-	return rc == 0 ? send_rows(conn, x, err) : rc;
-}
-
-static int finish(struct sending *x, int rc) {
-	struct ingest_stream *s = x->s;
-	if (rc == 0 && !x->moved) {
-		int told = ingest_tell(x->call, s, &x->refused);
-		if (s->deferred == 0)
-			s->deferred = told;
-		snprintf(s->rec.op, sizeof(s->rec.op), "%s", x->new_op);
-		struct timespec now;
-		clock_gettime(CLOCK_REALTIME, &now);
-		s->rec.changed_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-	}
-	fs_changed(s->fs);
-	ingest_unit_clear(&x->refused);
-	PQclear(x->ids_result);
-	free(x->ids);
-	free(x->order);
 	return rc;
 }
 
-int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
-	struct sending x = { .call = call, .s = s, .unit = &s->unit, .fd = -1 };
-	ledger_new_op(x.new_op);
-	int rc = db_transaction(s->fs->pool, send_in_tx, &x, DB_REPEATABLE, NULL, &call->err);
-	*moved = x.moved;
-	if (rc == 0 && !x.moved && s->unit.has_tail) {
-		free(s->parser.tail_id);
-		s->parser.tail_id = strdup(x.ids[s->unit.n - 1]);
+static int finish(struct db_conn *conn, struct batch_owner *owner, struct db_error *err) {
+	struct ingest_sending *x = of_owner(owner);
+	const struct ingest_change change = {
+		.id = x->s->rec.id,
+		.old_op = x->s->rec.op,
+		.new_op = x->op.id,
+		.size = x->size,
+		.state = x->state.data,
+		.chunk = &x->chunk,
+		.ranges = ranges_text(&x->ids),
+	};
+	int rc = enter(conn, x, err);
+	if (rc == LEDGER_DONE) { /* a first attempt cannot be that; a repetition asks */
+		rc = db_error_set(err, EIO, "the operation is in the ledger already");
+		err->retryable = true;
 	}
-	if (rc == 0 && !x.moved)
-		atomic_fetch_add(&s->fs->count.rows_written,
-				 (unsigned)(s->unit.n - x.refused.nrefused));
-	return finish(&x, rc);
+	if (rc == 0)
+		rc = remove_old(conn, x, err);
+	if (rc == 0)
+		rc = ingest_file_change(conn, &change, err);
+	return rc == INGEST_MOVED ? another_came(x, err) : rc;
 }
 
-int ingest_tell(struct call *call, const struct ingest_stream *s, const struct ingest_unit *unit) {
-	int first = 0;
-	for (int i = 0; i < unit->nrefused; i++) {
-		const struct ingest_refusal *r = &unit->refused[i];
-		(void)call_error(call, r->errnum, "%s", r->why);
-		int rc = store_rejected(call, &s->w, r->number, r->text, r->len, -r->errnum);
-		atomic_fetch_add(&s->fs->count.lines_rejected, 1);
-		first = first != 0 ? first : rc;
+/* -- a transaction's life -------------------------------------------------------------------------- */
+
+static struct ingest_sending *sending_new(struct ingest_stream *s,
+					  const struct ingest_parser *parser) {
+	struct ingest_sending *x = calloc(1, sizeof(*x));
+	if (x == NULL || (x->batch = batch_new(1)) == NULL) {
+		free(x);
+		return NULL;
 	}
-	return first;
+	x->s = s;
+	x->parser = parser;
+	x->owner = (struct batch_owner){ .ask = ask, .finish = finish };
+	if (!by_copy(s->in))
+		x->owner.send = insert_objects;
+	x->target = (struct batch_target){ .fs = s->fs, .owner = &x->owner };
+	return x;
+}
+
+void ingest_sending_free(struct ingest_sending *x) {
+	if (x == NULL)
+		return;
+	for (int i = 0; i < x->nshapes; i++)
+		shape_free(&x->shapes[i]);
+	free(x->shapes);
+	free(x->copy);
+	batch_free(x->batch);
+	refusals_clear(&x->refused);
+	ingest_chunk_free(&x->chunk);
+	buf_free(&x->state);
+	buf_free(&x->ids.text);
+	free(x);
+}
+
+#define AUTO_SENDING __attribute__((cleanup(sending_cleanup)))
+
+static void sending_cleanup(struct ingest_sending **x) {
+	ingest_sending_free(*x);
+}
+
+/* The triggers must count what is deleted. */
+static void see_deletions(struct ingest_stream *s) {
+	s->unit.uncounted = s->unit.uncounted || s->replacing || s->old_tail != NULL;
+}
+
+size_t ingest_gather(struct ingest_stream *s, struct db_error *err) {
+	if (!by_copy(s->in) || s->unit.n == 0)
+		return s->unit.text.len;
+	if (s->sending == NULL && (s->sending = sending_new(s, &s->parser)) == NULL)
+		return 0;
+	struct ingest_sending *x = s->sending;
+	see_deletions(s);
+	if (gather(x, &s->unit, &s->ids, NULL, err) == 0)
+		batch_feed(x->batch, &x->target);
+	return x->batch->data.len;
+}
+
+bool ingest_is_sealed(const struct ingest_stream *s) {
+	return s->sending != NULL && s->sending->sealed;
+}
+
+static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
+	struct ingest_sending *x = s->sending;
+	const struct tree *tree = s->fs->tree;
+	uint64_t base = s->replacing ? 0 : s->rec.size;
+	AUTO_BUF struct buf tail = { 0 };
+	see_deletions(s);
+	x->has_tail = s->unit.has_tail;
+	int rc = gather(x, &s->unit, &s->ids, NULL, err);
+	ledger_new_op(x->op.id);
+	if (rc == 0 && tree->has_ledger && tree->has_streams)
+		rc = fence_stream(s->fs->fence, s->fs->pool, x->op.stream, err);
+	if (rc != 0)
+		return rc;
+	if (x->has_tail)
+		buf_printf(&tail, "%lld", (long long)x->last_id);
+	parser_state(&s->parser, x->has_tail ? tail.data : s->parser.tail_id, &x->state);
+	x->len = len;
+	x->size = base + len;
+	(void)ranges_text(&x->ids);
+	if (!ingest_chunk_make(&x->chunk, base, s->pending.data, len, !s->in->gzip) ||
+	    x->state.failed || tail.failed || x->ids.text.failed ||
+	    !refusals_move(&x->refused, &s->unit.refused))
+		return db_error_set(err, ENOMEM, "out of memory");
+	x->sealed = true;
+	return 0;
+}
+
+int ingest_seal(struct call *call, struct ingest_stream *s, size_t len) {
+	if (s->sending == NULL && (s->sending = sending_new(s, &s->parser)) == NULL)
+		return -ENOMEM;
+	return seal(s, len, &call->err);
+}
+
+static void told(struct ingest_stream *s, const struct refusals *list) {
+	int rc = refusals_tell(list, s->fs, s->w.path);
+	if (s->deferred == 0)
+		s->deferred = rc;
+}
+
+/* The record has taken the step to OP. */
+static void changed(struct ingest_stream *s, const char *op) {
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	snprintf(s->rec.op, sizeof(s->rec.op), "%s", op);
+	s->rec.changed_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* It is committed: the stream stands behind it. */
+static void settle(struct ingest_sending *x) {
+	struct ingest_stream *s = x->s;
+	told(s, &x->refused);
+	told(s, &x->batch->refused);
+	changed(s, x->op.id);
+	if (s->replacing)
+		buf_resize(&s->chunk, 0);
+	s->replacing = false;
+	s->rec.size = x->size;
+	s->seen_us = clock_us();
+	free(s->rec.state);
+	s->rec.state = buf_take(&x->state);
+	buf_consume(&s->pending, x->len);
+	s->parsed -= x->len;
+	free(move_ptr(s->old_tail));
+	if (x->has_tail) {
+		char text[24];
+		snprintf(text, sizeof(text), "%lld", (long long)x->last_id);
+		free(s->parser.tail_id);
+		s->parser.tail_id = strdup(text);
+		if (s->parser.tail_id == NULL) { /* the record's state says it */
+			parser_free(&s->parser);
+			s->parsing = false;
+		}
+	}
+	s->began_us = s->pending.len > 0 ? clock_us() : 0;
+	ingest_sending_free(move_ptr(s->sending));
+}
+
+int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
+	struct ingest_sending *x = s->sending;
+	x->moved = x->entered = false;
+	int rc = batch_commit(x->batch, &x->target, &call->err);
+	*moved = x->moved;
+	if (x->moved) {
+		db_error_clear(&call->err);
+		return 0;
+	}
+	if (rc == 0)
+		settle(x);
+	else if (rc == -EIO || rc == -ETIMEDOUT || call->err.in_doubt)
+		fence_leave(s->fs->fence, x->op.stream);
+	return rc;
 }
 
 /* -- the whole content ----------------------------------------------------------------------------- */
 
-/* One piece of the file: its bytes, and the lines that it completes. */
-static int send_piece(struct db_conn *conn, struct sending *x, const char *data, size_t len,
-		      uint64_t at, bool last, struct db_error *err) {
-	struct ingest_stream *s = x->s;
-	ingest_unit_clear(x->unit);
-	int rc = parser_feed(&x->parser, data, len, x->unit);
-	if (rc == 0 && last)
-		rc = parser_tail(&x->parser, x->unit);
-	if (rc != 0)
-		return db_error_set(err, -rc, "out of memory");
-	if (len > 0)
-		rc = ingest_file_add(conn, s->rec.id, at, data, len, !s->in->gzip, err);
-	if (rc == 0 && x->unit->n > 0)
-		rc = draw_ids(conn, x, err);
+struct whole {
+	struct call *call;
+	struct ingest_stream *s;
+	int fd;
+	struct ledger_op op;
+	bool moved;
+	struct ingest_parser parser;
+	struct refusals refused;
+};
+
+/* The lines that one piece has completed. */
+static int send_lines(struct db_conn *conn, struct whole *w, struct ingest_unit *unit,
+		      struct db_error *err) {
+	struct ingest_stream *s = w->s;
+	AUTO_SENDING struct ingest_sending *x = sending_new(s, &w->parser);
+	struct id_stock stock = { 0 };
+	bool has_tail = unit->has_tail;
+	if (x == NULL)
+		return db_error_set(err, ENOMEM, "out of memory");
+	bool kept = refusals_move(&w->refused, &unit->refused);
+	int rc = gather(x, unit, &stock, conn, err);
+	id_stock_free(&stock);
 	if (rc == 0)
-		rc = send_rows(conn, x, err);
-	if (rc == 0 && x->unit->has_tail)
-		x->parser.tail_id = strdup(x->ids[x->unit->n - 1]);
-	for (int i = 0; rc == 0 && i < x->unit->nrefused; i++) {
-		const struct ingest_refusal *r = &x->unit->refused[i];
-		if (!ingest_unit_refuse(&x->refused, r->number, r->errnum, r->text, r->len, r->why))
-			rc = db_error_set(err, ENOMEM, "out of memory");
-	}
+		rc = batch_send(conn, x->batch, &x->target, err);
+	kept = kept && refusals_move(&w->refused, &x->batch->refused);
+	const char *ranges = ranges_text(&x->ids);
+	if (rc == 0 && ranges != NULL)
+		rc = ingest_file_add_rows(conn, s->rec.id, ranges, err);
+	if (has_tail && asprintf(&w->parser.tail_id, "%lld", (long long)x->last_id) < 0)
+		w->parser.tail_id = NULL, kept = false;
+	return rc == 0 && !kept ? db_error_set(err, ENOMEM, "out of memory") : rc;
+}
+
+/* One piece of the file: its bytes, and the lines that it completes. */
+static int send_piece(struct db_conn *conn, struct whole *w, const char *data, size_t len,
+		      uint64_t at, bool last, struct db_error *err) {
+	/* the triggers count: to ask for time buckets would take a second connection */
+	struct ingest_unit unit = { .uncounted = true };
+	struct ingest_chunk chunk = { 0 };
+	int rc = parser_feed(&w->parser, data, len, &unit);
+	if (rc == 0 && last)
+		rc = parser_tail(&w->parser, &unit);
+	if (rc != 0 || !ingest_chunk_make(&chunk, at, data, len, !w->s->in->gzip))
+		rc = db_error_set(err, ENOMEM, "out of memory");
+	if (rc == 0 && len > 0)
+		rc = ingest_file_add(conn, w->s->rec.id, &chunk, err);
+	if (rc == 0)
+		rc = send_lines(conn, w, &unit, err);
+	ingest_chunk_free(&chunk);
+	ingest_unit_clear(&unit);
 	return rc;
 }
 
-static int send_pieces(struct db_conn *conn, struct sending *x, uint64_t size,
-		       struct db_error *err) {
+static int send_pieces(struct db_conn *conn, struct whole *w, uint64_t size, struct db_error *err) {
 	AUTO_FREE char *data = malloc(PIECE);
 	uint64_t at = 0;
 	int rc = data != NULL ? 0 : db_error_set(err, ENOMEM, "out of memory");
 	while (rc == 0) {
 		size_t want = size - at < PIECE ? (size_t)(size - at) : PIECE;
-		ssize_t n = pread(x->fd, data, want, (off_t)at);
+		ssize_t n = pread(w->fd, data, want, (off_t)at);
 		if (n < 0 || (size_t)n != want)
 			return db_error_set(err, EIO, "the copy of the file cannot be read");
-		rc = send_piece(conn, x, data, want, at, at + want == size, err);
+		rc = send_piece(conn, w, data, want, at, at + want == size, err);
 		at += want;
 		if (at == size)
 			break;
@@ -321,37 +469,52 @@ static int send_pieces(struct db_conn *conn, struct sending *x, uint64_t size,
 	return rc;
 }
 
-static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	struct sending *x = arg;
-	struct ingest_stream *s = x->s;
+static int change_all(struct db_conn *conn, struct whole *w, uint64_t size, struct db_error *err) {
+	struct ingest_stream *s = w->s;
 	AUTO_BUF struct buf state = { 0 };
+	int rc = clear_file(conn, s, err);
+	if (rc == 0)
+		rc = send_pieces(conn, w, size, err);
+	parser_state(&w->parser, w->parser.tail_id, &state);
+	const struct ingest_change change = {
+		.id = s->rec.id,
+		.old_op = s->rec.op,
+		.new_op = w->op.id,
+		.size = size,
+		.state = state.data,
+		.chunk = &(struct ingest_chunk){ 0 },
+	};
+	return rc == 0 ? ingest_file_change(conn, &change, err) : rc;
+}
+
+static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct whole *w = arg;
+	struct ingest_stream *s = w->s;
 	struct stat st;
-	ingest_unit_clear(&x->refused);
-	parser_free(&x->parser);
-	if (fstat(x->fd, &st) != 0 || parser_begin(&x->parser, s->in, NULL) != 0)
+	refusals_clear(&w->refused);
+	parser_free(&w->parser);
+	if (fstat(w->fd, &st) != 0 || parser_begin(&w->parser, s->fs, s->in, NULL) != 0)
 		return db_error_set(err, EIO, "the copy of the file cannot be read");
-	uint64_t size = (uint64_t)st.st_size;
-	int rc = ingest_file_step(conn, s->rec.id, s->rec.op, x->new_op, size, "{}", err);
-	x->moved = rc == INGEST_MOVED;
+	int rc = ledger_enter(conn, s->fs->tree, &w->op, err);
+	if (rc == 0)
+		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, w->op.id, err);
+	w->moved = rc == INGEST_MOVED;
 	if (rc != 0)
 		return rc > 0 ? 0 : rc;
-	rc = clear_file(conn, s, err);
-	if (rc == 0)
-		rc = send_pieces(conn, x, size, err);
-	parser_state(&x->parser, x->parser.tail_id, &state);
-	if (rc == 0)
-		rc = ingest_file_step(conn, s->rec.id, x->new_op, x->new_op, size, state.data, err);
-	return rc;
+	return change_all(conn, w, (uint64_t)st.st_size, err);
 }
 
 int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool *moved) {
-	struct ingest_unit unit = { 0 };
-	struct sending x = { .call = call, .s = s, .unit = &unit, .fd = fd };
-	ledger_new_op(x.new_op);
-	int rc = db_transaction(s->fs->pool, send_file_in_tx, &x, DB_REPEATABLE, NULL, &call->err);
-	*moved = x.moved;
-	parser_free(
-		&x.parser); /* a repetition may have found itself done: the record says where it stands */
-	ingest_unit_clear(&unit);
-	return finish(&x, rc);
+	struct whole w = { .call = call, .s = s, .fd = fd };
+	int rc = fence_run(call, send_file_in_tx, &w, &w.op);
+	*moved = w.moved;
+	/* a repetition may have found itself done: the record says where it stands */
+	parser_free(&w.parser);
+	if (rc == 0 && !w.moved) {
+		told(s, &w.refused);
+		changed(s, w.op.id);
+	}
+	fs_changed(s->fs);
+	refusals_clear(&w.refused);
+	return rc;
 }

@@ -2,7 +2,6 @@
 #include "fs/ingest.h"
 #include "fs/store.h"
 #include "util/clock.h"
-#include "util/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,52 +9,19 @@
 #include <sys/stat.h>
 
 enum {
-	UNIT = 256 << 10,     /* bytes that are committed together */
-	UNIT_GZIP = 64 << 10, /* of them, compressed: their text is much longer */
-	GAP_MOST = 1 << 20,   /* bytes behind the end that are filled in memory */
-	KEPT_MOST = 256,      /* streams without a handle */
+	UNIT = 512 << 10,    /* bytes, or text of inflated ones, that are committed together */
+	STEP = 64 << 10,     /* bytes that are parsed and sent before that */
+	STEP_GZIP = 8 << 10, /* of them, compressed */
+	PIECE = 256 << 10,   /* bytes that are read at once */
+	GAP_MOST = 1 << 20,  /* bytes behind the end that are filled in memory */
 	FRESH_US = 100 * US_PER_MS,
 	AGAIN_MOST = 1000, /* times that another mount may come first */
 };
 
-/* -- the table ------------------------------------------------------------------------------------- */
-
-struct ingest_streams {
-	pthread_mutex_t lock; /* guards the list */
-	struct ingest_stream *first;
-	int kept; /* of them without a handle */
-};
-
-struct ingest_streams *ingest_streams_new(void) {
-	struct ingest_streams *streams = calloc(1, sizeof(*streams));
-	if (streams != NULL)
-		pthread_mutex_init(&streams->lock, NULL);
-	return streams;
-}
-
-static void stream_free(struct ingest_stream *s) {
-	ingest_stream_reset(s);
-	if (s->copy >= 0)
-		close(s->copy);
-	where_free(&s->w);
-	ingest_record_free(&s->rec);
-	buf_free(&s->pending);
-	pthread_mutex_destroy(&s->lock);
-	free(s);
-}
-
-void ingest_streams_free(struct ingest_streams *streams) {
-	if (streams == NULL)
-		return;
-	for (struct ingest_stream *s = streams->first, *next; s != NULL; s = next) {
-		next = s->next;
-		stream_free(s);
-	}
-	pthread_mutex_destroy(&streams->lock);
-	free(streams);
-}
+/* -- the record ------------------------------------------------------------------------------------- */
 
 void ingest_stream_reset(struct ingest_stream *s) {
+	ingest_sending_free(move_ptr(s->sending));
 	parser_free(&s->parser);
 	s->parsing = false;
 	s->parsed = 0;
@@ -64,12 +30,11 @@ void ingest_stream_reset(struct ingest_stream *s) {
 	free(move_ptr(s->old_tail));
 }
 
-static bool is_clean(const struct ingest_stream *s) {
+bool ingest_is_clean(const struct ingest_stream *s) {
 	return s->pending.len == 0 && !s->replacing && !s->copy_changed;
 }
 
-/* What was read of the record just now counts, unless this mount is ahead of it. Takes REC over. */
-static void adopt(struct ingest_stream *s, struct ingest_record *rec) {
+void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec) {
 	if (strcmp(s->rec.op, rec->op) != 0) {
 		if (s->copy >= 0 && !s->copy_changed) {
 			close(s->copy);
@@ -81,147 +46,6 @@ static void adopt(struct ingest_stream *s, struct ingest_record *rec) {
 	s->rec = *rec;
 	memset(rec, 0, sizeof(*rec));
 	s->seen_us = clock_us();
-}
-
-static struct ingest_stream *stream_new(struct fs *fs, const struct place *place, const char *path,
-					struct ingest_record *rec) {
-	struct ingest_stream *s = calloc(1, sizeof(*s));
-	if (s == NULL || (s->w.path = strdup(path)) == NULL) {
-		free(s);
-		return NULL;
-	}
-	pthread_mutex_init(&s->lock, NULL);
-	s->fs = fs;
-	s->id = rec->id;
-	s->w.place = place;
-	s->in = place->ingest;
-	s->copy = -1;
-	adopt(s, rec);
-	return s;
-}
-
-struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place, const char *path,
-					struct ingest_record *rec) {
-	struct ingest_streams *streams = fs->ingest;
-	struct ingest_stream *s;
-	{
-		LOCK_SCOPE(&streams->lock);
-		for (s = streams->first; s != NULL && s->id != rec->id;)
-			s = s->next;
-		if (s == NULL && (s = stream_new(fs, place, path, rec)) != NULL) {
-			s->next = streams->first;
-			streams->first = s;
-			s->handles = 1;
-			return s;
-		}
-		if (s == NULL)
-			return NULL;
-		streams->kept -= s->handles == 0;
-		s->handles++;
-	}
-	LOCK_SCOPE(&s->lock);
-	if (is_clean(s)) {
-		char *copy = strdup(path);
-		if (copy != NULL) {
-			free(s->w.path);
-			s->w.path = copy;
-			s->w.place = place;
-			s->in = place->ingest;
-		}
-		adopt(s, rec);
-	}
-	ingest_record_free(rec);
-	return s;
-}
-
-/* Takes S out of the list. */
-static void unlink_locked(struct ingest_streams *streams, struct ingest_stream *s) {
-	struct ingest_stream **p = &streams->first;
-	while (*p != s)
-		p = &(*p)->next;
-	*p = s->next;
-}
-
-/* The stream without a handle that was used longest ago. */
-static struct ingest_stream *oldest_locked(const struct ingest_streams *streams) {
-	struct ingest_stream *oldest = NULL;
-	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next)
-		if (s->handles == 0 && (oldest == NULL || s->used_us < oldest->used_us))
-			oldest = s;
-	return oldest;
-}
-
-static int delete_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	const struct ingest_stream *s = arg;
-	return ingest_file_delete(conn, s->rec.id, err);
-}
-
-void ingest_stream_put(struct call *call, struct ingest_stream *s) {
-	struct ingest_streams *streams = s->fs->ingest;
-	struct ingest_stream *done = NULL;
-	{
-		LOCK_SCOPE(&streams->lock);
-		s->used_us = clock_us();
-		if (--s->handles > 0)
-			return;
-		streams->kept++;
-		done = s->unlinked || !is_clean(s) ? s
-		       : streams->kept > KEPT_MOST ? oldest_locked(streams)
-						   : NULL;
-		if (done != NULL) {
-			streams->kept--;
-			unlink_locked(streams, done);
-		}
-	}
-	if (done == NULL)
-		return;
-	if (done->unlinked && db_transaction(done->fs->pool, delete_in_tx, done, DB_REPEATABLE,
-					     NULL, &call->err) != 0)
-		log_warning("%s: the bytes of the removed file stay in rowfs.chunk: %s",
-			    done->w.path, call->err.sentence);
-	stream_free(done);
-}
-
-bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size) {
-	struct ingest_streams *streams = fs->ingest;
-	struct ingest_stream *s;
-	bool ahead = false;
-	pthread_mutex_lock(&streams->lock);
-	for (s = streams->first; s != NULL && s->id != id;)
-		s = s->next;
-	if (s != NULL && s->handles > 0)
-		s->handles++;
-	else
-		s = NULL;
-	pthread_mutex_unlock(&streams->lock);
-	if (s == NULL)
-		return false;
-	{
-		LOCK_SCOPE(&s->lock);
-		ahead = !is_clean(s);
-		*size = ingest_size(s);
-	}
-	struct call call = { .fs = fs };
-	ingest_stream_put(&call, s);
-	db_error_clear(&call.err);
-	return ahead;
-}
-
-bool ingest_stream_unlink(struct fs *fs, int64_t id) {
-	struct ingest_streams *streams = fs->ingest;
-	LOCK_SCOPE(&streams->lock);
-	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next) {
-		if (s->id != id)
-			continue;
-		s->unlinked = s->handles > 0;
-		if (s->handles > 0)
-			return true;
-		streams->kept--;
-		unlink_locked(streams, s);
-		stream_free(s);
-		return false;
-	}
-	return false;
 }
 
 /* -- reading --------------------------------------------------------------------------------------- */
@@ -240,12 +64,12 @@ uint64_t ingest_size(const struct ingest_stream *s) {
 /* Reads the record anew if it is old. */
 static int look_again(struct call *call, struct ingest_stream *s, bool force) {
 	struct ingest_record rec = { 0 };
-	if (!force && (!is_clean(s) || clock_us() < s->seen_us + FRESH_US))
+	if (!force && (!ingest_is_clean(s) || clock_us() < s->seen_us + FRESH_US))
 		return 0;
 	int rc = ingest_file_find(s->fs->pool, NULL, NULL, s->rec.id, call_cancel(call), &rec,
 				  &call->err);
 	if (rc == 0)
-		adopt(s, &rec);
+		ingest_adopt(s, &rec);
 	return rc;
 }
 
@@ -311,13 +135,13 @@ int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, siz
 /* Brings the parser to the end of the committed bytes. */
 static int load_parser(struct call *call, struct ingest_stream *s) {
 	AUTO_BUF struct buf bytes = { 0 };
-	int rc = parser_begin(&s->parser, s->in, s->replacing ? NULL : s->rec.state);
+	int rc = parser_begin(&s->parser, s->fs, s->in, s->replacing ? NULL : s->rec.state);
 	bool refused = s->parser.tail_refused;
 	uint64_t end = committed(s);
 	while (rc == 0 && s->parser.fed < end) {
 		struct ingest_unit known = { 0 }; /* all of it was taken before */
 		buf_resize(&bytes, 0);
-		rc = read_chunk(call, s, s->parser.fed, UNIT, &bytes);
+		rc = read_chunk(call, s, s->parser.fed, PIECE, &bytes);
 		if (rc == 0)
 			rc = parser_feed(&s->parser, bytes.data, bytes.len, &known);
 		ingest_unit_clear(&known);
@@ -344,52 +168,50 @@ static int parse(struct call *call, struct ingest_stream *s, bool tail) {
 	return rc;
 }
 
-/* A tail that was not committed is looked at again when more has come. */
-static void drop_tail(struct ingest_stream *s) {
-	if (!s->unit.has_tail)
-		return;
-	s->unit.has_tail = false;
-	s->unit.n--;
-	buf_resize(&s->unit.text, s->unit.lines[s->unit.n].at);
+/* How far a commit goes. */
+enum extent {
+	WHOLE_LINES, /* what other mounts append may come behind it */
+	ALL_BYTES,
+	THE_END, /* a last line without a newline is one */
+};
+
+/* Seals what is to be committed. *ANY: there is something. */
+static int prepare(struct call *call, struct ingest_stream *s, enum extent extent, bool *any) {
+	int rc = parse(call, s, extent == THE_END);
+	size_t open = extent == WHOLE_LINES && !s->in->gzip ? s->parser.text.len : 0;
+	size_t len = open < s->parsed ? s->parsed - open : 0;
+	bool lines = s->sending != NULL || s->unit.n > 0 || s->unit.refused.n > 0;
+	*any = rc == 0 && (len > 0 || (extent != WHOLE_LINES && (lines || s->replacing)));
+	if (*any)
+		rc = ingest_seal(call, s, len);
+	if (rc != 0)
+		ingest_stream_reset(s); /* it is parsed again the next time */
+	return rc;
 }
 
-static void committed_now(struct call *call, struct ingest_stream *s) {
-	int told = ingest_tell(call, s, &s->unit);
-	if (s->deferred == 0)
-		s->deferred = told;
-	s->rec.size = committed(s) + s->pending.len;
-	if (s->replacing)
-		buf_resize(&s->chunk, 0);
-	s->replacing = false;
-	buf_resize(&s->pending, 0);
-	s->parsed = 0;
-	ingest_unit_clear(&s->unit);
-	free(move_ptr(s->old_tail));
-	s->seen_us = clock_us();
+/* Begins anew behind what another mount has committed. */
+static int begin_behind(struct call *call, struct ingest_stream *s) {
+	int rc = look_again(call, s, true);
+	if (rc == -ENOENT)
+		return call_error(call, ENOENT, "the file was removed meanwhile");
+	if (rc == 0)
+		ingest_stream_reset(s);
+	return rc;
 }
 
-static int commit_pending(struct call *call, struct ingest_stream *s, bool tail) {
-	bool moved = true;
-	int rc = 0;
-	for (int i = 0; rc == 0 && moved && i < AGAIN_MOST; i++) {
-		rc = parse(call, s, tail);
-		if (rc == 0 && s->pending.len == 0 && !s->replacing && s->unit.n == 0 &&
-		    s->unit.nrefused == 0)
-			return 0;
-		if (rc == 0)
+static int commit_pending(struct call *call, struct ingest_stream *s, enum extent extent) {
+	s->stalled = false;
+	for (int i = 0; i < AGAIN_MOST; i++) {
+		bool any = true, moved = false;
+		int rc = ingest_is_sealed(s) ? 0 : prepare(call, s, extent, &any);
+		if (rc == 0 && any)
 			rc = ingest_send(call, s, &moved);
-		if (rc == 0 && moved) {
-			rc = look_again(call, s, true);
-			ingest_stream_reset(s);
-		}
+		if (rc == 0 && moved)
+			rc = begin_behind(call, s);
+		if (rc != 0 || !any || (!moved && extent == WHOLE_LINES))
+			return rc;
 	}
-	if (rc == 0 && !moved)
-		committed_now(call, s);
-	else
-		drop_tail(s);
-	return rc == 0 && moved
-		       ? call_error(call, EBUSY, "other mounts write this file all the time")
-		       : rc;
+	return call_error(call, EBUSY, "other mounts write this file all the time");
 }
 
 int ingest_replace(struct call *call, struct ingest_stream *s, int fd) {
@@ -410,7 +232,7 @@ int ingest_replace(struct call *call, struct ingest_stream *s, int fd) {
 
 int ingest_commit(struct call *call, struct ingest_stream *s, bool tail) {
 	if (s->copy < 0)
-		return commit_pending(call, s, tail);
+		return commit_pending(call, s, tail ? THE_END : ALL_BYTES);
 	int rc = s->copy_changed ? ingest_replace(call, s, s->copy) : 0;
 	if (rc == 0) {
 		close(s->copy);
@@ -433,7 +255,7 @@ static int make_copy(struct call *call, struct ingest_stream *s) {
 				  s->fs->opt->state_dir, strerror(errno));
 	for (uint64_t at = 0; at < size;) {
 		AUTO_BUF struct buf bytes = { 0 };
-		int rc = ingest_read(call, s, at, UNIT, &bytes);
+		int rc = ingest_read(call, s, at, PIECE, &bytes);
 		if (rc != 0)
 			return rc;
 		if (bytes.len == 0 ||
@@ -459,11 +281,22 @@ static int write_copy(struct call *call, struct ingest_stream *s, const char *da
 	return 0;
 }
 
+/* Sends ahead what has come. Returns whether it is enough for a commit. */
+static bool send_ahead(struct call *call, struct ingest_stream *s) {
+	size_t step = s->in->gzip ? STEP_GZIP : STEP, text = 0;
+	if (s->pending.len - s->parsed >= step && !s->stalled && !ingest_is_sealed(s)) {
+		if (parse(call, s, false) == 0)
+			text = ingest_gather(s, &call->err);
+		s->stalled = call->err.errnum != 0; /* the commit tells what is wrong */
+		db_error_clear(&call->err);
+	}
+	return text >= UNIT || s->pending.len >= UNIT;
+}
+
 static int append(struct call *call, struct ingest_stream *s, const char *data, size_t size,
 		  size_t zeros) {
-	size_t most = s->in->gzip ? UNIT_GZIP : UNIT;
-	if (s->pending.len >= most) { /* an earlier commit failed */
-		int rc = commit_pending(call, s, false);
+	if (s->pending.len >= UNIT) { /* an earlier commit failed */
+		int rc = commit_pending(call, s, WHOLE_LINES);
 		if (rc != 0)
 			return rc;
 	}
@@ -471,10 +304,24 @@ static int append(struct call *call, struct ingest_stream *s, const char *data, 
 	buf_add(&s->pending, data, size);
 	if (s->pending.failed)
 		return -ENOMEM;
+	if (s->began_us == 0)
+		s->began_us = clock_us();
 	/* a failure is told by fsync, close or the next write: these bytes are taken */
-	if (s->pending.len >= most && commit_pending(call, s, false) != 0)
+	if (send_ahead(call, s) && commit_pending(call, s, WHOLE_LINES) != 0)
 		db_error_clear(&call->err);
 	return 0;
+}
+
+int64_t ingest_tend(struct call *call, struct ingest_stream *s) {
+	int64_t interval = (int64_t)(s->fs->opt->flush_interval * US_PER_S), now = clock_us();
+	if (s->copy >= 0 || s->pending.len == 0)
+		return interval;
+	if (now < s->began_us + interval)
+		return s->began_us + interval - now;
+	if (commit_pending(call, s, WHOLE_LINES) != 0)
+		db_error_clear(&call->err); /* the next write, fsync or close tells it */
+	s->began_us = clock_us();
+	return interval;
 }
 
 /* How many of SIZE bytes at OFFSET are there already; -errno. */

@@ -1,5 +1,6 @@
 #include "fs/rows_append.h"
 
+#include "fs/count.h"
 #include "fs/plain.h"
 #include "fs/store.h"
 #include "fs/writer.h"
@@ -216,30 +217,16 @@ static int hand_on(struct call *call, struct rows_append *s) {
 		.len = s->data.len,
 		.lines = s->lines,
 		.n = s->n,
-		.tally = s->counter != NULL && s->counted ? &s->tally : NULL,
+		.tally = s->counted ? &s->tally : NULL,
 	};
 	if (s->n == 0)
 		return 0;
-	int rc = s->data.failed ? -ENOMEM : source_put(call, &s->source, &unit);
+	int rc = s->data.failed ? -ENOMEM : source_put(&s->source, &unit);
 	buf_resize(&s->data, 0);
 	tally_clear(&s->tally);
 	s->n = 0;
 	s->counted = true;
 	return rc;
-}
-
-static int count(struct call *call, struct rows_append *s) {
-	if (s->counter == NULL || !s->counted)
-		return 0;
-	int how = counter_line(s->counter, &s->checker, &s->tally);
-	while (how == COUNT_BUCKET) {
-		int rc = counter_ask(s->counter, call->fs->pool, &call->err);
-		if (rc != 0)
-			return rc;
-		how = counter_line(s->counter, &s->checker, &s->tally);
-	}
-	s->counted = how == COUNT_YES;
-	return how == COUNT_FAILED ? -ENOMEM : 0;
 }
 
 static int take_row(struct call *call, struct handle *h, const char *line, size_t len) {
@@ -252,7 +239,8 @@ static int take_row(struct call *call, struct handle *h, const char *line, size_
 		       sentence != NULL ? sentence : "");
 		return 0;
 	}
-	if ((rc = count(call, s)) != 0)
+	rc = count_line(call->fs, s->counter, &s->checker, &s->tally, &s->counted, &call->err);
+	if (rc != 0)
 		return rc;
 	s->lines[s->n++] = (struct unit_line){
 		.len = (uint32_t)(len + s->added.len + 1),
@@ -349,7 +337,7 @@ void rows_append_commit(struct call *call, struct handle *h) {
 	struct rows_append *s = h->append;
 	if (s == NULL)
 		return;
-	int rc = s->source.lane != NULL ? source_commit(call, &s->source) : 0;
+	int rc = s->source.lane != NULL ? source_commit(&s->source) : 0;
 	if (!s->settled) {
 		plain_unmark(call->fs->plain, s->where.path);
 		s->settled = true;

@@ -11,7 +11,6 @@
 #include <string.h>
 
 enum {
-	FEED = 64 * 1024,              /* bytes that are worth sending before the batch is full */
 	BATCH_BYTES = 4 * 1024 * 1024, /* a batch with more is full, however few lines it has */
 	STREAM_IDLE_S = 3600, /* a stream that was not used for so long is left to be forgotten */
 };
@@ -37,7 +36,6 @@ struct writer {
 	pthread_mutex_t lock; /* guards lanes and stop */
 	pthread_cond_t wake;  /* a batch is full, or the end */
 	struct lane *lanes;
-	atomic_int feeding; /* COPYs that wait for more lines */
 	bool stop;
 	bool called; /* wake was signalled and not seen yet */
 	pthread_t thread;
@@ -72,7 +70,6 @@ static void commit_gathering(struct lane *lane) {
 	struct batch *b = lane->gathering, *next = batch_new(b->number + 1);
 	if (next == NULL)
 		return; /* out of memory: it goes on gathering, and whoever waits tries again */
-	bool fed = b->copy != NULL;
 	lane->gathering = next;
 	lane->committing = true;
 	lane->wanted = false;
@@ -89,8 +86,6 @@ static void commit_gathering(struct lane *lane) {
 		fence_doubt(lane->writer->fs->fence);
 		new_stream(lane); /* where the old one stands may be in doubt */
 	}
-	if (fed)
-		atomic_fetch_sub(&lane->writer->feeding, 1);
 	pthread_mutex_lock(&lane->lock);
 	lane->committing = false;
 	lane->done = b->number;
@@ -115,37 +110,15 @@ static void commit_until(struct lane *lane, uint64_t number) {
 
 /* -- gathering ------------------------------------------------------------------------------------- */
 
-static void feed(struct lane *lane) {
-	struct batch *b = lane->gathering;
-	/* enough connections stay for everybody else */
-	int most = lane->writer->fs->opt->max_connections / 2 - 1;
-	if (b->data.len - b->fed < FEED || b->feed_failed)
-		return;
-	if (b->copy == NULL) {
-		if (atomic_fetch_add(&lane->writer->feeding, 1) >= most) {
-			atomic_fetch_sub(&lane->writer->feeding, 1);
-			return;
-		}
-		batch_feed(b, &lane->target);
-		if (b->copy == NULL)
-			atomic_fetch_sub(&lane->writer->feeding, 1);
-		return;
-	}
-	batch_feed(b, &lane->target);
-	if (b->copy == NULL)
-		atomic_fetch_sub(&lane->writer->feeding, 1);
-}
-
 static void call_writer(struct writer *writer) {
 	LOCK_SCOPE(&writer->lock);
 	writer->called = true;
 	pthread_cond_signal(&writer->wake);
 }
 
-int source_put(struct call *call, struct source *source, const struct unit *unit) {
+int source_put(struct source *source, const struct unit *unit) {
 	struct lane *lane = source->lane;
 	bool full = false;
-	(void)call;
 	{
 		LOCK_SCOPE(&lane->lock);
 		while (is_full(lane))
@@ -155,7 +128,7 @@ int source_put(struct call *call, struct source *source, const struct unit *unit
 		if (rc != 0)
 			return rc;
 		source->batch = lane->gathering->number;
-		feed(lane);
+		batch_feed(lane->gathering, &lane->target);
 		full = is_full(lane) && !lane->wanted;
 		lane->wanted = lane->wanted || full;
 	}
@@ -164,9 +137,8 @@ int source_put(struct call *call, struct source *source, const struct unit *unit
 	return 0;
 }
 
-int source_commit(struct call *call, struct source *source) {
+int source_commit(struct source *source) {
 	struct lane *lane = source->lane;
-	(void)call;
 	{
 		LOCK_SCOPE(&lane->lock);
 		commit_until(lane, source->batch);
@@ -252,7 +224,7 @@ void writer_free(struct writer *writer) {
 		writer->lanes = lane->next;
 		{
 			LOCK_SCOPE(&lane->lock);
-			if (lane->gathering->n > 0 || lane->gathering->nunits > 0)
+			if (lane->gathering->n > 0)
 				commit_until(lane, lane->gathering->number);
 		}
 		lane_free(lane);
@@ -282,8 +254,8 @@ static struct lane *lane_new(struct writer *writer, const struct relation *rel,
 	memcpy(lane->columns, columns, (size_t)n * sizeof(*columns));
 	lane->target = (struct batch_target){
 		.fs = writer->fs,
+		.copy = lane->sql.copy,
 		.sql = &lane->sql,
-		.columns = lane->columns,
 		.ncolumns = n,
 		.ledger = writer->fs->tree->has_streams,
 	};

@@ -2,7 +2,7 @@
  *
  * Lines that go to the same columns of the same table share a *lane*, whatever file and writer they come from. A lane gathers them in a
  * *batch*; a batch is one transaction: COPY, the lane's ledger row (compare-and-set, so that a repetition after a lost connection
- * cannot double it), the summary's counts, and the finish functions of its attachments. While one batch is being committed the next
+ * cannot double it), and the summary's counts. While one batch is being committed the next
  * one gathers: with many writers that is a group commit. The data goes to the server while it comes in; a batch ends at
  * batch_size lines, at flush_interval, or when somebody waits for it (fsync, close).
  *
@@ -21,15 +21,7 @@ MUST_USE struct writer *writer_new(struct fs *fs);
 /* Commits what is there, and frees. */
 void writer_free(struct writer *writer);
 
-/* Bytes that are committed together with lines: an ingest file's. Made by the caller, embedded in his own structure. */
-struct attachment {
-	/* In the batch's transaction, after the lines; runs again if the transaction is repeated. */
-	int (*finish)(struct db_conn *conn, struct attachment *a, struct db_error *err);
-	/* Once, when the batch is committed (RC 0) or given up (-errno; ERR says why). No lock of the writer is held. */
-	void (*settled)(struct attachment *a, int rc, const struct db_error *err);
-};
-
-/* One writer of lines: an open handle, an ingest file. */
+/* One writer of lines: an open handle. */
 struct source {
 	struct lane *lane;
 	char *path;         /* for messages and rejected/; owned */
@@ -49,10 +41,11 @@ struct unit_line {
 	uint32_t len; /* bytes in the unit's data, newline included */
 	uint32_t
 		id_len; /* of these, what was put before the person's own line (an id and its comma): left out of rejected/ */
+	int group;      /* 0 where all lines go by COPY: see batch.h */
 	uint64_t number; /* of the line in its file, from 1 */
 };
 
-/* Lines that go into one batch, with the attachment that belongs to them. The writer copies data and lines. */
+/* Lines that go into one batch. The writer copies data and lines. */
 struct unit {
 	const char *
 		data; /* records for COPY (FORMAT csv), each with its newline, in the order of the source's columns */
@@ -60,15 +53,14 @@ struct unit {
 	const struct unit_line *lines;
 	int n;
 	const struct tally *tally; /* what the lines add to the summary; NULL: the triggers count */
-	struct attachment *attachment; /* or NULL */
 };
 
 /* Adds a unit. It may wait for an earlier batch (bounded memory), and may send and commit. Errors of the database are
  * told by source_commit(). Returns 0 or -ENOMEM. */
-MUST_USE int source_put(struct call *call, struct source *source, const struct unit *unit);
+MUST_USE int source_put(struct source *source, const struct unit *unit);
 
 /* Waits until everything that was put is committed. Returns 0; the errno of the first refused line; or -errno if it was given
  * up (the database is gone for good): then the lines are in rejected/. */
-MUST_USE int source_commit(struct call *call, struct source *source);
+MUST_USE int source_commit(struct source *source);
 
 #endif

@@ -309,11 +309,13 @@ char *ingest_insert_sql(const struct ingest *in, const char *const *names, int n
 char *ingest_ids_sql(const struct ingest *in) {
 	AUTO_BUF struct buf sql = { 0 }, relation = { 0 };
 	put_relation(&relation, in);
-	buf_puts(&sql, "SELECT nextval(s.name)::text FROM (SELECT pg_get_serial_sequence(");
+	buf_puts(
+		&sql,
+		"SELECT string_agg(nextval(s.name)::text, ',') FROM (SELECT pg_get_serial_sequence(");
 	db_quote_literal(&sql, relation.data != NULL ? relation.data : "");
 	buf_puts(&sql, ", ");
 	db_quote_literal(&sql, in->key->name);
-	buf_puts(&sql, ") OFFSET 0) AS s(name), generate_series(1, $1::integer)");
+	buf_puts(&sql, ")::regclass OFFSET 0) AS s(name), generate_series(1, $1::integer)");
 	return relation.failed ? NULL : buf_take(&sql);
 }
 

@@ -43,7 +43,7 @@ char *ingest_copy_sql(const struct ingest *in, const int *fields, int n);
  * numbers. malloc'd. */
 char *ingest_insert_sql(const struct ingest *in, const char *const *names, int n);
 
-/* Draws ids: parameter how many; one row each. malloc'd. */
+/* Draws ids: parameter how many. One row: the ids with commas between them; NULL: the key has no sequence of its own. malloc'd. */
 char *ingest_ids_sql(const struct ingest *in);
 
 /* Deletes the rows that came from a file: parameter its id. The one with the id $1. malloc'd. */

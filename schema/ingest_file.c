@@ -96,26 +96,49 @@ static int run(struct db_conn *conn, const char *sql, const struct db_param *par
 	return rc;
 }
 
-int ingest_file_step(struct db_conn *conn, int64_t id, const char *old_op, const char *new_op,
-		     uint64_t size, const char *state, struct db_error *err) {
-	char texts[2][NUMBER];
-	struct db_param params[] = { number(texts[0], id), db_text(old_op), db_text(new_op),
-				     number(texts[1], (int64_t)size), db_text(state) };
+int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op, const char *new_op,
+		     struct db_error *err) {
+	char text[NUMBER];
+	struct db_param params[] = { number(text, id) };
 	AUTO_RESULT PGresult *res = NULL;
-	int changed = 0;
-	int rc = run(conn,
-		     "UPDATE rowfs.file SET op = $3::uuid, size = $4::bigint, state = $5::jsonb, "
-		     "changed = clock_timestamp() WHERE id = $1::bigint AND op = $2::uuid",
-		     params, 5, &changed, err);
-	if (rc != 0 || changed == 1)
-		return rc;
-	rc = db_query_on(conn, "SELECT op FROM rowfs.file WHERE id = $1::bigint", params, 1, &res,
-			 err);
+	int rc = db_query_on(conn, "SELECT op FROM rowfs.file WHERE id = $1::bigint FOR UPDATE",
+			     params, 1, &res, err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 0)
 		return db_error_set(err, ENOENT, "the file was removed meanwhile");
-	return strcmp(PQgetvalue(res, 0, 0), new_op) == 0 ? INGEST_DONE : INGEST_MOVED;
+	const char *op = PQgetvalue(res, 0, 0);
+	return strcmp(op, new_op) == 0 ? INGEST_DONE : strcmp(op, old_op) == 0 ? 0 : INGEST_MOVED;
+}
+
+int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
+		       struct db_error *err) {
+	static const char sql[] =
+		"WITH step AS (UPDATE rowfs.file SET op = $3::uuid, size = $4::bigint, state = $5::jsonb, "
+		"changed = clock_timestamp() WHERE id = $1::bigint AND op = $2::uuid RETURNING id), "
+		"bytes AS (INSERT INTO rowfs.chunk (file, at, len, zlib, data) SELECT id, $6::bigint, "
+		"$7::integer, $8::boolean, $9::bytea FROM step WHERE $7::integer > 0), "
+		"rows AS (INSERT INTO rowfs.file_rows (file, ids) SELECT id, $10::int8multirange FROM step "
+		"WHERE $10::int8multirange IS NOT NULL) SELECT id FROM step";
+	const struct ingest_chunk *chunk = change->chunk;
+	char texts[4][NUMBER];
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_param params[] = {
+		number(texts[0], change->id),
+		db_text(change->old_op),
+		db_text(change->new_op),
+		number(texts[1], (int64_t)change->size),
+		db_text(change->state),
+		number(texts[2], (int64_t)chunk->at),
+		number(texts[3], (int64_t)chunk->len),
+		db_text(chunk->zlib ? "t" : "f"),
+		{ .data = chunk->len > 0 ? chunk->data.data : "",
+		  .len = chunk->data.len,
+		  .oid = DB_BYTEA },
+		db_text(change->ranges),
+	};
+	int rc = db_query_on(conn, sql, params, 10, &res, err);
+	return rc == 0 && PQntuples(res) == 0 ? INGEST_MOVED : rc;
 }
 
 int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err) {
@@ -127,25 +150,38 @@ int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err) {
 			     NULL, err);
 }
 
-int ingest_file_add(struct db_conn *conn, int64_t id, uint64_t at, const char *data, size_t len,
-		    bool pack, struct db_error *err) {
-	AUTO_BUF struct buf packed = { 0 };
-	char texts[3][NUMBER];
+bool ingest_chunk_make(struct ingest_chunk *chunk, uint64_t at, const char *data, size_t len,
+		       bool pack) {
 	uLongf size = compressBound(len);
-	if (pack) {
-		buf_reserve(&packed, size + 1);
-		if (packed.failed)
-			return db_error_set(err, ENOMEM, "out of memory");
-		pack = compress2((Bytef *)packed.data, &size, (const Bytef *)data, len, 1) ==
-			       Z_OK &&
-		       size < len;
+	*chunk = (struct ingest_chunk){ .at = at, .len = len };
+	if (pack && len > 0) {
+		buf_reserve(&chunk->data, size + 1);
+		chunk->zlib = !chunk->data.failed &&
+			      compress2((Bytef *)chunk->data.data, &size, (const Bytef *)data, len,
+					1) == Z_OK &&
+			      size < len;
 	}
+	if (chunk->zlib)
+		chunk->data.len = size;
+	else
+		buf_add(&chunk->data, data, len);
+	return !chunk->data.failed;
+}
+
+void ingest_chunk_free(struct ingest_chunk *chunk) {
+	buf_free(&chunk->data);
+	*chunk = (struct ingest_chunk){ 0 };
+}
+
+int ingest_file_add(struct db_conn *conn, int64_t id, const struct ingest_chunk *chunk,
+		    struct db_error *err) {
+	char texts[3][NUMBER];
 	struct db_param params[] = {
 		number(texts[0], id),
-		number(texts[1], (int64_t)at),
-		number(texts[2], (int64_t)len),
-		db_text(pack ? "t" : "f"),
-		{ .data = pack ? packed.data : data, .len = pack ? size : len, .oid = DB_BYTEA },
+		number(texts[1], (int64_t)chunk->at),
+		number(texts[2], (int64_t)chunk->len),
+		db_text(chunk->zlib ? "t" : "f"),
+		{ .data = chunk->data.data, .len = chunk->data.len, .oid = DB_BYTEA },
 	};
 	return run(conn,
 		   "INSERT INTO rowfs.chunk (file, at, len, zlib, data) VALUES "

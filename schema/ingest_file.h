@@ -42,16 +42,44 @@ MUST_USE int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t
 
 enum { INGEST_DONE = 1, INGEST_MOVED = 2 };
 
-/* Takes the step from change OLD_OP to NEW_OP. Returns 0; INGEST_DONE: it was committed before; INGEST_MOVED: another one came first;
- * -ENOENT: there is no such file any more; or -errno. */
-MUST_USE int ingest_file_step(struct db_conn *conn, int64_t id, const char *old_op,
-			      const char *new_op, uint64_t size, const char *state,
-			      struct db_error *err);
+/* Locks the record, after any commit that is under way, until the transaction's end. Returns 0 if its last change is OLD_OP; INGEST_DONE
+ * if it is NEW_OP; INGEST_MOVED if it is another one; -ENOENT: there is no such file any more; or -errno. */
+MUST_USE int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op,
+			      const char *new_op, struct db_error *err);
+
+/* Some bytes as they are stored: compressed if that makes them fewer. */
+struct ingest_chunk {
+	uint64_t at; /* in the file */
+	size_t len;  /* bytes, before they were compressed; 0: no chunk */
+	bool zlib;
+	struct buf data;
+};
+
+/* Makes a chunk of LEN bytes at AT; with PACK they are compressed. Free with ingest_chunk_free(). False if out of memory. */
+MUST_USE bool ingest_chunk_make(struct ingest_chunk *chunk, uint64_t at, const char *data,
+				size_t len, bool pack);
+void ingest_chunk_free(struct ingest_chunk *chunk);
+
+/* A change of a file, from OLD_OP to NEW_OP. Borrows everything. */
+struct ingest_change {
+	int64_t id;
+	const char *old_op, *new_op;
+	uint64_t size;     /* bytes afterwards */
+	const char *state; /* JSON: where the parser goes on */
+	const struct ingest_chunk *chunk;
+	const char *
+		ranges; /* text of an int8multirange: of the rows that came from the chunk; NULL: none */
+};
+
+/* Makes the change, in one statement. Returns 0; INGEST_MOVED: OLD_OP is not its last change, or there is no such file any more: nothing
+ * was changed; or -errno. */
+MUST_USE int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
+				struct db_error *err);
 /* Forgets all bytes, and which rows came from them. */
 MUST_USE int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err);
-/* Adds LEN bytes that begin at AT; with PACK, compressed. */
-MUST_USE int ingest_file_add(struct db_conn *conn, int64_t id, uint64_t at, const char *data,
-			     size_t len, bool pack, struct db_error *err);
+/* Adds CHUNK, without a step. */
+MUST_USE int ingest_file_add(struct db_conn *conn, int64_t id, const struct ingest_chunk *chunk,
+			     struct db_error *err);
 /* Adds RANGES (text of an int8multirange) to the rows that came from it. */
 MUST_USE int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges,
 				  struct db_error *err);

@@ -1,0 +1,20 @@
+#include "fs/count.h"
+
+#include <errno.h>
+
+int count_line(struct fs *fs, struct counter *counter, const struct line_checker *checker,
+	       struct tally *tally, bool *counted, struct db_error *err) {
+	if (counter == NULL || !*counted) {
+		*counted = false;
+		return 0;
+	}
+	int how = counter_line(counter, checker, tally);
+	while (how == COUNT_BUCKET) {
+		int rc = counter_ask(counter, fs->pool, err);
+		if (rc != 0)
+			return rc;
+		how = counter_line(counter, checker, tally);
+	}
+	*counted = how == COUNT_YES;
+	return how == COUNT_FAILED ? -ENOMEM : 0;
+}

@@ -1,0 +1,269 @@
+/* The table of the streams, and the thread that commits what has waited long enough. */
+#include "fs/ingest.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <string.h>
+
+enum { KEPT_MOST = 256 }; /* streams without a handle */
+
+struct ingest_streams {
+	pthread_mutex_t lock; /* guards the list */
+	struct ingest_stream *first;
+	int kept; /* of them without a handle */
+	struct fs *fs;
+	pthread_cond_t wake; /* the end */
+	bool running;        /* the thread does; begins with the first stream */
+	bool stop;
+	pthread_t thread;
+};
+
+struct ingest_streams *ingest_streams_new(void) {
+	struct ingest_streams *streams = calloc(1, sizeof(*streams));
+	pthread_condattr_t attr;
+	if (streams == NULL)
+		return NULL;
+	pthread_mutex_init(&streams->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&streams->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	return streams;
+}
+
+static void stream_free(struct ingest_stream *s) {
+	ingest_stream_reset(s);
+	if (s->copy >= 0)
+		close(s->copy);
+	where_free(&s->w);
+	ingest_record_free(&s->rec);
+	buf_free(&s->pending);
+	id_stock_free(&s->ids);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+static void end_thread(struct ingest_streams *streams) {
+	{
+		LOCK_SCOPE(&streams->lock);
+		streams->stop = true;
+		pthread_cond_signal(&streams->wake);
+	}
+	if (streams->running)
+		pthread_join(streams->thread, NULL);
+}
+
+void ingest_streams_free(struct ingest_streams *streams) {
+	if (streams == NULL)
+		return;
+	end_thread(streams);
+	for (struct ingest_stream *s = streams->first, *next; s != NULL; s = next) {
+		next = s->next;
+		stream_free(s);
+	}
+	pthread_mutex_destroy(&streams->lock);
+	pthread_cond_destroy(&streams->wake);
+	free(streams);
+}
+
+static struct ingest_stream *stream_new(struct fs *fs, const struct place *place, const char *path,
+					struct ingest_record *rec) {
+	struct ingest_stream *s = calloc(1, sizeof(*s));
+	if (s == NULL || (s->w.path = strdup(path)) == NULL) {
+		free(s);
+		return NULL;
+	}
+	pthread_mutex_init(&s->lock, NULL);
+	s->fs = fs;
+	s->id = rec->id;
+	s->w.place = place;
+	s->in = place->ingest;
+	s->copy = -1;
+	ingest_adopt(s, rec);
+	return s;
+}
+
+/* -- by the clock ----------------------------------------------------------------------------------- */
+
+/* A stream with an id above ID that has a handle, and one more now; NULL: there is none. */
+static struct ingest_stream *next_stream(struct ingest_streams *streams, int64_t id) {
+	struct ingest_stream *next = NULL;
+	LOCK_SCOPE(&streams->lock);
+	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next)
+		if (s->handles > 0 && s->id > id && (next == NULL || s->id < next->id))
+			next = s;
+	if (next != NULL)
+		next->handles++;
+	return next;
+}
+
+/* Commits what has waited for flush_interval. Returns how long the next has to wait, microseconds. */
+static int64_t tend_all(struct ingest_streams *streams) {
+	int64_t wait = (int64_t)(streams->fs->opt->flush_interval * US_PER_S), id = -1;
+	struct ingest_stream *s;
+	while ((s = next_stream(streams, id)) != NULL) {
+		struct call call = { .fs = streams->fs };
+		id = s->id;
+		{
+			LOCK_SCOPE(&s->lock);
+			int64_t one = ingest_tend(&call, s);
+			wait = one < wait ? one : wait;
+		}
+		ingest_stream_put(&call, s);
+		db_error_clear(&call.err);
+	}
+	return wait;
+}
+
+static void *streams_main(void *arg) {
+	struct ingest_streams *streams = arg;
+	pthread_mutex_lock(&streams->lock);
+	while (!streams->stop) {
+		pthread_mutex_unlock(&streams->lock);
+		struct timespec until = timespec_of_us(clock_us() + tend_all(streams));
+		pthread_mutex_lock(&streams->lock);
+		if (!streams->stop)
+			pthread_cond_timedwait(&streams->wake, &streams->lock, &until);
+	}
+	pthread_mutex_unlock(&streams->lock);
+	return NULL;
+}
+
+static void begin_thread_locked(struct ingest_streams *streams, struct fs *fs) {
+	if (streams->running)
+		return;
+	streams->fs = fs;
+	streams->running = pthread_create(&streams->thread, NULL, streams_main, streams) == 0;
+	if (!streams->running)
+		log_warning("what is written to ingest files waits for fsync or close");
+}
+
+/* -- getting and giving back ------------------------------------------------------------------------ */
+
+struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place, const char *path,
+					struct ingest_record *rec) {
+	struct ingest_streams *streams = fs->ingest;
+	struct ingest_stream *s;
+	{
+		LOCK_SCOPE(&streams->lock);
+		for (s = streams->first; s != NULL && s->id != rec->id;)
+			s = s->next;
+		if (s == NULL && (s = stream_new(fs, place, path, rec)) != NULL) {
+			s->next = streams->first;
+			streams->first = s;
+			s->handles = 1;
+			begin_thread_locked(streams, fs);
+			return s;
+		}
+		if (s == NULL)
+			return NULL;
+		streams->kept -= s->handles == 0;
+		s->handles++;
+	}
+	LOCK_SCOPE(&s->lock);
+	if (ingest_is_clean(s)) {
+		char *copy = strdup(path);
+		if (copy != NULL) {
+			free(s->w.path);
+			s->w.path = copy;
+			s->w.place = place;
+			s->in = place->ingest;
+		}
+		ingest_adopt(s, rec);
+	}
+	ingest_record_free(rec);
+	return s;
+}
+
+/* Takes S out of the list. */
+static void unlink_locked(struct ingest_streams *streams, struct ingest_stream *s) {
+	struct ingest_stream **p = &streams->first;
+	while (*p != s)
+		p = &(*p)->next;
+	*p = s->next;
+}
+
+/* The stream without a handle that was used longest ago. */
+static struct ingest_stream *oldest_locked(const struct ingest_streams *streams) {
+	struct ingest_stream *oldest = NULL;
+	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next)
+		if (s->handles == 0 && (oldest == NULL || s->used_us < oldest->used_us))
+			oldest = s;
+	return oldest;
+}
+
+static int delete_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	const struct ingest_stream *s = arg;
+	return ingest_file_delete(conn, s->rec.id, err);
+}
+
+void ingest_stream_put(struct call *call, struct ingest_stream *s) {
+	struct ingest_streams *streams = s->fs->ingest;
+	struct ingest_stream *done = NULL;
+	{
+		LOCK_SCOPE(&streams->lock);
+		s->used_us = clock_us();
+		if (--s->handles > 0)
+			return;
+		streams->kept++;
+		if (s->pending.len == 0)
+			buf_free(&s->pending);
+		id_stock_free(&s->ids);
+		done = s->unlinked || !ingest_is_clean(s) ? s
+		       : streams->kept > KEPT_MOST        ? oldest_locked(streams)
+							  : NULL;
+		if (done != NULL) {
+			streams->kept--;
+			unlink_locked(streams, done);
+		}
+	}
+	if (done == NULL)
+		return;
+	if (done->unlinked && db_transaction(done->fs->pool, delete_in_tx, done, DB_REPEATABLE,
+					     NULL, &call->err) != 0)
+		log_warning("%s: the bytes of the removed file stay in rowfs.chunk: %s",
+			    done->w.path, call->err.sentence);
+	stream_free(done);
+}
+
+bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size) {
+	struct ingest_streams *streams = fs->ingest;
+	struct ingest_stream *s;
+	bool ahead = false;
+	pthread_mutex_lock(&streams->lock);
+	for (s = streams->first; s != NULL && s->id != id;)
+		s = s->next;
+	if (s != NULL && s->handles > 0)
+		s->handles++;
+	else
+		s = NULL;
+	pthread_mutex_unlock(&streams->lock);
+	if (s == NULL)
+		return false;
+	{
+		LOCK_SCOPE(&s->lock);
+		ahead = !ingest_is_clean(s);
+		*size = ingest_size(s);
+	}
+	struct call call = { .fs = fs };
+	ingest_stream_put(&call, s);
+	db_error_clear(&call.err);
+	return ahead;
+}
+
+bool ingest_stream_unlink(struct fs *fs, int64_t id) {
+	struct ingest_streams *streams = fs->ingest;
+	LOCK_SCOPE(&streams->lock);
+	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next) {
+		if (s->id != id)
+			continue;
+		s->unlinked = s->handles > 0;
+		if (s->handles > 0)
+			return true;
+		streams->kept--;
+		unlink_locked(streams, s);
+		stream_free(s);
+		return false;
+	}
+	return false;
+}

@@ -1,0 +1,34 @@
+/* Lines that are no rows: what is told of them once it is certain that the others are. One thread at a time. */
+#ifndef ROWFS_FS_REFUSALS_H
+#define ROWFS_FS_REFUSALS_H
+
+#include "fs/fs.h"
+
+struct refusal {
+	uint64_t number; /* of the line in its file, from 1 */
+	int index;       /* of the line where it was gathered, or -1 */
+	int errnum;
+	char sqlstate[6]; /* "" if the server was not asked */
+	char *text;       /* owned */
+	size_t len;
+	char *why; /* a sentence; owned */
+};
+
+struct refusals {
+	struct refusal *all;
+	int n;
+};
+
+void refusals_clear(struct refusals *list);
+/* Adds one, which the caller fills but for TEXT (LEN bytes) and WHY: these are copied. False if out of memory. */
+MUST_USE bool refusals_add(struct refusals *list, struct refusal one, const char *text, size_t len,
+			   const char *why);
+/* Moves what FROM has behind what TO has. False if out of memory: then all of it is still in FROM. */
+MUST_USE bool refusals_move(struct refusals *to, struct refusals *from);
+
+/* Writes ONE, a line of PATH, into rejected/ and errors.jsonl, and counts it. Returns its -errno. */
+int refusal_tell(const struct refusal *one, struct fs *fs, const char *path);
+/* The same for all of them. Returns -errno of the first, or 0. */
+int refusals_tell(const struct refusals *list, struct fs *fs, const char *path);
+
+#endif
