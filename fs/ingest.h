@@ -125,6 +125,6 @@ MUST_USE int ingest_to_plain(struct call *call, const struct node *from, const c
 MUST_USE int ingest_from_plain(struct call *call, const char *from_path, const struct place *to,
 			       const char *to_path);
 /* Attributes of row ROW of a page of names. */
-struct attributes ingest_attributes(const PGresult *page, int row);
+struct attributes ingest_attributes(struct fs *fs, const PGresult *page, int row);
 
 #endif

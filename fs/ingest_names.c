@@ -46,13 +46,17 @@ int ingest_find(struct call *call, const struct place *place, const char *name,
 	return 0;
 }
 
-struct attributes ingest_attributes(const PGresult *page, int row) {
-	return (struct attributes){
+struct attributes ingest_attributes(struct fs *fs, const PGresult *page, int row) {
+	struct attributes attr = {
 		.mode = S_IFREG |
 			((mode_t)strtoul(PQgetvalue(page, row, INGEST_MODE), NULL, 10) & 07777),
 		.size = strtoull(PQgetvalue(page, row, INGEST_SIZE), NULL, 10),
 		.mtime_ns = strtoll(PQgetvalue(page, row, INGEST_CHANGED), NULL, 10) * 1000,
 	};
+	uint64_t size;
+	if (ingest_stream_size(fs, strtoll(PQgetvalue(page, row, INGEST_ID), NULL, 10), &size))
+		attr.size = size;
+	return attr;
 }
 
 int ingest_create(struct call *call, const struct place *place, const char *name, mode_t mode) {

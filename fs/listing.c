@@ -219,7 +219,8 @@ static int remember_start(struct listing *l) {
 }
 
 /* One row of a page of ingest files. Those that no route knows any more are left out. */
-static bool add_file(struct listing *l, const struct node *dir, const PGresult *res, int row) {
+static bool add_file(struct call *call, struct listing *l, const struct node *dir,
+		     const PGresult *res, int row, unsigned long epoch) {
 	AUTO_TARGET struct target target = { 0 };
 	const char *name = PQgetvalue(res, row, INGEST_NAME);
 	lookup_target(dir, name, false, &target);
@@ -229,8 +230,14 @@ static bool add_file(struct listing *l, const struct node *dir, const PGresult *
 	if (e == NULL)
 		return false;
 	e->found.type = NODE_PLACE;
-	e->found.attr = ingest_attributes(res, row);
-	return true; /* without its place: it is looked up when it is shown */
+	e->found.place = target.place;
+	e->found.attr = ingest_attributes(call->fs, res, row);
+	e->found.epoch = epoch;
+	e->keys = calloc((size_t)target.place->nkeys, sizeof(*e->keys));
+	for (int i = 0; e->keys != NULL && i < target.place->nkeys; i++)
+		e->keys[i] = move_ptr(target.values[i]);
+	e->found.keys = e->keys;
+	return e->keys != NULL;
 }
 
 /* The first of DIR's places with ingest files of any name: one listing serves them all. */
@@ -247,6 +254,7 @@ static int file_page(struct call *call, struct listing *l, struct node *dir,
 	AUTO_RESULT PGresult *res = NULL;
 	const char *after = l->next.cursor != NULL ? l->next.cursor[0] : NULL;
 	int limit = call->fs->opt->fetch_size;
+	unsigned long epoch = atomic_load(&call->fs->epoch);
 	int rc = remember_start(l);
 	if (rc == 0)
 		rc = ingest_file_page(call->fs->pool, place->ingest->dir, after, limit,
@@ -255,7 +263,7 @@ static int file_page(struct call *call, struct listing *l, struct node *dir,
 		return rc;
 	int rows = PQntuples(res);
 	for (int i = 0; i < rows; i++)
-		if (!add_file(l, dir, res, i))
+		if (!add_file(call, l, dir, res, i, epoch))
 			return -ENOMEM;
 	free_cursor(l->next.cursor);
 	l->next.cursor = NULL;

@@ -1,4 +1,5 @@
 #include "fs/handle.h"
+#include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/listing.h"
 #include "fs/lookup.h"
@@ -41,9 +42,17 @@ struct page {
 
 /* The node of an entry, with a look-up; -ENOENT if it has gone meanwhile. */
 static int entry_node(const struct page *p, const struct entry *entry, struct node **out) {
+	struct nodes *nodes = p->call->fs->nodes;
 	if (entry->found.place == NULL) /* a known name: it was looked up a moment ago */
 		return lookup_child(p->call, p->h->node, entry->name, true, out);
-	*out = node_found(p->call->fs->nodes, p->h->node, entry->name, &entry->found, true);
+	/* an ingest file may have grown since the page was read */
+	struct node *known =
+		is_ingest(entry->found.place) ? node_get(nodes, p->h->node, entry->name) : NULL;
+	bool fresh = known != NULL && node_fresh(nodes, known);
+	node_put(nodes, known);
+	if (fresh)
+		return lookup_child(p->call, p->h->node, entry->name, true, out);
+	*out = node_found(nodes, p->h->node, entry->name, &entry->found, true);
 	return *out != NULL ? 0 : -ENOMEM;
 }
 

@@ -145,10 +145,13 @@ static bool take_dir(struct check *c, const struct place *place, struct ingest *
 static bool take_all(struct check *c, const struct place *place, struct ingest *in) {
 	size_t room = (size_t)in->rel->ncolumns + (size_t)c->route->nfields + 1;
 	if (strchr("rp", in->rel->kind) == NULL || (in->key = find_key(in->rel)) == NULL) {
-		check_mistake(c,
-			      "ingest: %s must be a table whose primary key is one integer column "
-			      "with a sequence",
-			      in->rel->layout_name);
+		check_mistake(
+			c,
+			"ingest: %s must be a table whose primary key is one integer column "
+			"with a sequence: rows are known by it to be a file's. Give it one "
+			"(ALTER TABLE ... ADD COLUMN n bigserial, and make it the key), or use a "
+			"\"rows\" route, which takes any key",
+			in->rel->layout_name);
 		return false;
 	}
 	if (c->route->overflow != NULL) {

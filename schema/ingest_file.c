@@ -60,7 +60,7 @@ int ingest_file_create(struct db_pool *pool, const char *dir, const char *name, 
 int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, int limit,
 		     struct db_cancel *cancel, PGresult **out, struct db_error *err) {
 	static struct db_statement st = {
-		.sql = "SELECT name, size, (extract(epoch FROM changed) * 1000000)::bigint, mode "
+		.sql = "SELECT name, size, (extract(epoch FROM changed) * 1000000)::bigint, mode, id "
 		       "FROM rowfs.file WHERE dir = $1::text AND name > coalesce($2::text, '') "
 		       "ORDER BY name LIMIT $3::integer"
 	};

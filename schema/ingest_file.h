@@ -30,7 +30,7 @@ MUST_USE int ingest_file_create(struct db_pool *pool, const char *dir, const cha
 				mode_t mode, struct db_error *err);
 
 /* A page of DIR in the order of names, behind AFTER (NULL: from the start). Columns of *OUT as enum. */
-enum { INGEST_NAME, INGEST_SIZE, INGEST_CHANGED, INGEST_MODE };
+enum { INGEST_NAME, INGEST_SIZE, INGEST_CHANGED, INGEST_MODE, INGEST_ID };
 MUST_USE int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, int limit,
 			      struct db_cancel *cancel, PGresult **out, struct db_error *err);
 

@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 from kit import ROOT, append, get, put, refused, rss_kib, run, until
-from mountkit import clean_env, rowfs_binary
+from mountkit import clean_env, rowfs_binary, sanitizer_env
 
 COLUMNS = ["exchange", "symbol", "timestamp", "local_timestamp", "ask_amount", "ask_price", "bid_price", "bid_amount"]
 HEAD = (",".join(COLUMNS) + "\r\n").encode()
@@ -269,3 +269,149 @@ def test_a_removal_that_fails_takes_nothing_along(mount, pg):
         assert file.read() == HEAD + lines(0, 3)
     assert mount.bytes(NAME) == HEAD + lines(0, 3)
     assert files(pg) == [(True, 1)]
+
+
+# -- many, and large -------------------------------------------------------------------------------------------------
+
+
+class Peak(threading.Thread):
+    """The most memory (KiB) that the daemon had in the block, and before it."""
+
+    def __init__(self, mount):
+        super().__init__()
+        self.pid, self.ended = mount.process.pid, threading.Event()
+        self.before = self.most = rss_kib(self.pid)
+
+    def run(self):
+        while not self.ended.wait(0.01):
+            self.most = max(self.most, rss_kib(self.pid))
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.join()
+
+
+def test_five_thousand_files_are_listed_by_pages(make_mount, pg):
+    """`ls -l` asks for pages of names, and for no bytes."""
+    pg.sql("insert into rowfs.file (dir, name, size, mode) select '/collector', 'S' || to_char(n, 'FM0000') || '_orderbook_1.csv', n, 384 "
+           "from generate_series(1, 5000) n;"
+           "insert into rowfs.chunk select id, 0, size, false, convert_to(repeat('x', size::int), 'UTF8') from rowfs.file")
+    mount = make_mount(options={"fetch_size": 1000})
+    with pg.queries() as seen:
+        entries = {e.name: e.stat() for e in os.scandir(mount / "collector")}
+    assert {name: (st.st_size, st.st_mode & 0o777) for name, st in entries.items()} == {
+        f"S{n:04}_orderbook_1.csv": (n, 0o600) for n in range(1, 5001)}
+    assert seen.total <= 30, seen
+    assert not [q for q, _ in seen if "chunk" in q]
+    assert mount.bytes("collector/S0017_orderbook_1.csv") == b"x" * 17
+
+
+# the sanitizer must not keep what was freed
+LEAN = {"ASAN_OPTIONS": sanitizer_env()["ASAN_OPTIONS"] + ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64"}
+
+
+def test_memory_of_a_large_file_that_is_renamed(make_mount, pg, long):
+    """It is read, compressed and parsed by pieces."""
+    mount = make_mount(env=LEAN)
+    size = (200 if long else 40) << 20
+    piece = lines(0, 20000)
+    temp = mount / "collector/large.tmp"
+    with open(temp, "wb") as file:
+        file.write(HEAD)
+        for _ in range(size // len(piece)):
+            file.write(piece)
+    with Peak(mount) as peak:
+        os.rename(temp, mount / NAME)
+    assert pg.one("select count(*) from orderbook_data") == size // len(piece) * 20000
+    assert os.stat(mount / NAME).st_size == len(HEAD) + size // len(piece) * len(piece)
+    assert peak.most - peak.before < 32 << 10, (peak.before, peak.most)
+
+
+def bomb(piece, times, level=9):
+    packer = zlib.compressobj(level, zlib.DEFLATED, 31)
+    return b"".join([*(packer.compress(piece) for _ in range(times)), packer.flush()])
+
+
+def test_a_bomb_of_zeros(make_mount, pg, long):
+    """A megabyte that is a gigabyte of zeros: one line that is too long. It is told so, the next member's rows are taken, memory stays."""
+    mount = make_mount(env=LEAN)
+    body = bomb(b"\0" * (1 << 20), 1024 if long else 100) + bomb(b"\r\n" + lines(0, 5), 1)
+    with Peak(mount) as peak:
+        mount.refuses(lambda: put(mount / f"{NAME}.gz", body), errno.EINVAL, "longer than 1 MiB")
+    assert mount.bytes(f"{NAME}.gz") == body and stamps(pg) == list(range(5))
+    assert peak.most - peak.before < 32 << 10, (peak.before, peak.most)
+    assert sum(map(len, mount.rejected().values())) < 8 << 20
+
+
+# -- the database is away --------------------------------------------------------------------------------------------
+
+
+IMPATIENT = {"retry_attempts": 1, "retry_delay": "0.1", "retry_backoff": "1.0", "connection_timeout": 2}
+
+
+@pytest.mark.parametrize("synced", [False, True])
+def test_away_at_the_last_close(make_mount, pg, server, synced):
+    """What fsync has acknowledged is there afterwards. What it has not says an errno, and is in rejected/ to the last byte."""
+    mount = make_mount(options=IMPATIENT)
+    mount.expect("rowfs error")
+    first, second = HEAD + lines(0, 100), lines(100, 50)
+    fd = os.open(mount / NAME, os.O_WRONLY | os.O_CREAT)
+    os.write(fd, first)
+    if synced:
+        os.fsync(fd)
+    os.write(fd, second)
+    server.stop("immediate")
+    with refused(errno.EIO):
+        os.fsync(fd)
+    with refused(errno.EIO):
+        os.close(fd)
+    until(lambda: mount.kept(), "what could not be committed is kept")
+    assert b"".join(mount.kept()) == (second if synced else first + second)
+    server.start()
+    until(lambda: mount.exists(NAME), "the mount answers again")
+    assert mount.bytes(NAME) == (first if synced else b"")
+    assert stamps(pg) == list(range(100) if synced else [])
+    append(mount / NAME, second if synced else first + second)
+    assert mount.bytes(NAME) == first + second and stamps(pg) == list(range(150))
+
+
+def test_away_between_write_and_fsync(make_mount, pg, server):
+    """The bytes wait for the next try of the same open file: acknowledged then, they are there once."""
+    mount = make_mount(options=IMPATIENT)
+    mount.expect("rowfs error")
+    fd = os.open(mount / NAME, os.O_WRONLY | os.O_CREAT)
+    os.write(fd, HEAD + lines(0, 100))
+    server.stop("immediate")
+    with refused(errno.EIO):
+        os.fsync(fd)
+    server.start()
+
+    def synced():
+        try:
+            os.fsync(fd)
+            return True
+        except OSError as e:
+            assert e.errno == errno.EIO
+            return False
+    until(synced, "fsync succeeds again")
+    os.close(fd)
+    assert mount.bytes(NAME) == HEAD + lines(0, 100) and stamps(pg) == list(range(100))
+
+
+# -- what the layout may say ------------------------------------------------------------------------------------------
+
+
+def test_a_table_with_another_key_is_refused_with_a_way_out(pg, tmp_path):
+    """Rows are told to be a file's by ids from a sequence: what has none is refused at mount, and says what to do."""
+    pg.sql("create table events (id uuid primary key default gen_random_uuid(), what text); create view seen as select * from events")
+    for table in ("events", "seen"):
+        layout = tmp_path / "layout.json"
+        layout.write_text(json.dumps({"routes": [{"path": "/c/{n}.csv", "file": True, "ingest": table}]}))
+        done = run(rowfs_binary(), "check", "--layout", layout, pg.conninfo, ok=False, env=clean_env())
+        assert done.returncode == 1
+        assert f"{table} must be a table whose primary key is one integer column with a sequence" in done.stderr
+        assert "bigserial" in done.stderr and "\"rows\" route" in done.stderr, done.stderr
