@@ -74,3 +74,26 @@ def test_files_named_in_the_documents_exist(page):
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     for name in re.findall(r"`((?:fs|db|schema|util|tests|docs|mount-helpers)/[A-Za-z0-9_./-]+)`", text):
         assert (ROOT / name).exists() or (ROOT / name.rstrip("/")).exists(), f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda p: p.name)
+def test_tests_named_in_the_documents_exist(page):
+    tests = {name for path in (ROOT / "tests/integration").glob("test_*.py")
+             for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M)}
+    for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")):
+        assert name in tests or list((ROOT / "tests").glob(f"*/{name}.*")), f"{page.name} names {name}"
+
+
+def test_every_sentence_of_the_main_sections_has_a_test():
+    """Section 19 of SEMANTICS.md names a test for each sentence of sections 4, 6 and 18."""
+    text = (ROOT / "docs/SEMANTICS.md").read_text(encoding="utf-8")
+    shown = set()
+    for cell in re.findall(r"^\| ([\d., to]+) \|", section(text, "19. Which test shows it"), re.M):
+        for part in cell.split(", "):
+            first, last = (part.split(" to ") * 2)[:2]
+            chapter = first.split(".")[0]
+            shown |= {f"{chapter}.{n}" for n in range(int(first.split(".")[1]), int(last.split(".")[1]) + 1)}
+    for chapter in ("4", "6", "18"):
+        body = re.search(rf"^## {chapter}\. .*?(?=^## )", text, re.M | re.S)[0]
+        for n in re.findall(r"^(\d+)\. ", body, re.M):
+            assert f"{chapter}.{n}" in shown, f"no test is named for {chapter}.{n}"

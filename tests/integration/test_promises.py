@@ -113,6 +113,37 @@ def test_a_file_without_lines_is_appended_to(mount, pg):
     assert rows(pg) == [1, 2]
 
 
+def test_what_is_written_is_seen_when_it_is_committed(make_mount, pg):
+    """4.14: by others, by stat, and by the same open file; not before."""
+    mount = make_mount(options={"flush_interval": "3600", "coherence": "none"})
+    fd = open_day(mount)
+    os.write(fd, line(0))
+    os.fsync(fd)
+    os.close(fd)
+    before = get(mount.at(DAY))
+    fd = os.open(mount.at(DAY), os.O_RDWR | os.O_APPEND)
+    os.write(fd, line(1))
+    assert os.pread(fd, 1 << 16, 0) == get(mount.at(DAY)) == before
+    assert os.fstat(fd).st_size == os.stat(mount.at(DAY)).st_size == len(before)
+    os.fsync(fd)
+    assert os.pread(fd, 1 << 16, 0) == get(mount.at(DAY)) == before + line(1)
+    assert os.fstat(fd).st_size == os.stat(mount.at(DAY)).st_size == len(before + line(1))
+    os.close(fd)
+
+
+def test_directories_of_a_table_are_listed_in_the_order_of_bytes(make_mount, pg):
+    """4.18: and are there while a file below them has rows."""
+    mount = make_mount(options={"coherence": "none"})
+    names = ["ä", "a", "Z", "z", "10", "9", "é", "a b", "😀", "日本"]
+    for name in names:
+        pg.sql(f"insert into orderbook_data ({COLUMNS}) values ('x', %s, {START}, 0, 1, 2, 3, 4)", (name,))
+    assert os.listdir(mount.at("orderbook/x")) == sorted(names, key=str.encode)
+    pg.sql("delete from orderbook_data where symbol <> 'z'")
+    assert os.listdir(mount.at("orderbook/x")) == ["z"]
+    pg.sql("delete from orderbook_data")
+    assert not mount.exists("orderbook/x") and mount.ls("orderbook") == []
+
+
 def test_a_uuid_key_that_is_left_out_is_given(shop_pg, make_mount):
     """4.10"""
     m = make_mount(layout=SHOP)
