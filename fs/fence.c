@@ -164,8 +164,7 @@ void fence_free(struct fence *fence) {
 
 /* -- operations -------------------------------------------------------------------------------------- */
 
-int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37],
-		 struct db_error *err) {
+int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37], struct db_error *err) {
 	LOCK_SCOPE(&fence->lock);
 	int64_t now = clock_us();
 	int rc = 0;
