@@ -7,7 +7,8 @@
 #include <fcntl.h>
 
 struct handles {
-	pthread_mutex_t lock; /* guards the ring */
+	pthread_mutex_t lock; /* guards the ring, and each handle's users */
+	pthread_cond_t left;  /* a handle has one user less */
 	struct handle ring;
 };
 
@@ -16,6 +17,7 @@ struct handles *handles_new(void) {
 	if (handles == NULL)
 		return NULL;
 	pthread_mutex_init(&handles->lock, NULL);
+	pthread_cond_init(&handles->left, NULL);
 	handles->ring.all_next = handles->ring.all_prev = &handles->ring;
 	return handles;
 }
@@ -23,6 +25,7 @@ struct handles *handles_new(void) {
 void handles_free(struct handles *handles) {
 	if (handles == NULL)
 		return;
+	pthread_cond_destroy(&handles->left);
 	pthread_mutex_destroy(&handles->lock);
 	free(handles);
 }
@@ -47,6 +50,8 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 void handle_free(struct fs *fs, struct handle *h) {
 	{
 		LOCK_SCOPE(&fs->handles->lock);
+		while (h->users > 0)
+			pthread_cond_wait(&fs->handles->left, &fs->handles->lock);
 		h->all_prev->all_next = h->all_next;
 		h->all_next->all_prev = h->all_prev;
 	}
@@ -66,4 +71,23 @@ struct handle *handles_any(struct handles *handles) {
 	LOCK_SCOPE(&handles->lock);
 	struct handle *h = handles->ring.all_next;
 	return h != &handles->ring ? h : NULL;
+}
+
+void handles_flush(struct fs *fs, int64_t before_us,
+		   void (*flush)(struct fs *fs, struct handle *h)) {
+	struct handles *handles = fs->handles;
+	pthread_mutex_lock(&handles->lock);
+	/* a handle with a user stays in the ring, so that its next one is known */
+	for (struct handle *h = handles->ring.all_next; h != &handles->ring; h = h->all_next) {
+		int64_t since = h->waiting_us;
+		if (since == 0 || since > before_us)
+			continue;
+		h->users++;
+		pthread_mutex_unlock(&handles->lock);
+		flush(fs, h);
+		pthread_mutex_lock(&handles->lock);
+		h->users--;
+		pthread_cond_broadcast(&handles->left);
+	}
+	pthread_mutex_unlock(&handles->lock);
 }

@@ -16,12 +16,15 @@ struct rows_reader;
 struct rows_append;
 
 struct handle {
-	struct handle *all_next, *all_prev; /* guarded by the table of handles */
+	struct handle *all_next, *all_prev; /* guarded by the table of handles, as is: */
+	int users;                          /* who works on it besides the kernel's requests */
 	pthread_mutex_t lock;               /* guards everything below */
 	struct node *node;                  /* holds a reference */
 	const struct kind *kind;
 	int flags;          /* of open(2) */
 	atomic_ullong size; /* what a writer has made of it, bytes; may be read without the lock */
+	atomic_llong
+		waiting_us; /* clock_us() of the oldest bytes that the clock may commit, 0: none; the same */
 
 	/* documents, and the bytes of a rows file that are not committed yet */
 	struct buf data;
@@ -66,9 +69,14 @@ void handles_free(struct handles *handles);
 /* A handle on NODE, which it holds open until handle_free(). NULL if out of memory. */
 MUST_USE struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *kind,
 				   int flags);
+/* Waits until nobody works on it any more; H's lock must not be held. */
 void handle_free(struct fs *fs, struct handle *h);
 
 /* Any open handle, or NULL. */
 struct handle *handles_any(struct handles *handles);
+
+/* Calls FLUSH, with no lock held, for each handle with bytes that wait since BEFORE_US or longer. It stays while FLUSH runs. */
+void handles_flush(struct fs *fs, int64_t before_us,
+		   void (*flush)(struct fs *fs, struct handle *h));
 
 #endif

@@ -366,8 +366,13 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	AUTO_CALL struct call call;
 	struct handle *h = handle_of(fi);
 	(void)ino;
+	int rc;
 	call_begin(&call, req, false);
-	int rc = h->kind->sync(&call, h, SYNC_RELEASE); /* nobody else has the handle any more */
+	{
+		LOCK_SCOPE(
+			&h->lock); /* no other request has the handle any more, but the clock may */
+		rc = h->kind->sync(&call, h, SYNC_RELEASE);
+	}
 	AUTO_FREE char *path = node_path(call.fs->nodes, h->node, NULL);
 	(void)call_told(&call, path != NULL ? path : "?", rc);
 	handle_free(call.fs, h);

@@ -7,6 +7,7 @@
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
 #include "fs/store.h"
+#include "util/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -101,6 +102,8 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 			db_error_clear(&call->err);
 		return 0;
 	}
+	if (!h->replacing && h->waiting_us == 0)
+		h->waiting_us = clock_us();
 	if (h->replacing || h->buffered_lines < (uint64_t)call->fs->opt->batch_size)
 		return 0;
 	/* A refused line among them is told at the next fsync or close: the bytes of this write were taken. */

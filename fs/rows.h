@@ -10,6 +10,10 @@
  * is returned. Any other failure (database away): what was not committed is kept in rejected/. */
 MUST_USE int rows_commit(struct call *call, struct handle *h, const struct where *w, bool last);
 
+/* By the clock: commits the whole lines of H that wait, as a write that fills a batch does. For handles_flush(). If a request works on
+ * H, nothing is done this time. */
+void rows_flush(struct fs *fs, struct handle *h);
+
 /* Makes H->data the whole content of the file W, in one transaction. If it is refused, nothing changes, and it is kept in
  * rejected/. H->data is empty afterwards. */
 MUST_USE int rows_replace(struct call *call, struct handle *h, const struct where *w);

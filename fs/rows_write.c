@@ -1,6 +1,7 @@
 /* Appending lines: those with the same columns go to the server together, in one transaction with the ledger's row. A batch that is
  * refused is halved until the bad line stands alone. */
 #include "fs/fence.h"
+#include "fs/kind.h"
 #include "fs/plain.h"
 #include "fs/rows_lines.h"
 #include "fs/store.h"
@@ -105,6 +106,7 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, bool
 	struct input in = { .call = call, .h = h, .w = w, .raw = h->data.data };
 	struct line_group batch = { 0 };
 	size_t taken = 0;
+	h->waiting_us = 0;
 	if (h->data.len == 0)
 		return 0;
 	int rc = lines_each(&in, h->data.len, last, false, append_line, &batch, &taken);
@@ -119,4 +121,29 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, bool
 	buf_consume(&h->data, taken);
 	plain_unmark(call->fs->plain, w->path);
 	return rc != 0 ? rc : in.first_error;
+}
+
+static void flush_lines(struct call *call, struct handle *h) {
+	AUTO_WHERE struct where w = { 0 };
+	h->waiting_us = 0;
+	if (!h->dirty || h->replacing || h->refused != 0 || h->kind != &rows_kind)
+		return;
+	int rc = node_where(call->fs->nodes, h->node, &w);
+	if (rc == 0)
+		rc = rows_commit(call, h, &w, false);
+	if (rc != 0 && h->deferred == 0)
+		h->deferred = rc; /* told at fsync or close */
+	h->buffered_lines = 0;
+	h->dirty = h->data.len > 0;
+}
+
+void rows_flush(struct fs *fs, struct handle *h) {
+	struct call call = { .fs = fs };
+	/* who works on it may wait for the database: other handles and tasks must not wait for him */
+	if (pthread_mutex_trylock(&h->lock) != 0)
+		return;
+	pthread_mutex_init(&call.cancel.lock, NULL);
+	flush_lines(&call, h);
+	call_end(&call);
+	pthread_mutex_unlock(&h->lock);
 }

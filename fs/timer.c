@@ -1,5 +1,6 @@
 #include "fs/timer.h"
 
+#include "fs/rows.h"
 #include "schema/ledger.h"
 #include "schema/watch.h"
 #include "schema/stream.h"
@@ -8,12 +9,12 @@
 
 #include <errno.h>
 
-enum { FOLD_S = 3, LEDGER_TRIM_S = 3600, TASKS_MOST = 64 };
+enum { FLUSH_LEAST_US = 10000, FOLD_S = 3, LEDGER_TRIM_S = 3600, TASKS_MOST = 64 };
 
 static const char ask_health[] = "SELECT 1";
 
 struct task {
-	const char *sql;
+	const char *sql; /* NULL: to flush */
 	int64_t every_us, due_us;
 };
 
@@ -35,6 +36,12 @@ static void add(struct timer *timer, const char *sql, int every_s) {
 		(struct task){ .sql = sql, .every_us = every, .due_us = clock_us() + every };
 }
 
+/* Lines that are gathered in open files: see rows_write.c. Those that go by COPY have a clock of their own, in writer.c. */
+static void flush(struct timer *timer, struct task *task) {
+	handles_flush(timer->fs, clock_us() - task->every_us, rows_flush);
+	task->due_us = clock_us() + task->every_us;
+}
+
 /* What triggers noted, brought together: nobody sees a difference, and if it fails the next one does it. */
 static void fold(struct timer *timer, struct task *task) {
 	struct db_error err = { 0 };
@@ -47,6 +54,10 @@ static void fold(struct timer *timer, struct task *task) {
 
 static void run(struct timer *timer, struct task *task) {
 	struct db_error err = { 0 };
+	if (task->sql == NULL) {
+		flush(timer, task);
+		return;
+	}
 	if (task->sql == watch_fold_sql) {
 		fold(timer, task);
 		return;
@@ -88,6 +99,13 @@ int timer_start(struct fs *fs, struct timer **out) {
 	if (timer == NULL)
 		return -ENOMEM;
 	timer->fs = fs;
+	/* twice as often, so that nothing waits longer than the interval */
+	if (!fs->opt->read_only) {
+		int64_t half = (int64_t)(fs->opt->flush_interval * US_PER_S / 2);
+		timer->tasks[timer->ntasks++] = (struct task){
+			.every_us = half > FLUSH_LEAST_US ? half : FLUSH_LEAST_US,
+		};
+	}
 	add(timer, ask_health, fs->opt->health_check_interval);
 	if (fs->tree->has_ledger)
 		add(timer, ledger_trim, LEDGER_TRIM_S);
