@@ -87,6 +87,8 @@ int db_query(struct db_pool *pool, struct db_statement *st, const struct db_para
 	return run_work(pool, &w, cancel, out, err);
 }
 
+const char db_health_sql[] = "SELECT 1";
+
 int db_query_text(struct db_pool *pool, const char *sql, const struct db_param *params, int n,
 		  unsigned flags, struct db_cancel *cancel, PGresult **out, struct db_error *err) {
 	const struct conn_work w = { .sql = sql, .params = params, .n = n, .flags = flags };

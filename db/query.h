@@ -53,6 +53,9 @@ MUST_USE int db_query_text(struct db_pool *pool, const char *sql, const struct d
 			   int n, unsigned flags, struct db_cancel *cancel, PGresult **out,
 			   struct db_error *err);
 
+/* A statement that only asks whether the server answers. */
+extern const char db_health_sql[];
+
 /* What a transaction does, on its own connection, between BEGIN and COMMIT. Returns 0 to commit,
  * -errno (ERR filled) to roll back. May be called again from the start after a lost connection or a
  * serialization failure. */

@@ -246,44 +246,17 @@ static int query_store(struct call *call, const struct where *w, const char *dat
 	return query_remove(call, w);
 }
 
-const struct kind row_kind = {
-	.name = "row",
-	.writable = true,
-	.own_size = true,
-	.open = document_open,
-	.read = document_read,
-	.write = document_write,
-	.truncate = document_truncate,
-	.sync = document_sync,
-	.remove = row_remove,
-	.store = document_store,
-};
+/* Kinds whose documents can be written differ only in how they go. */
+#define DOCUMENT_KIND(its_name, its_remove)                                                        \
+	{                                                                                          \
+		.name = (its_name), .writable = true, .own_size = true, .open = document_open,     \
+		.read = document_read, .write = document_write, .truncate = document_truncate,     \
+		.sync = document_sync, .remove = (its_remove), .store = document_store             \
+	}
 
-const struct kind column_kind = {
-	.name = "column",
-	.writable = true,
-	.own_size = true,
-	.open = document_open,
-	.read = document_read,
-	.write = document_write,
-	.truncate = document_truncate,
-	.sync = document_sync,
-	.remove = column_remove,
-	.store = document_store,
-};
-
-const struct kind table_kind = {
-	.name = "table",
-	.writable = true,
-	.own_size = true,
-	.open = document_open,
-	.read = document_read,
-	.write = document_write,
-	.truncate = document_truncate,
-	.sync = document_sync,
-	.remove = table_remove,
-	.store = document_store,
-};
+const struct kind row_kind = DOCUMENT_KIND("row", row_remove);
+const struct kind column_kind = DOCUMENT_KIND("column", column_remove);
+const struct kind table_kind = DOCUMENT_KIND("table", table_remove);
 
 const struct kind query_kind = {
 	.name = "query",

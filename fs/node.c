@@ -562,7 +562,7 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 		.st_uid = opt->uid,
 		.st_gid = opt->gid,
 		.st_size = (off_t)size,
-		.st_blksize = 65536,
+		.st_blksize = 4096, /* as a disk says: programs make their buffers by it */
 		.st_blocks = (blkcnt_t)((size + 511) / 512),
 		.st_mtim = { .tv_sec = mtime / 1000000000, .tv_nsec = mtime % 1000000000 },
 	};

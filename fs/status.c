@@ -116,8 +116,8 @@ void status_json(struct call *call, struct buf *out) {
 
 void status_health(struct call *call, struct buf *out) {
 	struct db_error err = { 0 };
-	int rc = db_query_text(call->fs->pool, "SELECT 1", NULL, 0, DB_NO_RETRY, call_cancel(call),
-			       NULL, &err);
+	int rc = db_query_text(call->fs->pool, db_health_sql, NULL, 0, DB_NO_RETRY,
+			       call_cancel(call), NULL, &err);
 	if (rc == 0)
 		buf_puts(out, "ok\n");
 	else

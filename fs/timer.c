@@ -11,8 +11,6 @@
 
 enum { FLUSH_LEAST_US = 10000, FOLD_S = 3, LEDGER_TRIM_S = 3600, TASKS_MOST = 64 };
 
-static const char ask_health[] = "SELECT 1";
-
 struct task {
 	const char *sql; /* NULL: to flush */
 	int64_t every_us, due_us;
@@ -106,7 +104,7 @@ int timer_start(struct fs *fs, struct timer **out) {
 			.every_us = half > FLUSH_LEAST_US ? half : FLUSH_LEAST_US,
 		};
 	}
-	add(timer, ask_health, fs->opt->health_check_interval);
+	add(timer, db_health_sql, fs->opt->health_check_interval);
 	if (fs->tree->has_ledger)
 		add(timer, ledger_trim, LEDGER_TRIM_S);
 	if (fs->tree->has_streams)

@@ -30,7 +30,7 @@ struct lines {
 	uint64_t unsaved;    /* lines sent since the last fsync */
 	struct bag skip;     /* lines of the first piece that are in already, by hash */
 	uint64_t skip_first; /* where hashes do not tell: how many of its first lines are */
-	struct form forms[FORMS_MOST]; /* of the piece's lines, for the hashes */
+	struct shape forms[FORMS_MOST]; /* of the piece's lines, for the hashes */
 	int nforms;
 };
 
@@ -40,7 +40,7 @@ static bool is_csv(const struct lines *l) {
 
 /* The source. Its first line is a record even if it is a header, unless the columns are known from the mount. */
 static int open_old(const struct lines *l, struct records *r, bool know_header) {
-	static const struct form none = { 0 };
+	static const struct shape none = { 0 };
 	struct records new = { .fd = -1 };
 	if (!know_header)
 		return records_open(r, l->old, is_csv(l), &none);
@@ -67,16 +67,16 @@ static int64_t count_rows(const struct lines *l) {
 }
 
 static int find_form(struct lines *l, struct records *r, const struct record *record) {
-	struct form form;
+	struct shape form;
 	if (!records_form(r, record, &form))
-		form_free(&form);
+		shape_free(&form);
 	for (int i = 0; i < l->nforms; i++)
-		if (form_same(&l->forms[i], &form)) {
-			form_free(&form);
+		if (shape_equal(&l->forms[i], &form)) {
+			shape_free(&form);
 			return i;
 		}
 	if (l->nforms == FORMS_MOST) {
-		form_free(&form);
+		shape_free(&form);
 		return FORMS_MOST - 1;
 	}
 	l->forms[l->nforms] = form;
@@ -319,7 +319,7 @@ int lines_append(struct import *im, struct item *item, struct buf *why) {
 		rc = -EINVAL;
 	}
 	for (int i = 0; i < l.nforms; i++)
-		form_free(&l.forms[i]);
+		shape_free(&l.forms[i]);
 	bag_free(&l.skip);
 	buf_free(&l.out);
 	return rc;

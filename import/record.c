@@ -10,23 +10,7 @@ enum { CHUNK = 256 * 1024 };
 
 /* -- forms ------------------------------------------------------------------------------------- */
 
-void form_free(struct form *form) {
-	for (int i = 0; i < form->n; i++)
-		free(form->names[i]);
-	free(form->names);
-	*form = (struct form){ 0 };
-}
-
-bool form_same(const struct form *a, const struct form *b) {
-	if (a->n != b->n)
-		return false;
-	for (int i = 0; i < a->n; i++)
-		if (strcmp(a->names[i], b->names[i]) != 0)
-			return false;
-	return true;
-}
-
-static bool form_add(struct form *form, const char *name, size_t len) {
+static bool form_add(struct shape *form, const char *name, size_t len) {
 	char **more = reallocarray(form->names, (size_t)form->n + 1, sizeof(char *));
 	if (more == NULL)
 		return false;
@@ -35,19 +19,15 @@ static bool form_add(struct form *form, const char *name, size_t len) {
 	return more[form->n] != NULL && ++form->n > 0;
 }
 
-static int form_find(const struct form *form, const char *name, size_t len) {
+static int form_find(const struct shape *form, const char *name, size_t len) {
 	for (int i = 0; i < form->n; i++)
 		if (strncmp(form->names[i], name, len) == 0 && form->names[i][len] == '\0')
 			return i;
 	return -1;
 }
 
-static int compare_names(const void *a, const void *b) {
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool form_copy(const struct form *from, struct form *out) {
-	*out = (struct form){ 0 };
+static bool form_copy(const struct shape *from, struct shape *out) {
+	*out = (struct shape){ 0 };
 	for (int i = 0; i < from->n; i++)
 		if (!form_add(out, from->names[i], strlen(from->names[i])))
 			return false;
@@ -60,7 +40,7 @@ void records_close(struct records *r) {
 	if (r->fd >= 0)
 		close(r->fd);
 	buf_free(&r->data);
-	form_free(&r->columns);
+	shape_free(&r->columns);
 	csv_free(&r->split);
 	*r = (struct records){ .fd = -1 };
 }
@@ -130,7 +110,7 @@ int records_next(struct records *r, struct record *out) {
 }
 
 /* Looks at the first line: if it is a header, it says what the fields are. */
-static int read_header(struct records *r, const struct form *columns) {
+static int read_header(struct records *r, const struct shape *columns) {
 	struct record first;
 	AUTO_BUF struct buf why = { 0 };
 	int rc = next_line(r, &first);
@@ -152,7 +132,7 @@ static int read_header(struct records *r, const struct form *columns) {
 	return 0;
 }
 
-int records_open(struct records *r, const char *path, bool csv, const struct form *columns) {
+int records_open(struct records *r, const char *path, bool csv, const struct shape *columns) {
 	*r = (struct records){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), .csv = csv };
 	if (r->fd < 0)
 		return -errno;
@@ -161,10 +141,10 @@ int records_open(struct records *r, const char *path, bool csv, const struct for
 
 /* -- what a record says -------------------------------------------------------------------------- */
 
-bool records_form(struct records *r, const struct record *record, struct form *out) {
+bool records_form(struct records *r, const struct record *record, struct shape *out) {
 	AUTO_TREE struct json tree = { 0 };
 	bool ok = true;
-	*out = (struct form){ 0 };
+	*out = (struct shape){ 0 };
 	if (r->csv) {
 		ok = form_copy(&r->columns, out);
 	} else {
@@ -173,8 +153,7 @@ bool records_form(struct records *r, const struct record *record, struct form *o
 		for (int i = 0; ok && i < tree.n; i++)
 			ok = form_add(out, tree.children[i].key, strlen(tree.children[i].key));
 	}
-	if (ok && out->n > 1)
-		qsort(out->names, (size_t)out->n, sizeof(char *), compare_names);
+	shape_sort(out);
 	return ok;
 }
 
@@ -188,7 +167,7 @@ static void put_csv_value(struct records *r, int field, struct buf *out) {
 	scalar_canonical(out, csv_text(&r->split, field), len);
 }
 
-static bool put_values(struct records *r, const struct record *record, const struct form *form,
+static bool put_values(struct records *r, const struct record *record, const struct shape *form,
 		       struct buf *out) {
 	AUTO_TREE struct json tree = { 0 };
 	AUTO_BUF struct buf why = { 0 };
@@ -231,7 +210,7 @@ static struct hash hash_of(const char *data, size_t len) {
 	return (struct hash){ mix(a), mix(b) };
 }
 
-struct hash records_hash(struct records *r, const struct record *record, const struct form *form) {
+struct hash records_hash(struct records *r, const struct record *record, const struct shape *form) {
 	AUTO_BUF struct buf said = { 0 };
 	if (!put_values(r, record, form, &said)) {
 		buf_resize(&said, 0);

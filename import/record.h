@@ -4,15 +4,10 @@
 #define ROWFS_IMPORT_RECORD_H
 
 #include "schema/csv.h"
+#include "schema/shape.h"
 #include "util/buf.h"
 
 #include <stdint.h>
-
-/* Which columns of a record count. */
-struct form {
-	char **names; /* sorted; owned */
-	int n;
-};
 
 struct records {
 	int fd;
@@ -20,9 +15,9 @@ struct records {
 	struct buf data;
 	size_t at, looked_at; /* in data: the next record, and how far its end was looked for */
 	bool in_quotes, ended;
-	uint64_t offset;     /* in the file, of the next record */
-	uint64_t newlines;   /* before it */
-	struct form columns; /* CSV: what the fields are, in their order; empty: not known yet */
+	uint64_t offset;      /* in the file, of the next record */
+	uint64_t newlines;    /* before it */
+	struct shape columns; /* CSV: what the fields are, in their order; empty: not known yet */
 	struct csv_record split;
 };
 
@@ -38,23 +33,19 @@ struct hash {
 };
 
 #define AUTO_RECORDS __attribute__((cleanup(records_close)))
-#define AUTO_FORM __attribute__((cleanup(form_free)))
 
 /* Opens PATH; CSV or JSON Lines. For CSV, COLUMNS (borrowed, may be NULL) are the fields' names if the file has no header: a first line of
  * which every field is one of them is a header; without COLUMNS the first line is one. Returns 0 or -errno. */
 MUST_USE int records_open(struct records *r, const char *path, bool csv,
-			  const struct form *columns);
+			  const struct shape *columns);
 void records_close(struct records *r);
 /* The next record; blank lines are left out. Returns 1, 0 at the end, or -errno. */
 MUST_USE int records_next(struct records *r, struct record *out);
 
 /* The columns of the record itself: a CSV's header, the keys of a JSON object. Returns false if it is no record (then it is compared as its
  * text). */
-MUST_USE bool records_form(struct records *r, const struct record *record, struct form *out);
+MUST_USE bool records_form(struct records *r, const struct record *record, struct shape *out);
 /* What the record says of the columns in FORM. */
-struct hash records_hash(struct records *r, const struct record *record, const struct form *form);
-
-bool form_same(const struct form *a, const struct form *b);
-void form_free(struct form *form);
+struct hash records_hash(struct records *r, const struct record *record, const struct shape *form);
 
 #endif

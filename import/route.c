@@ -230,5 +230,5 @@ void route_free(struct route *route) {
 		free(route->parts[i]);
 	free(route->parts);
 	free(route->relation);
-	form_free(&route->columns);
+	shape_free(&route->columns);
 }

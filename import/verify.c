@@ -181,24 +181,24 @@ struct pass {
 	struct check *c;
 	uint64_t parts, part;
 	struct bag bag;
-	struct form forms[FORMS_MOST]; /* of the old lines */
+	struct shape forms[FORMS_MOST]; /* of the old lines */
 	int nforms;
-	struct form header; /* CSV: of the mount's file */
+	struct shape header; /* CSV: of the mount's file */
 };
 
 static int find_form(struct pass *p, struct records *r, const struct record *record) {
-	struct form form;
+	struct shape form;
 	if (r->csv && p->nforms > 0)
 		return 0;
 	if (!records_form(r, record, &form))
-		form_free(&form);
+		shape_free(&form);
 	for (int i = 0; i < p->nforms; i++)
-		if (form_same(&p->forms[i], &form)) {
-			form_free(&form);
+		if (shape_equal(&p->forms[i], &form)) {
+			shape_free(&form);
 			return i;
 		}
 	if (p->nforms == FORMS_MOST) {
-		form_free(&form);
+		shape_free(&form);
 		return FORMS_MOST - 1;
 	}
 	p->forms[p->nforms] = form;
@@ -209,7 +209,7 @@ static int read_old(struct pass *p) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
 	bool csv = item_ends_in(p->c->item, ".csv");
-	const struct form *columns = p->header.n > 0 ? &p->header : NULL;
+	const struct shape *columns = p->header.n > 0 ? &p->header : NULL;
 	int rc = records_open(&r, p->c->old, csv, columns);
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
 		struct hash hash = records_hash(&r, &record, &p->forms[find_form(p, &r, &record)]);
@@ -271,7 +271,7 @@ static void compare_rows(struct check *c) {
 	int rc = 0;
 	if (item_ends_in(c->item, ".csv") && records_open(&header, c->new, true, NULL) == 0) {
 		p.header = header.columns;
-		header.columns = (struct form){ 0 };
+		header.columns = (struct shape){ 0 };
 	}
 	records_close(&header);
 	while (rc == 0 && p.part < p.parts) {
@@ -291,8 +291,8 @@ static void compare_rows(struct check *c) {
 	if (rc != 0)
 		differ(c, 0, "cannot be read: %s", strerror(-rc));
 	for (int i = 0; i < p.nforms; i++)
-		form_free(&p.forms[i]);
-	form_free(&p.header);
+		shape_free(&p.forms[i]);
+	shape_free(&p.header);
 }
 
 static void compare(struct check *c) {

@@ -78,8 +78,12 @@ static bool one_of(const char *s, const char *const *words, size_t n) {
 	return false;
 }
 
-static void read_key(struct reader *r, const cJSON *item, struct layout_key *key) {
+static bool is_unit(const char *s) {
 	static const char *const units[] = { "s", "ms", "us", "ns" };
+	return one_of(s, units, 4);
+}
+
+static void read_key(struct reader *r, const cJSON *item, struct layout_key *key) {
 	const cJSON *e;
 	key->name = strdup(item->string);
 	if (!cJSON_IsObject(item)) {
@@ -98,7 +102,7 @@ static void read_key(struct reader *r, const cJSON *item, struct layout_key *key
 	}
 	if (key->column == NULL || key->format == NULL)
 		mistake(r, "key {%s}: needs \"column\" and \"format\"", item->string);
-	if (key->unit != NULL && !one_of(key->unit, units, 4))
+	if (key->unit != NULL && !is_unit(key->unit))
 		mistake(r, "key {%s}: \"unit\" must be s, ms, us or ns", item->string);
 }
 
@@ -135,7 +139,6 @@ static void take_args(struct reader *r, const cJSON *item, struct layout_route *
 }
 
 static void read_field(struct reader *r, const cJSON *item, struct layout_field *field) {
-	static const char *const units[] = { "s", "ms", "us", "ns" };
 	const cJSON *e;
 	field->name = strdup(item->string);
 	if (cJSON_IsString(item)) {
@@ -155,8 +158,7 @@ static void read_field(struct reader *r, const cJSON *item, struct layout_field 
 	if (field->column == NULL || (field->from == NULL) != (field->to == NULL))
 		mistake(r, "field \"%s\": needs \"column\", and \"from\" and \"to\" together",
 			item->string);
-	else if (field->from != NULL &&
-		 (!one_of(field->from, units, 4) || !one_of(field->to, units, 4)))
+	else if (field->from != NULL && (!is_unit(field->from) || !is_unit(field->to)))
 		mistake(r, "field \"%s\": \"from\" and \"to\" are s, ms, us or ns", item->string);
 }
 

@@ -42,16 +42,7 @@ CREATE TABLE rowfs.summary (
 	PRIMARY KEY (slice, k1, k2, k3, k4)
 ) WITH (fillfactor = 50);
 
-CREATE TABLE rowfs.delta (
-	slice   bigint NOT NULL,
-	k1      text COLLATE "C" NOT NULL DEFAULT '',
-	k2      text COLLATE "C" NOT NULL DEFAULT '',
-	k3      text COLLATE "C" NOT NULL DEFAULT '',
-	k4      text COLLATE "C" NOT NULL DEFAULT '',
-	rows    bigint NOT NULL,
-	bytes   bigint NOT NULL,
-	changed timestamptz NOT NULL
-);
+CREATE TABLE rowfs.delta (LIKE rowfs.summary INCLUDING DEFAULTS);
 CREATE INDEX delta_file ON rowfs.delta (slice, k1, k2, k3, k4);
 
 -- Slices that something could not be counted for. Look-ups sum the rows themselves until the slice is

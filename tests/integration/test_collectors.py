@@ -140,6 +140,24 @@ def finish(collectors):
         assert c.wait() == 0, f"writer {c.writer} of {c.symbol}: {c.story()}"
 
 
+def work_for(seconds, collectors):
+    """Starts them, lets them work that long, and ends them."""
+    with all_of(collectors):
+        for c in collectors:
+            c.start()
+        run_for(seconds, collectors)
+        finish(collectors)
+
+
+def work_to_the_end(collectors):
+    """Starts them and waits until each has sent all that it was told to."""
+    with all_of(collectors):
+        for c in collectors:
+            c.start()
+        for c in collectors:
+            assert c.wait() == 0, f"writer {c.writer} of {c.symbol}: {c.story()}"
+
+
 # -- rows files -------------------------------------------------------------------------------------------------------
 
 
@@ -147,11 +165,7 @@ def test_fifty_symbols(mount, pg, tmp_path, seed, long):
     symbols = [f"S{i:02}USDT" for i in range(50)]
     collectors = [Numbered(tmp_path, "rows", rows_path(mount, s), "--sync", 50, "--pause", 0.02, *(["--cut"] if i % 2 else []), symbol=s, seed=seed)
                   for i, s in enumerate(symbols)]
-    with all_of(collectors):
-        for c in collectors:
-            c.start()
-        run_for(60 if long else 4, collectors)
-        finish(collectors)
+    work_for(60 if long else 4, collectors)
     for c in collectors:
         judge_rows(pg, c, exactly=c.acked())
     for c in collectors[::7]:
@@ -196,11 +210,7 @@ def test_sixteen_files(mount, pg, tmp_path, seed, long):
     lines = 20000 if long else 1000
     collectors = [Numbered(tmp_path, "rows", rows_path(mount, f"W{w}"), "--sync", 25, "--lines", lines, "--cut", writer=w, symbol=f"W{w}", seed=seed)
                   for w in range(16)]
-    with all_of(collectors):
-        for c in collectors:
-            c.start()
-        for c in collectors:
-            assert c.wait() == 0, c.story()
+    work_to_the_end(collectors)
     for c in collectors:
         assert c.acked() == lines
         judge_rows(pg, c, exactly=lines)
@@ -211,11 +221,7 @@ def test_two_mounts_append_to_one_file(make_mount, pg, tmp_path, seed):
     mounts = [make_mount(), make_mount()]
     collectors = [Numbered(tmp_path, "rows", rows_path(mounts[w % 2]), "--sync", 20, "--shared", "--lines", 500, "--cut", writer=w, seed=seed)
                   for w in range(1, 5)]
-    with all_of(collectors):
-        for c in collectors:
-            c.start()
-        for c in collectors:
-            assert c.wait() == 0, c.story()
+    work_to_the_end(collectors)
     for c in collectors:
         judge_rows(pg, c, exactly=500)
     for m in mounts:
@@ -282,11 +288,7 @@ def ingest_path(mount, kind, symbol):
 def test_many_ingest_files(kind, mount, pg, tmp_path, seed, long):
     collectors = [Numbered(tmp_path, kind, ingest_path(mount, kind, f"I{w}"), "--sync", 30, "--lines", 30000 if long else 3000, "--cut", writer=w,
                            symbol=f"I{w}", seed=seed) for w in range(12)]
-    with all_of(collectors):
-        for c in collectors:
-            c.start()
-        for c in collectors:
-            assert c.wait() == 0, c.story()
+    work_to_the_end(collectors)
     for c in collectors:
         assert os.stat(c.path).st_size == c.acked() > 0
         judge_stream(pg, c, c.path)
@@ -297,11 +299,7 @@ def test_both_sorts_at_once(mount, pg, tmp_path, seed, long):
     kinds = ["rows", "csv", "gz"] * 5
     collectors = [Numbered(tmp_path, k, rows_path(mount, f"B{w}") if k == "rows" else ingest_path(mount, k, f"B{w}"), "--sync", 20, "--cut", writer=w,
                            symbol=f"B{w}", seed=seed) for w, k in enumerate(kinds)]
-    with all_of(collectors):
-        for c in collectors:
-            c.start()
-        run_for(60 if long else 3, collectors)
-        finish(collectors)
+    work_for(60 if long else 3, collectors)
     for c in collectors:
         if c.kind == "rows":
             judge_rows(pg, c, exactly=c.acked())
@@ -332,3 +330,14 @@ for n in range(150):
         assert sorted(lines) == [(w, n) for w in (1, 2) for n in range(150)]
     for w in (1, 2):
         judge_rows(pg, Numbered(tmp_path, "csv", paths[0], writer=w, symbol="TWO"), exactly=150)
+
+
+def test_buffers_are_as_large_as_on_a_disk(mount, tmp_path):
+    """Programs make their buffers by st_blksize: with a larger one readers would see lines later than on a disk."""
+    os.makedirs(os.path.dirname(rows_path(mount)), exist_ok=True)
+    os.makedirs(os.path.dirname(ingest_path(mount, "csv", "ONE")), exist_ok=True)
+    want = os.stat(tmp_path).st_blksize
+    assert want == 4096
+    for path in (rows_path(mount), ingest_path(mount, "csv", "ONE"), mount / "plain"):
+        with open(path, "ab") as f:
+            assert os.fstat(f.fileno()).st_blksize == want, path

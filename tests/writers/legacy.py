@@ -193,9 +193,20 @@ def downloader(args):
         say(symbol, errno_of(os.stat, temp), errno_of(os.stat, dest), body and os.stat(dest).st_size)
 
 
+def write_over(path, body, run):
+    """Neither O_TRUNC nor O_APPEND: what is there stays behind what is written."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    look("before", fd)
+    for at in range(0, len(body), 8192):
+        os.write(fd, body[at:at + 8192])
+    look("after", fd)
+    os.close(fd)
+    say(run, os.stat(path).st_size)
+
+
 @writer
 def restarted(args):
-    """Neither O_TRUNC nor O_APPEND: the second run writes over the beginning, and the end of the first stays."""
+    """The second run is shorter than the first: the end of that one stays."""
     make_directory(args.directory)
     path = os.path.join(args.directory, f"btcusdt_{DAY.replace('-', '')}.gz")
     for run, n in ((0, args.count or 2000), (1, 300)):
@@ -203,14 +214,7 @@ def restarted(args):
         with gzip.GzipFile(fileobj=out, mode="wb", mtime=run) as z:
             for r in records(args.seed + run, "BTCUSDT", n):
                 z.write(f"{r['local_timestamp'] * 1000} {json.dumps(r)}\n".encode())
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        look("before", fd)
-        body = out.getvalue()
-        for at in range(0, len(body), 8192):
-            os.write(fd, body[at:at + 8192])
-        look("after", fd)
-        os.close(fd)
-        say(run, os.stat(path).st_size)
+        write_over(path, out.getvalue(), run)
 
 
 @writer
@@ -223,13 +227,7 @@ def stale_tail(args):
         out = csv.DictWriter(body, FIELDS)
         out.writeheader()
         out.writerows(records(args.seed + run, args.symbol, n))
-        body = body.getvalue().encode()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        for at in range(0, len(body), 8192):
-            os.write(fd, body[at:at + 8192])
-        look("after", fd)
-        os.close(fd)
-        say(run, os.stat(path).st_size)
+        write_over(path, body.getvalue().encode(), run)
 
 
 # -- one record, one open --------------------------------------------------------------------------
