@@ -173,10 +173,13 @@ static void say_timeout(struct db_conn *c, const struct waiting *w, struct db_er
 		db_error_set(err, EIO, "the file system is being unmounted");
 	else if (w->transaction_limit)
 		db_error_set(err, ETIMEDOUT,
-			     "the transaction took longer than transaction_timeout");
+			     "the transaction took longer than transaction_timeout (%g s): mount "
+			     "with a larger one, or write less at once",
+			     c->cfg->transaction_timeout_ms / 1000.0);
 	else
 		db_error_set(err, ETIMEDOUT,
-			     "the statement took longer than command_timeout (%g s)",
+			     "the statement took longer than command_timeout (%g s): mount with a "
+			     "larger one, or see what it waits for in pg_stat_activity",
 			     c->cfg->command_timeout_ms / 1000.0);
 }
 

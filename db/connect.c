@@ -194,8 +194,8 @@ static int connect_loop(struct db_conn *c, const struct target *t, bool *final,
 	if (PQserverVersion(c->pg) < OLDEST_SERVER) {
 		*final = true;
 		return db_error_set(err, EOPNOTSUPP,
-				    "the server is version %d, PostgreSQL 14 or later is needed",
-				    PQserverVersion(c->pg));
+				    "the server is PostgreSQL %d, and 14 or later is needed",
+				    PQserverVersion(c->pg) / 10000);
 	}
 	return 0;
 }

@@ -286,7 +286,8 @@ static int check_stopped(struct db_pool *pool, struct db_cancel *cancel, struct 
 static int wait_for_free(struct db_pool *pool, int64_t until_us, struct db_error *err) {
 	if (clock_us() >= until_us) {
 		pool->sums.timeouts++;
-		return db_error_set(err, ETIMEDOUT, "all %d connections are busy",
+		return db_error_set(err, ETIMEDOUT,
+				    "all %d connections are busy: mount with more max_connections",
 				    pool->cfg.max_connections);
 	}
 	wait_on(pool, &pool->freed, &pool->freed_waiters, until_us);

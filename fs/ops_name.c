@@ -40,7 +40,9 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 	if (target.place == NULL && !target.bad)
 		lookup_target(dir, name, false, &target);
 	if (target.place != NULL && target.place->route != NULL)
-		return call_error(call, EINVAL, "this name is a file in the layout");
+		return call_error(
+			call, EINVAL,
+			"this name is a file in the layout: no directory can be made here");
 	if (target.bad)
 		return call_error(
 			call, EINVAL,
@@ -183,7 +185,9 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	for (int i = 0; i < node->place->nchildren; i++) {
 		const struct layout_route *route = node->place->children[i]->route;
 		if (route != NULL && route->kind == KIND_ROW && route->refuse_remove)
-			return call_error(call, EPERM, "the layout refuses to remove this row");
+			return call_error(
+				call, EPERM,
+				"the layout refuses to remove this row (\"remove\": \"refuse\")");
 	}
 	int changed, rc = node_where(call->fs->nodes, node, &w);
 	if (rc == 0)
@@ -213,7 +217,8 @@ static int remove_directory(struct call *call, struct node *node) {
 	if (node_is_gone(call->fs->nodes, node) || node_is_pending(call->fs->nodes, node))
 		return 0;
 	if (node->place->nkeys == 0 || (node->place->row_dir && !node->place->owns_row))
-		return call_error(call, EBUSY, "this directory is part of the layout");
+		return call_error(call, EBUSY,
+				  "this directory is part of the layout: it is always there");
 	return node->place->row_dir ? remove_row_directory(call, node) : -ENOTEMPTY;
 }
 
@@ -271,9 +276,10 @@ static int rename_onto_route(struct renaming *r) {
 	if (rc == 0)
 		rc = plain_read_all(fs->plain, r->from, fs->opt->max_document, &content);
 	if (rc == -EFBIG)
-		return call_error(r->call, EFBIG,
-				  "the file is larger than max_document (%llu bytes)",
-				  (unsigned long long)fs->opt->max_document);
+		return call_error(
+			r->call, EFBIG,
+			"the file is larger than max_document (%llu bytes): mount with a larger one",
+			(unsigned long long)fs->opt->max_document);
 	buf_puts(&content, "");
 	if (rc == 0)
 		rc = kind_of_place(r->target.place)->store(r->call, &w, content.data, content.len);
@@ -392,7 +398,8 @@ static int rename_place(struct renaming *r) {
 						       node->place->route->kind == KIND_COLUMN ||
 						       node->place->route->kind == KIND_TABLE);
 	if (node->place->nkeys == 0 && node->place->route == NULL)
-		return call_error(r->call, EBUSY, "this directory is part of the layout");
+		return call_error(r->call, EBUSY,
+				  "this directory is part of the layout: it is always there");
 	if (node->pending) /* only a mark: it moves like a plain file, and a row never was */
 		return r->existing == NULL || r->existing->pending ? rename_plain(r) : -EEXIST;
 	if (r->target.place == NULL)

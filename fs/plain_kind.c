@@ -46,8 +46,10 @@ static int plain_kind_write(struct call *call, struct handle *h, const char *dat
 		plain_write(call->fs->plain, h->fd, data, size, offset, (h->flags & O_APPEND) != 0);
 	show_size(h);
 	if (n == -ENOSPC)
-		return call_error(call, ENOSPC, "plain files take all of plain_max (%llu bytes)",
-				  (unsigned long long)call->fs->opt->plain_max);
+		return call_error(
+			call, ENOSPC,
+			"plain files take all of plain_max (%llu bytes): remove some, or mount with a larger one",
+			(unsigned long long)call->fs->opt->plain_max);
 	if (n < 0)
 		return (int)n;
 	return n == (ssize_t)size ? 0 : -ENOSPC;

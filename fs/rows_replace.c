@@ -22,8 +22,10 @@ static int collect_line(struct input *in, void *arg, const struct line *line, st
 	while (i < content->n && !shape_equal(&content->groups[i].shape, shape))
 		i++;
 	if (i == GROUPS_MOST)
-		return call_error(in->call, EINVAL,
-				  "lines with more than %d different sets of keys", GROUPS_MOST);
+		return call_error(
+			in->call, EINVAL,
+			"lines with more than %d different sets of keys: write the same keys in all lines",
+			GROUPS_MOST);
 	if (i == content->n)
 		content->n++;
 	return group_add(in->call, &content->groups[i], line, shape, json);
@@ -44,8 +46,10 @@ static int add_group(struct rows_tx *tx, const struct line_group *b, struct buf 
 		group_put(keyed, b, 0, b->n);
 	if (insert->json.failed || keyed->failed)
 		return call_error(tx->in->call, ENOMEM, "out of memory");
-	return insert->sql != NULL ? 0
-				   : call_error(tx->in->call, EINVAL, "the lines have no columns");
+	return insert->sql != NULL
+		       ? 0
+		       : call_error(tx->in->call, EINVAL,
+				    "the lines have no key that is a column of the table");
 }
 
 static int replace_all(struct input *in, const struct content *content) {
