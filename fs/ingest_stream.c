@@ -285,9 +285,13 @@ static int write_copy(struct call *call, struct ingest_stream *s, const char *da
 static bool send_ahead(struct call *call, struct ingest_stream *s) {
 	size_t step = s->in->gzip ? STEP_GZIP : STEP, text = 0;
 	if (s->pending.len - s->parsed >= step && !s->stalled && !ingest_is_sealed(s)) {
-		if (parse(call, s, false) == 0)
+		int rc = parse(call, s, false);
+		if (rc == 0)
 			text = ingest_gather(s, &call->err);
-		s->stalled = call->err.errnum != 0; /* the commit tells what is wrong */
+		else
+			ingest_stream_reset(s); /* it is parsed again by the commit */
+		/* the commit tells what is wrong */
+		s->stalled = rc != 0 || call->err.errnum != 0;
 		db_error_clear(&call->err);
 	}
 	return text >= UNIT || s->pending.len >= UNIT;
