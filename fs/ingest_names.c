@@ -2,7 +2,7 @@
 #include "fs/ingest.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"
-
+#include "schema/name.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -23,6 +23,8 @@ static const char *name_of(const char *path) {
 
 static int find(struct call *call, const struct place *place, const char *name,
 		struct ingest_record *rec) {
+	if (!utf8_valid(name, strlen(name)))
+		return -ENOENT; /* no such name can be made */
 	return ingest_file_find(call->fs->pool, place->ingest->dir, name, 0, call_cancel(call), rec,
 				&call->err);
 }
@@ -60,6 +62,10 @@ struct attributes ingest_attributes(struct fs *fs, const PGresult *page, int row
 }
 
 int ingest_create(struct call *call, const struct place *place, const char *name, mode_t mode) {
+	if (!utf8_valid(name, strlen(name)))
+		return call_error(call, EINVAL,
+				  "the name is no UTF-8: give the file another, or one that no "
+				  "route knows");
 	int rc = ingest_file_create(call->fs->pool, place->ingest->dir, name, mode & 07777,
 				    &call->err);
 	fs_changed(call->fs);

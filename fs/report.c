@@ -67,12 +67,28 @@ static void put_time(struct buf *out) {
 	buf_printf(out, "%s.%03ldZ", text, now.tv_nsec / 1000000);
 }
 
-enum { SENTENCE_MOST = 2048 }; /* bytes: PostgreSQL may repeat the whole input in its message */
+enum {
+	SENTENCE_MOST = 2048, /* bytes: PostgreSQL may repeat the whole input in its message */
+	LETTER_MOST = 4,      /* bytes of a letter in UTF-8 */
+};
 
+/* Bytes of VALUE that are no UTF-8 (a path may have any) are written %XX: the line stays JSON. */
 static void put_member(struct buf *out, const char *name, const char *value) {
+	AUTO_BUF struct buf text = { 0 };
+	buf_puts(&text, "");
+	while (*value != '\0' && SENTENCE_MOST - text.len >= LETTER_MOST) {
+		size_t len = strlen(value), room = SENTENCE_MOST - text.len;
+		size_t n = utf8_prefix(value, len < room ? len : room);
+		buf_add(&text, value, n);
+		value += n;
+		if (*value != '\0' && SENTENCE_MOST - text.len >= LETTER_MOST)
+			buf_printf(&text, "%%%02X", (unsigned char)*value++);
+	}
 	buf_printf(out, ",\"%s\":", name);
-	size_t len = strlen(value);
-	buf_json_string(out, value, len > SENTENCE_MOST ? utf8_prefix(value, SENTENCE_MOST) : len);
+	if (text.failed)
+		out->failed = true;
+	else
+		buf_json_string(out, text.data, text.len);
 }
 
 void report_error(struct report *report, const char *path, int errnum, const char *sqlstate,

@@ -62,6 +62,7 @@ static int copy_bytes(struct import *im, const struct item *item, int in, int ou
 		      bool *source_failed) {
 	AUTO_FREE char *chunk = malloc(CHUNK);
 	bool lines = item->what == CLASS_LINES;
+	bool counts = lines || (item->what == CLASS_INGEST && !item_ends_in(item, ".gz"));
 	char last = '\n';
 	ssize_t n;
 	int rc = chunk != NULL ? 0 : -ENOMEM;
@@ -72,7 +73,7 @@ static int copy_bytes(struct import *im, const struct item *item, int in, int ou
 		}
 		rc = copy_write(im, out, chunk, (size_t)n);
 		last = chunk[n - 1];
-		if (lines || item->what == CLASS_INGEST)
+		if (counts)
 			atomic_fetch_add(&im->rows, count_newlines(chunk, (size_t)n));
 	}
 	if (rc == 0 && lines && last != '\n')
@@ -148,6 +149,23 @@ static bool would_undo(const struct import *im, const struct item *item, const c
 	return rc == 1;
 }
 
+/* An ingest file with lines that are no rows: its bytes are in all the same. */
+static void tell_bad_lines(const struct import *im, const struct item *item, const char *new,
+			   struct buf *why) {
+	struct stat st;
+	if (stat(new, &st) != 0 || (uint64_t)st.st_size != item->size)
+		return;
+	buf_puts(why, "its bytes are in, but not every line is a row, see rejected/: ");
+	import_sentence(im, item, why);
+}
+
+/* True if the old file is not any more as it was when the import began. */
+static bool has_changed(const struct item *item, const char *old) {
+	struct stat st;
+	return lstat(old, &st) != 0 || (uint64_t)st.st_size != item->size ||
+	       st.st_mtim.tv_sec != item->mtime.tv_sec || st.st_mtim.tv_nsec != item->mtime.tv_nsec;
+}
+
 int copy_item(struct import *im, struct item *item, struct buf *why) {
 	AUTO_FREE char *old = import_old_path(im, item), *new = import_new_path(im, item);
 	bool source_failed = false;
@@ -155,7 +173,7 @@ int copy_item(struct import *im, struct item *item, struct buf *why) {
 	if (old == NULL || new == NULL)
 		return -ENOMEM;
 	if (item->what == CLASS_LINES &&
-	    (item->size > im->max_document || !item->route->replaceable)) {
+	    (item->size > im->max_document || item->route->ingested || !item->route->replaceable)) {
 		rc = lines_append(im, item, why);
 	} else if (item->what == CLASS_LINES && would_undo(im, item, new)) {
 		buf_puts(
@@ -167,6 +185,14 @@ int copy_item(struct import *im, struct item *item, struct buf *why) {
 	}
 	if (source_failed)
 		buf_puts(why, "the old file cannot be read");
+	else if (rc == -EINVAL && item->what == CLASS_INGEST && why->len == 0)
+		tell_bad_lines(im, item, new, why);
+	if (rc == 0 && has_changed(item, old)) {
+		buf_puts(why,
+			 "the old file was changed while it was copied: the same command again "
+			 "takes what is new");
+		return -EAGAIN;
+	}
 	if (rc == 0) {
 		rc = journal_done(im->journal, item);
 		if (rc != 0)

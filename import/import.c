@@ -1,6 +1,7 @@
 #include "import/import.h"
 
 #include "import/run.h"
+#include "schema/name.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -39,8 +40,22 @@ char *import_new_path(const struct import *im, const struct item *item) {
 	return asprintf(&path, "%s/%s", im->target, item->path) >= 0 ? path : NULL;
 }
 
+/* TEXT with bytes that are no UTF-8 as %XX. */
+static void put_text(struct buf *out, const char *text) {
+	buf_puts(out, "");
+	while (*text != '\0') {
+		size_t n = utf8_prefix(text, strlen(text));
+		buf_add(out, text, n);
+		text += n;
+		if (*text != '\0')
+			buf_printf(out, "%%%02X", (unsigned char)*text++);
+	}
+}
+
 void import_put_name(struct buf *out, const char *name) {
-	for (const char *p = name; *p != '\0'; p++)
+	AUTO_BUF struct buf text = { 0 };
+	put_text(&text, name);
+	for (const char *p = text.failed ? "?" : text.data; *p != '\0'; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			buf_printf(out, "%%%02X", (unsigned char)*p);
 		else
@@ -64,9 +79,11 @@ static char *read_control(const struct import *im, const char *name) {
 
 void import_sentence(const struct import *im, const struct item *item, struct buf *out) {
 	AUTO_FREE char *text = read_control(im, "errors.jsonl");
-	AUTO_FREE char *path = NULL;
+	AUTO_BUF struct buf path = { 0 };
 	AUTO_FREE char *found = NULL;
-	if (text == NULL || asprintf(&path, "/%s%s", im->prefix, item->path) < 0)
+	buf_printf(&path, "/%s", im->prefix);
+	put_text(&path, item->path);
+	if (text == NULL || path.failed)
 		return;
 	char *rest = text, *line;
 	while ((line = strsep(&rest, "\n")) != NULL) {
@@ -75,7 +92,7 @@ void import_sentence(const struct import *im, const struct item *item, struct bu
 			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "path"));
 		const char *message =
 			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "message"));
-		if (where == NULL || message == NULL || strcmp(where, path) != 0)
+		if (where == NULL || message == NULL || strcmp(where, path.data) != 0)
 			continue;
 		free(found);
 		found = strdup(message);

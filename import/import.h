@@ -40,7 +40,7 @@ MUST_USE char *import_new_path(const struct import *im, const struct item *item)
 /* The last sentence in errors.jsonl about the item, appended to OUT; nothing if there is none. */
 void import_sentence(const struct import *im, const struct item *item, struct buf *out);
 
-/* NAME for a terminal: control characters as %XX. */
+/* NAME for a terminal: control characters, and bytes that are no UTF-8, as %XX. */
 void import_put_name(struct buf *out, const char *name);
 
 #endif

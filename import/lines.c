@@ -288,11 +288,15 @@ static int begin(struct lines *l) {
 		l->item->offset = l->item->size; /* an earlier import has brought it */
 		return 0;
 	}
+	const char *reason = !l->item->route->replaceable ? "the layout refuses to replace it"
+			     : l->item->route->ingested
+				     ? "ingest files bring rows of its table, too, and would lose "
+				       "them if it were replaced"
+				     : "it is larger than max_document and cannot be replaced";
 	if (there > 0)
-		buf_printf(l->why, "%s, and the mount has rows of it already: remove them first",
-			   l->item->route->replaceable
-				   ? "it is larger than max_document and cannot be replaced"
-				   : "the layout refuses to replace it");
+		buf_printf(l->why,
+			   "%s, and the mount has other rows of it already: remove them first",
+			   reason);
 	if (there != 0)
 		return there < 0 ? (int)there : -EEXIST;
 	l->item->begun = true;

@@ -199,6 +199,16 @@ static bool raise_ranks(struct plan *plan, const struct route *route, const char
 	return moved;
 }
 
+/* Rows files and ingest files of one relation: who replaced the one would remove what the other has brought. */
+static void note_ingested(struct plan *plan) {
+	for (int i = 0; i < plan->nroutes; i++)
+		for (int k = 0; k < plan->nroutes; k++)
+			if (plan->routes[i].what == CLASS_LINES &&
+			    plan->routes[k].what == CLASS_INGEST &&
+			    strcmp(plan->routes[i].relation, plan->routes[k].relation) == 0)
+				plan->routes[i].ingested = true;
+}
+
 bool plan_routes(struct plan *plan, const char *layout) {
 	AUTO_JSON cJSON *json = cJSON_Parse(layout);
 	const cJSON *routes = cJSON_GetObjectItemCaseSensitive(json, "routes"), *route;
@@ -211,6 +221,7 @@ bool plan_routes(struct plan *plan, const char *layout) {
 	cJSON_ArrayForEach(route, routes)
 		if (!read_route(&plan->routes[plan->nroutes++], route))
 			return false;
+	note_ingested(plan);
 	/* relations that refer to each other have no end: what is left is for the later passes */
 	for (bool moved = true; moved && i < 32; i++) {
 		int at = 0;

@@ -101,7 +101,8 @@ static uint64_t wait_again(struct plan *plan) {
 	uint64_t n = 0;
 	for (size_t i = 0; i < plan->n; i++) {
 		struct item *item = &plan->items[i];
-		if (item->state != ITEM_REFUSED || item->what >= CLASS_PLAIN ||
+		/* an ingest file's bytes are in: written again, its bad lines would not be told */
+		if (item->state != ITEM_REFUSED || item->what >= CLASS_INGEST ||
 		    (item->errnum != ENOENT && item->errnum != EINVAL))
 			continue;
 		item->state = ITEM_WAITING;

@@ -425,3 +425,70 @@ def test_ingest_files_are_killed_and_gone_on_with(mount, pg, importer, tmp_path)
     assert kills > 0
     importer("-q", "--verify", tmp_path / "t", mount.path)
     assert pg.sql(BOOK) == [(rows, rows)]
+
+
+def test_ingest_files_with_bad_lines(mount, pg, importer, tmp_path):
+    """Told once, with the reason; the bytes and the good lines are in, and a second pass does not cover it up."""
+    put_tree(tmp_path / "t", {"collector/A_orderbook_1.csv": HEADER + "ex,A,1,1,,,,\r\nx,y\r\nex,A,2,2,,,,\r\n",
+                              "collector/B_orderbook_1.csv": HEADER + "ex,B,1,1,,,,\r\n"})
+    done = importer("-q", "--verify", tmp_path / "t", mount.path, status=1)
+    assert "collector/A_orderbook_1.csv: refused: its bytes are in, but not every line is a row, see rejected/: 2 fields" in done.stdout
+    assert "1 files are in, 1 refused" in done.stdout and done.stdout.endswith("0 files differ\n")
+    assert pg.sql("select symbol, timestamp from orderbook_data order by 1, 2") == [("A", 1), ("A", 2), ("B", 1)]
+
+
+def test_rows_files_do_not_undo_ingest_files(mount, pg, importer, tmp_path):
+    """Both fill one table. Replacing the rows file would remove what the ingest file has brought: it is refused, with the reason."""
+    day = "orderbook/ex/S/1970-01-01.csv"
+    put_tree(tmp_path / "t", {"collector/S_orderbook_1.csv": HEADER + "ex,S,1,1,,,,\r\nex,S,2,2,,,,\r\n",
+                              day: HEADER + "ex,S,3,3,,,,\r\n"})
+    importer("-q", tmp_path / "t", mount.path)
+    want = [(1,), (2,), (3,)]
+    assert pg.sql("select timestamp from orderbook_data order by 1") == want
+    done = importer("-q", tmp_path / "t", mount.path, status=1)
+    assert re.search(f"^{day}: refused: ingest files bring rows of its table, too", done.stdout, re.M), done.stdout
+    assert pg.sql("select timestamp from orderbook_data order by 1") == want
+
+
+def test_a_file_that_grows_meanwhile(mount, pg, importer, tmp_path):
+    """It is told, and the same command takes the rest: each line once."""
+    name = "collector/A_orderbook_1.csv"
+    body = HEADER + "".join(f"ex,A,{i},{i},,,,\r\n" for i in range(60000))
+    put_tree(tmp_path / "t", {name: body})
+    process = start(tmp_path, "-q", tmp_path / "t", mount.path)
+    until(lambda: process.poll() is not None or pg.one("select count(*) from orderbook_data") > 0, "some rows", pause=0.001)
+    with open(tmp_path / "t" / name, "a", newline="") as file:
+        file.write("ex,A,60000,60000,,,,\r\n")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and f"{name}: refused: the old file was changed while it was copied" in out, out
+    importer("-q", "--verify", tmp_path / "t", mount.path)
+    assert pg.sql("select count(*), count(distinct timestamp) from orderbook_data") == [(60001, 60001)]
+
+
+def test_names_that_cannot_be(mount, pg, importer, tmp_path):
+    """On a route a name must be UTF-8; every other byte but the slash is good."""
+    put_tree(tmp_path / "t", {"collector/-x_orderbook_1.csv": HEADER + "ex,A,1,1,,,,\r\n",
+                              "collector/a\nb _orderbook_1.csv": HEADER + "ex,A,2,2,,,,\r\n"})
+    with open(os.path.join(os.fsencode(tmp_path / "t/collector"), b"\xff_orderbook_1.csv"), "wb") as f:
+        f.write(b"x")
+    done = importer("-q", "--verify", tmp_path / "t", mount.path, status=1)
+    assert "collector/%FF_orderbook_1.csv: refused: the name is no UTF-8" in done.stdout, done.stdout
+    assert "collector/%FF_orderbook_1.csv: is not on the mount" in done.stdout and "2 files are in, 1 refused" in done.stdout
+    assert pg.sql("select timestamp from orderbook_data order by 1") == [(1,), (2,)]
+    assert mount.ls("collector") == ["-x_orderbook_1.csv", "a\nb _orderbook_1.csv"]
+    assert mount.errors()[-1]["path"] == "/collector/%FF_orderbook_1.csv"
+
+
+@pytest.mark.root
+def test_a_source_that_cannot_be_written(mount, pg, importer, tmp_path):
+    """Nothing is written there, no time moves."""
+    rows = collected(tmp_path / "t", files=2, lines=10)
+    run("mount", "--bind", tmp_path / "t", tmp_path / "t")
+    try:
+        run("mount", "-o", "remount,bind,ro", tmp_path / "t")
+        before = {p: os.stat(p).st_mtime_ns for p in (tmp_path / "t").rglob("*")}
+        importer("-q", "--verify", tmp_path / "t", mount.path)
+        assert before == {p: os.stat(p).st_mtime_ns for p in (tmp_path / "t").rglob("*")}
+    finally:
+        run("umount", tmp_path / "t")
+    assert pg.sql(BOOK) == [(rows, rows)]
