@@ -552,7 +552,7 @@ def test_the_database_is_gone_at_fsync_and_comes_back(make_mount, pg, server, su
 def test_a_commit_of_which_nothing_was_heard_is_not_made_twice(make_mount, pg, meanwhile):
     """Its connection is given up while it waits; it is made later, and another mount may append before the first one asks."""
     conninfo = f"{pg.conninfo} options='-c client_connection_check_interval=1h'"
-    mount = make_mount(conninfo=conninfo, options={**IMPATIENT, "transaction_timeout": 1})
+    mount = make_mount(conninfo=conninfo, options={**IMPATIENT, "transaction_timeout": 1, "flush_interval": "60"})
     mount.expect(r"rowfs error .*")
     path, other = f"collector/{NAME}", make_mount()
     put(mount.at(path), HEAD)
