@@ -193,7 +193,7 @@ int counter_line(struct counter *c, const struct line_checker *checker, struct t
 	/* first whether all can be counted: a line is counted for every slice or for none */
 	for (int i = 0; i < c->n; i++) {
 		struct counted_slice *s = &c->slices[i];
-		if (rendered_length(s, checker) < 0)
+		if (!s->slice->counted || rendered_length(s, checker) < 0)
 			return COUNT_NO;
 		for (int k = 0; k < s->slice->nkeys; k++)
 			if (key_text(c, s, k, checker, &result) == NULL)

@@ -9,6 +9,8 @@
 
 #include "schema/catalog.h"
 
+#include <stdatomic.h>
+
 enum { SLICE_KEYS = 4 }; /* keys that rowfs.summary has columns for */
 
 struct place;
@@ -32,8 +34,9 @@ struct slice {
 		*mtime; /* what is taken as the time of a row that was there before; NULL: none */
 	bool csv;       /* else JSON Lines */
 	bool usable; /* installed and built: look-ups may go by it, and writers must count for it */
-	bool counted; /* usable, and rows arrive as they were sent (no trigger or rule of the table's own): a writer may bring
-		       * his counts along and switch the triggers off */
+	atomic_bool
+		counted; /* usable, and rows arrive as they were sent (no trigger or rule of the table's own): a writer may bring
+			      * his counts along and switch the triggers off. watch_again() takes it back while others read it */
 	char *definition; /* a JSON object with columns of rowfs.slice: how its rows are counted; owned */
 	char *why;        /* not usable: the reason; owned, may be NULL */
 };

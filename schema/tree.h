@@ -92,7 +92,8 @@ struct tree {
 	struct slice **slices; /* of all rows files, each once */
 	int nslices;
 	bool has_ledger, has_streams;
-	struct bucket_cache *buckets; /* of all its time buckets; owned; changes, under a lock of its own */
+	struct bucket_cache
+		*buckets; /* of all its time buckets; owned; changes, under a lock of its own */
 };
 
 /* Builds the tree. Every mistake of the layout against the catalog is one line in MISTAKES, naming route, key and

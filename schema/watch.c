@@ -222,3 +222,45 @@ int watch_tree(struct db_pool *pool, struct tree *tree, bool may_install,
 	}
 	return tree_use_slices(tree) ? 0 : -ENOMEM;
 }
+
+/* -- afterwards ---------------------------------------------------------------------------------- */
+
+static const char odd_sql[] =
+	"SELECT x.id FROM rowfs.slice x WHERE x.id = ANY ($1::bigint[]) AND x.relation = ANY (ARRAY("
+	"SELECT t.relation FROM (SELECT DISTINCT relation FROM rowfs.slice WHERE id = ANY "
+	"($1::bigint[])) t WHERE NOT rowfs.takes_rows_as_sent(to_regclass(t.relation))))";
+
+static const char doubt_sql[] =
+	"INSERT INTO rowfs.doubt (slice, why) SELECT id, 'the table has got a trigger, rule or "
+	"policy that may change its rows' FROM unnest($1::bigint[]) s(id)";
+
+int watch_again(struct db_pool *pool, struct tree *tree, struct db_error *err) {
+	AUTO_BUF struct buf ids = { 0 }, odd = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	for (int i = 0; i < tree->nslices; i++)
+		if (tree->slices[i]->counted)
+			array_add_number(&ids, tree->slices[i]->id);
+	if (ids.len == 0)
+		return 0;
+	array_end(&ids);
+	if (ids.failed)
+		return -ENOMEM;
+	struct db_param param = { .data = ids.data, .len = ids.len };
+	int rc = db_query_text(pool, odd_sql, &param, 1, DB_NO_RETRY, NULL, &res, err);
+	if (rc != 0 || PQntuples(res) == 0)
+		return rc;
+	for (int i = 0; i < tree->nslices; i++) {
+		struct slice *s = tree->slices[i];
+		for (int row = 0; row < PQntuples(res); row++) {
+			if (strtoll(PQgetvalue(res, row, 0), NULL, 10) != s->id)
+				continue;
+			s->counted = false;
+			array_add_number(&odd, s->id);
+		}
+	}
+	array_end(&odd);
+	if (odd.failed)
+		return -ENOMEM;
+	param = (struct db_param){ .data = odd.data, .len = odd.len };
+	return db_query_text(pool, doubt_sql, &param, 1, DB_REPEATABLE, NULL, NULL, err);
+}

@@ -117,7 +117,7 @@ def rss_kib(pid):
 
 class Queries(list):
     """(statement, calls) pairs seen by the server; .total is the number of statements that are no session set-up."""
-    SETUP = re.compile(r"\s*(set|reset|begin|start|commit|rollback|discard|deallocate|listen|unlisten|select rowfs\.fold)\b", re.I)
+    SETUP = re.compile(r"\s*(set|reset|begin|start|commit|rollback|discard|deallocate|listen|unlisten|select rowfs\.fold|select x\.id from rowfs\.slice)\b", re.I)
 
     @property
     def total(self):

@@ -377,6 +377,31 @@ def test_a_trigger_of_the_table_is_minded(table, make_mount):
     assert b"longer than it was" in get(m.at("t/ex/SYM/1970-01-01.csv"))
 
 
+def test_a_trigger_that_comes_later_is_minded(table, make_mount):
+    """A collector that has its file open goes on; sizes are the rows' again within seconds, and another mount counts anew."""
+    table.sql("create function shout() returns trigger language plpgsql as $$ begin new.note := 'longer than it was'; return new; end $$")
+    m = make_mount(layout=LAYOUT, options=TTL)
+    os.makedirs(m.at("t/ex/SYM"))
+    path = m.at("t/ex/SYM/1970-01-01.csv")
+    with open(path, "ab", buffering=0) as f:
+        f.write(b"ex,SYM,1,1,x\n")
+        os.fsync(f.fileno())
+        all_true(table, m)
+        table.sql("create trigger shout before insert on ticks for each row execute function shout()")
+        f.write(b"ex,SYM,2,2,y\n")
+        os.fsync(f.fileno())
+        until(lambda: table.one("select count(*) from rowfs.doubt") > 0, "the slices are in doubt")
+        f.write(b"ex,SYM,3,3,z\n")
+        os.fsync(f.fileno())
+        assert walk(m, "t") == expected(table)
+        assert get(path).count(b"longer than it was") == 2 and os.stat(path).st_size == len(get(path))
+        second = make_mount(layout=LAYOUT, options=TTL)
+        f.write(b"ex,SYM,4,4,z\n")
+        os.fsync(f.fileno())
+        append(second.at("t/ex/SYM/1970-01-01.csv"), "ex,SYM,5,5,z\n")
+        all_true(table, second)
+
+
 def test_rows_that_are_in_no_file(table, make_mount):
     """A time outside the years 1 to 9999 is in no day; whoever inserts it, it makes no name."""
     routes = [{"path": "/raw.csv", "rows": "ticks", "columns": ["exchange", "symbol", "ts"]}]
