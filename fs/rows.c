@@ -180,6 +180,10 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 		rc = sync_stream(call, h, &w, reason == SYNC_RELEASE);
 	} else if (h->dirty) {
 		rc = h->replacing ? rows_replace(call, h, &w) : rows_commit(call, h, &w, last);
+		if (!h->replacing && store_is_input_error(rc)) { /* refused lines only */
+			h->deferred = h->deferred != 0 ? h->deferred : rc;
+			rc = 0;
+		}
 		h->replacing = h->truncated = false;
 		h->dirty = h->data.len > 0;
 		h->buffered_lines = 0;

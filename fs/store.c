@@ -24,8 +24,9 @@ int store_rejected(struct call *call, const struct where *w, uint64_t line, cons
 		   size_t len, int rc) {
 	struct report *report = call->fs->report;
 	const char *sentence = call->err.sentence != NULL ? call->err.sentence : strerror(-rc);
-	AUTO_FREE char *name =
-		len > 0 ? report_reject(report, w->path, line, data, len, sentence) : NULL;
+	AUTO_FREE char *name = len > 0 || line > 0
+				       ? report_reject(report, w->path, line, data, len, sentence)
+				       : NULL;
 	report_error(report, w->path, -rc, call->err.sqlstate, sentence, name);
 	atomic_fetch_add(&call->fs->count.errors, 1);
 	db_error_clear(&call->err);

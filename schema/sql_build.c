@@ -254,13 +254,18 @@ void put_conditions(struct buf *sql, const struct place *place, bool without_own
 		put_keys_of(sql, p, -1);
 }
 
-void put_parent_conditions(struct buf *sql, const struct place *place, int except) {
+void put_listed_parent_conditions(struct buf *sql, const struct place *place, int except) {
 	buf_puts(sql, "true");
 	for (int t = 0; t < place->scope.n; t++)
 		if (t != except && place->scope.tables[t].joined != except)
 			put_join(sql, place, t);
-	for (const struct place *p = place; p != NULL; p = p->parent)
+	for (const struct place *p = place->parent; p != NULL; p = p->parent)
 		put_keys_of(sql, p, except);
+}
+
+void put_parent_conditions(struct buf *sql, const struct place *place, int except) {
+	put_listed_parent_conditions(sql, place, except);
+	put_keys_of(sql, place, except);
 }
 
 void put_own_keys(struct buf *sql, const struct place *place) {

@@ -14,6 +14,8 @@ int put_tables(struct buf *sql, const struct place *place, int except);
 void put_conditions(struct buf *sql, const struct place *place, bool without_own);
 /* The same, without what speaks of table EXCEPT. */
 void put_parent_conditions(struct buf *sql, const struct place *place, int except);
+/* The same, without PLACE's own keys. */
+void put_listed_parent_conditions(struct buf *sql, const struct place *place, int except);
 /* "AND a.c = b.d" for each column pair of TABLE's join; nothing for the first table. */
 void put_join(struct buf *sql, const struct place *place, int table);
 /* The condition that ALIAS's columns carry the value of KEY. */
@@ -56,7 +58,8 @@ void sql_build_pages(struct place *place);
  * are its expressions, MIDDLE what stands between the keys and the FROM of its list. */
 bool by_summary(const struct place *place);
 void sql_slice_grouped_find(struct place *place, const char *plain);
-void sql_slice_owned_find(struct place *place, const char *mtime, const char *size);
+void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
+			 const char *size);
 void sql_slice_list(struct place *place, bool next, const char *middle, struct db_statement *st);
 void sql_slice_find_directory(struct place *place, const char *plain);
 void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st);

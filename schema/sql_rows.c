@@ -84,10 +84,10 @@ static void build_summary_list(struct place *place, bool next, struct db_stateme
 	sql_slice_list(place, next, middle.data, st);
 }
 
-/* A file that exists while the row that it belongs to does, with or without lines. */
-static void build_owned_find(struct place *place) {
-	AUTO_BUF struct buf sql = { 0 }, parents = { 0 }, lines = { 0 }, mtime = { 0 },
-			    size = { 0 };
+/* "NULL, mtime, size, NULL, NULL FROM the tables above", for a file that exists while the row that it belongs to does, with or without
+ * lines. */
+static void put_owned(struct buf *sql, const struct place *place) {
+	AUTO_BUF struct buf parents = { 0 }, lines = { 0 }, mtime = { 0 }, size = { 0 };
 	buf_puts(&lines, "FROM ");
 	put_relation(&lines, place->scope.tables[place->target].rel);
 	buf_printf(&lines, " t%d WHERE true", place->target);
@@ -103,15 +103,48 @@ static void build_owned_find(struct place *place) {
 	put_size(&size, place);
 	buf_printf(&size, " %s)", lines.data);
 	if (by_summary(place)) {
-		sql_slice_owned_find(place, mtime.data, size.data);
+		sql_slice_put_owned(sql, place, mtime.data, size.data);
 		return;
 	}
-	buf_printf(&sql, "SELECT NULL, %s, %s, NULL, NULL", mtime.data, size.data);
+	buf_printf(sql, "NULL, %s, %s, NULL, NULL", mtime.data, size.data);
 	if (put_tables(&parents, place, place->target) > 0)
-		buf_printf(&sql, " FROM %s", parents.data);
+		buf_printf(sql, " FROM %s", parents.data);
+}
+
+static void build_owned_find(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT ");
+	put_own_keys(&sql, place);
+	put_owned(&sql, place);
 	buf_puts(&sql, " WHERE ");
 	put_parent_conditions(&sql, place, place->target);
 	statement_take(&place->sql.find, &sql);
+}
+
+static void build_owned_list(struct place *place, bool next, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	int first = place->parent->nparams + 1;
+	buf_puts(&sql, "SELECT ");
+	put_own_keys(&sql, place);
+	put_owned(&sql, place);
+	buf_puts(&sql, " WHERE ");
+	put_listed_parent_conditions(&sql, place, place->target);
+	put_keys_not_null(&sql, place);
+	if (next)
+		put_list_cursor(&sql, place, first);
+	buf_puts(&sql, " ORDER BY ");
+	put_list_order(&sql, place);
+	buf_printf(&sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+	statement_take(st, &sql);
+}
+
+static void build_list(struct place *place, bool next, struct db_statement *st) {
+	if (!place->grouped)
+		build_owned_list(place, next, st);
+	else if (by_summary(place))
+		build_summary_list(place, next, st);
+	else
+		build_grouped_list(place, next, st);
 }
 
 void sql_build_rows(struct place *place) {
@@ -125,8 +158,7 @@ void sql_build_rows(struct place *place) {
 	else
 		build_owned_find(place);
 	for (int next = 0; next < 2 && place->nkeys > 0; next++)
-		(by_summary(place) ? build_summary_list : build_grouped_list)(
-			place, next == 1,
-			next == 1 ? &place->sql.list_next : &place->sql.list_first);
+		build_list(place, next == 1,
+			   next == 1 ? &place->sql.list_next : &place->sql.list_first);
 	sql_build_pages(place);
 }

@@ -112,20 +112,18 @@ void sql_slice_grouped_find(struct place *place, const char *plain) {
 	statement_take(&place->sql.find, &sql);
 }
 
-void sql_slice_owned_find(struct place *place, const char *mtime, const char *size) {
-	AUTO_BUF struct buf sql = { 0 }, good = { 0 }, parents = { 0 }, file = { 0 };
+void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
+			 const char *size) {
+	AUTO_BUF struct buf good = { 0 }, parents = { 0 }, file = { 0 };
 	put_good(&good, place);
 	put_prefix(&file, place, place->slice->nkeys, true);
-	buf_printf(&sql,
-		   "SELECT NULL, CASE WHEN %s THEN %s ELSE %s END, CASE WHEN %s THEN (%zu + "
+	buf_printf(sql,
+		   "NULL, CASE WHEN %s THEN %s ELSE %s END, CASE WHEN %s THEN (%zu + "
 		   "coalesce(c.bytes, 0))::text ELSE %s END, NULL, NULL FROM ",
 		   good.data, changed_text, mtime, good.data, header_length(place), size);
 	if (put_tables(&parents, place, place->target) > 0)
-		buf_printf(&sql, "%s, LATERAL ", parents.data);
-	put_totals(&sql, file.data);
-	buf_puts(&sql, " WHERE ");
-	put_parent_conditions(&sql, place, place->target);
-	statement_take(&place->sql.find, &sql);
+		buf_printf(sql, "%s, LATERAL ", parents.data);
+	put_totals(sql, file.data);
 }
 
 /* -- lists --------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 import pytest
 
 from kit import get, until
+from shop import LAYOUT as SHOP
 
 START = 1758365391602000  # microseconds
 DAY = datetime.fromtimestamp(START / 1e6, timezone.utc).strftime("%Y-%m-%d")
@@ -130,6 +131,8 @@ def test_a_blank_line_is_told(mount, pg):
         assert write(path_of(mount, symbol), data, chunk, sync) == errno.EINVAL
         assert rows_of(pg, symbol) == want
         assert "blank line" in mount.sentence()
+        (number, (raw, said)), = kept_lines(mount, symbol).items()
+        assert number == BLOCK + 1 and raw == b"" and "blank line" in said
 
 
 def test_line_ends_may_be_mixed(mount, pg):
@@ -165,8 +168,10 @@ def test_a_last_line_that_is_cut_off(mount, pg):
 
 def test_a_byte_order_mark_before_the_header(mount, pg):
     data = b"\xef\xbb\xbf" + COLUMNS.encode() + b"\n" + b"".join(good("BOM", i) + b"\n" for i in range(10))
-    write(path_of(mount, "BOM"), data, 1000, True)
+    assert write(path_of(mount, "BOM"), data, 1000, True) == errno.EINVAL
     assert rows_of(pg, "BOM") == list(range(10))
+    (number, (raw, said)), = kept_lines(mount, "BOM").items()
+    assert number == 1 and raw == data[:data.index(b"\n")] and "it was understood" in said
 
 
 def test_many_bad_lines_of_all_kinds(mount, pg, seed):
@@ -196,14 +201,33 @@ def test_many_bad_lines_of_all_kinds(mount, pg, seed):
 
 
 def test_reported_only(make_mount, pg):
+    """With bad_lines=report nobody is told but errors.jsonl and rejected/, whatever is wrong."""
     mount = make_mount(options={"bad_lines": "report"})
-    for symbol, chunk, sync, end in WAYS:
-        line = row("NaN,2,3,4", symbol=symbol).encode()
-        data, want = in_the_middle(symbol, line, end)
-        assert write(path_of(mount, symbol), data, chunk, sync) == 0
+    for i, (text, word) in enumerate([*BAD.values(), ("", "blank line")]):
+        symbol = f"KIND{i}X"
+        line = bad(text).replace(b"%s", symbol.encode())
+        data, want = in_the_middle(symbol, line)
+        assert write(path_of(mount, symbol), data, 4096, i % 2 == 0) == 0
         assert rows_of(pg, symbol) == want
-        assert "ask_amount" in mount.sentence()
-        assert [raw for raw, _ in kept_lines(mount, symbol).values()] == [line]
+        assert word in json.dumps(mount.errors()[-1], ensure_ascii=False)
+        (number, (raw, said)), = kept_lines(mount, symbol).items()
+        assert number == BLOCK + 1 and raw == line and word in said
+    # a header with a byte order mark, a line longer than any may be, a last line that is cut off
+    data = b"\xef\xbb\xbf" + COLUMNS.encode() + b"\n" + good("MARK", 0) + b"\n"
+    assert write(path_of(mount, "MARK"), data, 1000, True) == 0
+    assert rows_of(pg, "MARK") == [0] and list(kept_lines(mount, "MARK")) == [1]
+    data, want = in_the_middle("CUT", good("CUT", 99))
+    assert write(path_of(mount, "CUT"), data + good("CUT", 98)[:30], 1000, False) == 0
+    until(lambda: list(kept_lines(mount, "CUT")) == [2 * BLOCK + 2], "the last line is kept")
+
+
+def test_reported_only_in_json_lines(make_mount, shop_pg):
+    mount = make_mount(layout=SHOP, options={"bad_lines": "report"})
+    lines = [b'{"n":1}', b"{no", b'{"n":"x"}', b'{"n":-1}', b"[1]", b'{"m":1}', b'{"n":1,"n":2}', b'{"text":"\xff","n":1}', b"\xef\xbb\xbf{\"n\":1}", b'{"n":2}']
+    assert write(mount.at("log.jsonl"), b"\n".join(lines) + b"\n", 7, True) == 0
+    assert shop_pg.sql("select n from log order by id") == [(1,), (2,)]
+    kept = kept_lines(mount, "log.jsonl")
+    assert {n: raw for n, (raw, _) in kept.items()} == {i + 1: body for i, body in enumerate(lines) if 0 < i < len(lines) - 1}
 
 
 def test_the_server_refuses_one(mount, pg):
