@@ -1,11 +1,16 @@
 #include "fs/ingest_parse.h"
 
 #include "fs/count.h"
+#include "schema/csv.h"
 
 #include <errno.h>
 #include <string.h>
 
-enum { LINE_MOST = 1 << 20 }; /* bytes of one line */
+enum {
+	LINE_MOST = 1 << 20, /* bytes of one line */
+	LINES_PASSED =
+		-2, /* index of a refusal: it stands for all lines behind a header that cannot be used */
+};
 
 /* -- units ----------------------------------------------------------------------------------------- */
 
@@ -92,6 +97,45 @@ static bool is_doubled(const struct ingest_parser *p, const int *order, int n) {
 	return false;
 }
 
+/* Puts into WHY what is wrong with the names of RECORD. */
+static void judge_names(const struct ingest *in, const struct csv_record *record, struct buf *why) {
+	const char *before = "the header names what is no field of the file: ";
+	for (int i = 0; i < record->n; i++) {
+		const char *name = csv_text(record, i);
+		if (ingest_field(in, name, record->fields[i].len) >= 0)
+			continue;
+		buf_printf(why, "%s\"%.*s\"", before, (int)record->fields[i].len, name);
+		before = ", ";
+	}
+	if (why->len == 0)
+		buf_puts(why, "the header names one column twice");
+	buf_puts(why,
+		 " (no line of it becomes a row; the bytes are kept: give the route a \"fields\" "
+		 "for it, and write the file anew)");
+}
+
+/* A first line that is no header as it stands, and yet is meant as one: most of its fields are names, or some are and it is no row. Taken
+ * for a row it would cost only itself, and the fields of all others would be guessed. */
+static int look_for_names(struct ingest_parser *p, const char *line, size_t len) {
+	AUTO_CSV struct csv_record record = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	int known = 0;
+	if (csv_split(line, len, &record, &why) != 0)
+		return 0;
+	for (int i = 0; i < record.n; i++)
+		known += ingest_field(p->in, csv_text(&record, i), record.fields[i].len) >= 0;
+	buf_resize(&why, 0);
+	if (known == 0 || (known * 2 <= record.n && line_check(&p->checker, line, len, &why) == 0))
+		return 0;
+	buf_resize(&why, 0);
+	judge_names(p->in, &record, &why);
+	free(p->unusable);
+	free(p->header);
+	p->unusable = buf_take(&why);
+	p->header = strndup(line, len);
+	return p->unusable != NULL && p->header != NULL ? 1 : -ENOMEM;
+}
+
 /* Looks at the first line: 1 if it is a header, 0 if it is none, or -ENOMEM. A byte order mark is taken off. */
 static int learn(struct ingest_parser *p, const char **line, size_t *len) {
 	AUTO_FREE int *order = calloc((size_t)p->in->nfields + 1, sizeof(*order));
@@ -104,11 +148,14 @@ static int learn(struct ingest_parser *p, const char **line, size_t *len) {
 		*line += 3;
 		*len -= 3;
 	}
-	if (!header || is_doubled(p, order, n))
-		return set_order(p, p->in->plain, p->in->nplain);
+	int rc;
+	if (!header || is_doubled(p, order, n)) {
+		rc = set_order(p, p->in->plain, p->in->nplain);
+		return rc == 0 ? look_for_names(p, *line, *len) : rc;
+	}
 	free(p->header);
 	p->header = strndup(*line, *len);
-	int rc = p->header != NULL ? set_order(p, order, n) : -ENOMEM;
+	rc = p->header != NULL ? set_order(p, order, n) : -ENOMEM;
 	return rc == 0 ? 1 : rc;
 }
 
@@ -157,8 +204,14 @@ static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t 
 	AUTO_SHAPE struct shape shape = { 0 };
 	size_t at = unit->text.len;
 	int rc = p->ready ? 0 : learn(p, &line, &len);
+	if (rc == 1 && p->unusable != NULL)
+		return refuse(unit, number, -EINVAL, line, len, p->unusable);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
+	if (p->unusable != NULL) {
+		p->passed = p->passed > 0 ? p->passed : number;
+		return 0;
+	}
 	rc = line_check(&p->checker, line, len, &why);
 	if (rc != 0)
 		return refuse(unit, number, rc, line, len, why.data != NULL ? why.data : "");
@@ -257,6 +310,29 @@ static int give_up_line(struct ingest_parser *p, struct ingest_unit *unit, size_
 	return rc;
 }
 
+/* Lines that were passed over are told together: one refusal for those of a unit. */
+static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
+	struct refusals *list = &unit->refused;
+	struct refusal *last = list->n > 0 ? &list->all[list->n - 1] : NULL;
+	AUTO_BUF struct buf why = { 0 };
+	uint64_t first = p->passed;
+	if (first == 0)
+		return 0;
+	p->passed = 0;
+	bool more = last != NULL && last->index == LINES_PASSED;
+	if (more)
+		first = last->number;
+	buf_printf(&why, "%llu lines from this one on are no rows: %s",
+		   (unsigned long long)(p->lines - first + 1), p->unusable);
+	if (!more) {
+		struct refusal one = { .number = first, .index = LINES_PASSED, .errnum = EINVAL };
+		return refusals_add(list, one, "", 0, why.failed ? "" : why.data) ? 0 : -ENOMEM;
+	}
+	free(last->why);
+	last->why = buf_take(&why);
+	return last->why != NULL ? 0 : -ENOMEM;
+}
+
 static int take_lines(struct ingest_parser *p, struct ingest_unit *unit) {
 	size_t at = 0, n, body = 0;
 	int rc = p->text.failed ? -ENOMEM : 0;
@@ -271,6 +347,8 @@ static int take_lines(struct ingest_parser *p, struct ingest_unit *unit) {
 		}
 		at += n;
 	}
+	if (rc == 0)
+		rc = tell_passed(p, unit);
 	if (rc == 0 && p->text.len - at > LINE_MOST)
 		return give_up_line(p, unit, at);
 	buf_consume(&p->text, at);
@@ -339,7 +417,7 @@ int parser_tail(struct ingest_parser *p, struct ingest_unit *unit) {
 	    p->tail_id != NULL)
 		return 0;
 	/* a header without a newline says nothing yet */
-	if (p->in->csv && !p->ready)
+	if (p->in->csv && (!p->ready || p->unusable != NULL))
 		return 0;
 	struct line_scan scan = p->scan;
 	if (p->in->csv)
@@ -417,6 +495,7 @@ void parser_free(struct ingest_parser *p) {
 	buf_free(&p->text);
 	line_checker_free(&p->checker);
 	free(p->header);
+	free(p->unusable);
 	counter_free(p->counter);
 	free(p->columns);
 	free(p->order);

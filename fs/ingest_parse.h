@@ -51,7 +51,9 @@ struct ingest_parser {
 	bool tail_refused; /* the piece behind the last newline was refused, and said so */
 	bool ready;        /* the fields are known */
 	char *header;      /* as it was written; NULL if there was none; owned */
-	int *order;        /* the field that each of a line's is; owned */
+	char *unusable;    /* why no line can be taken: a sentence about the header; NULL; owned */
+	uint64_t passed; /* the first line that was passed over for it and is not told yet; or 0 */
+	int *order;      /* the field that each of a line's is; owned */
 	int norder;
 	struct field_rule *rules; /* owned */
 	struct line_checker checker;

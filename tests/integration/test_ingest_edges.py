@@ -415,3 +415,47 @@ def test_a_table_with_another_key_is_refused_with_a_way_out(pg, tmp_path):
         assert done.returncode == 1
         assert f"{table} must be a table whose primary key is one integer column with a sequence" in done.stderr
         assert "bigserial" in done.stderr and "\"rows\" route" in done.stderr, done.stderr
+
+
+# -- a header that cannot be used ----------------------------------------------------------------------------------------
+
+
+def test_unknown_names_in_a_header(mount, pg):
+    """Read by the default order the fields would be another's: no line is taken. It is told with the name, the others in one line for
+    all; the bytes are kept, also after a remount, and a header that can be used takes them."""
+    swapped = "symbol,exchange,timestamp,local_timestamp,venue"
+    data = "".join(f"S,ex,{i},{i},x\r\n" for i in range(5000))
+    body = (swapped + "\r\n" + data).encode()
+    mount.refuses(lambda: put(mount / NAME, body), errno.EINVAL, keeps=swapped)
+    assert mount.bytes(NAME) == body and stamps(pg) == []
+    said = [e["message"] for e in mount.errors()]
+    assert said[0].startswith('the header names what is no field of the file: "venue" (no line of it'), said
+    assert said[1].startswith("5000 lines from this one on are no rows: the header names") and len(said) == 2, said
+    mount.umount()
+    mount.start()
+    mount.refuses(lambda: append(mount / NAME, lines(0, 3)), errno.EINVAL, "3 lines from this one on", "venue")
+    assert mount.bytes(NAME) == body + lines(0, 3) and stamps(pg) == []
+    put(mount / NAME, body.replace(b",venue\r\n", b"\r\n").replace(b",x\r\n", b"\r\n"))
+    assert stamps(pg) == list(range(5000))
+    assert pg.sql("select distinct symbol, exchange from orderbook_data") == [("S", "ex")]
+
+
+@pytest.mark.parametrize("first, said", [("exchange,symbol,symbol,timestamp,local_timestamp", "one column twice"),
+                                         ("id,exchange,symbol,timestamp,local_timestamp", '"id"'),
+                                         ("\ufeffticker,exchange,symbol,timestamp,local_timestamp,TIMESTAMP", '"ticker", "TIMESTAMP"')])
+def test_headers_that_cannot_be_used(mount, pg, first, said):
+    body = (first + "\n").encode() + lines(0, 2)
+    with open(mount / NAME, "wb", buffering=0) as file:
+        for at in range(0, len(body), 7):
+            file.write(body[at:at + 7])
+        with refused(errno.EINVAL):
+            os.fsync(file.fileno())
+    assert said in mount.errors()[0]["message"] and stamps(pg) == []
+    assert sum("lines from this one on" in e["message"] for e in mount.errors()) == 1
+    assert mount.bytes(NAME) == body
+
+
+def test_a_first_line_that_has_a_name_among_its_values(mount, pg):
+    """A row is a row, whatever it says."""
+    put(mount / NAME, b"ex,symbol,1,1,,,,\r\n" + lines(2, 2))
+    assert stamps(pg) == [1, 2, 3]
