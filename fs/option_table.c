@@ -101,8 +101,8 @@ const struct option option_table[] = {
 	       "largest document or column; a larger one is refused with EFBIG"),
 	FILE_PATH(
 		"state_dir", state_dir, "DIR",
-		"where plain files and refused input are kept (default: /var/lib/rowfs for root, otherwise "
-		"$XDG_STATE_HOME/rowfs or ~/.local/state/rowfs)"),
+		"where plain files, refused input and notes of what is under way are kept (default: "
+		"/var/lib/rowfs for root, otherwise $XDG_STATE_HOME/rowfs or ~/.local/state/rowfs)"),
 	NUMBER(OPTION_SIZE, "plain_max", plain_max, "1G", 0, LARGEST_SIZE, "SIZE", NULL,
 	       "room for plain files; beyond it ENOSPC"),
 	NUMBER(OPTION_SIZE, "rejected_max", rejected_max, "1G", 0, LARGEST_SIZE, "SIZE", NULL,
