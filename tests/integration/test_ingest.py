@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import threading
 import zlib
 
@@ -510,8 +511,36 @@ def test_two_mounts_append_at_once_with_lines_cut_anywhere(make_mount, pg):
     whole_and_in_order(body, [HEAD, *parts])
     assert rows(pg) == parse(body) and len(rows(pg)) == 40000
     assert mounts[0].kept() == mounts[1].kept() == []
-    switches = [line.split(b",")[2] >= b"1758365391622000" for line in body.splitlines()[1:]]
-    assert sum(a != b for a, b in zip(switches, switches[1:])) > 3, "they have hardly met"
+
+
+def test_what_the_clock_commits_ends_behind_a_line(make_mount, pg):
+    """Two mounts take turns, and each leaves off in the middle of a line, which nobody asks to be committed."""
+    mounts = [make_mount(options={"flush_interval": "0.05"}) for _ in range(2)]
+    path = f"collector/{NAME}"
+    put(mounts[0].at(path), HEAD)
+    parts = [lines(0, 30), lines(1000, 30)]
+    ends = [[m.end() for m in re.finditer(b"\n", part)] for part in parts]
+    fds = [os.open(m.at(path), os.O_WRONLY | os.O_APPEND) for m in mounts]
+    sent, size = [0, 0], len(HEAD)
+    try:
+        for turn in range(20):
+            me = turn % 2
+            whole = ends[me][turn // 2 * 3 + 2]
+            before = ends[me][turn // 2 * 3 - 1] if turn > 1 else 0
+            stop = min(whole + 17, len(parts[me]))
+            os.write(fds[me], parts[me][sent[me]:stop])
+            sent[me], size = stop, size + whole - before
+            until(lambda: pg.one("select size from rowfs.file") >= size, "whole lines are committed")
+            assert pg.one("select size from rowfs.file") == size
+    finally:
+        for fd in fds:
+            os.close(fd)
+    body = mounts[0].bytes(path)
+    assert body == mounts[1].bytes(path)
+    whole_and_in_order(body, [HEAD, *parts])
+    turns = [line.split(b",")[2] >= b"1758365391603000" for line in body.splitlines()[1:]]
+    assert turns == [n // 3 % 2 == 1 for n in range(60)]
+    assert rows(pg) == parse(body)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl"])
