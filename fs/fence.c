@@ -164,28 +164,34 @@ void fence_free(struct fence *fence) {
 
 /* -- operations -------------------------------------------------------------------------------------- */
 
-int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37], struct db_error *err) {
+/* The stream in use, or "" if a new one is to be opened. */
+static void stream_in_use(struct fence *fence, char stream[37]) {
 	LOCK_SCOPE(&fence->lock);
-	int64_t now = clock_us();
-	int rc = 0;
-	if (fence->stream[0] == '\0' || now - fence->opened_us > (int64_t)STREAM_AGE_S * US_PER_S) {
-		char fresh[37];
-		ledger_new_op(fresh);
-		struct db_param param = db_text(fresh);
-		rc = fence_note(fence, fresh);
-		if (rc != 0)
-			return db_error_set(err, EIO,
-					    "a stream cannot be noted in the state directory: %s",
-					    strerror(-rc));
-		rc = db_query_text(pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
-				   err);
-		if (rc != 0)
-			return rc;
-		memcpy(fence->stream, fresh, sizeof(fresh));
-		fence->opened_us = now;
-	}
-	memcpy(stream, fence->stream, sizeof(fence->stream));
+	bool old = clock_us() - fence->opened_us > (int64_t)STREAM_AGE_S * US_PER_S;
+	snprintf(stream, sizeof(fence->stream), "%s", old ? "" : fence->stream);
+}
+
+/* The lock is not held meanwhile: in an outage all would wait one after another. Of two that come at once, the last one's is used from now on. */
+static int open_stream(struct fence *fence, struct db_pool *pool, char stream[37],
+		       struct db_error *err) {
+	ledger_new_op(stream);
+	struct db_param param = db_text(stream);
+	int rc = fence_note(fence, stream);
+	if (rc != 0)
+		return db_error_set(err, EIO, "a stream cannot be noted in the state directory: %s",
+				    strerror(-rc));
+	rc = db_query_text(pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL, err);
+	if (rc != 0)
+		return rc;
+	LOCK_SCOPE(&fence->lock);
+	memcpy(fence->stream, stream, sizeof(fence->stream));
+	fence->opened_us = clock_us();
 	return 0;
+}
+
+int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37], struct db_error *err) {
+	stream_in_use(fence, stream);
+	return stream[0] != '\0' ? 0 : open_stream(fence, pool, stream, err);
 }
 
 void fence_leave(struct fence *fence, const char *stream) {

@@ -191,7 +191,8 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 	bool lenient = strcmp(call->fs->opt->bad_lines, "report") == 0;
 	if (rc == 0 && !(lenient && store_is_input_error(h->deferred)))
 		rc = h->deferred;
-	h->deferred = 0;
+	/* a close of a copy is perhaps not the writer's: his next fsync is told, too, that something was given up */
+	h->deferred = reason == SYNC_FLUSH && rc != 0 && !store_is_input_error(rc) ? rc : 0;
 	settle(call, h, reason == SYNC_FLUSH && h->dirty);
 	return rc;
 }

@@ -44,19 +44,25 @@ struct rows_append {
 	bool counted;
 };
 
+/* As before set_columns(). */
+static void forget_columns(struct rows_append *s) {
+	counter_free(move_ptr(s->counter));
+	line_checker_free(&s->checker);
+	buf_free(&s->added);
+	free(move_ptr(s->rules));
+	free(move_ptr(s->columns));
+	s->nkeys = s->nfields = s->ncolumns = 0;
+}
+
 void rows_append_free(struct rows_append *s) {
 	if (s == NULL)
 		return;
 	if (s->source.lane != NULL)
 		source_close(&s->source);
-	counter_free(s->counter);
-	line_checker_free(&s->checker);
+	forget_columns(s);
 	tally_free(&s->tally);
-	buf_free(&s->added);
 	buf_free(&s->data);
 	where_free(&s->where);
-	free(s->rules);
-	free(s->columns);
 	free(s);
 }
 
@@ -142,6 +148,7 @@ static int set_columns(struct call *call, struct rows_append *s, const int *orde
 	const struct place *place = s->where.place;
 	struct fixed_key fixed[PATH_KEYS_MAX];
 	int nfixed = 0;
+	forget_columns(s); /* an earlier attempt came to an outage */
 	s->rules = calloc((size_t)n + 1, sizeof(*s->rules));
 	s->columns = calloc((size_t)n + PATH_KEYS_MAX, sizeof(*s->columns));
 	if (s->rules == NULL || s->columns == NULL)
@@ -174,7 +181,10 @@ static int start(struct call *call, struct handle *h) {
 	if (h->append == NULL)
 		return -ENOMEM;
 	h->append->counted = true;
-	return node_where(call->fs->nodes, h->node, &h->append->where);
+	int rc = node_where(call->fs->nodes, h->node, &h->append->where);
+	if (rc != 0)
+		rows_append_free(move_ptr(h->append));
+	return rc;
 }
 
 /* -- one line ----------------------------------------------------------------------------------------- */

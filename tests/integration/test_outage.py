@@ -221,3 +221,44 @@ def test_pool_is_refilled_and_bounded(shop_pg, make_mount, server):
     server.restart("immediate")
     assert shop.m.read("items/nut/qty") == "4\n"
     assert 1 <= len(shop.pg.backends()) <= 3
+
+
+def test_the_first_lines_come_in_an_outage(pg, make_mount, server):
+    """Nothing of a file is known yet when the database goes away: lines are taken all the same, and are rows when it is back."""
+    mount = make_mount(options=IMPATIENT)
+    mount.expect(r"rowfs error .*")
+    columns = "exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price,bid_price,bid_amount\n"
+    path = mount.at("orderbook/binance-futures/OUT/2025-09-20.csv")
+    path.parent.mkdir(parents=True)
+    with open(path, "ab", buffering=0) as file:
+        # no process may be started meanwhile: it would close its copy of the descriptor, and that commits
+        server.admin(f'alter database "{pg.name}" allow_connections false')
+        for pid in pg.backends():
+            server.admin("select pg_terminate_backend(%s)", pid)
+        until(lambda: not pg.backends(), "no connection is left")
+        for i in range(12):
+            line = f"binance-futures,OUT,{1758365391602000 + i},{i},1,2,3,4\n"
+            assert file.write(((columns if i == 0 else "") + line).encode()) > 0
+        server.admin(f'alter database "{pg.name}" allow_connections true')
+        os.fsync(file.fileno())
+    assert pg.sql("select local_timestamp from orderbook_data order by id") == [(i,) for i in range(12)]
+    assert mount.rejected() == {}
+
+
+def test_another_process_closes_its_copy_in_an_outage(shop_pg, make_mount, server):
+    """Its close commits, and is told that this failed; the next fsync must not say that all is well."""
+    for name, line in (("log.csv", b"a,1,,\n"), ("log.jsonl", b'{"n": 1}\n')):
+        mount = make_mount(layout=LAYOUT, options=IMPATIENT)
+        mount.expect(r"rowfs error .*")
+        fd = os.open(mount.at(name), os.O_WRONLY | os.O_APPEND)
+        assert os.write(fd, line) == len(line)
+        server.stop()
+        copy = os.dup(fd)
+        with refused(errno.EIO):
+            os.close(copy)
+        server.start()
+        with refused(errno.EIO):
+            os.fsync(fd)
+        os.fsync(fd)
+        os.close(fd)
+        assert any(line.strip() in body for body in mount.kept())
