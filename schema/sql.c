@@ -31,7 +31,6 @@ static void find_directory(struct place *place, bool by_id, struct db_statement 
 
 static void list_directory(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	int first = place->parent->nparams + 1;
 	bool group = !place->row_dir;
 	buf_puts(&sql, "SELECT ");
 	put_own_keys(&sql, place);
@@ -46,16 +45,7 @@ static void list_directory(struct place *place, bool next, struct db_statement *
 	put_tables(&sql, place, -1);
 	buf_puts(&sql, " WHERE ");
 	put_conditions(&sql, place, true);
-	put_keys_not_null(&sql, place);
-	if (next)
-		put_list_cursor(&sql, place, first);
-	if (group) {
-		buf_puts(&sql, " GROUP BY ");
-		put_list_order(&sql, place);
-	}
-	buf_puts(&sql, " ORDER BY ");
-	put_list_order(&sql, place);
-	buf_printf(&sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+	put_list_rest(&sql, place, next, group);
 	statement_take(st, &sql);
 }
 

@@ -329,6 +329,20 @@ void put_list_order(struct buf *sql, const struct place *place) {
 	}
 }
 
+void put_list_rest(struct buf *sql, const struct place *place, bool next, bool grouped) {
+	int first = place->parent->nparams + 1;
+	put_keys_not_null(sql, place);
+	if (next)
+		put_list_cursor(sql, place, first);
+	if (grouped) {
+		buf_puts(sql, " GROUP BY ");
+		put_list_order(sql, place);
+	}
+	buf_puts(sql, " ORDER BY ");
+	put_list_order(sql, place);
+	buf_printf(sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+}
+
 /* -- rendering --------------------------------------------------------------------------------- */
 
 void put_mtime(struct buf *sql, int table, const struct column *column, const char *aggregate) {

@@ -69,10 +69,14 @@ void statement_take(struct db_statement *st, struct buf *sql);
 void put_own_keys(struct buf *sql, const struct place *place);
 /* The id column: the primary key's text, else md5 of the key; "NULL" where there is no single own key. */
 void put_id(struct buf *sql, const struct place *place);
-/* "AND (keys) > (cursor)" with parameters from FIRST; and the ORDER BY list. */
 /* "AND key IS NOT NULL" for each own key: what has no key has no name. */
 void put_keys_not_null(struct buf *sql, const struct place *place);
+/* "AND (keys) > (cursor)" with parameters from FIRST. */
 void put_list_cursor(struct buf *sql, const struct place *place, int first);
+/* The keys, as a list is ordered or grouped by them. */
 void put_list_order(struct buf *sql, const struct place *place);
+/* What follows the conditions of a list, up to its LIMIT: keys that are there, for a further page (NEXT) those behind the cursor,
+ * GROUPED by them or not, in their order. */
+void put_list_rest(struct buf *sql, const struct place *place, bool next, bool grouped);
 
 #endif

@@ -76,16 +76,10 @@ static void build_find(struct place *place, bool by_id, struct db_statement *st)
 
 static void build_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	int first = place->parent->nparams + 1;
 	put_select(&sql, place, false);
 	put_conditions(&sql, place, true);
 	buf_puts(&sql, " AND b.body IS NOT NULL");
-	put_keys_not_null(&sql, place);
-	if (next)
-		put_list_cursor(&sql, place, first);
-	buf_puts(&sql, " ORDER BY ");
-	put_list_order(&sql, place);
-	buf_printf(&sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+	put_list_rest(&sql, place, next, false);
 	statement_take(st, &sql);
 }
 

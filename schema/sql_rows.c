@@ -60,17 +60,9 @@ static void build_grouped_find(struct place *place) {
 
 static void build_grouped_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	int first = place->parent->nparams + 1;
 	put_grouped_select(&sql, place);
 	put_conditions(&sql, place, true);
-	put_keys_not_null(&sql, place);
-	if (next)
-		put_list_cursor(&sql, place, first);
-	buf_puts(&sql, " GROUP BY ");
-	put_list_order(&sql, place);
-	buf_puts(&sql, " ORDER BY ");
-	put_list_order(&sql, place);
-	buf_printf(&sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+	put_list_rest(&sql, place, next, true);
 	statement_take(st, &sql);
 }
 
@@ -123,18 +115,12 @@ static void build_owned_find(struct place *place) {
 
 static void build_owned_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	int first = place->parent->nparams + 1;
 	buf_puts(&sql, "SELECT ");
 	put_own_keys(&sql, place);
 	put_owned(&sql, place);
 	buf_puts(&sql, " WHERE ");
 	put_listed_parent_conditions(&sql, place, place->target);
-	put_keys_not_null(&sql, place);
-	if (next)
-		put_list_cursor(&sql, place, first);
-	buf_puts(&sql, " ORDER BY ");
-	put_list_order(&sql, place);
-	buf_printf(&sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+	put_list_rest(&sql, place, next, false);
 	statement_take(st, &sql);
 }
 
