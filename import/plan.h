@@ -24,10 +24,10 @@ struct route {
 	char **parts; /* the path's components as patterns; owned */
 	int nparts;
 	enum file_class what;
-	char *relation;      /* owned; NULL for plain bytes */
-	int rank;            /* 0: its rows refer to no other relation of the layout's paths */
-	bool replaceable;    /* CLASS_LINES: writing it anew is allowed */
-	bool ingested;       /* CLASS_LINES: ingest files bring rows of the same relation */
+	char *relation;       /* owned; NULL for plain bytes */
+	int rank;             /* 0: its rows refer to no other relation of the layout's paths */
+	bool replaceable;     /* CLASS_LINES: writing it anew is allowed */
+	bool ingested;        /* CLASS_LINES: ingest files bring rows of the same relation */
 	struct shape columns; /* CLASS_LINES in CSV: in their order; may be empty */
 };
 
