@@ -125,6 +125,11 @@ void batch_feed(struct batch *b, const struct batch_target *to) {
 		(void)take_copy(b);
 }
 
+void batch_feed_rest(struct batch *b, const struct batch_target *to) {
+	if (b->copy != NULL && b->fed < b->data.len)
+		feed_all(b, to);
+}
+
 /* -- what is committed beside the lines ----------------------------------------------------------- */
 
 struct sending {

@@ -68,6 +68,9 @@ MUST_USE int batch_put(struct batch *b, struct source *source, const struct unit
  * connections wait for more lines already. */
 void batch_feed(struct batch *b, const struct batch_target *to);
 
+/* Sends all that was not sent yet, if there is a COPY: its owner has something else to do before he commits. */
+void batch_feed_rest(struct batch *b, const struct batch_target *to);
+
 /* Commits the batch. Returns 0, or -errno with ERR filled if it was given up.
  * In a lane: lines that the server refused are kept in rejected/ and noted with their sources; if it was given up, all lines are.
  * With an owner: B keeps all of it. After a failure batch_commit() may be called again, and finds out what became of it. */

@@ -312,6 +312,7 @@ static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
 	see_deletions(s);
 	x->has_tail = s->unit.has_tail;
 	int rc = gather(x, &s->unit, &s->ids, NULL, err);
+	batch_feed_rest(x->batch, &x->target); /* the server works while the bytes are compressed */
 	ledger_new_op(x->op.id);
 	if (rc == 0 && tree->has_ledger && tree->has_streams)
 		rc = fence_stream(s->fs->fence, s->fs->pool, x->op.stream, err);
