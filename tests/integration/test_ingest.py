@@ -401,8 +401,9 @@ IMPATIENT = {"retry_attempts": 1, "retry_delay": "0.1", "retry_backoff": "1.0", 
 # A COMMIT that nobody can call back once it is there: it waits for who holds the advisory lock 77, though it is cancelled.
 GATE = """
 create function wait_at_gate() returns trigger language plpgsql as $$ begin
-    begin perform pg_advisory_xact_lock_shared(77); exception when query_canceled then perform pg_advisory_xact_lock_shared(77); end;
-    return null; end $$;
+    loop
+        begin perform pg_advisory_xact_lock_shared(77); return null; exception when query_canceled then null; end;
+    end loop; end $$;
 create constraint trigger gate after insert on orderbook_data deferrable initially deferred for each row
     when (new.symbol = 'GATE') execute function wait_at_gate()"""
 
