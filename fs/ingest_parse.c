@@ -323,7 +323,7 @@ static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
 	if (more)
 		first = last->number;
 	buf_printf(&why, "%llu lines from this one on are no rows: %s",
-		   (unsigned long long)(p->lines - first + 1), p->unusable);
+		   (unsigned long long)p->lines - first + 1, p->unusable);
 	if (!more) {
 		struct refusal one = { .number = first, .index = LINES_PASSED, .errnum = EINVAL };
 		return refusals_add(list, one, "", 0, why.failed ? "" : why.data) ? 0 : -ENOMEM;
