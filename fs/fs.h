@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+struct bodies;
 struct nodes;
 struct plain;
 struct report;
@@ -31,6 +32,7 @@ struct fs {
 	char *layout_text; /* as read, for /.rowfs/layout.json */
 	struct catalog *catalog;
 	struct tree *tree;
+	struct bodies *bodies;
 	struct nodes *nodes;
 	struct plain *plain;
 	struct report *report;

@@ -57,6 +57,7 @@ void handle_free(struct fs *fs, struct handle *h) {
 	rows_append_free(h->append);
 	listing_free(h->listing);
 	buf_free(&h->data);
+	body_release(h->body);
 	free(h->columns);
 	pthread_mutex_destroy(&h->lock);
 	free(h);

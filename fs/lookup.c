@@ -62,9 +62,11 @@ struct attributes lookup_plain_attributes(const struct stat *st) {
 		.mode = st->st_mode,
 		.size = (uint64_t)st->st_size,
 		.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-		/* the store's own inode number, away from the paths' */
-		.ino = (uint64_t)st->st_ino ^ 0x8000000000000000u,
 	};
+}
+
+uint64_t lookup_plain_ino(const struct stat *st) {
+	return (uint64_t)st->st_ino ^ 0x8000000000000000u;
 }
 
 void lookup_take_row(const struct place *place, const PGresult *res, int row, char **values,
@@ -196,6 +198,7 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 	} else {
 		found.type = NODE_PLAIN;
 		found.attr = lookup_plain_attributes(&st);
+		found.ino = lookup_plain_ino(&st);
 	}
 	*out = node_found(nodes, dir, name, &found, lookup);
 	return *out != NULL ? 0 : -ENOMEM;

@@ -120,7 +120,8 @@ static bool open_state(struct fs *fs) {
 			opt->state_dir, strerror(-rc));
 		return false;
 	}
-	fs->nodes = nodes_new(fs);
+	fs->bodies = bodies_new((uint64_t)opt->cache << 20);
+	fs->nodes = fs->bodies != NULL ? nodes_new(fs) : NULL;
 	fs->calls = calls_new();
 	fs->handles = handles_new();
 	fs->moved = moved_new();
@@ -133,6 +134,7 @@ static bool open_state(struct fs *fs) {
 static void close_state(struct fs *fs, bool served) {
 	writer_free(fs->writer);
 	nodes_free(fs->nodes);
+	bodies_free(fs->bodies);
 	calls_free(fs->calls);
 	handles_free(fs->handles);
 	moved_free(fs->moved);

@@ -117,6 +117,8 @@ static int set_plain(struct call *call, struct node *node, const struct stat *at
 
 /* Truncation by path: as if it were opened, truncated and closed. */
 static int truncate_path(struct call *call, struct node *node, uint64_t size) {
+	if (node_expel_cached(call->fs->nodes, node))
+		return -ESTALE;
 	struct handle *h = handle_new(call->fs, node, kind_of_node(node), O_WRONLY);
 	if (h == NULL)
 		return -ENOMEM;
@@ -187,14 +189,18 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino) {
 static void set_open_flags(const struct handle *h, struct fuse_file_info *fi) {
 	bool plain = h->kind == &plain_kind;
 	fi->fh = (uintptr_t)h;
-	/* documents are snapshots of their handle, rows files are followed: neither goes through the page cache yet */
-	fi->direct_io = !plain;
+	/* The node of a document is one version of it: its pages stay good as long as the kernel has the node. Nobody but the kernel writes
+	 * plain files. Rows files are followed. */
+	fi->direct_io = !plain && !h->cached;
+	fi->keep_cache = plain || h->cached;
 	fi->noflush = (h->flags & O_ACCMODE) == O_RDONLY;
 }
 
 /* A handle on NODE, opened. */
 static int open_node(struct call *call, struct node *node, int flags, bool created,
 		     struct handle **out) {
+	if ((flags & O_ACCMODE) != O_RDONLY && node_expel_cached(call->fs->nodes, node))
+		return -ESTALE;
 	struct handle *h = handle_new(call->fs, node, kind_of_node(node), flags);
 	if (h == NULL)
 		return -ENOMEM;
@@ -202,9 +208,11 @@ static int open_node(struct call *call, struct node *node, int flags, bool creat
 	count(&call->fs->count.opens, 1);
 	int rc = h->kind->open(call, h);
 	if (rc != 0) {
+		h->cached = false;
 		handle_free(call->fs, h);
 		return rc;
 	}
+	h->cached = h->cached && node_open_cached(call->fs->nodes, node);
 	*out = h;
 	return 0;
 }

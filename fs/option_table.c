@@ -111,6 +111,8 @@ const struct option option_table[] = {
 	    "lines kept in /.rowfs/errors.jsonl"),
 	NUMBER(OPTION_COHERENCE, "coherence", coherence, "ttl=0.1", 0, DAY, "ttl=SECONDS|none",
 	       NULL, "how long the kernel may keep what it was told, in seconds; none: not at all"),
+	INT("cache", cache, "64", 1, 1048576, "MIB",
+	    "memory for documents that were read lately, in MiB"),
 	INT("threads", threads, "16", 1, 256, "N", "most requests served at once"),
 
 	GROUP("The mount"),

@@ -58,6 +58,7 @@ struct options {
 	uint64_t max_document; /* bytes; a larger document is refused with EFBIG */
 	uint64_t plain_max;    /* bytes of plain files; beyond: ENOSPC */
 	char *state_dir;       /* where plain files and rejected input live; absolute */
+	int cache;             /* MiB that bodies of documents take at most */
 	int threads;           /* most requests served at once */
 	int errors_max;        /* lines kept in /.rowfs/errors.jsonl */
 	uint64_t rejected_max; /* bytes kept in /.rowfs/rejected */

@@ -12,6 +12,9 @@ struct place;
  * microseconds since 1970; the id is what find_by_id takes. */
 enum { FIND_VERSION, FIND_MTIME, FIND_SIZE, FIND_BODY, FIND_ID, FIND_COLUMNS };
 
+/* Columns of `body`. */
+enum { BODY_VERSION, BODY_BYTES };
+
 struct place_sql {
 	/* One name: keys in full. No row: it does not exist. FIND_BODY is NULL if longer than SQL_INLINE_BODY. */
 	struct db_statement find;
@@ -19,7 +22,7 @@ struct place_sql {
 	struct db_statement find_by_id;
 	/* A page of names after a cursor: parameters of the parent, K cursor texts (NULL at the start), limit. */
 	struct db_statement list_first, list_next;
-	/* Documents: the body alone. */
+	/* Documents: BODY_VERSION and BODY_BYTES alone. */
 	struct db_statement body;
 	/* Rows: pages of lines, with their cursor texts. From the start (limit, wanted bytes); behind a cursor (cursor texts, limit, wanted
 	 * bytes); and, last line first, from the end (limit, wanted bytes), with the file's size as the first column. A page ends after `limit` rows, or

@@ -92,10 +92,12 @@ static void build_list(struct place *place, bool next, struct db_statement *st) 
 static void build_body(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT ");
-	put_body(&sql, place);
-	buf_puts(&sql, " FROM ");
+	put_version(&sql, place);
+	buf_puts(&sql, ", b.body FROM ");
 	put_tables(&sql, place, -1);
-	buf_puts(&sql, " WHERE ");
+	buf_puts(&sql, ", LATERAL (SELECT ");
+	put_body(&sql, place);
+	buf_puts(&sql, " AS body OFFSET 0) b WHERE ");
 	put_conditions(&sql, place, false);
 	statement_take(&place->sql.body, &sql);
 }
@@ -288,7 +290,7 @@ void sql_build_query(struct place *place) {
 		   "CASE WHEN octet_length(b.body) <= %d THEN b.body END, NULL FROM %s",
 		   SQL_INLINE_BODY, query.data);
 	statement_take(&place->sql.find, &sql);
-	buf_puts(&sql, "SELECT b.body FROM ");
+	buf_puts(&sql, "SELECT md5(b.body), b.body FROM ");
 	buf_puts(&sql, query.data);
 	statement_take(&place->sql.body, &sql);
 }

@@ -1,0 +1,27 @@
+/* The table of nodes, for node.c and node_where.c alone. */
+#ifndef ROWFS_FS_NODE_TABLE_H
+#define ROWFS_FS_NODE_TABLE_H
+
+#include "fs/node.h"
+
+#include <string.h>
+
+struct nodes {
+	pthread_mutex_t lock; /* guards everything below, and all nodes */
+	pthread_cond_t settled;
+	unsigned unsettled;      /* handles whose fate close() left open: see handle.h */
+	int64_t unsettled_until; /* clock_us(): how long a look-up waits for the last of them */
+	struct fs *fs;
+	struct node *root;
+	struct node *
+		*buckets; /* of those with a name by parent and name, of others by their address */
+	size_t nbuckets;  /* a power of two */
+	size_t count;
+};
+
+/* A document's version; NULL if it has none. */
+static inline const char *version_of(const struct node *node) {
+	return node->has_version ? node->strings + strlen(node->strings) + 1 : NULL;
+}
+
+#endif
