@@ -1,3 +1,4 @@
+#include "fs/coherence.h"
 #include "fs/batch.h"
 
 #include "fs/report.h"
@@ -414,6 +415,8 @@ int batch_commit(struct batch *b, struct batch_target *to, struct db_error *err)
 	if (rc == 0) {
 		to->off += b->n > 0 || b->nunits > 0;
 		atomic_fetch_add(&to->fs->count.rows_written, (unsigned)b->n);
+		if (s.counts)
+			coherence_appended(to->fs, &b->tally);
 		fs_changed(to->fs);
 	} else {
 		reject_all(&s, err);

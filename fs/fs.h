@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 struct bodies;
+struct caches;
 struct nodes;
 struct plain;
 struct report;
@@ -43,14 +44,17 @@ struct fs {
 	struct writer *writer;
 	struct removed_names removed;
 	struct counters count;
-	/* Moves with every change that this mount makes: what was looked up before is looked up again. */
+	struct caches *caches;
+	/* Counts the changes that this mount knows of, its own and those that it was told of; from 1. See coherence.h. */
 	atomic_ulong epoch;
+	/* The epoch of the last one that this mount made: what is kept for a time only, and was found before, is looked up again. */
+	atomic_ulong changed;
 	int64_t started; /* seconds since 1970 */
 };
 
 /* Says that this mount has changed something. */
 static inline void fs_changed(struct fs *fs) {
-	atomic_fetch_add(&fs->epoch, 1);
+	atomic_store(&fs->changed, atomic_fetch_add(&fs->epoch, 1) + 1);
 }
 
 #endif

@@ -1,5 +1,6 @@
 #include "fs/mount.h"
 
+#include "fs/coherence.h"
 #include "fs/daemon.h"
 #include "fs/fence.h"
 #include "fs/handle.h"
@@ -128,11 +129,12 @@ static bool open_state(struct fs *fs) {
 	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs, open_fence(fs));
 	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
-	       fs->ingest != NULL && fs->writer != NULL;
+	       fs->ingest != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {
 	writer_free(fs->writer);
+	coherence_end(fs);
 	nodes_free(fs->nodes);
 	bodies_free(fs->bodies);
 	calls_free(fs->calls);
@@ -178,6 +180,7 @@ static int serve(struct fs *fs) {
 	struct fuse_session *se = session_mount(fs);
 	if (se == NULL)
 		return 1;
+	coherence_serve(fs, se);
 	bool looks = pthread_create(&first.thread, NULL, look, &first) == 0;
 	if (timer_start(fs, &timer) != 0)
 		log_warning("nothing will run by the clock");
@@ -187,6 +190,7 @@ static int serve(struct fs *fs) {
 	timer_stop(timer);
 	close_handles(fs);
 	writer_free(move_ptr(fs->writer));
+	coherence_end(fs);
 	db_pool_shutdown(fs->pool);
 	return 0;
 }
@@ -209,6 +213,7 @@ int rowfs_mount(const struct options *opt) {
 	struct fs fs = {
 		.opt = opt,
 		.started = time(NULL),
+		.epoch = 1,
 		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	bool ok =
@@ -218,5 +223,6 @@ int rowfs_mount(const struct options *opt) {
 	if (fs.plain != NULL)
 		close_state(&fs, status == 0);
 	close_tree(&fs);
+	coherence_free(&fs);
 	return status;
 }

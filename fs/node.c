@@ -1,3 +1,4 @@
+#include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/kind.h"
 #include "fs/node_table.h"
@@ -50,8 +51,7 @@ uint64_t node_child_ino(const struct node *dir, const char *name) {
 	return path_ino(dir, name);
 }
 
-static struct node *find_locked(const struct nodes *nodes, const struct node *parent,
-				const char *name) {
+struct node *nodes_find(const struct nodes *nodes, const struct node *parent, const char *name) {
 	struct node *node = nodes->buckets[name_bucket(nodes, parent, name)];
 	while (node != NULL &&
 	       (!node->hashed || node->parent != parent || strcmp(node->strings, name) != 0))
@@ -81,7 +81,7 @@ static void unhash_locked(struct nodes *nodes, struct node *node) {
 }
 
 static void hash_locked(struct nodes *nodes, struct node *node) {
-	struct node *old = find_locked(nodes, node->parent, node->strings);
+	struct node *old = nodes_find(nodes, node->parent, node->strings);
 	if (old != NULL)
 		unhash_locked(nodes, old);
 	unlink_locked(nodes, node);
@@ -288,7 +288,7 @@ static struct node *make_locked(struct nodes *nodes, struct node *parent, const 
 
 static int64_t ttl_us(const struct nodes *nodes) {
 	const struct options *opt = nodes->fs->opt;
-	return opt->coherence == COHERENCE_TTL ? (int64_t)(opt->ttl * US_PER_S) : 0;
+	return opt->coherence != COHERENCE_NONE ? (int64_t)(opt->ttl * US_PER_S) : 0;
 }
 
 static int64_t now_ns(void) {
@@ -305,7 +305,7 @@ static void refresh_locked(struct nodes *nodes, struct node *node, const struct 
 	/* without a column for it, the time of a file moves only when this mount sees it change */
 	if (attr->mtime_ns == 0 && mtime != 0)
 		node->attr.mtime_ns = same_size ? mtime : now_ns();
-	node->epoch = epoch;
+	node->epoch = coherence_checked(nodes->fs, epoch, node);
 	node->fresh_until = clock_us() + ttl_us(nodes);
 }
 
@@ -320,7 +320,7 @@ static void keep_body(struct fs *fs, struct node *node, const struct found *foun
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
 			const struct found *found, bool lookup) {
 	LOCK_SCOPE(&nodes->lock);
-	struct node *node = find_locked(nodes, parent, name), *old = node;
+	struct node *node = nodes_find(nodes, parent, name), *old = node;
 	if (node == NULL || !same_thing(node, found)) {
 		node = make_locked(nodes, parent, name, found);
 		if (node == NULL)
@@ -349,17 +349,19 @@ struct node *node_get(struct nodes *nodes, struct node *parent, const char *name
 	int rc = nodes->unsettled > 0 ? 0 : ETIMEDOUT;
 	while (nodes->unsettled > 0 && rc == 0)
 		rc = pthread_cond_timedwait(&nodes->settled, &nodes->lock, &until);
-	struct node *node = find_locked(nodes, parent, name);
+	struct node *node = nodes_find(nodes, parent, name);
 	if (node != NULL)
 		node->references++;
 	return node;
 }
 
 bool node_fresh(struct nodes *nodes, const struct node *node) {
-	unsigned long epoch = atomic_load(&nodes->fs->epoch);
 	LOCK_SCOPE(&nodes->lock);
-	return node->hashed && node->epoch == epoch && !node->gone && !node->expelled &&
-	       clock_us() < node->fresh_until;
+	if (!node->hashed || node->gone || node->expelled)
+		return false;
+	if (coherence_covers(nodes->fs, node))
+		return coherence_fresh(nodes->fs, node);
+	return node->epoch >= atomic_load(&nodes->fs->changed) && clock_us() < node->fresh_until;
 }
 
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
@@ -384,8 +386,10 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 	LOCK_SCOPE(&nodes->lock);
 	AUTO_BUF struct buf strings = { 0 };
 	const char *version = version_of(node);
-	if (place != node->place || (place != NULL && place->nkeys > 0))
+	if (place != node->place || (place != NULL && place->nkeys > 0)) {
 		node->fresh_until = 0;
+		node->epoch = 0;
+	}
 	node->place = place;
 	node->type = place != NULL ? NODE_PLACE : NODE_PLAIN;
 	buf_add(&strings, name, strlen(name) + 1);

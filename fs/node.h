@@ -37,7 +37,8 @@ struct node {
 	struct body *body;     /* NULL if not kept; see body.h */
 	uint64_t ino;          /* st_ino; never changes */
 	struct attributes attr;
-	unsigned long epoch; /* fs->epoch when it was found */
+	unsigned long epoch; /* fs->epoch when it was found; 0: it has changed since, or may have */
+	unsigned long below; /* fs->epoch when all below this directory changed last */
 	int64_t fresh_until; /* clock_us(): until then a look-up needs no query */
 	uint32_t lookups;    /* the kernel's; at UINT32_MAX it is never freed */
 	uint32_t references; /* children and callers */

@@ -1,4 +1,4 @@
-/* The table of nodes, for node.c and node_where.c alone. */
+/* The table of nodes, for node.c, node_mark.c and node_where.c alone. */
 #ifndef ROWFS_FS_NODE_TABLE_H
 #define ROWFS_FS_NODE_TABLE_H
 
@@ -18,6 +18,9 @@ struct nodes {
 	size_t nbuckets;  /* a power of two */
 	size_t count;
 };
+
+/* The node that has the name; the lock is held. */
+struct node *nodes_find(const struct nodes *nodes, const struct node *parent, const char *name);
 
 /* A document's version; NULL if it has none. */
 static inline const char *version_of(const struct node *node) {
