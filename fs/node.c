@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { SETTLE_US = 100 * US_PER_MS };
+enum { SETTLE_US = 100 * US_PER_MS, WANTED_US = 5 * US_PER_S };
 
 /* -- hashing ----------------------------------------------------------------------------------- */
 
@@ -329,7 +329,6 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 		if (old != NULL && found->attr.mtime_ns == 0 && found->type == NODE_PLACE)
 			node->attr.mtime_ns = now_ns();
 		node->attr.size = found->attr.size;
-		node->written = old != NULL && old->expelled;
 	}
 	refresh_locked(nodes, node, &found->attr, found->epoch);
 	node->pending = found->pending;
@@ -461,16 +460,21 @@ void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {
 
 bool node_open_cached(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	bool may = node->writers == 0 && !node->written;
+	const struct wanted *wanted = &nodes->wanted[node->ino % WANTED_SLOTS];
+	bool is_wanted = wanted->ino == node->ino && clock_us() < wanted->until;
+	bool may = node->writers == 0 && !node->written && !is_wanted;
 	node->cached += may;
 	return may;
 }
 
 bool node_expel_cached(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	if (node->cached > 0)
-		node->expelled = true;
-	return node->cached > 0;
+	if (node->cached == 0)
+		return false;
+	node->expelled = true;
+	nodes->wanted[node->ino % WANTED_SLOTS] =
+		(struct wanted){ .ino = node->ino, .until = clock_us() + WANTED_US };
+	return true;
 }
 
 void nodes_unsettle(struct nodes *nodes, bool unsettled) {

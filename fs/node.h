@@ -155,7 +155,7 @@ void node_close(struct nodes *nodes, struct node *node, struct handle *handle);
 bool node_open_cached(struct nodes *nodes, struct node *node);
 /* To be asked before a writer opens NODE: a write would change the pages and the size that readers see through the kernel. If there
  * are such readers, the name gets another node with its next look-up, and true is returned: say ESTALE, and the kernel
- * looks up anew. */
+ * looks up anew. For the next seconds nobody is let into its pages, whatever node it has, since the kernel asks only twice. */
 bool node_expel_cached(struct nodes *nodes, struct node *node);
 /* One handle more, or less, that is unsettled: see handle.h. */
 void nodes_unsettle(struct nodes *nodes, bool unsettled);

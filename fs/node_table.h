@@ -6,6 +6,14 @@
 
 #include <string.h>
 
+enum { WANTED_SLOTS = 256 };
+
+/* A name that a writer could not open yet: see node_expel_cached(). */
+struct wanted {
+	uint64_t ino;
+	int64_t until; /* clock_us() */
+};
+
 struct nodes {
 	pthread_mutex_t lock; /* guards everything below, and all nodes */
 	pthread_cond_t settled;
@@ -17,6 +25,7 @@ struct nodes {
 		*buckets; /* of those with a name by parent and name, of others by their address */
 	size_t nbuckets;  /* a power of two */
 	size_t count;
+	struct wanted wanted[WANTED_SLOTS]; /* by st_ino */
 };
 
 /* The node that has the name; the lock is held. */
