@@ -222,7 +222,7 @@ int rowfs_mount(const struct options *opt) {
 	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */
 	if (fs.plain != NULL)
 		close_state(&fs, status == 0);
-	close_tree(&fs);
 	coherence_free(&fs);
+	close_tree(&fs);
 	return status;
 }
