@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 struct bodies;
+struct trails;
 struct caches;
 struct nodes;
 struct plain;
@@ -34,6 +35,7 @@ struct fs {
 	struct catalog *catalog;
 	struct tree *tree;
 	struct bodies *bodies;
+	struct trails *trails;
 	struct nodes *nodes;
 	struct plain *plain;
 	struct report *report;

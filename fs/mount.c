@@ -13,6 +13,7 @@
 #include "fs/session.h"
 #include "fs/slices.h"
 #include "fs/timer.h"
+#include "fs/trail.h"
 #include "fs/writer.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
@@ -121,6 +122,7 @@ static bool open_state(struct fs *fs) {
 			opt->state_dir, strerror(-rc));
 		return false;
 	}
+	fs->trails = trails_new();
 	fs->bodies = bodies_new((uint64_t)opt->cache << 20);
 	fs->nodes = fs->bodies != NULL ? nodes_new(fs) : NULL;
 	fs->calls = calls_new();
@@ -128,7 +130,7 @@ static bool open_state(struct fs *fs) {
 	fs->moved = moved_new();
 	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs, open_fence(fs));
-	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
+	return fs->nodes != NULL && fs->trails != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
 	       fs->ingest != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
 }
 
@@ -137,6 +139,7 @@ static void close_state(struct fs *fs, bool served) {
 	coherence_end(fs);
 	nodes_free(fs->nodes);
 	bodies_free(fs->bodies);
+	trails_free(fs->trails);
 	calls_free(fs->calls);
 	handles_free(fs->handles);
 	moved_free(fs->moved);

@@ -13,7 +13,8 @@ static const struct kind directory_kind = { .name = "directory" };
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
-	struct handle *h = handle_new(fs, node_of(fs, ino), &directory_kind, O_RDONLY);
+	struct handle *h =
+		handle_new(fs, node_of(fs, ino), &directory_kind, fi->flags & O_NOFOLLOW);
 	if (h == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -48,16 +49,18 @@ static int entry_node(const struct page *p, const struct entry *entry, struct no
 }
 
 /* Adds an entry. Returns 1 if it does not fit any more, 0, or -errno. */
-static int add_entry(struct page *p, const struct entry *entry, off_t next) {
+static int add_entry(struct page *p, const struct entry *entry) {
 	char *at = p->data + p->len;
 	size_t left = p->size - p->len, need;
+	off_t next = (off_t)entry->next;
 	struct fuse_entry_param e = { .attr = { .st_mode = entry->found.attr.mode } };
 	struct node *node = NULL;
 	e.attr.st_ino = entry->dots ? p->h->node->ino : node_child_ino(p->h->node, entry->name);
 	if (!p->plus) {
 		need = fuse_add_direntry(p->call->req, at, left, entry->name, &e.attr, next);
 	} else {
-		int rc = entry->dots ? 0 : entry_node(p, entry, &node);
+		/* without a nodeid, the kernel takes only the name */
+		int rc = entry->dots || entry->bare ? 0 : entry_node(p, entry, &node);
 		if (rc != 0)
 			return rc == -ENOENT ? 0 : rc;
 		if (node != NULL)
@@ -75,16 +78,20 @@ static int add_entry(struct page *p, const struct entry *entry, off_t next) {
 
 static int fill(struct page *p, off_t off) {
 	const struct entry *entry;
-	for (uint64_t position = (uint64_t)off;; position++) {
-		int rc = listing_entry(p->call, p->h, position, &entry);
+	int rc = listing_seek(p->call, p->h, (uint64_t)off, p->plus);
+	while (rc == 0) {
+		rc = listing_entry(p->call, p->h, &entry);
 		if (rc == 0 && entry == NULL)
 			return 0;
 		if (rc == 0)
-			rc = add_entry(p, entry, (off_t)position + 1);
-		if (rc !=
-		    0) /* what was gathered so far is sent first, an error with the next call */
-			return rc < 0 && p->len == 0 ? rc : 0;
+			rc = add_entry(p, entry);
+		if (rc == 0)
+			listing_advance(p->h);
+		if (rc == 0 && p->len > 0 && listing_pauses(p->h))
+			return 0;
 	}
+	/* what was gathered so far is sent first, an error with the next call */
+	return rc < 0 && p->len == 0 ? rc : 0;
 }
 
 static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi,

@@ -22,6 +22,8 @@ struct place_sql {
 	struct db_statement find_by_id;
 	/* A page of names after a cursor: parameters of the parent, K cursor texts (NULL at the start), limit. */
 	struct db_statement list_first, list_next;
+	/* Documents: the same without version, time, size and body; no SQL where it would be no cheaper. */
+	struct db_statement names_first, names_next;
 	/* Documents: BODY_VERSION and BODY_BYTES alone. */
 	struct db_statement body;
 	/* Rows: pages of lines, with their cursor texts. From the start (limit, wanted bytes); behind a cursor (cursor texts, limit, wanted
@@ -45,7 +47,8 @@ struct place_sql {
 	int cursor;      /* number of cursor texts of a line */
 };
 
-enum { SQL_INLINE_BODY = 65536 };
+/* Largest body that `find` and `list` bring along, bytes. */
+enum { SQL_INLINE_BODY = 65536, SQL_LIST_BODY = 4096 };
 
 /* Makes all statements of PLACE. Returns false if out of memory. */
 MUST_USE bool sql_build(struct place *place);

@@ -39,19 +39,15 @@ static void put_version(struct buf *sql, const struct place *place) {
 		buf_puts(sql, "md5(b.body::text)");
 }
 
-/* "SELECT keys, version, mtime, size, body, id FROM tables, LATERAL body b". */
-static void put_select(struct buf *sql, const struct place *place, bool inline_body) {
+/* "SELECT keys, version, mtime, size, body, id FROM tables, LATERAL body b"; the body where it has at most INLINE_BODY bytes. */
+static void put_select(struct buf *sql, const struct place *place, int inline_body) {
 	buf_puts(sql, "SELECT ");
 	put_own_keys(sql, place);
 	put_version(sql, place);
 	buf_puts(sql, ", ");
 	put_mtime(sql, place->target, place->mtime, "");
 	buf_puts(sql, ", octet_length(b.body)::text, ");
-	if (inline_body)
-		buf_printf(sql, "CASE WHEN octet_length(b.body) <= %d THEN b.body END, ",
-			   SQL_INLINE_BODY);
-	else
-		buf_puts(sql, "NULL, ");
+	buf_printf(sql, "CASE WHEN octet_length(b.body) <= %d THEN b.body END, ", inline_body);
 	put_id(sql, place);
 	buf_puts(sql, " FROM ");
 	put_tables(sql, place, -1);
@@ -63,7 +59,7 @@ static void put_select(struct buf *sql, const struct place *place, bool inline_b
 
 static void build_find(struct place *place, bool by_id, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	put_select(&sql, place, true);
+	put_select(&sql, place, SQL_INLINE_BODY);
 	put_conditions(&sql, place, by_id);
 	buf_puts(&sql, " AND b.body IS NOT NULL");
 	if (by_id) {
@@ -74,18 +70,43 @@ static void build_find(struct place *place, bool by_id, struct db_statement *st)
 	statement_take(st, &sql);
 }
 
+/* What follows the conditions of a page. */
+static void put_page_end(struct buf *sql, const struct place *place, bool next) {
+	int first = place->parent->nparams + 1;
+	put_keys_not_null(sql, place);
+	if (next)
+		put_list_cursor(sql, place, first);
+	buf_puts(sql, " ORDER BY ");
+	put_list_order(sql, place);
+	buf_printf(sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+}
+
 static void build_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	int first = place->parent->nparams + 1;
-	put_select(&sql, place, false);
+	put_select(&sql, place, SQL_LIST_BODY);
 	put_conditions(&sql, place, true);
 	buf_puts(&sql, " AND b.body IS NOT NULL");
-	put_keys_not_null(&sql, place);
-	if (next)
-		put_list_cursor(&sql, place, first);
-	buf_puts(&sql, " ORDER BY ");
-	put_list_order(&sql, place);
-	buf_printf(&sql, " LIMIT $%d::int", next ? first + place->nkeys : first);
+	put_page_end(&sql, place, next);
+	statement_take(st, &sql);
+}
+
+/* Names alone: nothing is rendered. */
+static void build_names(struct place *place, bool next, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT ");
+	put_own_keys(&sql, place);
+	buf_puts(&sql, "NULL, NULL, '0', NULL, ");
+	put_id(&sql, place);
+	buf_puts(&sql, " FROM ");
+	put_tables(&sql, place, -1);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, true);
+	if (place->route->kind == KIND_COLUMN && strncmp(place->column->base, "json", 4) != 0) {
+		buf_puts(&sql, " AND ");
+		put_column(&sql, place->target, place->column->name);
+		buf_puts(&sql, " IS NOT NULL");
+	}
+	put_page_end(&sql, place, next);
 	statement_take(st, &sql);
 }
 
@@ -159,6 +180,8 @@ void sql_build_find_document(struct place *place) {
 	if (place->nkeys > 0 && place->row_table >= 0) {
 		build_list(place, false, &place->sql.list_first);
 		build_list(place, true, &place->sql.list_next);
+		build_names(place, false, &place->sql.names_first);
+		build_names(place, true, &place->sql.names_next);
 		if (place->nkeys == 1 && place->keys[0].format == NULL)
 			build_find(place, true, &place->sql.find_by_id);
 	}
