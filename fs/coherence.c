@@ -245,6 +245,14 @@ void coherence_appended(struct fs *fs, const struct tally *t) {
 		listening_send(c, payload.data);
 }
 
+void coherence_unsettled(struct fs *fs) {
+	struct forget *list = NULL;
+	if (!is_up(fs->caches) || invalidate_names(fs->caches->inv))
+		return;
+	nodes_list(fs->nodes, NULL, true, &list);
+	invalidate(fs->caches->inv, list);
+}
+
 void coherence_settle(struct fs *fs) {
 	if (is_up(fs->caches))
 		invalidate_wait(fs->caches->inv, SETTLE_MS);

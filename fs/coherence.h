@@ -45,6 +45,9 @@ double coherence_timeout(struct fs *fs, struct node *node, bool entry);
 /* This mount has committed the lines that T counts, with the triggers switched off. Takes effect before it returns. */
 void coherence_appended(struct fs *fs, const struct tally *t);
 
+/* A handle was left unsettled (see handle.h): look-ups are to come here, and wait for what settles it. */
+void coherence_unsettled(struct fs *fs);
+
 /* Before the reply to a request that commits: waits, briefly, until the kernel has forgotten what it changed. */
 void coherence_settle(struct fs *fs);
 

@@ -211,10 +211,23 @@ size_t nodes_count(struct nodes *nodes) {
 	return nodes->count;
 }
 
+/* Holds NODE a little longer. */
+static void hold_shell(struct nodes *nodes, struct node *node) {
+	struct node **slot = &nodes->shells[nodes->next_shell++ % SHELLS], *old = *slot;
+	node->references++;
+	*slot = node;
+	if (old == NULL)
+		return;
+	old->references--;
+	drop_locked(nodes, old);
+}
+
 void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup) {
 	LOCK_SCOPE(&nodes->lock);
 	if (node->lookups != UINT32_MAX)
 		node->lookups -= nlookup < node->lookups ? (uint32_t)nlookup : node->lookups;
+	if (node->lookups == 0 && node->hashed && (node->maker != 0 || node->gone))
+		hold_shell(nodes, node);
 	drop_locked(nodes, node);
 }
 

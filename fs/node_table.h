@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { WANTED_SLOTS = 256 };
+enum { WANTED_SLOTS = 256, SHELLS = 512 };
 
 /* A name that a writer could not open yet: see node_expel_cached(). */
 struct wanted {
@@ -24,6 +24,9 @@ struct nodes {
 	struct node *
 		*buckets; /* of those with a name by parent and name, of others by their address */
 	size_t nbuckets;  /* a power of two */
+	/* Directories that the kernel has forgotten, but whose maker or end (see intent.h) is still to be known; a ring of references. */
+	struct node *shells[SHELLS];
+	unsigned next_shell;
 	size_t count;
 	struct wanted wanted[WANTED_SLOTS]; /* by st_ino */
 };

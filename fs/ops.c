@@ -1,5 +1,6 @@
 #include "fs/ops.h"
 
+#include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
 #include "fs/intent.h"
@@ -355,7 +356,10 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 	{
 		LOCK_SCOPE(&h->lock);
 		rc = h->kind->sync(&call, h, reason);
+		if (h->unsettled)
+			coherence_unsettled(call.fs);
 	}
+	coherence_settle(call.fs);
 	reply_status(&call, h->node, NULL, rc);
 }
 
