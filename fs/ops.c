@@ -53,10 +53,17 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	call_begin(&call, req, true);
 	struct node *dir = node_of(call.fs, parent);
 	count(&call.fs->count.lookups, 1);
+	unsigned long ticket = coherence_ticket(call.fs);
+	double absent = 0;
 	int rc = -ENOENT;
-	if (!is_being_made(&call, dir, name))
+	if (!is_being_made(&call, dir, name)) {
 		rc = lookup_child(&call, dir, name, true, &node);
-	if (rc != 0)
+		if (rc == -ENOENT && !lookup_is_moved(&call, dir, name))
+			absent = coherence_negative_timeout(call.fs, ticket, dir, name);
+	}
+	if (absent > 0)
+		reply_absent(&call, absent);
+	else if (rc != 0)
 		reply_status(&call, dir, name, rc);
 	else
 		reply_entry(&call, node);

@@ -36,6 +36,12 @@ void reply_entry(struct call *call, struct node *node) {
 		node_forget(call->fs->nodes, node, 1); /* the kernel did not take it */
 }
 
+void reply_absent(struct call *call, double seconds) {
+	struct fuse_entry_param e = { .entry_timeout = seconds };
+	reply_begin(call);
+	fuse_reply_entry(call->req, &e);
+}
+
 void reply_attr(struct call *call, struct node *node) {
 	struct stat st;
 	node_stat(call->fs->nodes, node, &st);
