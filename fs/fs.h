@@ -11,6 +11,7 @@
 
 struct bodies;
 struct trails;
+struct prefetch;
 struct caches;
 struct nodes;
 struct plain;
@@ -36,6 +37,7 @@ struct fs {
 	struct tree *tree;
 	struct bodies *bodies;
 	struct trails *trails;
+	struct prefetch *prefetch;
 	struct nodes *nodes;
 	struct plain *plain;
 	struct report *report;

@@ -5,6 +5,7 @@
 #include "fs/ingest.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"
+#include "fs/prefetch.h"
 #include "fs/trail.h"
 #include "util/log.h"
 
@@ -423,6 +424,12 @@ int listing_seek(struct call *call, struct handle *h, uint64_t offset, bool plus
 	return resume(call, l, h->node, position);
 }
 
+/* Who was given names alone may come back for the rest of them. */
+static void note_end(struct call *call, struct listing *l, struct node *dir) {
+	if (l->wish == WISH_NAMES && l->at > (uint64_t)call->fs->opt->fetch_size / 10)
+		prefetch_listed(call->fs, dir, l->at);
+}
+
 int listing_entry(struct call *call, struct handle *h, const struct entry **out) {
 	struct listing *l = h->listing;
 	*out = NULL;
@@ -430,8 +437,10 @@ int listing_entry(struct call *call, struct handle *h, const struct entry **out)
 		int rc = forward(call, l, h->node);
 		if (rc != 0)
 			return rc;
-		if (l->n == 0)
+		if (l->n == 0) {
+			note_end(call, l, h->node);
 			return 0;
+		}
 	}
 	size_t i = (size_t)(l->at - l->first);
 	show(l, &l->rows[i]);

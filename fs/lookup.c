@@ -97,6 +97,7 @@ static int find_row(struct call *call, const struct where *w, bool by_id, char *
 	struct db_statement *st = by_id ? &sql->find_by_id : &sql->find;
 	struct db_param params[WHERE_PARAMS];
 	found->epoch = atomic_load(&call->fs->epoch);
+	call->asked = true;
 	if (st->sql == NULL)
 		return -ENOENT;
 	int n = where_params(w, params);

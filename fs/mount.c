@@ -9,6 +9,7 @@
 #include "fs/migrate.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
+#include "fs/prefetch.h"
 #include "fs/report.h"
 #include "fs/session.h"
 #include "fs/slices.h"
@@ -123,6 +124,7 @@ static bool open_state(struct fs *fs) {
 		return false;
 	}
 	fs->trails = trails_new();
+	fs->prefetch = prefetch_new();
 	fs->bodies = bodies_new((uint64_t)opt->cache << 20);
 	fs->nodes = fs->bodies != NULL ? nodes_new(fs) : NULL;
 	fs->calls = calls_new();
@@ -130,7 +132,8 @@ static bool open_state(struct fs *fs) {
 	fs->moved = moved_new();
 	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs, open_fence(fs));
-	return fs->nodes != NULL && fs->trails != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
+	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
+	       fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
 	       fs->ingest != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
 }
 
@@ -140,6 +143,7 @@ static void close_state(struct fs *fs, bool served) {
 	nodes_free(fs->nodes);
 	bodies_free(fs->bodies);
 	trails_free(fs->trails);
+	prefetch_free(fs->prefetch);
 	calls_free(fs->calls);
 	handles_free(fs->handles);
 	moved_free(fs->moved);
@@ -191,6 +195,7 @@ static int serve(struct fs *fs) {
 	if (looks)
 		pthread_join(first.thread, NULL);
 	timer_stop(timer);
+	prefetch_end(fs);
 	close_handles(fs);
 	writer_free(move_ptr(fs->writer));
 	coherence_end(fs);

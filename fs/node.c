@@ -231,6 +231,11 @@ void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup) {
 	drop_locked(nodes, node);
 }
 
+void node_hold(struct nodes *nodes, struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	node->references++;
+}
+
 void node_put(struct nodes *nodes, struct node *node) {
 	if (node == NULL)
 		return;

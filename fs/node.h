@@ -89,6 +89,7 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 /* The live node NAME in PARENT with a reference, or NULL. Waits while a handle is unsettled, at most until 100 ms after
  * the close that left it so. */
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);
+void node_hold(struct nodes *nodes, struct node *node);
 void node_put(struct nodes *nodes, struct node *node);
 void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup);
 /* One more look-up of the kernel's. */

@@ -8,6 +8,7 @@
 #include "fs/lookup.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
+#include "fs/prefetch.h"
 #include "fs/reply.h"
 #include "fs/store.h"
 
@@ -60,6 +61,8 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 		rc = lookup_child(&call, dir, name, true, &node);
 		if (rc == -ENOENT && !lookup_is_moved(&call, dir, name))
 			absent = coherence_negative_timeout(call.fs, ticket, dir, name);
+		if (rc == 0 && call.asked)
+			prefetch_missed(&call, dir);
 	}
 	if (absent > 0)
 		reply_absent(&call, absent);

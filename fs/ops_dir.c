@@ -1,3 +1,4 @@
+#include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/kind.h"
 #include "fs/listing.h"
@@ -20,6 +21,9 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 		return;
 	}
 	fi->fh = (uintptr_t)h;
+	/* the kernel keeps the listing while it would be told of a change */
+	fi->cache_readdir = coherence_may_cache(fs, coherence_ticket(fs), h->node, NULL);
+	fi->keep_cache = fi->cache_readdir;
 	if (fuse_reply_open(req, fi) != 0)
 		handle_free(fs, h);
 }
