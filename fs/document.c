@@ -52,7 +52,8 @@ static int load_for_reader(struct call *call, struct handle *h) {
 		h->node->pending ? body_new("", 0) : body_take(call->fs, h->node);
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	if (known != NULL && (h->node->pending || node_has_name(nodes, h->node))) {
+	/* a body is of the node's version, and so is the size that the kernel knows; the name may have gone on to another since */
+	if (known != NULL && !h->node->written) {
 		h->cached = !h->node->pending;
 		h->body = move_ptr(known);
 		return 0;
@@ -67,6 +68,8 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	if (rc != 0)
 		return rc;
 	h->cached = node_is_version(nodes, h->node, PQgetvalue(res, 0, BODY_VERSION));
+	if (!h->cached && !h->node->written)
+		return -ESTALE; /* the kernel looks the name up again */
 	h->body = body_new(PQgetvalue(res, 0, BODY_BYTES), (size_t)PQgetlength(res, 0, BODY_BYTES));
 	if (h->body != NULL && h->cached)
 		body_keep(call->fs, h->node, h->body);
