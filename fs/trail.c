@@ -69,10 +69,21 @@ static void release_locked(struct trail *trail) {
 	free(trail);
 }
 
+static void unlink_locked(struct trails *trails, struct trail *trail) {
+	*(trail->older != NULL ? &trail->older->newer : &trails->oldest) = trail->newer;
+	*(trail->newer != NULL ? &trail->newer->older : &trails->newest) = trail->older;
+	trail->older = trail->newer = NULL;
+}
+
+static void append_locked(struct trails *trails, struct trail *trail) {
+	trail->older = trails->newest;
+	*(trail->older != NULL ? &trail->older->newer : &trails->oldest) = trail;
+	trails->newest = trail;
+}
+
 static void forget_oldest_locked(struct trails *trails) {
 	struct trail *trail = trails->oldest;
-	trails->oldest = trail->newer;
-	*(trails->oldest != NULL ? &trails->oldest->older : &trails->newest) = NULL;
+	unlink_locked(trails, trail);
 	trails->kept--;
 	trails->names -= trail->nnames;
 	trail->kept = false;
@@ -97,9 +108,7 @@ static struct trail *new_locked(struct trails *trails, uint64_t ino) {
 	trail->ino = ino;
 	trail->number = trails->next_number;
 	trails->next_number = trails->next_number % ((1u << NUMBER_BITS) - 1) + 1;
-	trail->older = trails->newest;
-	*(trail->older != NULL ? &trail->older->newer : &trails->oldest) = trail;
-	trails->newest = trail;
+	append_locked(trails, trail);
 	trails->kept++;
 	trail->kept = true;
 	while (trails->kept > TRAILS_KEPT ||
@@ -214,6 +223,8 @@ struct trail *trail_fork(struct trails *trails, uint64_t ino, uint64_t offset,
 	struct trail *old = find_locked(trails, ino, offset);
 	if (old == NULL || n > old->nnames || old->npages == 0)
 		return NULL;
+	unlink_locked(trails, old); /* those are kept that were used last */
+	append_locked(trails, old);
 	old->references++;
 	struct trail *trail = new_locked(trails, ino);
 	if (trail != NULL && !copy_locked(trail, old, (size_t)n)) {
