@@ -1,6 +1,7 @@
 /* Documents: one row, one column, many rows or the result of a query, as one body. The handle holds the bytes as they were at
  * open; what is written changes them there, and flush, fsync or release sends them whole, in one statement. */
 #include "fs/kind.h"
+#include "fs/large.h"
 #include "fs/plain.h"
 #include "fs/report.h"
 #include "fs/store.h"
@@ -44,6 +45,23 @@ static int load(struct call *call, struct handle *h) {
 	return h->data.failed ? -ENOMEM : 0;
 }
 
+/* The same where it is too large for memory: the handle's file has it. */
+static int load_large(struct call *call, struct handle *h, const struct where *w) {
+	AUTO_BUF struct buf version = { 0 };
+	uint64_t size;
+	AUTO_FD int fd = -1;
+	int rc = large_read(call, w, &fd, &size, &version);
+	if (rc != 0)
+		return rc;
+	h->cached = node_is_version(call->fs->nodes, h->node, version.data);
+	if (!h->cached && node_may_retry(call->fs->nodes, h->node))
+		return -ESTALE;
+	h->fd = fd;
+	fd = -1;
+	atomic_store(&h->size, size);
+	return 0;
+}
+
 /* The document for a reader: as the look-up brought it, or as it is now. What is another version than the node's must not get
  * into the node's pages. */
 static int load_for_reader(struct call *call, struct handle *h) {
@@ -59,6 +77,10 @@ static int load_for_reader(struct call *call, struct handle *h) {
 		return 0;
 	}
 	int rc = node_where(nodes, h->node, &w);
+	bool large = known == NULL && h->node->attr.size >= LARGE_FROM &&
+		     h->node->place->sql.pieces != NULL;
+	if (rc == 0 && large)
+		return load_large(call, h, &w);
 	if (rc == 0)
 		rc = query_body(call, &w, &res);
 	if (rc == -ENOENT && known != NULL) {
@@ -68,7 +90,7 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	if (rc != 0)
 		return rc;
 	h->cached = node_is_version(nodes, h->node, PQgetvalue(res, 0, BODY_VERSION));
-	if (!h->cached && !h->node->written)
+	if (!h->cached && node_may_retry(nodes, h->node))
 		return -ESTALE; /* the kernel looks the name up again */
 	h->body = body_new(PQgetvalue(res, 0, BODY_BYTES), (size_t)PQgetlength(res, 0, BODY_BYTES));
 	if (h->body != NULL && h->cached)
@@ -85,7 +107,7 @@ static int document_open(struct call *call, struct handle *h) {
 		return call_error(call, EPERM, "the layout refuses to write this file anew");
 	if (!writes) {
 		int rc = load_for_reader(call, h);
-		if (rc == 0)
+		if (rc == 0 && h->body != NULL)
 			atomic_store(&h->size, h->body->len);
 		return rc;
 	}
@@ -108,7 +130,8 @@ static int document_open(struct call *call, struct handle *h) {
 
 static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 			 struct buf *out) {
-	(void)call;
+	if (h->fd >= 0)
+		return plain_kind.read(call, h, size, offset, out);
 	const char *data = h->body != NULL ? h->body->data : h->data.data;
 	size_t len = h->body != NULL ? h->body->len : h->data.len;
 	if (offset >= len)

@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { SETTLE_US = 100 * US_PER_MS, WANTED_US = 5 * US_PER_S };
+enum { SETTLE_US = 100 * US_PER_MS, WANTED_US = 5 * US_PER_S, RETRIED_US = US_PER_S };
 
 /* -- hashing ----------------------------------------------------------------------------------- */
 
@@ -483,6 +483,16 @@ bool node_open_cached(struct nodes *nodes, struct node *node) {
 	bool may = node->writers == 0 && !node->written && !is_wanted;
 	node->cached += may;
 	return may;
+}
+
+bool node_may_retry(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	struct wanted *retried = &nodes->retried[node->ino % WANTED_SLOTS];
+	int64_t now = clock_us();
+	if (node->written || (retried->ino == node->ino && now < retried->until))
+		return false;
+	*retried = (struct wanted){ .ino = node->ino, .until = now + RETRIED_US };
+	return true;
 }
 
 bool node_expel_cached(struct nodes *nodes, struct node *node) {

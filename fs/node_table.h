@@ -28,7 +28,7 @@ struct nodes {
 	struct node *shells[SHELLS];
 	unsigned next_shell;
 	size_t count;
-	struct wanted wanted[WANTED_SLOTS]; /* by st_ino */
+	struct wanted wanted[WANTED_SLOTS], retried[WANTED_SLOTS]; /* by st_ino */
 };
 
 /* The node that has the name; the lock is held. */

@@ -44,6 +44,8 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 
 /* The kinds' own statements. */
 void sql_build_find_document(struct place *place);
+/* Makes `pieces` of `body`. */
+void sql_build_pieces(struct place *place);
 void sql_build_query(struct place *place);
 void sql_build_rows(struct place *place);
 void sql_build_table(struct place *place);

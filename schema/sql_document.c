@@ -123,6 +123,23 @@ static void build_body(struct place *place) {
 	statement_take(&place->sql.body, &sql);
 }
 
+void sql_build_pieces(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 };
+	const struct column *column = place->column;
+	bool bytes = column != NULL && strcmp(column->base, "bytea") == 0;
+	if (place->sql.body.sql == NULL)
+		return;
+	/* a value of its own, since a piece of a compressed one would be taken out of all of it each time */
+	buf_printf(
+		&sql,
+		"DECLARE " SQL_PIECES " NO SCROLL CURSOR FOR SELECT v.version, (i - 1)::text, "
+		"substring(v.bytes FROM i FOR %d) FROM (SELECT s.version, %s AS bytes FROM (%s) s "
+		"(version, body) OFFSET 0) v, generate_series(1, octet_length(v.bytes), %d) i",
+		SQL_PIECE, bytes ? "s.body || ''::bytea" : "convert_to(s.body, 'UTF8')",
+		place->sql.body.sql, SQL_PIECE);
+	place->sql.pieces = buf_take(&sql);
+}
+
 /* -- one column -------------------------------------------------------------------------------- */
 
 static void put_update_head(struct buf *sql, const struct place *place) {
@@ -177,6 +194,7 @@ static void build_column_writes(struct place *place) {
 void sql_build_find_document(struct place *place) {
 	build_find(place, false, &place->sql.find);
 	build_body(place);
+	sql_build_pieces(place);
 	if (place->nkeys > 0 && place->row_table >= 0) {
 		build_list(place, false, &place->sql.list_first);
 		build_list(place, true, &place->sql.list_next);
@@ -316,4 +334,5 @@ void sql_build_query(struct place *place) {
 	buf_puts(&sql, "SELECT md5(b.body), b.body FROM ");
 	buf_puts(&sql, query.data);
 	statement_take(&place->sql.body, &sql);
+	sql_build_pieces(place);
 }

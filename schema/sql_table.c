@@ -139,6 +139,7 @@ void sql_build_table(struct place *place) {
 	buf_puts(&sql, "SELECT md5(b.body), b.body");
 	put_from(&sql, place, LIST_NONE);
 	statement_take(&place->sql.body, &sql);
+	sql_build_pieces(place);
 	if (place->nkeys > 0) {
 		build_find(place, LIST_FIRST, &place->sql.list_first);
 		build_find(place, LIST_NEXT, &place->sql.list_next);
