@@ -12,8 +12,8 @@
 enum {
 	ASK_S = 5, /* silence after which the server is asked whether it is there */
 	PAUSE_MIN_MS =
-		50, /* before the second attempt to connect; each pause is twice as long as the one before */
-	PAUSE_MAX_MS = 10000,
+		50, /* before the first attempt to connect anew; each pause is twice as long as the one before */
+	PAUSE_MAX_MS = 5000,
 };
 
 struct db_listener {
@@ -111,9 +111,9 @@ static bool pause_ms(const struct db_listener *l, int pause) {
 
 /* Connects again. Returns false at the end. */
 static bool reconnect(struct db_listener *l) {
-	for (int pause = 0;; pause = pause == 0 ? PAUSE_MIN_MS : pause * 2) {
+	for (int pause = PAUSE_MIN_MS;;
+	     pause = pause < PAUSE_MAX_MS / 2 ? pause * 2 : PAUSE_MAX_MS) {
 		AUTO_DB_ERROR struct db_error err = { 0 };
-		pause = pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
 		if (!pause_ms(l, pause))
 			return false;
 		if (connect_and_listen(l, &err) == 0)

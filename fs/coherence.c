@@ -245,6 +245,18 @@ void coherence_appended(struct fs *fs, const struct tally *t) {
 		listening_send(c, payload.data);
 }
 
+void coherence_serves(struct fs *fs, const struct node *dir, bool busy) {
+	atomic_uint *serving = &fs->caches->serving[((uintptr_t)dir >> 6) & (STRIPES - 1)];
+	if (busy)
+		atomic_fetch_add(serving, 1);
+	else
+		atomic_fetch_sub(serving, 1);
+}
+
+bool caches_serve(struct caches *c, const struct node *dir) {
+	return atomic_load(&c->serving[((uintptr_t)dir >> 6) & (STRIPES - 1)]) > 0;
+}
+
 void coherence_unsettled(struct fs *fs) {
 	struct forget *list = NULL;
 	if (!is_up(fs->caches) || invalidate_names(fs->caches->inv))

@@ -51,6 +51,9 @@ void coherence_unsettled(struct fs *fs);
 /* Before the reply to a request that commits: waits, briefly, until the kernel has forgotten what it changed. */
 void coherence_settle(struct fs *fs);
 
+/* A request that holds the kernel's lock of directory DIR is served (BUSY), or has been. */
+void coherence_serves(struct fs *fs, const struct node *dir, bool busy);
+
 /* -- life ------------------------------------------------------------------------------------------ */
 
 /* Installs triggers where INSTALL, listens, and tries whether a notice comes back. Where that cannot be, says why in the log and goes by

@@ -26,6 +26,8 @@ struct caches {
 	atomic_ulong *whole;           /* all of a place; by place->number */
 	atomic_ulong stripes[STRIPES]; /* a name in a directory, by its hash */
 
+	atomic_uint serving[STRIPES]; /* requests under way in a directory, by its hash */
+
 	/* notices heard, passed on; times that listening was lost */
 	atomic_ullong heard, sent, losses;
 
@@ -39,6 +41,9 @@ struct caches {
 
 /* What PAYLOAD (NULL: cannot be known) says has changed is not fresh any more. OWN: by this mount. */
 void caches_changed(struct caches *c, const char *payload, bool own);
+
+/* True if a request is under way in DIR. */
+bool caches_serve(struct caches *c, const struct node *dir);
 
 /* Starts listening and sending. Returns false, with C->why, if that is not possible. */
 bool listening_start(struct caches *c);

@@ -1,5 +1,4 @@
-#include "fs/invalidate.h"
-
+#include "fs/coherence_state.h"
 #include "fs/node.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -80,6 +79,9 @@ static void tell(struct invalidator *inv, const struct forget *f) {
 	struct fuse_session *se = atomic_load(&inv->se);
 	fuse_ino_t ino = ino_of(inv, f->node);
 	if (se == NULL)
+		return;
+	/* it would wait for that request, and all others in the directory for it */
+	if (f->name != NULL && caches_serve(inv->fs->caches, f->node) && invalidate_names(inv))
 		return;
 	int rc = f->name != NULL
 			 ? fuse_lowlevel_notify_inval_entry(se, ino, f->name, strlen(f->name))

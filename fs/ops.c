@@ -54,6 +54,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	call_begin(&call, req, true);
 	struct node *dir = node_of(call.fs, parent);
 	count(&call.fs->count.lookups, 1);
+	coherence_serves(call.fs, dir, true);
 	unsigned long ticket = coherence_ticket(call.fs);
 	double absent = 0;
 	int rc = -ENOENT;
@@ -70,6 +71,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 		reply_status(&call, dir, name, rc);
 	else
 		reply_entry(&call, node);
+	coherence_serves(call.fs, dir, false);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup) {

@@ -1,4 +1,5 @@
 #include "fs/coherence.h"
+#include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/kind.h"
 #include "fs/listing.h"
@@ -107,16 +108,19 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 	struct page p = { .call = &call, .h = h, .data = data, .size = size, .plus = plus };
 	int rc = -ENOMEM;
 	atomic_fetch_add(&call.fs->count.listings, 1);
+	coherence_serves(call.fs, h->node, true);
 	if (data != NULL) {
 		LOCK_SCOPE(&h->lock);
 		rc = fill(&p, off);
 	}
+	const struct node *dir = h->node;
 	if (rc != 0) {
-		reply_status(&call, h->node, NULL, rc);
-		return;
+		reply_status(&call, dir, NULL, rc);
+	} else {
+		reply_begin(&call);
+		fuse_reply_buf(req, p.data, p.len);
 	}
-	reply_begin(&call);
-	fuse_reply_buf(req, p.data, p.len);
+	coherence_serves(call.fs, dir, false);
 }
 
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
