@@ -334,9 +334,16 @@ def test_a_change_in_the_middle_of_a_lookup(two, case):
     directory, path = b.m.at("items"), b.m.at("items/bolt")
     with contextlib.closing(a.pg.connect()) as holder, holder.cursor() as cur:
         for _ in range(3):
+            b.m.exists("items/bolt/note.txt")
+            heard = coherence(b.m)["heard"]
+            # so that it has to be looked up again
+            a.pg.admin("update items set seen = now()")
+            if case == "appear":
+                a.pg.admin("insert into items (name) values ('bolt')")
+                a.pg.admin("delete from items where name = 'bolt'")
+            until(lambda: coherence(b.m)["heard"] >= heard + (3 if case == "appear" else 1), "the notice")  # noqa: B023
             heard = coherence(b.m)["heard"]
             cur.execute("select pg_advisory_lock(7)")
-            a.pg.admin("update items set seen = now()")  # so that it has to be looked up again
             slow = threading.Thread(target=lambda: os.path.exists(f"{path}/note.txt"))
             slow.start()
             until(lambda: waits(a.pg), "the look-up waits")
@@ -370,7 +377,9 @@ def test_a_slow_lookup_does_not_hold_up_the_news(two):
     a.pg.admin("alter policy gate on flat using (id = 1 or gate())")
     with contextlib.closing(a.pg.connect()) as holder, holder.cursor() as cur:
         cur.execute("select pg_advisory_lock(7)")
+        heard = coherence(b.m)["heard"]
         a.pg.admin("update flat set title = 'newer' where id = 2")
+        until(lambda: coherence(b.m)["heard"] > heard, "the notice")
         slow = threading.Thread(target=lambda: b.m.exists("flat/2.json"))
         slow.start()
         until(lambda: waits(a.pg), "the look-up waits")
