@@ -4,13 +4,18 @@
 #include "util/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <unistd.h>
 #include <uuid/uuid.h>
 
 static const double LONG_S = 3600; /* what is told of when it changes may be kept for so long */
 
 enum { SETTLE_MS = 20 };
+
+/* Something that this thread's request has changed is still to be forgotten by the kernel. */
+static _Thread_local bool owes;
 
 static bool is_up(const struct caches *c) {
 	return c != NULL && atomic_load(&((struct caches *)(uintptr_t)c)->ready);
@@ -215,6 +220,9 @@ static void forget_own(struct change *ch) {
 		ch->names = false;
 	}
 	invalidate_attributes(c->inv, ch->list);
+	/* pages of rows files may follow a moment later */
+	for (struct forget *f = ch->list; f != NULL; f = f->next)
+		owes = owes || f->name != NULL || (f->data && S_ISDIR(f->node->attr.mode));
 }
 
 void caches_changed(struct caches *c, const char *payload, bool own) {
@@ -266,8 +274,9 @@ void coherence_unsettled(struct fs *fs) {
 }
 
 void coherence_settle(struct fs *fs) {
-	if (is_up(fs->caches))
+	if (owes && is_up(fs->caches))
 		invalidate_wait(fs->caches->inv, SETTLE_MS);
+	owes = false;
 }
 
 /* -- life ---------------------------------------------------------------------------------------------- */
@@ -302,7 +311,24 @@ static bool load(struct caches *c, bool install) {
 	return told > 0;
 }
 
-bool coherence_open(struct fs *fs, bool install) {
+/* What an earlier mount committed and did not live to pass on, others shall not wait for. */
+static bool leave_note(struct caches *c, const char *note) {
+	AUTO_BUF struct buf all = { 0 };
+	if ((c->note = strdup(note)) == NULL)
+		return false;
+	if (access(note, F_OK) == 0) {
+		notice_put_all(&all, c->me);
+		if (all.failed)
+			return false;
+		listening_send(c, all.data);
+	}
+	AUTO_FD int fd = open(note, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		log_warning("%s: %s", note, strerror(errno));
+	return true;
+}
+
+bool coherence_open(struct fs *fs, const char *note, bool install) {
 	struct caches *c = calloc(1, sizeof(*c));
 	pthread_condattr_t attr;
 	uuid_t id;
@@ -325,7 +351,7 @@ bool coherence_open(struct fs *fs, bool install) {
 		return true;
 	if (load(c, install) && listening_start(c)) {
 		atomic_store(&c->ready, true);
-		return true;
+		return leave_note(c, note);
 	}
 	log_warning("changes by others are seen after %g s only: %s", fs->opt->ttl,
 		    c->why != NULL ? c->why : "out of memory");
@@ -343,7 +369,9 @@ void coherence_stop(struct fs *fs) {
 void coherence_end(struct fs *fs) {
 	if (fs->caches == NULL)
 		return;
-	listening_end(fs->caches);
+	bool passed_on = listening_end(fs->caches);
+	if (passed_on && fs->caches->note != NULL)
+		unlink(fs->caches->note);
 	atomic_store(&fs->caches->ready, false);
 	invalidator_free(move_ptr(fs->caches->inv));
 }
@@ -359,6 +387,7 @@ void coherence_free(struct fs *fs) {
 	buf_free(&c->outgoing);
 	free(c->whole);
 	free(c->why);
+	free(c->note);
 	free(c);
 }
 

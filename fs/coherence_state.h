@@ -21,6 +21,8 @@ struct caches {
 	atomic_bool listening;
 	char *why; /* not ready: the reason; owned, set before there are threads */
 
+	char *note; /* a file that is there while something may have to be passed on; owned */
+
 	/* When what changed last, as epochs. */
 	atomic_ulong all;              /* anything */
 	atomic_ulong *whole;           /* all of a place; by place->number */
@@ -35,7 +37,7 @@ struct caches {
 	pthread_cond_t wake;
 	struct buf outgoing; /* payloads for other mounts, each with its NUL */
 	int noutgoing;
-	bool stop, tested, started;
+	bool stop, tested, started, left; /* left: something could not be passed on */
 	pthread_t sender;
 };
 
@@ -47,8 +49,8 @@ bool caches_serve(struct caches *c, const struct node *dir);
 
 /* Starts listening and sending. Returns false, with C->why, if that is not possible. */
 bool listening_start(struct caches *c);
-/* Passes on what is left and ends. */
-void listening_end(struct caches *c);
+/* Passes on what is left and ends. Returns false if not all could be passed on. */
+bool listening_end(struct caches *c);
 /* Gives PAYLOAD to the sender. */
 void listening_send(struct caches *c, const char *payload);
 

@@ -41,6 +41,8 @@ static void heard(void *arg, const char *payload) {
 		pthread_cond_broadcast(&c->wake);
 		return;
 	}
+	if (notice_is_test(payload, NULL))
+		return;
 	atomic_fetch_add(&c->heard, 1);
 	if (atomic_load(&c->ready))
 		caches_changed(c, payload, false);
@@ -114,9 +116,10 @@ static void *sender_main(void *arg) {
 		pthread_mutex_lock(&c->lock);
 		if (rc == 0)
 			atomic_fetch_add(&c->sent, (unsigned)n);
-		else if (c->stop)
+		else if (c->stop) {
+			c->left = true;
 			break;
-		else if (c->noutgoing <= OUTGOING_MOST) {
+		} else if (c->noutgoing <= OUTGOING_MOST) {
 			notice_put_all(&c->outgoing, c->me);
 			buf_add(&c->outgoing, "", 1);
 			c->noutgoing++;
@@ -163,7 +166,7 @@ bool listening_start(struct caches *c) {
 	return c->started || fail(c, "no thread to send with");
 }
 
-void listening_end(struct caches *c) {
+bool listening_end(struct caches *c) {
 	{
 		LOCK_SCOPE(&c->lock);
 		c->stop = true;
@@ -173,4 +176,5 @@ void listening_end(struct caches *c) {
 		pthread_join(c->sender, NULL);
 	c->started = false;
 	db_listen_stop(move_ptr(c->listener));
+	return !c->left;
 }

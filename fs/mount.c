@@ -112,7 +112,8 @@ static bool open_state(struct fs *fs) {
 	const struct options *opt = fs->opt;
 	AUTO_FREE char *plain = state_path(opt, "/plain");
 	AUTO_FREE char *rejected = state_path(opt, "/rejected");
-	int rc = plain == NULL || rejected == NULL ? -ENOMEM : 0;
+	AUTO_FREE char *notices = state_path(opt, "/notices");
+	int rc = plain == NULL || rejected == NULL || notices == NULL ? -ENOMEM : 0;
 	if (rc == 0)
 		rc = plain_new(plain, opt->plain_max, &fs->plain);
 	if (rc == 0)
@@ -134,7 +135,8 @@ static bool open_state(struct fs *fs) {
 	fs->writer = writer_new(fs, open_fence(fs));
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
 	       fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
-	       fs->ingest != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
+	       fs->ingest != NULL && fs->writer != NULL &&
+	       coherence_open(fs, notices, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {

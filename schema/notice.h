@@ -54,7 +54,7 @@ void notice_put_tally(struct buf *out, const char *me, const struct tally *t);
 void notice_put_all(struct buf *out, const char *me);
 /* The same, to see whether it comes back. */
 void notice_put_test(struct buf *out, const char *me);
-/* True if PAYLOAD is the test of ME. */
+/* True if PAYLOAD is the test of ME, or of anybody (NULL). */
 bool notice_is_test(const char *payload, const char *me);
 
 /* Sends the payloads of $1, an array of texts. */

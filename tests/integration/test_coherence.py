@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 
+import mountkit
 import psycopg2
 import pytest
 
@@ -592,3 +593,20 @@ def test_partitions_tell_too(pg, make_mount):
     delay(lambda: m.exists("2025-05-01/1.txt"), "by a new partition")
     pg.sql("truncate events_2")
     delay(lambda: not m.exists("2025-05-01/1.txt"), "truncated")
+
+
+def test_a_mount_that_was_killed_is_made_up_for(two):
+    """What it had committed and not passed on yet, others hear of when it is mounted again: that anything may have changed."""
+    a, b = two
+    a.add("bolt", note="one")
+    a.m.kill()
+    a.m.process.wait(30)
+    mountkit.lazy_umount(a.m.path)
+    heard = coherence(b.m)["heard"]
+    a.m.start()
+    until(lambda: coherence(b.m)["heard"] > heard, "the notice")
+    a.m.umount()
+    heard = coherence(b.m)["heard"]
+    a.m.start()
+    assert a.m.read("items/bolt/note.txt") == "one"
+    assert coherence(b.m)["heard"] == heard  # it ended well
