@@ -1,5 +1,6 @@
 #include "fs/listing.h"
 
+#include "fs/ahead.h"
 #include "fs/coherence.h"
 #include "fs/control.h"
 #include "fs/ingest.h"
@@ -38,7 +39,8 @@ struct listing {
 	int child;                 /* of the next page; KNOWN_NAMES at first */
 	char **cursor;             /* behind which it begins; NULL: the child's first */
 	enum wish wish;
-	struct node *bait; /* of the last row of the first page; holds a reference */
+	struct ahead *ahead; /* the next page, on its way; NULL if not */
+	struct node *bait;   /* of the last row of the first page; holds a reference */
 	char *values[PATH_KEYS_MAX];
 	struct entry entry;
 };
@@ -56,6 +58,7 @@ void listing_free(struct fs *fs, struct listing *l) {
 	if (l == NULL)
 		return;
 	clear_page(l);
+	ahead_free(l->ahead);
 	node_put(fs->nodes, l->bait);
 	trail_release(l->trail);
 	cursor_free(l->cursor);
@@ -226,25 +229,26 @@ static char **last_keys(int nkeys, const PGresult *res) {
 	return cursor;
 }
 
+/* The next page of PLACE as a query, to be freed. */
+static int make_query(struct call *call, const struct listing *l, struct node *dir,
+		      const struct place *place, bool bare, int limit, struct page_query *q) {
+	*q = (struct page_query){ .place = place, .bare = bare, .limit = limit };
+	q->cursor = cursor_copy(l->cursor);
+	if (l->cursor != NULL && q->cursor == NULL)
+		return -ENOMEM;
+	return node_where(call->fs->nodes, dir, &q->dir);
+}
+
 static int run_page(struct call *call, struct listing *l, struct node *dir,
 		    const struct place *place, int limit) {
-	struct place_sql *sql = (struct place_sql *)(uintptr_t)&place->sql;
-	struct db_param params[WHERE_PARAMS];
-	AUTO_WHERE struct where w = { 0 };
-	char text[16];
-	int rc = node_where(call->fs->nodes, dir, &w);
-	if (rc != 0)
-		return rc;
-	int n = where_params(&w, params);
-	for (char **c = l->cursor; c != NULL && *c != NULL; c++)
-		params[n++] = db_text(*c);
-	snprintf(text, sizeof(text), "%d", limit);
-	params[n++] = db_text(text);
-	struct db_statement *st = l->cursor != NULL ? &sql->list_next : &sql->list_first;
-	if (l->bare)
-		st = l->cursor != NULL ? &sql->names_next : &sql->names_first;
-	return db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, call_cancel(call),
-			&l->res, &call->err);
+	struct page_query q;
+	int rc = make_query(call, l, dir, place, l->bare, limit, &q);
+	bool have = rc == 0 && l->ahead != NULL &&
+		    ahead_take(move_ptr(l->ahead), &q, &l->res, &l->ticket);
+	if (rc == 0 && !have)
+		rc = page_query_run(call->fs, &q, call_cancel(call), &l->res, &call->err);
+	page_query_free(&q);
+	return rc;
 }
 
 /* True if the reader who has had the first page wants attributes, too. */
@@ -264,6 +268,16 @@ static int page_limit(const struct call *call, const struct listing *l, bool bar
 	return l->wish == WISH_UNKNOWN && FIRST_PAGE < most ? FIRST_PAGE : most;
 }
 
+/* The page behind this one is asked for while the kernel takes it. */
+static void look_ahead(struct call *call, struct listing *l, struct node *dir,
+		       const struct place *child) {
+	struct page_query q;
+	if (make_query(call, l, dir, child, l->bare, page_limit(call, l, l->bare), &q) == 0)
+		l->ahead = ahead_start(call->fs, &q);
+	else
+		page_query_free(&q);
+}
+
 /* Asks for the next page of CHILD, of at most LIMIT rows; 0: as many as are usual. The last one ends this child. */
 static int fetch_child(struct call *call, struct listing *l, struct node *dir, int limit) {
 	const struct place *child = dir->place->children[l->child];
@@ -273,7 +287,8 @@ static int fetch_child(struct call *call, struct listing *l, struct node *dir, i
 		return 0;
 	}
 	bool bare = !wants_attributes(call, l) && !files && child->sql.names_first.sql != NULL;
-	limit = limit > 0 ? limit : page_limit(call, l, bare);
+	bool resumed = limit > 0;
+	limit = resumed ? limit : page_limit(call, l, bare);
 	clear_page(l);
 	l->bare = bare;
 	l->ticket = coherence_ticket(call->fs);
@@ -293,6 +308,8 @@ static int fetch_child(struct call *call, struct listing *l, struct node *dir, i
 		l->cursor = last_keys(files ? 1 : child->nkeys, l->res);
 	else
 		l->child++;
+	if (l->cursor != NULL && !files && !resumed && l->wish != WISH_UNKNOWN)
+		look_ahead(call, l, dir, child);
 	return 0;
 }
 

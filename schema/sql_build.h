@@ -64,6 +64,8 @@ void statement_take(struct db_statement *st, struct buf *sql);
 void put_own_keys(struct buf *sql, const struct place *place);
 /* The id column: the primary key's text, else md5 of the key; "NULL" where there is no single own key. */
 void put_id(struct buf *sql, const struct place *place);
+/* The same for a list: NULL where a name surely has room for the key. */
+void put_list_id(struct buf *sql, const struct place *place);
 /* "AND (keys) > (cursor)" with parameters from FIRST; and the ORDER BY list. */
 /* "AND key IS NOT NULL" for each own key: what has no key has no name. */
 void put_keys_not_null(struct buf *sql, const struct place *place);

@@ -48,7 +48,10 @@ static void put_select(struct buf *sql, const struct place *place, int inline_bo
 	put_mtime(sql, place->target, place->mtime, "");
 	buf_puts(sql, ", octet_length(b.body)::text, ");
 	buf_printf(sql, "CASE WHEN octet_length(b.body) <= %d THEN b.body END, ", inline_body);
-	put_id(sql, place);
+	if (inline_body == SQL_LIST_BODY)
+		put_list_id(sql, place);
+	else
+		buf_puts(sql, "NULL");
 	buf_puts(sql, " FROM ");
 	put_tables(sql, place, -1);
 	/* OFFSET 0 keeps the planner from rendering the body once for each use */
@@ -96,7 +99,7 @@ static void build_names(struct place *place, bool next, struct db_statement *st)
 	buf_puts(&sql, "SELECT ");
 	put_own_keys(&sql, place);
 	buf_puts(&sql, "NULL, NULL, '0', NULL, ");
-	put_id(&sql, place);
+	put_list_id(&sql, place);
 	buf_puts(&sql, " FROM ");
 	put_tables(&sql, place, -1);
 	buf_puts(&sql, " WHERE ");

@@ -81,11 +81,13 @@ int main(int argc, char **argv) {
 		int params;
 	} statements[] = {
 		{ "select",
-		  "select xmin, doc::text, octet_length(doc::text) from docs where name = $1", 1 },
+		  "select xmin::text || ctid::text, jsonb_pretty(doc) || E'\\n', octet_length(jsonb_pretty(doc)) + 1 from docs where name = $1",
+		  1 },
 		{ "update", "update docs set doc = $2::jsonb where name = $1", 2 },
 		{ "insert", "insert into docs (name, doc) values ($1, $2::jsonb)", 2 },
 		{ "list",
-		  "select name, octet_length(doc::text), doc::text from docs where name > $1 order by name limit 1000",
+		  "select name, xmin::text || ctid::text, octet_length(b.body), b.body from docs, lateral (select jsonb_pretty(doc) || "
+		  "E'\\n' as body offset 0) b where name > $1 order by name limit 1000",
 		  1 },
 		{ "keys", "select name from docs where name > $1 order by name limit 1000", 1 },
 	};
