@@ -37,6 +37,7 @@ void conn_close(struct db_conn *c) {
 	PQfinish(c->pg);
 	close(c->wake_fd);
 	free(c->prepared);
+	buf_free(&c->news);
 	free(c);
 }
 

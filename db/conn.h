@@ -6,6 +6,7 @@
 
 #include "db/pool.h"
 #include "db/query.h"
+#include "util/buf.h"
 
 enum {
 	ANSWER_GRACE_MS =
@@ -39,6 +40,7 @@ struct db_conn {
 	bool doomed;              /* the server said FATAL, or we gave up on it: do not use again */
 	char failed_state[6];     /* SQLSTATE of the last failure since conn_mark(); "" */
 	enum conn_end failed_end; /* and how it ended; CONN_DONE if nothing failed */
+	struct buf news; /* what triggers said to the borrower, each with its NUL; see db_news_fn */
 
 	/* The pool's; guarded by its lock. */
 	struct db_conn *next;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { OLDEST_SERVER = 140000 };
+#define DB_NEWS_STATE "RF001" /* of rowfs.send_notice() */
 
 /* What PQconninfo() says of a connection that is being made. */
 struct target {
@@ -204,7 +205,12 @@ static void note_notice(void *arg, const PGresult *res) {
 	struct db_conn *c = arg;
 	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 	const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
+	if (state != NULL && strcmp(state, DB_NEWS_STATE) == 0 && message != NULL) {
+		buf_add(&c->news, message, strlen(message) + 1);
+		return;
+	}
 	/* What the server says to an idle session as it ends it arrives as a notice. */
 	if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
 		c->doomed = true;
@@ -252,6 +258,11 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 	if (cfg->isolation_level != NULL && cfg->isolation_level[0] != '\0') {
 		buf_puts(sql, "SET default_transaction_isolation = ");
 		db_quote_literal(sql, cfg->isolation_level);
+		buf_puts(sql, ";");
+	}
+	if (cfg->mark != NULL) {
+		buf_puts(sql, "SET rowfs.mount = ");
+		db_quote_literal(sql, cfg->mark);
 		buf_puts(sql, ";");
 	}
 	if (cfg->search_path == NULL || cfg->search_path[0] == '\0')

@@ -38,6 +38,9 @@ struct db_pool {
 	int server_version;
 	unsigned random;
 	struct db_stats sums;
+
+	db_news_fn news; /* set before there are threads, as is news_arg */
+	void *news_arg;
 };
 
 enum {
@@ -151,9 +154,21 @@ static struct db_conn *take_expired(struct db_pool *pool) {
 	return c;
 }
 
+/* Hands on what the borrower's statements were told. */
+static void tell_news(struct db_pool *pool, struct db_conn *c, bool dead) {
+	if (pool->news == NULL)
+		return;
+	for (size_t at = 0; at < c->news.len; at += strlen(c->news.data + at) + 1)
+		pool->news(pool->news_arg, c->news.data + at);
+	if (dead || c->news.failed)
+		pool->news(pool->news_arg, NULL);
+	buf_free(&c->news);
+}
+
 void pool_give(struct db_pool *pool, struct db_conn *c) {
 	bool dead = conn_is_dead(c) || PQtransactionStatus(c->pg) != PQTRANS_IDLE;
 
+	tell_news(pool, c, dead);
 	pthread_mutex_lock(&pool->lock);
 	add_counts(pool, c);
 	struct db_conn *expired = take_expired(pool);
@@ -394,6 +409,7 @@ static struct db_pool *pool_alloc(const struct db_config *cfg) {
 	pool->cfg.conninfo = copy_string(cfg->conninfo);
 	pool->cfg.search_path = copy_string(cfg->search_path);
 	pool->cfg.isolation_level = copy_string(cfg->isolation_level);
+	pool->cfg.mark = copy_string(cfg->mark);
 	if (pool->cfg.max_connections < 1)
 		pool->cfg.max_connections = 1;
 	pool->healthy = true;
@@ -469,7 +485,22 @@ void db_pool_free(struct db_pool *pool) {
 	free((char *)pool->cfg.conninfo);
 	free((char *)pool->cfg.search_path);
 	free((char *)pool->cfg.isolation_level);
+	free((char *)pool->cfg.mark);
 	free(pool);
+}
+
+int db_pool_mark(struct db_pool *pool, const char *mark, db_news_fn fn, void *arg) {
+	char *copy = strdup(mark);
+	if (copy == NULL)
+		return -ENOMEM;
+	pthread_mutex_lock(&pool->lock);
+	pool->cfg.mark = copy;
+	pool->news_arg = arg;
+	pool->news = fn;
+	struct db_conn *list = detach_idle(pool);
+	pthread_mutex_unlock(&pool->lock);
+	close_list(list);
+	return 0;
 }
 
 void db_pool_shutdown(struct db_pool *pool) {

@@ -28,6 +28,7 @@ struct db_config {
 	bool prepared_statements; /* false behind a pooler that has no sessions */
 	bool log_queries;
 	int slow_query_ms; /* log statements slower than this; 0 = never */
+	const char *mark;  /* every session's setting rowfs.mount, or NULL; see db_pool_mark() */
 };
 
 struct db_pool;
@@ -63,6 +64,14 @@ void db_cancel_fire(struct db_cancel *c);
  * when no call on it is under way. */
 MUST_USE int db_pool_new(const struct db_config *cfg, struct db_pool **out, struct db_error *err);
 void db_pool_free(struct db_pool *pool);
+
+/* Told, by the thread that ran it, what triggers of rowfs said to a statement or transaction (messages with SQLSTATE RF001), after it has
+ * ended and before its caller goes on. TEXT NULL: the connection was lost, and what they said with it. */
+typedef void (*db_news_fn)(void *arg, const char *text);
+
+/* From now on every session has MARK as its setting rowfs.mount, so that triggers answer to it instead of sending notices, and FN is told what
+ * they say. Idle connections are closed. At most once, and before there are other threads that use the pool. Returns 0 or -ENOMEM. */
+MUST_USE int db_pool_mark(struct db_pool *pool, const char *mark, db_news_fn fn, void *arg);
 
 /* Makes every wait in the pool (for a connection, for a retry) end at once with ESHUTDOWN-like EIO, so
  * that an unmount does not hang on a dead database. */

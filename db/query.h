@@ -71,6 +71,11 @@ MUST_USE int db_transaction(struct db_pool *pool, db_tx_fn fn, void *arg, unsign
 MUST_USE int db_query_on(struct db_conn *conn, const char *sql, const struct db_param *params,
 			 int n, PGresult **out, struct db_error *err);
 
+/* The same with results in binary format. */
+MUST_USE int db_query_binary_on(struct db_conn *conn, const char *sql,
+				const struct db_param *params, int n, PGresult **out,
+				struct db_error *err);
+
 /* A C string as a text parameter. S must outlive the call; NULL is SQL NULL. */
 struct db_param db_text(const char *s);
 

@@ -8,15 +8,25 @@
 #include <errno.h>
 #include <string.h>
 
+static int run_on(struct db_conn *conn, const struct conn_work *w, PGresult **out,
+		  struct db_error *err) {
+	if (conn_is_dead(conn))
+		return db_error_set(err, EIO, "the connection to the database was lost");
+	if (conn_run(conn, w, out, err) == CONN_DONE)
+		return 0;
+	return -err->errnum;
+}
+
 int db_query_on(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
 		PGresult **out, struct db_error *err) {
 	const struct conn_work w = { .sql = sql, .params = params, .n = n };
+	return run_on(conn, &w, out, err);
+}
 
-	if (conn_is_dead(conn))
-		return db_error_set(err, EIO, "the connection to the database was lost");
-	if (conn_run(conn, &w, out, err) == CONN_DONE)
-		return 0;
-	return -err->errnum;
+int db_query_binary_on(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
+		       PGresult **out, struct db_error *err) {
+	const struct conn_work w = { .sql = sql, .params = params, .n = n, .flags = DB_BINARY };
+	return run_on(conn, &w, out, err);
 }
 
 static enum conn_end commit(struct db_conn *c, struct db_error *err) {

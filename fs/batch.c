@@ -1,3 +1,4 @@
+#include "fs/coherence.h"
 #include "fs/batch.h"
 
 #include "schema/array.h"
@@ -473,6 +474,8 @@ int batch_commit(struct batch *b, struct batch_target *to, struct db_error *err)
 	if (rc == 0) {
 		to->off += b->n > 0;
 		atomic_fetch_add(&to->fs->count.rows_written, (unsigned)(b->n - b->refused.n));
+		if (s.counts)
+			coherence_appended(to->fs, &b->tally);
 		fs_changed(to->fs);
 	} else if (to->owner == NULL) {
 		refuse_all(&s, err);

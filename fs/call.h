@@ -14,6 +14,7 @@ struct call {
 	struct db_cancel cancel;
 	struct db_error err;
 	bool interruptible;
+	bool asked; /* a look-up had to ask the database */
 };
 
 #define AUTO_CALL __attribute__((cleanup(call_end)))

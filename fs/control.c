@@ -59,6 +59,7 @@ int control_lookup(struct call *call, struct node *dir, const char *name, bool l
 			    AT_SYMLINK_NOFOLLOW) != 0)
 			return -errno;
 		found.attr = lookup_plain_attributes(&st);
+		found.ino = lookup_plain_ino(&st);
 		found.attr.mode = S_IFREG | 0444;
 	} else {
 		buf_puts(&body, "");
@@ -109,11 +110,14 @@ static int control_open(struct call *call, struct handle *h) {
 	if ((h->flags & O_ACCMODE) != O_RDONLY && file->reset == NULL)
 		return -EACCES;
 	if (file == &rejected_file) {
-		h->fd = openat(report_rejected_dir(call->fs->report), h->node->name,
+		h->fd = openat(report_rejected_dir(call->fs->report), node_name(h->node),
 			       O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		return h->fd >= 0 ? 0 : -errno;
 	}
-	if (!node_body(call->fs->nodes, h->node, &h->data))
+	AUTO_BODY struct body *body = body_take(call->fs, h->node);
+	if (body != NULL)
+		buf_add(&h->data, body->data, body->len);
+	else
 		file->render(call, &h->data);
 	h->dirty = (h->flags & O_TRUNC) != 0;
 	atomic_store(&h->size, h->data.len);

@@ -1,6 +1,7 @@
 /* Documents: one row, one column, many rows or the result of a query, as one body. The handle holds the bytes as they were at
  * open; what is written changes them there, and flush, fsync or release sends them whole, in one statement. */
 #include "fs/kind.h"
+#include "fs/large.h"
 #include "fs/plain.h"
 #include "fs/report.h"
 #include "fs/store.h"
@@ -12,30 +13,89 @@
 
 /* -- reading ----------------------------------------------------------------------------------- */
 
-static int load_body(struct call *call, const struct where *w, struct buf *out) {
+/* The document as it is now; *RES has it, and its version. */
+static int query_body(struct call *call, const struct where *w, PGresult **res) {
 	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
 	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.body;
 	int n = where_params(w, params);
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY,
-			  call_cancel(call), &res, &call->err);
+			  call_cancel(call), res, &call->err);
 	if (rc != 0)
 		return rc;
-	if (PQntuples(res) == 0 || PQgetisnull(res, 0, 0))
-		return -ENOENT;
-	buf_add(out, PQgetvalue(res, 0, 0), (size_t)PQgetlength(res, 0, 0));
-	return out->failed ? -ENOMEM : 0;
+	return PQntuples(*res) == 0 || PQgetisnull(*res, 0, BODY_BYTES) ? -ENOENT : 0;
 }
 
+/* All of the document into the handle's own bytes, to be changed there. */
 static int load(struct call *call, struct handle *h) {
-	struct nodes *nodes = call->fs->nodes;
+	AUTO_BODY struct body *body = body_take(call->fs, h->node);
 	AUTO_WHERE struct where w = { 0 };
-	if (node_body(nodes, h->node, &h->data))
-		return h->data.failed ? -ENOMEM : 0;
+	AUTO_RESULT PGresult *res = NULL;
 	if (h->node->pending)
 		return 0;
+	if (body != NULL && node_has_name(call->fs->nodes, h->node)) {
+		buf_add(&h->data, body->data, body->len);
+		return h->data.failed ? -ENOMEM : 0;
+	}
+	int rc = node_where(call->fs->nodes, h->node, &w);
+	if (rc == 0)
+		rc = query_body(call, &w, &res);
+	if (rc != 0)
+		return rc;
+	buf_add(&h->data, PQgetvalue(res, 0, BODY_BYTES), (size_t)PQgetlength(res, 0, BODY_BYTES));
+	return h->data.failed ? -ENOMEM : 0;
+}
+
+/* The same where it is too large for memory: the handle's file has it. */
+static int load_large(struct call *call, struct handle *h, const struct where *w) {
+	AUTO_BUF struct buf version = { 0 };
+	uint64_t size;
+	AUTO_FD int fd = -1;
+	int rc = large_read(call, w, &fd, &size, &version);
+	if (rc != 0)
+		return rc;
+	h->cached = node_is_version(call->fs->nodes, h->node, version.data);
+	if (!h->cached && node_may_retry(call->fs->nodes, h->node))
+		return -ESTALE;
+	h->fd = fd;
+	fd = -1;
+	atomic_store(&h->size, size);
+	return 0;
+}
+
+/* The document for a reader: as the look-up brought it, or as it is now. What is another version than the node's must not get
+ * into the node's pages. */
+static int load_for_reader(struct call *call, struct handle *h) {
+	struct nodes *nodes = call->fs->nodes;
+	AUTO_BODY struct body *known =
+		h->node->pending ? body_new("", 0) : body_take(call->fs, h->node);
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	/* a body is of the node's version, and so is the size that the kernel knows; the name may have gone on to another since */
+	if (known != NULL && !h->node->written) {
+		h->cached = !h->node->pending;
+		h->body = move_ptr(known);
+		return 0;
+	}
 	int rc = node_where(nodes, h->node, &w);
-	return rc != 0 ? rc : load_body(call, &w, &h->data);
+	bool large = known == NULL && h->node->attr.size >= LARGE_FROM &&
+		     h->node->place->sql.pieces != NULL;
+	if (rc == 0 && large)
+		return load_large(call, h, &w);
+	if (rc == 0)
+		rc = query_body(call, &w, &res);
+	if (rc == -ENOENT && known != NULL) {
+		h->body = move_ptr(known); /* it went after the look-up */
+		return 0;
+	}
+	if (rc != 0)
+		return rc;
+	h->cached = node_is_version(nodes, h->node, PQgetvalue(res, 0, BODY_VERSION));
+	if (!h->cached && node_may_retry(nodes, h->node))
+		return -ESTALE; /* the kernel looks the name up again */
+	h->body = body_new(PQgetvalue(res, 0, BODY_BYTES), (size_t)PQgetlength(res, 0, BODY_BYTES));
+	if (h->body != NULL && h->cached)
+		body_keep(call->fs, h->node, h->body);
+	return h->body != NULL ? 0 : -ENOMEM;
 }
 
 static int document_open(struct call *call, struct handle *h) {
@@ -45,7 +105,13 @@ static int document_open(struct call *call, struct handle *h) {
 				  "this file is made by the database and cannot be written");
 	if (writes && h->kind == &table_kind && h->node->place->route->refuse_truncate)
 		return call_error(call, EPERM, "the layout refuses to write this file anew");
-	if (writes && (h->flags & O_TRUNC) != 0) {
+	if (!writes) {
+		int rc = load_for_reader(call, h);
+		if (rc == 0 && h->body != NULL)
+			atomic_store(&h->size, h->body->len);
+		return rc;
+	}
+	if ((h->flags & O_TRUNC) != 0) {
 		h->truncated = h->dirty = !h->created;
 	} else if (!h->created) {
 		int rc = load(call, h);
@@ -55,6 +121,7 @@ static int document_open(struct call *call, struct handle *h) {
 	if (h->created && h->kind == &column_kind)
 		h->truncated = h->dirty = true; /* an empty file is the value '' */
 	h->loaded = true;
+	h->wrote = h->dirty;
 	h->base = h->data.len;
 	h->appending = true;
 	atomic_store(&h->size, h->data.len);
@@ -63,11 +130,14 @@ static int document_open(struct call *call, struct handle *h) {
 
 static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 			 struct buf *out) {
-	(void)call;
-	if (offset >= h->data.len)
+	if (h->fd >= 0)
+		return plain_kind.read(call, h, size, offset, out);
+	const char *data = h->body != NULL ? h->body->data : h->data.data;
+	size_t len = h->body != NULL ? h->body->len : h->data.len;
+	if (offset >= len)
 		return 0;
-	size_t left = h->data.len - (size_t)offset;
-	buf_add(out, h->data.data + offset, size < left ? size : left);
+	size_t left = len - (size_t)offset;
+	buf_add(out, data + offset, size < left ? size : left);
 	return out->failed ? -ENOMEM : 0;
 }
 
@@ -91,7 +161,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 	if ((h->flags & O_APPEND) != 0)
 		offset = h->data.len;
 	if (offset + size > call->fs->opt->max_document) {
-		h->dirty = true;
+		h->dirty = h->wrote = true;
 		h->refused = -EFBIG; /* half a document must not be committed at close */
 		return too_large(call);
 	}
@@ -104,7 +174,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 		return h->refused = -ENOMEM;
 	}
 	memcpy(h->data.data + offset, data, size);
-	h->dirty = true;
+	h->dirty = h->wrote = true;
 	h->truncated = false;
 	settle(call, h);
 	atomic_store(&h->size, h->data.len);
@@ -118,7 +188,7 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 		return 0;
 	h->appending = h->appending && size > h->data.len;
 	buf_resize(&h->data, (size_t)size);
-	h->dirty = true;
+	h->dirty = h->wrote = true;
 	h->truncated = size == 0;
 	atomic_store(&h->size, h->data.len);
 	return h->data.failed ? -ENOMEM : 0;

@@ -9,6 +9,10 @@
 
 #include <stdatomic.h>
 
+struct bodies;
+struct trails;
+struct prefetch;
+struct caches;
 struct nodes;
 struct plain;
 struct report;
@@ -32,6 +36,9 @@ struct fs {
 	char *layout_text; /* as read, for /.rowfs/layout.json */
 	struct catalog *catalog;
 	struct tree *tree;
+	struct bodies *bodies;
+	struct trails *trails;
+	struct prefetch *prefetch;
 	struct nodes *nodes;
 	struct plain *plain;
 	struct report *report;
@@ -44,14 +51,17 @@ struct fs {
 	struct removed_names removed;
 	struct counters count;
 	atomic_int feeding; /* COPYs that wait for more lines: see fs/batch.c */
-	/* Moves with every change that this mount makes: what was looked up before is looked up again. */
+	struct caches *caches;
+	/* Counts the changes that this mount knows of, its own and those that it was told of; from 1. See coherence.h. */
 	atomic_ulong epoch;
+	/* The epoch of the last one that this mount made: what is kept for a time only, and was found before, is looked up again. */
+	atomic_ulong changed;
 	int64_t started; /* seconds since 1970 */
 };
 
 /* Says that this mount has changed something. */
 static inline void fs_changed(struct fs *fs) {
-	atomic_fetch_add(&fs->epoch, 1);
+	atomic_store(&fs->changed, atomic_fetch_add(&fs->epoch, 1) + 1);
 }
 
 #endif

@@ -60,8 +60,9 @@ void handle_free(struct fs *fs, struct handle *h) {
 		close(h->fd);
 	rows_reader_free(h->reader);
 	rows_append_free(h->append);
-	listing_free(h->listing);
+	listing_free(fs, h->listing);
 	buf_free(&h->data);
+	body_release(h->body);
 	free(h->columns);
 	pthread_mutex_destroy(&h->lock);
 	free(h);

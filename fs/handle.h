@@ -28,6 +28,9 @@ struct handle {
 
 	/* documents, and the bytes of a rows file that are not committed yet */
 	struct buf data;
+	struct body *body; /* a reader's document, in place of data; holds a reference */
+	bool cached;       /* it is the node's version, and read through the kernel's pages */
+	bool wrote;        /* changed what the file is, committed or not */
 	bool loaded;    /* data holds the document */
 	bool dirty;     /* something to commit */
 	bool truncated; /* emptied since the last commit, and nothing written since */

@@ -1,92 +1,94 @@
 #include "fs/listing.h"
 
+#include "fs/ahead.h"
+#include "fs/coherence.h"
 #include "fs/control.h"
 #include "fs/ingest.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"
+#include "fs/prefetch.h"
+#include "fs/trail.h"
 #include "util/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
-/* Where a page of keys begins. */
-struct page_start {
-	uint64_t position; /* of its first entry */
-	int child;         /* which of the directory's places it lists */
-	char **cursor;     /* keys of the entry before it; NULL for the child's first page */
+enum { FIRST_PAGE = 100, NAMES_FACTOR = 4, RESUMED_MORE = 100, RESUMED_PAGES = 8 };
+
+enum wish { WISH_UNKNOWN, WISH_NAMES, WISH_ATTRIBUTES };
+
+/* One entry of the present page. */
+struct row {
+	size_t name; /* in `names` */
+	int row;     /* in `res` */
+	struct attributes attr;
+	bool dots;
 };
 
 struct listing {
-	struct entry *entries; /* the known names, or one page */
+	struct trail *trail;
+	struct row *rows;
 	size_t n, room;
-	uint64_t first;            /* position of entries[0] */
-	struct page_start *starts; /* of every page so far, in order */
-	size_t nstarts;
-	struct page_start next; /* of the page behind `entries` */
+	struct buf names;          /* each with its NUL */
+	PGresult *res;             /* what the rows borrow from; NULL for known names */
+	const struct place *place; /* of the rows; NULL for known names and ingest files */
+	unsigned long ticket;      /* before `res` was asked for */
+	bool bare;                 /* the page has no attributes */
+	uint64_t first, at;        /* positions of rows[0] and of the entry that is next */
+	int child;                 /* of the next page; KNOWN_NAMES at first */
+	char **cursor;             /* behind which it begins; NULL: the child's first */
+	enum wish wish;
+	struct ahead *ahead; /* the next page, on its way; NULL if not */
+	struct node *bait;   /* of the last row of the first page; holds a reference */
+	char *values[PATH_KEYS_MAX];
+	struct entry entry;
 };
 
-static void free_strings(char **strings, int n) {
-	for (int i = 0; strings != NULL && i < n; i++)
-		free(strings[i]);
-	free(strings);
-}
-
-static void clear_entries(struct listing *l) {
-	for (size_t i = 0; i < l->n; i++) {
-		struct entry *e = &l->entries[i];
-		free(e->name);
-		free(e->version);
-		free_strings(e->keys, e->found.place != NULL ? e->found.place->nkeys : 0);
-	}
+static void clear_page(struct listing *l) {
+	PQclear(l->res);
+	l->res = NULL;
+	l->place = NULL;
+	l->bare = false;
 	l->n = 0;
+	l->names.len = 0;
 }
 
-/* Cursors have as many strings as their child has keys; the longest possible is freed. */
-static void free_cursor(char **cursor) {
-	for (char **p = cursor; p != NULL && *p != NULL; p++)
-		free(*p);
-	free(cursor);
-}
-
-static char **copy_cursor(char *const *cursor) {
-	int n = 0;
-	if (cursor == NULL)
-		return NULL;
-	while (cursor[n] != NULL)
-		n++;
-	char **copy = calloc((size_t)n + 1, sizeof(*copy));
-	for (int i = 0; copy != NULL && i < n; i++)
-		copy[i] = strdup(cursor[i]);
-	return copy;
-}
-
-void listing_free(struct listing *l) {
+void listing_free(struct fs *fs, struct listing *l) {
 	if (l == NULL)
 		return;
-	clear_entries(l);
-	for (size_t i = 0; i < l->nstarts; i++)
-		free_cursor(l->starts[i].cursor);
-	free_cursor(l->next.cursor);
-	free(l->starts);
-	free(l->entries);
+	clear_page(l);
+	ahead_free(l->ahead);
+	node_put(fs->nodes, l->bait);
+	trail_release(l->trail);
+	cursor_free(l->cursor);
+	buf_free(&l->names);
+	free(l->rows);
 	free(l);
 }
 
-static struct entry *add_entry(struct listing *l, const char *name) {
+static const char *name_at(void *listing, size_t i) {
+	const struct listing *l = listing;
+	return l->names.data + l->rows[i].name;
+}
+
+static struct row *add_row(struct listing *l, const char *name) {
 	if (l->n == l->room) {
 		size_t room = l->room > 0 ? l->room * 2 : 16;
-		struct entry *more = reallocarray(l->entries, room, sizeof(*more));
+		struct row *more = reallocarray(l->rows, room, sizeof(*more));
 		if (more == NULL)
 			return NULL;
-		l->entries = more;
+		l->rows = more;
 		l->room = room;
 	}
-	struct entry *e = &l->entries[l->n];
-	memset(e, 0, sizeof(*e));
-	e->name = strdup(name);
-	if (e->name != NULL)
-		l->n++;
-	return e->name != NULL ? e : NULL;
+	struct row *row = &l->rows[l->n];
+	memset(row, 0, sizeof(*row));
+	row->name = l->names.len;
+	buf_add(&l->names, name, strlen(name) + 1);
+	if (l->names.failed)
+		return NULL;
+	l->n++;
+	return row;
 }
 
 /* -- the known names --------------------------------------------------------------------------- */
@@ -97,13 +99,11 @@ static int add_found(struct call *call, struct listing *l, struct node *dir, con
 	int rc = lookup_child(call, dir, name, false, &node);
 	if (rc == -ENOENT)
 		return 0; /* a NULL column, or gone meanwhile */
-	struct entry *e = rc == 0 ? add_entry(l, name) : NULL;
-	if (e != NULL) {
-		e->found.type = node->type;
-		e->found.attr = node->attr;
-	}
+	struct row *row = rc == 0 ? add_row(l, name) : NULL;
+	if (row != NULL)
+		row->attr = node->attr;
 	node_put(call->fs->nodes, node);
-	return rc == 0 && e == NULL ? -ENOMEM : rc;
+	return rc == 0 && row == NULL ? -ENOMEM : rc;
 }
 
 struct collect {
@@ -113,9 +113,9 @@ struct collect {
 	int rc;
 };
 
-static bool has_entry(const struct listing *l, const char *name) {
+static bool has_entry(struct listing *l, const char *name) {
 	for (size_t i = 0; i < l->n; i++)
-		if (strcmp(l->entries[i].name, name) == 0)
+		if (strcmp(name_at(l, i), name) == 0)
 			return true;
 	return false;
 }
@@ -150,11 +150,11 @@ static bool collect_plain(const char *name, const struct stat *st, void *arg) {
 static int add_known(struct call *call, struct listing *l, struct node *dir) {
 	struct collect c = { .call = call, .l = l, .dir = dir };
 	for (int i = 0; i < 2; i++) {
-		struct entry *e = add_entry(l, i == 0 ? "." : "..");
-		if (e == NULL)
+		struct row *row = add_row(l, i == 0 ? "." : "..");
+		if (row == NULL)
 			return -ENOMEM;
-		e->dots = true;
-		e->found.attr.mode = S_IFDIR;
+		row->dots = true;
+		row->attr.mode = S_IFDIR;
 	}
 	if (dir->type == NODE_CONTROL) {
 		control_list(call, dir, collect_control, &c);
@@ -178,66 +178,24 @@ static int add_known(struct call *call, struct listing *l, struct node *dir) {
 
 /* -- pages of keys ----------------------------------------------------------------------------- */
 
-static bool add_row(struct call *call, struct listing *l, const struct node *dir,
-		    const struct place *place, const PGresult *res, int row, unsigned long epoch) {
+static int add_key(struct call *call, struct listing *l, const struct node *dir, int row) {
 	AUTO_BUF struct buf name = { 0 };
-	char *values[PATH_KEYS_MAX];
-	struct found found = { .epoch = epoch };
-	lookup_take_row(place, res, row, values, &found);
-	int id = place->nkeys + FIND_ID;
-	const char *by_id = PQgetisnull(res, row, id) ? NULL : PQgetvalue(res, row, id);
-	if (!place_name(place, (const char *const *)values, by_id, &name)) {
-		log_warning("%s: a key is too long for a file name", place->text);
-		return true;
+	const char *values[PATH_KEYS_MAX];
+	for (int i = 0; i < l->place->nkeys; i++)
+		values[i] = PQgetvalue(l->res, row, i);
+	int id = l->place->nkeys + FIND_ID;
+	const char *by_id = PQgetisnull(l->res, row, id) ? NULL : PQgetvalue(l->res, row, id);
+	if (!place_name(l->place, values, by_id, &name)) {
+		log_warning("%s: a key is too long for a file name", l->place->text);
+		return 0;
 	}
 	if (lookup_is_moved(call, dir, name.data))
-		return true;
-	struct entry *e = add_entry(l, name.data);
-	if (e == NULL)
-		return false;
-	e->found = found;
-	e->keys = calloc((size_t)place->nkeys, sizeof(*e->keys));
-	for (int i = 0; e->keys != NULL && i < place->nkeys; i++)
-		e->keys[i] = strdup(values[i]);
-	if (found.version != NULL)
-		e->version = strdup(found.version);
-	e->found.keys = e->keys;
-	e->found.version = e->version;
-	return e->keys != NULL;
-}
-
-static int remember_start(struct listing *l) {
-	if (l->nstarts > 0 && l->starts[l->nstarts - 1].position >= l->next.position)
 		return 0;
-	struct page_start *starts = reallocarray(l->starts, l->nstarts + 1, sizeof(*starts));
-	if (starts == NULL)
+	struct row *entry = add_row(l, name.data);
+	if (entry == NULL)
 		return -ENOMEM;
-	l->starts = starts;
-	starts[l->nstarts] = l->next;
-	starts[l->nstarts++].cursor = copy_cursor(l->next.cursor);
+	entry->row = row;
 	return 0;
-}
-
-/* One row of a page of ingest files. Those that no route knows any more are left out. */
-static bool add_file(struct call *call, struct listing *l, const struct node *dir,
-		     const PGresult *res, int row, unsigned long epoch) {
-	AUTO_TARGET struct target target = { 0 };
-	const char *name = PQgetvalue(res, row, INGEST_NAME);
-	lookup_target(dir, name, false, &target);
-	if (!is_ingest(target.place) || target.place->nkeys == 0)
-		return true;
-	struct entry *e = add_entry(l, name);
-	if (e == NULL)
-		return false;
-	e->found.type = NODE_PLACE;
-	e->found.place = target.place;
-	e->found.attr = ingest_attributes(call->fs, res, row);
-	e->found.epoch = epoch;
-	e->keys = calloc((size_t)target.place->nkeys, sizeof(*e->keys));
-	for (int i = 0; e->keys != NULL && i < target.place->nkeys; i++)
-		e->keys[i] = move_ptr(target.values[i]);
-	e->found.keys = e->keys;
-	return e->keys != NULL;
 }
 
 /* The first of DIR's places with ingest files of any name: one listing serves them all. */
@@ -248,137 +206,272 @@ static bool lists_files(const struct place *dir, int child) {
 	return false;
 }
 
-/* A page of ingest files; the last one ends this place. */
-static int file_page(struct call *call, struct listing *l, struct node *dir,
-		     const struct place *place) {
-	AUTO_RESULT PGresult *res = NULL;
-	const char *after = l->next.cursor != NULL ? l->next.cursor[0] : NULL;
-	int limit = call->fs->opt->fetch_size;
-	unsigned long epoch = atomic_load(&call->fs->epoch);
-	int rc = remember_start(l);
-	if (rc == 0)
-		rc = ingest_file_page(call->fs->pool, place->ingest->dir, after, limit,
-				      call_cancel(call), &res, &call->err);
-	if (rc != 0)
-		return rc;
-	int rows = PQntuples(res);
-	for (int i = 0; i < rows; i++)
-		if (!add_file(call, l, dir, res, i, epoch))
-			return -ENOMEM;
-	free_cursor(l->next.cursor);
-	l->next.cursor = NULL;
-	if (rows < limit)
-		l->next.child++;
-	else if ((l->next.cursor = calloc(2, sizeof(char *))) != NULL)
-		l->next.cursor[0] = strdup(PQgetvalue(res, rows - 1, INGEST_NAME));
-	l->next.position = l->first + l->n;
+/* One row of a page of ingest files. Those that no route knows any more are left out. */
+static int add_file(struct call *call, struct listing *l, const struct node *dir, int row) {
+	AUTO_TARGET struct target target = { 0 };
+	const char *name = PQgetvalue(l->res, row, INGEST_NAME);
+	lookup_target(dir, name, false, &target);
+	if (!is_ingest(target.place) || target.place->nkeys == 0)
+		return 0;
+	struct row *entry = add_row(l, name);
+	if (entry == NULL)
+		return -ENOMEM;
+	entry->row = row;
+	entry->attr = ingest_attributes(call->fs, l->res, row);
 	return 0;
 }
 
-/* The keys of the last row in RES. */
-static char **last_keys(const struct place *place, const PGresult *res) {
-	char **cursor = calloc((size_t)place->nkeys + 1, sizeof(*cursor));
-	for (int i = 0; cursor != NULL && i < place->nkeys; i++)
+/* The keys of the last row in RES; the first NKEYS columns. */
+static char **last_keys(int nkeys, const PGresult *res) {
+	char **cursor = calloc((size_t)nkeys + 1, sizeof(*cursor));
+	for (int i = 0; cursor != NULL && i < nkeys; i++)
 		cursor[i] = strdup(PQgetvalue(res, PQntuples(res) - 1, i));
 	return cursor;
 }
 
-static int run_page(struct call *call, struct listing *l, struct node *dir,
-		    const struct place *place, PGresult **res) {
-	struct place_sql *sql = (struct place_sql *)(uintptr_t)&place->sql;
-	struct db_param params[WHERE_PARAMS];
-	AUTO_WHERE struct where w = { 0 };
-	char limit[16];
-	int rc = node_where(call->fs->nodes, dir, &w);
-	if (rc != 0)
-		return rc;
-	int n = where_params(&w, params);
-	for (char **c = l->next.cursor; c != NULL && *c != NULL; c++)
-		params[n++] = db_text(*c);
-	snprintf(limit, sizeof(limit), "%d", call->fs->opt->fetch_size);
-	params[n++] = db_text(limit);
-	return db_query(call->fs->pool, l->next.cursor != NULL ? &sql->list_next : &sql->list_first,
-			params, n, DB_REPEATABLE | DB_BINARY, call_cancel(call), res, &call->err);
+/* The next page of PLACE as a query, to be freed. */
+static int make_query(struct call *call, const struct listing *l, struct node *dir,
+		      const struct place *place, bool bare, int limit, struct page_query *q) {
+	*q = (struct page_query){ .place = place, .bare = bare, .limit = limit };
+	q->cursor = cursor_copy(l->cursor);
+	if (l->cursor != NULL && q->cursor == NULL)
+		return -ENOMEM;
+	return node_where(call->fs->nodes, dir, &q->dir);
 }
 
-/* Replaces the entries by the next page that has any; none at the end. */
-static int next_page(struct call *call, struct listing *l, struct node *dir) {
-	clear_entries(l);
-	l->first = l->next.position;
-	while (l->n == 0 && dir->type == NODE_PLACE && l->next.child < dir->place->nchildren) {
-		const struct place *child = dir->place->children[l->next.child];
-		if (lists_files(dir->place, l->next.child)) {
-			int failed = file_page(call, l, dir, child);
-			if (failed != 0)
-				return failed;
-			continue;
-		}
-		AUTO_RESULT PGresult *res = NULL;
-		int rc = child->sql.list_first.sql != NULL ? remember_start(l) : 0;
-		unsigned long epoch = atomic_load(&call->fs->epoch);
-		if (rc == 0 && child->sql.list_first.sql != NULL)
-			rc = run_page(call, l, dir, child, &res);
+static int run_page(struct call *call, struct listing *l, struct node *dir,
+		    const struct place *place, int limit) {
+	struct page_query q;
+	int rc = make_query(call, l, dir, place, l->bare, limit, &q);
+	bool have = rc == 0 && l->ahead != NULL &&
+		    ahead_take(move_ptr(l->ahead), &q, &l->res, &l->ticket);
+	if (rc == 0 && !have)
+		rc = page_query_run(call->fs, &q, call_cancel(call), &l->res, &call->err);
+	page_query_free(&q);
+	return rc;
+}
+
+/* True if the reader who has had the first page wants attributes, too. */
+static bool wants_attributes(struct call *call, struct listing *l) {
+	if (l->wish == WISH_UNKNOWN && l->bait != NULL) {
+		l->wish = l->bait->lookups > 0 ? WISH_ATTRIBUTES : WISH_NAMES;
+		node_put(call->fs->nodes, move_ptr(l->bait));
+	}
+	return l->wish != WISH_NAMES;
+}
+
+/* How many rows the next page has at most. */
+static int page_limit(const struct call *call, const struct listing *l, bool bare) {
+	int most = call->fs->opt->fetch_size;
+	if (bare)
+		return most * NAMES_FACTOR;
+	return l->wish == WISH_UNKNOWN && FIRST_PAGE < most ? FIRST_PAGE : most;
+}
+
+/* The page behind this one is asked for while the kernel takes it. */
+static void look_ahead(struct call *call, struct listing *l, struct node *dir,
+		       const struct place *child) {
+	struct page_query q;
+	if (make_query(call, l, dir, child, l->bare, page_limit(call, l, l->bare), &q) == 0)
+		l->ahead = ahead_start(call->fs, &q);
+	else
+		page_query_free(&q);
+}
+
+/* Asks for the next page of CHILD, of at most LIMIT rows; 0: as many as are usual. The last one ends this child. */
+static int fetch_child(struct call *call, struct listing *l, struct node *dir, int limit) {
+	const struct place *child = dir->place->children[l->child];
+	bool files = lists_files(dir->place, l->child);
+	if (!files && child->sql.list_first.sql == NULL) {
+		l->child++;
+		return 0;
+	}
+	bool bare = !wants_attributes(call, l) && !files && child->sql.names_first.sql != NULL;
+	bool resumed = limit > 0;
+	limit = resumed ? limit : page_limit(call, l, bare);
+	clear_page(l);
+	l->bare = bare;
+	l->ticket = coherence_ticket(call->fs);
+	int rc = files ? ingest_file_page(call->fs->pool, child->ingest->dir,
+					  l->cursor != NULL ? l->cursor[0] : NULL, limit,
+					  call_cancel(call), &l->res, &call->err)
+		       : run_page(call, l, dir, child, limit);
+	l->place = files ? NULL : child;
+	int n = rc == 0 ? PQntuples(l->res) : 0;
+	for (int i = 0; i < n && rc == 0; i++)
+		rc = files ? add_file(call, l, dir, i) : add_key(call, l, dir, i);
+	if (rc != 0)
+		return rc;
+	cursor_free(l->cursor);
+	l->cursor = NULL;
+	if (n == limit)
+		l->cursor = last_keys(files ? 1 : child->nkeys, l->res);
+	else
+		l->child++;
+	if (l->cursor != NULL && !files && !resumed && l->wish != WISH_UNKNOWN)
+		look_ahead(call, l, dir, child);
+	return 0;
+}
+
+/* Replaces the entries by the next page that has any; none at the end. RESUMED: of at most so many rows, of a page that the trail
+ * has already; 0 otherwise. */
+static int next_page(struct call *call, struct listing *l, struct node *dir, int resumed) {
+	l->first += l->n;
+	clear_page(l);
+	if (l->child == KNOWN_NAMES) {
+		if (resumed == 0)
+			trail_add_page(l->trail, KNOWN_NAMES, NULL);
+		l->child = 0;
+		return add_known(call, l, dir);
+	}
+	while (l->n == 0 && dir->type == NODE_PLACE && l->child < dir->place->nchildren) {
+		if (resumed == 0)
+			trail_add_page(l->trail, l->child, l->cursor);
+		int rc = fetch_child(call, l, dir, resumed);
 		if (rc != 0)
 			return rc;
-		int rows = res != NULL ? PQntuples(res) : 0;
-		for (int i = 0; i < rows; i++)
-			if (!add_row(call, l, dir, child, res, i, epoch))
-				return -ENOMEM;
-		free_cursor(l->next.cursor);
-		l->next.cursor = rows > 0 ? last_keys(child, res) : NULL;
-		if (rows < call->fs->opt->fetch_size) { /* this place has no more */
-			free_cursor(l->next.cursor);
-			l->next.cursor = NULL;
-			l->next.child++;
-		}
-		l->next.position = l->first + l->n;
 	}
 	return 0;
 }
 
-/* Back to the last page that begins at or before POSITION, or to the known names. */
-static int go_back(struct call *call, struct listing *l, struct node *dir, uint64_t position) {
-	size_t i = l->nstarts;
-	while (i > 0 && l->starts[i - 1].position > position)
-		i--;
-	clear_entries(l);
-	free_cursor(l->next.cursor);
-	memset(&l->next, 0, sizeof(l->next));
-	if (i > 0) {
-		l->next = l->starts[i - 1];
-		l->next.cursor = copy_cursor(l->starts[i - 1].cursor);
-		return next_page(call, l, dir);
-	}
-	l->first = 0;
-	int rc = add_known(call, l, dir);
-	l->next.position = l->n;
+/* Fills l->entry with row ROW of the page. */
+static void show(struct listing *l, const struct row *row) {
+	struct entry *e = &l->entry;
+	memset(e, 0, sizeof(*e));
+	e->name = l->names.data + row->name;
+	e->dots = row->dots;
+	e->bare = l->bare;
+	e->found.epoch = l->ticket;
+	if (l->place != NULL)
+		lookup_take_row(l->place, l->res, row->row, l->values, &e->found);
+	else
+		e->found.attr = row->attr;
+}
+
+/* Makes the last entry of the first page the bait, if there are more to come. */
+static void lay_bait(struct call *call, struct listing *l, struct node *dir) {
+	if (l->wish != WISH_UNKNOWN || l->bait != NULL || l->place == NULL || l->cursor == NULL ||
+	    l->n == 0 || l->place->sql.names_first.sql == NULL)
+		return;
+	show(l, &l->rows[l->n - 1]);
+	l->bait = node_found(call->fs->nodes, dir, l->entry.name, &l->entry.found, false);
+}
+
+static int forward(struct call *call, struct listing *l, struct node *dir) {
+	int rc = next_page(call, l, dir, 0);
+	for (size_t i = 0; rc == 0 && i < l->n; i++)
+		trail_add(l->trail, name_at(l, i));
+	if (rc == 0)
+		lay_bait(call, l, dir);
 	return rc;
 }
 
-int listing_entry(struct call *call, struct handle *h, uint64_t position,
-		  const struct entry **out) {
-	int rc = 0;
-	if (position == 0) { /* a fresh start sees what is there now */
-		listing_free(h->listing);
-		h->listing = NULL;
+/* -- offsets ----------------------------------------------------------------------------------- */
+
+static struct listing *new_listing(struct call *call, struct handle *h, bool plus) {
+	struct listing *l = calloc(1, sizeof(*l));
+	if (l == NULL)
+		return NULL;
+	l->child = KNOWN_NAMES;
+	l->wish = !plus                          ? WISH_NAMES
+		  : (h->flags & O_NOFOLLOW) != 0 ? WISH_ATTRIBUTES
+						 : WISH_UNKNOWN;
+	if (h->listing != NULL && h->listing->wish != WISH_UNKNOWN && plus)
+		l->wish = h->listing->wish;
+	listing_free(call->fs, h->listing);
+	return h->listing = l;
+}
+
+/* Fetches the page that L begins with anew, and drops what stands before POSITION, where its trail ends. */
+static int resume(struct call *call, struct listing *l, struct node *dir, uint64_t position) {
+	int limit = call->fs->opt->fetch_size * 2 + RESUMED_MORE;
+	uint64_t start = l->first;
+	size_t before = 0;
+	bool sure = false;
+	/* the entry before it may be further on, if others were added in between */
+	for (int i = 0; i < RESUMED_PAGES && !sure && before == l->n; i++) {
+		int rc = next_page(call, l, dir, limit);
+		if (rc != 0)
+			return rc;
+		before = trail_find(l->trail, start, l->n, name_at, l, &sure);
+		if (l->n == 0)
+			break;
 	}
-	if (h->listing == NULL) {
-		h->listing = calloc(1, sizeof(*h->listing));
-		if (h->listing == NULL)
-			return -ENOMEM;
-		rc = go_back(call, h->listing, h->node, 0);
-	}
+	memmove(l->rows, l->rows + before, (l->n - before) * sizeof(*l->rows));
+	l->n -= before;
+	l->first = l->at = position;
+	for (size_t i = 0; i < l->n; i++)
+		trail_add(l->trail, name_at(l, i));
+	return 0;
+}
+
+/* An offset whose trail is not known any more: counted from the start. */
+static int count_forward(struct call *call, struct handle *h, uint64_t position, bool plus) {
+	struct listing *l = new_listing(call, h, plus);
+	if (l == NULL || (l->trail = trail_new(call->fs->trails, h->node->ino)) == NULL)
+		return -ENOMEM;
+	l->at = position;
+	return 0;
+}
+
+int listing_seek(struct call *call, struct handle *h, uint64_t offset, bool plus) {
 	struct listing *l = h->listing;
-	if (rc == 0 && position < l->first)
-		rc = go_back(call, l, h->node, position);
-	while (rc == 0 && position >= l->first + l->n) {
-		rc = next_page(call, l, h->node);
-		if (rc == 0 && l->n == 0) {
-			*out = NULL;
+	struct page_start start;
+	uint64_t position = trail_position(offset);
+	if (offset == 0)
+		return count_forward(call, h, 0, plus);
+	if (l != NULL && trail_has(l->trail, offset) && position >= l->first &&
+	    position <= l->first + l->n) {
+		l->at = position;
+		return 0;
+	}
+	struct trail *trail = trail_fork(call->fs->trails, h->node->ino, offset, &start);
+	if (trail == NULL)
+		return count_forward(call, h, position, plus);
+	l = new_listing(call, h, plus);
+	if (l == NULL) {
+		trail_release(trail);
+		cursor_free(start.cursor);
+		return -ENOMEM;
+	}
+	l->trail = trail;
+	l->first = start.position;
+	l->child = start.child;
+	l->cursor = start.cursor;
+	return resume(call, l, h->node, position);
+}
+
+/* Who was given names alone may come back for the rest of them. */
+static void note_end(struct call *call, struct listing *l, struct node *dir) {
+	if (l->wish == WISH_NAMES && l->at > (uint64_t)call->fs->opt->fetch_size / 10)
+		prefetch_listed(call->fs, dir, l->at);
+}
+
+int listing_entry(struct call *call, struct handle *h, const struct entry **out) {
+	struct listing *l = h->listing;
+	*out = NULL;
+	while (l->at >= l->first + l->n) {
+		int rc = forward(call, l, h->node);
+		if (rc != 0)
+			return rc;
+		if (l->n == 0) {
+			note_end(call, l, h->node);
 			return 0;
 		}
 	}
-	if (rc == 0)
-		*out = &l->entries[position - l->first];
-	return rc;
+	size_t i = (size_t)(l->at - l->first);
+	show(l, &l->rows[i]);
+	l->entry.next = trail_offset(l->trail, l->at + 1);
+	l->entry.bare = l->bare || (l->bait != NULL && i == l->n - 1);
+	*out = &l->entry;
+	return 0;
+}
+
+void listing_advance(struct handle *h) {
+	h->listing->at++;
+}
+
+bool listing_pauses(const struct handle *h) {
+	const struct listing *l = h->listing;
+	return l->bait != NULL && l->at == l->first + l->n;
 }

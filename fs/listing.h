@@ -1,5 +1,9 @@
 /* The entries of an open directory: first the names that are known (. and .., literal places, plain files), then page after
- * page of keys from the database. An entry's offset is its position; going back refetches the page it was on. */
+ * page of keys from the database. Offsets keep their meaning: see trail.h.
+ *
+ * A page with attributes costs ten times what a page of names does, and the kernel keeps a kilobyte of each entry that it was told the
+ * attributes of. Who opens a directory without following links walks a tree and will ask for them all. For others the first page
+ * has attributes but for its last entry, the bait: who looks that up before he reads on will want the others' too. */
 #ifndef ROWFS_FS_LISTING_H
 #define ROWFS_FS_LISTING_H
 
@@ -7,19 +11,26 @@
 #include "fs/handle.h"
 
 struct entry {
-	char *name;
-	struct found found; /* strings in it are owned by the entry, as below */
-	char **keys;        /* found.keys; owned */
-	char *version;      /* found.version; owned */
+	const char *name;
+	struct found found; /* without a place: it is to be looked up for its attributes */
+	uint64_t next;      /* offset of the entry behind it */
 	bool dots;          /* . or .. */
+	bool bare;          /* its attributes were not asked for */
 };
 
-/* The entry at POSITION (from 0) of directory handle H; *OUT is NULL at the end. Borrowed until the next call. The handle's lock is held.
- * Returns 0 or -errno. */
-MUST_USE int listing_entry(struct call *call, struct handle *h, uint64_t position,
-			   const struct entry **out);
+/* Goes to OFFSET (0: the start, and what is there now) of directory handle H, whose lock is held here and below. PLUS: entries are wanted
+ * with attributes. Returns 0 or -errno. */
+MUST_USE int listing_seek(struct call *call, struct handle *h, uint64_t offset, bool plus);
 
-/* Forgets everything, as rewinddir(3) wants it. */
-void listing_free(struct listing *listing);
+/* The entry there; *OUT is NULL at the end. Borrowed until the next call for H. Returns 0 or -errno. */
+MUST_USE int listing_entry(struct call *call, struct handle *h, const struct entry **out);
+
+/* On to the entry behind it. */
+void listing_advance(struct handle *h);
+
+/* True if the reply should end here: what the reader does next tells what he wants. */
+bool listing_pauses(const struct handle *h);
+
+void listing_free(struct fs *fs, struct listing *listing);
 
 #endif

@@ -62,9 +62,11 @@ struct attributes lookup_plain_attributes(const struct stat *st) {
 		.mode = st->st_mode,
 		.size = (uint64_t)st->st_size,
 		.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-		/* the store's own inode number, away from the paths' */
-		.ino = (uint64_t)st->st_ino ^ 0x8000000000000000u,
 	};
+}
+
+uint64_t lookup_plain_ino(const struct stat *st) {
+	return (uint64_t)st->st_ino ^ 0x8000000000000000u;
 }
 
 void lookup_take_row(const struct place *place, const PGresult *res, int row, char **values,
@@ -95,6 +97,7 @@ static int find_row(struct call *call, const struct where *w, bool by_id, char *
 	struct db_statement *st = by_id ? &sql->find_by_id : &sql->find;
 	struct db_param params[WHERE_PARAMS];
 	found->epoch = atomic_load(&call->fs->epoch);
+	call->asked = true;
 	if (st->sql == NULL)
 		return -ENOENT;
 	int n = where_params(w, params);
@@ -196,6 +199,7 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 	} else {
 		found.type = NODE_PLAIN;
 		found.attr = lookup_plain_attributes(&st);
+		found.ino = lookup_plain_ino(&st);
 	}
 	*out = node_found(nodes, dir, name, &found, lookup);
 	return *out != NULL ? 0 : -ENOMEM;
@@ -219,13 +223,35 @@ bool lookup_is_moved(struct call *call, const struct node *dir, const char *name
 	return path != NULL && moved_has(call->fs->moved, path);
 }
 
-/* True if KNOWN, whose row is gone, is still there for the caller, who is removing it: see intent.h. */
-static bool is_being_removed(struct call *call, const struct node *known, const char *name) {
-	if (call->req == NULL || !node_has_name(call->fs->nodes, known))
+/* True if NAME in DIR, whose row is gone, is still there for the caller, who is removing it: see intent.h. KNOWN is its node, NULL if the
+ * kernel has forgotten it meanwhile. */
+static bool is_being_removed(struct call *call, const struct node *dir, const struct node *known,
+			     const char *name) {
+	if (call->req == NULL || (known != NULL && known->type != NODE_PLACE))
+		return false;
+	if (known != NULL ? !node_has_name(call->fs->nodes, known)
+			  : !node_is_gone(call->fs->nodes, dir))
 		return false;
 	enum intent intent = intent_of(fuse_req_ctx(call->req)->pid, name);
 	return intent == INTENT_REMOVE ||
-	       (intent == INTENT_UNKNOWN && node_is_gone(call->fs->nodes, known));
+	       (intent == INTENT_UNKNOWN && known != NULL && node_is_gone(call->fs->nodes, known));
+}
+
+/* An empty shell for NAME in DIR, which is gone. */
+static int find_shell(struct call *call, struct node *dir, const char *name, bool lookup,
+		      struct node **out) {
+	AUTO_TARGET struct target target = { 0 };
+	lookup_target(dir, name, false, &target);
+	if (target.place == NULL) {
+		target_free(&target);
+		lookup_target(dir, name, true, &target);
+	}
+	if (target.place == NULL)
+		return -ENOENT;
+	struct found found = { .type = NODE_PLACE, .place = target.place, .keys = target.values };
+	found.attr = lookup_attributes(target.place, 0, 0);
+	*out = node_found(call->fs->nodes, dir, name, &found, lookup);
+	return *out != NULL ? 0 : -ENOMEM;
 }
 
 int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
@@ -244,9 +270,9 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	int rc = dir->type == NODE_PLACE ? find_route(call, dir, name, lookup, out) : -ENOENT;
 	if (rc == -ENOENT)
 		rc = find_plain(call, dir, name, lookup, out);
-	if (rc == -ENOENT && known != NULL && known->type == NODE_PLACE &&
-	    is_being_removed(call, known, name))
-		return hand_out(nodes, known, lookup, out);
+	if (rc == -ENOENT && is_being_removed(call, dir, known, name))
+		return known != NULL ? hand_out(nodes, known, lookup, out)
+				     : find_shell(call, dir, name, lookup, out);
 	if (rc == -ENOENT && known != NULL)
 		node_unhash(nodes, known);
 	node_put(nodes, known);

@@ -35,7 +35,8 @@ struct attributes lookup_attributes(const struct place *place, uint64_t size, in
 void lookup_take_row(const struct place *place, const PGresult *res, int row, char **values,
 		     struct found *found);
 
-/* The same for a plain file. */
+/* The same for a plain file; and its st_ino, away from the paths'. */
 struct attributes lookup_plain_attributes(const struct stat *st);
+uint64_t lookup_plain_ino(const struct stat *st);
 
 #endif

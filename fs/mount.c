@@ -1,5 +1,6 @@
 #include "fs/mount.h"
 
+#include "fs/coherence.h"
 #include "fs/daemon.h"
 #include "fs/fence.h"
 #include "fs/handle.h"
@@ -8,10 +9,12 @@
 #include "fs/migrate.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
+#include "fs/prefetch.h"
 #include "fs/report.h"
 #include "fs/session.h"
 #include "fs/slices.h"
 #include "fs/timer.h"
+#include "fs/trail.h"
 #include "fs/writer.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
@@ -130,9 +133,10 @@ static bool open_state(struct fs *fs) {
 	const struct options *opt = fs->opt;
 	AUTO_FREE char *plain = state_path(opt, "/plain");
 	AUTO_FREE char *rejected = state_path(opt, "/rejected");
+	AUTO_FREE char *notices = state_path(opt, "/notices");
 	if (!open_fence(fs))
 		return false;
-	int rc = plain == NULL || rejected == NULL ? -ENOMEM : 0;
+	int rc = plain == NULL || rejected == NULL || notices == NULL ? -ENOMEM : 0;
 	if (rc == 0)
 		rc = plain_new(plain, opt->plain_max, &fs->plain);
 	if (rc == 0)
@@ -141,19 +145,28 @@ static bool open_state(struct fs *fs) {
 		complain_of_state(opt, rc);
 		return false;
 	}
-	fs->nodes = nodes_new(fs);
+	fs->trails = trails_new();
+	fs->prefetch = prefetch_new();
+	fs->bodies = bodies_new((uint64_t)opt->cache << 20);
+	fs->nodes = fs->bodies != NULL ? nodes_new(fs) : NULL;
 	fs->calls = calls_new();
 	fs->handles = handles_new();
 	fs->moved = moved_new();
 	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs);
-	return fs->nodes != NULL && fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
-	       fs->ingest != NULL && fs->writer != NULL;
+	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
+	       fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
+	       fs->ingest != NULL && fs->writer != NULL &&
+	       coherence_open(fs, notices, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {
 	writer_free(fs->writer);
+	coherence_end(fs);
 	nodes_free(fs->nodes);
+	bodies_free(fs->bodies);
+	trails_free(fs->trails);
+	prefetch_free(fs->prefetch);
 	calls_free(fs->calls);
 	handles_free(fs->handles);
 	moved_free(fs->moved);
@@ -200,6 +213,7 @@ static int serve(struct fs *fs) {
 		return 1;
 	if (!fs->opt->read_only)
 		ingest_sweep(fs);
+	coherence_serve(fs, se);
 	bool looks = pthread_create(&first.thread, NULL, look, &first) == 0;
 	if (timer_start(fs, &timer) != 0)
 		log_warning("nothing will run by the clock");
@@ -207,8 +221,10 @@ static int serve(struct fs *fs) {
 	if (looks)
 		pthread_join(first.thread, NULL);
 	timer_stop(timer);
+	prefetch_end(fs);
 	close_handles(fs);
 	writer_free(move_ptr(fs->writer));
+	coherence_end(fs);
 	db_pool_shutdown(fs->pool);
 	return 0;
 }
@@ -231,6 +247,7 @@ int rowfs_mount(const struct options *opt) {
 	struct fs fs = {
 		.opt = opt,
 		.started = time(NULL),
+		.epoch = 1,
 		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	bool ok =
@@ -238,6 +255,7 @@ int rowfs_mount(const struct options *opt) {
 	int status = ok ? serve(&fs) : 1;
 	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */
 	close_state(&fs, status == 0);
+	coherence_free(&fs);
 	close_tree(&fs);
 	return status;
 }

@@ -1,29 +1,15 @@
-#include "fs/node.h"
-
+#include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/kind.h"
+#include "fs/node_table.h"
+#include "schema/name.h"
 #include "util/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
-enum { BODIES_MOST = 16 << 20, SETTLE_US = 100 * US_PER_MS };
-
-struct nodes {
-	pthread_mutex_t lock; /* guards everything below, and all nodes */
-	pthread_cond_t settled;
-	unsigned unsettled;      /* handles whose fate close() left open: see handle.h */
-	int64_t unsettled_until; /* clock_us(): how long a look-up waits for the last of them */
-	struct fs *fs;
-	struct node *root;
-	struct node all; /* ring of all nodes */
-	struct node **buckets;
-	size_t nbuckets; /* a power of two */
-	size_t count;
-	struct node body_list; /* ring: nodes with a body, oldest next */
-	size_t body_bytes;
-};
+enum { SETTLE_US = 100 * US_PER_MS, WANTED_US = 5 * US_PER_S, RETRIED_US = US_PER_S };
 
 /* -- hashing ----------------------------------------------------------------------------------- */
 
@@ -35,9 +21,16 @@ static uint64_t fnv(uint64_t hash, const void *data, size_t len) {
 	return hash;
 }
 
-static size_t bucket_of(const struct nodes *nodes, const struct node *parent, const char *name) {
+static size_t name_bucket(const struct nodes *nodes, const struct node *parent, const char *name) {
 	uint64_t hash = fnv(0xcbf29ce484222325u, &parent, sizeof(const struct node *));
 	hash = fnv(hash, name, strlen(name));
+	return (size_t)(hash ^ (hash >> 32)) & (nodes->nbuckets - 1);
+}
+
+static size_t bucket_of(const struct nodes *nodes, const struct node *node) {
+	if (node->hashed)
+		return name_bucket(nodes, node->parent, node->strings);
+	uint64_t hash = fnv(0xcbf29ce484222325u, &node, sizeof(const struct node *));
 	return (size_t)(hash ^ (hash >> 32)) & (nodes->nbuckets - 1);
 }
 
@@ -58,33 +51,42 @@ uint64_t node_child_ino(const struct node *dir, const char *name) {
 	return path_ino(dir, name);
 }
 
-static struct node *find_locked(const struct nodes *nodes, const struct node *parent,
-				const char *name) {
-	struct node *node = nodes->buckets[bucket_of(nodes, parent, name)];
-	while (node != NULL && (node->parent != parent || strcmp(node->name, name) != 0))
+struct node *nodes_find(const struct nodes *nodes, const struct node *parent, const char *name) {
+	struct node *node = nodes->buckets[name_bucket(nodes, parent, name)];
+	while (node != NULL &&
+	       (!node->hashed || node->parent != parent || strcmp(node->strings, name) != 0))
 		node = node->next;
 	return node;
+}
+
+static void unlink_locked(struct nodes *nodes, struct node *node) {
+	struct node **p = &nodes->buckets[bucket_of(nodes, node)];
+	while (*p != node)
+		p = &(*p)->next;
+	*p = node->next;
+}
+
+static void link_locked(struct nodes *nodes, struct node *node) {
+	size_t i = bucket_of(nodes, node);
+	node->next = nodes->buckets[i];
+	nodes->buckets[i] = node;
 }
 
 static void unhash_locked(struct nodes *nodes, struct node *node) {
 	if (!node->hashed)
 		return;
-	struct node **p = &nodes->buckets[bucket_of(nodes, node->parent, node->name)];
-	while (*p != node)
-		p = &(*p)->next;
-	*p = node->next;
-	node->next = NULL;
+	unlink_locked(nodes, node);
 	node->hashed = false;
+	link_locked(nodes, node);
 }
 
 static void hash_locked(struct nodes *nodes, struct node *node) {
-	struct node *old = find_locked(nodes, node->parent, node->name);
+	struct node *old = nodes_find(nodes, node->parent, node->strings);
 	if (old != NULL)
 		unhash_locked(nodes, old);
-	size_t i = bucket_of(nodes, node->parent, node->name);
-	node->next = nodes->buckets[i];
-	nodes->buckets[i] = node;
+	unlink_locked(nodes, node);
 	node->hashed = true;
+	link_locked(nodes, node);
 }
 
 /* Doubles the buckets when there are more nodes than buckets. */
@@ -101,7 +103,7 @@ static void grow_locked(struct nodes *nodes) {
 	for (size_t i = 0; i < old_n; i++) {
 		for (struct node *node = old[i], *next; node != NULL; node = next) {
 			next = node->next;
-			size_t b = bucket_of(nodes, node->parent, node->name);
+			size_t b = bucket_of(nodes, node);
 			node->next = fresh[b];
 			fresh[b] = node;
 		}
@@ -109,58 +111,19 @@ static void grow_locked(struct nodes *nodes) {
 	free(old);
 }
 
-/* -- bodies that look-ups brought along ------------------------------------------------------------ */
-
-static void drop_body_locked(struct nodes *nodes, struct node *node) {
-	if (node->body == NULL)
-		return;
-	node->body_prev->body_next = node->body_next;
-	node->body_next->body_prev = node->body_prev;
-	nodes->body_bytes -= node->body_len;
-	free(node->body);
-	node->body = NULL;
-}
-
-static void set_body_locked(struct nodes *nodes, struct node *node, const char *body, size_t len) {
-	drop_body_locked(nodes, node);
-	if (body == NULL || (node->body = malloc(len + 1)) == NULL)
-		return;
-	memcpy(node->body, body, len);
-	node->body_len = len;
-	node->body_prev = nodes->body_list.body_prev;
-	node->body_next = &nodes->body_list;
-	node->body_prev->body_next = node->body_next->body_prev = node;
-	nodes->body_bytes += len;
-	while (nodes->body_bytes > BODIES_MOST)
-		drop_body_locked(nodes, nodes->body_list.body_next);
-}
-
-bool node_body(struct nodes *nodes, const struct node *node, struct buf *out) {
-	LOCK_SCOPE(&nodes->lock);
-	if (node->body != NULL)
-		buf_add(out, node->body, node->body_len);
-	return node->body != NULL;
-}
-
 /* -- life and death ---------------------------------------------------------------------------- */
 
-static void free_keys(struct node *node) {
-	for (int i = 0; node->keys != NULL && i < node->place->nkeys; i++)
-		free(node->keys[i]);
-	free(node->keys);
-	node->keys = NULL;
+static void free_node(struct nodes *nodes, struct node *node) {
+	body_drop(nodes->fs, node);
+	if (node->own_strings)
+		free(node->strings);
+	free(node);
 }
 
 static void free_locked(struct nodes *nodes, struct node *node) {
-	unhash_locked(nodes, node);
-	drop_body_locked(nodes, node);
-	free_keys(node);
-	node->all_prev->all_next = node->all_next;
-	node->all_next->all_prev = node->all_prev;
-	free(node->name);
-	free(node->version);
-	free(node);
+	unlink_locked(nodes, node);
 	nodes->count--;
+	free_node(nodes, node);
 }
 
 /* Frees NODE if nothing holds it any more, and then whatever it alone held. */
@@ -174,20 +137,21 @@ static void drop_locked(struct nodes *nodes, struct node *node) {
 	}
 }
 
-static struct node *new_locked(struct nodes *nodes, struct node *parent, const char *name) {
-	struct node *node = calloc(1, sizeof(*node));
-	if (node == NULL || (node->name = strdup(name)) == NULL) {
-		free(node);
+/* A node without a name yet that has STRINGS (LEN bytes). */
+static struct node *new_locked(struct nodes *nodes, struct node *parent, const char *strings,
+			       size_t len) {
+	struct node *node = malloc(sizeof(*node) + len);
+	if (node == NULL)
 		return NULL;
-	}
+	memset(node, 0, sizeof(*node));
+	memcpy(node->text, strings, len);
+	node->strings = node->text;
 	node->parent = parent;
 	if (parent != NULL)
 		parent->references++;
-	node->all_prev = nodes->all.all_prev;
-	node->all_next = &nodes->all;
-	node->all_prev->all_next = node->all_next->all_prev = node;
 	nodes->count++;
 	grow_locked(nodes);
+	link_locked(nodes, node);
 	return node;
 }
 
@@ -207,12 +171,10 @@ struct nodes *nodes_new(struct fs *fs) {
 	nodes->fs = fs;
 	nodes->nbuckets = 1024;
 	nodes->buckets = calloc(nodes->nbuckets, sizeof(*nodes->buckets));
-	nodes->body_list.body_next = nodes->body_list.body_prev = &nodes->body_list;
 	pthread_mutex_init(&nodes->lock, NULL);
 	init_condition(&nodes->settled);
-	nodes->all.all_next = nodes->all.all_prev = &nodes->all;
 	if (nodes->buckets != NULL)
-		nodes->root = new_locked(nodes, NULL, "");
+		nodes->root = new_locked(nodes, NULL, "", 1);
 	if (nodes->root == NULL) {
 		nodes_free(nodes);
 		return NULL;
@@ -228,8 +190,12 @@ void nodes_free(struct nodes *nodes) {
 	if (nodes == NULL)
 		return;
 	/* the kernel does not forget what it holds at unmount */
-	while (nodes->all.all_next != &nodes->all)
-		free_locked(nodes, nodes->all.all_next);
+	for (size_t i = 0; nodes->buckets != NULL && i < nodes->nbuckets; i++) {
+		for (struct node *node = nodes->buckets[i], *next; node != NULL; node = next) {
+			next = node->next;
+			free_node(nodes, node);
+		}
+	}
 	pthread_mutex_destroy(&nodes->lock);
 	pthread_cond_destroy(&nodes->settled);
 	free(nodes->buckets);
@@ -245,10 +211,29 @@ size_t nodes_count(struct nodes *nodes) {
 	return nodes->count;
 }
 
+/* Holds NODE a little longer. */
+static void hold_shell(struct nodes *nodes, struct node *node) {
+	struct node **slot = &nodes->shells[nodes->next_shell++ % SHELLS], *old = *slot;
+	node->references++;
+	*slot = node;
+	if (old == NULL)
+		return;
+	old->references--;
+	drop_locked(nodes, old);
+}
+
 void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup) {
 	LOCK_SCOPE(&nodes->lock);
-	node->lookups -= nlookup < node->lookups ? nlookup : node->lookups;
+	if (node->lookups != UINT32_MAX)
+		node->lookups -= nlookup < node->lookups ? (uint32_t)nlookup : node->lookups;
+	if (node->lookups == 0 && node->hashed && (node->maker != 0 || node->gone))
+		hold_shell(nodes, node);
 	drop_locked(nodes, node);
+}
+
+void node_hold(struct nodes *nodes, struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	node->references++;
 }
 
 void node_put(struct nodes *nodes, struct node *node) {
@@ -261,7 +246,7 @@ void node_put(struct nodes *nodes, struct node *node) {
 
 void node_add_lookup(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	node->lookups++;
+	node->lookups += node->lookups != UINT32_MAX;
 }
 
 /* -- finding ----------------------------------------------------------------------------------- */
@@ -276,48 +261,52 @@ static bool same_thing(const struct node *node, const struct found *found) {
 	    node->control != found->control ||
 	    S_ISDIR(node->attr.mode) != S_ISDIR(found->attr.mode))
 		return false;
-	if (node->type == NODE_PLAIN && node->ino != found->attr.ino)
+	if (node->type == NODE_PLAIN && node->ino != found->ino)
+		return false;
+	if (node->expelled)
 		return false;
 	if (node->writer != NULL && node->pending && found->pending)
 		return true;
-	return same_string(node->version, found->version);
+	return same_string(version_of(node), found->version);
 }
 
-static bool copy_keys(struct node *node, const struct found *found) {
-	int n = found->place != NULL ? found->place->nkeys : 0;
-	if (n == 0)
-		return true;
-	node->keys = calloc((size_t)n, sizeof(*node->keys));
-	for (int i = 0; node->keys != NULL && i < n; i++)
-		if ((node->keys[i] = strdup(found->keys[i])) == NULL)
-			return false;
-	return node->keys != NULL;
+bool node_is_version(struct nodes *nodes, const struct node *node, const char *version) {
+	LOCK_SCOPE(&nodes->lock);
+	return same_string(version_of(node), version);
+}
+
+/* The keys of most names are in the name. */
+static bool needs_keys(const struct found *found, const char *name) {
+	return found->place != NULL && found->place->nkeys == 1 && strstr(name, NAME_BY_ID) != NULL;
 }
 
 /* A new node for what was found; hashed under its name in place of any older version. */
 static struct node *make_locked(struct nodes *nodes, struct node *parent, const char *name,
 				const struct found *found) {
-	struct node *node = new_locked(nodes, parent, name);
+	AUTO_BUF struct buf strings = { 0 };
+	bool keys = needs_keys(found, name);
+	buf_add(&strings, name, strlen(name) + 1);
+	if (found->version != NULL)
+		buf_add(&strings, found->version, strlen(found->version) + 1);
+	if (keys)
+		buf_add(&strings, found->keys[0], strlen(found->keys[0]) + 1);
+	struct node *node =
+		strings.failed ? NULL : new_locked(nodes, parent, strings.data, strings.len);
 	if (node == NULL)
 		return NULL;
-	node->type = found->type;
-	node->ino = found->attr.ino != 0 ? found->attr.ino : path_ino(parent, name);
+	node->type = (uint8_t)found->type;
+	node->ino = found->ino != 0 ? found->ino : path_ino(parent, name);
 	node->place = found->place;
 	node->control = found->control;
-	if (found->version != NULL)
-		node->version = strdup(found->version);
-	if (!copy_keys(node, found) || (found->version != NULL && node->version == NULL)) {
-		parent->references--;
-		free_locked(nodes, node);
-		return NULL;
-	}
+	node->has_version = found->version != NULL;
+	node->has_keys = keys;
 	hash_locked(nodes, node);
 	return node;
 }
 
 static int64_t ttl_us(const struct nodes *nodes) {
 	const struct options *opt = nodes->fs->opt;
-	return opt->coherence == COHERENCE_TTL ? (int64_t)(opt->ttl * US_PER_S) : 0;
+	return opt->coherence != COHERENCE_NONE ? (int64_t)(opt->ttl * US_PER_S) : 0;
 }
 
 static int64_t now_ns(void) {
@@ -334,14 +323,22 @@ static void refresh_locked(struct nodes *nodes, struct node *node, const struct 
 	/* without a column for it, the time of a file moves only when this mount sees it change */
 	if (attr->mtime_ns == 0 && mtime != 0)
 		node->attr.mtime_ns = same_size ? mtime : now_ns();
-	node->epoch = epoch;
+	node->epoch = coherence_checked(nodes->fs, epoch, node);
 	node->fresh_until = clock_us() + ttl_us(nodes);
+}
+
+static void keep_body(struct fs *fs, struct node *node, const struct found *found) {
+	if (found->body == NULL)
+		return;
+	AUTO_BODY struct body *body = body_new(found->body, found->body_len);
+	if (body != NULL)
+		body_keep(fs, node, body);
 }
 
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
 			const struct found *found, bool lookup) {
 	LOCK_SCOPE(&nodes->lock);
-	struct node *node = find_locked(nodes, parent, name), *old = node;
+	struct node *node = nodes_find(nodes, parent, name), *old = node;
 	if (node == NULL || !same_thing(node, found)) {
 		node = make_locked(nodes, parent, name, found);
 		if (node == NULL)
@@ -355,9 +352,9 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 	node->pending = found->pending;
 	if (!found->pending)
 		node->gone = false;
-	set_body_locked(nodes, node, found->body, found->body_len);
+	keep_body(nodes->fs, node, found);
 	if (lookup)
-		node->lookups++;
+		node->lookups += node->lookups != UINT32_MAX;
 	else
 		node->references++;
 	return node;
@@ -369,17 +366,19 @@ struct node *node_get(struct nodes *nodes, struct node *parent, const char *name
 	int rc = nodes->unsettled > 0 ? 0 : ETIMEDOUT;
 	while (nodes->unsettled > 0 && rc == 0)
 		rc = pthread_cond_timedwait(&nodes->settled, &nodes->lock, &until);
-	struct node *node = find_locked(nodes, parent, name);
+	struct node *node = nodes_find(nodes, parent, name);
 	if (node != NULL)
 		node->references++;
 	return node;
 }
 
 bool node_fresh(struct nodes *nodes, const struct node *node) {
-	unsigned long epoch = atomic_load(&nodes->fs->epoch);
 	LOCK_SCOPE(&nodes->lock);
-	return node->hashed && node->epoch == epoch && !node->gone &&
-	       clock_us() < node->fresh_until;
+	if (!node->hashed || node->gone || node->expelled)
+		return false;
+	if (coherence_covers(nodes->fs, node))
+		return coherence_fresh(nodes->fs, node);
+	return node->epoch >= atomic_load(&nodes->fs->changed) && clock_us() < node->fresh_until;
 }
 
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
@@ -400,22 +399,28 @@ void node_unlinked(struct nodes *nodes, struct node *node) {
 }
 
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
-	       const struct place *place, char **keys) {
+	       const struct place *place) {
 	LOCK_SCOPE(&nodes->lock);
-	char *copy = strdup(name);
-	if (keys != NULL || place != node->place) {
-		free_keys(node);
-		node->keys = keys;
-		node->place = place;
-		node->type = place != NULL ? NODE_PLACE : NODE_PLAIN;
+	AUTO_BUF struct buf strings = { 0 };
+	const char *version = version_of(node);
+	if (place != node->place || (place != NULL && place->nkeys > 0)) {
 		node->fresh_until = 0;
+		node->epoch = 0;
 	}
+	node->place = place;
+	node->type = place != NULL ? NODE_PLACE : NODE_PLAIN;
+	buf_add(&strings, name, strlen(name) + 1);
+	if (version != NULL)
+		buf_add(&strings, version, strlen(version) + 1);
 	unhash_locked(nodes, node);
-	if (copy == NULL)
+	if (strings.failed)
 		return; /* the next look-up makes a new node */
 	struct node *old = node->parent;
-	free(node->name);
-	node->name = copy;
+	if (node->own_strings)
+		free(node->strings);
+	node->strings = buf_take(&strings);
+	node->own_strings = true;
+	node->has_keys = false;
 	node->parent = parent;
 	parent->references++;
 	old->references--;
@@ -423,127 +428,7 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 	hash_locked(nodes, node);
 }
 
-/* -- where ------------------------------------------------------------------------------------- */
-
-/* Puts "/PART" in front of AT. */
-static char *put_before(char *at, const char *part) {
-	for (size_t n = strlen(part); n > 0; n--)
-		*--at = part[n - 1];
-	*--at = '/';
-	return at;
-}
-
-static char *path_locked(const struct node *node, const char *name) {
-	size_t len = name != NULL ? strlen(name) + 1 : 0;
-	for (const struct node *n = node; n->parent != NULL; n = n->parent)
-		len += strlen(n->name) + 1;
-	if (len == 0)
-		return strdup("/");
-	char *path = malloc(len + 1);
-	if (path == NULL)
-		return NULL;
-	char *at = path + len;
-	*at = '\0';
-	if (name != NULL)
-		at = put_before(at, name);
-	for (; node->parent != NULL; node = node->parent)
-		at = put_before(at, node->name);
-	return path;
-}
-
-char *node_path(struct nodes *nodes, const struct node *node, const char *name) {
-	LOCK_SCOPE(&nodes->lock);
-	return path_locked(node, name);
-}
-
-/* Keys of NODE and of the directories above it. */
-static bool keys_locked(const struct node *node, struct where *out) {
-	for (; node != NULL; node = node->parent) {
-		for (int i = 0; node->place != NULL && i < node->place->nkeys; i++) {
-			int param = node->place->keys[i].param;
-			if (node->keys == NULL ||
-			    (out->keys[param] = strdup(node->keys[i])) == NULL)
-				return false;
-		}
-	}
-	return true;
-}
-
-int node_where(struct nodes *nodes, const struct node *node, struct where *out) {
-	LOCK_SCOPE(&nodes->lock);
-	out->place = node->place;
-	out->path = path_locked(node, NULL);
-	return keys_locked(node, out) && out->path != NULL ? 0 : -ENOMEM;
-}
-
-int node_where_child(struct nodes *nodes, const struct node *dir, const char *name,
-		     const struct place *place, char *const *keys, struct where *out) {
-	LOCK_SCOPE(&nodes->lock);
-	out->place = place;
-	out->path = path_locked(dir, name);
-	for (int i = 0; i < place->nkeys; i++)
-		if ((out->keys[place->keys[i].param] = strdup(keys[i])) == NULL)
-			return -ENOMEM;
-	return keys_locked(dir, out) && out->path != NULL ? 0 : -ENOMEM;
-}
-
-bool node_is_gone(struct nodes *nodes, const struct node *node) {
-	LOCK_SCOPE(&nodes->lock);
-	while (node != NULL && !node->gone)
-		node = node->parent;
-	return node != NULL;
-}
-
-void node_set_maker(struct nodes *nodes, struct node *node, pid_t tid) {
-	LOCK_SCOPE(&nodes->lock);
-	node->maker = tid;
-}
-
-pid_t node_maker(struct nodes *nodes, const struct node *node) {
-	LOCK_SCOPE(&nodes->lock);
-	return node->maker;
-}
-
-void node_set_gone_above(struct nodes *nodes, struct node *node, const struct relation *rel) {
-	LOCK_SCOPE(&nodes->lock);
-	for (struct node *dir = node->parent; dir != NULL && dir->type == NODE_PLACE;
-	     dir = dir->parent)
-		if (dir->place->owns_row &&
-		    dir->place->scope.tables[dir->place->row_table].rel == rel)
-			dir->gone = true;
-}
-
-bool node_has_name(struct nodes *nodes, const struct node *node) {
-	LOCK_SCOPE(&nodes->lock);
-	return node->hashed;
-}
-
-bool node_is_in(struct nodes *nodes, const struct node *node, const struct node *dir) {
-	LOCK_SCOPE(&nodes->lock);
-	return node->parent == dir;
-}
-
-bool node_is_unlinked(struct nodes *nodes, const struct node *node) {
-	LOCK_SCOPE(&nodes->lock);
-	return node->unlinked;
-}
-
-bool node_is_pending(struct nodes *nodes, const struct node *node) {
-	LOCK_SCOPE(&nodes->lock);
-	while (node != NULL && !node->pending)
-		node = node->parent;
-	return node != NULL;
-}
-
-char *node_layout_path(struct nodes *nodes, const struct node *node, int *levels) {
-	LOCK_SCOPE(&nodes->lock);
-	const struct node *dir = node->parent;
-	char *path = path_locked(dir, NULL);
-	for (*levels = 0; dir->parent != NULL && dir->type == NODE_PLACE && !dir->pending;
-	     dir = dir->parent)
-		(*levels)++;
-	return path;
-}
+/* -- handles and attributes ------------------------------------------------------------------------ */
 
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	const struct options *opt = nodes->fs->opt;
@@ -573,6 +458,7 @@ void node_open(struct nodes *nodes, struct node *node, struct handle *writer) {
 	LOCK_SCOPE(&nodes->lock);
 	node->references++;
 	node->writer = writer != NULL ? writer : node->writer;
+	node->writers += writer != NULL;
 	node->readers += writer == NULL;
 }
 
@@ -580,10 +466,43 @@ void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {
 	LOCK_SCOPE(&nodes->lock);
 	if (node->writer == handle)
 		node->writer = NULL;
-	else if ((handle->flags & O_ACCMODE) == O_RDONLY && node->readers > 0)
+	if ((handle->flags & O_ACCMODE) == O_RDONLY)
 		node->readers--;
+	else
+		node->writers--;
+	node->cached -= handle->cached;
+	node->written |= handle->wrote;
 	node->references--;
 	drop_locked(nodes, node);
+}
+
+bool node_open_cached(struct nodes *nodes, struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	const struct wanted *wanted = &nodes->wanted[node->ino % WANTED_SLOTS];
+	bool is_wanted = wanted->ino == node->ino && clock_us() < wanted->until;
+	bool may = node->writers == 0 && !node->written && !is_wanted;
+	node->cached += may;
+	return may;
+}
+
+bool node_may_retry(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	struct wanted *retried = &nodes->retried[node->ino % WANTED_SLOTS];
+	int64_t now = clock_us();
+	if (node->written || (retried->ino == node->ino && now < retried->until))
+		return false;
+	*retried = (struct wanted){ .ino = node->ino, .until = now + RETRIED_US };
+	return true;
+}
+
+bool node_expel_cached(struct nodes *nodes, struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	if (node->cached == 0)
+		return false;
+	node->expelled = true;
+	nodes->wanted[node->ino % WANTED_SLOTS] =
+		(struct wanted){ .ino = node->ino, .until = clock_us() + WANTED_US };
+	return true;
 }
 
 void nodes_unsettle(struct nodes *nodes, bool unsettled) {

@@ -10,6 +10,7 @@
 #ifndef ROWFS_FS_NODE_H
 #define ROWFS_FS_NODE_H
 
+#include "fs/body.h"
 #include "fs/fs.h"
 #include "fs/where.h"
 
@@ -19,40 +20,43 @@ enum node_type { NODE_PLACE, NODE_PLAIN, NODE_CONTROL };
 
 /* Attributes as they were found. */
 struct attributes {
-	mode_t mode;      /* type and permissions */
 	uint64_t size;    /* bytes */
 	int64_t mtime_ns; /* since 1970; 0 = not known: the mount's start */
-	uint64_t ino;     /* plain files: the node's st_ino; 0 = by the path */
+	mode_t mode;      /* type and permissions */
 };
 
 struct handle;
 
+/* Kept small: the kernel holds as many as it knows names. */
 struct node {
-	struct node *parent; /* NULL for the root; holds a reference */
-	struct node *next;   /* hash chain */
-	char *name;
-	uint64_t lookups;    /* the kernel's */
+	struct node *parent;       /* NULL for the root; holds a reference */
+	struct node *next;         /* hash chain */
+	const struct place *place; /* NODE_PLACE */
+	const struct control_file *control;
+	struct handle *writer; /* the handle that writes a document; its size is the node's */
+	struct body *body;     /* NULL if not kept; see body.h */
+	uint64_t ino;          /* st_ino; never changes */
+	struct attributes attr;
+	unsigned long epoch; /* fs->epoch when it was found; 0: it has changed since, or may have */
+	unsigned long below; /* fs->epoch when all below this directory changed last */
+	int64_t fresh_until; /* clock_us(): until then a look-up needs no query */
+	uint32_t lookups;    /* the kernel's; at UINT32_MAX it is never freed */
 	uint32_t references; /* children and callers */
 	uint32_t readers;    /* open handles that only read */
-	enum node_type type;
-	uint64_t ino; /* st_ino; never changes */
-	bool hashed;
-	bool gone;                 /* a row's directory whose row this mount has deleted */
-	pid_t maker;               /* the thread that made this directory; see intent.h */
-	atomic_bool pending;       /* known only to the plain store: no row yet */
-	const struct place *place; /* NODE_PLACE */
-	char **keys;               /* NODE_PLACE: values of the place's own keys; owned */
-	const struct control_file *control;
-	struct attributes attr;
-	char *version;         /* a document's; owned; NULL if it has none */
-	unsigned long epoch;   /* fs->epoch when it was found */
-	int64_t fresh_until;   /* clock_us(): until then a look-up needs no query */
-	struct handle *writer; /* the handle that writes a document; its size is the node's */
-	char *body;            /* a document's bytes as found; NULL if not kept; owned */
-	size_t body_len;
-	struct node *body_next, *body_prev; /* nodes with a body, oldest first */
-	struct node *all_next, *all_prev;   /* all nodes */
+	uint32_t cached;     /* those of them that read through the kernel's pages */
+	uint32_t writers;    /* open handles that may write */
+	pid_t maker;         /* the thread that made this directory; see intent.h */
+	uint8_t type;        /* enum node_type */
+	bool hashed;         /* it has its name */
+	bool gone;           /* a row's directory whose row this mount has deleted */
 	bool unlinked;
+	bool written;  /* a handle wrote: the kernel's pages and size are not what was found */
+	bool expelled; /* a writer wants the name, and needs a node without `cached` readers */
+	bool has_version, has_keys, own_strings;
+	atomic_bool pending; /* known only to the plain store: no row yet */
+	/* Name; version, of a document; and the place's own keys where the name does not tell them. */
+	char *strings;
+	char text[]; /* where `strings` are, until they change */
 };
 
 struct nodes;
@@ -69,6 +73,7 @@ struct found {
 	char *const *keys;
 	const struct control_file *control;
 	struct attributes attr;
+	uint64_t ino; /* st_ino of a plain file; 0 = by the path */
 	const char *version;
 	const char *body; /* NULL if not fetched */
 	size_t body_len;
@@ -84,6 +89,7 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 /* The live node NAME in PARENT with a reference, or NULL. Waits while a handle is unsettled, at most until 100 ms after
  * the close that left it so. */
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);
+void node_hold(struct nodes *nodes, struct node *node);
 void node_put(struct nodes *nodes, struct node *node);
 void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup);
 /* One more look-up of the kernel's. */
@@ -96,10 +102,9 @@ bool node_fresh(struct nodes *nodes, const struct node *node);
 void node_unhash(struct nodes *nodes, struct node *node);
 /* The plain file NODE has no name any more: only those who have it open do. */
 void node_unlinked(struct nodes *nodes, struct node *node);
-/* NODE is now NAME in PARENT, a name of PLACE (NULL: a plain file), with other KEYS (owned by the node from here; NULL: unchanged where PLACE
- * is). The kernel goes on with its nodeid after a rename: so the node itself turns into what the new name says. */
+/* NODE is now NAME in PARENT, a name of PLACE (NULL: a plain file). The kernel goes on with its nodeid after a rename: so the node itself turns into what the new name says. */
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
-	       const struct place *place, char **keys);
+	       const struct place *place);
 
 /* Copies place, keys and path of NODE, or of NAME in directory NODE at PLACE with KEYS. 0 or -ENOMEM. */
 MUST_USE int node_where(struct nodes *nodes, const struct node *node, struct where *out);
@@ -134,8 +139,12 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st);
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
 		 unsigned long epoch);
 
-/* Appends the body that the look-up brought along to OUT. Returns false if it is not there (any more). */
-bool node_body(struct nodes *nodes, const struct node *node, struct buf *out);
+/* The name as it was found or renamed last. Valid while NODE is held and not renamed. */
+static inline const char *node_name(const struct node *node) {
+	return node->strings;
+}
+/* True if the document NODE is VERSION (NULL: has none). */
+bool node_is_version(struct nodes *nodes, const struct node *node, const char *version);
 
 /* The st_ino of NAME in DIR, as a look-up would give it. */
 uint64_t node_child_ino(const struct node *dir, const char *name);
@@ -143,6 +152,15 @@ uint64_t node_child_ino(const struct node *dir, const char *name);
 /* Handles that write (WRITER) or read (NULL) a node, as they open and close; an open handle holds a reference. */
 void node_open(struct nodes *nodes, struct node *node, struct handle *writer);
 void node_close(struct nodes *nodes, struct node *node, struct handle *handle);
+/* True if the open handle H, a reader, may read through the kernel's pages: nobody writes NODE. Counts it until node_close(). */
+bool node_open_cached(struct nodes *nodes, struct node *node);
+/* To be asked before a writer opens NODE: a write would change the pages and the size that readers see through the kernel. If there
+ * are such readers, the name gets another node with its next look-up, and true is returned: say ESTALE, and the kernel
+ * looks up anew. For the next seconds nobody is let into its pages, whatever node it has, since the kernel asks only twice. */
+bool node_expel_cached(struct nodes *nodes, struct node *node);
+/* To be asked where the document NODE turns out to have another version than its look-up found: true if ESTALE will make the kernel look its
+ * name up again; false if that was tried a moment ago, since it asks only twice. */
+bool node_may_retry(struct nodes *nodes, const struct node *node);
 /* One handle more, or less, that is unsettled: see handle.h. */
 void nodes_unsettle(struct nodes *nodes, bool unsettled);
 

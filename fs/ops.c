@@ -1,5 +1,6 @@
 #include "fs/ops.h"
 
+#include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
 #include "fs/intent.h"
@@ -7,6 +8,7 @@
 #include "fs/lookup.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
+#include "fs/prefetch.h"
 #include "fs/reply.h"
 #include "fs/store.h"
 
@@ -52,13 +54,24 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	call_begin(&call, req, true);
 	struct node *dir = node_of(call.fs, parent);
 	count(&call.fs->count.lookups, 1);
+	coherence_serves(call.fs, dir, true);
+	unsigned long ticket = coherence_ticket(call.fs);
+	double absent = 0;
 	int rc = -ENOENT;
-	if (!is_being_made(&call, dir, name))
+	if (!is_being_made(&call, dir, name)) {
 		rc = lookup_child(&call, dir, name, true, &node);
-	if (rc != 0)
+		if (rc == -ENOENT && !lookup_is_moved(&call, dir, name))
+			absent = coherence_negative_timeout(call.fs, ticket, dir, name);
+		if (rc == 0 && call.asked)
+			prefetch_missed(&call, dir);
+	}
+	if (absent > 0)
+		reply_absent(&call, absent);
+	else if (rc != 0)
 		reply_status(&call, dir, name, rc);
 	else
 		reply_entry(&call, node);
+	coherence_serves(call.fs, dir, false);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup) {
@@ -117,6 +130,8 @@ static int set_plain(struct call *call, struct node *node, const struct stat *at
 
 /* Truncation by path: as if it were opened, truncated and closed. */
 static int truncate_path(struct call *call, struct node *node, uint64_t size) {
+	if (node_expel_cached(call->fs->nodes, node))
+		return -ESTALE;
 	struct handle *h = handle_new(call->fs, node, kind_of_node(node), O_WRONLY);
 	if (h == NULL)
 		return -ENOMEM;
@@ -187,14 +202,18 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino) {
 static void set_open_flags(const struct handle *h, struct fuse_file_info *fi) {
 	bool plain = h->kind == &plain_kind;
 	fi->fh = (uintptr_t)h;
-	/* documents are snapshots of their handle, rows files are followed: neither goes through the page cache yet */
-	fi->direct_io = !plain;
+	/* The node of a document is one version of it: its pages stay good as long as the kernel has the node. Nobody but the kernel writes
+	 * plain files. Rows files are followed. */
+	fi->direct_io = !plain && !h->cached;
+	fi->keep_cache = plain || h->cached;
 	fi->noflush = (h->flags & O_ACCMODE) == O_RDONLY;
 }
 
 /* A handle on NODE, opened. */
 static int open_node(struct call *call, struct node *node, int flags, bool created,
 		     struct handle **out) {
+	if ((flags & O_ACCMODE) != O_RDONLY && node_expel_cached(call->fs->nodes, node))
+		return -ESTALE;
 	struct handle *h = handle_new(call->fs, node, kind_of_node(node), flags);
 	if (h == NULL)
 		return -ENOMEM;
@@ -202,9 +221,11 @@ static int open_node(struct call *call, struct node *node, int flags, bool creat
 	count(&call->fs->count.opens, 1);
 	int rc = h->kind->open(call, h);
 	if (rc != 0) {
+		h->cached = false;
 		handle_free(call->fs, h);
 		return rc;
 	}
+	h->cached = h->cached && node_open_cached(call->fs->nodes, node);
 	*out = h;
 	return 0;
 }
@@ -347,7 +368,10 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 	{
 		LOCK_SCOPE(&h->lock);
 		rc = h->kind->sync(&call, h, reason);
+		if (h->unsettled)
+			coherence_unsettled(call.fs);
 	}
+	coherence_settle(call.fs);
 	reply_status(&call, h->node, NULL, rc);
 }
 

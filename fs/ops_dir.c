@@ -1,3 +1,5 @@
+#include "fs/coherence.h"
+#include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
 #include "fs/kind.h"
@@ -14,12 +16,16 @@ static const struct kind directory_kind = { .name = "directory" };
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
-	struct handle *h = handle_new(fs, node_of(fs, ino), &directory_kind, O_RDONLY);
+	struct handle *h =
+		handle_new(fs, node_of(fs, ino), &directory_kind, fi->flags & O_NOFOLLOW);
 	if (h == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
 	fi->fh = (uintptr_t)h;
+	/* the kernel keeps the listing while it would be told of a change */
+	fi->cache_readdir = coherence_may_cache(fs, coherence_ticket(fs), h->node, NULL);
+	fi->keep_cache = fi->cache_readdir;
 	if (fuse_reply_open(req, fi) != 0)
 		handle_free(fs, h);
 }
@@ -57,16 +63,18 @@ static int entry_node(const struct page *p, const struct entry *entry, struct no
 }
 
 /* Adds an entry. Returns 1 if it does not fit any more, 0, or -errno. */
-static int add_entry(struct page *p, const struct entry *entry, off_t next) {
+static int add_entry(struct page *p, const struct entry *entry) {
 	char *at = p->data + p->len;
 	size_t left = p->size - p->len, need;
+	off_t next = (off_t)entry->next;
 	struct fuse_entry_param e = { .attr = { .st_mode = entry->found.attr.mode } };
 	struct node *node = NULL;
 	e.attr.st_ino = entry->dots ? p->h->node->ino : node_child_ino(p->h->node, entry->name);
 	if (!p->plus) {
 		need = fuse_add_direntry(p->call->req, at, left, entry->name, &e.attr, next);
 	} else {
-		int rc = entry->dots ? 0 : entry_node(p, entry, &node);
+		/* without a nodeid, the kernel takes only the name */
+		int rc = entry->dots || entry->bare ? 0 : entry_node(p, entry, &node);
 		if (rc != 0)
 			return rc == -ENOENT ? 0 : rc;
 		if (node != NULL)
@@ -84,16 +92,20 @@ static int add_entry(struct page *p, const struct entry *entry, off_t next) {
 
 static int fill(struct page *p, off_t off) {
 	const struct entry *entry;
-	for (uint64_t position = (uint64_t)off;; position++) {
-		int rc = listing_entry(p->call, p->h, position, &entry);
+	int rc = listing_seek(p->call, p->h, (uint64_t)off, p->plus);
+	while (rc == 0) {
+		rc = listing_entry(p->call, p->h, &entry);
 		if (rc == 0 && entry == NULL)
 			return 0;
 		if (rc == 0)
-			rc = add_entry(p, entry, (off_t)position + 1);
-		if (rc !=
-		    0) /* what was gathered so far is sent first, an error with the next call */
-			return rc < 0 && p->len == 0 ? rc : 0;
+			rc = add_entry(p, entry);
+		if (rc == 0)
+			listing_advance(p->h);
+		if (rc == 0 && p->len > 0 && listing_pauses(p->h))
+			return 0;
 	}
+	/* what was gathered so far is sent first, an error with the next call */
+	return rc < 0 && p->len == 0 ? rc : 0;
 }
 
 static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi,
@@ -105,16 +117,19 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 	struct page p = { .call = &call, .h = h, .data = data, .size = size, .plus = plus };
 	int rc = -ENOMEM;
 	atomic_fetch_add(&call.fs->count.listings, 1);
+	coherence_serves(call.fs, h->node, true);
 	if (data != NULL) {
 		LOCK_SCOPE(&h->lock);
 		rc = fill(&p, off);
 	}
+	const struct node *dir = h->node;
 	if (rc != 0) {
-		reply_status(&call, h->node, NULL, rc);
-		return;
+		reply_status(&call, dir, NULL, rc);
+	} else {
+		reply_begin(&call);
+		fuse_reply_buf(req, p.data, p.len);
 	}
-	reply_begin(&call);
-	fuse_reply_buf(req, p.data, p.len);
+	coherence_serves(call.fs, dir, false);
 }
 
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {

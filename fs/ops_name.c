@@ -258,7 +258,7 @@ static int rename_plain(struct renaming *r) {
 		node_unlinked(nodes, r->existing);
 	prune(r->call, r->node);
 	if (r->node->type == NODE_PLAIN)
-		node_move(nodes, r->node, r->dir, r->name, NULL, NULL);
+		node_move(nodes, r->node, r->dir, r->name, NULL);
 	else
 		node_unhash(nodes, r->node);
 	return 0;
@@ -303,7 +303,8 @@ static int rename_to_plain(struct renaming *r) {
 		return -ENOMEM;
 	int rc = h->kind->open(r->call, h);
 	if (rc == 0)
-		rc = h->kind->read(r->call, h, h->data.len, 0, &body);
+		rc = h->kind->read(r->call, h, atomic_load(&h->size), 0, &body);
+	h->cached = false;
 	handle_free(fs, h);
 	AUTO_FD int fd = rc == 0 ? plain_open(fs->plain, r->to, O_RDWR | O_CREAT, 0644) : rc;
 	if (fd < 0)
@@ -322,20 +323,11 @@ static int rename_to_plain(struct renaming *r) {
 }
 
 /* The renamed node is now what the target says. */
-static int become(struct renaming *r) {
+static void become(struct renaming *r) {
 	const struct place *place = r->target.place;
-	char **keys = NULL;
-	if (place != NULL && place->nkeys > 0) {
-		keys = calloc((size_t)place->nkeys, sizeof(*keys));
-		for (int i = 0; keys != NULL && i < place->nkeys; i++)
-			keys[i] = move_ptr(r->target.values[i]);
-		if (keys == NULL)
-			return -ENOMEM;
-	}
 	if (r->existing != NULL)
 		node_unhash(r->call->fs->nodes, r->existing);
-	node_move(r->call->fs->nodes, r->node, r->dir, r->name, place, keys);
-	return 0;
+	node_move(r->call->fs->nodes, r->node, r->dir, r->name, place);
 }
 
 /* A plain file onto the name of an ingest file, and an ingest file to the name of another one or of a plain file. */
@@ -350,7 +342,9 @@ static int rename_ingest(struct renaming *r) {
 		rc = ingest_rename(r->call, r->node, r->target.place, r->name);
 	if (rc == 0 && r->node->type == NODE_PLAIN)
 		rc = plain_unlink(fs->plain, r->from);
-	return rc == 0 ? become(r) : rc;
+	if (rc == 0)
+		become(r);
+	return rc;
 }
 
 /* A row to another key, in the same parent. */
@@ -360,7 +354,6 @@ static int rename_row(struct renaming *r) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&place->sql;
 	AUTO_WHERE struct where from = { 0 }, to = { 0 };
 	struct db_param keys[PATH_KEYS_MAX];
-	char **copy;
 	int changed;
 	if (r->existing != NULL)
 		return call_error(r->call, EEXIST, "there is a row with the new key already");
@@ -384,11 +377,7 @@ static int rename_row(struct renaming *r) {
 	if (rc != 0 && rc != -ENOENT)
 		log_warning("%s: its plain files stay under the old name: %s", r->to,
 			    strerror(-rc));
-	if ((copy = calloc((size_t)place->nkeys, sizeof(*copy))) == NULL)
-		return -ENOMEM;
-	for (int i = 0; i < place->nkeys; i++)
-		copy[i] = move_ptr(r->target.values[i]);
-	node_move(nodes, r->node, r->dir, r->name, place, copy);
+	node_move(nodes, r->node, r->dir, r->name, place);
 	return 0;
 }
 

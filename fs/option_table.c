@@ -109,8 +109,11 @@ const struct option option_table[] = {
 	       "room for refused input in /.rowfs/rejected"),
 	INT("errors_max", errors_max, "1000", 1, 1000000, "LINES",
 	    "lines kept in /.rowfs/errors.jsonl"),
-	NUMBER(OPTION_COHERENCE, "coherence", coherence, "ttl=0.1", 0, DAY, "ttl=SECONDS|none",
-	       NULL, "how long the kernel may keep what it was told, in seconds; none: not at all"),
+	NUMBER(OPTION_COHERENCE, "coherence", coherence, "notify", 0, DAY,
+	       "notify|ttl=SECONDS|none", NULL,
+	       "when what was read is read again: when it has changed; after a time; each time"),
+	INT("cache", cache, "64", 1, 1048576, "MIB",
+	    "memory for documents that were read lately, in MiB"),
 	INT("threads", threads, "16", 1, 256, "N", "most requests served at once"),
 
 	GROUP("The mount"),

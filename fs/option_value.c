@@ -205,9 +205,15 @@ static int set_coherence(struct options *opt, const struct option *o, const char
 		opt->ttl = 0;
 		return 0;
 	}
+	if (strcmp(text, "notify") == 0) {
+		opt->coherence = COHERENCE_NOTIFY;
+		opt->ttl = 0.1;
+		return 0;
+	}
 	if (strncmp(text, "ttl=", 4) != 0 || !read_number(text + 4, &ttl, &rest) || *rest != '\0' ||
 	    ttl > o->max)
-		return needs(err, "ttl=SECONDS, with at most %.0f of them, or none", o->max);
+		return needs(err, "notify, ttl=SECONDS, with at most %.0f of them, or none",
+			     o->max);
 	opt->coherence = COHERENCE_TTL;
 	opt->ttl = ttl;
 	return 0;
@@ -289,7 +295,8 @@ void option_json(const struct options *opt, const struct option *o, struct buf *
 		if (opt->coherence == COHERENCE_TTL)
 			buf_printf(out, "\"ttl=%.15g\"", opt->ttl);
 		else
-			buf_puts(out, "\"none\"");
+			buf_puts(out,
+				 opt->coherence == COHERENCE_NOTIFY ? "\"notify\"" : "\"none\"");
 		break;
 	}
 }

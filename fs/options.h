@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum coherence { COHERENCE_TTL, COHERENCE_NONE };
+enum coherence { COHERENCE_NOTIFY, COHERENCE_TTL, COHERENCE_NONE };
 
 struct options {
 	/* what to mount, and where */
@@ -58,11 +58,12 @@ struct options {
 	uint64_t max_document; /* bytes; a larger document is refused with EFBIG */
 	uint64_t plain_max;    /* bytes of plain files; beyond: ENOSPC */
 	char *state_dir;       /* where plain files and rejected input live; absolute */
+	int cache;             /* MiB that bodies of documents take at most */
 	int threads;           /* most requests served at once */
 	int errors_max;        /* lines kept in /.rowfs/errors.jsonl */
 	uint64_t rejected_max; /* bytes kept in /.rowfs/rejected */
 	enum coherence coherence;
-	double ttl; /* seconds that a look-up stays good, with COHERENCE_TTL */
+	double ttl; /* seconds that a look-up stays good, where changes are not told */
 	uid_t uid;  /* owner shown for every file */
 	gid_t gid;
 	mode_t umask;

@@ -1,5 +1,7 @@
 #include "fs/reply.h"
 
+#include "fs/coherence.h"
+
 struct node *node_of(struct fs *fs, fuse_ino_t ino) {
 	return ino == FUSE_ROOT_ID ? nodes_root(fs->nodes) : (struct node *)(uintptr_t)ino;
 }
@@ -19,19 +21,11 @@ void reply_status(struct call *call, const struct node *node, const char *name, 
 	fuse_reply_err(call->req, -rc);
 }
 
-static double ttl_of(const struct fs *fs) {
-	return fs->opt->coherence == COHERENCE_TTL ? fs->opt->ttl : 0;
-}
-
 struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node) {
 	struct fuse_entry_param e = { .ino = (fuse_ino_t)(uintptr_t)node, .generation = 1 };
 	node_stat(fs->nodes, node, &e.attr);
-	e.attr_timeout = ttl_of(fs);
-	/* A file on a route gets a new node with each version, and a row's directory goes with its document: such a name is looked
-	 * up every time, which costs no query while the node is fresh. */
-	bool file = S_ISREG(e.attr.st_mode) && node->type != NODE_PLAIN;
-	bool row = node->type == NODE_PLACE && node->place->owns_row;
-	e.entry_timeout = file || row ? 0 : ttl_of(fs);
+	e.attr_timeout = coherence_timeout(fs, node, false);
+	e.entry_timeout = coherence_timeout(fs, node, true);
 	return e;
 }
 
@@ -42,9 +36,15 @@ void reply_entry(struct call *call, struct node *node) {
 		node_forget(call->fs->nodes, node, 1); /* the kernel did not take it */
 }
 
+void reply_absent(struct call *call, double seconds) {
+	struct fuse_entry_param e = { .entry_timeout = seconds };
+	reply_begin(call);
+	fuse_reply_entry(call->req, &e);
+}
+
 void reply_attr(struct call *call, struct node *node) {
 	struct stat st;
 	node_stat(call->fs->nodes, node, &st);
 	reply_begin(call);
-	fuse_reply_attr(call->req, &st, ttl_of(call->fs));
+	fuse_reply_attr(call->req, &st, coherence_timeout(call->fs, node, false));
 }

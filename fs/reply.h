@@ -14,6 +14,8 @@ void reply_begin(struct call *call);
 struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node);
 
 void reply_entry(struct call *call, struct node *node);
+/* The name is not there, and the kernel may keep that for SECONDS. */
+void reply_absent(struct call *call, double seconds);
 void reply_attr(struct call *call, struct node *node);
 
 /* The node of an inode number that the kernel sent. */

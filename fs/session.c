@@ -1,6 +1,7 @@
 #include "fs/session.h"
 
 #include "fs/call.h"
+#include "fs/coherence.h"
 #include "fs/ops.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -192,6 +193,7 @@ void session_serve(struct fs *fs, struct fuse_session *se) {
 	}
 	if (config != NULL)
 		fuse_loop_cfg_destroy(config);
+	coherence_stop(fs);
 	fuse_session_unmount(se);
 	fuse_session_destroy(se);
 }

@@ -1,6 +1,7 @@
 #include "fs/status.h"
 
 #include "db/query.h"
+#include "fs/coherence.h"
 #include "fs/plain.h"
 #include "fs/report.h"
 #include "fs/slices.h"
@@ -102,8 +103,9 @@ void status_json(struct call *call, struct buf *out) {
 	buf_printf(out, "    \"server_version\": \"%d.%d\",\n", version / 10000, version % 10000);
 	buf_printf(out, "    \"pool\": { \"min\": %d, \"max\": %d },\n", opt->min_connections,
 		   opt->max_connections);
-	buf_printf(out, "    \"coherence\": \"%s\",\n",
-		   opt->coherence == COHERENCE_TTL ? "ttl" : "none");
+	buf_puts(out, "    \"coherence\": ");
+	coherence_json(call->fs, out);
+	buf_puts(out, ",\n");
 	buf_printf(out, "    \"ledger\": %s,\n", call->fs->tree->has_ledger ? "true" : "false");
 	buf_puts(out, "    \"summary\": ");
 	slices_json(call->fs, out);

@@ -12,6 +12,12 @@ struct place;
  * microseconds since 1970; the id is what find_by_id takes. */
 enum { FIND_VERSION, FIND_MTIME, FIND_SIZE, FIND_BODY, FIND_ID, FIND_COLUMNS };
 
+/* Columns of `body`. */
+enum { BODY_VERSION, BODY_BYTES };
+
+/* Columns of the cursor of `pieces`. */
+enum { PIECE_VERSION, PIECE_OFFSET, PIECE_BYTES };
+
 struct place_sql {
 	/* One name: keys in full. No row: it does not exist. FIND_BODY is NULL if longer than SQL_INLINE_BODY. */
 	struct db_statement find;
@@ -19,8 +25,13 @@ struct place_sql {
 	struct db_statement find_by_id;
 	/* A page of names after a cursor: parameters of the parent, K cursor texts (NULL at the start), limit. */
 	struct db_statement list_first, list_next;
-	/* Documents: the body alone. */
+	/* Documents: the same without version, time, size and body; no SQL where it would be no cheaper. */
+	struct db_statement names_first, names_next;
+	/* Documents: BODY_VERSION and BODY_BYTES alone. */
 	struct db_statement body;
+	/* Documents: DECLARE of a cursor SQL_PIECES over the body in pieces of SQL_PIECE bytes, in order; for one that is too large to be
+	 * held in memory. */
+	char *pieces;
 	/* Rows: pages of lines, with their cursor texts. From the start (limit, wanted bytes); behind a cursor (cursor texts, limit, wanted
 	 * bytes); and, last line first, from the end (limit, wanted bytes), with the file's size as the first column. A page ends after `limit` rows, or
 	 * with the row behind the one that completes the wanted bytes. */
@@ -42,7 +53,11 @@ struct place_sql {
 	int cursor;      /* number of cursor texts of a line */
 };
 
-enum { SQL_INLINE_BODY = 65536 };
+#define SQL_PIECES "pieces"
+enum { SQL_PIECE = 262144 };
+
+/* Largest body that `find` and `list` bring along, bytes. */
+enum { SQL_INLINE_BODY = 65536, SQL_LIST_BODY = 4096 };
 
 /* Makes all statements of PLACE. Returns false if out of memory. */
 MUST_USE bool sql_build(struct place *place);

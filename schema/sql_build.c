@@ -295,6 +295,20 @@ void put_id(struct buf *sql, const struct place *place) {
 	buf_putc(sql, ')');
 }
 
+void put_list_id(struct buf *sql, const struct place *place) {
+	enum { NAME_MOST = 255, ENCODED = 3 }; /* a byte is at most %XX */
+	size_t literal = strlen(place->text);
+	if (place->nkeys != 1 || place->keys[0].table < 0 || literal > NAME_MOST / 2) {
+		put_id(sql, place);
+		return;
+	}
+	buf_puts(sql, "CASE WHEN octet_length(");
+	put_key_text(sql, &place->keys[0]);
+	buf_printf(sql, ") > %zu THEN ", (NAME_MOST - literal) / ENCODED);
+	put_id(sql, place);
+	buf_puts(sql, " END");
+}
+
 void put_keys_not_null(struct buf *sql, const struct place *place) {
 	for (int i = 0; i < place->nkeys; i++) {
 		buf_puts(sql, " AND ");

@@ -50,6 +50,8 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 
 /* The kinds' own statements. */
 void sql_build_find_document(struct place *place);
+/* Makes `pieces` of `body`. */
+void sql_build_pieces(struct place *place);
 void sql_build_query(struct place *place);
 void sql_build_rows(struct place *place);
 void sql_build_table(struct place *place);
@@ -69,6 +71,8 @@ void statement_take(struct db_statement *st, struct buf *sql);
 void put_own_keys(struct buf *sql, const struct place *place);
 /* The id column: the primary key's text, else md5 of the key; "NULL" where there is no single own key. */
 void put_id(struct buf *sql, const struct place *place);
+/* The same for a list: NULL where a name surely has room for the key. */
+void put_list_id(struct buf *sql, const struct place *place);
 /* "AND key IS NOT NULL" for each own key: what has no key has no name. */
 void put_keys_not_null(struct buf *sql, const struct place *place);
 /* "AND (keys) > (cursor)" with parameters from FIRST. */

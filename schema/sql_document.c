@@ -39,20 +39,19 @@ static void put_version(struct buf *sql, const struct place *place) {
 		buf_puts(sql, "md5(b.body::text)");
 }
 
-/* "SELECT keys, version, mtime, size, body, id FROM tables, LATERAL body b". */
-static void put_select(struct buf *sql, const struct place *place, bool inline_body) {
+/* "SELECT keys, version, mtime, size, body, id FROM tables, LATERAL body b"; the body where it has at most INLINE_BODY bytes. */
+static void put_select(struct buf *sql, const struct place *place, int inline_body) {
 	buf_puts(sql, "SELECT ");
 	put_own_keys(sql, place);
 	put_version(sql, place);
 	buf_puts(sql, ", ");
 	put_mtime(sql, place->target, place->mtime, "");
 	buf_puts(sql, ", octet_length(b.body)::text, ");
-	if (inline_body)
-		buf_printf(sql, "CASE WHEN octet_length(b.body) <= %d THEN b.body END, ",
-			   SQL_INLINE_BODY);
+	buf_printf(sql, "CASE WHEN octet_length(b.body) <= %d THEN b.body END, ", inline_body);
+	if (inline_body == SQL_LIST_BODY)
+		put_list_id(sql, place);
 	else
-		buf_puts(sql, "NULL, ");
-	put_id(sql, place);
+		buf_puts(sql, "NULL");
 	buf_puts(sql, " FROM ");
 	put_tables(sql, place, -1);
 	/* OFFSET 0 keeps the planner from rendering the body once for each use */
@@ -63,7 +62,7 @@ static void put_select(struct buf *sql, const struct place *place, bool inline_b
 
 static void build_find(struct place *place, bool by_id, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	put_select(&sql, place, true);
+	put_select(&sql, place, SQL_INLINE_BODY);
 	put_conditions(&sql, place, by_id);
 	buf_puts(&sql, " AND b.body IS NOT NULL");
 	if (by_id) {
@@ -76,9 +75,29 @@ static void build_find(struct place *place, bool by_id, struct db_statement *st)
 
 static void build_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	put_select(&sql, place, false);
+	put_select(&sql, place, SQL_LIST_BODY);
 	put_conditions(&sql, place, true);
 	buf_puts(&sql, " AND b.body IS NOT NULL");
+	put_list_rest(&sql, place, next, false);
+	statement_take(st, &sql);
+}
+
+/* Names alone: nothing is rendered. */
+static void build_names(struct place *place, bool next, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT ");
+	put_own_keys(&sql, place);
+	buf_puts(&sql, "NULL, NULL, '0', NULL, ");
+	put_list_id(&sql, place);
+	buf_puts(&sql, " FROM ");
+	put_tables(&sql, place, -1);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, true);
+	if (place->route->kind == KIND_COLUMN && strncmp(place->column->base, "json", 4) != 0) {
+		buf_puts(&sql, " AND ");
+		put_column(&sql, place->target, place->column->name);
+		buf_puts(&sql, " IS NOT NULL");
+	}
 	put_list_rest(&sql, place, next, false);
 	statement_take(st, &sql);
 }
@@ -86,12 +105,31 @@ static void build_list(struct place *place, bool next, struct db_statement *st) 
 static void build_body(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT ");
-	put_body(&sql, place);
-	buf_puts(&sql, " FROM ");
+	put_version(&sql, place);
+	buf_puts(&sql, ", b.body FROM ");
 	put_tables(&sql, place, -1);
-	buf_puts(&sql, " WHERE ");
+	buf_puts(&sql, ", LATERAL (SELECT ");
+	put_body(&sql, place);
+	buf_puts(&sql, " AS body OFFSET 0) b WHERE ");
 	put_conditions(&sql, place, false);
 	statement_take(&place->sql.body, &sql);
+}
+
+void sql_build_pieces(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 };
+	const struct column *column = place->column;
+	bool bytes = column != NULL && strcmp(column->base, "bytea") == 0;
+	if (place->sql.body.sql == NULL)
+		return;
+	/* a value of its own, since a piece of a compressed one would be taken out of all of it each time */
+	buf_printf(
+		&sql,
+		"DECLARE " SQL_PIECES " NO SCROLL CURSOR FOR SELECT v.version, (i - 1)::text, "
+		"substring(v.bytes FROM i FOR %d) FROM (SELECT s.version, %s AS bytes FROM (%s) s "
+		"(version, body) OFFSET 0) v, generate_series(1, octet_length(v.bytes), %d) i",
+		SQL_PIECE, bytes ? "s.body || ''::bytea" : "convert_to(s.body, 'UTF8')",
+		place->sql.body.sql, SQL_PIECE);
+	place->sql.pieces = buf_take(&sql);
 }
 
 /* -- one column -------------------------------------------------------------------------------- */
@@ -148,9 +186,12 @@ static void build_column_writes(struct place *place) {
 void sql_build_find_document(struct place *place) {
 	build_find(place, false, &place->sql.find);
 	build_body(place);
+	sql_build_pieces(place);
 	if (place->nkeys > 0 && place->row_table >= 0) {
 		build_list(place, false, &place->sql.list_first);
 		build_list(place, true, &place->sql.list_next);
+		build_names(place, false, &place->sql.names_first);
+		build_names(place, true, &place->sql.names_next);
 		if (place->nkeys == 1 && place->keys[0].format == NULL)
 			build_find(place, true, &place->sql.find_by_id);
 	}
@@ -282,7 +323,8 @@ void sql_build_query(struct place *place) {
 		   "CASE WHEN octet_length(b.body) <= %d THEN b.body END, NULL FROM %s",
 		   SQL_INLINE_BODY, query.data);
 	statement_take(&place->sql.find, &sql);
-	buf_puts(&sql, "SELECT b.body FROM ");
+	buf_puts(&sql, "SELECT md5(b.body), b.body FROM ");
 	buf_puts(&sql, query.data);
 	statement_take(&place->sql.body, &sql);
+	sql_build_pieces(place);
 }

@@ -136,9 +136,10 @@ static void build_find(struct place *place, enum listing list, struct db_stateme
 void sql_build_table(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 };
 	build_find(place, LIST_NONE, &place->sql.find);
-	buf_puts(&sql, "SELECT b.body");
+	buf_puts(&sql, "SELECT md5(b.body), b.body");
 	put_from(&sql, place, LIST_NONE);
 	statement_take(&place->sql.body, &sql);
+	sql_build_pieces(place);
 	if (place->nkeys > 0) {
 		build_find(place, LIST_FIRST, &place->sql.list_first);
 		build_find(place, LIST_NEXT, &place->sql.list_next);

@@ -20,6 +20,7 @@ static struct place *place_new(struct tree *tree, struct place *parent, const ch
 	place->text = strdup(text);
 	place->row_table = -1;
 	place->target = -1;
+	place->number = tree->nall;
 	tree->all[tree->nall++] = place;
 	if (parent == NULL)
 		return place;

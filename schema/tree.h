@@ -48,6 +48,7 @@ struct part {
 };
 
 struct place {
+	int number;           /* its index in tree->all */
 	struct place *parent; /* NULL for the root */
 	struct place **children;
 	int nchildren;

@@ -1,7 +1,7 @@
 /* libpq alone, with prepared statements: what the database and the socket take, which no file system on top can beat.
  *
  * Usage: pgraw CONNINFO OPERATION FIRST COUNT [FILE]. Operations: select, update, insert (one row each), list (all rows of the table in
- * pages of 1000), copy (FILE into the table book). Tables as tests/bench/run makes them. Prints: operations seconds. */
+ * pages of 1000), keys (their names alone), copy (FILE into the table book). Tables as tests/bench/run makes them. Prints: operations seconds. */
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -81,12 +81,15 @@ int main(int argc, char **argv) {
 		int params;
 	} statements[] = {
 		{ "select",
-		  "select xmin, doc::text, octet_length(doc::text) from docs where name = $1", 1 },
+		  "select xmin::text || ctid::text, jsonb_pretty(doc) || E'\\n', octet_length(jsonb_pretty(doc)) + 1 from docs where name = $1",
+		  1 },
 		{ "update", "update docs set doc = $2::jsonb where name = $1", 2 },
 		{ "insert", "insert into docs (name, doc) values ($1, $2::jsonb)", 2 },
 		{ "list",
-		  "select name, octet_length(doc::text), doc::text from docs where name > $1 order by name limit 1000",
+		  "select name, xmin::text || ctid::text, octet_length(b.body), b.body from docs, lateral (select jsonb_pretty(doc) || "
+		  "E'\\n' as body offset 0) b where name > $1 order by name limit 1000",
 		  1 },
+		{ "keys", "select name from docs where name > $1 order by name limit 1000", 1 },
 	};
 	if (argc < 5) {
 		fprintf(stderr, "usage: pgraw CONNINFO OPERATION FIRST COUNT [FILE]\n");
@@ -104,7 +107,7 @@ int main(int argc, char **argv) {
 	double start = now();
 	if (good && strcmp(argv[2], "copy") == 0)
 		good = argc > 5 && copy(conn, argv[5]);
-	else if (good && strcmp(argv[2], "list") == 0)
+	else if (good && (strcmp(argv[2], "list") == 0 || strcmp(argv[2], "keys") == 0))
 		good = list(conn, &count);
 	else if (good)
 		good = each(conn, params, first, count);

@@ -1,10 +1,13 @@
 """What may be remembered and for how long: coherence=ttl, with the default options."""
+import hashlib
 import os
+import subprocess
 import time
 
 import pytest
 
-from kit import append, get, put, until
+from kit import append, get, put, rss_kib, until
+from mountkit import rowfs_binary
 from shop import LAYOUT, Shop
 
 
@@ -52,7 +55,6 @@ def test_growing_rows_are_followed(shop):
 
 
 def test_tail_f(shop):
-    import subprocess
     with subprocess.Popen(["tail", "-n", "0", "-s", "0.05", "-f", "---disable-inotify", str(shop.m / "log.csv")], stdout=subprocess.PIPE) as tail:
         os.set_blocking(tail.stdout.fileno(), False)
         time_is_up = time.monotonic() + 15
@@ -122,3 +124,96 @@ def test_no_coherence_wanted(shop_pg, make_mount):
     m.mkdir("items/bolt")
     put(m.at("items/bolt/qty"), "5\n")
     assert m.read("items/bolt/qty") == "5\n"
+
+
+def test_a_cold_cat_is_one_query(shop_pg, make_mount):
+    """Attributes and body come with the look-up: open, read and close need nothing more. Warm: nothing at all."""
+    shop_pg.sql("insert into flat select g, 't' from generate_series(1, 10) g")
+    m = make_mount(layout=LAYOUT)
+    os.stat(m / "flat")
+    for want in (1, 0, 0):
+        with shop_pg.queries() as seen:
+            assert get(m.at("flat/7.json")).startswith(b"{")
+        assert seen.total == want, seen
+
+
+def test_bodies_are_kept_within_their_memory(shop_pg, make_mount):
+    """What does not fit into -o cache is asked for again; nothing else is lost by it."""
+    shop_pg.sql("insert into items (name, note) select 'n' || g, repeat(chr(97 + g % 26), 50000) from generate_series(1, 100) g")
+    m = make_mount(layout=LAYOUT, options={"cache": 1})
+    for _ in range(2):
+        for g in range(1, 101):
+            assert get(m.at(f"items/n{g}/note.txt")) == chr(97 + g % 26).encode() * 50000
+
+
+@pytest.mark.parametrize("how", ["rewrite", "truncate", "rename", "shorter"])
+@pytest.mark.parametrize("size", [3000, 400_000])
+def test_a_reader_keeps_its_version(shop, how, size):
+    """A file that is open when this mount writes it anew is read to its end as it was, and whoever opens it next sees the new one."""
+    old, new = b"a" * size + b"end", b"b" * (size // 2 if how == "shorter" else size * 2)
+    shop.add("bolt", note=old.decode())
+    path = shop.m.at("items/bolt/note.txt")
+    assert get(path) == old  # the kernel has its pages
+    fd = os.open(path, os.O_RDONLY)
+    assert os.read(fd, 10) == old[:10]
+    if how == "truncate":
+        os.truncate(path, 5)
+        new = old[:5]
+    elif how == "rename":
+        put(path + b".new" if isinstance(path, bytes) else f"{path}.new", new)
+        os.rename(f"{path}.new", path)
+    else:
+        put(path, new)
+    assert get(path) == new and os.stat(path).st_size == len(new)
+    rest = b""
+    while piece := os.read(fd, 65536):
+        rest += piece
+    assert old[:10] + rest == old
+    os.close(fd)
+    assert shop.item("note") == new.decode() and get(path) == new
+
+
+def test_writers_beside_readers_that_never_stop(shop):
+    """The writer gets its turn, whoever has the file open."""
+    shop.add("bolt", note="x" * 5000)
+    path = shop.m.at("items/bolt/note.txt")
+    with subprocess.Popen(["bash", "-c", 'while [ -e "$0" ]; do exec 3<"$0" && read -r -n 10 <&3; done', str(path)], stderr=subprocess.DEVNULL) as reader:
+        for i in range(50):
+            put(path, str(i % 10) * (1000 + i * 100))
+            assert get(path) == str(i % 10).encode() * (1000 + i * 100)
+        reader.kill()
+
+
+def test_large_body_in_pieces(shop_pg, make_mount):
+    """A column of 64 MiB: the bytes are true, they are one version, and the daemon's memory stays small."""
+    shop_pg.sql("insert into items (name, note) select 'big', string_agg(md5(g::text), '') from generate_series(1, 2097152) g")
+    m = make_mount(layout=LAYOUT)
+    path, before = m.at("items/big/note.txt"), rss_kib(m.process.pid)
+    want = shop_pg.one("select encode(sha256(note::bytea), 'hex') from items")
+    assert os.stat(path).st_size == 64 << 20
+    fd, digest = os.open(path, os.O_RDONLY), hashlib.sha256()
+    digest.update(os.read(fd, 1 << 20))
+    shop_pg.sql("update items set note = 'short'")
+    while piece := os.read(fd, 1 << 20):
+        digest.update(piece)
+    os.close(fd)
+    assert digest.hexdigest() == want
+    until(lambda: get(path) == b"short", "the new version")
+    if b"__asan_init" not in rowfs_binary().read_bytes():
+        assert rss_kib(m.process.pid) - before < 32 * 1024
+    shop_pg.sql("update items set blob = decode(repeat('00ff', 1048576), 'hex')")
+    assert get(m.at("items/big/blob.bin")) == b"\x00\xff" * 1048576
+
+
+def test_a_long_query_beside_small_reads(shop_pg, make_mount):
+    """One user's ten seconds do not hold up the others."""
+    shop_pg.sql("insert into flat select g, 't' || g from generate_series(1, 1000) g")
+    m = make_mount(layout=LAYOUT, options={"max_connections": 3})
+    with subprocess.Popen(["cat", str(m / "slow/10.json")], stdout=subprocess.PIPE) as slow:
+        until(lambda: shop_pg.backends("state = 'active' and query like '%%slow_for%%'"), "the long query runs")
+        for i in range(1, 1001):
+            assert f'"t{i}"'.encode() in get(m.at(f"flat/{i}.json"))
+            if slow.poll() is not None:
+                break
+        assert i == 1000 and slow.poll() is None
+        slow.kill()

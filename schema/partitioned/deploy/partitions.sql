@@ -1,5 +1,5 @@
 -- Deploy rowfs_partitioned:partitions to pg
--- requires: rowfs:rowfs_streams
+-- requires: rowfs:rowfs_streams rowfs:rowfs_notify
 --
 -- Tables in partitions of time, by an integer column that counts from 1970: made ahead, dropped when
 -- they are old. What has no partition sits in a DEFAULT one until there is. Buckets are UTC.
@@ -121,6 +121,7 @@ BEGIN
 		END IF;
 		IF made > before THEN
 			PERFORM rowfs.watch(p.relation);
+			PERFORM rowfs.tell(p.relation);
 		END IF;
 	END LOOP;
 	IF made = 0 AND make_partitions.relation IS NOT NULL
@@ -161,6 +162,7 @@ BEGIN
 			EXECUTE format('DELETE FROM %s WHERE %s < %s', rowfs.default_partition(p.relation),
 				rowfs.partition_column(p.relation), limit_at);
 		END IF;
+		PERFORM rowfs.notify_all(p.relation) WHERE old <> '{}';
 	END LOOP;
 	RETURN dropped;
 END
@@ -238,6 +240,7 @@ BEGIN
 	END LOOP;
 	EXECUTE format('ANALYZE %s', whole);
 	PERFORM rowfs.watch(whole::regclass);
+	PERFORM rowfs.tell(whole::regclass);
 	RETURN whole::regclass;
 END
 $$;

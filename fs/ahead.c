@@ -1,0 +1,104 @@
+#include "fs/ahead.h"
+
+#include "fs/coherence.h"
+#include "fs/trail.h"
+
+#include <pthread.h>
+#include <string.h>
+
+struct ahead {
+	struct fs *fs;
+	struct page_query q;
+	pthread_t thread;
+	struct db_cancel cancel;
+	unsigned long ticket;
+	PGresult *res; /* the thread's until it is joined; NULL: it failed */
+};
+
+void page_query_free(struct page_query *q) {
+	where_free(&q->dir);
+	cursor_free(q->cursor);
+	memset(q, 0, sizeof(*q));
+}
+
+int page_query_run(struct fs *fs, const struct page_query *q, struct db_cancel *cancel,
+		   PGresult **res, struct db_error *err) {
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&q->place->sql;
+	struct db_param params[WHERE_PARAMS];
+	bool next = q->cursor != NULL;
+	char limit[16];
+	int n = where_params(&q->dir, params);
+	for (char **c = q->cursor; c != NULL && *c != NULL; c++)
+		params[n++] = db_text(*c);
+	snprintf(limit, sizeof(limit), "%d", q->limit);
+	params[n++] = db_text(limit);
+	struct db_statement *st = q->bare ? (next ? &sql->names_next : &sql->names_first)
+					  : (next ? &sql->list_next : &sql->list_first);
+	return db_query(fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, cancel, res, err);
+}
+
+static void *ahead_main(void *arg) {
+	struct ahead *a = arg;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	if (page_query_run(a->fs, &a->q, &a->cancel, &a->res, &err) != 0)
+		a->res = NULL; /* who needs the page asks again, and is told why */
+	return NULL;
+}
+
+struct ahead *ahead_start(struct fs *fs, struct page_query *q) {
+	struct ahead *a = calloc(1, sizeof(*a));
+	if (a == NULL) {
+		page_query_free(q);
+		return NULL;
+	}
+	a->fs = fs;
+	a->q = *q;
+	memset(q, 0, sizeof(*q));
+	pthread_mutex_init(&a->cancel.lock, NULL);
+	a->ticket = coherence_ticket(fs);
+	if (pthread_create(&a->thread, NULL, ahead_main, a) == 0)
+		return a;
+	page_query_free(&a->q);
+	pthread_mutex_destroy(&a->cancel.lock);
+	free(a);
+	return NULL;
+}
+
+static void end(struct ahead *a) {
+	pthread_join(a->thread, NULL);
+	pthread_mutex_destroy(&a->cancel.lock);
+	page_query_free(&a->q);
+	PQclear(a->res);
+	free(a);
+}
+
+static bool same_cursor(char *const *a, char *const *b) {
+	if (a == NULL || b == NULL)
+		return a == b;
+	while (*a != NULL && *b != NULL && strcmp(*a, *b) == 0)
+		a++, b++;
+	return *a == NULL && *b == NULL;
+}
+
+bool ahead_take(struct ahead *a, const struct page_query *q, PGresult **res,
+		unsigned long *ticket) {
+	if (a->q.place != q->place || a->q.bare != q->bare || a->q.limit != q->limit ||
+	    !same_cursor(a->q.cursor, q->cursor)) {
+		ahead_free(a);
+		return false;
+	}
+	pthread_join(a->thread, NULL);
+	*res = move_ptr(a->res);
+	*ticket = a->ticket;
+	pthread_mutex_destroy(&a->cancel.lock);
+	page_query_free(&a->q);
+	free(a);
+	return *res != NULL;
+}
+
+void ahead_free(struct ahead *a) {
+	if (a == NULL)
+		return;
+	db_cancel_fire(&a->cancel);
+	end(a);
+}

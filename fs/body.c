@@ -1,0 +1,123 @@
+#include "fs/body.h"
+
+#include "fs/node.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct bodies {
+	pthread_mutex_t lock; /* guards everything below, and `body` of all nodes */
+	struct body *oldest, *newest;
+	uint64_t bytes, most;
+};
+
+enum { MALLOC_HEADER = 16, LARGEST_PART = 4 };
+
+static uint64_t cost(const struct body *body) {
+	return sizeof(*body) + body->len + MALLOC_HEADER;
+}
+
+struct bodies *bodies_new(uint64_t most) {
+	struct bodies *bodies = calloc(1, sizeof(*bodies));
+	if (bodies == NULL)
+		return NULL;
+	pthread_mutex_init(&bodies->lock, NULL);
+	bodies->most = most;
+	return bodies;
+}
+
+/* -- the list, in order of use ------------------------------------------------------------------- */
+
+static void unlink_locked(struct bodies *bodies, struct body *body) {
+	*(body->prev != NULL ? &body->prev->next : &bodies->oldest) = body->next;
+	*(body->next != NULL ? &body->next->prev : &bodies->newest) = body->prev;
+	body->next = body->prev = NULL;
+}
+
+static void append_locked(struct bodies *bodies, struct body *body) {
+	body->prev = bodies->newest;
+	*(body->prev != NULL ? &body->prev->next : &bodies->oldest) = body;
+	bodies->newest = body;
+}
+
+static void drop_locked(struct bodies *bodies, struct body *body) {
+	unlink_locked(bodies, body);
+	bodies->bytes -= cost(body);
+	body->node->body = NULL;
+	body->node = NULL;
+	body_release(body);
+}
+
+void bodies_free(struct bodies *bodies) {
+	if (bodies == NULL)
+		return;
+	pthread_mutex_destroy(&bodies->lock);
+	free(bodies);
+}
+
+uint64_t bodies_bytes(struct bodies *bodies) {
+	LOCK_SCOPE(&bodies->lock);
+	return bodies->bytes;
+}
+
+/* -- bodies -------------------------------------------------------------------------------------- */
+
+struct body *body_new(const char *data, size_t len) {
+	struct body *body = malloc(sizeof(*body) + len + 1);
+	if (body == NULL)
+		return NULL;
+	memset(body, 0, sizeof(*body));
+	atomic_init(&body->references, 1);
+	body->len = len;
+	if (len > 0)
+		memcpy(body->data, data, len);
+	body->data[len] = '\0';
+	return body;
+}
+
+void body_release(struct body *body) {
+	if (body != NULL && atomic_fetch_sub(&body->references, 1) == 1)
+		free(body);
+}
+
+void body_keep(struct fs *fs, struct node *node, struct body *body) {
+	struct bodies *bodies = fs->bodies;
+	LOCK_SCOPE(&bodies->lock);
+	if (body->node != NULL)
+		return; /* it is kept already */
+	if (node->body != NULL)
+		drop_locked(bodies, node->body);
+	if (cost(body) > bodies->most / LARGEST_PART)
+		return;
+	atomic_fetch_add(&body->references, 1);
+	body->node = node;
+	node->body = body;
+	append_locked(bodies, body);
+	bodies->bytes += cost(body);
+	while (bodies->bytes > bodies->most)
+		drop_locked(bodies, bodies->oldest);
+}
+
+struct body *body_take(struct fs *fs, struct node *node) {
+	LOCK_SCOPE(&fs->bodies->lock);
+	struct body *body = node->body;
+	if (body == NULL)
+		return NULL;
+	atomic_fetch_add(&body->references, 1);
+	unlink_locked(fs->bodies, body);
+	append_locked(fs->bodies, body);
+	return body;
+}
+
+void body_drop(struct fs *fs, struct node *node) {
+	LOCK_SCOPE(&fs->bodies->lock);
+	if (node->body != NULL)
+		drop_locked(fs->bodies, node->body);
+}
+
+void body_drop_all(struct fs *fs) {
+	LOCK_SCOPE(&fs->bodies->lock);
+	while (fs->bodies->oldest != NULL)
+		drop_locked(fs->bodies, fs->bodies->oldest);
+}

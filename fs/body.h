@@ -1,0 +1,50 @@
+/* Bodies of documents, as look-ups, listings and opens brought them, so that an open and a read need no query.
+ *
+ * A body belongs to a node. A document's node is one version of it, so a body is never out of date: it is only dropped,
+ * the one that was used longest ago first, when all of them take more than `-o cache`. Whether the node is still what its
+ * name means is the look-up's to say. Who has taken a body keeps it, dropped or not. Thread-safe. */
+#ifndef ROWFS_FS_BODY_H
+#define ROWFS_FS_BODY_H
+
+#include "util/cleanup.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fs;
+struct node;
+struct bodies;
+
+struct body {
+	atomic_uint references; /* the cache's, and of each who took it */
+	struct node *node;      /* NULL: not in the cache (any more); guarded by the cache's lock */
+	struct body *next, *prev; /* in order of use; guarded by the cache's lock */
+	size_t len;               /* bytes of data */
+	char data[];              /* immutable */
+};
+
+/* A cache of at most MOST bytes, what malloc takes for them included. NULL if out of memory. Freed after the nodes. */
+MUST_USE struct bodies *bodies_new(uint64_t most);
+void bodies_free(struct bodies *bodies);
+/* What the cache takes now, in bytes. */
+uint64_t bodies_bytes(struct bodies *bodies);
+
+/* A body of LEN bytes with one reference, to be given back with body_release(). DATA is copied. NULL if out of memory. */
+MUST_USE struct body *body_new(const char *data, size_t len);
+void body_release(struct body *body); /* NULL: nothing */
+static inline void cleanup_body(struct body **body) {
+	body_release(*body);
+}
+#define AUTO_BODY __attribute__((cleanup(cleanup_body), unused))
+
+/* Keeps BODY (which stays the caller's) as that of NODE, in place of any other. What would take more than a quarter of the
+ * cache is not kept. */
+void body_keep(struct fs *fs, struct node *node, struct body *body);
+/* The body of NODE with a reference, or NULL. */
+MUST_USE struct body *body_take(struct fs *fs, struct node *node);
+/* Forgets the body of NODE, or all of them. */
+void body_drop(struct fs *fs, struct node *node);
+void body_drop_all(struct fs *fs);
+
+#endif

@@ -1,0 +1,433 @@
+#include "fs/coherence_state.h"
+#include "fs/kind.h"
+#include "fs/node_mark.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+#include <uuid/uuid.h>
+
+static const double LONG_S = 3600; /* what is told of when it changes may be kept for so long */
+
+enum { SETTLE_MS = 20 };
+
+/* Something that this thread's request has changed is still to be forgotten by the kernel. */
+static _Thread_local bool owes;
+
+static bool is_up(const struct caches *c) {
+	return c != NULL && atomic_load(&((struct caches *)(uintptr_t)c)->ready);
+}
+
+/* -- when what has changed --------------------------------------------------------------------------- */
+
+static atomic_ulong *stripe_of(struct caches *c, const struct node *dir, const char *name) {
+	uint64_t h = 0xcbf29ce484222325u ^ (uintptr_t)dir;
+	for (; *name != '\0'; name++)
+		h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+	h = (h ^ (h >> 29)) * 0x9e3779b97f4a7c15u;
+	return &c->stripes[(h >> 40) & (STRIPES - 1)];
+}
+
+static void set_later(atomic_ulong *at, unsigned long epoch) {
+	unsigned long before = atomic_load(at);
+	while (before < epoch && !atomic_compare_exchange_weak(at, &before, epoch))
+		;
+}
+
+void coherence_stripe(struct fs *fs, const struct node *dir, const char *name,
+		      unsigned long epoch) {
+	if (fs->caches != NULL)
+		set_later(stripe_of(fs->caches, dir, name), epoch);
+}
+
+bool coherence_is_since(struct fs *fs, const struct node *dir, unsigned long epoch) {
+	struct caches *c = fs->caches;
+	for (; dir != NULL && dir->type == NODE_PLACE; dir = dir->parent)
+		if (dir->below > epoch || atomic_load(&c->whole[dir->place->number]) > epoch)
+			return false;
+	return epoch != 0 && atomic_load(&c->all) <= epoch;
+}
+
+bool coherence_covers(struct fs *fs, const struct node *node) {
+	const struct caches *c = fs->caches;
+	return is_up(c) && node->type == NODE_PLACE && !node->pending &&
+	       notices_told(c->notices, node->place);
+}
+
+bool coherence_fresh(struct fs *fs, const struct node *node) {
+	return atomic_load(&fs->caches->listening) &&
+	       coherence_is_since(fs, node, node->parent != NULL ? node->epoch : ULONG_MAX);
+}
+
+unsigned long coherence_checked(struct fs *fs, unsigned long epoch, const struct node *node) {
+	struct caches *c = fs->caches;
+	if (!is_up(c) || node->parent == NULL || node->type != NODE_PLACE)
+		return epoch;
+	return atomic_load(stripe_of(c, node->parent, node->strings)) <= epoch ? epoch : 0;
+}
+
+/* -- for who asks the database ------------------------------------------------------------------------- */
+
+static bool is_told(const struct caches *c, const struct place *place) {
+	return notices_exact(c->notices, place);
+}
+
+/* True if it is told when NAME (NULL: any) appears in a directory of PLACE. */
+static bool tells_names(struct caches *c, unsigned long ticket, const struct place *place,
+			const char *name) {
+	for (int i = 0; i < place->nchildren; i++) {
+		const struct place *child = place->children[i];
+		if (child->nkeys == 0 && name != NULL && strcmp(child->text, name) != 0)
+			continue;
+		if (!is_told(c, child) || atomic_load(&c->whole[child->number]) > ticket)
+			return false;
+	}
+	return true;
+}
+
+bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
+			 const char *name) {
+	struct caches *c = fs->caches;
+	return is_up(c) && atomic_load(&c->listening) && dir->type == NODE_PLACE && !dir->pending &&
+	       !dir->gone && is_told(c, dir->place) && tells_names(c, ticket, dir->place, name) &&
+	       atomic_load(stripe_of(c, dir, name != NULL ? name : "")) <= ticket &&
+	       node_is_since(fs->nodes, dir, ticket);
+}
+
+double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,
+				  const char *name) {
+	return coherence_may_cache(fs, ticket, dir, name) ? LONG_S : 0;
+}
+
+double coherence_timeout(struct fs *fs, struct node *node, bool entry) {
+	double ttl = fs->opt->coherence != COHERENCE_NONE ? fs->opt->ttl : 0;
+	bool file = !S_ISDIR(node->attr.mode) && node->type != NODE_PLAIN;
+	if (coherence_covers(fs, node)) {
+		bool keeps = is_told(fs->caches, node->place) && node->writers == 0 &&
+			     node_fresh(fs->nodes, node);
+		return keeps ? LONG_S : 0;
+	}
+	/* A file on a route gets a new node with each version, and a row's directory goes with its document: such a name is looked
+	 * up every time, which costs no query while the node is fresh. */
+	bool row = node->type == NODE_PLACE && node->place->owns_row;
+	return entry && (file || row) ? 0 : ttl;
+}
+
+/* -- changes ------------------------------------------------------------------------------------------- */
+
+/* One notice. */
+struct change {
+	struct caches *c;
+	unsigned long epoch;
+	struct forget *list; /* what the kernel is to forget */
+	bool names;          /* all names, too */
+};
+
+/* The names that lead to PLACE with VALUES. Returns how many; 0 if they cannot be told. */
+static int put_names(const struct place *place, const char *const *values, char **names) {
+	const struct place *chain[PLACES_DEEP];
+	int n = 0, done = 0;
+	for (; place->parent != NULL; place = place->parent) {
+		if (n == PLACES_DEEP)
+			return 0;
+		chain[n++] = place;
+	}
+	for (; done < n; done++) {
+		const struct place *at = chain[n - 1 - done];
+		AUTO_BUF struct buf name = { 0 };
+		const char *own[PATH_KEYS_MAX];
+		bool known = true;
+		for (int k = 0; k < at->nkeys; k++) {
+			own[k] = values[at->keys[k].param];
+			known = known && own[k] != NULL;
+		}
+		if (at->nkeys == 0)
+			buf_puts(&name, at->text);
+		else if (!known || !place_name(at, own, NULL, &name))
+			break;
+		if ((names[done] = buf_take(&name)) == NULL)
+			break;
+	}
+	if (done == n)
+		return n;
+	while (done > 0)
+		free(names[--done]);
+	return 0;
+}
+
+/* Anything of PLACE. */
+static void change_whole(struct change *ch, const struct place *place) {
+	set_later(&ch->c->whole[place->number], ch->epoch);
+	/* what is told of so vaguely the kernel does not keep */
+	if (!is_told(ch->c, place))
+		return;
+	nodes_list(ch->c->fs->nodes, place, false, &ch->list);
+	ch->names = true;
+}
+
+static void change_place(void *arg, const struct place *place, const char *const *values,
+			 enum notice_kind kind) {
+	struct change *ch = arg;
+	char *names[PLACES_DEEP];
+	static const char *const nothing[PATH_KEYS_MAX];
+	int n = values != NULL || place->nparams == 0
+			? put_names(place, values != NULL ? values : nothing, names)
+			: 0;
+	if (n == 0) {
+		if (place->parent != NULL)
+			change_whole(ch, place);
+		return;
+	}
+	nodes_mark(ch->c->fs->nodes, place, names, n, kind, ch->epoch, &ch->list);
+	while (n > 0)
+		free(names[--n]);
+}
+
+static void change_all(struct change *ch) {
+	set_later(&ch->c->all, ch->epoch);
+	nodes_list(ch->c->fs->nodes, NULL, false, &ch->list);
+	ch->names = true;
+}
+
+/* Takes the names out of LIST; the rest stays. Returns whether there were any. */
+static bool drop_names(struct caches *c, struct forget **list) {
+	bool any = false;
+	for (struct forget **p = list; *p != NULL;) {
+		struct forget *f = *p;
+		if (f->name == NULL) {
+			p = &f->next;
+			continue;
+		}
+		*p = f->next;
+		f->next = NULL;
+		invalidate_not(c->inv, f);
+		any = true;
+	}
+	return any;
+}
+
+/* A change of this mount is to be seen when the program that made it goes on. Its thread must not wait for the kernel to forget one name; so
+ * all are declared out of date, which is done at once and costs a look-up each, but no query. */
+static void forget_own(struct change *ch) {
+	struct caches *c = ch->c;
+	for (struct forget *f = ch->list; f != NULL; f = f->next)
+		ch->names = ch->names || f->name != NULL;
+	if (ch->names && invalidate_names(c->inv)) {
+		(void)drop_names(c, &ch->list);
+		ch->names = false;
+	}
+	invalidate_attributes(c->inv, ch->list);
+	/* pages of rows files may follow a moment later */
+	for (struct forget *f = ch->list; f != NULL; f = f->next)
+		owes = owes || f->name != NULL || (f->data && S_ISDIR(f->node->attr.mode));
+}
+
+void caches_changed(struct caches *c, const char *payload, bool own) {
+	struct change ch = { .c = c };
+	if (!is_up(c))
+		return;
+	ch.epoch = atomic_fetch_add(&c->fs->epoch, 1) + 1;
+	if (payload == NULL ||
+	    !notices_read(c->notices, payload, own ? NULL : c->me, change_place, &ch))
+		change_all(&ch);
+	if (own)
+		forget_own(&ch);
+	if (ch.names && !invalidate_names(c->inv)) {
+		/* an older kernel: name by name */
+		nodes_list(c->fs->nodes, NULL, true, &ch.list);
+	}
+	invalidate(c->inv, ch.list);
+}
+
+void coherence_appended(struct fs *fs, const struct tally *t) {
+	struct caches *c = fs->caches;
+	AUTO_BUF struct buf payload = { 0 };
+	if (!is_up(c) || t->n == 0)
+		return;
+	notice_put_tally(&payload, c->me, t);
+	caches_changed(c, payload.failed ? NULL : payload.data, true);
+	if (!payload.failed)
+		listening_send(c, payload.data);
+}
+
+void coherence_serves(struct fs *fs, const struct node *dir, bool busy) {
+	atomic_uint *serving = &fs->caches->serving[((uintptr_t)dir >> 6) & (STRIPES - 1)];
+	if (busy)
+		atomic_fetch_add(serving, 1);
+	else
+		atomic_fetch_sub(serving, 1);
+}
+
+bool caches_serve(struct caches *c, const struct node *dir) {
+	return atomic_load(&c->serving[((uintptr_t)dir >> 6) & (STRIPES - 1)]) > 0;
+}
+
+void coherence_unsettled(struct fs *fs) {
+	struct forget *list = NULL;
+	if (!is_up(fs->caches) || invalidate_names(fs->caches->inv))
+		return;
+	nodes_list(fs->nodes, NULL, true, &list);
+	invalidate(fs->caches->inv, list);
+}
+
+void coherence_settle(struct fs *fs) {
+	if (owes && is_up(fs->caches))
+		invalidate_wait(fs->caches->inv, SETTLE_MS);
+	owes = false;
+}
+
+/* -- life ---------------------------------------------------------------------------------------------- */
+
+/* The triggers. */
+static bool load(struct caches *c, bool install) {
+	struct db_config config = options_db_config(c->fs->opt);
+	struct db_pool *pool = NULL;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	int told, others;
+	/* who installs may have to wait longer than any statement of a file takes */
+	config.command_timeout_ms = config.transaction_timeout_ms = 0;
+	config.min_connections = config.max_connections = 1;
+	int rc = db_query_text(c->fs->pool,
+			       "SELECT coalesce(has_table_privilege(to_regclass('rowfs.notice'), "
+			       "'SELECT'), false)",
+			       NULL, 0, DB_REPEATABLE, NULL, &res, &err);
+	if (rc == 0 && strcmp(PQgetvalue(res, 0, 0), "t") != 0)
+		c->why = strdup("the database has no rowfs.notice that this role may read "
+				"(enable_migrations, or sqitch)");
+	else if (rc == 0 && (rc = db_pool_new(&config, &pool, &err)) == 0)
+		rc = notices_load(pool, c->fs->tree, install, &c->notices);
+	db_pool_free(pool);
+	if (rc != 0)
+		c->why = strdup(err.sentence != NULL ? err.sentence : strerror(-rc));
+	if (c->notices == NULL)
+		return false;
+	notices_count(c->notices, &told, &others);
+	if (told == 0)
+		c->why = strdup("no table of the layout has its triggers");
+	return told > 0;
+}
+
+/* What an earlier mount committed and did not live to pass on, others shall not wait for. */
+static bool leave_note(struct caches *c, const char *note) {
+	AUTO_BUF struct buf all = { 0 };
+	if ((c->note = strdup(note)) == NULL)
+		return false;
+	if (access(note, F_OK) == 0) {
+		notice_put_all(&all, c->me);
+		if (all.failed)
+			return false;
+		listening_send(c, all.data);
+	}
+	AUTO_FD int fd = open(note, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		log_warning("%s: %s", note, strerror(errno));
+	return true;
+}
+
+bool coherence_open(struct fs *fs, const char *note, bool install) {
+	struct caches *c = calloc(1, sizeof(*c));
+	pthread_condattr_t attr;
+	uuid_t id;
+	if (c == NULL)
+		return false;
+	c->fs = fs;
+	uuid_generate_random(id);
+	uuid_unparse_lower(id, c->me);
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	c->whole = calloc((size_t)fs->tree->nall, sizeof(*c->whole));
+	c->inv = invalidator_new(fs);
+	fs->caches = c;
+	if (c->whole == NULL || c->inv == NULL)
+		return false;
+	if (fs->opt->coherence != COHERENCE_NOTIFY)
+		return true;
+	if (load(c, install) && listening_start(c)) {
+		atomic_store(&c->ready, true);
+		return leave_note(c, note);
+	}
+	log_warning("changes by others are seen after %g s only: %s", fs->opt->ttl,
+		    c->why != NULL ? c->why : "out of memory");
+	return true;
+}
+
+void coherence_serve(struct fs *fs, struct fuse_session *se) {
+	invalidator_serve(fs->caches->inv, se);
+}
+
+void coherence_stop(struct fs *fs) {
+	invalidator_stop(fs->caches->inv);
+}
+
+void coherence_end(struct fs *fs) {
+	if (fs->caches == NULL)
+		return;
+	bool passed_on = listening_end(fs->caches);
+	if (passed_on && fs->caches->note != NULL)
+		unlink(fs->caches->note);
+	atomic_store(&fs->caches->ready, false);
+	invalidator_free(move_ptr(fs->caches->inv));
+}
+
+void coherence_free(struct fs *fs) {
+	struct caches *c = fs->caches;
+	if (c == NULL)
+		return;
+	fs->caches = NULL;
+	notices_free(c->notices);
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->wake);
+	buf_free(&c->outgoing);
+	free(c->whole);
+	free(c->why);
+	free(c->note);
+	free(c);
+}
+
+/* The tables of places that are not told, each reason once. */
+static void put_others(const struct caches *c, struct buf *out) {
+	int n = 0;
+	for (int i = 0; i < c->fs->tree->nall; i++) {
+		const struct place *place = c->fs->tree->all[i];
+		const char *why = notices_why(c->notices, place);
+		if (why == NULL || place->route == NULL || place->route->kind == KIND_FILE)
+			continue;
+		buf_puts(out, n++ > 0 ? ",\n            " : "\n            ");
+		buf_json_string(out, place->route->path, strlen(place->route->path));
+		buf_puts(out, ": ");
+		buf_json_string(out, why, strlen(why));
+	}
+}
+
+void coherence_json(struct fs *fs, struct buf *out) {
+	struct caches *c = fs->caches;
+	bool told = is_up(c);
+	buf_printf(out, "{\n        \"mode\": \"%s\",\n",
+		   told                                   ? "notify"
+		   : fs->opt->coherence == COHERENCE_NONE ? "none"
+							  : "ttl");
+	if (!told && fs->opt->coherence != COHERENCE_NONE)
+		buf_printf(out, "        \"ttl\": %.15g,\n", fs->opt->ttl);
+	if (!told) {
+		const char *why = c->why != NULL ? c->why : "as asked for";
+		buf_puts(out, "        \"why\": ");
+		buf_json_string(out, why, strlen(why));
+		buf_puts(out, "\n    }");
+		return;
+	}
+	buf_printf(
+		out,
+		"        \"listening\": %s,\n        \"losses\": %llu,\n        \"heard\": %llu,\n"
+		"        \"sent\": %llu,\n        \"by_time\": {",
+		atomic_load(&c->listening) ? "true" : "false", atomic_load(&c->losses),
+		atomic_load(&c->heard), atomic_load(&c->sent));
+	put_others(c, out);
+	buf_puts(out, "\n        }\n    }");
+}

@@ -1,0 +1,87 @@
+/* Coherence: what this mount and the kernel remember is dropped when it changes, whoever changes it.
+ *
+ * Triggers tell of each statement that changed a watched table (schema/deploy/rowfs_notify.sql); the keys in a notice lead
+ * to names, and what is remembered of these is dropped: first our own marks, so that nothing old is handed out as fresh, then
+ * the kernel's entries, attributes and pages. Changes of this mount come back with the answer to its own statement, before the
+ * program that made them goes on, and are passed on to other mounts; changes of others come by LISTEN.
+ *
+ * Every notice gets a number, the next value of fs->epoch. Who asks the database takes a ticket before it: the number of the last
+ * notice. What a later notice concerned must not be remembered, and node_found() sees to it by `found.epoch`, which is the ticket.
+ *
+ * While nothing is heard, nothing is remembered. Where nothing can be heard or told, things are remembered for a time (opt->ttl).
+ *
+ * All functions are thread-safe. */
+#ifndef ROWFS_FS_COHERENCE_H
+#define ROWFS_FS_COHERENCE_H
+
+#include "fs/fs.h"
+
+struct node;
+struct caches;
+struct fuse_session;
+struct tally;
+
+/* -- for who asks the database ------------------------------------------------------------------- */
+
+/* To be called before a query whose result is to be remembered; goes into found.epoch, or to coherence_may_cache(). One
+ * atomic load. */
+static inline unsigned long coherence_ticket(const struct fs *fs) {
+	return atomic_load(&((struct fs *)(uintptr_t)fs)->epoch);
+}
+
+/* After the query: true if what was found under NAME in directory DIR may be remembered until a notice comes, because notices do come for it
+ * and none came since TICKET. NAME NULL: the listing of DIR. For what is a node, node_found() and node_fresh() ask this. */
+bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
+			 const char *name);
+
+/* Seconds for which the kernel may keep that NAME is not in DIR, as a query after TICKET said; 0: not at all. */
+double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,
+				  const char *name);
+
+/* Seconds for which the kernel may keep NODE's attributes, and its name if ENTRY; 0: not at all. To be asked after what it is to keep was
+ * copied. */
+double coherence_timeout(struct fs *fs, struct node *node, bool entry);
+
+/* This mount has committed the lines that T counts, with the triggers switched off. Takes effect before it returns. */
+void coherence_appended(struct fs *fs, const struct tally *t);
+
+/* A handle was left unsettled (see handle.h): look-ups are to come here, and wait for what settles it. */
+void coherence_unsettled(struct fs *fs);
+
+/* Before the reply to a request that commits: waits, briefly, until the kernel has forgotten what it changed. */
+void coherence_settle(struct fs *fs);
+
+/* A request that holds the kernel's lock of directory DIR is served (BUSY), or has been. */
+void coherence_serves(struct fs *fs, const struct node *dir, bool busy);
+
+/* -- life ------------------------------------------------------------------------------------------ */
+
+/* NOTE: a file of this mountpoint that tells, if it is there, that an earlier mount did not end well. Installs triggers where INSTALL, listens, and tries whether a notice comes back. Where that cannot be, says why in the log and goes by
+ * time. Returns false if out of memory. After the nodes are there and before the session. */
+MUST_USE bool coherence_open(struct fs *fs, const char *note, bool install);
+/* The session that is to be told; before its first request. */
+void coherence_serve(struct fs *fs, struct fuse_session *se);
+/* The kernel is told nothing from here on; before the session is unmounted. */
+void coherence_stop(struct fs *fs);
+/* Passes on what is left, and ends all threads. After the last statement that changes something, before the pool is shut down. */
+void coherence_end(struct fs *fs);
+void coherence_free(struct fs *fs);
+
+/* "coherence" of status.json: its value. */
+struct buf;
+void coherence_json(struct fs *fs, struct buf *out);
+
+/* -- for node.c and node_mark.c, under the lock of the nodes -------------------------------------------- */
+
+/* EPOCH, the ticket with which NODE was just found; 0 if a notice has come since that concerns it. */
+unsigned long coherence_checked(struct fs *fs, unsigned long epoch, const struct node *node);
+/* True if NODE's changes are told, and not only a matter of time. */
+bool coherence_covers(struct fs *fs, const struct node *node);
+/* True if nothing was told of NODE since it was found. */
+bool coherence_fresh(struct fs *fs, const struct node *node);
+/* True if no directory from DIR upwards was marked as a whole after EPOCH. */
+bool coherence_is_since(struct fs *fs, const struct node *dir, unsigned long epoch);
+/* Notes that NAME in DIR ("": what is listed there) changed at EPOCH. */
+void coherence_stripe(struct fs *fs, const struct node *dir, const char *name, unsigned long epoch);
+
+#endif

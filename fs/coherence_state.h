@@ -1,0 +1,57 @@
+/* What coherence.c and listening.c share. */
+#ifndef ROWFS_FS_COHERENCE_STATE_H
+#define ROWFS_FS_COHERENCE_STATE_H
+
+#include "db/listen.h"
+#include "fs/coherence.h"
+#include "fs/invalidate.h"
+#include "fs/node.h"
+#include "schema/notice.h"
+#include "util/buf.h"
+
+enum { STRIPES = 4096 }; /* a power of two */
+
+struct caches {
+	struct fs *fs;
+	char me[37];             /* this mount's name in notices: a uuid */
+	struct notices *notices; /* NULL: nothing is told */
+	struct invalidator *inv;
+	struct db_listener *listener;
+	atomic_bool ready; /* told, as far as `listening` */
+	atomic_bool listening;
+	char *why; /* not ready: the reason; owned, set before there are threads */
+
+	char *note; /* a file that is there while something may have to be passed on; owned */
+
+	/* When what changed last, as epochs. */
+	atomic_ulong all;              /* anything */
+	atomic_ulong *whole;           /* all of a place; by place->number */
+	atomic_ulong stripes[STRIPES]; /* a name in a directory, by its hash */
+
+	atomic_uint serving[STRIPES]; /* requests under way in a directory, by its hash */
+
+	/* notices heard, passed on; times that listening was lost */
+	atomic_ullong heard, sent, losses;
+
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t wake;
+	struct buf outgoing; /* payloads for other mounts, each with its NUL */
+	int noutgoing;
+	bool stop, tested, started, left; /* left: something could not be passed on */
+	pthread_t sender;
+};
+
+/* What PAYLOAD (NULL: cannot be known) says has changed is not fresh any more. OWN: by this mount. */
+void caches_changed(struct caches *c, const char *payload, bool own);
+
+/* True if a request is under way in DIR. */
+bool caches_serve(struct caches *c, const struct node *dir);
+
+/* Starts listening and sending. Returns false, with C->why, if that is not possible. */
+bool listening_start(struct caches *c);
+/* Passes on what is left and ends. Returns false if not all could be passed on. */
+bool listening_end(struct caches *c);
+/* Gives PAYLOAD to the sender. */
+void listening_send(struct caches *c, const char *payload);
+
+#endif

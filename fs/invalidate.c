@@ -1,0 +1,296 @@
+#include "fs/coherence_state.h"
+#include "fs/node.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/uio.h>
+
+enum {
+	TELLERS = 4,
+	STOP_MS = 500,
+	STUCK_MS = 20,    /* a teller that waits longer for one lock is not waited for */
+	NOTIFY_EPOCH = 8, /* FUSE_NOTIFY_INC_EPOCH, which older headers do not have */
+};
+
+/* A thread that tells, and its queue. What concerns one directory always goes to the same. */
+struct teller {
+	struct invalidator *inv;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t wake;  /* something to tell, or the end */
+	pthread_cond_t told;  /* `done` has moved */
+	struct forget *first, **last;
+	uint64_t given, done; /* how many, ever */
+	int64_t since_us; /* clock_us() when it began with the one that it tells now; 0: with none */
+	bool stuck;       /* all names were declared out of date since */
+	bool stop, started;
+};
+
+struct invalidator {
+	struct fs *fs;
+	_Atomic(struct fuse_session *) se; /* NULL: nothing is told */
+	atomic_bool no_epoch;              /* the kernel does not know it */
+	struct teller tellers[TELLERS];
+	pthread_mutex_t quick; /* held by who uses `se` and is not a teller */
+	pthread_t guard;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t wake;
+	bool stop, busy, started; /* busy: something was given since the guard looked */
+};
+
+static void init_condition(pthread_cond_t *condition) {
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static void free_forget(struct invalidator *inv, struct forget *f) {
+	node_put(inv->fs->nodes, f->node);
+	free(f->name);
+	free(f);
+}
+
+bool invalidate_names(struct invalidator *inv) {
+	LOCK_SCOPE(&inv->quick);
+	struct fuse_session *se = atomic_load(&inv->se);
+	struct fuse_out_header header = { .len = sizeof(header), .error = NOTIFY_EPOCH };
+	if (se == NULL || atomic_load(&inv->no_epoch))
+		return se == NULL;
+	if (write(fuse_session_fd(se), &header, sizeof(header)) == sizeof(header))
+		return true;
+	if (errno == EINVAL)
+		atomic_store(&inv->no_epoch, true);
+	return false;
+}
+
+/* -- tellers --------------------------------------------------------------------------------------- */
+
+static fuse_ino_t ino_of(const struct invalidator *inv, const struct node *node) {
+	return node == nodes_root(inv->fs->nodes) ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)node;
+}
+
+static void tell(struct invalidator *inv, const struct forget *f) {
+	struct fuse_session *se = atomic_load(&inv->se);
+	fuse_ino_t ino = ino_of(inv, f->node);
+	if (se == NULL)
+		return;
+	/* it would wait for that request, and all others in the directory for it */
+	if (f->name != NULL && caches_serve(inv->fs->caches, f->node) && invalidate_names(inv))
+		return;
+	int rc = f->name != NULL
+			 ? fuse_lowlevel_notify_inval_entry(se, ino, f->name, strlen(f->name))
+			 : fuse_lowlevel_notify_inval_inode(se, ino, f->data ? 0 : -1, 0);
+	if (rc != 0 && rc != -ENOENT) /* which is: it does not know it */
+		log_debug("the kernel was not told to forget: %s", strerror(-rc));
+}
+
+static void *teller_main(void *arg) {
+	struct teller *t = arg;
+	pthread_mutex_lock(&t->lock);
+	for (;;) {
+		while (t->first == NULL && !t->stop)
+			pthread_cond_wait(&t->wake, &t->lock);
+		struct forget *f = t->first;
+		if (f == NULL)
+			break;
+		t->first = f->next;
+		if (t->first == NULL)
+			t->last = &t->first;
+		t->since_us = clock_us();
+		t->stuck = false;
+		pthread_mutex_unlock(&t->lock);
+		tell(t->inv, f);
+		free_forget(t->inv, f);
+		pthread_mutex_lock(&t->lock);
+		t->since_us = 0;
+		t->done++;
+		pthread_cond_broadcast(&t->told);
+	}
+	pthread_mutex_unlock(&t->lock);
+	return NULL;
+}
+
+/* True if T waits too long, and nobody has done anything about it. *IDLE is cleared if it has something to do. */
+static bool is_stuck(struct teller *t, bool *idle) {
+	LOCK_SCOPE(&t->lock);
+	*idle = *idle && t->first == NULL && t->since_us == 0;
+	if (t->since_us == 0 || t->stuck || clock_us() - t->since_us < STUCK_MS * US_PER_MS)
+		return false;
+	t->stuck = true;
+	return true;
+}
+
+/* Sees to it that nothing waits behind a slow look-up. */
+static void *guard_main(void *arg) {
+	struct invalidator *inv = arg;
+	bool idle = true;
+	pthread_mutex_lock(&inv->lock);
+	while (!inv->stop) {
+		struct timespec until = timespec_of_us(clock_us() + STUCK_MS * US_PER_MS / 2);
+		if (idle && !inv->busy)
+			pthread_cond_wait(&inv->wake, &inv->lock);
+		else
+			pthread_cond_timedwait(&inv->wake, &inv->lock, &until);
+		inv->busy = false;
+		pthread_mutex_unlock(&inv->lock);
+		bool stuck = false;
+		idle = true;
+		for (int i = 0; i < TELLERS; i++)
+			stuck |= is_stuck(&inv->tellers[i], &idle);
+		if (stuck)
+			(void)invalidate_names(inv);
+		pthread_mutex_lock(&inv->lock);
+	}
+	pthread_mutex_unlock(&inv->lock);
+	return NULL;
+}
+
+static void call_guard(struct invalidator *inv) {
+	LOCK_SCOPE(&inv->lock);
+	if (!inv->busy)
+		pthread_cond_signal(&inv->wake);
+	inv->busy = true;
+}
+
+/* -- from outside ------------------------------------------------------------------------------------ */
+
+void invalidate(struct invalidator *inv, struct forget *list) {
+	bool any = list != NULL;
+	while (list != NULL) {
+		struct forget *f = list;
+		list = f->next;
+		f->next = NULL;
+		if (atomic_load(&inv->se) == NULL) {
+			free_forget(inv, f);
+			continue;
+		}
+		struct teller *t = &inv->tellers[((uintptr_t)f->node >> 6) % TELLERS];
+		LOCK_SCOPE(&t->lock);
+		*t->last = f;
+		t->last = &f->next;
+		t->given++;
+		pthread_cond_signal(&t->wake);
+	}
+	if (any)
+		call_guard(inv);
+}
+
+void invalidate_attributes(struct invalidator *inv, const struct forget *list) {
+	LOCK_SCOPE(&inv->quick);
+	struct fuse_session *se = atomic_load(&inv->se);
+	for (; list != NULL && se != NULL; list = list->next)
+		if (list->name == NULL)
+			(void)fuse_lowlevel_notify_inval_inode(se, ino_of(inv, list->node), -1, 0);
+}
+
+void invalidate_not(struct invalidator *inv, struct forget *list) {
+	while (list != NULL) {
+		struct forget *next = list->next;
+		free_forget(inv, list);
+		list = next;
+	}
+}
+
+void invalidate_wait(struct invalidator *inv, int ms) {
+	struct timespec until = timespec_of_us(clock_us() + (int64_t)ms * US_PER_MS);
+	for (int i = 0; i < TELLERS; i++) {
+		struct teller *t = &inv->tellers[i];
+		LOCK_SCOPE(&t->lock);
+		uint64_t given = t->given;
+		int rc = 0;
+		while (t->done < given && rc == 0)
+			rc = pthread_cond_timedwait(&t->told, &t->lock, &until);
+	}
+}
+
+struct invalidator *invalidator_new(struct fs *fs) {
+	struct invalidator *inv = calloc(1, sizeof(*inv));
+	bool ok = inv != NULL;
+	if (!ok)
+		return NULL;
+	inv->fs = fs;
+	pthread_mutex_init(&inv->lock, NULL);
+	pthread_mutex_init(&inv->quick, NULL);
+	init_condition(&inv->wake);
+	for (int i = 0; i < TELLERS; i++) {
+		struct teller *t = &inv->tellers[i];
+		t->inv = inv;
+		t->last = &t->first;
+		pthread_mutex_init(&t->lock, NULL);
+		init_condition(&t->wake);
+		init_condition(&t->told);
+		t->started = pthread_create(&t->thread, NULL, teller_main, t) == 0;
+		ok = ok && t->started;
+	}
+	inv->started = pthread_create(&inv->guard, NULL, guard_main, inv) == 0;
+	if (ok && inv->started)
+		return inv;
+	invalidator_free(inv);
+	return NULL;
+}
+
+void invalidator_serve(struct invalidator *inv, struct fuse_session *se) {
+	atomic_store(&inv->se, se);
+}
+
+static bool is_idle(struct teller *t) {
+	LOCK_SCOPE(&t->lock);
+	struct timespec until = timespec_of_us(clock_us() + STOP_MS * US_PER_MS);
+	int rc = 0;
+	while (t->since_us != 0 && rc == 0)
+		rc = pthread_cond_timedwait(&t->told, &t->lock, &until);
+	return t->since_us == 0;
+}
+
+void invalidator_stop(struct invalidator *inv) {
+	bool idle = true;
+	{
+		LOCK_SCOPE(&inv->quick);
+		atomic_store(&inv->se, NULL);
+	}
+	for (int i = 0; i < TELLERS; i++)
+		idle = is_idle(&inv->tellers[i]) && idle;
+	/* it waits for a look-up that nobody will answer any more */
+	if (!idle && umount2(inv->fs->opt->mountpoint, MNT_FORCE) != 0)
+		log_warning("a thread waits for the kernel: %s", strerror(errno));
+	for (int i = 0; i < TELLERS && !idle; i++)
+		(void)is_idle(&inv->tellers[i]);
+}
+
+static void end_teller(struct teller *t) {
+	{
+		LOCK_SCOPE(&t->lock);
+		t->stop = true;
+		pthread_cond_signal(&t->wake);
+	}
+	if (t->started)
+		pthread_join(t->thread, NULL);
+	pthread_mutex_destroy(&t->lock);
+	pthread_cond_destroy(&t->wake);
+	pthread_cond_destroy(&t->told);
+}
+
+void invalidator_free(struct invalidator *inv) {
+	if (inv == NULL)
+		return;
+	atomic_store(&inv->se, NULL);
+	{
+		LOCK_SCOPE(&inv->lock);
+		inv->stop = true;
+		pthread_cond_signal(&inv->wake);
+	}
+	if (inv->started)
+		pthread_join(inv->guard, NULL);
+	for (int i = 0; i < TELLERS; i++)
+		end_teller(&inv->tellers[i]);
+	pthread_mutex_destroy(&inv->lock);
+	pthread_mutex_destroy(&inv->quick);
+	pthread_cond_destroy(&inv->wake);
+	free(inv);
+}

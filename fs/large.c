@@ -1,0 +1,78 @@
+#include "fs/large.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+struct reading {
+	const struct where *w;
+	int fd;
+	uint64_t len;
+	struct buf *version;
+};
+
+static int write_all(const struct reading *r, const char *data, size_t len, struct db_error *err) {
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pwrite(r->fd, data + done, len - done, (off_t)(r->len + done));
+		if (n < 0)
+			return db_error_set(err, errno,
+					    "a large document finds no room below state_dir: %s",
+					    strerror(errno));
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+static int take_piece(struct reading *r, const PGresult *res, int row, struct db_error *err) {
+	if (strtoull(PQgetvalue(res, row, PIECE_OFFSET), NULL, 10) != r->len)
+		return db_error_set(err, EIO, "BUG: the pieces of a document are out of order");
+	if (r->len == 0) {
+		r->version->len = 0;
+		buf_puts(r->version, PQgetvalue(res, row, PIECE_VERSION));
+	}
+	size_t len = (size_t)PQgetlength(res, row, PIECE_BYTES);
+	int rc = write_all(r, PQgetvalue(res, row, PIECE_BYTES), len, err);
+	r->len += len;
+	return rc;
+}
+
+/* In one transaction, so that all pieces are of one version. */
+static int read_pieces(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct reading *r = arg;
+	struct db_param params[WHERE_PARAMS];
+	int n = where_params(r->w, params), rows = 1;
+	r->len = 0;
+	int rc = ftruncate(r->fd, 0) == 0 ? 0 : -errno;
+	if (rc == 0)
+		rc = db_query_on(conn, r->w->place->sql.pieces, params, n, NULL, err);
+	while (rc == 0 && rows > 0) {
+		AUTO_RESULT PGresult *res = NULL;
+		rc = db_query_binary_on(conn, "FETCH 4 FROM " SQL_PIECES, NULL, 0, &res, err);
+		rows = rc == 0 ? PQntuples(res) : 0;
+		for (int i = 0; i < rows && rc == 0; i++)
+			rc = take_piece(r, res, i, err);
+	}
+	return rc;
+}
+
+int large_read(struct call *call, const struct where *w, int *fd, uint64_t *size,
+	       struct buf *version) {
+	const char *dir = call->fs->opt->state_dir;
+	struct reading r = { .w = w, .version = version };
+	r.fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (r.fd < 0)
+		return call_error(call, errno,
+				  "state directory %s: a file for a large document: %s", dir,
+				  strerror(errno));
+	int rc = db_transaction(call->fs->pool, read_pieces, &r, DB_REPEATABLE, call_cancel(call),
+				&call->err);
+	if (rc == 0 && (r.len == 0 || version->failed))
+		rc = r.len == 0 ? -ENOENT : -ENOMEM;
+	if (rc != 0) {
+		close(r.fd);
+		return rc;
+	}
+	*fd = r.fd;
+	*size = r.len;
+	return 0;
+}

@@ -1,0 +1,14 @@
+/* Documents that are too large to be held in memory: they are read in pieces into a file without a name, below state_dir. */
+#ifndef ROWFS_FS_LARGE_H
+#define ROWFS_FS_LARGE_H
+
+#include "fs/call.h"
+
+enum { LARGE_FROM = 1 << 20 }; /* bytes */
+
+/* The document of W as it is now, one version of it: *FD is a file with its *SIZE bytes, the caller's to close, and VERSION gets its
+ * version. Returns 0, -ENOENT if there is none, or -errno with call->err saying why. */
+MUST_USE int large_read(struct call *call, const struct where *w, int *fd, uint64_t *size,
+			struct buf *version);
+
+#endif

@@ -1,0 +1,180 @@
+/* The ways that notices come and go: one connection that listens, one thread that passes on what this mount has changed. */
+#include "fs/coherence_state.h"
+#include "schema/array.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	TEST_MS = 2000, /* a notice that takes longer to come back does not come */
+	PAUSE_MS = 5,   /* between two transactions that notify: those who commit wait for each */
+	RETRY_MS = 500, /* after one that failed */
+	OUTGOING_MOST =
+		500 /* payloads that wait; beyond, others are told that anything may have changed */
+};
+
+/* -- coming ---------------------------------------------------------------------------------------- */
+
+static void up(void *arg) {
+	struct caches *c = arg;
+	/* what was told meanwhile nobody heard */
+	if (atomic_load(&c->ready))
+		caches_changed(c, NULL, false);
+	atomic_store(&c->listening, true);
+}
+
+static void down(void *arg, const char *sentence) {
+	struct caches *c = arg;
+	(void)sentence;
+	atomic_store(&c->listening, false);
+	atomic_fetch_add(&c->losses, 1);
+	caches_changed(c, NULL, false);
+}
+
+static void heard(void *arg, const char *payload) {
+	struct caches *c = arg;
+	if (notice_is_test(payload, c->me)) {
+		LOCK_SCOPE(&c->lock);
+		c->tested = true;
+		pthread_cond_broadcast(&c->wake);
+		return;
+	}
+	if (notice_is_test(payload, NULL))
+		return;
+	atomic_fetch_add(&c->heard, 1);
+	if (atomic_load(&c->ready))
+		caches_changed(c, payload, false);
+}
+
+static const struct db_listen_events events = { .up = up, .down = down, .notice = heard };
+
+/* A change of this mount, told by its own statement. */
+static void news(void *arg, const char *payload) {
+	struct caches *c = arg;
+	caches_changed(c, payload, true);
+	if (payload != NULL)
+		listening_send(c, payload);
+}
+
+/* -- going ----------------------------------------------------------------------------------------- */
+
+void listening_send(struct caches *c, const char *payload) {
+	LOCK_SCOPE(&c->lock);
+	if (c->noutgoing > OUTGOING_MOST)
+		return; /* the last one says all */
+	if (c->noutgoing == OUTGOING_MOST)
+		notice_put_all(&c->outgoing, c->me);
+	else
+		buf_puts(&c->outgoing, payload);
+	buf_add(&c->outgoing, "", 1);
+	c->noutgoing++;
+	pthread_cond_broadcast(&c->wake);
+}
+
+/* Sends the payloads in BATCH. Returns 0 or -errno. */
+static int send_batch(struct caches *c, const struct buf *batch) {
+	AUTO_BUF struct buf list = { 0 };
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	for (size_t at = 0; at < batch->len; at += strlen(batch->data + at) + 1)
+		array_add(&list, batch->data + at, strlen(batch->data + at));
+	array_end(&list);
+	if (list.failed)
+		return -ENOMEM;
+	struct db_param param = { .data = list.data, .len = list.len };
+	int rc = db_query_text(c->fs->pool, notice_send_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
+			       &err);
+	if (rc != 0)
+		log_warning("other mounts could not be told of changes: %s",
+			    err.sentence != NULL ? err.sentence : strerror(-rc));
+	return rc;
+}
+
+/* Waits MS milliseconds, less at the end. The lock is held. */
+static void rest(struct caches *c, int ms) {
+	struct timespec until = timespec_of_us(clock_us() + (int64_t)ms * US_PER_MS);
+	int rc = 0;
+	while (!c->stop && rc == 0)
+		rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+}
+
+static void *sender_main(void *arg) {
+	struct caches *c = arg;
+	pthread_mutex_lock(&c->lock);
+	for (;;) {
+		while (c->noutgoing == 0 && !c->stop)
+			pthread_cond_wait(&c->wake, &c->lock);
+		if (c->noutgoing == 0)
+			break;
+		AUTO_BUF struct buf batch = c->outgoing;
+		int n = c->noutgoing;
+		c->outgoing = (struct buf){ 0 };
+		c->noutgoing = 0;
+		pthread_mutex_unlock(&c->lock);
+		int rc = send_batch(c, &batch);
+		pthread_mutex_lock(&c->lock);
+		if (rc == 0)
+			atomic_fetch_add(&c->sent, (unsigned)n);
+		else if (c->stop) {
+			c->left = true;
+			break;
+		} else if (c->noutgoing <= OUTGOING_MOST) {
+			notice_put_all(&c->outgoing, c->me);
+			buf_add(&c->outgoing, "", 1);
+			c->noutgoing++;
+		}
+		rest(c, rc == 0 ? PAUSE_MS : RETRY_MS);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return NULL;
+}
+
+/* -- life ------------------------------------------------------------------------------------------ */
+
+/* True if a notice comes back: behind a pooler it may not. */
+static bool comes_back(struct caches *c) {
+	AUTO_BUF struct buf test = { 0 };
+	struct timespec until = timespec_of_us(clock_us() + (int64_t)TEST_MS * US_PER_MS);
+	notice_put_test(&test, c->me);
+	buf_add(&test, "", 1);
+	if (test.failed || send_batch(c, &test) != 0)
+		return false;
+	LOCK_SCOPE(&c->lock);
+	int rc = 0;
+	while (!c->tested && rc == 0)
+		rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+	return c->tested;
+}
+
+static bool fail(struct caches *c, const char *why) {
+	c->why = strdup(why);
+	return false;
+}
+
+bool listening_start(struct caches *c) {
+	struct db_config config = options_db_config(c->fs->opt);
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	if (db_listen_start(&config, NOTICE_CHANNEL, &events, c, &c->listener, &err) != 0)
+		return fail(c, err.sentence != NULL ? err.sentence : "LISTEN failed");
+	if (!comes_back(c))
+		return fail(c,
+			    "a notification did not come back: a pooler that keeps no sessions?");
+	if (db_pool_mark(c->fs->pool, c->me, news, c) != 0)
+		return fail(c, "out of memory");
+	c->started = pthread_create(&c->sender, NULL, sender_main, c) == 0;
+	return c->started || fail(c, "no thread to send with");
+}
+
+bool listening_end(struct caches *c) {
+	{
+		LOCK_SCOPE(&c->lock);
+		c->stop = true;
+		pthread_cond_broadcast(&c->wake);
+	}
+	if (c->started)
+		pthread_join(c->sender, NULL);
+	c->started = false;
+	db_listen_stop(move_ptr(c->listener));
+	return !c->left;
+}

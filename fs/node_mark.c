@@ -1,0 +1,76 @@
+#include "fs/node_mark.h"
+
+#include "fs/coherence.h"
+#include "fs/node_table.h"
+
+/* Out of memory: the kernel keeps it, until its time is up or the next notice. */
+static void add_forget(struct forget **list, struct node *node, const char *name, bool data) {
+	struct forget *f = calloc(1, sizeof(*f));
+	if (f != NULL && name != NULL && (f->name = strdup(name)) == NULL)
+		free(move_ptr(f));
+	if (f == NULL)
+		return;
+	node->references++;
+	f->node = node;
+	f->data = data;
+	f->next = *list;
+	*list = f;
+}
+
+static bool is_directory(const struct place *place) {
+	return place->route == NULL;
+}
+
+/* True if the node stays the same when what stands behind it changes. */
+static bool is_followed(const struct place *place) {
+	return is_directory(place) || place->route->kind == KIND_ROWS;
+}
+
+void nodes_mark(struct nodes *nodes, const struct place *place, char *const *names, int n,
+		enum notice_kind kind, unsigned long epoch, struct forget **list) {
+	LOCK_SCOPE(&nodes->lock);
+	struct node *dir = nodes->root;
+	for (int i = 0; i + 1 < n && dir != NULL; i++)
+		dir = nodes_find(nodes, dir, names[i]);
+	if (dir == NULL)
+		return; /* nobody has asked for anything there */
+	const char *name = names[n - 1];
+	struct node *node = nodes_find(nodes, dir, name);
+	if (kind == NOTICE_GROWN)
+		kind = node != NULL && !node->gone && !node->pending ? NOTICE_CHANGED
+								     : NOTICE_NAMES;
+	coherence_stripe(nodes->fs, dir, name, epoch);
+	if (node != NULL)
+		node->epoch = 0;
+	if (node != NULL && kind == NOTICE_NAMES)
+		node->below = epoch;
+	if (node != NULL && is_followed(place))
+		add_forget(list, node, NULL, !is_directory(place));
+	if (kind == NOTICE_NAMES) {
+		coherence_stripe(nodes->fs, dir, "", epoch);
+		add_forget(list, dir, NULL, true);
+	}
+	if (kind == NOTICE_NAMES || !is_followed(place))
+		add_forget(list, dir, name, false);
+}
+
+void nodes_list(struct nodes *nodes, const struct place *place, bool names, struct forget **list) {
+	LOCK_SCOPE(&nodes->lock);
+	for (size_t i = 0; i < nodes->nbuckets; i++) {
+		for (struct node *node = nodes->buckets[i]; node != NULL; node = node->next) {
+			if (node->type != NODE_PLACE)
+				continue;
+			bool listed = place != NULL && node->place == place->parent;
+			bool meant = place == NULL || node->place == place;
+			if (listed || (meant && is_followed(node->place)))
+				add_forget(list, node, NULL, true);
+			if (names && meant && node->hashed && node->parent != NULL)
+				add_forget(list, node->parent, node->strings, false);
+		}
+	}
+}
+
+bool node_is_since(struct nodes *nodes, const struct node *dir, unsigned long epoch) {
+	LOCK_SCOPE(&nodes->lock);
+	return coherence_is_since(nodes->fs, dir, epoch);
+}

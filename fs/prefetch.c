@@ -1,0 +1,167 @@
+#include "fs/prefetch.h"
+
+#include "fs/coherence.h"
+#include "fs/kind.h"
+#include "fs/listing.h"
+#include "util/clock.h"
+
+#include <fcntl.h>
+
+enum {
+	DIRECTORIES = 4,
+	STORM = 16, /* look-ups within STORM_US that make a storm */
+	STORM_US = US_PER_S,
+	NODES_MOST = 131072, /* that wait for look-ups in no known order */
+};
+
+struct directory {
+	struct node *dir; /* holds a reference; NULL: unused */
+	uint64_t count;
+	int64_t used;  /* clock_us() */
+	int64_t since; /* of the first of `misses` */
+	unsigned misses;
+	struct handle *h; /* lists it a second time */
+	bool ended;
+	struct node **nodes;  /* with a reference each */
+	size_t n, room, last; /* from `last` on: of the last page */
+};
+
+struct prefetch {
+	pthread_mutex_t lock; /* guards everything below; held while a page is fetched */
+	struct directory all[DIRECTORIES];
+};
+
+static const struct kind directory_kind = { .name = "directory" };
+
+struct prefetch *prefetch_new(void) {
+	struct prefetch *p = calloc(1, sizeof(*p));
+	if (p != NULL)
+		pthread_mutex_init(&p->lock, NULL);
+	return p;
+}
+
+/* Gives back the nodes that the kernel has asked for, or ALL. Returns how many of the last page it had asked for. */
+static size_t sweep(struct fs *fs, struct directory *d, bool all) {
+	size_t kept = 0, asked = 0;
+	for (size_t i = 0; i < d->n; i++) {
+		bool known = d->nodes[i]->lookups > 0;
+		asked += known && i >= d->last;
+		if (known || all)
+			node_put(fs->nodes, d->nodes[i]);
+		else
+			d->nodes[kept++] = d->nodes[i];
+	}
+	d->n = d->last = kept;
+	return asked;
+}
+
+static void clear(struct fs *fs, struct directory *d) {
+	(void)sweep(fs, d, true);
+	free(d->nodes);
+	if (d->h != NULL)
+		handle_free(fs, d->h);
+	node_put(fs->nodes, d->dir);
+	*d = (struct directory){ 0 };
+}
+
+void prefetch_end(struct fs *fs) {
+	LOCK_SCOPE(&fs->prefetch->lock);
+	for (int i = 0; i < DIRECTORIES; i++)
+		clear(fs, &fs->prefetch->all[i]);
+}
+
+void prefetch_free(struct prefetch *p) {
+	if (p == NULL)
+		return;
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+static struct directory *find(struct prefetch *p, const struct node *dir) {
+	for (int i = 0; i < DIRECTORIES; i++)
+		if (p->all[i].dir == dir)
+			return &p->all[i];
+	return NULL;
+}
+
+void prefetch_listed(struct fs *fs, struct node *dir, uint64_t count) {
+	struct prefetch *p = fs->prefetch;
+	LOCK_SCOPE(&p->lock);
+	struct directory *d = find(p, dir);
+	for (int i = 0; d == NULL && i < DIRECTORIES; i++)
+		if (p->all[i].dir == NULL)
+			d = &p->all[i];
+	if (d == NULL) {
+		d = &p->all[0];
+		for (int i = 1; i < DIRECTORIES; i++)
+			d = p->all[i].used < d->used ? &p->all[i] : d;
+	}
+	clear(fs, d);
+	d->dir = dir;
+	node_hold(fs->nodes, dir);
+	d->count = count;
+	d->used = clock_us();
+}
+
+static bool add_node(struct directory *d, struct node *node) {
+	if (d->n == d->room) {
+		size_t room = d->room * 2 + 1024;
+		struct node **more = reallocarray(d->nodes, room, sizeof(struct node *));
+		if (more == NULL)
+			return false;
+		d->nodes = more;
+		d->room = room;
+	}
+	d->nodes[d->n++] = node;
+	return true;
+}
+
+/* One page more. A failure ends it: the look-ups will ask for themselves. */
+static void fetch(struct call *call, struct directory *d) {
+	struct fs *fs = call->fs;
+	if (d->h == NULL) {
+		d->h = handle_new(fs, d->dir, &directory_kind, O_NOFOLLOW);
+		d->ended = d->h == NULL || listing_seek(call, d->h, 0, true) != 0;
+	}
+	for (int i = 0; !d->ended && i < fs->opt->fetch_size; i++) {
+		const struct entry *e = NULL;
+		int rc = listing_entry(call, d->h, &e);
+		struct node *node = NULL;
+		if (rc == 0 && e != NULL && e->found.place != NULL)
+			node = node_found(fs->nodes, d->dir, e->name, &e->found, false);
+		if (node != NULL && !add_node(d, node))
+			node_put(fs->nodes, node);
+		d->ended = rc != 0 || e == NULL;
+		if (!d->ended)
+			listing_advance(d->h);
+	}
+	db_error_clear(&call->err);
+}
+
+/* True if what is found now stays good for a while. */
+static bool lasts(struct fs *fs, const struct node *dir) {
+	return coherence_may_cache(fs, coherence_ticket(fs), dir, NULL) ||
+	       (fs->opt->coherence != COHERENCE_NONE && fs->opt->ttl >= 1);
+}
+
+void prefetch_missed(struct call *call, struct node *dir) {
+	struct prefetch *p = call->fs->prefetch;
+	if (pthread_mutex_trylock(&p->lock) != 0)
+		return; /* somebody fetches a page just now */
+	struct directory *d = find(p, dir);
+	int64_t now = clock_us();
+	if (d != NULL && now - d->since > STORM_US) {
+		d->since = now;
+		d->misses = 0;
+	}
+	if (d != NULL && ++d->misses >= STORM && !d->ended && lasts(call->fs, dir)) {
+		size_t page = d->n - d->last, asked = sweep(call->fs, d, false);
+		bool in_order = asked * 2 >= page;
+		d->used = now;
+		if (in_order || (d->count <= NODES_MOST && d->n < NODES_MOST))
+			fetch(call, d);
+		if (d->ended && d->n == 0)
+			clear(call->fs, d);
+	}
+	pthread_mutex_unlock(&p->lock);
+}

@@ -1,0 +1,21 @@
+/* Look-ups that follow a listing of names alone: `grep -r` and others read all names first, and then ask for one after the other.
+ * Instead of a query for each, the directory is listed a second time, with attributes and small bodies, a page whenever some look-ups
+ * had to ask the database. Its nodes wait here until the kernel asks for them. Thread-safe. */
+#ifndef ROWFS_FS_PREFETCH_H
+#define ROWFS_FS_PREFETCH_H
+
+#include "fs/call.h"
+
+struct prefetch;
+
+MUST_USE struct prefetch *prefetch_new(void);
+/* Gives back what it holds; before the handles are closed. */
+void prefetch_end(struct fs *fs);
+void prefetch_free(struct prefetch *prefetch);
+
+/* COUNT names of directory DIR were listed without attributes, up to the end. */
+void prefetch_listed(struct fs *fs, struct node *dir, uint64_t count);
+/* A look-up of CALL in DIR had to ask the database. */
+void prefetch_missed(struct call *call, struct node *dir);
+
+#endif

@@ -1,0 +1,253 @@
+#include "fs/trail.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { POSITION_BITS = 40, NUMBER_BITS = 22, TRAILS_KEPT = 64 };
+
+/* Names in all trails together, beyond which the oldest are forgotten. */
+enum { NAMES_KEPT = 4 << 20 };
+
+struct trail {
+	struct trails *trails;
+	struct trail *older, *newer;
+	unsigned references; /* the table's and the handle's */
+	bool kept;
+	uint64_t ino, number;
+	struct page_start *pages;
+	size_t npages, pages_room;
+	uint32_t *names; /* a hash of each */
+	size_t nnames, names_room;
+};
+
+struct trails {
+	pthread_mutex_t lock; /* guards everything below and in all trails */
+	struct trail *oldest, *newest;
+	size_t kept, names;
+	uint64_t next_number;
+};
+
+/* -- cursors ------------------------------------------------------------------------------------- */
+
+void cursor_free(char **cursor) {
+	for (char **p = cursor; p != NULL && *p != NULL; p++)
+		free(*p);
+	free(cursor);
+}
+
+char **cursor_copy(char *const *cursor) {
+	int n = 0;
+	if (cursor == NULL)
+		return NULL;
+	while (cursor[n] != NULL)
+		n++;
+	char **copy = calloc((size_t)n + 1, sizeof(*copy));
+	for (int i = 0; copy != NULL && i < n; i++)
+		copy[i] = strdup(cursor[i]);
+	return copy;
+}
+
+/* -- the table ----------------------------------------------------------------------------------- */
+
+struct trails *trails_new(void) {
+	struct trails *trails = calloc(1, sizeof(*trails));
+	if (trails == NULL)
+		return NULL;
+	pthread_mutex_init(&trails->lock, NULL);
+	trails->next_number = 1;
+	return trails;
+}
+
+static void release_locked(struct trail *trail) {
+	if (--trail->references > 0)
+		return;
+	for (size_t i = 0; i < trail->npages; i++)
+		cursor_free(trail->pages[i].cursor);
+	free(trail->pages);
+	free(trail->names);
+	free(trail);
+}
+
+static void unlink_locked(struct trails *trails, struct trail *trail) {
+	*(trail->older != NULL ? &trail->older->newer : &trails->oldest) = trail->newer;
+	*(trail->newer != NULL ? &trail->newer->older : &trails->newest) = trail->older;
+	trail->older = trail->newer = NULL;
+}
+
+static void append_locked(struct trails *trails, struct trail *trail) {
+	trail->older = trails->newest;
+	*(trail->older != NULL ? &trail->older->newer : &trails->oldest) = trail;
+	trails->newest = trail;
+}
+
+static void forget_oldest_locked(struct trails *trails) {
+	struct trail *trail = trails->oldest;
+	unlink_locked(trails, trail);
+	trails->kept--;
+	trails->names -= trail->nnames;
+	trail->kept = false;
+	release_locked(trail);
+}
+
+void trails_free(struct trails *trails) {
+	if (trails == NULL)
+		return;
+	while (trails->oldest != NULL)
+		forget_oldest_locked(trails);
+	pthread_mutex_destroy(&trails->lock);
+	free(trails);
+}
+
+static struct trail *new_locked(struct trails *trails, uint64_t ino) {
+	struct trail *trail = calloc(1, sizeof(*trail));
+	if (trail == NULL)
+		return NULL;
+	trail->trails = trails;
+	trail->references = 2;
+	trail->ino = ino;
+	trail->number = trails->next_number;
+	trails->next_number = trails->next_number % ((1u << NUMBER_BITS) - 1) + 1;
+	append_locked(trails, trail);
+	trails->kept++;
+	trail->kept = true;
+	while (trails->kept > TRAILS_KEPT ||
+	       (trails->names > NAMES_KEPT && trails->oldest != trail))
+		forget_oldest_locked(trails);
+	return trail;
+}
+
+struct trail *trail_new(struct trails *trails, uint64_t ino) {
+	LOCK_SCOPE(&trails->lock);
+	return new_locked(trails, ino);
+}
+
+void trail_release(struct trail *trail) {
+	if (trail == NULL)
+		return;
+	LOCK_SCOPE(&trail->trails->lock);
+	release_locked(trail);
+}
+
+/* -- growing ------------------------------------------------------------------------------------- */
+
+static bool add_page_locked(struct trail *trail, const struct page_start *start) {
+	if (trail->npages == trail->pages_room) {
+		size_t room = trail->pages_room * 2 + 4;
+		struct page_start *more = reallocarray(trail->pages, room, sizeof(*more));
+		if (more == NULL)
+			return false;
+		trail->pages = more;
+		trail->pages_room = room;
+	}
+	trail->pages[trail->npages] = *start;
+	trail->pages[trail->npages++].cursor = cursor_copy(start->cursor);
+	return true;
+}
+
+void trail_add_page(struct trail *trail, int child, char *const *cursor) {
+	LOCK_SCOPE(&trail->trails->lock);
+	struct page_start start = { .position = trail->nnames,
+				    .child = child,
+				    .cursor = (char **)(uintptr_t)cursor };
+	(void)add_page_locked(trail, &start); /* out of memory: the page before it is longer */
+}
+
+static uint32_t hash_of(const char *name) {
+	uint32_t hash = 0x811c9dc5u;
+	for (; *name != '\0'; name++)
+		hash = (hash ^ (unsigned char)*name) * 0x01000193u;
+	return hash;
+}
+
+static bool reserve_locked(struct trail *trail, size_t n) {
+	if (n <= trail->names_room)
+		return true;
+	size_t room = trail->names_room + trail->names_room / 2 + 64;
+	room = room > n ? room : n;
+	uint32_t *more = reallocarray(trail->names, room, sizeof(*more));
+	if (more == NULL)
+		return false;
+	trail->names = more;
+	trail->names_room = room;
+	return true;
+}
+
+void trail_add(struct trail *trail, const char *name) {
+	LOCK_SCOPE(&trail->trails->lock);
+	if (!reserve_locked(trail, trail->nnames + 1))
+		return;
+	trail->names[trail->nnames++] = hash_of(name);
+	trail->trails->names += trail->kept;
+}
+
+/* -- offsets ------------------------------------------------------------------------------------- */
+
+uint64_t trail_offset(const struct trail *trail, uint64_t position) {
+	return trail->number << POSITION_BITS | position;
+}
+
+uint64_t trail_position(uint64_t offset) {
+	return offset & (((uint64_t)1 << POSITION_BITS) - 1);
+}
+
+bool trail_has(const struct trail *trail, uint64_t offset) {
+	return trail->number == offset >> POSITION_BITS;
+}
+
+static struct trail *find_locked(const struct trails *trails, uint64_t ino, uint64_t offset) {
+	struct trail *trail = trails->newest;
+	while (trail != NULL && (trail->ino != ino || !trail_has(trail, offset)))
+		trail = trail->older;
+	return trail;
+}
+
+/* Copies what OLD is up to position N. */
+static bool copy_locked(struct trail *to, const struct trail *old, size_t n) {
+	if (!reserve_locked(to, n))
+		return false;
+	if (n > 0)
+		memcpy(to->names, old->names, n * sizeof(*old->names));
+	to->nnames = n;
+	to->trails->names += n;
+	for (size_t i = 0; i < old->npages && old->pages[i].position <= n; i++)
+		if (!add_page_locked(to, &old->pages[i]))
+			return false;
+	return true;
+}
+
+struct trail *trail_fork(struct trails *trails, uint64_t ino, uint64_t offset,
+			 struct page_start *start) {
+	uint64_t n = trail_position(offset);
+	LOCK_SCOPE(&trails->lock);
+	struct trail *old = find_locked(trails, ino, offset);
+	if (old == NULL || n > old->nnames || old->npages == 0)
+		return NULL;
+	unlink_locked(trails, old); /* those are kept that were used last */
+	append_locked(trails, old);
+	old->references++;
+	struct trail *trail = new_locked(trails, ino);
+	if (trail != NULL && !copy_locked(trail, old, (size_t)n)) {
+		release_locked(trail); /* the table still has it, and will forget it */
+		trail = NULL;
+	}
+	release_locked(old);
+	if (trail == NULL)
+		return NULL;
+	*start = trail->pages[trail->npages - 1];
+	start->cursor = cursor_copy(start->cursor);
+	return trail;
+}
+
+size_t trail_find(struct trail *trail, uint64_t start, size_t n,
+		  const char *(*name)(void *, size_t), void *arg, bool *sure) {
+	LOCK_SCOPE(&trail->trails->lock);
+	for (size_t p = trail->nnames; p > start; p--) {
+		*sure = p == trail->nnames;
+		for (size_t i = n; i > 0; i--)
+			if (hash_of(name(arg, i - 1)) == trail->names[p - 1])
+				return i;
+	}
+	*sure = trail->nnames == start;
+	return 0;
+}

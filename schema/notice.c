@@ -1,0 +1,471 @@
+/* What there is to be told of, and the triggers for it. */
+#include "schema/array.h"
+#include "schema/notice_table.h"
+#include "schema/sql_build.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { LOCK_TRIES = 3 };
+
+/* -- definitions --------------------------------------------------------------------------------- */
+
+struct subscriber *definition_subscribe(struct definition *d, const struct place *place) {
+	struct subscriber *more =
+		reallocarray(d->subscribers, (size_t)d->nsubscribers + 1, sizeof(*more));
+	if (more == NULL)
+		return NULL;
+	d->subscribers = more;
+	struct subscriber *s = &more[d->nsubscribers++];
+	s->place = place;
+	for (int i = 0; i < PATH_KEYS_MAX; i++)
+		s->key[i] = NOTICE_ANY;
+	return s;
+}
+
+static void definition_free(struct definition *d) {
+	for (int i = 0; i < d->nkeys; i++)
+		free(d->keys[i]);
+	free(d->relation);
+	free(d->subscribers);
+}
+
+static void hash_text(uint64_t *h, const char *s) {
+	for (; *s != '\0'; s++)
+		*h = (*h ^ (unsigned char)*s) * 1099511628211u;
+	*h = (*h ^ 0xffu) * 1099511628211u; /* where one text ends */
+}
+
+static int64_t definition_hash(const struct definition *d) {
+	uint64_t h = 14695981039346656037u;
+	hash_text(&h, d->relation);
+	for (int i = 0; i < d->nkeys; i++)
+		hash_text(&h, d->keys[i]);
+	return (int64_t)(h & INT64_MAX);
+}
+
+/* True if a row of scope table FROM has at most one row of table TO, its neighbour in the joins. */
+static bool leads_up(const struct scope *scope, int from, int to) {
+	return (scope->tables[from].joined == to && !scope->tables[from].upwards) ||
+	       (scope->tables[to].joined == from && scope->tables[to].upwards);
+}
+
+static const struct foreign_key *key_between(const struct scope *scope, int child, int parent) {
+	return scope->tables[child].joined == parent ? scope->tables[child].fk
+						     : scope->tables[parent].fk;
+}
+
+/* The tables on the way from FROM to TO over foreign keys, FROM left out. Returns how many; -1 if a row of FROM does not lead to one of TO. */
+static int way_up(const struct scope *scope, int from, int to, int before, int *way) {
+	if (from == to)
+		return 0;
+	for (int t = 0; t < scope->n; t++) {
+		if (t == before || t == from || !leads_up(scope, from, t))
+			continue;
+		way[0] = t;
+		int n = way_up(scope, t, to, from, way + 1);
+		if (n >= 0)
+			return n + 1;
+	}
+	return -1;
+}
+
+/* The column of CHILD's foreign key that holds KEY's very value; NULL if none does. */
+static const char *same_value(const struct scope *scope, int child, int parent,
+			      const struct key *key) {
+	const struct foreign_key *fk = key_between(scope, child, parent);
+	const struct relation *rel = scope->tables[child].rel;
+	for (int i = 0; key->format == NULL && i < fk->columns.n; i++) {
+		const struct column *column = relation_column(rel, fk->columns.names[i]);
+		if (strcmp(fk->references.names[i], key->column->name) == 0 && column != NULL &&
+		    strcmp(column->base, key->column->base) == 0)
+			return column->name;
+	}
+	return NULL;
+}
+
+/* KEY's text, made of the row r of table FROM, over the N tables of WAY. */
+static void put_key_over(struct buf *sql, const struct scope *scope, int from, const int *way,
+			 int n, const struct key *key) {
+	char alias[16] = "r";
+	const char *same = n == 1 ? same_value(scope, from, way[0], key) : NULL;
+	if (same != NULL) {
+		buf_puts(sql, "r.");
+		db_quote_ident(sql, same);
+		buf_puts(sql, "::text");
+		return;
+	}
+	if (n > 0) {
+		snprintf(alias, sizeof(alias), "p%d", n);
+		buf_puts(sql, "(SELECT ");
+	}
+	put_key_text_of(sql, key, alias);
+	for (int i = 0; i < n; i++) {
+		buf_puts(sql, i == 0 ? " FROM " : ", ");
+		put_relation(sql, scope->tables[way[i]].rel);
+		buf_printf(sql, " p%d", i + 1);
+	}
+	for (int i = 0, child = from; i < n; child = way[i++]) {
+		const struct foreign_key *fk = key_between(scope, child, way[i]);
+		for (int c = 0; c < fk->columns.n; c++) {
+			buf_printf(sql, " %s p%d.", i == 0 && c == 0 ? "WHERE" : "AND", i + 1);
+			db_quote_ident(sql, fk->references.names[c]);
+			buf_puts(sql, " = ");
+			if (i > 0)
+				buf_printf(sql, "p%d.", i);
+			else
+				buf_puts(sql, "r.");
+			db_quote_ident(sql, fk->columns.names[c]);
+		}
+	}
+	buf_puts(sql, n > 0 ? ")" : "");
+}
+
+/* Adds to D the keys on the path to PLACE that a row of scope table T tells, from the root on. */
+static bool add_keys(struct definition *d, struct subscriber *s, const struct place *place,
+		     const struct scope *scope, int t) {
+	if (place->parent != NULL && !add_keys(d, s, place->parent, scope, t))
+		return false;
+	for (int i = 0; i < place->nkeys; i++) {
+		const struct key *key = &place->keys[i];
+		AUTO_BUF struct buf sql = { 0 };
+		int way[PATH_KEYS_MAX + 1];
+		int n = key->table >= 0 ? way_up(scope, t, key->table, -1, way) : -1;
+		if (n < 0)
+			continue;
+		put_key_over(&sql, scope, t, way, n, key);
+		if (sql.failed || (d->keys[d->nkeys] = buf_take(&sql)) == NULL)
+			return false;
+		s->key[key->param] = (int16_t)d->nkeys++;
+	}
+	return true;
+}
+
+/* Adds D, or its subscribers to the one that is the same. */
+static bool add_definition(struct notices *n, struct definition *d) {
+	d->id = definition_hash(d);
+	for (int i = 0; i < n->ndefinitions; i++) {
+		if (n->definitions[i].id != d->id)
+			continue;
+		struct subscriber *s =
+			definition_subscribe(&n->definitions[i], d->subscribers[0].place);
+		if (s != NULL)
+			*s = d->subscribers[0];
+		definition_free(d);
+		return s != NULL;
+	}
+	struct definition *more =
+		reallocarray(n->definitions, (size_t)n->ndefinitions + 1, sizeof(*more));
+	if (more == NULL) {
+		definition_free(d);
+		return false;
+	}
+	n->definitions = more;
+	more[n->ndefinitions++] = *d;
+	return true;
+}
+
+static struct watched *find_table(const struct notices *n, const char *relation) {
+	for (int i = 0; i < n->ntables; i++)
+		if (strcmp(n->tables[i].relation, relation) == 0)
+			return &n->tables[i];
+	return NULL;
+}
+
+static bool add_table(struct notices *n, const char *relation) {
+	if (find_table(n, relation) != NULL)
+		return true;
+	struct watched *more = reallocarray(n->tables, (size_t)n->ntables + 1, sizeof(*more));
+	char *copy = strdup(relation);
+	if (more != NULL)
+		n->tables = more;
+	if (more == NULL || copy == NULL) {
+		free(copy);
+		return false;
+	}
+	more[n->ntables++] = (struct watched){ .relation = copy };
+	return true;
+}
+
+/* PLACE depends on RELATION: by the keys of scope table T, or (T negative) in a way of its own. */
+static bool depend(struct notices *n, const struct place *place, const char *relation, int t) {
+	struct definition d = { .relation = strdup(relation) };
+	struct subscriber *s = d.relation != NULL ? definition_subscribe(&d, place) : NULL;
+	if (s == NULL || (t >= 0 && !add_keys(&d, s, place, &place->scope, t)) ||
+	    !add_table(n, relation)) {
+		definition_free(&d);
+		return false;
+	}
+	return add_definition(n, &d);
+}
+
+/* -- what places depend on ------------------------------------------------------------------------- */
+
+static bool set_why(struct notices *n, const struct place *place, const char *why) {
+	if (n->why[place->number] == NULL)
+		n->why[place->number] = strdup(why);
+	return n->why[place->number] != NULL;
+}
+
+static const char sources_sql[] =
+	"SELECT (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c "
+	"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = s) "
+	"FROM rowfs.sources($1::regclass) s";
+
+/* PLACE depends on a view. */
+static bool depend_on_view(struct notices *n, struct db_pool *pool, const struct place *place,
+			   const struct relation *view) {
+	AUTO_BUF struct buf name = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	put_relation(&name, view);
+	struct db_param param = { .data = name.data, .len = name.len };
+	if (name.failed)
+		return false;
+	if (db_query_text(pool, sources_sql, &param, 1, DB_REPEATABLE, NULL, &res, &err) != 0)
+		return set_why(n, place, err.sentence != NULL ? err.sentence : "no answer");
+	for (int i = 0; i < PQntuples(res); i++) {
+		if (PQgetisnull(res, i, 0)) {
+			if (!set_why(n, place,
+				     "a view whose rows change by more than its tables' rows"))
+				return false;
+		} else if (!depend(n, place, PQgetvalue(res, i, 0), -1)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool depend_on_table(struct notices *n, struct db_pool *pool, const struct place *place,
+			    int t) {
+	const struct relation *rel = place->scope.tables[t].rel;
+	AUTO_BUF struct buf name = { 0 };
+	if (rel->kind == 'v')
+		return depend_on_view(n, pool, place, rel);
+	if (rel->kind != 'r' && rel->kind != 'p')
+		return set_why(n, place,
+			       rel->kind == 'm' ? "a materialized view" : "a foreign table");
+	put_relation(&name, rel);
+	return !name.failed && depend(n, place, name.data, t);
+}
+
+static bool depend_on_all(struct notices *n, struct db_pool *pool, const struct place *place) {
+	int first = place->parent != NULL ? place->parent->scope.n : 0;
+	bool ok = true;
+	for (int t = 0; ok && t < place->scope.n; t++)
+		if (t >= first || t == place->row_table || t == place->target)
+			ok = depend_on_table(n, pool, place, t);
+	if (ok && place->view != NULL)
+		ok = depend_on_view(n, pool, place, place->view);
+	if (ok && place->function != NULL)
+		ok = set_why(n, place, "a function, which may answer what it likes");
+	if (ok && place->route != NULL && place->route->kind == KIND_FILE)
+		ok = set_why(n, place, "no rows of a table");
+	return ok;
+}
+
+/* -- triggers -------------------------------------------------------------------------------------- */
+
+/* The definitions of one table, as parameters. */
+struct install {
+	const struct watched *table;
+	struct buf ids, keys;
+};
+
+static void install_free(struct install *in) {
+	buf_free(&in->ids);
+	buf_free(&in->keys);
+}
+
+static bool install_fill(struct install *in, const struct notices *n) {
+	int found = 0;
+	buf_putc(&in->keys, '[');
+	for (int i = 0; i < n->ndefinitions; i++) {
+		const struct definition *d = &n->definitions[i];
+		if (strcmp(d->relation, in->table->relation) != 0)
+			continue;
+		array_add_number(&in->ids, d->id);
+		buf_puts(&in->keys, found++ > 0 ? ",[" : "[");
+		for (int k = 0; k < d->nkeys; k++) {
+			buf_puts(&in->keys, k > 0 ? "," : "");
+			buf_json_string(&in->keys, d->keys[k], strlen(d->keys[k]));
+		}
+		buf_putc(&in->keys, ']');
+	}
+	buf_putc(&in->keys, ']');
+	array_end(&in->ids);
+	return !in->ids.failed && !in->keys.failed;
+}
+
+static const char ask_sql[] =
+	"SELECT rowfs.is_told($1::regclass) AND NOT EXISTS (SELECT FROM unnest($2::bigint[]) i "
+	"WHERE NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = i "
+	"AND to_regclass(n.relation) = $1::regclass))";
+
+/* Sets TABLE->told, or ->why. */
+static void ask(struct db_pool *pool, struct watched *table, const struct install *in) {
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_param params[] = { db_text(table->relation),
+				     { .data = in->ids.data, .len = in->ids.len } };
+	int rc = db_query_text(pool, ask_sql, params, 2, DB_REPEATABLE, NULL, &res, &err);
+	table->told = rc == 0 && strcmp(PQgetvalue(res, 0, 0), "t") == 0;
+	const char *why = rc != 0 && err.sentence != NULL
+				  ? err.sentence
+				  : "its triggers are not installed: a mount by its owner does it";
+	if (!table->told && table->why == NULL)
+		table->why = strdup(why);
+}
+
+static int tell_table(struct db_conn *conn, void *arg, struct db_error *err) {
+	const struct install *in = arg;
+	struct db_param params[] = { db_text(in->table->relation),
+				     { .data = in->ids.data, .len = in->ids.len },
+				     { .data = in->keys.data, .len = in->keys.len } };
+	/* another mount may be about the same */
+	int rc = db_query_on(conn,
+			     "SELECT pg_advisory_xact_lock('rowfs.notice'::regclass::oid::int, "
+			     "$1::regclass::oid::int)",
+			     params, 1, NULL, err);
+	/* a writer is only waited for briefly: others queue behind us */
+	if (rc == 0)
+		rc = db_query_on(conn, "SET LOCAL lock_timeout = '2s'", NULL, 0, NULL, err);
+	if (rc == 0)
+		rc = db_query_on(conn, "SELECT rowfs.tell($1::regclass, $2::bigint[], $3::jsonb)",
+				 params, 3, NULL, err);
+	return rc;
+}
+
+static void install_table(struct db_pool *pool, struct watched *table, struct install *in) {
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		AUTO_DB_ERROR struct db_error err = { 0 };
+		int rc = db_transaction(pool, tell_table, in, DB_REPEATABLE, NULL, &err);
+		free(move_ptr(table->why));
+		if (rc == 0) {
+			ask(pool, table, in);
+			return;
+		}
+		table->why = strdup(err.sentence != NULL ? err.sentence : strerror(-rc));
+		if (strcmp(err.sqlstate, "55P03") != 0)
+			return;
+	}
+}
+
+static bool watch_tables(struct notices *n, struct db_pool *pool, bool install) {
+	for (int i = 0; i < n->ntables; i++) {
+		struct watched *table = &n->tables[i];
+		struct install in = { .table = table };
+		bool ok = install_fill(&in, n);
+		if (ok)
+			ask(pool, table, &in);
+		if (ok && !table->told && install)
+			install_table(pool, table, &in);
+		install_free(&in);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+/* Places of tables without triggers, and all that is below a place that is not told, are not told either. */
+static bool mark_places(struct notices *n) {
+	for (int i = 0; i < n->ndefinitions; i++) {
+		const struct definition *d = &n->definitions[i];
+		const struct watched *table = find_table(n, d->relation);
+		for (int s = 0; !table->told && s < d->nsubscribers; s++) {
+			AUTO_BUF struct buf why = { 0 };
+			buf_printf(&why, "%s: %s", d->relation,
+				   table->why != NULL ? table->why : "?");
+			if (why.failed || !set_why(n, d->subscribers[s].place, why.data))
+				return false;
+		}
+	}
+	for (int i = 0; i < n->tree->nall; i++) { /* parents come before children */
+		const struct place *place = n->tree->all[i];
+		if (place->parent != NULL && n->why[place->parent->number] != NULL &&
+		    !set_why(n, place, n->why[place->parent->number]))
+			return false;
+	}
+	return true;
+}
+
+/* A change of a place is told by its name only if every table that it depends on tells all keys of it. */
+static void mark_vague(struct notices *n) {
+	for (int i = 0; i < n->ndefinitions; i++) {
+		const struct definition *d = &n->definitions[i];
+		for (int s = 0; s < d->nsubscribers; s++) {
+			const struct place *place = d->subscribers[s].place;
+			for (int k = 0; k < place->nparams; k++)
+				if (d->subscribers[s].key[k] == NOTICE_ANY)
+					n->vague[place->number] = true;
+		}
+	}
+}
+
+/* -- all ------------------------------------------------------------------------------------------- */
+
+int notices_load(struct db_pool *pool, const struct tree *tree, bool install,
+		 struct notices **out) {
+	struct notices *n = calloc(1, sizeof(*n));
+	if (n == NULL)
+		return -ENOMEM;
+	n->tree = tree;
+	n->why = calloc((size_t)tree->nall, sizeof(*n->why));
+	n->vague = calloc((size_t)tree->nall, sizeof(*n->vague));
+	bool ok = n->why != NULL && n->vague != NULL;
+	for (int i = 0; ok && i < tree->nall; i++)
+		ok = depend_on_all(n, pool, tree->all[i]);
+	ok = ok && watch_tables(n, pool, install) && mark_places(n) && notices_make_slices(n);
+	if (!ok) {
+		notices_free(n);
+		return -ENOMEM;
+	}
+	mark_vague(n);
+	*out = n;
+	return 0;
+}
+
+void notices_free(struct notices *n) {
+	if (n == NULL)
+		return;
+	for (int i = 0; i < n->ndefinitions; i++)
+		definition_free(&n->definitions[i]);
+	for (int i = 0; n->slices != NULL && i < n->tree->nslices; i++)
+		definition_free(&n->slices[i]);
+	for (int i = 0; i < n->ntables; i++) {
+		free(n->tables[i].relation);
+		free(n->tables[i].why);
+	}
+	for (int i = 0; n->why != NULL && i < n->tree->nall; i++)
+		free(n->why[i]);
+	free(n->definitions);
+	free(n->slices);
+	free(n->tables);
+	free(n->why);
+	free(n->vague);
+	free(n);
+}
+
+bool notices_told(const struct notices *n, const struct place *place) {
+	return n->why[place->number] == NULL;
+}
+
+bool notices_exact(const struct notices *n, const struct place *place) {
+	return n->why[place->number] == NULL && !n->vague[place->number];
+}
+
+const char *notices_why(const struct notices *n, const struct place *place) {
+	return n->why[place->number];
+}
+
+void notices_count(const struct notices *n, int *told, int *others) {
+	*told = *others = 0;
+	for (int i = 0; i < n->tree->nall; i++) {
+		const struct place *place = n->tree->all[i];
+		if (place->route == NULL || place->route->kind == KIND_FILE)
+			continue;
+		*told += n->why[i] == NULL;
+		*others += n->why[i] != NULL;
+	}
+}

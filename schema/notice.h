@@ -1,0 +1,63 @@
+/* Notices: what triggers tell of a change (schema/deploy/rowfs_notify.sql), and which places it concerns.
+ *
+ * A definition is a table and key texts, made of one of its rows: all keys on the path to some place, as far as the row tells
+ * them. A change is told with the key texts of the rows that it touched, so it leads to names. A key that the row does not tell is
+ * any; a place that depends on a table in another way than by its rows' keys (a view) is concerned as a whole.
+ *
+ * A place is told when all tables that it depends on have their triggers, and the directories above it are told, too. Immutable once
+ * loaded: any thread may read it. */
+#ifndef ROWFS_SCHEMA_NOTICE_H
+#define ROWFS_SCHEMA_NOTICE_H
+
+#include "db/query.h"
+#include "schema/tally.h"
+#include "schema/tree.h"
+
+#define NOTICE_CHANNEL "rowfs"
+
+struct notices;
+
+/* Makes the definitions for TREE and finds out which are installed; with INSTALL, installs the others where that is possible: one
+ * transaction for each table, in which its writers wait. POOL should have no limit on the time of a transaction. Not being able to is no
+ * error: such places are not told. Returns 0 or -ENOMEM. */
+MUST_USE int notices_load(struct db_pool *pool, const struct tree *tree, bool install,
+			  struct notices **out);
+void notices_free(struct notices *notices);
+
+/* True if changes of what is at PLACE are told. */
+bool notices_told(const struct notices *notices, const struct place *place);
+/* True if they are told by their names: every key on the path is told. */
+bool notices_exact(const struct notices *notices, const struct place *place);
+/* Why changes of what is at PLACE are not told. Borrowed. */
+const char *notices_why(const struct notices *notices, const struct place *place);
+/* How many places with tables behind them are told, and how many are not. */
+void notices_count(const struct notices *notices, int *told, int *others);
+
+enum notice_kind {
+	NOTICE_CHANGED, /* rows under these keys are others than before */
+	NOTICE_NAMES,   /* these keys appeared or vanished, too */
+	NOTICE_GROWN,   /* rows were added, perhaps the first */
+};
+
+/* VALUES has a text for each key on the path to PLACE, NULL for any; or is itself NULL: all are any. */
+typedef void (*notice_fn)(void *arg, const struct place *place, const char *const *values,
+			  enum notice_kind kind);
+
+/* Tells FN which places PAYLOAD concerns, unless mount ME (may be NULL) sent it. Returns false if it cannot be read: then anything may have
+ * changed. */
+MUST_USE bool notices_read(const struct notices *notices, const char *payload, const char *me,
+			   notice_fn fn, void *arg);
+
+/* Appends the payload that tells of the lines in T, on behalf of mount ME; of all that is known if they are too many. */
+void notice_put_tally(struct buf *out, const char *me, const struct tally *t);
+/* The same: anything may have changed. */
+void notice_put_all(struct buf *out, const char *me);
+/* The same, to see whether it comes back. */
+void notice_put_test(struct buf *out, const char *me);
+/* True if PAYLOAD is the test of ME, or of anybody (NULL). */
+bool notice_is_test(const char *payload, const char *me);
+
+/* Sends the payloads of $1, an array of texts. */
+extern const char notice_send_sql[];
+
+#endif

@@ -1,0 +1,235 @@
+/* Reading and writing notices. */
+#include "schema/notice_table.h"
+
+#include <cjson/cJSON.h>
+#include <string.h>
+
+const char notice_send_sql[] =
+	/* only who is awake needs to hear it: no need to wait for the disk */
+	"SELECT set_config('synchronous_commit', 'off', true), "
+	"count(pg_notify('" NOTICE_CHANNEL "', x)) FROM unnest($1::text[]) x";
+
+/* -- slices ---------------------------------------------------------------------------------------- */
+
+/* Which of S's keys KEY is; NOTICE_ANY if none. OWN is how many of the target's keys came before it on the path. */
+static int key_of_slice(const struct slice *s, const struct place *place, int target,
+			const struct key *key, int own) {
+	const struct scope_table *t = &place->scope.tables[target];
+	if (key->table == target)
+		return s->joined + own < s->nkeys ? s->joined + own : NOTICE_ANY;
+	for (int i = 0; s->joined > 0 && key->table == t->joined && i < s->joined; i++)
+		if (key->format == NULL &&
+		    strcmp(t->fk->references.names[i], key->column->name) == 0)
+			return i;
+	return NOTICE_ANY;
+}
+
+/* Fills SUB for the keys of PLACE and those above it. Returns how many are the target's own. */
+static int map_keys(struct subscriber *sub, const struct slice *s, const struct place *at,
+		    int target) {
+	int own = at->parent != NULL ? map_keys(sub, s, at->parent, target) : 0;
+	for (int i = 0; i < at->nkeys; i++) {
+		const struct key *key = &at->keys[i];
+		sub->key[key->param] = (int16_t)key_of_slice(s, sub->place, target, key, own);
+		own += key->table == target;
+	}
+	return own;
+}
+
+static bool is_subscribed(const struct definition *d, const struct place *place) {
+	for (int i = 0; i < d->nsubscribers; i++)
+		if (d->subscribers[i].place == place)
+			return true;
+	return false;
+}
+
+/* Places whose files the slice is are concerned by its keys, all others of the same table by any. */
+static bool subscribe_all(struct notices *n, struct definition *d, const struct slice *s,
+			  const char *relation) {
+	for (int i = 0; i < n->tree->nall; i++) {
+		const struct place *place = n->tree->all[i];
+		if (place->slice != s)
+			continue;
+		struct subscriber *sub = definition_subscribe(d, place);
+		if (sub == NULL)
+			return false;
+		(void)map_keys(sub, s, place,
+			       place->target >= 0 ? place->target : place->row_table);
+	}
+	for (int i = 0; i < n->ndefinitions; i++) {
+		const struct definition *other = &n->definitions[i];
+		for (int k = 0; strcmp(other->relation, relation) == 0 && k < other->nsubscribers;
+		     k++) {
+			const struct place *place = other->subscribers[k].place;
+			if (!is_subscribed(d, place) && definition_subscribe(d, place) == NULL)
+				return false;
+		}
+	}
+	return true;
+}
+
+bool notices_make_slices(struct notices *n) {
+	n->slices = calloc((size_t)n->tree->nslices + 1, sizeof(*n->slices));
+	for (int i = 0; n->slices != NULL && i < n->tree->nslices; i++) {
+		const struct slice *s = n->tree->slices[i];
+		AUTO_BUF struct buf relation = { 0 };
+		db_quote_ident(&relation, s->rel->schema);
+		buf_putc(&relation, '.');
+		db_quote_ident(&relation, s->rel->name);
+		n->slices[i].id = s->id;
+		if (relation.failed || !subscribe_all(n, &n->slices[i], s, relation.data))
+			return false;
+	}
+	return n->slices != NULL;
+}
+
+/* -- reading --------------------------------------------------------------------------------------- */
+
+struct reading {
+	notice_fn fn;
+	void *arg;
+};
+
+/* One change of rows with the keys in TUPLE, a JSON array of texts. */
+static void tell_tuple(const struct reading *r, const struct definition *d, const cJSON *tuple,
+		       enum notice_kind kind) {
+	const char *keys[PATH_KEYS_MAX] = { NULL };
+	int n = 0;
+	for (const cJSON *key = tuple->child; key != NULL && n < PATH_KEYS_MAX; key = key->next)
+		keys[n++] = cJSON_GetStringValue(key);
+	for (int i = 0; i < d->nsubscribers; i++) {
+		const struct subscriber *s = &d->subscribers[i];
+		const char *values[PATH_KEYS_MAX] = { NULL };
+		bool known = true;
+		for (int p = 0; p < s->place->nparams; p++) {
+			if (s->key[p] == NOTICE_ANY)
+				continue;
+			values[p] = s->key[p] < n ? keys[s->key[p]] : NULL;
+			/* a row without that key has no name here; one whose parent is gone has been told of with it */
+			known = known && values[p] != NULL;
+		}
+		if (known)
+			r->fn(r->arg, s->place, values, kind);
+	}
+}
+
+static void tell_any(const struct reading *r, const struct definition *d, enum notice_kind kind) {
+	for (int i = 0; i < d->nsubscribers; i++)
+		r->fn(r->arg, d->subscribers[i].place, NULL, kind);
+}
+
+static void tell_list(const struct reading *r, const struct definition *d, const cJSON *list,
+		      enum notice_kind kind) {
+	const cJSON *tuple;
+	cJSON_ArrayForEach(tuple, list)
+		tell_tuple(r, d, tuple, kind);
+}
+
+/* What is told of one definition: {"n": [...], "c": [...]}, a list of tuples that have grown, or null. */
+static void tell_definition(const struct reading *r, const struct definition *d,
+			    const cJSON *what) {
+	if (cJSON_IsNull(what)) {
+		tell_any(r, d, NOTICE_NAMES);
+	} else if (cJSON_IsArray(what)) {
+		tell_list(r, d, what, NOTICE_GROWN);
+	} else {
+		tell_list(r, d, cJSON_GetObjectItemCaseSensitive(what, "n"), NOTICE_NAMES);
+		tell_list(r, d, cJSON_GetObjectItemCaseSensitive(what, "c"), NOTICE_CHANGED);
+	}
+}
+
+/* All that is told of the COUNT definitions in LIST. */
+static void tell_all(const struct reading *r, const struct definition *list, int count,
+		     const cJSON *all) {
+	const cJSON *what;
+	cJSON_ArrayForEach(what, all) {
+		int64_t id = strtoll(what->string, NULL, 10);
+		for (int i = 0; i < count; i++)
+			if (list[i].id == id)
+				tell_definition(r, &list[i], what);
+	}
+}
+
+bool notices_read(const struct notices *n, const char *payload, const char *me, notice_fn fn,
+		  void *arg) {
+	AUTO_JSON cJSON *json = cJSON_Parse(payload);
+	const struct reading r = { .fn = fn, .arg = arg };
+	const char *from = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "m"));
+	const cJSON *what = cJSON_GetObjectItemCaseSensitive(json, "n");
+	const cJSON *slices = cJSON_GetObjectItemCaseSensitive(json, "s");
+	if (from != NULL && me != NULL && strcmp(from, me) == 0)
+		return true;
+	if (cJSON_GetObjectItemCaseSensitive(json, "t") != NULL)
+		return true; /* somebody's test */
+	if (!cJSON_IsObject(what) && !cJSON_IsObject(slices))
+		return false;
+	tell_all(&r, n->definitions, n->ndefinitions, what);
+	tell_all(&r, n->slices, n->tree->nslices, slices);
+	return true;
+}
+
+/* -- writing --------------------------------------------------------------------------------------- */
+
+enum { PAYLOAD_MOST = 7900 }; /* PostgreSQL takes 7999 bytes */
+
+static void put_from(struct buf *out, const char *me) {
+	buf_puts(out, "{\"m\": ");
+	buf_json_string(out, me, strlen(me));
+}
+
+/* The tuples of slice ID in T. */
+static void put_tuples(struct buf *out, const struct tally *t, int64_t id) {
+	int n = 0;
+	buf_printf(out, "\"%lld\": [", (long long)id);
+	for (int i = 0; i < t->n; i++) {
+		const struct tally_item *item = &t->items[i];
+		if (item->slice->id != id)
+			continue;
+		buf_puts(out, n++ > 0 ? ", [" : "[");
+		for (int k = 0; k < item->slice->nkeys; k++) {
+			buf_puts(out, k > 0 ? ", " : "");
+			buf_json_string(out, item->keys[k], strlen(item->keys[k]));
+		}
+		buf_putc(out, ']');
+	}
+	buf_putc(out, ']');
+}
+
+void notice_put_tally(struct buf *out, const char *me, const struct tally *t) {
+	size_t start = out->len;
+	put_from(out, me);
+	buf_puts(out, ", \"s\": {");
+	for (int i = 0, n = 0; i < t->n; i++) {
+		bool seen = false;
+		for (int k = 0; k < i; k++)
+			seen = seen || t->items[k].slice->id == t->items[i].slice->id;
+		if (seen)
+			continue;
+		buf_puts(out, n++ > 0 ? ", " : "");
+		put_tuples(out, t, t->items[i].slice->id);
+	}
+	buf_puts(out, "}}");
+	if (out->len - start <= PAYLOAD_MOST || out->failed)
+		return;
+	buf_resize(out, start);
+	notice_put_all(out, me);
+}
+
+void notice_put_all(struct buf *out, const char *me) {
+	put_from(out, me);
+	buf_puts(out, ", \"all\": true}");
+}
+
+static const char test_end[] = ", \"t\": true}";
+
+void notice_put_test(struct buf *out, const char *me) {
+	put_from(out, me);
+	buf_puts(out, test_end);
+}
+
+bool notice_is_test(const char *payload, const char *me) {
+	size_t len = strlen(payload), end = sizeof(test_end) - 1;
+	if (len < end || strcmp(payload + len - end, test_end) != 0)
+		return false;
+	return me == NULL || strstr(payload, me) != NULL;
+}

@@ -1,0 +1,48 @@
+/* The definitions of notices, for notice.c and notice_read.c alone. */
+#ifndef ROWFS_SCHEMA_NOTICE_TABLE_H
+#define ROWFS_SCHEMA_NOTICE_TABLE_H
+
+#include "schema/notice.h"
+
+enum { NOTICE_ANY = -1 };
+
+/* A place that a definition concerns. */
+struct subscriber {
+	const struct place *place;
+	int16_t key
+		[PATH_KEYS_MAX]; /* of each key on the path: which of the definition's, or NOTICE_ANY */
+};
+
+struct definition {
+	int64_t id;
+	char *relation; /* "schema"."name" */
+	char *keys[PATH_KEYS_MAX];
+	int nkeys;
+	struct subscriber *subscribers;
+	int nsubscribers;
+};
+
+/* A table, as far as it can be watched. */
+struct watched {
+	char *relation;
+	bool told;
+	char *why; /* not told */
+};
+
+struct notices {
+	const struct tree *tree;
+	struct definition *definitions;
+	int ndefinitions;
+	struct definition *slices; /* id and keys of tree->slices[i], which COPY tells of */
+	struct watched *tables;
+	int ntables;
+	char **why;  /* by place->number: not told; NULL: told */
+	bool *vague; /* by place->number: told of any key */
+};
+
+/* Gives the slices of the tree their subscribers. False if out of memory. */
+MUST_USE bool notices_make_slices(struct notices *notices);
+/* A subscriber of D for PLACE, all of whose keys are any; NULL if out of memory. */
+struct subscriber *definition_subscribe(struct definition *d, const struct place *place);
+
+#endif

@@ -1,0 +1,287 @@
+"""The part of the benchmark that is about caches and large directories: how near reading comes to a file system that has nothing behind it,
+and how few queries it takes.
+
+tests/bench/run has one Cache for the whole of it and calls once() in each interleaved round. The database is deployed and the mount is as it is
+by default: coherent by notices."""
+import contextlib
+import os
+import statistics
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import kit
+import mountkit
+
+FILES, READERS, EACH, SIZE, TTL, MANY = 100_000, 16, 500, 150, 3600, 1_000_000
+BODY = '{"n": 1}'
+LAYOUT = {"routes": [{"path": "/docs/{docs.name}.json", "column": "docs.doc"},
+                     {"path": "/many/{many.name}.json", "column": "many.doc"},
+                     {"path": "/long.csv", "rows": "long", "columns": ["a", "b", "c"], "order": ["id"]}]}
+FILL = ("insert into {0} select lpad(g::text, {1}, '0'), jsonb_build_object('n', g, 'text', repeat('x', 100)) "
+        "from generate_series(0, {2}) g")
+
+# name: (figure, against, "time" or "speed" of ours over theirs, wanted)
+ROWS = {
+    "warm1": ("warm open+read+close, 1 reader", "null", "time", 1.15),
+    "warm16": ("warm open+read+close, 16 readers", "null", "time", 1.15),
+    "stat": ("warm stat", "ext4", "time", 1.5),
+    "cold1": ("cold open+read+close", "null + libpq select", "time", 1.3),
+    "cold16": ("cold, 16 readers in one directory", "16 libpq clients", "speed", 0.5),
+    "lsl": ("cold ls -l of 100 000", "libpq, the same rows", "time", 1.8),
+    "find": ("cold find -newer of 100 000", "libpq, the same rows", "time", 1.8),
+    "du": ("cold du of 100 000", "libpq, the same rows", "time", 1.8),
+    "lsf": ("cold ls -f of 100 000", "libpq, the keys", "time", 5.0),
+    "grep": ("grep -r of 100 000 after ls -l", "null", "time", 1.3),
+    "again": ("second ls -l of 100 000", "the first", "time", 0.3),
+    "sequential": ("warm read of a long rows file", "ext4", "speed", 0.8),
+    "rewrite1": ("rewrite of a column, 1 writer", "libpq UPDATE", "speed", 0.6),
+    "rewrite16": ("rewrite of a column, 16 writers", "libpq UPDATE", "speed", 0.65),
+    "mount": ("mount to the first answer", None, "ms", 150),
+}
+COUNTS = ["queries", "memory"]  # rows that are not timed
+NAMES = [*ROWS, *COUNTS]
+
+
+def timed(argv):
+    start = time.monotonic()
+    done = subprocess.run([str(a) for a in argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode > 1:  # grep says 1 where it finds nothing
+        raise RuntimeError(f"{argv}: {done.stderr.strip()[:200]}")
+    return time.monotonic() - start
+
+
+class Cache:
+    def __init__(self, programs, only, rows, directory):
+        self.programs, self.dir = programs, directory / "cache"
+        self.only, self.counts = [n for n in ROWS if n in only], [n for n in COUNTS if n in only]
+        self.results, self.failures, self.mounts, self.server, self.rows = {}, {}, [], None, rows
+        if not self.only and not self.counts:
+            return
+        self.dir.mkdir()
+        self.server = kit.Postgres(settings=["fsync = on", "log_min_messages = fatal", "shared_buffers = 512MB", "max_wal_size = 4GB"])
+        self.db = self.server.create_database("cache")
+        kit.deploy(self.db)
+        for table, width, last in (("docs", 5, FILES - 1), ("many", 8, MANY - 1 if "memory" in only else -1)):
+            self.db.sql(f"create table {table} (name text primary key, doc jsonb)")
+            self.db.sql(FILL.format(table, width, last))
+        self.db.sql("create table long (id bigint primary key, a text, b bigint, c numeric(20,8))")
+        if "sequential" in only:
+            self.db.sql("insert into long select g, 'binance-futures', 1758326400000000 + g, g / 8.0 from generate_series(1, %s) g", rows)
+        self.db.admin("vacuum analyze")
+        self.ext4 = Path(os.environ.get("ROWFS_BENCH_EXT4", "/var/tmp")) / f"rowfs-cache-{os.getpid()}"
+        self.ext4.mkdir()
+
+    def close(self):
+        for m in self.mounts:
+            m.destroy()
+        if self.server is not None:
+            subprocess.run(["rm", "-rf", str(self.ext4)], check=False)
+            self.server.destroy()
+
+    # -- running things ------------------------------------------------------------------------------------------------------
+
+    def program(self, name, *words, pinned=True):
+        argv = [*(["taskset", "-c", "0"] if pinned else []), str(self.programs / name), *map(str, words)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(argv[:6])}: {done.stderr.strip()[:200]}")
+        n, seconds = done.stdout.split()
+        return float(seconds) / max(int(n), 1)
+
+    def drive(self, op, where, first=0, count=1000, pinned=True):
+        return self.program("drive", op, where if op.startswith("ls") else f"{where}/", 5, ".json", first, count, BODY, pinned=pinned)
+
+    def pg(self, op, first=0, count=1000, pinned=True):
+        return self.program("pgraw", self.db.conninfo, op, first, count, pinned=pinned)
+
+    def at_once(self, act):
+        """Seconds an operation, by READERS programs at the same time: ACT(first file, how many)."""
+        with ThreadPoolExecutor(READERS) as pool:
+            each = list(pool.map(lambda i: act(2000 + i * EACH, EACH), range(READERS)))
+        return 1 / sum(1 / seconds for seconds in each)
+
+    @contextlib.contextmanager
+    def rowfs(self, pinned=True):
+        m = mountkit.Mount(self.db.conninfo, layout=LAYOUT, start=False, log_level="error")
+        m.argv = [*(["taskset", "-c", "0"] if pinned else []), *m.argv]
+        self.mounts.append(m)
+        m.start()
+        try:
+            yield m
+            m.umount()
+        finally:
+            m.destroy()
+            self.mounts.remove(m)
+
+    @contextlib.contextmanager
+    def null(self, files=FILES, pinned=True):
+        where = self.dir / "null"
+        where.mkdir(exist_ok=True)
+        argv = [*(["taskset", "-c", "0"] if pinned else []), str(self.programs / "nullfs"), str(where), str(files), str(SIZE), str(TTL)]
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as p:
+            try:
+                kit.until(lambda: mountkit.is_mounted(where), "nullfs is mounted")
+                os.stat(where)
+                yield where
+            finally:
+                mountkit.lazy_umount(where)
+                p.terminate()
+
+    # -- the rows: (seconds of ours, seconds of theirs) ------------------------------------------------------------------------
+
+    def do_warm1(self):
+        def warm(where):
+            self.drive("read", where)
+            return self.drive("read", where)
+        with self.null() as null:
+            theirs = warm(null)
+        with self.rowfs() as m:
+            return warm(m / "docs"), theirs
+
+    def do_warm16(self):
+        def warm(where):
+            self.at_once(lambda first, n: self.drive("read", where, first, n, pinned=False))
+            return self.at_once(lambda first, n: self.drive("read", where, first, n, pinned=False))
+        with self.null(pinned=False) as null:
+            theirs = warm(null)
+        with self.rowfs(pinned=False) as m:
+            return warm(m / "docs"), theirs
+
+    def do_stat(self):
+        for i in range(1000):
+            (self.ext4 / f"{i:05d}.json").write_text("x" * SIZE)
+        with self.rowfs() as m:
+            self.drive("stat", m / "docs")
+            return self.drive("stat", m / "docs"), self.drive("stat", self.ext4)
+
+    def do_cold1(self):
+        with self.null() as null:
+            theirs = self.drive("read", null) + self.pg("select")
+        with self.rowfs() as m:
+            return self.drive("read", m / "docs"), theirs
+
+    def do_cold16(self):
+        theirs = self.at_once(lambda first, n: self.pg("select", first, n, pinned=False))
+        with self.rowfs(pinned=False) as m:
+            return self.at_once(lambda first, n: self.drive("read", m / "docs", first, n, pinned=False)), theirs
+
+    def do_lsl(self):
+        with self.rowfs() as m:
+            return self.drive("lsl", m / "docs"), self.pg("list", 0, FILES)
+
+    def do_lsf(self):
+        with self.rowfs() as m:
+            return self.drive("ls", m / "docs"), self.pg("keys", 0, FILES)
+
+    def do_find(self):
+        with self.rowfs() as m:
+            return timed(["taskset", "-c", "0", "find", m / "docs", "-newer", "/etc/passwd"]) / FILES, self.pg("list", 0, FILES)
+
+    def do_du(self):
+        with self.rowfs() as m:
+            return timed(["taskset", "-c", "0", "du", m / "docs"]) / FILES, self.pg("list", 0, FILES)
+
+    def do_grep(self):
+        def grep(where):
+            self.drive("lsl", where)
+            return timed(["taskset", "-c", "0", "grep", "-r", "nowhere", where]) / FILES
+        with self.null() as null:
+            theirs = grep(null)
+        with self.rowfs() as m:
+            return grep(m / "docs"), theirs
+
+    def do_again(self):
+        with self.rowfs() as m:
+            first = self.drive("lsl", m / "docs")
+            return self.drive("lsl", m / "docs"), first
+
+    def do_sequential(self):
+        def read(path):
+            return min(timed(["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"]) for _ in range(2)) / self.rows
+        with self.rowfs(pinned=False) as m:
+            copy = self.ext4 / "long.csv"
+            if not copy.exists():
+                copy.write_bytes((m / "long.csv").read_bytes())
+            read(m / "long.csv")
+            return read(m / "long.csv"), read(copy)
+
+    def do_rewrite1(self):
+        with self.rowfs() as m:
+            return self.drive("rewrite", m / "docs", 50_000, 500), self.pg("update", 51_000, 500)
+
+    def do_rewrite16(self):
+        theirs = self.at_once(lambda first, n: self.pg("update", first, n // 4, pinned=False))
+        with self.rowfs(pinned=False) as m:
+            return self.at_once(lambda first, n: self.drive("rewrite", m / "docs", first, n // 4, pinned=False)), theirs
+
+    def do_mount(self):
+        m = mountkit.Mount(self.db.conninfo, layout=LAYOUT, start=False, log_level="error")
+        self.mounts.append(m)
+        start = time.monotonic()
+        m.spawn()
+        kit.until(lambda: mountkit.is_mounted(m.path) and (m.path / "docs").exists(), "the mount answers", pause=0.001)
+        seconds = time.monotonic() - start
+        m.umount()
+        m.destroy()
+        self.mounts.remove(m)
+        return seconds, None
+
+    # -- rows that are counted ---------------------------------------------------------------------------------------------------
+
+    def count_queries(self):
+        docs = "docs"
+        acts = (("queries: cold cat", 1, ("cat", "00007.json")), ("queries: warm cat", 0, ("cat", "00007.json")),
+                ("queries: cold ls -l of 100 000", 110, ("ls", "-lU", "")), ("queries: second ls -l", 0, ("ls", "-lU", "")),
+                ("queries: grep -r after ls -l", 0, ("grep", "-r", "nowhere", "")))
+        fresh = (("queries: cold find -newer of 100 000", 110, ("find", "", "-newer", "/etc/passwd")), ("queries: cold du of 100 000", 110, ("du", "")),
+                 ("queries: cold ls -f of 100 000", 110, ("ls", "-f", "")), ("queries: cold grep -r of 100 000", None, ("grep", "-r", "nowhere", "")))
+        for group in (acts, *((f,) for f in fresh)):
+            with self.rowfs(pinned=False) as m:
+                os.stat(m / docs)
+                for figure, target, words in group:
+                    argv = [str(m / docs / w) if w == "" or w.endswith(".json") else w for w in words]
+                    with self.db.queries() as seen:
+                        timed(argv)
+                    yield figure, seen.total, "statements", target
+
+    def count_memory(self):
+        for figure, words, target in (("memory: idle", ("stat",), 24), ("memory: ls -f of 1 000 000", ("ls", "-f"), 64),
+                                      ("memory: ls -l of 1 000 000", ("ls", "-lU"), 256)):
+            with self.rowfs(pinned=False) as m:
+                timed([*words, m / ("many" if len(words) > 1 else "docs")])
+                yield figure, round(kit.rss_kib(m.process.pid) / 1024, 1), "MiB", target
+
+    # -- results -----------------------------------------------------------------------------------------------------------------
+
+    def once(self, say):
+        for name in self.only:
+            try:
+                pair = getattr(self, f"do_{name}")()
+            except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as e:
+                self.failures[name] = repr(e)[-200:]
+                say(f"  {name}: {self.failures[name]}")
+                continue
+            self.results.setdefault(name, []).append(pair)
+            say(f"  {name}: {pair[0] * 1e6:.2f} us" + (f", {pair[0] / pair[1]:.2f} of the other" if pair[1] else ""))
+
+    def figures(self):
+        for name in self.only:
+            figure, against, what, target = ROWS[name]
+            pairs = self.results.get(name)
+            if not pairs:
+                yield {"figure": figure, "value": "failed", "unit": "", "against": against, "ratio": None, "target": target, "met": False}
+                continue
+            ours = statistics.median(p[0] for p in pairs)
+            if what == "ms":
+                yield {"figure": figure, "value": round(ours * 1000, 1), "unit": "ms", "against": None, "ratio": None, "target": target,
+                       "met": ours * 1000 <= target}
+                continue
+            ratio = statistics.median(p[0] / p[1] if what == "time" else p[1] / p[0] for p in pairs)
+            yield {"figure": figure, "value": round(ours * 1e6, 2), "unit": "us", "against": against, "ratio": round(ratio, 2), "target": target,
+                   "met": ratio <= target if what == "time" else ratio >= target}
+        for name in self.counts:
+            for figure, value, unit, target in getattr(self, f"count_{name}")():
+                yield {"figure": figure, "value": value, "unit": unit, "against": None, "ratio": None, "target": target,
+                       "met": None if target is None else value <= target}
