@@ -23,7 +23,7 @@ struct row {
 	size_t name; /* in `names` */
 	int row;     /* in `res` */
 	struct attributes attr;
-	bool dots;
+	bool dots, file; /* . or ..; an ingest file */
 };
 
 struct listing {
@@ -42,6 +42,7 @@ struct listing {
 	struct ahead *ahead; /* the next page, on its way; NULL if not */
 	struct node *bait;   /* of the last row of the first page; holds a reference */
 	char *values[PATH_KEYS_MAX];
+	struct target file; /* what `entry` borrows from if it is an ingest file */
 	struct entry entry;
 };
 
@@ -62,6 +63,7 @@ void listing_free(struct fs *fs, struct listing *l) {
 	node_put(fs->nodes, l->bait);
 	trail_release(l->trail);
 	cursor_free(l->cursor);
+	target_free(&l->file);
 	buf_free(&l->names);
 	free(l->rows);
 	free(l);
@@ -217,6 +219,7 @@ static int add_file(struct call *call, struct listing *l, const struct node *dir
 	if (entry == NULL)
 		return -ENOMEM;
 	entry->row = row;
+	entry->file = true;
 	entry->attr = ingest_attributes(call->fs, l->res, row);
 	return 0;
 }
@@ -334,8 +337,17 @@ static int next_page(struct call *call, struct listing *l, struct node *dir, int
 	return 0;
 }
 
-/* Fills l->entry with row ROW of the page. */
-static void show(struct listing *l, const struct row *row) {
+/* What an entry of DIR tells of an ingest file beside its attributes. */
+static void show_file(struct listing *l, const struct node *dir, struct entry *e) {
+	target_free(&l->file);
+	lookup_target(dir, e->name, false, &l->file);
+	e->found.type = NODE_PLACE;
+	e->found.place = l->file.place;
+	e->found.keys = l->file.values;
+}
+
+/* Fills l->entry with row ROW of the page of DIR. */
+static void show(struct listing *l, const struct node *dir, const struct row *row) {
 	struct entry *e = &l->entry;
 	memset(e, 0, sizeof(*e));
 	e->name = l->names.data + row->name;
@@ -346,6 +358,8 @@ static void show(struct listing *l, const struct row *row) {
 		lookup_take_row(l->place, l->res, row->row, l->values, &e->found);
 	else
 		e->found.attr = row->attr;
+	if (row->file)
+		show_file(l, dir, e);
 }
 
 /* Makes the last entry of the first page the bait, if there are more to come. */
@@ -353,7 +367,7 @@ static void lay_bait(struct call *call, struct listing *l, struct node *dir) {
 	if (l->wish != WISH_UNKNOWN || l->bait != NULL || l->place == NULL || l->cursor == NULL ||
 	    l->n == 0 || l->place->sql.names_first.sql == NULL)
 		return;
-	show(l, &l->rows[l->n - 1]);
+	show(l, dir, &l->rows[l->n - 1]);
 	l->bait = node_found(call->fs->nodes, dir, l->entry.name, &l->entry.found, false);
 }
 
@@ -460,7 +474,7 @@ int listing_entry(struct call *call, struct handle *h, const struct entry **out)
 		}
 	}
 	size_t i = (size_t)(l->at - l->first);
-	show(l, &l->rows[i]);
+	show(l, h->node, &l->rows[i]);
 	l->entry.next = trail_offset(l->trail, l->at + 1);
 	l->entry.bare = l->bare || (l->bait != NULL && i == l->n - 1);
 	*out = &l->entry;

@@ -1,5 +1,4 @@
 #include "fs/coherence.h"
-#include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
 #include "fs/kind.h"

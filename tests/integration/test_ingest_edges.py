@@ -300,7 +300,7 @@ def test_five_thousand_files_are_listed_by_pages(make_mount, pg):
     pg.sql("insert into rowfs.file (dir, name, size, mode) select '/collector', 'S' || to_char(n, 'FM0000') || '_orderbook_1.csv', n, 384 "
            "from generate_series(1, 5000) n;"
            "insert into rowfs.chunk select id, 0, size, false, convert_to(repeat('x', size::int), 'UTF8') from rowfs.file")
-    mount = make_mount(options={"fetch_size": 1000})
+    mount = make_mount(options={"fetch_size": 1000, "coherence": "ttl=60"})
     with pg.queries() as seen:
         entries = {e.name: e.stat() for e in os.scandir(mount / "collector")}
     assert {name: (st.st_size, st.st_mode & 0o777) for name, st in entries.items()} == {
