@@ -291,7 +291,8 @@ static int fetch_child(struct call *call, struct listing *l, struct node *dir, i
 	}
 	bool bare = !wants_attributes(call, l) && !files && child->sql.names_first.sql != NULL;
 	bool resumed = limit > 0;
-	limit = resumed ? limit : page_limit(call, l, bare);
+	if (!resumed)
+		limit = files ? call->fs->opt->fetch_size : page_limit(call, l, bare);
 	clear_page(l);
 	l->bare = bare;
 	l->ticket = coherence_ticket(call->fs);
