@@ -45,6 +45,16 @@ struct ingest_stream {
 	struct buf chunk; /* committed bytes that were read last */
 	uint64_t chunk_at;
 	int deferred; /* -errno of a refused line that fsync or close still has to tell */
+	struct refusals
+		bad_tail; /* why the last line was no row when it was judged last, and is not refused yet */
+	int writers; /* handles that may write */
+};
+
+/* What a commit makes of a last line without a newline. */
+enum ingest_tail {
+	TAIL_WAITS,    /* nothing */
+	TAIL_IF_WHOLE, /* a row, if it is a whole line; s->bad_tail says why it is none */
+	TAIL_LAST,     /* a row, or it is refused */
 };
 
 /* -- the table: ingest_table.c --------------------------------------------------------------------- */
@@ -72,10 +82,10 @@ MUST_USE int ingest_read(struct call *call, struct ingest_stream *s, uint64_t of
 MUST_USE int ingest_write(struct call *call, struct ingest_stream *s, const char *data, size_t size,
 			  uint64_t offset);
 MUST_USE int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size);
-/* Commits what was written; with TAIL a last line without a newline is one. */
-MUST_USE int ingest_commit(struct call *call, struct ingest_stream *s, bool tail);
-/* Makes the content of FD the file's, in one transaction. */
-MUST_USE int ingest_replace(struct call *call, struct ingest_stream *s, int fd);
+/* Commits what was written. */
+MUST_USE int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail tail);
+/* Makes the content of FD the file's, in one transaction. With LAST a last line that is no row as it stands is refused. */
+MUST_USE int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last);
 /* Forgets what is not committed, and what is known of the rest. */
 void ingest_stream_reset(struct ingest_stream *s);
 /* Commits what has waited for flush_interval. Returns how long the rest has to wait, microseconds. */
@@ -97,8 +107,9 @@ void ingest_sending_free(struct ingest_sending *x);
 /* Commits what is sealed; the stream stands behind it then. After a failure it is still sealed, and may have been committed: the next
  * attempt finds out. *MOVED: another mount came first, nothing was done. */
 MUST_USE int ingest_send(struct call *call, struct ingest_stream *s, bool *moved);
-/* Makes the whole content of FD the file's. */
-MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool *moved);
+/* Makes the whole content of FD the file's. LAST: as of ingest_replace(). */
+MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last,
+			      bool *moved);
 
 /* -- names: ingest_names.c ------------------------------------------------------------------------- */
 
