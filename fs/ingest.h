@@ -16,11 +16,15 @@
 #include "fs/ingest_parse.h"
 #include "schema/ingest_file.h"
 
+#include <stdatomic.h>
+
 struct ingest_stream {
 	int64_t id;                 /* of the file; never changes */
 	struct ingest_stream *next; /* guarded by the table, as the next two */
 	int handles;
 	int64_t used_us; /* clock_us() of the last close */
+	/* The size while this mount has uncommitted bytes, or -1. Whoever lists the file reads it without waiting for a commit. */
+	atomic_llong ahead;
 
 	pthread_mutex_t lock; /* guards the rest */
 	struct fs *fs;
@@ -68,7 +72,7 @@ struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place
 					struct ingest_record *rec);
 /* Gives it back. The stream is kept for a while. */
 void ingest_stream_put(struct call *call, struct ingest_stream *s);
-/* The size that this mount knows file ID to have, if it has uncommitted bytes. */
+/* The size that this mount knows file ID to have, if it has uncommitted bytes. Never waits for a commit. */
 bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size);
 /* True if some handle is open on file ID; then it is also noted that it has no name any more. */
 bool ingest_stream_unlink(struct fs *fs, int64_t id);
@@ -90,6 +94,8 @@ MUST_USE int ingest_replace(struct call *call, struct ingest_stream *s, int fd, 
 void ingest_stream_reset(struct ingest_stream *s);
 /* Commits what has waited for flush_interval. Returns how long the rest has to wait, microseconds. */
 int64_t ingest_tend(struct call *call, struct ingest_stream *s);
+/* Shows the size to those who do not hold the lock: after each change of it. */
+void ingest_show(struct ingest_stream *s);
 /* True if this mount has nothing that is not committed. */
 bool ingest_is_clean(const struct ingest_stream *s);
 /* What was read of the record just now counts, unless this mount is ahead of it. Takes REC over. */

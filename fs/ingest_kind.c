@@ -90,6 +90,7 @@ static void give_up(struct call *call, struct ingest_stream *s, int rc) {
 	buf_resize(&s->pending, 0);
 	s->replacing = s->copy_changed = false;
 	ingest_stream_reset(s);
+	ingest_show(s);
 }
 
 /* A writer's flush tells of half a line at the end: more of it may come (a child process has closed its copy of the descriptor), and it may

@@ -380,6 +380,7 @@ static void settle(struct ingest_sending *x) {
 	}
 	s->began_us = s->pending.len > 0 ? clock_us() : 0;
 	ingest_sending_free(move_ptr(s->sending));
+	ingest_show(s);
 }
 
 int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {

@@ -47,6 +47,7 @@ void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec) {
 	s->rec = *rec;
 	memset(rec, 0, sizeof(*rec));
 	s->seen_us = clock_us();
+	ingest_show(s);
 }
 
 /* -- reading --------------------------------------------------------------------------------------- */
@@ -60,6 +61,10 @@ uint64_t ingest_size(const struct ingest_stream *s) {
 	if (s->copy >= 0 && fstat(s->copy, &st) == 0)
 		return (uint64_t)st.st_size;
 	return committed(s) + s->pending.len;
+}
+
+void ingest_show(struct ingest_stream *s) {
+	atomic_store(&s->ahead, ingest_is_clean(s) ? -1 : (long long)ingest_size(s));
 }
 
 /* Reads the record anew if it is old. */
@@ -230,6 +235,7 @@ int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last
 	buf_resize(&s->pending, 0);
 	s->replacing = false;
 	ingest_stream_reset(s);
+	ingest_show(s);
 	return moved ? call_error(call, EBUSY, "other mounts write this file all the time") : 0;
 }
 
@@ -242,6 +248,7 @@ int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail t
 	close(s->copy);
 	s->copy = -1;
 	s->copy_changed = false;
+	ingest_show(s);
 	return tail != TAIL_WAITS ? commit_pending(call, s, ALL_BYTES, tail) : 0;
 }
 
@@ -281,6 +288,7 @@ static int write_copy(struct call *call, struct ingest_stream *s, const char *da
 	if (pwrite(s->copy, data, size, (off_t)offset) != (ssize_t)size)
 		return call_error(call, ENOSPC, "no room in %s for a copy of the file",
 				  s->fs->opt->state_dir);
+	ingest_show(s);
 	return 0;
 }
 
@@ -313,6 +321,7 @@ static int append(struct call *call, struct ingest_stream *s, const char *data, 
 		return -ENOMEM;
 	if (s->began_us == 0)
 		s->began_us = clock_us();
+	ingest_show(s);
 	/* a failure is told by fsync, close or the next write: these bytes are taken */
 	if (send_ahead(call, s) && commit_pending(call, s, WHOLE_LINES, TAIL_WAITS) != 0)
 		db_error_clear(&call->err);
@@ -359,17 +368,25 @@ int ingest_write(struct call *call, struct ingest_stream *s, const char *data, s
 	return write_copy(call, s, data, size, offset);
 }
 
+static int truncate_copy(struct call *call, struct ingest_stream *s, uint64_t size) {
+	int rc = make_copy(call, s);
+	if (rc == 0)
+		rc = ftruncate(s->copy, (off_t)size) == 0 ? 0 : -errno;
+	if (rc != 0)
+		return rc;
+	s->copy_changed = true;
+	ingest_show(s);
+	return 0;
+}
+
 int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
 	uint64_t end = ingest_size(s);
 	if (size == end)
 		return 0;
 	if (size > 0 && s->copy < 0 && size > end && size - end <= GAP_MOST)
 		return append(call, s, NULL, 0, (size_t)(size - end));
-	if (size > 0) {
-		int rc = make_copy(call, s);
-		s->copy_changed = rc == 0;
-		return rc != 0 ? rc : ftruncate(s->copy, (off_t)size) == 0 ? 0 : -errno;
-	}
+	if (size > 0)
+		return truncate_copy(call, s, size);
 	if (s->copy >= 0)
 		close(s->copy);
 	s->copy = -1;
@@ -377,5 +394,6 @@ int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
 	buf_resize(&s->pending, 0);
 	ingest_stream_reset(s);
 	s->replacing = s->rec.size > 0;
+	ingest_show(s);
 	return 0;
 }

@@ -102,3 +102,29 @@ def test_one_of_two_is_closed_while_the_database_is_away(make_mount, pg, server)
     until(synced, "fsync succeeds again")
     os.close(two)
     assert mount.bytes(NAME) == body and stamps(pg) == list(range(100)) and mount.rejected() == {}
+
+
+# -- a commit that waits ---------------------------------------------------------------------------------------------
+
+
+def test_stat_and_ls_do_not_wait_for_a_commit(mount, pg):
+    """A commit waits for another session's lock: the size is told all the same, with the bytes that wait."""
+    body = HEAD + lines(0, 100)
+    put(mount / NAME, body)
+    more = body + lines(100, 50)
+    fd = os.open(mount / NAME, os.O_WRONLY | os.O_APPEND)
+    with Held(pg, "orderbook_data") as held:
+        os.write(fd, more[len(body):])
+        syncing = in_thread(lambda: os.fsync(fd))
+        held.wait()
+        seen = []
+        looking = in_thread(lambda: seen.extend([os.stat(mount / NAME).st_size, mount.ls("collector"),
+                                                 [e.stat().st_size for e in os.scandir(mount / "collector")]]))
+        looking.join(10)
+        waited = looking.is_alive()
+        assert syncing.is_alive(), "the commit still waits"
+    looking.join()
+    syncing.join()
+    os.close(fd)
+    assert not waited and seen == [len(more), [os.path.basename(NAME)], [len(more)]]
+    assert syncing.error is None and stamps(pg) == list(range(150))
