@@ -16,11 +16,15 @@
 #include "fs/ingest_parse.h"
 #include "schema/ingest_file.h"
 
+#include <stdatomic.h>
+
 struct ingest_stream {
 	int64_t id;                 /* of the file; never changes */
 	struct ingest_stream *next; /* guarded by the table, as the next two */
 	int handles;
 	int64_t used_us; /* clock_us() of the last close */
+	/* The size while this mount has uncommitted bytes, or -1. Whoever lists the file reads it without waiting for a commit. */
+	atomic_llong ahead;
 
 	pthread_mutex_t lock; /* guards the rest */
 	struct fs *fs;
@@ -45,6 +49,16 @@ struct ingest_stream {
 	struct buf chunk; /* committed bytes that were read last */
 	uint64_t chunk_at;
 	int deferred; /* -errno of a refused line that fsync or close still has to tell */
+	struct refusals
+		bad_tail; /* why the last line was no row when it was judged last, and is not refused yet */
+	int writers; /* handles that may write */
+};
+
+/* What a commit makes of a last line without a newline. */
+enum ingest_tail {
+	TAIL_WAITS,    /* nothing */
+	TAIL_IF_WHOLE, /* a row, if it is a whole line; s->bad_tail says why it is none */
+	TAIL_LAST,     /* a row, or it is refused */
 };
 
 /* -- the table: ingest_table.c --------------------------------------------------------------------- */
@@ -58,7 +72,7 @@ struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place
 					struct ingest_record *rec);
 /* Gives it back. The stream is kept for a while. */
 void ingest_stream_put(struct call *call, struct ingest_stream *s);
-/* The size that this mount knows file ID to have, if it has uncommitted bytes. */
+/* The size that this mount knows file ID to have, if it has uncommitted bytes. Never waits for a commit. */
 bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size);
 /* True if some handle is open on file ID; then it is also noted that it has no name any more. */
 bool ingest_stream_unlink(struct fs *fs, int64_t id);
@@ -72,14 +86,16 @@ MUST_USE int ingest_read(struct call *call, struct ingest_stream *s, uint64_t of
 MUST_USE int ingest_write(struct call *call, struct ingest_stream *s, const char *data, size_t size,
 			  uint64_t offset);
 MUST_USE int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size);
-/* Commits what was written; with TAIL a last line without a newline is one. */
-MUST_USE int ingest_commit(struct call *call, struct ingest_stream *s, bool tail);
-/* Makes the content of FD the file's, in one transaction. */
-MUST_USE int ingest_replace(struct call *call, struct ingest_stream *s, int fd);
+/* Commits what was written. */
+MUST_USE int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail tail);
+/* Makes the content of FD the file's, in one transaction. With LAST a last line that is no row as it stands is refused. */
+MUST_USE int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last);
 /* Forgets what is not committed, and what is known of the rest. */
 void ingest_stream_reset(struct ingest_stream *s);
 /* Commits what has waited for flush_interval. Returns how long the rest has to wait, microseconds. */
 int64_t ingest_tend(struct call *call, struct ingest_stream *s);
+/* Shows the size to those who do not hold the lock: after each change of it. */
+void ingest_show(struct ingest_stream *s);
 /* True if this mount has nothing that is not committed. */
 bool ingest_is_clean(const struct ingest_stream *s);
 /* What was read of the record just now counts, unless this mount is ahead of it. Takes REC over. */
@@ -97,8 +113,9 @@ void ingest_sending_free(struct ingest_sending *x);
 /* Commits what is sealed; the stream stands behind it then. After a failure it is still sealed, and may have been committed: the next
  * attempt finds out. *MOVED: another mount came first, nothing was done. */
 MUST_USE int ingest_send(struct call *call, struct ingest_stream *s, bool *moved);
-/* Makes the whole content of FD the file's. */
-MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool *moved);
+/* Makes the whole content of FD the file's. LAST: as of ingest_replace(). */
+MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last,
+			      bool *moved);
 
 /* -- names: ingest_names.c ------------------------------------------------------------------------- */
 

@@ -17,6 +17,23 @@ static void show(struct call *call, const struct handle *h) {
 	node_update(call->fs->nodes, h->node, &attr, atomic_load(&call->fs->epoch));
 }
 
+static bool writes(const struct handle *h) {
+	return (h->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* One writer more. */
+static int begin_to_write(struct call *call, struct handle *h) {
+	struct ingest_stream *s = h->stream;
+	LOCK_SCOPE(&s->lock);
+	int rc = (h->flags & O_TRUNC) != 0 ? ingest_truncate(call, s, 0) : 0;
+	if (rc != 0)
+		return rc;
+	s->writers++;
+	if ((h->flags & O_TRUNC) != 0)
+		show(call, h);
+	return 0;
+}
+
 static int kind_open(struct call *call, struct handle *h) {
 	struct nodes *nodes = call->fs->nodes;
 	AUTO_FREE char *path = node_path(nodes, h->node, NULL);
@@ -33,12 +50,11 @@ static int kind_open(struct call *call, struct handle *h) {
 		ingest_record_free(&rec);
 		return -ENOMEM;
 	}
-	if ((h->flags & O_ACCMODE) == O_RDONLY || (h->flags & O_TRUNC) == 0)
+	if (!writes(h))
 		return 0;
-	LOCK_SCOPE(&h->stream->lock);
-	rc = ingest_truncate(call, h->stream, 0);
-	if (rc == 0)
-		show(call, h);
+	rc = begin_to_write(call, h);
+	if (rc != 0)
+		ingest_stream_put(call, move_ptr(h->stream));
 	return rc;
 }
 
@@ -54,6 +70,7 @@ static int kind_write(struct call *call, struct handle *h, const char *data, siz
 	if ((h->flags & O_APPEND) != 0) /* the kernel's offset may be behind */
 		offset = ingest_size(h->stream);
 	int rc = ingest_write(call, h->stream, data, size, offset);
+	h->dirty = true; /* its close tells how the file ends */
 	if (rc == 0)
 		show(call, h);
 	return rc;
@@ -67,29 +84,52 @@ static int kind_truncate(struct call *call, struct handle *h, uint64_t size) {
 	return rc;
 }
 
-/* The last close, and the bytes cannot be committed: they are kept. */
+/* The last writer's close, and the bytes cannot be committed: they are kept. */
 static void give_up(struct call *call, struct ingest_stream *s, int rc) {
 	(void)store_rejected(call, &s->w, 0, s->pending.data, s->pending.len, rc);
 	buf_resize(&s->pending, 0);
 	s->replacing = s->copy_changed = false;
 	ingest_stream_reset(s);
+	ingest_show(s);
+}
+
+/* A writer's flush tells of half a line at the end: more of it may come (a child process has closed its copy of the descriptor), and it may
+ * have been the last close. Nothing is refused before the last writer is gone. */
+static int tell_tail(struct call *call, const struct handle *h) {
+	const struct refusals *bad = &h->stream->bad_tail;
+	if (bad->n == 0 || !h->dirty)
+		return 0;
+	return call_error(
+		call, bad->all[0].errnum,
+		"the last line (%llu) has no end and is no row as it stands: %s (write the rest of it; "
+		"if nothing follows, it goes to rejected/ when the file is closed)",
+		(unsigned long long)bad->all[0].number, bad->all[0].why);
+}
+
+static int sync_writer(struct call *call, struct handle *h, enum sync_reason reason) {
+	struct ingest_stream *s = h->stream;
+	bool strict = strcmp(call->fs->opt->bad_lines, "report") != 0;
+	LOCK_SCOPE(&s->lock);
+	bool last = reason == SYNC_RELEASE && --s->writers == 0;
+	/* FLUSH comes before the first write of `echo x >FILE`: the old content stays until there is a new one */
+	if (reason == SYNC_FLUSH && s->replacing && s->pending.len == 0)
+		return 0;
+	enum ingest_tail tail = reason == SYNC_FSYNC ? TAIL_WAITS
+				: last               ? TAIL_LAST
+						     : TAIL_IF_WHOLE;
+	int rc = ingest_commit(call, s, tail);
+	if (rc != 0 && last)
+		give_up(call, s, rc);
+	if (reason == SYNC_RELEASE && !last) /* nobody hears it: the next close tells */
+		return rc;
+	if (rc == 0 && strict)
+		rc = s->deferred != 0 ? s->deferred : reason == SYNC_FLUSH ? tell_tail(call, h) : 0;
+	s->deferred = 0;
+	return rc;
 }
 
 static int kind_sync(struct call *call, struct handle *h, enum sync_reason reason) {
-	struct ingest_stream *s = h->stream;
-	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
-	int rc = 0;
-	if (writes) {
-		LOCK_SCOPE(&s->lock);
-		/* FLUSH comes before the first write of `echo x >FILE`: the old content stays until there is a new one */
-		bool waits = reason == SYNC_FLUSH && s->replacing && s->pending.len == 0;
-		rc = waits ? 0 : ingest_commit(call, s, reason != SYNC_FSYNC);
-		if (rc != 0 && reason == SYNC_RELEASE)
-			give_up(call, s, rc);
-		if (rc == 0 && strcmp(call->fs->opt->bad_lines, "report") != 0)
-			rc = s->deferred;
-		s->deferred = 0;
-	}
+	int rc = writes(h) ? sync_writer(call, h, reason) : 0;
 	if (reason == SYNC_RELEASE)
 		ingest_stream_put(call, move_ptr(h->stream));
 	return rc;

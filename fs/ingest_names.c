@@ -95,7 +95,7 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 	struct attributes shown = node->attr;
 	{
 		LOCK_SCOPE(&s->lock);
-		rc = ingest_commit(call, s, false);
+		rc = ingest_commit(call, s, TAIL_WAITS);
 		if (rc == 0)
 			rc = ingest_file_set(call->fs->pool, s->rec.id, mode, at, &call->err);
 		shown.size = ingest_size(s);
@@ -238,7 +238,7 @@ static int settled_stream(struct call *call, const struct place *place, const ch
 		return -ENOMEM;
 	}
 	LOCK_SCOPE(&(*out)->lock);
-	return ingest_commit(call, *out, false);
+	return ingest_commit(call, *out, TAIL_WAITS);
 }
 
 static bool same_field(const struct ingest *a, const struct ingest *b, int i) {
@@ -296,7 +296,7 @@ static int take_anew(struct call *call, struct ingest_stream *s, const struct pl
 		rc = settled_stream(call, to, to_path, &target);
 	if (rc == 0) {
 		LOCK_SCOPE(&target->lock);
-		rc = ingest_replace(call, target, fd);
+		rc = ingest_replace(call, target, fd, true);
 	}
 	if (target != NULL)
 		ingest_stream_put(call, target);
@@ -402,7 +402,7 @@ int ingest_from_plain(struct call *call, const char *from_path, const struct pla
 		rc = settled_stream(call, to, to_path, &s);
 	if (rc == 0) {
 		LOCK_SCOPE(&s->lock);
-		rc = ingest_replace(call, s, fd);
+		rc = ingest_replace(call, s, fd, true);
 		/* bad lines are told in errors.jsonl: the rename itself took place */
 		s->deferred = 0;
 	}

@@ -409,8 +409,18 @@ int parser_feed(struct ingest_parser *p, const char *data, size_t len, struct in
 	return rc;
 }
 
-int parser_tail(struct ingest_parser *p, struct ingest_unit *unit) {
-	size_t body = 0;
+/* Makes a row of the piece behind the last newline, or refuses it. */
+static int judge_tail(struct ingest_parser *p, struct ingest_unit *unit) {
+	struct line_scan scan = p->scan;
+	size_t body = p->text.len;
+	if (!p->in->csv)
+		return json_line(p, unit, p->lines + 1, p->text.data, body);
+	(void)line_cut(&p->checker, p->text.data, p->text.len, true, LINE_MOST, &scan, &body);
+	return csv_line(p, unit, p->lines + 1, p->text.data, body);
+}
+
+int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
+		struct refusals *bad) {
 	if (p->in->gzip && p->gz.mode == GUNZIP_INSIDE)
 		return 0; /* the member goes on, or its writer was killed: the line is not all there */
 	if (p->text.len == 0 || p->discarding || p->skip > 0 || p->tail_refused ||
@@ -419,17 +429,16 @@ int parser_tail(struct ingest_parser *p, struct ingest_unit *unit) {
 	/* a header without a newline says nothing yet */
 	if (p->in->csv && (!p->ready || p->unusable != NULL))
 		return 0;
-	struct line_scan scan = p->scan;
-	if (p->in->csv)
-		(void)line_cut(&p->checker, p->text.data, p->text.len, true, LINE_MOST, &scan,
-			       &body);
-	else
-		body = p->text.len;
-	int before = unit->n, refused = unit->refused.n;
-	int rc = p->in->csv ? csv_line(p, unit, p->lines + 1, p->text.data, body)
-			    : json_line(p, unit, p->lines + 1, p->text.data, body);
+	struct refusals others = unit->refused;
+	int before = unit->n;
+	unit->refused = (struct refusals){ 0 };
+	int rc = judge_tail(p, unit);
 	unit->has_tail = unit->n > before;
-	p->tail_refused = unit->refused.n > refused;
+	*bad = unit->refused;
+	unit->refused = others;
+	p->tail_refused = last && bad->n > 0;
+	if (rc == 0 && last && !refusals_move(&unit->refused, bad))
+		rc = -ENOMEM;
 	return rc;
 }
 

@@ -70,9 +70,11 @@ void parser_free(struct ingest_parser *p);
 /* Takes the next LEN bytes of the file. Returns 0 or -ENOMEM. */
 MUST_USE int parser_feed(struct ingest_parser *p, const char *data, size_t len,
 			 struct ingest_unit *unit);
-/* The file may be at its end: what stands behind the last newline is a row if it is a whole line, and refused otherwise. It is
- * still not taken: more bytes may follow. */
-MUST_USE int parser_tail(struct ingest_parser *p, struct ingest_unit *unit);
+/* The file may be at its end: what stands behind the last newline is a row if it is a whole line. If it is none, it is refused with LAST;
+ * otherwise it waits, and *BAD says why it is none (an empty list if it is one, or nothing is there). It is still not taken: more bytes may
+ * follow. Returns 0 or -ENOMEM. */
+MUST_USE int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
+			 struct refusals *bad);
 
 /* Appends what the next parse must know, with TAIL_ID (may be NULL) the id of the tail's row. */
 void parser_state(const struct ingest_parser *p, const char *tail_id, struct buf *out);

@@ -380,6 +380,7 @@ static void settle(struct ingest_sending *x) {
 	}
 	s->began_us = s->pending.len > 0 ? clock_us() : 0;
 	ingest_sending_free(move_ptr(s->sending));
+	ingest_show(s);
 }
 
 int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
@@ -404,6 +405,7 @@ struct whole {
 	struct call *call;
 	struct ingest_stream *s;
 	int fd;
+	bool last; /* a last line that is none is refused */
 	struct ledger_op op;
 	bool moved;
 	struct ingest_parser parser;
@@ -439,9 +441,10 @@ static int send_piece(struct db_conn *conn, struct whole *w, const char *data, s
 	/* the triggers count: to ask for time buckets would take a second connection */
 	struct ingest_unit unit = { .uncounted = true };
 	struct ingest_chunk chunk = { 0 };
+	struct refusals bad = { 0 };
 	int rc = parser_feed(&w->parser, data, len, &unit);
 	if (rc == 0 && last)
-		rc = parser_tail(&w->parser, &unit);
+		rc = parser_tail(&w->parser, &unit, w->last, &bad);
 	if (rc != 0 || !ingest_chunk_make(&chunk, at, data, len, !w->s->in->gzip))
 		rc = db_error_set(err, ENOMEM, "out of memory");
 	if (rc == 0 && len > 0)
@@ -450,6 +453,7 @@ static int send_piece(struct db_conn *conn, struct whole *w, const char *data, s
 		rc = send_lines(conn, w, &unit, err);
 	ingest_chunk_free(&chunk);
 	ingest_unit_clear(&unit);
+	refusals_clear(&bad);
 	return rc;
 }
 
@@ -505,8 +509,8 @@ static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err
 	return change_all(conn, w, (uint64_t)st.st_size, err);
 }
 
-int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool *moved) {
-	struct whole w = { .call = call, .s = s, .fd = fd };
+int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last, bool *moved) {
+	struct whole w = { .call = call, .s = s, .fd = fd, .last = last };
 	int rc = fence_run(call, send_file_in_tx, &w, &w.op);
 	*moved = w.moved;
 	/* a repetition may have found itself done: the record says where it stands */

@@ -26,6 +26,7 @@ void ingest_stream_reset(struct ingest_stream *s) {
 	s->parsing = false;
 	s->parsed = 0;
 	ingest_unit_clear(&s->unit);
+	refusals_clear(&s->bad_tail);
 	buf_free(&s->chunk);
 	free(move_ptr(s->old_tail));
 }
@@ -46,6 +47,7 @@ void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec) {
 	s->rec = *rec;
 	memset(rec, 0, sizeof(*rec));
 	s->seen_us = clock_us();
+	ingest_show(s);
 }
 
 /* -- reading --------------------------------------------------------------------------------------- */
@@ -59,6 +61,10 @@ uint64_t ingest_size(const struct ingest_stream *s) {
 	if (s->copy >= 0 && fstat(s->copy, &st) == 0)
 		return (uint64_t)st.st_size;
 	return committed(s) + s->pending.len;
+}
+
+void ingest_show(struct ingest_stream *s) {
+	atomic_store(&s->ahead, ingest_is_clean(s) ? -1 : (long long)ingest_size(s));
 }
 
 /* Reads the record anew if it is old. */
@@ -154,7 +160,7 @@ static int load_parser(struct call *call, struct ingest_stream *s) {
 }
 
 /* Parses what is pending. */
-static int parse(struct call *call, struct ingest_stream *s, bool tail) {
+static int parse(struct call *call, struct ingest_stream *s, enum ingest_tail tail) {
 	int rc = s->parsing ? 0 : load_parser(call, s);
 	if (rc != 0)
 		return rc;
@@ -163,8 +169,9 @@ static int parse(struct call *call, struct ingest_stream *s, bool tail) {
 	rc = parser_feed(&s->parser, s->pending.data + s->parsed, s->pending.len - s->parsed,
 			 &s->unit);
 	s->parsed = s->pending.len;
-	if (rc == 0 && tail)
-		rc = parser_tail(&s->parser, &s->unit);
+	refusals_clear(&s->bad_tail);
+	if (rc == 0 && tail != TAIL_WAITS)
+		rc = parser_tail(&s->parser, &s->unit, tail == TAIL_LAST, &s->bad_tail);
 	return rc;
 }
 
@@ -172,12 +179,12 @@ static int parse(struct call *call, struct ingest_stream *s, bool tail) {
 enum extent {
 	WHOLE_LINES, /* what other mounts append may come behind it */
 	ALL_BYTES,
-	THE_END, /* a last line without a newline is one */
 };
 
 /* Seals what is to be committed. *ANY: there is something. */
-static int prepare(struct call *call, struct ingest_stream *s, enum extent extent, bool *any) {
-	int rc = parse(call, s, extent == THE_END);
+static int prepare(struct call *call, struct ingest_stream *s, enum extent extent,
+		   enum ingest_tail tail, bool *any) {
+	int rc = parse(call, s, tail);
 	size_t open = extent == WHOLE_LINES && !s->in->gzip ? s->parser.text.len : 0;
 	size_t len = open < s->parsed ? s->parsed - open : 0;
 	bool lines = s->sending != NULL || s->unit.n > 0 || s->unit.refused.n > 0;
@@ -199,11 +206,12 @@ static int begin_behind(struct call *call, struct ingest_stream *s) {
 	return rc;
 }
 
-static int commit_pending(struct call *call, struct ingest_stream *s, enum extent extent) {
+static int commit_pending(struct call *call, struct ingest_stream *s, enum extent extent,
+			  enum ingest_tail tail) {
 	s->stalled = false;
 	for (int i = 0; i < AGAIN_MOST; i++) {
 		bool any = true, moved = false;
-		int rc = ingest_is_sealed(s) ? 0 : prepare(call, s, extent, &any);
+		int rc = ingest_is_sealed(s) ? 0 : prepare(call, s, extent, tail, &any);
 		if (rc == 0 && any)
 			rc = ingest_send(call, s, &moved);
 		if (rc == 0 && moved)
@@ -214,11 +222,11 @@ static int commit_pending(struct call *call, struct ingest_stream *s, enum exten
 	return call_error(call, EBUSY, "other mounts write this file all the time");
 }
 
-int ingest_replace(struct call *call, struct ingest_stream *s, int fd) {
+int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last) {
 	bool moved = true;
 	int rc = 0;
 	for (int i = 0; rc == 0 && moved && i < AGAIN_MOST; i++) {
-		rc = ingest_send_file(call, s, fd, &moved);
+		rc = ingest_send_file(call, s, fd, last, &moved);
 		if (rc == 0)
 			rc = look_again(call, s, true);
 	}
@@ -227,19 +235,21 @@ int ingest_replace(struct call *call, struct ingest_stream *s, int fd) {
 	buf_resize(&s->pending, 0);
 	s->replacing = false;
 	ingest_stream_reset(s);
+	ingest_show(s);
 	return moved ? call_error(call, EBUSY, "other mounts write this file all the time") : 0;
 }
 
-int ingest_commit(struct call *call, struct ingest_stream *s, bool tail) {
+int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail tail) {
 	if (s->copy < 0)
-		return commit_pending(call, s, tail ? THE_END : ALL_BYTES);
-	int rc = s->copy_changed ? ingest_replace(call, s, s->copy) : 0;
-	if (rc == 0) {
-		close(s->copy);
-		s->copy = -1;
-		s->copy_changed = false;
-	}
-	return rc;
+		return commit_pending(call, s, ALL_BYTES, tail);
+	int rc = s->copy_changed ? ingest_replace(call, s, s->copy, false) : 0;
+	if (rc != 0)
+		return rc;
+	close(s->copy);
+	s->copy = -1;
+	s->copy_changed = false;
+	ingest_show(s);
+	return tail != TAIL_WAITS ? commit_pending(call, s, ALL_BYTES, tail) : 0;
 }
 
 /* -- changing -------------------------------------------------------------------------------------- */
@@ -278,6 +288,7 @@ static int write_copy(struct call *call, struct ingest_stream *s, const char *da
 	if (pwrite(s->copy, data, size, (off_t)offset) != (ssize_t)size)
 		return call_error(call, ENOSPC, "no room in %s for a copy of the file",
 				  s->fs->opt->state_dir);
+	ingest_show(s);
 	return 0;
 }
 
@@ -285,7 +296,7 @@ static int write_copy(struct call *call, struct ingest_stream *s, const char *da
 static bool send_ahead(struct call *call, struct ingest_stream *s) {
 	size_t step = s->in->gzip ? STEP_GZIP : STEP, text = 0;
 	if (s->pending.len - s->parsed >= step && !s->stalled && !ingest_is_sealed(s)) {
-		int rc = parse(call, s, false);
+		int rc = parse(call, s, TAIL_WAITS);
 		if (rc == 0)
 			text = ingest_gather(s, &call->err);
 		else
@@ -300,7 +311,7 @@ static bool send_ahead(struct call *call, struct ingest_stream *s) {
 static int append(struct call *call, struct ingest_stream *s, const char *data, size_t size,
 		  size_t zeros) {
 	if (s->pending.len >= UNIT) { /* an earlier commit failed */
-		int rc = commit_pending(call, s, WHOLE_LINES);
+		int rc = commit_pending(call, s, WHOLE_LINES, TAIL_WAITS);
 		if (rc != 0)
 			return rc;
 	}
@@ -310,8 +321,9 @@ static int append(struct call *call, struct ingest_stream *s, const char *data, 
 		return -ENOMEM;
 	if (s->began_us == 0)
 		s->began_us = clock_us();
+	ingest_show(s);
 	/* a failure is told by fsync, close or the next write: these bytes are taken */
-	if (send_ahead(call, s) && commit_pending(call, s, WHOLE_LINES) != 0)
+	if (send_ahead(call, s) && commit_pending(call, s, WHOLE_LINES, TAIL_WAITS) != 0)
 		db_error_clear(&call->err);
 	return 0;
 }
@@ -322,7 +334,7 @@ int64_t ingest_tend(struct call *call, struct ingest_stream *s) {
 		return interval;
 	if (now < s->began_us + interval)
 		return s->began_us + interval - now;
-	if (commit_pending(call, s, WHOLE_LINES) != 0)
+	if (commit_pending(call, s, WHOLE_LINES, TAIL_WAITS) != 0)
 		db_error_clear(&call->err); /* the next write, fsync or close tells it */
 	s->began_us = clock_us();
 	return interval;
@@ -356,17 +368,25 @@ int ingest_write(struct call *call, struct ingest_stream *s, const char *data, s
 	return write_copy(call, s, data, size, offset);
 }
 
+static int truncate_copy(struct call *call, struct ingest_stream *s, uint64_t size) {
+	int rc = make_copy(call, s);
+	if (rc == 0)
+		rc = ftruncate(s->copy, (off_t)size) == 0 ? 0 : -errno;
+	if (rc != 0)
+		return rc;
+	s->copy_changed = true;
+	ingest_show(s);
+	return 0;
+}
+
 int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
 	uint64_t end = ingest_size(s);
 	if (size == end)
 		return 0;
 	if (size > 0 && s->copy < 0 && size > end && size - end <= GAP_MOST)
 		return append(call, s, NULL, 0, (size_t)(size - end));
-	if (size > 0) {
-		int rc = make_copy(call, s);
-		s->copy_changed = rc == 0;
-		return rc != 0 ? rc : ftruncate(s->copy, (off_t)size) == 0 ? 0 : -errno;
-	}
+	if (size > 0)
+		return truncate_copy(call, s, size);
 	if (s->copy >= 0)
 		close(s->copy);
 	s->copy = -1;
@@ -374,5 +394,6 @@ int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
 	buf_resize(&s->pending, 0);
 	ingest_stream_reset(s);
 	s->replacing = s->rec.size > 0;
+	ingest_show(s);
 	return 0;
 }

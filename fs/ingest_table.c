@@ -227,28 +227,15 @@ void ingest_stream_put(struct call *call, struct ingest_stream *s) {
 }
 
 bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size) {
-	struct ingest_streams *streams = fs->ingest;
-	struct ingest_stream *s;
-	bool ahead = false;
-	pthread_mutex_lock(&streams->lock);
+	const struct ingest_streams *streams = fs->ingest;
+	const struct ingest_stream *s;
+	LOCK_SCOPE(&fs->ingest->lock);
 	for (s = streams->first; s != NULL && s->id != id;)
 		s = s->next;
-	if (s != NULL && s->handles > 0)
-		s->handles++;
-	else
-		s = NULL;
-	pthread_mutex_unlock(&streams->lock);
-	if (s == NULL)
-		return false;
-	{
-		LOCK_SCOPE(&s->lock);
-		ahead = !ingest_is_clean(s);
-		*size = ingest_size(s);
-	}
-	struct call call = { .fs = fs };
-	ingest_stream_put(&call, s);
-	db_error_clear(&call.err);
-	return ahead;
+	long long ahead = s != NULL && s->handles > 0 ? atomic_load(&s->ahead) : -1;
+	if (ahead >= 0)
+		*size = (uint64_t)ahead;
+	return ahead >= 0;
 }
 
 bool ingest_stream_unlink(struct fs *fs, int64_t id) {

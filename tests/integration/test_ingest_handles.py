@@ -1,0 +1,130 @@
+"""Ingest files with several open handles: what a close, a stat, a removal or a rename means for those who go on writing."""
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+from kit import append, get, put, refused, until
+from test_ingest_edges import COLUMNS, HEAD, IMPATIENT, NAME, Held, in_thread, lines, stamps
+
+GZ = f"{NAME}.gz"
+
+
+# -- half a line -----------------------------------------------------------------------------------------------------
+
+
+def test_half_a_line_while_a_child_process_closes_its_copy(mount, pg):
+    """A program starts others while it is in the middle of a line: nothing is refused, and the line is one row."""
+    line = lines(7, 1)
+    fd = os.open(mount / NAME, os.O_WRONLY | os.O_CREAT)
+    os.write(fd, HEAD + lines(0, 2))
+    for byte in line:
+        os.write(fd, bytes([byte]))
+        subprocess.run([sys.executable, "-c", ""], pass_fds=[fd], check=True)
+    os.close(fd)
+    assert mount.bytes(NAME) == HEAD + lines(0, 2) + line
+    assert stamps(pg) == [0, 1, 7]
+    assert mount.rejected() == {}
+
+
+def test_half_a_line_at_the_last_close_says_so(mount, pg):
+    """close says EINVAL and why; the half line is in rejected/ once, and taken when the rest of it comes."""
+    line = lines(7, 1)
+    mount.refuses(lambda: put(mount / NAME, HEAD + lines(0, 2) + line[:6]), errno.EINVAL, "the last line (4)", "if nothing follows",
+                  path=NAME)
+    until(lambda: mount.kept() == [line[:6]], "the half line is kept when nobody has the file open any more")
+    append(mount / NAME, b"")
+    assert mount.kept() == [line[:6]], "it is told once"
+    append(mount / NAME, line[6:])
+    assert stamps(pg) == [0, 1, 7] and mount.bytes(NAME) == HEAD + lines(0, 2) + line
+    assert mount.kept() == [line[:6]]
+
+
+def test_half_a_line_is_not_refused_while_another_writes(mount, pg):
+    """Two handles: the first one's last close is not the file's."""
+    line = lines(7, 1)
+    one, two = (os.open(mount / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for _ in range(2))
+    os.write(one, HEAD + line[:6])
+    with refused(errno.EINVAL):
+        os.close(one)
+    os.fsync(two)
+    os.write(two, line[6:])
+    os.close(two)
+    assert stamps(pg) == [7] and mount.rejected() == {}
+
+
+def test_half_a_line_behind_a_change_in_the_middle(mount, pg):
+    """The same when the file is changed as a whole."""
+    put(mount / NAME, HEAD + lines(10, 3))
+    fd = os.open(mount / NAME, os.O_WRONLY)
+    body = HEAD + lines(20, 3) + lines(7, 1)
+    os.write(fd, body[:-9])
+    with refused(errno.EINVAL):
+        os.close(os.dup(fd))
+    assert mount.rejected() == {}
+    os.write(fd, body[-9:])
+    os.close(fd)
+    assert mount.bytes(NAME) == body and stamps(pg) == [7, 20, 21, 22] and mount.rejected() == {}
+
+
+def test_half_a_line_is_only_reported_if_the_option_says_so(make_mount, pg):
+    mount = make_mount(options={"bad_lines": "report"})
+    put(mount / NAME, HEAD + lines(0, 1) + b"ex,S")
+    until(lambda: mount.kept() == [b"ex,S"], "the half line is kept")
+    assert stamps(pg) == [0]
+
+
+# -- outages ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_of_two_is_closed_while_the_database_is_away(make_mount, pg, server):
+    """It drops nothing: the other handle has it still to commit."""
+    mount = make_mount(options=IMPATIENT)
+    mount.expect("rowfs error")
+    body = HEAD + lines(0, 100)
+    one, two = (os.open(mount / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND) for _ in range(2))
+    os.write(one, body)
+    server.stop("immediate")
+    with refused(errno.EIO):
+        os.close(one)
+    with refused(errno.EIO):
+        os.fsync(two)
+    server.start()
+
+    def synced():
+        try:
+            os.fsync(two)
+            return True
+        except OSError as e:
+            assert e.errno == errno.EIO
+            return False
+    until(synced, "fsync succeeds again")
+    os.close(two)
+    assert mount.bytes(NAME) == body and stamps(pg) == list(range(100)) and mount.rejected() == {}
+
+
+# -- a commit that waits ---------------------------------------------------------------------------------------------
+
+
+def test_stat_and_ls_do_not_wait_for_a_commit(mount, pg):
+    """A commit waits for another session's lock: the size is told all the same, with the bytes that wait."""
+    body = HEAD + lines(0, 100)
+    put(mount / NAME, body)
+    more = body + lines(100, 50)
+    fd = os.open(mount / NAME, os.O_WRONLY | os.O_APPEND)
+    with Held(pg, "orderbook_data") as held:
+        os.write(fd, more[len(body):])
+        syncing = in_thread(lambda: os.fsync(fd))
+        held.wait()
+        seen = []
+        looking = in_thread(lambda: seen.extend([os.stat(mount / NAME).st_size, mount.ls("collector"),
+                                                 [e.stat().st_size for e in os.scandir(mount / "collector")]]))
+        looking.join(10)
+        waited = looking.is_alive()
+        assert syncing.is_alive(), "the commit still waits"
+    looking.join()
+    syncing.join()
+    os.close(fd)
+    assert not waited and seen == [len(more), [os.path.basename(NAME)], [len(more)]]
+    assert syncing.error is None and stamps(pg) == list(range(150))
