@@ -214,6 +214,25 @@ def test_keys_of_the_parents_lead_to_the_child(two):
     delay(lambda: not b.m.exists(f"items/nut2/parts/{ident}.json"), "the parent is gone")
 
 
+def test_another_row_with_the_name_of_the_one_before(pg, make_mount):
+    """The parent's key on the path is not what the foreign key refers to: a child is found by a look into the parent."""
+    pg.sql("create table people (id serial primary key, code text unique)")
+    pg.sql("create table visits (id int primary key, person int references people on delete cascade, note text)")
+    m = make_mount(layout={"routes": [{"path": "/{people.code}/visits/{visits.id}.txt", "column": "visits.note"}]})
+    assert coherence(m)["mode"] == "notify" and not coherence(m)["by_time"]
+    pg.sql("insert into people (code) values ('x'), ('y')")
+    pg.sql("insert into visits values (1, 1, 'one')")
+    delay(lambda: m.exists("x/visits/1.txt"), "the child")
+    assert m.read("x/visits/1.txt") == "one" and not m.exists("y/visits/1.txt")
+    pg.sql("update visits set note = 'two'")
+    delay(lambda: m.read("x/visits/1.txt") == "two", "its change")
+    pg.sql("update visits set person = 2")
+    delay(lambda: not m.exists("x/visits/1.txt") and m.exists("y/visits/1.txt"), "another parent")
+    pg.sql("begin; delete from people where code = 'y'; insert into people (code) values ('y'); commit")
+    delay(lambda: not m.exists("y/visits/1.txt"), "the new parent has no child")
+    assert m.exists("y") and m.ls("y/visits") == []
+
+
 def test_queries_of_views_follow_their_tables(two):
     for s in two:
         assert s.m.read("names.jsonl") == ""
@@ -414,10 +433,12 @@ def test_a_lost_listener_is_no_loss(two):
             a.pg.admin(f"update items set note = '{'x' * i}{i}'")
             assert get(path) == f"{'x' * i}{i}".encode()
             assert os.stat(path).st_size == len(f"{'x' * i}{i}")
+        a.pg.admin("update items set note = 'unheard'")
     finally:
         a.pg.admin("alter role keeper connection limit -1")
     until(lambda: coherence(b.m)["listening"] and coherence(a.m)["listening"], "listening again", timeout=30)
     assert coherence(b.m)["losses"] >= 1
+    assert get(path) == b"unheard"  # what was read during the loss is not trusted after it
     before = counter(b.m, "lookups_total")
     for _ in range(50):
         get(path)
