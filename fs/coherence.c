@@ -181,7 +181,8 @@ static void change_place(void *arg, const struct place *place, const char *const
 			change_whole(ch, place);
 		return;
 	}
-	nodes_mark(ch->c->fs->nodes, place, names, n, kind, ch->epoch, &ch->list);
+	if (nodes_mark(ch->c->fs->nodes, place, names, n, kind, ch->epoch, &ch->list))
+		ch->names = true;
 	while (n > 0)
 		free(names[--n]);
 }
