@@ -28,10 +28,10 @@ struct handle {
 	struct body *body; /* a reader's document, in place of data; holds a reference */
 	bool cached;       /* it is the node's version, and read through the kernel's pages */
 	bool wrote;        /* changed what the file is, committed or not */
-	bool loaded;    /* data holds the document */
-	bool dirty;     /* something to commit */
-	bool truncated; /* emptied since the last commit, and nothing written since */
-	bool appending; /* only appended to, behind `base` bytes that were there before */
+	bool loaded;       /* data holds the document */
+	bool dirty;        /* something to commit */
+	bool truncated;    /* emptied since the last commit, and nothing written since */
+	bool appending;    /* only appended to, behind `base` bytes that were there before */
 	size_t base;
 	bool created; /* the file was made by this handle's open */
 	bool failed;  /* the last commit failed for good */
