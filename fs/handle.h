@@ -59,6 +59,8 @@ struct handle {
 
 	/* directories */
 	struct listing *listing;
+	bool listing_kept;          /* the kernel may keep what it lists */
+	unsigned long listed_since; /* the ticket of its opening */
 };
 
 /* All open handles: so that what is written and not committed yet can be committed when the mount ends. Thread-safe. */
