@@ -89,6 +89,7 @@ void conn_mark(struct db_conn *c) {
 }
 
 bool conn_attach(struct db_conn *c, struct db_cancel *cancel) {
+	c->reads = cancel != NULL;
 	if (cancel == NULL)
 		return true;
 	LOCK_SCOPE(&cancel->lock);

@@ -35,10 +35,11 @@ struct db_conn {
 	size_t prepared_len;         /* bytes */
 	const char *
 		copy_table; /* what a COPY that runs here fills, unquoted, or NULL; the borrower's */
-	int64_t deadline_us;      /* of the transaction that runs here; NEVER_US outside */
-	bool reused;              /* has answered a statement before the present loan */
-	bool doomed;              /* the server said FATAL, or we gave up on it: do not use again */
-	char failed_state[6];     /* SQLSTATE of the last failure since conn_mark(); "" */
+	int64_t deadline_us;  /* of the transaction that runs here; NEVER_US outside */
+	bool reused;          /* has answered a statement before the present loan */
+	bool reads;           /* lent for work that a program may interrupt: it changes nothing */
+	bool doomed;          /* the server said FATAL, or we gave up on it: do not use again */
+	char failed_state[6]; /* SQLSTATE of the last failure since conn_mark(); "" */
 	enum conn_end failed_end; /* and how it ended; CONN_DONE if nothing failed */
 	struct buf news; /* what triggers said to the borrower, each with its NUL; see db_news_fn */
 

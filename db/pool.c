@@ -160,7 +160,7 @@ static void tell_news(struct db_pool *pool, struct db_conn *c, bool dead) {
 		return;
 	for (size_t at = 0; at < c->news.len; at += strlen(c->news.data + at) + 1)
 		pool->news(pool->news_arg, c->news.data + at);
-	if (dead || c->news.failed)
+	if ((dead && !c->reads) || c->news.failed)
 		pool->news(pool->news_arg, NULL);
 	buf_free(&c->news);
 }

@@ -66,7 +66,8 @@ MUST_USE int db_pool_new(const struct db_config *cfg, struct db_pool **out, stru
 void db_pool_free(struct db_pool *pool);
 
 /* Told, by the thread that ran it, what triggers of rowfs said to a statement or transaction (messages with SQLSTATE RF001), after it has
- * ended and before its caller goes on. TEXT NULL: the connection was lost, and what they said with it. */
+ * ended and before its caller goes on. TEXT NULL: the connection was lost, and what they may have
+ * said with it. */
 typedef void (*db_news_fn)(void *arg, const char *text);
 
 /* From now on every session has MARK as its setting rowfs.mount, so that triggers answer to it instead of sending notices, and FN is told what

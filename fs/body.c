@@ -10,9 +10,10 @@ struct bodies {
 	pthread_mutex_t lock; /* guards everything below, and `body` of all nodes */
 	struct body *oldest, *newest;
 	uint64_t bytes, most;
+	atomic_llong names; /* nodes; not under the lock */
 };
 
-enum { MALLOC_HEADER = 16, LARGEST_PART = 4 };
+enum { MALLOC_HEADER = 16, LARGEST_PART = 4, NAME_COST = 192 };
 
 static uint64_t cost(const struct body *body) {
 	return sizeof(*body) + body->len + MALLOC_HEADER;
@@ -25,6 +26,17 @@ struct bodies *bodies_new(uint64_t most) {
 	pthread_mutex_init(&bodies->lock, NULL);
 	bodies->most = most;
 	return bodies;
+}
+
+void bodies_count_name(struct bodies *bodies, int added) {
+	atomic_fetch_add_explicit(&bodies->names, added, memory_order_relaxed);
+}
+
+/* What bodies may take beside the names. */
+static uint64_t limit(struct bodies *bodies) {
+	uint64_t names =
+		(uint64_t)atomic_load_explicit(&bodies->names, memory_order_relaxed) * NAME_COST;
+	return bodies->most - (names < bodies->most / 2 ? names : bodies->most / 2);
 }
 
 /* -- the list, in order of use ------------------------------------------------------------------- */
@@ -95,7 +107,7 @@ void body_keep(struct fs *fs, struct node *node, struct body *body) {
 	node->body = body;
 	append_locked(bodies, body);
 	bodies->bytes += cost(body);
-	while (bodies->bytes > bodies->most)
+	while (bodies->bytes > limit(bodies))
 		drop_locked(bodies, bodies->oldest);
 }
 

@@ -1,7 +1,8 @@
 /* Bodies of documents, as look-ups, listings and opens brought them, so that an open and a read need no query.
  *
  * A body belongs to a node. A document's node is one version of it, so a body is never out of date: it is only dropped,
- * the one that was used longest ago first, when all of them take more than `-o cache`. Whether the node is still what its
+ * the one that was used longest ago first, when all of them take more than `-o cache`. Half of that is given up for names where the kernel
+ * knows very many. Whether the node is still what its
  * name means is the look-up's to say. Who has taken a body keeps it, dropped or not. Thread-safe. */
 #ifndef ROWFS_FS_BODY_H
 #define ROWFS_FS_BODY_H
@@ -27,6 +28,8 @@ struct body {
 /* A cache of at most MOST bytes, what malloc takes for them included. NULL if out of memory. Freed after the nodes. */
 MUST_USE struct bodies *bodies_new(uint64_t most);
 void bodies_free(struct bodies *bodies);
+/* One name more (ADDED 1) or less (-1) that the kernel knows. */
+void bodies_count_name(struct bodies *bodies, int added);
 /* What the cache takes now, in bytes. */
 uint64_t bodies_bytes(struct bodies *bodies);
 

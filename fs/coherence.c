@@ -181,7 +181,8 @@ static void change_place(void *arg, const struct place *place, const char *const
 			change_whole(ch, place);
 		return;
 	}
-	nodes_mark(ch->c->fs->nodes, place, names, n, kind, ch->epoch, &ch->list);
+	if (nodes_mark(ch->c->fs->nodes, place, names, n, kind, ch->epoch, &ch->list))
+		ch->names = true;
 	while (n > 0)
 		free(names[--n]);
 }
@@ -253,6 +254,16 @@ void coherence_appended(struct fs *fs, const struct tally *t) {
 		listening_send(c, payload.data);
 }
 
+void coherence_forget_listing(struct fs *fs, struct node *dir) {
+	struct forget *f = is_up(fs->caches) ? calloc(1, sizeof(*f)) : NULL;
+	if (f == NULL)
+		return;
+	node_hold(fs->nodes, dir);
+	f->node = dir;
+	f->data = true;
+	invalidate(fs->caches->inv, f);
+}
+
 void coherence_serves(struct fs *fs, const struct node *dir, bool busy) {
 	atomic_uint *serving = &fs->caches->serving[((uintptr_t)dir >> 6) & (STRIPES - 1)];
 	if (busy)
@@ -281,32 +292,46 @@ void coherence_settle(struct fs *fs) {
 
 /* -- life ---------------------------------------------------------------------------------------------- */
 
-/* The triggers. */
-static bool load(struct caches *c, bool install) {
+/* Makes the triggers that are missing. */
+static int install_all(struct caches *c, struct db_error *err) {
 	struct db_config config = options_db_config(c->fs->opt);
 	struct db_pool *pool = NULL;
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_RESULT PGresult *res = NULL;
-	int told, others;
-	/* who installs may have to wait longer than any statement of a file takes */
+	/* it may have to wait longer than any statement of a file takes */
 	config.command_timeout_ms = config.transaction_timeout_ms = 0;
 	config.min_connections = config.max_connections = 1;
-	int rc = db_query_text(c->fs->pool,
+	int rc = db_pool_new(&config, &pool, err);
+	if (rc == 0)
+		rc = notices_install(pool, c->notices);
+	db_pool_free(pool);
+	return rc;
+}
+
+/* What is told. */
+static bool load(struct caches *c, bool install) {
+	struct db_pool *pool = c->fs->pool;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	int told = 0, others;
+	int rc = db_query_text(pool,
 			       "SELECT coalesce(has_table_privilege(to_regclass('rowfs.notice'), "
 			       "'SELECT'), false)",
 			       NULL, 0, DB_REPEATABLE, NULL, &res, &err);
-	if (rc == 0 && strcmp(PQgetvalue(res, 0, 0), "t") != 0)
+	if (rc == 0 && strcmp(PQgetvalue(res, 0, 0), "t") != 0) {
 		c->why = strdup("the database has no rowfs.notice that this role may read "
 				"(enable_migrations, or sqitch)");
-	else if (rc == 0 && (rc = db_pool_new(&config, &pool, &err)) == 0)
-		rc = notices_load(pool, c->fs->tree, install, &c->notices);
-	db_pool_free(pool);
+		return false;
+	}
+	if (rc == 0)
+		rc = notices_load(pool, c->fs->tree, &c->notices);
+	if (rc == 0 && install && notices_missing(c->notices) > 0)
+		rc = install_all(c, &err);
+	if (rc == 0)
+		rc = notices_settle(c->notices);
+	if (rc == 0)
+		notices_count(c->notices, &told, &others);
 	if (rc != 0)
 		c->why = strdup(err.sentence != NULL ? err.sentence : strerror(-rc));
-	if (c->notices == NULL)
-		return false;
-	notices_count(c->notices, &told, &others);
-	if (told == 0)
+	else if (told == 0)
 		c->why = strdup("no table of the layout has its triggers");
 	return told > 0;
 }

@@ -54,6 +54,9 @@ void coherence_settle(struct fs *fs);
 /* A request that holds the kernel's lock of directory DIR is served (BUSY), or has been. */
 void coherence_serves(struct fs *fs, const struct node *dir, bool busy);
 
+/* Has the kernel forget what it keeps of the listing of DIR, soon. */
+void coherence_forget_listing(struct fs *fs, struct node *dir);
+
 /* -- life ------------------------------------------------------------------------------------------ */
 
 /* NOTE: a file of this mountpoint that tells, if it is there, that an earlier mount did not end well. Installs triggers where INSTALL, listens, and tries whether a notice comes back. Where that cannot be, says why in the log and goes by

@@ -31,10 +31,10 @@ struct handle {
 	struct body *body; /* a reader's document, in place of data; holds a reference */
 	bool cached;       /* it is the node's version, and read through the kernel's pages */
 	bool wrote;        /* changed what the file is, committed or not */
-	bool loaded;    /* data holds the document */
-	bool dirty;     /* something to commit */
-	bool truncated; /* emptied since the last commit, and nothing written since */
-	bool appending; /* only appended to, behind `base` bytes that were there before */
+	bool loaded;       /* data holds the document */
+	bool dirty;        /* something to commit */
+	bool truncated;    /* emptied since the last commit, and nothing written since */
+	bool appending;    /* only appended to, behind `base` bytes that were there before */
 	size_t base;
 	bool created; /* the file was made by this handle's open */
 	bool failed;  /* the last commit failed for good */
@@ -62,6 +62,8 @@ struct handle {
 
 	/* directories */
 	struct listing *listing;
+	bool listing_kept;          /* the kernel may keep what it lists */
+	unsigned long listed_since; /* the ticket of its opening */
 };
 
 /* All open handles: so that what is written and not committed yet can be committed when the mount ends. Thread-safe. */

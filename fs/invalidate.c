@@ -211,8 +211,8 @@ void invalidate_wait(struct invalidator *inv, int ms) {
 
 struct invalidator *invalidator_new(struct fs *fs) {
 	struct invalidator *inv = calloc(1, sizeof(*inv));
-	bool ok = inv != NULL;
-	if (!ok)
+	bool ok = true;
+	if (inv == NULL)
 		return NULL;
 	inv->fs = fs;
 	pthread_mutex_init(&inv->lock, NULL);
@@ -229,10 +229,11 @@ struct invalidator *invalidator_new(struct fs *fs) {
 		ok = ok && t->started;
 	}
 	inv->started = pthread_create(&inv->guard, NULL, guard_main, inv) == 0;
-	if (ok && inv->started)
-		return inv;
-	invalidator_free(inv);
-	return NULL;
+	if (!ok || !inv->started) {
+		invalidator_free(inv);
+		return NULL;
+	}
+	return inv;
 }
 
 void invalidator_serve(struct invalidator *inv, struct fuse_session *se) {

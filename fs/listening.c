@@ -53,9 +53,14 @@ static const struct db_listen_events events = { .up = up, .down = down, .notice 
 /* A change of this mount, told by its own statement. */
 static void news(void *arg, const char *payload) {
 	struct caches *c = arg;
-	caches_changed(c, payload, true);
-	if (payload != NULL)
-		listening_send(c, payload);
+	AUTO_BUF struct buf all = { 0 };
+	/* while nothing is heard, nothing is remembered */
+	if (payload != NULL || atomic_load(&c->listening))
+		caches_changed(c, payload, true);
+	if (payload == NULL)
+		notice_put_all(&all, c->me);
+	if (payload != NULL || !all.failed)
+		listening_send(c, payload != NULL ? payload : all.data);
 }
 
 /* -- going ----------------------------------------------------------------------------------------- */

@@ -394,7 +394,8 @@ static struct listing *new_listing(struct call *call, struct handle *h, bool plu
 	if (h->listing != NULL && h->listing->wish != WISH_UNKNOWN && plus)
 		l->wish = h->listing->wish;
 	listing_free(call->fs, h->listing);
-	return h->listing = l;
+	h->listing = l;
+	return l;
 }
 
 /* Fetches the page that L begins with anew, and drops what stands before POSITION, where its trail ends. */
@@ -435,7 +436,7 @@ int listing_seek(struct call *call, struct handle *h, uint64_t offset, bool plus
 	uint64_t position = trail_position(offset);
 	if (offset == 0)
 		return count_forward(call, h, 0, plus);
-	if (l != NULL && trail_has(l->trail, offset) && position >= l->first &&
+	if (l != NULL && l->trail != NULL && trail_has(l->trail, offset) && position >= l->first &&
 	    position <= l->first + l->n) {
 		l->at = position;
 		return 0;

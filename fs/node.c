@@ -114,6 +114,7 @@ static void grow_locked(struct nodes *nodes) {
 /* -- life and death ---------------------------------------------------------------------------- */
 
 static void free_node(struct nodes *nodes, struct node *node) {
+	bodies_count_name(nodes->fs->bodies, -1);
 	body_drop(nodes->fs, node);
 	if (node->own_strings)
 		free(node->strings);
@@ -150,6 +151,7 @@ static struct node *new_locked(struct nodes *nodes, struct node *parent, const c
 	if (parent != NULL)
 		parent->references++;
 	nodes->count++;
+	bodies_count_name(nodes->fs->bodies, 1);
 	grow_locked(nodes);
 	link_locked(nodes, node);
 	return node;

@@ -26,14 +26,14 @@ static bool is_followed(const struct place *place) {
 	return is_directory(place) || place->route->kind == KIND_ROWS;
 }
 
-void nodes_mark(struct nodes *nodes, const struct place *place, char *const *names, int n,
+bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *names, int n,
 		enum notice_kind kind, unsigned long epoch, struct forget **list) {
 	LOCK_SCOPE(&nodes->lock);
 	struct node *dir = nodes->root;
 	for (int i = 0; i + 1 < n && dir != NULL; i++)
 		dir = nodes_find(nodes, dir, names[i]);
 	if (dir == NULL)
-		return; /* nobody has asked for anything there */
+		return false; /* nobody has asked for anything there */
 	const char *name = names[n - 1];
 	struct node *node = nodes_find(nodes, dir, name);
 	if (kind == NOTICE_GROWN)
@@ -52,6 +52,7 @@ void nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 	}
 	if (kind == NOTICE_NAMES || !is_followed(place))
 		add_forget(list, dir, name, false);
+	return kind == NOTICE_NAMES && node != NULL && is_directory(place) && node->references > 0;
 }
 
 void nodes_list(struct nodes *nodes, const struct place *place, bool names, struct forget **list) {

@@ -23,16 +23,21 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	}
 	fi->fh = (uintptr_t)h;
 	/* the kernel keeps the listing while it would be told of a change */
-	fi->cache_readdir = coherence_may_cache(fs, coherence_ticket(fs), h->node, NULL);
-	fi->keep_cache = fi->cache_readdir;
+	h->listed_since = coherence_ticket(fs);
+	h->listing_kept = coherence_may_cache(fs, h->listed_since, h->node, NULL);
+	fi->cache_readdir = fi->keep_cache = h->listing_kept;
 	if (fuse_reply_open(req, fi) != 0)
 		handle_free(fs, h);
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
+	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 	(void)ino;
-	handle_free(fs, (struct handle *)(uintptr_t)fi->fh);
+	/* a change that was told between a page's query and its reply found nothing to forget: it does now */
+	if (h->listing_kept && !coherence_may_cache(fs, h->listed_since, h->node, NULL))
+		coherence_forget_listing(fs, h->node);
+	handle_free(fs, h);
 	fuse_reply_err(req, 0);
 }
 

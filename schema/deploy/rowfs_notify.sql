@@ -149,12 +149,19 @@ BEGIN ATOMIC
 	   AND p.pronamespace = 'rowfs'::regnamespace AND p.proname = fn;
 END;
 
+-- What the trigger function of TOP is made of, in short; its comment. The number is that of rowfs.notice_body()'s text.
+CREATE FUNCTION rowfs.notice_mark(top regclass) RETURNS text LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT '1:' || md5(coalesce(string_agg(n.id::text, ',' ORDER BY n.id), '')) FROM rowfs.notices_of(top) n;
+END;
+
 -- True if every member of TOP's family has the triggers, with the function as it must be.
 CREATE FUNCTION rowfs.is_told(top regclass) RETURNS boolean LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT NOT EXISTS (SELECT FROM rowfs.family(top) f(rel) WHERE rowfs.notice_triggers(f.rel, rowfs.notice_name(top)) <> 4)
 	   AND EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'rowfs'::regnamespace
-	                  AND p.proname = rowfs.notice_name(top) AND p.prosrc = rowfs.notice_body(top));
+	                  AND p.proname = rowfs.notice_name(top)
+	                  AND obj_description(p.oid, 'pg_proc') = rowfs.notice_mark(top));
 END;
 
 CREATE FUNCTION rowfs.drop_notice_triggers(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
@@ -189,6 +196,7 @@ BEGIN
 		'SET "IntervalStyle" = ''postgres'' SET extra_float_digits = 1 SET bytea_output = ''hex'' AS %L',
 		fn, rowfs.notice_body(top));
 	EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', fn);
+	EXECUTE format('COMMENT ON FUNCTION %s() IS %L', fn, rowfs.notice_mark(top));
 	FOR member IN SELECT * FROM rowfs.family(top) LOOP
 		CONTINUE WHEN rowfs.notice_triggers(member, rowfs.notice_name(top)) = 4;
 		PERFORM rowfs.drop_notice_triggers(member);

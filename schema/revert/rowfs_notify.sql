@@ -18,7 +18,7 @@ END
 $$;
 
 DROP FUNCTION rowfs.sources(regclass), rowfs.untell(regclass), rowfs.tell(regclass, bigint[], jsonb), rowfs.tell(regclass),
-	rowfs.drop_notice_triggers(regclass), rowfs.is_told(regclass), rowfs.notice_triggers(regclass, text),
+	rowfs.drop_notice_triggers(regclass), rowfs.is_told(regclass), rowfs.notice_mark(regclass), rowfs.notice_triggers(regclass, text),
 	rowfs.notice_name(regclass), rowfs.notice_body(regclass), rowfs.notice_identity(regclass), rowfs.notify_all(regclass),
 	rowfs.send_notice(jsonb), rowfs.notices_of(regclass);
 DROP TABLE rowfs.notice;

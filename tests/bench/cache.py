@@ -17,6 +17,7 @@ import mountkit
 FILES, READERS, EACH, SIZE, TTL, MANY = 100_000, 16, 500, 150, 3600, 1_000_000
 BODY = '{"n": 1}'
 LAYOUT = {"routes": [{"path": "/docs/{docs.name}.json", "column": "docs.doc"},
+                     {"path": "/records/{records.name}.json", "row": "records"},
                      {"path": "/many/{many.name}.json", "column": "many.doc"},
                      {"path": "/long.csv", "rows": "long", "columns": ["a", "b", "c"], "order": ["id"]}]}
 FILL = ("insert into {0} select lpad(g::text, {1}, '0'), jsonb_build_object('n', g, 'text', repeat('x', 100)) "
@@ -29,9 +30,9 @@ ROWS = {
     "stat": ("warm stat", "ext4", "time", 1.5),
     "cold1": ("cold open+read+close", "null + libpq select", "time", 1.3),
     "cold16": ("cold, 16 readers in one directory", "16 libpq clients", "speed", 0.5),
-    "lsl": ("cold ls -l of 100 000", "libpq, the same rows", "time", 1.8),
-    "find": ("cold find -newer of 100 000", "libpq, the same rows", "time", 1.8),
-    "du": ("cold du of 100 000", "libpq, the same rows", "time", 1.8),
+    "lsl": ("cold ls -l of 100 000 rows", "libpq, the same rows", "time", 1.8),
+    "find": ("cold find -newer of 100 000 rows", "libpq, the same rows", "time", 1.8),
+    "du": ("cold du of 100 000 rows", "libpq, the same rows", "time", 1.8),
     "lsf": ("cold ls -f of 100 000", "libpq, the keys", "time", 5.0),
     "grep": ("grep -r of 100 000 after ls -l", "null", "time", 1.3),
     "again": ("second ls -l of 100 000", "the first", "time", 0.3),
@@ -66,6 +67,9 @@ class Cache:
         for table, width, last in (("docs", 5, FILES - 1), ("many", 8, MANY - 1 if "memory" in only else -1)):
             self.db.sql(f"create table {table} (name text primary key, doc jsonb)")
             self.db.sql(FILL.format(table, width, last))
+        self.db.sql("create table records (name text primary key, n integer, price numeric(20,8), at timestamptz, ok boolean, note text, tags text[])")
+        self.db.sql("insert into records select lpad(g::text, 5, '0'), g, g / 7.0, now(), g % 2 = 0, repeat('x', 60), array['a', 'b'] "
+                    f"from generate_series(0, {FILES - 1}) g")
         self.db.sql("create table long (id bigint primary key, a text, b bigint, c numeric(20,8))")
         if "sequential" in only:
             self.db.sql("insert into long select g, 'binance-futures', 1758326400000000 + g, g / 8.0 from generate_series(1, %s) g", rows)
@@ -169,7 +173,7 @@ class Cache:
 
     def do_lsl(self):
         with self.rowfs() as m:
-            return self.drive("lsl", m / "docs"), self.pg("list", 0, FILES)
+            return self.drive("lsl", m / "records"), self.pg("records", 0, FILES)
 
     def do_lsf(self):
         with self.rowfs() as m:
@@ -177,11 +181,11 @@ class Cache:
 
     def do_find(self):
         with self.rowfs() as m:
-            return timed(["taskset", "-c", "0", "find", m / "docs", "-newer", "/etc/passwd"]) / FILES, self.pg("list", 0, FILES)
+            return timed(["taskset", "-c", "0", "find", m / "records", "-newer", "/etc/passwd"]) / FILES, self.pg("records", 0, FILES)
 
     def do_du(self):
         with self.rowfs() as m:
-            return timed(["taskset", "-c", "0", "du", m / "docs"]) / FILES, self.pg("list", 0, FILES)
+            return timed(["taskset", "-c", "0", "du", m / "records"]) / FILES, self.pg("records", 0, FILES)
 
     def do_grep(self):
         def grep(where):

@@ -1,7 +1,7 @@
 /* libpq alone, with prepared statements: what the database and the socket take, which no file system on top can beat.
  *
  * Usage: pgraw CONNINFO OPERATION FIRST COUNT [FILE]. Operations: select, update, insert (one row each), list (all rows of the table in
- * pages of 1000), keys (their names alone), copy (FILE into the table book). Tables as tests/bench/run makes them. Prints: operations seconds. */
+ * pages of 1000), keys (their names alone), records (the same of the table records, as documents), copy (FILE into the table book). Tables as tests/bench/run makes them. Prints: operations seconds. */
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -89,6 +89,14 @@ int main(int argc, char **argv) {
 		  "select name, xmin::text || ctid::text, octet_length(b.body), b.body from docs, lateral (select jsonb_pretty(doc) || "
 		  "E'\\n' as body offset 0) b where name > $1 order by name limit 1000",
 		  1 },
+		{ "records",
+		  "select name, xmin::text || ctid::text, octet_length(b.body), b.body from records t, lateral (select E'{\\n    ' || "
+		  "array_to_string(array['\"name\": ' || to_json(name)::text, '\"n\": ' || coalesce(to_json(n)::text, 'null'), "
+		  "'\"price\": ' || coalesce(to_json(price)::text, 'null'), '\"at\": ' || coalesce(to_json(at)::text, 'null'), "
+		  "'\"ok\": ' || coalesce(to_json(ok)::text, 'null'), '\"note\": ' || coalesce(to_json(note)::text, 'null'), "
+		  "'\"tags\": ' || coalesce(to_json(tags)::text, 'null')], E',\\n    ') || E'\\n}\\n' as body offset 0) b "
+		  "where name > $1 order by name limit 1000",
+		  1 },
 		{ "keys", "select name from docs where name > $1 order by name limit 1000", 1 },
 	};
 	if (argc < 5) {
@@ -107,7 +115,8 @@ int main(int argc, char **argv) {
 	double start = now();
 	if (good && strcmp(argv[2], "copy") == 0)
 		good = argc > 5 && copy(conn, argv[5]);
-	else if (good && (strcmp(argv[2], "list") == 0 || strcmp(argv[2], "keys") == 0))
+	else if (good && (strcmp(argv[2], "list") == 0 || strcmp(argv[2], "keys") == 0 ||
+			  strcmp(argv[2], "records") == 0))
 		good = list(conn, &count);
 	else if (good)
 		good = each(conn, params, first, count);

@@ -217,3 +217,23 @@ def test_a_long_query_beside_small_reads(shop_pg, make_mount):
                 break
         assert i == 1000 and slow.poll() is None
         slow.kill()
+
+
+def test_listings_that_the_kernel_keeps(shop_pg, make_mount):
+    """Who lists all the time sees each change soon, whatever it met on the way; and when nothing changes, no query is needed."""
+    m = make_mount(layout=LAYOUT)
+    shop_pg.sql("insert into flat select g, 't' from generate_series(1, 300) g")
+    path = m / "flat"
+    with subprocess.Popen(["bash", "-c", 'while ls "$0" >/dev/null; do :; done', str(path)]) as lister:
+        for i in range(1000, 1150):
+            shop_pg.sql("insert into flat values (%s, 't')", i)
+            until(lambda: f"{i}.json" in os.listdir(path), f"row {i} is listed", timeout=3)  # noqa: B023
+            shop_pg.sql("delete from flat where id = %s", i)
+            until(lambda: f"{i}.json" not in os.listdir(path), f"row {i} is not listed any more", timeout=3)  # noqa: B023
+        lister.kill()
+
+    def costs_nothing():
+        with shop_pg.queries() as seen:
+            assert len(os.listdir(path)) == 300
+        return seen.total == 0
+    until(costs_nothing, "a listing without a query")

@@ -142,6 +142,8 @@ def test_a_change_shows_everywhere_under_load(two):
 def test_none_is_lost_none_is_mixed(two, long):
     """As many updates as the server takes, documents that grow and shrink; in the end all is as SQL says."""
     rows, updates = 20, 100_000 if long else 10_000
+    for s in two if long else ():
+        s.m._watch.cancel()  # it may take longer than a mount that hangs
     for i in range(rows):
         two[0].add(f"i{i}", note=text(i))
     everywhere = [s.m.at(f"items/i{i}/note.txt") for s in two for i in range(rows)]
@@ -212,6 +214,28 @@ def test_keys_of_the_parents_lead_to_the_child(two):
     delay(lambda: not b.m.exists("items/nut") and b.m.exists(f"items/nut2/parts/{ident}.json"), "the parent's name")
     a.sql("delete from items where name = 'nut2'")
     delay(lambda: not b.m.exists(f"items/nut2/parts/{ident}.json"), "the parent is gone")
+
+
+def test_another_row_with_the_name_of_the_one_before(pg, make_mount):
+    """The parent's key on the path is not what the foreign key refers to: a child is found by a look into the parent."""
+    pg.sql("create table people (id serial primary key, code text unique)")
+    pg.sql("create table visits (id int primary key, person int references people on delete cascade, note text)")
+    m = make_mount(layout={"routes": [{"path": "/{people.code}/visits/{visits.id}.txt", "column": "visits.note"}]})
+    assert coherence(m)["mode"] == "notify" and not coherence(m)["by_time"]
+    pg.sql("insert into people (code) values ('x'), ('y')")
+    pg.sql("insert into visits values (1, 1, 'one')")
+    delay(lambda: m.exists("x/visits/1.txt"), "the child")
+    assert m.read("x/visits/1.txt") == "one" and not m.exists("y/visits/1.txt")
+    pg.sql("update visits set note = 'two'")
+    delay(lambda: m.read("x/visits/1.txt") == "two", "its change")
+    pg.sql("update visits set person = 2")
+    delay(lambda: not m.exists("x/visits/1.txt") and m.exists("y/visits/1.txt"), "another parent")
+    held = [os.open(m.at(p), os.O_RDONLY) for p in ("y", "y/visits", "y/visits/1.txt")]
+    pg.sql("begin; delete from people where code = 'y'; insert into people (code) values ('y'); commit")
+    delay(lambda: not m.exists("y/visits/1.txt"), "the new parent has no child")
+    assert m.exists("y") and m.ls("y/visits") == []
+    for fd in held:
+        os.close(fd)
 
 
 def test_queries_of_views_follow_their_tables(two):
@@ -344,6 +368,12 @@ def test_a_change_in_the_middle_of_a_lookup(two, case):
                 a.pg.admin("delete from items where name = 'bolt'")
             until(lambda: coherence(b.m)["heard"] >= heard + (3 if case == "appear" else 1), "the notice")  # noqa: B023
             heard = coherence(b.m)["heard"]
+            # what is open the kernel does not forget: then rowfs itself must not take it for what is there now
+            held = [os.open(p, os.O_RDONLY) for p in (path, f"{path}/note.txt") if case != "appear"]
+            if held:
+                a.pg.admin("update items set seen = now()")
+                until(lambda: coherence(b.m)["heard"] > heard, "the notice")  # noqa: B023
+            heard = coherence(b.m)["heard"]
             cur.execute("select pg_advisory_lock(7)")
             slow = threading.Thread(target=lambda: os.path.exists(f"{path}/note.txt"))
             slow.start()
@@ -362,10 +392,38 @@ def test_a_change_in_the_middle_of_a_lookup(two, case):
             assert sorted(os.listdir(directory)) == ["another", *(["bolt"] if is_there else [])]
             if is_there:
                 delay(lambda: b.m.read("items/bolt/note.txt") == is_there[0][0], "the new text")  # noqa: B023
+            for fd in held:
+                os.close(fd)
             if case == "appear":
                 a.pg.admin("delete from items where name = 'bolt'")
             elif case == "vanish":
                 a.pg.admin("insert into items (name, note) values ('bolt', 'old text')")
+
+
+def test_a_change_in_the_middle_of_a_stat(two):
+    """The same for the size of a file that is open, where the kernel has no name to forget."""
+    a, b = two
+    a.sql("insert into log (n, text) values (1, 'x')")
+    a.sql("select rowfs.fold()")
+    a.sql(GATE.replace("TABLE", "rowfs.summary"))
+    fd = os.open(b.m.at("log.csv"), os.O_RDONLY)
+    with contextlib.closing(a.pg.connect()) as holder, holder.cursor() as cur:
+        for _ in range(3):
+            heard = coherence(b.m)["heard"]
+            a.pg.admin("insert into log (n, text) values (2, 'xyz')")
+            until(lambda: coherence(b.m)["heard"] > heard, "the notice")  # noqa: B023
+            heard = coherence(b.m)["heard"]
+            cur.execute("select pg_advisory_lock(7)")
+            slow = threading.Thread(target=lambda: os.fstat(fd))
+            slow.start()
+            until(lambda: waits(a.pg), "the stat waits")
+            a.pg.admin("update log set text = text || 'abcdef'")
+            until(lambda: coherence(b.m)["heard"] > heard, "the notice")  # noqa: B023
+            cur.execute("select pg_advisory_unlock(7)")
+            slow.join(30)
+            size = len(get(a.m.at("log.csv")))
+            delay(lambda: os.fstat(fd).st_size == size, f"{size} bytes")  # noqa: B023
+    os.close(fd)
 
 
 def test_a_slow_lookup_does_not_hold_up_the_news(two):
@@ -414,10 +472,12 @@ def test_a_lost_listener_is_no_loss(two):
             a.pg.admin(f"update items set note = '{'x' * i}{i}'")
             assert get(path) == f"{'x' * i}{i}".encode()
             assert os.stat(path).st_size == len(f"{'x' * i}{i}")
+        a.pg.admin("update items set note = 'unheard'")
     finally:
         a.pg.admin("alter role keeper connection limit -1")
     until(lambda: coherence(b.m)["listening"] and coherence(a.m)["listening"], "listening again", timeout=30)
     assert coherence(b.m)["losses"] >= 1
+    assert get(path) == b"unheard"  # what was read during the loss is not trusted after it
     before = counter(b.m, "lookups_total")
     for _ in range(50):
         get(path)
