@@ -352,14 +352,55 @@ static void install_table(struct db_pool *pool, struct watched *table, struct in
 	}
 }
 
+static const char ask_all_sql[] =
+	"WITH d AS (SELECT * FROM unnest($1::text[], $2::bigint[]) d(rel, id)) "
+	"SELECT t.rel, rowfs.is_told(t.rel::regclass) AND NOT EXISTS (SELECT FROM d "
+	"WHERE d.rel = t.rel AND NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = d.id "
+	"AND to_regclass(n.relation) = t.rel::regclass)) FROM (SELECT DISTINCT rel FROM d) t";
+
+/* Asks for all tables at once: at most mounts, all is there. Returns false if that failed, for whatever reason. */
+static bool ask_all(struct db_pool *pool, struct notices *n) {
+	AUTO_BUF struct buf relations = { 0 }, ids = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	for (int i = 0; i < n->ndefinitions; i++) {
+		const struct definition *d = &n->definitions[i];
+		array_add(&relations, d->relation, strlen(d->relation));
+		array_add_number(&ids, d->id);
+	}
+	array_end(&relations);
+	array_end(&ids);
+	struct db_param params[] = { { .data = relations.data, .len = relations.len },
+				     { .data = ids.data, .len = ids.len } };
+	if (relations.failed || ids.failed ||
+	    db_query_text(pool, ask_all_sql, params, 2, DB_REPEATABLE, NULL, &res, &err) != 0)
+		return false;
+	for (int i = 0; i < PQntuples(res); i++) {
+		struct watched *table = find_table(n, PQgetvalue(res, i, 0));
+		if (table != NULL)
+			table->told = strcmp(PQgetvalue(res, i, 1), "t") == 0;
+	}
+	return notices_missing(n) == 0;
+}
+
+int notices_missing(const struct notices *n) {
+	int missing = 0;
+	for (int i = 0; i < n->ntables; i++)
+		missing += !n->tables[i].told;
+	return missing;
+}
+
+/* Asks for each table that is not told, so that it is known why; with INSTALL, makes its triggers. */
 static bool watch_tables(struct notices *n, struct db_pool *pool, bool install) {
 	for (int i = 0; i < n->ntables; i++) {
 		struct watched *table = &n->tables[i];
 		struct install in = { .table = table };
+		if (table->told)
+			continue;
 		bool ok = install_fill(&in, n);
-		if (ok)
+		if (ok && !install)
 			ask(pool, table, &in);
-		if (ok && !table->told && install)
+		else if (ok)
 			install_table(pool, table, &in);
 		install_free(&in);
 		if (!ok)
@@ -405,8 +446,7 @@ static void mark_vague(struct notices *n) {
 
 /* -- all ------------------------------------------------------------------------------------------- */
 
-int notices_load(struct db_pool *pool, const struct tree *tree, bool install,
-		 struct notices **out) {
+int notices_load(struct db_pool *pool, const struct tree *tree, struct notices **out) {
 	struct notices *n = calloc(1, sizeof(*n));
 	if (n == NULL)
 		return -ENOMEM;
@@ -416,13 +456,22 @@ int notices_load(struct db_pool *pool, const struct tree *tree, bool install,
 	bool ok = n->why != NULL && n->vague != NULL;
 	for (int i = 0; ok && i < tree->nall; i++)
 		ok = depend_on_all(n, pool, tree->all[i]);
-	ok = ok && watch_tables(n, pool, install) && mark_places(n) && notices_make_slices(n);
-	if (!ok) {
+	if (!ok || (!ask_all(pool, n) && !watch_tables(n, pool, false))) {
 		notices_free(n);
 		return -ENOMEM;
 	}
-	mark_vague(n);
 	*out = n;
+	return 0;
+}
+
+int notices_install(struct db_pool *pool, struct notices *n) {
+	return watch_tables(n, pool, true) ? 0 : -ENOMEM;
+}
+
+int notices_settle(struct notices *n) {
+	if (!mark_places(n) || !notices_make_slices(n))
+		return -ENOMEM;
+	mark_vague(n);
 	return 0;
 }
 

@@ -17,11 +17,16 @@
 
 struct notices;
 
-/* Makes the definitions for TREE and finds out which are installed; with INSTALL, installs the others where that is possible: one
- * transaction for each table, in which its writers wait. POOL should have no limit on the time of a transaction. Not being able to is no
- * error: such places are not told. Returns 0 or -ENOMEM. */
-MUST_USE int notices_load(struct db_pool *pool, const struct tree *tree, bool install,
-			  struct notices **out);
+/* Makes the definitions for TREE and finds out which of its tables have their triggers. Returns 0 or -ENOMEM: what else goes wrong leaves tables
+ * without. */
+MUST_USE int notices_load(struct db_pool *pool, const struct tree *tree, struct notices **out);
+/* How many tables have not. */
+int notices_missing(const struct notices *notices);
+/* Makes them, where that is possible: one transaction for each table, in which its writers wait. POOL should have no limit on the time of a
+ * transaction. Returns 0 or -ENOMEM. */
+MUST_USE int notices_install(struct db_pool *pool, struct notices *notices);
+/* Works out which places are told. Nothing changes afterwards. Returns 0 or -ENOMEM. */
+MUST_USE int notices_settle(struct notices *notices);
 void notices_free(struct notices *notices);
 
 /* True if changes of what is at PLACE are told. */

@@ -8,7 +8,6 @@ import threading
 import time
 
 import mountkit
-import psycopg2
 import pytest
 
 from kit import append, get, put, scratch, until
@@ -147,7 +146,8 @@ def test_none_is_lost_none_is_mixed(two, long):
     for i in range(rows):
         two[0].add(f"i{i}", note=text(i))
     everywhere = [s.m.at(f"items/i{i}/note.txt") for s in two for i in range(rows)]
-    with Readers(everywhere, threads=3), psycopg2.connect(two[0].pg.conninfo, application_name="test") as conn:
+    until(lambda: all(coherence(s.m)["heard"] == rows for s in two), "all inserts are told")
+    with Readers(everywhere, threads=3), contextlib.closing(two[0].pg.connect()) as conn:
         conn.autocommit = True
         with conn.cursor() as cur:
             for n in range(rows, rows + updates):
@@ -159,6 +159,7 @@ def test_none_is_lost_none_is_mixed(two, long):
                 path = s.m.at(f"items/i{i}/note.txt")
                 until(lambda: get(path) == last.encode(), f"{path} is the last version", timeout=10)  # noqa: B023
                 assert os.stat(path).st_size == len(last)
+        assert all(coherence(s.m)["heard"] == rows + updates for s in two)
         print(f"\n{updates} updates; the last was seen {1e3 * (time.monotonic() - end):.1f} ms after it at most")
 
 
