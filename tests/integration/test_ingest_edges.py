@@ -459,3 +459,38 @@ def test_a_first_line_that_has_a_name_among_its_values(mount, pg):
     """A row is a row, whatever it says."""
     put(mount / NAME, b"ex,symbol,1,1,,,,\r\n" + lines(2, 2))
     assert stamps(pg) == [1, 2, 3]
+
+
+# -- too many bad lines --------------------------------------------------------------------------------------------------
+
+
+def test_too_many_bad_lines_are_told_together(mount, pg):
+    """A thousand of them each by itself, the others in one entry with their number and range; the good ones are rows."""
+    bad = [b"bad %d" % i for i in range(3000)]
+    body = HEAD + lines(0, 5) + b"\n".join(bad) + b"\n" + lines(5, 5)
+    with open(mount / NAME, "wb", buffering=0) as file:
+        file.write(body)
+        with refused(errno.EINVAL):
+            os.fsync(file.fileno())
+    assert mount.bytes(NAME) == body and stamps(pg) == list(range(10))
+    assert mount.kept() == bad[:1001]
+    said = mount.errors()[-1]["message"]
+    assert said.startswith("this line and 1999 more up to line 3006 are no rows"), said
+    last = json.loads(list(mount.rejected().values())[0].decode().splitlines()[-1])
+    assert last["line"] == 1 + 5 + 1001 and last["message"] == said
+    # the same as one transaction of several pieces
+    put(mount / "collector/x.tmp", body[:-len(lines(5, 5))] + b"worse\n" * 200_000 + lines(5, 5))
+    os.rename(mount / "collector/x.tmp", mount / NAME)
+    assert stamps(pg) == list(range(10))
+    assert mount.kept()[1001:] == bad[:1001]
+    assert mount.errors()[-1]["message"].startswith("this line and 201999 more up to line 203006 are no rows")
+
+
+def test_a_bomb_of_blank_lines(make_mount, pg, long):
+    """A few kilobytes that are millions of blank lines, each of them a bad one: memory stays, and the rows behind them come."""
+    mount = make_mount(env=LEAN)
+    body = bomb(b"\n" * (1 << 20), 64 if long else 4) + bomb(lines(0, 5), 1)
+    with Peak(mount) as peak:
+        mount.refuses(lambda: put(mount / f"{NAME}.gz", body), errno.EINVAL, "more up to line")
+    assert mount.bytes(f"{NAME}.gz") == body and stamps(pg) == list(range(5))
+    assert peak.most - peak.before < 48 << 10, (peak.before, peak.most)
