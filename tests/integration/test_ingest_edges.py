@@ -494,3 +494,54 @@ def test_a_bomb_of_blank_lines(make_mount, pg, long):
         mount.refuses(lambda: put(mount / f"{NAME}.gz", body), errno.EINVAL, "more up to line")
     assert mount.bytes(f"{NAME}.gz") == body and stamps(pg) == list(range(5))
     assert peak.most - peak.before < 48 << 10, (peak.before, peak.most)
+
+
+# -- many chunks ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_many_small_chunks_is_read_by_few_statements(make_mount, pg):
+    """As a program leaves it that calls fsync after each line: it is read by pieces, from anywhere, to the last byte."""
+    mount = make_mount()
+    body = HEAD + lines(0, 20_000)
+    put(mount / NAME, body)
+    file = pg.one("select id from rowfs.file")
+    chunks, at = [], 0
+    for line in body.splitlines(keepends=True):
+        packed = zlib.compress(line * 9) if at % 7 == 0 else None  # some are stored compressed
+        text = line * 9 if packed else line
+        chunks.append((at, len(text), packed is not None, packed or text))
+        at += len(text)
+    body = b"".join(zlib.decompress(data) if packed else data for _, _, packed, data in chunks)
+    with pg.connect() as conn:
+        cursor = conn.cursor()
+        cursor.execute("delete from rowfs.chunk")
+        cursor.execute("insert into rowfs.chunk select %s, u.* from unnest(%s::bigint[], %s::int[], %s::bool[], %s::bytea[]) as u",
+                       (file, *map(list, zip(*chunks))))
+        cursor.execute("update rowfs.file set size = %s", (len(body),))
+        conn.commit()
+    mount.umount()
+    mount.start()
+    with pg.queries() as seen:
+        assert mount.bytes(NAME) == body
+    reads = sum(n for q, n in seen if "rowfs.chunk" in q)
+    assert 0 < reads <= len(body) // (256 << 10) + 2, (reads, len(body))
+    fd = os.open(mount / NAME, os.O_RDONLY)
+    for at in (0, 1, 1000, 300_001, len(body) - 5):
+        assert os.pread(fd, 5000, at) == body[at:at + 5000], at
+    os.close(fd)
+
+
+def test_a_chunk_that_is_missing_is_told(make_mount, pg):
+    """Rows of rowfs.chunk that somebody has deleted: what is before them is read, and the rest says EIO and what to do."""
+    mount = make_mount()
+    pieces = [HEAD, lines(0, 10), lines(10, 10)]
+    for piece in pieces:
+        append(mount / NAME, piece)
+    mount.umount()
+    pg.sql(f"delete from rowfs.chunk where at = {len(HEAD)}")
+    mount.start()
+    fd = os.open(mount / NAME, os.O_RDONLY)
+    assert os.pread(fd, len(HEAD), 0) == HEAD
+    mount.refuses(lambda: os.pread(fd, 100, len(HEAD)), errno.EIO, f"the bytes from {len(HEAD)} on are missing", "restore them")
+    assert os.pread(fd, len(pieces[2]), len(HEAD + pieces[1])) == pieces[2]
+    os.close(fd)
