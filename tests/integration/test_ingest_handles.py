@@ -128,3 +128,28 @@ def test_stat_and_ls_do_not_wait_for_a_commit(mount, pg):
     os.close(fd)
     assert not waited and seen == [len(more), [os.path.basename(NAME)], [len(more)]]
     assert syncing.error is None and stamps(pg) == list(range(150))
+
+
+# -- removed while it is written -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["unlink", "replace"])
+def test_rows_that_come_after_the_removal_go_too(make_mount, pg, how):
+    """`"remove": "rows"`, and a file that is replaced: what is still written to the old one leaves no row at its last close."""
+    mount = make_mount(layout={"routes": [{"path": "/c/{n}.csv", "file": True, "ingest": "orderbook_data", "columns": COLUMNS,
+                                           "remove": "rows"}]})
+    put(mount / "c/other.csv", HEAD + lines(1000, 5))
+    fd = os.open(mount / "c/a.csv", os.O_RDWR | os.O_CREAT)
+    os.write(fd, HEAD + lines(0, 10))
+    os.fsync(fd)
+    if how == "unlink":
+        os.unlink(mount / "c/a.csv")
+    else:
+        os.rename(mount / "c/other.csv", mount / "c/a.csv")
+    assert stamps(pg) == list(range(1000, 1005))
+    os.write(fd, lines(10, 10))
+    os.fsync(fd)
+    assert os.pread(fd, 1 << 16, 0) == HEAD + lines(0, 20)
+    os.close(fd)
+    until(lambda: pg.one("select count(*) from rowfs.file") == 1, "the record goes with the last handle")
+    assert stamps(pg) == list(range(1000, 1005))
