@@ -285,7 +285,10 @@ static int copy_bytes(struct call *call, struct ingest_stream *s, int fd, bool p
 			plain ? plain_write(call->fs->plain, fd, bytes.data, bytes.len, at, false)
 			      : pwrite(fd, bytes.data, bytes.len, (off_t)at);
 		if (bytes.len == 0 || n != (ssize_t)bytes.len)
-			return call_error(call, ENOSPC, "no room for a copy of the file");
+			return call_error(
+				call, ENOSPC,
+				"no room for a copy of the file: free some in state_dir (%s), or mount with a larger plain_max",
+				call->fs->opt->state_dir);
 		at += bytes.len;
 	}
 	return 0;

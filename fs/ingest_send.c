@@ -172,7 +172,7 @@ static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_
 
 static int another_came(struct ingest_sending *x, struct db_error *err) {
 	x->moved = true;
-	return db_error_set(err, ESTALE, "another mount has written the file");
+	return db_error_set(err, ESTALE, "another mount has written the file meanwhile: try again");
 }
 
 static int enter(struct db_conn *conn, struct ingest_sending *x, struct db_error *err) {

@@ -220,7 +220,9 @@ static int commit_pending(struct call *call, struct ingest_stream *s, enum exten
 		if (rc != 0 || !any || (!moved && extent == WHOLE_LINES))
 			return rc;
 	}
-	return call_error(call, EBUSY, "other mounts write this file all the time");
+	return call_error(
+		call, EBUSY,
+		"other mounts write this file all the time: try again, or let only one mount write it");
 }
 
 int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last) {
@@ -237,7 +239,10 @@ int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last
 	s->replacing = false;
 	ingest_stream_reset(s);
 	ingest_show(s);
-	return moved ? call_error(call, EBUSY, "other mounts write this file all the time") : 0;
+	return moved ? call_error(
+			       call, EBUSY,
+			       "other mounts write this file all the time: try again, or let only one mount write it")
+		     : 0;
 }
 
 int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail tail) {

@@ -153,3 +153,21 @@ def test_rows_that_come_after_the_removal_go_too(make_mount, pg, how):
     os.close(fd)
     until(lambda: pg.one("select count(*) from rowfs.file") == 1, "the record goes with the last handle")
     assert stamps(pg) == list(range(1000, 1005))
+
+
+def test_a_change_in_the_middle_that_cannot_be_committed_is_kept(make_mount, pg, server):
+    """The database is away at the last close: the whole changed file is in rejected/, and the committed one is as it was."""
+    mount = make_mount(options=IMPATIENT)
+    mount.expect("rowfs error")
+    body, new = HEAD + lines(0, 50), HEAD + lines(50, 50)
+    put(mount / NAME, body)
+    fd = os.open(mount / NAME, os.O_RDWR)
+    os.pwrite(fd, new, 0)
+    server.stop("immediate")
+    with refused(errno.EIO):
+        os.close(fd)
+    until(lambda: mount.kept(), "what could not be committed is kept")
+    assert mount.kept() == [new]
+    server.start()
+    until(lambda: mount.exists(NAME), "the mount answers again")
+    assert mount.bytes(NAME) == body and stamps(pg) == list(range(50))
