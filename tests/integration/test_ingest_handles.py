@@ -171,3 +171,23 @@ def test_a_change_in_the_middle_that_cannot_be_committed_is_kept(make_mount, pg,
     server.start()
     until(lambda: mount.exists(NAME), "the mount answers again")
     assert mount.bytes(NAME) == body and stamps(pg) == list(range(50))
+
+
+# -- renamed while it is written -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [0, os.O_APPEND])
+def test_renamed_onto_a_route_while_its_writer_goes_on(mount, pg, tmp_path, flags):
+    """A temporary name gets its last one before it is closed: what is written then belongs to the file, too, and makes rows."""
+    for top in (mount.path, tmp_path):
+        (top / "collector").mkdir(exist_ok=True)
+        fd = os.open(top / "collector/a.tmp", os.O_RDWR | os.O_CREAT | os.O_TRUNC | flags)
+        os.write(fd, HEAD + lines(0, 10))
+        os.rename(top / "collector/a.tmp", top / NAME)
+        os.write(fd, lines(10, 10))
+        os.fsync(fd)
+        assert os.pread(fd, 1 << 16, 0) == HEAD + lines(0, 20) and os.fstat(fd).st_size == len(HEAD + lines(0, 20))
+        os.write(fd, lines(20, 1))
+        os.close(fd)
+    assert mount.bytes(NAME) == get(tmp_path / NAME) == HEAD + lines(0, 21)
+    assert stamps(pg) == list(range(21))
