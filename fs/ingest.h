@@ -36,7 +36,8 @@ struct ingest_stream {
 	int64_t began_us;         /* clock_us() when the first of them came; 0: there was none */
 	size_t parsed;            /* how many of them were parsed */
 	bool replacing;    /* pending is not behind the committed bytes, but instead of them */
-	bool unlinked;     /* it has no name any more */
+	bool unlinked;     /* it has no name any more, */
+	bool without_rows; /* and at the last close its rows go, too */
 	int copy;          /* a changed copy of the whole file: a descriptor, or -1 */
 	bool copy_changed; /* not committed yet */
 	struct ingest_parser parser;
@@ -46,7 +47,7 @@ struct ingest_stream {
 	struct id_stock ids;
 	bool stalled;   /* to send ahead has failed: nothing more is sent before the next commit */
 	char *old_tail; /* id of the row of an unfinished line that has gone on since; owned */
-	struct buf chunk; /* committed bytes that were read last */
+	struct buf chunk; /* committed bytes that were read last; while there is a handle */
 	uint64_t chunk_at;
 	int deferred; /* -errno of a refused line that fsync or close still has to tell */
 	struct refusals
@@ -74,8 +75,9 @@ struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place
 void ingest_stream_put(struct call *call, struct ingest_stream *s);
 /* The size that this mount knows file ID to have, if it has uncommitted bytes. Never waits for a commit. */
 bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size);
-/* True if some handle is open on file ID; then it is also noted that it has no name any more. */
-bool ingest_stream_unlink(struct fs *fs, int64_t id);
+/* True if some handle is open on file ID; then it is also noted that it has no name any more, and WITH_ROWS that its rows go at the last
+ * close. */
+bool ingest_stream_unlink(struct fs *fs, int64_t id, bool with_rows);
 
 /* -- one stream ------------------------------------------------------------------------------------ */
 
@@ -128,6 +130,9 @@ MUST_USE int ingest_create(struct call *call, const struct place *place, const c
 			   mode_t mode);
 /* Removes PATH. */
 MUST_USE int ingest_remove(struct call *call, const struct place *place, const char *path);
+/* Deletes the bytes of file ID, which has no name and is not open any more, and the rows that came from it if IN is not NULL. Failing is
+ * told in the log: the next mount removes the bytes. */
+void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in);
 /* chmod and utimens. */
 MUST_USE int ingest_set_attr(struct call *call, struct node *node, const struct stat *attr,
 			     int to_set);

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* The size that stat shows, and a new time. */
 static void show(struct call *call, const struct handle *h) {
@@ -84,11 +86,30 @@ static int kind_truncate(struct call *call, struct handle *h, uint64_t size) {
 	return rc;
 }
 
+/* The changed copy goes to rejected/ as a whole. */
+static void keep_copy(struct call *call, struct ingest_stream *s, int rc) {
+	size_t size = (size_t)ingest_size(s);
+	if (s->copy < 0)
+		return;
+	void *bytes = s->copy_changed && size > 0
+			      ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, s->copy, 0)
+			      : MAP_FAILED;
+	if (bytes != MAP_FAILED) {
+		(void)store_rejected(call, &s->w, 0, bytes, size, rc);
+		munmap(bytes, size);
+	}
+	close(s->copy);
+	s->copy = -1;
+	s->copy_changed = false;
+}
+
 /* The last writer's close, and the bytes cannot be committed: they are kept. */
 static void give_up(struct call *call, struct ingest_stream *s, int rc) {
-	(void)store_rejected(call, &s->w, 0, s->pending.data, s->pending.len, rc);
+	keep_copy(call, s, rc);
+	if (s->pending.len > 0)
+		(void)store_rejected(call, &s->w, 0, s->pending.data, s->pending.len, rc);
 	buf_resize(&s->pending, 0);
-	s->replacing = s->copy_changed = false;
+	s->replacing = false;
 	ingest_stream_reset(s);
 	ingest_show(s);
 }

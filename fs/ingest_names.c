@@ -132,16 +132,21 @@ static void removed_name(int64_t id, char out[REMOVED_NAME]) {
 		 (long long)time(NULL), host);
 }
 
+static int delete_rows(struct db_conn *conn, const struct ingest *in, int64_t file,
+		       struct db_error *err) {
+	AUTO_FREE char *sql = ingest_delete_sql(in);
+	char id[24];
+	snprintf(id, sizeof(id), "%lld", (long long)file);
+	struct db_param param = db_text(id);
+	return sql != NULL ? db_query_on(conn, sql, &param, 1, NULL, err)
+			   : db_error_set(err, ENOMEM, "out of memory");
+}
+
 /* The file loses its name. Its bytes stay for those who have it open. */
 static int drop(struct db_conn *conn, const struct renaming_files *r, struct db_error *err) {
-	AUTO_FREE char *sql = ingest_delete_sql(r->in);
-	char id[24], name[REMOVED_NAME];
-	snprintf(id, sizeof(id), "%lld", (long long)r->gone);
+	char name[REMOVED_NAME];
 	removed_name(r->gone, name);
-	struct db_param param = db_text(id);
-	int rc = sql != NULL ? 0 : db_error_set(err, ENOMEM, "out of memory");
-	if (rc == 0 && r->with_rows)
-		rc = db_query_on(conn, sql, &param, 1, NULL, err);
+	int rc = r->with_rows ? delete_rows(conn, r->in, r->gone, err) : 0;
 	return rc == 0 ? ingest_file_rename(conn, r->gone, "", name, err) : rc;
 }
 
@@ -153,26 +158,35 @@ static int rename_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
+/* A file that goes, and whose rows go with it: IN, or NULL. */
+struct deletion {
+	int64_t id;
+	const struct ingest *in;
+};
+
 static int delete_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	const int64_t *id = arg;
-	return ingest_file_delete(conn, *id, err);
+	const struct deletion *d = arg;
+	int rc = d->in != NULL ? delete_rows(conn, d->in, d->id, err) : 0;
+	return rc == 0 ? ingest_file_delete(conn, d->id, err) : rc;
 }
 
-/* The bytes of a file without a name. Failing is no harm: the next mount tries again. */
-static void delete_bytes(struct fs *fs, int64_t id) {
+void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	if (db_transaction(fs->pool, delete_in_tx, &id, DB_REPEATABLE, NULL, &err) != 0)
-		log_warning(
-			"the bytes of removed file %lld stay in rowfs.chunk till the next mount: %s",
-			(long long)id, err.sentence != NULL ? err.sentence : "out of memory");
+	struct deletion d = { .id = id, .in = in };
+	if (db_transaction(fs->pool, delete_in_tx, &d, DB_REPEATABLE, NULL, &err) == 0)
+		return;
+	log_warning("the bytes of removed file %lld stay in rowfs.chunk till the next mount%s: %s",
+		    (long long)id,
+		    in != NULL ? ", and the rows that came when it was removed stay" : "",
+		    err.sentence != NULL ? err.sentence : "out of memory");
 }
 
 static int run(struct call *call, struct renaming_files *r) {
 	int rc = db_transaction(call->fs->pool, rename_in_tx, r, DB_REPEATABLE, NULL, &call->err);
 	fs_changed(call->fs);
 	/* only now: a removal that failed must not take the bytes along at the last close */
-	if (rc == 0 && r->gone != 0 && !ingest_stream_unlink(call->fs, r->gone))
-		delete_bytes(call->fs, r->gone);
+	if (rc == 0 && r->gone != 0 && !ingest_stream_unlink(call->fs, r->gone, r->with_rows))
+		ingest_delete(call->fs, r->gone, r->with_rows ? r->in : NULL);
 	return rc;
 }
 
@@ -205,7 +219,7 @@ void ingest_sweep(struct fs *fs) {
 		for (int i = 0; i < n; i++) {
 			const char *name = PQgetvalue(page, i, INGEST_NAME);
 			if (!may_be_open(name))
-				delete_bytes(fs, strtoll(name, NULL, 10));
+				ingest_delete(fs, strtoll(name, NULL, 10), NULL);
 		}
 		free(after);
 		after = more ? strdup(PQgetvalue(page, n - 1, INGEST_NAME)) : NULL;
@@ -271,7 +285,10 @@ static int copy_bytes(struct call *call, struct ingest_stream *s, int fd, bool p
 			plain ? plain_write(call->fs->plain, fd, bytes.data, bytes.len, at, false)
 			      : pwrite(fd, bytes.data, bytes.len, (off_t)at);
 		if (bytes.len == 0 || n != (ssize_t)bytes.len)
-			return call_error(call, ENOSPC, "no room for a copy of the file");
+			return call_error(
+				call, ENOSPC,
+				"no room for a copy of the file: free some in state_dir (%s), or mount with a larger plain_max",
+				call->fs->opt->state_dir);
 		at += bytes.len;
 	}
 	return 0;

@@ -164,7 +164,7 @@ static int learn(struct ingest_parser *p, const char **line, size_t *len) {
 static int refuse(struct ingest_unit *unit, uint64_t number, int rc, const char *line, size_t len,
 		  const char *why) {
 	struct refusal one = { .number = number, .index = -1, .errnum = -rc };
-	return refusals_add(&unit->refused, one, line, len, why) ? 0 : -ENOMEM;
+	return refusals_add_or_fold(&unit->refused, one, line, len, why) ? 0 : -ENOMEM;
 }
 
 /* The checked line as a JSON object of strings: for fields that the server is to convert. */

@@ -172,7 +172,7 @@ static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_
 
 static int another_came(struct ingest_sending *x, struct db_error *err) {
 	x->moved = true;
-	return db_error_set(err, ESTALE, "another mount has written the file");
+	return db_error_set(err, ESTALE, "another mount has written the file meanwhile: try again");
 }
 
 static int enter(struct db_conn *conn, struct ingest_sending *x, struct db_error *err) {
@@ -326,7 +326,7 @@ static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
 	(void)ranges_text(&x->ids);
 	if (!ingest_chunk_make(&x->chunk, base, s->pending.data, len, !s->in->gzip) ||
 	    x->state.failed || tail.failed || x->ids.text.failed ||
-	    !refusals_move(&x->refused, &s->unit.refused))
+	    !refusals_move_or_fold(&x->refused, &s->unit.refused))
 		return db_error_set(err, ENOMEM, "out of memory");
 	x->sealed = true;
 	return 0;
@@ -421,12 +421,12 @@ static int send_lines(struct db_conn *conn, struct whole *w, struct ingest_unit 
 	bool has_tail = unit->has_tail;
 	if (x == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
-	bool kept = refusals_move(&w->refused, &unit->refused);
+	bool kept = refusals_move_or_fold(&w->refused, &unit->refused);
 	int rc = gather(x, unit, &stock, conn, err);
 	id_stock_free(&stock);
 	if (rc == 0)
 		rc = batch_send(conn, x->batch, &x->target, err);
-	kept = kept && refusals_move(&w->refused, &x->batch->refused);
+	kept = kept && refusals_move_or_fold(&w->refused, &x->batch->refused);
 	const char *ranges = ranges_text(&x->ids);
 	if (rc == 0 && ranges != NULL)
 		rc = ingest_file_add_rows(conn, s->rec.id, ranges, err);

@@ -79,18 +79,19 @@ static int look_again(struct call *call, struct ingest_stream *s, bool force) {
 	return rc;
 }
 
-/* Committed bytes from OFFSET on: as many as the chunk has that holds it. */
+/* Committed bytes from OFFSET on: as many as the chunks have that are at hand then. */
 static int read_chunk(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
 		      struct buf *out) {
 	if (offset < s->chunk_at || offset >= s->chunk_at + s->chunk.len) {
-		int rc = ingest_file_chunk(s->fs->pool, s->rec.id, offset, call_cancel(call),
-					   &s->chunk, &s->chunk_at, &call->err);
+		int rc = ingest_file_chunks(s->fs->pool, s->rec.id, offset, call_cancel(call),
+					    &s->chunk, &s->chunk_at, &call->err);
 		if (rc != 0 || s->chunk.len == 0) {
 			buf_resize(&s->chunk, 0);
 			return rc != 0 ? rc
-				       : call_error(call, EIO,
-						    "bytes at %llu are missing in rowfs.chunk",
-						    (unsigned long long)offset);
+				       : call_error(
+						 call, EIO,
+						 "the bytes from %llu on are missing: rows of rowfs.chunk were deleted by something else; restore them from a backup, or write the file anew",
+						 (unsigned long long)offset);
 		}
 	}
 	size_t at = (size_t)(offset - s->chunk_at), n = s->chunk.len - at;
@@ -219,7 +220,9 @@ static int commit_pending(struct call *call, struct ingest_stream *s, enum exten
 		if (rc != 0 || !any || (!moved && extent == WHOLE_LINES))
 			return rc;
 	}
-	return call_error(call, EBUSY, "other mounts write this file all the time");
+	return call_error(
+		call, EBUSY,
+		"other mounts write this file all the time: try again, or let only one mount write it");
 }
 
 int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last) {
@@ -236,7 +239,10 @@ int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last
 	s->replacing = false;
 	ingest_stream_reset(s);
 	ingest_show(s);
-	return moved ? call_error(call, EBUSY, "other mounts write this file all the time") : 0;
+	return moved ? call_error(
+			       call, EBUSY,
+			       "other mounts write this file all the time: try again, or let only one mount write it")
+		     : 0;
 }
 
 int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail tail) {

@@ -192,11 +192,6 @@ static struct ingest_stream *oldest_locked(const struct ingest_streams *streams)
 	return oldest;
 }
 
-static int delete_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	const struct ingest_stream *s = arg;
-	return ingest_file_delete(conn, s->rec.id, err);
-}
-
 void ingest_stream_put(struct call *call, struct ingest_stream *s) {
 	struct ingest_streams *streams = s->fs->ingest;
 	struct ingest_stream *done = NULL;
@@ -208,6 +203,7 @@ void ingest_stream_put(struct call *call, struct ingest_stream *s) {
 		streams->kept++;
 		if (s->pending.len == 0)
 			buf_free(&s->pending);
+		buf_free(&s->chunk);
 		id_stock_free(&s->ids);
 		done = s->unlinked || !ingest_is_clean(s) ? s
 		       : streams->kept > KEPT_MOST        ? oldest_locked(streams)
@@ -219,10 +215,8 @@ void ingest_stream_put(struct call *call, struct ingest_stream *s) {
 	}
 	if (done == NULL)
 		return;
-	if (done->unlinked && db_transaction(done->fs->pool, delete_in_tx, done, DB_REPEATABLE,
-					     NULL, &call->err) != 0)
-		log_warning("%s: the bytes of the removed file stay in rowfs.chunk: %s",
-			    done->w.path, call->err.sentence);
+	if (done->unlinked)
+		ingest_delete(done->fs, done->id, done->without_rows ? done->in : NULL);
 	stream_free(done);
 }
 
@@ -238,13 +232,14 @@ bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size) {
 	return ahead >= 0;
 }
 
-bool ingest_stream_unlink(struct fs *fs, int64_t id) {
+bool ingest_stream_unlink(struct fs *fs, int64_t id, bool with_rows) {
 	struct ingest_streams *streams = fs->ingest;
 	LOCK_SCOPE(&streams->lock);
 	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next) {
 		if (s->id != id)
 			continue;
 		s->unlinked = s->handles > 0;
+		s->without_rows = with_rows;
 		if (s->handles > 0)
 			return true;
 		streams->kept--;

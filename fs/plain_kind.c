@@ -1,9 +1,11 @@
 /* Plain files as a kind: bytes on disk, in the plain store. */
+#include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/plain.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 static void show_size(struct handle *h) {
 	struct stat st;
@@ -40,8 +42,26 @@ static int plain_kind_read(struct call *call, struct handle *h, size_t size, uin
 	return 0;
 }
 
+/* The file was renamed onto an ingest route while it was open: the handle is one of the ingest file from the next change on. *RC: 0 or
+ * -errno of that. */
+static bool carry_on(struct call *call, struct handle *h, int *rc) {
+	if (!is_ingest(h->node->place))
+		return false;
+	h->flags &= ~O_TRUNC; /* that was when it was opened */
+	*rc = ingest_kind.open(call, h);
+	if (*rc != 0)
+		return true;
+	close(h->fd);
+	h->fd = -1;
+	h->kind = &ingest_kind;
+	return true;
+}
+
 static int plain_kind_write(struct call *call, struct handle *h, const char *data, size_t size,
 			    uint64_t offset) {
+	int rc;
+	if (carry_on(call, h, &rc))
+		return rc != 0 ? rc : ingest_kind.write(call, h, data, size, offset);
 	ssize_t n =
 		plain_write(call->fs->plain, h->fd, data, size, offset, (h->flags & O_APPEND) != 0);
 	show_size(h);
@@ -56,7 +76,10 @@ static int plain_kind_write(struct call *call, struct handle *h, const char *dat
 }
 
 static int plain_kind_truncate(struct call *call, struct handle *h, uint64_t size) {
-	int rc = plain_truncate(call->fs->plain, h->fd, size);
+	int rc;
+	if (carry_on(call, h, &rc))
+		return rc != 0 ? rc : ingest_kind.truncate(call, h, size);
+	rc = plain_truncate(call->fs->plain, h->fd, size);
 	show_size(h);
 	return rc;
 }

@@ -6,6 +6,8 @@
 
 struct refusal {
 	uint64_t number; /* of the line in its file, from 1 */
+	uint64_t more;   /* it stands for so many others, too, which came behind it, */
+	uint64_t last;   /* up to this one */
 	int index;       /* of the line where it was gathered, or -1 */
 	int errnum;
 	char sqlstate[6]; /* "" if the server was not asked */
@@ -17,14 +19,21 @@ struct refusal {
 struct refusals {
 	struct refusal *all;
 	int n;
+	size_t bytes; /* of their texts */
+	int fold; /* index of the one that stands for all that were too many, plus 1; 0: there is none */
 };
 
 void refusals_clear(struct refusals *list);
 /* Adds one, which the caller fills but for TEXT (LEN bytes) and WHY: these are copied. False if out of memory. */
 MUST_USE bool refusals_add(struct refusals *list, struct refusal one, const char *text, size_t len,
 			   const char *why);
+/* The same, if the text is kept elsewhere: after 1000, or 4 MiB of text, one stands for all others. */
+MUST_USE bool refusals_add_or_fold(struct refusals *list, struct refusal one, const char *text,
+				   size_t len, const char *why);
 /* Moves what FROM has behind what TO has. False if out of memory: then all of it is still in FROM. */
 MUST_USE bool refusals_move(struct refusals *to, struct refusals *from);
+/* The same for lists of which one folds. */
+MUST_USE bool refusals_move_or_fold(struct refusals *to, struct refusals *from);
 
 /* Writes ONE, a line of PATH, into rejected/ and errors.jsonl, and counts it. Returns its -errno. */
 int refusal_tell(const struct refusal *one, struct fs *fs, const char *path);

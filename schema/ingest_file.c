@@ -218,28 +218,34 @@ int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err) {
 
 /* -- bytes ----------------------------------------------------------------------------------------- */
 
-static int unpack(const PGresult *res, struct buf *out, struct db_error *err) {
-	const char *data = PQgetvalue(res, 0, 3);
-	size_t stored = (size_t)PQgetlength(res, 0, 3);
-	uLongf len = strtoul(PQgetvalue(res, 0, 1), NULL, 10);
-	if (PQgetvalue(res, 0, 2)[0] != 't') {
+/* Appends the bytes of chunk ROW to OUT. */
+static int unpack(const PGresult *res, int row, struct buf *out, struct db_error *err) {
+	const char *data = PQgetvalue(res, row, 3);
+	size_t stored = (size_t)PQgetlength(res, row, 3), before = out->len;
+	uLongf len = strtoul(PQgetvalue(res, row, 1), NULL, 10);
+	if (PQgetvalue(res, row, 2)[0] != 't') {
 		buf_add(out, data, stored);
 		return out->failed ? -ENOMEM : 0;
 	}
-	buf_resize(out, len);
+	buf_resize(out, before + len);
 	if (out->failed)
 		return -ENOMEM;
-	if (uncompress((Bytef *)out->data, &len, (const Bytef *)data, stored) != Z_OK ||
-	    len != out->len)
-		return db_error_set(err, EIO, "a chunk in rowfs.chunk cannot be decompressed");
+	if (uncompress((Bytef *)out->data + before, &len, (const Bytef *)data, stored) != Z_OK ||
+	    before + len != out->len)
+		return db_error_set(
+			err, EIO,
+			"the bytes from %s on cannot be decompressed: rowfs.chunk was "
+			"changed by something else; restore it from a backup, or write the file anew",
+			PQgetvalue(res, row, 0));
 	return 0;
 }
 
-int ingest_file_chunk(struct db_pool *pool, int64_t id, uint64_t offset, struct db_cancel *cancel,
-		      struct buf *out, uint64_t *at, struct db_error *err) {
+int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset, struct db_cancel *cancel,
+		       struct buf *out, uint64_t *at, struct db_error *err) {
 	static struct db_statement st = {
-		.sql = "SELECT at::text, len::text, zlib::text, data FROM rowfs.chunk WHERE file = $1::bigint "
-		       "AND at <= $2::bigint AND at + len > $2::bigint ORDER BY at DESC LIMIT 1"
+		.sql = "SELECT at::text, len::text, zlib::text, data FROM rowfs.chunk AS c WHERE file = $1::bigint "
+		       "AND at >= (SELECT max(at) FROM rowfs.chunk WHERE file = $1::bigint AND at <= $2::bigint) "
+		       "AND at < $2::bigint + 262144 AND at + len > $2::bigint ORDER BY c.at"
 	};
 	AUTO_RESULT PGresult *res = NULL;
 	char texts[2][NUMBER];
@@ -249,5 +255,12 @@ int ingest_file_chunk(struct db_pool *pool, int64_t id, uint64_t offset, struct 
 	if (rc != 0 || PQntuples(res) == 0)
 		return rc;
 	*at = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
-	return unpack(res, out, err);
+	if (*at > offset) /* the one that holds the byte is missing */
+		return 0;
+	for (int row = 0; rc == 0 && row < PQntuples(res); row++) {
+		if (strtoull(PQgetvalue(res, row, 0), NULL, 10) != *at + out->len)
+			break; /* so is one behind: who reads there is told */
+		rc = unpack(res, row, out, err);
+	}
+	return rc;
 }

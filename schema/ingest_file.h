@@ -90,9 +90,10 @@ MUST_USE int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_erro
 
 /* -- bytes ----------------------------------------------------------------------------------------- */
 
-/* The chunk that holds byte OFFSET: its bytes in OUT, where it begins in *AT. An empty OUT: there is none. */
-MUST_USE int ingest_file_chunk(struct db_pool *pool, int64_t id, uint64_t offset,
-			       struct db_cancel *cancel, struct buf *out, uint64_t *at,
-			       struct db_error *err);
+/* The chunk that holds byte OFFSET, and those behind it that begin within 256 KiB: their bytes in OUT, where they begin in *AT. An empty
+ * OUT: there is none. */
+MUST_USE int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset,
+				struct db_cancel *cancel, struct buf *out, uint64_t *at,
+				struct db_error *err);
 
 #endif

@@ -459,3 +459,89 @@ def test_a_first_line_that_has_a_name_among_its_values(mount, pg):
     """A row is a row, whatever it says."""
     put(mount / NAME, b"ex,symbol,1,1,,,,\r\n" + lines(2, 2))
     assert stamps(pg) == [1, 2, 3]
+
+
+# -- too many bad lines --------------------------------------------------------------------------------------------------
+
+
+def test_too_many_bad_lines_are_told_together(mount, pg):
+    """A thousand of them each by itself, the others in one entry with their number and range; the good ones are rows."""
+    bad = [b"bad %d" % i for i in range(3000)]
+    body = HEAD + lines(0, 5) + b"\n".join(bad) + b"\n" + lines(5, 5)
+    with open(mount / NAME, "wb", buffering=0) as file:
+        file.write(body)
+        with refused(errno.EINVAL):
+            os.fsync(file.fileno())
+    assert mount.bytes(NAME) == body and stamps(pg) == list(range(10))
+    assert mount.kept() == bad[:1001]
+    said = mount.errors()[-1]["message"]
+    assert said.startswith("this line and 1999 more up to line 3006 are no rows"), said
+    last = json.loads(list(mount.rejected().values())[0].decode().splitlines()[-1])
+    assert last["line"] == 1 + 5 + 1001 and last["message"] == said
+    # the same as one transaction of several pieces
+    put(mount / "collector/x.tmp", body[:-len(lines(5, 5))] + b"worse\n" * 200_000 + lines(5, 5))
+    os.rename(mount / "collector/x.tmp", mount / NAME)
+    assert stamps(pg) == list(range(10))
+    assert mount.kept()[1001:] == bad[:1001]
+    assert mount.errors()[-1]["message"].startswith("this line and 201999 more up to line 203006 are no rows")
+
+
+def test_a_bomb_of_blank_lines(make_mount, pg, long):
+    """A few kilobytes that are millions of blank lines, each of them a bad one: memory stays, and the rows behind them come."""
+    mount = make_mount(env=LEAN)
+    body = bomb(b"\n" * (1 << 20), 64 if long else 4) + bomb(lines(0, 5), 1)
+    with Peak(mount) as peak:
+        mount.refuses(lambda: put(mount / f"{NAME}.gz", body), errno.EINVAL, "more up to line")
+    assert mount.bytes(f"{NAME}.gz") == body and stamps(pg) == list(range(5))
+    assert peak.most - peak.before < 48 << 10, (peak.before, peak.most)
+
+
+# -- many chunks ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_many_small_chunks_is_read_by_few_statements(make_mount, pg):
+    """As a program leaves it that calls fsync after each line: it is read by pieces, from anywhere, to the last byte."""
+    mount = make_mount()
+    body = HEAD + lines(0, 20_000)
+    put(mount / NAME, body)
+    file = pg.one("select id from rowfs.file")
+    chunks, at = [], 0
+    for line in body.splitlines(keepends=True):
+        packed = zlib.compress(line * 9) if at % 7 == 0 else None  # some are stored compressed
+        text = line * 9 if packed else line
+        chunks.append((at, len(text), packed is not None, packed or text))
+        at += len(text)
+    body = b"".join(zlib.decompress(data) if packed else data for _, _, packed, data in chunks)
+    with pg.connect() as conn:
+        cursor = conn.cursor()
+        cursor.execute("delete from rowfs.chunk")
+        cursor.execute("insert into rowfs.chunk select %s, u.* from unnest(%s::bigint[], %s::int[], %s::bool[], %s::bytea[]) as u",
+                       (file, *map(list, zip(*chunks))))
+        cursor.execute("update rowfs.file set size = %s", (len(body),))
+        conn.commit()
+    mount.umount()
+    mount.start()
+    with pg.queries() as seen:
+        assert mount.bytes(NAME) == body
+    reads = sum(n for q, n in seen if "rowfs.chunk" in q)
+    assert 0 < reads <= len(body) // (256 << 10) + 2, (reads, len(body))
+    fd = os.open(mount / NAME, os.O_RDONLY)
+    for at in (0, 1, 1000, 300_001, len(body) - 5):
+        assert os.pread(fd, 5000, at) == body[at:at + 5000], at
+    os.close(fd)
+
+
+def test_a_chunk_that_is_missing_is_told(make_mount, pg):
+    """Rows of rowfs.chunk that somebody has deleted: what is before them is read, and the rest says EIO and what to do."""
+    mount = make_mount()
+    pieces = [HEAD, lines(0, 10), lines(10, 10)]
+    for piece in pieces:
+        append(mount / NAME, piece)
+    mount.umount()
+    pg.sql(f"delete from rowfs.chunk where at = {len(HEAD)}")
+    mount.start()
+    fd = os.open(mount / NAME, os.O_RDONLY)
+    assert os.pread(fd, len(HEAD), 0) == HEAD
+    mount.refuses(lambda: os.pread(fd, 100, len(HEAD)), errno.EIO, f"the bytes from {len(HEAD)} on are missing", "restore them")
+    assert os.pread(fd, len(pieces[2]), len(HEAD + pieces[1])) == pieces[2]
+    os.close(fd)

@@ -128,3 +128,66 @@ def test_stat_and_ls_do_not_wait_for_a_commit(mount, pg):
     os.close(fd)
     assert not waited and seen == [len(more), [os.path.basename(NAME)], [len(more)]]
     assert syncing.error is None and stamps(pg) == list(range(150))
+
+
+# -- removed while it is written -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["unlink", "replace"])
+def test_rows_that_come_after_the_removal_go_too(make_mount, pg, how):
+    """`"remove": "rows"`, and a file that is replaced: what is still written to the old one leaves no row at its last close."""
+    mount = make_mount(layout={"routes": [{"path": "/c/{n}.csv", "file": True, "ingest": "orderbook_data", "columns": COLUMNS,
+                                           "remove": "rows"}]})
+    put(mount / "c/other.csv", HEAD + lines(1000, 5))
+    fd = os.open(mount / "c/a.csv", os.O_RDWR | os.O_CREAT)
+    os.write(fd, HEAD + lines(0, 10))
+    os.fsync(fd)
+    if how == "unlink":
+        os.unlink(mount / "c/a.csv")
+    else:
+        os.rename(mount / "c/other.csv", mount / "c/a.csv")
+    assert stamps(pg) == list(range(1000, 1005))
+    os.write(fd, lines(10, 10))
+    os.fsync(fd)
+    assert os.pread(fd, 1 << 16, 0) == HEAD + lines(0, 20)
+    os.close(fd)
+    until(lambda: pg.one("select count(*) from rowfs.file") == 1, "the record goes with the last handle")
+    assert stamps(pg) == list(range(1000, 1005))
+
+
+def test_a_change_in_the_middle_that_cannot_be_committed_is_kept(make_mount, pg, server):
+    """The database is away at the last close: the whole changed file is in rejected/, and the committed one is as it was."""
+    mount = make_mount(options=IMPATIENT)
+    mount.expect("rowfs error")
+    body, new = HEAD + lines(0, 50), HEAD + lines(50, 50)
+    put(mount / NAME, body)
+    fd = os.open(mount / NAME, os.O_RDWR)
+    os.pwrite(fd, new, 0)
+    server.stop("immediate")
+    with refused(errno.EIO):
+        os.close(fd)
+    until(lambda: mount.kept(), "what could not be committed is kept")
+    assert mount.kept() == [new]
+    server.start()
+    until(lambda: mount.exists(NAME), "the mount answers again")
+    assert mount.bytes(NAME) == body and stamps(pg) == list(range(50))
+
+
+# -- renamed while it is written -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [0, os.O_APPEND])
+def test_renamed_onto_a_route_while_its_writer_goes_on(mount, pg, tmp_path, flags):
+    """A temporary name gets its last one before it is closed: what is written then belongs to the file, too, and makes rows."""
+    for top in (mount.path, tmp_path):
+        (top / "collector").mkdir(exist_ok=True)
+        fd = os.open(top / "collector/a.tmp", os.O_RDWR | os.O_CREAT | os.O_TRUNC | flags)
+        os.write(fd, HEAD + lines(0, 10))
+        os.rename(top / "collector/a.tmp", top / NAME)
+        os.write(fd, lines(10, 10))
+        os.fsync(fd)
+        assert os.pread(fd, 1 << 16, 0) == HEAD + lines(0, 20) and os.fstat(fd).st_size == len(HEAD + lines(0, 20))
+        os.write(fd, lines(20, 1))
+        os.close(fd)
+    assert mount.bytes(NAME) == get(tmp_path / NAME) == HEAD + lines(0, 21)
+    assert stamps(pg) == list(range(21))
