@@ -257,7 +257,7 @@ static int run_page(struct call *call, struct listing *l, struct node *dir,
 /* True if the reader who has had the first page wants attributes, too. */
 static bool wants_attributes(struct call *call, struct listing *l) {
 	if (l->wish == WISH_UNKNOWN && l->bait != NULL) {
-		l->wish = l->bait->lookups > 0 ? WISH_ATTRIBUTES : WISH_NAMES;
+		l->wish = node_is_known(call->fs->nodes, l->bait) ? WISH_ATTRIBUTES : WISH_NAMES;
 		node_put(call->fs->nodes, move_ptr(l->bait));
 	}
 	return l->wish != WISH_NAMES;

@@ -246,6 +246,11 @@ void node_put(struct nodes *nodes, struct node *node) {
 	drop_locked(nodes, node);
 }
 
+bool node_is_known(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->lookups > 0;
+}
+
 void node_add_lookup(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	node->lookups += node->lookups != UINT32_MAX;

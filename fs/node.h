@@ -92,6 +92,8 @@ struct node *node_get(struct nodes *nodes, struct node *parent, const char *name
 void node_hold(struct nodes *nodes, struct node *node);
 void node_put(struct nodes *nodes, struct node *node);
 void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup);
+/* True if the kernel has looked NODE up and not forgotten it. */
+bool node_is_known(struct nodes *nodes, const struct node *node);
 /* One more look-up of the kernel's. */
 void node_add_lookup(struct nodes *nodes, struct node *node);
 

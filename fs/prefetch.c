@@ -44,7 +44,7 @@ struct prefetch *prefetch_new(void) {
 static size_t sweep(struct fs *fs, struct directory *d, bool all) {
 	size_t kept = 0, asked = 0;
 	for (size_t i = 0; i < d->n; i++) {
-		bool known = d->nodes[i]->lookups > 0;
+		bool known = node_is_known(fs->nodes, d->nodes[i]);
 		asked += known && i >= d->last;
 		if (known || all)
 			node_put(fs->nodes, d->nodes[i]);

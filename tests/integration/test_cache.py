@@ -173,6 +173,27 @@ def test_a_reader_keeps_its_version(shop, how, size):
     assert shop.item("note") == new.decode() and get(path) == new
 
 
+@pytest.mark.parametrize("size", [3000, 400_000])
+def test_a_reader_beside_a_writer(shop, size):
+    """What is written and not committed yet changes nothing for who has the file open."""
+    old = b"a" * size + b"end"
+    shop.add("bolt", note=old.decode())
+    path = shop.m.at("items/bolt/note.txt")
+    assert get(path) == old
+    reader = os.open(path, os.O_RDONLY)
+    assert os.read(reader, 10) == old[:10]
+    writer = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    os.write(writer, b"b" * 100)
+    rest = b""
+    while piece := os.read(reader, 65536):
+        rest += piece
+    assert old[:10] + rest == old
+    os.close(writer)
+    assert os.pread(reader, len(old) + 1, 0) == old
+    os.close(reader)
+    assert get(path) == b"b" * 100
+
+
 def test_writers_beside_readers_that_never_stop(shop):
     """The writer gets its turn, whoever has the file open."""
     shop.add("bolt", note="x" * 5000)
