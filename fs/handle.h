@@ -20,8 +20,8 @@ struct handle {
 	int users;                          /* who works on it besides the kernel's requests */
 	pthread_mutex_t lock;               /* guards everything below */
 	struct node *node;                  /* holds a reference */
-	const struct kind *kind;
-	int flags;          /* of open(2) */
+	const struct kind *_Atomic kind;    /* changes once at most: see plain_kind.c */
+	int flags;                          /* of open(2) */
 	atomic_ullong size; /* what a writer has made of it, bytes; may be read without the lock */
 	atomic_llong
 		waiting_us; /* clock_us() of the oldest bytes that the clock may commit, 0: none; the same */
