@@ -54,15 +54,11 @@ static void *request_thread(void *arg) {
 }
 
 static struct cancel_request *request_new(PGconn *pg) {
-	pthread_condattr_t attr;
 	struct cancel_request *r = calloc(1, sizeof(*r));
 	if (r == NULL)
 		return NULL;
 	pthread_mutex_init(&r->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&r->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_condition(&r->changed);
 	r->owners = 2;
 	r->handle = PQgetCancel(pg);
 	if (r->handle == NULL) {

@@ -391,13 +391,9 @@ static char *copy_string(const char *s) {
 }
 
 static void init_locks(struct db_pool *pool) {
-	pthread_condattr_t attr;
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->freed, &attr);
-	pthread_cond_init(&pool->state, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_condition(&pool->freed);
+	clock_condition(&pool->state);
 }
 
 static struct db_pool *pool_alloc(const struct db_config *cfg) {

@@ -1,6 +1,7 @@
 #include "fs/coherence_state.h"
 #include "fs/kind.h"
 #include "fs/node_mark.h"
+#include "util/clock.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -312,10 +313,8 @@ static bool load(struct caches *c, bool install) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	int told = 0, others;
-	int rc = db_query_text(pool,
-			       "SELECT coalesce(has_table_privilege(to_regclass('rowfs.notice'), "
-			       "'SELECT'), false)",
-			       NULL, 0, DB_REPEATABLE, NULL, &res, &err);
+	int rc =
+		db_query_text(pool, notices_readable_sql, NULL, 0, DB_REPEATABLE, NULL, &res, &err);
 	if (rc == 0 && strcmp(PQgetvalue(res, 0, 0), "t") != 0) {
 		c->why = strdup("the database has no rowfs.notice that this role may read "
 				"(enable_migrations, or sqitch)");
@@ -355,7 +354,6 @@ static bool leave_note(struct caches *c, const char *note) {
 
 bool coherence_open(struct fs *fs, const char *note, bool install) {
 	struct caches *c = calloc(1, sizeof(*c));
-	pthread_condattr_t attr;
 	uuid_t id;
 	if (c == NULL)
 		return false;
@@ -363,10 +361,7 @@ bool coherence_open(struct fs *fs, const char *note, bool install) {
 	uuid_generate_random(id);
 	uuid_unparse_lower(id, c->me);
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_condition(&c->wake);
 	c->whole = calloc((size_t)fs->tree->nall, sizeof(*c->whole));
 	c->inv = invalidator_new(fs);
 	fs->caches = c;

@@ -20,14 +20,10 @@ struct ingest_streams {
 
 struct ingest_streams *ingest_streams_new(void) {
 	struct ingest_streams *streams = calloc(1, sizeof(*streams));
-	pthread_condattr_t attr;
 	if (streams == NULL)
 		return NULL;
 	pthread_mutex_init(&streams->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&streams->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_condition(&streams->wake);
 	return streams;
 }
 

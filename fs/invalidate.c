@@ -42,14 +42,6 @@ struct invalidator {
 	bool stop, busy, started; /* busy: something was given since the guard looked */
 };
 
-static void init_condition(pthread_cond_t *condition) {
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(condition, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 static void free_forget(struct invalidator *inv, struct forget *f) {
 	node_put(inv->fs->nodes, f->node);
 	free(f->name);
@@ -217,14 +209,14 @@ struct invalidator *invalidator_new(struct fs *fs) {
 	inv->fs = fs;
 	pthread_mutex_init(&inv->lock, NULL);
 	pthread_mutex_init(&inv->quick, NULL);
-	init_condition(&inv->wake);
+	clock_condition(&inv->wake);
 	for (int i = 0; i < TELLERS; i++) {
 		struct teller *t = &inv->tellers[i];
 		t->inv = inv;
 		t->last = &t->first;
 		pthread_mutex_init(&t->lock, NULL);
-		init_condition(&t->wake);
-		init_condition(&t->told);
+		clock_condition(&t->wake);
+		clock_condition(&t->told);
 		t->started = pthread_create(&t->thread, NULL, teller_main, t) == 0;
 		ok = ok && t->started;
 	}

@@ -157,15 +157,6 @@ static struct node *new_locked(struct nodes *nodes, struct node *parent, const c
 	return node;
 }
 
-/* A condition whose deadlines are clock_us()'s. */
-static void init_condition(pthread_cond_t *condition) {
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(condition, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 struct nodes *nodes_new(struct fs *fs) {
 	struct nodes *nodes = calloc(1, sizeof(*nodes));
 	if (nodes == NULL)
@@ -174,7 +165,7 @@ struct nodes *nodes_new(struct fs *fs) {
 	nodes->nbuckets = 1024;
 	nodes->buckets = calloc(nodes->nbuckets, sizeof(*nodes->buckets));
 	pthread_mutex_init(&nodes->lock, NULL);
-	init_condition(&nodes->settled);
+	clock_condition(&nodes->settled);
 	if (nodes->buckets != NULL)
 		nodes->root = new_locked(nodes, NULL, "", 1);
 	if (nodes->root == NULL) {

@@ -159,14 +159,10 @@ static void *stopper_main(void *arg) {
 
 static bool stopper_start(struct stopper *s) {
 	struct sigaction action = { .sa_handler = wake };
-	pthread_condattr_t attr;
 	sigaction(SIGUSR1, &action, NULL);
 	s->loop = pthread_self();
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_condition(&s->changed);
 	return pthread_create(&s->thread, NULL, stopper_main, s) == 0;
 }
 

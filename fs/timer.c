@@ -96,7 +96,6 @@ static void *timer_main(void *arg) {
 
 int timer_start(struct fs *fs, struct timer **out) {
 	struct timer *timer = calloc(1, sizeof(*timer));
-	pthread_condattr_t attr;
 	if (timer == NULL)
 		return -ENOMEM;
 	timer->fs = fs;
@@ -121,10 +120,7 @@ int timer_start(struct fs *fs, struct timer **out) {
 		add(timer, fs->tree->timers[i],
 		    (int)options_interval(fs->opt, fs->layout->timers[i].every));
 	pthread_mutex_init(&timer->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&timer->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_condition(&timer->wake);
 	if (timer->ntasks > 0 && pthread_create(&timer->thread, NULL, timer_main, timer) != 0)
 		timer->ntasks = 0;
 	*out = timer;

@@ -184,15 +184,11 @@ static void *writer_main(void *arg) {
 
 struct writer *writer_new(struct fs *fs) {
 	struct writer *writer = calloc(1, sizeof(*writer));
-	pthread_condattr_t attr;
 	if (writer == NULL)
 		return NULL;
 	writer->fs = fs;
 	pthread_mutex_init(&writer->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&writer->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_condition(&writer->wake);
 	if (pthread_create(&writer->thread, NULL, writer_main, writer) == 0)
 		return writer;
 	pthread_mutex_destroy(&writer->lock);

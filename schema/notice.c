@@ -7,6 +7,9 @@
 #include <errno.h>
 #include <string.h>
 
+const char notices_readable_sql[] =
+	"SELECT coalesce(has_table_privilege(to_regclass('rowfs.notice'), 'SELECT'), false)";
+
 enum { LOCK_TRIES = 3 };
 
 /* -- definitions --------------------------------------------------------------------------------- */

@@ -17,6 +17,9 @@
 
 struct notices;
 
+/* "t" if the role may read the definitions. No parameters. */
+extern const char notices_readable_sql[];
+
 /* Makes the definitions for TREE and finds out which of its tables have their triggers. Returns 0 or -ENOMEM: what else goes wrong leaves tables
  * without. */
 MUST_USE int notices_load(struct db_pool *pool, const struct tree *tree, struct notices **out);

@@ -2,6 +2,7 @@
 #ifndef ROWFS_UTIL_CLOCK_H
 #define ROWFS_UTIL_CLOCK_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -23,6 +24,15 @@ static inline int64_t deadline_after_ms(int ms) {
 
 static inline struct timespec timespec_of_us(int64_t us) {
 	return (struct timespec){ .tv_sec = us / US_PER_S, .tv_nsec = us % US_PER_S * 1000 };
+}
+
+/* Initializes CONDITION, whose waits then end by this clock. */
+static inline void clock_condition(pthread_cond_t *condition) {
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attr);
+	pthread_condattr_destroy(&attr);
 }
 
 #endif
