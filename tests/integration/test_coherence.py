@@ -103,7 +103,9 @@ def two(shop_pg, make_mount):
 def test_warm_reads_ask_nobody(two):
     """SEMANTICS 14.2: until something changes, neither a query nor a request is needed."""
     a = two[0]
+    heard = coherence(a.m)["heard"]
     a.add("bolt", note=text(1))
+    until(lambda: coherence(a.m)["heard"] > heard, "the notice of the row")
     paths = [a.m.at("items/bolt/note.txt"), a.m.at("items/bolt/item.json")]
     for p in paths:
         get(p)
