@@ -82,7 +82,7 @@ DECLARE
 	nothing text := '';
 	-- beyond so many keys, or rows, the whole table is named
 	most_keys int := 50;
-	most_rows int := 5000;
+	most_rows int := 1000; -- to look at more of them would cost a COPY too much
 	identity text := rowfs.notice_identity(top);
 BEGIN
 	body := format($f$DECLARE

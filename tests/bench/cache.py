@@ -1,8 +1,8 @@
 """The part of the benchmark that is about caches and large directories: how near reading comes to a file system that has nothing behind it,
 and how few queries it takes.
 
-tests/bench/run has one Cache for the whole of it and calls once() in each interleaved round. The database is deployed and the mount is as it is
-by default: coherent by notices."""
+tests/bench/run has one Cache for the whole of it and calls once() in each interleaved round. The database is deployed and the mount is coherent by
+notices."""
 import contextlib
 import os
 import statistics
@@ -108,7 +108,7 @@ class Cache:
 
     @contextlib.contextmanager
     def rowfs(self, pinned=True):
-        m = mountkit.Mount(self.db.conninfo, layout=LAYOUT, start=False, log_level="error")
+        m = mountkit.Mount(self.db.conninfo, layout=LAYOUT, start=False, log_level="error", options={"coherence": "notify"})
         m.argv = [*(["taskset", "-c", "0"] if pinned else []), *m.argv]
         self.mounts.append(m)
         m.start()

@@ -119,7 +119,7 @@ class Streams:
 
     @contextlib.contextmanager
     def rowfs(self, db=None, pinned=False):
-        m = mountkit.Mount((db or self.db).conninfo, start=False, log_level="error")
+        m = mountkit.Mount((db or self.db).conninfo, start=False, log_level="error", options={"coherence": "ttl=0.1"})
         if pinned:
             m.argv = ["taskset", "-c", "0", *m.argv]
         self.mounts.append(m)
