@@ -92,9 +92,9 @@ static bool add_own(struct slice *s, const struct place *place, int target) {
 /* -- how rows are counted ------------------------------------------------------------------------ */
 
 /* The key's column as it is called in a group: g1, g2 ... NAME has room for it and is what the column borrows. */
-static struct column fact(const struct slice *s, int i, char name[8]) {
+static struct column fact(const struct slice *s, int i, char name[16]) {
 	struct column column = *s->keys[i].column;
-	snprintf(name, 8, "g%d", i + 1);
+	snprintf(name, 16, "g%d", i + 1);
 	column.name = name;
 	return column;
 }
@@ -126,7 +126,7 @@ static void put_fact(struct buf *sql, const struct slice *s, int i) {
 }
 
 static void put_group_key(struct buf *sql, const struct slice *s, int i) {
-	char name[8];
+	char name[16];
 	const struct column column = fact(s, i, name);
 	const struct key key = { .column = &column,
 				 .unit = s->keys[i].unit,
@@ -169,7 +169,7 @@ static void put_lengths(struct buf *row, struct buf *file, const struct slice *s
 	buf_puts(row, "0");
 	buf_printf(file, "%d", s->ncolumns); /* commas and the newline */
 	for (int i = 0; i < s->ncolumns; i++) {
-		char name[8];
+		char name[16];
 		int k = key_with(s, s->columns[i]);
 		const struct column column = k >= 0 ? fact(s, k, name) : *s->columns[i];
 		struct buf *sql = k >= 0 ? file : row;
