@@ -103,9 +103,9 @@ double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const str
 	return coherence_may_cache(fs, ticket, dir, name) ? LONG_S : 0;
 }
 
-double coherence_timeout(struct fs *fs, struct node *node, bool entry) {
+double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool entry) {
 	double ttl = fs->opt->coherence != COHERENCE_NONE ? fs->opt->ttl : 0;
-	bool file = !S_ISDIR(node->attr.mode) && node->type != NODE_PLAIN;
+	bool file = !S_ISDIR(mode) && node->type != NODE_PLAIN;
 	if (coherence_covers(fs, node)) {
 		bool keeps = is_told(fs->caches, node->place) && node->writers == 0 &&
 			     node_fresh(fs->nodes, node);
@@ -224,7 +224,7 @@ static void forget_own(struct change *ch) {
 	invalidate_attributes(c->inv, ch->list);
 	/* pages of rows files may follow a moment later */
 	for (struct forget *f = ch->list; f != NULL; f = f->next)
-		owes = owes || f->name != NULL || (f->data && S_ISDIR(f->node->attr.mode));
+		owes = owes || f->name != NULL || f->listing;
 }
 
 void caches_changed(struct caches *c, const char *payload, bool own) {

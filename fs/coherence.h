@@ -38,9 +38,9 @@ bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node 
 double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,
 				  const char *name);
 
-/* Seconds for which the kernel may keep NODE's attributes, and its name if ENTRY; 0: not at all. To be asked after what it is to keep was
+/* Seconds for which the kernel may keep NODE's attributes, of MODE, and its name if ENTRY; 0: not at all. To be asked after what it is to keep was
  * copied. */
-double coherence_timeout(struct fs *fs, struct node *node, bool entry);
+double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool entry);
 
 /* This mount has committed the lines that T counts, with the triggers switched off. Takes effect before it returns. */
 void coherence_appended(struct fs *fs, const struct tally *t);

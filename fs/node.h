@@ -50,8 +50,9 @@ struct node {
 	bool hashed;         /* it has its name */
 	bool gone;           /* a row's directory whose row this mount has deleted */
 	bool unlinked;
-	bool written;  /* a handle wrote: the kernel's pages and size are not what was found */
-	bool expelled; /* a writer wants the name, and needs a node without `cached` readers */
+	atomic_bool
+		written; /* a handle wrote: the kernel's pages and size are not what was found */
+	bool expelled;   /* a writer wants the name, and needs a node without `cached` readers */
 	bool has_version, has_keys, own_strings;
 	atomic_bool pending; /* known only to the plain store: no row yet */
 	/* Name; version, of a document; and the place's own keys where the name does not tell them. */

@@ -13,6 +13,7 @@ static void add_forget(struct forget **list, struct node *node, const char *name
 	node->references++;
 	f->node = node;
 	f->data = data;
+	f->listing = data && S_ISDIR(node->attr.mode);
 	f->next = *list;
 	*list = f;
 }

@@ -24,8 +24,8 @@ void reply_status(struct call *call, const struct node *node, const char *name, 
 struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node) {
 	struct fuse_entry_param e = { .ino = (fuse_ino_t)(uintptr_t)node, .generation = 1 };
 	node_stat(fs->nodes, node, &e.attr);
-	e.attr_timeout = coherence_timeout(fs, node, false);
-	e.entry_timeout = coherence_timeout(fs, node, true);
+	e.attr_timeout = coherence_timeout(fs, node, e.attr.st_mode, false);
+	e.entry_timeout = coherence_timeout(fs, node, e.attr.st_mode, true);
 	return e;
 }
 
@@ -46,5 +46,5 @@ void reply_attr(struct call *call, struct node *node) {
 	struct stat st;
 	node_stat(call->fs->nodes, node, &st);
 	reply_begin(call);
-	fuse_reply_attr(call->req, &st, coherence_timeout(call->fs, node, false));
+	fuse_reply_attr(call->req, &st, coherence_timeout(call->fs, node, st.st_mode, false));
 }
