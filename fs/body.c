@@ -68,11 +68,6 @@ void bodies_free(struct bodies *bodies) {
 	free(bodies);
 }
 
-uint64_t bodies_bytes(struct bodies *bodies) {
-	LOCK_SCOPE(&bodies->lock);
-	return bodies->bytes;
-}
-
 /* -- bodies -------------------------------------------------------------------------------------- */
 
 struct body *body_new(const char *data, size_t len) {
@@ -126,10 +121,4 @@ void body_drop(struct fs *fs, struct node *node) {
 	LOCK_SCOPE(&fs->bodies->lock);
 	if (node->body != NULL)
 		drop_locked(fs->bodies, node->body);
-}
-
-void body_drop_all(struct fs *fs) {
-	LOCK_SCOPE(&fs->bodies->lock);
-	while (fs->bodies->oldest != NULL)
-		drop_locked(fs->bodies, fs->bodies->oldest);
 }

@@ -30,8 +30,6 @@ MUST_USE struct bodies *bodies_new(uint64_t most);
 void bodies_free(struct bodies *bodies);
 /* One name more (ADDED 1) or less (-1) that the kernel knows. */
 void bodies_count_name(struct bodies *bodies, int added);
-/* What the cache takes now, in bytes. */
-uint64_t bodies_bytes(struct bodies *bodies);
 
 /* A body of LEN bytes with one reference, to be given back with body_release(). DATA is copied. NULL if out of memory. */
 MUST_USE struct body *body_new(const char *data, size_t len);
@@ -46,8 +44,7 @@ static inline void cleanup_body(struct body **body) {
 void body_keep(struct fs *fs, struct node *node, struct body *body);
 /* The body of NODE with a reference, or NULL. */
 MUST_USE struct body *body_take(struct fs *fs, struct node *node);
-/* Forgets the body of NODE, or all of them. */
+/* Forgets the body of NODE. */
 void body_drop(struct fs *fs, struct node *node);
-void body_drop_all(struct fs *fs);
 
 #endif
