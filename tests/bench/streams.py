@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import time
 from decimal import Decimal
-from pathlib import Path
 
 import asyncpg
 import psycopg2

@@ -10,7 +10,7 @@ import time
 import mountkit
 import pytest
 
-from kit import append, get, put, scratch, until
+from kit import get, put, scratch, until
 from shop import LAYOUT, Shop
 
 SOON = 0.1  # seconds within which everybody agrees

@@ -3,14 +3,12 @@ away. Each is compared with SQL, or with a plain directory to which the same was
 import errno
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 import zlib
 
 import pytest
-from kit import ROOT, append, get, put, refused, rss_kib, run, until
+from kit import append, get, put, refused, rss_kib, run, until
 from mountkit import clean_env, rowfs_binary, sanitizer_env
 
 COLUMNS = ["exchange", "symbol", "timestamp", "local_timestamp", "ask_amount", "ask_price", "bid_price", "bid_amount"]
@@ -20,6 +18,18 @@ NAME = "collector/BTCUSDT_orderbook_20250920_100000.csv"
 
 def lines(start, n):
     return "".join(f"ex,S,{i},{i + 1},5000.0,{i % 97}.5,,\r\n" for i in range(start, start + n)).encode()
+
+
+def fsync_again(fd):
+    """Until the database is back: EIO, and then it succeeds."""
+    def synced():
+        try:
+            os.fsync(fd)
+            return True
+        except OSError as e:
+            assert e.errno == errno.EIO
+            return False
+    until(synced, "fsync succeeds again")
 
 
 def stamps(pg):
@@ -167,6 +177,16 @@ def test_to_a_plain_name_and_back(mount, pg):
     assert pg.one("select count(*) from rowfs.file") == 1
 
 
+def kill_in_rename(mount, held, old, new):
+    """Kills the mount when a rename waits for what is HELD."""
+    mover = in_thread(lambda: os.rename(old, new))
+    held.wait()
+    mount.kill()
+    mount.process.wait()
+    mover.join()
+    assert mover.error is not None
+
+
 def test_killed_on_the_way_to_a_plain_name(mount, pg):
     """Killed when the bytes are copied and the record is still there: both files are there, whole. Killed before: the file that is to
     be replaced has its old bytes."""
@@ -176,12 +196,7 @@ def test_killed_on_the_way_to_a_plain_name(mount, pg):
     for table, want in (("rowfs.chunk", old), ("rowfs.file", body)):
         with Held(pg, table, "access exclusive" if table == "rowfs.chunk" else "exclusive") as held:
             kill_and_mount_again(mount) if table == "rowfs.chunk" else None  # nothing of the bytes is known
-            mover = in_thread(lambda: os.rename(mount / NAME, mount / "collector/kept.bin"))
-            held.wait()
-            mount.kill()
-            mount.process.wait()
-            mover.join()
-            assert mover.error is not None
+            kill_in_rename(mount, held, mount / NAME, mount / "collector/kept.bin")
         run("umount", "-l", mount.path, ok=False)
         mount.start()
         assert mount.bytes(NAME) == body
@@ -197,12 +212,7 @@ def test_killed_on_the_way_from_a_plain_name(mount, pg):
     temp = mount / "collector/temp.bin"
     put(temp, body)
     with Held(pg, "orderbook_data") as held:
-        mover = in_thread(lambda: os.rename(temp, mount / NAME))
-        held.wait()
-        mount.kill()
-        mount.process.wait()
-        mover.join()
-        assert mover.error is not None
+        kill_in_rename(mount, held, temp, mount / NAME)
     run("umount", "-l", mount.path, ok=False)
     mount.start()
     assert get(temp) == body and stamps(pg) == []
@@ -389,15 +399,7 @@ def test_away_between_write_and_fsync(make_mount, pg, server):
     with refused(errno.EIO):
         os.fsync(fd)
     server.start()
-
-    def synced():
-        try:
-            os.fsync(fd)
-            return True
-        except OSError as e:
-            assert e.errno == errno.EIO
-            return False
-    until(synced, "fsync succeeds again")
+    fsync_again(fd)
     os.close(fd)
     assert mount.bytes(NAME) == HEAD + lines(0, 100) and stamps(pg) == list(range(100))
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from kit import append, get, put, refused, until
-from test_ingest_edges import COLUMNS, HEAD, IMPATIENT, NAME, Held, in_thread, lines, stamps
+from test_ingest_edges import COLUMNS, HEAD, IMPATIENT, NAME, Held, fsync_again, in_thread, lines, stamps
 
 GZ = f"{NAME}.gz"
 
@@ -91,15 +91,7 @@ def test_one_of_two_is_closed_while_the_database_is_away(make_mount, pg, server)
     with refused(errno.EIO):
         os.fsync(two)
     server.start()
-
-    def synced():
-        try:
-            os.fsync(two)
-            return True
-        except OSError as e:
-            assert e.errno == errno.EIO
-            return False
-    until(synced, "fsync succeeds again")
+    fsync_again(two)
     os.close(two)
     assert mount.bytes(NAME) == body and stamps(pg) == list(range(100)) and mount.rejected() == {}
 
