@@ -195,7 +195,7 @@ int plain_rmdir(struct plain *plain, const char *path) {
 }
 
 /* Bytes that go from the account when the name in DIR goes: all of them with its last link; whoever has it open still is not
- * counted any more, see charge_growth(). */
+ * counted any more, see size_charged(). */
 static uint64_t content_of(int dir, const char *name) {
 	struct stat st;
 	bool file = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
@@ -304,17 +304,14 @@ int plain_utimens(struct plain *plain, const char *path, const struct timespec t
 
 /* -- content ----------------------------------------------------------------------------------- */
 
-/* Accounts for FD growing to END bytes. *OLD is its size before. */
-static int charge_growth(struct plain *plain, int fd, uint64_t end, uint64_t *old) {
-	struct stat st;
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	*old = (uint64_t)st.st_size;
-	if (st.st_nlink == 0) { /* was taken off the account with its name */
-		*old = UINT64_MAX;
-		return 0;
-	}
-	return end > *old ? reserve(plain, end - *old) : 0;
+/* Returns the size that is on the account for a file, in bytes; a file without a name was taken off it, and grows for nothing. */
+static uint64_t size_charged(const struct stat *st) {
+	return st->st_nlink > 0 ? (uint64_t)st->st_size : UINT64_MAX;
+}
+
+/* Accounts for a file growing from OLD to END bytes. */
+static int charge_growth(struct plain *plain, uint64_t old, uint64_t end) {
+	return end > old ? reserve(plain, end - old) : 0;
 }
 
 /* Gives back what was charged for growth from OLD to END and did not happen. */
@@ -331,13 +328,12 @@ ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size, 
 		    bool append) {
 	struct stat st;
 	LOCK_SCOPE(&plain->grow);
-	if (append) {
-		if (fstat(fd, &st) != 0)
-			return -errno;
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	if (append)
 		offset = (uint64_t)st.st_size;
-	}
-	uint64_t old, end = offset + size;
-	int rc = charge_growth(plain, fd, end, &old);
+	uint64_t old = size_charged(&st), end = offset + size;
+	int rc = charge_growth(plain, old, end);
 	if (rc != 0)
 		return rc;
 	ssize_t n = pwrite(fd, data, size, (off_t)offset);
@@ -348,9 +344,12 @@ ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size, 
 }
 
 int plain_truncate(struct plain *plain, int fd, uint64_t size) {
-	uint64_t old;
+	struct stat st;
 	LOCK_SCOPE(&plain->grow);
-	int rc = charge_growth(plain, fd, size, &old);
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	uint64_t old = size_charged(&st);
+	int rc = charge_growth(plain, old, size);
 	if (rc != 0)
 		return rc;
 	if (ftruncate(fd, (off_t)size) != 0) {
