@@ -8,13 +8,14 @@ import os
 import statistics
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kit
 import mountkit
 
-FILES, READERS, EACH, SIZE, TTL, MANY = 100_000, 16, 500, 150, 3600, 1_000_000
+FILES, SIZE, TTL, MANY = 100_000, 150, 3600, 1_000_000
+CROWD, CROWD_FIRST = 16, 10_000  # how many work at once, and the first file of the first of them
+NAMES_CHANGED, CHANGES_A_SECOND, WATCHERS = 1000, 1000, 2
 BODY = '{"n": 1}'
 LAYOUT = {"routes": [{"path": "/docs/{docs.name}.json", "column": "docs.doc"},
                      {"path": "/records/{records.name}.json", "row": "records"},
@@ -36,13 +37,13 @@ ROWS = {
     "lsf": ("cold ls -f of 100 000", "libpq, the keys", "time", 5.0),
     "grep": ("grep -r of 100 000 after ls -l", "null", "time", 1.3),
     "again": ("second ls -l of 100 000", "the first", "time", 0.3),
-    "sequential": ("warm read of a long rows file", "ext4", "speed", 0.8),
+    "sequential": ("warm read of a rows file, 1 KB a row", "ext4", "speed", 0.8),
     "rewrite1": ("rewrite of a column, 1 writer", "libpq UPDATE", "speed", 0.6),
     "rewrite16": ("rewrite of a column, 16 writers", "libpq UPDATE", "speed", 0.65),
     "mount": ("mount to the first answer", None, "ms", 150),
 }
 COUNTS = ["queries", "memory"]  # rows that are not timed
-NAMES = [*ROWS, *COUNTS]
+NAMES = [*ROWS, "delay", *COUNTS]
 
 
 def timed(argv):
@@ -53,11 +54,16 @@ def timed(argv):
     return time.monotonic() - start
 
 
+def line(figure, value, unit, target, met, against=None, ratio=None):
+    return {"figure": figure, "value": value, "unit": unit, "against": against, "ratio": ratio, "target": target, "met": met}
+
+
 class Cache:
-    def __init__(self, programs, only, rows, directory):
+    def __init__(self, programs, only, rows, updates, directory):
         self.programs, self.dir = programs, directory / "cache"
-        self.only, self.counts = [n for n in ROWS if n in only], [n for n in COUNTS if n in only]
-        self.results, self.failures, self.mounts, self.server, self.rows = {}, {}, [], None, rows
+        self.only, self.counts = [n for n in [*ROWS, "delay"] if n in only], [n for n in COUNTS if n in only]
+        self.results, self.failures, self.mounts, self.server = {}, {}, [], None
+        self.rows, self.updates = rows, updates
         if not self.only and not self.counts:
             return
         self.dir.mkdir()
@@ -71,8 +77,8 @@ class Cache:
         self.db.sql("insert into records select lpad(g::text, 5, '0'), g, g / 7.0, now(), g % 2 = 0, repeat('x', 60), array['a', 'b'] "
                     f"from generate_series(0, {FILES - 1}) g")
         self.db.sql("create table long (id bigint primary key, a text, b bigint, c numeric(20,8))")
-        if "sequential" in only:
-            self.db.sql("insert into long select g, 'binance-futures', 1758326400000000 + g, g / 8.0 from generate_series(1, %s) g", rows)
+        if "sequential" in only:  # 1 GB by default; in lines so long that making them does not take all the time
+            self.db.sql("insert into long select g, repeat(md5(g::text), 30), 1758326400000000 + g, g / 8.0 from generate_series(1, %s) g", rows)
         self.db.admin("vacuum analyze")
         self.ext4 = Path(os.environ.get("ROWFS_BENCH_EXT4", "/var/tmp")) / f"rowfs-cache-{os.getpid()}"
         self.ext4.mkdir()
@@ -94,17 +100,19 @@ class Cache:
         n, seconds = done.stdout.split()
         return float(seconds) / max(int(n), 1)
 
-    def drive(self, op, where, first=0, count=1000, pinned=True):
-        return self.program("drive", op, where if op.startswith("ls") else f"{where}/", 5, ".json", first, count, BODY, pinned=pinned)
+    def drive(self, op, where, first=0, count=1000, rounds=1):
+        """Seconds an operation, of one process beside the daemon."""
+        return self.program("drive", "-r", rounds, op, where if op.startswith("ls") else f"{where}/", 5, ".json", first, count, BODY)
 
-    def pg(self, op, first=0, count=1000, pinned=True):
-        return self.program("pgraw", self.db.conninfo, op, first, count, pinned=pinned)
+    def pg(self, op, first=0, count=1000):
+        return self.program("pgraw", self.db.conninfo, op, first, count)
 
-    def at_once(self, act):
-        """Seconds an operation, by READERS programs at the same time: ACT(first file, how many)."""
-        with ThreadPoolExecutor(READERS) as pool:
-            each = list(pool.map(lambda i: act(2000 + i * EACH, EACH), range(READERS)))
-        return 1 / sum(1 / seconds for seconds in each)
+    def crowd(self, op, where, count, rounds=1):
+        """Seconds an operation, of CROWD processes that work at the same time and have COUNT files each; not pinned."""
+        return self.program("drive", "-p", CROWD, "-r", rounds, op, f"{where}/", 5, ".json", CROWD_FIRST, count, BODY, pinned=False)
+
+    def pg_crowd(self, op, count):
+        return self.program("pgraw", "-p", CROWD, self.db.conninfo, op, CROWD_FIRST, count, pinned=False)
 
     @contextlib.contextmanager
     def rowfs(self, pinned=True):
@@ -135,10 +143,12 @@ class Cache:
 
     # -- the rows: (seconds of ours, seconds of theirs) ------------------------------------------------------------------------
 
+    # How many operations: as many as take half a second, so that beginning and ending do not matter.
+
     def do_warm1(self):
         def warm(where):
             self.drive("read", where)
-            return self.drive("read", where)
+            return self.drive("read", where, rounds=30)
         with self.null() as null:
             theirs = warm(null)
         with self.rowfs() as m:
@@ -146,8 +156,8 @@ class Cache:
 
     def do_warm16(self):
         def warm(where):
-            self.at_once(lambda first, n: self.drive("read", where, first, n, pinned=False))
-            return self.at_once(lambda first, n: self.drive("read", where, first, n, pinned=False))
+            self.crowd("read", where, 500)
+            return self.crowd("read", where, 500, rounds=10)
         with self.null(pinned=False) as null:
             theirs = warm(null)
         with self.rowfs(pinned=False) as m:
@@ -158,18 +168,18 @@ class Cache:
             (self.ext4 / f"{i:05d}.json").write_text("x" * SIZE)
         with self.rowfs() as m:
             self.drive("stat", m / "docs")
-            return self.drive("stat", m / "docs"), self.drive("stat", self.ext4)
+            return self.drive("stat", m / "docs", rounds=500), self.drive("stat", self.ext4, rounds=500)
 
     def do_cold1(self):
         with self.null() as null:
-            theirs = self.drive("read", null) + self.pg("select")
+            theirs = self.drive("read", null, 0, 5000) + self.pg("select", 0, 5000)
         with self.rowfs() as m:
-            return self.drive("read", m / "docs"), theirs
+            return self.drive("read", m / "docs", 0, 5000), theirs
 
     def do_cold16(self):
-        theirs = self.at_once(lambda first, n: self.pg("select", first, n, pinned=False))
+        theirs = self.pg_crowd("select", 1500)
         with self.rowfs(pinned=False) as m:
-            return self.at_once(lambda first, n: self.drive("read", m / "docs", first, n, pinned=False)), theirs
+            return self.crowd("read", m / "docs", 1500), theirs
 
     def do_lsl(self):
         with self.rowfs() as m:
@@ -203,24 +213,27 @@ class Cache:
 
     def do_sequential(self):
         def read(path):
-            return min(timed(["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"]) for _ in range(2)) / self.rows
+            return min(timed(["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"]) for _ in range(3)) / self.rows
         with self.rowfs(pinned=False) as m:
             copy = self.ext4 / "long.csv"
             if not copy.exists():
-                copy.write_bytes((m / "long.csv").read_bytes())
-            read(m / "long.csv")
+                timed(["cp", m / "long.csv", copy])
+            timed(["cmp", m / "long.csv", copy])
             return read(m / "long.csv"), read(copy)
 
     def do_rewrite1(self):
         with self.rowfs() as m:
-            return self.drive("rewrite", m / "docs", 50_000, 500), self.pg("update", 51_000, 500)
+            return self.drive("rewrite", m / "docs", 50_000, 1000), self.pg("update", 52_000, 1000)
 
     def do_rewrite16(self):
-        theirs = self.at_once(lambda first, n: self.pg("update", first, n // 4, pinned=False))
+        theirs = self.pg_crowd("update", 200)
         with self.rowfs(pinned=False) as m:
-            return self.at_once(lambda first, n: self.drive("rewrite", m / "docs", first, n // 4, pinned=False)), theirs
+            return self.crowd("rewrite", m / "docs", 200), theirs
 
     def do_mount(self):
+        if "mount" not in self.results:
+            with self.rowfs():
+                pass  # the first mount installs its triggers
         m = mountkit.Mount(self.db.conninfo, layout=LAYOUT, start=False, log_level="error")
         self.mounts.append(m)
         start = time.monotonic()
@@ -231,6 +244,19 @@ class Cache:
         m.destroy()
         self.mounts.remove(m)
         return seconds, None
+
+    def do_delay(self):
+        """(median, 99 % of the delays in seconds; how many updates were lost or showed something else)"""
+        with self.rowfs(pinned=False) as m:
+            m._watch.cancel()  # it may take longer than a mount that hangs
+            argv = [self.programs / "freshness", self.db.conninfo, m / "docs", 60_000, NAMES_CHANGED, self.updates, CHANGES_A_SECOND, WATCHERS]
+            done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip()[-200:])
+        n, seconds, p50, p99, longest, lost, wrong, reads = map(float, done.stdout.split())
+        if n / seconds < 0.9 * CHANGES_A_SECOND:
+            raise RuntimeError(f"the server took only {n / seconds:.0f} updates a second")
+        return p50, p99, int(lost + wrong), longest, reads / seconds
 
     # -- rows that are counted ---------------------------------------------------------------------------------------------------
 
@@ -262,30 +288,44 @@ class Cache:
     def once(self, say):
         for name in self.only:
             try:
-                pair = getattr(self, f"do_{name}")()
+                found = getattr(self, f"do_{name}")()
             except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as e:
                 self.failures[name] = repr(e)[-200:]
                 say(f"  {name}: {self.failures[name]}")
                 continue
-            self.results.setdefault(name, []).append(pair)
-            say(f"  {name}: {pair[0] * 1e6:.2f} us" + (f", {pair[0] / pair[1]:.2f} of the other" if pair[1] else ""))
+            self.results.setdefault(name, []).append(found)
+            if name == "delay":
+                p50, p99, lost, longest, reads = found
+                say(f"  delay: p50 {p50 * 1e3:.2f}, p99 {p99 * 1e3:.2f}, longest {longest * 1e3:.2f} ms, {lost} lost, {reads:.0f} reads a second")
+            else:
+                say(f"  {name}: {found[0] * 1e6:.2f} us" + (f", {found[0] / found[1]:.2f} of the other" if found[1] else ""))
 
     def figures(self):
         for name in self.only:
-            figure, against, what, target = ROWS[name]
-            pairs = self.results.get(name)
-            if not pairs:
-                yield {"figure": figure, "value": "failed", "unit": "", "against": against, "ratio": None, "target": target, "met": False}
-                continue
-            ours = statistics.median(p[0] for p in pairs)
-            if what == "ms":
-                yield {"figure": figure, "value": round(ours * 1000, 1), "unit": "ms", "against": None, "ratio": None, "target": target,
-                       "met": ours * 1000 <= target}
-                continue
-            ratio = statistics.median(p[0] / p[1] if what == "time" else p[1] / p[0] for p in pairs)
-            yield {"figure": figure, "value": round(ours * 1e6, 2), "unit": "us", "against": against, "ratio": round(ratio, 2), "target": target,
-                   "met": ratio <= target if what == "time" else ratio >= target}
+            found = self.results.get(name)
+            if not found:
+                figure, against, _, target = ROWS.get(name, ("commit elsewhere, seen here", None, None, None))
+                yield line(figure, "failed", "", target, False, against)
+            elif name == "delay":
+                yield from self.delays(found)
+            else:
+                yield self.timed_figure(name, found)
         for name in self.counts:
             for figure, value, unit, target in getattr(self, f"count_{name}")():
-                yield {"figure": figure, "value": value, "unit": unit, "against": None, "ratio": None, "target": target,
-                       "met": None if target is None else value <= target}
+                yield line(figure, value, unit, target, None if target is None else value <= target)
+
+    def timed_figure(self, name, pairs):
+        figure, against, what, target = ROWS[name]
+        ours = statistics.median(p[0] for p in pairs)
+        if what == "ms":
+            return line(figure, round(ours * 1000, 1), "ms", target, ours * 1000 <= target)
+        ratio = statistics.median(p[0] / p[1] if what == "time" else p[1] / p[0] for p in pairs)
+        return line(figure, round(ours * 1e6, 2), "us", target, ratio <= target if what == "time" else ratio >= target, against, round(ratio, 2))
+
+    def delays(self, found):
+        """Medians over the runs; the lost ones of all runs together."""
+        for figure, i, target in (("commit elsewhere, seen here: p50", 0, 2), ("commit elsewhere, seen here: p99", 1, 20)):
+            ms = statistics.median(f[i] for f in found) * 1000
+            yield line(figure, round(ms, 2), "ms", target, ms <= target)
+        lost = sum(f[2] for f in found)
+        yield line(f"lost or wrong of {len(found) * self.updates} updates", lost, "updates", 0, lost == 0)

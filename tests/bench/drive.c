@@ -1,7 +1,11 @@
 /* The measured loops of the benchmark: file operations by plain system calls, so that no interpreter's time is in them.
  *
- * Usage: drive OPERATION PREFIX WIDTH SUFFIX FIRST COUNT [BODY]. File I is PREFIX, I with at least WIDTH digits, SUFFIX; for ls and
- * lsl PREFIX is a directory; for append PREFIX is the file and BODY a file whose bytes are appended. Prints: operations seconds. */
+ * Usage: drive [-p PROCESSES] [-r ROUNDS] OPERATION PREFIX WIDTH SUFFIX FIRST COUNT [BODY]. File I is PREFIX, I with at least WIDTH
+ * digits, SUFFIX; for ls and lsl PREFIX is a directory; for append PREFIX is the file and BODY a file whose bytes are appended.
+ * Each of PROCESSES has COUNT files of its own, one range behind the other, and goes through them ROUNDS times.
+ * Prints: operations seconds. */
+#include "at_once.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,23 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PATH_ROOM = 4096, READ_SIZE = 131072, APPEND_SIZE = 8192 };
 
 struct job {
-	const char *prefix, *suffix, *body;
-	int width, first, count;
+	const char *operation, *prefix, *suffix, *body;
+	int width, first, count, rounds, done;
 };
 
 static char scratch[READ_SIZE];
-
-static double now(void) {
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static bool failed(const char *what, const char *path) {
 	fprintf(stderr, "drive: %s %s: %s\n", what, path, strerror(errno));
@@ -73,8 +70,8 @@ static bool unlink_one(const char *path, const char *body) {
 	return unlink(path) == 0 || failed("unlink", path);
 }
 
-static bool each(const struct job *job, bool (*one)(const char *, const char *)) {
-	for (int i = job->first; i < job->first + job->count; i++) {
+static bool each(const struct job *job, int first, bool (*one)(const char *, const char *)) {
+	for (int i = first; i < first + job->count; i++) {
 		char path[PATH_ROOM];
 		snprintf(path, sizeof(path), "%s%0*d%s", job->prefix, job->width, i, job->suffix);
 		if (!one(path, job->body))
@@ -116,7 +113,7 @@ static bool append(const char *path, const char *source) {
 	return good;
 }
 
-int main(int argc, char **argv) {
+static bool work(void *context, int number) {
 	static const struct {
 		const char *name;
 		bool (*one)(const char *, const char *);
@@ -125,26 +122,45 @@ int main(int argc, char **argv) {
 		      { "rewrite", rewrite_one },
 		      { "create", create_one },
 		      { "unlink", unlink_one } };
-	if (argc < 7) {
-		fprintf(stderr, "usage: drive OPERATION PREFIX WIDTH SUFFIX FIRST COUNT [BODY]\n");
+	struct job *job = context;
+	bool found = false, good = true;
+	for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++) {
+		if (strcmp(job->operation, loops[i].name) != 0)
+			continue;
+		found = true;
+		for (int round = 0; good && round < job->rounds; round++)
+			good = each(job, job->first + number * job->count, loops[i].one);
+	}
+	if (strcmp(job->operation, "ls") == 0 || strcmp(job->operation, "lsl") == 0)
+		return list(job->prefix, job->operation[2] != '\0', &job->done);
+	if (strcmp(job->operation, "append") == 0)
+		return append(job->prefix, job->body);
+	return found && good;
+}
+
+int main(int argc, char **argv) {
+	struct job job = { .rounds = 1 };
+	struct crew crew = { .processes = 1, .work = work, .context = &job };
+	for (int option; (option = getopt(argc, argv, "+p:r:")) != -1;)
+		*(option == 'p' ? &crew.processes : &job.rounds) = (int)strtol(optarg, NULL, 10);
+	argv += optind;
+	argc -= optind;
+	if (argc < 6 || crew.processes < 1) {
+		fprintf(stderr,
+			"usage: drive [-p PROCESSES] [-r ROUNDS] OPERATION PREFIX WIDTH SUFFIX "
+			"FIRST COUNT [BODY]\n");
 		return 2;
 	}
-	struct job job = { .prefix = argv[2], .suffix = argv[4], .body = argc > 7 ? argv[7] : "" };
-	job.width = (int)strtol(argv[3], NULL, 10);
-	job.first = (int)strtol(argv[5], NULL, 10);
-	job.count = (int)strtol(argv[6], NULL, 10);
-	int done = job.count;
-	bool good = false;
-	double start = now();
-	for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++)
-		if (strcmp(argv[1], loops[i].name) == 0)
-			good = each(&job, loops[i].one);
-	if (strcmp(argv[1], "ls") == 0 || strcmp(argv[1], "lsl") == 0)
-		good = list(job.prefix, argv[1][2] != '\0', &done);
-	if (strcmp(argv[1], "append") == 0)
-		good = append(job.prefix, job.body);
-	double seconds = now() - start;
-	if (good)
-		printf("%d %.9f\n", done, seconds);
-	return good ? 0 : 1;
+	job.operation = argv[0];
+	job.prefix = argv[1];
+	job.width = (int)strtol(argv[2], NULL, 10);
+	job.suffix = argv[3];
+	job.first = (int)strtol(argv[4], NULL, 10);
+	job.count = (int)strtol(argv[5], NULL, 10);
+	job.body = argc > 6 ? argv[6] : "";
+	job.done = job.count * job.rounds * crew.processes;
+	double seconds = at_once(&crew);
+	if (seconds >= 0)
+		printf("%d %.9f\n", job.done, seconds);
+	return seconds >= 0 ? 0 : 1;
 }

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FIRST_FILE = 2, NAME_ROOM = 32 };
+enum { FIRST_FILE = 2, NAME_ROOM = 32, THREADS = 16 /* as rowfs has by default */ };
 
 static int capacity;        /* files there may be; file I is inode I + FIRST_FILE */
 static double keep_s;       /* entries and attributes stay good for this long, seconds */
@@ -55,8 +55,7 @@ static struct fuse_entry_param entry_of(int i) {
 }
 
 static void null_init(void *userdata, struct fuse_conn_info *conn) {
-	if (conn->capable & FUSE_CAP_READDIRPLUS)
-		conn->want |= FUSE_CAP_READDIRPLUS;
+	conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_ATOMIC_O_TRUNC);
 	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	puts("ready");
 	fflush(stdout);
@@ -86,6 +85,8 @@ static void null_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int 
 }
 
 static void null_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	if (fi->flags & O_TRUNC)
+		sizes[ino - FIRST_FILE] = 0;
 	fi->keep_cache = 1;
 	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
 	fuse_reply_open(req, fi);
@@ -124,6 +125,7 @@ static void null_ok(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 }
 
 static void null_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	fi->cache_readdir = fi->keep_cache = 1;
 	fuse_reply_open(req, fi);
 }
 
@@ -208,7 +210,7 @@ static bool fill(int files, size_t size) {
 }
 
 static int serve(const char *mountpoint) {
-	static char name[] = "nullfs", option[] = "-ofsname=nullfs,noatime";
+	static char name[] = "nullfs", option[] = "-ofsname=nullfs";
 	char *argv[] = { name, option, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
 	struct fuse_session *session =
@@ -217,7 +219,8 @@ static int serve(const char *mountpoint) {
 	int status = 1;
 
 	if (session != NULL && config != NULL && fuse_set_signal_handlers(session) == 0) {
-		fuse_loop_cfg_set_max_threads(config, 10);
+		fuse_loop_cfg_set_max_threads(config, THREADS);
+		fuse_loop_cfg_set_idle_threads(config, THREADS);
 		if (fuse_session_mount(session, mountpoint) == 0) {
 			status = fuse_session_loop_mt(session, config) == 0 ? 0 : 1;
 			fuse_session_unmount(session);

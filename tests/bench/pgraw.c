@@ -1,21 +1,25 @@
 /* libpq alone, with prepared statements: what the database and the socket take, which no file system on top can beat.
  *
- * Usage: pgraw CONNINFO OPERATION FIRST COUNT [FILE]. Operations: select, update, insert (one row each), list (all rows of the table in
- * pages of 1000), keys (their names alone), records (the same of the table records, as documents), copy (FILE into the table book). Tables as tests/bench/run makes them. Prints: operations seconds. */
+ * Usage: pgraw [-p PROCESSES] CONNINFO OPERATION FIRST COUNT [FILE]. Operations: select, update, insert (one row each), list (all rows
+ * of the table in pages of 1000), keys (their names alone), records (the same of the table records, as documents), copy (FILE into the
+ * table book). Tables as tests/bench/run makes them. Each of PROCESSES has COUNT rows of its own, and a connection that stands, with
+ * its statement prepared, before any of them begins. Prints: operations seconds. */
+#include "at_once.h"
+
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 enum { NUMBER_ROOM = 16, PAGE = 1000, COPY_SIZE = 8192 };
 
-static double now(void) {
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
+struct job {
+	const char *conninfo, *operation, *file;
+	int first, count, params, done;
+	PGconn *conn;
+};
 
 /* True if RES is a success; clears it. */
 static bool succeeded(PGconn *conn, PGresult *res) {
@@ -75,7 +79,7 @@ static bool copy(PGconn *conn, const char *path) {
 	return good;
 }
 
-int main(int argc, char **argv) {
+static bool prepare(void *context, int number) {
 	static const struct {
 		const char *name, *sql;
 		int params;
@@ -99,32 +103,53 @@ int main(int argc, char **argv) {
 		  1 },
 		{ "keys", "select name from docs where name > $1 order by name limit 1000", 1 },
 	};
-	if (argc < 5) {
-		fprintf(stderr, "usage: pgraw CONNINFO OPERATION FIRST COUNT [FILE]\n");
+	struct job *job = context;
+	job->conn = PQconnectdb(job->conninfo);
+	if (PQstatus(job->conn) != CONNECTION_OK) {
+		fprintf(stderr, "pgraw: %s", PQerrorMessage(job->conn));
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++)
+		if (strcmp(job->operation, statements[i].name) == 0) {
+			job->params = statements[i].params;
+			return succeeded(job->conn,
+					 PQprepare(job->conn, "s", statements[i].sql, 0, NULL));
+		}
+	return true;
+}
+
+static bool work(void *context, int number) {
+	struct job *job = context;
+	if (strcmp(job->operation, "copy") == 0)
+		return copy(job->conn, job->file);
+	if (strcmp(job->operation, "list") == 0 || strcmp(job->operation, "keys") == 0 ||
+	    strcmp(job->operation, "records") == 0)
+		return list(job->conn, &job->done);
+	return each(job->conn, job->params, job->first + number * job->count, job->count);
+}
+
+int main(int argc, char **argv) {
+	struct job job = { .file = "" };
+	struct crew crew = { .processes = 1, .prepare = prepare, .work = work, .context = &job };
+	for (int option; (option = getopt(argc, argv, "+p:")) != -1;)
+		crew.processes = (int)strtol(optarg, NULL, 10);
+	argv += optind;
+	argc -= optind;
+	if (argc < 4 || crew.processes < 1) {
+		fprintf(stderr,
+			"usage: pgraw [-p PROCESSES] CONNINFO OPERATION FIRST COUNT [FILE]\n");
 		return 2;
 	}
-	PGconn *conn = PQconnectdb(argv[1]);
-	bool good = PQstatus(conn) == CONNECTION_OK;
-	int params = 0, first = (int)strtol(argv[3], NULL, 10),
-	    count = (int)strtol(argv[4], NULL, 10);
-	for (size_t i = 0; good && i < sizeof(statements) / sizeof(statements[0]); i++)
-		if (strcmp(argv[2], statements[i].name) == 0) {
-			good = succeeded(conn, PQprepare(conn, "s", statements[i].sql, 0, NULL));
-			params = statements[i].params;
-		}
-	double start = now();
-	if (good && strcmp(argv[2], "copy") == 0)
-		good = argc > 5 && copy(conn, argv[5]);
-	else if (good && (strcmp(argv[2], "list") == 0 || strcmp(argv[2], "keys") == 0 ||
-			  strcmp(argv[2], "records") == 0))
-		good = list(conn, &count);
-	else if (good)
-		good = each(conn, params, first, count);
-	double seconds = now() - start;
-	if (!good)
-		fprintf(stderr, "pgraw: %s", PQerrorMessage(conn));
-	else
-		printf("%d %.9f\n", count, seconds);
-	PQfinish(conn);
-	return good ? 0 : 1;
+	job.conninfo = argv[0];
+	job.operation = argv[1];
+	job.first = (int)strtol(argv[2], NULL, 10);
+	job.count = (int)strtol(argv[3], NULL, 10);
+	if (argc > 4)
+		job.file = argv[4];
+	job.done = job.count * crew.processes;
+	double seconds = at_once(&crew);
+	if (seconds >= 0)
+		printf("%d %.9f\n", job.done, seconds);
+	PQfinish(job.conn);
+	return seconds >= 0 ? 0 : 1;
 }
