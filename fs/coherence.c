@@ -107,8 +107,7 @@ double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool ent
 	double ttl = fs->opt->coherence != COHERENCE_NONE ? fs->opt->ttl : 0;
 	bool file = !S_ISDIR(mode) && node->type != NODE_PLAIN;
 	if (coherence_covers(fs, node)) {
-		bool keeps = is_told(fs->caches, node->place) && node->writers == 0 &&
-			     node_fresh(fs->nodes, node);
+		bool keeps = is_told(fs->caches, node->place) && node_keep(fs->nodes, node, !entry);
 		return keeps ? LONG_S : 0;
 	}
 	/* A file on a route gets a new node with each version, and a row's directory goes with its document: such a name is looked
@@ -227,30 +226,42 @@ static void forget_own(struct change *ch) {
 		owes = owes || f->name != NULL || f->listing;
 }
 
+static void begin_change(struct change *ch, struct caches *c) {
+	*ch = (struct change){ .c = c, .epoch = atomic_fetch_add(&c->fs->epoch, 1) + 1 };
+}
+
+/* What was marked the kernel is told to forget. OWN: a change of this mount. */
+static void end_change(struct change *ch, bool own) {
+	if (own)
+		forget_own(ch);
+	if (ch->names && !invalidate_names(ch->c->inv)) {
+		/* an older kernel: name by name */
+		nodes_list(ch->c->fs->nodes, NULL, true, &ch->list);
+	}
+	invalidate(ch->c->inv, ch->list);
+}
+
 void caches_changed(struct caches *c, const char *payload, bool own) {
-	struct change ch = { .c = c };
+	struct change ch;
 	if (!is_up(c))
 		return;
-	ch.epoch = atomic_fetch_add(&c->fs->epoch, 1) + 1;
+	begin_change(&ch, c);
 	if (payload == NULL ||
 	    !notices_read(c->notices, payload, own ? NULL : c->me, change_place, &ch))
 		change_all(&ch);
-	if (own)
-		forget_own(&ch);
-	if (ch.names && !invalidate_names(c->inv)) {
-		/* an older kernel: name by name */
-		nodes_list(c->fs->nodes, NULL, true, &ch.list);
-	}
-	invalidate(c->inv, ch.list);
+	end_change(&ch, own);
 }
 
 void coherence_appended(struct fs *fs, const struct tally *t) {
 	struct caches *c = fs->caches;
+	struct change ch;
 	AUTO_BUF struct buf payload = { 0 };
 	if (!is_up(c) || t->n == 0)
 		return;
+	begin_change(&ch, c);
+	notices_tally(c->notices, t, change_place, &ch);
+	end_change(&ch, true);
 	notice_put_tally(&payload, c->me, t);
-	caches_changed(c, payload.failed ? NULL : payload.data, true);
 	if (!payload.failed)
 		listening_send(c, payload.data);
 }

@@ -38,6 +38,7 @@ struct caches {
 	struct buf outgoing; /* payloads for other mounts, each with its NUL */
 	int noutgoing;
 	bool stop, tested, started, left; /* left: something could not be passed on */
+	bool resting;                     /* the sender looks by itself soon */
 	pthread_t sender;
 };
 

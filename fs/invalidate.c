@@ -12,6 +12,8 @@
 enum {
 	TELLERS = 4,
 	STOP_MS = 500,
+	AGAIN_MS = 1, /* between attempts to tell of a node that the kernel is about to know */
+	AGAIN_MOST_MS = 1000,
 	STUCK_MS = 20,    /* a teller that waits longer for one lock is not waited for */
 	NOTIFY_EPOCH = 8, /* FUSE_NOTIFY_INC_EPOCH, which older headers do not have */
 };
@@ -67,19 +69,38 @@ static fuse_ino_t ino_of(const struct invalidator *inv, const struct node *node)
 	return node == nodes_root(inv->fs->nodes) ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)node;
 }
 
-static void tell(struct invalidator *inv, const struct forget *f) {
+/* Returns true if it is to be told again: the reply that makes the node known to the kernel may still be on its way. */
+static bool tell(struct invalidator *inv, const struct forget *f) {
 	struct fuse_session *se = atomic_load(&inv->se);
 	fuse_ino_t ino = ino_of(inv, f->node);
 	if (se == NULL)
-		return;
+		return false;
 	/* it would wait for that request, and all others in the directory for it */
 	if (f->name != NULL && caches_serve(inv->fs->caches, f->node) && invalidate_names(inv))
-		return;
+		return false;
 	int rc = f->name != NULL
 			 ? fuse_lowlevel_notify_inval_entry(se, ino, f->name, strlen(f->name))
 			 : fuse_lowlevel_notify_inval_inode(se, ino, f->data ? 0 : -1, 0);
 	if (rc != 0 && rc != -ENOENT) /* which is: it does not know it */
 		log_debug("the kernel was not told to forget: %s", strerror(-rc));
+	return rc == -ENOENT && f->name == NULL && node_is_known(inv->fs->nodes, f->node) &&
+	       (f->until_us == 0 || clock_us() < f->until_us);
+}
+
+static void append(struct teller *t, struct forget *f) {
+	f->next = NULL;
+	*t->last = f;
+	t->last = &f->next;
+}
+
+/* F is to be told again, soon. The lock is held. */
+static void put_back(struct teller *t, struct forget *f) {
+	struct timespec soon = timespec_of_us(clock_us() + AGAIN_MS * US_PER_MS);
+	if (f->until_us == 0)
+		f->until_us = clock_us() + AGAIN_MOST_MS * US_PER_MS;
+	append(t, f);
+	if (t->first == f && !t->stop)
+		pthread_cond_timedwait(&t->wake, &t->lock, &soon);
 }
 
 static void *teller_main(void *arg) {
@@ -97,12 +118,15 @@ static void *teller_main(void *arg) {
 		t->since_us = clock_us();
 		t->stuck = false;
 		pthread_mutex_unlock(&t->lock);
-		tell(t->inv, f);
-		free_forget(t->inv, f);
+		bool first = f->until_us == 0, again = tell(t->inv, f);
+		if (!again)
+			free_forget(t->inv, f);
 		pthread_mutex_lock(&t->lock);
 		t->since_us = 0;
-		t->done++;
+		t->done += first;
 		pthread_cond_broadcast(&t->told);
+		if (again)
+			put_back(t, f);
 	}
 	pthread_mutex_unlock(&t->lock);
 	return NULL;
@@ -164,8 +188,7 @@ void invalidate(struct invalidator *inv, struct forget *list) {
 		}
 		struct teller *t = &inv->tellers[((uintptr_t)f->node >> 6) % TELLERS];
 		LOCK_SCOPE(&t->lock);
-		*t->last = f;
-		t->last = &f->next;
+		append(t, f);
 		t->given++;
 		pthread_cond_signal(&t->wake);
 	}

@@ -22,6 +22,7 @@ struct forget {
 		node; /* with a reference: what `name` is in, or whose attributes and pages it is */
 	char *name;   /* NULL: attributes and, with `data`, pages and listings */
 	bool data;
+	int64_t until_us; /* the kernel did not know it: how long that may go on; 0: it was not told yet */
 	bool listing; /* `data`, and a directory: so it was when this was made, under the lock of the nodes */
 };
 

@@ -74,8 +74,8 @@ void listening_send(struct caches *c, const char *payload) {
 	else
 		buf_puts(&c->outgoing, payload);
 	buf_add(&c->outgoing, "", 1);
-	c->noutgoing++;
-	pthread_cond_broadcast(&c->wake);
+	if (c->noutgoing++ == 0 && !c->resting)
+		pthread_cond_broadcast(&c->wake);
 }
 
 /* Sends the payloads in BATCH. Returns 0 or -errno. */
@@ -100,8 +100,10 @@ static int send_batch(struct caches *c, const struct buf *batch) {
 static void rest(struct caches *c, int ms) {
 	struct timespec until = timespec_of_us(clock_us() + (int64_t)ms * US_PER_MS);
 	int rc = 0;
+	c->resting = true;
 	while (!c->stop && rc == 0)
 		rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+	c->resting = false;
 }
 
 static void *sender_main(void *arg) {

@@ -370,13 +370,24 @@ struct node *node_get(struct nodes *nodes, struct node *parent, const char *name
 	return node;
 }
 
-bool node_fresh(struct nodes *nodes, const struct node *node) {
-	LOCK_SCOPE(&nodes->lock);
+static bool fresh_locked(struct nodes *nodes, const struct node *node) {
 	if (!node->hashed || node->gone || node->expelled)
 		return false;
 	if (coherence_covers(nodes->fs, node))
 		return coherence_fresh(nodes->fs, node);
 	return node->epoch >= atomic_load(&nodes->fs->changed) && clock_us() < node->fresh_until;
+}
+
+bool node_fresh(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return fresh_locked(nodes, node);
+}
+
+bool node_keep(struct nodes *nodes, struct node *node, bool attributes) {
+	LOCK_SCOPE(&nodes->lock);
+	bool keeps = node->writers == 0 && fresh_locked(nodes, node);
+	node->kept |= keeps && attributes;
+	return keeps;
 }
 
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,

@@ -52,6 +52,7 @@ struct node {
 	bool unlinked;
 	atomic_bool
 		written; /* a handle wrote: the kernel's pages and size are not what was found */
+	bool kept;       /* the kernel may hold its attributes, its listing or pages of it */
 	bool expelled;   /* a writer wants the name, and needs a node without `cached` readers */
 	bool has_version, has_keys, own_strings;
 	atomic_bool pending; /* known only to the plain store: no row yet */
@@ -100,6 +101,8 @@ void node_add_lookup(struct nodes *nodes, struct node *node);
 
 /* True if NODE was found so recently that it need not be looked up again. */
 bool node_fresh(struct nodes *nodes, const struct node *node);
+/* The same, and nobody writes it: the kernel may keep it until it is told. ATTRIBUTES: notes that it keeps those, so that it is told. */
+bool node_keep(struct nodes *nodes, struct node *node, bool attributes);
 
 /* The name no longer means this node: it was removed, or written. */
 void node_unhash(struct nodes *nodes, struct node *node);

@@ -37,16 +37,19 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 		return false; /* nobody has asked for anything there */
 	const char *name = names[n - 1];
 	struct node *node = nodes_find(nodes, dir, name);
+	/* a pending name is listed already, and the kernel keeps nothing of it or below it */
 	if (kind == NOTICE_GROWN)
-		kind = node != NULL && !node->gone && !node->pending ? NOTICE_CHANGED
-								     : NOTICE_NAMES;
+		kind = node != NULL && !node->gone ? NOTICE_CHANGED : NOTICE_NAMES;
 	coherence_stripe(nodes->fs, dir, name, epoch);
 	if (node != NULL)
 		node->epoch = 0;
 	if (node != NULL && kind == NOTICE_NAMES)
 		node->below = epoch;
-	if (node != NULL && is_followed(place))
+	/* while a file is written, the kernel keeps nothing of it that could be old: most appends have nobody to tell */
+	if (node != NULL && is_followed(place) && node->kept) {
+		node->kept = false;
 		add_forget(list, node, NULL, !is_directory(place));
+	}
 	if (kind == NOTICE_NAMES) {
 		coherence_stripe(nodes->fs, dir, "", epoch);
 		add_forget(list, dir, NULL, true);

@@ -56,6 +56,9 @@ typedef void (*notice_fn)(void *arg, const struct place *place, const char *cons
 MUST_USE bool notices_read(const struct notices *notices, const char *payload, const char *me,
 			   notice_fn fn, void *arg);
 
+/* Tells FN which places the lines in T concern, all NOTICE_GROWN. */
+void notices_tally(const struct notices *notices, const struct tally *t, notice_fn fn, void *arg);
+
 /* Appends the payload that tells of the lines in T, on behalf of mount ME; of all that is known if they are too many. */
 void notice_put_tally(struct buf *out, const char *me, const struct tally *t);
 /* The same: anything may have changed. */

@@ -90,13 +90,9 @@ struct reading {
 	void *arg;
 };
 
-/* One change of rows with the keys in TUPLE, a JSON array of texts. */
-static void tell_tuple(const struct reading *r, const struct definition *d, const cJSON *tuple,
-		       enum notice_kind kind) {
-	const char *keys[PATH_KEYS_MAX] = { NULL };
-	int n = 0;
-	for (const cJSON *key = tuple->child; key != NULL && n < PATH_KEYS_MAX; key = key->next)
-		keys[n++] = cJSON_GetStringValue(key);
+/* One change of rows with the N keys KEYS. */
+static void tell_keys(const struct reading *r, const struct definition *d, const char *const *keys,
+		      int n, enum notice_kind kind) {
 	for (int i = 0; i < d->nsubscribers; i++) {
 		const struct subscriber *s = &d->subscribers[i];
 		const char *values[PATH_KEYS_MAX] = { NULL };
@@ -111,6 +107,16 @@ static void tell_tuple(const struct reading *r, const struct definition *d, cons
 		if (known)
 			r->fn(r->arg, s->place, values, kind);
 	}
+}
+
+/* The same for TUPLE, a JSON array of texts. */
+static void tell_tuple(const struct reading *r, const struct definition *d, const cJSON *tuple,
+		       enum notice_kind kind) {
+	const char *keys[PATH_KEYS_MAX] = { NULL };
+	int n = 0;
+	for (const cJSON *key = tuple->child; key != NULL && n < PATH_KEYS_MAX; key = key->next)
+		keys[n++] = cJSON_GetStringValue(key);
+	tell_keys(r, d, keys, n, kind);
 }
 
 static void tell_any(const struct reading *r, const struct definition *d, enum notice_kind kind) {
@@ -166,6 +172,17 @@ bool notices_read(const struct notices *n, const char *payload, const char *me, 
 	tell_all(&r, n->definitions, n->ndefinitions, what);
 	tell_all(&r, n->slices, n->tree->nslices, slices);
 	return true;
+}
+
+void notices_tally(const struct notices *n, const struct tally *t, notice_fn fn, void *arg) {
+	const struct reading r = { .fn = fn, .arg = arg };
+	for (int i = 0; i < t->n; i++) {
+		const struct tally_item *item = &t->items[i];
+		for (int k = 0; k < n->tree->nslices; k++)
+			if (n->slices[k].id == item->slice->id)
+				tell_keys(&r, &n->slices[k], (const char *const *)item->keys,
+					  item->slice->nkeys, NOTICE_GROWN);
+	}
 }
 
 /* -- writing --------------------------------------------------------------------------------------- */
