@@ -250,6 +250,10 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 		 "SET jit = off;");
 	buf_printf(sql, "SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d;",
 		   cfg->command_timeout_ms, cfg->transaction_timeout_ms);
+	/* A server must find out, too, that our machine or the network is gone: until then others wait for what the session holds. As in
+	 * start(); nothing happens where the connection is none of TCP. */
+	buf_puts(sql, "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10;"
+		      "SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s';");
 	/* A backend whose client is dead ends within this time, even in the middle of a statement: it may
 	 * hold locks. Not every system can tell the server so. */
 	buf_puts(sql, "SELECT set_config('client_connection_check_interval', '1s', false) "
@@ -265,6 +269,8 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 		db_quote_literal(sql, cfg->mark);
 		buf_puts(sql, ";");
 	}
+	if (cfg->greeting != NULL)
+		buf_puts(sql, cfg->greeting);
 	if (cfg->search_path == NULL || cfg->search_path[0] == '\0')
 		return;
 	/* In front of what the role has, unless a pooler hands us a session that has it already. */

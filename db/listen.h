@@ -1,25 +1,40 @@
 /* LISTEN: one connection that does nothing else, with a thread of its own. It is made anew when it is lost, with growing pauses; a
- * connection that is dead without saying so is found out by asking. */
+ * connection that is dead without saying so is found out by asking. Beside that it may ask a question of its user's now and then. */
 #ifndef ROWFS_DB_LISTEN_H
 #define ROWFS_DB_LISTEN_H
 
 #include "db/pool.h"
+#include "util/buf.h"
 
-/* What the listener says, on its own thread (the first `up` on the starter's). None may wait for the listener. */
-struct db_listen_events {
-	void (*up)(void *arg); /* from here on nothing is missed */
-	void (*down)(void *arg,
-		     const char *sentence); /* something may be missed until the next `up` */
-	void (*notice)(void *arg, const char *payload); /* PAYLOAD is valid during the call */
+/* What a listener is for. Its functions are called on the listener's thread (the first `up` on the starter's). None may wait for the
+ * listener. */
+struct db_listen_job {
+	const char *channel; /* a word of lower-case letters */
+	/* A statement without parameters, asked as soon as it listens: what it answers and what is heard later leave no gap. */
+	const char *first;
+	const char *question; /* a statement with one parameter, to be asked EVERY_MS */
+	int every_ms;
+
+	/* From here on nothing is missed. FIRST is the answer to `first`, valid during the call. */
+	void (*up)(void *arg, const PGresult *first);
+	/* Something may be missed until the next `up`. */
+	void (*down)(void *arg, const char *sentence);
+	/* PAYLOAD is valid during the call. */
+	void (*notice)(void *arg, const char *payload);
+	/* Is there anything to ask? */
+	bool (*wants)(void *arg);
+	/* Appends the question's parameter. */
+	void (*put_question)(void *arg, struct buf *param);
+	/* RES, valid during the call, is what the server said to it. */
+	void (*answer)(void *arg, const PGresult *res);
 };
 
 struct db_listener;
 
-/* Connects as CFG says (copied) and listens on CHANNEL, a word of lower-case letters. Returns 0, or -errno with ERR filled if the first connection
- * fails. EVENTS and ARG must live until db_listen_stop(). */
-MUST_USE int db_listen_start(const struct db_config *cfg, const char *channel,
-			     const struct db_listen_events *events, void *arg,
-			     struct db_listener **out, struct db_error *err);
+/* Connects as CFG says (copied) and listens. Returns 0, or -errno with ERR filled if the first connection fails. JOB and ARG must live
+ * until db_listen_stop(). */
+MUST_USE int db_listen_start(const struct db_config *cfg, const struct db_listen_job *job,
+			     void *arg, struct db_listener **out, struct db_error *err);
 
 /* Ends the thread and the connection; `down` is not told. NULL is fine. */
 void db_listen_stop(struct db_listener *listener);

@@ -406,6 +406,7 @@ static struct db_pool *pool_alloc(const struct db_config *cfg) {
 	pool->cfg.search_path = copy_string(cfg->search_path);
 	pool->cfg.isolation_level = copy_string(cfg->isolation_level);
 	pool->cfg.mark = copy_string(cfg->mark);
+	pool->cfg.greeting = copy_string(cfg->greeting);
 	if (pool->cfg.max_connections < 1)
 		pool->cfg.max_connections = 1;
 	pool->healthy = true;
@@ -482,15 +483,19 @@ void db_pool_free(struct db_pool *pool) {
 	free((char *)pool->cfg.search_path);
 	free((char *)pool->cfg.isolation_level);
 	free((char *)pool->cfg.mark);
+	free((char *)pool->cfg.greeting);
 	free(pool);
 }
 
-int db_pool_mark(struct db_pool *pool, const char *mark, db_news_fn fn, void *arg) {
-	char *copy = strdup(mark);
-	if (copy == NULL)
+int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting, db_news_fn fn,
+		 void *arg) {
+	AUTO_FREE char *copy = strdup(mark);
+	AUTO_FREE char *words = strdup(greeting);
+	if (copy == NULL || words == NULL)
 		return -ENOMEM;
 	pthread_mutex_lock(&pool->lock);
-	pool->cfg.mark = copy;
+	pool->cfg.mark = move_ptr(copy);
+	pool->cfg.greeting = move_ptr(words);
 	pool->news_arg = arg;
 	pool->news = fn;
 	struct db_conn *list = detach_idle(pool);

@@ -27,8 +27,9 @@ struct db_config {
 	double retry_backoff; /* each further pause is this much longer */
 	bool prepared_statements; /* false behind a pooler that has no sessions */
 	bool log_queries;
-	int slow_query_ms; /* log statements slower than this; 0 = never */
-	const char *mark;  /* every session's setting rowfs.mount, or NULL; see db_pool_mark() */
+	int slow_query_ms;    /* log statements slower than this; 0 = never */
+	const char *mark;     /* every session's setting rowfs.mount, or NULL; see db_pool_mark() */
+	const char *greeting; /* statements that every session begins with, or NULL; trusted SQL */
 };
 
 struct db_pool;
@@ -70,9 +71,11 @@ void db_pool_free(struct db_pool *pool);
  * said with it. */
 typedef void (*db_news_fn)(void *arg, const char *text);
 
-/* From now on every session has MARK as its setting rowfs.mount, so that triggers answer to it instead of sending notices, and FN is told what
- * they say. Idle connections are closed. At most once, and before there are other threads that use the pool. Returns 0 or -ENOMEM. */
-MUST_USE int db_pool_mark(struct db_pool *pool, const char *mark, db_news_fn fn, void *arg);
+/* From now on every session has MARK as its setting rowfs.mount, so that triggers answer to it instead of sending notices, and begins with
+ * GREETING (trusted SQL); FN is told what the triggers say. Idle connections are closed. At most once, and before there are other threads
+ * that use the pool. Returns 0 or -ENOMEM. */
+MUST_USE int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting,
+			  db_news_fn fn, void *arg);
 
 /* Makes every wait in the pool (for a connection, for a retry) end at once with ESHUTDOWN-like EIO, so
  * that an unmount does not hang on a dead database. */

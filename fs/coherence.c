@@ -4,11 +4,8 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <unistd.h>
 #include <uuid/uuid.h>
 
 static const double LONG_S = 3600; /* what is told of when it changes may be kept for so long */
@@ -346,24 +343,7 @@ static bool load(struct caches *c, bool install) {
 	return told > 0;
 }
 
-/* What an earlier mount committed and did not live to pass on, others shall not wait for. */
-static bool leave_note(struct caches *c, const char *note) {
-	AUTO_BUF struct buf all = { 0 };
-	if ((c->note = strdup(note)) == NULL)
-		return false;
-	if (access(note, F_OK) == 0) {
-		notice_put_all(&all, c->me);
-		if (all.failed)
-			return false;
-		listening_send(c, all.data);
-	}
-	AUTO_FD int fd = open(note, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		log_warning("%s: %s", note, strerror(errno));
-	return true;
-}
-
-bool coherence_open(struct fs *fs, const char *note, bool install) {
+bool coherence_open(struct fs *fs, bool install) {
 	struct caches *c = calloc(1, sizeof(*c));
 	uuid_t id;
 	if (c == NULL)
@@ -382,7 +362,7 @@ bool coherence_open(struct fs *fs, const char *note, bool install) {
 		return true;
 	if (load(c, install) && listening_start(c)) {
 		atomic_store(&c->ready, true);
-		return leave_note(c, note);
+		return true;
 	}
 	log_warning("changes by others are seen after %g s only: %s", fs->opt->ttl,
 		    c->why != NULL ? c->why : "out of memory");
@@ -400,9 +380,7 @@ void coherence_stop(struct fs *fs) {
 void coherence_end(struct fs *fs) {
 	if (fs->caches == NULL)
 		return;
-	bool passed_on = listening_end(fs->caches);
-	if (passed_on && fs->caches->note != NULL)
-		unlink(fs->caches->note);
+	listening_end(fs->caches);
 	atomic_store(&fs->caches->ready, false);
 	invalidator_free(move_ptr(fs->caches->inv));
 }
@@ -418,7 +396,6 @@ void coherence_free(struct fs *fs) {
 	buf_free(&c->outgoing);
 	free(c->whole);
 	free(c->why);
-	free(c->note);
 	free(c);
 }
 
@@ -456,9 +433,11 @@ void coherence_json(struct fs *fs, struct buf *out) {
 	buf_printf(
 		out,
 		"        \"listening\": %s,\n        \"losses\": %llu,\n        \"heard\": %llu,\n"
-		"        \"sent\": %llu,\n        \"by_time\": {",
+		"        \"sent\": %llu,\n        \"peers\": %d,\n        \"peers_lost\": %llu,\n"
+		"        \"by_time\": {",
 		atomic_load(&c->listening) ? "true" : "false", atomic_load(&c->losses),
-		atomic_load(&c->heard), atomic_load(&c->sent));
+		atomic_load(&c->heard), atomic_load(&c->sent), atomic_load(&c->npeers),
+		atomic_load(&c->peers_lost));
 	put_others(c, out);
 	buf_puts(out, "\n        }\n    }");
 }

@@ -59,9 +59,9 @@ void coherence_forget_listing(struct fs *fs, struct node *dir);
 
 /* -- life ------------------------------------------------------------------------------------------ */
 
-/* NOTE: a file of this mountpoint that tells, if it is there, that an earlier mount did not end well. Installs triggers where INSTALL, listens, and tries whether a notice comes back. Where that cannot be, says why in the log and goes by
+/* Installs triggers where INSTALL, listens, and tries whether a notice comes back. Where that cannot be, says why in the log and goes by
  * time. Returns false if out of memory. After the nodes are there and before the session. */
-MUST_USE bool coherence_open(struct fs *fs, const char *note, bool install);
+MUST_USE bool coherence_open(struct fs *fs, bool install);
 /* The session that is to be told; before its first request. */
 void coherence_serve(struct fs *fs, struct fuse_session *se);
 /* The kernel is told nothing from here on; before the session is unmounted. */

@@ -7,6 +7,7 @@
 #include "fs/invalidate.h"
 #include "fs/node.h"
 #include "schema/notice.h"
+#include "schema/peers.h"
 #include "util/buf.h"
 
 enum { STRIPES = 4096 }; /* a power of two */
@@ -21,7 +22,9 @@ struct caches {
 	atomic_bool listening;
 	char *why; /* not ready: the reason; owned, set before there are threads */
 
-	char *note; /* a file that is there while something may have to be passed on; owned */
+	struct peers *peers;      /* the listener's */
+	atomic_int npeers;        /* how many there are */
+	atomic_ullong peers_lost; /* times that one was found gone that had not told all */
 
 	/* When what changed last, as epochs. */
 	atomic_ulong all;              /* anything */
@@ -37,8 +40,9 @@ struct caches {
 	pthread_cond_t wake;
 	struct buf outgoing; /* payloads for other mounts, each with its NUL */
 	int noutgoing;
-	bool stop, tested, started, left; /* left: something could not be passed on */
-	bool resting;                     /* the sender looks by itself soon */
+	bool stop, tested, started;
+	bool left;    /* something could not be passed on */
+	bool resting; /* the sender looks by itself soon */
 	pthread_t sender;
 };
 
@@ -50,8 +54,8 @@ bool caches_serve(struct caches *c, const struct node *dir);
 
 /* Starts listening and sending. Returns false, with C->why, if that is not possible. */
 bool listening_start(struct caches *c);
-/* Passes on what is left and ends. Returns false if not all could be passed on. */
-bool listening_end(struct caches *c);
+/* Passes on what is left, says farewell and ends. */
+void listening_end(struct caches *c);
 /* Gives PAYLOAD to the sender. */
 void listening_send(struct caches *c, const char *payload);
 

@@ -11,14 +11,18 @@ enum {
 	TEST_MS = 2000, /* a notice that takes longer to come back does not come */
 	PAUSE_MS = 5,   /* between two transactions that notify: those who commit wait for each */
 	RETRY_MS = 500, /* after one that failed */
+	PEERS_MS = 200, /* between two looks whether other mounts are there */
 	OUTGOING_MOST =
 		500 /* payloads that wait; beyond, others are told that anything may have changed */
 };
 
 /* -- coming ---------------------------------------------------------------------------------------- */
 
-static void up(void *arg) {
+static void up(void *arg, const PGresult *first) {
 	struct caches *c = arg;
+	/* before what is remembered is dropped: a peer that is not there has told all, or it is dropped now */
+	peers_survey(c->peers, first);
+	atomic_store(&c->npeers, peers_count(c->peers));
 	/* what was told meanwhile nobody heard */
 	if (atomic_load(&c->ready))
 		caches_changed(c, NULL, false);
@@ -41,14 +45,48 @@ static void heard(void *arg, const char *payload) {
 		pthread_cond_broadcast(&c->wake);
 		return;
 	}
-	if (notice_is_test(payload, NULL))
+	if (peers_hear(c->peers, payload)) {
+		atomic_store(&c->npeers, peers_count(c->peers));
 		return;
+	}
 	atomic_fetch_add(&c->heard, 1);
 	if (atomic_load(&c->ready))
 		caches_changed(c, payload, false);
 }
 
-static const struct db_listen_events events = { .up = up, .down = down, .notice = heard };
+static bool has_peers(void *arg) {
+	const struct caches *c = arg;
+	return peers_watched(c->peers);
+}
+
+static void put_question(void *arg, struct buf *param) {
+	const struct caches *c = arg;
+	peers_put_question(c->peers, param);
+}
+
+static void answered(void *arg, const PGresult *res) {
+	struct caches *c = arg;
+	bool lost = peers_answer(c->peers, res);
+	atomic_store(&c->npeers, peers_count(c->peers));
+	if (!lost)
+		return;
+	log_info("another mount is gone: what it has not told may be anything");
+	atomic_fetch_add(&c->peers_lost, 1);
+	caches_changed(c, NULL, false);
+}
+
+static const struct db_listen_job job = {
+	.channel = NOTICE_CHANNEL,
+	.first = peers_survey_sql,
+	.question = peers_question_sql,
+	.every_ms = PEERS_MS,
+	.up = up,
+	.down = down,
+	.notice = heard,
+	.wants = has_peers,
+	.put_question = put_question,
+	.answer = answered,
+};
 
 /* A change of this mount, told by its own statement. */
 static void news(void *arg, const char *payload) {
@@ -154,34 +192,69 @@ static bool comes_back(struct caches *c) {
 	return c->tested;
 }
 
+static void stop_listening(struct caches *c) {
+	db_listen_stop(move_ptr(c->listener));
+	peers_free(move_ptr(c->peers));
+}
+
 static bool fail(struct caches *c, const char *why) {
 	c->why = strdup(why);
+	stop_listening(c);
 	return false;
 }
 
-bool listening_start(struct caches *c) {
+/* Connects the thread that listens. */
+static int start_listener(struct caches *c, struct db_error *err) {
 	struct db_config config = options_db_config(c->fs->opt);
+	AUTO_BUF struct buf greeting = { 0 };
+	peers_put_greeting(&greeting, c->me, true);
+	c->peers = peers_new(c->me);
+	if (c->peers == NULL || greeting.failed)
+		return db_error_set(err, ENOMEM, "out of memory");
+	config.greeting = greeting.data;
+	return db_listen_start(&config, &job, c, &c->listener, err);
+}
+
+/* From now on sessions answer with what they change. */
+static bool mark_sessions(struct caches *c) {
+	AUTO_BUF struct buf greeting = { 0 };
+	peers_put_greeting(&greeting, c->me, false);
+	return !greeting.failed && db_pool_mark(c->fs->pool, c->me, greeting.data, news, c) == 0;
+}
+
+bool listening_start(struct caches *c) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	if (db_listen_start(&config, NOTICE_CHANNEL, &events, c, &c->listener, &err) != 0)
+	if (start_listener(c, &err) != 0)
 		return fail(c, err.sentence != NULL ? err.sentence : "LISTEN failed");
 	if (!comes_back(c))
 		return fail(c,
 			    "a notification did not come back: a pooler that keeps no sessions?");
-	if (db_pool_mark(c->fs->pool, c->me, news, c) != 0)
+	if (!mark_sessions(c))
 		return fail(c, "out of memory");
 	c->started = pthread_create(&c->sender, NULL, sender_main, c) == 0;
 	return c->started || fail(c, "no thread to send with");
 }
 
-bool listening_end(struct caches *c) {
+/* All is told; our sessions may go. */
+static void say_farewell(struct caches *c) {
+	AUTO_BUF struct buf farewell = { 0 };
+	peers_put_farewell(&farewell, c->me);
+	buf_add(&farewell, "", 1);
+	if (!farewell.failed)
+		(void)send_batch(c, &farewell);
+}
+
+void listening_end(struct caches *c) {
 	{
 		LOCK_SCOPE(&c->lock);
 		c->stop = true;
 		pthread_cond_broadcast(&c->wake);
 	}
-	if (c->started)
+	if (c->started) {
 		pthread_join(c->sender, NULL);
+		if (!c->left)
+			say_farewell(c);
+	}
 	c->started = false;
-	db_listen_stop(move_ptr(c->listener));
-	return !c->left;
+	stop_listening(c);
 }

@@ -133,10 +133,9 @@ static bool open_state(struct fs *fs) {
 	const struct options *opt = fs->opt;
 	AUTO_FREE char *plain = state_path(opt, "/plain");
 	AUTO_FREE char *rejected = state_path(opt, "/rejected");
-	AUTO_FREE char *notices = state_path(opt, "/notices");
 	if (!open_fence(fs))
 		return false;
-	int rc = plain == NULL || rejected == NULL || notices == NULL ? -ENOMEM : 0;
+	int rc = plain == NULL || rejected == NULL ? -ENOMEM : 0;
 	if (rc == 0)
 		rc = plain_new(plain, opt->plain_max, &fs->plain);
 	if (rc == 0)
@@ -156,8 +155,7 @@ static bool open_state(struct fs *fs) {
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
 	       fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
-	       fs->ingest != NULL && fs->writer != NULL &&
-	       coherence_open(fs, notices, !opt->read_only);
+	       fs->ingest != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {

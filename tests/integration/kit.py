@@ -117,7 +117,8 @@ def rss_kib(pid):
 
 class Queries(list):
     """(statement, calls) pairs seen by the server; .total is the number of statements that are no session set-up."""
-    SETUP = re.compile(r"\s*(set|reset|begin|start|commit|rollback|discard|deallocate|listen|unlisten|select rowfs\.fold|select x\.id from rowfs\.slice)\b", re.I)
+    SETUP = re.compile(r"\s*(set|reset|begin|start|commit|rollback|discard|deallocate|listen|unlisten|select rowfs\.fold|select x\.id from rowfs\.slice"
+                       r"|select pg_advisory_lock_shared|select l\.objid::text|select k::text, pg_try_advisory_xact_lock)\b", re.I)
 
     @property
     def total(self):
@@ -294,6 +295,11 @@ class Database:
         """pids of rowfs's own backends on this database; MORE is a condition on pg_stat_activity."""
         return [r[0] for r in self.server.admin(f"select pid from pg_stat_activity where datname = %s and usename = 'keeper' "
                                                 f"and application_name <> 'test' and {more}", self.name)]
+
+    def listeners(self):
+        """pids of the backends on this database by which mounts listen."""
+        return [r[0] for r in self.admin("select l.pid from pg_locks l join pg_database d on d.oid = l.database "
+                                         "where d.datname = current_database() and l.locktype = 'advisory' and l.classid = 1919316738")]
 
     def close(self):
         if self._conn is not None:

@@ -1,0 +1,52 @@
+/* Peers: the other mounts of this database that tell changes by notices.
+ *
+ * A mount passes on what it has changed after the commit. If it dies in between, nobody tells: so the others must know that it is gone. Each
+ * of its sessions holds an advisory lock, shared, until it ends; one of them listens and holds a second lock. Who can take such a lock
+ * knows that nobody holds it any more. If the listening session is gone, the mount is dead or cut off; if all are gone, nothing that it began
+ * can be committed any more. After each of the two anything may have changed.
+ *
+ * Peers are known from a survey of the locks, made after LISTEN, and from the greeting that each session sends before it changes
+ * anything. A mount that ends well says farewell after its last notice.
+ *
+ * Not thread-safe. */
+#ifndef ROWFS_SCHEMA_PEERS_H
+#define ROWFS_SCHEMA_PEERS_H
+
+#include "util/buf.h"
+#include "util/cleanup.h"
+
+#include <libpq-fe.h>
+
+struct peers;
+
+/* ME is this mount's name in notices; copied. Returns NULL if out of memory. */
+struct peers *peers_new(const char *me);
+void peers_free(struct peers *peers);
+
+/* Appends the statements that each session of mount ME begins with: of those that change something, or of the one that listens. They are
+ * to go in one transaction. */
+void peers_put_greeting(struct buf *sql, const char *me, bool listens);
+
+/* Asks for all peers; no parameters. */
+extern const char peers_survey_sql[];
+/* Takes its answer: these peers there are, and no others. */
+void peers_survey(struct peers *peers, const PGresult *res);
+
+/* Takes PAYLOAD if it is a greeting or a farewell of any mount; returns whether it is. */
+bool peers_hear(struct peers *peers, const char *payload);
+
+/* Appends the notice that mount ME ends and has told all its changes. */
+void peers_put_farewell(struct buf *out, const char *me);
+
+/* How many peers there are. */
+int peers_count(const struct peers *peers);
+/* True if there is anybody to ask for. */
+bool peers_watched(const struct peers *peers);
+
+/* Asks which peers are gone; $1 is what peers_put_question() appends. Not to be asked in a transaction: it ends with the locks that it took. */
+extern const char peers_question_sql[];
+void peers_put_question(const struct peers *peers, struct buf *param);
+/* Takes its answer. Returns true if a peer is gone that did not say farewell: then anything may have changed. */
+MUST_USE bool peers_answer(struct peers *peers, const PGresult *res);
+
+#endif
