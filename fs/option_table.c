@@ -109,7 +109,7 @@ const struct option option_table[] = {
 	       "room for refused input in /.rowfs/rejected"),
 	INT("errors_max", errors_max, "1000", 1, 1000000, "LINES",
 	    "lines kept in /.rowfs/errors.jsonl"),
-	NUMBER(OPTION_COHERENCE, "coherence", coherence, "ttl=0.1", 0, DAY,
+	NUMBER(OPTION_COHERENCE, "coherence", coherence, "notify", 0, DAY,
 	       "notify|ttl=SECONDS|none", NULL,
 	       "when what was read is read again: when it has changed; after a time; each time"),
 	INT("cache", cache, "64", 1, 1048576, "MIB",

@@ -116,7 +116,7 @@ class Cache:
 
     @contextlib.contextmanager
     def rowfs(self, pinned=True):
-        m = mountkit.Mount(self.db.conninfo, layout=LAYOUT, start=False, log_level="error", options={"coherence": "notify"})
+        m = mountkit.Mount(self.db.conninfo, layout=LAYOUT, start=False, log_level="error")
         m.argv = [*(["taskset", "-c", "0"] if pinned else []), *m.argv]
         self.mounts.append(m)
         m.start()

@@ -118,7 +118,7 @@ class Streams:
 
     @contextlib.contextmanager
     def rowfs(self, db=None, pinned=False):
-        m = mountkit.Mount((db or self.db).conninfo, start=False, log_level="error", options={"coherence": "ttl=0.1"})
+        m = mountkit.Mount((db or self.db).conninfo, start=False, log_level="error")
         if pinned:
             m.argv = ["taskset", "-c", "0", *m.argv]
         self.mounts.append(m)

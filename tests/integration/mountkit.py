@@ -84,8 +84,7 @@ class Mount:
         self.path = Path(mountpoint) if mountpoint else self.dir / "m"
         self.path.mkdir(exist_ok=True)
         self.stderr = self.dir / "stderr"
-        # notify does all that ttl does, and more
-        self.options = {"state_dir": self.dir / "state", "log_level": log_level, "coherence": "notify", **(options or {})}
+        self.options = {"state_dir": self.dir / "state", "log_level": log_level, **(options or {})}
         if isinstance(layout, dict):
             text, layout = json.dumps(layout, ensure_ascii=False, indent=1), self.dir / "layout.json"
             layout.write_text(text, encoding="utf-8")
