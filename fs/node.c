@@ -11,104 +11,58 @@
 
 enum { SETTLE_US = 100 * US_PER_MS, WANTED_US = 5 * US_PER_S, RETRIED_US = US_PER_S };
 
-/* -- hashing ----------------------------------------------------------------------------------- */
+/* -- names ------------------------------------------------------------------------------------- */
 
-/* FNV-1a, 64 bit (Fowler, Noll, Vo). */
-static uint64_t fnv(uint64_t hash, const void *data, size_t len) {
-	const unsigned char *p = data;
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ p[i]) * 0x100000001b3u;
-	return hash;
-}
+enum { ORDER_CHARACTERS = 4, ORDER_BITS = 5, ORDER_SHIFT = 43 };
 
-static size_t name_bucket(const struct nodes *nodes, const struct node *parent, const char *name) {
-	uint64_t hash = fnv(0xcbf29ce484222325u, &parent, sizeof(const struct node *));
-	hash = fnv(hash, name, strlen(name));
-	return (size_t)(hash ^ (hash >> 32)) & (nodes->nbuckets - 1);
-}
-
-static size_t bucket_of(const struct nodes *nodes, const struct node *node) {
-	if (node->hashed)
-		return name_bucket(nodes, node->parent, node->strings);
-	uint64_t hash = fnv(0xcbf29ce484222325u, &node, sizeof(const struct node *));
-	return (size_t)(hash ^ (hash >> 32)) & (nodes->nbuckets - 1);
+/* Where C stands among characters, in five bits: digits, then letters, then all others. */
+static uint64_t order_of(unsigned char c) {
+	if (c >= '0' && c <= '9')
+		return 1 + (uint64_t)(c - '0');
+	unsigned char letter = c | 0x20;
+	if (letter >= 'a' && letter <= 'z')
+		return 11 + (uint64_t)(letter - 'a') * 20 / 26;
+	return c < '0' ? 0 : 31;
 }
 
 /* An inode number that is the same for the same path at every mount. The literal names of a directory have numbers in the
- * order of the layout: `cp -r` and others go by them, and a row's document should come before what refers to the row. */
+ * order of the layout: `cp -r` and others go by them, and a row's document should come before what refers to the row.
+ * Other names have numbers in about the order in which they are listed: `find`, `du`, `rm -r` and others sort a large directory by them, and
+ * what was listed together is then looked at together. */
 static uint64_t path_ino(const struct node *parent, const char *name) {
-	uint64_t basis = 0xcbf29ce484222325u ^ parent->ino, hash;
+	uint64_t basis = 0xcbf29ce484222325u ^ parent->ino, order = 0;
 	for (int i = 0; parent->type == NODE_PLACE && i < parent->place->nchildren; i++) {
 		const struct place *child = parent->place->children[i];
 		if (child->nkeys == 0 && strcmp(child->text, name) == 0)
 			return (fnv(basis, "/", 1) & ~(uint64_t)0xffff) + 2 + (uint64_t)i;
 	}
-	hash = fnv(basis, name, strlen(name));
-	return hash > 1 ? hash : hash + 2;
+	const char *at = name;
+	for (int i = 0; i < ORDER_CHARACTERS; i++)
+		order = order << ORDER_BITS | (*at != '\0' ? order_of((unsigned char)*at++) : 0);
+	uint64_t hash = fnv(basis, name, strlen(name)) & (((uint64_t)1 << ORDER_SHIFT) - 1);
+	return order << ORDER_SHIFT | (hash > 1 ? hash : hash + 2);
 }
 
 uint64_t node_child_ino(const struct node *dir, const char *name) {
 	return path_ino(dir, name);
 }
 
-struct node *nodes_find(const struct nodes *nodes, const struct node *parent, const char *name) {
-	struct node *node = nodes->buckets[name_bucket(nodes, parent, name)];
-	while (node != NULL &&
-	       (!node->hashed || node->parent != parent || strcmp(node->strings, name) != 0))
-		node = node->next;
-	return node;
-}
-
-static void unlink_locked(struct nodes *nodes, struct node *node) {
-	struct node **p = &nodes->buckets[bucket_of(nodes, node)];
-	while (*p != node)
-		p = &(*p)->next;
-	*p = node->next;
-}
-
-static void link_locked(struct nodes *nodes, struct node *node) {
-	size_t i = bucket_of(nodes, node);
-	node->next = nodes->buckets[i];
-	nodes->buckets[i] = node;
-}
-
 static void unhash_locked(struct nodes *nodes, struct node *node) {
 	if (!node->hashed)
 		return;
-	unlink_locked(nodes, node);
+	table_remove(nodes, node);
 	node->hashed = false;
-	link_locked(nodes, node);
+	table_add(nodes, node);
 }
 
+/* NODE has its name; whoever had it has not. */
 static void hash_locked(struct nodes *nodes, struct node *node) {
 	struct node *old = nodes_find(nodes, node->parent, node->strings);
 	if (old != NULL)
 		unhash_locked(nodes, old);
-	unlink_locked(nodes, node);
+	table_remove(nodes, node);
 	node->hashed = true;
-	link_locked(nodes, node);
-}
-
-/* Doubles the buckets when there are more nodes than buckets. */
-static void grow_locked(struct nodes *nodes) {
-	size_t old_n = nodes->nbuckets;
-	if (nodes->count <= old_n)
-		return;
-	struct node **old = nodes->buckets;
-	struct node **fresh = calloc(old_n * 2, sizeof(*fresh));
-	if (fresh == NULL)
-		return; /* longer chains do no harm */
-	nodes->buckets = fresh;
-	nodes->nbuckets = old_n * 2;
-	for (size_t i = 0; i < old_n; i++) {
-		for (struct node *node = old[i], *next; node != NULL; node = next) {
-			next = node->next;
-			size_t b = bucket_of(nodes, node);
-			node->next = fresh[b];
-			fresh[b] = node;
-		}
-	}
-	free(old);
+	table_add(nodes, node);
 }
 
 /* -- life and death ---------------------------------------------------------------------------- */
@@ -122,8 +76,7 @@ static void free_node(struct nodes *nodes, struct node *node) {
 }
 
 static void free_locked(struct nodes *nodes, struct node *node) {
-	unlink_locked(nodes, node);
-	nodes->count--;
+	table_remove(nodes, node);
 	free_node(nodes, node);
 }
 
@@ -138,22 +91,26 @@ static void drop_locked(struct nodes *nodes, struct node *node) {
 	}
 }
 
-/* A node without a name yet that has STRINGS (LEN bytes). */
-static struct node *new_locked(struct nodes *nodes, struct node *parent, const char *strings,
-			       size_t len) {
-	struct node *node = malloc(sizeof(*node) + len);
+/* A new node, not in the table yet, that has the strings NAME, VERSION and KEY, of which the last two may be NULL. */
+static struct node *new_locked(struct nodes *nodes, struct node *parent, const char *name,
+			       const char *version, const char *key) {
+	const char *const strings[] = { name, version, key };
+	size_t lengths[3] = { 0 }, all = 0;
+	for (int i = 0; i < 3; i++)
+		all += lengths[i] = strings[i] != NULL ? strlen(strings[i]) + 1 : 0;
+	struct node *node = table_reserve(nodes) ? malloc(sizeof(*node) + all) : NULL;
 	if (node == NULL)
 		return NULL;
 	memset(node, 0, sizeof(*node));
-	memcpy(node->text, strings, len);
-	node->strings = node->text;
+	char *at = node->strings = node->text;
+	for (int i = 0; i < 3; i++)
+		at = lengths[i] > 0 ? mempcpy(at, strings[i], lengths[i]) : at;
+	node->has_version = version != NULL;
+	node->has_keys = key != NULL;
 	node->parent = parent;
 	if (parent != NULL)
 		parent->references++;
-	nodes->count++;
 	bodies_count_name(nodes->fs->bodies, 1);
-	grow_locked(nodes);
-	link_locked(nodes, node);
 	return node;
 }
 
@@ -162,16 +119,14 @@ struct nodes *nodes_new(struct fs *fs) {
 	if (nodes == NULL)
 		return NULL;
 	nodes->fs = fs;
-	nodes->nbuckets = 1024;
-	nodes->buckets = calloc(nodes->nbuckets, sizeof(*nodes->buckets));
 	pthread_mutex_init(&nodes->lock, NULL);
 	clock_condition(&nodes->settled);
-	if (nodes->buckets != NULL)
-		nodes->root = new_locked(nodes, NULL, "", 1);
+	nodes->root = new_locked(nodes, NULL, "", NULL, NULL);
 	if (nodes->root == NULL) {
 		nodes_free(nodes);
 		return NULL;
 	}
+	table_add(nodes, nodes->root);
 	nodes->root->references = 1;
 	nodes->root->place = fs->tree->root;
 	nodes->root->attr = (struct attributes){ .mode = S_IFDIR | 0755 };
@@ -183,15 +138,12 @@ void nodes_free(struct nodes *nodes) {
 	if (nodes == NULL)
 		return;
 	/* the kernel does not forget what it holds at unmount */
-	for (size_t i = 0; nodes->buckets != NULL && i < nodes->nbuckets; i++) {
-		for (struct node *node = nodes->buckets[i], *next; node != NULL; node = next) {
-			next = node->next;
-			free_node(nodes, node);
-		}
-	}
+	for (size_t i = 0; i < nodes->nslots; i++)
+		if (nodes->slots[i].node != NULL)
+			free_node(nodes, nodes->slots[i].node);
 	pthread_mutex_destroy(&nodes->lock);
 	pthread_cond_destroy(&nodes->settled);
-	free(nodes->buckets);
+	free(nodes->slots);
 	free(nodes);
 }
 
@@ -278,27 +230,21 @@ static bool needs_keys(const struct found *found, const char *name) {
 	return found->place != NULL && found->place->nkeys == 1 && strstr(name, NAME_BY_ID) != NULL;
 }
 
-/* A new node for what was found; hashed under its name in place of any older version. */
+/* A new node for what was found; it has its name in place of OLD, any older version. */
 static struct node *make_locked(struct nodes *nodes, struct node *parent, const char *name,
-				const struct found *found) {
-	AUTO_BUF struct buf strings = { 0 };
-	bool keys = needs_keys(found, name);
-	buf_add(&strings, name, strlen(name) + 1);
-	if (found->version != NULL)
-		buf_add(&strings, found->version, strlen(found->version) + 1);
-	if (keys)
-		buf_add(&strings, found->keys[0], strlen(found->keys[0]) + 1);
-	struct node *node =
-		strings.failed ? NULL : new_locked(nodes, parent, strings.data, strings.len);
+				const struct found *found, struct node *old) {
+	const char *key = needs_keys(found, name) ? found->keys[0] : NULL;
+	struct node *node = new_locked(nodes, parent, name, found->version, key);
 	if (node == NULL)
 		return NULL;
 	node->type = (uint8_t)found->type;
 	node->ino = found->ino != 0 ? found->ino : path_ino(parent, name);
 	node->place = found->place;
 	node->control = found->control;
-	node->has_version = found->version != NULL;
-	node->has_keys = keys;
-	hash_locked(nodes, node);
+	if (old != NULL)
+		unhash_locked(nodes, old);
+	node->hashed = true;
+	table_add(nodes, node);
 	return node;
 }
 
@@ -338,7 +284,7 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 	LOCK_SCOPE(&nodes->lock);
 	struct node *node = nodes_find(nodes, parent, name), *old = node;
 	if (node == NULL || !same_thing(node, found)) {
-		node = make_locked(nodes, parent, name, found);
+		node = make_locked(nodes, parent, name, found, old);
 		if (node == NULL)
 			return NULL;
 		/* another version of a file whose time no column tells: it changed just now */

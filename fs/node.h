@@ -30,7 +30,6 @@ struct handle;
 /* Kept small: the kernel holds as many as it knows names. */
 struct node {
 	struct node *parent;       /* NULL for the root; holds a reference */
-	struct node *next;         /* hash chain */
 	const struct place *place; /* NODE_PLACE */
 	const struct control_file *control;
 	struct handle *writer; /* the handle that writes a document; its size is the node's */

@@ -61,17 +61,16 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 
 void nodes_list(struct nodes *nodes, const struct place *place, bool names, struct forget **list) {
 	LOCK_SCOPE(&nodes->lock);
-	for (size_t i = 0; i < nodes->nbuckets; i++) {
-		for (struct node *node = nodes->buckets[i]; node != NULL; node = node->next) {
-			if (node->type != NODE_PLACE)
-				continue;
-			bool listed = place != NULL && node->place == place->parent;
-			bool meant = place == NULL || node->place == place;
-			if (listed || (meant && is_followed(node->place)))
-				add_forget(list, node, NULL, true);
-			if (names && meant && node->hashed && node->parent != NULL)
-				add_forget(list, node->parent, node->strings, false);
-		}
+	for (size_t i = 0; i < nodes->nslots; i++) {
+		struct node *node = nodes->slots[i].node;
+		if (node == NULL || node->type != NODE_PLACE)
+			continue;
+		bool listed = place != NULL && node->place == place->parent;
+		bool meant = place == NULL || node->place == place;
+		if (listed || (meant && is_followed(node->place)))
+			add_forget(list, node, NULL, true);
+		if (names && meant && node->hashed && node->parent != NULL)
+			add_forget(list, node->parent, node->strings, false);
 	}
 }
 

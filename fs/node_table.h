@@ -1,4 +1,4 @@
-/* The table of nodes, for node.c, node_mark.c and node_where.c alone. */
+/* The table of nodes, for node.c, node_mark.c, node_table.c and node_where.c alone. Its lock is held in all functions here. */
 #ifndef ROWFS_FS_NODE_TABLE_H
 #define ROWFS_FS_NODE_TABLE_H
 
@@ -14,6 +14,12 @@ struct wanted {
 	int64_t until; /* clock_us() */
 };
 
+/* One node, or none, and the hash of what it is found by: parent and name, or its address if it has no name. */
+struct slot {
+	uint64_t hash;
+	struct node *node;
+};
+
 struct nodes {
 	pthread_mutex_t lock; /* guards everything below, and all nodes */
 	pthread_cond_t settled;
@@ -21,18 +27,31 @@ struct nodes {
 	int64_t unsettled_until; /* clock_us(): how long a look-up waits for the last of them */
 	struct fs *fs;
 	struct node *root;
-	struct node *
-		*buckets; /* of those with a name by parent and name, of others by their address */
-	size_t nbuckets;  /* a power of two */
+	struct slot *slots; /* see node_table.c */
+	size_t nslots;
+	size_t count; /* of nodes in them */
 	/* Directories that the kernel has forgotten, but whose maker or end (see intent.h) is still to be known; a ring of references. */
 	struct node *shells[SHELLS];
 	unsigned next_shell;
-	size_t count;
 	struct wanted wanted[WANTED_SLOTS], retried[WANTED_SLOTS]; /* by st_ino */
 };
 
-/* The node that has the name; the lock is held. */
+/* FNV-1a, 64 bit (Fowler, Noll, Vo), of LEN bytes behind what HASH is of. */
+static inline uint64_t fnv(uint64_t hash, const void *data, size_t len) {
+	const unsigned char *p = data;
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ p[i]) * 0x100000001b3u;
+	return hash;
+}
+
+/* The node that has the name, or NULL. */
 struct node *nodes_find(const struct nodes *nodes, const struct node *parent, const char *name);
+/* Makes room for one node more. Returns false if there is no memory for it. */
+MUST_USE bool table_reserve(struct nodes *nodes);
+/* Adds NODE, for which there is room, by its name if it is `hashed`. */
+void table_add(struct nodes *nodes, struct node *node);
+/* Takes NODE out. What it was added by must not have changed since. */
+void table_remove(struct nodes *nodes, const struct node *node);
 
 /* A document's version; NULL if it has none. */
 static inline const char *version_of(const struct node *node) {
