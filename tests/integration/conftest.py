@@ -154,3 +154,12 @@ def shop(shop_pg, make_mount):
     """The database of shop.py, mounted with its layout. Nothing is remembered (ttl=0), so that changes by SQL show at once; test_cache.py
     has the mount as it is by default."""
     return shop_kit.Shop(make_mount(layout=shop_kit.LAYOUT, options={"coherence": "ttl=0"}), shop_pg)
+
+
+@pytest.fixture
+def two(shop_pg, make_mount):
+    """Two mounts of the shop that are told of changes."""
+    shops = [shop_kit.Shop(make_mount(layout=shop_kit.LAYOUT), shop_pg) for _ in range(2)]
+    for s in shops:
+        assert s.m.json(".rowfs/status.json")["coherence"]["mode"] == "notify"
+    return shops
