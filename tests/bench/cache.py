@@ -4,6 +4,7 @@ and how few queries it takes.
 tests/bench/run has one Cache for the whole of it and calls once() in each interleaved round. The database is deployed and the mount is coherent by
 notices."""
 import contextlib
+import json
 import os
 import statistics
 import subprocess
@@ -32,11 +33,13 @@ ROWS = {
     "cold1": ("cold open+read+close", "null + libpq select", "time", 1.3),
     "cold16": ("cold, 16 readers in one directory", "16 libpq clients", "speed", 0.5),
     "lsl": ("cold ls -l of 100 000 rows", "libpq, the same rows", "time", 1.8),
+    "lsl_program": ("cold ls -lU itself", "libpq, the same rows", "time", None),
     "find": ("cold find -newer of 100 000 rows", "libpq, the same rows", "time", 1.8),
     "du": ("cold du of 100 000 rows", "libpq, the same rows", "time", 1.8),
     "lsf": ("cold ls -f of 100 000", "libpq, the keys", "time", 5.0),
     "grep": ("grep -r of 100 000 after ls -l", "null", "time", 1.3),
     "again": ("second ls -l of 100 000", "the first", "time", 0.3),
+    "again_program": ("second ls -lU itself", "the first", "time", None),
     "sequential": ("warm read of a rows file, 1 KB a row", "ext4", "speed", 0.8),
     "rewrite1": ("rewrite of a column, 1 writer", "libpq UPDATE", "speed", 0.6),
     "rewrite16": ("rewrite of a column, 16 writers", "libpq UPDATE", "speed", 0.65),
@@ -121,6 +124,9 @@ class Cache:
         self.mounts.append(m)
         m.start()
         try:
+            coherence = json.loads((m / ".rowfs/status.json").read_text())["coherence"]
+            if coherence["mode"] != "notify":
+                raise RuntimeError(f"not coherent by notices: {coherence}")
             yield m
             m.umount()
         finally:
@@ -181,9 +187,19 @@ class Cache:
         with self.rowfs(pinned=False) as m:
             return self.crowd("read", m / "docs", 1500), theirs
 
+    # The program ls takes 2.5 us a file for itself, with an attribute that it asks for and with what it prints; libpq's rows are not
+    # printed either. So the rows with a limit have a loop of the same calls, and those without one show the program.
+
     def do_lsl(self):
         with self.rowfs() as m:
             return self.drive("lsl", m / "records"), self.pg("records", 0, FILES)
+
+    def ls(self, where):
+        return timed(["taskset", "-c", "0", "ls", "-lU", where]) / FILES
+
+    def do_lsl_program(self):
+        with self.rowfs() as m:
+            return self.ls(m / "records"), self.pg("records", 0, FILES)
 
     def do_lsf(self):
         with self.rowfs() as m:
@@ -210,6 +226,11 @@ class Cache:
         with self.rowfs() as m:
             first = self.drive("lsl", m / "docs")
             return self.drive("lsl", m / "docs"), first
+
+    def do_again_program(self):
+        with self.rowfs() as m:
+            first = self.ls(m / "docs")
+            return self.ls(m / "docs"), first
 
     def do_sequential(self):
         def read(path):
@@ -262,6 +283,11 @@ class Cache:
 
     def count_queries(self):
         docs = "docs"
+        with self.rowfs(pinned=False) as m:
+            os.stat(m / docs)
+            with self.db.queries() as seen:
+                self.drive("read", m / docs, 0, 1000)
+            yield "queries: 1 000 cold reads", seen.total, "statements", 1000
         acts = (("queries: cold cat", 1, ("cat", "00007.json")), ("queries: warm cat", 0, ("cat", "00007.json")),
                 ("queries: cold ls -l of 100 000", 110, ("ls", "-lU", "")), ("queries: second ls -l", 0, ("ls", "-lU", "")),
                 ("queries: grep -r after ls -l", 0, ("grep", "-r", "nowhere", "")))
@@ -320,7 +346,8 @@ class Cache:
         if what == "ms":
             return line(figure, round(ours * 1000, 1), "ms", target, ours * 1000 <= target)
         ratio = statistics.median(p[0] / p[1] if what == "time" else p[1] / p[0] for p in pairs)
-        return line(figure, round(ours * 1e6, 2), "us", target, ratio <= target if what == "time" else ratio >= target, against, round(ratio, 2))
+        met = None if target is None else ratio <= target if what == "time" else ratio >= target
+        return line(figure, round(ours * 1e6, 2), "us", target, met, against, round(ratio, 2))
 
     def delays(self, found):
         """Medians over the runs; the lost ones of all runs together."""
