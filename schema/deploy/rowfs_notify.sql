@@ -30,16 +30,17 @@ BEGIN ATOMIC
 	 ORDER BY n.id;
 END;
 
--- Sends a notice. A mount that changes something by itself gets it back with the answer, before the commit, and passes
--- it on when it is committed: a NOTIFY in the transaction would make all who commit wait for each other.
-CREATE FUNCTION rowfs.send_notice(what jsonb) RETURNS void LANGUAGE plpgsql AS $$
+-- Sends a notice of WHAT, members of a JSON object as text; if that is too long, of NOTHING, the same without keys. A
+-- mount that changes something by itself gets it back with the answer, before the commit, and passes it on when it is
+-- committed: a NOTIFY in the transaction would make all who commit wait for each other.
+CREATE FUNCTION rowfs.send_notice(what text, nothing text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	mount text := nullif(current_setting('rowfs.mount', true), '');
-	payload text := jsonb_build_object('m', mount, 'n', what)::text;
+	beginning text := '{"m": ' || coalesce(to_json(mount)::text, 'null') || ', "n": {';
+	payload text := beginning || what || '}}';
 BEGIN
 	IF octet_length(payload) > 7900 THEN
-		payload := jsonb_build_object('m', mount,
-			'n', (SELECT jsonb_object_agg(k, NULL) FROM jsonb_object_keys(what) k))::text;
+		payload := beginning || nothing || '}}';
 	END IF;
 	IF mount IS NOT NULL THEN
 		RAISE INFO USING MESSAGE = payload, ERRCODE = 'RF001';
@@ -49,167 +50,154 @@ BEGIN
 END
 $$;
 
+-- All definitions of REL, without keys.
+CREATE FUNCTION rowfs.notice_nothing(rel regclass) RETURNS text LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT string_agg(format('"%s": null', n.id), ', ') FROM rowfs.notices_of(rel) n;
+END;
+
 -- Tells all mounts that anything in a table may have changed. To be called after what triggers do not see: partitions
 -- that come or go with rows in them, a materialized view that is refreshed.
 CREATE FUNCTION rowfs.notify_all(rel regclass) RETURNS void LANGUAGE sql
 BEGIN ATOMIC
-	SELECT rowfs.send_notice(jsonb_object_agg(n.id, NULL)) FROM rowfs.notices_of(rel) n
-	HAVING count(*) > 0;
+	SELECT rowfs.send_notice(x, x) FROM rowfs.notice_nothing(rel) x WHERE x IS NOT NULL;
 END;
 
--- "columns of r as a JSON array": what tells whether a row is still the same under its keys. The primary key and the columns of
--- foreign keys, in both directions; without a primary key all of the row.
+-- What tells, of a row r, whether it is still the same under its keys: its primary key and the columns of foreign keys,
+-- in both directions; without a primary key all of it.
 CREATE FUNCTION rowfs.notice_identity(top regclass) RETURNS text LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT CASE WHEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = top AND i.indisprimary)
-	       THEN 'jsonb_build_array(' || (
+	       THEN 'ROW(' || (
 			SELECT string_agg(format('r.%I', a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
 			 WHERE a.attrelid = top AND a.attnum > 0 AND NOT a.attisdropped
 			   AND (EXISTS (SELECT FROM pg_index i WHERE i.indrelid = top AND i.indisprimary AND a.attnum = ANY (i.indkey))
 			     OR EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f'
 			                 AND ((f.conrelid = top AND a.attnum = ANY (f.conkey))
 			                   OR (f.confrelid = top AND a.attnum = ANY (f.confkey)))))) || ')'
-	       ELSE 'to_jsonb(r)' END;
+	       ELSE 'r' END;
 END;
 
--- The text of the trigger function of TOP, made of all its definitions. A mistake (a column that is gone) must not break the
--- writer's statement: mounts are told that anything may have changed.
-CREATE FUNCTION rowfs.notice_body(top regclass) RETURNS text LANGUAGE plpgsql STABLE AS $$
+-- SELECT over the rows of the transition table %1$s: p identifies a row, t1, t2 ... are its keys by each of TOP's
+-- definitions, as text of a JSON array. What several definitions have in common is worked out once.
+CREATE FUNCTION rowfs.notice_source(top regclass) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	n rowfs.notice;
-	body text;
-	tuple text;
-	nothing text := '';
-	-- beyond so many keys, or rows, the whole table is named
-	most_keys int := 50;
-	most_rows int := 1000; -- to look at more of them would cost a COPY too much
-	identity text := rowfs.notice_identity(top);
+	known text[] := ARRAY(SELECT DISTINCT unnest(x.keys) COLLATE "C" FROM rowfs.notices_of(top) x ORDER BY 1);
+	columns text := rowfs.notice_identity(top) || ' AS p';
+	tuples text := 'x.p';
+	i int := 0;
 BEGIN
-	body := format($f$DECLARE
-	what jsonb := '{}';
-	names jsonb;
-	contents jsonb;
-	many boolean := TG_OP = 'TRUNCATE';
-BEGIN
-BEGIN
-	IF TG_OP = 'DELETE' THEN
-		IF NOT EXISTS (SELECT FROM stale) THEN RETURN NULL; END IF;
-		many := (SELECT count(*) FROM (SELECT FROM stale LIMIT %1$s) x) = %1$s;
-	ELSIF TG_OP <> 'TRUNCATE' THEN
-		IF NOT EXISTS (SELECT FROM fresh) THEN RETURN NULL; END IF;
-		many := (SELECT count(*) FROM (SELECT FROM fresh LIMIT %1$s) x) = %1$s;
-	END IF;
-$f$, most_rows + 1);
-	FOR n IN SELECT * FROM rowfs.notices_of(top) LOOP
-		tuple := 'jsonb_build_array(' || array_to_string(n.keys, ', ') || ')';
-		nothing := nothing || format('%L, NULL, ', n.id);
-		body := body || format($f$	IF many THEN
-		what := what || jsonb_build_object(%1$L, NULL);
-	ELSE
-		contents := NULL;
-		IF TG_OP = 'INSERT' THEN
-			SELECT jsonb_agg(x.k) INTO names FROM (SELECT DISTINCT %2$s AS k FROM fresh r LIMIT %3$s) x;
-		ELSIF TG_OP = 'DELETE' THEN
-			SELECT jsonb_agg(x.k) INTO names FROM (SELECT DISTINCT %2$s AS k FROM stale r LIMIT %3$s) x;
-		ELSE
-			WITH o AS (SELECT %2$s AS k, %4$s AS p FROM stale r), f AS (SELECT %2$s AS k, %4$s AS p FROM fresh r),
-			moved AS (SELECT DISTINCT x.k FROM ((TABLE o EXCEPT TABLE f) UNION ALL (TABLE f EXCEPT TABLE o)) x LIMIT %3$s)
-			SELECT (SELECT jsonb_agg(k) FROM moved),
-			       (SELECT jsonb_agg(x.k) FROM (SELECT DISTINCT k FROM f EXCEPT TABLE moved LIMIT %3$s) x) INTO names, contents;
-		END IF;
-		IF jsonb_array_length(names) = %3$s OR jsonb_array_length(contents) = %3$s THEN
-			what := what || jsonb_build_object(%1$L, NULL);
-		ELSE
-			what := what || jsonb_build_object(%1$L, jsonb_strip_nulls(jsonb_build_object('n', names, 'c', contents)));
-		END IF;
-	END IF;
-$f$, n.id, tuple, most_keys + 1, identity);
+	FOR k IN 1..cardinality(known) LOOP
+		columns := columns || format(', %s AS x%s', known[k], k);
 	END LOOP;
-	RETURN body || format($f$EXCEPTION WHEN OTHERS THEN
-	what := jsonb_build_object(%s);
+	FOR n IN SELECT * FROM rowfs.notices_of(top) LOOP
+		i := i + 1;
+		tuples := tuples || format(', json_build_array(%s)::text AS t%s', (
+			SELECT string_agg('x.x' || array_position(known, u.key), ', ' ORDER BY u.at)
+			  FROM unnest(n.keys) WITH ORDINALITY u(key, at)), i);
+	END LOOP;
+	-- a subquery with OFFSET is not taken apart, and its columns are not worked out anew where they are used
+	RETURN 'SELECT ' || tuples || ' FROM (SELECT ' || replace(columns, '%', '%%') || ' FROM %1$s r OFFSET 0) x OFFSET 0';
+END
+$$;
+
+-- What is told of a definition whose keys NAMES have another row than before, and keys CONTENTS a row that has changed.
+-- Beyond 50 keys the whole table is named.
+CREATE FUNCTION rowfs.notice_keys(names text[], contents text[]) RETURNS text LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT CASE WHEN greatest(cardinality(names), cardinality(contents)) > 50 THEN 'null'
+	       ELSE '{' || concat_ws(', ', '"n": [' || array_to_string(names, ', ') || ']',
+	                                  '"c": [' || array_to_string(contents, ', ') || ']') || '}' END;
+END;
+
+-- The text of the trigger function of TOP, made of all its definitions. Most statements change one row, so they have a
+-- query of their own, which sorts and gathers nothing. To look at more than a thousand rows would cost a COPY too much: the
+-- whole table is named. A mistake (a column that is gone) must not break the writer's statement: mounts are told that
+-- anything may have changed.
+CREATE FUNCTION rowfs.notice_body(top regclass) RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	source text := rowfs.notice_source(top);
+	fresh text := format(source, 'fresh');
+	stale text := format(source, 'stale');
+	-- for each definition, what is told of: a row that came or went, one that changed, rows that came or went, rows that changed
+	one_row text := quote_literal('');
+	one_pair text := quote_literal('');
+	more_rows text := quote_literal('');
+	more_pairs text := quote_literal('');
+	i int := 0;
+	id text;
+BEGIN
+	FOR id IN SELECT x.id::text FROM rowfs.notices_of(top) x LOOP
+		i := i + 1;
+		id := format('%s"%s": ', CASE WHEN i > 1 THEN ', ' END, id);
+		one_row := one_row || format($f$ || '%s{"n": [' || n.t%s || ']}'$f$, id, i);
+		one_pair := one_pair || format($f$ || '%1$s' || CASE
+			WHEN o.t%2$s <> n.t%2$s THEN '{"n": [' || o.t%2$s || ', '
+			WHEN o.p *= n.p THEN '{"c": [' ELSE '{"n": [' END || n.t%2$s || ']}'$f$, id, i);
+		more_rows := more_rows || format($f$ || '%s' || (SELECT rowfs.notice_keys(array_agg(k.t), NULL)
+			FROM (SELECT DISTINCT n.t%s AS t FROM n) k)$f$, id, i);
+		more_pairs := more_pairs || format($f$ || '%1$s' || (SELECT rowfs.notice_keys(
+			array_agg(k.t) FILTER (WHERE k.moved), array_agg(k.t) FILTER (WHERE NOT k.moved))
+			FROM (SELECT p.t, bool_or(p.more <> 0) AS moved
+				FROM (SELECT n.t%2$s AS t, sum(n.sign) AS more FROM n GROUP BY n.t%2$s, n.p::text) p GROUP BY p.t) k)$f$,
+			id, i);
+	END LOOP;
+	RETURN format($f$DECLARE
+	what text;
+	found int;
+BEGIN
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		SELECT %1$s INTO what FROM (%5$s) n WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1);
+	ELSIF TG_OP = 'UPDATE' THEN
+		SELECT %2$s INTO what FROM (%6$s) o, (%5$s) n WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1);
+	ELSIF TG_OP = 'DELETE' THEN
+		SELECT %1$s INTO what FROM (%6$s) n WHERE NOT EXISTS (SELECT FROM stale OFFSET 1);
+	END IF;
+	IF what IS NULL AND TG_OP = 'DELETE' THEN
+		SELECT count(*) INTO found FROM (SELECT FROM stale LIMIT 1001) x;
+	ELSIF what IS NULL AND TG_OP <> 'TRUNCATE' THEN
+		SELECT count(*) INTO found FROM (SELECT FROM fresh LIMIT 1001) x;
+	END IF;
+	IF found = 0 THEN
+		RETURN NULL;
+	ELSIF found <= 1000 AND TG_OP = 'INSERT' THEN
+		WITH n AS MATERIALIZED (%5$s) SELECT %3$s INTO what;
+	ELSIF found <= 1000 AND TG_OP = 'UPDATE' THEN
+		WITH n AS MATERIALIZED (SELECT 1 AS sign, x.* FROM (%5$s) x UNION ALL SELECT -1, x.* FROM (%6$s) x)
+		SELECT %4$s INTO what;
+	ELSIF found <= 1000 THEN
+		WITH n AS MATERIALIZED (%6$s) SELECT %3$s INTO what;
+	END IF;
+EXCEPTION WHEN OTHERS THEN
+	what := NULL;
 	RAISE WARNING 'rowfs: %%: mounts forget all they know of it with each statement, until it is mounted anew: %%',
 		TG_RELID::regclass, SQLERRM;
 END;
-	PERFORM rowfs.send_notice(what);
+	PERFORM rowfs.send_notice(coalesce(what, %7$L), %7$L);
 	RETURN NULL;
-END$f$, rtrim(nothing, ', '));
+END$f$, one_row, one_pair, more_rows, more_pairs, fresh, stale, rowfs.notice_nothing(top));
 END
 $$;
 
-CREATE FUNCTION rowfs.notice_name(top regclass) RETURNS text LANGUAGE sql STABLE
-BEGIN ATOMIC
-	SELECT 'notice_' || top::oid;
-END;
-
--- The triggers of REL that call FN, enabled.
-CREATE FUNCTION rowfs.notice_triggers(rel regclass, fn text) RETURNS bigint LANGUAGE sql STABLE
-BEGIN ATOMIC
-	SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-	 WHERE t.tgrelid = rel AND t.tgname LIKE 'tell\_rowfs\_%' AND t.tgenabled IN ('O', 'A')
-	   AND p.pronamespace = 'rowfs'::regnamespace AND p.proname = fn;
-END;
-
--- What the trigger function of TOP is made of, in short; its comment. The number is that of rowfs.notice_body()'s text.
-CREATE FUNCTION rowfs.notice_mark(top regclass) RETURNS text LANGUAGE sql STABLE
-BEGIN ATOMIC
-	SELECT '1:' || md5(coalesce(string_agg(n.id::text, ',' ORDER BY n.id), '')) FROM rowfs.notices_of(top) n;
-END;
-
--- True if every member of TOP's family has the triggers, with the function as it must be.
+-- True if the triggers that tell are what they must be.
 CREATE FUNCTION rowfs.is_told(top regclass) RETURNS boolean LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT NOT EXISTS (SELECT FROM rowfs.family(top) f(rel) WHERE rowfs.notice_triggers(f.rel, rowfs.notice_name(top)) <> 4)
-	   AND EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'rowfs'::regnamespace
-	                  AND p.proname = rowfs.notice_name(top)
-	                  AND obj_description(p.oid, 'pg_proc') = rowfs.notice_mark(top));
+	SELECT rowfs.has_triggers('notice', top, rowfs.notice_body(top));
 END;
 
-CREATE FUNCTION rowfs.drop_notice_triggers(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	name text;
-BEGIN
-	FOR name IN SELECT g.tgname FROM pg_trigger g
-	             WHERE g.tgrelid = rel AND NOT g.tgisinternal AND g.tgname LIKE 'tell\_rowfs\_%' LOOP
-		EXECUTE format('DROP TRIGGER %I ON %s', name, rel);
-	END LOOP;
-END
-$$;
-
--- Makes the triggers of a table and of all its partitions what they must be; nothing if they are.
--- To be called after partitions are made: DML that names a partition fires only the partition's own.
+-- Makes them so, on a table and all its partitions. To be called after partitions are made: DML that names a partition
+-- fires only the partition's own.
 CREATE FUNCTION rowfs.tell(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-	top regclass;
-	member regclass;
-	fn text;
-	-- what rowfs appends by COPY it tells of by itself
-	quiet text := 'WHEN (pg_catalog.current_setting(''rowfs.daemon'', true) IS DISTINCT FROM ''1'')';
+	top regclass := (SELECT to_regclass(n.relation) FROM rowfs.notices_of(rel) n LIMIT 1);
 BEGIN
-	SELECT to_regclass(n.relation) INTO top FROM rowfs.notices_of(rel) n LIMIT 1;
-	IF top IS NULL OR rowfs.is_told(top) THEN
-		RETURN;
+	IF top IS NOT NULL AND NOT rowfs.is_told(top) THEN
+		EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', top);
+		PERFORM rowfs.make_triggers('notice', top, rowfs.notice_body(top));
+		PERFORM rowfs.notify_all(top);
 	END IF;
-	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', top);
-	fn := format('rowfs.%I', rowfs.notice_name(top));
-	EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
-		'SET search_path = pg_catalog, pg_temp SET "TimeZone" = ''UTC'' SET "DateStyle" = ''ISO, YMD'' '
-		'SET "IntervalStyle" = ''postgres'' SET extra_float_digits = 1 SET bytea_output = ''hex'' AS %L',
-		fn, rowfs.notice_body(top));
-	EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', fn);
-	EXECUTE format('COMMENT ON FUNCTION %s() IS %L', fn, rowfs.notice_mark(top));
-	FOR member IN SELECT * FROM rowfs.family(top) LOOP
-		CONTINUE WHEN rowfs.notice_triggers(member, rowfs.notice_name(top)) = 4;
-		PERFORM rowfs.drop_notice_triggers(member);
-		EXECUTE format('CREATE TRIGGER tell_rowfs_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS fresh '
-			'FOR EACH STATEMENT %s EXECUTE FUNCTION %s()', member, quiet, fn);
-		EXECUTE format('CREATE TRIGGER tell_rowfs_update AFTER UPDATE ON %s REFERENCING OLD TABLE AS stale '
-			'NEW TABLE AS fresh FOR EACH STATEMENT %s EXECUTE FUNCTION %s()', member, quiet, fn);
-		EXECUTE format('CREATE TRIGGER tell_rowfs_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS stale '
-			'FOR EACH STATEMENT %s EXECUTE FUNCTION %s()', member, quiet, fn);
-		EXECUTE format('CREATE TRIGGER tell_rowfs_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT '
-			'EXECUTE FUNCTION %s()', member, fn);
-	END LOOP;
-	PERFORM rowfs.notify_all(top);
 END
 $$;
 
@@ -236,14 +224,9 @@ $$;
 
 -- Removes all that rowfs.tell() made for a table; mounts go by time then, as soon as they are mounted anew.
 CREATE FUNCTION rowfs.untell(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	member regclass;
 BEGIN
 	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', rel);
-	FOR member IN SELECT * FROM rowfs.family(rel) LOOP
-		PERFORM rowfs.drop_notice_triggers(member);
-	END LOOP;
-	EXECUTE format('DROP FUNCTION IF EXISTS rowfs.%I()', rowfs.notice_name(rel));
+	PERFORM rowfs.drop_triggers(rel, 'notice');
 	DELETE FROM rowfs.notice WHERE to_regclass(relation) = rel;
 END
 $$;

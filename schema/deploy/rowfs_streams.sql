@@ -201,22 +201,108 @@ $f$,
 END
 $$;
 
-CREATE FUNCTION rowfs.watch_name(top regclass) RETURNS text LANGUAGE sql STABLE
+-- The triggers that a table has for KIND: "watch" counts what is in rows files, "notice" tells mounts of changes.
+CREATE FUNCTION rowfs.triggers(kind text) RETURNS TABLE (name text, event text, rows text) LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
-	SELECT 'watch_' || top::oid;
+	SELECT v.name, v.event, v.rows FROM (VALUES
+		('watch', 'rowfs_insert', 'AFTER INSERT', 'NEW TABLE AS fresh'),
+		('watch', 'rowfs_update', 'AFTER UPDATE', 'OLD TABLE AS stale NEW TABLE AS fresh'),
+		('watch', 'rowfs_delete', 'AFTER DELETE', 'OLD TABLE AS stale'),
+		('watch', 'rowfs_truncate', 'BEFORE TRUNCATE', NULL),
+		('watch', 'rowfs_truncated', 'AFTER TRUNCATE', NULL),
+		('notice', 'tell_rowfs_insert', 'AFTER INSERT', 'NEW TABLE AS fresh'),
+		('notice', 'tell_rowfs_update', 'AFTER UPDATE', 'OLD TABLE AS stale NEW TABLE AS fresh'),
+		('notice', 'tell_rowfs_delete', 'AFTER DELETE', 'OLD TABLE AS stale'),
+		('notice', 'tell_rowfs_truncate', 'AFTER TRUNCATE', NULL)
+	) v(kind, name, event, rows) WHERE v.kind = triggers.kind;
 END;
 
--- True if every member of TOP's family has the triggers, enabled, with the function as it must be.
+-- The function that they call, in all of TOP's family.
+CREATE FUNCTION rowfs.trigger_function(kind text, top regclass) RETURNS text LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT kind || '_' || top::oid;
+END;
+
+-- The members of TOP's family that lack one of them, or on which one is not enabled.
+CREATE FUNCTION rowfs.without_triggers(kind text, top regclass) RETURNS SETOF regclass LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT DISTINCT f.rel FROM rowfs.family(top) f(rel), rowfs.triggers(kind) t
+	 WHERE NOT EXISTS (
+		SELECT FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+		 WHERE g.tgrelid = f.rel AND g.tgname = t.name AND g.tgenabled IN ('O', 'A')
+		   AND p.pronamespace = 'rowfs'::regnamespace AND p.proname = rowfs.trigger_function(kind, top));
+END;
+
+-- True if none lacks any, and the text of their function is BODY.
+CREATE FUNCTION rowfs.has_triggers(kind text, top regclass, body text) RETURNS boolean LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT NOT EXISTS (SELECT FROM rowfs.without_triggers(kind, top))
+	   AND EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'rowfs'::regnamespace
+	                  AND p.proname = rowfs.trigger_function(kind, top) AND p.prosrc = body);
+END;
+
+-- Makes the triggers of KIND on TOP's family, where they are not, and gives their function the text BODY, which was made
+-- while TOP was locked: definitions may have come before. What rowfs sends by itself, with rowfs.daemon on, does not fire
+-- them.
+CREATE FUNCTION rowfs.make_triggers(kind text, top regclass, body text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	member regclass;
+	t record;
+	fn text := format('rowfs.%I', rowfs.trigger_function(kind, top));
+BEGIN
+	EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
+		'SET search_path = pg_catalog, pg_temp SET "TimeZone" = ''UTC'' SET "DateStyle" = ''ISO, YMD'' '
+		'SET "IntervalStyle" = ''postgres'' SET extra_float_digits = 1 SET bytea_output = ''hex'' AS %L', fn, body);
+	EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', fn);
+	FOR member IN SELECT * FROM rowfs.without_triggers(kind, top) LOOP
+		FOR t IN SELECT * FROM rowfs.triggers(kind) LOOP
+			EXECUTE format('CREATE OR REPLACE TRIGGER %I %s ON %s %s FOR EACH STATEMENT %s EXECUTE FUNCTION %s()',
+				t.name, t.event, member, 'REFERENCING ' || t.rows, CASE WHEN t.rows IS NOT NULL THEN
+				'WHEN (pg_catalog.current_setting(''rowfs.daemon'', true) IS DISTINCT FROM ''1'')' END, fn);
+		END LOOP;
+	END LOOP;
+END
+$$;
+
+-- Takes the triggers of KIND, or of all kinds, off TOP's family, or off every table; and removes the functions that are
+-- called no more.
+CREATE FUNCTION rowfs.drop_triggers(top regclass, kind text DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	t record;
+	functions text := format('^%s_[0-9]+$', coalesce(kind, '(watch|notice)'));
+BEGIN
+	FOR t IN SELECT g.tgname, g.tgrelid::regclass AS rel FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+	          WHERE p.pronamespace = 'rowfs'::regnamespace AND p.proname ~ functions
+	            AND (top IS NULL OR g.tgrelid IN (SELECT rowfs.family(top))) LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.rel);
+	END LOOP;
+	FOR t IN SELECT p.oid::regprocedure AS fn FROM pg_proc p
+	          WHERE p.pronamespace = 'rowfs'::regnamespace AND p.proname ~ functions
+	            AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgfoid = p.oid)
+	            AND pg_has_role(p.proowner, 'USAGE') LOOP
+		EXECUTE format('DROP FUNCTION %s', t.fn);
+	END LOOP;
+END
+$$;
+
+-- True if the triggers that count are what they must be.
 CREATE FUNCTION rowfs.is_watched(top regclass) RETURNS boolean LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT NOT EXISTS (
-		SELECT FROM rowfs.family(top) f(rel)
-		 WHERE (SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-		         WHERE t.tgrelid = f.rel AND t.tgname LIKE 'rowfs\_%' AND t.tgenabled IN ('O', 'A')
-		           AND p.pronamespace = 'rowfs'::regnamespace AND p.proname = rowfs.watch_name(top)) <> 5)
-	   AND EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'rowfs'::regnamespace
-	                  AND p.proname = rowfs.watch_name(top) AND p.prosrc = rowfs.watch_body(top));
+	SELECT rowfs.has_triggers('watch', top, rowfs.watch_body(top));
 END;
+
+-- Makes them so, on a table and all its partitions. To be called after partitions are made: DML that names a partition
+-- fires only the partition's own.
+CREATE FUNCTION rowfs.watch(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	top regclass := (SELECT to_regclass(s.relation) FROM rowfs.slices_of(rel) s LIMIT 1);
+BEGIN
+	IF top IS NOT NULL AND NOT rowfs.is_watched(top) THEN
+		EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', top);
+		PERFORM rowfs.make_triggers('watch', top, rowfs.watch_body(top));
+	END IF;
+END
+$$;
 
 -- True if rows arrive in the table as they were sent: no trigger, rule or policy can change or drop them.
 CREATE FUNCTION rowfs.takes_rows_as_sent(top regclass) RETURNS boolean LANGUAGE sql STABLE
@@ -228,85 +314,13 @@ BEGIN ATOMIC
 	                    WHERE c.relhasrules OR c.relrowsecurity);
 END;
 
--- Takes the triggers off TOP's family.
-CREATE FUNCTION rowfs.drop_triggers(top regclass) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	t record;
-BEGIN
-	FOR t IN SELECT g.tgname, g.tgrelid::regclass AS rel
-	           FROM rowfs.family(top) f(rel) JOIN pg_trigger g ON g.tgrelid = f.rel
-	           JOIN pg_proc p ON p.oid = g.tgfoid
-	          WHERE p.pronamespace = 'rowfs'::regnamespace AND g.tgname LIKE 'rowfs\_%' LOOP
-		EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.rel);
-	END LOOP;
-	FOR t IN SELECT p.oid::regprocedure AS fn FROM pg_proc p
-	          WHERE p.pronamespace = 'rowfs'::regnamespace AND p.proname ~ '^watch_[0-9]+$'
-	            AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgfoid = p.oid)
-	            AND pg_has_role(p.proowner, 'USAGE') LOOP
-		EXECUTE format('DROP FUNCTION %s', t.fn);
-	END LOOP;
-END
-$$;
-
--- Makes the triggers of a table and of all its partitions what they must be; nothing if they are.
--- To be called after partitions are made: DML that names a partition fires only the partition's own.
-CREATE FUNCTION rowfs.watch(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	top regclass;
-	member regclass;
-	kind text;
-	fn text;
-	quiet text := 'WHEN (pg_catalog.current_setting(''rowfs.daemon'', true) IS DISTINCT FROM ''1'')';
-BEGIN
-	SELECT to_regclass(s.relation) INTO top FROM rowfs.slices_of(rel) s LIMIT 1;
-	IF top IS NULL OR rowfs.is_watched(top) THEN
-		RETURN;
-	END IF;
-	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', top);
-	fn := format('rowfs.%I', rowfs.watch_name(top));
-	EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
-		'SET search_path = pg_catalog, pg_temp SET "TimeZone" = ''UTC'' SET "DateStyle" = ''ISO, YMD'' '
-		'SET "IntervalStyle" = ''postgres'' SET extra_float_digits = 1 SET bytea_output = ''hex'' AS %L',
-		fn, rowfs.watch_body(top));
-	EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', fn);
-	FOR member, kind IN SELECT f.rel, c.relkind FROM rowfs.family(top) f(rel) JOIN pg_class c ON c.oid = f.rel LOOP
-		CONTINUE WHEN (SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-		                WHERE t.tgrelid = member AND t.tgname LIKE 'rowfs\_%' AND t.tgenabled IN ('O', 'A')
-		                  AND p.pronamespace = 'rowfs'::regnamespace AND p.proname = rowfs.watch_name(top)) = 5;
-		PERFORM rowfs.drop_own_triggers(member);
-		EXECUTE format('CREATE TRIGGER rowfs_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS fresh '
-			'FOR EACH STATEMENT %s EXECUTE FUNCTION %s()', member, quiet, fn);
-		EXECUTE format('CREATE TRIGGER rowfs_update AFTER UPDATE ON %s REFERENCING OLD TABLE AS stale '
-			'NEW TABLE AS fresh FOR EACH STATEMENT %s EXECUTE FUNCTION %s()', member, quiet, fn);
-		EXECUTE format('CREATE TRIGGER rowfs_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS stale '
-			'FOR EACH STATEMENT %s EXECUTE FUNCTION %s()', member, quiet, fn);
-		EXECUTE format('CREATE TRIGGER rowfs_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT '
-			'EXECUTE FUNCTION %s()', member, fn);
-		EXECUTE format('CREATE TRIGGER rowfs_truncated AFTER TRUNCATE ON %s FOR EACH STATEMENT '
-			'EXECUTE FUNCTION %s()', member, fn);
-	END LOOP;
-END
-$$;
-
-CREATE FUNCTION rowfs.drop_own_triggers(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	t record;
-BEGIN
-	FOR t IN SELECT g.tgname FROM pg_trigger g
-	          WHERE g.tgrelid = rel AND NOT g.tgisinternal
-	            AND g.tgname IN ('rowfs_insert', 'rowfs_update', 'rowfs_delete', 'rowfs_truncate', 'rowfs_truncated') LOOP
-		EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, rel);
-	END LOOP;
-END
-$$;
-
 -- Removes all that rowfs.install() made for a table; mounts sum the rows then.
 CREATE FUNCTION rowfs.unwatch(rel regclass) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	ids bigint[];
 BEGIN
 	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', rel);
-	PERFORM rowfs.drop_triggers(rel);
+	PERFORM rowfs.drop_triggers(rel, 'watch');
 	ids := ARRAY(SELECT id FROM rowfs.slice WHERE to_regclass(relation) = rel);
 	DELETE FROM rowfs.slice WHERE id = ANY (ids);
 	DELETE FROM rowfs.doubt WHERE slice = ANY (ids);
@@ -341,8 +355,7 @@ BEGIN
 		 WHERE c.oid = rel
 		ON CONFLICT (id) DO UPDATE SET used = now(), relation = EXCLUDED.relation;
 	fresh := ARRAY(SELECT id FROM rowfs.slice WHERE id = ANY (ids) AND NOT rowfs.is_true(id));
-	IF EXISTS (SELECT FROM rowfs.family(rel) f(r) WHERE (SELECT count(*) FROM pg_trigger t
-	            WHERE t.tgrelid = f.r AND t.tgname LIKE 'rowfs\_%' AND t.tgenabled IN ('O', 'A')) < 5) THEN
+	IF EXISTS (SELECT FROM rowfs.without_triggers('watch', rel)) THEN
 		-- rows may have come and gone that nobody counted
 		others := ARRAY(SELECT id FROM rowfs.slice WHERE to_regclass(relation) = rel AND id <> ALL (ids));
 		fresh := ids;
