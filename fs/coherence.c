@@ -258,6 +258,8 @@ void coherence_appended(struct fs *fs, const struct tally *t) {
 	begin_change(&ch, c);
 	notices_tally(c->notices, t, change_place, &ch);
 	end_change(&ch, true);
+	if (listening_alone(c))
+		return;
 	notice_put_tally(&payload, c->me, t);
 	if (!payload.failed)
 		listening_send(c, payload.data);

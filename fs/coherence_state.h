@@ -41,6 +41,7 @@ struct caches {
 	struct buf outgoing; /* payloads for other mounts, each with its NUL */
 	int noutgoing;
 	bool stop, tested, started;
+	bool kept;    /* something was not passed on, since there was no peer */
 	bool left;    /* something could not be passed on */
 	bool resting; /* the sender looks by itself soon */
 	pthread_t sender;
@@ -56,7 +57,9 @@ bool caches_serve(struct caches *c, const struct node *dir);
 bool listening_start(struct caches *c);
 /* Passes on what is left, says farewell and ends. */
 void listening_end(struct caches *c);
-/* Gives PAYLOAD to the sender. */
+/* Gives PAYLOAD to the sender, if there are peers. */
 void listening_send(struct caches *c, const char *payload);
+/* True if there are none: then what has just changed need not be passed on, now or later. */
+bool listening_alone(struct caches *c);
 
 #endif

@@ -18,11 +18,26 @@ enum {
 
 /* -- coming ---------------------------------------------------------------------------------------- */
 
+static void put_outgoing(struct caches *c, const char *payload);
+
+static void note_peers(struct caches *c) {
+	AUTO_BUF struct buf all = { 0 };
+	LOCK_SCOPE(&c->lock);
+	atomic_store(&c->npeers, peers_count(c->peers));
+	if (peers_count(c->peers) == 0 || !c->kept)
+		return;
+	/* the first peer came a moment before we knew */
+	notice_put_all(&all, c->me);
+	c->kept = all.failed;
+	if (!all.failed)
+		put_outgoing(c, all.data);
+}
+
 static void up(void *arg, const PGresult *first) {
 	struct caches *c = arg;
 	/* before what is remembered is dropped: a peer that is not there has told all, or it is dropped now */
 	peers_survey(c->peers, first);
-	atomic_store(&c->npeers, peers_count(c->peers));
+	note_peers(c);
 	/* what was told meanwhile nobody heard */
 	if (atomic_load(&c->ready))
 		caches_changed(c, NULL, false);
@@ -46,7 +61,7 @@ static void heard(void *arg, const char *payload) {
 		return;
 	}
 	if (peers_hear(c->peers, payload)) {
-		atomic_store(&c->npeers, peers_count(c->peers));
+		note_peers(c);
 		return;
 	}
 	atomic_fetch_add(&c->heard, 1);
@@ -67,7 +82,7 @@ static void put_question(void *arg, struct buf *param) {
 static void answered(void *arg, const PGresult *res) {
 	struct caches *c = arg;
 	bool lost = peers_answer(c->peers, res);
-	atomic_store(&c->npeers, peers_count(c->peers));
+	note_peers(c);
 	if (!lost)
 		return;
 	log_info("another mount is gone: what it has not told may be anything");
@@ -103,8 +118,8 @@ static void news(void *arg, const char *payload) {
 
 /* -- going ----------------------------------------------------------------------------------------- */
 
-void listening_send(struct caches *c, const char *payload) {
-	LOCK_SCOPE(&c->lock);
+/* The lock is held. */
+static void put_outgoing(struct caches *c, const char *payload) {
 	if (c->noutgoing > OUTGOING_MOST)
 		return; /* the last one says all */
 	if (c->noutgoing == OUTGOING_MOST)
@@ -114,6 +129,24 @@ void listening_send(struct caches *c, const char *payload) {
 	buf_add(&c->outgoing, "", 1);
 	if (c->noutgoing++ == 0 && !c->resting)
 		pthread_cond_broadcast(&c->wake);
+}
+
+/* True if nobody is to be told; then that is noted, since somebody may have come who is not known yet. The lock is held. */
+static bool keep(struct caches *c) {
+	bool alone = atomic_load(&c->listening) && atomic_load(&c->npeers) == 0;
+	c->kept = c->kept || alone;
+	return alone;
+}
+
+bool listening_alone(struct caches *c) {
+	LOCK_SCOPE(&c->lock);
+	return keep(c);
+}
+
+void listening_send(struct caches *c, const char *payload) {
+	LOCK_SCOPE(&c->lock);
+	if (!keep(c))
+		put_outgoing(c, payload);
 }
 
 /* Sends the payloads in BATCH. Returns 0 or -errno. */
