@@ -242,13 +242,15 @@ BEGIN ATOMIC
 END;
 
 -- Makes the triggers of KIND on TOP's family, where they are not, and gives their function the text BODY, which was made
--- while TOP was locked: definitions may have come before. What rowfs sends by itself, with rowfs.daemon on, does not fire
--- them.
+-- while TOP was locked: definitions may have come before. What rowfs sends by itself, with rowfs.daemon on, it counts
+-- itself, and tells itself if the session is that of a mount that tells.
 CREATE FUNCTION rowfs.make_triggers(kind text, top regclass, body text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	member regclass;
 	t record;
 	fn text := format('rowfs.%I', rowfs.trigger_function(kind, top));
+	quiet text := format('WHEN (pg_catalog.current_setting(''rowfs.daemon'', true) IS DISTINCT FROM ''1''%s)',
+		CASE WHEN kind = 'notice' THEN ' OR coalesce(pg_catalog.current_setting(''rowfs.mount'', true), '''') = ''''' END);
 BEGIN
 	EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
 		'SET search_path = pg_catalog, pg_temp SET "TimeZone" = ''UTC'' SET "DateStyle" = ''ISO, YMD'' '
@@ -257,8 +259,7 @@ BEGIN
 	FOR member IN SELECT * FROM rowfs.without_triggers(kind, top) LOOP
 		FOR t IN SELECT * FROM rowfs.triggers(kind) LOOP
 			EXECUTE format('CREATE OR REPLACE TRIGGER %I %s ON %s %s FOR EACH STATEMENT %s EXECUTE FUNCTION %s()',
-				t.name, t.event, member, 'REFERENCING ' || t.rows, CASE WHEN t.rows IS NOT NULL THEN
-				'WHEN (pg_catalog.current_setting(''rowfs.daemon'', true) IS DISTINCT FROM ''1'')' END, fn);
+				t.name, t.event, member, 'REFERENCING ' || t.rows, CASE WHEN t.rows IS NOT NULL THEN quiet END, fn);
 		END LOOP;
 	END LOOP;
 END

@@ -164,6 +164,19 @@ def test_not_wanted(shop_pg, make_mount, how):
     until(lambda: m.read("items/bolt/note.txt") == "two", "seen by time", timeout=2)
 
 
+def test_lines_of_a_mount_that_goes_by_time_are_told_to_others(pg, make_mount):
+    """They go with the counting triggers off; and who does not pass them on himself has the others told by the server."""
+    a, b = make_mount(options={"coherence": "ttl=0"}), make_mount()
+    path, lines = "orderbook/kraken/BTC/2025-09-20.csv", 0
+    os.makedirs(a.at("orderbook/kraken/BTC"))
+    for several in (1, 5, 3000, 5, 3000):  # few go in one statement, many by COPY
+        put(a.at(path), "".join(f"kraken,BTC,{1758365391602000 + lines + i},{i},1,2,3,4\n" for i in range(several)),
+            flags=os.O_APPEND | os.O_CREAT, sync=True)
+        lines += several
+        assert pg.one("select count(*) from orderbook_data") == lines
+        delay(lambda: b.exists(path) and os.stat(b.at(path)).st_size == os.stat(a.at(path)).st_size, f"{lines} lines")  # noqa: B023
+
+
 # -- the triggers ---------------------------------------------------------------------------------------------------------------
 
 
