@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from ingestkit import COLUMNS, HEAD, IMPATIENT, PATH as NAME, Held, fsync_again, in_thread, short_lines as lines, stamps
 from kit import append, get, put, refused, until
-from test_ingest_edges import COLUMNS, HEAD, IMPATIENT, NAME, Held, fsync_again, in_thread, lines, stamps
 
 GZ = f"{NAME}.gz"
 
