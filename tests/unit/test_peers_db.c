@@ -1,0 +1,144 @@
+/* Who is missed when sessions end, and who is not. The sessions are real ones. */
+#include "schema/notice.h"
+#include "schema/peers.h"
+#include "tests/unit/dbkit.h"
+
+static const char us[] = "00000000-0000-4000-8000-000000000001";
+static const char others[][37] = { "10000000-0000-4000-8000-000000000002",
+				   "20000000-0000-4000-8000-000000000003",
+				   "30000000-0000-4000-8000-000000000004" };
+
+static struct db_pool *admin;
+
+/* One session of mount ME. */
+static struct db_pool *session(const char *me, bool listens) {
+	AUTO_BUF struct buf greeting = { 0 };
+	struct db_config cfg = kit_config();
+	peers_put_greeting(&greeting, me, listens);
+	cfg.greeting = greeting.data;
+	cfg.max_connections = 1;
+	struct db_pool *pool = kit_pool(&cfg);
+	kit_run(pool, "SELECT 1");
+	return pool;
+}
+
+static void end(struct db_pool *pool) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_printf(&sql, "SELECT count(*) FROM pg_stat_activity WHERE pid = %ld", backend_of(pool));
+	db_pool_free(pool);
+	WAIT_UNTIL(kit_number(admin, sql.data) == 0);
+}
+
+static void survey(struct peers *p) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	if (CHECK_INT(db_query_text(admin, peers_survey_sql, NULL, 0, 0, NULL, &res, &err), 0))
+		peers_survey(p, res);
+}
+
+/* Asks once; true if somebody is missed. */
+static bool missed(struct peers *p) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_BUF struct buf list = { 0 };
+	peers_put_question(p, &list);
+	struct db_param param = { .data = list.data, .len = list.len };
+	return CHECK_INT(db_query_text(admin, peers_question_sql, &param, 1, 0, NULL, &res, &err),
+			 0) &&
+	       peers_answer(p, res);
+}
+
+static bool hear(struct peers *p, void (*put)(struct buf *, const char *), const char *from) {
+	AUTO_BUF struct buf payload = { 0 };
+	put(&payload, from);
+	return peers_hear(p, payload.data);
+}
+
+static void test_steps(void) {
+	struct peers *p = peers_new(us);
+	struct db_pool *own = session(us, true), *listens = session(others[0], true);
+	struct db_pool *works = session(others[0], false), *second = session(others[1], true);
+	survey(p);
+	CHECK_INT(peers_count(p), 2); /* not ourselves */
+	CHECK(!missed(p));
+	end(works);
+	CHECK(!missed(p)); /* another session of it is there */
+	works = session(others[0], false);
+	end(listens);
+	CHECK(missed(p));  /* nobody passes on what it changes */
+	CHECK(!missed(p)); /* which is known now */
+	CHECK_INT(peers_count(p), 2);
+	end(works);
+	CHECK(missed(p)); /* what it had begun may have been committed meanwhile */
+	CHECK_INT(peers_count(p), 1);
+	CHECK(!missed(p));
+	end(own);
+	CHECK(!missed(p));
+	end(second);
+	CHECK(missed(p)); /* both at once: one is enough */
+	CHECK(!peers_watched(p));
+	peers_free(p);
+}
+
+static void test_greeting_and_farewell(void) {
+	struct peers *p = peers_new(us);
+	survey(p);
+	CHECK_INT(peers_count(p), 0);
+	CHECK(!missed(p)); /* asked of nobody */
+	CHECK(hear(p, notice_put_test, us));
+	CHECK_INT(peers_count(p), 0);
+	struct db_pool *listens = session(others[0], true);
+	CHECK(hear(p, notice_put_test, others[0]));
+	CHECK(hear(p, notice_put_test, others[0]));
+	CHECK_INT(peers_count(p), 1);
+	CHECK(!missed(p));
+	CHECK(hear(p, peers_put_farewell, others[1])); /* nobody knows it */
+	CHECK(hear(p, peers_put_farewell, others[0]));
+	CHECK(!missed(p));
+	CHECK_INT(peers_count(p), 1);
+	end(listens);
+	CHECK(!missed(p));
+	CHECK_INT(peers_count(p), 0);
+	/* gone before we could ask */
+	CHECK(hear(p, notice_put_test, others[2]));
+	CHECK(missed(p));
+	CHECK(!hear(p, notice_put_all, others[2]));
+	CHECK(!peers_hear(p, "") && !peers_hear(p, "{\"m\": null, \"n\": {}}"));
+	peers_free(p);
+}
+
+/* Many come and go: the right ones stay. */
+static void test_many(void) {
+	enum { MANY = 15 };
+	struct peers *p = peers_new(us);
+	struct db_pool *pools[MANY];
+	char name[37];
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "40000000-0000-4000-8000-%012d", i);
+		pools[i] = session(name, true);
+		CHECK(hear(p, notice_put_test, name));
+	}
+	CHECK_INT(peers_count(p), MANY);
+	CHECK(!missed(p));
+	for (int i = 0; i < MANY; i += 3)
+		end(pools[i]);
+	CHECK(missed(p));
+	CHECK_INT(peers_count(p), MANY - (MANY + 2) / 3);
+	CHECK(!missed(p));
+	for (int i = 0; i < MANY; i++)
+		if (i % 3 != 0)
+			end(pools[i]);
+	CHECK(missed(p));
+	CHECK_INT(peers_count(p), 0);
+	peers_free(p);
+}
+
+int main(void) {
+	log_setup(LOG_LEVEL_ERROR, false);
+	admin = kit_default_pool();
+	test_steps();
+	test_greeting_and_farewell();
+	test_many();
+	db_pool_free(admin);
+	return check_end();
+}
