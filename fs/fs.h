@@ -12,6 +12,7 @@
 struct bodies;
 struct trails;
 struct prefetch;
+struct transcripts;
 struct caches;
 struct nodes;
 struct plain;
@@ -39,6 +40,7 @@ struct fs {
 	struct bodies *bodies;
 	struct trails *trails;
 	struct prefetch *prefetch;
+	struct transcripts *transcripts;
 	struct nodes *nodes;
 	struct plain *plain;
 	struct report *report;

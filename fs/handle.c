@@ -3,6 +3,7 @@
 #include "fs/listing.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
+#include "fs/transcript.h"
 
 #include <fcntl.h>
 
@@ -59,6 +60,10 @@ void handle_free(struct fs *fs, struct handle *h) {
 	if (h->fd >= 0)
 		close(h->fd);
 	rows_reader_free(h->reader);
+	if (h->passes)
+		transcript_pass_end(h->transcript);
+	transcript_release(h->transcript);
+	transcript_release(h->writing);
 	rows_append_free(h->append);
 	listing_free(fs, h->listing);
 	buf_free(&h->data);

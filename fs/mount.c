@@ -14,6 +14,7 @@
 #include "fs/session.h"
 #include "fs/slices.h"
 #include "fs/timer.h"
+#include "fs/transcript.h"
 #include "fs/trail.h"
 #include "fs/writer.h"
 #include "schema/embedded.h"
@@ -146,6 +147,7 @@ static bool open_state(struct fs *fs) {
 	}
 	fs->trails = trails_new();
 	fs->prefetch = prefetch_new();
+	fs->transcripts = transcripts_new(fs);
 	fs->bodies = bodies_new((uint64_t)opt->cache << 20);
 	fs->nodes = fs->bodies != NULL ? nodes_new(fs) : NULL;
 	fs->calls = calls_new();
@@ -154,12 +156,14 @@ static bool open_state(struct fs *fs) {
 	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
+	       fs->transcripts != NULL &&
 	       fs->calls != NULL && fs->handles != NULL && fs->moved != NULL &&
 	       fs->ingest != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {
 	writer_free(fs->writer);
+	transcripts_free(fs->transcripts);
 	coherence_end(fs);
 	nodes_free(fs->nodes);
 	bodies_free(fs->bodies);
@@ -212,15 +216,18 @@ static int serve(struct fs *fs) {
 	if (!fs->opt->read_only)
 		ingest_sweep(fs);
 	coherence_serve(fs, se);
+	transcripts_serve(fs->transcripts, fuse_session_fd(se));
 	bool looks = pthread_create(&first.thread, NULL, look, &first) == 0;
 	if (timer_start(fs, &timer) != 0)
 		log_warning("nothing will run by the clock");
 	session_serve(fs, se);
+	transcripts_serve(fs->transcripts, -1);
 	if (looks)
 		pthread_join(first.thread, NULL);
 	timer_stop(timer);
 	prefetch_end(fs);
 	close_handles(fs);
+	transcripts_free(move_ptr(fs->transcripts));
 	writer_free(move_ptr(fs->writer));
 	coherence_end(fs);
 	db_pool_shutdown(fs->pool);

@@ -336,6 +336,14 @@ bool node_keep(struct nodes *nodes, struct node *node, bool attributes) {
 	return keeps;
 }
 
+bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket) {
+	struct fs *fs = nodes->fs;
+	LOCK_SCOPE(&nodes->lock);
+	return node->hashed && !node->gone && coherence_covers(fs, node) &&
+	       coherence_checked(fs, ticket, node) == ticket &&
+	       coherence_is_since(fs, node, ticket);
+}
+
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
 		 unsigned long epoch) {
 	LOCK_SCOPE(&nodes->lock);

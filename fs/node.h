@@ -103,6 +103,9 @@ bool node_fresh(struct nodes *nodes, const struct node *node);
 /* The same, and nobody writes it: the kernel may keep it until it is told. ATTRIBUTES: notes that it keeps those, so that it is told. */
 bool node_keep(struct nodes *nodes, struct node *node, bool attributes);
 
+/* True if changes of NODE are told, and none was told of since TICKET (see coherence.h). While something is listened to. */
+bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket);
+
 /* The name no longer means this node: it was removed, or written. */
 void node_unhash(struct nodes *nodes, struct node *node);
 /* The plain file NODE has no name any more: only those who have it open do. */

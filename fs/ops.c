@@ -11,6 +11,7 @@
 #include "fs/prefetch.h"
 #include "fs/reply.h"
 #include "fs/store.h"
+#include "fs/transcript.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -230,6 +231,31 @@ static int open_node(struct call *call, struct node *node, int flags, bool creat
 	return 0;
 }
 
+/* What older headers do not have. */
+struct open_out {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing;
+};
+enum { OPEN_NOFLUSH = 1 << 5, OPEN_PASSTHROUGH = 1 << 7 };
+
+/* Replies that the kernel is to read the handle's transcript by itself. Returns false if it cannot; nothing is replied then. */
+static bool reply_passing(struct call *call, struct handle *h) {
+	int backing = h->transcript != NULL && (h->flags & O_DIRECT) == 0
+			      ? transcript_pass(h->transcript)
+			      : 0;
+	if (backing == 0)
+		return false;
+	h->passes = true;
+	const struct open_out out = { .fh = (uintptr_t)h,
+				      .open_flags = OPEN_PASSTHROUGH | OPEN_NOFLUSH,
+				      .backing = backing };
+	reply_begin(call);
+	if (fuse_reply_buf(call->req, (const char *)&out, sizeof(out)) != 0)
+		handle_free(call->fs, h);
+	return true;
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
 	struct handle *h = NULL;
@@ -240,6 +266,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 		reply_status(&call, node, NULL, rc);
 		return;
 	}
+	if (reply_passing(&call, h))
+		return;
 	set_open_flags(h, fi);
 	reply_begin(&call);
 	if (fuse_reply_open(req, fi) != 0)
@@ -371,6 +399,8 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 		if (h->unsettled)
 			coherence_unsettled(call.fs);
 	}
+	if (h->kind == &rows_kind)
+		transcripts_follow(call.fs, h->node);
 	coherence_settle(call.fs);
 	reply_status(&call, h->node, NULL, rc);
 }

@@ -114,6 +114,8 @@ const struct option option_table[] = {
 	       "when what was read is read again: when it has changed; after a time; each time"),
 	INT("cache", cache, "64", 1, 1048576, "MIB",
 	    "memory for documents that were read lately, in MiB"),
+	NUMBER(OPTION_SIZE, "read_cache", read_cache, "2G", 0, LARGEST_SIZE, "SIZE", NULL,
+	       "room in state_dir for rows files that were read as a whole; 0: none are kept"),
 	INT("threads", threads, "16", 1, 256, "N", "most requests served at once"),
 
 	GROUP("The mount"),

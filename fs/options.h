@@ -58,6 +58,7 @@ struct options {
 	uint64_t max_document; /* bytes; a larger document is refused with EFBIG */
 	uint64_t plain_max;    /* bytes of plain files; beyond: ENOSPC */
 	char *state_dir;       /* where plain files and rejected input live; absolute */
+	uint64_t read_cache;   /* bytes of transcripts (fs/transcript.h) */
 	int cache;             /* MiB that bodies of documents take at most */
 	int threads;           /* most requests served at once */
 	int errors_max;        /* lines kept in /.rowfs/errors.jsonl */

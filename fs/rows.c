@@ -7,6 +7,7 @@
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
 #include "fs/store.h"
+#include "fs/transcript.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -20,6 +21,8 @@ static uint64_t header_length(const struct handle *h) {
 
 static int rows_open(struct call *call, struct handle *h) {
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
+	if (!writes)
+		h->transcript = transcript_find(call->fs, h->node);
 	if (!writes || (h->flags & O_TRUNC) == 0 || h->created)
 		return 0;
 	struct stat st;

@@ -7,8 +7,10 @@
 #include "fs/rows_read.h"
 
 #include "fs/rows_flow.h"
+#include "fs/transcript.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 enum {
@@ -17,6 +19,7 @@ enum {
 	BEHIND_BYTES = 128 << 10, /* of it kept behind the last answer: reads come out of order */
 	NEAR_BYTES =
 		1 << 20, /* what is fetched from the end at once; what is read rather than jumped */
+	PLACES_FEW = 4,
 	PLACES_MOST = 1024, /* that a reader remembers */
 	SHORT_LINE = 48, /* bytes; pages from the end have lines enough if they are not shorter */
 	FEW_LINES = 64,
@@ -33,7 +36,7 @@ struct rows_reader {
 	int ncursor;
 	uint64_t start;              /* of the first line: the header's length */
 	struct place_in_file *known; /* by offset; known[0] is the start */
-	size_t nknown;
+	size_t nknown, room;
 	uint64_t spacing;  /* between two of them, bytes */
 	struct buf window; /* bytes that end at the head */
 	struct place_in_file head;
@@ -78,20 +81,20 @@ void rows_reader_free(struct rows_reader *r) {
 	free(r);
 }
 
-static int reader_new(const struct where *w, struct handle *h) {
+static struct rows_reader *reader_new(const struct place *place, pthread_mutex_t *owner) {
 	struct rows_reader *r = calloc(1, sizeof(*r));
-	if (r == NULL || (r->known = calloc(PLACES_MOST, sizeof(*r->known))) == NULL) {
+	if (r == NULL || (r->known = calloc(PLACES_FEW, sizeof(*r->known))) == NULL) {
 		free(r);
-		return -ENOMEM;
+		return NULL;
 	}
-	r->owner = &h->lock;
-	r->ncursor = w->place->sql.cursor;
-	r->start = w->place->sql.header != NULL ? strlen(w->place->sql.header) : 0;
+	r->owner = owner;
+	r->ncursor = place->sql.cursor;
+	r->start = place->sql.header != NULL ? strlen(place->sql.header) : 0;
 	r->head.offset = r->known[0].offset = r->start;
 	r->nknown = 1;
+	r->room = PLACES_FEW;
 	r->spacing = WANT_BYTES;
-	h->reader = r;
-	return 0;
+	return r;
 }
 
 /* -- the head ---------------------------------------------------------------------------------- */
@@ -138,6 +141,15 @@ static void thin(struct rows_reader *r) {
 	r->spacing *= 2;
 }
 
+static bool make_room(struct rows_reader *r) {
+	struct place_in_file *more = realloc(r->known, r->room * 2 * sizeof(*more));
+	if (more == NULL)
+		return false;
+	r->known = more;
+	r->room *= 2;
+	return true;
+}
+
 static bool far_from_known(const struct rows_reader *r, uint64_t offset) {
 	size_t i = known_before(r, offset);
 	return offset >= r->known[i].offset + r->spacing &&
@@ -150,6 +162,8 @@ static int remember(struct rows_reader *r, uint64_t offset, char *const *cursor)
 		return 0;
 	if (r->nknown == PLACES_MOST)
 		thin(r);
+	else if (r->nknown == r->room && !make_room(r))
+		return -ENOMEM;
 	char **copy = cursor_copy(cursor, r->ncursor);
 	if (copy == NULL)
 		return -ENOMEM;
@@ -456,19 +470,61 @@ static int read_lines(struct call *call, struct rows_reader *r, const struct whe
 	return rc;
 }
 
+struct rows_reader *rows_reader_fork(struct rows_reader *reader, const struct place *place,
+				     pthread_mutex_t *owner) {
+	struct rows_reader *r = settle_cursor(reader, place) == 0 ? reader_new(place, owner) : NULL;
+	if (r == NULL)
+		return NULL;
+	r->head.offset = reader->head.offset;
+	r->head.cursor = cursor_copy(reader->head.cursor, r->ncursor);
+	if (r->head.cursor != NULL || reader->head.cursor == NULL)
+		return r;
+	rows_reader_free(r);
+	return NULL;
+}
+
+int rows_reader_on(struct call *call, struct rows_reader *reader, const struct where *w,
+		   const struct node *node, uint64_t offset, size_t want, struct buf *out) {
+	rows_flow_attach(reader->flow, call);
+	int rc = read_lines(call, reader, w, node, offset, offset + want, out);
+	rows_flow_attach(reader->flow, NULL);
+	return rc;
+}
+
+/* The first read of H, at OFFSET. */
+static int begin(struct call *call, struct handle *h, const struct where *w, uint64_t offset) {
+	h->reader = reader_new(w->place, &h->lock);
+	if (h->reader != NULL && offset == 0 && (h->flags & O_ACCMODE) == O_RDONLY)
+		h->writing = transcript_begin(call->fs, h->node, w);
+	return h->reader != NULL ? 0 : -ENOMEM;
+}
+
+/* Keeps what was read at FROM, as long as it is the file from its start on; FEWER: to its end. */
+static void write_transcript(struct handle *h, const struct place *place, uint64_t from,
+			     const struct buf *out, bool fewer) {
+	struct transcript *t = h->writing;
+	if (!transcript_add(t, from, out->data, out->len))
+		transcript_release(move_ptr(h->writing));
+	else if (fewer)
+		transcript_finish(move_ptr(h->writing),
+				  rows_reader_fork(h->reader, place, transcript_lock(t)));
+}
+
 int rows_read(struct call *call, struct handle *h, size_t size, uint64_t offset, struct buf *out) {
 	AUTO_WHERE struct where w = { 0 };
-	uint64_t end = offset + size;
+	uint64_t from = offset, end = offset + size;
+	if (h->transcript != NULL)
+		return transcript_read(call, h->transcript, size, offset, out);
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc == 0 && h->reader == NULL)
-		rc = reader_new(&w, h);
+		rc = begin(call, h, &w, offset);
 	if (rc != 0)
 		return rc;
 	struct rows_reader *r = h->reader;
 	if (w.place->sql.header != NULL)
 		copy_overlap(out, w.place->sql.header, 0, r->start, &offset, end);
-	rows_flow_attach(r->flow, call);
-	rc = read_lines(call, r, &w, h->node, offset, end, out);
-	rows_flow_attach(r->flow, NULL);
+	rc = rows_reader_on(call, r, &w, h->node, offset, (size_t)(end - offset), out);
+	if (h->writing != NULL && rc == 0)
+		write_transcript(h, w.place, from, out, out->len < size);
 	return rc;
 }

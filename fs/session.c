@@ -10,14 +10,24 @@
 #include <linux/fuse.h>
 #include <mntent.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/uio.h>
 
-/* -- parallel look-ups --------------------------------------------------------------------------
+/* -- what libfuse does not ask the kernel for -----------------------------------------------------
  *
  * libfuse 3.14 offers FUSE_CAP_PARALLEL_DIROPS, but never tells the kernel that it was wanted: look-ups in one
  * directory would go one at a time, each waiting for the query of the one before it. So the reply to INIT, the first that is
- * sent, gets the flag here. Newer libfuse sets it itself, and setting it twice does no harm. */
+ * sent, gets the flag here. Newer libfuse sets it itself, and setting it twice does no harm. FUSE_PASSTHROUGH (see transcript.h) it does not
+ * know at all; a kernel that does not know it either ignores it. */
+
+enum { INIT_PASSTHROUGH = 1 << 5 }; /* of flags2; older headers do not have it, nor: */
+
+/* How many file systems may be below: those of state_dir, which have none below them. */
+static uint32_t *stack_depth(struct fuse_init_out *init) {
+	return (uint32_t *)(void *)((char *)init + offsetof(struct fuse_init_out, flags2) +
+				    sizeof(init->flags2));
+}
 
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata) {
 	const struct fuse_out_header *header = iov[0].iov_base;
@@ -28,6 +38,11 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 	    !atomic_exchange(&init_answered, true)) {
 		struct fuse_init_out *init = iov[1].iov_base;
 		init->flags |= FUSE_PARALLEL_DIROPS;
+		if (iov[1].iov_len >= sizeof(*init)) {
+			init->flags |= FUSE_INIT_EXT;
+			init->flags2 |= INIT_PASSTHROUGH;
+			*stack_depth(init) = 1;
+		}
 	}
 	return writev(fd, iov, count);
 }

@@ -1,0 +1,504 @@
+#include "fs/transcript.h"
+
+#include "fs/coherence_state.h"
+#include "fs/rows_read.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+
+enum {
+	MEMORY_BYTES = 64 << 10, /* a longer one becomes a file */
+	BEGIN_BYTES =
+		512
+		<< 10, /* but not before so much is there: many readers only look at the start */
+	MOST = 256,    /* transcripts, and so file descriptors */
+	STEP_BYTES = 256 << 10, /* that are asked for at once behind the end */
+	LOOK_MS = 20,           /* between two looks at whether anything was told */
+	DEAF_US = US_PER_S / 2, /* between two at the rows while nothing is told */
+	FREE_PART = 16,         /* of the disk, that transcripts leave alone */
+};
+
+/* What older headers do not have. */
+struct backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+struct transcript {
+	struct transcripts *all;
+	/* guarded by the lock of all */
+	struct transcript *older, *newer; /* in the order of use; those that are not being made */
+	int references;   /* its handles, its maker, and one while it is to be found */
+	int passing;      /* handles that the kernel serves */
+	bool found;       /* by who opens the file */
+	uint64_t counted; /* bytes of it that `all` counts */
+	int backing;      /* the kernel's number for fd; 0: none; -1: it will not */
+
+	struct node *node; /* held */
+	struct where where;
+	unsigned long made; /* the ticket before it was begun */
+
+	atomic_int fd; /* -1: in memory */
+
+	pthread_mutex_t lock;    /* taken before that of all; guards all below */
+	struct buf data;         /* what is in memory */
+	uint64_t size;           /* bytes */
+	struct rows_reader *end; /* reads on behind them */
+	unsigned long seen;      /* the ticket of the last look at what may be there */
+	int64_t seen_us;
+};
+
+struct transcripts {
+	struct fs *fs;
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t wake;
+	struct transcript *oldest, *newest;
+	int n;
+	uint64_t bytes;
+	int passing; /* of all */
+	int session; /* -1: none yet */
+	bool stop, has_thread;
+	pthread_t thread;
+};
+
+/* -- life -------------------------------------------------------------------------------------- */
+
+static void unlink_locked(struct transcripts *all, struct transcript *t) {
+	*(t->older != NULL ? &t->older->newer : &all->oldest) = t->newer;
+	*(t->newer != NULL ? &t->newer->older : &all->newest) = t->older;
+	t->older = t->newer = NULL;
+}
+
+static void append_locked(struct transcripts *all, struct transcript *t) {
+	t->older = all->newest;
+	*(t->older != NULL ? &t->older->newer : &all->oldest) = t;
+	all->newest = t;
+}
+
+/* Nobody has it any more. */
+static void transcript_free(struct transcript *t) {
+	struct transcripts *all = t->all;
+	uint32_t backing = (uint32_t)t->backing;
+	if (t->backing > 0 && all->session >= 0)
+		(void)ioctl(all->session, BACKING_CLOSE, &backing);
+	rows_reader_free(t->end);
+	node_put(all->fs->nodes, t->node);
+	where_free(&t->where);
+	buf_free(&t->data);
+	if (t->fd >= 0)
+		close(t->fd);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+/* One reference less. Returns T if it is to be freed, when the lock is not held. */
+static struct transcript *drop_locked(struct transcripts *all, struct transcript *t) {
+	if (--t->references > 0)
+		return NULL;
+	if (t->older != NULL || t->newer != NULL || all->oldest == t)
+		unlink_locked(all, t);
+	all->bytes -= t->counted;
+	all->n--;
+	return t;
+}
+
+void transcript_release(struct transcript *t) {
+	if (t == NULL)
+		return;
+	struct transcript *last;
+	{
+		LOCK_SCOPE(&t->all->lock);
+		last = drop_locked(t->all, t);
+	}
+	if (last != NULL)
+		transcript_free(last);
+}
+
+/* Nobody finds it any more. Returns as drop_locked(). */
+static struct transcript *hide_locked(struct transcripts *all, struct transcript *t) {
+	if (!t->found)
+		return NULL;
+	t->found = false;
+	return drop_locked(all, t);
+}
+
+/* The one that nobody has used for the longest time, hidden; NULL if all are in use. */
+static struct transcript *take_oldest(struct transcripts *all) {
+	for (struct transcript *t = all->oldest; t != NULL; t = t->newer)
+		if (t->found && t->references == 1)
+			return hide_locked(all, t);
+	return NULL;
+}
+
+/* Makes room for N transcripts and BYTES more, which are counted for T. */
+static bool reserve(struct transcripts *all, struct transcript *t, int n, uint64_t bytes) {
+	for (;;) {
+		struct transcript *old;
+		{
+			LOCK_SCOPE(&all->lock);
+			if (all->n + n <= MOST && all->bytes + bytes <= all->fs->opt->read_cache) {
+				all->n += n;
+				all->bytes += bytes;
+				if (t != NULL)
+					t->counted += bytes;
+				return true;
+			}
+			old = take_oldest(all);
+		}
+		if (old == NULL)
+			return false;
+		transcript_free(old);
+	}
+}
+
+struct transcripts *transcripts_new(struct fs *fs) {
+	struct transcripts *all = calloc(1, sizeof(*all));
+	if (all == NULL)
+		return NULL;
+	all->fs = fs;
+	all->session = -1;
+	pthread_mutex_init(&all->lock, NULL);
+	clock_condition(&all->wake);
+	return all;
+}
+
+void transcripts_serve(struct transcripts *all, int session) {
+	all->session = session;
+}
+
+void transcripts_free(struct transcripts *all) {
+	if (all == NULL)
+		return;
+	{
+		LOCK_SCOPE(&all->lock);
+		all->stop = true;
+		pthread_cond_signal(&all->wake);
+	}
+	if (all->has_thread)
+		pthread_join(all->thread, NULL);
+	while (all->oldest != NULL) {
+		struct transcript *t = all->oldest;
+		t->found = false;
+		t->references = 1;
+		transcript_release(t);
+	}
+	pthread_mutex_destroy(&all->lock);
+	pthread_cond_destroy(&all->wake);
+	free(all);
+}
+
+/* -- making ------------------------------------------------------------------------------------ */
+
+/* True if no notice has come since TICKET that concerns NODE, and one would have. */
+static bool is_unchanged(struct fs *fs, const struct node *node, unsigned long ticket) {
+	return fs->caches != NULL && atomic_load(&fs->caches->listening) &&
+	       node_is_unchanged(fs->nodes, node, ticket);
+}
+
+static bool copy_where(struct where *to, const struct where *from) {
+	to->place = from->place;
+	to->path = strdup(from->path);
+	bool ok = to->path != NULL;
+	for (int i = 0; i < PATH_KEYS_MAX && ok; i++)
+		ok = from->keys[i] == NULL || (to->keys[i] = strdup(from->keys[i])) != NULL;
+	return ok;
+}
+
+struct transcript *transcript_begin(struct fs *fs, struct node *node, const struct where *w) {
+	struct transcripts *all = fs->transcripts;
+	unsigned long ticket = coherence_ticket(fs);
+	struct stat st;
+	node_stat(fs->nodes, node, &st);
+	if ((uint64_t)st.st_size >= fs->opt->read_cache || !is_unchanged(fs, node, ticket) ||
+	    !reserve(all, NULL, 1, 0))
+		return NULL;
+	struct transcript *t = calloc(1, sizeof(*t));
+	if (t == NULL) {
+		LOCK_SCOPE(&all->lock);
+		all->n--;
+		return NULL;
+	}
+	t->all = all;
+	t->references = 1;
+	t->made = t->seen = ticket;
+	t->fd = -1;
+	t->node = node;
+	node_hold(fs->nodes, node);
+	pthread_mutex_init(&t->lock, NULL);
+	if (copy_where(&t->where, w))
+		return t;
+	transcript_release(t);
+	return NULL;
+}
+
+static bool write_all(int fd, const char *data, size_t len, uint64_t offset) {
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pwrite(fd, data + done, len - done, (off_t)(offset + done));
+		if (n < 0 && errno != EINTR)
+			return false;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return true;
+}
+
+/* From memory into a file, where the disk has room enough. */
+static bool turn_to_file(struct transcript *t) {
+	struct statvfs st;
+	AUTO_FD int fd = open(t->all->fs->opt->state_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0 || fstatvfs(fd, &st) != 0 || st.f_bavail < st.f_blocks / FREE_PART ||
+	    !write_all(fd, t->data.data, t->data.len, 0))
+		return false;
+	buf_free(&t->data);
+	atomic_store(&t->fd, fd);
+	fd = -1;
+	return true;
+}
+
+static bool append(struct transcript *t, const char *data, size_t len) {
+	if (!reserve(t->all, t, 0, len) ||
+	    (t->fd < 0 && t->size + len > BEGIN_BYTES && !turn_to_file(t)))
+		return false;
+	if (t->fd < 0)
+		buf_add(&t->data, data, len);
+	else if (!write_all(t->fd, data, len, t->size))
+		return false;
+	t->size += len;
+	return !t->data.failed;
+}
+
+bool transcript_add(struct transcript *t, uint64_t offset, const char *data, size_t len) {
+	LOCK_SCOPE(&t->lock);
+	return offset == t->size && (len == 0 || append(t, data, len));
+}
+
+pthread_mutex_t *transcript_lock(struct transcript *t) {
+	return &t->lock;
+}
+
+void transcript_finish(struct transcript *t, struct rows_reader *end) {
+	struct transcripts *all = t->all;
+	struct transcript *earlier = NULL;
+	bool whole = end != NULL && (t->fd >= 0 || t->size <= MEMORY_BYTES || turn_to_file(t));
+	t->end = end;
+	if (whole && is_unchanged(all->fs, t->node, t->made)) {
+		LOCK_SCOPE(&all->lock);
+		for (struct transcript *o = all->oldest; o != NULL; o = o->newer)
+			if (o->node == t->node && o->found) {
+				earlier = hide_locked(all, o);
+				break;
+			}
+		append_locked(all, t);
+		t->found = true;
+		t->references++;
+	}
+	if (earlier != NULL)
+		transcript_free(earlier);
+	transcript_release(t);
+}
+
+struct transcript *transcript_find(struct fs *fs, struct node *node) {
+	struct transcripts *all = fs->transcripts;
+	struct transcript *t, *old = NULL;
+	{
+		LOCK_SCOPE(&all->lock);
+		for (t = all->newest; t != NULL && (t->node != node || !t->found); t = t->older)
+			;
+		if (t == NULL)
+			return NULL;
+		t->references++;
+	}
+	bool good = is_unchanged(fs, node, t->made);
+	{
+		LOCK_SCOPE(&all->lock);
+		if (good) {
+			unlink_locked(all, t);
+			append_locked(all, t);
+		} else {
+			old = hide_locked(all, t);
+		}
+	}
+	if (good)
+		return t;
+	if (old != NULL)
+		transcript_free(old);
+	transcript_release(t);
+	return NULL;
+}
+
+/* -- reading ----------------------------------------------------------------------------------- */
+
+/* Appends what has come behind the end. T's lock is held. */
+static int follow(struct call *call, struct transcript *t) {
+	unsigned long ticket = coherence_ticket(call->fs);
+	if (is_unchanged(call->fs, t->node, t->seen))
+		return 0;
+	AUTO_BUF struct buf more = { 0 };
+	int rc;
+	do {
+		buf_resize(&more, 0);
+		rc = rows_reader_on(call, t->end, &t->where, t->node, t->size, STEP_BYTES, &more);
+		if (rc == 0 && more.len > 0 && !append(t, more.data, more.len))
+			rc = call_error(
+				call, ENOSPC,
+				"no room below state_dir (%s) for what comes to an open rows file: "
+				"free some, or mount with a larger read_cache, and open the file anew",
+				call->fs->opt->state_dir);
+	} while (rc == 0 && more.len >= STEP_BYTES);
+	t->seen_us = clock_us();
+	if (rc == 0)
+		t->seen = ticket;
+	return rc;
+}
+
+static int take(const struct transcript *t, size_t size, uint64_t offset, struct buf *out) {
+	if (offset >= t->size)
+		return 0;
+	if (size > t->size - offset)
+		size = (size_t)(t->size - offset);
+	if (t->fd < 0) {
+		buf_add(out, t->data.data + offset, size);
+		return out->failed ? -ENOMEM : 0;
+	}
+	size_t had = out->len;
+	buf_resize(out, had + size);
+	if (out->failed)
+		return -ENOMEM;
+	for (size_t done = 0; done < size;) {
+		ssize_t n =
+			pread(t->fd, out->data + had + done, size - done, (off_t)(offset + done));
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return n == 0 ? -EIO : -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+int transcript_read(struct call *call, struct transcript *t, size_t size, uint64_t offset,
+		    struct buf *out) {
+	LOCK_SCOPE(&t->lock);
+	int rc = 0;
+	if (offset + size > t->size)
+		rc = follow(call, t);
+	return rc == 0 ? take(t, size, offset, out) : rc;
+}
+
+/* -- the kernel reads by itself ------------------------------------------------------------------ */
+
+/* Those that the kernel serves (NODE: of that file), each with a reference. Returns how many. */
+static int take_passing(struct transcripts *all, const struct node *node,
+			struct transcript *some[MOST]) {
+	int n = 0;
+	LOCK_SCOPE(&all->lock);
+	for (struct transcript *t = all->oldest; all->passing > 0 && t != NULL; t = t->newer) {
+		if (t->passing == 0 || (node != NULL && t->node != node))
+			continue;
+		t->references++;
+		some[n++] = t;
+	}
+	return n;
+}
+
+static bool follow_quietly(struct call *call, struct transcript *t) {
+	LOCK_SCOPE(&t->lock);
+	bool deaf = !atomic_load(&call->fs->caches->listening);
+	if (deaf && clock_us() - t->seen_us < DEAF_US)
+		return false;
+	if (follow(call, t) == 0)
+		return true;
+	log_debug("%s: %s", t->where.path,
+		  call->err.sentence != NULL ? call->err.sentence : "not followed");
+	db_error_clear(&call->err);
+	return false;
+}
+
+/* Returns false if it is to be tried again. */
+static bool follow_all(struct fs *fs, const struct node *node) {
+	struct transcript *some[MOST];
+	bool done = true;
+	int n = take_passing(fs->transcripts, node, some);
+	if (n == 0)
+		return true;
+	struct call call = { .fs = fs };
+	pthread_mutex_init(&call.cancel.lock, NULL);
+	for (int i = 0; i < n; i++) {
+		done &= follow_quietly(&call, some[i]);
+		transcript_release(some[i]);
+	}
+	call_end(&call);
+	return done;
+}
+
+void transcripts_follow(struct fs *fs, const struct node *node) {
+	(void)follow_all(fs, node);
+}
+
+static bool wait_for_passing(struct transcripts *all) {
+	struct timespec until = timespec_of_us(clock_us() + LOOK_MS * US_PER_MS);
+	LOCK_SCOPE(&all->lock);
+	while (all->passing == 0 && !all->stop)
+		pthread_cond_wait(&all->wake, &all->lock);
+	int rc = 0;
+	while (!all->stop && rc == 0)
+		rc = pthread_cond_timedwait(&all->wake, &all->lock, &until);
+	return !all->stop;
+}
+
+static void *follower_main(void *arg) {
+	struct transcripts *all = arg;
+	unsigned long done = 0;
+	while (wait_for_passing(all)) {
+		unsigned long now = coherence_ticket(all->fs);
+		if (now == done && atomic_load(&all->fs->caches->listening))
+			continue;
+		if (follow_all(all->fs, NULL))
+			done = now;
+	}
+	return NULL;
+}
+
+/* True if the kernel may serve a handle from T: a file has one such transcript at a time. */
+static bool may_pass(struct transcripts *all, const struct transcript *t) {
+	if (all->session < 0 || t->fd < 0 || t->backing < 0)
+		return false;
+	for (const struct transcript *o = all->oldest; o != NULL; o = o->newer)
+		if (o != t && o->node == t->node && o->passing > 0)
+			return false;
+	if (!all->has_thread)
+		all->has_thread = pthread_create(&all->thread, NULL, follower_main, all) == 0;
+	return all->has_thread;
+}
+
+int transcript_pass(struct transcript *t) {
+	struct transcripts *all = t->all;
+	LOCK_SCOPE(&all->lock);
+	if (!may_pass(all, t))
+		return 0;
+	if (t->backing == 0) {
+		const struct backing_map map = { .fd = t->fd };
+		t->backing = ioctl(all->session, BACKING_OPEN, &map);
+		if (t->backing <= 0) {
+			log_debug("the kernel does not read by itself: %s", strerror(errno));
+			t->backing = -1;
+			return 0;
+		}
+	}
+	t->passing++;
+	all->passing++;
+	pthread_cond_signal(&all->wake);
+	return t->backing;
+}
+
+void transcript_pass_end(struct transcript *t) {
+	LOCK_SCOPE(&t->all->lock);
+	t->passing--;
+	t->all->passing--;
+}

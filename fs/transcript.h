@@ -1,0 +1,55 @@
+/* What rows files said: a rows file that was read from its start to its end is kept as it was read, a transcript, small ones in memory and
+ * others in files without a name below state_dir. While no notice has come that concerns it, who opens the file reads the transcript:
+ * no query is needed; and where the kernel can (FUSE_PASSTHROUGH, Linux 6.9, and the right to ask for it) it reads the
+ * transcript's file by itself, as fast as any file.
+ *
+ * A transcript is never changed but at its end: who has it open when the rows change goes on reading what the file said, and then the lines
+ * that have come behind its last one. Those are appended when they are asked for (transcript_read()), and, for readers whom only the
+ * kernel serves, by a thread.
+ *
+ * Thread-safe; but one that is being made belongs to its maker. */
+#ifndef ROWFS_FS_TRANSCRIPT_H
+#define ROWFS_FS_TRANSCRIPT_H
+
+#include "fs/call.h"
+
+struct rows_reader;
+struct transcript;
+struct transcripts;
+
+/* For all transcripts of FS. They take at most opt->read_cache bytes in all. NULL if out of memory. */
+MUST_USE struct transcripts *transcripts_new(struct fs *fs);
+/* SESSION is the file descriptor on which the kernel is asked to read by itself: before the first request; -1: it is closed. */
+void transcripts_serve(struct transcripts *all, int session);
+/* Frees them. No handle has one any more; before the pool is shut down. NULL is fine. */
+void transcripts_free(struct transcripts *all);
+
+/* Begins the transcript of NODE, the file W, with a reference for its maker; NULL if it is not to be kept. Before the first query
+ * that reads it. */
+struct transcript *transcript_begin(struct fs *fs, struct node *node, const struct where *w);
+/* Adds LEN bytes that stand at OFFSET. Returns false if they do not follow what is there, or find no room: then release it. */
+MUST_USE bool transcript_add(struct transcript *t, uint64_t offset, const char *data, size_t len);
+/* All of the file was added; END reads on behind it, and is taken over (NULL: out of memory). From now on others find it, if the file has not
+ * changed meanwhile. The maker's reference is given back. */
+void transcript_finish(struct transcript *t, struct rows_reader *end);
+
+/* The lock for the reader given to transcript_finish(). */
+pthread_mutex_t *transcript_lock(struct transcript *t);
+
+/* The transcript of NODE, as it is now, with a reference; or NULL. No query. */
+struct transcript *transcript_find(struct fs *fs, struct node *node);
+void transcript_release(struct transcript *t);
+
+/* Appends to OUT up to SIZE bytes from OFFSET on; fewer only at the end, after a look at what may have come behind it. Returns 0 or
+ * -errno. */
+MUST_USE int transcript_read(struct call *call, struct transcript *t, size_t size, uint64_t offset,
+			     struct buf *out);
+
+/* The number under which the kernel reads T by itself, for one more handle; 0 if it is not to. To be given back. */
+int transcript_pass(struct transcript *t);
+void transcript_pass_end(struct transcript *t);
+
+/* This mount has just committed something to NODE: readers whom the kernel serves see it before the writer goes on. */
+void transcripts_follow(struct fs *fs, const struct node *node);
+
+#endif
