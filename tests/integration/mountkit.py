@@ -102,6 +102,8 @@ class Mount:
     def spawn(self):
         with open(self.stderr, "ab") as log:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, cwd="/")
+        if self._watch:
+            self._watch.cancel()  # of one that was killed
         self._watch = threading.Timer(HUNG_AFTER, self._kill_hung)
         self._watch.daemon = True
         self._watch.start()
