@@ -268,7 +268,14 @@ bool listening_start(struct caches *c) {
 	return c->started || fail(c, "no thread to send with");
 }
 
-/* All is told; our sessions may go. */
+/* Who is alone has not: a peer that we do not know of yet was not told what we kept. */
+static bool has_told_all(struct caches *c) {
+	LOCK_SCOPE(&c->lock);
+	return atomic_load(&c->listening) && atomic_load(&c->npeers) > 0 && !c->kept && !c->left &&
+	       c->noutgoing == 0;
+}
+
+/* Our sessions may go, and nobody is to miss us. */
 static void say_farewell(struct caches *c) {
 	AUTO_BUF struct buf farewell = { 0 };
 	peers_put_farewell(&farewell, c->me);
@@ -285,7 +292,7 @@ void listening_end(struct caches *c) {
 	}
 	if (c->started) {
 		pthread_join(c->sender, NULL);
-		if (!c->left)
+		if (has_told_all(c))
 			say_farewell(c);
 	}
 	c->started = false;
