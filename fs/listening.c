@@ -149,8 +149,8 @@ void listening_send(struct caches *c, const char *payload) {
 		put_outgoing(c, payload);
 }
 
-/* Sends the payloads in BATCH. Returns 0 or -errno. */
-static int send_batch(struct caches *c, const struct buf *batch) {
+/* Sends the payloads in BATCH; FLAGS as for db_query(). Returns 0 or -errno. */
+static int send_batch(struct caches *c, const struct buf *batch, unsigned flags) {
 	AUTO_BUF struct buf list = { 0 };
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	for (size_t at = 0; at < batch->len; at += strlen(batch->data + at) + 1)
@@ -159,8 +159,7 @@ static int send_batch(struct caches *c, const struct buf *batch) {
 	if (list.failed)
 		return -ENOMEM;
 	struct db_param param = { .data = list.data, .len = list.len };
-	int rc = db_query_text(c->fs->pool, notice_send_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
-			       &err);
+	int rc = db_query_text(c->fs->pool, notice_send_sql, &param, 1, flags, NULL, NULL, &err);
 	if (rc != 0)
 		log_warning("other mounts could not be told of changes: %s",
 			    err.sentence != NULL ? err.sentence : strerror(-rc));
@@ -190,7 +189,7 @@ static void *sender_main(void *arg) {
 		c->outgoing = (struct buf){ 0 };
 		c->noutgoing = 0;
 		pthread_mutex_unlock(&c->lock);
-		int rc = send_batch(c, &batch);
+		int rc = send_batch(c, &batch, DB_REPEATABLE);
 		pthread_mutex_lock(&c->lock);
 		if (rc == 0)
 			atomic_fetch_add(&c->sent, (unsigned)n);
@@ -216,7 +215,7 @@ static bool comes_back(struct caches *c) {
 	struct timespec until = timespec_of_us(clock_us() + (int64_t)TEST_MS * US_PER_MS);
 	notice_put_test(&test, c->me);
 	buf_add(&test, "", 1);
-	if (test.failed || send_batch(c, &test) != 0)
+	if (test.failed || send_batch(c, &test, DB_REPEATABLE) != 0)
 		return false;
 	LOCK_SCOPE(&c->lock);
 	int rc = 0;
@@ -281,7 +280,7 @@ static void say_farewell(struct caches *c) {
 	peers_put_farewell(&farewell, c->me);
 	buf_add(&farewell, "", 1);
 	if (!farewell.failed)
-		(void)send_batch(c, &farewell);
+		(void)send_batch(c, &farewell, DB_NO_RETRY);
 }
 
 void listening_end(struct caches *c) {

