@@ -22,6 +22,7 @@ struct caches {
 	atomic_bool listening;
 	char *why; /* not ready: the reason; owned, set before there are threads */
 
+	struct db_pool *telling;  /* the sender's, one session; NULL until it is needed */
 	struct peers *peers;      /* the listener's */
 	atomic_int npeers;        /* how many there are */
 	atomic_ullong peers_lost; /* times that one was found gone that had not told all */

@@ -149,17 +149,30 @@ void listening_send(struct caches *c, const char *payload) {
 		put_outgoing(c, payload);
 }
 
-/* Sends the payloads in BATCH; FLAGS as for db_query(). Returns 0 or -errno. */
-static int send_batch(struct caches *c, const struct buf *batch, unsigned flags) {
+/* Sends the payloads in BATCH by POOL; FLAGS as for db_query(). Returns 0 or -errno with ERR filled. */
+static int send_batch(struct db_pool *pool, const struct buf *batch, unsigned flags,
+		      struct db_error *err) {
 	AUTO_BUF struct buf list = { 0 };
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	for (size_t at = 0; at < batch->len; at += strlen(batch->data + at) + 1)
 		array_add(&list, batch->data + at, strlen(batch->data + at));
 	array_end(&list);
 	if (list.failed)
-		return -ENOMEM;
+		return db_error_set(err, ENOMEM, "out of memory");
 	struct db_param param = { .data = list.data, .len = list.len };
-	int rc = db_query_text(c->fs->pool, notice_send_sql, &param, 1, flags, NULL, NULL, &err);
+	return db_query_text(pool, notice_send_sql, &param, 1, flags, NULL, NULL, err);
+}
+
+/* The same by a session of its own, which is made when there is something to tell: all others may be taken by statements that
+ * take long. */
+static int tell_peers(struct caches *c, const struct buf *batch, unsigned flags) {
+	struct db_config config = options_db_config(c->fs->opt);
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	config.min_connections = 0;
+	config.max_connections = 1;
+	if (c->telling == NULL && atomic_load(&c->listening) &&
+	    db_pool_new(&config, &c->telling, &err) != 0)
+		log_debug("no session to tell with: %s", err.sentence);
+	int rc = send_batch(c->telling != NULL ? c->telling : c->fs->pool, batch, flags, &err);
 	if (rc != 0)
 		log_warning("other mounts could not be told of changes: %s",
 			    err.sentence != NULL ? err.sentence : strerror(-rc));
@@ -189,7 +202,7 @@ static void *sender_main(void *arg) {
 		c->outgoing = (struct buf){ 0 };
 		c->noutgoing = 0;
 		pthread_mutex_unlock(&c->lock);
-		int rc = send_batch(c, &batch, DB_REPEATABLE);
+		int rc = tell_peers(c, &batch, DB_REPEATABLE);
 		pthread_mutex_lock(&c->lock);
 		if (rc == 0)
 			atomic_fetch_add(&c->sent, (unsigned)n);
@@ -212,10 +225,11 @@ static void *sender_main(void *arg) {
 /* True if a notice comes back: behind a pooler it may not. */
 static bool comes_back(struct caches *c) {
 	AUTO_BUF struct buf test = { 0 };
+	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct timespec until = timespec_of_us(clock_us() + (int64_t)TEST_MS * US_PER_MS);
 	notice_put_test(&test, c->me);
 	buf_add(&test, "", 1);
-	if (test.failed || send_batch(c, &test, DB_REPEATABLE) != 0)
+	if (test.failed || send_batch(c->fs->pool, &test, DB_REPEATABLE, &err) != 0)
 		return false;
 	LOCK_SCOPE(&c->lock);
 	int rc = 0;
@@ -280,7 +294,7 @@ static void say_farewell(struct caches *c) {
 	peers_put_farewell(&farewell, c->me);
 	buf_add(&farewell, "", 1);
 	if (!farewell.failed)
-		(void)send_batch(c, &farewell, DB_NO_RETRY);
+		(void)tell_peers(c, &farewell, DB_NO_RETRY);
 }
 
 void listening_end(struct caches *c) {
@@ -295,5 +309,6 @@ void listening_end(struct caches *c) {
 			say_farewell(c);
 	}
 	c->started = false;
+	db_pool_free(move_ptr(c->telling));
 	stop_listening(c);
 }

@@ -95,5 +95,5 @@ create policy gate on TABLE using (gate()) with check (true);
 """
 
 
-def waits(pg):
-    return pg.admin("select 1 from pg_locks where locktype = 'advisory' and not granted and objid = 7")
+def waits(pg, lock=7):
+    return pg.admin("select 1 from pg_locks where locktype = 'advisory' and not granted and objid = %s", lock)

@@ -1,5 +1,6 @@
 """Mounts that are gone: the others must not go on with what they remember. Expectations come from SQL."""
 import contextlib
+import json
 import os
 import random
 import threading
@@ -7,7 +8,7 @@ import time
 
 import mountkit
 import pytest
-from coherencekit import coherence, counter, delay, waits
+from coherencekit import GATE, coherence, counter, delay, waits
 from kit import get, put, until
 from shop import LAYOUT, Shop
 
@@ -192,6 +193,45 @@ def test_what_a_dead_mount_had_begun_is_committed_later(shop_pg, make_mount):
     took = delay(lambda: get(path) == b"two", "what was committed late")
     assert took < 2 * MISSED
     until(lambda: coherence(b.m)["peers"] == 0, "nothing is left of it")
+
+
+def test_a_busy_mount_tells_all_the_same(shop_pg, make_mount):
+    """All its connections are taken, and more requests wait for one, when a change is committed."""
+    a = Shop(make_mount(layout=LAYOUT, options={"max_connections": 2}), shop_pg)
+    b = Shop(make_mount(layout=LAYOUT), shop_pg)
+    shop_pg.sql(GATE.replace("TABLE", "flat"))
+    shop_pg.admin(LATE.replace("(7)", "(8)"))
+    shop_pg.admin("insert into flat select g, 'x' from generate_series(1, 10) g")
+    shop_pg.admin("insert into items (name, note) values ('bolt', 'one')")
+    paths = [s.m.at("items/bolt/note.txt") for s in (a, b)]
+    until(lambda: all(os.path.exists(p) and get(p) == b"one" for p in paths), "the row")
+
+    def waiting():
+        return json.loads(get(a.m.at(".rowfs/status.json")))["counters"]["db_waiting"]
+
+    threads = []
+
+    def begin(action, *args):
+        threads.append(threading.Thread(target=action, args=args))
+        threads[-1].start()
+
+    with contextlib.closing(shop_pg.connect()) as holder, holder.cursor() as cur:
+        cur.execute("select pg_advisory_lock(7), pg_advisory_lock(8)")
+        begin(os.path.exists, a.m.at("flat/1.json"))
+        until(lambda: waits(shop_pg), "one connection is taken")
+        begin(put, paths[0], "two")
+        until(lambda: waits(shop_pg, 8), "the commit waits")
+        for i in range(2, 8):
+            begin(os.path.exists, a.m.at(f"flat/{i}.json"))
+        until(lambda: waiting() >= 6, "others wait for a connection")
+        cur.execute("select pg_advisory_unlock(8)")
+        until(lambda: len(waits(shop_pg)) == 2, "the other connection is taken, too")
+        assert a.item("note") == "two"
+        delay(lambda: get(paths[1]) == b"two", "the change", timeout=2 * MISSED)
+        assert len(waits(shop_pg)) == 2
+        cur.execute("select pg_advisory_unlock(7)")
+    for t in threads:
+        t.join(30)
 
 
 def test_a_mount_that_stands_alone_tells_nobody(shop_pg, make_mount):
