@@ -31,6 +31,11 @@ void calls_free(struct calls *calls);
 /* Interrupts them all: the mount ends, and must not wait for slow readers. */
 void calls_interrupt(struct calls *calls);
 
+/* The thread that asks; 0 outside a request. */
+static inline pid_t call_thread(const struct call *call) {
+	return call->req != NULL ? fuse_req_ctx(call->req)->pid : 0;
+}
+
 /* The cancel token to give to db/: NULL for calls that are not interruptible. */
 struct db_cancel *call_cancel(struct call *call);
 

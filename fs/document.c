@@ -54,7 +54,7 @@ static int load_large(struct call *call, struct handle *h, const struct where *w
 	if (rc != 0)
 		return rc;
 	h->cached = node_is_version(call->fs->nodes, h->node, version.data);
-	if (!h->cached && node_may_retry(call->fs->nodes, h->node))
+	if (!h->cached && node_may_retry(call->fs->nodes, h->node, call_thread(call)))
 		return -ESTALE;
 	h->fd = fd;
 	fd = -1;
@@ -90,7 +90,7 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	if (rc != 0)
 		return rc;
 	h->cached = node_is_version(nodes, h->node, PQgetvalue(res, 0, BODY_VERSION));
-	if (!h->cached && node_may_retry(nodes, h->node))
+	if (!h->cached && node_may_retry(nodes, h->node, call_thread(call)))
 		return -ESTALE; /* the kernel looks the name up again */
 	h->body = body_new(PQgetvalue(res, 0, BODY_BYTES), (size_t)PQgetlength(res, 0, BODY_BYTES));
 	if (h->body != NULL && h->cached)

@@ -448,14 +448,22 @@ bool node_open_cached(struct nodes *nodes, struct node *node) {
 	return may;
 }
 
-bool node_may_retry(struct nodes *nodes, const struct node *node) {
+bool node_may_retry(struct nodes *nodes, const struct node *node, pid_t tid) {
 	LOCK_SCOPE(&nodes->lock);
-	struct wanted *retried = &nodes->retried[node->ino % WANTED_SLOTS];
+	struct retrying *slot = &nodes->retrying[(unsigned)tid % WANTED_SLOTS];
 	int64_t now = clock_us();
-	if (node->written || (retried->ino == node->ino && now < retried->until))
+	bool taken = now < slot->until && (slot->tid != tid || slot->ino == node->ino);
+	if (node->written || taken)
 		return false;
-	*retried = (struct wanted){ .ino = node->ino, .until = now + RETRIED_US };
+	*slot = (struct retrying){ .tid = tid, .ino = node->ino, .until = now + RETRIED_US };
 	return true;
+}
+
+void nodes_retry_over(struct nodes *nodes, pid_t tid) {
+	LOCK_SCOPE(&nodes->lock);
+	struct retrying *slot = &nodes->retrying[(unsigned)tid % WANTED_SLOTS];
+	if (slot->tid == tid)
+		slot->until = 0;
 }
 
 bool node_expel_cached(struct nodes *nodes, struct node *node) {

@@ -166,9 +166,11 @@ bool node_open_cached(struct nodes *nodes, struct node *node);
  * are such readers, the name gets another node with its next look-up, and true is returned: say ESTALE, and the kernel
  * looks up anew. For the next seconds nobody is let into its pages, whatever node it has, since the kernel asks only twice. */
 bool node_expel_cached(struct nodes *nodes, struct node *node);
-/* To be asked where the document NODE turns out to have another version than its look-up found: true if ESTALE will make the kernel look its
- * name up again; false if that was tried a moment ago, since it asks only twice. */
-bool node_may_retry(struct nodes *nodes, const struct node *node);
+/* To be asked where the document NODE turns out to have another version than its look-up found, when thread TID opens it: true if ESTALE
+ * will make the kernel look its name up again; false if that was told to this open already, since it asks only twice. */
+bool node_may_retry(struct nodes *nodes, const struct node *node, pid_t tid);
+/* Thread TID has opened something, or failed to. */
+void nodes_retry_over(struct nodes *nodes, pid_t tid);
 /* One handle more, or less, that is unsettled: see handle.h. */
 void nodes_unsettle(struct nodes *nodes, bool unsettled);
 

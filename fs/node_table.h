@@ -20,6 +20,13 @@ struct slot {
 	struct node *node;
 };
 
+/* A thread whose open was told ESTALE: the kernel opens once more for it. */
+struct retrying {
+	pid_t tid;
+	uint64_t ino;
+	int64_t until; /* clock_us() */
+};
+
 struct nodes {
 	pthread_mutex_t lock; /* guards everything below, and all nodes */
 	pthread_cond_t settled;
@@ -33,7 +40,8 @@ struct nodes {
 	/* Directories that the kernel has forgotten, but whose maker or end (see intent.h) is still to be known; a ring of references. */
 	struct node *shells[SHELLS];
 	unsigned next_shell;
-	struct wanted wanted[WANTED_SLOTS], retried[WANTED_SLOTS]; /* by st_ino */
+	struct wanted wanted[WANTED_SLOTS];     /* by st_ino */
+	struct retrying retrying[WANTED_SLOTS]; /* by thread */
 };
 
 /* FNV-1a, 64 bit (Fowler, Noll, Vo), of LEN bytes behind what HASH is of. */

@@ -40,7 +40,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn) {
 
 /* True if NAME is not there for the caller, who is just making it: see intent.h. */
 static bool is_being_made(struct call *call, const struct node *dir, const char *name) {
-	pid_t tid = fuse_req_ctx(call->req)->pid;
+	pid_t tid = call_thread(call);
 	if (dir->type != NODE_PLACE || tid == 0)
 		return false;
 	bool made =
@@ -221,6 +221,8 @@ static int open_node(struct call *call, struct node *node, int flags, bool creat
 	h->created = created;
 	count(&call->fs->count.opens, 1);
 	int rc = h->kind->open(call, h);
+	if (rc != -ESTALE)
+		nodes_retry_over(call->fs->nodes, call_thread(call));
 	if (rc != 0) {
 		h->cached = false;
 		handle_free(call->fs, h);
