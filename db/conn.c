@@ -12,6 +12,9 @@
 
 static void empty_wake_fd(struct db_conn *c) {
 	uint64_t count;
+	if (!c->woken)
+		return;
+	c->woken = false;
 	if (read(c->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		log_error("BUG: eventfd: %s", strerror(errno));
 }
@@ -111,6 +114,7 @@ void conn_detach(struct db_conn *c) {
 
 void conn_wake(struct db_conn *c) {
 	uint64_t one = 1;
+	c->woken = true;
 	if (write(c->wake_fd, &one, sizeof(one)) < 0)
 		log_error("BUG: eventfd: %s", strerror(errno));
 }

@@ -30,9 +30,10 @@ struct db_conn {
 	const struct db_config *cfg; /* the pool's copy */
 	int stop_fd;                 /* readable once the pool is shut down; the pool's */
 	int wake_fd;                 /* eventfd: a cancel was fired; ours */
-	struct db_cancel *cancel;    /* whose statement runs here, or NULL; the borrower's */
-	unsigned char *prepared;     /* bit per statement id: known to this session */
-	size_t prepared_len;         /* bytes */
+	bool woken; /* something may be in wake_fd; guarded by the lock of whose cancel it is */
+	struct db_cancel *cancel; /* whose statement runs here, or NULL; the borrower's */
+	unsigned char *prepared;  /* bit per statement id: known to this session */
+	size_t prepared_len;      /* bytes */
 	const char *
 		copy_table; /* what a COPY that runs here fills, unquoted, or NULL; the borrower's */
 	int64_t deadline_us;  /* of the transaction that runs here; NEVER_US outside */

@@ -47,6 +47,7 @@ enum {
 	IDLE_LIMIT_S = 300,    /* idle connections beyond min_connections are closed after this */
 	CONFLICT_RETRIES = 10, /* a serialization failure is soon over, or never */
 	CONFLICT_PAUSE_US = 2000,
+	SURELY_ALIVE_US = US_PER_MS, /* a reader takes what was in use so lately without a look */
 };
 
 const struct db_config *pool_config(const struct db_pool *pool) {
@@ -182,22 +183,27 @@ void pool_give(struct db_pool *pool, struct db_conn *c) {
 		pool->idle = c;
 		pool->idle_count++;
 	}
-	one_is_free(pool);
+	/* who is woken takes the lock first of all */
+	bool wanted = pool->freed_waiters > 0;
+	if (!wanted)
+		one_is_free(pool);
 	pthread_mutex_unlock(&pool->lock);
+	if (wanted)
+		pthread_cond_signal(&pool->freed);
 	conn_close(expired);
 	if (dead)
 		conn_close(c);
 }
 
-/* Takes the warmest idle connection that is still alive; the dead ones that it meets are closed. Under
- * the lock. */
-static struct db_conn *take_idle(struct db_pool *pool) {
+/* Takes the warmest idle connection that is still alive; the dead ones that it meets are closed. READS: nothing is in doubt if it turns out
+ * to be dead after all. Under the lock. */
+static struct db_conn *take_idle(struct db_pool *pool, bool reads) {
 	while (pool->idle != NULL) {
 		struct db_conn *c = pool->idle;
 		pool->idle = c->next;
 		pool->idle_count--;
 		c->next = NULL;
-		if (conn_alive(c))
+		if ((reads && clock_us() - c->idle_since_us < SURELY_ALIVE_US) || conn_alive(c))
 			return c;
 		log_debug("an idle connection was closed by the server");
 		pool->open--;
@@ -321,7 +327,7 @@ static int take_locked(struct db_pool *pool, struct patience *p, struct db_cance
 			one_is_free(pool);
 			return rc;
 		}
-		*out = take_idle(pool);
+		*out = take_idle(pool, cancel != NULL);
 		if (*out != NULL)
 			return 0;
 		if (pool->open >= pool->cfg.max_connections) {

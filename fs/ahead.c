@@ -40,6 +40,8 @@ int page_query_run(struct fs *fs, const struct page_query *q, struct db_cancel *
 static void *ahead_main(void *arg) {
 	struct ahead *a = arg;
 	AUTO_DB_ERROR struct db_error err = { 0 };
+	/* it need not interrupt who takes the present page for each piece of the next one */
+	pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){ 0 });
 	if (page_query_run(a->fs, &a->q, &a->cancel, &a->res, &err) != 0)
 		a->res = NULL; /* who needs the page asks again, and is told why */
 	return NULL;

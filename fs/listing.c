@@ -31,6 +31,7 @@ struct listing {
 	struct row *rows;
 	size_t n, room;
 	struct buf names;          /* each with its NUL */
+	struct buf name;           /* of the row at hand */
 	PGresult *res;             /* what the rows borrow from; NULL for known names */
 	const struct place *place; /* of the rows; NULL for known names and ingest files */
 	unsigned long ticket;      /* before `res` was asked for */
@@ -65,6 +66,7 @@ void listing_free(struct fs *fs, struct listing *l) {
 	cursor_free(l->cursor);
 	target_free(&l->file);
 	buf_free(&l->names);
+	buf_free(&l->name);
 	free(l->rows);
 	free(l);
 }
@@ -181,19 +183,19 @@ static int add_known(struct call *call, struct listing *l, struct node *dir) {
 /* -- pages of keys ----------------------------------------------------------------------------- */
 
 static int add_key(struct call *call, struct listing *l, const struct node *dir, int row) {
-	AUTO_BUF struct buf name = { 0 };
 	const char *values[PATH_KEYS_MAX];
+	l->name.len = 0;
 	for (int i = 0; i < l->place->nkeys; i++)
 		values[i] = PQgetvalue(l->res, row, i);
 	int id = l->place->nkeys + FIND_ID;
 	const char *by_id = PQgetisnull(l->res, row, id) ? NULL : PQgetvalue(l->res, row, id);
-	if (!place_name(l->place, values, by_id, &name)) {
+	if (!place_name(l->place, values, by_id, &l->name)) {
 		log_warning("%s: a key is too long for a file name", l->place->text);
 		return 0;
 	}
-	if (lookup_is_moved(call, dir, name.data))
+	if (lookup_is_moved(call, dir, l->name.data))
 		return 0;
-	struct row *entry = add_row(l, name.data);
+	struct row *entry = add_row(l, l->name.data);
 	if (entry == NULL)
 		return -ENOMEM;
 	entry->row = row;
@@ -374,8 +376,8 @@ static void lay_bait(struct call *call, struct listing *l, struct node *dir) {
 
 static int forward(struct call *call, struct listing *l, struct node *dir) {
 	int rc = next_page(call, l, dir, 0);
-	for (size_t i = 0; rc == 0 && i < l->n; i++)
-		trail_add(l->trail, name_at(l, i));
+	if (rc == 0)
+		trail_add(l->trail, l->n, name_at, l);
 	if (rc == 0)
 		lay_bait(call, l, dir);
 	return rc;
@@ -416,8 +418,7 @@ static int resume(struct call *call, struct listing *l, struct node *dir, uint64
 	memmove(l->rows, l->rows + before, (l->n - before) * sizeof(*l->rows));
 	l->n -= before;
 	l->first = l->at = position;
-	for (size_t i = 0; i < l->n; i++)
-		trail_add(l->trail, name_at(l, i));
+	trail_add(l->trail, l->n, name_at, l);
 	return 0;
 }
 

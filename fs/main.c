@@ -3,6 +3,7 @@
 #include "import/import.h"
 #include "util/log.h"
 
+#include <malloc.h>
 #include <string.h>
 
 static const char usage_text[] =
@@ -81,8 +82,17 @@ static int run(enum command command, int argc, char **argv) {
 	return status;
 }
 
+/* glibc gives each thread a heap of its own, which grows by one page, and one system call, at a time. */
+static void set_memory(void) {
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_TOP_PAD, 1 << 20);
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+}
+
 int main(int argc, char **argv) {
 	const char *word = argc > 1 ? argv[1] : NULL;
+
+	set_memory();
 
 	if (word == NULL)
 		return usage_mistake("a command is needed: mount, check or import");

@@ -66,6 +66,11 @@ static int entry_node(const struct page *p, const struct entry *entry, struct no
 	return *out != NULL ? 0 : -ENOMEM;
 }
 
+/* st_ino of an entry whose node is not made. */
+static uint64_t listed_ino(const struct page *p, const struct entry *entry) {
+	return entry->dots ? p->h->node->ino : node_child_ino(p->h->node, entry->name);
+}
+
 /* Adds an entry. Returns 1 if it does not fit any more, 0, or -errno. */
 static int add_entry(struct page *p, const struct entry *entry) {
 	char *at = p->data + p->len;
@@ -73,8 +78,8 @@ static int add_entry(struct page *p, const struct entry *entry) {
 	off_t next = (off_t)entry->next;
 	struct fuse_entry_param e = { .attr = { .st_mode = entry->found.attr.mode } };
 	struct node *node = NULL;
-	e.attr.st_ino = entry->dots ? p->h->node->ino : node_child_ino(p->h->node, entry->name);
 	if (!p->plus) {
+		e.attr.st_ino = listed_ino(p, entry);
 		need = fuse_add_direntry(p->call->req, at, left, entry->name, &e.attr, next);
 	} else {
 		/* without a nodeid, the kernel takes only the name */
@@ -83,6 +88,8 @@ static int add_entry(struct page *p, const struct entry *entry) {
 			return rc == -ENOENT ? 0 : rc;
 		if (node != NULL)
 			e = reply_entry_param(p->call->fs, node);
+		else
+			e.attr.st_ino = listed_ino(p, entry);
 		need = fuse_add_direntry_plus(p->call->req, at, left, entry->name, &e, next);
 	}
 	if (need > left) {

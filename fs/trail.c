@@ -173,12 +173,14 @@ static bool reserve_locked(struct trail *trail, size_t n) {
 	return true;
 }
 
-void trail_add(struct trail *trail, const char *name) {
+void trail_add(struct trail *trail, size_t n, const char *(*name)(void *, size_t), void *arg) {
 	LOCK_SCOPE(&trail->trails->lock);
-	if (!reserve_locked(trail, trail->nnames + 1))
+	if (!reserve_locked(trail, trail->nnames + n))
 		return;
-	trail->names[trail->nnames++] = hash_of(name);
-	trail->trails->names += trail->kept;
+	for (size_t i = 0; i < n; i++)
+		trail->names[trail->nnames + i] = hash_of(name(arg, i));
+	trail->nnames += n;
+	trail->trails->names += trail->kept ? n : 0;
 }
 
 /* -- offsets ------------------------------------------------------------------------------------- */

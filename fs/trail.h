@@ -37,7 +37,8 @@ void trail_release(struct trail *trail);
 
 /* The entries that follow begin a page. CURSOR is copied. */
 void trail_add_page(struct trail *trail, int child, char *const *cursor);
-void trail_add(struct trail *trail, const char *name);
+/* N entries more. NAME gives the name of one. */
+void trail_add(struct trail *trail, size_t n, const char *(*name)(void *, size_t), void *arg);
 /* The offset of POSITION. */
 uint64_t trail_offset(const struct trail *trail, uint64_t position);
 uint64_t trail_position(uint64_t offset);
