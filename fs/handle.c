@@ -60,8 +60,8 @@ void handle_free(struct fs *fs, struct handle *h) {
 	if (h->fd >= 0)
 		close(h->fd);
 	rows_reader_free(h->reader);
-	if (h->passes)
-		transcript_pass_end(h->transcript);
+	if (h->passing != NULL)
+		transcript_pass_end(h->passing);
 	transcript_release(h->transcript);
 	transcript_release(h->writing);
 	rows_append_free(h->append);

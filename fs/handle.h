@@ -46,10 +46,10 @@ struct handle {
 	struct rows_reader *reader;
 	struct transcript *transcript; /* it is read from there; holds a reference */
 	struct transcript *writing;    /* what this reader makes of what it reads; its own */
-	bool passes;                   /* the kernel reads `transcript` by itself */
-	struct rows_append *append;    /* appended CSV on its way; NULL until the first line */
-	bool replacing;                /* what is written replaces the rows */
-	bool has_begun;                /* something was written since open or truncation */
+	struct transcript *passing; /* what the kernel has opened with it: see transcript_pass() */
+	struct rows_append *append; /* appended CSV on its way; NULL until the first line */
+	bool replacing;             /* what is written replaces the rows */
+	bool has_begun;             /* something was written since open or truncation */
 	bool columns_known; /* the first line of CSV was seen: `columns` says what each field is */
 	int *columns;       /* which of the place's columns each CSV field is; owned */
 	int ncolumns;

@@ -476,6 +476,16 @@ bool node_expel_cached(struct nodes *nodes, struct node *node) {
 	return true;
 }
 
+void node_expel(struct nodes *nodes, struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	node->expelled = true;
+}
+
+bool node_is_open_once(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->readers + node->writers == 1;
+}
+
 void nodes_unsettle(struct nodes *nodes, bool unsettled) {
 	LOCK_SCOPE(&nodes->lock);
 	if (unsettled) {

@@ -166,6 +166,10 @@ bool node_open_cached(struct nodes *nodes, struct node *node);
  * are such readers, the name gets another node with its next look-up, and true is returned: say ESTALE, and the kernel
  * looks up anew. For the next seconds nobody is let into its pages, whatever node it has, since the kernel asks only twice. */
 bool node_expel_cached(struct nodes *nodes, struct node *node);
+/* The name gets another node with its next look-up: say ESTALE, and the kernel looks up anew. */
+void node_expel(struct nodes *nodes, struct node *node);
+/* True if NODE has one open handle. */
+bool node_is_open_once(struct nodes *nodes, const struct node *node);
 /* To be asked where the document NODE turns out to have another version than its look-up found, when thread TID opens it: true if ESTALE
  * will make the kernel look its name up again; false if that was told to this open already, since it asks only twice. */
 bool node_may_retry(struct nodes *nodes, const struct node *node, pid_t tid);

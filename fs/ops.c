@@ -239,23 +239,33 @@ struct open_out {
 	uint32_t open_flags;
 	int32_t backing;
 };
-enum { OPEN_NOFLUSH = 1 << 5, OPEN_PASSTHROUGH = 1 << 7 };
+enum { OPEN_DIRECT_IO = 1 << 0, OPEN_NOFLUSH = 1 << 5, OPEN_PASSTHROUGH = 1 << 7 };
 
-/* Replies that the kernel is to read the handle's transcript by itself. Returns false if it cannot; nothing is replied then. */
-static bool reply_passing(struct call *call, struct handle *h) {
-	int backing = h->transcript != NULL && (h->flags & O_DIRECT) == 0
-			      ? transcript_pass(h->transcript)
-			      : 0;
-	if (backing == 0)
-		return false;
-	h->passes = true;
+/* Replies that H is opened with a transcript. */
+static void reply_passing(struct call *call, struct handle *h, const struct passing *passing) {
+	bool reads = (h->flags & O_ACCMODE) == O_RDONLY;
 	const struct open_out out = { .fh = (uintptr_t)h,
-				      .open_flags = OPEN_PASSTHROUGH | OPEN_NOFLUSH,
-				      .backing = backing };
+				      .open_flags = OPEN_PASSTHROUGH |
+						    (passing->direct ? OPEN_DIRECT_IO : 0u) |
+						    (reads ? OPEN_NOFLUSH : 0u),
+				      .backing = passing->backing };
+	h->passing = passing->transcript;
 	reply_begin(call);
 	if (fuse_reply_buf(call->req, (const char *)&out, sizeof(out)) != 0)
 		handle_free(call->fs, h);
-	return true;
+}
+
+/* How H, which opens a rows file, is opened. Who may map it to write must not have the transcript: then ESTALE, and the name's next node has none. */
+static int pass(struct call *call, struct handle *h, struct passing *passing) {
+	if (h->kind != &rows_kind)
+		return 0;
+	struct transcript *own = (h->flags & O_DIRECT) == 0 ? h->transcript : NULL;
+	*passing = transcript_pass(call->fs, h->node, own);
+	if (passing->transcript == NULL || (h->flags & O_ACCMODE) != O_RDWR)
+		return 0;
+	transcript_pass_end(passing->transcript);
+	node_expel(call->fs->nodes, h->node);
+	return -ESTALE;
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
@@ -263,13 +273,18 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct handle *h = NULL;
 	call_begin(&call, req, (fi->flags & O_ACCMODE) == O_RDONLY);
 	struct node *node = node_of(call.fs, ino);
+	struct passing passing = { .transcript = NULL };
 	int rc = open_node(&call, node, fi->flags, false, &h);
+	if (rc == 0 && (rc = pass(&call, h, &passing)) != 0)
+		handle_free(call.fs, h);
 	if (rc != 0) {
 		reply_status(&call, node, NULL, rc);
 		return;
 	}
-	if (reply_passing(&call, h))
+	if (passing.transcript != NULL) {
+		reply_passing(&call, h, &passing);
 		return;
+	}
 	set_open_flags(h, fi);
 	reply_begin(&call);
 	if (fuse_reply_open(req, fi) != 0)

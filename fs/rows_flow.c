@@ -14,7 +14,7 @@ struct rows_flow {
 	pthread_mutex_t *owner;  /* guards what follows */
 	struct db_copy_out *copy;
 	bool csv;
-	int ncursor;
+	int extra;       /* fields before the line */
 	int64_t used_us; /* clock_us() */
 	struct buf line; /* an unescaped line */
 };
@@ -157,7 +157,7 @@ int rows_flow_begin(struct call *call, const struct where *w, const char *sql, c
 	flow->slot = slot;
 	flow->owner = owner;
 	flow->csv = path_format(w->place->route->path) == FORMAT_CSV;
-	flow->ncursor = w->place->sql.cursor;
+	flow->extra = w->place->sql.copy_extra;
 	flow->used_us = clock_us();
 	publish(flow);
 	return 0;
@@ -227,14 +227,13 @@ int rows_flow_next(struct call *call, struct rows_flow *flow, struct flow_line *
 	if (rc <= 0)
 		return rc;
 	const char *p = data, *end = data + len;
-	for (int i = 0; i < flow->ncursor; i++) {
+	for (int i = 0; i < flow->extra; i++) {
 		p = field_end(p, end, flow->csv);
 		p += p < end;
 	}
-	*out = (struct flow_line){ .text = p,
-				   .len = (size_t)(end - p),
-				   .cursor = data,
-				   .cursor_len = (size_t)(p - data) };
+	*out = (struct flow_line){
+		.text = p, .len = (size_t)(end - p), .cursor = data, .cursor_len = len
+	};
 	if (!flow->csv && memchr(p, '\\', out->len) != NULL) {
 		buf_resize(&flow->line, 0);
 		add_unescaped(&flow->line, p, end);
@@ -254,23 +253,33 @@ static void add_unquoted(struct buf *out, const char *p, const char *end) {
 	}
 }
 
+/* The text of the field from P to STOP, malloc'd; NULL for SQL NULL or, with *FAILED, if out of memory. */
+static char *field_text(const char *p, const char *stop, bool csv, bool *failed) {
+	AUTO_BUF struct buf text = { 0 };
+	if (csv ? stop == p : stop - p == 2 && memcmp(p, "\\N", 2) == 0)
+		return NULL;
+	if (csv && *p == '"' && stop - p >= 2)
+		add_unquoted(&text, p + 1, stop - 1);
+	else if (csv)
+		buf_add(&text, p, (size_t)(stop - p));
+	else
+		add_unescaped(&text, p, stop);
+	char *out = buf_take(&text);
+	*failed = *failed || out == NULL;
+	return out;
+}
+
 int rows_flow_cursor(const struct place *place, const char *cursor, size_t len, char **out) {
-	bool csv = path_format(place->route->path) == FORMAT_CSV;
-	const char *p = cursor, *end = cursor + len;
+	bool csv = path_format(place->route->path) == FORMAT_CSV, failed = false;
+	const char *end = cursor + len;
+	end -= len > 0 && end[-1] == '\n';
 	for (int i = 0; i < place->sql.cursor; i++) {
-		AUTO_BUF struct buf text = { 0 };
-		const char *stop = field_end(p, end, csv);
-		bool null = csv ? stop == p : stop - p == 2 && memcmp(p, "\\N", 2) == 0;
-		if (csv && *p == '"' && stop - p >= 2)
-			add_unquoted(&text, p + 1, stop - 1);
-		else if (csv)
-			buf_add(&text, p, (size_t)(stop - p));
-		else
-			add_unescaped(&text, p, stop);
-		out[i] = null ? NULL : buf_take(&text);
-		if (!null && out[i] == NULL)
-			return -ENOMEM;
-		p = stop + (stop < end);
+		const char *p = cursor, *stop = field_end(p, end, csv);
+		for (int k = place->sql.cursor_field[i]; k > 0; k--) {
+			p = stop + (stop < end);
+			stop = field_end(p, end, csv);
+		}
+		out[i] = field_text(p, stop, csv, &failed);
 	}
-	return 0;
+	return failed ? -ENOMEM : 0;
 }

@@ -342,7 +342,7 @@ static int follow(struct call *call, struct transcript *t) {
 	if (is_unchanged(call->fs, t->node, t->seen))
 		return 0;
 	AUTO_BUF struct buf more = { 0 };
-	int rc;
+	int rc = 0;
 	do {
 		buf_resize(&more, 0);
 		rc = rows_reader_on(call, t->end, &t->where, t->node, t->size, STEP_BYTES, &more);
@@ -399,7 +399,7 @@ static int take_passing(struct transcripts *all, const struct node *node,
 	int n = 0;
 	LOCK_SCOPE(&all->lock);
 	for (struct transcript *t = all->oldest; all->passing > 0 && t != NULL; t = t->newer) {
-		if (t->passing == 0 || (node != NULL && t->node != node))
+		if (t->passing == 0 || (node != NULL && t->node->ino != node->ino))
 			continue;
 		t->references++;
 		some[n++] = t;
@@ -465,40 +465,43 @@ static void *follower_main(void *arg) {
 	return NULL;
 }
 
-/* True if the kernel may serve a handle from T: a file has one such transcript at a time. */
-static bool may_pass(struct transcripts *all, const struct transcript *t) {
-	if (all->session < 0 || t->fd < 0 || t->backing < 0)
+/* Makes T's file known to the kernel. */
+static bool has_backing(struct transcripts *all, struct transcript *t) {
+	if (all->session < 0 || t->fd < 0)
 		return false;
-	for (const struct transcript *o = all->oldest; o != NULL; o = o->newer)
-		if (o != t && o->node == t->node && o->passing > 0)
-			return false;
-	if (!all->has_thread)
-		all->has_thread = pthread_create(&all->thread, NULL, follower_main, all) == 0;
-	return all->has_thread;
-}
-
-int transcript_pass(struct transcript *t) {
-	struct transcripts *all = t->all;
-	LOCK_SCOPE(&all->lock);
-	if (!may_pass(all, t))
-		return 0;
 	if (t->backing == 0) {
 		const struct backing_map map = { .fd = t->fd };
 		t->backing = ioctl(all->session, BACKING_OPEN, &map);
-		if (t->backing <= 0) {
+		if (t->backing < 0)
 			log_debug("the kernel does not read by itself: %s", strerror(errno));
-			t->backing = -1;
-			return 0;
-		}
 	}
-	t->passing++;
+	if (t->backing > 0 && !all->has_thread)
+		all->has_thread = pthread_create(&all->thread, NULL, follower_main, all) == 0;
+	return t->backing > 0 && all->has_thread;
+}
+
+struct passing transcript_pass(struct fs *fs, struct node *node, struct transcript *t) {
+	struct transcripts *all = fs->transcripts;
+	LOCK_SCOPE(&all->lock);
+	struct transcript *now = all->passing > 0 ? all->newest : NULL;
+	while (now != NULL && (now->node != node || now->passing == 0))
+		now = now->older;
+	if (now == NULL && t != NULL && node_is_open_once(fs->nodes, node) && has_backing(all, t))
+		now = t;
+	if (now == NULL)
+		return (struct passing){ .transcript = NULL };
+	now->references++;
+	now->passing++;
 	all->passing++;
 	pthread_cond_signal(&all->wake);
-	return t->backing;
+	return (struct passing){ .transcript = now, .backing = now->backing, .direct = now != t };
 }
 
 void transcript_pass_end(struct transcript *t) {
-	LOCK_SCOPE(&t->all->lock);
-	t->passing--;
-	t->all->passing--;
+	{
+		LOCK_SCOPE(&t->all->lock);
+		t->passing--;
+		t->all->passing--;
+	}
+	transcript_release(t);
 }

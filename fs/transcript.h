@@ -45,8 +45,17 @@ void transcript_release(struct transcript *t);
 MUST_USE int transcript_read(struct call *call, struct transcript *t, size_t size, uint64_t offset,
 			     struct buf *out);
 
-/* The number under which the kernel reads T by itself, for one more handle; 0 if it is not to. To be given back. */
-int transcript_pass(struct transcript *t);
+/* How the kernel is to open a handle. */
+struct passing {
+	struct transcript
+		*transcript; /* NULL: as any; otherwise counted until transcript_pass_end() */
+	int backing;         /* the kernel's number for its file */
+	bool direct;         /* all the same it asks for what it reads, and tells what it writes */
+};
+
+/* For a handle that opens NODE (counted there already) and would read T, which may be NULL. A file that the kernel reads by itself for one
+ * handle has all its handles opened with the same transcript; and as long as one is open without, none begins. */
+struct passing transcript_pass(struct fs *fs, struct node *node, struct transcript *t);
 void transcript_pass_end(struct transcript *t);
 
 /* This mount has just committed something to NODE: readers whom the kernel serves see it before the writer goes on. */

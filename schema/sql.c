@@ -261,5 +261,6 @@ void sql_free(struct place_sql *sql) {
 	free(sql->copy_next);
 	free(sql->copy_before);
 	free(sql->cursor_nullable);
+	free(sql->cursor_field);
 	free(sql->header);
 }

@@ -36,10 +36,12 @@ struct place_sql {
 	 * bytes); and, last line first, from the end (limit, wanted bytes), with the file's size as the first column. A page ends after `limit` rows, or
 	 * with the row behind the one that completes the wanted bytes. */
 	struct db_statement page_first, page_next, page_last;
-	/* Rows: COPY ... TO STDOUT of cursor texts and line, from the start, behind a cursor, and backwards from a cursor's own line. The parameters
-	 * are settings; a cursor text that may be NULL is "" for NULL and has a letter before it otherwise. CSV, or for JSON
-	 * Lines COPY's text format with the line as the last column. */
+	/* Rows: COPY ... TO STDOUT of those cursor texts that are no fields of the line, and the line; from the start, behind a cursor, and
+	 * backwards from a cursor's own line. The parameters are settings; a cursor text that may be NULL is "" for NULL and has a letter before it
+	 * otherwise. CSV, or for JSON Lines COPY's text format with the line as the last column. */
 	char *copy_first, *copy_next, *copy_before;
+	int copy_extra;        /* fields of COPY before the line */
+	int *cursor_field;     /* of each cursor text: which field of COPY it is */
 	bool *cursor_nullable; /* of each cursor text */
 	char *header;          /* rows in CSV: the header line with its newline; else NULL */
 	/* Validates the own keys' texts: one boolean, canonical or not; class 22 if no such value. NULL if all are text. */

@@ -174,7 +174,8 @@ static void put_copy_fields(struct buf *sql, const struct place *place) {
 	for (int i = 0; i < place->ncolumns; i++) {
 		const struct column *column = place->columns[i];
 		bool numeric = strcmp(column->base, "numeric") == 0;
-		buf_puts(sql, numeric ? ", trim_scale(" : ", ");
+		buf_puts(sql, i > 0 ? ", " : "");
+		buf_puts(sql, numeric ? "trim_scale(" : "");
 		put_column(sql, place->target, column->name);
 		buf_puts(sql, numeric ? ")" : prints_as_text(column) ? "" : "::text");
 	}
@@ -199,21 +200,52 @@ static void put_with_settings(struct buf *out, const char *sql) {
 	}
 }
 
+/* Which field of a line in CSV the order's I-th column is; -1: none. */
+static int field_of_order(const struct place *place, int i) {
+	if (path_format(place->route->path) != FORMAT_CSV || place->order[i] == NULL)
+		return -1;
+	for (int k = 0; k < place->ncolumns; k++)
+		if (strcmp(place->columns[k]->name, place->order[i]->name) == 0)
+			return k;
+	return -1;
+}
+
+/* Where each cursor text is in what COPY writes: among the line's own fields if it can be, since each field costs. */
+static bool place_cursor(struct place *place, int n) {
+	struct place_sql *sql = &place->sql;
+	sql->cursor_nullable = calloc((size_t)n, sizeof(*sql->cursor_nullable));
+	sql->cursor_field = calloc((size_t)n, sizeof(*sql->cursor_field));
+	if (sql->cursor_nullable == NULL || sql->cursor_field == NULL)
+		return false;
+	for (int i = 0; i < n; i++) {
+		sql->cursor_nullable[i] = may_be_null(place, i);
+		if (field_of_order(place, i) < 0)
+			sql->cursor_field[i] = sql->copy_extra++;
+	}
+	for (int i = 0; i < n; i++)
+		if (field_of_order(place, i) >= 0)
+			sql->cursor_field[i] = sql->copy_extra + field_of_order(place, i);
+	return true;
+}
+
 static char *build_copy(const struct page *p) {
 	AUTO_BUF struct buf select = { 0 }, copy = { 0 };
-	bool csv = path_format(p->place->route->path) == FORMAT_CSV;
+	bool csv = path_format(p->place->route->path) == FORMAT_CSV, first = true;
+	buf_puts(&select, "SELECT ");
 	for (int i = 0; i < p->n; i++) {
-		buf_puts(&select, i > 0 ? ", " : "SELECT ");
+		if (field_of_order(p->place, i) >= 0)
+			continue;
+		buf_puts(&select, first ? "" : ", ");
+		first = false;
 		put_order_column(&select, p->place, i);
 		bool as_text = p->place->order[i] != NULL && prints_as_text(p->place->order[i]);
 		buf_puts(&select, as_text ? "" : "::text"); /* a cast costs as much as a field */
 	}
-	if (csv) {
+	buf_puts(&select, first ? "" : ", ");
+	if (csv)
 		put_copy_fields(&select, p->place);
-	} else {
-		buf_puts(&select, ", ");
+	else
 		put_line_of(&select, p->place);
-	}
 	put_page_source(&select, p);
 	buf_puts(&copy, "COPY (");
 	put_with_settings(&copy, select.data != NULL ? select.data : "");
@@ -227,6 +259,8 @@ void sql_build_pages(struct place *place) {
 	if (relation_key(place->scope.tables[place->target].rel) == NULL)
 		n++; /* without a key: the row's place in the table */
 	sql->cursor = n;
+	if (!place_cursor(place, n))
+		return;
 	struct page p = { .place = place, .n = n };
 	build_page(&p, false, &sql->page_first);
 	p.copy = true;
@@ -240,7 +274,4 @@ void sql_build_pages(struct place *place) {
 	sql->copy_next = build_copy(&p);
 	p.copy = false;
 	build_page(&p, false, &sql->page_next);
-	sql->cursor_nullable = calloc((size_t)n, sizeof(*sql->cursor_nullable));
-	for (int i = 0; sql->cursor_nullable != NULL && i < n; i++)
-		sql->cursor_nullable[i] = may_be_null(place, i);
 }

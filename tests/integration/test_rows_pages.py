@@ -1,0 +1,355 @@
+"""Rows files that were read as a whole: kept as they were read, and read by the kernel alone. What a file must hold is said by SQL."""
+import json
+import mmap
+import os
+import subprocess
+import threading
+
+import pytest
+
+from kit import IS_ROOT, append, get, put, run, until
+
+SCHEMA = """
+create table lines (id bigint primary key, grp text not null, at bigint not null, text text);
+create index on lines (grp, at, id);
+create view seen as select id, grp, at, text from lines;
+"""
+LAYOUT = {
+    "tables": {"seen": {"key": ["id"]}},
+    "routes": [
+        {"path": "/lines/{grp}.csv", "rows": "lines", "order": ["at", "id"]},
+        {"path": "/lines/{grp}.jsonl", "rows": "lines", "order": ["at", "id"]},
+        {"path": "/ids/{grp}.csv", "rows": "lines", "order": ["at", "id"], "columns": ["at", "text"]},
+        {"path": "/seen.jsonl", "rows": "seen", "order": ["at"]},
+    ],
+}
+MANY, FEW = 30000, 700  # lines: of a file in state_dir, and of one in memory; one page holds FEW
+
+
+class Lines:
+    def __init__(self, mount, pg):
+        self.m, self.pg, self.sql, self.one = mount, pg, pg.sql, pg.one
+
+    def fill(self, n, first=1, grp="g"):
+        self.sql("insert into lines select i, %s, i * 10, 'line ' || i || repeat('x', (i %% 37)::int) from generate_series(%s::bigint, %s::bigint) i",
+                 grp, first, first + n - 1)
+
+    def csv(self, grp="g", where="true"):
+        rows = self.sql(f"select id || ',' || grp || ',' || at || ',' || case text when '' then '\"\"' else coalesce(text, '') end "
+                        f"from lines where grp = %s and {where} order by at, id", grp)
+        return "".join(["id,grp,at,text\n", *(r[0] + "\n" for r in rows)]).encode()
+
+    def path(self, grp="g"):
+        return self.m.at(f"lines/{grp}.csv")
+
+    def shows(self, grp="g"):
+        """Who opens the file soon has what SQL says, and so has everybody after him."""
+        want = self.csv(grp)
+        until(lambda: get(self.path(grp)) == want, "the file is what SQL says", timeout=5)
+        for _ in range(3):
+            assert get(self.path(grp)) == want
+
+    def counter(self, name):
+        return self.m.status()["counters"][name]
+
+    def reads(self, act):
+        """How many READs reach rowfs while ACT runs."""
+        self.counter("reads_total")
+        before = self.counter("reads_total")
+        own = self.counter("reads_total") - before
+        before = self.counter("reads_total")
+        act()
+        return self.counter("reads_total") - before - own
+
+
+@pytest.fixture
+def lines(pg, make_mount):
+    pg.sql(SCHEMA)
+    return Lines(make_mount(layout=LAYOUT), pg)
+
+
+def kernel_reads():
+    """True where FUSE_PASSTHROUGH is to be had."""
+    major, minor = (int(x) for x in os.uname().release.split(".")[:2])
+    return IS_ROOT and (major, minor) >= (6, 9)
+
+
+def rest_of(fd, size=50000):
+    return b"".join(iter(lambda: os.read(fd, size), b""))
+
+
+@pytest.mark.parametrize("n", [0, 1, FEW, MANY])
+@pytest.mark.parametrize("ext", ["csv", "jsonl"])
+def test_a_second_read_needs_no_query(lines, n, ext):
+    lines.fill(n + 1)
+    lines.sql("delete from lines where id = %s", n + 1)
+    path = lines.m.at("seen.jsonl" if n == 0 else f"lines/g.{ext}")
+    first = until(lambda: get(path) if os.stat(path).st_size == len(get(path)) else None, "all is told") if n else get(path)
+    get(path)
+    with lines.pg.queries() as seen:
+        for _ in range(3):
+            assert get(path) == first
+    assert seen.total == 0, seen
+    if n == MANY and kernel_reads():
+        assert lines.reads(lambda: get(path)) == 0
+
+
+def test_any_place_and_program(lines, tmp_path):
+    lines.fill(MANY)
+    whole = get(lines.path())
+    assert whole == lines.csv()
+    plain = tmp_path / "g.csv"
+    plain.write_bytes(whole)
+    with lines.pg.queries() as seen:
+        fd = os.open(lines.path(), os.O_RDONLY)
+        for at, n in [(0, 10), (len(whole) - 5, 100), (len(whole), 10), (len(whole) + 9999, 10), (123456, 400000), (65535, 2), (1, len(whole))]:
+            assert os.pread(fd, n, at) == whole[at:at + n]
+        if kernel_reads():
+            with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as mapped:
+                assert mapped[:] == whole
+        os.close(fd)
+        for program in ("tail -n 3", "tail -c +100000", "head -n 2000", "wc -l", "md5sum -b", "tac", "grep -c 77", "dd bs=777 skip=100 count=900 status=none if="):
+            words = [program[:-3], f"if={{}}"] if program.endswith("if=") else [program, "{}"]
+
+            def out(path, words=words):
+                argv = [*words[0].split(), words[1].format(path)]
+                return run(*argv).stdout.replace(str(path), "")
+            assert out(lines.path()) == out(plain), program
+    assert seen.total == 0, seen
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_changes_in_the_middle_while_readers_never_stop(lines, n):
+    """Each new reader has the new bytes soon; and nobody ever has anything but whole lines, of a small file one version."""
+    lines.fill(n)
+    versions, wrong, stop = [lines.csv()], [], threading.Event()
+
+    def check(data):
+        if n == FEW:
+            return data in versions
+        rows = [row.split(b",") for row in data.splitlines()]
+        places = [(int(row[2]), int(row[0])) for row in rows[1:]]
+        return data.endswith(b"\n") and places == sorted(set(places)) and all(len(row) == 4 for row in rows)
+
+    def reader():
+        while not stop.is_set():
+            data = get(lines.path())
+            if not check(data):
+                wrong.append(data)
+                return
+    threads = [threading.Thread(target=reader) for _ in range(2)]
+    for t in threads:
+        t.start()
+    for i in range(40 if n == FEW else 8):
+        middle = n // 2 + i
+        change = ("update lines set text = 'other' where id = %s", "delete from lines where id = %s",
+                  "insert into lines select 100000 + id, grp, at + 1, 'between' from lines where id = %s",
+                  "update lines set text = text || '+' where id >= %s")[i % 4]
+        with lines.pg.connect() as conn, conn.cursor() as cursor:
+            cursor.execute(change, (middle,))
+            cursor.execute("select id || ',' || grp || ',' || at || ',' || text from lines where grp = 'g' order by at, id")
+            versions.append("".join(["id,grp,at,text\n", *(r[0] + "\n" for r in cursor.fetchall())]).encode())
+        lines.shows()
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not wrong, [w[-300:] for w in wrong]
+
+
+def test_half_way_when_the_file_changes(lines):
+    """An open file goes on as what it was when it was opened; what is appended comes behind it."""
+    lines.fill(MANY)
+    old = get(lines.path())
+    fd, second = os.open(lines.path(), os.O_RDONLY), os.open(lines.path(), os.O_RDONLY)
+    assert os.read(fd, 300000) == old[:300000]
+    lines.sql("delete from lines where id % 100 = 7")
+    lines.sql("update lines set text = 'longer than it was before and much longer' where id % 100 = 8")
+    lines.sql("insert into lines select 500000 + id, grp, at + 1, 'between' from lines where id % 100 = 9")
+    lines.fill(3, first=MANY + 1)
+    lines.shows()
+    added = lines.csv(where=f"id > {MANY} and id < 500000").split(b"\n", 1)[1]
+    seen = old[:300000]
+
+    def more():
+        nonlocal seen
+        seen += rest_of(fd)
+        return len(seen) >= len(old) + len(added)
+    until(more, "the added lines")
+    assert seen == old + added
+    assert os.pread(second, len(old), 0) == old
+    os.close(fd)
+    os.close(second)
+    assert get(lines.path()) == lines.csv()
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_a_change_while_a_file_is_read_for_the_first_time(lines, n):
+    """What was read before the change must not be kept as what the file says."""
+    lines.fill(n)
+    os.stat(lines.path())
+    fd = os.open(lines.path(), os.O_RDONLY)
+    first = os.read(fd, 100)
+    heard = lines.m.status()["coherence"]["heard"]
+    lines.sql("update lines set text = 'new' where id = 1")
+    until(lambda: lines.m.status()["coherence"]["heard"] > heard, "the change is told of")
+    rest_of(fd)
+    os.close(fd)
+    assert first.startswith(b"id,grp,at,text\n1,g,10,line 1x")
+    assert get(lines.path()) == lines.csv()
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_tail_f_of_a_kept_file(lines, tmp_path, n):
+    """Appended by SQL and by this mount, each line is shown once and whole."""
+    lines.fill(n)
+    get(lines.path())
+    get(lines.path())
+    out = tmp_path / "out"
+    with open(out, "wb") as f:
+        tail = subprocess.Popen(["tail", "-f", "-s", "0.02", "-n", "+1", lines.path()], stdout=f)
+    try:
+        until(lambda: out.stat().st_size == len(lines.csv()), "tail has shown what was there")
+        for i in range(1, 21):
+            if i % 2 == 0:
+                lines.fill(3, first=n + 10 * i)
+            else:
+                append(lines.path(), f"{n + 10 * i},g,{(n + 10 * i) * 10},by this mount\n")
+        want = lines.csv()
+        until(lambda: out.stat().st_size >= len(want), "tail has shown all", timeout=10)
+        assert out.read_bytes() == want
+    finally:
+        tail.kill()
+        tail.wait()
+    lines.shows()
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_what_this_mount_writes_is_seen_at_once(lines, n):
+    """By who opens the file, and by who has it open."""
+    lines.fill(n)
+    get(lines.path())
+    fd = os.open(lines.path(), os.O_RDONLY)
+    seen = rest_of(fd)
+    for i in range(10):
+        at = n + 1 + i
+        append(lines.path(), f"{at},g,{at * 10},mine\n")
+        seen += rest_of(fd)
+        assert seen == lines.csv(), i
+        assert get(lines.path()) == seen and os.stat(lines.path()).st_size == len(seen)
+    os.close(fd)
+    put(lines.path(), "id,grp,at,text\n1,g,10,alone\n")
+    assert get(lines.path()) == lines.csv() == b"id,grp,at,text\n1,g,10,alone\n"
+    os.unlink(lines.path())
+    assert not os.path.exists(lines.path())
+    lines.fill(5)
+    until(lambda: os.path.exists(lines.path()), "it is there again")
+    lines.shows()
+
+
+def test_a_writer_beside_readers_of_kept_files(lines):
+    lines.fill(MANY)
+    old = get(lines.path())
+    reader = os.open(lines.path(), os.O_RDONLY)
+    assert os.read(reader, 1000) == old[:1000]
+    writer = os.open(lines.path(), os.O_WRONLY | os.O_APPEND)
+    for i in range(5):
+        os.write(writer, f"{MANY + 1 + i},g,{(MANY + 1 + i) * 10},w\n".encode())
+        os.fsync(writer)
+        assert get(lines.path()) == lines.csv()
+    assert old[:1000] + rest_of(reader) == lines.csv()
+    os.close(writer)
+    os.close(reader)
+    lines.shows()
+
+
+def test_other_files_of_the_same_rows(lines):
+    lines.fill(MANY)
+    for i in range(4):
+        get(lines.m.at("lines/g.jsonl"))
+        get(lines.m.at("ids/g.csv"))
+        get(lines.m.at("seen.jsonl"))
+        append(lines.path(), f"{MANY + 1 + i},g,{(MANY + 1 + i) * 10},w{i}\n")
+        assert json.loads(get(lines.m.at("lines/g.jsonl")).splitlines()[-1])["text"] == f"w{i}"
+        assert get(lines.m.at("ids/g.csv")).endswith(f",w{i}\n".encode())
+        assert json.loads(get(lines.m.at("seen.jsonl")).splitlines()[-1])["text"] == f"w{i}"
+        lines.sql("update lines set text = 'u' where id = %s", i + 1)
+        until(lambda: json.loads(get(lines.m.at("seen.jsonl")).splitlines()[i])["text"] == "u", "by the view")  # noqa: B023
+        until(lambda: get(lines.m.at("ids/g.csv")).splitlines()[i + 1].endswith(b",u"), "by the other file")  # noqa: B023
+
+
+def test_while_nothing_is_heard(lines):
+    """Without the connection that listens nothing that was kept is believed; an open file still goes on."""
+    lines.fill(MANY)
+    get(lines.path())
+    fd = os.open(lines.path(), os.O_RDONLY)
+    seen = rest_of(fd)
+    lines.m.expect(r"listening for changes")
+    for _ in range(2):
+        losses = lines.m.status()["coherence"]["losses"]
+        for pid in lines.pg.listeners():
+            lines.pg.admin("select pg_terminate_backend(%s)", pid)
+        until(lambda: lines.m.status()["coherence"]["losses"] > losses, "the loss is known")  # noqa: B023
+        top = lines.one("select max(id) from lines")
+        lines.fill(1, first=top + 1)
+        lines.sql("update lines set text = text || 'a' where id = 5")
+        until(lambda: get(lines.path()) == lines.csv(), "the new lines")
+
+        def more():
+            nonlocal seen
+            seen += rest_of(fd)
+            return seen.count(b"\n") == lines.one("select count(*) from lines") + 1
+        until(more, "they come to the open file, too")
+        until(lambda: lines.m.status()["coherence"]["listening"], "it listens again", timeout=30)
+    os.close(fd)
+    lines.shows()
+
+
+@pytest.mark.parametrize("options", [{"coherence": "ttl=60"}, {"coherence": "none"}, {"read_cache": 0}])
+def test_nothing_is_kept(pg, make_mount, options):
+    """Where changes are not told, or no room is given."""
+    pg.sql(SCHEMA)
+    lines = Lines(make_mount(layout=LAYOUT, options=options), pg)
+    lines.fill(MANY)
+    for i in range(3):
+        with pg.queries() as seen:
+            get(lines.path())
+        assert seen.total > 0
+        lines.sql("update lines set text = 'changed' where id = %s", i + 1)
+        assert get(lines.path()) == lines.csv() or "read_cache" in options
+    lines.shows()
+
+
+def test_no_more_room_than_given(pg, make_mount):
+    """What does not fit is asked for again; nothing else is lost by it, and nothing is left in state_dir."""
+    pg.sql(SCHEMA)
+    lines = Lines(make_mount(layout=LAYOUT, options={"read_cache": "3M"}), pg)
+    groups = ["a", "b", "c", "d"]
+    for i, grp in enumerate(groups):
+        lines.fill(25000, first=1 + i * 100000, grp=grp)
+    lines.fill(100000, first=1000000, grp="large")
+    want = {grp: lines.csv(grp) for grp in [*groups, "large"]}
+    assert len(want["a"]) > 1 << 20 and len(want["large"]) > 3 << 20
+    for _ in range(2):
+        for grp, text in want.items():
+            assert get(lines.path(grp)) == text
+    get(lines.path("a"))
+    for grp, kept in (("a", True), ("large", False)):
+        with pg.queries() as seen:
+            assert get(lines.path(grp)) == want[grp]
+        assert (seen.total == 0) == kept, (grp, seen)
+
+    def taken():
+        fds = f"/proc/{lines.m.process.pid}/fd"
+        return sum(os.stat(f"{fds}/{fd}").st_size for fd in os.listdir(fds) if os.readlink(f"{fds}/{fd}").endswith(" (deleted)"))
+    assert 0 < taken() <= 3 << 20
+
+
+def test_more_files_than_are_kept(lines):
+    lines.sql("insert into lines select i, 'g' || i, i, repeat('x', 100) from generate_series(1, 600) i")
+    for _ in range(2):
+        for i in range(1, 601):
+            assert get(lines.path(f"g{i}")) == f"id,grp,at,text\n{i},g{i},{i},{'x' * 100}\n".encode()
+    lines.sql("update lines set text = 'y'")
+    until(lambda: get(lines.path("g600")).endswith(b",y\n"), "the change")
+    for i in range(1, 601):
+        assert get(lines.path(f"g{i}")) == f"id,grp,at,text\n{i},g{i},{i},y\n".encode()
