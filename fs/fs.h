@@ -23,6 +23,7 @@ struct moved;
 struct ingest_streams;
 struct writer;
 struct fence;
+struct fuse_session;
 
 /* Requests served since start or since the last reset; one per kind of work. */
 struct counters {
@@ -52,7 +53,9 @@ struct fs {
 	struct fence *fence; /* NULL where nothing is served */
 	struct removed_names removed;
 	struct counters count;
-	atomic_int feeding; /* COPYs that wait for more lines: see fs/batch.c */
+	struct fuse_session *session; /* that serves; NULL before */
+	atomic_int giving;            /* threads that give the kernel pages: see fs/pages.c */
+	atomic_int feeding;           /* COPYs that wait for more lines: see fs/batch.c */
 	struct caches *caches;
 	/* Counts the changes that this mount knows of, its own and those that it was told of; from 1. See coherence.h. */
 	atomic_ulong epoch;

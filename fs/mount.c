@@ -215,6 +215,7 @@ static int serve(struct fs *fs) {
 		return 1;
 	if (!fs->opt->read_only)
 		ingest_sweep(fs);
+	fs->session = se;
 	coherence_serve(fs, se);
 	transcripts_serve(fs->transcripts, fuse_session_fd(se));
 	bool looks = pthread_create(&first.thread, NULL, look, &first) == 0;

@@ -194,6 +194,13 @@ bool node_is_known(struct nodes *nodes, const struct node *node) {
 	return node->lookups > 0;
 }
 
+bool node_first_given(struct nodes *nodes, struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	bool first = !node->given;
+	node->given = true;
+	return first;
+}
+
 void node_add_lookup(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	node->lookups += node->lookups != UINT32_MAX;

@@ -52,6 +52,7 @@ struct node {
 	atomic_bool
 		written; /* a handle wrote: the kernel's pages and size are not what was found */
 	bool kept;       /* the kernel may hold its attributes, its listing or pages of it */
+	bool given;      /* the kernel was given its pages */
 	bool expelled;   /* a writer wants the name, and needs a node without `cached` readers */
 	bool has_version, has_keys, own_strings;
 	atomic_bool pending; /* known only to the plain store: no row yet */
@@ -162,6 +163,8 @@ void node_open(struct nodes *nodes, struct node *node, struct handle *writer);
 void node_close(struct nodes *nodes, struct node *node, struct handle *handle);
 /* True if the open handle H, a reader, may read through the kernel's pages: nobody writes NODE. Counts it until node_close(). */
 bool node_open_cached(struct nodes *nodes, struct node *node);
+/* True once: the kernel has no pages of NODE yet. */
+bool node_first_given(struct nodes *nodes, struct node *node);
 /* To be asked before a writer opens NODE: a write would change the pages and the size that readers see through the kernel. If there
  * are such readers, the name gets another node with its next look-up, and true is returned: say ESTALE, and the kernel
  * looks up anew. For the next seconds nobody is let into its pages, whatever node it has, since the kernel asks only twice. */

@@ -7,6 +7,7 @@
 #include "fs/kind.h"
 #include "fs/lookup.h"
 #include "fs/moved.h"
+#include "fs/pages.h"
 #include "fs/plain.h"
 #include "fs/prefetch.h"
 #include "fs/reply.h"
@@ -229,6 +230,8 @@ static int open_node(struct call *call, struct node *node, int flags, bool creat
 		return rc;
 	}
 	h->cached = h->cached && node_open_cached(call->fs->nodes, node);
+	if (h->cached)
+		pages_give(call->fs, h);
 	*out = h;
 	return 0;
 }
