@@ -117,44 +117,24 @@ static bool opening(struct buf *text, const char *setup, const char *sql) {
 	return !text->failed;
 }
 
-static struct ending begin_once(struct db_copy_in *copy, const char *text, struct db_error *err) {
-	struct db_conn *c = copy->conn;
-	struct ending e = { .reused = c->reused };
+struct beginning {
+	struct db_copy_in *copy;
+	const char *text;
+};
+
+static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *err) {
+	const struct beginning *b = arg;
 	int64_t started = clock_us();
 
-	conn_mark(c);
-	c->copy_table = copy->table;
-	e.end = PQsendQuery(c->pg, text) ? answer_wait(c, UNTIL_COPY_IN, NULL, err)
-					 : answer_not_sent(c, err);
-	copy->busy_us = clock_us() - started;
-	if (e.end != CONN_DONE)
-		e.end = answer_note(c, copy->sql, copy->busy_us, transaction_before_commit(e.end),
-				    err);
-	memcpy(e.sqlstate, c->failed_state, sizeof(e.sqlstate));
-	return e;
-}
-
-static int begin(struct db_copy_in *copy, const char *text, struct db_error *err) {
-	struct retry r = { .pool = copy->pool, .repeatable = true };
-
-	for (;;) {
-		int rc = retry_take(&r, &copy->conn, err);
-		if (rc < 0)
-			return rc;
-		struct ending e = begin_once(copy, text, err);
-		if (e.end == CONN_DONE) {
-			db_error_clear(err);
-			return 0;
-		}
-		transaction_roll_back(copy->conn, NEVER_US);
-		copy->conn->copy_table = NULL;
-		retry_give(&r, move_ptr(copy->conn));
-		rc = retry_decide(&r, &e, err);
-		if (rc < 0) {
-			err->in_doubt = false; /* nothing was to be committed yet */
-			return rc;
-		}
-	}
+	c->copy_table = b->copy->table;
+	enum conn_end end = PQsendQuery(c->pg, b->text) ? answer_wait(c, UNTIL_COPY_IN, NULL, err)
+							: answer_not_sent(c, err);
+	b->copy->busy_us = clock_us() - started;
+	if (end == CONN_DONE)
+		return end;
+	end = answer_note(c, b->copy->sql, b->copy->busy_us, transaction_before_commit(end), err);
+	c->copy_table = NULL;
+	return end;
 }
 
 int db_copy_in_begin(struct db_pool *pool, const char *setup, const char *sql,
@@ -167,8 +147,11 @@ int db_copy_in_begin(struct db_pool *pool, const char *setup, const char *sql,
 		copy_free(copy);
 		return db_error_set(err, ENOMEM, "out of memory");
 	}
-	int rc = begin(copy, text.data, err);
+	struct retry r = { .pool = pool, .flags = DB_REPEATABLE };
+	struct beginning b = { .copy = copy, .text = text.data };
+	int rc = retry_run(&r, begin_once, &b, &copy->conn, err);
 	if (rc < 0) {
+		err->in_doubt = false; /* nothing was to be committed yet */
 		copy_free(copy);
 		return rc;
 	}

@@ -41,61 +41,45 @@ static bool settings(struct buf *text, int n) {
 	return !text->failed;
 }
 
-static enum conn_end start(struct db_copy_out *copy, const struct db_param *keys, int n,
-			   struct db_error *err) {
+struct beginning {
+	struct db_copy_out *copy;
+	const struct db_param *keys;
+	int n;
+};
+
+static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *err) {
+	const struct beginning *b = arg;
+	struct db_copy_out *copy = b->copy;
 	AUTO_BUF struct buf names = { 0 };
 	AUTO_BUF struct buf text = { 0 };
-	const struct conn_work w = { .params = keys, .n = n };
+	const struct conn_work w = { .params = b->keys, .n = b->n };
 	struct conn_work set = w;
 
 	buf_puts(&text, copy->sql);
 	buf_puts(&text, ";COMMIT");
-	if (text.failed || !settings(&names, n)) {
+	if (text.failed || !settings(&names, b->n)) {
 		db_error_set(err, ENOMEM, "out of memory");
 		return CONN_FAILED;
 	}
 	set.sql = names.data;
 	/* A slow reader is no slow statement: statement_timeout must not see him. */
-	enum conn_end end = conn_command(copy->conn, "BEGIN;SET LOCAL statement_timeout = 0", err);
-	if (end == CONN_DONE && n > 0)
-		end = conn_run(copy->conn, &set, NULL, err);
+	enum conn_end end = conn_command(c, "BEGIN;SET LOCAL statement_timeout = 0", err);
+	if (end == CONN_DONE && b->n > 0)
+		end = conn_run(c, &set, NULL, err);
 	if (end != CONN_DONE)
 		return end;
 	int64_t started = clock_us();
-	end = PQsendQuery(copy->conn->pg, text.data)
-		      ? answer_wait(copy->conn, UNTIL_COPY_OUT, NULL, err)
-		      : answer_not_sent(copy->conn, err);
+	end = PQsendQuery(c->pg, text.data) ? answer_wait(c, UNTIL_COPY_OUT, NULL, err)
+					    : answer_not_sent(c, err);
 	copy->busy_us = clock_us() - started;
-	return end == CONN_DONE ? end : answer_note(copy->conn, copy->sql, copy->busy_us, end, err);
-}
-
-static int begin(struct retry *r, struct db_copy_out *copy, const struct db_param *keys, int n,
-		 struct db_error *err) {
-	for (;;) {
-		int rc = retry_take(r, &copy->conn, err);
-		if (rc < 0)
-			return rc;
-		struct ending e = { .reused = copy->conn->reused };
-		conn_mark(copy->conn);
-		e.end = start(copy, keys, n, err);
-		memcpy(e.sqlstate, copy->conn->failed_state, sizeof(e.sqlstate));
-		if (e.end == CONN_DONE) {
-			db_error_clear(err);
-			return 0;
-		}
-		transaction_roll_back(copy->conn, deadline_after_ms(END_GRACE_MS));
-		retry_give(r, move_ptr(copy->conn));
-		rc = retry_decide(r, &e, err);
-		if (rc < 0) {
-			err->in_doubt = false; /* it only reads */
-			return rc;
-		}
-	}
+	return end == CONN_DONE ? end : answer_note(c, copy->sql, copy->busy_us, end, err);
 }
 
 int db_copy_out_begin(struct db_pool *pool, const struct db_param *keys, int n, const char *sql,
 		      struct db_cancel *cancel, struct db_copy_out **out, struct db_error *err) {
-	struct retry r = { .pool = pool, .cancel = cancel, .repeatable = true };
+	struct retry r = {
+		.pool = pool, .cancel = cancel, .flags = DB_REPEATABLE, .undo_ms = END_GRACE_MS
+	};
 
 	db_error_clear(err);
 	struct db_copy_out *copy = calloc(1, sizeof(*copy));
@@ -107,10 +91,10 @@ int db_copy_out_begin(struct db_pool *pool, const struct db_param *keys, int n, 
 		copy_free(copy);
 		return db_error_set(err, ENOMEM, "out of memory");
 	}
-	cancel_enter(cancel, pool);
-	int rc = begin(&r, copy, keys, n, err);
-	cancel_leave(cancel);
+	struct beginning b = { .copy = copy, .keys = keys, .n = n };
+	int rc = retry_run(&r, begin_once, &b, &copy->conn, err);
 	if (rc < 0) {
+		err->in_doubt = false; /* it only reads */
 		copy_free(copy);
 		return rc;
 	}

@@ -1,6 +1,5 @@
 #include "db/query.h"
 
-#include "db/cancel.h"
 #include "db/retry.h"
 #include "util/buf.h"
 
@@ -29,49 +28,21 @@ static unsigned long long statement_hash(struct db_statement *st) {
 	return h;
 }
 
-/* One try. Returns what ended it; ERR and OUT as conn_run() leaves them. */
-static struct ending run_once(struct retry *r, struct db_conn *c, const struct conn_work *w,
-			      PGresult **out, struct db_error *err) {
-	struct ending e = { .reused = c->reused };
+struct work {
+	const struct conn_work *what;
+	PGresult **out;
+};
 
-	conn_mark(c);
-	e.end = conn_run(c, w, out, err);
-	memcpy(e.sqlstate, c->failed_state, sizeof(e.sqlstate));
-	retry_give(r, c);
-	return e;
-}
-
-static int run(struct retry *r, const struct conn_work *w, PGresult **out, struct db_error *err) {
-	for (;;) {
-		struct db_conn *c;
-		int rc = retry_take(r, &c, err);
-		if (rc < 0)
-			return rc;
-		struct ending e = run_once(r, c, w, out, err);
-		if (e.end == CONN_DONE) {
-			db_error_clear(err);
-			return 0;
-		}
-		rc = retry_decide(r, &e, err);
-		if (rc < 0)
-			return rc;
-	}
+static enum conn_end run_once(struct db_conn *c, void *arg, struct db_error *err) {
+	const struct work *w = arg;
+	return conn_run(c, w->what, w->out, err);
 }
 
 static int run_work(struct db_pool *pool, const struct conn_work *w, struct db_cancel *cancel,
 		    PGresult **out, struct db_error *err) {
-	struct retry r = {
-		.pool = pool,
-		.cancel = cancel,
-		.repeatable = (w->flags & DB_REPEATABLE) != 0,
-		.patience.no_retry = (w->flags & DB_NO_RETRY) != 0,
-	};
-
-	db_error_clear(err);
-	cancel_enter(cancel, pool);
-	int rc = run(&r, w, out, err);
-	cancel_leave(cancel);
-	return rc;
+	struct retry r = { .pool = pool, .cancel = cancel, .flags = w->flags };
+	struct work work = { .what = w, .out = out };
+	return retry_run(&r, run_once, &work, NULL, err);
 }
 
 int db_query(struct db_pool *pool, struct db_statement *st, const struct db_param *params, int n,

@@ -76,6 +76,15 @@ MUST_USE int db_query_binary_on(struct db_conn *conn, const char *sql,
 				const struct db_param *params, int n, PGresult **out,
 				struct db_error *err);
 
+/* Runs FN inside the transaction on CONN, as a part of it: what the server refuses (ERR has an sqlstate, and is neither
+ * retryable nor in doubt) is undone, and the transaction may go on. After any other failure it must be given up. Returns 0,
+ * or -errno with ERR filled, as FN did. */
+MUST_USE int db_part_on(struct db_conn *conn, db_tx_fn fn, void *arg, struct db_error *err);
+
+/* Has deferred constraints checked by each statement of the transaction on CONN, from here on and for those before.
+ * Returns 0, or -errno with ERR filled. */
+MUST_USE int db_check_constraints_on(struct db_conn *conn, struct db_error *err);
+
 /* A C string as a text parameter. S must outlive the call; NULL is SQL NULL. */
 struct db_param db_text(const char *s);
 

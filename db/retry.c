@@ -1,9 +1,18 @@
 #include "db/retry.h"
 
 #include "db/cancel.h"
+#include "db/transaction.h"
+#include "util/clock.h"
 
 #include <errno.h>
 #include <string.h>
+
+/* How one try ended. */
+struct ending {
+	enum conn_end end;
+	char sqlstate[6]; /* of what failed; "" */
+	bool reused;      /* the connection had been idle before */
+};
 
 static int give_up(const struct retry *r, struct db_error *err, int errnum) {
 	if (err->errnum == 0 || err->sentence == NULL)
@@ -13,7 +22,8 @@ static int give_up(const struct retry *r, struct db_error *err, int errnum) {
 	return -errnum;
 }
 
-int retry_take(struct retry *r, struct db_conn **out, struct db_error *err) {
+/* Borrows a connection for the next try and ties it to the cancel. */
+static int take(struct retry *r, struct db_conn **out, struct db_error *err) {
 	int rc = pool_take(r->pool, &r->patience, r->cancel, out, err);
 	if (rc < 0)
 		return give_up(r, err, -rc);
@@ -22,11 +32,6 @@ int retry_take(struct retry *r, struct db_conn **out, struct db_error *err) {
 	pool_give(r->pool, *out);
 	db_error_set(err, EINTR, "the request was interrupted");
 	return give_up(r, err, EINTR);
-}
-
-void retry_give(struct retry *r, struct db_conn *c) {
-	conn_detach(c);
-	pool_give(r->pool, c);
 }
 
 /* The connection was lost. What the next pause has to say replaces ERR only if it ends the call. */
@@ -45,7 +50,7 @@ static int decide_lost(struct retry *r, bool stale, struct db_error *err) {
 }
 
 static int decide_failed(struct retry *r, const char *state, struct db_error *err) {
-	if (strcmp(state, "40003") == 0 && !r->repeatable)
+	if (strcmp(state, "40003") == 0 && (r->flags & DB_REPEATABLE) == 0)
 		r->doubt = true;
 	else if (strncmp(state, "40", 2) == 0 && !r->patience.no_retry)
 		return pool_retry_conflict(r->pool, &r->patience, r->cancel, err) == 0
@@ -63,7 +68,9 @@ static int decide_failed(struct retry *r, const char *state, struct db_error *er
 	return give_up(r, err, err->errnum != 0 ? err->errnum : EIO);
 }
 
-int retry_decide(struct retry *r, const struct ending *e, struct db_error *err) {
+/* Decides, after the connection was given back. Returns 0 to try again (it has paused where needed), -errno with ERR filled to
+ * give up. */
+static int decide(struct retry *r, const struct ending *e, struct db_error *err) {
 	switch (e->end) {
 	case CONN_FAILED:
 		return decide_failed(r, e->sqlstate, err);
@@ -71,7 +78,7 @@ int retry_decide(struct retry *r, const struct ending *e, struct db_error *err) 
 		return decide_lost(r, e->reused, err);
 	case CONN_LOST_SENT:
 		r->doubt = true;
-		if (r->repeatable)
+		if ((r->flags & DB_REPEATABLE) != 0)
 			return decide_lost(r, false, err);
 		pool_lost(r->pool, err);
 		return give_up(r, err, EIO);
@@ -82,4 +89,43 @@ int retry_decide(struct retry *r, const struct ending *e, struct db_error *err) 
 		break;
 	}
 	return give_up(r, err, err->errnum != 0 ? err->errnum : EIO);
+}
+
+/* Returns 1 if the try is done, 0 to try again, -errno. */
+static int try_once(struct retry *r, retry_fn once, void *arg, struct db_conn **keep,
+		    struct db_error *err) {
+	struct db_conn *c;
+	int rc = take(r, &c, err);
+	if (rc < 0)
+		return rc;
+	struct ending e = { .reused = c->reused };
+	db_error_clear(err);
+	conn_mark(c);
+	e.end = once(c, arg, err);
+	/* A conflict or a stray cancel counts even where ONCE put an error of its own in its place. */
+	memcpy(e.sqlstate, c->failed_state, sizeof(e.sqlstate));
+	if (e.end == CONN_DONE && keep != NULL) {
+		*keep = c;
+		return 1;
+	}
+	if (e.end != CONN_DONE)
+		transaction_roll_back(c, r->undo_ms > 0 ? deadline_after_ms(r->undo_ms) : NEVER_US);
+	conn_detach(c);
+	pool_give(r->pool, c);
+	return e.end == CONN_DONE ? 1 : decide(r, &e, err);
+}
+
+int retry_run(struct retry *r, retry_fn once, void *arg, struct db_conn **keep,
+	      struct db_error *err) {
+	int rc = 0;
+	db_error_clear(err);
+	r->patience.no_retry = (r->flags & DB_NO_RETRY) != 0;
+	cancel_enter(r->cancel, r->pool);
+	while (rc == 0)
+		rc = try_once(r, once, arg, keep, err);
+	cancel_leave(r->cancel);
+	if (rc < 0)
+		return rc;
+	db_error_clear(err);
+	return 0;
 }

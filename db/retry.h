@@ -4,29 +4,24 @@
 
 #include "db/checkout.h"
 
-/* One call's work, over all its tries. */
+/* One call's work, over all its tries. Zero but for what is said. */
 struct retry {
-	struct db_pool *pool;
-	struct db_cancel *cancel; /* entered; may be NULL */
+	struct db_pool *pool;     /* required */
+	struct db_cancel *cancel; /* may be NULL */
+	unsigned flags;           /* DB_REPEATABLE, DB_NO_RETRY */
+	int undo_ms; /* how long a failed try's ROLLBACK may take; 0: command_timeout */
 	struct patience patience;
-	bool repeatable; /* doing it twice does no harm */
-	bool doubt;      /* an earlier try may have been committed */
+	bool doubt; /* an earlier try may have been committed */
 };
 
-/* How one try ended. */
-struct ending {
-	enum conn_end end;
-	char sqlstate[6]; /* of what failed; "" */
-	bool reused;      /* the connection had been idle before */
-};
+/* One try, on a connection that was borrowed for it. Returns how it ended; ERR is filled unless that is CONN_DONE. A
+ * transaction that it leaves open after a failure is rolled back. */
+typedef enum conn_end (*retry_fn)(struct db_conn *c, void *arg, struct db_error *err);
 
-/* Borrows a connection for the next try and ties it to the cancel. Returns 0 or -errno with ERR
- * filled. Give it back with retry_give(). */
-MUST_USE int retry_take(struct retry *r, struct db_conn **out, struct db_error *err);
-void retry_give(struct retry *r, struct db_conn *c);
-
-/* Decides, after the connection was given back. Returns 0 to try again (it has paused where needed),
- * -errno with ERR filled to give up. */
-MUST_USE int retry_decide(struct retry *r, const struct ending *e, struct db_error *err);
+/* Runs ONCE with ARG until it is done or there is no more to hope for: the rules are those of db_query(). Enters R's cancel
+ * meanwhile. On success, *KEEP is the connection, which is the caller's to detach and to give back; with KEEP NULL it is
+ * given back. Returns 0, or -errno with ERR filled. */
+MUST_USE int retry_run(struct retry *r, retry_fn once, void *arg, struct db_conn **keep,
+		       struct db_error *err);
 
 #endif

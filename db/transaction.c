@@ -1,6 +1,5 @@
 #include "db/transaction.h"
 
-#include "db/cancel.h"
 #include "db/query.h"
 #include "db/retry.h"
 #include "util/clock.h"
@@ -71,57 +70,52 @@ enum conn_end transaction_finish(struct db_conn *c, db_tx_fn fn, void *arg, stru
 	return end;
 }
 
-static enum conn_end body(struct db_conn *c, db_tx_fn fn, void *arg, struct db_error *err) {
-	enum conn_end end = transaction_before_commit(conn_command(c, "BEGIN", err));
-	return end == CONN_DONE ? transaction_finish(c, fn, arg, err) : end;
-}
+struct transaction {
+	db_tx_fn fn;
+	void *arg;
+};
 
-static struct ending try_once(struct retry *r, struct db_conn *c, db_tx_fn fn, void *arg,
-			      struct db_error *err) {
-	struct ending e = { .reused = c->reused };
-
-	conn_mark(c);
+static enum conn_end transact_once(struct db_conn *c, void *arg, struct db_error *err) {
+	const struct transaction *t = arg;
 	c->deadline_us = deadline_after_ms(c->cfg->transaction_timeout_ms);
-	e.end = body(c, fn, arg, err);
-	/* A conflict or a stray cancel counts even where FN put an error of its own in its place. */
-	memcpy(e.sqlstate, c->failed_state, sizeof(e.sqlstate));
-	if (e.end != CONN_DONE)
-		transaction_roll_back(c, NEVER_US);
+	enum conn_end end = transaction_before_commit(conn_command(c, "BEGIN", err));
+	if (end == CONN_DONE)
+		end = transaction_finish(c, t->fn, t->arg, err);
 	c->deadline_us = NEVER_US;
-	retry_give(r, c);
-	return e;
-}
-
-static int transact(struct retry *r, db_tx_fn fn, void *arg, struct db_error *err) {
-	for (;;) {
-		struct db_conn *c;
-		int rc = retry_take(r, &c, err);
-		if (rc < 0)
-			return rc;
-		struct ending e = try_once(r, c, fn, arg, err);
-		if (e.end == CONN_DONE) {
-			db_error_clear(err);
-			return 0;
-		}
-		rc = retry_decide(r, &e, err);
-		if (rc < 0)
-			return rc;
-		db_error_clear(err);
-	}
+	return end;
 }
 
 int db_transaction(struct db_pool *pool, db_tx_fn fn, void *arg, unsigned flags,
 		   struct db_cancel *cancel, struct db_error *err) {
-	struct retry r = {
-		.pool = pool,
-		.cancel = cancel,
-		.repeatable = (flags & DB_REPEATABLE) != 0,
-		.patience.no_retry = (flags & DB_NO_RETRY) != 0,
-	};
+	struct retry r = { .pool = pool, .cancel = cancel, .flags = flags };
+	struct transaction t = { .fn = fn, .arg = arg };
+	return retry_run(&r, transact_once, &t, NULL, err);
+}
 
+/* -- within a transaction ----------------------------------------------------------------------- */
+
+static int command(struct db_conn *conn, const char *sql, struct db_error *err) {
+	return db_query_on(conn, sql, NULL, 0, NULL, err);
+}
+
+int db_part_on(struct db_conn *conn, db_tx_fn fn, void *arg, struct db_error *err) {
+	AUTO_DB_ERROR struct db_error failure = { 0 };
+	int rc = command(conn, "SAVEPOINT part", err);
+	if (rc != 0)
+		return rc;
+	rc = fn(conn, arg, err);
+	if (rc == 0)
+		return command(conn, "RELEASE part", err);
+	if (err->sqlstate[0] == '\0' || err->retryable || err->in_doubt)
+		return rc; /* nothing of it can go on */
+	int undone = command(conn, "ROLLBACK TO part", &failure);
+	if (undone == 0)
+		return rc;
 	db_error_clear(err);
-	cancel_enter(cancel, pool);
-	int rc = transact(&r, fn, arg, err);
-	cancel_leave(cancel);
-	return rc;
+	db_error_copy(err, &failure);
+	return undone;
+}
+
+int db_check_constraints_on(struct db_conn *conn, struct db_error *err) {
+	return command(conn, "SET CONSTRAINTS ALL IMMEDIATE", err);
 }

@@ -255,10 +255,6 @@ static bool is_input_error(const struct db_error *err) {
 		strncmp(err->sqlstate, "54", 2) == 0);
 }
 
-static int command(struct db_conn *conn, const char *sql, struct db_error *err) {
-	return db_query_on(conn, sql, NULL, 0, NULL, err);
-}
-
 /* Keeps what is to be told of line INDEX, which begins at byte AT. */
 static int refuse_line(const struct sending *s, int index, size_t at, const struct db_error *err) {
 	struct batch_line *line = &s->b->lines[index];
@@ -305,33 +301,34 @@ static int blamed_line(const struct batch *b, int low, int high, size_t at, long
 	return -1;
 }
 
-static int send_range(struct db_conn *conn, struct sending *s, int low, int high, size_t at,
-		      struct db_error *err) {
-	const struct batch *b = s->b;
-	struct batch_owner *owner = s->to->owner;
+/* Lines LOW .. HIGH, which begin at byte AT. */
+struct range {
+	const struct sending *s;
+	int low, high;
+	size_t at;
+};
+
+static int send_range(struct db_conn *conn, void *arg, struct db_error *err) {
+	const struct range *r = arg;
+	const struct batch *b = r->s->b;
+	struct batch_owner *owner = r->s->to->owner;
 	size_t len = 0;
 	if (owner != NULL && owner->send != NULL)
-		return owner->send(conn, owner, b, low, high, at, err);
-	for (int i = low; i < high; i++)
+		return owner->send(conn, owner, b, r->low, r->high, r->at, err);
+	for (int i = r->low; i < r->high; i++)
 		len += b->lines[i].len;
-	return db_copy_on(conn, s->to->copy, b->data.data + at, len, NULL, err);
+	return db_copy_on(conn, r->s->to->copy, b->data.data + r->at, len, NULL, err);
 }
 
 /* Sends lines LOW .. HIGH, all or none. Returns 0; 1 if the server refused one of them, *BAD being it (-1: not known); -errno. */
-static int send_some(struct db_conn *conn, struct sending *s, int low, int high, int *bad,
+static int send_some(struct db_conn *conn, const struct sending *s, int low, int high, int *bad,
 		     struct db_error *err) {
-	AUTO_DB_ERROR struct db_error ignored = { 0 };
-	size_t at = offset_of(s->b, low);
-	int rc = command(conn, "SAVEPOINT part", err);
-	if (rc == 0)
-		rc = send_range(conn, s, low, high, at, err);
-	if (rc == 0)
-		return command(conn, "RELEASE part", err);
-	if (!is_input_error(err))
+	struct range r = { .s = s, .low = low, .high = high, .at = offset_of(s->b, low) };
+	int rc = db_part_on(conn, send_range, &r, err);
+	if (rc == 0 || !is_input_error(err))
 		return rc;
-	*bad = blamed_line(s->b, low, high, at, err->copy_line);
-	rc = command(conn, "ROLLBACK TO part", &ignored);
-	return rc == 0 ? 1 : rc;
+	*bad = blamed_line(s->b, low, high, r.at, err->copy_line);
+	return 1;
 }
 
 /* The end of the lines from LOW on that can go together: not more than MOST, of one group, none refused. */
@@ -411,7 +408,7 @@ static int send_again(struct db_conn *conn, void *arg, struct db_error *err) {
 		return rc;
 	s->counts = false; /* some may be refused: the triggers count what stays */
 	if (s->b->n > 0)
-		rc = command(conn, "SET CONSTRAINTS ALL IMMEDIATE", err);
+		rc = db_check_constraints_on(conn, err);
 	if (rc == 0)
 		rc = send_around(conn, s, err);
 	return rc == 0 ? finish(conn, s, err) : rc;

@@ -308,6 +308,63 @@ static void test_transactions(struct db_pool *pool) {
 	CHECK_INT(connects_of(pool), connects); /* a rolled back connection is used on */
 }
 
+/* A part of a transaction; ARG is its statement, "own" for a failure that no server told. */
+static int part(struct db_conn *conn, void *arg, struct db_error *err) {
+	int rc = db_query_on(conn, "INSERT INTO parts VALUES (10)", NULL, 0, NULL, err);
+	if (rc == 0 && strcmp(arg, "own") == 0)
+		return db_error_set(err, EFBIG, "I do not like it");
+	return rc == 0 ? db_query_on(conn, arg, NULL, 0, NULL, err) : rc;
+}
+
+/* Parts that are refused leave nothing, and do not end what they are part of. ARG is the last part. */
+static int in_parts(struct db_conn *conn, void *arg, struct db_error *err) {
+	int rc = db_query_on(conn, "INSERT INTO parts VALUES (1)", NULL, 0, NULL, err);
+	if (rc < 0)
+		return rc;
+	CHECK_INT(db_part_on(conn, part, (void *)"INSERT INTO parts VALUES (1)", err), -EEXIST);
+	CHECK_STR(err->sqlstate, "23505");
+	CHECK_INT(db_part_on(conn, part, (void *)"SELECT 1/0", err), -EINVAL);
+	db_error_clear(err);
+	rc = db_part_on(conn, part, (void *)"INSERT INTO parts VALUES (2)", err);
+	if (rc == 0 && arg != NULL)
+		rc = db_part_on(conn, part, arg, err);
+	return rc;
+}
+
+static void test_parts(struct db_pool *pool) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	kit_run(pool, "CREATE TABLE parts (a int)");
+	kit_run(pool, "CREATE UNIQUE INDEX parts_small ON parts (a) WHERE a < 10");
+	CHECK_INT(db_transaction(pool, in_parts, NULL, 0, NULL, &err), 0);
+	CHECK_VALUE(pool, "SELECT string_agg(a::text, ' ' ORDER BY a) FROM parts", "1 2 10");
+	kit_run(pool, "TRUNCATE parts");
+	CHECK_INT(db_transaction(pool, in_parts, (void *)"own", 0, NULL, &err), -EFBIG);
+	CHECK_STR(err.sentence, "I do not like it");
+	CHECK_VALUE(pool, "SELECT count(*) FROM parts", "0");
+	/* The connection is gone: the part says so, and all of it is done again, until there is no more patience. */
+	CHECK(db_transaction(pool, in_parts,
+			     (void *)"SELECT pg_terminate_backend(pg_backend_pid())", DB_NO_RETRY,
+			     NULL, &err) < 0);
+	CHECK_VALUE(pool, "SELECT count(*) FROM parts", "0");
+}
+
+/* A constraint that waits for COMMIT says at once what it does not like. */
+static int check_early(struct db_conn *conn, void *arg, struct db_error *err) {
+	if (arg != NULL && db_check_constraints_on(conn, err) < 0)
+		return -EIO;
+	int rc = db_query_on(conn, "INSERT INTO early VALUES (1), (1)", NULL, 0, NULL, err);
+	CHECK_INT(rc, arg != NULL ? -EEXIST : 0);
+	return rc;
+}
+
+static void test_constraints_now(struct db_pool *pool) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	kit_run(pool, "CREATE TABLE early (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)");
+	CHECK_INT(db_transaction(pool, check_early, NULL, 0, NULL, &err), -EEXIST);
+	CHECK_INT(db_transaction(pool, check_early, (void *)"early", 0, NULL, &err), -EEXIST);
+	CHECK_VALUE(pool, "SELECT count(*) FROM early", "0");
+}
+
 struct bump {
 	struct db_pool *pool;
 	const char *first, *second;
@@ -371,6 +428,8 @@ int main(void) {
 	test_bad_text(pool);
 	test_no_privilege(pool);
 	test_transactions(pool);
+	test_parts(pool);
+	test_constraints_now(pool);
 	test_deadlocks_are_repeated(pool);
 	db_pool_free(pool);
 	return check_end();
