@@ -455,7 +455,7 @@ bool node_open_cached(struct nodes *nodes, struct node *node) {
 	return may;
 }
 
-bool node_may_retry(struct nodes *nodes, const struct node *node, pid_t tid) {
+bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 	LOCK_SCOPE(&nodes->lock);
 	struct retrying *slot = &nodes->retrying[(unsigned)tid % WANTED_SLOTS];
 	int64_t now = clock_us();
@@ -463,6 +463,9 @@ bool node_may_retry(struct nodes *nodes, const struct node *node, pid_t tid) {
 	if (node->written || taken)
 		return false;
 	*slot = (struct retrying){ .tid = tid, .ino = node->ino, .until = now + RETRIED_US };
+	/* its next look-up must not answer what it has just turned out not to be */
+	node->epoch = 0;
+	node->fresh_until = 0;
 	return true;
 }
 

@@ -175,7 +175,7 @@ void node_expel(struct nodes *nodes, struct node *node);
 bool node_is_open_once(struct nodes *nodes, const struct node *node);
 /* To be asked where the document NODE turns out to have another version than its look-up found, when thread TID opens it: true if ESTALE
  * will make the kernel look its name up again; false if that was told to this open already, since it asks only twice. */
-bool node_may_retry(struct nodes *nodes, const struct node *node, pid_t tid);
+bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid);
 /* Thread TID has opened something, or failed to. */
 void nodes_retry_over(struct nodes *nodes, pid_t tid);
 /* One handle more, or less, that is unsettled: see handle.h. */

@@ -2,6 +2,7 @@
 import hashlib
 import os
 import subprocess
+import threading
 import time
 
 import pytest
@@ -192,6 +193,50 @@ def test_a_reader_beside_a_writer(shop, size):
     assert os.pread(reader, len(old) + 1, 0) == old
     os.close(reader)
     assert get(path) == b"b" * 100
+
+
+def test_a_reader_in_the_moment_of_truncation(shop):
+    """The kernel empties the pages and the size of what a writer truncates: they must not be those that a reader is just reading."""
+    path = shop.m.at("items/bolt/note.txt")
+    shop.add("bolt", note="-")
+    wrong = []
+
+    def reader(fd, old, stop):
+        while not stop.is_set():
+            for at in range(0, len(old), 4096):
+                if os.pread(fd, 4096, at) != old[at:at + 4096]:
+                    wrong.append(at)
+                    return
+    for i in range(60):
+        old = bytes([97 + i % 26]) * 40960
+        put(path, old)
+        assert get(path) == old  # the kernel has its pages
+        fds, stop = [os.open(path, os.O_RDONLY) for _ in range(2)], threading.Event()
+        threads = [threading.Thread(target=reader, args=(fd, old, stop)) for fd in fds]
+        for t in threads:
+            t.start()
+        for _ in range(3):
+            put(path, b"shorter")
+        stop.set()
+        for t in threads:
+            t.join()
+        for fd in fds:
+            os.close(fd)
+        assert not wrong, (i, wrong)
+
+
+@pytest.mark.parametrize("options", [{}, {"coherence": "ttl=1"}])
+def test_size_and_bytes_are_of_one_version(shop_pg, make_mount, options):
+    """Also of a document that changes between its look-up and its open, and is too large to be kept."""
+    shop = Shop(make_mount(layout=LAYOUT, options=options), shop_pg)
+    shop.add("bolt", note="-" * 1200000)
+    path = shop.m.at("items/bolt/note.txt")
+    get(path)
+    for i in range(30):
+        shop.sql("update items set note = %s", chr(97 + i % 26) * (1200010 + 10 * i))
+        with open(path, "rb", buffering=0) as f:
+            size, data = os.fstat(f.fileno()).st_size, b"".join(iter(lambda f=f: f.read(1 << 20), b""))
+        assert len(data) == size and data == data[:1] * size, (i, size, len(data))
 
 
 def test_writers_beside_readers_that_never_stop(shop):

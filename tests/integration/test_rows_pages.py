@@ -262,6 +262,24 @@ def test_a_writer_beside_readers_of_kept_files(lines):
     lines.shows()
 
 
+def test_who_may_write_cannot_map_what_is_kept(lines):
+    """Readers and writers by one descriptor get the file as ever: appended to, not mapped."""
+    lines.fill(MANY)
+    old = get(lines.path())
+    reader = os.open(lines.path(), os.O_RDONLY)
+    assert os.read(reader, 1000) == old[:1000]
+    both = os.open(lines.path(), os.O_RDWR | os.O_APPEND)
+    with pytest.raises(OSError):
+        mmap.mmap(both, len(old), mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    os.write(both, f"{MANY + 1},g,{(MANY + 1) * 10},b\n".encode())
+    os.fsync(both)
+    assert get(lines.path()) == lines.csv()
+    assert old[:1000] + rest_of(reader) == lines.csv()
+    os.close(both)
+    os.close(reader)
+    lines.shows()
+
+
 def test_other_files_of_the_same_rows(lines):
     lines.fill(MANY)
     for i in range(4):
