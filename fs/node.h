@@ -51,11 +51,12 @@ struct node {
 	bool unlinked;
 	atomic_bool
 		written; /* a handle wrote: the kernel's pages and size are not what was found */
-	bool kept;       /* the kernel may hold its attributes, its listing or pages of it */
-	bool given;      /* the kernel was given its pages */
-	bool expelled;   /* a writer wants the name, and needs a node without `cached` readers */
-	bool has_version, has_keys, own_strings;
 	atomic_bool pending; /* known only to the plain store: no row yet */
+	/* Bits, so that a node of an ordinary name takes 16 bytes less. All under the lock. */
+	bool kept : 1;     /* the kernel may hold its attributes, its listing or pages of it */
+	bool given : 1;    /* the kernel was given its pages */
+	bool expelled : 1; /* a writer wants the name, and needs a node without `cached` readers */
+	bool has_version : 1, has_keys : 1, own_strings : 1;
 	/* Name; version, of a document; and the place's own keys where the name does not tell them. */
 	char *strings;
 	char text[]; /* where `strings` are, until they change */
