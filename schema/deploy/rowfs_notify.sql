@@ -78,7 +78,7 @@ BEGIN ATOMIC
 	       ELSE 'r' END;
 END;
 
--- SELECT over the rows of the transition table %1$s: p identifies a row, t1, t2 ... are its keys by each of TOP's
+-- SELECT over the rows of the transition table %1$s, ending with %2$s: p identifies a row, t1, t2 ... are its keys by each of TOP's
 -- definitions, as text of a JSON array. What several definitions have in common is worked out once.
 CREATE FUNCTION rowfs.notice_source(top regclass) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -97,19 +97,20 @@ BEGIN
 			SELECT string_agg('x.x' || array_position(known, u.key), ', ' ORDER BY u.at)
 			  FROM unnest(n.keys) WITH ORDINALITY u(key, at)), i);
 	END LOOP;
-	-- a subquery with OFFSET is not taken apart, and its columns are not worked out anew where they are used
-	RETURN 'SELECT ' || tuples || ' FROM (SELECT ' || replace(columns, '%', '%%') || ' FROM %1$s r OFFSET 0) x OFFSET 0';
+	-- a subquery with OFFSET or LIMIT is not taken apart, and its columns are not worked out anew where they are used
+	RETURN 'SELECT ' || tuples || ' FROM (SELECT ' || replace(columns, '%', '%%') || ' FROM %1$s r OFFSET 0) x %2$s';
 END
 $$;
 
 -- What is told of a definition whose keys NAMES have another row than before, and keys CONTENTS a row that has changed.
 -- Beyond 50 keys the whole table is named.
-CREATE FUNCTION rowfs.notice_keys(names text[], contents text[]) RETURNS text LANGUAGE sql IMMUTABLE
-BEGIN ATOMIC
-	SELECT CASE WHEN greatest(cardinality(names), cardinality(contents)) > 50 THEN 'null'
+CREATE FUNCTION rowfs.notice_keys(names text[], contents text[]) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	RETURN CASE WHEN greatest(cardinality(names), cardinality(contents)) > 50 THEN 'null'
 	       ELSE '{' || concat_ws(', ', '"n": [' || array_to_string(names, ', ') || ']',
 	                                  '"c": [' || array_to_string(contents, ', ') || ']') || '}' END;
-END;
+END
+$$;
 
 -- The text of the trigger function of TOP, made of all its definitions. Most statements change one row, so they have a
 -- query of their own, which sorts and gathers nothing. To look at more than a thousand rows would cost a COPY too much: the
@@ -118,8 +119,11 @@ END;
 CREATE FUNCTION rowfs.notice_body(top regclass) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	source text := rowfs.notice_source(top);
-	fresh text := format(source, 'fresh');
-	stale text := format(source, 'stale');
+	fresh text := format(source, 'fresh', 'OFFSET 0');
+	stale text := format(source, 'stale', 'OFFSET 0');
+	-- LIMIT: the planner need not think of what many rows would cost
+	one_fresh text := format(source, 'fresh', 'LIMIT 1');
+	one_stale text := format(source, 'stale', 'LIMIT 1');
 	-- for each definition, what is told of: a row that came or went, one that changed, rows that came or went, rows that changed
 	one_row text := quote_literal('');
 	one_pair text := quote_literal('');
@@ -149,11 +153,11 @@ BEGIN
 BEGIN
 BEGIN
 	IF TG_OP = 'INSERT' THEN
-		SELECT %1$s INTO what FROM (%5$s) n WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1);
+		SELECT %1$s INTO what FROM (%8$s) n WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1);
 	ELSIF TG_OP = 'UPDATE' THEN
-		SELECT %2$s INTO what FROM (%6$s) o, (%5$s) n WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1);
+		SELECT %2$s INTO what FROM (%9$s) o, (%8$s) n WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1);
 	ELSIF TG_OP = 'DELETE' THEN
-		SELECT %1$s INTO what FROM (%6$s) n WHERE NOT EXISTS (SELECT FROM stale OFFSET 1);
+		SELECT %1$s INTO what FROM (%9$s) n WHERE NOT EXISTS (SELECT FROM stale OFFSET 1);
 	END IF;
 	IF what IS NULL AND TG_OP = 'DELETE' THEN
 		SELECT count(*) INTO found FROM (SELECT FROM stale LIMIT 1001) x;
@@ -177,7 +181,8 @@ EXCEPTION WHEN OTHERS THEN
 END;
 	PERFORM rowfs.send_notice(coalesce(what, %7$L), %7$L);
 	RETURN NULL;
-END$f$, one_row, one_pair, more_rows, more_pairs, fresh, stale, rowfs.notice_nothing(top));
+END$f$, one_row, one_pair, more_rows, more_pairs, fresh, stale, rowfs.notice_nothing(top),
+		one_fresh, one_stale);
 END
 $$;
 
