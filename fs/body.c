@@ -36,7 +36,8 @@ void bodies_count_name(struct bodies *bodies, int added) {
 static uint64_t limit(struct bodies *bodies) {
 	uint64_t names =
 		(uint64_t)atomic_load_explicit(&bodies->names, memory_order_relaxed) * NAME_COST;
-	return bodies->most - (names < bodies->most / 2 ? names : bodies->most / 2);
+	uint64_t given_up = bodies->most / 4 * 3;
+	return bodies->most - (names < given_up ? names : given_up);
 }
 
 /* -- the list, in order of use ------------------------------------------------------------------- */

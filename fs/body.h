@@ -1,7 +1,7 @@
 /* Bodies of documents, as look-ups, listings and opens brought them, so that an open and a read need no query.
  *
  * A body belongs to a node. A document's node is one version of it, so a body is never out of date: it is only dropped,
- * the one that was used longest ago first, when all of them take more than `-o cache`. Half of that is given up for names where the kernel
+ * the one that was used longest ago first, when all of them take more than `-o cache`. Three quarters of that are given up for names where the kernel
  * knows very many. Whether the node is still what its
  * name means is the look-up's to say. Who has taken a body keeps it, dropped or not. Thread-safe. */
 #ifndef ROWFS_FS_BODY_H
