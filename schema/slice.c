@@ -120,9 +120,8 @@ static void put_fact(struct buf *sql, const struct slice *s, int i) {
 		put_group(sql, s, i);
 		return;
 	}
-	buf_puts(sql, "min(r.");
+	buf_puts(sql, "r.");
 	db_quote_ident(sql, s->keys[i].column->name);
-	buf_putc(sql, ')');
 }
 
 static void put_group_key(struct buf *sql, const struct slice *s, int i) {

@@ -20,7 +20,7 @@ CREATE TABLE rowfs.slice (
 	id         bigint PRIMARY KEY,   -- a hash of the definition
 	relation   text NOT NULL,        -- "schema"."name"
 	groups     text[] NOT NULL,      -- over the row r, one a key: rows that agree in all are in one file
-	facts      text[] NOT NULL,      -- over the rows r of a group: what key 1 is made of is g.g1
+	facts      text[] NOT NULL,      -- over the row r: what key 1 is made of, g.g1, is the least of a group's
 	keys       text[] NOT NULL,      -- over the group g: the file's name
 	row_bytes  text NOT NULL,        -- over the row r: bytes of its line, newline and all, without the next
 	file_bytes text NOT NULL,        -- over the group g: bytes that each of its lines has besides
@@ -85,8 +85,9 @@ BEGIN ATOMIC
 END;
 
 -- SELECT that sums, for slice S, the rows of each of SOURCES ("fresh r", "ONLY t r"), counted SIGNS times.
--- The columns are those of rowfs.summary; LATEST is an expression over r for a row's time, or NULL.
-CREATE FUNCTION rowfs.counting(s rowfs.slice, sources text[], signs int[], latest text)
+-- The columns are those of rowfs.summary; LATEST is an expression over r for a row's time, or NULL. ALONE: each of
+-- SOURCES has one row, and nothing need be gathered.
+CREATE FUNCTION rowfs.counting(s rowfs.slice, sources text[], signs int[], latest text, alone boolean DEFAULT false)
 RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	keys text := '';
@@ -100,15 +101,21 @@ BEGIN
 	END LOOP;
 	FOR i IN 1..cardinality(s.keys) LOOP
 		known := known || format(' AND x.k%s IS NOT NULL', i);
-		facts := facts || format('%s AS g%s, ', s.facts[i], i);
+		facts := facts || format(CASE WHEN alone OR s.facts[i] = s.groups[i] THEN '%s' ELSE 'min(%s)' END || ' AS g%s, ',
+			s.facts[i], i);
 		grouped := grouped || CASE WHEN i > 1 THEN ', ' ELSE 'GROUP BY ' END || s.groups[i];
 	END LOOP;
 	FOR i IN 1..cardinality(sources) LOOP
 		parts := parts || format('SELECT %s%s * g.n AS n, %s * (g.b + g.n * (%s)) AS b, g.t FROM '
-			'(SELECT %scount(*) AS n, sum(%s) AS b, %s AS t FROM %s %s HAVING count(*) > 0) g',
+			'(SELECT %s' || CASE WHEN alone THEN '1 AS n, %s AS b, %s AS t FROM %s OFFSET 0'
+			ELSE 'count(*) AS n, sum(%s) AS b, %s AS t FROM %s %s HAVING count(*) > 0' END || ') g',
 			keys, signs[i], signs[i], s.file_bytes, facts, s.row_bytes,
 			coalesce('max(' || latest || ')', 'NULL::timestamptz'), sources[i], grouped);
 	END LOOP;
+	IF alone AND cardinality(sources) = 1 THEN
+		RETURN format('SELECT %s::bigint AS slice, x.k1, x.k2, x.k3, x.k4, x.n AS rows, x.b AS bytes, '
+			'clock_timestamp() AS changed FROM (%s) x WHERE %s', s.id, parts[1], known);
+	END IF;
 	RETURN format('SELECT %s::bigint AS slice, x.k1, x.k2, x.k3, x.k4, sum(x.n)::bigint AS rows, '
 		'sum(x.b)::bigint AS bytes, coalesce(max(x.t), clock_timestamp()) AS changed '
 		'FROM (%s) x WHERE %s GROUP BY x.k1, x.k2, x.k3, x.k4',
@@ -148,21 +155,29 @@ BEGIN ATOMIC
 	SELECT rowfs.count_rows(part, 1);
 END;
 
--- The text of the trigger function of TOP, made of all its slices. A mistake (a column that is gone)
--- must not break the writer's statement: the slice is in doubt then.
+-- The text of the trigger function of TOP, made of all its slices. Most statements change one row: they are spared what
+-- gathers many. A mistake (a column that is gone) must not break the writer's statement: the slice is in doubt then.
 CREATE FUNCTION rowfs.watch_body(top regclass) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	s rowfs.slice;
-	body text := E'DECLARE one bigint;\nBEGIN\n';
-	guard text;
+	body text := E'DECLARE one bigint; found int;\nBEGIN\n';
 	name text := CASE WHEN (SELECT relkind FROM pg_class WHERE oid = top) = 'p' THEN top::oid::text ELSE '' END;
 BEGIN
 	body := body || format(E'IF TG_OP = ''TRUNCATE'' AND TG_WHEN = ''AFTER'' THEN\n'
-		'	PERFORM set_config(''rowfs.truncated'', '''', true); RETURN NULL;\nEND IF;\n');
+		'	PERFORM set_config(''rowfs.truncated'', '''', true); RETURN NULL;\n'
+		'ELSIF TG_OP = ''DELETE'' THEN\n	SELECT count(*) INTO found FROM (SELECT FROM stale LIMIT 2) x;\n'
+		'ELSIF TG_OP <> ''TRUNCATE'' THEN\n	SELECT count(*) INTO found FROM (SELECT FROM fresh LIMIT 2) x;\n'
+		'END IF;\nIF found = 0 THEN\n	RETURN NULL;\nEND IF;\n');
 	FOR s IN SELECT * FROM rowfs.slices_of(top) LOOP
 		body := body || format($f$one := %1$s;
 BEGIN
-	IF TG_OP = 'INSERT' THEN
+	IF TG_OP = 'INSERT' AND found = 1 THEN
+		INSERT INTO rowfs.delta %7$s;
+	ELSIF TG_OP = 'DELETE' AND found = 1 THEN
+		INSERT INTO rowfs.delta %8$s;
+	ELSIF TG_OP = 'UPDATE' AND found = 1 THEN
+		INSERT INTO rowfs.delta %9$s;
+	ELSIF TG_OP = 'INSERT' THEN
 		INSERT INTO rowfs.delta %2$s;
 	ELSIF TG_OP = 'DELETE' THEN
 		INSERT INTO rowfs.delta %3$s;
@@ -193,7 +208,10 @@ $f$,
 			rowfs.counting(s, '{fresh r}', '{1}', NULL),
 			rowfs.counting(s, '{stale r}', '{-1}', NULL),
 			rowfs.counting(s, '{fresh r,stale r}', '{1,-1}', NULL),
-			top::oid, name);
+			top::oid, name,
+			rowfs.counting(s, '{fresh r}', '{1}', NULL, true),
+			rowfs.counting(s, '{stale r}', '{-1}', NULL, true),
+			rowfs.counting(s, '{fresh r,stale r}', '{1,-1}', NULL, true));
 	END LOOP;
 	RETURN body || format(E'IF TG_OP = ''TRUNCATE'' AND TG_RELID::text = %L THEN\n'
 		'	PERFORM set_config(''rowfs.truncated'', TG_RELID::text, true);\nEND IF;\nRETURN NULL;\nEND',

@@ -10,7 +10,7 @@ DROP FUNCTION rowfs.fold(), rowfs.built(bigint[]), rowfs.build(bigint, regclass,
 	rowfs.make_triggers(text, regclass, text), rowfs.has_triggers(text, regclass, text),
 	rowfs.without_triggers(text, regclass), rowfs.trigger_function(text, regclass), rowfs.triggers(text),
 	rowfs.watch_body(regclass), rowfs.count_in(regclass), rowfs.count_out(regclass),
-	rowfs.count_rows(regclass, int), rowfs.counting(rowfs.slice, text[], int[], text),
+	rowfs.count_rows(regclass, int), rowfs.counting(rowfs.slice, text[], int[], text, boolean),
 	rowfs.slices_of(regclass), rowfs.family(regclass), rowfs.is_true(bigint);
 DROP TABLE rowfs.doubt, rowfs.delta, rowfs.summary, rowfs.slice, rowfs.stream;
 
