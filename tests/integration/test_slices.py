@@ -139,6 +139,29 @@ def test_every_kind_of_change_by_others(table, make_mount, mounted):
     assert table.one("select count(*) from rowfs.summary where rows < 0 or bytes < 0") == 0
 
 
+def test_one_row_at_a_time(table, make_mount):
+    """What changes one row is counted in a way of its own."""
+    m = make_mount(layout=LAYOUT, options=TTL)
+    table.sql(insert(5, 1))
+    for i, change in enumerate([
+            insert(1, 9), "update ticks set symbol = 'moved' where id = 2", f"update ticks set ts = ts + {DAY} where id = 2",
+            "update ticks set price = price * 1000 where id = 2", "update ticks set note = note where id = 2",
+            "update ticks set note = 'longer by far' where id = 2", "update ticks set price = null where id = 2", "delete from ticks where id = 3",
+            "delete from ticks where id = -1", "delete from ticks where id = 2",
+            "insert into things (owner, at, body, text) values (1, '2024-01-01', '{}', 'one')",
+            "update things set text = 'another' where id = 1", "update things set owner = 2 where id = 1", "update things set at = '2024-02-01' where id = 1",
+            "update things set at = null where id = 1", "update things set owner = null where id = 1", "update things set owner = 3 where id = 1",
+            "delete from owners where id = 3"]):
+        table.sql(change)
+        all_true(table, m)
+        if i % 4 == 3:
+            table.sql("select rowfs.fold()")
+            all_true(table, m)
+    table.sql("select rowfs.fold()")
+    assert table.one("select sum(rows) from rowfs.summary s join rowfs.slice x on x.id = s.slice where x.relation = 'public.things'") is None
+    assert table.one("select count(*) from rowfs.summary where rows < 0 or bytes < 0") == 0
+
+
 def test_copy_and_rollback(table, make_mount):
     m = make_mount(layout=LAYOUT, options=TTL)
     table.sql(insert(100))
