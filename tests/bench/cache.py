@@ -122,7 +122,7 @@ class Cache:
         m = mountkit.Mount(self.db.conninfo, layout=LAYOUT, start=False, log_level="error")
         m.argv = [*(["taskset", "-c", "0"] if pinned else []), *m.argv]
         self.mounts.append(m)
-        m.start()
+        m.start(timeout=900)  # the first one counts the rows of the long file
         try:
             coherence = json.loads((m / ".rowfs/status.json").read_text())["coherence"]
             if coherence["mode"] != "notify":
