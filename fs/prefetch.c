@@ -11,7 +11,9 @@ enum {
 	DIRECTORIES = 4,
 	STORM = 16, /* look-ups within STORM_US that make a storm */
 	STORM_US = US_PER_S,
-	NODES_MOST = 131072, /* that wait for look-ups in no known order */
+	NODES_MOST = 131072, /* that wait for look-ups, where that is all of the directory */
+	AHEAD_MOST = 16384,  /* otherwise: they come in about the order of the listing */
+	SWEEP_SHARE = 64,    /* nodes that may be looked at for each look-up that missed */
 };
 
 struct directory {
@@ -24,6 +26,7 @@ struct directory {
 	bool ended;
 	struct node **nodes;  /* with a reference each */
 	size_t n, room, last; /* from `last` on: of the last page */
+	size_t rest;          /* so many look-ups may miss before they are looked at again */
 };
 
 struct prefetch {
@@ -40,23 +43,27 @@ struct prefetch *prefetch_new(void) {
 	return p;
 }
 
-/* Gives back the nodes that the kernel has asked for, or ALL. Returns how many of the last page it had asked for. */
-static size_t sweep(struct fs *fs, struct directory *d, bool all) {
-	size_t kept = 0, asked = 0;
+/* Gives back the nodes that the kernel has asked for, and the FIRST ones in any case. Returns how many of the last page it had asked
+ * for. */
+static size_t sweep(struct fs *fs, struct directory *d, size_t first) {
+	size_t kept = 0, asked = 0, last = 0;
 	for (size_t i = 0; i < d->n; i++) {
 		bool known = node_is_known(fs->nodes, d->nodes[i]);
+		bool stays = !known && i >= first;
 		asked += known && i >= d->last;
-		if (known || all)
-			node_put(fs->nodes, d->nodes[i]);
-		else
+		last += stays && i < d->last;
+		if (stays)
 			d->nodes[kept++] = d->nodes[i];
+		else
+			node_put(fs->nodes, d->nodes[i]);
 	}
-	d->n = d->last = kept;
+	d->n = kept;
+	d->last = last;
 	return asked;
 }
 
 static void clear(struct fs *fs, struct directory *d) {
-	(void)sweep(fs, d, true);
+	(void)sweep(fs, d, d->n);
 	free(d->nodes);
 	if (d->h != NULL)
 		handle_free(fs, d->h);
@@ -123,6 +130,7 @@ static void fetch(struct call *call, struct directory *d) {
 		d->h = handle_new(fs, d->dir, &directory_kind, O_NOFOLLOW);
 		d->ended = d->h == NULL || listing_seek(call, d->h, 0, true) != 0;
 	}
+	d->last = d->n;
 	for (int i = 0; !d->ended && i < fs->opt->fetch_size; i++) {
 		const struct entry *e = NULL;
 		int rc = listing_entry(call, d->h, &e);
@@ -144,6 +152,20 @@ static bool lasts(struct fs *fs, const struct node *dir) {
 	       (fs->opt->coherence != COHERENCE_NONE && fs->opt->ttl >= 1);
 }
 
+/* Makes room for one page more. Returns false if there is none: what waits is not asked for. */
+static bool make_room(struct fs *fs, struct directory *d) {
+	size_t most = d->count <= NODES_MOST ? NODES_MOST : AHEAD_MOST;
+	size_t asked = sweep(fs, d, 0);
+	if (d->n < most)
+		return true;
+	/* who asks for the last page will not come back to the first */
+	if (asked > 0)
+		(void)sweep(fs, d, (size_t)fs->opt->fetch_size);
+	else
+		d->rest = d->n / SWEEP_SHARE;
+	return asked > 0;
+}
+
 void prefetch_missed(struct call *call, struct node *dir) {
 	struct prefetch *p = call->fs->prefetch;
 	if (pthread_mutex_trylock(&p->lock) != 0)
@@ -154,11 +176,11 @@ void prefetch_missed(struct call *call, struct node *dir) {
 		d->since = now;
 		d->misses = 0;
 	}
-	if (d != NULL && ++d->misses >= STORM && !d->ended && lasts(call->fs, dir)) {
-		size_t page = d->n - d->last, asked = sweep(call->fs, d, false);
-		bool in_order = asked * 2 >= page;
+	if (d != NULL && d->rest > 0) {
+		d->rest--;
+	} else if (d != NULL && ++d->misses >= STORM && !d->ended && lasts(call->fs, dir)) {
 		d->used = now;
-		if (in_order || (d->count <= NODES_MOST && d->n < NODES_MOST))
+		if (make_room(call->fs, d))
 			fetch(call, d);
 		if (d->ended && d->n == 0)
 			clear(call->fs, d);
