@@ -14,10 +14,9 @@
 
 enum {
 	MEMORY_BYTES = 64 << 10, /* a longer one becomes a file */
-	BEGIN_BYTES =
-		512
-		<< 10, /* but not before so much is there: many readers only look at the start */
-	MOST = 256,    /* transcripts, and so file descriptors */
+	GATHER_BYTES =
+		1 << 20, /* in memory until it is written: many readers only look at the start */
+	MOST = 256,      /* transcripts, and so file descriptors */
 	STEP_BYTES = 256 << 10, /* that are asked for at once behind the end */
 	LOOK_MS = 20,           /* between two looks at whether anything was told */
 	DEAF_US = US_PER_S / 2, /* between two at the rows while nothing is told */
@@ -250,29 +249,34 @@ static bool write_all(int fd, const char *data, size_t len, uint64_t offset) {
 	return true;
 }
 
-/* From memory into a file, where the disk has room enough. */
-static bool turn_to_file(struct transcript *t) {
+/* A file, where the disk has room enough. */
+static bool open_file(struct transcript *t) {
 	struct statvfs st;
 	AUTO_FD int fd = open(t->all->fs->opt->state_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0 || fstatvfs(fd, &st) != 0 || st.f_bavail < st.f_blocks / FREE_PART ||
-	    !write_all(fd, t->data.data, t->data.len, 0))
+	if (fd < 0 || fstatvfs(fd, &st) != 0 || st.f_bavail < st.f_blocks / FREE_PART)
 		return false;
-	buf_free(&t->data);
 	atomic_store(&t->fd, fd);
 	fd = -1;
 	return true;
 }
 
+/* What is in memory goes to the file: many bytes at once, since the kernel reads large pieces fastest if they were written as such. */
+static bool flush(struct transcript *t) {
+	if ((t->fd < 0 && !open_file(t)) ||
+	    !write_all(t->fd, t->data.data, t->data.len, t->size - t->data.len))
+		return false;
+	buf_free(&t->data);
+	return true;
+}
+
 static bool append(struct transcript *t, const char *data, size_t len) {
-	if (!reserve(t->all, t, 0, len) ||
-	    (t->fd < 0 && t->size + len > BEGIN_BYTES && !turn_to_file(t)))
+	if (!reserve(t->all, t, 0, len))
 		return false;
-	if (t->fd < 0)
-		buf_add(&t->data, data, len);
-	else if (!write_all(t->fd, data, len, t->size))
-		return false;
+	buf_add(&t->data, data, len);
 	t->size += len;
-	return !t->data.failed;
+	if (t->data.failed)
+		return false;
+	return t->data.len <= GATHER_BYTES || flush(t);
 }
 
 bool transcript_add(struct transcript *t, uint64_t offset, const char *data, size_t len) {
@@ -287,7 +291,8 @@ pthread_mutex_t *transcript_lock(struct transcript *t) {
 void transcript_finish(struct transcript *t, struct rows_reader *end) {
 	struct transcripts *all = t->all;
 	struct transcript *earlier = NULL;
-	bool whole = end != NULL && (t->fd >= 0 || t->size <= MEMORY_BYTES || turn_to_file(t));
+	bool small = t->fd < 0 && t->size <= MEMORY_BYTES;
+	bool whole = end != NULL && (small || flush(t));
 	t->end = end;
 	if (whole && is_unchanged(all->fs, t->node, t->made)) {
 		LOCK_SCOPE(&all->lock);
@@ -346,7 +351,8 @@ static int follow(struct call *call, struct transcript *t) {
 	do {
 		buf_resize(&more, 0);
 		rc = rows_reader_on(call, t->end, &t->where, t->node, t->size, STEP_BYTES, &more);
-		if (rc == 0 && more.len > 0 && !append(t, more.data, more.len))
+		if (rc == 0 && more.len > 0 &&
+		    (!append(t, more.data, more.len) || (t->fd >= 0 && !flush(t))))
 			rc = call_error(
 				call, ENOSPC,
 				"no room below state_dir (%s) for what comes to an open rows file: "
