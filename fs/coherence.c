@@ -10,7 +10,8 @@
 
 static const double LONG_S = 3600; /* what is told of when it changes may be kept for so long */
 
-enum { SETTLE_MS = 20 };
+/* How long who has changed something waits until the kernel has forgotten it; NAMES: where it is told name by name. */
+enum { SETTLE_MS = 20, SETTLE_NAMES_MS = 1000 };
 
 /* Something that this thread's request has changed is still to be forgotten by the kernel. */
 static _Thread_local bool owes;
@@ -103,6 +104,8 @@ double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const str
 double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool entry) {
 	double ttl = fs->opt->coherence != COHERENCE_NONE ? fs->opt->ttl : 0;
 	bool file = !S_ISDIR(mode) && node->type != NODE_PLAIN;
+	if (entry && S_ISDIR(mode) && !fs->expires)
+		return 0; /* see tell_name() in invalidate.c */
 	if (coherence_covers(fs, node)) {
 		bool keeps = is_told(fs->caches, node->place) && node_keep(fs->nodes, node, !entry);
 		return keeps ? LONG_S : 0;
@@ -297,7 +300,8 @@ void coherence_unsettled(struct fs *fs) {
 
 void coherence_settle(struct fs *fs) {
 	if (owes && is_up(fs->caches))
-		invalidate_wait(fs->caches->inv, SETTLE_MS);
+		invalidate_wait(fs->caches->inv,
+				invalidates_by_name(fs->caches->inv) ? SETTLE_NAMES_MS : SETTLE_MS);
 	owes = false;
 }
 

@@ -63,24 +63,39 @@ bool invalidate_names(struct invalidator *inv) {
 	return false;
 }
 
+bool invalidates_by_name(struct invalidator *inv) {
+	return atomic_load(&inv->no_epoch);
+}
+
 /* -- tellers --------------------------------------------------------------------------------------- */
 
 static fuse_ino_t ino_of(const struct invalidator *inv, const struct node *node) {
 	return node == nodes_root(inv->fs->nodes) ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)node;
 }
 
+/* A directory that is somebody's working directory would lose its path if its name were dropped: the name is looked up again instead. A kernel that
+ * cannot do that keeps no names of directories: see coherence_timeout(). */
+static int tell_name(struct invalidator *inv, struct fuse_session *se, const struct forget *f) {
+	fuse_ino_t ino = ino_of(inv, f->node);
+	size_t len = strlen(f->name);
+	if (!f->directory)
+		return fuse_lowlevel_notify_inval_entry(se, ino, f->name, len);
+	if (!inv->fs->expires)
+		return 0;
+	return fuse_lowlevel_notify_expire_entry(se, ino, f->name, len, FUSE_LL_EXPIRE_ONLY);
+}
+
 /* Returns true if it is to be told again: the reply that makes the node known to the kernel may still be on its way. */
 static bool tell(struct invalidator *inv, const struct forget *f) {
 	struct fuse_session *se = atomic_load(&inv->se);
-	fuse_ino_t ino = ino_of(inv, f->node);
 	if (se == NULL)
 		return false;
 	/* it would wait for that request, and all others in the directory for it */
 	if (f->name != NULL && caches_serve(inv->fs->caches, f->node) && invalidate_names(inv))
 		return false;
-	int rc = f->name != NULL
-			 ? fuse_lowlevel_notify_inval_entry(se, ino, f->name, strlen(f->name))
-			 : fuse_lowlevel_notify_inval_inode(se, ino, f->data ? 0 : -1, 0);
+	int rc = f->name != NULL ? tell_name(inv, se, f)
+				 : fuse_lowlevel_notify_inval_inode(se, ino_of(inv, f->node),
+								    f->data ? 0 : -1, 0);
 	if (rc != 0 && rc != -ENOENT) /* which is: it does not know it */
 		log_debug("the kernel was not told to forget: %s", strerror(-rc));
 	return rc == -ENOENT && f->name == NULL && node_is_known(inv->fs->nodes, f->node) &&

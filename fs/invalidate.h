@@ -22,6 +22,7 @@ struct forget {
 		node; /* with a reference: what `name` is in, or whose attributes and pages it is */
 	char *name;   /* NULL: attributes and, with `data`, pages and listings */
 	bool data;
+	bool directory; /* `name` is one's */
 	int64_t until_us; /* the kernel did not know it: how long that may go on; 0: it was not told yet */
 	bool listing; /* `data`, and a directory: so it was when this was made, under the lock of the nodes */
 };
@@ -48,6 +49,8 @@ void invalidate_not(struct invalidator *inv, struct forget *list);
 
 /* Declares all names out of date, at once. Returns false if this kernel cannot. */
 bool invalidate_names(struct invalidator *inv);
+/* True if it was found out that it cannot. */
+bool invalidates_by_name(struct invalidator *inv);
 
 /* Waits until all that was given to invalidate() before has been told, at most MS milliseconds. Not in a request that may hold a
  * directory's lock or a page. */

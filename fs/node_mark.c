@@ -4,18 +4,37 @@
 #include "fs/node_table.h"
 
 /* Out of memory: the kernel keeps it, until its time is up or the next notice. */
-static void add_forget(struct forget **list, struct node *node, const char *name, bool data) {
+static struct forget *add_forget(struct forget **list, struct node *node) {
 	struct forget *f = calloc(1, sizeof(*f));
-	if (f != NULL && name != NULL && (f->name = strdup(name)) == NULL)
-		free(move_ptr(f));
 	if (f == NULL)
-		return;
+		return NULL;
 	node->references++;
 	f->node = node;
-	f->data = data;
-	f->listing = data && S_ISDIR(node->attr.mode);
 	f->next = *list;
 	*list = f;
+	return f;
+}
+
+/* Attributes of NODE and, with DATA, its pages or listing. */
+static void forget_node(struct forget **list, struct node *node, bool data) {
+	struct forget *f = add_forget(list, node);
+	if (f == NULL)
+		return;
+	f->data = data;
+	f->listing = data && S_ISDIR(node->attr.mode);
+}
+
+/* NAME in DIR, which NODE has (NULL: nobody). */
+static void forget_name(struct forget **list, struct node *dir, const char *name,
+			const struct node *node) {
+	char *copy = strdup(name);
+	struct forget *f = copy != NULL ? add_forget(list, dir) : NULL;
+	if (f == NULL) {
+		free(copy);
+		return;
+	}
+	f->name = copy;
+	f->directory = node != NULL && S_ISDIR(node->attr.mode);
 }
 
 static bool is_directory(const struct place *place) {
@@ -48,14 +67,14 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 	/* while a file is written, the kernel keeps nothing of it that could be old: most appends have nobody to tell */
 	if (node != NULL && is_followed(place) && node->kept) {
 		node->kept = false;
-		add_forget(list, node, NULL, !is_directory(place));
+		forget_node(list, node, !is_directory(place));
 	}
 	if (kind == NOTICE_NAMES) {
 		coherence_stripe(nodes->fs, dir, "", epoch);
-		add_forget(list, dir, NULL, true);
+		forget_node(list, dir, true);
 	}
 	if (kind == NOTICE_NAMES || !is_followed(place))
-		add_forget(list, dir, name, false);
+		forget_name(list, dir, name, node);
 	return kind == NOTICE_NAMES && node != NULL && is_directory(place) && node->references > 0;
 }
 
@@ -68,9 +87,9 @@ void nodes_list(struct nodes *nodes, const struct place *place, bool names, stru
 		bool listed = place != NULL && node->place == place->parent;
 		bool meant = place == NULL || node->place == place;
 		if (listed || (meant && is_followed(node->place)))
-			add_forget(list, node, NULL, true);
+			forget_node(list, node, true);
 		if (names && meant && node->hashed && node->parent != NULL)
-			add_forget(list, node->parent, node->strings, false);
+			forget_name(list, node->parent, node->strings, node);
 	}
 }
 

@@ -29,7 +29,7 @@ static struct handle *handle_of(const struct fuse_file_info *fi) {
 }
 
 static void op_init(void *userdata, struct fuse_conn_info *conn) {
-	(void)userdata;
+	((struct fs *)userdata)->expires = (conn->capable & FUSE_CAP_EXPIRE_ONLY) != 0;
 	/* always with attributes: `find` and `du` list a whole directory before they ask for the first file */
 	conn->want |= conn->capable &
 		      (FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);

@@ -2,6 +2,7 @@
 long, so that a mixture of two is told from either."""
 import contextlib
 import os
+import subprocess
 import time
 
 from coherencekit import SOON, Readers, coherence, counter, delay, number, text, told
@@ -185,6 +186,32 @@ def test_lines_of_one_mount_grow_in_the_other(two):
     put(a.m.at("book/kraken/btc/2023-11-14.csv"), f"kraken,btc,{day + 1},2\n", flags=os.O_APPEND, sync=True)
     delay(lambda: os.stat(b.m.at("book/kraken/btc/2023-11-14.csv")).st_size > size, "an appended line")
     told(delays, "appended lines")
+
+
+def test_a_working_directory_keeps_its_path(two):
+    """Rows come and go below a directory that a shell is in: it goes on being there, and has its path."""
+    a, b = two
+    day = 86400 * 10**6
+    insert = "insert into book (exchange, symbol, timestamp, price) values ('kraken', 'btc', %s, 1)"
+    a.sql(insert, 0)
+    where = b.m.at("book/kraken/btc")
+    until(lambda: os.path.exists(where), "the directory")
+    script = "while read -r; do readlink /proc/$$/cwd; ls | wc -l; done"
+    with subprocess.Popen(["bash", "-c", script], cwd=where, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as shell:
+        def tells():
+            shell.stdin.write("\n")
+            return shell.stdout.readline().rstrip("\n"), int(shell.stdout.readline())
+
+        def shows(files):
+            there, n = tells()
+            assert there == os.path.realpath(where)
+            return n == files
+        for n in range(1, 6):
+            a.sql(insert, n * day)
+            until(lambda: shows(n + 1), f"{n + 1} files")  # noqa: B023
+        a.sql("delete from book where timestamp > 0")
+        until(lambda: shows(1), "one file")
+        shell.stdin.close()
 
 
 def test_many_rows_at_once(two):

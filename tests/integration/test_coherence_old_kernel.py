@@ -1,4 +1,4 @@
-"""Coherence on a kernel that cannot declare all names out of date at once (before Linux 6.16): it is told name by name."""
+"""Coherence on an older kernel (Debian 12's): it is told name by name, and looks up the names of directories each time."""
 from pathlib import Path
 
 import pytest
@@ -6,7 +6,7 @@ import shop as shop_kit
 from kit import run
 from mountkit import sanitizer_env
 # the same tests, on other mounts
-from test_coherence import (test_a_change_shows_everywhere_under_load, test_another_row_with_the_name_of_the_one_before,  # noqa: F401
+from test_coherence import (test_a_change_shows_everywhere_under_load, test_a_working_directory_keeps_its_path, test_another_row_with_the_name_of_the_one_before,  # noqa: F401
                             test_keys_of_the_parents_lead_to_the_child, test_none_is_lost_none_is_mixed, test_rows_come_and_go)
 from test_coherence_versions import test_a_change_in_the_middle_of_a_lookup, test_open_handles_keep_their_version  # noqa: F401
 

@@ -56,9 +56,16 @@ def test_a_change_in_the_middle_of_a_lookup(two, case):
                 until(lambda: coherence(b.m)["heard"] > heard, "the notice")  # noqa: B023
             heard = coherence(b.m)["heard"]
             cur.execute("select pg_advisory_lock(7)")
-            slow = threading.Thread(target=lambda: os.path.exists(f"{path}/note.txt"))
+            met = threading.Event()
+
+            def look(met=met):
+                """Until it meets the gate: a moment after the notice was heard, the kernel may still know the name."""
+                while not met.is_set():
+                    os.path.exists(f"{path}/note.txt")
+            slow = threading.Thread(target=look)
             slow.start()
             until(lambda: waits(a.pg), "the look-up waits")
+            met.set()
             if case == "change":
                 a.pg.admin("update items set note = note || '!'")
             elif case == "appear":
