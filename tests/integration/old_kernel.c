@@ -30,7 +30,8 @@ ssize_t read(int fd, void *data, size_t size) {
 	ssize_t n = next(fd, data, size);
 	struct fuse_in_header *header = data;
 	struct fuse_init_in *init = (struct fuse_init_in *)(header + 1);
-	if (n == sizeof(*header) + sizeof(*init) && header->opcode == FUSE_INIT && header->len == (size_t)n)
+	if (n == sizeof(*header) + sizeof(*init) && header->opcode == FUSE_INIT &&
+	    header->len == (size_t)n)
 		init->flags2 &= ~(uint32_t)HAS_EXPIRE_ONLY;
 	return n;
 }
