@@ -13,6 +13,9 @@ static const double LONG_S = 3600; /* what is told of when it changes may be kep
 /* How long who has changed something waits until the kernel has forgotten it; NAMES: where it is told name by name. */
 enum { SETTLE_MS = 20, SETTLE_NAMES_MS = 1000 };
 
+/* By then the kernel has surely taken in what it was given. */
+enum { LISTED_US = 60 * US_PER_S };
+
 /* Something that this thread's request has changed is still to be forgotten by the kernel. */
 static _Thread_local bool owes;
 
@@ -193,21 +196,19 @@ static void change_all(struct change *ch) {
 	ch->names = true;
 }
 
-/* Takes the names out of LIST; the rest stays. Returns whether there were any. */
-static bool drop_names(struct caches *c, struct forget **list) {
-	bool any = false;
+/* Takes those names out of LIST that the kernel does not know by a listing; the rest stays. */
+static void drop_names(struct caches *c, struct forget **list) {
 	for (struct forget **p = list; *p != NULL;) {
 		struct forget *f = *p;
-		if (f->name == NULL) {
+		f->expired = f->name != NULL;
+		if (f->name == NULL || caches_list(c, f->node)) {
 			p = &f->next;
 			continue;
 		}
 		*p = f->next;
 		f->next = NULL;
 		invalidate_not(c->inv, f);
-		any = true;
 	}
-	return any;
 }
 
 /* A change of this mount is to be seen when the program that made it goes on. Its thread must not wait for the kernel to forget one name; so
@@ -217,13 +218,13 @@ static void forget_own(struct change *ch) {
 	for (struct forget *f = ch->list; f != NULL; f = f->next)
 		ch->names = ch->names || f->name != NULL;
 	if (ch->names && invalidate_names(c->inv)) {
-		(void)drop_names(c, &ch->list);
+		drop_names(c, &ch->list);
 		ch->names = false;
 	}
 	invalidate_attributes(c->inv, ch->list);
 	/* pages of rows files may follow a moment later */
 	for (struct forget *f = ch->list; f != NULL; f = f->next)
-		owes = owes || f->name != NULL || f->listing;
+		owes = owes || (f->name != NULL && !f->expired) || f->listing;
 }
 
 static void begin_change(struct change *ch, struct caches *c) {
@@ -278,8 +279,12 @@ void coherence_forget_listing(struct fs *fs, struct node *dir) {
 	invalidate(fs->caches->inv, f);
 }
 
+static size_t stripe_of_node(const struct node *dir) {
+	return ((uintptr_t)dir >> 6) & (STRIPES - 1);
+}
+
 void coherence_serves(struct fs *fs, const struct node *dir, bool busy) {
-	atomic_uint *serving = &fs->caches->serving[((uintptr_t)dir >> 6) & (STRIPES - 1)];
+	atomic_uint *serving = &fs->caches->serving[stripe_of_node(dir)];
 	if (busy)
 		atomic_fetch_add(serving, 1);
 	else
@@ -287,7 +292,16 @@ void coherence_serves(struct fs *fs, const struct node *dir, bool busy) {
 }
 
 bool caches_serve(struct caches *c, const struct node *dir) {
-	return atomic_load(&c->serving[((uintptr_t)dir >> 6) & (STRIPES - 1)]) > 0;
+	return atomic_load(&c->serving[stripe_of_node(dir)]) > 0;
+}
+
+void coherence_lists(struct fs *fs, const struct node *dir) {
+	atomic_store(&fs->caches->listed_us[stripe_of_node(dir)], clock_us());
+}
+
+bool caches_list(struct caches *c, const struct node *dir) {
+	int64_t at = atomic_load(&c->listed_us[stripe_of_node(dir)]);
+	return at != 0 && clock_us() - at < LISTED_US;
 }
 
 void coherence_unsettled(struct fs *fs) {
@@ -298,11 +312,18 @@ void coherence_unsettled(struct fs *fs) {
 	invalidate(fs->caches->inv, list);
 }
 
-void coherence_settle(struct fs *fs) {
-	if (owes && is_up(fs->caches))
-		invalidate_wait(fs->caches->inv,
-				invalidates_by_name(fs->caches->inv) ? SETTLE_NAMES_MS : SETTLE_MS);
+void coherence_begin(void) {
 	owes = false;
+}
+
+void coherence_settle(struct fs *fs) {
+	struct caches *c = fs->caches;
+	if (!owes || !is_up(c))
+		return;
+	/* what the kernel waits for may need a thread, too */
+	if (atomic_fetch_add(&c->settling, 1) < fs->opt->threads / 2)
+		invalidate_wait(c->inv, invalidates_by_name(c->inv) ? SETTLE_NAMES_MS : SETTLE_MS);
+	atomic_fetch_sub(&c->settling, 1);
 }
 
 /* -- life ---------------------------------------------------------------------------------------------- */

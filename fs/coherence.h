@@ -48,11 +48,16 @@ void coherence_appended(struct fs *fs, const struct tally *t);
 /* A handle was left unsettled (see handle.h): look-ups are to come here, and wait for what settles it. */
 void coherence_unsettled(struct fs *fs);
 
+/* Before a request that commits: what else this thread has changed is not to be waited for. */
+void coherence_begin(void);
 /* Before the reply to a request that commits: waits, briefly, until the kernel has forgotten what it changed. */
 void coherence_settle(struct fs *fs);
 
 /* A request that holds the kernel's lock of directory DIR is served (BUSY), or has been. */
 void coherence_serves(struct fs *fs, const struct node *dir, bool busy);
+
+/* Names of directory DIR are being given to the kernel with a listing. */
+void coherence_lists(struct fs *fs, const struct node *dir);
 
 /* Has the kernel forget what it keeps of the listing of DIR, soon. */
 void coherence_forget_listing(struct fs *fs, struct node *dir);

@@ -33,6 +33,9 @@ struct caches {
 	atomic_ulong stripes[STRIPES]; /* a name in a directory, by its hash */
 
 	atomic_uint serving[STRIPES]; /* requests under way in a directory, by its hash */
+	atomic_llong listed_us
+		[STRIPES]; /* clock_us() when names of it were last given to the kernel, by the same */
+	atomic_int settling; /* threads in coherence_settle() */
 
 	/* notices heard, passed on; times that listening was lost */
 	atomic_ullong heard, sent, losses;
@@ -53,6 +56,8 @@ void caches_changed(struct caches *c, const char *payload, bool own);
 
 /* True if a request is under way in DIR. */
 bool caches_serve(struct caches *c, const struct node *dir);
+/* True if the kernel may be about to take in names of DIR that it was given with a listing. */
+bool caches_list(struct caches *c, const struct node *dir);
 
 /* Starts listening and sending. Returns false, with C->why, if that is not possible. */
 bool listening_start(struct caches *c);

@@ -12,8 +12,8 @@
 enum {
 	TELLERS = 4,
 	STOP_MS = 500,
-	AGAIN_MS = 1, /* between attempts to tell of a node that the kernel is about to know */
-	AGAIN_MOST_MS = 1000,
+	AGAIN_MS = 1, /* between attempts to tell of what the kernel is about to know */
+	AGAIN_MOST_MS = 10000,
 	STUCK_MS = 20,    /* a teller that waits longer for one lock is not waited for */
 	NOTIFY_EPOCH = 8, /* FUSE_NOTIFY_INC_EPOCH, which older headers do not have */
 };
@@ -26,6 +26,7 @@ struct teller {
 	pthread_cond_t wake;  /* something to tell, or the end */
 	pthread_cond_t told;  /* `done` has moved */
 	struct forget *first, **last;
+	struct forget *later; /* to be told again */
 	uint64_t given, done; /* how many, ever */
 	int64_t since_us; /* clock_us() when it began with the one that it tells now; 0: with none */
 	bool stuck;       /* all names were declared out of date since */
@@ -85,14 +86,25 @@ static int tell_name(struct invalidator *inv, struct fuse_session *se, const str
 	return fuse_lowlevel_notify_expire_entry(se, ino, f->name, len, FUSE_LL_EXPIRE_ONLY);
 }
 
-/* Returns true if it is to be told again: the reply that makes the node known to the kernel may still be on its way. */
-static bool tell(struct invalidator *inv, const struct forget *f) {
+/* True if F's name need not be told now: it would wait for a request that is under way, and all others in the directory for it. All names are
+ * declared out of date instead. But one that is just taken in from a listing counts as looked up then: *AGAIN. */
+static bool is_passed_over(struct invalidator *inv, struct forget *f, bool *again) {
+	bool late = f->until_us != 0 && clock_us() >= f->until_us;
+	if (f->name == NULL || late || !caches_serve(inv->fs->caches, f->node))
+		return false;
+	f->expired = f->expired || invalidate_names(inv);
+	*again = f->expired && caches_list(inv->fs->caches, f->node);
+	return f->expired;
+}
+
+/* Returns true if it is to be told again: the reply that makes the node, or the name, known to the kernel may still be on its way. */
+static bool tell(struct invalidator *inv, struct forget *f) {
 	struct fuse_session *se = atomic_load(&inv->se);
-	if (se == NULL)
-		return false;
-	/* it would wait for that request, and all others in the directory for it */
-	if (f->name != NULL && caches_serve(inv->fs->caches, f->node) && invalidate_names(inv))
-		return false;
+	bool again = false;
+	if (se == NULL || is_passed_over(inv, f, &again))
+		return again;
+	if (f->name == NULL)
+		node_unkeep(inv->fs->nodes, f->node);
 	int rc = f->name != NULL ? tell_name(inv, se, f)
 				 : fuse_lowlevel_notify_inval_inode(se, ino_of(inv, f->node),
 								    f->data ? 0 : -1, 0);
@@ -110,26 +122,38 @@ static void append(struct teller *t, struct forget *f) {
 
 /* F is to be told again, soon. The lock is held. */
 static void put_back(struct teller *t, struct forget *f) {
-	struct timespec soon = timespec_of_us(clock_us() + AGAIN_MS * US_PER_MS);
 	if (f->until_us == 0)
 		f->until_us = clock_us() + AGAIN_MOST_MS * US_PER_MS;
-	append(t, f);
-	if (t->first == f && !t->stop)
-		pthread_cond_timedwait(&t->wake, &t->lock, &soon);
+	f->next = t->later;
+	t->later = f;
+}
+
+/* The next one; NULL at the end. The lock is held. */
+static struct forget *take(struct teller *t) {
+	while (t->first == NULL && t->later == NULL && !t->stop)
+		pthread_cond_wait(&t->wake, &t->lock);
+	if (t->first == NULL && t->later != NULL) {
+		struct timespec soon = timespec_of_us(clock_us() + AGAIN_MS * US_PER_MS);
+		if (!t->stop)
+			pthread_cond_timedwait(&t->wake, &t->lock, &soon);
+		for (struct forget *f; (f = t->later) != NULL;) {
+			t->later = f->next;
+			append(t, f);
+		}
+	}
+	struct forget *f = t->first;
+	if (f == NULL)
+		return NULL;
+	t->first = f->next;
+	if (t->first == NULL)
+		t->last = &t->first;
+	return f;
 }
 
 static void *teller_main(void *arg) {
 	struct teller *t = arg;
 	pthread_mutex_lock(&t->lock);
-	for (;;) {
-		while (t->first == NULL && !t->stop)
-			pthread_cond_wait(&t->wake, &t->lock);
-		struct forget *f = t->first;
-		if (f == NULL)
-			break;
-		t->first = f->next;
-		if (t->first == NULL)
-			t->last = &t->first;
+	for (struct forget *f; (f = take(t)) != NULL;) {
 		t->since_us = clock_us();
 		t->stuck = false;
 		pthread_mutex_unlock(&t->lock);

@@ -23,6 +23,7 @@ struct forget {
 	char *name;   /* NULL: attributes and, with `data`, pages and listings */
 	bool data;
 	bool directory; /* `name` is one's */
+	bool expired;   /* all names were declared out of date since */
 	int64_t until_us; /* the kernel did not know it: how long that may go on; 0: it was not told yet */
 	bool listing; /* `data`, and a directory: so it was when this was made, under the lock of the nodes */
 };

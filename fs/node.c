@@ -275,6 +275,7 @@ static void refresh_locked(struct nodes *nodes, struct node *node, const struct 
 	if (attr->mtime_ns == 0 && mtime != 0)
 		node->attr.mtime_ns = same_size ? mtime : now_ns();
 	node->epoch = coherence_checked(nodes->fs, epoch, node);
+	node->vanished = false;
 	node->fresh_until = clock_us() + ttl_us(nodes);
 }
 
@@ -341,6 +342,11 @@ bool node_keep(struct nodes *nodes, struct node *node, bool attributes) {
 	bool keeps = node->writers == 0 && fresh_locked(nodes, node);
 	node->kept |= keeps && attributes;
 	return keeps;
+}
+
+void node_unkeep(struct nodes *nodes, struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	node->kept = false;
 }
 
 bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket) {
@@ -460,7 +466,7 @@ bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 	struct retrying *slot = &nodes->retrying[(unsigned)tid % WANTED_SLOTS];
 	int64_t now = clock_us();
 	bool taken = now < slot->until && (slot->tid != tid || slot->ino == node->ino);
-	if (node->written || taken)
+	if (node->written || taken || tid == 0) /* 0: of another PID namespace */
 		return false;
 	*slot = (struct retrying){ .tid = tid, .ino = node->ino, .until = now + RETRIED_US };
 	/* its next look-up must not answer what it has just turned out not to be */
@@ -472,7 +478,7 @@ bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 void nodes_retry_over(struct nodes *nodes, pid_t tid) {
 	LOCK_SCOPE(&nodes->lock);
 	struct retrying *slot = &nodes->retrying[(unsigned)tid % WANTED_SLOTS];
-	if (slot->tid == tid)
+	if (slot->tid == tid && tid != 0)
 		slot->until = 0;
 }
 

@@ -53,7 +53,8 @@ struct node {
 		written; /* a handle wrote: the kernel's pages and size are not what was found */
 	atomic_bool pending; /* known only to the plain store: no row yet */
 	/* Bits, so that a node of an ordinary name takes 16 bytes less. All under the lock. */
-	bool kept : 1;     /* the kernel may hold its attributes, its listing or pages of it */
+	bool kept : 1;     /* the kernel may hold its attributes */
+	bool vanished : 1; /* its name came or went, as was told, and it was not found since */
 	bool given : 1;    /* the kernel was given its pages */
 	bool expelled : 1; /* a writer wants the name, and needs a node without `cached` readers */
 	bool has_version : 1, has_keys : 1, own_strings : 1;
@@ -104,6 +105,8 @@ void node_add_lookup(struct nodes *nodes, struct node *node);
 bool node_fresh(struct nodes *nodes, const struct node *node);
 /* The same, and nobody writes it: the kernel may keep it until it is told. ATTRIBUTES: notes that it keeps those, so that it is told. */
 bool node_keep(struct nodes *nodes, struct node *node, bool attributes);
+/* The kernel is about to forget NODE's attributes. */
+void node_unkeep(struct nodes *nodes, struct node *node);
 
 /* True if changes of NODE are told, and none was told of since TICKET (see coherence.h). While something is listened to. */
 bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket);

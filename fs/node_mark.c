@@ -57,18 +57,20 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 	const char *name = names[n - 1];
 	struct node *node = nodes_find(nodes, dir, name);
 	/* a pending name is listed already, and the kernel keeps nothing of it or below it */
-	if (kind == NOTICE_GROWN)
-		kind = node != NULL && !node->gone ? NOTICE_CHANGED : NOTICE_NAMES;
+	bool grown = kind == NOTICE_GROWN;
+	if (grown)
+		kind = node != NULL && !node->gone && !node->vanished ? NOTICE_CHANGED
+								      : NOTICE_NAMES;
+	if (node != NULL && kind == NOTICE_NAMES)
+		node->vanished = !grown;
 	coherence_stripe(nodes->fs, dir, name, epoch);
 	if (node != NULL)
 		node->epoch = 0;
 	if (node != NULL && kind == NOTICE_NAMES)
 		node->below = epoch;
 	/* while a file is written, the kernel keeps nothing of it that could be old: most appends have nobody to tell */
-	if (node != NULL && is_followed(place) && node->kept) {
-		node->kept = false;
+	if (node != NULL && is_followed(place) && node->kept)
 		forget_node(list, node, !is_directory(place));
-	}
 	if (kind == NOTICE_NAMES) {
 		coherence_stripe(nodes->fs, dir, "", epoch);
 		forget_node(list, dir, true);

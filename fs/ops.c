@@ -415,6 +415,7 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 	call_begin(&call, req, false);
 	{
 		LOCK_SCOPE(&h->lock);
+		coherence_begin();
 		rc = h->kind->sync(&call, h, reason);
 		if (h->unsettled)
 			coherence_unsettled(call.fs);

@@ -129,6 +129,8 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 	int rc = -ENOMEM;
 	atomic_fetch_add(&call.fs->count.listings, 1);
 	coherence_serves(call.fs, h->node, true);
+	if (plus)
+		coherence_lists(call.fs, h->node);
 	if (data != NULL) {
 		LOCK_SCOPE(&h->lock);
 		rc = fill(&p, off);

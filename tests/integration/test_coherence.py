@@ -188,6 +188,21 @@ def test_lines_of_one_mount_grow_in_the_other(two):
     told(delays, "appended lines")
 
 
+def test_lines_come_back_to_a_file_that_was_emptied(two):
+    """While somebody has it open, its name goes from the listing with its last line, and comes back with the next one."""
+    a, b = two
+    day = 86400 * 10**6
+    a.sql("insert into book (exchange, symbol, timestamp, price) values ('kraken', 'btc', 0, 1), ('kraken', 'btc', %s, 1)", day)
+    where, name = b.m.at("book/kraken/btc"), "1970-01-01.csv"
+    until(lambda: os.path.exists(f"{where}/{name}"), "the file")
+    fd = os.open(f"{where}/{name}", os.O_RDONLY)
+    a.sql("delete from book where timestamp = 0")
+    until(lambda: os.listdir(where) == ["1970-01-02.csv"], "it is not listed")
+    put(a.m.at(f"book/kraken/btc/{name}"), "kraken,btc,1,2\n", flags=os.O_APPEND | os.O_CREAT, sync=True)
+    delay(lambda: sorted(os.listdir(where)) == [name, "1970-01-02.csv"], "it is listed again")
+    os.close(fd)
+
+
 def test_a_working_directory_keeps_its_path(two):
     """Rows come and go below a directory that a shell is in: it goes on being there, and has its path."""
     a, b = two
