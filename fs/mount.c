@@ -222,7 +222,6 @@ static int serve(struct fs *fs) {
 	if (timer_start(fs, &timer) != 0)
 		log_warning("nothing will run by the clock");
 	session_serve(fs, se);
-	transcripts_serve(fs->transcripts, -1);
 	if (looks)
 		pthread_join(first.thread, NULL);
 	timer_stop(timer);

@@ -258,16 +258,28 @@ static void reply_passing(struct call *call, struct handle *h, const struct pass
 		handle_free(call->fs, h);
 }
 
-/* How H, which opens a rows file, is opened. Who may map it to write must not have the transcript: then ESTALE, and the name's next node has none. */
+/* How H, which opens a rows file, is opened. The kernel would map the transcript for it: so who may write must not have one, and who reads none
+ * but his own. Then ESTALE, and the name's next node has none. */
 static int pass(struct call *call, struct handle *h, struct passing *passing) {
+	struct nodes *nodes = call->fs->nodes;
 	if (h->kind != &rows_kind)
 		return 0;
-	struct transcript *own = (h->flags & O_DIRECT) == 0 ? h->transcript : NULL;
-	*passing = transcript_pass(call->fs, h->node, own);
-	if (passing->transcript == NULL || (h->flags & O_ACCMODE) != O_RDWR)
+	bool writes = (h->flags & O_ACCMODE) == O_RDWR;
+	bool reads = (h->flags & O_ACCMODE) == O_RDONLY;
+	/* open_node() has said of this thread that its retry is over; so another number stands for it */
+	pid_t retry = -call_thread(call);
+	*passing = transcript_pass(call->fs, h->node,
+				   (h->flags & O_DIRECT) == 0 ? h->transcript : NULL);
+	bool other = reads && passing->transcript != h->transcript;
+	if (passing->transcript == NULL ||
+	    (!writes && (!other || !node_may_retry(nodes, h->node, retry)))) {
+		nodes_retry_over(nodes, retry);
 		return 0;
-	transcript_pass_end(passing->transcript);
-	node_expel(call->fs->nodes, h->node);
+	}
+	transcript_pass_end(move_ptr(passing->transcript));
+	node_expel(nodes, h->node);
+	/* no notice will find the node any more: from now on the kernel asks for its size, which `tail -f` goes by */
+	coherence_forget_listing(call->fs, h->node);
 	return -ESTALE;
 }
 

@@ -3,6 +3,7 @@
 #include "fs/call.h"
 #include "fs/coherence.h"
 #include "fs/ops.h"
+#include "fs/transcript.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -204,6 +205,7 @@ void session_serve(struct fs *fs, struct fuse_session *se) {
 	}
 	if (config != NULL)
 		fuse_loop_cfg_destroy(config);
+	transcripts_serve(fs->transcripts, -1);
 	coherence_stop(fs);
 	fuse_session_unmount(se);
 	fuse_session_destroy(se);

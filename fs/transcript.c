@@ -16,11 +16,12 @@ enum {
 	MEMORY_BYTES = 64 << 10, /* a longer one becomes a file */
 	GATHER_BYTES =
 		1 << 20, /* in memory until it is written: many readers only look at the start */
-	MOST = 256,      /* transcripts, and so file descriptors */
-	STEP_BYTES = 256 << 10, /* that are asked for at once behind the end */
-	LOOK_MS = 20,           /* between two looks at whether anything was told */
-	DEAF_US = US_PER_S / 2, /* between two at the rows while nothing is told */
-	FREE_PART = 16,         /* of the disk, that transcripts leave alone */
+	GATHERED_BYTES = 16 << 20, /* the same, of all */
+	MOST = 256,                /* transcripts, and so file descriptors */
+	STEP_BYTES = 256 << 10,    /* that are asked for at once behind the end */
+	LOOK_MS = 20,              /* between two looks at whether anything was told */
+	DEAF_US = US_PER_S / 2,    /* between two at the rows while nothing is told */
+	FREE_PART = 16,            /* of the disk, that transcripts leave alone */
 };
 
 /* What older headers do not have. */
@@ -36,11 +37,12 @@ struct transcript {
 	struct transcripts *all;
 	/* guarded by the lock of all */
 	struct transcript *older, *newer; /* in the order of use; those that are not being made */
-	int references;   /* its handles, its maker, and one while it is to be found */
-	int passing;      /* handles that the kernel serves */
-	bool found;       /* by who opens the file */
-	uint64_t counted; /* bytes of it that `all` counts */
-	int backing;      /* the kernel's number for fd; 0: none; -1: it will not */
+	int references;    /* its handles, its maker, and one while it is to be found */
+	int passing;       /* handles that the kernel serves */
+	bool found;        /* by who opens the file */
+	uint64_t counted;  /* bytes of it that `all` counts */
+	uint64_t gathered; /* those of them that are in memory, while it is being made */
+	int backing;       /* the kernel's number for fd; 0: none; -1: it will not */
 
 	struct node *node; /* held */
 	struct where where;
@@ -49,11 +51,15 @@ struct transcript {
 	atomic_int fd; /* -1: in memory */
 
 	pthread_mutex_t lock;    /* taken before that of all; guards all below */
-	struct buf data;         /* what is in memory */
+	struct buf data;         /* its end, which is in memory; all of it if there is no file */
 	uint64_t size;           /* bytes */
+	uint64_t asked;          /* its size when it was asked last how full the disk is */
 	struct rows_reader *end; /* reads on behind them */
 	unsigned long seen;      /* the ticket of the last look at what may be there */
 	int64_t seen_us;
+	bool failed;   /* so did that look */
+	bool nameless; /* no notice can tell of it */
+	bool warned;   /* that there is no room for what comes */
 };
 
 struct transcripts {
@@ -62,11 +68,12 @@ struct transcripts {
 	pthread_cond_t wake;
 	struct transcript *oldest, *newest;
 	int n;
-	uint64_t bytes;
+	uint64_t bytes, gathered;
 	int passing; /* of all */
 	int session; /* -1: none yet */
 	bool stop, has_thread;
 	pthread_t thread;
+	struct call asks; /* the thread's own, not locked */
 };
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -106,6 +113,7 @@ static struct transcript *drop_locked(struct transcripts *all, struct transcript
 	if (t->older != NULL || t->newer != NULL || all->oldest == t)
 		unlink_locked(all, t);
 	all->bytes -= t->counted;
+	all->gathered -= t->gathered;
 	all->n--;
 	return t;
 }
@@ -138,20 +146,24 @@ static struct transcript *take_oldest(struct transcripts *all) {
 	return NULL;
 }
 
-/* Makes room for N transcripts and BYTES more, which are counted for T. */
-static bool reserve(struct transcripts *all, struct transcript *t, int n, uint64_t bytes) {
+/* Makes room for N transcripts and BYTES more, which are counted for T. GROWS: they are counted even if there is none. */
+static bool reserve(struct transcripts *all, struct transcript *t, int n, uint64_t bytes,
+		    bool grows) {
 	for (;;) {
-		struct transcript *old;
+		struct transcript *old = NULL;
 		{
 			LOCK_SCOPE(&all->lock);
-			if (all->n + n <= MOST && all->bytes + bytes <= all->fs->opt->read_cache) {
+			bool fits = all->n + n <= MOST &&
+				    all->bytes + bytes <= all->fs->opt->read_cache;
+			if (!fits)
+				old = take_oldest(all);
+			if (fits || (grows && old == NULL)) {
 				all->n += n;
 				all->bytes += bytes;
 				if (t != NULL)
 					t->counted += bytes;
 				return true;
 			}
-			old = take_oldest(all);
 		}
 		if (old == NULL)
 			return false;
@@ -167,29 +179,45 @@ struct transcripts *transcripts_new(struct fs *fs) {
 	all->session = -1;
 	pthread_mutex_init(&all->lock, NULL);
 	clock_condition(&all->wake);
+	/* it is interrupted by us alone, at the end */
+	all->asks = (struct call){ .fs = fs, .interruptible = true };
+	pthread_mutex_init(&all->asks.cancel.lock, NULL);
 	return all;
 }
 
+/* Ends the thread. It must not wait for a server that does not answer. */
+static void end_thread(struct transcripts *all) {
+	bool runs;
+	{
+		LOCK_SCOPE(&all->lock);
+		all->stop = true;
+		runs = all->has_thread;
+		all->has_thread = false;
+		pthread_cond_signal(&all->wake);
+	}
+	db_cancel_fire(&all->asks.cancel);
+	if (runs)
+		pthread_join(all->thread, NULL);
+}
+
 void transcripts_serve(struct transcripts *all, int session) {
+	if (session < 0)
+		end_thread(all); /* it may be the last that has one, which the kernel is told */
+	LOCK_SCOPE(&all->lock);
 	all->session = session;
 }
 
 void transcripts_free(struct transcripts *all) {
 	if (all == NULL)
 		return;
-	{
-		LOCK_SCOPE(&all->lock);
-		all->stop = true;
-		pthread_cond_signal(&all->wake);
-	}
-	if (all->has_thread)
-		pthread_join(all->thread, NULL);
+	end_thread(all);
 	while (all->oldest != NULL) {
 		struct transcript *t = all->oldest;
 		t->found = false;
 		t->references = 1;
 		transcript_release(t);
 	}
+	pthread_mutex_destroy(&all->asks.cancel.lock);
 	pthread_mutex_destroy(&all->lock);
 	pthread_cond_destroy(&all->wake);
 	free(all);
@@ -218,7 +246,7 @@ struct transcript *transcript_begin(struct fs *fs, struct node *node, const stru
 	struct stat st;
 	node_stat(fs->nodes, node, &st);
 	if ((uint64_t)st.st_size >= fs->opt->read_cache || !is_unchanged(fs, node, ticket) ||
-	    !reserve(all, NULL, 1, 0))
+	    !reserve(all, NULL, 1, 0, false))
 		return NULL;
 	struct transcript *t = calloc(1, sizeof(*t));
 	if (t == NULL) {
@@ -249,39 +277,71 @@ static bool write_all(int fd, const char *data, size_t len, uint64_t offset) {
 	return true;
 }
 
-/* A file, where the disk has room enough. */
-static bool open_file(struct transcript *t) {
+/* True if the disk of FD has room enough. */
+static bool has_room(int fd) {
 	struct statvfs st;
+	return fstatvfs(fd, &st) == 0 && st.f_bavail >= st.f_blocks / FREE_PART;
+}
+
+static bool open_file(struct transcript *t) {
 	AUTO_FD int fd = open(t->all->fs->opt->state_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0 || fstatvfs(fd, &st) != 0 || st.f_bavail < st.f_blocks / FREE_PART)
+	if (fd < 0 || !has_room(fd))
 		return false;
+	t->asked = t->size;
 	atomic_store(&t->fd, fd);
 	fd = -1;
 	return true;
 }
 
+/* BYTES more of T are in memory, while it is made; 0: none any more. Returns false if that is too much of all. */
+static bool gather(struct transcript *t, uint64_t bytes) {
+	struct transcripts *all = t->all;
+	LOCK_SCOPE(&all->lock);
+	uint64_t now = bytes > 0 ? t->gathered + bytes : 0;
+	all->gathered += now - t->gathered;
+	t->gathered = now;
+	return all->gathered <= GATHERED_BYTES;
+}
+
 /* What is in memory goes to the file: many bytes at once, since the kernel reads large pieces fastest if they were written as such. */
 static bool flush(struct transcript *t) {
-	if ((t->fd < 0 && !open_file(t)) ||
-	    !write_all(t->fd, t->data.data, t->data.len, t->size - t->data.len))
+	if (t->fd < 0 && !open_file(t))
+		return false;
+	if (t->size - t->asked >= GATHER_BYTES) {
+		if (!has_room(t->fd))
+			return false;
+		t->asked = t->size;
+	}
+	if (!write_all(t->fd, t->data.data, t->data.len, t->size - t->data.len))
 		return false;
 	buf_free(&t->data);
+	(void)gather(t, 0);
 	return true;
 }
 
-static bool append(struct transcript *t, const char *data, size_t len) {
-	if (!reserve(t->all, t, 0, len))
+/* GROWS: who has T open waits for it, so that it is not refused for read_cache. */
+static bool append(struct transcript *t, const char *data, size_t len, bool grows) {
+	if (!reserve(t->all, t, 0, len, grows))
 		return false;
 	buf_add(&t->data, data, len);
-	t->size += len;
-	if (t->data.failed)
+	if (t->data.failed) {
+		t->data.failed = false; /* what was there still is */
 		return false;
-	return t->data.len <= GATHER_BYTES || flush(t);
+	}
+	t->size += len;
+	return true;
 }
 
 bool transcript_add(struct transcript *t, uint64_t offset, const char *data, size_t len) {
 	LOCK_SCOPE(&t->lock);
-	return offset == t->size && (len == 0 || append(t, data, len));
+	if (offset != t->size)
+		return false;
+	if (len == 0)
+		return true;
+	if (!append(t, data, len, false))
+		return false;
+	bool few = gather(t, len);
+	return (few && t->data.len <= GATHER_BYTES) || flush(t);
 }
 
 pthread_mutex_t *transcript_lock(struct transcript *t) {
@@ -293,6 +353,7 @@ void transcript_finish(struct transcript *t, struct rows_reader *end) {
 	struct transcript *earlier = NULL;
 	bool small = t->fd < 0 && t->size <= MEMORY_BYTES;
 	bool whole = end != NULL && (small || flush(t));
+	(void)gather(t, 0);
 	t->end = end;
 	if (whole && is_unchanged(all->fs, t->node, t->made)) {
 		LOCK_SCOPE(&all->lock);
@@ -341,51 +402,90 @@ struct transcript *transcript_find(struct fs *fs, struct node *node) {
 
 /* -- reading ----------------------------------------------------------------------------------- */
 
+/* True if a notice would have told of what has come behind T's end, and none did. If the name has another node by now (see pass() in ops.c), the
+ * notices for that one are T's as well. */
+static bool has_all(struct fs *fs, struct transcript *t) {
+	t->nameless = false;
+	if (node_has_name(fs->nodes, t->node))
+		return is_unchanged(fs, t->node, t->seen);
+	struct node *now = node_get(fs->nodes, t->node->parent, node_name(t->node));
+	t->nameless = now == NULL;
+	bool all = now != NULL && is_unchanged(fs, now, t->seen);
+	if (now != NULL)
+		node_put(fs->nodes, now);
+	return all;
+}
+
+/* What has come goes to the file, if there is one or memory is too little for it. */
+static int keep(struct call *call, struct transcript *t) {
+	if (t->data.len == 0 || (t->fd < 0 && t->data.len <= MEMORY_BYTES) || flush(t))
+		return 0;
+	(void)call_error(call, ENOSPC,
+			 "no room below state_dir (%s) for what comes to an open rows file: its "
+			 "readers wait for it, or open it anew",
+			 call->fs->opt->state_dir);
+	/* readers whom only the kernel serves are not told */
+	if (!t->warned)
+		log_warning("%s: %s", t->where.path, call->err.sentence);
+	t->warned = true;
+	return -ENOSPC;
+}
+
 /* Appends what has come behind the end. T's lock is held. */
 static int follow(struct call *call, struct transcript *t) {
 	unsigned long ticket = coherence_ticket(call->fs);
-	if (is_unchanged(call->fs, t->node, t->seen))
+	if (has_all(call->fs, t))
 		return 0;
 	AUTO_BUF struct buf more = { 0 };
-	int rc = 0;
-	do {
+	int rc = keep(call, t); /* what found no room before */
+	bool all = false;
+	while (rc == 0 && !all) {
 		buf_resize(&more, 0);
 		rc = rows_reader_on(call, t->end, &t->where, t->node, t->size, STEP_BYTES, &more);
-		if (rc == 0 && more.len > 0 &&
-		    (!append(t, more.data, more.len) || (t->fd >= 0 && !flush(t))))
-			rc = call_error(
-				call, ENOSPC,
-				"no room below state_dir (%s) for what comes to an open rows file: "
-				"free some, or mount with a larger read_cache, and open the file anew",
-				call->fs->opt->state_dir);
-	} while (rc == 0 && more.len >= STEP_BYTES);
+		all = more.len < STEP_BYTES;
+		if (rc == 0 && more.len > 0 && !append(t, more.data, more.len, true))
+			rc = -ENOMEM;
+		if (rc == 0)
+			rc = keep(call, t);
+	}
 	t->seen_us = clock_us();
+	t->failed = rc != 0;
 	if (rc == 0)
 		t->seen = ticket;
 	return rc;
 }
 
-static int take(const struct transcript *t, size_t size, uint64_t offset, struct buf *out) {
-	if (offset >= t->size)
-		return 0;
-	if (size > t->size - offset)
-		size = (size_t)(t->size - offset);
-	if (t->fd < 0) {
-		buf_add(out, t->data.data + offset, size);
-		return out->failed ? -ENOMEM : 0;
-	}
+static int read_file(int fd, size_t size, uint64_t offset, struct buf *out) {
 	size_t had = out->len;
 	buf_resize(out, had + size);
 	if (out->failed)
 		return -ENOMEM;
 	for (size_t done = 0; done < size;) {
-		ssize_t n =
-			pread(t->fd, out->data + had + done, size - done, (off_t)(offset + done));
+		ssize_t n = pread(fd, out->data + had + done, size - done, (off_t)(offset + done));
 		if (n == 0 || (n < 0 && errno != EINTR))
 			return n == 0 ? -EIO : -errno;
 		done += n > 0 ? (size_t)n : 0;
 	}
 	return 0;
+}
+
+static int take(const struct transcript *t, size_t size, uint64_t offset, struct buf *out) {
+	uint64_t filed = t->size - t->data.len;
+	if (offset >= t->size)
+		return 0;
+	if (size > t->size - offset)
+		size = (size_t)(t->size - offset);
+	if (offset < filed) {
+		size_t n = size < filed - offset ? size : (size_t)(filed - offset);
+		int rc = read_file(t->fd, n, offset, out);
+		if (rc != 0)
+			return rc;
+		offset += n;
+		size -= n;
+	}
+	if (size > 0)
+		buf_add(out, t->data.data + (offset - filed), size);
+	return out->failed ? -ENOMEM : 0;
 }
 
 int transcript_read(struct call *call, struct transcript *t, size_t size, uint64_t offset,
@@ -413,10 +513,12 @@ static int take_passing(struct transcripts *all, const struct node *node,
 	return n;
 }
 
-static bool follow_quietly(struct call *call, struct transcript *t) {
+/* PATIENT: where notices do not say when to look, or the last look failed, not at every notice. */
+static bool follow_quietly(struct call *call, struct transcript *t, bool patient) {
 	LOCK_SCOPE(&t->lock);
 	bool deaf = !atomic_load(&call->fs->caches->listening);
-	if (deaf && clock_us() - t->seen_us < DEAF_US)
+	bool waits = deaf || (patient && (t->failed || t->nameless));
+	if (waits && clock_us() - t->seen_us < DEAF_US)
 		return false;
 	if (follow(call, t) == 0)
 		return true;
@@ -427,24 +529,23 @@ static bool follow_quietly(struct call *call, struct transcript *t) {
 }
 
 /* Returns false if it is to be tried again. */
-static bool follow_all(struct fs *fs, const struct node *node) {
+static bool follow_all(struct call *call, const struct node *node) {
 	struct transcript *some[MOST];
 	bool done = true;
-	int n = take_passing(fs->transcripts, node, some);
-	if (n == 0)
-		return true;
-	struct call call = { .fs = fs };
-	pthread_mutex_init(&call.cancel.lock, NULL);
+	int n = take_passing(call->fs->transcripts, node, some);
 	for (int i = 0; i < n; i++) {
-		done &= follow_quietly(&call, some[i]);
+		if (!atomic_load(&call->cancel.fired))
+			done &= follow_quietly(call, some[i], node == NULL);
 		transcript_release(some[i]);
 	}
-	call_end(&call);
 	return done;
 }
 
 void transcripts_follow(struct fs *fs, const struct node *node) {
-	(void)follow_all(fs, node);
+	struct call call = { .fs = fs };
+	pthread_mutex_init(&call.cancel.lock, NULL);
+	(void)follow_all(&call, node);
+	call_end(&call);
 }
 
 static bool wait_for_passing(struct transcripts *all) {
@@ -465,7 +566,7 @@ static void *follower_main(void *arg) {
 		unsigned long now = coherence_ticket(all->fs);
 		if (now == done && atomic_load(&all->fs->caches->listening))
 			continue;
-		if (follow_all(all->fs, NULL))
+		if (follow_all(&all->asks, NULL))
 			done = now;
 	}
 	return NULL;
@@ -481,7 +582,7 @@ static bool has_backing(struct transcripts *all, struct transcript *t) {
 		if (t->backing < 0)
 			log_debug("the kernel does not read by itself: %s", strerror(errno));
 	}
-	if (t->backing > 0 && !all->has_thread)
+	if (t->backing > 0 && !all->has_thread && !all->stop)
 		all->has_thread = pthread_create(&all->thread, NULL, follower_main, all) == 0;
 	return t->backing > 0 && all->has_thread;
 }

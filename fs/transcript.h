@@ -19,7 +19,8 @@ struct transcripts;
 
 /* For all transcripts of FS. They take at most opt->read_cache bytes in all. NULL if out of memory. */
 MUST_USE struct transcripts *transcripts_new(struct fs *fs);
-/* SESSION is the file descriptor on which the kernel is asked to read by itself: before the first request; -1: it is closed. */
+/* SESSION is the file descriptor on which the kernel is asked to read by itself: before the first request. -1: it is about to be closed, after the
+ * last request; nothing is appended for the kernel from here on. */
 void transcripts_serve(struct transcripts *all, int session);
 /* Frees them. No handle has one any more; before the pool is shut down. NULL is fine. */
 void transcripts_free(struct transcripts *all);
@@ -58,7 +59,8 @@ struct passing {
 struct passing transcript_pass(struct fs *fs, struct node *node, struct transcript *t);
 void transcript_pass_end(struct transcript *t);
 
-/* This mount has just committed something to NODE: readers whom the kernel serves see it before the writer goes on. */
+/* At each flush and fsync of NODE, a rows file: what it may have committed is seen by readers whom the kernel serves before the writer goes on. No query
+ * if there is no such reader, or nothing has changed. */
 void transcripts_follow(struct fs *fs, const struct node *node);
 
 #endif

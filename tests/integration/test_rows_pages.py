@@ -1,5 +1,6 @@
 """Rows files that were read as a whole: kept as they were read, and read by the kernel alone. What a file must hold is said by SQL."""
 import contextlib
+import errno
 import json
 import mmap
 import os
@@ -288,6 +289,50 @@ def test_who_may_write_cannot_map_what_is_kept(lines):
     lines.shows()
 
 
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_who_has_it_open_is_told_of_its_size_beside_a_writer(lines, n):
+    """An open to read and write gives the name another node: `tail -f` of the earlier one asks for its size, and must not be told the old one for ever."""
+    lines.fill(n)
+    old = lines.kept()
+    reader = os.open(lines.path(), os.O_RDONLY)
+    seen = rest_of(reader)
+    assert seen == old and os.fstat(reader).st_size == len(old)
+    both = os.open(lines.path(), os.O_RDWR | os.O_APPEND)
+    assert os.fstat(reader).st_size == len(old)
+    for i in range(3):
+        lines.fill(1, first=n + 1 + i)
+        until(lambda: os.fstat(reader).st_size == len(lines.csv()), "the reader is told the size")
+
+        def more():
+            nonlocal seen
+            seen += rest_of(reader)
+            return seen == lines.csv()
+        until(more, "and reads it", timeout=5)
+    os.close(both)
+    os.close(reader)
+    lines.shows()
+
+
+def test_nobody_maps_what_is_old(lines):
+    """While one has an earlier state open, who opens the file maps what it says now, or nothing."""
+    lines.fill(MANY)
+    old = lines.kept()
+    reader = os.open(lines.path(), os.O_RDONLY)
+    assert os.read(reader, 1000) == old[:1000]
+    for i in range(3):
+        lines.sql("delete from lines where id %% 10 = %s", i)
+        lines.shows()
+        want = lines.csv()
+        for flags in (0, os.O_DIRECT):
+            fd = os.open(lines.path(), os.O_RDONLY | flags)
+            with contextlib.suppress(OSError), mmap.mmap(fd, len(want), mmap.MAP_SHARED, mmap.PROT_READ) as mapped:
+                assert mapped[:] == want
+            assert rest_of(fd) == want
+            os.close(fd)
+    assert os.pread(reader, len(old), 0) == old
+    os.close(reader)
+
+
 def test_other_files_of_the_same_rows(lines):
     lines.fill(MANY)
     for i in range(4):
@@ -380,6 +425,71 @@ def test_no_more_room_than_given(pg, make_mount):
         fds = f"/proc/{lines.m.process.pid}/fd"
         return sum(os.stat(f"{fds}/{fd}").st_size for fd in os.listdir(fds) if os.readlink(f"{fds}/{fd}").endswith(" (deleted)"))
     assert 0 < taken() <= 3 << 20
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+def test_an_open_file_grows_beyond_the_room_given(pg, make_mount, kernel):
+    pg.sql(SCHEMA)
+    lines = Lines(make_mount(layout=LAYOUT, options={"read_cache": "2M"}), pg)
+    lines.fill(MANY)
+    lines.kept()
+    fd = os.open(lines.path(), os.O_RDONLY | (0 if kernel else os.O_DIRECT))
+    seen = rest_of(fd)
+    lines.fill(2 * MANY, first=MANY + 1)
+    want = lines.csv()
+    assert len(want) > 3 << 20
+
+    def more():
+        nonlocal seen
+        seen += rest_of(fd)
+        return len(seen) >= len(want)
+    until(more, "all lines come")
+    assert seen == want
+    os.close(fd)
+    lines.shows()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="mounts a small disk")
+@pytest.mark.parametrize("kernel", [False, True])
+def test_a_full_disk(pg, make_mount, tmp_path, kernel):
+    """An open file waits for room, says so, and then goes on; nothing is lost and nothing else fails."""
+    pg.sql(SCHEMA)
+    run("mount", "-t", "tmpfs", "-o", "size=32M", "none", tmp_path)
+    try:
+        lines = Lines(make_mount(layout=LAYOUT, options={"state_dir": tmp_path / "state"}), pg)
+        lines.m.expect("no room below state_dir")
+        lines.fill(MANY)
+        old = lines.kept()
+        fd = os.open(lines.path(), os.O_RDONLY | (0 if kernel else os.O_DIRECT))
+        seen = rest_of(fd)
+        (tmp_path / "large").write_bytes(bytes(29 << 20))
+        lines.fill(2 * MANY, first=MANY + 1)
+        want = lines.csv()
+
+        def refused():
+            nonlocal seen
+            try:
+                seen += rest_of(fd)
+            except OSError as e:
+                assert e.errno == errno.ENOSPC
+                return True
+            return kernel and "no room below state_dir" in lines.m.output()
+        until(refused, "there is no room")
+        assert len(old) <= len(seen) < len(want) and want.startswith(seen)
+        assert get(lines.path()) == want
+        os.unlink(tmp_path / "large")
+
+        def more():
+            nonlocal seen
+            seen += rest_of(fd)
+            return len(seen) >= len(want)
+        until(more, "all lines come")
+        assert seen == want
+        os.close(fd)
+        lines.shows()
+        lines.m.umount()
+    finally:
+        run("umount", "-l", tmp_path)
 
 
 def test_more_files_than_are_kept(lines):
