@@ -113,7 +113,8 @@ END
 $$;
 
 -- The text of the trigger function of TOP, made of all its definitions. Most statements change one row, so they have a
--- query of their own, which sorts and gathers nothing. To look at more than a thousand rows would cost a COPY too much: the
+-- query of their own, which sorts and gathers nothing. An UPDATE is measured by the rows that it takes away: not all of
+-- them arrive where another partition's trigger drops them. To look at more than a thousand rows would cost a COPY too much: the
 -- whole table is named. A mistake (a column that is gone) must not break the writer's statement: mounts are told that
 -- anything may have changed.
 CREATE FUNCTION rowfs.notice_body(top regclass) RETURNS text LANGUAGE plpgsql STABLE AS $$
@@ -155,14 +156,14 @@ BEGIN
 	IF TG_OP = 'INSERT' THEN
 		SELECT %1$s INTO what FROM (%8$s) n WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1);
 	ELSIF TG_OP = 'UPDATE' THEN
-		SELECT %2$s INTO what FROM (%9$s) o, (%8$s) n WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1);
+		SELECT %2$s INTO what FROM (%9$s) o, (%8$s) n WHERE NOT EXISTS (SELECT FROM stale OFFSET 1);
 	ELSIF TG_OP = 'DELETE' THEN
 		SELECT %1$s INTO what FROM (%9$s) n WHERE NOT EXISTS (SELECT FROM stale OFFSET 1);
 	END IF;
-	IF what IS NULL AND TG_OP = 'DELETE' THEN
-		SELECT count(*) INTO found FROM (SELECT FROM stale LIMIT 1001) x;
-	ELSIF what IS NULL AND TG_OP <> 'TRUNCATE' THEN
+	IF what IS NULL AND TG_OP = 'INSERT' THEN
 		SELECT count(*) INTO found FROM (SELECT FROM fresh LIMIT 1001) x;
+	ELSIF what IS NULL AND TG_OP <> 'TRUNCATE' THEN
+		SELECT count(*) INTO found FROM (SELECT FROM stale LIMIT 1001) x;
 	END IF;
 	IF found = 0 THEN
 		RETURN NULL;

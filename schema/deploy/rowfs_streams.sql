@@ -156,7 +156,8 @@ BEGIN ATOMIC
 END;
 
 -- The text of the trigger function of TOP, made of all its slices. Most statements change one row: they are spared what
--- gathers many. A mistake (a column that is gone) must not break the writer's statement: the slice is in doubt then.
+-- gathers many. An UPDATE is measured by the rows that it takes away: not all of them arrive where another partition's
+-- trigger drops them. A mistake (a column that is gone) must not break the writer's statement: the slice is in doubt then.
 CREATE FUNCTION rowfs.watch_body(top regclass) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	s rowfs.slice;
@@ -165,8 +166,8 @@ DECLARE
 BEGIN
 	body := body || format(E'IF TG_OP = ''TRUNCATE'' AND TG_WHEN = ''AFTER'' THEN\n'
 		'	PERFORM set_config(''rowfs.truncated'', '''', true); RETURN NULL;\n'
-		'ELSIF TG_OP = ''DELETE'' THEN\n	SELECT count(*) INTO found FROM (SELECT FROM stale LIMIT 2) x;\n'
-		'ELSIF TG_OP <> ''TRUNCATE'' THEN\n	SELECT count(*) INTO found FROM (SELECT FROM fresh LIMIT 2) x;\n'
+		'ELSIF TG_OP = ''INSERT'' THEN\n	SELECT count(*) INTO found FROM (SELECT FROM fresh LIMIT 2) x;\n'
+		'ELSIF TG_OP <> ''TRUNCATE'' THEN\n	SELECT count(*) INTO found FROM (SELECT FROM stale LIMIT 2) x;\n'
 		'END IF;\nIF found = 0 THEN\n	RETURN NULL;\nEND IF;\n');
 	FOR s IN SELECT * FROM rowfs.slices_of(top) LOOP
 		body := body || format($f$one := %1$s;

@@ -338,6 +338,28 @@ def test_random_statements(pg, ear, seed, kind):
     assert seen[1, 1] and seen[0, 1] and seen[1, 0] and seen[0, 0] and max(seen) > (1, 1), seen
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5, 60, 1001])
+def test_rows_that_leave_and_do_not_arrive(pg, ear, rows):
+    """An UPDATE moves them to a partition whose trigger drops them: none, some or all."""
+    pg.sql("create table t (id int primary key, a text, b text, box int) partition by range (id)")
+    pg.sql("create table t_low partition of t for values from (minvalue) to (10000)")
+    pg.sql("create table t_high partition of t for values from (10000) to (maxvalue)")
+    pg.sql("create function drops() returns trigger language plpgsql as $$ begin return null; end $$")
+    pg.sql("create trigger drops before insert on t_high for each row when (new.a like 'lost%%') execute function drops()")
+    ear.tell("t", ["r.a", "r.b"], ["r.b"])
+    for lost in {1, rows - 1, rows} - {0}:
+        for stay in (False, True):
+            pg.sql("delete from t")
+            pg.sql("insert into t select g, case when g <= %s then 'lost' else 'kept' end || g, 'b' || g %% 3 from generate_series(1, %s) g", lost, rows)
+            ear.notices()
+            before = versions(pg, "t")
+            pg.sql(f"update t set id = id + case when a like 'kept%%' and {stay} then 0 else 10000 end")
+            after = versions(pg, "t")
+            assert len(before) - len(after) == lost
+            told = expected(before, after)
+            assert ear.heard() == ({1: ANY, 2: ANY} if rows > 1000 else told), (lost, stay)
+
+
 # -- the triggers -----------------------------------------------------------------------------------------------------
 
 

@@ -409,6 +409,23 @@ def test_a_trigger_of_the_table_is_minded(table, make_mount):
     assert b"longer than it was" in get(m.at("t/ex/SYM/1970-01-01.csv"))
 
 
+@pytest.mark.parametrize("rows", [1, 2, 20])
+def test_rows_that_leave_and_do_not_arrive(pg, make_mount, rows):
+    """An UPDATE moves them to a partition whose trigger drops them: none, some or all."""
+    pg.sql(PARTITIONED)
+    pg.sql("create function drops() returns trigger language plpgsql as $$ begin return null; end $$")
+    pg.sql("create trigger drops before insert on ticks_b1 for each row when (new.note = 'lost') execute function drops()")
+    m = make_mount(layout=LAYOUT, options=TTL)
+    for lost in {0, 1, rows - 1, rows}:
+        pg.sql("delete from ticks")
+        pg.sql("insert into ticks (exchange, symbol, ts, note) select 'ex', 's' || g %% 3, g, case when g <= %s then 'lost' else 'kept' end "
+               "from generate_series(1, %s) g", lost, rows)
+        all_true(pg, m)
+        pg.sql(f"update ticks set ts = ts + {DAY}")
+        assert pg.one("select count(*) from ticks") == rows - lost
+        all_true(pg, m)
+
+
 def test_a_trigger_that_comes_later_is_minded(table, make_mount):
     """A collector that has its file open goes on; sizes are the rows' again within seconds, and another mount counts anew."""
     table.sql("create function shout() returns trigger language plpgsql as $$ begin new.note := 'longer than it was'; return new; end $$")
