@@ -83,7 +83,11 @@ static int tell_name(struct invalidator *inv, struct fuse_session *se, const str
 		return fuse_lowlevel_notify_inval_entry(se, ino, f->name, len);
 	if (!inv->fs->expires)
 		return 0;
+#ifdef ROWFS_EXPIRE_FLAGS
 	return fuse_lowlevel_notify_expire_entry(se, ino, f->name, len, FUSE_LL_EXPIRE_ONLY);
+#else
+	return fuse_lowlevel_notify_expire_entry(se, ino, f->name, len);
+#endif
 }
 
 /* True if F's name need not be told now: it would wait for a request that is under way, and all others in the directory for it. All names are
