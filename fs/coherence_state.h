@@ -23,6 +23,7 @@ struct caches {
 	char *why; /* not ready: the reason; owned, set before there are threads */
 
 	struct db_pool *telling;  /* the sender's, one session; NULL until it is needed */
+	struct db_cancel sending; /* fired when its statement is not waited for any more */
 	struct peers *peers;      /* the listener's */
 	atomic_int npeers;        /* how many there are */
 	atomic_ullong peers_lost; /* times that one was found gone that had not told all */
@@ -45,6 +46,7 @@ struct caches {
 	struct buf outgoing; /* payloads for other mounts, each with its NUL */
 	int noutgoing;
 	bool stop, tested, started;
+	bool ended;   /* the sender has */
 	bool kept;    /* something was not passed on, since there was no peer */
 	bool left;    /* something could not be passed on */
 	bool resting; /* the sender looks by itself soon */

@@ -12,6 +12,7 @@ enum {
 	PAUSE_MS = 5,   /* between two transactions that notify: those who commit wait for each */
 	RETRY_MS = 500, /* after one that failed */
 	PEERS_MS = 200, /* between two looks whether other mounts are there */
+	END_MS = 3000,  /* an unmount waits no longer for what is left to tell */
 	OUTGOING_MOST =
 		500 /* payloads that wait; beyond, others are told that anything may have changed */
 };
@@ -151,7 +152,7 @@ void listening_send(struct caches *c, const char *payload) {
 
 /* Sends the payloads in BATCH by POOL; FLAGS as for db_query(). Returns 0 or -errno with ERR filled. */
 static int send_batch(struct db_pool *pool, const struct buf *batch, unsigned flags,
-		      struct db_error *err) {
+		      struct db_cancel *cancel, struct db_error *err) {
 	AUTO_BUF struct buf list = { 0 };
 	for (size_t at = 0; at < batch->len; at += strlen(batch->data + at) + 1)
 		array_add(&list, batch->data + at, strlen(batch->data + at));
@@ -159,7 +160,7 @@ static int send_batch(struct db_pool *pool, const struct buf *batch, unsigned fl
 	if (list.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
 	struct db_param param = { .data = list.data, .len = list.len };
-	return db_query_text(pool, notice_send_sql, &param, 1, flags, NULL, NULL, err);
+	return db_query_text(pool, notice_send_sql, &param, 1, flags, cancel, NULL, err);
 }
 
 /* The same by a session of its own, which is made when there is something to tell: all others may be taken by statements that
@@ -172,7 +173,8 @@ static int tell_peers(struct caches *c, const struct buf *batch, unsigned flags)
 	if (c->telling == NULL && atomic_load(&c->listening) &&
 	    db_pool_new(&config, &c->telling, &err) != 0)
 		log_debug("no session to tell with: %s", err.sentence);
-	int rc = send_batch(c->telling != NULL ? c->telling : c->fs->pool, batch, flags, &err);
+	int rc = send_batch(c->telling != NULL ? c->telling : c->fs->pool, batch, flags,
+			    &c->sending, &err);
 	if (rc != 0)
 		log_warning("other mounts could not be told of changes: %s",
 			    err.sentence != NULL ? err.sentence : strerror(-rc));
@@ -216,6 +218,8 @@ static void *sender_main(void *arg) {
 		}
 		rest(c, rc == 0 ? PAUSE_MS : RETRY_MS);
 	}
+	c->ended = true;
+	pthread_cond_broadcast(&c->wake);
 	pthread_mutex_unlock(&c->lock);
 	return NULL;
 }
@@ -229,7 +233,7 @@ static bool comes_back(struct caches *c) {
 	struct timespec until = timespec_of_us(clock_us() + (int64_t)TEST_MS * US_PER_MS);
 	notice_put_test(&test, c->me);
 	buf_add(&test, "", 1);
-	if (test.failed || send_batch(c->fs->pool, &test, DB_REPEATABLE, &err) != 0)
+	if (test.failed || send_batch(c->fs->pool, &test, DB_REPEATABLE, NULL, &err) != 0)
 		return false;
 	LOCK_SCOPE(&c->lock);
 	int rc = 0;
@@ -243,8 +247,34 @@ static void stop_listening(struct caches *c) {
 	peers_free(move_ptr(c->peers));
 }
 
+static bool start_sender(struct caches *c) {
+	c->sending = (struct db_cancel)DB_CANCEL_INIT;
+	c->started = pthread_create(&c->sender, NULL, sender_main, c) == 0;
+	return c->started;
+}
+
+/* It passes on what is left first, unless that takes too long. */
+static void end_sender(struct caches *c) {
+	struct timespec until = timespec_of_us(clock_us() + (int64_t)END_MS * US_PER_MS);
+	int rc = 0;
+	if (!c->started)
+		return;
+	{
+		LOCK_SCOPE(&c->lock);
+		c->stop = true;
+		pthread_cond_broadcast(&c->wake);
+		while (!c->ended && rc == 0)
+			rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+	}
+	if (rc != 0)
+		db_cancel_fire(&c->sending);
+	pthread_join(c->sender, NULL);
+	c->started = false;
+}
+
 static bool fail(struct caches *c, const char *why) {
 	c->why = strdup(why);
+	end_sender(c);
 	stop_listening(c);
 	return false;
 }
@@ -275,10 +305,10 @@ bool listening_start(struct caches *c) {
 	if (!comes_back(c))
 		return fail(c,
 			    "a notification did not come back: a pooler that keeps no sessions?");
-	if (!mark_sessions(c))
-		return fail(c, "out of memory");
-	c->started = pthread_create(&c->sender, NULL, sender_main, c) == 0;
-	return c->started || fail(c, "no thread to send with");
+	/* first: what sessions that are marked change must be sent by somebody */
+	if (!start_sender(c))
+		return fail(c, "no thread to send with");
+	return mark_sessions(c) || fail(c, "out of memory");
 }
 
 /* Who is alone has not: a peer that we do not know of yet was not told what we kept. */
@@ -298,17 +328,10 @@ static void say_farewell(struct caches *c) {
 }
 
 void listening_end(struct caches *c) {
-	{
-		LOCK_SCOPE(&c->lock);
-		c->stop = true;
-		pthread_cond_broadcast(&c->wake);
-	}
-	if (c->started) {
-		pthread_join(c->sender, NULL);
-		if (has_told_all(c))
-			say_farewell(c);
-	}
-	c->started = false;
+	bool started = c->started;
+	end_sender(c);
+	if (started && has_told_all(c))
+		say_farewell(c);
 	db_pool_free(move_ptr(c->telling));
 	stop_listening(c);
 }
