@@ -215,9 +215,10 @@ static void drop_names(struct caches *c, struct forget **list) {
  * all are declared out of date, which is done at once and costs a look-up each, but no query. */
 static void forget_own(struct change *ch) {
 	struct caches *c = ch->c;
+	bool any = ch->names;
 	for (struct forget *f = ch->list; f != NULL; f = f->next)
-		ch->names = ch->names || f->name != NULL;
-	if (ch->names && invalidate_names(c->inv)) {
+		any = any || f->name != NULL;
+	if (any && invalidate_names(c->inv)) {
 		drop_names(c, &ch->list);
 		ch->names = false;
 	}
