@@ -231,15 +231,6 @@ static bool is_unchanged(struct fs *fs, const struct node *node, unsigned long t
 	       node_is_unchanged(fs->nodes, node, ticket);
 }
 
-static bool copy_where(struct where *to, const struct where *from) {
-	to->place = from->place;
-	to->path = strdup(from->path);
-	bool ok = to->path != NULL;
-	for (int i = 0; i < PATH_KEYS_MAX && ok; i++)
-		ok = from->keys[i] == NULL || (to->keys[i] = strdup(from->keys[i])) != NULL;
-	return ok;
-}
-
 struct transcript *transcript_begin(struct fs *fs, struct node *node, const struct where *w) {
 	struct transcripts *all = fs->transcripts;
 	unsigned long ticket = coherence_ticket(fs);
@@ -261,7 +252,7 @@ struct transcript *transcript_begin(struct fs *fs, struct node *node, const stru
 	t->node = node;
 	node_hold(fs->nodes, node);
 	pthread_mutex_init(&t->lock, NULL);
-	if (copy_where(&t->where, w))
+	if (where_copy(&t->where, w))
 		return t;
 	transcript_release(t);
 	return NULL;
@@ -293,13 +284,12 @@ static bool open_file(struct transcript *t) {
 	return true;
 }
 
-/* BYTES more of T are in memory, while it is made; 0: none any more. Returns false if that is too much of all. */
+/* BYTES of T are in memory, while it is made. Returns false if that is too much of all. */
 static bool gather(struct transcript *t, uint64_t bytes) {
 	struct transcripts *all = t->all;
 	LOCK_SCOPE(&all->lock);
-	uint64_t now = bytes > 0 ? t->gathered + bytes : 0;
-	all->gathered += now - t->gathered;
-	t->gathered = now;
+	all->gathered += bytes - t->gathered;
+	t->gathered = bytes;
 	return all->gathered <= GATHERED_BYTES;
 }
 
@@ -334,14 +324,10 @@ static bool append(struct transcript *t, const char *data, size_t len, bool grow
 
 bool transcript_add(struct transcript *t, uint64_t offset, const char *data, size_t len) {
 	LOCK_SCOPE(&t->lock);
-	if (offset != t->size)
+	if (offset != t->size || (len > 0 && !append(t, data, len, false)))
 		return false;
-	if (len == 0)
-		return true;
-	if (!append(t, data, len, false))
-		return false;
-	bool few = gather(t, len);
-	return (few && t->data.len <= GATHER_BYTES) || flush(t);
+	bool few = gather(t, t->data.len) && t->data.len <= GATHER_BYTES;
+	return few || t->data.len == 0 || flush(t);
 }
 
 pthread_mutex_t *transcript_lock(struct transcript *t) {
@@ -411,8 +397,7 @@ static bool has_all(struct fs *fs, struct transcript *t) {
 	struct node *now = node_get(fs->nodes, t->node->parent, node_name(t->node));
 	t->nameless = now == NULL;
 	bool all = now != NULL && is_unchanged(fs, now, t->seen);
-	if (now != NULL)
-		node_put(fs->nodes, now);
+	node_put(fs->nodes, now);
 	return all;
 }
 

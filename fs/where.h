@@ -17,6 +17,8 @@ struct where {
 #define AUTO_WHERE __attribute__((cleanup(where_free)))
 
 void where_free(struct where *w);
+/* TO is empty. Returns false if out of memory; it is to be freed all the same. */
+MUST_USE bool where_copy(struct where *to, const struct where *from);
 
 /* Fills PARAMS (room for WHERE_PARAMS) with W's keys. Returns their number. Borrowed from W. */
 int where_params(const struct where *w, struct db_param *params);

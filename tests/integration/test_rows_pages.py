@@ -6,6 +6,7 @@ import mmap
 import os
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -58,6 +59,11 @@ class Lines:
                 data = get(path or self.path())
             return [data] if seen.total == 0 else None
         return until(for_nothing, "the file is kept")[0]
+
+    def taken(self):
+        """Bytes of the files without a name that the mount has."""
+        fds = f"/proc/{self.m.process.pid}/fd"
+        return sum(os.stat(f"{fds}/{fd}").st_size for fd in os.listdir(fds) if os.readlink(f"{fds}/{fd}").endswith(" (deleted)"))
 
     def counter(self, name):
         return self.m.status()["counters"][name]
@@ -420,11 +426,21 @@ def test_no_more_room_than_given(pg, make_mount):
         with pg.queries() as seen:
             assert get(lines.path(grp)) == want[grp]
         assert (seen.total == 0) == kept, (grp, seen)
+    assert 0 < lines.taken() <= 3 << 20
 
-    def taken():
-        fds = f"/proc/{lines.m.process.pid}/fd"
-        return sum(os.stat(f"{fds}/{fd}").st_size for fd in os.listdir(fds) if os.readlink(f"{fds}/{fd}").endswith(" (deleted)"))
-    assert 0 < taken() <= 3 << 20
+
+def test_many_files_that_are_only_partly_read(lines):
+    """What was read of them waits in memory, but only 16 MiB of it."""
+    files, size = 30, 900 << 10
+    lines.sql("insert into lines select g * 10000 + i, 'g' || g, i, repeat('x', 1000) from generate_series(1, 1000) i, generate_series(1, %s) g", files)
+    fds = [os.open(lines.path(f"g{i + 1}"), os.O_RDONLY) for i in range(files)]
+    for fd in fds:
+        for at in range(0, size, 100 << 10):
+            assert len(os.pread(fd, 100 << 10, at)) == 100 << 10
+    assert lines.taken() >= files * size - (16 << 20)
+    for i, fd in enumerate(fds):
+        assert rest_of(fd) == lines.csv(f"g{i + 1}")
+        os.close(fd)
 
 
 @pytest.mark.parametrize("kernel", [False, True])
@@ -490,6 +506,56 @@ def test_a_full_disk(pg, make_mount, tmp_path, kernel):
         lines.m.umount()
     finally:
         run("umount", "-l", tmp_path)
+
+
+@pytest.mark.skipif(not kernel_reads(), reason="rowfs is asked for each read")
+def test_who_cannot_follow_does_not_ask_all_the_time(lines):
+    """The kernel serves a reader whose lines cannot be asked for: twice a second is enough, and when they can, they come."""
+    lines.fill(MANY)
+    lines.kept()
+    fd = os.open(lines.path(), os.O_RDONLY)
+    seen = rest_of(fd)
+
+    def failed():
+        return lines.counter("db_query_errors_total")
+    lines.sql("alter table lines rename column grp to other")
+    lines.sql("insert into lines select i, 'g', i * 10, 'z' from generate_series(%s::bigint, %s::bigint) i", MANY + 1, MANY + 2)
+    until(lambda: failed() > 0, "it was tried")
+    before, start = failed(), time.monotonic()
+    until(lambda: time.monotonic() > start + 1.5, "a while")
+    assert failed() - before <= 6
+    lines.sql("alter table lines rename column other to grp")
+
+    def more():
+        nonlocal seen
+        seen += rest_of(fd)
+        return seen == lines.csv()
+    until(more, "the lines come")
+    os.close(fd)
+
+
+@pytest.mark.skipif(not kernel_reads(), reason="there is no thread that follows")
+def test_the_mount_ends_while_a_query_hangs(lines):
+    """The thread that follows for the kernel is interrupted."""
+    lines.fill(MANY)
+    lines.kept()
+    fd = os.open(lines.path(), os.O_RDONLY)
+    rest_of(fd)
+
+    def waiting():
+        return lines.one("select count(*) from pg_locks where relation = 'lines'::regclass and not granted")
+    with lines.pg.connect() as writer, lines.pg.connect() as locker:
+        writer.cursor().execute("insert into lines values (%s, 'g', 999999, 'z')", (MANY + 1,))
+        thread = threading.Thread(target=lambda: locker.cursor().execute("lock table lines in access exclusive mode"))
+        thread.start()
+        until(lambda: waiting() == 1, "the lock is next")
+        writer.commit()
+        thread.join()
+        until(lambda: waiting() == 1, "the query for the new line waits for it")
+        os.close(fd)
+        start = time.monotonic()
+        lines.m.umount(timeout=60)
+        assert time.monotonic() - start < 5
 
 
 def test_more_files_than_are_kept(lines):
