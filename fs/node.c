@@ -466,7 +466,7 @@ bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 	struct retrying *slot = &nodes->retrying[(unsigned)tid % WANTED_SLOTS];
 	int64_t now = clock_us();
 	bool taken = now < slot->until && (slot->tid != tid || slot->ino == node->ino);
-	if (node->written || taken || tid == 0) /* 0: of another PID namespace */
+	if (taken || tid == 0) /* 0: of another PID namespace */
 		return false;
 	*slot = (struct retrying){ .tid = tid, .ino = node->ino, .until = now + RETRIED_US };
 	/* its next look-up must not answer what it has just turned out not to be */
