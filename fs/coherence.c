@@ -53,6 +53,10 @@ bool coherence_is_since(struct fs *fs, const struct node *dir, unsigned long epo
 	return epoch != 0 && atomic_load(&c->all) <= epoch;
 }
 
+bool coherence_listens(const struct fs *fs) {
+	return fs->caches != NULL && atomic_load(&fs->caches->listening);
+}
+
 bool coherence_covers(struct fs *fs, const struct node *node) {
 	const struct caches *c = fs->caches;
 	return is_up(c) && node->type == NODE_PLACE && !node->pending &&
@@ -60,7 +64,7 @@ bool coherence_covers(struct fs *fs, const struct node *node) {
 }
 
 bool coherence_fresh(struct fs *fs, const struct node *node) {
-	return atomic_load(&fs->caches->listening) &&
+	return coherence_listens(fs) &&
 	       coherence_is_since(fs, node, node->parent != NULL ? node->epoch : ULONG_MAX);
 }
 
@@ -270,12 +274,12 @@ void coherence_appended(struct fs *fs, const struct tally *t) {
 		listening_send(c, payload.data);
 }
 
-void coherence_forget_listing(struct fs *fs, struct node *dir) {
+void coherence_forget(struct fs *fs, struct node *node) {
 	struct forget *f = is_up(fs->caches) ? calloc(1, sizeof(*f)) : NULL;
 	if (f == NULL)
 		return;
-	node_hold(fs->nodes, dir);
-	f->node = dir;
+	node_hold(fs->nodes, node);
+	f->node = node;
 	f->data = true;
 	invalidate(fs->caches->inv, f);
 }

@@ -29,6 +29,9 @@ static inline unsigned long coherence_ticket(const struct fs *fs) {
 	return atomic_load(&((struct fs *)(uintptr_t)fs)->epoch);
 }
 
+/* True while changes are heard of. */
+bool coherence_listens(const struct fs *fs);
+
 /* After the query: true if what was found under NAME in directory DIR may be remembered until a notice comes, because notices do come for it
  * and none came since TICKET. NAME NULL: the listing of DIR. For what is a node, node_found() and node_fresh() ask this. */
 bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
@@ -59,8 +62,8 @@ void coherence_serves(struct fs *fs, const struct node *dir, bool busy);
 /* Names of directory DIR are being given to the kernel with a listing. */
 void coherence_lists(struct fs *fs, const struct node *dir);
 
-/* Has the kernel forget what it keeps of the listing of DIR, soon. */
-void coherence_forget_listing(struct fs *fs, struct node *dir);
+/* Has the kernel forget what it keeps of NODE, soon: attributes, pages or listing. */
+void coherence_forget(struct fs *fs, struct node *node);
 
 /* -- life ------------------------------------------------------------------------------------------ */
 

@@ -279,7 +279,7 @@ static int pass(struct call *call, struct handle *h, struct passing *passing) {
 	transcript_pass_end(move_ptr(passing->transcript));
 	node_expel(nodes, h->node);
 	/* no notice will find the node any more: from now on the kernel asks for its size, which `tail -f` goes by */
-	coherence_forget_listing(call->fs, h->node);
+	coherence_forget(call->fs, h->node);
 	return -ESTALE;
 }
 

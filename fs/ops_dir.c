@@ -36,7 +36,7 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	(void)ino;
 	/* a change that was told between a page's query and its reply found nothing to forget: it does now */
 	if (h->listing_kept && !coherence_may_cache(fs, h->listed_since, h->node, NULL))
-		coherence_forget_listing(fs, h->node);
+		coherence_forget(fs, h->node);
 	handle_free(fs, h);
 	fuse_reply_err(req, 0);
 }

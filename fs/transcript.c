@@ -1,6 +1,7 @@
 #include "fs/transcript.h"
 
-#include "fs/coherence_state.h"
+#include "fs/coherence.h"
+#include "fs/node.h"
 #include "fs/rows_read.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -227,8 +228,7 @@ void transcripts_free(struct transcripts *all) {
 
 /* True if no notice has come since TICKET that concerns NODE, and one would have. */
 static bool is_unchanged(struct fs *fs, const struct node *node, unsigned long ticket) {
-	return fs->caches != NULL && atomic_load(&fs->caches->listening) &&
-	       node_is_unchanged(fs->nodes, node, ticket);
+	return coherence_listens(fs) && node_is_unchanged(fs->nodes, node, ticket);
 }
 
 struct transcript *transcript_begin(struct fs *fs, struct node *node, const struct where *w) {
@@ -501,7 +501,7 @@ static int take_passing(struct transcripts *all, const struct node *node,
 /* PATIENT: where notices do not say when to look, or the last look failed, not at every notice. */
 static bool follow_quietly(struct call *call, struct transcript *t, bool patient) {
 	LOCK_SCOPE(&t->lock);
-	bool deaf = !atomic_load(&call->fs->caches->listening);
+	bool deaf = !coherence_listens(call->fs);
 	bool waits = deaf || (patient && (t->failed || t->nameless));
 	if (waits && clock_us() - t->seen_us < DEAF_US)
 		return false;
@@ -549,7 +549,7 @@ static void *follower_main(void *arg) {
 	unsigned long done = 0;
 	while (wait_for_passing(all)) {
 		unsigned long now = coherence_ticket(all->fs);
-		if (now == done && atomic_load(&all->fs->caches->listening))
+		if (now == done && coherence_listens(all->fs))
 			continue;
 		if (follow_all(&all->asks, NULL))
 			done = now;
