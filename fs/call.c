@@ -32,6 +32,14 @@ void calls_interrupt(struct calls *calls) {
 		db_cancel_fire(&call->cancel);
 }
 
+bool call_may_wait(struct fs *fs) {
+	return atomic_fetch_add(&fs->waiting, 1) < fs->opt->threads / 2;
+}
+
+void call_waited(struct fs *fs) {
+	atomic_fetch_sub(&fs->waiting, 1);
+}
+
 static void add_call(struct calls *calls, struct call *call) {
 	LOCK_SCOPE(&calls->lock);
 	call->prev = calls->ring.prev;

@@ -36,6 +36,11 @@ static inline pid_t call_thread(const struct call *call) {
 	return call->req != NULL ? fuse_req_ctx(call->req)->pid : 0;
 }
 
+/* True if a thread that serves a request may wait for the kernel: at most half of them do at a time, since what the kernel waits for may need one.
+ * Asked once, and call_waited() is called afterwards, whatever the answer was. */
+bool call_may_wait(struct fs *fs);
+void call_waited(struct fs *fs);
+
 /* The cancel token to give to db/: NULL for calls that are not interruptible. */
 struct db_cancel *call_cancel(struct call *call);
 

@@ -325,10 +325,9 @@ void coherence_settle(struct fs *fs) {
 	struct caches *c = fs->caches;
 	if (!owes || !is_up(c))
 		return;
-	/* what the kernel waits for may need a thread, too */
-	if (atomic_fetch_add(&c->settling, 1) < fs->opt->threads / 2)
+	if (call_may_wait(fs))
 		invalidate_wait(c->inv, invalidates_by_name(c->inv) ? SETTLE_NAMES_MS : SETTLE_MS);
-	atomic_fetch_sub(&c->settling, 1);
+	call_waited(fs);
 }
 
 /* -- life ---------------------------------------------------------------------------------------------- */

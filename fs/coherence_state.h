@@ -36,7 +36,6 @@ struct caches {
 	atomic_uint serving[STRIPES]; /* requests under way in a directory, by its hash */
 	atomic_llong listed_us
 		[STRIPES]; /* clock_us() when names of it were last given to the kernel, by the same */
-	atomic_int settling; /* threads in coherence_settle() */
 
 	/* notices heard, passed on; times that listening was lost */
 	atomic_ullong heard, sent, losses;

@@ -55,7 +55,7 @@ struct fs {
 	struct counters count;
 	struct fuse_session *session; /* that serves; NULL before */
 	bool expires; /* the kernel can be told to look a name up again (Linux 6.2); set before any request */
-	atomic_int giving;  /* threads that give the kernel pages: see fs/pages.c */
+	atomic_int waiting; /* see call_may_wait() */
 	atomic_int feeding; /* COPYs that wait for more lines: see fs/batch.c */
 	struct caches *caches;
 	/* Counts the changes that this mount knows of, its own and those that it was told of; from 1. See coherence.h. */
