@@ -52,6 +52,14 @@ class Lines:
         for _ in range(3):
             assert get(self.path(grp)) == want
 
+    def begun(self):
+        """What a long file that is kept says, and a descriptor by which its first 1000 bytes were read."""
+        self.fill(MANY)
+        old = self.kept()
+        reader = os.open(self.path(), os.O_RDONLY)
+        assert os.read(reader, 1000) == old[:1000]
+        return old, reader
+
     def kept(self, path=None):
         """What the file says once no query is needed any more: all that was changed before has been told."""
         def for_nothing():
@@ -262,10 +270,7 @@ def test_what_this_mount_writes_is_seen_at_once(lines, n):
 
 
 def test_a_writer_beside_readers_of_kept_files(lines):
-    lines.fill(MANY)
-    old = lines.kept()
-    reader = os.open(lines.path(), os.O_RDONLY)
-    assert os.read(reader, 1000) == old[:1000]
+    old, reader = lines.begun()
     writer = os.open(lines.path(), os.O_WRONLY | os.O_APPEND)
     for i in range(5):
         os.write(writer, f"{MANY + 1 + i},g,{(MANY + 1 + i) * 10},w\n".encode())
@@ -279,10 +284,7 @@ def test_a_writer_beside_readers_of_kept_files(lines):
 
 def test_who_may_write_cannot_map_what_is_kept(lines):
     """Readers and writers by one descriptor get the file as ever: appended to, not mapped."""
-    lines.fill(MANY)
-    old = lines.kept()
-    reader = os.open(lines.path(), os.O_RDONLY)
-    assert os.read(reader, 1000) == old[:1000]
+    old, reader = lines.begun()
     both = os.open(lines.path(), os.O_RDWR | os.O_APPEND)
     with pytest.raises(OSError):
         mmap.mmap(both, len(old), mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
@@ -321,10 +323,7 @@ def test_who_has_it_open_is_told_of_its_size_beside_a_writer(lines, n):
 
 def test_nobody_maps_what_is_old(lines):
     """While one has an earlier state open, who opens the file maps what it says now, or nothing."""
-    lines.fill(MANY)
-    old = lines.kept()
-    reader = os.open(lines.path(), os.O_RDONLY)
-    assert os.read(reader, 1000) == old[:1000]
+    old, reader = lines.begun()
     for i in range(3):
         lines.sql("delete from lines where id %% 10 = %s", i)
         lines.shows()
