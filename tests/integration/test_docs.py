@@ -84,8 +84,8 @@ def test_tests_named_in_the_documents_exist(page):
         assert name in tests or list((ROOT / "tests").glob(f"*/{name}.*")), f"{page.name} names {name}"
 
 
-def test_every_sentence_of_the_main_sections_has_a_test():
-    """Section 19 of SEMANTICS.md names a test for each sentence of sections 4, 6 and 18."""
+def test_every_sentence_has_a_test():
+    """Section 19 of SEMANTICS.md names a test for each sentence with a number."""
     text = (ROOT / "docs/SEMANTICS.md").read_text(encoding="utf-8")
     shown = set()
     for cell in re.findall(r"^\| ([\d., to]+) \|", section(text, "19. Which test shows it"), re.M):
@@ -93,7 +93,7 @@ def test_every_sentence_of_the_main_sections_has_a_test():
             first, last = (part.split(" to ") * 2)[:2]
             chapter = first.split(".")[0]
             shown |= {f"{chapter}.{n}" for n in range(int(first.split(".")[1]), int(last.split(".")[1]) + 1)}
-    for chapter in ("4", "6", "18"):
+    for chapter in map(str, range(1, 19)):
         body = re.search(rf"^## {chapter}\. .*?(?=^## )", text, re.M | re.S)[0]
         for n in re.findall(r"^(\d+)\. ", body, re.M):
             assert f"{chapter}.{n}" in shown, f"no test is named for {chapter}.{n}"
