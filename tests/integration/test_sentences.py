@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from kit import append, get, put, refused, run, sh
+from kit import append, get, put, refused, run, sh, until
 from shop import LAYOUT
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
@@ -176,6 +176,20 @@ def test_the_last_of_two_writers_wins(shop):
     assert shop.sql("select title from flat") == [("one",)]
     assert json.loads(os.read(reader, 4096))["title"] == "old"
     os.close(reader)
+
+
+def test_what_no_trigger_saw_is_told_by_notify_all(shop_pg, make_mount):
+    """14.8: with the triggers off nothing is told; rowfs.notify_all() tells that the table has changed."""
+    m = make_mount(layout=LAYOUT, options={"coherence": "notify"})
+    shop_pg.sql("insert into flat values (1, 'old')")
+    until(lambda: m.exists("flat/1.json"), "the row is there")
+    assert m.json("flat/1.json")["title"] == "old"
+    shop_pg.admin("set session_replication_role = replica; update flat set title = 'new'")
+    with shop_pg.queries() as seen:
+        assert m.json("flat/1.json")["title"] == "old"
+    assert seen.total == 0, seen
+    shop_pg.sql("select rowfs.notify_all('flat')")
+    until(lambda: m.json("flat/1.json")["title"] == "new", "the file says what the row says", timeout=2)
 
 
 # -- 15: different from an ordinary file system -----------------------------------------------------------------------
