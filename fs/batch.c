@@ -38,6 +38,9 @@ void batch_free(struct batch *b) {
 	buf_free(&b->data);
 	tally_free(&b->tally);
 	refusals_clear(&b->refused);
+	for (int i = 0; i < b->nsources; i++)
+		source_drop(b->sources[i]);
+	free(b->sources);
 	free(b->lines);
 	free(b);
 }
@@ -58,9 +61,24 @@ static bool make_room(struct batch *b, int n) {
 	return true;
 }
 
+/* Keeps SOURCE as long as the batch lives. */
+static bool keep_source(struct batch *b, struct source *source) {
+	for (int i = b->nsources; source != NULL && i-- > 0;)
+		if (b->sources[i] == source)
+			source = NULL;
+	if (source == NULL)
+		return true;
+	struct source **all = reallocarray(b->sources, (size_t)b->nsources + 1, sizeof(*all));
+	if (all == NULL)
+		return false;
+	b->sources = all;
+	all[b->nsources++] = source_hold(source);
+	return true;
+}
+
 int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
 	buf_reserve(&b->data, b->data.len + unit->len + 1);
-	if (b->data.failed || !make_room(b, unit->n))
+	if (b->data.failed || !make_room(b, unit->n) || !keep_source(b, source))
 		return -ENOMEM;
 	if (b->began_us == 0)
 		b->began_us = clock_us();
@@ -76,6 +94,32 @@ int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
 	if (unit->n > 0 && (unit->tally == NULL || !tally_add(&b->tally, unit->tally)))
 		b->counted = false;
 	return 0;
+}
+
+void batch_withdraw(struct batch *b, struct source *source) {
+	size_t from = 0, to = 0;
+	int n = 0;
+	for (int i = 0; i < b->n; i++) {
+		const struct batch_line line = b->lines[i];
+		if (line.source != source) {
+			memmove(b->data.data + to, b->data.data + from, line.len);
+			b->lines[n++] = line;
+			to += line.len;
+		}
+		from += line.len;
+	}
+	if (n == b->n)
+		return;
+	b->n = n;
+	b->counted = n == 0; /* the tally has lines that are gone: the triggers count */
+	if (n == 0) {
+		tally_clear(&b->tally);
+		b->began_us = 0;
+	}
+	buf_resize(&b->data, to);
+	db_copy_in_abort(take_copy(b));
+	b->fed = 0;
+	b->feed_failed = false;
 }
 
 /* Another COPY may wait for lines: enough connections stay for everybody else. */

@@ -13,7 +13,8 @@ struct batch_line {
 	int group; /* lines of different groups go in statements of their own */
 	bool refused;
 	uint64_t number;
-	struct source *source; /* whose it is in a lane; else NULL */
+	struct source
+		*source; /* whose it is in a lane; else NULL. The batch holds it: see `sources` */
 };
 
 struct batch {
@@ -21,6 +22,8 @@ struct batch {
 	struct buf data;
 	struct batch_line *lines;
 	int n, room;
+	struct source **sources; /* whose lines they are, each held once */
+	int nsources;
 	struct tally tally;
 	bool counted;            /* the tally is complete: the triggers need not count */
 	struct db_copy_in *copy; /* the COPY that is being fed, or NULL */
@@ -63,6 +66,9 @@ void batch_free(struct batch *b);
 
 /* Adds UNIT of SOURCE. Returns 0 or -ENOMEM, with nothing added. */
 MUST_USE int batch_put(struct batch *b, struct source *source, const struct unit *unit);
+
+/* Takes the lines of SOURCE out again. What was sent of them is rolled back. */
+void batch_withdraw(struct batch *b, struct source *source);
 
 /* Sends what was gathered and not sent yet, and begins the COPY if there is none; unless it is too little to be worth it, or too many
  * connections wait for more lines already. */

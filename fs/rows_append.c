@@ -33,9 +33,9 @@ struct rows_append {
 	int nkeys;
 	struct buf added; /* ",key,key" for the columns that lines leave out */
 	struct counter *counter;
-	struct source source;
-	bool skipping; /* the rest of a line that was too long */
-	bool settled;  /* something of this handle is committed */
+	struct source *source; /* NULL until the columns are known */
+	bool skipping;         /* the rest of a line that was too long */
+	bool settled;          /* something of this handle is committed */
 	/* the unit that is being made */
 	struct buf data;
 	struct unit_line lines[UNIT_LINES];
@@ -57,8 +57,7 @@ static void forget_columns(struct rows_append *s) {
 void rows_append_free(struct rows_append *s) {
 	if (s == NULL)
 		return;
-	if (s->source.lane != NULL)
-		source_close(&s->source);
+	source_drop(s->source);
 	forget_columns(s);
 	tally_free(&s->tally);
 	buf_free(&s->data);
@@ -231,7 +230,7 @@ static int hand_on(struct call *call, struct rows_append *s) {
 	};
 	if (s->n == 0)
 		return 0;
-	int rc = s->data.failed ? -ENOMEM : source_put(&s->source, &unit);
+	int rc = s->data.failed ? -ENOMEM : source_put(s->source, &unit);
 	buf_resize(&s->data, 0);
 	tally_clear(&s->tally);
 	s->n = 0;
@@ -308,7 +307,7 @@ int rows_append_take(struct call *call, struct handle *h, bool last) {
 		return rc;
 	while (rc == 0 && at < h->data.len) {
 		const char *line = h->data.data + at;
-		bool known = s->source.lane != NULL;
+		bool known = s->source != NULL;
 		/* the rest of a line that was too long ends at its newline, whatever quotes it has */
 		n = line_cut(known && !s->skipping ? &s->checker : NULL, line, h->data.len - at,
 			     last, call->fs->opt->max_document, &s->scan, &body);
@@ -347,7 +346,7 @@ void rows_append_commit(struct call *call, struct handle *h) {
 	struct rows_append *s = h->append;
 	if (s == NULL)
 		return;
-	int rc = s->source.lane != NULL ? source_commit(&s->source) : 0;
+	int rc = s->source != NULL ? source_commit(s->source) : 0;
 	if (!s->settled) {
 		plain_unmark(call->fs->plain, s->where.path);
 		s->settled = true;

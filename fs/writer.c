@@ -146,6 +146,18 @@ int source_commit(struct source *source) {
 	return atomic_exchange(&source->refused, 0);
 }
 
+void source_withdraw(struct source *source) {
+	struct lane *lane = source->lane;
+	LOCK_SCOPE(&lane->lock);
+	uint64_t before = lane->gathering->number - 1;
+	if (source->batch > before) {
+		batch_withdraw(lane->gathering, source);
+		source->batch = before;
+	}
+	while (lane->done < before && source->batch > lane->done)
+		pthread_cond_wait(&lane->changed, &lane->lock);
+}
+
 /* -- by the clock ------------------------------------------------------------------------------------ */
 
 /* Commits what is full or has waited for flush_interval. Returns how long the next has to wait, microseconds. */
@@ -265,30 +277,45 @@ static bool is_lane_of(const struct lane *lane, const struct column *const *colu
 	       memcmp(lane->columns, columns, (size_t)n * sizeof(*columns)) == 0;
 }
 
-int source_open(struct writer *writer, const struct relation *rel,
-		const struct column *const *columns, int ncolumns, const char *path,
-		struct source *out) {
-	*out = (struct source){ .path = strdup(path) };
-	if (out->path == NULL)
-		return -ENOMEM;
+/* The lane of the COLUMNS, made if it is not there; NULL if out of memory. */
+static struct lane *find_lane(struct writer *writer, const struct relation *rel,
+			      const struct column *const *columns, int n) {
 	LOCK_SCOPE(&writer->lock);
 	struct lane *lane = writer->lanes;
-	while (lane != NULL && !is_lane_of(lane, columns, ncolumns))
+	while (lane != NULL && !is_lane_of(lane, columns, n))
 		lane = lane->next;
-	if (lane == NULL) {
-		lane = lane_new(writer, rel, columns, ncolumns);
-		if (lane == NULL) {
-			free(move_ptr(out->path));
-			return -ENOMEM;
-		}
+	if (lane == NULL && (lane = lane_new(writer, rel, columns, n)) != NULL) {
 		lane->next = writer->lanes;
 		writer->lanes = lane;
 	}
-	out->lane = lane;
+	return lane;
+}
+
+int source_open(struct writer *writer, const struct relation *rel,
+		const struct column *const *columns, int ncolumns, const char *path,
+		struct source **out) {
+	struct source *source = calloc(1, sizeof(*source));
+	if (source == NULL)
+		return -ENOMEM;
+	source->users = 1;
+	source->path = strdup(path);
+	source->lane = source->path != NULL ? find_lane(writer, rel, columns, ncolumns) : NULL;
+	if (source->lane == NULL) {
+		source_drop(source);
+		return -ENOMEM;
+	}
+	*out = source;
 	return 0;
 }
 
-void source_close(struct source *source) {
-	free(move_ptr(source->path));
-	source->lane = NULL;
+struct source *source_hold(struct source *source) {
+	atomic_fetch_add(&source->users, 1);
+	return source;
+}
+
+void source_drop(struct source *source) {
+	if (source == NULL || atomic_fetch_sub(&source->users, 1) > 1)
+		return;
+	free(source->path);
+	free(source);
 }

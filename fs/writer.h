@@ -21,20 +21,26 @@ MUST_USE struct writer *writer_new(struct fs *fs);
 /* Commits what is there, and frees. */
 void writer_free(struct writer *writer);
 
-/* One writer of lines: an open handle. */
+/* One writer of lines: an open handle. It is counted: the handle has one reference, and so has each batch that holds lines of it, since a
+ * batch may be committed after the handle is closed (a truncation in between commits nothing). The last one frees it. */
 struct source {
 	struct lane *lane;
-	char *path;         /* for messages and rejected/; owned */
-	uint64_t batch;     /* the last batch with something of it; 0: none */
+	atomic_int users;
+	char *path; /* for messages and rejected/; owned */
+	uint64_t
+		batch; /* the last batch with something of it; 0: none. The lane's lock guards it */
 	atomic_int refused; /* -errno of the first line that the server refused, not told yet */
 };
 
-/* For lines whose fields are COLUMNS (NCOLUMNS of them, in this order) of REL; PATH for messages. Returns 0 or -ENOMEM. */
+/* For lines whose fields are COLUMNS (NCOLUMNS of them, in this order) of REL; PATH for messages. *OUT has one reference, the caller's.
+ * Returns 0 or -ENOMEM. */
 MUST_USE int source_open(struct writer *writer, const struct relation *rel,
 			 const struct column *const *columns, int ncolumns, const char *path,
-			 struct source *out);
-/* Nothing of it may be uncommitted: source_commit() first. */
-void source_close(struct source *source);
+			 struct source **out);
+/* One more reference. Thread-safe, as the next. */
+struct source *source_hold(struct source *source);
+/* Gives a reference back. What was put and is not committed stays on its way: source_commit() or source_withdraw() come first. NULL is fine. */
+void source_drop(struct source *source);
 
 /* One line within a unit. */
 struct unit_line {
@@ -62,5 +68,10 @@ MUST_USE int source_put(struct source *source, const struct unit *unit);
 /* Waits until everything that was put is committed. Returns 0; the errno of the first refused line; or -errno if it was given
  * up (the database is gone for good): then the lines are in rejected/. */
 MUST_USE int source_commit(struct source *source);
+
+/* Takes back what was put and is not committed: what no batch has begun to commit goes, and the batch that is being committed is waited for. When
+ * it returns, no line that was put before will be committed any more; those that are committed already are rows. What was refused is
+ * still told by source_commit(). */
+void source_withdraw(struct source *source);
 
 #endif
