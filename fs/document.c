@@ -124,7 +124,10 @@ static int document_open(struct call *call, struct handle *h) {
 	h->wrote = h->dirty;
 	h->base = h->data.len;
 	h->appending = true;
-	atomic_store(&h->size, h->data.len);
+	if (h->dirty)
+		handle_resized(h, h->data.len);
+	else
+		atomic_store(&h->size, h->data.len);
 	return 0;
 }
 
@@ -177,7 +180,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 	h->dirty = h->wrote = true;
 	h->truncated = false;
 	settle(call, h);
-	atomic_store(&h->size, h->data.len);
+	handle_resized(h, h->data.len);
 	return 0;
 }
 
@@ -190,7 +193,7 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 	buf_resize(&h->data, (size_t)size);
 	h->dirty = h->wrote = true;
 	h->truncated = size == 0;
-	atomic_store(&h->size, h->data.len);
+	handle_resized(h, h->data.len);
 	return h->data.failed ? -ENOMEM : 0;
 }
 

@@ -40,7 +40,7 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 	h->kind = kind;
 	h->flags = flags;
 	h->fd = -1;
-	node_open(fs->nodes, node, (flags & O_ACCMODE) != O_RDONLY ? h : NULL);
+	node_open(fs->nodes, node, h);
 	LOCK_SCOPE(&fs->handles->lock);
 	h->all_prev = fs->handles->ring.all_prev;
 	h->all_next = &fs->handles->ring;
@@ -71,6 +71,12 @@ void handle_free(struct fs *fs, struct handle *h) {
 	free(h->columns);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
+}
+
+void handle_resized(struct handle *h, uint64_t size) {
+	static atomic_ullong changes;
+	atomic_store(&h->size, size);
+	atomic_store(&h->changed, atomic_fetch_add(&changes, 1) + 1);
 }
 
 struct handle *handles_any(struct handles *handles) {

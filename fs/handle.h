@@ -23,7 +23,9 @@ struct handle {
 	struct node *node;                  /* holds a reference */
 	const struct kind *_Atomic kind;    /* changes once at most: see plain_kind.c */
 	int flags;                          /* of open(2) */
-	atomic_ullong size; /* what a writer has made of it, bytes; may be read without the lock */
+	struct handle *node_next; /* of the node's open handles; guarded by the node table */
+	/* A document's bytes as this handle has them, and when it changed them: see handle_resized(). May be read without the lock. */
+	atomic_ullong size, changed;
 	atomic_llong
 		waiting_us; /* clock_us() of the oldest bytes that the clock may commit, 0: none; the same */
 
@@ -58,8 +60,8 @@ struct handle {
 	uint64_t buffered_lines; /* newlines in data */
 	int deferred; /* -errno of a refused line that fsync or close still has to tell */
 
-	/* plain files */
-	int fd;
+	/* plain files; once it is open, node_fstat() reads it without the lock */
+	atomic_int fd;
 
 	/* ingest files; of its table */
 	struct ingest_stream *stream;
@@ -80,6 +82,10 @@ MUST_USE struct handle *handle_new(struct fs *fs, struct node *node, const struc
 				   int flags);
 /* Waits until nobody works on it any more; H's lock must not be held. */
 void handle_free(struct fs *fs, struct handle *h);
+
+/* The document that H writes has SIZE bytes now, as H has it. Each writer has bytes of its own: stat of the name shows those of the one
+ * that changed its bytes last. Thread-safe. */
+void handle_resized(struct handle *h, uint64_t size);
 
 /* Any open handle, or NULL. */
 struct handle *handles_any(struct handles *handles);

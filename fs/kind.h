@@ -15,7 +15,7 @@ enum sync_reason {
 struct kind {
 	const char *name;
 	bool writable;
-	bool own_size; /* a writer's handle knows the size of what it has made of the file */
+	bool own_size; /* each writer has bytes of its own until they are committed, and sees their size */
 	/* The file is being opened; after a creation HANDLE->created is set. */
 	int (*open)(struct call *call, struct handle *h);
 	/* Appends to OUT what stands at OFFSET, at most SIZE bytes; less only at the end. */

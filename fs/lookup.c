@@ -182,6 +182,7 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 	struct stat st;
 	if (path == NULL)
 		return -ENOMEM;
+	unsigned long asked = plain_ask(call->fs->plain);
 	int rc = plain_stat(call->fs->plain, path, &st);
 	if (rc != 0)
 		return rc == -ENOTDIR ? -ENOENT : rc;
@@ -198,6 +199,7 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 		return -ENOENT; /* a directory of the store that only leads to plain files */
 	} else {
 		found.type = NODE_PLAIN;
+		found.epoch = asked;
 		found.attr = lookup_plain_attributes(&st);
 		found.ino = lookup_plain_ino(&st);
 	}
@@ -284,9 +286,11 @@ static int refresh_plain(struct call *call, struct node *node) {
 	struct stat st;
 	if (path == NULL)
 		return -ENOMEM;
-	if (node_has_name(call->fs->nodes, node) && plain_stat(call->fs->plain, path, &st) == 0) {
+	unsigned long asked = plain_ask(call->fs->plain);
+	if (node_fstat(call->fs->nodes, node, &st) ||
+	    (node_has_name(call->fs->nodes, node) && plain_stat(call->fs->plain, path, &st) == 0)) {
 		struct attributes attr = lookup_plain_attributes(&st);
-		node_update(call->fs->nodes, node, &attr, 0);
+		node_update(call->fs->nodes, node, &attr, asked);
 	}
 	return 0;
 }

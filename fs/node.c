@@ -222,7 +222,7 @@ static bool same_thing(const struct node *node, const struct found *found) {
 		return false;
 	if (node->expelled)
 		return false;
-	if (node->writer != NULL && node->pending && found->pending)
+	if (node->writers > 0 && node->pending && found->pending)
 		return true;
 	return same_string(version_of(node), found->version);
 }
@@ -268,6 +268,8 @@ static int64_t now_ns(void) {
 
 static void refresh_locked(struct nodes *nodes, struct node *node, const struct attributes *attr,
 			   unsigned long epoch) {
+	if (node->type == NODE_PLAIN && epoch < node->epoch)
+		return; /* the answer to an older question */
 	int64_t mtime = node->attr.mtime_ns;
 	bool same_size = node->attr.size == attr->size;
 	node->attr = *attr;
@@ -406,6 +408,29 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 
 /* -- handles and attributes ------------------------------------------------------------------------ */
 
+static bool is_writer(const struct handle *h) {
+	return (h->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* Of those who have bytes of their own of NODE, the one that changed them last; NULL if there is none. */
+static const struct handle *last_writer(const struct node *node) {
+	const struct handle *last = NULL;
+	for (const struct handle *h = node->opened; h != NULL; h = h->node_next)
+		if (is_writer(h) && h->kind->own_size &&
+		    (last == NULL || atomic_load(&h->changed) > atomic_load(&last->changed)))
+			last = h;
+	return last;
+}
+
+bool node_fstat(struct nodes *nodes, const struct node *node, struct stat *st) {
+	LOCK_SCOPE(&nodes->lock);
+	for (struct handle *h = node->opened; h != NULL && node->type == NODE_PLAIN;
+	     h = h->node_next)
+		if (h->fd >= 0 && fstat(h->fd, st) == 0)
+			return true;
+	return false;
+}
+
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	const struct options *opt = nodes->fs->opt;
 	LOCK_SCOPE(&nodes->lock);
@@ -414,8 +439,9 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	int64_t mtime =
 		node->attr.mtime_ns != 0 ? node->attr.mtime_ns : nodes->fs->started * 1000000000;
 	/* a writer sees what it has written, unless somebody else reads the old version here */
-	if (node->writer != NULL && node->readers == 0 && node->writer->kind->own_size)
-		size = atomic_load(&node->writer->size);
+	const struct handle *writer = node->readers == 0 ? last_writer(node) : NULL;
+	if (writer != NULL)
+		size = atomic_load(&writer->size);
 	*st = (struct stat){
 		.st_ino = node->ino,
 		.st_mode = own ? node->attr.mode : node->attr.mode & ~(opt->umask & 0777),
@@ -430,22 +456,27 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	st->st_ctim = st->st_atim = st->st_mtim;
 }
 
-void node_open(struct nodes *nodes, struct node *node, struct handle *writer) {
+void node_open(struct nodes *nodes, struct node *node, struct handle *handle) {
 	LOCK_SCOPE(&nodes->lock);
 	node->references++;
-	node->writer = writer != NULL ? writer : node->writer;
-	node->writers += writer != NULL;
-	node->readers += writer == NULL;
+	handle->node_next = node->opened;
+	node->opened = handle;
+	if (is_writer(handle))
+		node->writers++;
+	else
+		node->readers++;
 }
 
 void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {
 	LOCK_SCOPE(&nodes->lock);
-	if (node->writer == handle)
-		node->writer = NULL;
-	if ((handle->flags & O_ACCMODE) == O_RDONLY)
-		node->readers--;
-	else
+	struct handle **at = &node->opened;
+	while (*at != handle)
+		at = &(*at)->node_next;
+	*at = handle->node_next;
+	if (is_writer(handle))
 		node->writers--;
+	else
+		node->readers--;
 	node->cached -= handle->cached;
 	node->written |= handle->wrote;
 	node->references--;

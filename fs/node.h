@@ -32,11 +32,12 @@ struct node {
 	struct node *parent;       /* NULL for the root; holds a reference */
 	const struct place *place; /* NODE_PLACE */
 	const struct control_file *control;
-	struct handle *writer; /* the handle that writes a document; its size is the node's */
+	struct handle *opened; /* the open handles, the newest first */
 	struct body *body;     /* NULL if not kept; see body.h */
 	uint64_t ino;          /* st_ino; never changes */
 	struct attributes attr;
-	unsigned long epoch; /* fs->epoch when it was found; 0: it has changed since, or may have */
+	/* fs->epoch when it was found; 0: it has changed since, or may have. Of a plain file, the number of the question: see plain_ask() */
+	unsigned long epoch;
 	unsigned long below; /* fs->epoch when all below this directory changed last */
 	int64_t fresh_until; /* clock_us(): until then a look-up needs no query */
 	uint32_t lookups;    /* the kernel's; at UINT32_MAX it is never freed */
@@ -82,7 +83,8 @@ struct found {
 	const char *body; /* NULL if not fetched */
 	size_t body_len;
 	bool pending;
-	unsigned long epoch; /* fs->epoch before the query */
+	unsigned long
+		epoch; /* fs->epoch before the query; of a plain file, plain_ask() before it */
 };
 
 /* Makes or refreshes the node NAME in PARENT. LOOKUP: one more look-up of the kernel's; otherwise a reference, to be
@@ -148,7 +150,10 @@ pid_t node_maker(struct nodes *nodes, const struct node *node);
 
 /* Fills ST. */
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st);
-/* Updates what a query has just found of a rows file or a directory. */
+/* What the disk has of the plain file NODE now, by any handle that has it open, whatever became of its name. False if none has. */
+bool node_fstat(struct nodes *nodes, const struct node *node, struct stat *st);
+/* Updates what was just found of a rows file, a directory or a plain file; of two answers about a plain file, the one to the later
+ * question stays, in whatever order they come. */
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
 		 unsigned long epoch);
 
@@ -162,8 +167,8 @@ bool node_is_version(struct nodes *nodes, const struct node *node, const char *v
 /* The st_ino of NAME in DIR, as a look-up would give it. */
 uint64_t node_child_ino(const struct node *dir, const char *name);
 
-/* Handles that write (WRITER) or read (NULL) a node, as they open and close; an open handle holds a reference. */
-void node_open(struct nodes *nodes, struct node *node, struct handle *writer);
+/* Handles that write or read a node, as they open and close; an open handle holds a reference. */
+void node_open(struct nodes *nodes, struct node *node, struct handle *handle);
 void node_close(struct nodes *nodes, struct node *node, struct handle *handle);
 /* True if the open handle H, a reader, may read through the kernel's pages: nobody writes NODE. Counts it until node_close(). */
 bool node_open_cached(struct nodes *nodes, struct node *node);

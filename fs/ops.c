@@ -93,21 +93,19 @@ static void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *f
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	(void)fi;
 	call_begin(&call, req, true);
 	struct node *node = node_of(call.fs, ino);
 	int rc = lookup_refresh(&call, node, false);
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);
 	else
-		reply_attr(&call, node);
+		reply_attr(&call, node, fi != NULL ? handle_of(fi) : NULL);
 }
 
 static int set_plain(struct call *call, struct node *node, const struct stat *attr, int to_set) {
 	struct plain *plain = call->fs->plain;
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
-	struct stat st;
 	int rc = path != NULL ? 0 : -ENOMEM;
 	if (rc == 0 && (to_set & FUSE_SET_ATTR_MODE) != 0)
 		rc = plain_chmod(plain, path, attr->st_mode & 07777);
@@ -121,12 +119,6 @@ static int set_plain(struct call *call, struct node *node, const struct stat *at
 		times[1] = attr->st_mtim;
 	if (rc == 0 && (times[0].tv_nsec != UTIME_OMIT || times[1].tv_nsec != UTIME_OMIT))
 		rc = plain_utimens(plain, path, times);
-	if (rc == 0)
-		rc = plain_stat(plain, path, &st);
-	if (rc == 0) {
-		struct attributes found = lookup_plain_attributes(&st);
-		node_update(call->fs->nodes, node, &found, 0);
-	}
 	return rc;
 }
 
@@ -164,10 +156,12 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		rc = set_plain(&call, node, attr, to_set);
 	else if (rc == 0 && node->type == NODE_PLACE && is_ingest(node->place))
 		rc = ingest_set_attr(&call, node, attr, to_set);
+	if (rc == 0 && node->type == NODE_PLAIN)
+		rc = lookup_refresh(&call, node, true);
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);
 	else
-		reply_attr(&call, node);
+		reply_attr(&call, node, fi != NULL ? handle_of(fi) : NULL);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino) {
@@ -405,6 +399,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	int rc;
 	(void)ino;
 	call_begin(&call, req, false);
+	call.mapped = fi->writepage;
 	{
 		LOCK_SCOPE(&h->lock);
 		rc = h->kind->write(&call, h, data, size, (uint64_t)off);

@@ -11,6 +11,7 @@ struct plain {
 	char *dir;
 	uint64_t most;
 	atomic_ullong used;   /* bytes of content */
+	atomic_ulong asked;   /* see plain_ask() */
 	pthread_mutex_t grow; /* held while a file's size changes, so that the account is exact */
 	pthread_mutex_t
 		names; /* held from the making of directories to that of what they are made for */
@@ -158,6 +159,10 @@ void plain_free(struct plain *plain, bool empty) {
 }
 
 /* -- names ------------------------------------------------------------------------------------- */
+
+unsigned long plain_ask(struct plain *plain) {
+	return atomic_fetch_add(&plain->asked, 1) + 1;
+}
 
 int plain_stat(struct plain *plain, const char *path, struct stat *st) {
 	const char *name;

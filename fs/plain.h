@@ -18,6 +18,8 @@ void plain_free(struct plain *plain, bool empty);
 
 /* PATH is the mount's path ("/a/b"). All return 0 (or a descriptor) or -errno. Parent directories in the store are made
  * as needed by those that create. */
+/* Numbers a question about what is on the disk, before it is asked: of two answers, the one to the later question is true. */
+unsigned long plain_ask(struct plain *plain);
 MUST_USE int plain_stat(struct plain *plain, const char *path, struct stat *st);
 MUST_USE int plain_open(struct plain *plain, const char *path, int flags, mode_t mode);
 MUST_USE int plain_mkdir(struct plain *plain, const char *path, mode_t mode);

@@ -7,12 +7,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-static void show_size(struct handle *h) {
-	struct stat st;
-	if (fstat(h->fd, &st) == 0)
-		atomic_store(&h->size, (unsigned long long)st.st_size);
-}
-
 static int plain_kind_open(struct call *call, struct handle *h) {
 	AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
@@ -24,9 +18,7 @@ static int plain_kind_open(struct call *call, struct handle *h) {
 	if (fd < 0)
 		return fd;
 	h->fd = fd;
-	int rc = writes && (h->flags & O_TRUNC) != 0 ? plain_truncate(call->fs->plain, fd, 0) : 0;
-	show_size(h);
-	return rc;
+	return writes && (h->flags & O_TRUNC) != 0 ? plain_truncate(call->fs->plain, fd, 0) : 0;
 }
 
 static int plain_kind_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
@@ -62,9 +54,9 @@ static int plain_kind_write(struct call *call, struct handle *h, const char *dat
 	int rc;
 	if (carry_on(call, h, &rc))
 		return rc != 0 ? rc : ingest_kind.write(call, h, data, size, offset);
-	ssize_t n =
-		plain_write(call->fs->plain, h->fd, data, size, offset, (h->flags & O_APPEND) != 0);
-	show_size(h);
+	/* pages of a mapping come by whichever handle the kernel takes, and belong where it says */
+	bool append = (h->flags & O_APPEND) != 0 && !call->mapped;
+	ssize_t n = plain_write(call->fs->plain, h->fd, data, size, offset, append);
 	if (n == -ENOSPC)
 		return call_error(
 			call, ENOSPC,
@@ -79,9 +71,7 @@ static int plain_kind_truncate(struct call *call, struct handle *h, uint64_t siz
 	int rc;
 	if (carry_on(call, h, &rc))
 		return rc != 0 ? rc : ingest_kind.truncate(call, h, size);
-	rc = plain_truncate(call->fs->plain, h->fd, size);
-	show_size(h);
-	return rc;
+	return plain_truncate(call->fs->plain, h->fd, size);
 }
 
 static int plain_kind_sync(struct call *call, struct handle *h, enum sync_reason reason) {
@@ -94,7 +84,6 @@ static int plain_kind_sync(struct call *call, struct handle *h, enum sync_reason
 const struct kind plain_kind = {
 	.name = "file",
 	.writable = true,
-	.own_size = true,
 	.open = plain_kind_open,
 	.read = plain_kind_read,
 	.write = plain_kind_write,

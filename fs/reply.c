@@ -1,6 +1,9 @@
 #include "fs/reply.h"
 
 #include "fs/coherence.h"
+#include "fs/kind.h"
+
+#include <fcntl.h>
 
 struct node *node_of(struct fs *fs, fuse_ino_t ino) {
 	return ino == FUSE_ROOT_ID ? nodes_root(fs->nodes) : (struct node *)(uintptr_t)ino;
@@ -42,9 +45,11 @@ void reply_absent(struct call *call, double seconds) {
 	fuse_reply_entry(call->req, &e);
 }
 
-void reply_attr(struct call *call, struct node *node) {
+void reply_attr(struct call *call, struct node *node, const struct handle *h) {
 	struct stat st;
 	node_stat(call->fs->nodes, node, &st);
+	if (h != NULL && h->kind->own_size && (h->flags & O_ACCMODE) != O_RDONLY)
+		st.st_size = (off_t)atomic_load(&h->size);
 	reply_begin(call);
 	fuse_reply_attr(call->req, &st, coherence_timeout(call->fs, node, st.st_mode, false));
 }

@@ -16,7 +16,8 @@ struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node);
 void reply_entry(struct call *call, struct node *node);
 /* The name is not there, and the kernel may keep that for SECONDS. */
 void reply_absent(struct call *call, double seconds);
-void reply_attr(struct call *call, struct node *node);
+/* H, which may be NULL, is the handle that the program asks by: one that writes a document sees its own bytes. */
+void reply_attr(struct call *call, struct node *node, const struct handle *h);
 
 /* The node of an inode number that the kernel sent. */
 struct node *node_of(struct fs *fs, fuse_ino_t ino);
