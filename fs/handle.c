@@ -85,6 +85,30 @@ struct handle *handles_any(struct handles *handles) {
 	return h != &handles->ring ? h : NULL;
 }
 
+/* The first handle from H on that is of the file INO; NULL: there is none. Held: the table's lock. */
+static struct handle *of_file(struct handles *handles, struct handle *h, uint64_t ino) {
+	while (h != &handles->ring && h->node->ino != ino)
+		h = h->all_next;
+	return h != &handles->ring ? h : NULL;
+}
+
+void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
+		     void *arg) {
+	struct handles *handles = fs->handles;
+	pthread_mutex_lock(&handles->lock);
+	struct handle *h = of_file(handles, handles->ring.all_next, ino);
+	while (h != NULL) {
+		h->users++; /* a handle with a user stays in the ring, so that its next one is known */
+		pthread_mutex_unlock(&handles->lock);
+		each(arg, h);
+		pthread_mutex_lock(&handles->lock);
+		h->users--;
+		pthread_cond_broadcast(&handles->left);
+		h = of_file(handles, h->all_next, ino);
+	}
+	pthread_mutex_unlock(&handles->lock);
+}
+
 void handles_flush(struct fs *fs, int64_t before_us,
 		   void (*flush)(struct fs *fs, struct handle *h)) {
 	struct handles *handles = fs->handles;

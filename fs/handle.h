@@ -90,6 +90,11 @@ void handle_resized(struct handle *h, uint64_t size);
 /* Any open handle, or NULL. */
 struct handle *handles_any(struct handles *handles);
 
+/* Calls EACH with ARG, with no lock held, for each open handle of a file with the st_ino INO: handles of one path may be on several nodes. A
+ * handle stays while EACH runs. */
+void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
+		     void *arg);
+
 /* Calls FLUSH, with no lock held, for each handle with bytes that wait since BEFORE_US or longer. It stays while FLUSH runs. */
 void handles_flush(struct fs *fs, int64_t before_us,
 		   void (*flush)(struct fs *fs, struct handle *h));

@@ -393,13 +393,16 @@ int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
 		return append(call, s, NULL, 0, (size_t)(size - end));
 	if (size > 0)
 		return truncate_copy(call, s, size);
+	/* what is under way may be committed although this mount was not told, and is to be replaced, too */
+	bool may_have_bytes =
+		s->rec.size > 0 || s->replacing || s->copy_changed || ingest_is_sealed(s);
 	if (s->copy >= 0)
 		close(s->copy);
 	s->copy = -1;
 	s->copy_changed = false;
 	buf_resize(&s->pending, 0);
 	ingest_stream_reset(s);
-	s->replacing = s->rec.size > 0;
+	s->replacing = may_have_bytes;
 	ingest_show(s);
 	return 0;
 }

@@ -23,6 +23,10 @@ struct kind {
 		    struct buf *out);
 	int (*write)(struct call *call, struct handle *h, const char *data, size_t size,
 		     uint64_t offset);
+	/* Before a truncation of NODE through H, or by path (H is NULL), with no lock held. Returns 1 if it is no change: then there is
+	 * none. NULL: nothing is to be done. */
+	int (*before_truncate)(struct call *call, struct node *node, struct handle *h,
+			       uint64_t size);
 	int (*truncate)(struct call *call, struct handle *h, uint64_t size);
 	int (*sync)(struct call *call, struct handle *h, enum sync_reason reason);
 	/* Removes what stands behind W. */

@@ -124,18 +124,34 @@ static int set_plain(struct call *call, struct node *node, const struct stat *at
 
 /* Truncation by path: as if it were opened, truncated and closed. */
 static int truncate_path(struct call *call, struct node *node, uint64_t size) {
+	const struct kind *kind = kind_of_node(node);
 	if (node_expel_cached(call->fs->nodes, node))
 		return -ESTALE;
-	struct handle *h = handle_new(call->fs, node, kind_of_node(node), O_WRONLY);
+	int rc = kind->before_truncate != NULL ? kind->before_truncate(call, node, NULL, size) : 0;
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	struct handle *h = handle_new(call->fs, node, kind, O_WRONLY);
 	if (h == NULL)
 		return -ENOMEM;
-	int rc = h->kind->open(call, h);
-	if (rc == 0)
+	rc = h->kind->open(call, h);
+	if (rc == 0) {
 		rc = h->kind->truncate(call, h, size);
-	if (rc == 0)
-		rc = h->kind->sync(call, h, SYNC_RELEASE);
+		/* also after a failure: what was opened is closed */
+		int closed = h->kind->sync(call, h, SYNC_RELEASE);
+		rc = rc != 0 ? rc : closed;
+	}
 	handle_free(call->fs, h);
 	return rc;
+}
+
+/* Through a handle: it is committed later. */
+static int truncate_handle(struct call *call, struct handle *h, uint64_t size) {
+	const struct kind *kind = h->kind;
+	int rc = kind->before_truncate != NULL ? kind->before_truncate(call, h->node, h, size) : 0;
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	LOCK_SCOPE(&h->lock);
+	return h->kind->truncate(call, h, size);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -145,9 +161,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	call_begin(&call, req, false);
 	struct node *node = node_of(call.fs, ino);
 	if ((to_set & FUSE_SET_ATTR_SIZE) != 0 && fi != NULL) {
-		struct handle *h = handle_of(fi);
-		LOCK_SCOPE(&h->lock);
-		rc = h->kind->truncate(&call, h, (uint64_t)attr->st_size);
+		rc = truncate_handle(&call, handle_of(fi), (uint64_t)attr->st_size);
 	} else if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
 		rc = truncate_path(&call, node, (uint64_t)attr->st_size);
 	}

@@ -6,6 +6,7 @@
 #include "fs/plain.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
+#include "fs/rows_cut.h"
 #include "fs/store.h"
 #include "fs/transcript.h"
 #include "util/clock.h"
@@ -26,15 +27,18 @@ static int rows_open(struct call *call, struct handle *h) {
 	if (!writes || (h->flags & O_TRUNC) == 0 || h->created)
 		return 0;
 	struct stat st;
+	rows_cut_settle(call, h->node);
 	int rc = lookup_refresh(call, h->node, true);
 	if (rc != 0)
 		return rc;
 	node_stat(call->fs->nodes, h->node, &st);
-	if ((uint64_t)st.st_size <= header_length(h))
-		return 0; /* nothing to replace: the lines are simply appended */
-	if (h->node->place->route->refuse_truncate)
+	bool empty = (uint64_t)st.st_size <= header_length(h);
+	if (!empty && h->node->place->route->refuse_truncate)
 		return call_error(call, EPERM,
 				  "the layout refuses to write this file anew: append to it");
+	rows_cut_rest(call, h->node);
+	if (empty)
+		return 0; /* nothing to replace: the lines are simply appended */
 	h->replacing = h->truncated = h->dirty = true;
 	return 0;
 }
@@ -88,7 +92,7 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 				  h->replacing ? "what replaces the rows would be" : "a line is",
 				  (unsigned long long)call->fs->opt->max_document);
 	}
-	if (!h->has_begun && (h->flags & O_APPEND) == 0)
+	if (!h->has_begun || (h->flags & O_APPEND) != 0)
 		h->next_offset = offset;
 	h->has_begun = true;
 	h->next_offset += size;
@@ -117,21 +121,6 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 		rc = rows_commit(call, h, &w, false);
 	if (rc != 0 && h->deferred == 0)
 		h->deferred = rc;
-	return 0;
-}
-
-static int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
-	struct stat st;
-	node_stat(call->fs->nodes, h->node, &st);
-	if (size != 0 && size == (uint64_t)st.st_size)
-		return 0;
-	if (size != 0)
-		return call_error(call, EINVAL, "a rows file can only be truncated to nothing");
-	if (h->node->place->route->refuse_truncate)
-		return call_error(call, EPERM, "the layout refuses to empty this file");
-	buf_resize(&h->data, 0);
-	h->replacing = h->truncated = h->dirty = true;
-	h->has_begun = false;
 	return 0;
 }
 
@@ -232,6 +221,7 @@ const struct kind rows_kind = {
 	.open = rows_open,
 	.read = rows_read,
 	.write = rows_write,
+	.before_truncate = rows_before_truncate,
 	.truncate = rows_truncate,
 	.sync = rows_sync,
 	.remove = rows_remove,

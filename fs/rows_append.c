@@ -342,6 +342,13 @@ int rows_append_take(struct call *call, struct handle *h, bool last) {
 	return rc;
 }
 
+void rows_append_drop(struct handle *h) {
+	if (h->append == NULL)
+		return;
+	h->append->scan = (struct line_scan){ 0 };
+	h->append->skipping = false;
+}
+
 void rows_append_commit(struct call *call, struct handle *h) {
 	struct rows_append *s = h->append;
 	if (s == NULL)

@@ -18,6 +18,9 @@ MUST_USE int rows_append_take(struct call *call, struct handle *h, bool last);
 /* Waits until all that was taken is committed, or given up; H->deferred says what fsync or close has to tell. */
 void rows_append_commit(struct call *call, struct handle *h);
 
+/* What was not taken was cut away: the next byte begins a line. */
+void rows_append_drop(struct handle *h);
+
 void rows_append_free(struct rows_append *s);
 
 #endif

@@ -1,0 +1,99 @@
+/* Truncation of rows files: what was written before it, through any open file, is not to come back behind it. */
+#include "fs/rows_cut.h"
+
+#include "fs/kind.h"
+#include "fs/lookup.h"
+#include "fs/rows.h"
+#include "fs/rows_append.h"
+#include "fs/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static bool appends(const struct handle *h) {
+	return h->kind == &rows_kind && (h->flags & O_ACCMODE) != O_RDONLY && !h->replacing &&
+	       h->refused == 0;
+}
+
+int rows_settle_lines(struct call *call, struct handle *h) {
+	AUTO_WHERE struct where w = { 0 };
+	int rc = node_where(call->fs->nodes, h->node, &w);
+	if (rc != 0)
+		return rc;
+	if (rows_append_fits(w.place)) {
+		rc = rows_append_take(call, h, false);
+		rows_append_commit(call, h);
+	} else {
+		rc = rows_commit(call, h, &w, false);
+		h->buffered_lines = 0;
+	}
+	if (rc != 0 && h->deferred == 0)
+		h->deferred = rc; /* its own fsync or close tells it */
+	db_error_clear(&call->err);
+	h->dirty = h->data.len > 0;
+	return 0;
+}
+
+static void settle_lines(void *arg, struct handle *h) {
+	LOCK_SCOPE(&h->lock);
+	if (appends(h) && (h->dirty || h->append != NULL) && rows_settle_lines(arg, h) != 0)
+		db_error_clear(&((struct call *)arg)->err);
+}
+
+static void drop_half_line(void *arg, struct handle *h) {
+	(void)arg;
+	LOCK_SCOPE(&h->lock);
+	if (!appends(h))
+		return;
+	buf_resize(&h->data, 0);
+	rows_append_drop(h);
+	h->dirty = false;
+	h->waiting_us = 0;
+}
+
+void rows_cut_settle(struct call *call, const struct node *node) {
+	handles_of_file(call->fs, node->ino, settle_lines, call);
+}
+
+void rows_cut_rest(struct call *call, const struct node *node) {
+	handles_of_file(call->fs, node->ino, drop_half_line, NULL);
+}
+
+/* True if the file ends at SIZE for the one who writes through H. */
+static bool is_end(struct handle *h, uint64_t size) {
+	LOCK_SCOPE(&h->lock);
+	return !h->replacing && h->has_begun && size == h->next_offset;
+}
+
+int rows_before_truncate(struct call *call, struct node *node, struct handle *h, uint64_t size) {
+	struct stat st;
+	if (h != NULL && is_end(h, size))
+		return 1;
+	rows_cut_settle(call, node);
+	int rc = lookup_refresh(call, node, true);
+	if (rc != 0)
+		return rc;
+	node_stat(call->fs->nodes, node, &st);
+	if (size != 0 && size == (uint64_t)st.st_size)
+		return 1;
+	if (size != 0)
+		return call_error(call, EINVAL, "a rows file can only be truncated to nothing");
+	if (node->place->route->refuse_truncate)
+		return call_error(call, EPERM, "the layout refuses to empty this file");
+	rows_cut_rest(call, node);
+	return 0;
+}
+
+int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
+	(void)call;
+	(void)size; /* 0: see rows_before_truncate() */
+	buf_resize(&h->data, 0);
+	/* what follows is another text: it may have another header, and its refused lines are the only ones that count */
+	rows_append_free(move_ptr(h->append));
+	if (store_is_input_error(h->deferred))
+		h->deferred = 0;
+	h->replacing = h->truncated = h->dirty = true;
+	h->has_begun = false;
+	return 0;
+}

@@ -1,0 +1,220 @@
+"""Truncation: what was cut away stays away, and what was not cut stays. The same calls on a plain directory say what a file must have in it."""
+import errno
+import os
+
+import pytest
+
+from ingestkit import HEAD, IMPATIENT, NAME, lines, parse, rows
+from kit import refused, until
+from test_ingest_sending import GATE
+
+SQL = """
+create table bars (id bigserial primary key, sym text not null, n bigint not null check (n >= 0), memo text);
+create table notes (id bigserial primary key, n bigint not null check (n >= 0));
+"""
+LAYOUT = {"routes": [
+    {"path": "/bars.csv", "rows": "bars", "columns": ["sym", "n", "memo"], "order": ["id"]},
+    {"path": "/notes.jsonl", "rows": "notes", "columns": ["n"], "order": ["id"]},
+    {"path": "/log.csv", "rows": "bars", "columns": ["sym", "n", "memo"], "order": ["id"], "truncate": "refuse"},
+    {"path": "/in/bars.csv", "file": True, "ingest": "bars", "columns": ["sym", "n", "memo"]},
+]}
+LINES = {"bars.csv": "A,{},x\n", "notes.jsonl": '{{"n":{}}}\n', "in/bars.csv": "A,{},x\n"}
+
+
+@pytest.fixture
+def bars(pg, make_mount):
+    pg.sql(SQL)
+    return make_mount(layout=LAYOUT, options={"flush_interval": "0.2"})
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A plain directory with the same names, to which the same calls are made."""
+    (tmp_path / "in").mkdir()
+    return tmp_path
+
+
+def numbers(pg, name):
+    return [n for (n,) in pg.sql(f"select n from {'notes' if 'notes' in name else 'bars'} order by id")]
+
+
+def numbers_of(path):
+    """The numbers of the lines of a plain file."""
+    return [int("".join(c for c in line if c.isdigit())) for line in path.read_text().splitlines()]
+
+
+def committed_by_the_clock(pg, mount):
+    """Waits until whatever was written before is committed, if it ever will be: the clock has come round for a line behind it."""
+    fd = os.open(mount.at("log.csv"), os.O_WRONLY | os.O_APPEND)
+    try:
+        for n in (777, 778):  # the first may be taken along by a batch of the lines before
+            os.write(fd, f"Z,{n},\n".encode())
+            until(lambda: pg.one(f"select count(*) from bars where n = {n}") == 1, "the clock commits")
+    finally:
+        os.close(fd)
+    pg.sql("delete from bars where sym = 'Z'")
+
+
+def cut_through_the_same(path, line):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for n in (1, 2, 3):
+        os.write(fd, line.format(n).encode())
+    os.ftruncate(fd, 0)
+    os.write(fd, line.format(4).encode())
+    os.close(fd)
+
+
+def cut_by_path(path, line):
+    """As logrotate's copytruncate does while the writer goes on."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for n in (1, 2, 3):
+        os.write(fd, line.format(n).encode())
+    os.truncate(path, 0)
+    os.write(fd, line.format(4).encode())
+    os.close(fd)
+
+
+def cut_through_another(path, line):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for n in (1, 2, 3):
+        os.write(fd, line.format(n).encode())
+    other = os.open(path, os.O_RDWR)
+    os.ftruncate(other, 0)
+    os.fsync(other)
+    os.close(other)
+    os.write(fd, line.format(4).encode())
+    os.close(fd)
+
+
+def cut_by_opening(path, line):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for n in (1, 2, 3):
+        os.write(fd, line.format(n).encode())
+    other = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    os.write(other, line.format(5).encode())
+    os.close(other)
+    os.write(fd, line.format(4).encode())
+    os.close(fd)
+
+
+def cut_in_half_a_line(path, line):
+    text = line.format(3).encode()
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, line.format(1).encode() + text[:3])
+    os.truncate(path, 0)
+    os.write(fd, line.format(4).encode())
+    os.close(fd)
+
+
+CUTS = [cut_through_the_same, cut_by_path, cut_through_another, cut_by_opening, cut_in_half_a_line]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_was_cut_away_stays_away(bars, plain, pg, cut):
+    for name, line in LINES.items():
+        (plain / name).touch()
+        for path in (plain / name, bars.at(name)):
+            cut(path, line)
+        committed_by_the_clock(pg, bars)
+        assert (name, numbers(pg, name)) == (name, numbers_of(plain / name))
+        pg.sql("delete from bars")
+    assert bars.errors() == []
+
+
+def test_a_refused_line_that_was_cut_away(bars, pg):
+    """The line that the server refuses is among those that were cut: the mount lives, and close has nothing to say of the others."""
+    fd = os.open(bars.at("bars.csv"), os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"A,1,x\nA,-2,refused\nA,3,x\n")
+    os.ftruncate(fd, 0)
+    os.write(fd, b"A,4,x\n")
+    os.close(fd)
+    committed_by_the_clock(pg, bars)
+    assert numbers(pg, "bars.csv") == [4]
+    assert bars.alive()
+
+
+def test_another_header_behind_the_cut(bars, pg):
+    fd = os.open(bars.at("bars.csv"), os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"memo,sym,n\nx,A,1\n")
+    os.ftruncate(fd, 0)
+    os.write(fd, b"n,sym\n2,B\n")
+    os.fsync(fd)
+    os.write(fd, b"3,C\n")
+    os.close(fd)
+    assert pg.sql("select sym, n, memo from bars order by n") == [("B", 2, None), ("C", 3, None)]
+
+
+def test_what_is_cut_stays_if_the_new_text_is_refused(bars, pg):
+    """Lines that another one has written and not synced are rows first, so that a refused replacement loses none of them."""
+    fd = os.open(bars.at("bars.csv"), os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"A,1,x\nA,2,x\n")
+    with refused(errno.EINVAL):
+        bars.write("bars.csv", "A,3,x\nA,none,x\n")
+    assert numbers(pg, "bars.csv") == [1, 2]
+    os.close(fd)
+
+
+def test_a_layout_that_refuses_truncation(bars, pg):
+    fd = os.open(bars.at("log.csv"), os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"A,1,x\nA,2")
+    for cut in (lambda: os.ftruncate(fd, 0), lambda: os.truncate(bars.at("log.csv"), 0), lambda: os.open(bars.at("log.csv"), os.O_WRONLY | os.O_TRUNC)):
+        with refused(errno.EPERM):
+            cut()
+    os.write(fd, b",x\n")
+    os.close(fd)
+    assert numbers(pg, "bars.csv") == [1, 2]
+
+
+def test_a_truncation_to_the_length_that_the_file_has(bars, pg):
+    """As rsync --append and pre-allocating programs make it. Also where the bytes are not those that rowfs would show."""
+    fd = os.open(bars.at("bars.csv"), os.O_RDWR)
+    end = os.lseek(fd, 0, os.SEEK_END)
+    text = b"A,1,x\r\nA,2,x\r\nA,3"
+    os.write(fd, text)
+    os.ftruncate(fd, end + len(text))
+    os.write(fd, b",x\n")
+    os.fsync(fd)
+    os.ftruncate(fd, end + len(text) + 3)
+    os.close(fd)
+    assert numbers(pg, "bars.csv") == [1, 2, 3]
+    os.truncate(bars.at("bars.csv"), bars.at("bars.csv").stat().st_size)
+    assert numbers(pg, "bars.csv") == [1, 2, 3] and bars.errors() == []
+
+
+def test_a_cut_of_what_may_be_committed(make_mount, pg):
+    """The answer to the first commit is lost; it takes place while the file is cut."""
+    conninfo = f"{pg.conninfo} options='-c client_connection_check_interval=1h'"
+    mount = make_mount(conninfo=conninfo, options={**IMPATIENT, "transaction_timeout": 1, "flush_interval": "60"})
+    mount.expect(r"rowfs error .*")
+    pg.sql(GATE)
+    gate = pg.connect()
+    gate.cursor().execute("select pg_advisory_lock(77)")
+    fd = os.open(mount.at(f"collector/{NAME}"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(fd, HEAD + lines(0, 1).replace(b"BTCUSDT", b"GATE"))
+        with pytest.raises(OSError) as e:
+            os.fsync(fd)
+        assert e.value.errno in (errno.EIO, errno.ETIMEDOUT)
+        gate.close()
+        until(lambda: pg.one("select count(*) from orderbook_data") == 1, "it is committed after all")
+        os.ftruncate(fd, 0)
+        os.write(fd, HEAD + lines(1, 2))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    assert mount.bytes(f"collector/{NAME}") == HEAD + lines(1, 2)
+    assert rows(pg) == parse(lines(1, 2))
+
+
+def test_a_truncation_by_path_that_fails_leaves_no_writer(bars, pg):
+    """What its writer leaves as half a line at the last close goes to rejected/: also if a truncation by path had failed before."""
+    path = bars.at("in/bars.csv")
+    bars.write("in/bars.csv", "A,1,x\n")
+    for _ in range(3):
+        with pytest.raises(OSError):
+            os.truncate(path, 1 << 62)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"A,2")
+    with refused(errno.EINVAL):
+        os.close(fd)
+    until(lambda: bars.rejected() != {}, "the half line is kept in rejected/")
