@@ -16,8 +16,9 @@ static int key_of_slice(const struct slice *s, const struct place *place, int ta
 			const struct key *key, int own) {
 	const struct scope_table *t = &place->scope.tables[target];
 	if (key->table == target)
-		return s->joined + own < s->nkeys ? s->joined + own : NOTICE_ANY;
-	for (int i = 0; s->joined > 0 && key->table == t->joined && i < s->joined; i++)
+		return place->slice_joined + own < s->nkeys ? place->slice_joined + own
+							    : NOTICE_ANY;
+	for (int i = 0; i < place->slice_joined && key->table == t->joined; i++)
 		if (key->format == NULL &&
 		    strcmp(t->fk->references.names[i], key->column->name) == 0)
 			return i;

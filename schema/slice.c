@@ -29,6 +29,7 @@ static int64_t slice_hash(const struct slice *s) {
 		hash_type(&h, s->keys[i].column);
 	for (int i = 0; i < s->ncolumns; i++)
 		hash_type(&h, s->columns[i]);
+	hash_text(&h, s->mtime != NULL ? s->mtime->name : "");
 	return (int64_t)(h & INT64_MAX);
 }
 
@@ -73,7 +74,6 @@ static bool add_joined(struct slice *s, const struct place *place) {
 		    !add_key(s, column, NULL, NULL))
 			return false;
 	}
-	s->joined = s->nkeys;
 	return true;
 }
 
@@ -223,7 +223,9 @@ static bool make_slice(struct tree *tree, struct place *place) {
 	s->ncolumns = place->ncolumns;
 	s->mtime = place->mtime;
 	s->csv = path_format(place->route->path) == FORMAT_CSV;
-	if (!add_joined(s, place) || !add_own(s, place, place->target)) {
+	bool fits = add_joined(s, place);
+	place->slice_joined = s->nkeys;
+	if (!fits || !add_own(s, place, place->target)) {
 		slice_free(s);
 		return true;
 	}
@@ -256,13 +258,13 @@ static bool covers(const struct slice *wide, const struct place *place) {
 	return true;
 }
 
-/* The slice with the fewest keys among the rows files below PLACE that are of its table. */
-static void widest(const struct place *place, int table, struct slice **out) {
+/* Of the rows files below PLACE that are of its table, the one whose slice has the fewest keys. */
+static void widest(const struct place *place, int table, const struct place **out) {
 	for (int i = 0; i < place->nchildren; i++)
 		widest(place->children[i], table, out);
 	if (place->slice != NULL && place->route != NULL && place->target == table &&
-	    (*out == NULL || place->slice->nkeys < (*out)->nkeys))
-		*out = place->slice;
+	    (*out == NULL || place->slice->nkeys < (*out)->slice->nkeys))
+		*out = place;
 }
 
 static bool all_covered(const struct place *place, int table, const struct slice *wide) {
@@ -275,10 +277,12 @@ static bool all_covered(const struct place *place, int table, const struct slice
 
 /* A directory that groups rows exists while one of its files does. */
 static void give_directory(struct place *place) {
-	struct slice *wide = NULL;
+	const struct place *wide = NULL;
 	widest(place, place->row_table, &wide);
-	if (wide != NULL && all_covered(place, place->row_table, wide))
-		place->slice = wide;
+	if (wide == NULL || !all_covered(place, place->row_table, wide->slice))
+		return;
+	place->slice = wide->slice;
+	place->slice_joined = wide->slice_joined;
 }
 
 bool slices_make(struct tree *tree) {

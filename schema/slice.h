@@ -3,7 +3,8 @@
  * table keep it for every writer; the daemon's own appends bring their counts along and switch the triggers off
  * (SET LOCAL rowfs.daemon = '1').
  *
- * Two places with the same table, keys and line format share a slice. */
+ * Two places with the same table, keys, line format and time share a slice. What depends on how a path reaches the table is therefore no part
+ * of it: one route may have a key by the foreign key of its parent's row, another as a key of its own. */
 #ifndef ROWFS_SCHEMA_SLICE_H
 #define ROWFS_SCHEMA_SLICE_H
 
@@ -27,7 +28,6 @@ struct slice {
 	const struct relation *rel;
 	struct slice_key keys[SLICE_KEYS];
 	int nkeys;
-	int joined;                          /* how many of them, the first, are a foreign key's */
 	const struct column *const *columns; /* of the line; the place's */
 	int ncolumns;
 	const struct column

@@ -14,7 +14,7 @@ static int target_of(const struct place *place) {
 
 /* How many keys of the slice the path down to PLACE knows, own ones included. */
 static int known_keys(const struct place *place) {
-	int n = place->slice->joined, target = target_of(place);
+	int n = place->slice_joined, target = target_of(place);
 	for (const struct place *p = place; p != NULL; p = p->parent)
 		for (int i = 0; i < p->nkeys; i++)
 			n += p->keys[i].table == target;
@@ -35,8 +35,8 @@ static const struct key *own_key(const struct place *place, int target, int n, i
 /* What the path says that key I of the slice is. CORRELATED: the parents are in the FROM around. */
 static void put_source(struct buf *sql, const struct place *place, int i, bool correlated) {
 	int target = target_of(place), before = 0;
-	if (i >= place->slice->joined) {
-		const struct key *key = own_key(place, target, i - place->slice->joined, &before);
+	if (i >= place->slice_joined) {
+		const struct key *key = own_key(place, target, i - place->slice_joined, &before);
 		buf_printf(sql, "$%d::text", key->param + 1);
 		return;
 	}

@@ -79,6 +79,7 @@ struct place {
 	const struct column *mtime; /* NULL if none */
 	/* Rows, and directories that group rows: where the summary has them; NULL: nowhere. See slice.h. */
 	struct slice *slice;
+	int slice_joined; /* how many of the slice's keys, the first, come from the parent's row by the foreign key */
 	struct ingest *ingest; /* KIND_FILE whose lines become rows; else NULL; owned */
 
 	struct place_sql sql;

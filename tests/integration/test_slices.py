@@ -535,3 +535,45 @@ def test_an_append_asks_for_nothing_that_is_known(table, make_mount):
     with refused(errno.EINVAL):
         append(m.at("t/ex/B/1970-01-02.csv"), f"ex,B,{2 * DAY},1.5,x\n")
     all_true(table, m)
+
+
+SHARED = """
+create table plants (name text primary key, shelf integer);
+create table waterings (id bigserial primary key, plant text not null references plants on update cascade, at timestamptz not null, litres numeric);
+insert into plants values ('fig', 1), ('oak', 2);
+insert into waterings (plant, at, litres) select case g % 3 when 0 then 'oak' else 'fig' end, '2024-01-01'::timestamptz + g * interval '7 h', g
+  from generate_series(1, 40) g"""
+OF_PLANT = {"rows": "waterings", "columns": ["plant", "at", "litres"]}
+BY_JOIN = [{"path": "/plants/{plants.name}/plant.json", "row": "plants"},
+           {"path": "/plants/{plants.name}/waterings.csv", **OF_PLANT}]
+BY_KEY = [{"path": "/by/{waterings.plant}/all.csv", **OF_PLANT}]
+
+
+@pytest.mark.parametrize("routes", [BY_JOIN + BY_KEY, BY_KEY + BY_JOIN], ids=["join first", "key first"])
+def test_two_routes_that_reach_one_table_in_two_ways(pg, make_mount, routes, tmp_path):
+    """By the foreign key of the parent's row, and by a key of the table's own: they share a summary, and nothing else."""
+    pg.sql(SHARED)
+    layout = tmp_path / "layout.json"
+    layout.write_text(json.dumps({"routes": routes}))
+    assert run(rowfs_binary(), "check", layout, pg.conninfo, env=clean_env(), ok=False).returncode == 0
+    m = make_mount(layout={"routes": routes})
+    assert m.status()["summary"] == {"waterings": "kept"}
+    for step in ("", "insert into waterings (plant, at, litres) values ('oak', now(), 99)", "update plants set name = 'elm' where name = 'oak'",
+                 "delete from waterings where plant = 'fig'"):
+        if step:
+            pg.sql(step)
+        for plant, rows in pg.sql("select p.name, count(w.id) from plants p left join waterings w on w.plant = p.name group by 1"):
+            want = "".join(line + "\n" for (line,) in pg.sql(
+                "select plant || ',' || to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || "
+                "coalesce(to_char(nullif(date_part('microseconds', at)::int %% 1000000, 0), '.000000'), '') || '+00,' || litres "
+                "from waterings where plant = %s order by id", plant)) if step == "" else None
+            paths = [f"plants/{plant}/waterings.csv"] + [f"by/{plant}/all.csv"] * (rows > 0)
+            for path in paths:
+                def holds(path=path, rows=rows, want=want):
+                    body = m.bytes(path)
+                    return os.stat(m.at(path)).st_size == len(body) and body.count(b"\n") == rows + 1 and \
+                        (want is None or body.decode().split("\n", 1)[1] == want)
+                until(holds, f"{path} has {rows} rows after {step!r}")
+        until(lambda: m.ls("by") == sorted({p for (p,) in pg.sql("select plant from waterings")}), "the groups are listed")
+    m.append("by/elm/all.csv", "elm,2024-05-05T00:00:00Z,5\n")
+    until(lambda: m.bytes("plants/elm/waterings.csv").endswith(b"elm,2024-05-05 00:00:00+00,5\n"), "both see what one took")
