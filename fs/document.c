@@ -124,6 +124,7 @@ static int document_open(struct call *call, struct handle *h) {
 	h->wrote = h->dirty;
 	h->base = h->data.len;
 	h->appending = true;
+	edits_begin(&h->edits, &h->data);
 	if (h->dirty)
 		handle_resized(h, h->data.len);
 	else
@@ -177,6 +178,8 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 		return h->refused = -ENOMEM;
 	}
 	memcpy(h->data.data + offset, data, size);
+	edits_write(&h->edits, (size_t)offset, size);
+	h->document = 0;
 	h->dirty = h->wrote = true;
 	h->truncated = false;
 	settle(call, h);
@@ -189,12 +192,26 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 		return too_large(call);
 	if (size == h->data.len)
 		return 0;
+	bool committed = !h->dirty && h->document > 0 && size == h->document;
 	h->appending = h->appending && size > h->data.len;
 	buf_resize(&h->data, (size_t)size);
+	if (h->data.failed) {
+		h->refused = -ENOMEM; /* what is left must not be committed at close */
+		h->dirty = true;
+		return -ENOMEM;
+	}
+	h->document = 0;
+	if (committed) { /* only the rest of the older text is cut off */
+		h->base = h->data.len;
+		edits_begin(&h->edits, &h->data);
+		handle_resized(h, h->data.len);
+		return 0;
+	}
+	edits_truncate(&h->edits, (size_t)size);
 	h->dirty = h->wrote = true;
 	h->truncated = size == 0;
 	handle_resized(h, h->data.len);
-	return h->data.failed ? -ENOMEM : 0;
+	return 0;
 }
 
 /* -- committing -------------------------------------------------------------------------------- */
@@ -212,12 +229,22 @@ static int store_whole(struct call *call, const struct where *w, const char *dat
 	}
 }
 
-static int commit(struct call *call, struct handle *h) {
+static bool is_json(const struct place *place) {
+	const char *type = place->route->kind == KIND_COLUMN ? place->column->base : "json";
+	return strcmp(type, "json") == 0 || strcmp(type, "jsonb") == 0;
+}
+
+static int commit(struct call *call, struct handle *h, enum sync_reason reason) {
 	AUTO_WHERE struct where w = { 0 };
-	const char *data = h->data.data != NULL ? h->data.data : "";
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc != 0)
 		return rc;
+	size_t len = h->data.len, was = len;
+	if (h->refused == 0 && is_json(w.place))
+		len = edits_document(&h->edits, &h->data, reason == SYNC_FSYNC);
+	if (h->data.len != was)
+		handle_resized(h, h->data.len);
+	const char *data = h->data.data != NULL ? h->data.data : "";
 	if (h->refused != 0) {
 		rc = h->refused;
 		h->dirty = h->truncated = false;
@@ -231,15 +258,17 @@ static int commit(struct call *call, struct handle *h) {
 	if (append)
 		rc = store_column(call, &w, data + h->base, h->data.len - h->base, true);
 	else
-		rc = store_whole(call, &w, data, h->data.len, h->created);
+		rc = store_whole(call, &w, data, len, h->created);
 	h->dirty = h->truncated = false;
 	if (rc != 0) {
 		h->failed = true;
-		return store_rejected(call, &w, 0, data, h->data.len, rc);
+		return store_rejected(call, &w, 0, data, len, rc);
 	}
 	h->failed = false;
 	h->base = h->data.len;
+	h->document = len < h->data.len ? len : 0;
 	h->appending = true;
+	edits_begin(&h->edits, &h->data);
 	plain_unmark(call->fs->plain, w.path);
 	h->created = false;
 	node_unhash(call->fs->nodes, h->node);
@@ -256,7 +285,7 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 		return 0;
 	}
 	if (h->dirty)
-		rc = commit(call, h);
+		rc = commit(call, h, reason);
 	settle(call, h);
 	if (reason == SYNC_RELEASE && h->created && h->failed) {
 		/* nothing came of it: the name goes, too */

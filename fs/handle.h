@@ -7,6 +7,7 @@
 #ifndef ROWFS_FS_HANDLE_H
 #define ROWFS_FS_HANDLE_H
 
+#include "fs/edits.h"
 #include "fs/node.h"
 
 struct kind;
@@ -39,6 +40,8 @@ struct handle {
 	bool truncated;    /* emptied since the last commit, and nothing written since */
 	bool appending;    /* only appended to, behind `base` bytes that were there before */
 	size_t base;
+	struct edits edits;
+	size_t document; /* of data, from the start on, what was committed; behind it is the rest of an older text. 0: all */
 	bool created; /* the file was made by this handle's open */
 	bool failed;  /* the last commit failed for good */
 	int refused;  /* -errno of a write that was refused: the rest is not committed either */
