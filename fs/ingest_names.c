@@ -1,5 +1,6 @@
 /* Names of ingest files: finding, making, removing, renaming. */
 #include "fs/ingest.h"
+#include "fs/ingest_rows.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"
 #include "schema/name.h"
@@ -114,11 +115,14 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 
 /* A change of names, in one transaction. */
 struct renaming_files {
+	struct fs *fs;
 	const struct ingest *in; /* of the file that goes */
 	int64_t gone;            /* the file that goes; 0: none */
 	bool with_rows;
 	int64_t moved; /* the file that gets a new name; 0: none */
 	const char *dir, *name;
+	const char *path; /* of the file that goes */
+	struct buf kept;  /* what is to be told of rows that stay */
 };
 
 enum { REMOVED_NAME = 320, REMOVED_DAYS = 7, DAY_S = 24 * 3600 };
@@ -132,26 +136,18 @@ static void removed_name(int64_t id, char out[REMOVED_NAME]) {
 		 (long long)time(NULL), host);
 }
 
-static int delete_rows(struct db_conn *conn, const struct ingest *in, int64_t file,
-		       struct db_error *err) {
-	AUTO_FREE char *sql = ingest_delete_sql(in);
-	char id[24];
-	snprintf(id, sizeof(id), "%lld", (long long)file);
-	struct db_param param = db_text(id);
-	return sql != NULL ? db_query_on(conn, sql, &param, 1, NULL, err)
-			   : db_error_set(err, ENOMEM, "out of memory");
-}
-
 /* The file loses its name. Its bytes stay for those who have it open. */
-static int drop(struct db_conn *conn, const struct renaming_files *r, struct db_error *err) {
+static int drop(struct db_conn *conn, struct renaming_files *r, struct db_error *err) {
 	char name[REMOVED_NAME];
 	removed_name(r->gone, name);
-	int rc = r->with_rows ? delete_rows(conn, r->in, r->gone, err) : 0;
+	int rc = r->with_rows
+			 ? ingest_rows_delete(conn, r->fs, r->in, r->gone, 0, NULL, &r->kept, err)
+			 : 0;
 	return rc == 0 ? ingest_file_rename(conn, r->gone, "", name, err) : rc;
 }
 
 static int rename_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	const struct renaming_files *r = arg;
+	struct renaming_files *r = arg;
 	int rc = r->gone != 0 ? drop(conn, r, err) : 0;
 	if (rc == 0 && r->moved != 0)
 		rc = ingest_file_rename(conn, r->moved, r->dir, r->name, err);
@@ -160,20 +156,28 @@ static int rename_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 
 /* A file that goes, and whose rows go with it: IN, or NULL. */
 struct deletion {
+	struct fs *fs;
 	int64_t id;
 	const struct ingest *in;
+	struct buf kept;
 };
 
 static int delete_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	const struct deletion *d = arg;
-	int rc = d->in != NULL ? delete_rows(conn, d->in, d->id, err) : 0;
+	struct deletion *d = arg;
+	int rc = d->in != NULL
+			 ? ingest_rows_delete(conn, d->fs, d->in, d->id, 0, NULL, &d->kept, err)
+			 : 0;
 	return rc == 0 ? ingest_file_delete(conn, d->id, err) : rc;
 }
 
-void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in) {
+void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in, const char *path) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct deletion d = { .id = id, .in = in };
-	if (db_transaction(fs->pool, delete_in_tx, &d, DB_REPEATABLE, NULL, &err) == 0)
+	struct deletion d = { .fs = fs, .id = id, .in = in };
+	int rc = db_transaction(fs->pool, delete_in_tx, &d, DB_REPEATABLE, NULL, &err);
+	if (rc == 0 && path != NULL)
+		ingest_rows_tell(fs, path, &d.kept);
+	buf_free(&d.kept);
+	if (rc == 0)
 		return;
 	log_warning("the bytes of removed file %lld stay in rowfs.chunk till the next mount%s: %s",
 		    (long long)id,
@@ -182,11 +186,15 @@ void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in) {
 }
 
 static int run(struct call *call, struct renaming_files *r) {
+	r->fs = call->fs;
 	int rc = db_transaction(call->fs->pool, rename_in_tx, r, DB_REPEATABLE, NULL, &call->err);
 	fs_changed(call->fs);
+	if (rc == 0)
+		ingest_rows_tell(call->fs, r->path, &r->kept);
+	buf_free(&r->kept);
 	/* only now: a removal that failed must not take the bytes along at the last close */
 	if (rc == 0 && r->gone != 0 && !ingest_stream_unlink(call->fs, r->gone, r->with_rows))
-		ingest_delete(call->fs, r->gone, r->with_rows ? r->in : NULL);
+		ingest_delete(call->fs, r->gone, r->with_rows ? r->in : NULL, r->path);
 	return rc;
 }
 
@@ -219,7 +227,7 @@ void ingest_sweep(struct fs *fs) {
 		for (int i = 0; i < n; i++) {
 			const char *name = PQgetvalue(page, i, INGEST_NAME);
 			if (!may_be_open(name))
-				ingest_delete(fs, strtoll(name, NULL, 10), NULL);
+				ingest_delete(fs, strtoll(name, NULL, 10), NULL, NULL);
 		}
 		free(after);
 		after = more ? strdup(PQgetvalue(page, n - 1, INGEST_NAME)) : NULL;
@@ -234,7 +242,8 @@ int ingest_remove(struct call *call, const struct place *place, const char *path
 		return rc;
 	struct renaming_files r = { .in = place->ingest,
 				    .gone = rec.id,
-				    .with_rows = place->ingest->remove_rows };
+				    .with_rows = place->ingest->remove_rows,
+				    .path = path };
 	ingest_record_free(&rec);
 	return run(call, &r);
 }
@@ -332,7 +341,8 @@ int ingest_rename(struct call *call, const struct node *from, const struct place
 	bool anew = rc == 0 && !same_meaning(from->place->ingest, to->ingest);
 	struct renaming_files r = { .in = from->place->ingest,
 				    .dir = to->ingest->dir,
-				    .name = to_name };
+				    .name = to_name,
+				    .path = to_path.data };
 	if (rc == 0 && anew) {
 		rc = take_anew(call, s, to, to_path.data);
 		r.gone = s->rec.id;

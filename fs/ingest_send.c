@@ -6,6 +6,7 @@
 #include "fs/batch.h"
 #include "fs/fence.h"
 #include "fs/ingest.h"
+#include "fs/ingest_rows.h"
 #include "schema/ledger.h"
 #include "util/clock.h"
 
@@ -43,7 +44,9 @@ struct ingest_sending {
 	uint64_t size;           /* of the file afterwards */
 	struct ingest_chunk chunk;
 	struct buf state;
-	bool has_tail; /* the last line that was gathered is the unfinished one */
+	bool has_tail;   /* the last line that was gathered is the unfinished one */
+	bool parts;      /* its rows came in parts of the transaction */
+	struct buf kept; /* what is to be told of rows that stay */
 };
 
 static struct ingest_sending *of_owner(struct batch_owner *owner) {
@@ -184,25 +187,18 @@ static int enter(struct db_conn *conn, struct ingest_sending *x, struct db_error
 static int ask(struct db_conn *conn, struct batch_owner *owner, struct db_error *err) {
 	struct ingest_sending *x = of_owner(owner);
 	x->entered = false;
+	x->parts = true;
 	int rc = enter(conn, x, err);
 	if (rc == 0)
 		rc = ingest_file_lock(conn, x->s->rec.id, x->s->rec.op, x->op.id, err);
 	return rc == INGEST_MOVED ? another_came(x, err) : rc;
 }
 
-static int delete_rows(struct db_conn *conn, char *sql, const char *id, struct db_error *err) {
-	AUTO_FREE char *owned = sql;
-	struct db_param param = db_text(id);
-	return sql != NULL ? db_query_on(conn, sql, &param, 1, NULL, err)
-			   : db_error_set(err, ENOMEM, "out of memory");
-}
-
-static int clear_file(struct db_conn *conn, const struct ingest_stream *s, struct db_error *err) {
-	char id[24];
-	int rc = 0;
-	snprintf(id, sizeof(id), "%lld", (long long)s->rec.id);
-	if (!s->in->keep_replaced)
-		rc = delete_rows(conn, ingest_delete_sql(s->in), id, err);
+static int clear_file(struct db_conn *conn, const struct ingest_stream *s, const char *fresh,
+		      struct buf *kept, struct db_error *err) {
+	int rc = s->in->keep_replaced
+			 ? ingest_file_forget(conn, s->rec.id, err)
+			 : ingest_rows_delete(conn, s->fs, s->in, s->rec.id, 0, fresh, kept, err);
 	return rc == 0 ? ingest_file_clear(conn, s->rec.id, err) : rc;
 }
 
@@ -214,15 +210,18 @@ static int remove_old(struct db_conn *conn, struct ingest_sending *x, struct db_
 		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, x->op.id, err);
 		rc = rc == INGEST_MOVED ? another_came(x, err) : rc;
 		if (rc == 0)
-			rc = clear_file(conn, s, err);
+			rc = clear_file(conn, s, ranges_text(&x->ids), &x->kept, err);
 	}
 	if (rc == 0 && s->old_tail != NULL)
-		rc = delete_rows(conn, ingest_delete_one_sql(s->in), s->old_tail, err);
+		rc = ingest_rows_delete(conn, s->fs, s->in, s->rec.id,
+					strtoll(s->old_tail, NULL, 10), ranges_text(&x->ids),
+					&x->kept, err);
 	return rc;
 }
 
 static int finish(struct db_conn *conn, struct batch_owner *owner, struct db_error *err) {
 	struct ingest_sending *x = of_owner(owner);
+	AUTO_FREE char *xids = ingest_xids_sql(x->s->in, x->parts, INGEST_RANGES_PARAM);
 	const struct ingest_change change = {
 		.id = x->s->rec.id,
 		.old_op = x->s->rec.op,
@@ -231,8 +230,9 @@ static int finish(struct db_conn *conn, struct batch_owner *owner, struct db_err
 		.state = x->state.data,
 		.chunk = &x->chunk,
 		.ranges = ranges_text(&x->ids),
+		.xids = xids,
 	};
-	int rc = enter(conn, x, err);
+	int rc = xids != NULL ? enter(conn, x, err) : db_error_set(err, ENOMEM, "out of memory");
 	if (rc == LEDGER_DONE) { /* a first attempt cannot be that; a repetition asks */
 		rc = db_error_set(err, EIO, "the operation is in the ledger already");
 		err->retryable = true;
@@ -256,8 +256,10 @@ static struct ingest_sending *sending_new(struct ingest_stream *s,
 	x->s = s;
 	x->parser = parser;
 	x->owner = (struct batch_owner){ .ask = ask, .finish = finish };
-	if (!by_copy(s->in))
+	if (!by_copy(s->in)) {
 		x->owner.send = insert_objects;
+		x->parts = true;
+	}
 	x->target = (struct batch_target){ .fs = s->fs, .owner = &x->owner };
 	return x;
 }
@@ -274,6 +276,7 @@ void ingest_sending_free(struct ingest_sending *x) {
 	ingest_chunk_free(&x->chunk);
 	buf_free(&x->state);
 	buf_free(&x->ids.text);
+	buf_free(&x->kept);
 	free(x);
 }
 
@@ -357,6 +360,7 @@ static void settle(struct ingest_sending *x) {
 	struct ingest_stream *s = x->s;
 	told(s, &x->refused);
 	told(s, &x->batch->refused);
+	ingest_rows_tell(s->fs, s->w.path, &x->kept);
 	changed(s, x->op.id);
 	if (s->replacing)
 		buf_resize(&s->chunk, 0);
@@ -410,6 +414,7 @@ struct whole {
 	bool moved;
 	struct ingest_parser parser;
 	struct refusals refused;
+	struct buf kept; /* what is to be told of rows that stay */
 };
 
 /* The lines that one piece has completed. */
@@ -428,8 +433,9 @@ static int send_lines(struct db_conn *conn, struct whole *w, struct ingest_unit 
 		rc = batch_send(conn, x->batch, &x->target, err);
 	kept = kept && refusals_move_or_fold(&w->refused, &x->batch->refused);
 	const char *ranges = ranges_text(&x->ids);
+	AUTO_FREE char *xids = ingest_xids_sql(s->in, true, INGEST_ADD_PARAM);
 	if (rc == 0 && ranges != NULL)
-		rc = ingest_file_add_rows(conn, s->rec.id, ranges, err);
+		rc = ingest_file_add_rows(conn, s->rec.id, ranges, xids, err);
 	if (has_tail && asprintf(&w->parser.tail_id, "%lld", (long long)x->last_id) < 0)
 		w->parser.tail_id = NULL, kept = false;
 	return rc == 0 && !kept ? db_error_set(err, ENOMEM, "out of memory") : rc;
@@ -477,7 +483,7 @@ static int send_pieces(struct db_conn *conn, struct whole *w, uint64_t size, str
 static int change_all(struct db_conn *conn, struct whole *w, uint64_t size, struct db_error *err) {
 	struct ingest_stream *s = w->s;
 	AUTO_BUF struct buf state = { 0 };
-	int rc = clear_file(conn, s, err);
+	int rc = clear_file(conn, s, NULL, &w->kept, err);
 	if (rc == 0)
 		rc = send_pieces(conn, w, size, err);
 	parser_state(&w->parser, w->parser.tail_id, &state);
@@ -518,8 +524,10 @@ int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool la
 	if (rc == 0 && !w.moved) {
 		told(s, &w.refused);
 		changed(s, w.op.id);
+		ingest_rows_tell(s->fs, s->w.path, &w.kept);
 	}
 	fs_changed(s->fs);
+	buf_free(&w.kept);
 	refusals_clear(&w.refused);
 	return rc;
 }

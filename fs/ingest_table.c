@@ -212,7 +212,8 @@ void ingest_stream_put(struct call *call, struct ingest_stream *s) {
 	if (done == NULL)
 		return;
 	if (done->unlinked)
-		ingest_delete(done->fs, done->id, done->without_rows ? done->in : NULL);
+		ingest_delete(done->fs, done->id, done->without_rows ? done->in : NULL,
+			      done->w.path);
 	stream_free(done);
 }
 

@@ -71,6 +71,7 @@ static void read_relation(const cJSON *json, struct relation *rel) {
 	rel->name = get_string(json, "name");
 	rel->kind = get_char(json, "kind");
 	rel->takes_copy = get_bool(json, "copy");
+	rel->readable = get_bool(json, "readable");
 	rel->rewrites_rows = get_bool(json, "rewrites");
 	read_columns(cJSON_GetObjectItemCaseSensitive(json, "columns"), rel);
 	array = cJSON_GetObjectItemCaseSensitive(json, "keys");
@@ -200,7 +201,10 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 		"AND has_table_privilege(c.oid, 'INSERT')), EXISTS (SELECT 1 FROM pg_class c "
 		"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'rowfs' "
 		"AND c.relname = 'stream' AND has_schema_privilege(n.oid, 'USAGE') "
-		"AND has_table_privilege(c.oid, 'INSERT, UPDATE'))",
+		"AND has_table_privilege(c.oid, 'INSERT, UPDATE')), EXISTS (SELECT 1 FROM pg_attribute a "
+		"JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+		"WHERE n.nspname = 'rowfs' AND c.relname = 'file_rows' AND a.attname = 'xids' "
+		"AND NOT a.attisdropped)",
 		NULL, 0, DB_REPEATABLE, NULL, &res, err);
 	if (rc != 0)
 		return rc;
@@ -208,6 +212,7 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 	cat->user = strdup(PQgetvalue(res, 0, 1));
 	cat->has_ledger = PQgetvalue(res, 0, 2)[0] == 't';
 	cat->has_streams = PQgetvalue(res, 0, 3)[0] == 't';
+	cat->has_proof = PQgetvalue(res, 0, 4)[0] == 't';
 	return cat->database != NULL && cat->user != NULL
 		       ? 0
 		       : db_error_set(err, ENOMEM, "out of memory");

@@ -35,6 +35,7 @@ struct relation {
 	char *schema, *name;
 	char kind;          /* pg_class.relkind */
 	bool takes_copy;    /* a table without rules and row security: COPY does what INSERT does */
+	bool readable;      /* the mount's role may SELECT from it */
 	bool rewrites_rows; /* triggers may change or drop a row before it is inserted */
 	struct column *columns;
 	int ncolumns;
@@ -62,6 +63,7 @@ struct catalog {
 	char *database, *user; /* as the server names them */
 	bool has_ledger;  /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
 	bool has_streams; /* rowfs.stream is there: the same for streams of lines */
+	bool has_proof;   /* rowfs.file_rows has the column xids */
 };
 
 /* Reads all that LAYOUT names, with PREFIX ("" for none) before every relation's name. Names that the database does

@@ -113,13 +113,17 @@ int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op, const
 
 int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 		       struct db_error *err) {
-	static const char sql[] =
+	bool keeps = change->xids != NULL && change->xids[0] != '\0';
+	AUTO_BUF struct buf sql = { 0 };
+	buf_printf(
+		&sql,
 		"WITH step AS (UPDATE rowfs.file SET op = $3::uuid, size = $4::bigint, state = $5::jsonb, "
 		"changed = clock_timestamp() WHERE id = $1::bigint AND op = $2::uuid RETURNING id), "
 		"bytes AS (INSERT INTO rowfs.chunk (file, at, len, zlib, data) SELECT id, $6::bigint, "
 		"$7::integer, $8::boolean, $9::bytea FROM step WHERE $7::integer > 0), "
-		"rows AS (INSERT INTO rowfs.file_rows (file, ids) SELECT id, $10::int8multirange FROM step "
-		"WHERE $10::int8multirange IS NOT NULL) SELECT id FROM step";
+		"rows AS (INSERT INTO rowfs.file_rows (file, ids%s) SELECT id, $10::int8multirange%s%s FROM "
+		"step WHERE $10::int8multirange IS NOT NULL) SELECT id FROM step",
+		keeps ? ", xids" : "", keeps ? ", " : "", keeps ? change->xids : "");
 	const struct ingest_chunk *chunk = change->chunk;
 	char texts[4][NUMBER];
 	AUTO_RESULT PGresult *res = NULL;
@@ -137,17 +141,22 @@ int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 		  .oid = DB_BYTEA },
 		db_text(change->ranges),
 	};
-	int rc = db_query_on(conn, sql, params, 10, &res, err);
+	int rc = sql.failed ? db_error_set(err, ENOMEM, "out of memory")
+			    : db_query_on(conn, sql.data, params, 10, &res, err);
 	return rc == 0 && PQntuples(res) == 0 ? INGEST_MOVED : rc;
 }
 
 int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err) {
 	char text[NUMBER];
 	struct db_param params[] = { number(text, id) };
-	int rc = run(conn, "DELETE FROM rowfs.chunk WHERE file = $1::bigint", params, 1, NULL, err);
-	return rc != 0 ? rc
-		       : run(conn, "DELETE FROM rowfs.file_rows WHERE file = $1::bigint", params, 1,
-			     NULL, err);
+	return run(conn, "DELETE FROM rowfs.chunk WHERE file = $1::bigint", params, 1, NULL, err);
+}
+
+int ingest_file_forget(struct db_conn *conn, int64_t id, struct db_error *err) {
+	char text[NUMBER];
+	struct db_param params[] = { number(text, id) };
+	return run(conn, "DELETE FROM rowfs.file_rows WHERE file = $1::bigint", params, 1, NULL,
+		   err);
 }
 
 bool ingest_chunk_make(struct ingest_chunk *chunk, uint64_t at, const char *data, size_t len,
@@ -189,14 +198,18 @@ int ingest_file_add(struct db_conn *conn, int64_t id, const struct ingest_chunk 
 		   params, 5, NULL, err);
 }
 
-int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges,
+int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges, const char *xids,
 			 struct db_error *err) {
 	char text[NUMBER];
+	bool keeps = xids != NULL && xids[0] != '\0';
 	struct db_param params[] = { number(text, id), db_text(ranges) };
-	return run(
-		conn,
-		"INSERT INTO rowfs.file_rows (file, ids) VALUES ($1::bigint, $2::int8multirange)",
-		params, 2, NULL, err);
+	AUTO_BUF struct buf sql = { 0 };
+	buf_printf(&sql,
+		   "INSERT INTO rowfs.file_rows (file, ids%s) VALUES ($1::bigint, "
+		   "$2::int8multirange%s%s)",
+		   keeps ? ", xids" : "", keeps ? ", " : "", keeps ? xids : "");
+	return sql.failed ? db_error_set(err, ENOMEM, "out of memory")
+			  : run(conn, sql.data, params, 2, NULL, err);
 }
 
 int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const char *name,
@@ -240,20 +253,17 @@ static int unpack(const PGresult *res, int row, struct buf *out, struct db_error
 	return 0;
 }
 
-int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset, struct db_cancel *cancel,
-		       struct buf *out, uint64_t *at, struct db_error *err) {
-	static struct db_statement st = {
-		.sql = "SELECT at::text, len::text, zlib::text, data FROM rowfs.chunk AS c WHERE file = $1::bigint "
-		       "AND at >= (SELECT max(at) FROM rowfs.chunk WHERE file = $1::bigint AND at <= $2::bigint) "
-		       "AND at < $2::bigint + 262144 AND at + len > $2::bigint ORDER BY c.at"
-	};
-	AUTO_RESULT PGresult *res = NULL;
-	char texts[2][NUMBER];
-	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
-	buf_resize(out, 0);
-	int rc = db_query(pool, &st, params, 2, DB_REPEATABLE | DB_BINARY, cancel, &res, err);
-	if (rc != 0 || PQntuples(res) == 0)
-		return rc;
+static const char chunks_sql[] =
+	"SELECT at::text, len::text, zlib::text, data FROM rowfs.chunk AS c WHERE file = $1::bigint "
+	"AND at >= (SELECT max(at) FROM rowfs.chunk WHERE file = $1::bigint AND at <= $2::bigint) "
+	"AND at < $2::bigint + 262144 AND at + len > $2::bigint ORDER BY c.at";
+
+/* The bytes of the chunks in RES, of which the first should hold byte OFFSET. */
+static int take_chunks(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,
+		       struct db_error *err) {
+	int rc = 0;
+	if (PQntuples(res) == 0)
+		return 0;
 	*at = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
 	if (*at > offset) /* the one that holds the byte is missing */
 		return 0;
@@ -263,4 +273,25 @@ int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset, struct
 		rc = unpack(res, row, out, err);
 	}
 	return rc;
+}
+
+int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset, struct db_cancel *cancel,
+		       struct buf *out, uint64_t *at, struct db_error *err) {
+	static struct db_statement st = { .sql = chunks_sql };
+	AUTO_RESULT PGresult *res = NULL;
+	char texts[2][NUMBER];
+	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
+	buf_resize(out, 0);
+	int rc = db_query(pool, &st, params, 2, DB_REPEATABLE | DB_BINARY, cancel, &res, err);
+	return rc == 0 ? take_chunks(res, offset, out, at, err) : rc;
+}
+
+int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset, struct buf *out,
+			  uint64_t *at, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	char texts[2][NUMBER];
+	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
+	buf_resize(out, 0);
+	int rc = db_query_binary_on(conn, chunks_sql, params, 2, &res, err);
+	return rc == 0 ? take_chunks(res, offset, out, at, err) : rc;
 }

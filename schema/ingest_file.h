@@ -60,6 +60,9 @@ MUST_USE bool ingest_chunk_make(struct ingest_chunk *chunk, uint64_t at, const c
 				size_t len, bool pack);
 void ingest_chunk_free(struct ingest_chunk *chunk);
 
+/* The parameters with the ranges in the statements of ingest_file_change() and ingest_file_add_rows(). */
+enum { INGEST_RANGES_PARAM = 10, INGEST_ADD_PARAM = 2 };
+
 /* A change of a file, from OLD_OP to NEW_OP. Borrows everything. */
 struct ingest_change {
 	int64_t id;
@@ -67,22 +70,24 @@ struct ingest_change {
 	uint64_t size;     /* bytes afterwards */
 	const char *state; /* JSON: where the parser goes on */
 	const struct ingest_chunk *chunk;
-	const char *
-		ranges; /* text of an int8multirange: of the rows that came from the chunk; NULL: none */
+	/* Text of an int8multirange: of the rows that came from the chunk; NULL: none. */
+	const char *ranges;
+	const char *xids; /* of ingest_xids_sql(…, INGEST_RANGES_PARAM) */
 };
 
 /* Makes the change, in one statement. Returns 0; INGEST_MOVED: OLD_OP is not its last change, or there is no such file any more: nothing
  * was changed; or -errno. */
 MUST_USE int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 				struct db_error *err);
-/* Forgets all bytes, and which rows came from them. */
+/* Forgets all bytes; which rows came from them. */
 MUST_USE int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err);
+MUST_USE int ingest_file_forget(struct db_conn *conn, int64_t id, struct db_error *err);
 /* Adds CHUNK, without a step. */
 MUST_USE int ingest_file_add(struct db_conn *conn, int64_t id, const struct ingest_chunk *chunk,
 			     struct db_error *err);
-/* Adds RANGES (text of an int8multirange) to the rows that came from it. */
+/* Adds RANGES (text of an int8multirange) to the rows that came from it; XIDS is of ingest_xids_sql(…, INGEST_ADD_PARAM). */
 MUST_USE int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges,
-				  struct db_error *err);
+				  const char *xids, struct db_error *err);
 /* Gives it another name; TO_DIR "" and its id as the name take it out of every directory. */
 MUST_USE int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const char *name,
 				struct db_error *err);
@@ -95,5 +100,8 @@ MUST_USE int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_erro
 MUST_USE int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset,
 				struct db_cancel *cancel, struct buf *out, uint64_t *at,
 				struct db_error *err);
+/* The same inside a transaction. */
+MUST_USE int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset,
+				   struct buf *out, uint64_t *at, struct db_error *err);
 
 #endif

@@ -20,6 +20,7 @@ WITH RECURSIVE wanted AS (
 SELECT w.name,
        (SELECT json_build_object(
                    'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
+                   'readable', has_table_privilege(c.oid, 'SELECT'),
                    -- COPY knows neither rules nor row security
                    'copy', c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
                        AND NOT EXISTS (SELECT 1 FROM pg_rewrite r

@@ -1,0 +1,292 @@
+#include "fs/ingest_rows.h"
+
+#include "fs/ingest_parse.h"
+#include "fs/report.h"
+#include "schema/csv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	HASHES_MOST = 1 << 20, /* lines whose hashes are held in memory */
+	TOLD_MOST = 20,        /* ids in a sentence */
+};
+
+/* Lines of one shape, on their way to be compared with rows. */
+struct alike {
+	struct shape shape; /* owned */
+	struct buf hashes;  /* "1,2,3" */
+	int n;
+};
+
+struct comparison {
+	struct db_conn *conn;
+	const struct ingest *in;
+	char file[24], only[24];
+	bool one;          /* only the row with the id ONLY */
+	const char *fresh; /* ids of rows that this transaction has inserted, or NULL; borrowed */
+	struct ingest_parser parser;
+	struct alike *all; /* owned */
+	int n;
+};
+
+static struct db_param only_param(const struct comparison *c) {
+	return db_text(c->one ? c->only : NULL);
+}
+
+static int run(const struct comparison *c, char *sql, const struct db_param *params, int n,
+	       struct db_error *err) {
+	AUTO_FREE char *owned = sql;
+	return sql != NULL ? db_query_on(c->conn, sql, params, n, NULL, err)
+			   : db_error_set(err, ENOMEM, "out of memory");
+}
+
+/* -- by the transaction ------------------------------------------------------------------------------ */
+
+static int delete_shown(const struct comparison *c, struct db_error *err) {
+	struct db_param params[] = { db_text(c->file), c->one ? only_param(c) : db_text(c->fresh) };
+	if (!c->in->has_proof)
+		return 0;
+	return run(c, c->one ? ingest_delete_one_sql(c->in) : ingest_delete_sql(c->in), params, 2,
+		   err);
+}
+
+/* The ids that are left, TOLD_MOST + 1 at most. */
+static int ask_unclear(const struct comparison *c, PGresult **out, struct db_error *err) {
+	AUTO_FREE char *sql = ingest_unclear_sql(c->in);
+	char most[16];
+	snprintf(most, sizeof(most), "%d", TOLD_MOST + 1);
+	struct db_param params[] = { db_text(c->file), only_param(c), db_text(c->fresh),
+				     db_text(most) };
+	return sql != NULL ? db_query_on(c->conn, sql, params, 4, out, err)
+			   : db_error_set(err, ENOMEM, "out of memory");
+}
+
+/* -- by what they say -------------------------------------------------------------------------------- */
+
+static void comparison_free(struct comparison *c) {
+	for (int i = 0; i < c->n; i++) {
+		shape_free(&c->all[i].shape);
+		buf_free(&c->all[i].hashes);
+	}
+	free(c->all);
+	parser_free(&c->parser);
+}
+
+/* Takes SHAPE over. NULL if out of memory. */
+static struct alike *find_alike(struct comparison *c, struct shape *shape) {
+	for (int i = 0; i < c->n; i++) {
+		if (!shape_equal(&c->all[i].shape, shape))
+			continue;
+		shape_free(shape);
+		return &c->all[i];
+	}
+	struct alike *all = reallocarray(c->all, (size_t)c->n + 1, sizeof(*all));
+	if (all == NULL)
+		return NULL;
+	c->all = all;
+	all[c->n] = (struct alike){ .shape = *shape };
+	memset(shape, 0, sizeof(*shape));
+	return &all[c->n++];
+}
+
+static int delete_alike(const struct comparison *c, struct alike *a, struct db_error *err) {
+	AUTO_BUF struct buf list = { 0 };
+	if (a->n == 0)
+		return 0;
+	buf_putc(&list, '{');
+	buf_add(&list, a->hashes.data, a->hashes.len);
+	buf_putc(&list, '}');
+	if (list.failed || a->hashes.failed)
+		return db_error_set(err, ENOMEM, "out of memory");
+	struct db_param params[] = { db_text(c->file), only_param(c), db_text(c->fresh),
+				     db_text(list.data) };
+	int rc = run(
+		c, ingest_delete_alike_sql(c->in, (const char *const *)a->shape.names, a->shape.n),
+		params, 4, err);
+	buf_resize(&a->hashes, 0);
+	a->n = 0;
+	return rc;
+}
+
+/* Asks the server for the hashes of LINES, N objects in a JSON array, as the table would have them. */
+static int add_hashes(const struct comparison *c, struct alike *a, const struct buf *lines, int n,
+		      struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_FREE char *sql =
+		ingest_hash_sql(c->in, (const char *const *)a->shape.names, a->shape.n);
+	if (sql == NULL || lines->failed)
+		return db_error_set(err, ENOMEM, "out of memory");
+	struct db_param param = { .data = lines->data, .len = lines->len, .oid = DB_TEXT };
+	int rc = db_query_on(c->conn, sql, &param, 1, &res, err);
+	if (rc != 0)
+		return rc;
+	buf_puts(&a->hashes, a->n > 0 ? "," : "");
+	buf_puts(&a->hashes, PQgetvalue(res, 0, 0));
+	a->n += n;
+	return a->n < HASHES_MOST ? 0 : delete_alike(c, a, err);
+}
+
+/* A CSV line as an object. */
+static bool put_csv(const struct ingest_parser *p, const char *line, size_t len, struct buf *out) {
+	AUTO_CSV struct csv_record record = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	if (csv_split(line, len, &record, &why) != 0 || record.n != p->norder)
+		return false;
+	buf_putc(out, '{');
+	for (int i = 0; i < record.n; i++) {
+		const char *name = p->in->names[p->order[i]].name;
+		const struct csv_field *f = &record.fields[i];
+		buf_puts(out, i > 0 ? "," : "");
+		buf_json_string(out, name, strlen(name));
+		buf_putc(out, ':');
+		if (f->len == 0 && !f->quoted)
+			buf_puts(out, "null");
+		else
+			buf_json_string(out, csv_text(&record, i), f->len);
+	}
+	buf_putc(out, '}');
+	return true;
+}
+
+/* The keys of UNIT's lines of shape INDEX. */
+static bool shape_of(const struct comparison *c, const struct ingest_unit *unit, int index,
+		     struct shape *out) {
+	const struct ingest_parser *p = &c->parser;
+	bool objects = unit->nshapes > 0;
+	int n = objects ? unit->shapes[index].n : p->norder;
+	*out = (struct shape){ .names = calloc((size_t)n + 1, sizeof(char *)) };
+	for (int i = 0; out->names != NULL && i < n; i++) {
+		const char *name =
+			objects ? unit->shapes[index].names[i] : p->in->names[p->order[i]].name;
+		out->names[i] = strdup(name);
+		out->n += out->names[i] != NULL;
+	}
+	return out->names != NULL && out->n == n;
+}
+
+/* The lines of UNIT that are of shape INDEX. */
+static int add_lines(struct comparison *c, const struct ingest_unit *unit, int index,
+		     struct db_error *err) {
+	AUTO_BUF struct buf lines = { 0 };
+	AUTO_SHAPE struct shape shape = { 0 };
+	int n = 0;
+	for (int i = 0; i < unit->n; i++) {
+		const struct ingest_line *line = &unit->lines[i];
+		const char *text = unit->text.data + line->at;
+		size_t before = lines.len;
+		if (line->shape != index)
+			continue;
+		buf_putc(&lines, n > 0 ? ',' : '[');
+		if (unit->nshapes > 0)
+			buf_add(&lines, text, line->len);
+		else if (!put_csv(&c->parser, text, line->len - 1, &lines)) {
+			buf_resize(&lines, before);
+			continue;
+		}
+		n++;
+	}
+	buf_putc(&lines, ']');
+	if (n == 0)
+		return 0;
+	struct alike *a = shape_of(c, unit, index, &shape) ? find_alike(c, &shape) : NULL;
+	return a != NULL ? add_hashes(c, a, &lines, n, err)
+			 : db_error_set(err, ENOMEM, "out of memory");
+}
+
+/* The next LEN bytes of the file. */
+static int compare_piece(struct comparison *c, const char *data, size_t len, bool last,
+			 struct db_error *err) {
+	struct ingest_unit unit = { .uncounted = true };
+	struct refusals bad = { 0 };
+	int rc = parser_feed(&c->parser, data, len, &unit);
+	if (rc == 0 && last)
+		rc = parser_tail(&c->parser, &unit, false, &bad);
+	if (rc != 0)
+		rc = db_error_set(err, ENOMEM, "out of memory");
+	int shapes = unit.nshapes > 0 ? unit.nshapes : 1;
+	for (int i = 0; rc == 0 && i < shapes; i++)
+		rc = add_lines(c, &unit, i, err);
+	refusals_clear(&bad);
+	ingest_unit_clear(&unit);
+	return rc;
+}
+
+static int compare_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct comparison *c = arg;
+	int64_t id = strtoll(c->file, NULL, 10);
+	uint64_t at = 0;
+	int rc = 0;
+	for (bool more = true; rc == 0 && more; at = c->parser.fed) {
+		AUTO_BUF struct buf bytes = { 0 };
+		uint64_t from = 0;
+		rc = ingest_file_chunks_on(conn, id, at, &bytes, &from, err);
+		more = rc == 0 && bytes.len > 0 && from <= at;
+		if (rc != 0)
+			break;
+		rc = more ? compare_piece(c, bytes.data + (at - from), bytes.len - (at - from),
+					  false, err)
+			  : compare_piece(c, "", 0, true, err);
+	}
+	for (int i = 0; rc == 0 && i < c->n; i++)
+		rc = delete_alike(c, &c->all[i], err);
+	return rc;
+}
+
+/* Deletes those that say what the file says. What cannot be compared stays. */
+static int compare(struct comparison *c, struct fs *fs, struct db_error *err) {
+	int rc = parser_begin(&c->parser, fs, c->in, NULL);
+	if (rc != 0)
+		return db_error_set(err, ENOMEM, "out of memory");
+	rc = db_part_on(c->conn, compare_in_tx, c, err);
+	if (rc != 0 && err->sqlstate[0] != '\0' && !err->retryable && !err->in_doubt) {
+		db_error_clear(err);
+		rc = 0;
+	}
+	return rc;
+}
+
+/* -- both -------------------------------------------------------------------------------------------- */
+
+static void put_sentence(const struct ingest *in, const PGresult *left, struct buf *out) {
+	int n = PQntuples(left), told = n > TOLD_MOST ? TOLD_MOST : n;
+	AUTO_BUF struct buf ids = { 0 };
+	for (int i = 0; i < told; i++)
+		buf_printf(&ids, "%s%s", i > 0 ? ", " : "", PQgetvalue(left, i, 0));
+	buf_printf(
+		out,
+		"rows of %s with ids that rows of this file had stay, because they say something else now "
+		"and may be somebody else's: %s = %s%s. If they are old rows of this file: DELETE FROM "
+		"%s WHERE %s IN (%s%s)",
+		in->rel->layout_name, in->key->name, ids.failed ? "?" : ids.data,
+		n > told ? " and more" : "", in->rel->layout_name, in->key->name,
+		ids.failed ? "?" : ids.data, n > told ? ", …" : "");
+}
+
+int ingest_rows_delete(struct db_conn *conn, struct fs *fs, const struct ingest *in, int64_t id,
+		       int64_t only, const char *fresh, struct buf *kept, struct db_error *err) {
+	struct comparison c = { .conn = conn, .in = in, .one = only != 0, .fresh = fresh };
+	AUTO_RESULT PGresult *left = NULL, *still = NULL;
+	snprintf(c.file, sizeof(c.file), "%lld", (long long)id);
+	snprintf(c.only, sizeof(c.only), "%lld", (long long)only);
+	buf_resize(kept, 0);
+	int rc = delete_shown(&c, err);
+	if (rc == 0)
+		rc = ask_unclear(&c, &left, err);
+	if (rc == 0 && PQntuples(left) > 0) {
+		rc = compare(&c, fs, err);
+		comparison_free(&c);
+		if (rc == 0)
+			rc = ask_unclear(&c, &still, err);
+		if (rc == 0 && PQntuples(still) > 0)
+			put_sentence(in, still, kept);
+	}
+	return rc == 0 && only == 0 ? ingest_file_forget(conn, id, err) : rc;
+}
+
+void ingest_rows_tell(struct fs *fs, const char *path, struct buf *kept) {
+	if (kept->len > 0)
+		report_error(fs->report, path, EEXIST, "", kept->failed ? "" : kept->data, NULL);
+	buf_free(kept);
+}

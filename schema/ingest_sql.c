@@ -1,0 +1,284 @@
+/* The SQL of ingest files: what puts rows in, and what tells which rows are a file's. */
+#include "schema/ingest.h"
+
+#include <string.h>
+
+static void put_relation(struct buf *sql, const struct ingest *in) {
+	db_quote_ident(sql, in->rel->schema);
+	buf_putc(sql, '.');
+	db_quote_ident(sql, in->rel->name);
+}
+
+char *ingest_copy_sql(const struct ingest *in, const int *fields, int n) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "COPY ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " (");
+	db_quote_ident(&sql, in->key->name);
+	for (int i = 0; i < n; i++) {
+		buf_puts(&sql, ", ");
+		db_quote_ident(&sql, in->fields[fields[i]].column->name);
+	}
+	buf_puts(&sql, ") FROM STDIN (FORMAT csv)");
+	return buf_take(&sql);
+}
+
+/* The value of the key NAME of the line as its column: "CAST(CAST(v->>'t' AS numeric) * 1000 AS bigint)". */
+static void put_value(struct buf *sql, const struct ingest_field *f, const char *name) {
+	if (f->factor == NULL) {
+		buf_puts(sql, "(q.p).");
+		db_quote_ident(sql, f->column->name);
+		return;
+	}
+	buf_puts(sql, "CAST(CAST(q.v ->> ");
+	db_quote_literal(sql, name);
+	buf_printf(sql, " AS numeric) * %s AS %s)", f->factor, f->column->type);
+}
+
+/* The record of the line's keys that are not converted. */
+static void put_record(struct buf *sql, const struct ingest *in, const char *const *names, int n) {
+	const char *comma = "";
+	buf_puts(sql, "json_populate_record(NULL::");
+	put_relation(sql, in);
+	buf_puts(sql, ", json_build_object(");
+	for (int i = 0; i < n; i++) {
+		int f = ingest_field(in, names[i], strlen(names[i]));
+		if (f < 0 || in->fields[f].factor != NULL)
+			continue;
+		buf_puts(sql, comma);
+		db_quote_literal(sql, in->fields[f].column->name);
+		buf_puts(sql, ", e.v -> ");
+		db_quote_literal(sql, names[i]);
+		comma = ", ";
+	}
+	buf_puts(sql, "))");
+}
+
+/* The keys that no field takes, as one jsonb. */
+static void put_overflow(struct buf *sql, const struct ingest *in, const char *const *names,
+			 int n) {
+	const char *comma = "";
+	buf_puts(sql, "CAST(q.v AS jsonb) - ARRAY[");
+	for (int i = 0; i < n; i++) {
+		if (ingest_field(in, names[i], strlen(names[i])) < 0)
+			continue;
+		buf_puts(sql, comma);
+		db_quote_literal(sql, names[i]);
+		comma = ", ";
+	}
+	buf_puts(sql, "]::text[]");
+}
+
+char *ingest_insert_sql(const struct ingest *in, const char *const *names, int n) {
+	AUTO_BUF struct buf sql = { 0 }, values = { 0 };
+	bool overflow = false;
+	buf_puts(&sql, "INSERT INTO ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " (");
+	db_quote_ident(&sql, in->key->name);
+	for (int i = 0; i < n; i++) {
+		int f = ingest_field(in, names[i], strlen(names[i]));
+		overflow = overflow || f < 0;
+		if (f < 0)
+			continue;
+		buf_puts(&sql, ", ");
+		db_quote_ident(&sql, in->fields[f].column->name);
+		buf_puts(&values, ", ");
+		put_value(&values, &in->fields[f], names[i]);
+	}
+	if (overflow && in->overflow != NULL) {
+		buf_puts(&sql, ", ");
+		db_quote_ident(&sql, in->overflow->name);
+		buf_puts(&values, ", ");
+		put_overflow(&values, in, names, n);
+	}
+	buf_printf(&sql,
+		   ") OVERRIDING SYSTEM VALUE SELECT CAST(q.id AS %s)%s FROM (SELECT e.v, i.id, ",
+		   in->key->type, values.data != NULL ? values.data : "");
+	put_record(&sql, in, names, n);
+	buf_puts(&sql,
+		 " AS p FROM json_array_elements($1::json) WITH ORDINALITY AS e(v, n)"
+		 " JOIN json_array_elements_text($2::json) WITH ORDINALITY AS i(id, n) USING (n)"
+		 " OFFSET 0) AS q");
+	return values.failed ? NULL : buf_take(&sql);
+}
+
+char *ingest_ids_sql(const struct ingest *in) {
+	AUTO_BUF struct buf sql = { 0 }, relation = { 0 };
+	put_relation(&relation, in);
+	buf_puts(
+		&sql,
+		"SELECT string_agg(nextval(s.name)::text, ',') FROM (SELECT pg_get_serial_sequence(");
+	db_quote_literal(&sql, relation.data != NULL ? relation.data : "");
+	buf_puts(&sql, ", ");
+	db_quote_literal(&sql, in->key->name);
+	buf_puts(&sql, ")::regclass OFFSET 0) AS s(name), generate_series(1, $1::integer)");
+	return relation.failed ? NULL : buf_take(&sql);
+}
+
+/* -- which rows are a file's ------------------------------------------------------------------------ */
+
+/* "r."key"", of the table's row R. */
+static void put_key(struct buf *sql, const struct ingest *in, const char *r) {
+	buf_printf(sql, "%s.", r);
+	db_quote_ident(sql, in->key->name);
+}
+
+char *ingest_xids_sql(const struct ingest *in, bool parts, int param) {
+	AUTO_BUF struct buf sql = { 0 };
+	if (!in->has_proof)
+		return strdup("");
+	if (!parts || !in->rel->readable)
+		return strdup("ARRAY[pg_current_xact_id()::xid]");
+	/* a part of a transaction has a number of its own */
+	buf_puts(&sql, "(SELECT array_agg(x.xid) FROM (SELECT r.xmin AS xid FROM ");
+	put_relation(&sql, in);
+	buf_printf(&sql, " AS r JOIN unnest($%d::int8multirange) AS u(ids) ON ", param);
+	put_key(&sql, in, "r");
+	buf_puts(&sql, " >= lower(u.ids) AND ");
+	put_key(&sql, in, "r");
+	buf_puts(&sql, " < upper(u.ids) GROUP BY 1) AS x)");
+	return buf_take(&sql);
+}
+
+/* Not one of those that are just being inserted: parameter PARAM. */
+static void put_not_fresh(struct buf *sql, const struct ingest *in, int param) {
+	buf_printf(sql, " AND ($%d::int8multirange IS NULL OR NOT ", param);
+	put_key(sql, in, "r");
+	buf_printf(sql, "::bigint <@ $%d::int8multirange)", param);
+}
+
+/* A row of a range is the file's if it shows the transaction that brought it; or if a later one of the range does, and no two rows can have the
+ * same id: a sequence that was set back would fail there. */
+char *ingest_delete_sql(const struct ingest *in) {
+	const struct name_list *key = relation_key(in->rel);
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "DELETE FROM ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " AS r USING (SELECT f.xids, lower(u.ids) AS low, (SELECT ");
+	put_key(&sql, in, "m");
+	buf_puts(&sql, " FROM ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " AS m WHERE ");
+	put_key(&sql, in, "m");
+	buf_puts(&sql, " >= lower(u.ids) AND ");
+	put_key(&sql, in, "m");
+	buf_puts(&sql, " < upper(u.ids) AND m.xmin = ANY (f.xids) ORDER BY 1 DESC LIMIT 1) AS last"
+		       " FROM rowfs.file_rows AS f CROSS JOIN LATERAL unnest(f.ids) AS u(ids)"
+		       " WHERE f.file = $1::bigint OFFSET 0) AS f WHERE ");
+	put_key(&sql, in, "r");
+	buf_puts(&sql, " >= f.low AND ");
+	put_key(&sql, in, "r");
+	buf_puts(&sql, " <= f.last");
+	if (key == NULL || key->n > 1)
+		buf_puts(&sql, " AND r.xmin = ANY (f.xids)");
+	put_not_fresh(&sql, in, 2);
+	return buf_take(&sql);
+}
+
+char *ingest_delete_one_sql(const struct ingest *in) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "DELETE FROM ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " AS r USING rowfs.file_rows AS f WHERE f.file = $1::bigint"
+		       " AND f.ids @> $2::bigint AND r.xmin = ANY (f.xids) AND ");
+	put_key(&sql, in, "r");
+	buf_puts(&sql, " = $2::bigint");
+	return buf_take(&sql);
+}
+
+/* "WITH own AS (the file's ranges), others AS (those of other files that may share ids with them)"; parameters: the file, and the one id
+ * that is asked for, or NULL. */
+static void put_ranges(struct buf *sql, const struct ingest *in) {
+	const char *xids = in->has_proof ? "o.xids" : "NULL::xid[]";
+	buf_printf(sql,
+		   "WITH own AS MATERIALIZED (SELECT unnest(ids) AS ids FROM rowfs.file_rows"
+		   " WHERE file = $1::bigint AND ($2::bigint IS NULL OR ids @> $2::bigint)),"
+		   " others AS MATERIALIZED (SELECT o.ids, %s AS xids FROM rowfs.file_rows AS o"
+		   " WHERE o.file <> $1::bigint AND o.ids && (SELECT int8range(min(lower(ids)),"
+		   " max(upper(ids))) FROM own)) ",
+		   xids);
+}
+
+/* R is a row with an id of OWN, and no other file's. */
+static void put_unclear(struct buf *sql, const struct ingest *in) {
+	put_key(sql, in, "r");
+	buf_puts(sql, " >= lower(own.ids) AND ");
+	put_key(sql, in, "r");
+	buf_puts(sql, " < upper(own.ids) AND ($2::bigint IS NULL OR ");
+	put_key(sql, in, "r");
+	buf_puts(sql, " = $2::bigint) AND NOT EXISTS (SELECT FROM others AS o WHERE o.ids @> ");
+	put_key(sql, in, "r");
+	buf_puts(sql, "::bigint AND r.xmin = ANY (o.xids))");
+	put_not_fresh(sql, in, 3);
+}
+
+char *ingest_unclear_sql(const struct ingest *in) {
+	AUTO_BUF struct buf sql = { 0 };
+	put_ranges(&sql, in);
+	buf_puts(&sql, "SELECT ");
+	put_key(&sql, in, "r");
+	buf_puts(&sql, " FROM own JOIN ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " AS r ON ");
+	put_unclear(&sql, in);
+	buf_puts(&sql, " ORDER BY 1 LIMIT $4::integer");
+	return buf_take(&sql);
+}
+
+/* "hashtextextended(ARRAY[...]::text, 0)" of what the columns of NAMES have: in the line Q, or else in the table's row R. */
+static void put_hash(struct buf *sql, const struct ingest *in, const char *const *names, int n,
+		     bool line) {
+	const char *comma = "";
+	bool overflow = false;
+	buf_puts(sql, "hashtextextended(ARRAY[");
+	for (int i = 0; i < n; i++) {
+		int f = ingest_field(in, names[i], strlen(names[i]));
+		overflow = overflow || f < 0;
+		if (f < 0)
+			continue;
+		buf_printf(sql, "%s(", comma);
+		if (line) {
+			put_value(sql, &in->fields[f], names[i]);
+		} else {
+			buf_puts(sql, "r.");
+			db_quote_ident(sql, in->fields[f].column->name);
+		}
+		buf_puts(sql, ")::text");
+		comma = ", ";
+	}
+	if (overflow && in->overflow != NULL) {
+		buf_printf(sql, "%s(", comma);
+		if (line) {
+			put_overflow(sql, in, names, n);
+		} else {
+			buf_puts(sql, "r.");
+			db_quote_ident(sql, in->overflow->name);
+		}
+		buf_puts(sql, ")::text");
+	}
+	buf_puts(sql, "]::text, 0)");
+}
+
+char *ingest_hash_sql(const struct ingest *in, const char *const *names, int n) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT string_agg(");
+	put_hash(&sql, in, names, n, true);
+	buf_puts(&sql, "::text, ',') FROM (SELECT e.v, ");
+	put_record(&sql, in, names, n);
+	buf_puts(&sql, " AS p FROM json_array_elements($1::json) AS e(v) OFFSET 0) AS q");
+	return buf_take(&sql);
+}
+
+char *ingest_delete_alike_sql(const struct ingest *in, const char *const *names, int n) {
+	AUTO_BUF struct buf sql = { 0 };
+	put_ranges(&sql, in);
+	buf_puts(&sql, "DELETE FROM ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " AS r USING own WHERE ");
+	put_unclear(&sql, in);
+	buf_puts(&sql, " AND ");
+	put_hash(&sql, in, names, n, false);
+	buf_puts(&sql, " = ANY ($4::bigint[])");
+	return buf_take(&sql);
+}
