@@ -85,8 +85,7 @@ struct db_cancel *call_cancel(struct call *call) {
 int call_told(struct call *call, const char *path, int rc) {
 	if (rc != 0 && call->err.sentence != NULL) {
 		atomic_fetch_add(&call->fs->count.errors, 1);
-		report_error(call->fs->report, path, -rc, call->err.sqlstate, call->err.sentence,
-			     NULL);
+		report_error(call->fs->report, path, -rc, call->err.sqlstate, call->err.sentence);
 		db_error_clear(&call->err);
 	}
 	return rc;

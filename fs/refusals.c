@@ -113,11 +113,19 @@ static char *sentence_of_many(const struct refusal *one) {
 int refusal_tell(const struct refusal *one, struct fs *fs, const char *path) {
 	AUTO_FREE char *many = one->more > 0 ? sentence_of_many(one) : NULL;
 	const char *why = many != NULL ? many : one->why;
-	bool kept = one->len > 0 || one->more > 0;
-	AUTO_FREE char *name =
-		kept ? report_reject(fs->report, path, one->number, one->text, one->len, why)
-		     : NULL;
-	report_error(fs->report, path, one->errnum, one->sqlstate, why, name);
+	const struct rejection rejection = {
+		.path = path,
+		.line = one->number,
+		.more = one->more,
+		.last = one->last,
+		.data = one->text,
+		.len = one->len,
+		.keep = one->len > 0 || one->more > 0,
+		.errnum = one->errnum,
+		.sqlstate = one->sqlstate,
+		.sentence = why,
+	};
+	report_rejection(fs->report, &rejection);
 	atomic_fetch_add(&fs->count.errors, 1);
 	atomic_fetch_add(&fs->count.lines_rejected, one->more + 1);
 	return -one->errnum;

@@ -6,6 +6,7 @@
 #include "util/buf.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -15,19 +16,31 @@ struct report;
 MUST_USE int report_new(const char *dir, int lines, uint64_t most, struct report **out);
 void report_free(struct report *report);
 
-/* One error: what was done to PATH failed with ERRNUM, SQLSTATE ("" if none), for the reason SENTENCE. REJECTED names the file
- * in rejected/ that holds the input, or is NULL. */
+/* One error: what was done to PATH failed with ERRNUM, SQLSTATE ("" if none), for the reason SENTENCE. */
 void report_error(struct report *report, const char *path, int errnum, const char *sqlstate,
-		  const char *sentence, const char *rejected);
+		  const char *sentence);
+
+/* Input that was refused: a document (LINE 0), or a line of PATH. All is borrowed. */
+struct rejection {
+	const char *path;
+	uint64_t line; /* its number in the file, from 1 */
+	uint64_t more; /* lines behind it that it stands for, too, */
+	uint64_t last; /* up to this one */
+	const char *data;
+	size_t len;
+	bool keep; /* DATA is kept in rejected/ */
+	int errnum;
+	const char *sqlstate, *sentence;
+};
+
+/* Keeps the input and tells of it, and why it could not be kept if so. A document becomes a file of its own in rejected/; a line is appended to
+ * the file of its PATH as a JSON object with line number, sentence and text. Lines of one file that are refused for one cause, one soon
+ * after the other, are one error: `line` is the first of them, `last_line` the last, `lines` their number. A cause is an errno, an SQLSTATE and
+ * a sentence, whatever values and numbers it quotes. */
+void report_rejection(struct report *report, const struct rejection *r);
 /* All of them, oldest first, one JSON object a line. */
 void report_errors(struct report *report, struct buf *out);
 void report_reset_errors(struct report *report);
-
-/* Keeps refused input. A document becomes a file of its own; a line (LINE > 0) is appended to the file of its PATH as a
- * JSON object with line number, sentence and text. Returns the name of the file in rejected/, malloc'd, or NULL if it could
- * not be kept (which is logged). */
-char *report_reject(struct report *report, const char *path, uint64_t line, const char *data,
-		    size_t len, const char *sentence);
 
 /* The directory of rejected/: a descriptor that stays the report's. */
 int report_rejected_dir(const struct report *report);

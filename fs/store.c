@@ -22,12 +22,17 @@ bool store_was_ours(const struct call *call) {
 
 int store_rejected(struct call *call, const struct where *w, uint64_t line, const char *data,
 		   size_t len, int rc) {
-	struct report *report = call->fs->report;
-	const char *sentence = call->err.sentence != NULL ? call->err.sentence : strerror(-rc);
-	AUTO_FREE char *name = len > 0 || line > 0
-				       ? report_reject(report, w->path, line, data, len, sentence)
-				       : NULL;
-	report_error(report, w->path, -rc, call->err.sqlstate, sentence, name);
+	const struct rejection rejection = {
+		.path = w->path,
+		.line = line,
+		.data = data,
+		.len = len,
+		.keep = len > 0 || line > 0,
+		.errnum = -rc,
+		.sqlstate = call->err.sqlstate,
+		.sentence = call->err.sentence != NULL ? call->err.sentence : strerror(-rc),
+	};
+	report_rejection(call->fs->report, &rejection);
 	atomic_fetch_add(&call->fs->count.errors, 1);
 	db_error_clear(&call->err);
 	return rc;
