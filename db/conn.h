@@ -36,11 +36,12 @@ struct db_conn {
 	size_t prepared_len;      /* bytes */
 	const char *
 		copy_table; /* what a COPY that runs here fills, unquoted, or NULL; the borrower's */
-	int64_t deadline_us;  /* of the transaction that runs here; NEVER_US outside */
-	bool reused;          /* has answered a statement before the present loan */
-	bool reads;           /* lent for work that a program may interrupt: it changes nothing */
-	bool doomed;          /* the server said FATAL, or we gave up on it: do not use again */
-	char failed_state[6]; /* SQLSTATE of the last failure since conn_mark(); "" */
+	int64_t deadline_us; /* of the transaction that runs here; NEVER_US outside */
+	bool reused;         /* has answered a statement before the present loan */
+	bool reads;          /* lent for work that a program may interrupt: it changes nothing */
+	bool one_snapshot; /* its transactions see what was committed before their first statement, and no more */
+	bool doomed;              /* the server said FATAL, or we gave up on it: do not use again */
+	char failed_state[6];     /* SQLSTATE of the last failure since conn_mark(); "" */
 	enum conn_end failed_end; /* and how it ended; CONN_DONE if nothing failed */
 	struct buf news; /* what triggers said to the borrower, each with its NUL; see db_news_fn */
 
@@ -81,7 +82,10 @@ bool conn_is_dead(const struct db_conn *c);
 MUST_USE enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **out,
 				struct db_error *err);
 
-/* Sends SQL, possibly of several statements, and drops what it returns. */
+/* Sends SQL, possibly of several statements. On CONN_DONE *OUT (may be NULL) is the result of the last one. */
+MUST_USE enum conn_end conn_script(struct db_conn *c, const char *sql, PGresult **out,
+				   struct db_error *err);
+/* The same, and drops what it returns. */
 MUST_USE enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *err);
 
 /* Forgets earlier failures: a new piece of work begins. */

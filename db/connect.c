@@ -239,6 +239,18 @@ int connect_session(struct db_conn *c, bool *final, struct db_error *err) {
 	return 0;
 }
 
+/* In front of what the role has, unless a pooler hands us a session that has it already. */
+static void add_search_path(struct buf *sql, const char *path) {
+	AUTO_BUF struct buf ident = { 0 };
+	db_quote_ident(&ident, path);
+	buf_puts(sql, "SELECT set_config('search_path', concat_ws(', ', p.mine, "
+		      "nullif(current_setting('search_path'), '')), false) FROM (SELECT ");
+	db_quote_literal(sql, ident.data);
+	buf_puts(
+		sql,
+		"::text AS mine) p WHERE NOT starts_with(current_setting('search_path'), p.mine);");
+}
+
 /* Rendered text depends on these (see docs); the server enforces the time-outs even if we hang. */
 static void add_settings(struct buf *sql, const struct db_config *cfg) {
 	buf_puts(sql,
@@ -269,32 +281,37 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 		db_quote_literal(sql, cfg->mark);
 		buf_puts(sql, ";");
 	}
-	if (cfg->greeting != NULL)
+	if (cfg->greeting != NULL) {
 		buf_puts(sql, cfg->greeting);
-	if (cfg->search_path == NULL || cfg->search_path[0] == '\0')
-		return;
-	/* In front of what the role has, unless a pooler hands us a session that has it already. */
-	AUTO_BUF struct buf ident = { 0 };
-	db_quote_ident(&ident, cfg->search_path);
-	buf_puts(sql, "SELECT set_config('search_path', concat_ws(', ', p.mine, "
-		      "nullif(current_setting('search_path'), '')), false) FROM (SELECT ");
-	db_quote_literal(sql, ident.data);
-	buf_puts(sql,
-		 "::text AS mine) p WHERE NOT starts_with(current_setting('search_path'), p.mine)");
+		buf_puts(sql, ";");
+	}
+	if (cfg->search_path != NULL && cfg->search_path[0] != '\0')
+		add_search_path(sql, cfg->search_path);
+	/* the answer: see note_level() */
+	buf_puts(sql, "SELECT current_setting('default_transaction_isolation')");
+}
+
+static void note_level(struct db_conn *c, const PGresult *res) {
+	const char *level = PQntuples(res) == 1 ? PQgetvalue(res, 0, 0) : "";
+	c->one_snapshot =
+		strcmp(level, "repeatable read") == 0 || strcmp(level, "serializable") == 0;
 }
 
 int session_setup(struct db_conn *c, bool *final, struct db_error *err) {
 	AUTO_BUF struct buf sql = { 0 };
 	AUTO_DB_ERROR struct db_error why = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
 
 	add_settings(&sql, c->cfg);
 	if (sql.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
 	c->deadline_us = deadline_after_ms(c->cfg->connect_timeout_s * 1000);
-	enum conn_end end = conn_command(c, sql.data, &why);
+	enum conn_end end = conn_script(c, sql.data, &res, &why);
 	c->deadline_us = NEVER_US;
-	if (end == CONN_DONE)
+	if (end == CONN_DONE) {
+		note_level(c, res);
 		return 0;
+	}
 	*final = end == CONN_FAILED;
 	int rc = db_error_set(err, why.errnum, "cannot set up the session: %s", why.sentence);
 	/* A server that ends just as we come: db_pool_new() need not call it a mistake. */

@@ -44,13 +44,21 @@ static const struct {
 	{ "55006", EBUSY },     /* object_in_use */
 };
 
+/* A code that functions of the database's owner raise: the standard leaves classes that begin with 5 to 9 and I to Z to everybody, and of these
+ * PostgreSQL itself has 53 to 58, P0 and XX. */
+static bool is_of_the_schema(const char *sqlstate) {
+	char c = sqlstate[0];
+	return ((c >= '6' && c <= '9') || (c >= 'I' && c <= 'Z')) &&
+	       strncmp(sqlstate, "P0", 2) != 0 && strncmp(sqlstate, "XX", 2) != 0;
+}
+
 int db_errno_of_sqlstate(const char *sqlstate) {
 	for (size_t i = 0; i < sizeof(errno_table) / sizeof(errno_table[0]); i++) {
 		const char *state = errno_table[i].state;
 		if (strncmp(sqlstate, state, strlen(state)) == 0)
 			return errno_table[i].errnum;
 	}
-	return EIO;
+	return is_of_the_schema(sqlstate) ? EINVAL : EIO;
 }
 
 void db_error_clear(struct db_error *e) {
@@ -106,7 +114,8 @@ static char *sentence_of_result(const char *sqlstate, const PGresult *res) {
 	const char *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
 	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
 
-	if (is_catalog_drift(sqlstate))
+	/* in a statement of a function of the database it is that function's affair */
+	if (is_catalog_drift(sqlstate) && PQresultErrorField(res, PG_DIAG_INTERNAL_QUERY) == NULL)
 		buf_puts(&b, "the database has changed since it was mounted, mount again: ");
 	add_one_line(&b, message != NULL ? message : PQresultErrorMessage(res));
 	if (detail != NULL) {
@@ -151,21 +160,36 @@ void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn 
 		e->constraint = strdup(constraint);
 }
 
-int db_error_set(struct db_error *e, int errnum, const char *fmt, ...) {
+/* Made before E is cleared: an argument may be E's own sentence. */
+__attribute__((format(printf, 3, 0))) static int set_error(struct db_error *e, int errnum,
+							   const char *fmt, va_list ap) {
 	AUTO_BUF struct buf text = { 0 };
 	AUTO_BUF struct buf line = { 0 };
-	va_list ap;
 
-	/* Made before E is cleared: an argument may be E's own sentence. */
-	va_start(ap, fmt);
 	buf_vprintf(&text, fmt, ap);
-	va_end(ap);
 	if (!text.failed)
 		add_one_line(&line, text.data != NULL ? text.data : "");
 	db_error_clear(e);
 	e->errnum = errnum;
 	e->sentence = buf_take(&line);
 	return -errnum;
+}
+
+int db_error_set(struct db_error *e, int errnum, const char *fmt, ...) {
+	va_list ap;
+	va_start(ap, fmt);
+	int rc = set_error(e, errnum, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+int db_error_again(struct db_error *e, int errnum, const char *fmt, ...) {
+	va_list ap;
+	va_start(ap, fmt);
+	int rc = set_error(e, errnum, fmt, ap);
+	va_end(ap);
+	e->retryable = true;
+	return rc;
 }
 
 /* The number in REST, what a context says behind the table's name. */

@@ -36,6 +36,10 @@ void db_error_copy(struct db_error *to, const struct db_error *from);
 int db_error_set(struct db_error *e, int errnum, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The same for what another attempt can mend: sets retryable, too. */
+int db_error_again(struct db_error *e, int errnum, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* The one table SQLSTATE -> positive errno. Unknown states are EIO. */
 int db_errno_of_sqlstate(const char *sqlstate);
 

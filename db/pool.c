@@ -36,6 +36,7 @@ struct db_pool {
 	bool healthy;            /* the last use worked */
 	char *trouble;           /* text of the last failure of any use; owned */
 	int server_version;
+	atomic_bool one_snapshot; /* needs no lock */
 	unsigned random;
 	struct db_stats sums;
 
@@ -249,6 +250,7 @@ static int attempt(struct db_pool *pool, struct db_cancel *cancel, struct db_con
 		pool->down = false;
 		pool->healthy = true;
 		pool->server_version = PQserverVersion((*out)->pg);
+		pool->one_snapshot = (*out)->one_snapshot;
 	} else {
 		pool->open--;
 		if (rc != -EINTR && !pool->stopped)
@@ -536,6 +538,10 @@ void db_pool_reset_stats(struct db_pool *pool) {
 int db_pool_server_version(struct db_pool *pool) {
 	LOCK_SCOPE(&pool->lock);
 	return pool->server_version;
+}
+
+bool db_pool_one_snapshot(struct db_pool *pool) {
+	return pool->one_snapshot;
 }
 
 bool db_pool_healthy(struct db_pool *pool, char *text, size_t len) {

@@ -87,6 +87,10 @@ void db_pool_reset_stats(struct db_pool *pool);
 /* Server version as PQserverVersion() gives it (150018), from the last connection made. */
 int db_pool_server_version(struct db_pool *pool);
 
+/* True if a transaction sees only what was committed before its first statement: the option isolation_level, or else the database's or
+ * the role's default, is above read committed. From the last connection made. */
+bool db_pool_one_snapshot(struct db_pool *pool);
+
 /* True if the last use of the database worked; otherwise the text of the last failure is copied into
  * TEXT (at most LEN bytes with the NUL). */
 bool db_pool_healthy(struct db_pool *pool, char *text, size_t len);

@@ -76,9 +76,9 @@ MUST_USE int db_query_binary_on(struct db_conn *conn, const char *sql,
 				const struct db_param *params, int n, PGresult **out,
 				struct db_error *err);
 
-/* Runs FN inside the transaction on CONN, as a part of it: what the server refuses (ERR has an sqlstate, and is neither
- * retryable nor in doubt) is undone, and the transaction may go on. After any other failure it must be given up. Returns 0,
- * or -errno with ERR filled, as FN did. */
+/* Runs FN inside the transaction on CONN, as a part of it. If FN does not return 0, what it did is undone and the transaction may go
+ * on, unless the connection is lost or ERR is retryable or in doubt: then it must be given up. Returns what FN returned, or -errno; ERR is
+ * filled then. */
 MUST_USE int db_part_on(struct db_conn *conn, db_tx_fn fn, void *arg, struct db_error *err);
 
 /* Has deferred constraints checked by each statement of the transaction on CONN, from here on and for those before.

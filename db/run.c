@@ -8,11 +8,16 @@
 
 enum { FEW_PARAMS = 16, NAME_LEN = 32 };
 
-enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *err) {
+enum conn_end conn_script(struct db_conn *c, const char *sql, PGresult **out,
+			  struct db_error *err) {
 	int64_t started = clock_us();
-	enum conn_end end = PQsendQuery(c->pg, sql) ? answer_wait(c, UNTIL_DONE, NULL, err)
+	enum conn_end end = PQsendQuery(c->pg, sql) ? answer_wait(c, UNTIL_DONE, out, err)
 						    : answer_not_sent(c, err);
 	return answer_note(c, sql, clock_us() - started, end, err);
+}
+
+enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *err) {
+	return conn_script(c, sql, NULL, err);
 }
 
 /* The name holds the text's hash: behind a pooler a session may have another daemon's statements, and

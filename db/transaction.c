@@ -106,14 +106,14 @@ int db_part_on(struct db_conn *conn, db_tx_fn fn, void *arg, struct db_error *er
 	rc = fn(conn, arg, err);
 	if (rc == 0)
 		return command(conn, "RELEASE part", err);
-	if (err->sqlstate[0] == '\0' || err->retryable || err->in_doubt)
+	if (err->retryable || err->in_doubt || conn_is_dead(conn))
 		return rc; /* nothing of it can go on */
-	int undone = command(conn, "ROLLBACK TO part", &failure);
-	if (undone == 0)
+	/* released, too: savepoints of one name pile up */
+	if (conn_command(conn, "ROLLBACK TO part; RELEASE part", &failure) == CONN_DONE)
 		return rc;
 	db_error_clear(err);
 	db_error_copy(err, &failure);
-	return undone;
+	return err->errnum != 0 ? -err->errnum : -EIO;
 }
 
 int db_check_constraints_on(struct db_conn *conn, struct db_error *err) {

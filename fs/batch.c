@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 enum {
 	SMALL = 32, /* lines that go as one prepared statement; a COPY costs more up to about there */
-	FEED = 64 * 1024, /* bytes that are worth sending before the batch is full */
+	FEED = 64 * 1024,           /* bytes that are worth sending before the batch is full */
+	MEMORY_PAUSE_MOST_MS = 256, /* pauses for memory to be free again: 1, 4, ... */
 };
 
 struct batch *batch_new(uint64_t number) {
@@ -31,9 +33,7 @@ static struct db_copy_in *take_copy(struct batch *b) {
 	return move_ptr(b->copy);
 }
 
-void batch_free(struct batch *b) {
-	if (b == NULL)
-		return;
+void batch_reset(struct batch *b, uint64_t number, enum batch_state state) {
 	db_copy_in_abort(take_copy(b));
 	buf_free(&b->data);
 	tally_free(&b->tally);
@@ -42,6 +42,13 @@ void batch_free(struct batch *b) {
 		source_drop(b->sources[i]);
 	free(b->sources);
 	free(b->lines);
+	*b = (struct batch){ .number = number, .state = state, .counted = true };
+}
+
+void batch_free(struct batch *b) {
+	if (b == NULL)
+		return;
+	batch_reset(b, 0, BATCH_OPEN);
 	free(b);
 }
 
@@ -78,7 +85,9 @@ static bool keep_source(struct batch *b, struct source *source) {
 
 int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
 	buf_reserve(&b->data, b->data.len + unit->len + 1);
-	if (b->data.failed || !make_room(b, unit->n) || !keep_source(b, source))
+	bool room = !b->data.failed && make_room(b, unit->n) && keep_source(b, source);
+	b->data.failed = false; /* nothing was lost: there was only no room for more */
+	if (!room)
 		return -ENOMEM;
 	if (b->began_us == 0)
 		b->began_us = clock_us();
@@ -94,6 +103,14 @@ int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
 	if (unit->n > 0 && (unit->tally == NULL || !tally_add(&b->tally, unit->tally)))
 		b->counted = false;
 	return 0;
+}
+
+/* Rolls back what was sent ahead. */
+static void take_back(struct batch *b) {
+	db_copy_in_abort(take_copy(b));
+	b->fed = 0;
+	if (b->state == BATCH_FED)
+		b->state = BATCH_OPEN;
 }
 
 void batch_withdraw(struct batch *b, struct source *source) {
@@ -117,9 +134,17 @@ void batch_withdraw(struct batch *b, struct source *source) {
 		b->began_us = 0;
 	}
 	buf_resize(&b->data, to);
-	db_copy_in_abort(take_copy(b));
-	b->fed = 0;
-	b->feed_failed = false;
+	take_back(b);
+}
+
+void batch_follow(struct batch *b, bool may) {
+	if (may && b->state == BATCH_WAITS)
+		b->state = BATCH_OPEN;
+	if (may)
+		return;
+	take_back(b);
+	if (b->state == BATCH_OPEN)
+		b->state = BATCH_WAITS;
 }
 
 /* Another COPY may wait for lines: enough connections stay for everybody else. */
@@ -152,26 +177,31 @@ static int feed(struct batch *b, const struct batch_target *to, struct db_error 
 	return rc;
 }
 
-/* Sends what was not sent yet. If that fails, whatever it was, the batch is sent anew when it is committed, and is judged then. */
+/* Sends what was not sent yet. If that fails, whatever it was, the batch is sent as a whole when it is committed, and is judged then. */
 static void feed_all(struct batch *b, const struct batch_target *to) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	if (b->feed_failed || feed(b, to, &err) == 0)
+	if (feed(b, to, &err) == 0) {
+		b->state = BATCH_FED;
 		return;
-	b->feed_failed = true;
+	}
 	db_copy_in_abort(take_copy(b));
+	b->state = BATCH_WHOLE;
 }
 
 void batch_feed(struct batch *b, const struct batch_target *to) {
-	if (b->data.len - b->fed < FEED || b->feed_failed)
+	if (b->data.len - b->fed < FEED)
 		return;
-	if (b->copy != NULL || may_wait(b, to->fs))
+	/* a transaction that began before the one of the batch before has ended would not see what that one did to the ledger */
+	bool may = b->state == BATCH_OPEN && !db_pool_one_snapshot(to->fs->pool) &&
+		   may_wait(b, to->fs);
+	if (may || b->state == BATCH_FED)
 		feed_all(b, to);
 	if (b->copy == NULL)
 		(void)take_copy(b);
 }
 
 void batch_feed_rest(struct batch *b, const struct batch_target *to) {
-	if (b->copy != NULL && b->fed < b->data.len)
+	if (b->state == BATCH_FED && b->fed < b->data.len)
 		feed_all(b, to);
 }
 
@@ -199,8 +229,8 @@ static int move_ledger(struct db_conn *conn, const struct sending *s, struct db_
 	char numbers[2][24];
 	int n = ledger_params(s, numbers, params);
 	int rc = db_query_on(conn, stream_move_sql, params, n, &res, err);
-	if (rc == 0 && strcmp(PQcmdTuples(res), "1") != 0)
-		rc = db_error_set(err, EIO, "the stream's ledger was moved by somebody else");
+	if (rc == 0 && strcmp(PQcmdTuples(res), "1") != 0) /* a repetition asks why */
+		rc = db_error_again(err, EIO, "the stream's row in rowfs.stream stands elsewhere");
 	return rc;
 }
 
@@ -220,6 +250,8 @@ static int finish(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct sending *s = arg;
 	struct batch_owner *owner = s->to->owner;
 	int rc = 0;
+	if (s->to->follow != NULL)
+		s->to->follow(s->to->lane, true);
 	if (owner != NULL)
 		rc = owner->finish(conn, owner, err);
 	else if (s->to->ledger)
@@ -252,7 +284,7 @@ static bool put_arrays(const struct batch *b, struct buf *arrays, int ncolumns) 
 	return ok;
 }
 
-static int run_small(struct sending *s, struct buf *arrays, struct db_error *err) {
+static enum sent run_small(struct sending *s, struct buf *arrays, struct db_error *err) {
 	int n = 0, ncolumns = s->to->ncolumns;
 	size_t most = STREAM_LEDGER_PARAMS + TALLY_PARAMS + (size_t)ncolumns;
 	AUTO_FREE struct db_param *params = calloc(most, sizeof(*params));
@@ -272,168 +304,45 @@ static int run_small(struct sending *s, struct buf *arrays, struct db_error *err
 	int rc = ok ? db_query(s->to->fs->pool, st, params, n, 0, NULL, &res, err)
 		    : db_error_set(err, ENOMEM, "out of memory");
 	tally_texts_free(&texts);
-	if (rc == 0 && strtol(PQcmdTuples(res), NULL, 10) != s->b->n) {
-		err->retryable = true; /* asks the ledger what became of it */
-		rc = db_error_set(err, EIO, "the stream's ledger was moved by somebody else");
-	}
-	return rc;
+	/* the ledger says what is committed: how many rows there are is the triggers' affair */
+	if (rc == 0 && s->to->ledger && strcmp(PQgetvalue(res, 0, 0), "1") != 0)
+		return DO_IT_AGAIN;
+	return sent_of(rc, err);
 }
 
-static int send_small(struct sending *s, struct db_error *err) {
+static enum sent send_small(struct sending *s, struct db_error *err) {
 	int ncolumns = s->to->ncolumns;
 	AUTO_FREE struct buf *arrays = calloc((size_t)ncolumns, sizeof(*arrays));
-	int rc = arrays != NULL && put_arrays(s->b, arrays, ncolumns)
-			 ? run_small(s, arrays, err)
-			 : db_error_set(err, ENOMEM, "out of memory");
+	bool ok = arrays != NULL && put_arrays(s->b, arrays, ncolumns);
+	enum sent end = ok ? run_small(s, arrays, err) : DO_IT_AGAIN;
 	for (int c = 0; arrays != NULL && c < ncolumns; c++)
 		buf_free(&arrays[c]);
-	return rc;
+	return end;
 }
 
-/* -- again, around what the server refuses ------------------------------------------------------------- */
-
-static bool is_input_error(const struct db_error *err) {
-	return !err->retryable && !err->in_doubt && err->sqlstate[0] != '\0' &&
-	       (strncmp(err->sqlstate, "22", 2) == 0 || strncmp(err->sqlstate, "23", 2) == 0 ||
-		strncmp(err->sqlstate, "P0", 2) == 0 || strncmp(err->sqlstate, "44", 2) == 0 ||
-		strncmp(err->sqlstate, "54", 2) == 0);
-}
-
-/* Keeps what is to be told of line INDEX, which begins at byte AT. */
-static int refuse_line(const struct sending *s, int index, size_t at, const struct db_error *err) {
-	struct batch_line *line = &s->b->lines[index];
-	const char *why = err->sentence != NULL ? err->sentence : strerror(err->errnum);
-	struct refusal one = { .number = line->number, .index = index, .errnum = err->errnum };
-	memcpy(one.sqlstate, err->sqlstate, sizeof(one.sqlstate));
-	line->refused = refusals_add(&s->b->refused, one, s->b->data.data + at + line->id_len,
-				     line->len - line->id_len - 1, why);
-	return line->refused ? 0 : -ENOMEM;
-}
-
-/* Tells the sources what was refused. */
-static void tell(const struct sending *s) {
-	for (int i = 0; i < s->b->refused.n; i++) {
-		const struct refusal *one = &s->b->refused.all[i];
-		struct source *source = s->b->lines[one->index].source;
-		int none = 0;
-		int rc = refusal_tell(one, s->to->fs, source->path);
-		atomic_compare_exchange_strong(&source->refused, &none, rc);
-	}
-	refusals_clear(&s->b->refused);
-}
-
-static size_t offset_of(const struct batch *b, int line) {
-	size_t at = 0;
-	for (int i = 0; i < line; i++)
-		at += b->lines[i].len;
-	return at;
-}
-
-/* The line of LOW .. HIGH that the server means by line COPY_LINE of its input; -1 if it cannot be known. */
-static int blamed_line(const struct batch *b, int low, int high, size_t at, long long copy_line) {
-	long long number = 0;
-	if (copy_line <= 0)
-		return high - low == 1 ? low : -1;
-	for (int i = low; i < high; i++) {
-		const char *p = b->data.data + at, *end = p + b->lines[i].len;
-		for (; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
-			number++;
-		if (number >= copy_line)
-			return i;
-		at += b->lines[i].len;
-	}
-	return -1;
-}
-
-/* Lines LOW .. HIGH, which begin at byte AT. */
-struct range {
-	const struct sending *s;
-	int low, high;
-	size_t at;
-};
-
-static int send_range(struct db_conn *conn, void *arg, struct db_error *err) {
-	const struct range *r = arg;
-	const struct batch *b = r->s->b;
-	struct batch_owner *owner = r->s->to->owner;
-	size_t len = 0;
-	if (owner != NULL && owner->send != NULL)
-		return owner->send(conn, owner, b, r->low, r->high, r->at, err);
-	for (int i = r->low; i < r->high; i++)
-		len += b->lines[i].len;
-	return db_copy_on(conn, r->s->to->copy, b->data.data + r->at, len, NULL, err);
-}
-
-/* Sends lines LOW .. HIGH, all or none. Returns 0; 1 if the server refused one of them, *BAD being it (-1: not known); -errno. */
-static int send_some(struct db_conn *conn, const struct sending *s, int low, int high, int *bad,
-		     struct db_error *err) {
-	struct range r = { .s = s, .low = low, .high = high, .at = offset_of(s->b, low) };
-	int rc = db_part_on(conn, send_range, &r, err);
-	if (rc == 0 || !is_input_error(err))
-		return rc;
-	*bad = blamed_line(s->b, low, high, r.at, err->copy_line);
-	return 1;
-}
-
-/* The end of the lines from LOW on that can go together: not more than MOST, of one group, none refused. */
-static int end_of_range(const struct batch *b, int low, int most) {
-	int high = low;
-	while (high < b->n && high - low < most && !b->lines[high].refused &&
-	       b->lines[high].group == b->lines[low].group)
-		high++;
-	return high;
-}
-
-/* Sends the lines around those that the server refuses. The next attempt is as long as what went well last, so that many bad
- * lines do not send all that is behind them again and again. */
-static int send_around(struct db_conn *conn, struct sending *s, struct db_error *err) {
-	struct batch *b = s->b;
-	int low = 0, step = b->n;
-	while (low < b->n) {
-		int bad = -1, high = end_of_range(b, low, step);
-		if (high == low) { /* refused */
-			low++;
-			continue;
-		}
-		int rc = send_some(conn, s, low, high, &bad, err);
-		if (rc < 0)
-			return rc;
-		if (rc == 0) {
-			low = high;
-			step = step < b->n ? step * 2 : b->n;
-			continue;
-		}
-		if (bad == low) {
-			rc = refuse_line(s, low, offset_of(b, low), err);
-			s->counts = false;
-			low++;
-			step = 16;
-		} else {
-			step = bad > low ? bad - low : (high - low) / 2;
-		}
-		if (rc < 0)
-			return db_error_set(err, ENOMEM, "out of memory");
-		db_error_clear(err);
-	}
-	return 0;
-}
-
-int batch_send(struct db_conn *conn, struct batch *b, struct batch_target *to,
-	       struct db_error *err) {
-	struct sending s = { .b = b, .to = to };
-	return send_around(conn, &s, err);
-}
+/* -- as a whole ---------------------------------------------------------------------------------------- */
 
 /* Was it committed before? The answer waits for a commit that is still under way. */
 static int ask_ledger(struct db_conn *conn, struct sending *s, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param param = db_text(s->to->stream);
 	int rc = db_query_on(conn, stream_ask_sql, &param, 1, &res, err);
-	if (rc == 0 && PQntuples(res) != 1)
-		rc = db_error_set(err, EIO, "the stream's row in rowfs.stream is gone");
-	if (rc == 0)
-		s->done = strtoll(PQgetvalue(res, 0, 0), NULL, 10) > s->to->off;
-	return rc;
+	if (rc != 0)
+		return rc;
+	if (PQntuples(res) != 1)
+		return db_error_set(
+			err, EIO,
+			"the stream of these lines is gone from rowfs.stream: another mount serves the "
+			"place now, or the database was restored from an older copy; write them again");
+	long long off = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	if (off < s->to->off)
+		return db_error_set(
+			err, EIO,
+			"the database was rolled back to an older copy: of this stream it has %lld "
+			"batches, and had confirmed %lld; what was written in between is gone from it",
+			off, (long long)s->to->off);
+	s->done = off > s->to->off;
+	return 0;
 }
 
 static int ask(struct db_conn *conn, struct sending *s, struct db_error *err) {
@@ -454,7 +363,7 @@ static int send_again(struct db_conn *conn, void *arg, struct db_error *err) {
 	if (s->b->n > 0)
 		rc = db_check_constraints_on(conn, err);
 	if (rc == 0)
-		rc = send_around(conn, s, err);
+		rc = batch_send(conn, s->b, s->to, err);
 	return rc == 0 ? finish(conn, s, err) : rc;
 }
 
@@ -465,63 +374,107 @@ static bool is_repeatable(const struct batch_target *to) {
 	return to->ledger || to->owner != NULL;
 }
 
-static int send_whole(struct sending *s, struct db_error *err) {
+static enum sent send_whole(struct sending *s, struct db_error *err) {
 	db_copy_in_abort(take_copy(s->b)); /* its rows would be waited for */
+	s->b->state = BATCH_WHOLE;
+	if (s->to->follow != NULL)
+		s->to->follow(s->to->lane, false);
 	unsigned flags = is_repeatable(s->to) ? DB_REPEATABLE : 0;
-	return db_transaction(s->to->fs->pool, send_again, s, flags, NULL, err);
+	return sent_of(db_transaction(s->to->fs->pool, send_again, s, flags, NULL, err), err);
 }
 
-static int send_first(struct sending *s, struct db_error *err) {
+/* As it comes: by the COPY that has the first of it, or by one statement. */
+static enum sent send_first(struct sending *s, struct db_error *err) {
 	struct batch *b = s->b;
 	const struct batch_owner *owner = s->to->owner;
 	if (b->copy == NULL && b->n <= SMALL && owner == NULL)
 		return send_small(s, err);
-	if (b->n == 0 || b->feed_failed || (owner != NULL && owner->send != NULL))
-		return send_whole(s, err);
-	if (b->fed < b->data.len || b->copy == NULL)
-		feed_all(b, s->to);
-	if (b->feed_failed) {
-		err->retryable = true;
-		return -EIO;
-	}
-	b->feed_failed = true; /* from here on the batch can only be sent anew */
-	return db_copy_in_finish(take_copy(b), finish, s, NULL, err);
+	feed_all(b, s->to);
+	if (b->state == BATCH_WHOLE)
+		return DO_IT_AGAIN;
+	b->state = BATCH_WHOLE; /* from here on the batch can only be sent anew */
+	return sent_of(db_copy_in_finish(take_copy(b), finish, s, NULL, err), err);
 }
 
-/* Once as it comes; if that fails for a reason that another attempt can mend, again around what is refused. */
-static int send_all(struct sending *s, struct db_error *err) {
-	int rc = send_first(s, err);
-	bool doubt = err->in_doubt && !is_repeatable(s->to);
-	bool mendable = err->retryable || err->in_doubt || is_input_error(err);
-	if (rc == 0 || doubt || !mendable)
-		return rc;
-	db_error_clear(err);
-	return send_whole(s, err);
+static bool another_helps(const struct sending *s, enum sent end) {
+	return end == LINE_REFUSED || end == DO_IT_AGAIN ||
+	       (end == IN_DOUBT && is_repeatable(s->to));
 }
 
-/* Given up: what was not committed is kept. */
-static void refuse_all(struct sending *s, const struct db_error *err) {
-	size_t at = 0;
-	for (int i = 0; i < s->b->n; i++) {
-		if (!s->b->lines[i].refused && refuse_line(s, i, at, err) != 0)
-			log_error("a line cannot be kept in rejected/: out of memory");
-		at += s->b->lines[i].len;
+/* Once as it comes; if another attempt can mend what that came to, again around what is refused. Memory may be free again soon. */
+static enum sent send_all(struct sending *s, struct db_error *err) {
+	struct batch *b = s->b;
+	bool whole = b->state == BATCH_WHOLE || b->n == 0 ||
+		     (s->to->owner != NULL && s->to->owner->send != NULL);
+	enum sent end = whole ? DO_IT_AGAIN : send_first(s, err);
+	if (!another_helps(s, end))
+		return end;
+	for (int pause_ms = 1;; pause_ms *= 4) {
+		db_error_clear(err);
+		end = send_whole(s, err);
+		if (end != DO_IT_AGAIN || err->errnum != ENOMEM || pause_ms > MEMORY_PAUSE_MOST_MS)
+			return end;
+		struct timespec pause = { .tv_nsec = pause_ms * 1000000L };
+		nanosleep(&pause, NULL);
 	}
 }
 
-int batch_commit(struct batch *b, struct batch_target *to, struct db_error *err) {
+/* -- telling ------------------------------------------------------------------------------------------- */
+
+static void tell_one(const struct batch *b, const struct batch_target *to,
+		     const struct refusal *one) {
+	struct source *source = b->lines[one->index].source;
+	int none = 0;
+	int rc = refusal_tell(one, to->fs, source->path);
+	atomic_compare_exchange_strong(&source->refused, &none, rc);
+}
+
+/* Tells the sources what was refused, file by file. */
+static void tell(const struct batch *b, const struct batch_target *to) {
+	for (int k = 0; b->refused.n > 0 && k < b->nsources; k++)
+		for (int i = 0; i < b->refused.n; i++)
+			if (b->lines[b->refused.all[i].index].source == b->sources[k])
+				tell_one(b, to, &b->refused.all[i]);
+}
+
+void batch_give_up(struct batch *b, const struct batch_target *to, const struct db_error *err) {
+	const char *why = err->sentence != NULL ? err->sentence : strerror(err->errnum);
+	tell(b, to);
+	for (int k = 0; k < b->nsources; k++) {
+		char *at = b->data.data;
+		for (int i = 0; i < b->n; at += b->lines[i++].len) {
+			const struct batch_line *line = &b->lines[i];
+			if (line->refused || line->source != b->sources[k])
+				continue;
+			/* borrows all: there may be no memory */
+			struct refusal one = { .number = line->number,
+					       .index = i,
+					       .errnum = err->errnum != 0 ? err->errnum : EIO,
+					       .text = at + line->id_len,
+					       .len = line->len - line->id_len - 1,
+					       .why = (char *)(uintptr_t)why };
+			memcpy(one.sqlstate, err->sqlstate, sizeof(one.sqlstate));
+			tell_one(b, to, &one);
+		}
+	}
+}
+
+enum sent batch_commit(struct batch *b, struct batch_target *to, struct db_error *err) {
 	struct sending s = { .b = b, .to = to, .counts = can_count(b, to) };
-	int rc = b->n > 0 || to->owner != NULL ? send_all(&s, err) : 0;
-	if (rc == 0) {
+	enum sent end = b->n > 0 || to->owner != NULL ? send_all(&s, err) : SENT;
+	if (end == SENT) {
 		to->off += b->n > 0;
 		atomic_fetch_add(&to->fs->count.rows_written, (unsigned)(b->n - b->refused.n));
 		if (s.counts)
 			coherence_appended(to->fs, &b->tally);
 		fs_changed(to->fs);
-	} else if (to->owner == NULL) {
-		refuse_all(&s, err);
+		if (to->owner == NULL)
+			tell(b, to);
+		return SENT;
 	}
+	if (err->errnum == 0)
+		db_error_set(err, EIO, "%s", strerror(EIO));
 	if (to->owner == NULL)
-		tell(&s);
-	return rc;
+		batch_give_up(b, to, err);
+	return end == IN_DOUBT ? IN_DOUBT : FAILED;
 }

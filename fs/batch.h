@@ -5,6 +5,7 @@
 
 #include "db/copy.h"
 #include "fs/refusals.h"
+#include "fs/sent.h"
 #include "fs/writer.h"
 #include "schema/stream.h"
 
@@ -17,8 +18,22 @@ struct batch_line {
 		*source; /* whose it is in a lane; else NULL. The batch holds it: see `sources` */
 };
 
+/* Where a batch stands. Lines get their keys from the table's sequence while the server takes them, and a file shows them in the order of
+ * their keys: so the lines of a batch are sent when the batch before it in its lane has sent all of its own.
+ *
+ *  state   it holds a COPY   goes to
+ *  WAITS   no                OPEN: batch_follow(true), the lines before are at the server
+ *  OPEN    no                FED: batch_feed(); WAITS: batch_follow(false); WHOLE
+ *  FED     yes               WAITS: batch_follow(false), the lines before must be sent anew; OPEN: batch_withdraw();
+ *                            WHOLE: the COPY broke, or batch_commit() ended it
+ *  WHOLE   no                stays: it is sent as a whole, in a transaction that asks first what became of an earlier attempt
+ *
+ * batch_commit() takes a batch in any state; few lines in WAITS or OPEN go as one statement. */
+enum batch_state { BATCH_OPEN, BATCH_WAITS, BATCH_FED, BATCH_WHOLE };
+
 struct batch {
 	uint64_t number;
+	enum batch_state state;
 	struct buf data;
 	struct batch_line *lines;
 	int n, room;
@@ -30,7 +45,6 @@ struct batch {
 	atomic_int *feeding;     /* where it is counted while it waits for more lines, or NULL */
 	bool silent;             /* it has the triggers off */
 	size_t fed;              /* bytes that it got */
-	bool feed_failed;        /* it broke: the batch is sent anew */
 	int64_t began_us;        /* clock_us() of its first line */
 	struct refusals refused; /* by the server; told when the batch is committed */
 };
@@ -42,7 +56,8 @@ struct batch_owner {
 	int (*ask)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
 	/* After the lines. Returns 0 or -errno. */
 	int (*finish)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
-	/* Sends lines LOW .. HIGH - 1, which are of one group and begin at byte AT. NULL: they go by COPY. Returns 0 or -errno. */
+	/* Sends lines LOW .. HIGH - 1, which are of one group and begin at byte AT; LOW = HIGH: no line, by the same statement. NULL: they go by
+	 * COPY. Returns 0 or -errno. */
 	int (*send)(struct db_conn *conn, struct batch_owner *owner, const struct batch *b, int low,
 		    int high, size_t at, struct db_error *err);
 };
@@ -54,6 +69,10 @@ struct batch_target {
 	/* Of a batch that is in no lane: its lines and what the server refused of them stay its owner's. Else NULL. */
 	struct batch_owner *owner;
 	/* of a lane */
+	struct lane *lane;
+	/* Called while a batch is committed, without the lane's lock: MAY, its lines are at the server, and those of the next batch may follow;
+	 * or they must be sent anew, and those of the next are taken back. */
+	void (*follow)(struct lane *lane, bool may);
 	struct stream_sql *sql;
 	int ncolumns;
 	bool ledger;     /* rowfs.stream is there */
@@ -61,7 +80,10 @@ struct batch_target {
 	int64_t off;     /* its last committed number */
 };
 
+/* In state OPEN. NULL if out of memory. */
 MUST_USE struct batch *batch_new(uint64_t number);
+/* Empties it, as if it were new, without a chance to fail. */
+void batch_reset(struct batch *b, uint64_t number, enum batch_state state);
 void batch_free(struct batch *b);
 
 /* Adds UNIT of SOURCE. Returns 0 or -ENOMEM, with nothing added. */
@@ -70,20 +92,27 @@ MUST_USE int batch_put(struct batch *b, struct source *source, const struct unit
 /* Takes the lines of SOURCE out again. What was sent of them is rolled back. */
 void batch_withdraw(struct batch *b, struct source *source);
 
+/* MAY: its lines may be sent from now on. Otherwise not, and what was sent is rolled back. */
+void batch_follow(struct batch *b, bool may);
+
 /* Sends what was gathered and not sent yet, and begins the COPY if there is none; unless it is too little to be worth it, or too many
- * connections wait for more lines already. */
+ * connections wait for more lines already, or the state or the isolation level forbid it. */
 void batch_feed(struct batch *b, const struct batch_target *to);
 
 /* Sends all that was not sent yet, if there is a COPY: its owner has something else to do before he commits. */
 void batch_feed_rest(struct batch *b, const struct batch_target *to);
 
-/* Commits the batch. Returns 0, or -errno with ERR filled if it was given up.
+/* Commits the batch. Returns SENT, or with ERR filled IN_DOUBT or FAILED if it was given up.
  * In a lane: lines that the server refused are kept in rejected/ and noted with their sources; if it was given up, all lines are.
  * With an owner: B keeps all of it. After a failure batch_commit() may be called again, and finds out what became of it. */
-MUST_USE int batch_commit(struct batch *b, struct batch_target *to, struct db_error *err);
+MUST_USE enum sent batch_commit(struct batch *b, struct batch_target *to, struct db_error *err);
 
-/* Sends B's lines in the transaction on CONN, around those that the server refuses. For batches with an owner. Returns 0 or -errno. */
-MUST_USE int batch_send(struct db_conn *conn, struct batch *b, struct batch_target *to,
+/* Gives up a batch of a lane for the reason ERR: its lines are kept in rejected/, and noted with their sources. */
+void batch_give_up(struct batch *b, const struct batch_target *to, const struct db_error *err);
+
+/* Sends B's lines in the transaction on CONN, around those that the server refuses, which are added to B's refusals: batch_around.c. An error
+ * that no line is free of is the whole batch's: it is returned, after bounded work. Returns 0 or -errno. */
+MUST_USE int batch_send(struct db_conn *conn, struct batch *b, const struct batch_target *to,
 			struct db_error *err);
 
 #endif

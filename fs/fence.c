@@ -138,14 +138,18 @@ int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct db_error
 	return rc;
 }
 
-int fence_note(struct fence *fence, const char *stream) {
+int fence_note(struct fence *fence, const char *stream, struct db_error *err) {
 	char line[UUID_LEN + 3];
 	/* a line of its own, though the one before was cut short */
 	int len = snprintf(line, sizeof(line), "\n%.*s\n", (int)UUID_LEN, stream);
 	ssize_t n = write(fence->fd, line, (size_t)len);
-	if (n != len)
-		return n < 0 ? -errno : -ENOSPC;
-	return fdatasync(fence->fd) == 0 ? 0 : -errno;
+	if (n == len && fdatasync(fence->fd) == 0)
+		return 0;
+	int errnum = n >= 0 && n != len ? ENOSPC : errno;
+	return db_error_set(err, errnum,
+			    "a stream cannot be noted in state_dir, so nothing can be sent exactly "
+			    "once: %s; make room there",
+			    strerror(errnum));
 }
 
 void fence_doubt(struct fence *fence) {
@@ -176,10 +180,9 @@ static int open_stream(struct fence *fence, struct db_pool *pool, char stream[37
 		       struct db_error *err) {
 	ledger_new_op(stream);
 	struct db_param param = db_text(stream);
-	int rc = fence_note(fence, stream);
+	int rc = fence_note(fence, stream, err);
 	if (rc != 0)
-		return db_error_set(err, EIO, "a stream cannot be noted in the state directory: %s",
-				    strerror(-rc));
+		return rc;
 	rc = db_query_text(pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL, err);
 	if (rc != 0)
 		return rc;

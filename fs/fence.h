@@ -23,8 +23,8 @@ MUST_USE int fence_claim(const char *dir, int wait_ms, struct fence **out, pid_t
 /* Removes the streams that are noted, and begins anew. Returns 0, or -errno with a sentence in ERR. */
 MUST_USE int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct db_error *err);
 
-/* Notes STREAM (a uuid's text), lastingly, before anything is sent in it. Returns 0 or -errno. Thread-safe. */
-MUST_USE int fence_note(struct fence *fence, const char *stream);
+/* Notes STREAM (a uuid's text), lastingly, before anything is sent in it. Returns 0, or -errno with a sentence in ERR. Thread-safe. */
+MUST_USE int fence_note(struct fence *fence, const char *stream, struct db_error *err);
 
 /* Runs FN in one transaction that is committed once or not at all, whatever is lost on the way; FN begins with ledger_enter(OP), and may run
  * several times. Makes OP anew. Without a ledger a lost COMMIT is -EIO. Returns 0 or -errno with CALL's error filled. Thread-safe. */

@@ -287,6 +287,6 @@ int ingest_rows_delete(struct db_conn *conn, struct fs *fs, const struct ingest 
 
 void ingest_rows_tell(struct fs *fs, const char *path, struct buf *kept) {
 	if (kept->len > 0)
-		report_error(fs->report, path, EEXIST, "", kept->failed ? "" : kept->data, NULL);
+		report_error(fs->report, path, EEXIST, "", kept->failed ? "" : kept->data);
 	buf_free(kept);
 }

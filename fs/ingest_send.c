@@ -390,17 +390,20 @@ static void settle(struct ingest_sending *x) {
 int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
 	struct ingest_sending *x = s->sending;
 	x->moved = x->entered = false;
-	int rc = batch_commit(x->batch, &x->target, &call->err);
+	enum sent end = batch_commit(x->batch, &x->target, &call->err);
 	*moved = x->moved;
 	if (x->moved) {
 		db_error_clear(&call->err);
 		return 0;
 	}
-	if (rc == 0)
+	if (end == SENT) {
 		settle(x);
-	else if (rc == -EIO || rc == -ETIMEDOUT || call->err.in_doubt)
+		return 0;
+	}
+	int errnum = call->err.errnum;
+	if (end == IN_DOUBT || errnum == EIO || errnum == ETIMEDOUT)
 		fence_leave(s->fs->fence, x->op.stream);
-	return rc;
+	return -errnum;
 }
 
 /* -- the whole content ----------------------------------------------------------------------------- */

@@ -3,10 +3,10 @@
 
 #include "fs/store.h"
 #include "schema/csv.h"
+#include "util/ordered_uuid.h"
 
 #include <errno.h>
 #include <string.h>
-#include <uuid/uuid.h>
 
 /* -- batches ----------------------------------------------------------------------------------- */
 
@@ -73,7 +73,8 @@ static int add_name(struct shape *shape, const char *name) {
 	return names[shape->n++] != NULL ? 0 : -ENOMEM;
 }
 
-/* A row whose key is one uuid that the line leaves out gets it here, so that a repeated insert would be noticed. JSON is an
+/* A row whose key is one uuid that the line leaves out gets it here, so that a repeated insert would be noticed, and
+ * rows that are in the order of their keys are in that of the lines. JSON is an
  * object, complete. */
 static int add_id(const struct place *place, struct shape *shape, struct buf *json) {
 	const struct relation *rel = place->scope.tables[place->target].rel;
@@ -85,11 +86,9 @@ static int add_id(const struct place *place, struct shape *shape, struct buf *js
 	for (int i = 0; i < shape->n; i++)
 		if (strcmp(shape->names[i], column->name) == 0)
 			return 0;
-	uuid_t id;
 	char text[37];
 	AUTO_BUF struct buf out = { 0 };
-	uuid_generate(id);
-	uuid_unparse_lower(id, text);
+	ordered_uuid(text);
 	buf_putc(&out, '{');
 	buf_json_string(&out, column->name, strlen(column->name));
 	buf_printf(&out, ":\"%s\"%s", text, shape->n > 0 ? "," : "");

@@ -59,7 +59,8 @@ struct rows_tx {
 	const char *remove;      /* NULL: nothing is replaced */
 	const struct buf *keyed; /* the parameter of `remove`, NULL: it takes none */
 	struct insert {
-		char *sql;       /* owned */
+		char *sql; /* owned */
+		char *count; /* how many lines do not contradict the path; NULL: as many as rows are affected. Owned */
 		struct buf json; /* the array; owned */
 		int lines;
 	} * inserts;
@@ -68,5 +69,11 @@ struct rows_tx {
 };
 
 MUST_USE int rows_tx_run(struct rows_tx *tx);
+
+/* Runs INSERT in the transaction on CONN. Lines that contradict the path are refused with an SQLSTATE, as the server refuses them. Returns 0 or
+ * -errno. */
+MUST_USE int insert_run(struct db_conn *conn, const struct input *in, const struct insert *insert,
+			struct db_error *err);
+void insert_free(struct insert *insert);
 
 #endif

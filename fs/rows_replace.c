@@ -39,6 +39,7 @@ static int add_group(struct rows_tx *tx, const struct line_group *b, struct buf 
 	bool has_key = sql_has_key(place, &shape);
 	insert->lines = b->n;
 	insert->sql = has_key ? sql_upsert_lines(place, &shape) : sql_insert_lines(place, &shape);
+	insert->count = has_key ? NULL : sql_count_lines(place, &shape);
 	buf_putc(&insert->json, '[');
 	group_put(&insert->json, b, 0, b->n);
 	buf_putc(&insert->json, ']');
@@ -73,10 +74,8 @@ static int replace_all(struct input *in, const struct content *content) {
 		rc = tx.remove != NULL && !keyed.failed
 			     ? rows_tx_run(&tx)
 			     : call_error(in->call, ENOMEM, "out of memory");
-	for (int i = 0; i < tx.ninserts; i++) {
-		buf_free(&inserts[i].json);
-		free(inserts[i].sql);
-	}
+	for (int i = 0; i < tx.ninserts; i++)
+		insert_free(&inserts[i]);
 	return rc;
 }
 

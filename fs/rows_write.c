@@ -1,5 +1,6 @@
-/* Appending lines: those with the same columns go to the server together, in one transaction with the ledger's row. A batch that is
- * refused is halved until the bad line stands alone. */
+/* Appending lines: those with the same columns go to the server together, in one transaction with the ledger's row. If one is refused, they
+ * are sent around it. */
+#include "fs/batch.h"
 #include "fs/fence.h"
 #include "fs/kind.h"
 #include "fs/plain.h"
@@ -11,11 +12,11 @@
 
 /* -- one transaction --------------------------------------------------------------------------- */
 
-static int run_in_tx(struct db_conn *conn, const struct rows_tx *tx, const char *sql,
+static int run_in_tx(struct db_conn *conn, const struct input *in, const char *sql,
 		     const struct buf *json, int *changed, struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
-	int n = where_params(tx->in->w, params);
+	int n = where_params(in->w, params);
 	if (json != NULL)
 		params[n++] =
 			(struct db_param){ .data = json->data, .len = json->len, .oid = DB_TEXT };
@@ -24,21 +25,49 @@ static int run_in_tx(struct db_conn *conn, const struct rows_tx *tx, const char 
 	return rc;
 }
 
+static int contradicts(struct db_error *err) {
+	int rc = db_error_set(
+		err, EINVAL,
+		"the line contradicts its path: a key or the reference to the parent row is "
+		"another one than the path says, or there is no parent row");
+	/* with_check_option_violation: what the server says of a row that a view would not show */
+	snprintf(err->sqlstate, sizeof(err->sqlstate), "44000");
+	return rc;
+}
+
+int insert_run(struct db_conn *conn, const struct input *in, const struct insert *insert,
+	       struct db_error *err) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	int changed, rc = run_in_tx(conn, in, insert->sql, &insert->json, &changed, err);
+	if (rc != 0 || changed == insert->lines)
+		return rc;
+	if (insert->count == NULL)
+		return contradicts(err);
+	int n = where_params(in->w, params);
+	params[n++] = (struct db_param){ .data = insert->json.data,
+					 .len = insert->json.len,
+					 .oid = DB_TEXT };
+	rc = db_query_on(conn, insert->count, params, n, &res, err);
+	bool all = rc == 0 && strtol(PQgetvalue(res, 0, 0), NULL, 10) == insert->lines;
+	return rc != 0 || all ? rc : contradicts(err);
+}
+
+void insert_free(struct insert *insert) {
+	buf_free(&insert->json);
+	free(insert->sql);
+	free(insert->count);
+}
+
 static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct rows_tx *tx = arg;
 	int changed, rc = ledger_enter(conn, tx->in->call->fs->tree, &tx->op, err);
 	if (rc != 0)
 		return rc == LEDGER_DONE ? 0 : rc;
 	if (tx->remove != NULL)
-		rc = run_in_tx(conn, tx, tx->remove, tx->keyed, &changed, err);
-	for (int i = 0; rc == 0 && i < tx->ninserts; i++) {
-		rc = run_in_tx(conn, tx, tx->inserts[i].sql, &tx->inserts[i].json, &changed, err);
-		if (rc == 0 && changed != tx->inserts[i].lines)
-			rc = db_error_set(
-				err, EINVAL,
-				"the line contradicts its path: a key or the reference to the parent row is "
-				"another one than the path says, or there is no parent row");
-	}
+		rc = run_in_tx(conn, tx->in, tx->remove, tx->keyed, &changed, err);
+	for (int i = 0; rc == 0 && i < tx->ninserts; i++)
+		rc = insert_run(conn, tx->in, &tx->inserts[i], err);
 	return rc;
 }
 
@@ -53,44 +82,113 @@ int rows_tx_run(struct rows_tx *tx) {
 
 /* -- appending --------------------------------------------------------------------------------- */
 
-/* Inserts lines LOW to HIGH of the batch. Returns -errno only for what is not the lines' fault. */
-static int insert_range(struct input *in, const struct line_group *b, int low, int high) {
-	struct document_shape shape = shape_document(&b->shape);
-	struct insert insert = { .sql = sql_insert_lines(in->w->place, &shape),
-				 .lines = high - low };
-	struct rows_tx tx = { .in = in, .inserts = &insert, .ninserts = 1 };
-	int rc;
-	buf_putc(&insert.json, '[');
-	group_put(&insert.json, b, low, high);
-	buf_putc(&insert.json, ']');
-	if (insert.json.failed)
-		rc = call_error(in->call, ENOMEM, "out of memory");
-	else if (insert.sql == NULL)
-		rc = call_error(in->call, EINVAL, "the line has no columns");
-	else
-		rc = rows_tx_run(&tx);
-	buf_free(&insert.json);
-	free(insert.sql);
-	if (rc == 0 || !store_is_input_error(rc))
-		return rc;
-	if (high - low == 1) {
-		lines_reject(in, &b->lines[low], rc);
-		return 0;
+/* Lines of one shape on their way. */
+struct append_tx {
+	struct batch_owner owner; /* the first member */
+	struct batch_target target;
+	struct batch *
+		batch; /* the lines as they were written, to be sent around those that are refused; else NULL */
+	struct input *in;
+	const struct line_group *group; /* and as JSON */
+	struct insert insert;           /* its json is made for each part */
+	struct ledger_op op;
+};
+
+static int send_lines(struct db_conn *conn, struct batch_owner *owner, const struct batch *b,
+		      int low, int high, size_t at, struct db_error *err) {
+	struct append_tx *tx = (struct append_tx *)owner;
+	(void)b;
+	(void)at;
+	buf_resize(&tx->insert.json, 0);
+	buf_putc(&tx->insert.json, '[');
+	group_put(&tx->insert.json, tx->group, low, high);
+	buf_putc(&tx->insert.json, ']');
+	tx->insert.lines = high - low;
+	if (tx->insert.json.failed) {
+		buf_free(&tx->insert.json);
+		return db_error_set(err, ENOMEM, "out of memory");
 	}
-	db_error_clear(&in->call->err);
-	int middle = low + (high - low) / 2;
-	rc = insert_range(in, b, low, middle);
-	return rc != 0 ? rc : insert_range(in, b, middle, high);
+	return insert_run(conn, tx->in, &tx->insert, err);
 }
 
-/* Sends what the batch holds. Returns -errno only for what is not the lines' fault. */
-static int flush_batch(struct input *in, struct line_group *b) {
-	if (b->n == 0)
+static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct append_tx *tx = arg;
+	int rc = ledger_enter(conn, tx->in->call->fs->tree, &tx->op, err);
+	if (rc != 0)
+		return rc == LEDGER_DONE ? 0 : rc;
+	if (tx->batch == NULL)
+		return send_lines(conn, &tx->owner, NULL, 0, tx->group->n, 0, err);
+	rc = db_check_constraints_on(conn, err);
+	return rc == 0 ? batch_send(conn, tx->batch, &tx->target, err) : rc;
+}
+
+static int put_raw(struct batch *batch, const struct input *in, const struct line_group *group) {
+	for (int i = 0; i < group->n; i++) {
+		const struct line *line = &group->lines[i];
+		AUTO_BUF struct buf text = { 0 };
+		buf_add(&text, in->raw + line->raw_at, line->raw_len);
+		buf_putc(&text, '\n');
+		const struct unit_line one = { .len = (uint32_t)text.len, .number = line->number };
+		const struct unit unit = {
+			.data = text.data, .len = text.len, .lines = &one, .n = 1
+		};
+		if (text.failed || batch_put(batch, NULL, &unit) != 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* All lines at once; if one is refused, again around it. */
+static int run_append(struct append_tx *tx) {
+	struct call *call = tx->in->call;
+	int rc = fence_run(call, append_in_tx, tx, &tx->op);
+	if (sent_of(rc, &call->err) == LINE_REFUSED) {
+		db_error_clear(&call->err);
+		tx->batch = batch_new(1);
+		if (tx->batch == NULL || put_raw(tx->batch, tx->in, tx->group) != 0)
+			return call_error(call, ENOMEM, "out of memory");
+		rc = fence_run(call, append_in_tx, tx, &tx->op);
+	}
+	fs_changed(call->fs);
+	if (rc != 0)
+		return rc;
+	int n = tx->group->n, first = 0;
+	if (tx->batch != NULL) {
+		first = refusals_tell(&tx->batch->refused, call->fs, tx->in->w->path);
+		n -= tx->batch->refused.n;
+	}
+	if (tx->in->first_error == 0)
+		tx->in->first_error = first;
+	atomic_fetch_add(&call->fs->count.rows_written, (unsigned)n);
+	return 0;
+}
+
+/* Sends what the group holds. Returns -errno only for what is not the lines' fault. */
+static int flush_batch(struct input *in, struct line_group *group) {
+	struct document_shape shape = shape_document(&group->shape);
+	if (group->n == 0)
 		return 0;
-	int rc = insert_range(in, b, 0, b->n);
+	struct append_tx tx = {
+		.owner = { .send = send_lines },
+		.in = in,
+		.group = group,
+		.insert = { .sql = sql_insert_lines(in->w->place, &shape),
+			    .count = sql_count_lines(in->w->place, &shape) },
+	};
+	tx.target = (struct batch_target){ .fs = in->call->fs, .owner = &tx.owner };
+	int rc;
+	if (tx.insert.count == NULL)
+		rc = call_error(in->call, ENOMEM, "out of memory");
+	else if (tx.insert.sql == NULL)
+		rc = call_error(in->call, EINVAL, "the line has no columns");
+	else
+		rc = run_append(&tx);
 	if (rc == 0)
-		in->settled = b->lines[b->n - 1].raw_at + b->lines[b->n - 1].raw_len;
-	group_clear(b);
+		in->settled =
+			group->lines[group->n - 1].raw_at + group->lines[group->n - 1].raw_len;
+	batch_free(tx.batch);
+	insert_free(&tx.insert);
+	group_clear(group);
 	return rc;
 }
 

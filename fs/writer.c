@@ -24,8 +24,9 @@ struct lane {
 	bool opened;          /* the stream's row is there; the committing thread's, as the next */
 	int64_t used_us;      /* clock_us() of the last commit */
 	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t changed;  /* a batch is done */
-	struct batch *gathering; /* never NULL */
+	pthread_cond_t changed; /* a batch is done */
+	/* Two batches take turns, so that a commit needs no memory. Neither is ever NULL. */
+	struct batch *gathering, *other;
 	bool committing;
 	bool wanted;   /* the writer's thread shall commit it */
 	uint64_t done; /* number of the last batch that is done */
@@ -49,48 +50,61 @@ static void new_stream(struct lane *lane) {
 	lane->opened = false;
 }
 
+/* The batch being committed has its lines at the server, or must send them anew: see batch.h. */
+static void follow(struct lane *lane, bool may) {
+	LOCK_SCOPE(&lane->lock);
+	batch_follow(lane->gathering, may);
+}
+
+/* Makes the stream's row, once. Returns 0, or -errno with ERR filled. */
 static int open_stream(struct lane *lane, struct db_error *err) {
+	struct fs *fs = lane->writer->fs;
 	struct db_param param = db_text(lane->target.stream);
 	if (!lane->target.ledger || lane->opened)
 		return 0;
-	int rc = fence_note(lane->writer->fs->fence, lane->target.stream);
-	if (rc != 0) {
-		log_error("a stream cannot be noted in the state directory: %s", strerror(-rc));
-		return rc;
-	}
-	rc = db_query_text(lane->writer->fs->pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL,
-			   NULL, err);
+	int rc = fence_note(fs->fence, lane->target.stream, err);
+	if (rc == 0)
+		rc = db_query_text(fs->pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
+				   err);
 	lane->opened = rc == 0;
 	return rc;
+}
+
+static enum sent commit(struct lane *lane, struct batch *b, struct db_error *err) {
+	if (b->n == 0)
+		return SENT;
+	if (clock_us() - lane->used_us > (int64_t)STREAM_IDLE_S * US_PER_S)
+		new_stream(lane); /* the old one may have been trimmed: see fs/timer.c */
+	lane->used_us = clock_us();
+	if (open_stream(lane, err) == 0)
+		return batch_commit(b, &lane->target, err);
+	batch_give_up(b, &lane->target, err);
+	return FAILED;
 }
 
 /* Commits the gathering batch. Called with the lane's lock held, which it gives up meanwhile; nobody else is committing. */
 static void commit_gathering(struct lane *lane) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct batch *b = lane->gathering, *next = batch_new(b->number + 1);
-	if (next == NULL)
-		return; /* out of memory: it goes on gathering, and whoever waits tries again */
+	struct batch *b = lane->gathering, *next = lane->other;
+	uint64_t number = b->number;
+	batch_reset(next, number + 1, BATCH_WAITS);
 	lane->gathering = next;
+	lane->other = b;
 	lane->committing = true;
 	lane->wanted = false;
 	pthread_mutex_unlock(&lane->lock);
-	if (clock_us() - lane->used_us > (int64_t)STREAM_IDLE_S * US_PER_S)
-		new_stream(lane); /* the old one may have been trimmed: see fs/timer.c */
-	lane->used_us = clock_us();
-	if (open_stream(lane, &err) != 0)
-		b->feed_failed = true; /* the transaction's own attempts tell what is wrong */
-	db_error_clear(&err);
-	if (batch_commit(b, &lane->target, &err) != 0) {
+	if (commit(lane, b, &err) != SENT) {
 		log_warning("lines are not committed and kept in rejected/: %s",
 			    err.sentence != NULL ? err.sentence : "?");
 		fence_doubt(lane->writer->fs->fence);
 		new_stream(lane); /* where the old one stands may be in doubt */
 	}
+	batch_reset(b, number, BATCH_WAITS); /* its sources may wait for it to be freed */
 	pthread_mutex_lock(&lane->lock);
 	lane->committing = false;
-	lane->done = b->number;
+	lane->done = number;
+	batch_follow(lane->gathering, true);
 	pthread_cond_broadcast(&lane->changed);
-	batch_free(b);
 }
 
 static bool is_full(const struct lane *lane) {
@@ -116,6 +130,15 @@ static void call_writer(struct writer *writer) {
 	pthread_cond_signal(&writer->wake);
 }
 
+/* Puts UNIT into the gathering batch; if there is no memory, into an empty one. */
+static int put(struct lane *lane, struct source *source, const struct unit *unit) {
+	int rc = batch_put(lane->gathering, source, unit);
+	if (rc != -ENOMEM || lane->gathering->n == 0)
+		return rc;
+	commit_until(lane, lane->gathering->number);
+	return batch_put(lane->gathering, source, unit);
+}
+
 int source_put(struct source *source, const struct unit *unit) {
 	struct lane *lane = source->lane;
 	bool full = false;
@@ -124,7 +147,7 @@ int source_put(struct source *source, const struct unit *unit) {
 		while (is_full(lane))
 			commit_until(lane,
 				     lane->committing ? lane->done + 1 : lane->gathering->number);
-		int rc = batch_put(lane->gathering, source, unit);
+		int rc = put(lane, source, unit);
 		if (rc != 0)
 			return rc;
 		source->batch = lane->gathering->number;
@@ -212,6 +235,7 @@ struct writer *writer_new(struct fs *fs) {
 static void lane_free(struct lane *lane) {
 	stream_sql_free(&lane->sql);
 	batch_free(lane->gathering);
+	batch_free(lane->other);
 	pthread_mutex_destroy(&lane->lock);
 	pthread_cond_destroy(&lane->changed);
 	free(lane->columns);
@@ -253,8 +277,9 @@ static struct lane *lane_new(struct writer *writer, const struct relation *rel,
 	pthread_cond_init(&lane->changed, NULL);
 	lane->writer = writer;
 	lane->gathering = batch_new(1);
+	lane->other = batch_new(0);
 	lane->columns = calloc((size_t)n, sizeof(*lane->columns));
-	if (lane->columns == NULL || lane->gathering == NULL ||
+	if (lane->columns == NULL || lane->gathering == NULL || lane->other == NULL ||
 	    !stream_sql_make(rel, columns, n, &lane->sql)) {
 		lane_free(lane);
 		return NULL;
@@ -263,6 +288,8 @@ static struct lane *lane_new(struct writer *writer, const struct relation *rel,
 	lane->target = (struct batch_target){
 		.fs = writer->fs,
 		.copy = lane->sql.copy,
+		.lane = lane,
+		.follow = follow,
 		.sql = &lane->sql,
 		.ncolumns = n,
 		.ledger = writer->fs->tree->has_streams,

@@ -81,6 +81,9 @@ char *sql_insert_document(const struct place *place, const struct document_shape
 /* SQL that inserts a batch of lines: the parameter after the keys is a JSON array of objects that all have SHAPE's
  * keys. Affects as many rows as there are objects, fewer if one contradicts the path. */
 char *sql_insert_lines(const struct place *place, const struct document_shape *shape);
+/* SQL that counts those of the objects that do not contradict the path: where the insert affected fewer rows than there are objects, a trigger
+ * may have skipped some. */
+char *sql_count_lines(const struct place *place, const struct document_shape *shape);
 /* The same for a whole file that replaces the old one, where lines have a key: update or insert each. */
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
 /* Deletes the rows of the file whose key is not among those in the document. */

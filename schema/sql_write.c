@@ -195,12 +195,30 @@ char *sql_update_document(const struct place *place, const struct document_shape
 	return buf_take(&sql);
 }
 
+/* " FROM source, parents WHERE ...": the documents that may be rows here. */
+static void put_rows(struct buf *sql, const struct place *place, const struct document_shape *shape,
+		     enum source from) {
+	bool many = from != SOURCE_ONE;
+	int table;
+	AUTO_BUF struct buf others = { 0 }, source = { 0 };
+	(void)target_of(place, &table);
+	if (shape->n > 0 || many)
+		put_source(&source, place, shape, from);
+	int parents = put_tables(&others, place, table);
+	if (source.len > 0 || parents > 0)
+		buf_printf(sql, " FROM %s%s%s", source.len > 0 ? source.data : "",
+			   source.len > 0 && parents > 0 ? ", " : "",
+			   parents > 0 ? others.data : "");
+	buf_puts(sql, " WHERE ");
+	put_parent_conditions(sql, place, table);
+	put_agreement(sql, place, shape, shape->n > 0 || many);
+}
+
 bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		enum source from) {
-	bool many = from != SOURCE_ONE;
 	int table, n = 0;
 	const struct relation *rel = target_of(place, &table);
-	AUTO_BUF struct buf values = { 0 }, others = { 0 }, source = { 0 };
+	AUTO_BUF struct buf values = { 0 };
 	buf_puts(sql, "INSERT INTO ");
 	put_relation(sql, rel);
 	buf_printf(sql, " AS t%d (", table);
@@ -221,16 +239,7 @@ bool put_insert(struct buf *sql, const struct place *place, const struct documen
 	if (n == 0 || place->scope.tables[table].upwards)
 		return false; /* what another row refers to cannot be made through that row */
 	buf_printf(sql, ") OVERRIDING SYSTEM VALUE SELECT %s", values.data);
-	if (shape->n > 0 || many)
-		put_source(&source, place, shape, from);
-	int parents = put_tables(&others, place, table);
-	if (source.len > 0 || parents > 0)
-		buf_printf(sql, " FROM %s%s%s", source.len > 0 ? source.data : "",
-			   source.len > 0 && parents > 0 ? ", " : "",
-			   parents > 0 ? others.data : "");
-	buf_puts(sql, " WHERE ");
-	put_parent_conditions(sql, place, table);
-	put_agreement(sql, place, shape, shape->n > 0 || many);
+	put_rows(sql, place, shape, from);
 	if (from == SOURCE_MANY && shape_overflows(place, shape))
 		buf_puts(sql, " ORDER BY e.n");
 	return true;
@@ -270,6 +279,13 @@ char *sql_insert_document(const struct place *place, const struct document_shape
 char *sql_insert_lines(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	return put_insert(&sql, place, shape, SOURCE_MANY) ? buf_take(&sql) : NULL;
+}
+
+char *sql_count_lines(const struct place *place, const struct document_shape *shape) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT count(*)");
+	put_rows(&sql, place, shape, SOURCE_MANY);
+	return buf_take(&sql);
 }
 
 static const struct name_list *target_key(const struct place *place) {

@@ -47,15 +47,17 @@ bool stream_sql_make(const struct relation *rel, const struct column *const *col
 	put_names(&copy, columns, n);
 	buf_puts(&copy, ") FROM STDIN (FORMAT csv)");
 	put_insert(&bare, rel, columns, n, 1, "");
-	buf_printf(&plain, "WITH moved AS (%s RETURNING 1) ", stream_move_sql);
+	buf_printf(&plain, "WITH moved AS (%s RETURNING 1), put AS (", stream_move_sql);
 	put_insert(&plain, rel, columns, n, STREAM_LEDGER_PARAMS + 1, "moved, ");
+	buf_puts(&plain, ") SELECT count(*) FROM moved");
 	buf_printf(
 		&counted,
 		"WITH moved AS (%s RETURNING set_config('rowfs.daemon', '1', true)), counted AS (",
 		stream_move_sql);
 	tally_put_sql(&counted, STREAM_LEDGER_PARAMS + 1, "moved");
-	buf_puts(&counted, ") ");
+	buf_puts(&counted, "), put AS (");
 	put_insert(&counted, rel, columns, n, STREAM_LEDGER_PARAMS + TALLY_PARAMS + 1, "moved, ");
+	buf_puts(&counted, ") SELECT count(*) FROM moved");
 	out->copy = buf_take(&copy);
 	statement_take(&out->insert_bare, &bare);
 	statement_take(&out->insert, &plain);

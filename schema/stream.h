@@ -11,7 +11,8 @@
 struct stream_sql {
 	char *copy; /* COPY rel (columns) FROM STDIN (FORMAT csv) */
 	/* Few lines in one statement, with the ledger. Parameters: STREAM_LEDGER_PARAMS, with `counted` the tally's, then an array of
-	 * texts for each column. Changes as many rows as there are lines; none: the ledger had moved. */
+	 * texts for each column. Returns one number: 1 if the ledger was moved, and with it everything is committed, however many rows the table's
+	 * triggers made of the lines; 0 if it stood elsewhere, and nothing was done. */
 	struct db_statement insert, insert_counted;
 	struct db_statement insert_bare; /* without a ledger: the columns' arrays only */
 };

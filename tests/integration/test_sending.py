@@ -1,12 +1,26 @@
 """Lines on their way to the database: what becomes of each, whatever happens to the file, the server or the network meanwhile."""
+import contextlib
+import errno
+import json
 import os
 
-from kit import until
+import pytest
+
+from ingestkit import HEAD, put
+from ingestkit import lines as ingest_lines
+from kit import get, refused, until
 from shop import LAYOUT as SHOP
 
 
 def lines_of(low, high, text="x"):
     return "".join(f"s,{n},,{text}\n" for n in range(low, high)).encode()
+
+
+def ingest_line(i):
+    return ingest_lines(i, 1).decode()
+
+
+LONG = "a text that is as long as the lines of market data are so that batches follow each other " * 2
 
 
 def numbers(pg):
@@ -26,3 +40,229 @@ def test_a_refused_line_of_a_file_that_was_cut(make_mount, shop_pg):
     with open(m.at("log.csv"), "ab") as f:  # a batch behind all those
         f.write(lines_of(8, 9))
     assert numbers(shop_pg)[-1] == 8
+
+
+# -- what the database does with a line -----------------------------------------------------------
+
+
+def text_of(m):
+    """What rejected/ has, as one text."""
+    return b"".join(m.rejected().values()).decode()
+
+
+@contextlib.contextmanager
+def writers(path, n):
+    """N open handles of PATH, whose lines go into one batch."""
+    fds = [os.open(path, os.O_WRONLY | os.O_APPEND) for _ in range(n)]
+    yield fds
+    for fd in fds:
+        os.close(fd)
+
+
+def synced(fd):
+    """The errno that fsync says; 0 for none."""
+    try:
+        os.fsync(fd)
+    except OSError as e:
+        return e.errno
+    return 0
+
+
+SKIPPING = """
+create function skip_some() returns trigger language plpgsql as $$
+begin
+    if new.text like 'skip%' then return null; end if;
+    return new;
+end $$;
+create trigger skip_some before insert on log for each row execute function skip_some();
+"""
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
+def test_a_trigger_that_skips_rows(make_mount, shop_pg, name):
+    """What it skips is no row, and no failure either: for its own writer, and for those that share its batch."""
+    shop_pg.sql(SKIPPING)
+    m = make_mount(layout=SHOP)
+    line = "s,{0},,{1}\n" if name == "log.csv" else '{{"n":{0},"text":"{1}"}}\n'
+    for many in (4, 400):  # as one statement, by COPY
+        shop_pg.sql("delete from log")
+        with writers(m.at(name), 2) as (a, b):
+            os.write(a, "".join(line.format(n, "skip" if n % 3 == 0 else "x") for n in range(many)).encode())
+            os.write(b, "".join(line.format(n, "x") for n in range(1000, 1000 + many)).encode())
+            assert (synced(a), synced(b)) == (0, 0)
+            os.write(a, line.format(5000, "skip").encode())  # nothing of a batch is left
+            assert synced(a) == 0
+        assert sorted(numbers(shop_pg)) == [n for n in range(many) if n % 3] + list(range(1000, 1000 + many))
+    assert m.rejected() == {} and m.errors() == []
+
+
+RAISING = """
+create function raise_some() returns trigger language plpgsql as $$
+begin
+    if new.text = 'MY001' then raise exception 'mine' using errcode = 'MY001'; end if;
+    if new.text = '42501' then raise exception 'not for you' using errcode = '42501'; end if;
+    if new.text = '42883' then perform no_such_function(new.n); end if;
+    if new.text = '0A000' then raise exception 'not yet' using errcode = '0A000'; end if;
+    if new.text = 'XX000' then raise exception 'odd' using errcode = 'XX000'; end if;
+    return new;
+end $$;
+create trigger raise_some {when} insert on {table} for each row execute function raise_some();
+"""
+STATES = {"MY001": errno.EINVAL, "42501": errno.EACCES, "42883": errno.EIO, "0A000": errno.EOPNOTSUPP, "XX000": errno.EIO}
+
+
+def test_a_bad_line_costs_only_itself_whatever_the_sqlstate(make_mount, shop_pg):
+    shop_pg.sql(RAISING.format(when="before", table="log"))
+    m = make_mount(layout=SHOP)
+    for i, state in enumerate(STATES):
+        shop_pg.sql("truncate log")
+        if i == len(STATES) // 2:  # the server does not say for which line an AFTER trigger was called
+            shop_pg.sql("drop trigger raise_some on log; create trigger raise_some after insert on log for each row execute function raise_some()")
+        with writers(m.at("log.csv"), 4) as fds:
+            for k, fd in enumerate(fds):
+                os.write(fd, lines_of(100 * k, 100 * k + 30))
+            os.write(fds[0], f"s,9999,,{state}\n".encode())
+            for k, fd in enumerate(fds):
+                os.write(fd, lines_of(100 * k + 30, 100 * k + 60))
+            said = [synced(fd) for fd in fds]
+        assert said == [STATES[state], 0, 0, 0], state
+        assert sorted(numbers(shop_pg)) == [100 * k + n for k in range(4) for n in range(60)], state
+        assert m.errors()[-1]["sqlstate"] == state
+    assert text_of(m).count('"line":') == len(STATES)
+
+
+def test_a_bad_line_of_json_costs_only_itself(make_mount, shop_pg):
+    shop_pg.sql(RAISING.format(when="before", table="log"))
+    m = make_mount(layout=SHOP)
+    for state in STATES:
+        shop_pg.sql("truncate log")
+        lines = [f'{{"n":{n},"text":"{state if n in (40, 41, 77) else "x"}"}}\n' for n in range(120)]
+        with writers(m.at("log.jsonl"), 1) as (fd,):
+            os.write(fd, "".join(lines).encode())
+            assert synced(fd) == STATES[state]
+        assert numbers(shop_pg) == [n for n in range(120) if n not in (40, 41, 77)], state
+        assert lines[77].strip() in [json.loads(x)["text"] for x in text_of(m).splitlines()]
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
+def test_a_row_that_the_policy_refuses_costs_only_itself(make_mount, shop_pg, name):
+    shop_pg.sql("alter table log enable row level security; alter table log force row level security;"
+                "create policy p on log using (true) with check (n <> 13)")
+    m = make_mount(layout=SHOP)
+    line = "s,{0},,x\n" if name == "log.csv" else '{{"n":{0},"text":"x"}}\n'
+    with writers(m.at(name), 1) as (fd,):
+        os.write(fd, "".join(line.format(n) for n in range(40)).encode())
+        assert synced(fd) == errno.EACCES
+    assert numbers(shop_pg) == [n for n in range(40) if n != 13]
+    assert text_of(m).count('"line":') == 1
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
+def test_what_no_line_is_free_of_is_told_once_and_soon(make_mount, shop_pg, name):
+    m = make_mount(layout=SHOP)
+    line = "s,{0},,x\n" if name == "log.csv" else '{{"n":{0},"text":"x"}}\n'
+    shop_pg.sql("revoke insert on log from keeper")
+    with writers(m.at(name), 1) as (fd,), shop_pg.queries() as seen:
+        for low in range(0, 20000, 2000):
+            os.write(fd, "".join(line.format(n) for n in range(low, low + 2000)).encode())
+        assert synced(fd) == errno.EACCES
+    assert seen.total < 500
+    assert sum(n for q, n in seen if "SAVEPOINT" in q.upper()) < 500
+    if name == "log.csv":  # lines of JSON are kept piece by piece then
+        assert len(m.errors()) == 1 and m.errors()[0]["lines"] == 20000
+        assert text_of(m).count('"line":') == 20000
+    assert len(m.errors()) <= 10
+    shop_pg.sql("grant insert on log to keeper")
+    with writers(m.at(name), 1) as (fd,):
+        os.write(fd, line.format(1).encode())
+        assert synced(fd) == 0
+    assert numbers(shop_pg) == [1]
+
+
+def test_bad_lines_of_an_ingest_file_cost_only_themselves(mount, pg):
+    pg.sql(RAISING.format(when="before", table="orderbook_data").replace("new.text", "new.symbol").replace("new.n", "new.timestamp"))
+    for suffix, name in enumerate(STATES):
+        body = [ingest_line(i + 1000 * suffix) for i in range(300)]
+        for i in (7, 8, 250):
+            body[i] = body[i].replace("BTCUSDT", name)
+        path = mount.at(f"collector/BTCUSDT_orderbook_20250920_10000{suffix}.csv")
+        with refused(STATES[name]):
+            put(path, HEAD + "".join(body).encode())
+        want = sorted(1758365391602900 + i + 1000 * suffix for i in range(300) if i not in (7, 8, 250))
+        got = pg.sql("select local_timestamp from orderbook_data where local_timestamp between %s and %s order by 1", want[0] - 1, want[-1] + 1)
+        assert [t for t, in got] == want
+        assert mount.errors()[-1]["sqlstate"] == name
+
+
+# -- isolation ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where, level", [("option", "repeatable read"), ("database", "serializable")])
+def test_a_large_append_at_any_isolation_level(make_mount, shop_pg, where, level):
+    if where == "database":
+        shop_pg.admin(f"alter database {shop_pg.name} set default_transaction_isolation = '{level}'")
+    m = make_mount(layout=SHOP, options={"isolation_level": level} if where == "option" else {})
+    with writers(m.at("log.csv"), 1) as (fd,):
+        for low in range(0, 60000, 500):
+            os.write(fd, lines_of(low, low + 500, LONG))
+        assert synced(fd) == 0
+    assert sorted(numbers(shop_pg)) == list(range(60000))
+    assert m.errors() == []
+
+
+# -- order ----------------------------------------------------------------------------------------
+
+
+def test_lines_come_back_in_the_order_of_their_writer(make_mount, shop_pg):
+    """In large and small pieces, around a refused line, and with lines that wait for the flush interval."""
+    m = make_mount(layout=SHOP)
+    fd = os.open(m.at("log.csv"), os.O_WRONLY | os.O_APPEND)
+    data = lines_of(0, 60000, LONG)
+    at = 0
+    while at < len(data):
+        at += os.write(fd, data[at:at + 65536])
+    os.fsync(fd)
+    assert get(m.at("log.csv")).split(b"\n", 1)[1] == data
+    shop_pg.sql("truncate log")
+    want = []
+    for n in range(30000):
+        bad = n % 4500 == 4499  # one between any two fsyncs but the first
+        want += [] if bad else [n]
+        os.write(fd, b"s,-1,,x\n" if bad else lines_of(n, n + 1))
+        if n % 5000 == 0:
+            assert synced(fd) == (errno.EINVAL if n else 0)
+    assert synced(fd) == errno.EINVAL
+    os.close(fd)
+    assert numbers(shop_pg) == want
+
+
+def test_ids_that_rowfs_draws_are_in_order(make_mount, shop_pg):
+    m = make_mount(layout=SHOP)
+    shop_pg.sql("insert into items (name) values ('i')")
+    want = [f'{{"label":"same","weight":{n}}}\n' for n in range(1, 3001)]
+    fd = os.open(m.at("items/i/parts.jsonl"), os.O_WRONLY | os.O_APPEND)
+    for low in range(0, 3000, 100):
+        os.write(fd, "".join(want[low:low + 100]).encode())
+        if low % 700 == 0:
+            os.fsync(fd)
+    os.close(fd)
+    assert [int(w) for w, in shop_pg.sql("select weight from parts order by label, id")] == list(range(1, 3001))
+
+
+# -- the ledger -----------------------------------------------------------------------------------
+
+
+def test_a_database_that_went_back_is_named(make_mount, shop_pg):
+    m = make_mount(layout=SHOP)
+    fd = os.open(m.at("log.csv"), os.O_WRONLY | os.O_APPEND)
+    for n in range(3):
+        os.write(fd, lines_of(n, n + 1))
+        os.fsync(fd)
+    shop_pg.sql("update rowfs.stream set off = off - 1 where off > 0")  # as a restore from an older copy leaves it
+    os.write(fd, lines_of(3, 4))
+    assert synced(fd) == errno.EIO
+    assert "rolled back to an older copy" in m.sentence()
+    os.write(fd, lines_of(4, 5))
+    assert synced(fd) == 0
+    os.close(fd)
+    assert numbers(shop_pg) == [0, 1, 2, 4]
