@@ -88,41 +88,49 @@ static const char *same_value(const struct scope *scope, int child, int parent,
 	return NULL;
 }
 
-/* KEY's text, made of the row r of table FROM, over the N tables of WAY. */
-static void put_key_over(struct buf *sql, const struct scope *scope, int from, const int *way,
+static void put_json_names(struct buf *json, const char *name, const struct name_list *names) {
+	buf_printf(json, ", \"%s\": [", name);
+	for (int i = 0; i < names->n; i++) {
+		buf_puts(json, i > 0 ? ", " : "");
+		buf_json_string(json, names->names[i], strlen(names->names[i]));
+	}
+	buf_putc(json, ']');
+}
+
+static void put_json_text(struct buf *json, const char *name, const char *text) {
+	buf_printf(json, "\"%s\": ", name);
+	buf_json_string(json, text, strlen(text));
+}
+
+/* KEY as a row of table FROM tells it, over the N tables of WAY: names only, of which rowfs.notice_text() makes the SQL. */
+static void put_key_over(struct buf *json, const struct scope *scope, int from, const int *way,
 			 int n, const struct key *key) {
-	char alias[16] = "r";
 	const char *same = n == 1 ? same_value(scope, from, way[0], key) : NULL;
-	if (same != NULL) {
-		buf_puts(sql, "r.");
-		db_quote_ident(sql, same);
-		buf_puts(sql, "::text");
-		return;
-	}
-	if (n > 0) {
-		snprintf(alias, sizeof(alias), "p%d", n);
-		buf_puts(sql, "(SELECT ");
-	}
-	put_key_text_of(sql, key, alias);
-	for (int i = 0; i < n; i++) {
-		buf_puts(sql, i == 0 ? " FROM " : ", ");
-		put_relation(sql, scope->tables[way[i]].rel);
-		buf_printf(sql, " p%d", i + 1);
-	}
+	if (same != NULL)
+		n = 0;
+	buf_puts(json, "{\"way\": [");
 	for (int i = 0, child = from; i < n; child = way[i++]) {
 		const struct foreign_key *fk = key_between(scope, child, way[i]);
-		for (int c = 0; c < fk->columns.n; c++) {
-			buf_printf(sql, " %s p%d.", i == 0 && c == 0 ? "WHERE" : "AND", i + 1);
-			db_quote_ident(sql, fk->references.names[c]);
-			buf_puts(sql, " = ");
-			if (i > 0)
-				buf_printf(sql, "p%d.", i);
-			else
-				buf_puts(sql, "r.");
-			db_quote_ident(sql, fk->columns.names[c]);
-		}
+		const struct relation *parent = scope->tables[way[i]].rel;
+		buf_puts(json, i > 0 ? ", {" : "{");
+		put_json_text(json, "schema", parent->schema);
+		buf_puts(json, ", ");
+		put_json_text(json, "table", parent->name);
+		put_json_names(json, "columns", &fk->columns);
+		put_json_names(json, "references", &fk->references);
+		buf_putc(json, '}');
 	}
-	buf_puts(sql, n > 0 ? ")" : "");
+	buf_puts(json, "], ");
+	put_json_text(json, "column", same != NULL ? same : key->column->name);
+	if (key->unit != NULL) {
+		buf_puts(json, ", ");
+		put_json_text(json, "unit", key->unit);
+	}
+	if (key->format != NULL) {
+		buf_puts(json, ", ");
+		put_json_text(json, "format", key->format);
+	}
+	buf_putc(json, '}');
 }
 
 /* Adds to D the keys on the path to PLACE that a row of scope table T tells, from the root on. */
@@ -132,13 +140,13 @@ static bool add_keys(struct definition *d, struct subscriber *s, const struct pl
 		return false;
 	for (int i = 0; i < place->nkeys; i++) {
 		const struct key *key = &place->keys[i];
-		AUTO_BUF struct buf sql = { 0 };
+		AUTO_BUF struct buf json = { 0 };
 		int way[PATH_KEYS_MAX + 1];
 		int n = key->table >= 0 ? way_up(scope, t, key->table, -1, way) : -1;
 		if (n < 0)
 			continue;
-		put_key_over(&sql, scope, t, way, n, key);
-		if (sql.failed || (d->keys[d->nkeys] = buf_take(&sql)) == NULL)
+		put_key_over(&json, scope, t, way, n, key);
+		if (json.failed || (d->keys[d->nkeys] = buf_take(&json)) == NULL)
 			return false;
 		s->key[key->param] = (int16_t)d->nkeys++;
 	}
@@ -273,32 +281,31 @@ static bool depend_on_all(struct notices *n, struct db_pool *pool, const struct 
 /* The definitions of one table, as parameters. */
 struct install {
 	const struct watched *table;
-	struct buf ids, keys;
+	struct buf ids, definitions;
 };
 
 static void install_free(struct install *in) {
 	buf_free(&in->ids);
-	buf_free(&in->keys);
+	buf_free(&in->definitions);
 }
 
 static bool install_fill(struct install *in, const struct notices *n) {
 	int found = 0;
-	buf_putc(&in->keys, '[');
+	buf_putc(&in->definitions, '[');
 	for (int i = 0; i < n->ndefinitions; i++) {
 		const struct definition *d = &n->definitions[i];
 		if (strcmp(d->relation, in->table->relation) != 0)
 			continue;
 		array_add_number(&in->ids, d->id);
-		buf_puts(&in->keys, found++ > 0 ? ",[" : "[");
-		for (int k = 0; k < d->nkeys; k++) {
-			buf_puts(&in->keys, k > 0 ? "," : "");
-			buf_json_string(&in->keys, d->keys[k], strlen(d->keys[k]));
-		}
-		buf_putc(&in->keys, ']');
+		buf_printf(&in->definitions, "%s{\"id\": %lld, \"keys\": [", found++ > 0 ? "," : "",
+			   (long long)d->id);
+		for (int k = 0; k < d->nkeys; k++)
+			buf_printf(&in->definitions, "%s%s", k > 0 ? "," : "", d->keys[k]);
+		buf_puts(&in->definitions, "]}");
 	}
-	buf_putc(&in->keys, ']');
+	buf_putc(&in->definitions, ']');
 	array_end(&in->ids);
-	return !in->ids.failed && !in->keys.failed;
+	return !in->ids.failed && !in->definitions.failed;
 }
 
 static const char ask_sql[] =
@@ -324,8 +331,7 @@ static void ask(struct db_pool *pool, struct watched *table, const struct instal
 static int tell_table(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct install *in = arg;
 	struct db_param params[] = { db_text(in->table->relation),
-				     { .data = in->ids.data, .len = in->ids.len },
-				     { .data = in->keys.data, .len = in->keys.len } };
+				     { .data = in->definitions.data, .len = in->definitions.len } };
 	/* another mount may be about the same */
 	int rc = db_query_on(conn,
 			     "SELECT pg_advisory_xact_lock('rowfs.notice'::regclass::oid::int, "
@@ -335,8 +341,8 @@ static int tell_table(struct db_conn *conn, void *arg, struct db_error *err) {
 	if (rc == 0)
 		rc = db_query_on(conn, "SET LOCAL lock_timeout = '2s'", NULL, 0, NULL, err);
 	if (rc == 0)
-		rc = db_query_on(conn, "SELECT rowfs.tell($1::regclass, $2::bigint[], $3::jsonb)",
-				 params, 3, NULL, err);
+		rc = db_query_on(conn, "SELECT rowfs.tell($1::regclass, $2::jsonb)", params, 2,
+				 NULL, err);
 	return rc;
 }
 

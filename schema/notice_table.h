@@ -15,8 +15,8 @@ struct subscriber {
 
 struct definition {
 	int64_t id;
-	char *relation; /* "schema"."name" */
-	char *keys[PATH_KEYS_MAX];
+	char *relation;            /* "schema"."name" */
+	char *keys[PATH_KEYS_MAX]; /* JSON objects: see rowfs.notice */
 	int nkeys;
 	struct subscriber *subscribers;
 	int nsubscribers;

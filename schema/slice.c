@@ -1,6 +1,6 @@
 #include "schema/slice.h"
 
-#include "schema/sql_build.h"
+#include "schema/tree.h"
 
 #include <string.h>
 
@@ -91,107 +91,40 @@ static bool add_own(struct slice *s, const struct place *place, int target) {
 
 /* -- how rows are counted ------------------------------------------------------------------------ */
 
-/* The key's column as it is called in a group: g1, g2 ... NAME has room for it and is what the column borrows. */
-static struct column fact(const struct slice *s, int i, char name[16]) {
-	struct column column = *s->keys[i].column;
-	snprintf(name, 16, "g%d", i + 1);
-	column.name = name;
-	return column;
-}
-
-/* What rows are grouped by for key I: the key's value, a finer time bucket, or the key's text. */
-static void put_group(struct buf *sql, const struct slice *s, int i) {
-	const struct slice_key *k = &s->keys[i];
-	const struct key key = { .column = k->column, .unit = k->unit, .format = k->format };
-	if (k->format != NULL) {
-		put_bucket_group(sql, &key, "r");
-	} else if (!has_one_text(k->column)) {
-		put_key_text_of(sql, &key, "r");
-	} else {
-		buf_puts(sql, "r.");
-		db_quote_ident(sql, k->column->name);
-		/* a collation may call texts equal that differ */
-		buf_puts(sql, is_text_type(k->column) ? " COLLATE \"C\"" : "");
-	}
-}
-
-static void put_fact(struct buf *sql, const struct slice *s, int i) {
-	if (s->keys[i].format == NULL) {
-		put_group(sql, s, i);
-		return;
-	}
-	buf_puts(sql, "r.");
-	db_quote_ident(sql, s->keys[i].column->name);
-}
-
-static void put_group_key(struct buf *sql, const struct slice *s, int i) {
-	char name[16];
-	const struct column column = fact(s, i, name);
-	const struct key key = { .column = &column,
-				 .unit = s->keys[i].unit,
-				 .format = s->keys[i].format };
-	put_key_text_of(sql, &key, "g");
-}
-
-static void put_array(struct buf *json, const char *name, const struct slice *s,
-		      void (*put)(struct buf *, const struct slice *, int)) {
-	buf_printf(json, "\"%s\": [", name);
-	for (int i = 0; i < s->nkeys; i++) {
-		AUTO_BUF struct buf sql = { 0 };
-		put(&sql, s, i);
-		json->failed = json->failed || sql.failed;
+/* The members of a list of names, which may be NULL. */
+static void put_names(struct buf *json, const char *name, const char *const *names, int n) {
+	buf_printf(json, ", \"%s\": [", name);
+	for (int i = 0; i < n; i++) {
 		buf_puts(json, i > 0 ? ", " : "");
-		buf_json_string(json, sql.data, sql.len);
+		if (names[i] != NULL)
+			buf_json_string(json, names[i], strlen(names[i]));
+		else
+			buf_puts(json, "null");
 	}
-	buf_puts(json, "], ");
+	buf_putc(json, ']');
 }
 
-/* The key that has all of COLUMN's text; -1: none. */
-static int key_with(const struct slice *s, const struct column *column) {
-	for (int i = 0; i < s->nkeys; i++)
-		if (s->keys[i].column == column && s->keys[i].format == NULL &&
-		    has_one_text(column))
-			return i;
-	return -1;
-}
-
-/* The length of a line, in two parts: ROW differs from row to row, FILE is the same for a group. */
-static void put_lengths(struct buf *row, struct buf *file, const struct slice *s,
-			const struct place *place) {
-	if (!s->csv) {
-		buf_puts(row, "octet_length(");
-		put_line(row, place, "r");
-		buf_putc(row, ')');
-		buf_puts(file, "1");
-		return;
+/* Names only: rowfs.expressions_of() makes the SQL of them. */
+static bool define(struct slice *s) {
+	AUTO_BUF struct buf json = { 0 };
+	const char *keys[SLICE_KEYS], *units[SLICE_KEYS], *formats[SLICE_KEYS];
+	const char **columns = calloc((size_t)s->ncolumns + 1, sizeof(*columns));
+	for (int i = 0; i < s->nkeys; i++) {
+		keys[i] = s->keys[i].column->name;
+		units[i] = s->keys[i].unit;
+		formats[i] = s->keys[i].format;
 	}
-	buf_puts(row, "0");
-	buf_printf(file, "%d", s->ncolumns); /* commas and the newline */
-	for (int i = 0; i < s->ncolumns; i++) {
-		char name[16];
-		int k = key_with(s, s->columns[i]);
-		const struct column column = k >= 0 ? fact(s, k, name) : *s->columns[i];
-		struct buf *sql = k >= 0 ? file : row;
-		buf_puts(sql, " + octet_length(");
-		put_csv_field(sql, &column, k >= 0 ? "g" : "r");
-		buf_putc(sql, ')');
-	}
-}
-
-static bool define(struct slice *s, const struct place *place) {
-	AUTO_BUF struct buf json = { 0 }, row = { 0 }, file = { 0 };
-	put_lengths(&row, &file, s, place);
-	buf_putc(&json, '{');
-	put_array(&json, "groups", s, put_group);
-	put_array(&json, "facts", s, put_fact);
-	put_array(&json, "keys", s, put_group_key);
-	buf_puts(&json, "\"row_bytes\": ");
-	buf_json_string(&json, row.data, row.len);
-	buf_puts(&json, ", \"file_bytes\": ");
-	buf_json_string(&json, file.data, file.len);
+	for (int i = 0; columns != NULL && i < s->ncolumns; i++)
+		columns[i] = s->columns[i]->name;
+	buf_printf(&json, "{\"csv\": %s", s->csv ? "true" : "false");
+	put_names(&json, "columns", columns, columns != NULL ? s->ncolumns : 0);
+	put_names(&json, "keys", keys, s->nkeys);
+	put_names(&json, "units", units, s->nkeys);
+	put_names(&json, "formats", formats, s->nkeys);
 	buf_putc(&json, '}');
-	return !row.failed && !file.failed && !json.failed &&
-	       (s->definition = buf_take(&json)) != NULL;
+	bool ok = columns != NULL && !json.failed && (s->definition = buf_take(&json)) != NULL;
+	free(columns);
+	return ok;
 }
 
 /* -- slices -------------------------------------------------------------------------------------- */
@@ -229,7 +162,7 @@ static bool make_slice(struct tree *tree, struct place *place) {
 		slice_free(s);
 		return true;
 	}
-	if (!define(s, place)) {
+	if (!define(s)) {
 		slice_free(s);
 		return false;
 	}

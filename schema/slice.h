@@ -37,7 +37,7 @@ struct slice {
 	atomic_bool
 		counted; /* usable, and rows arrive as they were sent (no trigger or rule of the table's own): a writer may bring
 			      * his counts along and switch the triggers off. watch_again() takes it back while others read it */
-	char *definition; /* a JSON object with columns of rowfs.slice: how its rows are counted; owned */
+	char *definition; /* a JSON object with columns of rowfs.slice: names, units and formats; owned */
 	char *why;        /* not usable: the reason; owned, may be NULL */
 };
 

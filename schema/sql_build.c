@@ -120,32 +120,6 @@ static void put_bucket_text(struct buf *sql, const struct key *key, const char *
 	buf_puts(sql, ") END");
 }
 
-void put_bucket_group(struct buf *sql, const struct key *key, const char *alias) {
-	static const struct {
-		const char *format, *part;
-		long long seconds;
-	} widths[] = { { "%S", "second", 1 }, { "%M", "minute", 60 }, { "%H", "hour", 3600 } };
-	AUTO_BUF struct buf ref = { 0 };
-	const char *part = "day";
-	long long width = 86400;
-	for (size_t i = sizeof(widths) / sizeof(widths[0]); i-- > 0;) {
-		if (strstr(key->format, widths[i].format) != NULL) {
-			part = widths[i].part;
-			width = widths[i].seconds;
-		}
-	}
-	buf_printf(&ref, "%s.", alias);
-	db_quote_ident(&ref, key->column->name);
-	if (key->unit == NULL) {
-		buf_printf(sql, "date_trunc('%s', %s::timestamp)", part, ref.data);
-		return;
-	}
-	width *= strtoll(unit_per_second(key->unit), NULL, 10);
-	/* downwards for years before 1970, too */
-	buf_printf(sql, "CASE WHEN %s >= 0 THEN %s / %lld ELSE (%s + 1) / %lld - 1 END", ref.data,
-		   ref.data, width, ref.data, width);
-}
-
 /* The bucket's name as rows give it, of what parameter $N calls it. */
 static void put_canonical(struct buf *sql, int n, const char *format) {
 	buf_printf(sql, "to_char(to_timestamp($%d, ", n);
@@ -203,7 +177,8 @@ static void put_bucket_condition(struct buf *sql, const struct key *key, const c
 
 /* -- keys -------------------------------------------------------------------------------------- */
 
-void put_key_text_of(struct buf *sql, const struct key *key, const char *alias) {
+/* KEY's text as it stands in a name, made of ALIAS's columns. Triggers have theirs from rowfs.key_text(): both must agree. */
+static void put_key_text_of(struct buf *sql, const struct key *key, const char *alias) {
 	if (key->format != NULL) {
 		put_bucket_text(sql, key, alias);
 		return;
@@ -423,7 +398,8 @@ static bool csv_plain(const struct column *column) {
 	       (strchr("NBD", column->category) != NULL || strcmp(column->base, "uuid") == 0);
 }
 
-void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
+/* COLUMN of ALIAS as a field of a CSV line; never NULL. What is counted of a line is made by rowfs.csv_field(): both must agree. */
+static void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
 	AUTO_BUF struct buf ref = { 0 };
 	bool numeric = strcmp(column->base, "numeric") == 0;
 	buf_printf(&ref, "%s%s.", numeric ? "trim_scale(" : "", alias);

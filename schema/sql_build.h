@@ -22,11 +22,7 @@ void put_join(struct buf *sql, const struct place *place, int table);
 void put_key_condition(struct buf *sql, const struct key *key, const char *alias);
 /* "SELECT text, lower, upper" of the time bucket that the text $1 names, or that the integer $1 falls in; NULLs for a number that is in none. */
 void put_bucket(struct buf *sql, const char *unit, const char *format, bool by_text);
-/* An expression over ALIAS's columns that is cheaper than KEY's text and differs wherever that one does: KEY is a time bucket. */
-void put_bucket_group(struct buf *sql, const struct key *key, const char *alias);
-/* KEY's text as it stands in a name, made of ALIAS's columns. */
-void put_key_text_of(struct buf *sql, const struct key *key, const char *alias);
-/* The same, of the scope's table. */
+/* KEY's text as it stands in a name, made of the scope's table. */
 void put_key_text(struct buf *sql, const struct key *key);
 /* Microseconds since 1970 of COLUMN, as text; AGGREGATE is "max" for groups, "" otherwise. NULL column: NULL. */
 void put_mtime(struct buf *sql, int table, const struct column *column, const char *aggregate);
@@ -36,8 +32,6 @@ void put_document(struct buf *sql, const struct place *place, const char *alias)
  * at its end. */
 void put_object(struct buf *sql, const struct place *place, const char *alias, int level,
 		const struct column *except);
-/* COLUMN of ALIAS as a field of a CSV line; never NULL. */
-void put_csv_field(struct buf *sql, const struct column *column, const char *alias);
 /* The row as one line without its newline. */
 void put_line(struct buf *sql, const struct place *place, const char *alias);
 /* A C string as JSON string literal inside an SQL literal. */

@@ -3,7 +3,7 @@
 BEGIN;
 
 SELECT stream, off, touched FROM rowfs.stream WHERE false;
-SELECT id, relation, groups, facts, keys, row_bytes, file_bytes, built, used FROM rowfs.slice WHERE false;
+SELECT id, relation, built, used FROM rowfs.slice WHERE false;
 SELECT slice, k1, k2, k3, k4, rows, bytes, changed FROM rowfs.summary WHERE false;
 SELECT slice, k1, k2, k3, k4, rows, bytes, changed FROM rowfs.delta WHERE false;
 SELECT slice, why, at FROM rowfs.doubt WHERE false;

@@ -265,10 +265,8 @@ def test_a_bad_line_costs_only_itself(book):
 # -- sizes stay true ---------------------------------------------------------------------------------------------------------------------
 
 SLICES = [  # as a mount would give them: see rowfs.slice
-    {"id": 1, "groups": ["r.exchange", "r.symbol"], "facts": ["r.exchange", "r.symbol"], "keys": ["g.g1::text", "g.g2::text"],
-     "row_bytes": "octet_length(r.id::text || ',' || r.timestamp::text)", "file_bytes": "1"},
-    {"id": 2, "groups": ["r.symbol"], "facts": ["r.symbol"], "keys": ["g.g1::text"],
-     "row_bytes": "octet_length(coalesce(r.ask_price::text, ''))", "file_bytes": "1"},
+    {"id": 1, "csv": True, "columns": ["id", "timestamp"], "keys": ["exchange", "symbol"], "units": [None, None], "formats": [None, None]},
+    {"id": 2, "csv": True, "columns": ["ask_price"], "keys": ["symbol"], "units": [None], "formats": [None]},
 ]
 
 
@@ -288,7 +286,7 @@ def counted(pg):
         (select slice, k1, k2, rows, bytes from rowfs.summary union all select slice, k1, k2, rows, bytes from rowfs.delta) u
         group by 1, 2, 3 having sum(rows) <> 0 or sum(bytes) <> 0""")}
     true = {}
-    for exchange, symbol, number, t, price in pg.sql("select exchange, symbol, id, timestamp, ask_price::text from orderbook_data"):
+    for exchange, symbol, number, t, price in pg.sql("select exchange, symbol, id, timestamp, trim_scale(ask_price)::text from orderbook_data"):
         for name, text in ((1, exchange, symbol), f"{number},{t}"), ((2, symbol, ""), price or ""):
             rows, size = true.get(name, (0, 0))
             true[name] = (rows + 1, size + len(text) + 1)
