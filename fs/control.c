@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 struct control_file {
 	const char *name;
@@ -15,21 +16,44 @@ struct control_file {
 		       struct buf *out);  /* NULL for directories and rejected files */
 	void (*reset)(struct call *call); /* what a write does; NULL: read-only */
 	bool directory;
+	bool secret; /* may hold what was in rows: for the mount's owner and root alone */
 };
 
 static const struct control_file files[] = {
 	{ .name = "status.json", .render = status_json, .reset = status_reset },
 	{ .name = "health", .render = status_health },
-	{ .name = "config.json", .render = status_config },
+	{ .name = "config.json", .render = status_config, .secret = true },
 	{ .name = "layout.json", .render = status_layout },
 	{ .name = "metrics", .render = status_metrics, .reset = status_reset },
-	{ .name = "errors.jsonl", .render = status_errors, .reset = status_reset_errors },
+	{ .name = "errors.jsonl",
+	  .render = status_errors,
+	  .reset = status_reset_errors,
+	  .secret = true },
 };
 enum { NFILES = sizeof(files) / sizeof(files[0]) };
 
 static const struct control_file top = { .name = CONTROL_DIRECTORY, .directory = true };
-static const struct control_file rejected = { .name = "rejected", .directory = true };
-static const struct control_file rejected_file = { .name = NULL };
+static const struct control_file rejected = { .name = "rejected",
+					      .directory = true,
+					      .secret = true };
+static const struct control_file rejected_file = { .name = NULL, .secret = true };
+
+/* The kernel asks the modes first, if the mount has default_permissions. This holds whatever it has. */
+static bool may_see(const struct fs *fs, fuse_req_t req, const struct control_file *file) {
+	if (!file->secret || req == NULL)
+		return true;
+	uid_t uid = fuse_req_ctx(req)->uid;
+	return uid == 0 || uid == fs->opt->uid || uid == geteuid();
+}
+
+bool control_may_list(const struct fs *fs, fuse_req_t req, const struct node *dir) {
+	return dir->type != NODE_CONTROL || may_see(fs, req, dir->control);
+}
+
+/* Permissions of FILE: the bits of MODE that go to the owner, or to all. */
+static mode_t permissions(const struct control_file *file, mode_t mode) {
+	return file->secret ? mode & 0700 : mode;
+}
 
 static const struct control_file *find_file(const struct node *dir, const char *name) {
 	if (dir->type != NODE_CONTROL)
@@ -53,18 +77,21 @@ int control_lookup(struct call *call, struct node *dir, const char *name, bool l
 	if (file == NULL)
 		return -ENOENT;
 	if (file->directory) {
-		found.attr.mode = S_IFDIR | 0755;
+		found.attr.mode = S_IFDIR | permissions(file, 0755);
 	} else if (file == &rejected_file) {
+		if (!may_see(call->fs, call->req, file))
+			return -EACCES;
 		if (fstatat(report_rejected_dir(call->fs->report), name, &st,
 			    AT_SYMLINK_NOFOLLOW) != 0)
 			return -errno;
 		found.attr = lookup_plain_attributes(&st);
 		found.ino = lookup_plain_ino(&st);
-		found.attr.mode = S_IFREG | 0444;
+		found.attr.mode = S_IFREG | permissions(file, 0444);
 	} else {
 		buf_puts(&body, "");
 		file->render(call, &body);
-		found.attr.mode = S_IFREG | (file->reset != NULL ? 0644 : 0444);
+		found.attr.mode =
+			S_IFREG | permissions(file, file->reset != NULL ? 0644 : 0444);
 		found.attr.size = body.len;
 		found.body = body.data;
 		found.body_len = body.len;
@@ -100,6 +127,8 @@ void control_list(struct call *call, const struct node *dir, control_each_fn eac
 int control_unlink(struct call *call, const struct node *dir, const char *name) {
 	if (dir->control != &rejected)
 		return -EPERM;
+	if (!may_see(call->fs, call->req, &rejected))
+		return -EACCES;
 	return report_remove_rejected(call->fs->report, name);
 }
 
@@ -107,7 +136,8 @@ int control_unlink(struct call *call, const struct node *dir, const char *name) 
 
 static int control_open(struct call *call, struct handle *h) {
 	const struct control_file *file = h->node->control;
-	if ((h->flags & O_ACCMODE) != O_RDONLY && file->reset == NULL)
+	if (!may_see(call->fs, call->req, file) ||
+	    ((h->flags & O_ACCMODE) != O_RDONLY && file->reset == NULL))
 		return -EACCES;
 	if (file == &rejected_file) {
 		h->fd = openat(report_rejected_dir(call->fs->report), node_name(h->node),

@@ -14,6 +14,9 @@ MUST_USE int control_lookup(struct call *call, struct node *dir, const char *nam
 typedef bool (*control_each_fn)(const char *name, bool directory, void *arg);
 void control_list(struct call *call, const struct node *dir, control_each_fn each, void *arg);
 
+/* True if the process that sent REQ may list DIR, whatever it is: rejected/ is for the mount's owner and root. */
+bool control_may_list(const struct fs *fs, fuse_req_t req, const struct node *dir);
+
 /* Removes a file of rejected/; everything else refuses. */
 MUST_USE int control_unlink(struct call *call, const struct node *dir, const char *name);
 

@@ -1,4 +1,5 @@
 #include "fs/coherence.h"
+#include "fs/control.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
 #include "fs/kind.h"
@@ -15,6 +16,10 @@ static const struct kind directory_kind = { .name = "directory" };
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
+	if (!control_may_list(fs, req, node_of(fs, ino))) {
+		fuse_reply_err(req, EACCES);
+		return;
+	}
 	struct handle *h =
 		handle_new(fs, node_of(fs, ino), &directory_kind, fi->flags & O_NOFOLLOW);
 	if (h == NULL) {

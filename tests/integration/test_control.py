@@ -211,3 +211,39 @@ def test_no_timer_unless_enabled(pg, make_mount):
     assert pg.sql("select short_term_memory from users") == [("old",)]
     append(m.at("users/h/memory/short.txt"), "er")
     assert pg.sql("select short_term_memory from users") == [("older",)]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options", [{"allow_other": True}, {"allow_other": True, "umask": "0"}, {}])
+def test_what_was_in_rows_is_for_the_owner_of_the_mount(shop_pg, make_mount, options):
+    """Another user sees how the mount does, and neither refused input nor sentences about it; root sees all."""
+    m = make_mount(layout=LAYOUT, options=options)
+    m.mkdir("items/bolt")
+    with refused(errno.EINVAL):
+        m.write("items/bolt/qty", "secret")
+    (name,) = m.rejected()
+    secret = ["config.json", "errors.jsonl", f"rejected/{name}"]
+    assert [os.stat(m.at(f".rowfs/{n}")).st_mode & 0o777 for n in [*secret, "rejected"]] == [0o400, 0o600, 0o400, 0o700]
+    os.chmod(m.dir, 0o755)
+
+    def other(script):
+        return run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", script, ok=False, cwd=m.path / "..")
+    for path in secret:
+        done = other(f"cat 'm/.rowfs/{path}'")
+        assert done.returncode == 1 and "denied" in done.stderr and done.stdout == "", path
+    for script in ("ls m/.rowfs/rejected", f"rm -f 'm/.rowfs/rejected/{name}'", ": >m/.rowfs/errors.jsonl", "tail -f m/.rowfs/errors.jsonl",
+                   "truncate -s 0 m/.rowfs/errors.jsonl", "cp m/.rowfs/config.json /dev/null"):
+        done = other(script)
+        assert done.returncode != 0 and "denied" in done.stderr, script
+    for path in ("status.json", "health", "layout.json", "metrics") if options else ():
+        assert other(f"cat 'm/.rowfs/{path}'").stdout == m.read(f".rowfs/{path}") or path in ("status.json", "metrics"), path
+    assert m.errors() and m.kept() == [b"secret"]
+
+
+@pytest.mark.root
+def test_a_mount_for_another_user_shows_it_to_him(shop_pg, make_mount):
+    m = make_mount(layout=LAYOUT, options={"allow_other": True, "uid": 65534})
+    os.chmod(m.dir, 0o755)
+    for uid, can in ((65534, True), (65533, False)):
+        done = run("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "cat", m.at(".rowfs/config.json"), ok=False)
+        assert (done.returncode == 0) == can, uid
