@@ -153,7 +153,7 @@ static void put_not_fresh(struct buf *sql, const struct ingest *in, int param) {
 char *ingest_delete_sql(const struct ingest *in) {
 	const struct name_list *key = relation_key(in->rel);
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "DELETE FROM ");
+	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
 	put_relation(&sql, in);
 	buf_puts(&sql, " AS r USING (SELECT f.xids, lower(u.ids) AS low, (SELECT ");
 	put_key(&sql, in, "m");
@@ -178,7 +178,7 @@ char *ingest_delete_sql(const struct ingest *in) {
 
 char *ingest_delete_one_sql(const struct ingest *in) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "DELETE FROM ");
+	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
 	put_relation(&sql, in);
 	buf_puts(&sql, " AS r USING rowfs.file_rows AS f WHERE f.file = $1::bigint"
 		       " AND f.ids @> $2::bigint AND r.xmin = ANY (f.xids) AND ");
@@ -273,7 +273,7 @@ char *ingest_hash_sql(const struct ingest *in, const char *const *names, int n) 
 char *ingest_delete_alike_sql(const struct ingest *in, const char *const *names, int n) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_ranges(&sql, in);
-	buf_puts(&sql, "DELETE FROM ");
+	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
 	put_relation(&sql, in);
 	buf_puts(&sql, " AS r USING own WHERE ");
 	put_unclear(&sql, in);

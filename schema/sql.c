@@ -79,7 +79,7 @@ static void build_check(struct place *place) {
 static void put_delete(struct buf *sql, const struct place *place, int target) {
 	AUTO_BUF struct buf others = { 0 };
 	buf_puts(sql, "DELETE FROM ");
-	put_relation(sql, place->scope.tables[target].rel);
+	put_own_rows(sql, place->scope.tables[target].rel);
 	buf_printf(sql, " t%d", target);
 	if (put_tables(&others, place, target) > 0)
 		buf_printf(sql, " USING %s", others.data);
@@ -122,7 +122,7 @@ static void build_rename(struct place *place) {
 		if (place->keys[i].format != NULL)
 			return;
 	buf_puts(&sql, "UPDATE ");
-	put_relation(&sql, place->scope.tables[target].rel);
+	put_own_rows(&sql, place->scope.tables[target].rel);
 	buf_printf(&sql, " t%d SET ", target);
 	for (int i = 0; i < place->nkeys; i++) {
 		buf_puts(&sql, i > 0 ? ", " : "");

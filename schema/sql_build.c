@@ -8,6 +8,11 @@ void put_relation(struct buf *sql, const struct relation *rel) {
 	db_quote_ident(sql, rel->name);
 }
 
+void put_own_rows(struct buf *sql, const struct relation *rel) {
+	buf_puts(sql, rel->inherited ? "ONLY " : "");
+	put_relation(sql, rel);
+}
+
 void put_column(struct buf *sql, int table, const char *name) {
 	buf_printf(sql, "t%d.", table);
 	db_quote_ident(sql, name);
@@ -27,7 +32,10 @@ int put_tables(struct buf *sql, const struct place *place, int except) {
 		if (t == except)
 			continue;
 		buf_puts(sql, n++ > 0 ? ", " : "");
-		put_relation(sql, place->scope.tables[t].rel);
+		if (place->scope.tables[t].determined)
+			put_own_rows(sql, place->scope.tables[t].rel);
+		else
+			put_relation(sql, place->scope.tables[t].rel);
 		buf_printf(sql, " t%d", t);
 	}
 	return n;

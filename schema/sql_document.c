@@ -136,7 +136,7 @@ void sql_build_pieces(struct place *place) {
 
 static void put_update_head(struct buf *sql, const struct place *place) {
 	buf_puts(sql, "UPDATE ");
-	put_relation(sql, place->scope.tables[place->target].rel);
+	put_own_rows(sql, place->scope.tables[place->target].rel);
 	buf_printf(sql, " t%d SET ", place->target);
 }
 

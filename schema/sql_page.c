@@ -10,22 +10,46 @@ static int order_length(const struct place *place) {
 	return n;
 }
 
+/* What the lines are ordered by behind the layout's order and the key, so that no two are equal: without a key the row's place in the table;
+ * where tables inherit from it, the table, too, since a key does not hold for all of them. */
+static const struct {
+	const char *name, *type;
+} last_resorts[] = { { "tableoid", "oid" }, { "ctid", "tid" } };
+
+/* How many of LAST_RESORTS, the last, PLACE needs. */
+static int resorts_needed(const struct place *place) {
+	const struct relation *rel = place->scope.tables[place->target].rel;
+	return rel->inherited ? 2 : relation_key(rel) == NULL ? 1 : 0;
+}
+
+/* The order's I-th column; NULL: one of the last resorts. */
+static const struct column *order_column(const struct place *place, int i) {
+	return i < order_length(place) ? place->order[i] : NULL;
+}
+
+static int resort(const struct place *place, int i) {
+	return 2 - resorts_needed(place) + i - order_length(place);
+}
+
 static void put_order_column(struct buf *sql, const struct place *place, int i) {
-	if (place->order[i] == NULL)
-		buf_printf(sql, "t%d.ctid", place->target);
+	const struct column *column = order_column(place, i);
+	if (column == NULL)
+		buf_printf(sql, "t%d.%s", place->target, last_resorts[resort(place, i)].name);
 	else
-		put_column(sql, place->target, place->order[i]->name);
+		put_column(sql, place->target, column->name);
 }
 
 static const char *order_type(const struct place *place, int i) {
-	if (place->order[i] == NULL)
-		return "tid";
+	const struct column *column = order_column(place, i);
+	if (column == NULL)
+		return last_resorts[resort(place, i)].type;
 	/* "character" alone would be one character */
-	return strcmp(place->order[i]->type, "character") == 0 ? "bpchar" : place->order[i]->type;
+	return strcmp(column->type, "character") == 0 ? "bpchar" : column->type;
 }
 
 static bool may_be_null(const struct place *place, int i) {
-	return place->order[i] != NULL && !place->order[i]->not_null;
+	const struct column *column = order_column(place, i);
+	return column != NULL && !column->not_null;
 }
 
 /* What a page statement is to do. */
@@ -202,10 +226,11 @@ static void put_with_settings(struct buf *out, const char *sql) {
 
 /* Which field of a line in CSV the order's I-th column is; -1: none. */
 static int field_of_order(const struct place *place, int i) {
-	if (path_format(place->route->path) != FORMAT_CSV || place->order[i] == NULL)
+	const struct column *column = order_column(place, i);
+	if (path_format(place->route->path) != FORMAT_CSV || column == NULL)
 		return -1;
 	for (int k = 0; k < place->ncolumns; k++)
-		if (strcmp(place->columns[k]->name, place->order[i]->name) == 0)
+		if (strcmp(place->columns[k]->name, column->name) == 0)
 			return k;
 	return -1;
 }
@@ -238,7 +263,8 @@ static char *build_copy(const struct page *p) {
 		buf_puts(&select, first ? "" : ", ");
 		first = false;
 		put_order_column(&select, p->place, i);
-		bool as_text = p->place->order[i] != NULL && prints_as_text(p->place->order[i]);
+		const struct column *column = order_column(p->place, i);
+		bool as_text = column != NULL && prints_as_text(column);
 		buf_puts(&select, as_text ? "" : "::text"); /* a cast costs as much as a field */
 	}
 	buf_puts(&select, first ? "" : ", ");
@@ -255,9 +281,7 @@ static char *build_copy(const struct page *p) {
 
 void sql_build_pages(struct place *place) {
 	struct place_sql *sql = &place->sql;
-	int n = order_length(place);
-	if (relation_key(place->scope.tables[place->target].rel) == NULL)
-		n++; /* without a key: the row's place in the table */
+	int n = order_length(place) + resorts_needed(place);
 	sql->cursor = n;
 	if (!place_cursor(place, n))
 		return;

@@ -12,7 +12,10 @@ static void put_order(struct buf *sql, const struct place *place) {
 		buf_puts(sql, n > 0 ? ", " : "");
 		put_column(sql, place->target, place->order[n]->name);
 	}
-	if (relation_key(place->scope.tables[place->target].rel) == NULL)
+	const struct relation *rel = place->scope.tables[place->target].rel;
+	if (rel->inherited) /* whose key does not hold for all rows */
+		buf_printf(sql, "%st%d.tableoid", n++ > 0 ? ", " : "", place->target);
+	if (rel->inherited || relation_key(rel) == NULL)
 		buf_printf(sql, "%st%d.ctid", n > 0 ? ", " : "", place->target);
 }
 
@@ -229,7 +232,7 @@ char *sql_table_delete(const struct place *place) {
 	const struct document_shape none = { 0 };
 	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
 	buf_puts(&sql, "DELETE FROM ");
-	put_relation(&sql, place->scope.tables[place->target].rel);
+	put_own_rows(&sql, place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d", place->target);
 	if (put_tables(&others, place, place->target) > 0)
 		buf_printf(&sql, " USING %s", others.data);
@@ -276,7 +279,7 @@ char *sql_table_update(const struct place *place, const struct document_shape *s
 	if (n == 0)
 		return NULL;
 	buf_puts(&sql, "UPDATE ");
-	put_relation(&sql, rel);
+	put_own_rows(&sql, rel);
 	buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
 	put_sources(&sql, place, shape);
 	buf_puts(&sql, " WHERE ");

@@ -170,12 +170,12 @@ char *sql_update_document(const struct place *place, const struct document_shape
 	}
 	if (n > 0) {
 		buf_puts(&sql, "UPDATE ");
-		put_relation(&sql, rel);
+		put_own_rows(&sql, rel);
 		buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
 	} else {
 		/* nothing to set: only whether the row is there and agrees */
 		buf_puts(&sql, "SELECT 1 FROM ");
-		put_relation(&sql, rel);
+		put_own_rows(&sql, rel);
 		buf_printf(&sql, " t%d, ", table);
 	}
 	put_source(&sql, place, shape, SOURCE_ONE);
@@ -370,7 +370,7 @@ char *sql_delete_absent(const struct place *place, const struct document_shape *
 	const struct name_list *key = target_key(place);
 	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
 	buf_puts(&sql, "DELETE FROM ");
-	put_relation(&sql, rel);
+	put_own_rows(&sql, rel);
 	buf_printf(&sql, " t%d", table);
 	if (put_tables(&others, place, table) > 0)
 		buf_printf(&sql, " USING %s", others.data);

@@ -30,6 +30,8 @@ SELECT w.name,
                                         WHERE g.tgtype & 7 = 7 AND NOT g.tgisinternal AND g.tgenabled <> 'D'
                                           AND (g.tgrelid = c.oid OR g.tgrelid IN (
                                                SELECT p.relid FROM pg_partition_tree(c.oid) p))),
+                   -- tables, no partitions, that have its columns and rows of their own
+                   'inherited', c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhparent = c.oid),
                    'columns', coalesce((
                        SELECT json_agg(json_build_object(
                                   'name', a.attname,
