@@ -90,8 +90,7 @@ int control_lookup(struct call *call, struct node *dir, const char *name, bool l
 	} else {
 		buf_puts(&body, "");
 		file->render(call, &body);
-		found.attr.mode =
-			S_IFREG | permissions(file, file->reset != NULL ? 0644 : 0444);
+		found.attr.mode = S_IFREG | permissions(file, file->reset != NULL ? 0644 : 0444);
 		found.attr.size = body.len;
 		found.body = body.data;
 		found.body_len = body.len;

@@ -103,8 +103,6 @@ static int document_open(struct call *call, struct handle *h) {
 	if (writes && !h->kind->writable)
 		return call_error(call, EROFS,
 				  "this file is made by the database and cannot be written");
-	if (writes && h->kind == &table_kind && h->node->place->route->refuse_truncate)
-		return call_error(call, EPERM, "the layout refuses to write this file anew");
 	if (!writes) {
 		int rc = load_for_reader(call, h);
 		if (rc == 0 && h->body != NULL)
@@ -312,8 +310,6 @@ static int remove_by(struct call *call, const struct where *w, struct db_stateme
 }
 
 static int row_remove(struct call *call, const struct where *w) {
-	if (w->place->route->refuse_remove)
-		return call_error(call, EPERM, "the layout refuses to remove this file");
 	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove);
 }
 
@@ -332,10 +328,7 @@ static int query_remove(struct call *call, const struct where *w) {
 }
 
 static int document_store(struct call *call, const struct where *w, const char *data, size_t len) {
-	int rc;
-	if (w->place->route->kind == KIND_TABLE && w->place->route->refuse_truncate)
-		return call_error(call, EPERM, "the layout refuses to write this file anew");
-	rc = store_whole(call, w, data, len, false);
+	int rc = store_whole(call, w, data, len, false);
 	if (rc != 0)
 		return store_rejected(call, w, 0, data, len, rc);
 	plain_unmark(call->fs->plain, w->path);

@@ -54,6 +54,8 @@ struct attributes lookup_attributes(const struct place *place, uint64_t size, in
 	mode_t mode = S_IFDIR | 0777;
 	if (!is_directory(place))
 		mode = S_IFREG | (kind_of_place(place)->writable ? 0666 : 0444);
+	if (place->write == WRITE_NONE)
+		mode &= ~(mode_t)0222;
 	return (struct attributes){ .mode = mode, .size = size, .mtime_ns = mtime_us * 1000 };
 }
 

@@ -1,5 +1,6 @@
 #include "fs/ops.h"
 
+#include "fs/access.h"
 #include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
@@ -154,15 +155,31 @@ static int truncate_handle(struct call *call, struct handle *h, uint64_t size) {
 	return h->kind->truncate(call, h, size);
 }
 
+/* Whether NODE may get SIZE; H as in truncate_handle(), or NULL. */
+static int may_resize(struct call *call, const struct node *node, const struct handle *h,
+		      uint64_t size) {
+	const struct layout_route *route = node->type == NODE_PLACE ? node->place->route : NULL;
+	struct stat st;
+	if (route == NULL || route->kind == KIND_ROW || route->kind == KIND_ROWS)
+		return access_check(call, access_place(node), CHANGE_ANY);
+	node_stat(call->fs->nodes, node, &st);
+	uint64_t now =
+		h != NULL && h->kind->own_size ? atomic_load(&h->size) : (uint64_t)st.st_size;
+	return access_check(call, node->place, size < now ? CHANGE_ANEW : CHANGE_ANY);
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		       struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
 	int rc = 0;
 	call_begin(&call, req, false);
 	struct node *node = node_of(call.fs, ino);
-	if ((to_set & FUSE_SET_ATTR_SIZE) != 0 && fi != NULL) {
+	if ((to_set & FUSE_SET_ATTR_SIZE) != 0)
+		rc = may_resize(&call, node, fi != NULL ? handle_of(fi) : NULL,
+				(uint64_t)attr->st_size);
+	if (rc == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0 && fi != NULL) {
 		rc = truncate_handle(&call, handle_of(fi), (uint64_t)attr->st_size);
-	} else if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
+	} else if (rc == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0) {
 		rc = truncate_path(&call, node, (uint64_t)attr->st_size);
 	}
 	/* owner, mode and times of a row are not files' own: set without effect, as on other file systems without them */
@@ -219,11 +236,27 @@ static void set_open_flags(const struct handle *h, struct fuse_file_info *fi) {
 	fi->noflush = (h->flags & O_ACCMODE) == O_RDONLY;
 }
 
+/* What opening NODE to write does by itself, or leads to. Rows files see to their own truncation: it is none if they have no lines. */
+static enum change change_of_open(const struct node *node, int flags, bool created) {
+	const struct layout_route *route = node->type == NODE_PLACE ? node->place->route : NULL;
+	if (route == NULL)
+		return CHANGE_ANY;
+	bool empties = (flags & O_TRUNC) != 0 && !created &&
+		       (route->kind == KIND_COLUMN || route->kind == KIND_FILE);
+	return empties || route->kind == KIND_TABLE ? CHANGE_ANEW : CHANGE_ANY;
+}
+
 /* A handle on NODE, opened. */
 static int open_node(struct call *call, struct node *node, int flags, bool created,
 		     struct handle **out) {
-	if ((flags & O_ACCMODE) != O_RDONLY && node_expel_cached(call->fs->nodes, node))
-		return -ESTALE;
+	if ((flags & O_ACCMODE) != O_RDONLY) {
+		int rc = access_check(call, access_place(node),
+				      change_of_open(node, flags, created));
+		if (rc != 0)
+			return rc;
+		if (node_expel_cached(call->fs->nodes, node))
+			return -ESTALE;
+	}
 	struct handle *h = handle_new(call->fs, node, kind_of_node(node), flags);
 	if (h == NULL)
 		return -ENOMEM;
@@ -328,6 +361,10 @@ static int create_file(struct call *call, struct node *dir, const char *name, mo
 				  "written: %% is %%25, and only valid UTF-8)");
 	if (target.place != NULL && target.place->route == NULL)
 		return -EISDIR;
+	int allowed = access_check(call, target.place != NULL ? target.place : access_place(dir),
+				   CHANGE_ANY);
+	if (allowed != 0)
+		return allowed;
 	if (target.place != NULL) {
 		AUTO_WHERE struct where w = { 0 };
 		int rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values,

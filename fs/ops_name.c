@@ -1,4 +1,5 @@
 /* Making, removing and renaming names. */
+#include "fs/access.h"
 #include "fs/control.h"
 #include "fs/ingest.h"
 #include "fs/kind.h"
@@ -47,6 +48,9 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 		return call_error(
 			call, EINVAL,
 			"no key can have this name (%% is written %%25, and only valid UTF-8)");
+	if (rc == 0)
+		rc = access_check(call, target.place != NULL ? target.place : access_place(dir),
+				  CHANGE_ANY);
 	if (rc == 0 && target.place != NULL) {
 		rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values, &w);
 		if (rc == 0)
@@ -93,6 +97,8 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 	if (dir->type == NODE_CONTROL || known.place != NULL)
 		rc = -EPERM; /* a row is no link */
 	if (rc == 0)
+		rc = access_check(&call, access_place(dir), CHANGE_ANY);
+	if (rc == 0)
 		rc = plain_symlink(call.fs->plain, target, path);
 	if (rc == 0)
 		rc = lookup_child(&call, dir, name, true, &node);
@@ -129,13 +135,17 @@ static int remove_file(struct call *call, struct node *node) {
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
 	if (path == NULL)
 		return -ENOMEM;
-	if (node->type == NODE_PLAIN)
-		return remove_plain_file(call, node, path);
+	if (node->type == NODE_PLAIN) {
+		int rc = access_check(call, access_place(node), CHANGE_ANY);
+		return rc != 0 ? rc : remove_plain_file(call, node, path);
+	}
 	if (node_is_gone(call->fs->nodes, node)) {
 		node_unhash(call->fs->nodes, node);
 		return 0;
 	}
-	int rc = node_where(call->fs->nodes, node, &w);
+	int rc = access_check(call, node->place, CHANGE_REMOVE);
+	if (rc == 0)
+		rc = node_where(call->fs->nodes, node, &w);
 	if (rc == 0)
 		rc = kind_of_node(node)->remove(call, &w);
 	if (rc == -ENOENT && !store_parent_exists(call, &w))
@@ -184,7 +194,7 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	bool exists;
 	for (int i = 0; i < node->place->nchildren; i++) {
 		const struct layout_route *route = node->place->children[i]->route;
-		if (route != NULL && route->kind == KIND_ROW && route->refuse_remove)
+		if (route != NULL && route->kind == KIND_ROW && node->place->children[i]->stays)
 			return call_error(
 				call, EPERM,
 				"the layout refuses to remove this row (\"remove\": \"refuse\")");
@@ -207,9 +217,12 @@ static int remove_directory(struct call *call, struct node *node) {
 		return -ENOMEM;
 	if (node->type == NODE_CONTROL)
 		return -EBUSY;
+	int rc = access_check(call, access_place(node), CHANGE_ANY);
+	if (rc != 0)
+		return rc;
 	moved_show_below(call->fs->moved, path);
 	/* what the plain store has below it must be gone first */
-	int rc = plain_rmdir(call->fs->plain, path);
+	rc = plain_rmdir(call->fs->plain, path);
 	if (rc != 0 && rc != -ENOENT && rc != -ENOTDIR)
 		return rc;
 	if (node->type == NODE_PLAIN)
@@ -399,6 +412,21 @@ static int rename_place(struct renaming *r) {
 	return -EXDEV;
 }
 
+/* What is replaced: one row by a document, or as much as the file holds. */
+static enum change change_of_rename(const struct renaming *r) {
+	const struct place *place = r->target.place;
+	if (place == NULL || place->route == NULL || place->route->kind == KIND_ROW)
+		return CHANGE_ANY;
+	bool whole = place->route->kind == KIND_ROWS || place->route->kind == KIND_TABLE;
+	return whole || r->existing != NULL ? CHANGE_ANEW : CHANGE_ANY;
+}
+
+static int rename_allowed(const struct renaming *r) {
+	const struct place *to = r->target.place != NULL ? r->target.place : access_place(r->dir);
+	int rc = access_check(r->call, access_place(r->node), CHANGE_ANY);
+	return rc != 0 ? rc : access_check(r->call, to, change_of_rename(r));
+}
+
 static int rename_any(struct renaming *r) {
 	bool directory = S_ISDIR(r->node->attr.mode);
 	if (r->node->type == NODE_CONTROL || r->dir->type == NODE_CONTROL)
@@ -408,6 +436,9 @@ static int rename_any(struct renaming *r) {
 		return call_error(
 			r->call, EINVAL,
 			"no key can have this name (%% is written %%25, and only valid UTF-8)");
+	int rc = rename_allowed(r);
+	if (rc != 0)
+		return rc;
 	if (r->node->type == NODE_PLACE && is_ingest(r->node->place) &&
 	    (r->target.place == NULL || is_ingest(r->target.place)))
 		return rename_ingest(r);

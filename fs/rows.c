@@ -1,4 +1,5 @@
 /* Rows files: a slice of a table as lines. What open, write, truncate and close of one mean; see rows_read.c for reading. */
+#include "fs/access.h"
 #include "fs/rows.h"
 
 #include "fs/kind.h"
@@ -33,9 +34,9 @@ static int rows_open(struct call *call, struct handle *h) {
 		return rc;
 	node_stat(call->fs->nodes, h->node, &st);
 	bool empty = (uint64_t)st.st_size <= header_length(h);
-	if (!empty && h->node->place->route->refuse_truncate)
-		return call_error(call, EPERM,
-				  "the layout refuses to write this file anew: append to it");
+	rc = empty ? 0 : access_check(call, h->node->place, CHANGE_ANEW);
+	if (rc != 0)
+		return rc;
 	rows_cut_rest(call, h->node);
 	if (empty)
 		return 0; /* nothing to replace: the lines are simply appended */
@@ -191,8 +192,6 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 
 static int rows_remove(struct call *call, const struct where *w) {
 	int changed;
-	if (w->place->route->refuse_remove)
-		return call_error(call, EPERM, "the layout refuses to remove this file");
 	int rc = store_run(call, (struct db_statement *)(uintptr_t)&w->place->sql.remove, w, NULL,
 			   0, DB_REPEATABLE, &changed);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
@@ -205,9 +204,6 @@ static int rows_remove(struct call *call, const struct where *w) {
 
 static int rows_store(struct call *call, const struct where *w, const char *data, size_t len) {
 	struct handle h = { .flags = O_WRONLY | O_TRUNC };
-	if (w->place->route->refuse_truncate)
-		return call_error(call, EPERM,
-				  "the layout refuses to write this file anew: append to it");
 	buf_add(&h.data, data, len);
 	int rc = h.data.failed ? -ENOMEM : rows_replace(call, &h, w);
 	buf_free(&h.data);

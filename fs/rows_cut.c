@@ -1,4 +1,5 @@
 /* Truncation of rows files: what was written before it, through any open file, is not to come back behind it. */
+#include "fs/access.h"
 #include "fs/rows_cut.h"
 
 #include "fs/kind.h"
@@ -79,8 +80,9 @@ int rows_before_truncate(struct call *call, struct node *node, struct handle *h,
 		return 1;
 	if (size != 0)
 		return call_error(call, EINVAL, "a rows file can only be truncated to nothing");
-	if (node->place->route->refuse_truncate)
-		return call_error(call, EPERM, "the layout refuses to empty this file");
+	rc = access_check(call, node->place, CHANGE_ANEW);
+	if (rc != 0)
+		return rc;
 	rows_cut_rest(call, node);
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* Writing a rows file anew: one transaction, all or nothing. Where lines have a key, rows are updated by it, new ones inserted and
  * absent ones deleted, so that what refers to a row that stays is not touched; elsewhere the old rows go and the new ones come. */
+#include "fs/access.h"
 #include "fs/plain.h"
 #include "fs/rows_lines.h"
 #include "fs/store.h"
@@ -85,9 +86,11 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w) {
 	size_t taken = 0;
 	h->lines = 0;
 	h->columns_known = false;
-	int rc = content != NULL
-			 ? lines_each(&in, h->data.len, true, true, collect_line, content, &taken)
-			 : call_error(call, ENOMEM, "out of memory");
+	int rc = access_check(call, w->place, CHANGE_ANEW);
+	if (rc == 0)
+		rc = content != NULL ? lines_each(&in, h->data.len, true, true, collect_line,
+						  content, &taken)
+				     : call_error(call, ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = replace_all(&in, content);
 	if (rc != 0)

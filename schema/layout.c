@@ -47,6 +47,15 @@ static void take_choice(struct reader *r, const cJSON *item, const char *no, con
 		mistake(r, "\"%s\" must be \"%s\" or \"%s\"", item->string, no, yes);
 }
 
+static void take_write(struct reader *r, const cJSON *item, enum layout_write *out) {
+	static const char *const words[] = { "none", "rows", "all" };
+	for (int i = 0; i < 3; i++)
+		if (cJSON_IsString(item) && strcmp(item->valuestring, words[i]) == 0)
+			*out = (enum layout_write)(WRITE_NONE + i);
+	if (*out == WRITE_UNSAID)
+		mistake(r, "\"write\" must be \"none\", \"rows\" or \"all\"");
+}
+
 static void list_add(struct name_list *list, const char *name) {
 	char **names = reallocarray(list->names, (size_t)list->n + 1, sizeof(*names));
 	if (names == NULL)
@@ -245,6 +254,8 @@ static int read_word(struct reader *r, const cJSON *e, struct layout_route *rout
 		take_choice(r, e, "replace", "refuse", &route->refuse_truncate);
 	else if (strcmp(e->string, "remove") == 0)
 		take_choice(r, e, "delete", "refuse", &route->refuse_remove);
+	else if (strcmp(e->string, "write") == 0)
+		take_write(r, e, &route->write);
 	else if (strcmp(e->string, "as") == 0)
 		take_choice(r, e, "object", "array", &route->as_array);
 	else if (strcmp(e->string, "by") == 0)
@@ -274,6 +285,20 @@ static void take_table(struct reader *r, struct layout_route *route) {
 			   "column whose values are its keys");
 }
 
+/* A word that would have no effect on the kind is a mistake where somebody relies on it. */
+static void check_refusals(struct reader *r, const struct layout_route *route) {
+	const char *kind = kind_words[route->kind];
+	bool plain = route->kind == KIND_FILE && route->relation == NULL;
+	if (route->refuse_truncate && route->kind != KIND_ROWS && route->kind != KIND_TABLE &&
+	    route->kind != KIND_COLUMN)
+		mistake(r, "\"truncate\" is for rows and column, not for %s", kind);
+	if (route->refuse_remove && (route->kind == KIND_QUERY || route->kind == KIND_FILE))
+		mistake(r, "\"remove\": \"refuse\" is for row, column and rows, not for %s", kind);
+	if (route->write != WRITE_UNSAID && (route->kind == KIND_QUERY || plain))
+		mistake(r, "\"write\" is for files of rows, not for %s",
+			plain ? "plain files" : kind);
+}
+
 static void read_route(struct reader *r, const cJSON *item, struct layout_route *route) {
 	const cJSON *e, *path = cJSON_GetObjectItemCaseSensitive(item, "path");
 	size_t before = r->mistakes->len;
@@ -292,6 +317,7 @@ static void read_route(struct reader *r, const cJSON *item, struct layout_route 
 	if (kinds != 1)
 		mistake(r, "needs exactly one of row, column, rows, query, file");
 	take_table(r, route);
+	check_refusals(r, route);
 	route->broken = r->mistakes->len > before;
 }
 
@@ -350,6 +376,31 @@ static void read_timer(struct reader *r, const cJSON *item, struct layout_timer 
 		mistake(r, "\"every\" must be \"cleanup_interval\", not \"%s\"", timer->every);
 }
 
+static void add_rule(struct reader *r, const char *path, const cJSON *word, struct layout *layout) {
+	struct layout_rule *rule = &layout->rules[layout->nrules];
+	r->subject = "write";
+	r->name = path;
+	take_write(r, word, &rule->write);
+	if (path[0] != '/' || (path[1] != '\0' && path[strlen(path) - 1] == '/'))
+		mistake(r, "a path begins with / and does not end with it");
+	rule->path = strdup(path);
+	layout->nrules += rule->path != NULL;
+}
+
+/* "write": a word for all paths, or an object of paths with theirs. */
+static void read_rules(struct reader *r, const cJSON *e, struct layout *layout) {
+	const cJSON *item;
+	layout->rules = calloc((size_t)cJSON_GetArraySize(e) + 2, sizeof(*layout->rules));
+	if (layout->rules == NULL)
+		return;
+	if (!cJSON_IsObject(e)) {
+		add_rule(r, "/", e, layout);
+		return;
+	}
+	cJSON_ArrayForEach(item, e)
+		add_rule(r, item->string, item, layout);
+}
+
 static void read_section(struct reader *r, const cJSON *e, struct layout *layout) {
 	const cJSON *item;
 	size_t n = (size_t)cJSON_GetArraySize(e) + 1;
@@ -374,6 +425,8 @@ static void read_section(struct reader *r, const cJSON *e, struct layout *layout
 			if (layout->timers != NULL)
 				read_timer(r, item, &layout->timers[layout->ntimers++]);
 		}
+	} else if (strcmp(e->string, "write") == 0 && layout->rules == NULL) {
+		read_rules(r, e, layout);
 	} else {
 		mistake(r, "unknown, repeated or wrongly shaped word \"%s\"", e->string);
 	}
@@ -481,6 +534,9 @@ void layout_free(struct layout *layout) {
 	}
 	free(layout->routes);
 	free(layout->tables);
+	for (int k = 0; k < layout->nrules; k++)
+		free(layout->rules[k].path);
+	free(layout->rules);
 	free(layout->timers);
 	free(layout);
 }

@@ -5,6 +5,14 @@
 
 #include "util/buf.h"
 
+/* What may be changed at and below a path. */
+enum layout_write {
+	WRITE_UNSAID,
+	WRITE_NONE, /* nothing */
+	WRITE_ROWS, /* what changes one row by its key, and appending */
+	WRITE_ALL,
+};
+
 /* KIND_TABLE: "rows" in a .json, all of them one document. */
 enum route_kind { KIND_ROW, KIND_COLUMN, KIND_ROWS, KIND_QUERY, KIND_FILE, KIND_TABLE };
 
@@ -51,6 +59,7 @@ struct layout_route {
 	char *format; /* "csv", "jsonl"; NULL: by the extension */
 	bool gzip, keep_replaced, remove_rows;
 	bool refuse_truncate, refuse_remove, as_array;
+	enum layout_write write;
 	bool broken; /* a mistake was told of it: not to be looked at further */
 };
 
@@ -68,6 +77,12 @@ struct layout_timer {
 	char *every; /* name of the option that holds the interval, seconds */
 };
 
+/* What the layout's own "write" says of a path. */
+struct layout_rule {
+	char *path; /* "/" for all */
+	enum layout_write write;
+};
+
 struct layout {
 	struct layout_route *routes;
 	int nroutes;
@@ -75,6 +90,8 @@ struct layout {
 	int ntables;
 	struct layout_timer *timers;
 	int ntimers;
+	struct layout_rule *rules;
+	int nrules;
 };
 
 /* Reads LEN bytes of JSON. Every mistake is one line appended to MISTAKES: "route PATH: ...". Returns NULL if

@@ -4,6 +4,7 @@
 #include "schema/ingest.h"
 #include "schema/slice.h"
 #include "schema/tree_check.h"
+#include "schema/tree_write.h"
 
 #include <string.h>
 
@@ -180,6 +181,7 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 		for (int i = 0; i < layout->nroutes; i++)
 			if (!layout->routes[i].broken)
 				add_route(&c, tree, &layout->routes[i]);
+		tree_set_write(tree, layout, mistakes);
 		add_timers(&c, tree, layout);
 		ok = mistakes->len == 0;
 	}

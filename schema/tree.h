@@ -82,6 +82,9 @@ struct place {
 	int slice_joined; /* how many of the slice's keys, the first, come from the parent's row by the foreign key */
 	struct ingest *ingest; /* KIND_FILE whose lines become rows; else NULL; owned */
 
+	enum layout_write write; /* what may be changed at and below it; never WRITE_UNSAID */
+	bool stays; /* must not be removed: its own route says so, or that of its row */
+
 	struct place_sql sql;
 };
 
