@@ -1,0 +1,383 @@
+"""What rows files must hold: a slice of a table (all of it, a group, the rows of a parent row), written by lines.
+
+Each line has a number, so the state of the whole is a state for each line (class Line). A program's open file is an Open; both files of one slice
+(kids.csv and kids.jsonl) share the slice. Sentences of docs/SEMANTICS.md: 1, 4, 8; of what rowfs is free to do nothing is demanded."""
+import csv
+import io
+import json
+from collections import Counter
+
+import records
+from world import Found
+
+# What may be said of a line:
+WAITS, IN, OUT, FREE, LOOSE = "waits", "in", "out", "free", "loose"
+# WAITS  written, not acknowledged: in the table once, or not yet
+# IN     must be there as its verdict says: once in the table, or in rejected/, or (skipped by a trigger) nowhere
+# OUT    must not be in the table
+# FREE   once in the table, or not at all: the promise leaves it open
+# LOOSE  a quote was open: a row, or a part of another row's text, or in rejected/; waits only while nobody said that all is well
+
+
+class Line:
+    def __init__(self, n, w, cls, verdict, memo, opened):
+        self.n, self.w, self.cls, self.verdict, self.memo, self.opened = n, w, cls, verdict, memo, opened
+        self.state, self.was, self.told, self.prefix = WAITS, None, False, False
+
+    def __repr__(self):
+        return f"line t{self.n} ({self.cls}, {self.state})"
+
+
+class Writer:
+    """What an open rows file has to remember beside play.Open: .lines in the order of writing, .rest of a line that is cut, and so on."""
+
+    def __init__(self):
+        self.lines, self.piece, self.rest, self.cut_line = [], b"", b"", None
+        self.quote_open = self.quote_told = self.tainted = False
+        self.replacing, self.had_rows, self.since, self.cut_once = False, False, [], False
+
+
+class Slice:
+    def __init__(self, play, table, where="true"):
+        self.play, self.table, self.where = play, table, where
+        self.lines, self.exists = {}, True
+
+    # -- what programs do ------------------------------------------------------------------------------------------------------------
+
+    def writer(self, opened):
+        if opened.model is None:
+            opened.model = Writer()
+        return opened.model
+
+    def compose(self, opened, wanted, cut):
+        """The bytes of WANTED ([n, class] each) behind what is left of the last line, CUT bytes of the last line held back. Notes the lines."""
+        w, form = self.writer(opened), opened.form
+        data, w.rest = w.rest, b""
+        if w.cut_line is not None and data:
+            self.note(opened, w.cut_line)
+            w.cut_line, w.piece = None, b""
+        for n, cls in wanted:
+            cls = records.json_class(cls) if form == "jsonl" else cls
+            text = records.line(form, opened.w, n, cls)
+            memo = records.stored(records.memo_of(n, cls), self.play.asked)
+            line = Line(n, opened.w, cls, records.verdict(cls, self.play.asked), memo, opened)
+            data += text
+            if cut and [n, cls] == list(wanted[-1]):
+                hold = min(cut, len(text) - 1)
+                data, w.rest, w.piece, w.cut_line = data[:-hold], text[-hold:], text[:-hold], line
+            else:
+                self.note(opened, line)
+        return data
+
+    def note(self, opened, line):
+        w = self.writer(opened)
+        if line.verdict == "open":
+            w.quote_open = True
+        if w.quote_open:
+            line.state = LOOSE
+        if w.tainted:
+            line.state = FREE
+        self.lines[line.n] = line
+        w.lines.append(line)
+        if w.replacing:
+            w.since.append(line)
+
+    def cut_all(self, state):
+        """All that is there or under way is cut away (by truncation, removal, replacement): STATE now. Half lines of others are anybody's guess."""
+        for line in self.lines.values():
+            if line.state == FREE and self.still_open(line):
+                continue  # its writer may have it under way
+            if line.state in (IN, WAITS, LOOSE, FREE):
+                line.was, line.state = line.state, state
+        for o in self.play.opens_of(self):
+            if o.model is not None and o.model.piece:
+                o.model.tainted = True
+
+    def truncated(self, opened):
+        """ftruncate(0), or O_TRUNC: committed with what comes next."""
+        w = self.writer(opened)
+        others = [o for o in self.play.opens_of(self) if o is not opened and o.model is not None]
+        certain = any(x.state == IN and x.verdict == "row" for x in self.lines.values())
+        w.had_rows = True if certain else None  # without rows it may be a replacement or an append
+        w.replacing, w.since, w.piece, w.rest, w.cut_line = True, [], b"", b"", None
+        w.quote_open, w.cut_once = False, True
+        for line in self.lines.values():
+            if line.state in (IN, WAITS, LOOSE, FREE):
+                line.was, line.state, line.cut_by = line.state, FREE, opened
+        for o in others:
+            o.model.tainted = o.model.tainted or bool(o.model.piece) or o.model.replacing or o.model.quote_open
+        w.tainted = w.tainted or any(o.model.replacing for o in others)
+
+    def truncated_by_path(self):
+        self.cut_all(OUT)
+        for o in self.play.opens_of(self):
+            if o.model is not None:
+                o.model.cut_once = True
+            if o.model is not None and (o.model.replacing or o.model.quote_open):
+                o.model.tainted = True
+
+    def gone(self):
+        """The file is another one now. What writers of the old one have under way may still become rows: no line is lost by it."""
+        self.cut_all(OUT)
+        for line in self.lines.values():
+            if line.was in (WAITS, LOOSE) and line.state == OUT:
+                line.state, line.was = FREE, None
+
+    def removed(self):
+        self.gone()
+        for o in self.play.opens_of(self):
+            self.writer(o).tainted = self.writer(o).cut_once = True
+
+    def replaced(self, wanted, form, w, error, in_time=True):
+        """The content was put in place as a whole, by a rename or by removal and creation."""
+        world = self.play.asked
+        new = [Line(n, w, cls, records.verdict(cls, world), records.stored(records.memo_of(n, cls), world), None) for n, cls in wanted]
+        bad = [x for x in new if x.verdict in ("bad", "open")]
+        certain = any(x.state == IN and x.verdict == "row" for x in self.lines.values())
+        possible = any(x.state in (IN, WAITS, LOOSE, FREE) for x in self.lines.values())
+        if bad and (possible or error):
+            if not error and certain and world["options"].get("bad_lines") != "report":
+                raise Found("took a bad line", f"a replacement with {bad} succeeded")
+            for x in new:
+                x.state = FREE
+            if not (certain and in_time and error):
+                for x in self.lines.values():
+                    x.state = FREE if x.state in (IN, WAITS, LOOSE) else x.state
+        else:
+            if error and not bad:
+                raise Found("refused without cause", f"a replacement by good lines: errno {error}")
+            self.gone()
+            for x in new:
+                x.state = FREE if x.verdict == "open" else IN
+        self.lines.update((x.n, x) for x in new)
+        for o in self.play.opens_of(self):
+            if o.writes and self.writer(o).replacing:  # of two who write the file anew the last one wins
+                self.free_all()
+            self.writer(o).tainted = True
+
+    # -- what they are told -----------------------------------------------------------------------------------------------------------
+
+    def acknowledged(self, opened, error, call, last):
+        """fsync, flush or close of OPENED answered ERROR (0: all is well)."""
+        w = self.writer(opened)
+        if last and w.piece and (w.tainted or w.replacing):
+            self.free_piece(w)
+        if w.tainted:
+            if w.replacing:  # of two who write the file anew the last one wins
+                self.free_all()
+            return self.set_free(w)
+        if w.replacing and not w.since and not w.piece and call != "fsync" and not last:
+            return self.must(error == 0, "failed without cause", call, error)
+        if w.replacing and self.settle_replacement(opened, error, call, last):
+            return None
+        owed = [x for x in w.lines if x.verdict == "bad" and x.state == WAITS]
+        report = self.play.asked["options"].get("bad_lines") == "report"
+        if not w.quote_open and not (w.piece and call != "fsync"):
+            if owed and not report:
+                self.must(error != 0, "an error was not told", call, f"0 although {owed[:5]} must be refused")
+            elif not any(x.verdict == "bad" and not x.told and x.state in (FREE, OUT) for x in w.lines):  # what was cut may be judged, too
+                self.must(error == 0, "failed without cause", call, f"errno {error}; {self.play.sentence()}")
+        for x in w.lines:
+            x.told = True
+            if x.state == WAITS:
+                x.state = IN
+        if w.quote_open:
+            self.quote(opened, error, call)
+        self.acked_are_there(w, call)
+        if last and w.cut_line not in w.lines:
+            self.last_piece(opened)  # committed shortly after the call has returned
+        return None
+
+    def quote(self, opened, error, call):
+        """A quote is open. 0 means that every line so far is a row or was refused, and told."""
+        w = opened.model
+        if error:
+            w.quote_told = True
+            return
+        waiting = [x for x in w.lines if x.state == LOOSE and not self.accounted(x)]
+        self.must(not waiting, "fsync lied", call, f"0 while {waiting[:5]} of {len(waiting)} are neither rows nor refused")
+        self.must(w.quote_told or self.play.asked["options"].get("bad_lines") == "report", "an error was not told", call,
+                  "a quote is open, and nobody was told")
+
+    def settle_replacement(self, opened, error, call, last):
+        """True if nothing more is to be said of the call."""
+        w = opened.model
+        bad = [x for x in w.since if x.verdict in ("bad", "open")]
+        guess = (w.piece and last) or (w.had_rows is None and bad)
+        if guess or (bad and w.had_rows and (error or self.play.asked["options"].get("bad_lines") == "report")):
+            for x in self.lines.values():
+                if getattr(x, "cut_by", None) is opened and x.state == FREE and x.was == IN and not guess and error:
+                    x.state = IN  # a refused replacement leaves the old rows
+            self.set_free(w)
+            w.tainted, w.replacing = True, False
+            return True
+        if bad and w.had_rows:
+            self.must(False, "took a bad line", call, f"a replacement with {bad[:5]} succeeded")
+        if error and not bad:
+            self.must(False, "failed without cause", call, f"a replacement: errno {error}; {self.play.sentence()}")
+        for x in self.lines.values():
+            if getattr(x, "cut_by", None) is opened and x.state == FREE:
+                x.state = OUT
+        # What others wrote meanwhile: the last one wins, or both are there.
+        for x in self.lines.values():
+            if x.opened is not opened and x.state in (IN, WAITS, LOOSE):
+                x.state = FREE
+        w.replacing = False
+        return False
+
+    def last_piece(self, opened):
+        """The last descriptor is closed by its program's own will: a last line without a newline counts if it is whole."""
+        w, line = opened.model, opened.model.cut_line
+        if not w.piece or line is None:
+            return
+        self.lines[line.n] = line
+        w.lines.append(line)
+        if w.rest == b"\n" and line.verdict in ("row", "none", "bad"):
+            line.state = IN
+        else:
+            line.state, line.prefix = FREE, True
+        w.piece = b""
+
+    def refused_write(self, opened):
+        """Others have written or cut the file since: it depends on the moment which lines were taken."""
+        w = opened.model
+        if len([o for o in self.play.opens_of(self) if o.writes]) == 1 and not w.cut_once:
+            raise Found("write failed", f"at the end of {self.table}, where nobody else writes; {self.play.sentence()}")
+        self.set_free(w, LOOSE)
+        w.tainted = True
+
+    def free_piece(self, w):
+        line = w.cut_line
+        line.state, line.prefix = FREE, True
+        self.lines[line.n] = line
+        w.lines.append(line)
+
+    def killed(self, opened):
+        """The program was killed: whole lines that `write` took are committed, a piece of a line is no row."""
+        w = self.writer(opened)
+        if w.replacing:
+            self.free_all()
+        if w.tainted or w.replacing or w.quote_open:
+            self.set_free(w, LOOSE)
+        for x in w.lines:
+            if x.state == WAITS:
+                x.state = IN
+        if w.piece and w.cut_line is not None:
+            w.cut_line.state = OUT
+            w.cut_line.cut_piece = w.piece
+            self.lines[w.cut_line.n] = w.cut_line
+
+    def crashed(self):
+        """rowfs was killed: what nobody acknowledged may be there or not."""
+        for x in self.lines.values():
+            if x.state in (WAITS, LOOSE):
+                x.state = FREE
+        for o in self.play.opens_of(self):
+            if o.model is not None and o.model.cut_line is not None and o.model.piece:
+                o.model.cut_line.state = OUT
+                self.lines[o.model.cut_line.n] = o.model.cut_line
+
+    # -- judging ------------------------------------------------------------------------------------------------------------------------
+
+    def must(self, true, what, call, seen):
+        if not true:
+            raise Found(what, f"{call} on {self.table}: {seen}")
+
+    @staticmethod
+    def set_free(w, *more):
+        for x in w.lines:
+            if x.state in (WAITS, *more):
+                x.state = FREE
+
+    def free_all(self):
+        for x in self.lines.values():
+            if x.state in (IN, WAITS, LOOSE):
+                x.state = FREE
+
+    def rows(self):
+        return self.play.world.sql(f"select w, n, memo from {self.table} where {self.where} order by id")
+
+    def accounted(self, line):
+        rows = self.rows()
+        mark = f"t{line.n}"
+        return any(n == line.n for _, n, _ in rows) or any(mark in (m or "").replace("\n", " ").replace(",", " ").split() for _, _, m in rows) \
+            or self.in_rejected(line.n)
+
+    def in_rejected(self, n):
+        return f"t{n}".encode() in records.re.findall(rb"t\d+", self.play.world.rejected())
+
+    def acked_are_there(self, w, call):
+        have = Counter(n for _, n, _ in self.rows())
+        gone = [x for x in w.lines if x.state == IN and x.verdict == "row" and have[x.n] == 0]
+        if gone:
+            raise Found("acknowledged line lost", f"{call} on {self.table} was answered; {len(gone)} lines are not there: {gone[:5]}")
+
+    def judge(self):
+        """None, or what is wrong: (kind of fault, what was seen)."""
+        rows = self.rows()
+        have = Counter(n for _, n, _ in rows)
+        for w, n, memo in rows:
+            line = self.lines.get(n)
+            if line is None:
+                return "row from nowhere", f"{self.table} has ({w}, {n}, {memo!r})"
+            if line.state == OUT:
+                return "what was cut away came back" if not hasattr(line, "cut_piece") else "half a line is a row", \
+                    f"{self.table} has ({w}, {n}, {memo!r}): {line}"
+            if have[n] > 1:
+                return "line doubled", f"{line} is {have[n]} times in {self.table}"
+            if line.verdict in ("bad", "none") and line.state != LOOSE and not line.prefix:
+                return "took a bad line", f"{self.table} has ({w}, {n}, {memo!r}): {line}"
+            exact = memo == line.memo and w == line.w
+            if not exact and line.state != LOOSE and line.verdict != "open" and not (line.prefix and line.memo.startswith(memo or "")):
+                return "line falsified", f"{self.table} has ({w}, {n}, {memo!r}), written was ({line.w}, {n}, {line.memo!r})"
+        wrong = self.missing(rows, have)
+        return wrong or self.disorder(rows)
+
+    def missing(self, rows, have):
+        inside = set(records.re.findall(r"\bt(\d+)\b", " ".join(m or "" for _, _, m in rows)))
+        refused = {int(x[1:]) for x in records.re.findall(rb"t\d+", self.play.world.rejected())} \
+            if any(x.verdict in ("bad", "open") or x.state == LOOSE for x in self.lines.values()) else set()
+        for line in self.lines.values():
+            if line.state == IN and line.verdict == "row" and not have[line.n]:
+                return "line lost", f"{line} is not in {self.table}"
+            if line.state == IN and line.verdict == "bad" and line.n not in refused:
+                return "refused line not kept", f"{line} is not in rejected/"
+            if line.state == IN and line.verdict == "row" and line.n in refused:
+                return "committed line in rejected/", f"{line} is in {self.table} and in rejected/"
+            if line.state == LOOSE and not self.still_open(line) and not (have[line.n] or str(line.n) in inside or line.n in refused):
+                return "line lost", f"{line} is neither in {self.table} nor in rejected/, its file is closed"
+        return None
+
+    def still_open(self, line):
+        return line.opened is not None and line.opened in self.play.opens_of(self)
+
+    def disorder(self, rows):
+        last = {}
+        for _, n, _ in rows:
+            line = self.lines[n]
+            if line.opened is None or line.state in (LOOSE, FREE):
+                continue
+            place = line.opened.model.lines.index(line)
+            before = last.get(id(line.opened), -1)
+            if place < before:
+                return "order", f"{line} was written before a line that stands before it in {self.table}"
+            last[id(line.opened)] = place
+        return None
+
+    def judge_file(self, path, form):
+        """The file that shows the slice, compared with SQL; None or what is wrong."""
+        want = self.rows()
+        if not self.exists and not want:
+            return None
+        before, data, after = self.play.world.slurp(path)
+        if before != len(data) or after != before:
+            return "st_size", f"{path}: st_size {before}, read {len(data)} bytes, then st_size {after}"
+        if form == "jsonl":
+            got = [json.loads(x) for x in data.decode().splitlines()]
+            got = [(x["w"], x["n"], x["memo"]) for x in got]
+        else:
+            text = list(csv.reader(io.StringIO(data.decode(), newline="")))
+            got = [(int(w), int(n), m or None) for w, n, m in text[1:]]
+        if got != [(w, n, m or None) for w, n, m in want]:
+            return "file differs from table", f"{path} has {got[-5:]}, {self.table} has {want[-5:]}"
+        return None
