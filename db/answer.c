@@ -9,12 +9,18 @@
 #include <errno.h>
 #include <string.h>
 
+enum { PROBE_FIRST_MS = 3000 };
+#define PROBE_TIMEOUT_S "4"
+
 /* The state of one wait for an answer. */
 struct waiting {
 	enum answer_until until;
 	int64_t started_us, deadline_us;
 	bool transaction_limit; /* the deadline is the transaction's */
 	bool timed_out, cancelled, stopped;
+	bool silent;      /* the server does not answer others either */
+	int64_t probe_us; /* when it is asked next; NEVER_US: not at all */
+	int64_t pause_us; /* since it was asked last */
 	struct cancel_request *request;
 	PGresult *result; /* the first error, or else the last result; owned */
 	bool complete;    /* the server is ready for the next statement */
@@ -99,6 +105,8 @@ static bool react(struct db_conn *c, struct waiting *w, enum wait_end end, short
 
 	switch (end) {
 	case WAIT_READY:
+		if ((revents & POLLIN) != 0)
+			c->silent_since_us = clock_us();
 		if ((revents & ~POLLOUT) == 0 || PQconsumeInput(c->pg))
 			return true;
 		take_last_words(c, w);
@@ -129,6 +137,31 @@ static bool react(struct db_conn *c, struct waiting *w, enum wait_end end, short
 	return false;
 }
 
+/* A statement may take long, and a network that drops packets looks the same from here. Whether the server answers somebody else tells the
+ * two apart: after some seconds of silence, and then in longer and longer pauses, it is asked for another connection. */
+static bool server_answers(const struct db_conn *c) {
+	const char *conninfo = c->cfg->conninfo != NULL ? c->cfg->conninfo : "";
+	const char *const keys[] = {
+		"dbname", "host", "hostaddr", "port", "connect_timeout", NULL
+	};
+	const char *const values[] = { conninfo,      PQhost(c->pg),   PQhostaddr(c->pg),
+				       PQport(c->pg), PROBE_TIMEOUT_S, NULL };
+	return PQpingParams(keys, values, 1) != PQPING_NO_RESPONSE;
+}
+
+/* The wait has come to its end, or to a probe. Returns true if it goes on. */
+static bool goes_on(struct db_conn *c, struct waiting *w, enum wait_end end) {
+	if (end != WAIT_TIMEOUT || w->probe_us == NEVER_US || clock_us() >= w->deadline_us)
+		return false;
+	int64_t silent_us = clock_us() - c->silent_since_us;
+	if (silent_us >= w->pause_us) {
+		w->silent = !server_answers(c);
+		w->pause_us *= 2;
+	}
+	w->probe_us = c->silent_since_us + w->pause_us;
+	return true;
+}
+
 /* Sends what is still to be sent and collects the answer. */
 static void collect(struct db_conn *c, struct waiting *w) {
 	for (;;) {
@@ -149,9 +182,15 @@ static void collect(struct db_conn *c, struct waiting *w) {
 				return;
 			continue;
 		}
-		enum wait_end end =
-			wait_for(PQsocket(c->pg), events, c->wake_fd, w->stopped ? -1 : c->stop_fd,
-				 w->deadline_us, &revents);
+		enum wait_end end = wait_for(
+			PQsocket(c->pg), events, c->wake_fd, w->stopped ? -1 : c->stop_fd,
+			w->probe_us < w->deadline_us ? w->probe_us : w->deadline_us, &revents);
+		if (goes_on(c, w, end)) {
+			if (!w->silent)
+				continue;
+			c->doomed = true;
+			return;
+		}
 		if (!react(c, w, end, revents))
 			return;
 	}
@@ -253,7 +292,11 @@ static enum conn_end judge(struct db_conn *c, struct waiting *w, PGresult **out,
 		c->doomed = true;
 		if (w->timed_out || w->cancelled)
 			return say_stopped(c, w, err);
-		db_error_from_result(err, NULL, c->pg);
+		if (w->silent)
+			db_error_set(err, EIO,
+				     "the server does not answer, and takes no new connection");
+		else
+			db_error_from_result(err, NULL, c->pg);
 		return CONN_LOST_SENT;
 	}
 	if (out != NULL)
@@ -274,6 +317,11 @@ enum conn_end answer_wait(struct db_conn *c, enum answer_until until, PGresult *
 		w.deadline_us = c->deadline_us;
 		w.transaction_limit = true;
 	}
+	const char *host = PQhost(c->pg);
+	bool network = host != NULL && host[0] != '\0' && host[0] != '/' && host[0] != '@';
+	c->silent_since_us = w.started_us;
+	w.pause_us = (int64_t)PROBE_FIRST_MS * US_PER_MS;
+	w.probe_us = network && until != UNTIL_DROP ? w.started_us + w.pause_us : NEVER_US;
 	collect(c, &w);
 	/* A cancel that is still on its way would hit whatever is run here next. */
 	int64_t wait_us = c->doomed ? 0 : (int64_t)CANCEL_GRACE_MS * US_PER_MS;

@@ -14,6 +14,7 @@ struct patience {
 	bool stray_seen;       /* a cancel that nobody asked for: repeated once */
 	bool no_retry;         /* DB_NO_RETRY */
 	int64_t not_before_us; /* pause before its next attempt to connect */
+	int64_t began_us;      /* when the call began whose budget counts: see db/budget.h */
 };
 
 /* Borrows a connection: an idle one, a new one, or the next that is given back. Waits for a busy pool
@@ -25,8 +26,9 @@ MUST_USE int pool_take(struct db_pool *pool, struct patience *p, struct db_cance
 /* Gives C back; a dead one is closed. C must be detached. */
 void pool_give(struct db_pool *pool, struct db_conn *c);
 
-/* The database went away under a statement: ERR's text is remembered, idle connections are closed. */
-void pool_lost(struct db_pool *pool, const struct db_error *err);
+/* The database went away under a statement: ERR's text is remembered, idle connections are closed. It has not answered since SINCE_US,
+ * clock_us(). */
+void pool_lost(struct db_pool *pool, const struct db_error *err, int64_t since_us);
 
 /* Counts one more loss of a connection against P and pauses before the next try (not before the first).
  * STALE: it was an idle connection that had died unnoticed. Returns 0 to try again, -errno to give up:

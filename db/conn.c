@@ -44,7 +44,7 @@ void conn_close(struct db_conn *c) {
 	free(c);
 }
 
-int conn_open(const struct db_config *cfg, int stop_fd, struct db_cancel *cancel,
+int conn_open(const struct db_config *cfg, int stop_fd, int allowed_ms, struct db_cancel *cancel,
 	      struct db_conn **out, bool *final, struct db_error *err) {
 	*final = false;
 	struct db_conn *c = conn_new(cfg, stop_fd);
@@ -55,9 +55,10 @@ int conn_open(const struct db_config *cfg, int stop_fd, struct db_cancel *cancel
 		conn_close(c);
 		return db_error_set(err, EINTR, "interrupted");
 	}
-	int rc = connect_session(c, final, err);
+	int64_t until_us = deadline_after_ms(allowed_ms);
+	int rc = connect_session(c, allowed_ms, final, err);
 	if (rc == 0)
-		rc = session_setup(c, final, err);
+		rc = session_setup(c, until_us, final, err);
 	conn_detach(c);
 	if (rc < 0) {
 		conn_close(c);

@@ -40,7 +40,8 @@ struct db_conn {
 	bool reused;         /* has answered a statement before the present loan */
 	bool reads;          /* lent for work that a program may interrupt: it changes nothing */
 	bool one_snapshot; /* its transactions see what was committed before their first statement, and no more */
-	bool doomed;              /* the server said FATAL, or we gave up on it: do not use again */
+	int64_t silent_since_us; /* clock_us(): no sign of life since then, as far as anybody waited for one */
+	bool doomed;             /* the server said FATAL, or we gave up on it: do not use again */
 	char failed_state[6];     /* SQLSTATE of the last failure since conn_mark(); "" */
 	enum conn_end failed_end; /* and how it ended; CONN_DONE if nothing failed */
 	struct buf news; /* what triggers said to the borrower, each with its NUL; see db_news_fn */
@@ -64,10 +65,11 @@ struct conn_work {
 	unsigned flags;
 };
 
-/* Connects and prepares the session, within connect_timeout (for each host named). On failure ERR is
+/* Connects and prepares the session, within connect_timeout (for each host named), and within ALLOWED_MS unless that is 0. On failure ERR is
  * filled (password scrubbed) and -errno returned; *FINAL tells that trying again is useless. */
-MUST_USE int conn_open(const struct db_config *cfg, int stop_fd, struct db_cancel *cancel,
-		       struct db_conn **out, bool *final, struct db_error *err);
+MUST_USE int conn_open(const struct db_config *cfg, int stop_fd, int allowed_ms,
+		       struct db_cancel *cancel, struct db_conn **out, bool *final,
+		       struct db_error *err);
 
 /* Ends the session and frees. Does not wait. NULL is fine. */
 void conn_close(struct db_conn *c);

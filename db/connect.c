@@ -8,7 +8,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { OLDEST_SERVER = 140000 };
+enum {
+	OLDEST_SERVER = 140000,
+	TCP_LEAST_MS = 2000, /* a packet or two may be lost */
+};
 #define DB_NEWS_STATE "RF001" /* of rowfs.send_notice() */
 
 /* What PQconninfo() says of a connection that is being made. */
@@ -147,14 +150,17 @@ static int connect_failed(struct db_conn *c, const struct target *t, bool *final
 }
 
 /* Starts connecting: our defaults, then the user's conninfo, then what must be so. */
-static PGconn *start(const struct db_config *cfg) {
+static PGconn *start(const struct db_config *cfg, int allowed_ms) {
 	char timeout_ms[16];
 	int s = cfg->connect_timeout_s > 0 && cfg->connect_timeout_s < 15 ? cfg->connect_timeout_s
 									  : 15;
+	int ms = s * 1000;
+	if (allowed_ms > 0 && ms > allowed_ms / 2)
+		ms = allowed_ms / 2; /* there may be a second host */
 
 	/* A dead network is noticed by unanswered bytes (tcp_user_timeout, also of the connection's first
 	 * packet, so that the next host gets its turn) or by silence (keepalives). */
-	snprintf(timeout_ms, sizeof(timeout_ms), "%d", s * 1000);
+	snprintf(timeout_ms, sizeof(timeout_ms), "%d", ms < TCP_LEAST_MS ? TCP_LEAST_MS : ms);
 	const char *const keys[] = { "fallback_application_name", "keepalives_idle",
 				     "keepalives_interval",       "keepalives_count",
 				     "tcp_user_timeout",          "dbname",
@@ -166,9 +172,12 @@ static PGconn *start(const struct db_config *cfg) {
 	return PQconnectStartParams(keys, values, 1);
 }
 
-static int connect_loop(struct db_conn *c, const struct target *t, bool *final,
+static int connect_loop(struct db_conn *c, const struct target *t, int allowed_ms, bool *final,
 			struct db_error *err) {
-	int64_t deadline = deadline_after_ms(t->timeout_s * 1000 * t->hosts);
+	int limit_ms = t->timeout_s * 1000 * t->hosts;
+	if (allowed_ms > 0 && allowed_ms < limit_ms)
+		limit_ms = allowed_ms;
+	int64_t deadline = deadline_after_ms(limit_ms);
 	PostgresPollingStatusType polling = PGRES_POLLING_WRITING;
 
 	while (PQstatus(c->pg) != CONNECTION_BAD && polling != PGRES_POLLING_OK &&
@@ -186,8 +195,8 @@ static int connect_loop(struct db_conn *c, const struct target *t, bool *final,
 		case WAIT_TIMEOUT:
 			return db_error_set(err, EIO,
 					    "cannot connect to the database: no answer from %s "
-					    "within %d s",
-					    PQhost(c->pg), t->timeout_s * t->hosts);
+					    "within %g s",
+					    PQhost(c->pg), limit_ms / 1000.0);
 		}
 	}
 	if (polling != PGRES_POLLING_OK)
@@ -218,18 +227,18 @@ static void note_notice(void *arg, const PGresult *res) {
 		  message != NULL ? message : "");
 }
 
-int connect_session(struct db_conn *c, bool *final, struct db_error *err) {
+int connect_session(struct db_conn *c, int allowed_ms, bool *final, struct db_error *err) {
 	struct target t;
 
 	*final = false;
-	c->pg = start(c->cfg);
+	c->pg = start(c->cfg, allowed_ms);
 	if (c->pg == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
 	/* The only way to get the SQLSTATE of a refused connection is to have it in the text. */
 	PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
 	PQsetNoticeReceiver(c->pg, note_notice, c);
 	target_read(c, &t);
-	int rc = connect_loop(c, &t, final, err);
+	int rc = connect_loop(c, &t, allowed_ms, final, err);
 	target_clear(&t);
 	if (rc < 0)
 		return rc;
@@ -297,7 +306,7 @@ static void note_level(struct db_conn *c, const PGresult *res) {
 		strcmp(level, "repeatable read") == 0 || strcmp(level, "serializable") == 0;
 }
 
-int session_setup(struct db_conn *c, bool *final, struct db_error *err) {
+int session_setup(struct db_conn *c, int64_t until_us, bool *final, struct db_error *err) {
 	AUTO_BUF struct buf sql = { 0 };
 	AUTO_DB_ERROR struct db_error why = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
@@ -306,6 +315,8 @@ int session_setup(struct db_conn *c, bool *final, struct db_error *err) {
 	if (sql.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
 	c->deadline_us = deadline_after_ms(c->cfg->connect_timeout_s * 1000);
+	if (until_us < c->deadline_us)
+		c->deadline_us = until_us;
 	enum conn_end end = conn_script(c, sql.data, &res, &why);
 	c->deadline_us = NEVER_US;
 	if (end == CONN_DONE) {

@@ -218,7 +218,7 @@ int db_copy_in_finish(struct db_copy_in *copy, db_tx_fn fn, void *arg, long long
 		db_error_copy(err, &copy->error);
 	}
 	if (end == CONN_LOST || end == CONN_LOST_SENT)
-		pool_lost(copy->pool, err);
+		pool_lost(copy->pool, err, c->silent_since_us);
 	c->deadline_us = NEVER_US;
 	give_back(copy, 0);
 	if (end != CONN_DONE)

@@ -117,7 +117,7 @@ static int take_end(struct db_copy_out *copy, struct db_error *err) {
 	if (end == CONN_DONE)
 		return 0;
 	if (end == CONN_LOST || end == CONN_LOST_SENT)
-		pool_lost(copy->pool, err);
+		pool_lost(copy->pool, err, c->silent_since_us);
 	/* Ended by an administrator: nobody interrupted the program, which would only ask again. */
 	if (err->errnum == EINTR)
 		err->errnum = EIO;

@@ -7,6 +7,7 @@
 #include "util/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -31,6 +32,7 @@ struct db_pool {
 	bool attempt;            /* one is being made, while down */
 	uint64_t failures;       /* attempts that failed, ever: tells a waiter that one has ended */
 	int64_t failed_at_us;    /* when the last of them ended */
+	int64_t trouble_us;      /* since when nothing has worked; 0: the last use did */
 	struct db_error failure; /* and why */
 	bool failure_final;      /* it is no use to wait */
 	bool healthy;            /* the last use worked */
@@ -48,6 +50,8 @@ enum {
 	IDLE_LIMIT_S = 300,    /* idle connections beyond min_connections are closed after this */
 	CONFLICT_RETRIES = 10, /* a serialization failure is soon over, or never */
 	CONFLICT_PAUSE_US = 2000,
+	ATTEMPT_LEAST_MS =
+		2000, /* for an attempt to connect, however little of the budget is left */
 	SURELY_ALIVE_US = US_PER_MS, /* a reader takes what was in use so lately without a look */
 };
 
@@ -120,8 +124,31 @@ static void close_list(struct db_conn *c) {
 	}
 }
 
-void pool_lost(struct db_pool *pool, const struct db_error *err) {
+/* Under the lock. */
+static void trouble_since(struct db_pool *pool, int64_t since_us) {
+	if (pool->trouble_us == 0)
+		pool->trouble_us = since_us;
+}
+
+/* All pauses between tries, microseconds, and a fifth more: they are jittered. */
+static int64_t budget_us(const struct db_pool *pool) {
+	double sum = 0, pause = (double)pool->cfg.retry_delay_ms * US_PER_MS * 1.2;
+	for (int i = 0; i < pool->cfg.retry_attempts && sum < 3600.0 * US_PER_S; i++) {
+		sum += pause;
+		pause *= pool->cfg.retry_backoff > 1.0 ? pool->cfg.retry_backoff : 1.0;
+	}
+	return (int64_t)sum;
+}
+
+/* When the patience P of a call is at its end, if the database stays away. Under the lock. */
+static int64_t patience_until_us(const struct db_pool *pool, const struct patience *p) {
+	int64_t from = pool->trouble_us > p->began_us ? pool->trouble_us : p->began_us;
+	return from + budget_us(pool);
+}
+
+void pool_lost(struct db_pool *pool, const struct db_error *err, int64_t since_us) {
 	pthread_mutex_lock(&pool->lock);
+	trouble_since(pool, since_us > 0 ? since_us : clock_us());
 	if (pool->healthy)
 		log_warning("%s", err->sentence != NULL ? err->sentence : "connection lost");
 	note_trouble(pool, err->sentence);
@@ -178,6 +205,7 @@ void pool_give(struct db_pool *pool, struct db_conn *c) {
 		pool->open--;
 	} else {
 		pool->healthy = true;
+		pool->trouble_us = 0;
 		c->reused = true;
 		c->idle_since_us = clock_us();
 		c->next = pool->idle;
@@ -232,15 +260,16 @@ static void attempt_failed(struct db_pool *pool, bool final, const struct db_err
 
 /* Makes a connection; unlocks for the time that it takes. Returns 0 or -errno with ERR filled; *FINAL
  * tells that trying again is useless. */
-static int attempt(struct db_pool *pool, struct db_cancel *cancel, struct db_conn **out,
-		   bool *final, struct db_error *err) {
+static int attempt(struct db_pool *pool, int allowed_ms, struct db_cancel *cancel,
+		   struct db_conn **out, bool *final, struct db_error *err) {
 	bool was_down = pool->down;
+	int64_t started = clock_us();
 
 	pool->open++;
 	pool->sums.connects++;
 	pool->attempt |= was_down;
 	pthread_mutex_unlock(&pool->lock);
-	int rc = conn_open(&pool->cfg, pool->stop_fd, cancel, out, final, err);
+	int rc = conn_open(&pool->cfg, pool->stop_fd, allowed_ms, cancel, out, final, err);
 	pthread_mutex_lock(&pool->lock);
 	if (was_down)
 		pool->attempt = false;
@@ -253,6 +282,8 @@ static int attempt(struct db_pool *pool, struct db_cancel *cancel, struct db_con
 		pool->one_snapshot = (*out)->one_snapshot;
 	} else {
 		pool->open--;
+		if (rc != -EINTR)
+			trouble_since(pool, started);
 		if (rc != -EINTR && !pool->stopped)
 			attempt_failed(pool, *final, err);
 		one_is_free(pool);
@@ -270,11 +301,15 @@ static int copy_failure(struct db_pool *pool, struct db_error *err) {
 
 /* Counts a failed attempt against P. Returns 0 if there is budget left. */
 static int count_failure(struct db_pool *pool, struct patience *p, struct db_error *err) {
+	int64_t until = patience_until_us(pool, p), now = clock_us();
 	p->connects_failed++;
-	if (p->no_retry || pool->failure_final || p->connects_failed > pool->cfg.retry_attempts)
+	if (p->no_retry || pool->failure_final || p->connects_failed > pool->cfg.retry_attempts ||
+	    now >= until)
 		return copy_failure(pool, err);
 	pool->sums.retries++;
-	p->not_before_us = clock_us() + retry_pause_us(pool, p->connects_failed);
+	p->not_before_us = now + retry_pause_us(pool, p->connects_failed);
+	if (p->not_before_us > until)
+		p->not_before_us = until;
 	return 0;
 }
 
@@ -317,6 +352,14 @@ static int wait_for_free(struct db_pool *pool, int64_t until_us, struct db_error
 	return 0;
 }
 
+/* How long an attempt to connect may take: if all is well so far, it may be the first sign of trouble. Under the lock. */
+static int allowed_ms(const struct db_pool *pool, const struct patience *p) {
+	int64_t now = clock_us();
+	int64_t until = pool->trouble_us > 0 ? patience_until_us(pool, p) : now + budget_us(pool);
+	int64_t left = (until - now) / US_PER_MS;
+	return left < ATTEMPT_LEAST_MS ? ATTEMPT_LEAST_MS : left > INT_MAX ? INT_MAX : (int)left;
+}
+
 /* Under the lock. */
 static int take_locked(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
 		       struct db_conn **out, struct db_error *err) {
@@ -333,7 +376,9 @@ static int take_locked(struct db_pool *pool, struct patience *p, struct db_cance
 		if (*out != NULL)
 			return 0;
 		if (pool->open >= pool->cfg.max_connections) {
-			rc = wait_for_free(pool, busy_until_us, err);
+			int64_t until = patience_until_us(pool, p);
+			bool sooner = pool->trouble_us > 0 && until < busy_until_us;
+			rc = wait_for_free(pool, sooner ? until : busy_until_us, err);
 			if (rc < 0)
 				return rc;
 			continue;
@@ -344,7 +389,7 @@ static int take_locked(struct db_pool *pool, struct patience *p, struct db_cance
 		if (rc == 0)
 			continue;
 		bool final;
-		rc = attempt(pool, cancel, out, &final, err);
+		rc = attempt(pool, allowed_ms(pool, p), cancel, out, &final, err);
 		if (rc == 0 || rc == -EINTR)
 			return rc;
 		rc = pool->stopped ? 0 : count_failure(pool, p, err);
@@ -379,9 +424,12 @@ int pool_retry_loss(struct db_pool *pool, struct patience *p, bool stale, struct
 		return 0;
 	}
 	p->losses++;
-	if (p->no_retry || p->losses > pool->cfg.retry_attempts)
+	int64_t left = patience_until_us(pool, p) - clock_us();
+	if (p->no_retry || p->losses > pool->cfg.retry_attempts || (p->losses > 1 && left <= 0))
 		return -EIO;
 	int64_t pause = p->losses > 1 ? retry_pause_us(pool, p->losses - 1) : 0;
+	if (pause > left)
+		pause = left > 0 ? left : 0;
 	return pause_locked(pool, pause, cancel, err);
 }
 
@@ -442,7 +490,7 @@ static int open_first(struct db_pool *pool, struct db_error *err) {
 		struct db_conn *c = NULL;
 		bool final;
 		LOCK_SCOPE(&pool->lock);
-		int rc = attempt(pool, NULL, &c, &final, err);
+		int rc = attempt(pool, 0, NULL, &c, &final, err);
 		if (rc == 0) {
 			c->next = pool->idle;
 			c->idle_since_us = clock_us();

@@ -1,5 +1,6 @@
 #include "db/retry.h"
 
+#include "db/budget.h"
 #include "db/cancel.h"
 #include "db/transaction.h"
 #include "util/clock.h"
@@ -10,8 +11,9 @@
 /* How one try ended. */
 struct ending {
 	enum conn_end end;
-	char sqlstate[6]; /* of what failed; "" */
-	bool reused;      /* the connection had been idle before */
+	char sqlstate[6];        /* of what failed; "" */
+	bool reused;             /* the connection had been idle before */
+	int64_t silent_since_us; /* clock_us() of its last sign of life */
 };
 
 static int give_up(const struct retry *r, struct db_error *err, int errnum) {
@@ -35,10 +37,11 @@ static int take(struct retry *r, struct db_conn **out, struct db_error *err) {
 }
 
 /* The connection was lost. What the next pause has to say replaces ERR only if it ends the call. */
-static int decide_lost(struct retry *r, bool stale, struct db_error *err) {
+static int decide_lost(struct retry *r, const struct ending *e, struct db_error *err) {
+	bool stale = e->reused && e->end == CONN_LOST;
 	AUTO_DB_ERROR struct db_error why = { 0 };
 
-	pool_lost(r->pool, err);
+	pool_lost(r->pool, err, e->silent_since_us);
 	int rc = pool_retry_loss(r->pool, &r->patience, stale, r->cancel, &why);
 	if (rc == 0)
 		return 0;
@@ -75,12 +78,12 @@ static int decide(struct retry *r, const struct ending *e, struct db_error *err)
 	case CONN_FAILED:
 		return decide_failed(r, e->sqlstate, err);
 	case CONN_LOST:
-		return decide_lost(r, e->reused, err);
+		return decide_lost(r, e, err);
 	case CONN_LOST_SENT:
 		r->doubt = true;
 		if ((r->flags & DB_REPEATABLE) != 0)
-			return decide_lost(r, false, err);
-		pool_lost(r->pool, err);
+			return decide_lost(r, e, err);
+		pool_lost(r->pool, err, e->silent_since_us);
 		return give_up(r, err, EIO);
 	case CONN_STOPPED:
 		r->doubt = true;
@@ -108,6 +111,7 @@ static int try_once(struct retry *r, retry_fn once, void *arg, struct db_conn **
 		*keep = c;
 		return 1;
 	}
+	e.silent_since_us = c->silent_since_us;
 	if (e.end != CONN_DONE)
 		transaction_roll_back(c, r->undo_ms > 0 ? deadline_after_ms(r->undo_ms) : NEVER_US);
 	conn_detach(c);
@@ -120,6 +124,7 @@ int retry_run(struct retry *r, retry_fn once, void *arg, struct db_conn **keep,
 	int rc = 0;
 	db_error_clear(err);
 	r->patience.no_retry = (r->flags & DB_NO_RETRY) != 0;
+	r->patience.began_us = budget_began_us();
 	cancel_enter(r->cancel, r->pool);
 	while (rc == 0)
 		rc = try_once(r, once, arg, keep, err);

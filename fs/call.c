@@ -1,5 +1,6 @@
 #include "fs/call.h"
 
+#include "db/budget.h"
 #include "fs/report.h"
 
 #include <errno.h>
@@ -65,6 +66,7 @@ void call_begin(struct call *call, fuse_req_t req, bool interruptible) {
 	call->req = req;
 	call->fs = fuse_req_userdata(req);
 	call->interruptible = interruptible;
+	call->outer = db_budget_enter();
 	if (!interruptible)
 		return;
 	add_call(call->fs->calls, call);
@@ -76,6 +78,8 @@ void call_end(struct call *call) {
 		remove_call(call->fs->calls, call);
 	db_error_clear(&call->err);
 	pthread_mutex_destroy(&call->cancel.lock);
+	if (call->req != NULL)
+		db_budget_leave(call->outer);
 }
 
 struct db_cancel *call_cancel(struct call *call) {

@@ -14,8 +14,9 @@ struct call {
 	struct db_cancel cancel;
 	struct db_error err;
 	bool interruptible;
-	bool asked;  /* a look-up had to ask the database */
-	bool mapped; /* a write brings pages that a program changed in a mapping */
+	int64_t outer; /* of db_budget_enter() */
+	bool asked;    /* a look-up had to ask the database */
+	bool mapped;   /* a write brings pages that a program changed in a mapping */
 };
 
 #define AUTO_CALL __attribute__((cleanup(call_end)))

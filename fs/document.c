@@ -248,7 +248,11 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 		h->dirty = h->truncated = false;
 		h->failed = true;
 		h->refused = 0;
-		(void)too_large(call);
+		if (rc == -EFBIG)
+			(void)too_large(call);
+		else
+			(void)call_error(call, -rc, "a write was refused before: %s",
+					 strerror(-rc));
 		return store_rejected(call, &w, 0, data, h->data.len, rc);
 	}
 	bool append = h->appending && (h->flags & O_APPEND) != 0 && h->base > 0 &&

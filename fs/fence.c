@@ -15,11 +15,15 @@
 enum {
 	UUID_LEN = 36,
 	CLAIM_AGAIN_MS = 20,
-	STREAM_AGE_S = 3600, /* after a day a stream is trimmed: see fs/timer.c */
+	NOTES_ROOM = 64 << 10, /* bytes: some 1700 streams */
+	STREAM_AGE_S = 3600,   /* after a day a stream is trimmed: see fs/timer.c */
 };
 
 struct fence {
-	int fd; /* of the notes: uuids, a line each; locked while this daemon lives */
+	/* Of the notes: uuids, a line each, and NUL bytes behind them; locked while this daemon lives. Its room is taken at the begin, so that a full
+	 * disk does not stop what needs no other room there. */
+	int fd;
+	atomic_llong end; /* of the notes in it */
 	atomic_bool doubt;
 	pthread_mutex_t lock; /* guards what follows */
 	char stream[37];      /* held by the operations of this mount; "" until it is opened */
@@ -64,7 +68,7 @@ int fence_claim(const char *dir, int wait_ms, struct fence **out, pid_t *other) 
 	buf_printf(&path, "%s/streams", dir);
 	if (path.failed)
 		return -ENOMEM;
-	AUTO_FD int fd = open(path.data, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	AUTO_FD int fd = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	while ((rc = lock_notes(fd, other)) == -EBUSY && clock_us() < until)
@@ -95,7 +99,8 @@ static bool is_uuid(const char *text, size_t len) {
 }
 
 /* The whole lines of the notes as an array of SQL. One that was cut short was never used. */
-static int read_notes(int fd, struct buf *array) {
+static int read_notes(struct fence *fence, struct buf *array) {
+	int fd = fence->fd;
 	AUTO_BUF struct buf text = { 0 };
 	struct stat st;
 	if (fstat(fd, &st) != 0)
@@ -106,6 +111,7 @@ static int read_notes(int fd, struct buf *array) {
 	ssize_t n = st.st_size > 0 ? pread(fd, text.data, text.len, 0) : 0;
 	if (n < 0)
 		return -errno;
+	fence->end = n > 0 ? (long long)strnlen(text.data, (size_t)n) : 0;
 	const char *line = text.data, *all = text.data + n, *end;
 	for (; n > 0 && (end = memchr(line, '\n', (size_t)(all - line))) != NULL; line = end + 1) {
 		if (!is_uuid(line, (size_t)(end - line)))
@@ -118,9 +124,25 @@ static int read_notes(int fd, struct buf *array) {
 	return array->failed ? -ENOMEM : 0;
 }
 
+/* Empties the notes and keeps their room; takes it where it is not there yet. */
+static int forget_notes(struct fence *fence) {
+	static const char nothing[4096];
+	if (posix_fallocate(fence->fd, 0, NOTES_ROOM) != 0)
+		log_warning(
+			"state_dir has no room for the notes of streams: what is sent exactly once "
+			"may fail until there is some");
+	for (long long at = 0; at < fence->end; at += (long long)sizeof(nothing)) {
+		ssize_t n = pwrite(fence->fd, nothing, sizeof(nothing), (off_t)at);
+		if (n != (ssize_t)sizeof(nothing))
+			return n < 0 ? -errno : -ENOSPC;
+	}
+	fence->end = 0;
+	return fdatasync(fence->fd) == 0 ? 0 : -errno;
+}
+
 int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct db_error *err) {
 	AUTO_BUF struct buf array = { 0 };
-	int rc = read_notes(fence->fd, &array);
+	int rc = read_notes(fence, &array);
 	if (rc != 0)
 		return db_error_set(err, -rc, "the notes of streams: %s", strerror(-rc));
 	if (array.len > 0) {
@@ -132,8 +154,8 @@ int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct db_error
 		db_error_clear(err);
 		return 0;
 	}
-	if (rc == 0 && ftruncate(fence->fd, 0) != 0)
-		rc = db_error_set(err, errno, "the notes of streams: %s", strerror(errno));
+	if (rc == 0 && (rc = forget_notes(fence)) != 0)
+		rc = db_error_set(err, -rc, "the notes of streams: %s", strerror(-rc));
 	fence->doubt = rc != 0;
 	return rc;
 }
@@ -142,7 +164,8 @@ int fence_note(struct fence *fence, const char *stream, struct db_error *err) {
 	char line[UUID_LEN + 3];
 	/* a line of its own, though the one before was cut short */
 	int len = snprintf(line, sizeof(line), "\n%.*s\n", (int)UUID_LEN, stream);
-	ssize_t n = write(fence->fd, line, (size_t)len);
+	long long at = atomic_fetch_add(&fence->end, len);
+	ssize_t n = pwrite(fence->fd, line, (size_t)len, (off_t)at);
 	if (n == len && fdatasync(fence->fd) == 0)
 		return 0;
 	int errnum = n >= 0 && n != len ? ENOSPC : errno;

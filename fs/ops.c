@@ -12,6 +12,7 @@
 #include "fs/plain.h"
 #include "fs/prefetch.h"
 #include "fs/reply.h"
+#include "fs/report.h"
 #include "fs/store.h"
 #include "fs/transcript.h"
 
@@ -219,7 +220,12 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino) {
 		.f_bfree = (most - (used < most ? used : most)) / 4096,
 		.f_namemax = 255,
 	};
+	struct statvfs disk;
 	(void)ino;
+	/* what is free is not more than the disk of state_dir has */
+	if (fstatvfs(report_rejected_dir(fs->report), &disk) == 0 &&
+	    disk.f_bavail * disk.f_frsize / st.f_frsize < st.f_bfree)
+		st.f_bfree = disk.f_bavail * disk.f_frsize / st.f_frsize;
 	st.f_bavail = st.f_bfree;
 	fuse_reply_statfs(req, &st);
 }

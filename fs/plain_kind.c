@@ -57,6 +57,10 @@ static int plain_kind_write(struct call *call, struct handle *h, const char *dat
 	/* pages of a mapping come by whichever handle the kernel takes, and belong where it says */
 	bool append = (h->flags & O_APPEND) != 0 && !call->mapped;
 	ssize_t n = plain_write(call->fs->plain, h->fd, data, size, offset, append);
+	if (n == -ENOSPC && plain_used(call->fs->plain) + size <= call->fs->opt->plain_max)
+		return call_error(call, ENOSPC,
+				  "the disk of state_dir (%s) is full: make room there",
+				  call->fs->opt->state_dir);
 	if (n == -ENOSPC)
 		return call_error(
 			call, ENOSPC,

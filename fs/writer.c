@@ -1,5 +1,6 @@
 #include "fs/writer.h"
 
+#include "db/budget.h"
 #include "fs/batch.h"
 #include "fs/fence.h"
 #include "fs/report.h"
@@ -93,7 +94,10 @@ static void commit_gathering(struct lane *lane) {
 	lane->committing = true;
 	lane->wanted = false;
 	pthread_mutex_unlock(&lane->lock);
-	if (commit(lane, b, &err) != SENT) {
+	int64_t outer = db_budget_enter();
+	enum sent end = commit(lane, b, &err);
+	db_budget_leave(outer);
+	if (end != SENT) {
 		log_warning("lines are not committed and kept in rejected/: %s",
 			    err.sentence != NULL ? err.sentence : "?");
 		fence_doubt(lane->writer->fs->fence);

@@ -3,6 +3,10 @@ import contextlib
 import errno
 import json
 import os
+import socket
+import subprocess
+import threading
+import time
 
 import pytest
 
@@ -266,3 +270,85 @@ def test_a_database_that_went_back_is_named(make_mount, shop_pg):
     assert synced(fd) == 0
     os.close(fd)
     assert numbers(shop_pg) == [0, 1, 2, 4]
+
+
+# -- the network and the disk ---------------------------------------------------------------------
+
+
+class Swallowing:
+    """A proxy by TCP in front of the server. Once `.quiet` is set it takes connections and bytes, and gives nothing back."""
+
+    def __init__(self, server_dir):
+        self.target = str(next(server_dir.glob(".s.PGSQL.*[0-9]")))
+        self.quiet = threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self.target)
+                for a, b in ((client, server), (server, client)):
+                    threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
+
+    def pump(self, a, b):
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                if not self.quiet.is_set():
+                    b.sendall(data)
+        if not self.quiet.is_set():
+            with contextlib.suppress(OSError):
+                b.shutdown(socket.SHUT_RDWR)
+
+
+def test_one_call_has_one_budget_though_packets_are_dropped(make_mount, shop_pg, server):
+    """About seven seconds of pauses, whatever does not answer: the statement, a new connection, the next batch."""
+    proxy = Swallowing(server.dir)
+    m = make_mount(layout=SHOP, conninfo=f"host=127.0.0.1 port={proxy.port} dbname={shop_pg.name} user=keeper sslmode=disable gssencmode=disable")
+    m.expect(r"rowfs error .*")
+    with writers(m.at("log.csv"), 1) as (fd,):
+        os.write(fd, lines_of(0, 1))
+        assert synced(fd) == 0
+        proxy.quiet.set()
+        os.write(fd, lines_of(1, 2))
+        began = time.monotonic()
+        assert synced(fd) == errno.EIO
+        assert time.monotonic() - began < 20  # it was 60 for the statement alone
+        began = time.monotonic()
+        with refused(errno.EIO):
+            get(m.at("log.jsonl"))
+        assert time.monotonic() - began < 20
+        proxy.quiet.clear()
+        os.write(fd, lines_of(2, 3))
+        until(lambda: synced(fd) == 0, "the database is back", timeout=30)
+    assert numbers(shop_pg)[0] == 0 and numbers(shop_pg)[-1] == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a tmpfs, which only root may")
+def test_a_full_state_dir(make_mount, shop_pg, tmp_path):
+    """What needs no room there works; what does says why."""
+    state = tmp_path / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", state], check=True)
+    try:
+        m = make_mount(layout=SHOP, options={"state_dir": str(state)})
+        m.expect(r"rowfs error .*")
+        (state / "filler").write_bytes(b"x" * sum(os.statvfs(state)[i] for i in (4,)) * os.statvfs(state).f_frsize)
+        with writers(m.at("log.csv"), 1) as (fd,):
+            os.write(fd, lines_of(0, 2))
+            assert synced(fd) == 0
+            os.write(fd, b"s,-1,,x\n" + lines_of(2, 3))
+            assert synced(fd) == errno.EINVAL
+        assert numbers(shop_pg) == [0, 1, 2]
+        assert "the disk of state_dir is full" in m.sentence()
+        assert m.rejected() == {}
+        assert os.statvfs(m.path).f_bavail == 0
+        with refused(errno.ENOSPC):
+            put(m.at("plain.txt"), b"x" * 100000)
+        assert "plain_max" not in m.sentence()
+        m.umount()
+    finally:
+        subprocess.run(["umount", state], check=True)
