@@ -83,6 +83,8 @@ bool ingest_stream_unlink(struct fs *fs, int64_t id, bool with_rows);
 
 /* All of these want s->lock. They return 0 or -errno with call->err saying why. */
 uint64_t ingest_size(const struct ingest_stream *s);
+/* Reads the record anew if SHOWN, what stat has shown, is a larger size: another mount has written. */
+MUST_USE int ingest_catch_up(struct call *call, struct ingest_stream *s, uint64_t shown);
 MUST_USE int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
 			 struct buf *out);
 MUST_USE int ingest_write(struct call *call, struct ingest_stream *s, const char *data, size_t size,
@@ -123,9 +125,15 @@ MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd
 
 /* True if PLACE's files are ingest files. */
 bool is_ingest(const struct place *place);
+/* st_ino of file ID: a file keeps it when it is renamed, and a new one of the same name has another. Programs that follow a log go by it. And
+ * the other way; 0 if INO is no ingest file's. */
+uint64_t ingest_ino(int64_t id);
+int64_t ingest_id_of_ino(uint64_t ino);
 /* Finds NAME at PLACE and fills FOUND. Returns 0, -ENOENT or -errno. */
 MUST_USE int ingest_find(struct call *call, const struct place *place, const char *name,
 			 struct found *found);
+/* The same for file ID, whatever it is called: its attributes. */
+MUST_USE int ingest_refresh(struct call *call, int64_t id, struct found *found);
 MUST_USE int ingest_create(struct call *call, const struct place *place, const char *name,
 			   mode_t mode);
 /* Removes PATH. */

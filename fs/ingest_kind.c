@@ -62,8 +62,11 @@ static int kind_open(struct call *call, struct handle *h) {
 
 static int kind_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 		     struct buf *out) {
+	struct stat st;
+	node_stat(call->fs->nodes, h->node, &st);
 	LOCK_SCOPE(&h->stream->lock);
-	return ingest_read(call, h->stream, offset, size, out);
+	int rc = ingest_catch_up(call, h->stream, (uint64_t)st.st_size);
+	return rc == 0 ? ingest_read(call, h->stream, offset, size, out) : rc;
 }
 
 static int kind_write(struct call *call, struct handle *h, const char *data, size_t size,

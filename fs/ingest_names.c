@@ -18,6 +18,17 @@ bool is_ingest(const struct place *place) {
 	return place != NULL && place->ingest != NULL;
 }
 
+/* Neither a path's (bit 63 is 0), nor a plain file's (bit 62 is 0): see fs/node.c and lookup_plain_ino(). */
+static const uint64_t INGEST_INO = 0xc000000000000000u;
+
+uint64_t ingest_ino(int64_t id) {
+	return INGEST_INO | (uint64_t)id;
+}
+
+int64_t ingest_id_of_ino(uint64_t ino) {
+	return (ino & INGEST_INO) == INGEST_INO ? (int64_t)(ino & ~INGEST_INO) : 0;
+}
+
 static const char *name_of(const char *path) {
 	return strrchr(path, '/') + 1;
 }
@@ -30,6 +41,17 @@ static int find(struct call *call, const struct place *place, const char *name,
 				&call->err);
 }
 
+/* What REC says of the file, or this mount if it is ahead. */
+static struct attributes attributes_of(struct fs *fs, const struct ingest_record *rec) {
+	struct attributes attr = { .mode = S_IFREG | (rec->mode & 07777),
+				   .size = rec->size,
+				   .mtime_ns = rec->changed_us * 1000 };
+	uint64_t size;
+	if (ingest_stream_size(fs, rec->id, &size))
+		attr.size = size;
+	return attr;
+}
+
 int ingest_find(struct call *call, const struct place *place, const char *name,
 		struct found *found) {
 	struct ingest_record rec = { 0 };
@@ -39,12 +61,20 @@ int ingest_find(struct call *call, const struct place *place, const char *name,
 		return rc;
 	found->type = NODE_PLACE;
 	found->place = place;
-	found->attr = (struct attributes){ .mode = S_IFREG | (rec.mode & 07777),
-					   .size = rec.size,
-					   .mtime_ns = rec.changed_us * 1000 };
-	uint64_t size;
-	if (ingest_stream_size(call->fs, rec.id, &size))
-		found->attr.size = size;
+	found->ino = ingest_ino(rec.id);
+	found->attr = attributes_of(call->fs, &rec);
+	ingest_record_free(&rec);
+	return 0;
+}
+
+int ingest_refresh(struct call *call, int64_t id, struct found *found) {
+	struct ingest_record rec = { 0 };
+	found->epoch = atomic_load(&call->fs->epoch);
+	int rc = ingest_file_find(call->fs->pool, NULL, NULL, id, call_cancel(call), &rec,
+				  &call->err);
+	if (rc != 0)
+		return rc;
+	found->attr = attributes_of(call->fs, &rec);
 	ingest_record_free(&rec);
 	return 0;
 }

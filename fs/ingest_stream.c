@@ -36,6 +36,11 @@ bool ingest_is_clean(const struct ingest_stream *s) {
 }
 
 void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec) {
+	/* this mount has committed something, or has read it anew, since REC was asked for: that is the later word */
+	if (rec->asked_us < s->seen_us) {
+		ingest_record_free(rec);
+		return;
+	}
 	if (strcmp(s->rec.op, rec->op) != 0) {
 		if (s->copy >= 0 && !s->copy_changed) {
 			close(s->copy);
@@ -46,7 +51,7 @@ void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec) {
 	ingest_record_free(&s->rec);
 	s->rec = *rec;
 	memset(rec, 0, sizeof(*rec));
-	s->seen_us = clock_us();
+	s->seen_us = s->rec.asked_us;
 	ingest_show(s);
 }
 
@@ -77,6 +82,13 @@ static int look_again(struct call *call, struct ingest_stream *s, bool force) {
 	if (rc == 0)
 		ingest_adopt(s, &rec);
 	return rc;
+}
+
+int ingest_catch_up(struct call *call, struct ingest_stream *s, uint64_t shown) {
+	int rc = ingest_is_clean(s) && s->copy < 0 && shown > ingest_size(s)
+			 ? look_again(call, s, true)
+			 : 0;
+	return rc == -ENOENT ? 0 : rc;
 }
 
 /* Committed bytes from OFFSET on: as many as the chunks have that are at hand then. */

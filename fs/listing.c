@@ -341,12 +341,14 @@ static int next_page(struct call *call, struct listing *l, struct node *dir, int
 }
 
 /* What an entry of DIR tells of an ingest file beside its attributes. */
-static void show_file(struct listing *l, const struct node *dir, struct entry *e) {
+static void show_file(struct listing *l, const struct node *dir, const struct row *row,
+		      struct entry *e) {
 	target_free(&l->file);
 	lookup_target(dir, e->name, false, &l->file);
 	e->found.type = NODE_PLACE;
 	e->found.place = l->file.place;
 	e->found.keys = l->file.values;
+	e->found.ino = ingest_ino(strtoll(PQgetvalue(l->res, row->row, INGEST_ID), NULL, 10));
 }
 
 /* Fills l->entry with row ROW of the page of DIR. */
@@ -362,7 +364,7 @@ static void show(struct listing *l, const struct node *dir, const struct row *ro
 	else
 		e->found.attr = row->attr;
 	if (row->file)
-		show_file(l, dir, e);
+		show_file(l, dir, row, e);
 }
 
 /* Makes the last entry of the first page the bait, if there are more to come. */

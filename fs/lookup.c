@@ -298,16 +298,10 @@ static int refresh_plain(struct call *call, struct node *node) {
 }
 
 static int refresh_ingest(struct call *call, struct node *node) {
-	struct nodes *nodes = call->fs->nodes;
-	AUTO_FREE char *path = node_path(nodes, node, NULL);
 	struct found found = { 0 };
-	if (path == NULL)
-		return -ENOMEM;
-	if (!node_has_name(nodes, node))
-		return 0;
-	int rc = ingest_find(call, node->place, strrchr(path, '/') + 1, &found);
+	int rc = ingest_refresh(call, ingest_id_of_ino(node->ino), &found);
 	if (rc == 0)
-		node_update(nodes, node, &found.attr, found.epoch);
+		node_update(call->fs->nodes, node, &found.attr, found.epoch);
 	return rc == -ENOENT ? 0 : rc;
 }
 

@@ -218,7 +218,7 @@ static bool same_thing(const struct node *node, const struct found *found) {
 	    node->control != found->control ||
 	    S_ISDIR(node->attr.mode) != S_ISDIR(found->attr.mode))
 		return false;
-	if (node->type == NODE_PLAIN && node->ino != found->ino)
+	if (found->ino != 0 && node->ino != found->ino)
 		return false;
 	if (node->expelled)
 		return false;
@@ -374,6 +374,11 @@ void node_unlinked(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	unhash_locked(nodes, node);
 	node->unlinked = true;
+}
+
+void node_set_ino(struct nodes *nodes, struct node *node, uint64_t ino) {
+	LOCK_SCOPE(&nodes->lock);
+	node->ino = ino;
 }
 
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,

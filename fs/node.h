@@ -34,7 +34,7 @@ struct node {
 	const struct control_file *control;
 	struct handle *opened; /* the open handles, the newest first */
 	struct body *body;     /* NULL if not kept; see body.h */
-	uint64_t ino;          /* st_ino; never changes */
+	uint64_t ino;          /* st_ino; changes where a rename makes another file of it */
 	struct attributes attr;
 	/* fs->epoch when it was found; 0: it has changed since, or may have. Of a plain file, the number of the question: see plain_ask() */
 	unsigned long epoch;
@@ -78,7 +78,7 @@ struct found {
 	char *const *keys;
 	const struct control_file *control;
 	struct attributes attr;
-	uint64_t ino; /* st_ino of a plain file; 0 = by the path */
+	uint64_t ino; /* st_ino of a plain file or an ingest file; 0 = by the path */
 	const char *version;
 	const char *body; /* NULL if not fetched */
 	size_t body_len;
@@ -120,6 +120,8 @@ void node_unlinked(struct nodes *nodes, struct node *node);
 /* NODE is now NAME in PARENT, a name of PLACE (NULL: a plain file). The kernel goes on with its nodeid after a rename: so the node itself turns into what the new name says. */
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
 	       const struct place *place);
+/* NODE, which was renamed, is another file there, with another st_ino. */
+void node_set_ino(struct nodes *nodes, struct node *node, uint64_t ino);
 
 /* Copies place, keys and path of NODE, or of NAME in directory NODE at PLACE with KEYS. 0 or -ENOMEM. */
 MUST_USE int node_where(struct nodes *nodes, const struct node *node, struct where *out);

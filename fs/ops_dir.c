@@ -73,7 +73,9 @@ static int entry_node(const struct page *p, const struct entry *entry, struct no
 
 /* st_ino of an entry whose node is not made. */
 static uint64_t listed_ino(const struct page *p, const struct entry *entry) {
-	return entry->dots ? p->h->node->ino : node_child_ino(p->h->node, entry->name);
+	if (entry->dots)
+		return p->h->node->ino;
+	return entry->found.ino != 0 ? entry->found.ino : node_child_ino(p->h->node, entry->name);
 }
 
 /* Adds an entry. Returns 1 if it does not fit any more, 0, or -errno. */

@@ -343,6 +343,15 @@ static void become(struct renaming *r) {
 	node_move(r->call->fs->nodes, r->node, r->dir, r->name, place);
 }
 
+/* The st_ino of the ingest file that the renamed one is now, unless it is the same. */
+static int take_ino(struct renaming *r) {
+	struct found found = { 0 };
+	int rc = ingest_find(r->call, r->target.place, r->name, &found);
+	if (rc == 0)
+		node_set_ino(r->call->fs->nodes, r->node, found.ino);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* A plain file onto the name of an ingest file, and an ingest file to the name of another one or of a plain file. */
 static int rename_ingest(struct renaming *r) {
 	struct fs *fs = r->call->fs;
@@ -357,7 +366,7 @@ static int rename_ingest(struct renaming *r) {
 		rc = plain_unlink(fs->plain, r->from);
 	if (rc == 0)
 		become(r);
-	return rc;
+	return rc == 0 && r->target.place != NULL ? take_ino(r) : rc;
 }
 
 /* A row to another key, in the same parent. */

@@ -1,5 +1,7 @@
 #include "schema/ingest_file.h"
 
+#include "util/clock.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +32,7 @@ int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, in
 	AUTO_RESULT PGresult *res = NULL;
 	char text[NUMBER];
 	struct db_param params[2];
+	out->asked_us = clock_us();
 	params[0] = dir != NULL ? db_text(dir) : number(text, id);
 	params[1] = db_text(name);
 	int rc = db_query(pool, dir != NULL ? &by_name : &by_id, params, dir != NULL ? 2 : 1,

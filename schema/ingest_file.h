@@ -16,6 +16,7 @@ struct ingest_record {
 	mode_t mode;        /* permissions */
 	char op[37];        /* of its last change */
 	char *state;        /* JSON; owned */
+	int64_t asked_us;   /* clock_us() before it was asked for */
 };
 
 void ingest_record_free(struct ingest_record *record);

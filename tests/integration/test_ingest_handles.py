@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from ingestkit import COLUMNS, HEAD, IMPATIENT, PATH as NAME, Held, fsync_again, in_thread, short_lines as lines, stamps
+from ingestkit import COLUMNS, HEAD, IMPATIENT, PATH as NAME, Held, fsync_again, in_thread, layout, short_lines as lines, stamps
 from kit import append, get, put, refused, until
 
 GZ = f"{NAME}.gz"
@@ -183,3 +183,78 @@ def test_renamed_onto_a_route_while_its_writer_goes_on(mount, pg, tmp_path, flag
         os.close(fd)
     assert mount.bytes(NAME) == get(tmp_path / NAME) == HEAD + lines(0, 21)
     assert stamps(pg) == list(range(21))
+
+
+def test_opened_while_its_writer_is_in_close(make_mount, pg):
+    """stat and read show one file: a record that was asked for before a commit of this mount is not taken for the later one."""
+    mount = make_mount(layout=layout())
+    name = mount / "c/a.csv"
+    put(name, lines(0, 1))
+    wanted = name.read_bytes() + lines(1, 400)
+    for _ in range(3):
+        put(name, wanted[:len(lines(0, 1))])
+        writer = os.open(name, os.O_WRONLY | os.O_APPEND)
+        os.write(writer, lines(1, 400))
+        with Held(pg, "rowfs.chunk") as held:
+            closer = in_thread(lambda: os.close(writer))  # noqa: B023
+            held.wait()
+            sizes, since = [], pg.one("select clock_timestamp()::text")
+            opener = in_thread(lambda: sizes.append(read_with_size(name)))  # noqa: B023
+            until(lambda: has_asked(pg, since), "the opener has asked for the record")  # noqa: B023
+        closer.join()
+        opener.join()
+        assert sizes == [(len(wanted), wanted)]
+
+
+def read_with_size(name):
+    fd = os.open(name, os.O_RDONLY)
+    try:
+        return os.fstat(fd).st_size, os.pread(fd, 1 << 20, 0)
+    finally:
+        os.close(fd)
+
+
+def has_asked(pg, since):
+    """A record was asked for, and the answer is there."""
+    return pg.backends(f"state = 'idle' and query like '%%FROM rowfs.file WHERE dir%%' and query_start > '{since}'")
+
+
+def test_a_rotated_file_keeps_its_inode(make_mount, pg, tmp_path):
+    """As on a disk: mv keeps st_ino, a new file of the old name has another, a listing says the same, and `tail -F` goes over to it."""
+    mount = make_mount(layout=layout())
+    assert pg.one("select 1") == 1
+    for top in (mount / "c", tmp_path):
+        put(top / "r.csv", lines(0, 1))
+        first = os.stat(top / "r.csv").st_ino
+        os.rename(top / "r.csv", top / "r.csv.1")
+        put(top / "r.csv", lines(1, 1))
+        second = os.stat(top / "r.csv").st_ino
+        assert os.stat(top / "r.csv.1").st_ino == first != second
+        assert {e.name: e.inode() for e in os.scandir(top)} == {"r.csv": second, "r.csv.1": first}
+        put(top / "r.csv", lines(2, 1))
+        assert os.stat(top / "r.csv").st_ino == second, "written anew it is the same file"
+    other = make_mount(layout=layout())
+    assert [os.stat(m / "c" / n).st_ino for m in (mount, other) for n in ("r.csv", "r.csv.1")] == 2 * [
+        os.stat(mount / "c/r.csv").st_ino, os.stat(mount / "c/r.csv.1").st_ino]
+    tail = subprocess.Popen(["tail", "-n", "+1", "-F", "-s", "0.05", mount / "c/r.csv"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert tail.stdout.readline() == lines(2, 1)
+        os.rename(mount / "c/r.csv", mount / "c/r.csv.2")
+        put(mount / "c/r.csv", lines(3, 1) + lines(4, 1))
+        assert [tail.stdout.readline() for _ in range(2)] == [lines(3, 1), lines(4, 1)]
+    finally:
+        tail.kill()
+        tail.wait()
+
+
+def test_a_plain_file_that_becomes_an_ingest_file_goes_on(make_mount, tmp_path):
+    """Who has it open sees it under the new name, and its inode number is the one that a look-up shows."""
+    mount = make_mount(layout=layout())
+    fd = os.open(mount / "c/t.tmp", os.O_RDWR | os.O_CREAT)
+    os.write(fd, lines(0, 2))
+    os.rename(mount / "c/t.tmp", mount / "c/t.csv")
+    assert os.stat(mount / "c/t.csv").st_ino == os.fstat(fd).st_ino
+    os.write(fd, lines(2, 1))
+    assert os.fstat(fd).st_size == os.stat(mount / "c/t.csv").st_size == len(lines(0, 3))
+    os.close(fd)
+    assert mount.bytes("c/t.csv") == lines(0, 3)
