@@ -18,6 +18,8 @@
 
 #include <stdatomic.h>
 
+struct ingest_twin;
+
 struct ingest_stream {
 	int64_t id;                 /* of the file; never changes */
 	struct ingest_stream *next; /* guarded by the table, as the next two */
@@ -30,8 +32,9 @@ struct ingest_stream {
 	struct fs *fs;
 	struct where w; /* place and path */
 	const struct ingest *in;
+	bool gzip;                /* the file is compressed */
 	struct ingest_record rec; /* as committed */
-	int64_t seen_us;          /* when it was read: clock_us() */
+	int64_t seen_us;          /* clock_us(): what was asked for before that is older */
 	struct buf pending;       /* bytes behind the committed ones */
 	int64_t began_us;         /* clock_us() when the first of them came; 0: there was none */
 	size_t parsed;            /* how many of them were parsed */
@@ -42,7 +45,10 @@ struct ingest_stream {
 	bool copy_changed; /* not committed yet */
 	struct ingest_parser parser;
 	bool parsing; /* the parser stands at the end of the committed bytes and what was parsed */
-	struct ingest_unit unit;        /* lines that were parsed, and not gathered yet */
+	struct ingest_twin *twin; /* the file that it follows, see fs/ingest_twin.h; or NULL */
+	bool twin_asked;          /* and that is known */
+	bool twin_whole;          /* what was parsed is all of its text */
+	struct ingest_unit unit;  /* lines that were parsed, and not gathered yet */
 	struct ingest_sending *sending; /* those that were; NULL: none */
 	struct id_stock ids;
 	bool stalled;   /* to send ahead has failed: nothing more is sent before the next commit */

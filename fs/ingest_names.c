@@ -3,6 +3,7 @@
 #include "fs/ingest_rows.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"
+#include "schema/ingest_twin.h"
 #include "schema/name.h"
 #include "util/log.h"
 
@@ -170,9 +171,9 @@ static void removed_name(int64_t id, char out[REMOVED_NAME]) {
 static int drop(struct db_conn *conn, struct renaming_files *r, struct db_error *err) {
 	char name[REMOVED_NAME];
 	removed_name(r->gone, name);
-	int rc = r->with_rows
-			 ? ingest_rows_delete(conn, r->fs, r->in, r->gone, 0, NULL, &r->kept, err)
-			 : 0;
+	int rc = ingest_twin_give_back(conn, r->gone, err);
+	if (rc == 0 && r->with_rows)
+		rc = ingest_rows_delete(conn, r->fs, r->in, r->gone, 0, NULL, &r->kept, err);
 	return rc == 0 ? ingest_file_rename(conn, r->gone, "", name, err) : rc;
 }
 
@@ -294,24 +295,6 @@ static int settled_stream(struct call *call, const struct place *place, const ch
 	return ingest_commit(call, *out, TAIL_WAITS);
 }
 
-static bool same_field(const struct ingest *a, const struct ingest *b, int i) {
-	const char *x = a->fields[i].factor, *y = b->fields[i].factor;
-	return a->fields[i].column == b->fields[i].column &&
-	       strcmp(a->names[i].name, b->names[i].name) == 0 &&
-	       (x == NULL ? y == NULL : y != NULL && strcmp(x, y) == 0);
-}
-
-/* Whether a line means the same row in files of A and of B. */
-static bool same_meaning(const struct ingest *a, const struct ingest *b) {
-	if (a->rel != b->rel || a->csv != b->csv || a->gzip != b->gzip ||
-	    a->overflow != b->overflow || a->nfields != b->nfields || a->nplain != b->nplain)
-		return false;
-	for (int i = 0; i < a->nfields; i++)
-		if (!same_field(a, b, i))
-			return false;
-	return memcmp(a->plain, b->plain, (size_t)a->nplain * sizeof(*a->plain)) == 0;
-}
-
 /* Copies all bytes into FD. The stream's lock is held. */
 static int copy_bytes(struct call *call, struct ingest_stream *s, int fd, bool plain) {
 	uint64_t size = ingest_size(s);
@@ -368,7 +351,8 @@ int ingest_rename(struct call *call, const struct node *from, const struct place
 	buf_printf(&to_path, "%s/%s", to->ingest->dir[1] != '\0' ? to->ingest->dir : "", to_name);
 	int rc = path == NULL || to_path.failed ? -ENOMEM
 						: settled_stream(call, from->place, path, &s);
-	bool anew = rc == 0 && !same_meaning(from->place->ingest, to->ingest);
+	bool anew = rc == 0 && (!ingest_same_rows(from->place->ingest, to->ingest) ||
+				s->gzip != ingest_is_gzip(to->ingest, to_name));
 	struct renaming_files r = { .in = from->place->ingest,
 				    .dir = to->ingest->dir,
 				    .name = to_name,

@@ -400,7 +400,7 @@ int parser_feed(struct ingest_parser *p, const char *data, size_t len, struct in
 		return 0;
 	p->fed += len;
 	p->tail_refused = false;
-	if (p->in->gzip)
+	if (p->gzip)
 		return feed_gzip(p, data, len, unit);
 	buf_add(&p->text, data, len);
 	int rc = take_lines(p, unit);
@@ -421,7 +421,7 @@ static int judge_tail(struct ingest_parser *p, struct ingest_unit *unit) {
 
 int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 		struct refusals *bad) {
-	if (p->in->gzip && p->gz.mode == GUNZIP_INSIDE)
+	if (p->gzip && p->gz.mode == GUNZIP_INSIDE)
 		return 0; /* the member goes on, or its writer was killed: the line is not all there */
 	if (p->text.len == 0 || p->discarding || p->skip > 0 || p->tail_refused ||
 	    p->tail_id != NULL)
@@ -471,11 +471,12 @@ static bool get_bool(const cJSON *json, const char *name) {
 	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, name));
 }
 
-int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in,
+int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in, bool gzip,
 		 const char *state) {
 	memset(p, 0, sizeof(*p));
 	p->fs = fs;
 	p->in = in;
+	p->gzip = gzip;
 	AUTO_JSON cJSON *json = state != NULL ? cJSON_Parse(state) : NULL;
 	if (json == NULL)
 		return 0;
@@ -485,7 +486,7 @@ int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in
 	p->resume_lines = p->lines = get_number(json, "lines");
 	p->skip = get_number(json, "skip");
 	p->tail_refused = get_bool(json, "tail_refused");
-	if (!in->gzip)
+	if (!gzip)
 		p->discarding = get_bool(json, "discarding");
 	if (p->skip == 0 && get_bool(json, "seeking"))
 		p->gz.mode = GUNZIP_SEEKING;

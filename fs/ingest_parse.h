@@ -38,6 +38,7 @@ void ingest_unit_clear_lines(struct ingest_unit *unit);
 struct ingest_parser {
 	struct fs *fs;
 	const struct ingest *in;
+	bool gzip; /* the bytes are compressed */
 	struct gunzip gz;
 	struct buf text; /* lines not taken yet */
 	size_t seen;     /* JSON: bytes of it without a newline */
@@ -62,9 +63,9 @@ struct ingest_parser {
 	char *tail_id; /* of the row that was made of an unfinished last line; owned */
 };
 
-/* A parse from the start, or with STATE (JSON of parser_state()) from parser->resume_at on: feed it from there. 0 or -ENOMEM. */
+/* A parse of bytes that are compressed, or not (GZIP); from the start, or with STATE (JSON of parser_state()) from parser->resume_at on: feed it from there. 0 or -ENOMEM. */
 MUST_USE int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in,
-			  const char *state);
+			  bool gzip, const char *state);
 void parser_free(struct ingest_parser *p);
 
 /* Takes the next LEN bytes of the file. Returns 0 or -ENOMEM. */

@@ -236,7 +236,14 @@ static int compare_in_tx(struct db_conn *conn, void *arg, struct db_error *err) 
 
 /* Deletes those that say what the file says. What cannot be compared stays. */
 static int compare(struct comparison *c, struct fs *fs, struct db_error *err) {
-	int rc = parser_begin(&c->parser, fs, c->in, NULL);
+	/* no line begins with the byte that gzip data begins with */
+	AUTO_BUF struct buf first = { 0 };
+	uint64_t at = 0;
+	int rc = ingest_file_chunks_on(c->conn, strtoll(c->file, NULL, 10), 0, &first, &at, err);
+	if (rc != 0)
+		return rc;
+	bool gzip = first.len > 0 && (unsigned char)first.data[0] == 0x1f;
+	rc = parser_begin(&c->parser, fs, c->in, gzip, NULL);
 	if (rc != 0)
 		return db_error_set(err, ENOMEM, "out of memory");
 	rc = db_part_on(c->conn, compare_in_tx, c, err);

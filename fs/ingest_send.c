@@ -7,6 +7,8 @@
 #include "fs/fence.h"
 #include "fs/ingest.h"
 #include "fs/ingest_rows.h"
+#include "fs/ingest_twin.h"
+#include "schema/ingest_twin.h"
 #include "schema/ledger.h"
 #include "util/clock.h"
 
@@ -46,6 +48,7 @@ struct ingest_sending {
 	struct buf state;
 	bool has_tail;   /* the last line that was gathered is the unfinished one */
 	bool parts;      /* its rows came in parts of the transaction */
+	bool takes;      /* the rows of s->twin */
 	struct buf kept; /* what is to be told of rows that stay */
 };
 
@@ -196,9 +199,11 @@ static int ask(struct db_conn *conn, struct batch_owner *owner, struct db_error 
 
 static int clear_file(struct db_conn *conn, const struct ingest_stream *s, const char *fresh,
 		      struct buf *kept, struct db_error *err) {
-	int rc = s->in->keep_replaced
-			 ? ingest_file_forget(conn, s->rec.id, err)
-			 : ingest_rows_delete(conn, s->fs, s->in, s->rec.id, 0, fresh, kept, err);
+	int rc = ingest_twin_give_back(conn, s->rec.id, err);
+	if (rc == 0)
+		rc = s->in->keep_replaced ? ingest_file_forget(conn, s->rec.id, err)
+					  : ingest_rows_delete(conn, s->fs, s->in, s->rec.id, 0,
+							       fresh, kept, err);
 	return rc == 0 ? ingest_file_clear(conn, s->rec.id, err) : rc;
 }
 
@@ -237,10 +242,14 @@ static int finish(struct db_conn *conn, struct batch_owner *owner, struct db_err
 		rc = db_error_set(err, EIO, "the operation is in the ledger already");
 		err->retryable = true;
 	}
+	if (rc == 0 && x->takes)
+		rc = ingest_twin_lock(conn, x->s->twin, x->op.id, err);
 	if (rc == 0)
 		rc = remove_old(conn, x, err);
 	if (rc == 0)
 		rc = ingest_file_change(conn, &change, err);
+	if (rc == 0 && x->takes)
+		rc = ingest_twin_take_rows(conn, x->s->twin, x->s->rec.id, x->op.id, err);
 	return rc == INGEST_MOVED ? another_came(x, err) : rc;
 }
 
@@ -324,10 +333,13 @@ static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
 	if (x->has_tail)
 		buf_printf(&tail, "%lld", (long long)x->last_id);
 	parser_state(&s->parser, x->has_tail ? tail.data : s->parser.tail_id, &x->state);
+	x->takes = s->twin_whole;
+	if (s->twin != NULL)
+		ingest_twin_put_state(s->twin, x->takes, &x->state);
 	x->len = len;
 	x->size = base + len;
 	(void)ranges_text(&x->ids);
-	if (!ingest_chunk_make(&x->chunk, base, s->pending.data, len, !s->in->gzip) ||
+	if (!ingest_chunk_make(&x->chunk, base, s->pending.data, len, !s->gzip) ||
 	    x->state.failed || tail.failed || x->ids.text.failed ||
 	    !refusals_move_or_fold(&x->refused, &s->unit.refused))
 		return db_error_set(err, ENOMEM, "out of memory");
@@ -361,6 +373,9 @@ static void settle(struct ingest_sending *x) {
 	told(s, &x->refused);
 	told(s, &x->batch->refused);
 	ingest_rows_tell(s->fs, s->w.path, &x->kept);
+	if (x->takes)
+		ingest_twin_free(move_ptr(s->twin));
+	s->twin_whole = false;
 	changed(s, x->op.id);
 	if (s->replacing)
 		buf_resize(&s->chunk, 0);
@@ -417,7 +432,9 @@ struct whole {
 	bool moved;
 	struct ingest_parser parser;
 	struct refusals refused;
-	struct buf kept; /* what is to be told of rows that stay */
+	struct buf kept;          /* what is to be told of rows that stay */
+	struct ingest_twin *twin; /* the file that it follows, or NULL; owned */
+	bool takes;               /* and whose rows it takes */
 };
 
 /* The lines that one piece has completed. */
@@ -452,9 +469,11 @@ static int send_piece(struct db_conn *conn, struct whole *w, const char *data, s
 	struct ingest_chunk chunk = { 0 };
 	struct refusals bad = { 0 };
 	int rc = parser_feed(&w->parser, data, len, &unit);
-	if (rc == 0 && last)
+	if (w->twin != NULL) /* they are rows already */
+		ingest_unit_clear(&unit);
+	if (rc == 0 && last && w->twin == NULL)
 		rc = parser_tail(&w->parser, &unit, w->last, &bad);
-	if (rc != 0 || !ingest_chunk_make(&chunk, at, data, len, !w->s->in->gzip))
+	if (rc != 0 || !ingest_chunk_make(&chunk, at, data, len, !w->s->gzip))
 		rc = db_error_set(err, ENOMEM, "out of memory");
 	if (rc == 0 && len > 0)
 		rc = ingest_file_add(conn, w->s->rec.id, &chunk, err);
@@ -489,7 +508,9 @@ static int change_all(struct db_conn *conn, struct whole *w, uint64_t size, stru
 	int rc = clear_file(conn, s, NULL, &w->kept, err);
 	if (rc == 0)
 		rc = send_pieces(conn, w, size, err);
-	parser_state(&w->parser, w->parser.tail_id, &state);
+	parser_state(&w->parser, w->takes ? ingest_twin_tail(w->twin) : w->parser.tail_id, &state);
+	if (w->twin != NULL)
+		ingest_twin_put_state(w->twin, w->takes, &state);
 	const struct ingest_change change = {
 		.id = s->rec.id,
 		.old_op = s->rec.op,
@@ -498,7 +519,10 @@ static int change_all(struct db_conn *conn, struct whole *w, uint64_t size, stru
 		.state = state.data,
 		.chunk = &(struct ingest_chunk){ 0 },
 	};
-	return rc == 0 ? ingest_file_change(conn, &change, err) : rc;
+	if (rc == 0)
+		rc = ingest_file_change(conn, &change, err);
+	return rc == 0 && w->takes ? ingest_twin_take_rows(conn, w->twin, s->rec.id, w->op.id, err)
+				   : rc;
 }
 
 static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
@@ -507,11 +531,13 @@ static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err
 	struct stat st;
 	refusals_clear(&w->refused);
 	parser_free(&w->parser);
-	if (fstat(w->fd, &st) != 0 || parser_begin(&w->parser, s->fs, s->in, NULL) != 0)
+	if (fstat(w->fd, &st) != 0 || parser_begin(&w->parser, s->fs, s->in, s->gzip, NULL) != 0)
 		return db_error_set(err, EIO, "the copy of the file cannot be read");
 	int rc = ledger_enter(conn, s->fs->tree, &w->op, err);
 	if (rc == 0)
 		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, w->op.id, err);
+	if (rc == 0 && w->takes)
+		rc = ingest_twin_lock(conn, w->twin, w->op.id, err);
 	w->moved = rc == INGEST_MOVED;
 	if (rc != 0)
 		return rc > 0 ? 0 : rc;
@@ -520,7 +546,12 @@ static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err
 
 int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last, bool *moved) {
 	struct whole w = { .call = call, .s = s, .fd = fd, .last = last };
-	int rc = fence_run(call, send_file_in_tx, &w, &w.op);
+	enum twin_text text;
+	int rc = ingest_twin_compare_file(call, s, fd, &w.twin, &text);
+	w.takes = text == TWIN_WHOLE;
+	if (rc == 0)
+		rc = fence_run(call, send_file_in_tx, &w, &w.op);
+	ingest_twin_free(w.twin);
 	*moved = w.moved;
 	/* a repetition may have found itself done: the record says where it stands */
 	parser_free(&w.parser);

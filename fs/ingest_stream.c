@@ -1,5 +1,6 @@
 /* Streams: the bytes of open ingest files. */
 #include "fs/ingest.h"
+#include "fs/ingest_twin.h"
 #include "fs/store.h"
 #include "util/clock.h"
 
@@ -29,6 +30,8 @@ void ingest_stream_reset(struct ingest_stream *s) {
 	refusals_clear(&s->bad_tail);
 	buf_free(&s->chunk);
 	free(move_ptr(s->old_tail));
+	ingest_twin_free(move_ptr(s->twin));
+	s->twin_asked = s->twin_whole = false;
 }
 
 bool ingest_is_clean(const struct ingest_stream *s) {
@@ -154,7 +157,8 @@ int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, siz
 /* Brings the parser to the end of the committed bytes. */
 static int load_parser(struct call *call, struct ingest_stream *s) {
 	AUTO_BUF struct buf bytes = { 0 };
-	int rc = parser_begin(&s->parser, s->fs, s->in, s->replacing ? NULL : s->rec.state);
+	int rc =
+		parser_begin(&s->parser, s->fs, s->in, s->gzip, s->replacing ? NULL : s->rec.state);
 	bool refused = s->parser.tail_refused;
 	uint64_t end = committed(s);
 	while (rc == 0 && s->parser.fed < end) {
@@ -172,20 +176,67 @@ static int load_parser(struct call *call, struct ingest_stream *s) {
 	return rc;
 }
 
-/* Parses what is pending. */
+static int make_copy(struct call *call, struct ingest_stream *s);
+
+/* The text has turned out to be another one than that of the file that it followed: all of it is to become rows. */
+static int follow_no_more(struct call *call, struct ingest_stream *s) {
+	int rc;
+	if (committed(s) == 0) {
+		parser_free(&s->parser);
+		s->parsed = 0;
+		return parser_begin(&s->parser, s->fs, s->in, s->gzip, NULL);
+	}
+	/* what is committed has no rows yet: all is written anew by fsync or close */
+	rc = make_copy(call, s);
+	if (rc != 0)
+		return rc;
+	s->copy_changed = true;
+	buf_resize(&s->pending, 0);
+	ingest_stream_reset(s);
+	return 0;
+}
+
+/* Takes the lines of what is pending. Those of a text that follows another file are rows already. */
+static int take_pending(struct call *call, struct ingest_stream *s) {
+	struct ingest_unit known = { 0 };
+	enum twin_text text;
+	int rc = ingest_twin_compare(call, s, &text);
+	if (rc == 0 && text == TWIN_OTHER)
+		rc = follow_no_more(call, s);
+	if (rc != 0 || s->copy >= 0)
+		return rc;
+	s->twin_whole = text == TWIN_WHOLE;
+	rc = parser_feed(&s->parser, s->pending.data + s->parsed, s->pending.len - s->parsed,
+			 s->twin != NULL ? &known : &s->unit);
+	s->parsed = s->pending.len;
+	ingest_unit_clear(&known);
+	return rc;
+}
+
+/* What stands behind the last newline. */
+static int take_tail(struct ingest_stream *s, enum ingest_tail tail) {
+	const char *theirs = s->twin_whole ? ingest_twin_tail(s->twin) : NULL;
+	if (s->twin != NULL && !s->twin_whole)
+		return 0; /* a piece of a line that is a row */
+	if (theirs != NULL && s->parser.text.len > 0 && s->parser.tail_id == NULL) {
+		s->parser.tail_id = strdup(theirs);
+		return s->parser.tail_id != NULL ? 0 : -ENOMEM;
+	}
+	return tail != TAIL_WAITS
+		       ? parser_tail(&s->parser, &s->unit, tail == TAIL_LAST, &s->bad_tail)
+		       : 0;
+}
+
+/* Parses what is pending. Afterwards there may be a copy instead. */
 static int parse(struct call *call, struct ingest_stream *s, enum ingest_tail tail) {
 	int rc = s->parsing ? 0 : load_parser(call, s);
 	if (rc != 0)
 		return rc;
 	if (s->parsed < s->pending.len && s->parser.tail_id != NULL && s->old_tail == NULL)
 		s->old_tail = move_ptr(s->parser.tail_id);
-	rc = parser_feed(&s->parser, s->pending.data + s->parsed, s->pending.len - s->parsed,
-			 &s->unit);
-	s->parsed = s->pending.len;
+	rc = take_pending(call, s);
 	refusals_clear(&s->bad_tail);
-	if (rc == 0 && tail != TAIL_WAITS)
-		rc = parser_tail(&s->parser, &s->unit, tail == TAIL_LAST, &s->bad_tail);
-	return rc;
+	return rc == 0 && s->copy < 0 ? take_tail(s, tail) : rc;
 }
 
 /* How far a commit goes. */
@@ -198,10 +249,11 @@ enum extent {
 static int prepare(struct call *call, struct ingest_stream *s, enum extent extent,
 		   enum ingest_tail tail, bool *any) {
 	int rc = parse(call, s, tail);
-	size_t open = extent == WHOLE_LINES && !s->in->gzip ? s->parser.text.len : 0;
+	size_t open = extent == WHOLE_LINES && !s->gzip ? s->parser.text.len : 0;
 	size_t len = open < s->parsed ? s->parsed - open : 0;
 	bool lines = s->sending != NULL || s->unit.n > 0 || s->unit.refused.n > 0;
-	*any = rc == 0 && (len > 0 || (extent != WHOLE_LINES && (lines || s->replacing)));
+	*any = rc == 0 && s->copy < 0 &&
+	       (len > 0 || (extent != WHOLE_LINES && (lines || s->replacing || s->twin_whole)));
 	if (*any)
 		rc = ingest_seal(call, s, len);
 	if (rc != 0)
@@ -258,9 +310,10 @@ int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last
 }
 
 int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail tail) {
-	if (s->copy < 0)
-		return commit_pending(call, s, ALL_BYTES, tail);
-	int rc = s->copy_changed ? ingest_replace(call, s, s->copy, false) : 0;
+	int rc = s->copy < 0 ? commit_pending(call, s, ALL_BYTES, tail) : 0;
+	if (rc != 0 || s->copy < 0)
+		return rc;
+	rc = s->copy_changed ? ingest_replace(call, s, s->copy, false) : 0;
 	if (rc != 0)
 		return rc;
 	close(s->copy);
@@ -312,7 +365,7 @@ static int write_copy(struct call *call, struct ingest_stream *s, const char *da
 
 /* Sends ahead what has come. Returns whether it is enough for a commit. */
 static bool send_ahead(struct call *call, struct ingest_stream *s) {
-	size_t step = s->in->gzip ? STEP_GZIP : STEP, text = 0;
+	size_t step = s->gzip ? STEP_GZIP : STEP, text = 0;
 	if (s->pending.len - s->parsed >= step && !s->stalled && !ingest_is_sealed(s)) {
 		int rc = parse(call, s, TAIL_WAITS);
 		if (rc == 0)

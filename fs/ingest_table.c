@@ -74,6 +74,7 @@ static struct ingest_stream *stream_new(struct fs *fs, const struct place *place
 	s->id = rec->id;
 	s->w.place = place;
 	s->in = place->ingest;
+	s->gzip = ingest_is_gzip(s->in, path);
 	s->copy = -1;
 	ingest_adopt(s, rec);
 	return s;
@@ -164,6 +165,7 @@ struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place
 			s->w.path = copy;
 			s->w.place = place;
 			s->in = place->ingest;
+			s->gzip = ingest_is_gzip(s->in, path);
 		}
 		ingest_adopt(s, rec);
 	}

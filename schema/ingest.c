@@ -207,3 +207,24 @@ int ingest_field(const struct ingest *in, const char *name, size_t len) {
 			return i;
 	return -1;
 }
+
+bool ingest_is_gzip(const struct ingest *in, const char *name) {
+	return in->gzip || ends_with(name, ".gz");
+}
+
+static bool same_field(const struct ingest *a, const struct ingest *b, int i) {
+	const char *x = a->fields[i].factor, *y = b->fields[i].factor;
+	return a->fields[i].column == b->fields[i].column &&
+	       strcmp(a->names[i].name, b->names[i].name) == 0 &&
+	       (x == NULL ? y == NULL : y != NULL && strcmp(x, y) == 0);
+}
+
+bool ingest_same_rows(const struct ingest *a, const struct ingest *b) {
+	if (a->rel != b->rel || a->csv != b->csv || a->overflow != b->overflow ||
+	    a->nfields != b->nfields || a->nplain != b->nplain)
+		return false;
+	for (int i = 0; i < a->nfields; i++)
+		if (!same_field(a, b, i))
+			return false;
+	return memcmp(a->plain, b->plain, (size_t)a->nplain * sizeof(*a->plain)) == 0;
+}

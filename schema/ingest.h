@@ -23,7 +23,7 @@ struct ingest {
 	int nplain;
 	char *dir; /* the directory that its files are in; owned */
 	bool csv;  /* else JSON Lines */
-	bool gzip;
+	bool gzip; /* all of its files are compressed; else those whose names end in .gz: ingest_is_gzip() */
 	bool has_factors;   /* some field is converted: its lines cannot go by COPY */
 	bool keep_replaced; /* replacing a file keeps the rows that came from it */
 	bool remove_rows;   /* removing a file removes them */
@@ -33,6 +33,11 @@ struct ingest {
 /* Makes place->ingest of the route. False after a mistake, which is told. */
 MUST_USE bool ingest_check(struct check *c, struct place *place);
 void ingest_free(struct ingest *in);
+
+/* True if the file NAME of IN's is compressed. */
+bool ingest_is_gzip(const struct ingest *in, const char *name);
+/* True if the same text means the same rows in files of A and of B. */
+bool ingest_same_rows(const struct ingest *a, const struct ingest *b);
 
 /* The index of the field called NAME (LEN bytes), or -1. */
 int ingest_field(const struct ingest *in, const char *name, size_t len);

@@ -1,0 +1,74 @@
+#include "schema/ingest_twin.h"
+
+#include "util/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+char *ingest_twin_name(const char *name) {
+	char *out = NULL;
+	size_t len = strlen(name);
+	if (len > 3 && strcmp(name + len - 3, ".gz") == 0)
+		return strndup(name, len - 3);
+	return asprintf(&out, "%s.gz", name) >= 0 ? out : NULL;
+}
+
+int ingest_twin_find(struct db_pool *pool, const char *dir, const char *name, int64_t id,
+		     const struct ingest_record *me, struct ingest_record *out, bool *has_rows,
+		     struct db_error *err) {
+	static struct db_statement st = {
+		.sql = "SELECT f.id, f.size, f.op, f.state, EXISTS (SELECT FROM rowfs.file_rows AS r "
+		       "WHERE r.file = f.id) OR (f.state ->> 'twin' = $4 AND f.state ->> 'whole' = $5) "
+		       "FROM rowfs.file AS f WHERE (f.dir = $1::text AND f.name = $2::text "
+		       "OR f.id = $3::bigint) AND f.dir <> '' AND f.id <> $4::bigint"
+	};
+	AUTO_RESULT PGresult *res = NULL;
+	char texts[2][24];
+	snprintf(texts[0], sizeof(texts[0]), "%lld", (long long)id);
+	snprintf(texts[1], sizeof(texts[1]), "%lld", (long long)me->id);
+	struct db_param params[] = { db_text(dir), db_text(name),
+				     db_text(dir == NULL ? texts[0] : NULL), db_text(texts[1]),
+				     db_text(me->op) };
+	out->asked_us = clock_us();
+	int rc = db_query(pool, &st, params, 5, DB_REPEATABLE, NULL, &res, err);
+	if (rc != 0)
+		return rc;
+	if (PQntuples(res) == 0)
+		return -ENOENT;
+	out->id = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	out->size = strtoull(PQgetvalue(res, 0, 1), NULL, 10);
+	snprintf(out->op, sizeof(out->op), "%s", PQgetvalue(res, 0, 2));
+	free(out->state);
+	out->state = strdup(PQgetvalue(res, 0, 3));
+	*has_rows = PQgetvalue(res, 0, 4)[0] == 't';
+	return out->state != NULL ? 0 : -ENOMEM;
+}
+
+int ingest_twin_take(struct db_conn *conn, int64_t from, int64_t me, const char *op,
+		     struct db_error *err) {
+	char texts[2][24];
+	snprintf(texts[0], sizeof(texts[0]), "%lld", (long long)from);
+	snprintf(texts[1], sizeof(texts[1]), "%lld", (long long)me);
+	struct db_param params[] = { db_text(texts[0]), db_text(texts[1]), db_text(op) };
+	return db_query_on(
+		conn,
+		"WITH given AS (UPDATE rowfs.file SET op = gen_random_uuid(), state = state || "
+		"jsonb_build_object('twin', $2::text, 'whole', $3::text) WHERE id = $1::bigint) "
+		"UPDATE rowfs.file_rows SET file = $2::bigint WHERE file = $1::bigint",
+		params, 3, NULL, err);
+}
+
+int ingest_twin_give_back(struct db_conn *conn, int64_t me, struct db_error *err) {
+	char text[24];
+	snprintf(text, sizeof(text), "%lld", (long long)me);
+	struct db_param param = db_text(text);
+	return db_query_on(
+		conn,
+		"WITH back AS (UPDATE rowfs.file AS f SET op = gen_random_uuid(), "
+		"state = f.state - 'twin' - 'whole' FROM rowfs.file AS me WHERE me.id = $1::bigint "
+		"AND f.id = (me.state ->> 'took')::bigint AND f.dir <> '' "
+		"AND f.state ->> 'twin' = me.id::text AND f.state ->> 'whole' = me.op::text RETURNING f.id) "
+		"UPDATE rowfs.file_rows AS r SET file = back.id FROM back WHERE r.file = $1::bigint",
+		&param, 1, NULL, err);
+}
