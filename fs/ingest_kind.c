@@ -1,5 +1,7 @@
 /* Ingest files as a kind: what open, write and close mean. */
 #include "fs/ingest.h"
+#include "fs/ingest_rows.h"
+#include "fs/ingest_twin.h"
 #include "fs/kind.h"
 #include "fs/store.h"
 
@@ -159,6 +161,16 @@ static int kind_sync(struct call *call, struct handle *h, enum sync_reason reaso
 	return rc;
 }
 
+static int kind_count(struct call *call, struct handle *h, struct rowfs_rows *out) {
+	struct ingest_stream *s = h->stream;
+	int64_t owner;
+	{
+		LOCK_SCOPE(&s->lock);
+		owner = ingest_twin_owner(s);
+	}
+	return ingest_rows_count(call, h->node->place->ingest, s->id, owner, out);
+}
+
 /* -- removing -------------------------------------------------------------------------------------- */
 
 static int kind_remove(struct call *call, const struct where *w) {
@@ -173,5 +185,6 @@ const struct kind ingest_kind = {
 	.write = kind_write,
 	.truncate = kind_truncate,
 	.sync = kind_sync,
+	.count = kind_count,
 	.remove = kind_remove,
 };

@@ -29,6 +29,7 @@ struct comparison {
 	struct ingest_parser parser;
 	struct alike *all; /* owned */
 	int n;
+	struct rowfs_rows *count; /* rows are only counted, here; or NULL */
 };
 
 static struct db_param only_param(const struct comparison *c) {
@@ -91,6 +92,25 @@ static struct alike *find_alike(struct comparison *c, struct shape *shape) {
 	return &all[c->n++];
 }
 
+/* Counts what SQL counts. */
+static int ask_count(const struct comparison *c, char *sql, const struct db_param *params, int n,
+		     uint64_t *count, struct db_error *err) {
+	AUTO_FREE char *owned = sql;
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = sql != NULL ? db_query_on(c->conn, sql, params, n, &res, err)
+			     : db_error_set(err, ENOMEM, "out of memory");
+	if (rc == 0)
+		*count += strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+	return rc;
+}
+
+static int count_alike(const struct comparison *c, const struct alike *a,
+		       const struct db_param *params, struct db_error *err) {
+	return ask_count(
+		c, ingest_count_alike_sql(c->in, (const char *const *)a->shape.names, a->shape.n),
+		params, 4, &c->count->alike, err);
+}
+
 static int delete_alike(const struct comparison *c, struct alike *a, struct db_error *err) {
 	AUTO_BUF struct buf list = { 0 };
 	if (a->n == 0)
@@ -102,6 +122,8 @@ static int delete_alike(const struct comparison *c, struct alike *a, struct db_e
 		return db_error_set(err, ENOMEM, "out of memory");
 	struct db_param params[] = { db_text(c->file), only_param(c), db_text(c->fresh),
 				     db_text(list.data) };
+	if (c->count != NULL)
+		return count_alike(c, a, params, err);
 	int rc = run(
 		c, ingest_delete_alike_sql(c->in, (const char *const *)a->shape.names, a->shape.n),
 		params, 4, err);
@@ -110,22 +132,59 @@ static int delete_alike(const struct comparison *c, struct alike *a, struct db_e
 	return rc;
 }
 
-/* Asks the server for the hashes of LINES, N objects in a JSON array, as the table would have them. */
-static int add_hashes(const struct comparison *c, struct alike *a, const struct buf *lines, int n,
-		      struct db_error *err) {
+/* Lines LOW .. HIGH - 1 as objects, with commas between them: line I begins at AT[I]. */
+struct objects {
+	const struct comparison *c;
+	struct alike *a;
+	const struct buf *text;
+	const size_t *at;
+	int low, high;
+};
+
+/* Asks the server for their hashes, as the table would have them. */
+static int hash_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	const struct objects *o = arg;
+	struct alike *a = o->a;
 	AUTO_RESULT PGresult *res = NULL;
+	AUTO_BUF struct buf lines = { 0 };
 	AUTO_FREE char *sql =
-		ingest_hash_sql(c->in, (const char *const *)a->shape.names, a->shape.n);
-	if (sql == NULL || lines->failed)
+		ingest_hash_sql(o->c->in, (const char *const *)a->shape.names, a->shape.n);
+	buf_putc(&lines, '[');
+	buf_add(&lines, o->text->data + o->at[o->low], o->at[o->high] - o->at[o->low] - 1);
+	buf_putc(&lines, ']');
+	if (sql == NULL || lines.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
-	struct db_param param = { .data = lines->data, .len = lines->len, .oid = DB_TEXT };
-	int rc = db_query_on(c->conn, sql, &param, 1, &res, err);
+	struct db_param param = { .data = lines.data, .len = lines.len, .oid = DB_TEXT };
+	int rc = db_query_on(conn, sql, &param, 1, &res, err);
 	if (rc != 0)
 		return rc;
 	buf_puts(&a->hashes, a->n > 0 ? "," : "");
 	buf_puts(&a->hashes, PQgetvalue(res, 0, 0));
-	a->n += n;
-	return a->n < HASHES_MOST ? 0 : delete_alike(c, a, err);
+	a->n += o->high - o->low;
+	return 0;
+}
+
+static bool is_refusal(const struct db_error *err) {
+	return err->sqlstate[0] != '\0' && !err->retryable && !err->in_doubt;
+}
+
+/* The same around lines with values that no column takes: they are no rows. */
+static int hash_lines(struct objects o, struct db_error *err) {
+	int rc = db_part_on(o.c->conn, hash_in_tx, &o, err);
+	if (rc == 0 && o.c->count != NULL)
+		o.c->count->lines += (uint64_t)(o.high - o.low);
+	if (rc == 0 || !is_refusal(err))
+		return rc;
+	db_error_clear(err);
+	if (o.high - o.low == 1) {
+		if (o.c->count != NULL)
+			o.c->count->bad++;
+		return 0;
+	}
+	struct objects first = o, second = o;
+	first.high = second.low = o.low + (o.high - o.low) / 2;
+	rc = hash_lines(first, err);
+	return rc == 0 ? hash_lines(second, err) : rc;
 }
 
 /* A CSV line as an object. */
@@ -166,33 +225,51 @@ static bool shape_of(const struct comparison *c, const struct ingest_unit *unit,
 	return out->names != NULL && out->n == n;
 }
 
+/* Appends the line as an object. */
+static bool put_line(const struct comparison *c, const struct ingest_unit *unit, int i,
+		     struct buf *out) {
+	const char *text = unit->text.data + unit->lines[i].at;
+	if (unit->nshapes == 0)
+		return put_csv(&c->parser, text, unit->lines[i].len - 1, out);
+	buf_add(out, text, unit->lines[i].len);
+	return true;
+}
+
 /* The lines of UNIT that are of shape INDEX. */
 static int add_lines(struct comparison *c, const struct ingest_unit *unit, int index,
 		     struct db_error *err) {
-	AUTO_BUF struct buf lines = { 0 };
+	AUTO_BUF struct buf text = { 0 };
 	AUTO_SHAPE struct shape shape = { 0 };
+	AUTO_FREE size_t *at = calloc((size_t)unit->n + 1, sizeof(*at));
 	int n = 0;
-	for (int i = 0; i < unit->n; i++) {
-		const struct ingest_line *line = &unit->lines[i];
-		const char *text = unit->text.data + line->at;
-		size_t before = lines.len;
-		if (line->shape != index)
+	for (int i = 0; at != NULL && i < unit->n; i++) {
+		if (unit->lines[i].shape != index)
 			continue;
-		buf_putc(&lines, n > 0 ? ',' : '[');
-		if (unit->nshapes > 0)
-			buf_add(&lines, text, line->len);
-		else if (!put_csv(&c->parser, text, line->len - 1, &lines)) {
-			buf_resize(&lines, before);
-			continue;
+		at[n] = text.len;
+		if (put_line(c, unit, i, &text)) {
+			buf_putc(&text, ',');
+			n++;
+		} else {
+			buf_resize(&text, at[n]);
 		}
-		n++;
 	}
-	buf_putc(&lines, ']');
 	if (n == 0)
-		return 0;
-	struct alike *a = shape_of(c, unit, index, &shape) ? find_alike(c, &shape) : NULL;
-	return a != NULL ? add_hashes(c, a, &lines, n, err)
-			 : db_error_set(err, ENOMEM, "out of memory");
+		return at != NULL ? 0 : db_error_set(err, ENOMEM, "out of memory");
+	at[n] = text.len;
+	struct alike *a =
+		!text.failed && shape_of(c, unit, index, &shape) ? find_alike(c, &shape) : NULL;
+	if (a == NULL)
+		return db_error_set(err, ENOMEM, "out of memory");
+	int rc = hash_lines((struct objects){ c, a, &text, at, 0, n }, err);
+	/* what is counted must not be counted twice */
+	return rc == 0 && a->n >= HASHES_MOST && c->count == NULL ? delete_alike(c, a, err) : rc;
+}
+
+static uint64_t number_of(const struct refusals *list) {
+	uint64_t n = 0;
+	for (int i = 0; i < list->n; i++)
+		n += 1 + list->all[i].more;
+	return n;
 }
 
 /* The next LEN bytes of the file. */
@@ -205,6 +282,8 @@ static int compare_piece(struct comparison *c, const char *data, size_t len, boo
 		rc = parser_tail(&c->parser, &unit, false, &bad);
 	if (rc != 0)
 		rc = db_error_set(err, ENOMEM, "out of memory");
+	if (c->count != NULL)
+		c->count->bad += number_of(&unit.refused) + number_of(&bad);
 	int shapes = unit.nshapes > 0 ? unit.nshapes : 1;
 	for (int i = 0; rc == 0 && i < shapes; i++)
 		rc = add_lines(c, &unit, i, err);
@@ -213,15 +292,14 @@ static int compare_piece(struct comparison *c, const char *data, size_t len, boo
 	return rc;
 }
 
-static int compare_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	struct comparison *c = arg;
-	int64_t id = strtoll(c->file, NULL, 10);
+/* Compares all bytes of file ID with rows that came from file ROWS. */
+static int compare_bytes(struct comparison *c, int64_t id, const char *rows, struct db_error *err) {
 	uint64_t at = 0;
 	int rc = 0;
 	for (bool more = true; rc == 0 && more; at = c->parser.fed) {
 		AUTO_BUF struct buf bytes = { 0 };
 		uint64_t from = 0;
-		rc = ingest_file_chunks_on(conn, id, at, &bytes, &from, err);
+		rc = ingest_file_chunks_on(c->conn, id, at, &bytes, &from, err);
 		more = rc == 0 && bytes.len > 0 && from <= at;
 		if (rc != 0)
 			break;
@@ -229,13 +307,21 @@ static int compare_in_tx(struct db_conn *conn, void *arg, struct db_error *err) 
 					  false, err)
 			  : compare_piece(c, "", 0, true, err);
 	}
+	snprintf(c->file, sizeof(c->file), "%s", rows);
 	for (int i = 0; rc == 0 && i < c->n; i++)
 		rc = delete_alike(c, &c->all[i], err);
 	return rc;
 }
 
-/* Deletes those that say what the file says. What cannot be compared stays. */
-static int compare(struct comparison *c, struct fs *fs, struct db_error *err) {
+static int compare_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct comparison *c = arg;
+	char file[24];
+	(void)conn; /* it is c->conn */
+	snprintf(file, sizeof(file), "%s", c->file);
+	return compare_bytes(c, strtoll(file, NULL, 10), file, err);
+}
+
+static int begin(struct comparison *c, struct fs *fs, struct db_error *err) {
 	/* no line begins with the byte that gzip data begins with */
 	AUTO_BUF struct buf first = { 0 };
 	uint64_t at = 0;
@@ -244,10 +330,16 @@ static int compare(struct comparison *c, struct fs *fs, struct db_error *err) {
 		return rc;
 	bool gzip = first.len > 0 && (unsigned char)first.data[0] == 0x1f;
 	rc = parser_begin(&c->parser, fs, c->in, gzip, NULL);
+	return rc != 0 ? db_error_set(err, ENOMEM, "out of memory") : 0;
+}
+
+/* Deletes those that say what the file says. What cannot be compared stays. */
+static int compare(struct comparison *c, struct fs *fs, struct db_error *err) {
+	int rc = begin(c, fs, err);
 	if (rc != 0)
-		return db_error_set(err, ENOMEM, "out of memory");
+		return rc;
 	rc = db_part_on(c->conn, compare_in_tx, c, err);
-	if (rc != 0 && err->sqlstate[0] != '\0' && !err->retryable && !err->in_doubt) {
+	if (rc != 0 && is_refusal(err)) {
 		db_error_clear(err);
 		rc = 0;
 	}
@@ -296,4 +388,41 @@ void ingest_rows_tell(struct fs *fs, const char *path, struct buf *kept) {
 	if (kept->len > 0)
 		report_error(fs->report, path, EEXIST, "", kept->failed ? "" : kept->data);
 	buf_free(kept);
+}
+
+/* -- counting ---------------------------------------------------------------------------------------- */
+
+struct counting {
+	struct fs *fs;
+	const struct ingest *in;
+	int64_t id, owner;
+	struct rowfs_rows *out;
+};
+
+static int count_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	const struct counting *w = arg;
+	struct comparison c = { .conn = conn, .in = w->in, .count = w->out };
+	char owner[24];
+	*w->out = (struct rowfs_rows){ 0 };
+	snprintf(c.file, sizeof(c.file), "%lld", (long long)w->id);
+	snprintf(owner, sizeof(owner), "%lld", (long long)w->owner);
+	int rc = begin(&c, w->fs, err);
+	/* the bytes are this file's, the rows may be the owner's */
+	if (rc == 0)
+		rc = compare_bytes(&c, w->id, owner, err);
+	struct db_param params[] = { db_text(owner), db_text(NULL), db_text(NULL) };
+	if (rc == 0)
+		rc = ask_count(&c, ingest_count_alike_sql(w->in, NULL, 0), params, 3, &w->out->rows,
+			       err);
+	comparison_free(&c);
+	if (w->owner != w->id) /* it has the rows of its other lines, too */
+		w->out->rows = w->out->alike;
+	return rc;
+}
+
+int ingest_rows_count(struct call *call, const struct ingest *in, int64_t id, int64_t owner,
+		      struct rowfs_rows *out) {
+	struct counting w = { .fs = call->fs, .in = in, .id = id, .owner = owner, .out = out };
+	return db_transaction(call->fs->pool, count_in_tx, &w, DB_REPEATABLE, call_cancel(call),
+			      &call->err);
 }

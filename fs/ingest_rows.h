@@ -12,9 +12,10 @@
 #ifndef ROWFS_FS_INGEST_ROWS_H
 #define ROWFS_FS_INGEST_ROWS_H
 
-#include "fs/fs.h"
+#include "fs/call.h"
 #include "schema/ingest_file.h"
 #include "schema/ingest.h"
+#include "util/rows_ioctl.h"
 
 /* Deletes, in the transaction on CONN, the rows that came from file ID, whose bytes must still be as they were, and forgets their ids; with ONLY
  * not 0, it deletes the one with that id. FRESH are ids (text of an int8multirange) of rows that the transaction has inserted, which stay;
@@ -23,6 +24,11 @@
 MUST_USE int ingest_rows_delete(struct db_conn *conn, struct fs *fs, const struct ingest *in,
 				int64_t id, int64_t only, const char *fresh, struct buf *kept,
 				struct db_error *err);
+
+/* Compares the committed lines of file ID with the rows that came from file OWNER: the same, or the one that ID follows (fs/ingest_twin.h). Returns 0 or
+ * -errno with CALL's error filled. Thread-safe. */
+MUST_USE int ingest_rows_count(struct call *call, const struct ingest *in, int64_t id,
+			       int64_t owner, struct rowfs_rows *out);
 
 /* Tells of PATH what KEPT says, if anything, and empties it. Thread-safe. */
 void ingest_rows_tell(struct fs *fs, const char *path, struct buf *kept);

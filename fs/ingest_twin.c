@@ -188,7 +188,7 @@ static void tell(const struct ingest_stream *s, const struct ingest_twin *twin) 
 		"%s is in the same directory and has another text, from about byte %llu of the text on: the lines "
 		"of both are rows. If one is an older copy of the other, remove it and the rows that came from it",
 		twin->name, (unsigned long long)twin->compared);
-	report_error(s->fs->report, s->w.path, EEXIST, "", why.failed ? "" : why.data, NULL);
+	report_error(s->fs->report, s->w.path, EEXIST, "", why.failed ? "" : why.data);
 }
 
 /* -- both --------------------------------------------------------------------------------------------- */
@@ -271,6 +271,11 @@ int ingest_twin_compare_file(struct call *call, struct ingest_stream *s, int fd,
 	else
 		ingest_twin_free(twin);
 	return rc;
+}
+
+int64_t ingest_twin_owner(const struct ingest_stream *s) {
+	AUTO_FREE char *followed = state_string(s->rec.state, "twin");
+	return followed != NULL ? strtoll(followed, NULL, 10) : s->rec.id;
 }
 
 const char *ingest_twin_tail(const struct ingest_twin *twin) {

@@ -28,6 +28,9 @@ MUST_USE int ingest_twin_compare(struct call *call, struct ingest_stream *s, enu
 MUST_USE int ingest_twin_compare_file(struct call *call, struct ingest_stream *s, int fd,
 				      struct ingest_twin **twin, enum twin_text *text);
 
+/* The file that has the rows of the stream's committed lines: its own id, or that of the one that it follows. */
+int64_t ingest_twin_owner(const struct ingest_stream *s);
+
 /* The row of the unfinished last line of TWIN's text, or NULL. Borrowed. */
 const char *ingest_twin_tail(const struct ingest_twin *twin);
 /* Adds to STATE, an object, what is to be known of the file that follows TWIN, or (TAKES) has taken its rows. */

@@ -6,6 +6,8 @@
 #include "fs/call.h"
 #include "fs/handle.h"
 
+struct rowfs_rows;
+
 enum sync_reason {
 	SYNC_FLUSH, /* close(2) of one of perhaps several descriptors */
 	SYNC_FSYNC,
@@ -29,6 +31,8 @@ struct kind {
 			       uint64_t size);
 	int (*truncate)(struct call *call, struct handle *h, uint64_t size);
 	int (*sync)(struct call *call, struct handle *h, enum sync_reason reason);
+	/* Compares what the file says with the rows that came from it. NULL: ENOTTY. */
+	int (*count)(struct call *call, struct handle *h, struct rowfs_rows *out);
 	/* Removes what stands behind W. */
 	int (*remove)(struct call *call, const struct where *w);
 	/* Replaces the whole content, as by a rename onto the name. */

@@ -15,6 +15,7 @@
 #include "fs/report.h"
 #include "fs/store.h"
 #include "fs/transcript.h"
+#include "util/rows_ioctl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -518,6 +519,26 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	fuse_reply_err(req, 0);
 }
 
+static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		     struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_len,
+		     size_t out_len) {
+	AUTO_CALL struct call call;
+	struct rowfs_rows rows = { 0 };
+	struct handle *h = handle_of(fi);
+	(void)ino, (void)arg, (void)in, (void)in_len;
+	if (cmd != ROWFS_IOC_ROWS || (flags & FUSE_IOCTL_DIR) != 0 || h->kind->count == NULL ||
+	    out_len < sizeof(rows)) {
+		fuse_reply_err(req, ENOTTY);
+		return;
+	}
+	call_begin(&call, req, true);
+	int rc = h->kind->count(&call, h, &rows);
+	if (rc != 0)
+		reply_status(&call, h->node, NULL, rc);
+	else
+		fuse_reply_ioctl(req, 0, &rows, sizeof(rows));
+}
+
 const struct fuse_lowlevel_ops rowfs_ops = {
 	.init = op_init,
 	.lookup = op_lookup,
@@ -533,6 +554,7 @@ const struct fuse_lowlevel_ops rowfs_ops = {
 	.write = op_write,
 	.flush = op_flush,
 	.fsync = op_fsync,
+	.ioctl = op_ioctl,
 	.release = op_release,
 	.opendir = op_opendir,
 	.readdir = op_readdir,

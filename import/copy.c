@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 enum { CHUNK = 256 * 1024 };
 
@@ -34,14 +36,13 @@ int copy_open(const struct import *im, const char *path, int flags) {
 	return fd >= 0 ? fd : -errno;
 }
 
-int copy_write(struct import *im, int fd, const char *data, size_t len) {
+int copy_write(int fd, const char *data, size_t len) {
 	while (len > 0) {
 		ssize_t n = write(fd, data, len);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
-		atomic_fetch_add(&im->bytes, (unsigned long long)n);
 		data += n;
 		len -= (size_t)n;
 	}
@@ -57,8 +58,8 @@ static uint64_t count_newlines(const char *data, size_t len) {
 
 /* -- copying ----------------------------------------------------------------------------------- */
 
-/* Copies what is left of IN. A rows file gets a newline behind its last line, so that close() commits it. */
-static int copy_bytes(struct import *im, const struct item *item, int in, int out,
+/* Copies what is left of IN, from byte AT. A rows file gets a newline behind its last line, so that close() commits it. */
+static int copy_bytes(struct import *im, struct item *item, int in, uint64_t at, int out,
 		      bool *source_failed) {
 	AUTO_FREE char *chunk = malloc(CHUNK);
 	bool lines = item->what == CLASS_LINES;
@@ -71,13 +72,13 @@ static int copy_bytes(struct import *im, const struct item *item, int in, int ou
 			*source_failed = true;
 			return -errno;
 		}
-		rc = copy_write(im, out, chunk, (size_t)n);
+		rc = copy_write(out, chunk, (size_t)n);
 		last = chunk[n - 1];
-		if (counts)
-			atomic_fetch_add(&im->rows, count_newlines(chunk, (size_t)n));
+		at += (uint64_t)n;
+		import_count(im, item, at, counts ? count_newlines(chunk, (size_t)n) : 0);
 	}
 	if (rc == 0 && lines && last != '\n')
-		rc = copy_write(im, out, "\n", 1);
+		rc = copy_write(out, "\n", 1);
 	return rc;
 }
 
@@ -109,21 +110,40 @@ static void keep_attributes(const struct item *item, int fd) {
 	(void)!futimens(fd, times);
 }
 
+int copy_ask_rows(const char *new, struct rowfs_rows *out) {
+	AUTO_FD int fd = open(new, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && ioctl(fd, ROWFS_IOC_ROWS, out) == 0 ? 0 : -errno;
+}
+
+/* True if lines of the ingest file are no rows. */
+static bool lacks_rows(const char *new) {
+	struct rowfs_rows rows;
+	return copy_ask_rows(new, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines);
+}
+
+/* What refused them may have been mended. */
+static bool is_to_be_taken_anew(const struct item *item, const char *new) {
+	return item->route != NULL && !item->route->keeps && lacks_rows(new);
+}
+
 /* Writes the file as a whole; an ingest file that is there in part is continued, so that no row of it comes twice. */
-static int copy_whole(struct import *im, const struct item *item, const char *old, const char *new,
+static int copy_whole(struct import *im, struct item *item, const char *old, const char *new,
 		      bool *source_failed) {
 	AUTO_FD int in = open(old, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	*source_failed = in < 0;
 	if (in < 0)
 		return -errno;
 	uint64_t there = item->what == CLASS_INGEST ? bytes_there(old, new, item->size) : 0;
+	bool begun = there > 0;
+	if (begun && im->restart && there == item->size && is_to_be_taken_anew(item, new))
+		there = 0;
 	if (there > 0 && lseek(in, (off_t)there, SEEK_SET) < 0)
 		return -errno;
-	atomic_fetch_add(&im->bytes, there);
+	import_count(im, item, there, 0);
 	AUTO_FD int out = copy_open(im, new, there > 0 ? O_APPEND : O_TRUNC);
 	if (out < 0)
 		return out;
-	int rc = copy_bytes(im, item, in, out, source_failed);
+	int rc = copy_bytes(im, item, in, there, out, source_failed);
 	/* nothing was written: close() alone would promise nothing */
 	if (rc == 0 && item->size == 0 && fsync(out) != 0)
 		rc = -errno;
@@ -133,7 +153,8 @@ static int copy_whole(struct import *im, const struct item *item, const char *ol
 	out = -1;
 	if (close(fd) != 0 && rc == 0)
 		rc = -errno;
-	return rc;
+	/* an earlier run may have been told of lines that are no rows */
+	return rc == 0 && begun && lacks_rows(new) ? -EINVAL : rc;
 }
 
 /* The lines of a file that documents speak of again must not replace what these have brought since. */
@@ -152,9 +173,23 @@ static bool would_undo(const struct import *im, const struct item *item, const c
 /* An ingest file with lines that are no rows: its bytes are in all the same. */
 static void tell_bad_lines(const struct import *im, const struct item *item, const char *new,
 			   struct buf *why) {
+	struct rowfs_rows rows = { 0 };
 	struct stat st;
 	if (stat(new, &st) != 0 || (uint64_t)st.st_size != item->size)
 		return;
+	if (copy_ask_rows(new, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines)) {
+		uint64_t lost = rows.lines > rows.rows ? rows.lines - rows.rows : 0;
+		buf_printf(why,
+			   "its bytes are in, but %" PRIu64 " of %" PRIu64
+			   " lines are no rows, see rejected/",
+			   rows.bad + lost, rows.bad + rows.lines);
+		size_t len = why->len;
+		buf_puts(why, ": ");
+		import_sentence(im, item, why);
+		if (why->len == len + 2)
+			buf_resize(why, len);
+		return;
+	}
 	buf_puts(why, "its bytes are in, but not every line is a row, see rejected/: ");
 	import_sentence(im, item, why);
 }

@@ -40,6 +40,22 @@ char *import_new_path(const struct import *im, const struct item *item) {
 	return asprintf(&path, "%s/%s", im->target, item->path) >= 0 ? path : NULL;
 }
 
+void import_count(struct import *im, struct item *item, uint64_t bytes, uint64_t rows) {
+	bytes = bytes < item->size ? bytes : item->size;
+	if (bytes > item->counted) {
+		atomic_fetch_add(&im->bytes, bytes - item->counted);
+		item->counted = bytes;
+	}
+	atomic_fetch_add(&im->rows, rows);
+	item->rows_counted += rows;
+}
+
+void import_uncount(struct import *im, struct item *item) {
+	atomic_fetch_sub(&im->bytes, item->counted);
+	atomic_fetch_sub(&im->rows, item->rows_counted);
+	item->counted = item->rows_counted = 0;
+}
+
 /* TEXT with bytes that are no UTF-8 as %XX. */
 static void put_text(struct buf *out, const char *text) {
 	buf_puts(out, "");

@@ -37,6 +37,10 @@ int import_main(int argc, char **argv);
 MUST_USE char *import_old_path(const struct import *im, const struct item *item);
 MUST_USE char *import_new_path(const struct import *im, const struct item *item);
 
+/* ITEM's first BYTES bytes are dealt with, and ROWS more rows. What is done again is not counted again: import_uncount() takes all of it back. */
+void import_count(struct import *im, struct item *item, uint64_t bytes, uint64_t rows);
+void import_uncount(struct import *im, struct item *item);
+
 /* The last sentence in errors.jsonl about the item, appended to OUT; nothing if there is none. */
 void import_sentence(const struct import *im, const struct item *item, struct buf *out);
 

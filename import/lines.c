@@ -179,7 +179,7 @@ static int reconcile(struct lines *l) {
 /* -- sending ----------------------------------------------------------------------------------- */
 
 static int send_out(struct lines *l) {
-	int rc = copy_write(l->im, l->fd, l->out.data, l->out.len);
+	int rc = copy_write(l->fd, l->out.data, l->out.len);
 	buf_resize(&l->out, 0);
 	return rc;
 }
@@ -216,7 +216,7 @@ static int acknowledge(struct lines *l, uint64_t offset) {
 			l->good--;
 		l->header_unknown = false;
 	}
-	atomic_fetch_add(&l->im->rows, l->unsaved);
+	import_count(l->im, l->item, offset, l->unsaved);
 	l->unsaved = 0;
 	rc = journal_offset(l->im->journal, l->item, offset, l->good);
 	if (rc != 0)
@@ -309,7 +309,7 @@ int lines_append(struct import *im, struct item *item, struct buf *why) {
 	if (old == NULL || new == NULL)
 		return -ENOMEM;
 	int rc = begin(&l);
-	atomic_fetch_add(&im->bytes, item->offset);
+	import_count(im, item, item->offset, 0);
 	if (rc == 0)
 		rc = l.fd = copy_open(im, new, O_APPEND);
 	if (rc >= 0)

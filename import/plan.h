@@ -27,6 +27,7 @@ struct route {
 	char *relation;       /* owned; NULL for plain bytes */
 	int rank;             /* 0: its rows refer to no other relation of the layout's paths */
 	bool replaceable;     /* CLASS_LINES: writing it anew is allowed */
+	bool keeps;           /* CLASS_INGEST: writing it anew keeps the rows that came from it */
 	bool ingested;        /* CLASS_LINES: ingest files bring rows of the same relation */
 	struct shape columns; /* CLASS_LINES in CSV: in their order; may be empty */
 };
@@ -48,6 +49,8 @@ struct item {
 	bool begun; /* from the journal: its lines before `offset` are in, `good` rows of them (-1: not known) */
 	uint64_t offset;
 	int64_t good;
+	uint64_t counted,
+		rows_counted; /* what the progress has of it: bytes of the old file, and rows */
 };
 
 struct plan {

@@ -147,6 +147,9 @@ static bool read_route(struct route *out, const cJSON *json) {
 		if (dot != NULL)
 			*dot = '\0';
 	}
+	const char *replace =
+		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "replace"));
+	out->keeps = replace != NULL && strcmp(replace, "keep") == 0;
 	out->replaceable = truncate == NULL || strcmp(truncate, "refuse") != 0;
 	out->parts = calloc(DEEPEST_PATH + 1, sizeof(char *));
 	AUTO_FREE char *copy = strdup(path);

@@ -72,6 +72,7 @@ static void copy_one(struct import *im, struct item *item, atomic_ullong *count)
 		refuse(im, item, -rc, &why);
 		return;
 	}
+	import_count(im, item, item->size, 0);
 	item_end(item, ITEM_DONE, 0, NULL);
 	atomic_fetch_add(count, 1);
 }
@@ -97,7 +98,8 @@ static uint64_t copy_pass(struct import *im) {
 }
 
 /* What may have come before a row that it refers to. Returns how many wait again. */
-static uint64_t wait_again(struct plan *plan) {
+static uint64_t wait_again(struct import *im) {
+	struct plan *plan = &im->plan;
 	uint64_t n = 0;
 	for (size_t i = 0; i < plan->n; i++) {
 		struct item *item = &plan->items[i];
@@ -106,6 +108,7 @@ static uint64_t wait_again(struct plan *plan) {
 		    (item->errnum != ENOENT && item->errnum != EINVAL))
 			continue;
 		item->state = ITEM_WAITING;
+		import_uncount(im, item);
 		n++;
 	}
 	return n;
@@ -122,7 +125,7 @@ void run_copies(struct import *im) {
 	struct progress *progress = progress_begin(im, "copied");
 	uint64_t done = copy_pass(im);
 	while (done > 0 && !atomic_load(&im->stop)) {
-		uint64_t again = wait_again(&im->plan);
+		uint64_t again = wait_again(im);
 		if (again == 0)
 			break;
 		atomic_fetch_sub(&im->files, again);

@@ -3,6 +3,7 @@
 #include "import/verify.h"
 
 #include "import/bag.h"
+#include "import/copy.h"
 #include "import/json.h"
 
 #include <errno.h>
@@ -137,6 +138,8 @@ static void compare_json(struct check *c, const struct buf *old, const struct bu
 		differ(c, 0, "is no JSON on the mount");
 		return;
 	}
+	if (c->item->what == CLASS_TABLE)
+		atomic_fetch_add(&c->im->rows, (unsigned long long)newer.n);
 	if (c->item->what == CLASS_ROW && older.type == JSON_OBJECT)
 		tell_members(c, &older, &newer);
 	else if (c->item->what == CLASS_TABLE && older.type == JSON_ARRAY &&
@@ -184,6 +187,7 @@ struct pass {
 	struct shape forms[FORMS_MOST]; /* of the old lines */
 	int nforms;
 	struct shape header; /* CSV: of the mount's file */
+	uint64_t rows;       /* of the old file */
 };
 
 static int find_form(struct pass *p, struct records *r, const struct record *record) {
@@ -213,6 +217,7 @@ static int read_old(struct pass *p) {
 	int rc = records_open(&r, p->c->old, csv, columns);
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
 		struct hash hash = records_hash(&r, &record, &p->forms[find_form(p, &r, &record)]);
+		p->rows += p->part == 0;
 		rc = hash.a % p->parts == p->part ? bag_add(&p->bag, hash, record.line) : 0;
 	}
 	return rc;
@@ -277,6 +282,7 @@ static void compare_rows(struct check *c) {
 	while (rc == 0 && p.part < p.parts) {
 		rc = read_old(&p);
 		if (rc == -E2BIG) { /* again, in more parts */
+			p.rows = 0;
 			p.parts *= 2;
 			p.part = 0;
 			c->differences = before;
@@ -293,15 +299,45 @@ static void compare_rows(struct check *c) {
 	for (int i = 0; i < p.nforms; i++)
 		shape_free(&p.forms[i]);
 	shape_free(&p.header);
+	if (!c->quiet)
+		atomic_fetch_add(&c->im->rows, p.rows);
+}
+
+/* The lines of an ingest file, which has the bytes of the old one, and the rows that came from it. */
+static void compare_ingested(struct check *c) {
+	struct rowfs_rows rows = { 0 };
+	int rc = copy_ask_rows(c->new, &rows);
+	uint64_t all = rows.bad + rows.lines;
+	if (rc == -ENOTTY) /* no mount that tells, or no ingest file there any more */
+		return;
+	atomic_fetch_add(&c->im->rows, rows.rows);
+	if (rc != 0)
+		differ(c, 0, "its rows cannot be compared: %s", strerror(-rc));
+	if (rows.bad > 0)
+		differ(c, 0, "%" PRIu64 " of %" PRIu64 " lines are no rows, see rejected/",
+		       rows.bad, all);
+	if (rows.rows < rows.lines)
+		differ(c, 0, "%" PRIu64 " of %" PRIu64 " lines have no row", rows.lines - rows.rows,
+		       all);
+	if (rows.rows > rows.lines)
+		differ(c, 0, "%" PRIu64 " rows more than lines", rows.rows - rows.lines);
+	if (rows.alike < rows.rows)
+		differ(c, 0, "%" PRIu64 " of %" PRIu64 " rows say something else than its lines",
+		       rows.rows - rows.alike, rows.rows);
 }
 
 static void compare(struct check *c) {
-	if (c->item->what == CLASS_INGEST || c->item->what == CLASS_PLAIN)
+	bool bytes = c->item->what == CLASS_INGEST || c->item->what == CLASS_PLAIN;
+	if (bytes)
 		compare_bytes(c);
 	else if (c->item->what == CLASS_LINES)
 		compare_rows(c);
 	else
 		compare_documents(c);
+	if (c->item->what == CLASS_INGEST && c->differences == 0)
+		compare_ingested(c);
+	if (c->item->what == CLASS_ROW)
+		atomic_fetch_add(&c->im->rows, 1);
 }
 
 bool verify_same(struct import *im, const struct item *item) {

@@ -71,5 +71,7 @@ char *ingest_unclear_sql(const struct ingest *in);
  * bigint[]. */
 char *ingest_hash_sql(const struct ingest *in, const char *const *names, int n);
 char *ingest_delete_alike_sql(const struct ingest *in, const char *const *names, int n);
+/* How many these are, with the same parameters; with NAMES NULL, how many rows there are with ids of the file's. */
+char *ingest_count_alike_sql(const struct ingest *in, const char *const *names, int n);
 
 #endif

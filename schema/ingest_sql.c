@@ -141,11 +141,11 @@ char *ingest_xids_sql(const struct ingest *in, bool parts, int param) {
 	return buf_take(&sql);
 }
 
-/* Not one of those that are just being inserted: parameter PARAM. */
+/* Not one of those that are just being inserted: parameter PARAM, which is read once and not for each row. */
 static void put_not_fresh(struct buf *sql, const struct ingest *in, int param) {
-	buf_printf(sql, " AND ($%d::int8multirange IS NULL OR NOT ", param);
+	buf_puts(sql, " AND NOT ");
 	put_key(sql, in, "r");
-	buf_printf(sql, "::bigint <@ $%d::int8multirange)", param);
+	buf_printf(sql, "::bigint <@ coalesce((SELECT $%d::int8multirange), '{}')", param);
 }
 
 /* A row of a range is the file's if it shows the transaction that brought it; or if a later one of the range does, and no two rows can have the
@@ -279,6 +279,21 @@ char *ingest_delete_alike_sql(const struct ingest *in, const char *const *names,
 	put_unclear(&sql, in);
 	buf_puts(&sql, " AND ");
 	put_hash(&sql, in, names, n, false);
-	buf_puts(&sql, " = ANY ($4::bigint[])");
+	buf_puts(&sql, " IN (SELECT unnest($4::bigint[]))");
+	return buf_take(&sql);
+}
+
+char *ingest_count_alike_sql(const struct ingest *in, const char *const *names, int n) {
+	AUTO_BUF struct buf sql = { 0 };
+	put_ranges(&sql, in);
+	buf_puts(&sql, "SELECT count(*) FROM own JOIN ");
+	put_relation(&sql, in);
+	buf_puts(&sql, " AS r ON ");
+	put_unclear(&sql, in);
+	if (names != NULL) {
+		buf_puts(&sql, " AND ");
+		put_hash(&sql, in, names, n, false);
+		buf_puts(&sql, " IN (SELECT unnest($4::bigint[]))");
+	}
 	return buf_take(&sql);
 }

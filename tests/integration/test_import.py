@@ -428,13 +428,59 @@ def test_ingest_files_are_killed_and_gone_on_with(mount, pg, importer, tmp_path)
 
 
 def test_ingest_files_with_bad_lines(mount, pg, importer, tmp_path):
-    """Told once, with the reason; the bytes and the good lines are in, and a second pass does not cover it up."""
+    """Told with the reason; the bytes and the good lines are in, and neither a second pass nor a second run covers it up."""
     put_tree(tmp_path / "t", {"collector/A_orderbook_1.csv": HEADER + "ex,A,1,1,,,,\r\nx,y\r\nex,A,2,2,,,,\r\n",
                               "collector/B_orderbook_1.csv": HEADER + "ex,B,1,1,,,,\r\n"})
     done = importer("-q", "--verify", tmp_path / "t", mount.path, status=1)
-    assert "collector/A_orderbook_1.csv: refused: its bytes are in, but not every line is a row, see rejected/: 2 fields" in done.stdout
-    assert "1 files are in, 1 refused" in done.stdout and done.stdout.endswith("0 files differ\n")
-    assert pg.sql("select symbol, timestamp from orderbook_data order by 1, 2") == [("A", 1), ("A", 2), ("B", 1)]
+    refusal = "collector/A_orderbook_1.csv: refused: its bytes are in, but 1 of 3 lines are no rows, see rejected/: 2 fields"
+    differs = "collector/A_orderbook_1.csv: 1 of 3 lines are no rows, see rejected/\n1 files differ\n"
+    assert refusal in done.stdout and "1 files are in, 1 refused" in done.stdout and done.stdout.endswith(differs)
+    rows = [("A", 1), ("A", 2), ("B", 1)]
+    for words in ([], ["--restart"], ["--verify-only"]):
+        done = importer("-q", *words, tmp_path / "t", mount.path, status=1)
+        assert differs in done.stdout if words == ["--verify-only"] else refusal in done.stdout
+        assert pg.sql("select symbol, timestamp from orderbook_data order by 1, 2") == rows, words
+
+
+def test_what_refused_the_lines_of_ingest_files_is_mended(mount, pg, importer, tmp_path):
+    """The table has refused them: they are tried again with --restart, and not before."""
+    name = "collector/A_orderbook_1.csv"
+    put_tree(tmp_path / "t", {name: HEADER + "ex,A,1,1,,,,\r\nex,A,2,2,,,,\r\nex,A,3,3,,,,\r\n"})
+    pg.sql("alter table orderbook_data add constraint not_two check (timestamp <> 2)")
+    for _ in range(2):
+        done = importer("-q", tmp_path / "t", mount.path, status=1)
+        assert f"{name}: refused: its bytes are in, but 1 of 3 lines are no rows, see rejected/: " in done.stdout, done.stdout
+    pg.sql("alter table orderbook_data drop constraint not_two")
+    done = importer("-q", "--verify", "--restart", tmp_path / "t", mount.path)
+    assert "1 files are in, 0 refused" in done.stdout and done.stdout.endswith("0 files differ\n")
+    assert pg.sql("select timestamp from orderbook_data order by 1") == [(1,), (2,), (3,)]
+
+
+def test_verify_compares_the_rows_of_ingest_files(mount, pg, importer, tmp_path):
+    """CSV, gzip and JSON Lines: rows that are gone, and rows that were changed; and those that an interrupted run has left out."""
+    text = HEADER + "".join(f"ex,A,{i},{i},,,,\r\n" for i in range(5))
+    put_tree(tmp_path / "t", {"collector/A_orderbook_1.csv": text, "collector/B_orderbook_1.csv.gz": gzip.compress(text.encode())})
+    done = importer("-q", "--verify", tmp_path / "t", mount.path)
+    assert done.stdout.endswith("0 files differ\n")
+    pg.sql("delete from orderbook_data where id in (select min(id) from orderbook_data where timestamp = 1);"
+           "update orderbook_data set ask_price = 7 where id in (select max(id) from orderbook_data where timestamp = 4)")
+    done = importer("-q", "--verify-only", tmp_path / "t", mount.path, status=1)
+    lines = sorted(line.split(": ", 1)[1] for line in done.stdout.splitlines()[:-1])
+    assert lines == ["1 of 5 lines have no row", "1 of 5 rows say something else than its lines"], done.stdout
+    assert re.search("compared 2 of 2 files, 9 rows", importer("--verify-only", tmp_path / "t", mount.path, status=1).stderr)
+
+
+def test_counts_are_never_more_than_all(shop_pg, make_mount, importer, tmp_path):
+    """Files without a newline at their end, and files that are tried again."""
+    mount = make_mount(layout=LINES)
+    part = "6b1f0d52-5a2c-4f1e-9f57-0f2f3a0f6f01"
+    put_tree(tmp_path / "t", {"log.csv": "n\n1\n2", "parts/" + part + ".json": '{"item": "zinc", "label": "p"}', "items/zinc/item.json": "{}"})
+    lines = importer("--verify", tmp_path / "t", mount.path).stderr.splitlines()
+    seen = [m for m in map(STATE.fullmatch, lines) if m]
+    assert {m[1] for m in seen} == {"copied", "compared"}
+    for m in seen:
+        assert float(m[5]) <= float(m[7]) and int(m[2]) <= int(m[3]), m[0]
+    assert seen[-1].group(4) == "4", "rows that were compared: two lines and two documents"
 
 
 def test_rows_files_do_not_undo_ingest_files(mount, pg, importer, tmp_path):
