@@ -1,5 +1,6 @@
 #include "fs/handle.h"
 
+#include "fs/kind.h"
 #include "fs/listing.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
@@ -40,6 +41,7 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 	h->kind = kind;
 	h->flags = flags;
 	h->fd = -1;
+	h->size = HANDLE_NO_SIZE;
 	node_open(fs->nodes, node, h);
 	LOCK_SCOPE(&fs->handles->lock);
 	h->all_prev = fs->handles->ring.all_prev;
@@ -67,10 +69,16 @@ void handle_free(struct fs *fs, struct handle *h) {
 	rows_append_free(h->append);
 	listing_free(fs, h->listing);
 	buf_free(&h->data);
+	buf_free(&h->was);
 	body_release(h->body);
 	free(h->columns);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
+}
+
+bool handle_has_size(const struct handle *h) {
+	return (h->flags & O_ACCMODE) != O_RDONLY && h->kind->own_size &&
+	       atomic_load(&h->size) != HANDLE_NO_SIZE;
 }
 
 void handle_resized(struct handle *h, uint64_t size) {

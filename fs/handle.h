@@ -17,6 +17,18 @@ struct rows_reader;
 struct rows_append;
 struct transcript;
 
+/* What the bytes of an open rows file are; rows_state.h says how it goes from one to the other. */
+enum rows_state {
+	ROWS_LINES,   /* lines that are appended, and not taken yet */
+	ROWS_EMPTIED, /* nothing: the file was cut, and nothing was written since */
+	ROWS_ANEW,    /* the whole file, written from nothing */
+	ROWS_EDITED,  /* the whole file, loaded and changed */
+	ROWS_STATES
+};
+
+/* The size of a handle that has no bytes of its own. */
+#define HANDLE_NO_SIZE UINT64_MAX
+
 struct handle {
 	struct handle *all_next, *all_prev; /* guarded by the table of handles, as is: */
 	int users;                          /* who works on it besides the kernel's requests */
@@ -53,8 +65,12 @@ struct handle {
 	struct transcript *writing;    /* what this reader makes of what it reads; its own */
 	struct transcript *passing; /* what the kernel has opened with it: see transcript_pass() */
 	struct rows_append *append; /* appended CSV on its way; NULL until the first line */
-	bool replacing;             /* what is written replaces the rows */
-	bool has_begun;             /* something was written since open or truncation */
+	enum rows_state rows;       /* what data is */
+	struct buf was;             /* ROWS_EDITED: the text as it was loaded */
+	uint64_t
+		written_to; /* where the last write of that text ends; 0: a truncation came later */
+	uint64_t opened_at; /* the file's size when it was opened */
+	bool has_begun;     /* something was written since open or truncation */
 	bool columns_known; /* the first line of CSV was seen: `columns` says what each field is */
 	int *columns;       /* which of the place's columns each CSV field is; owned */
 	int ncolumns;
@@ -89,6 +105,9 @@ void handle_free(struct fs *fs, struct handle *h);
 /* The document that H writes has SIZE bytes now, as H has it. Each writer has bytes of its own: stat of the name shows those of the one
  * that changed its bytes last. Thread-safe. */
 void handle_resized(struct handle *h, uint64_t size);
+
+/* True if H, a writer, has bytes of its own whose size its program is to see. Thread-safe. */
+bool handle_has_size(const struct handle *h);
 
 /* Any open handle, or NULL. */
 struct handle *handles_any(struct handles *handles);

@@ -421,7 +421,7 @@ static bool is_writer(const struct handle *h) {
 static const struct handle *last_writer(const struct node *node) {
 	const struct handle *last = NULL;
 	for (const struct handle *h = node->opened; h != NULL; h = h->node_next)
-		if (is_writer(h) && h->kind->own_size &&
+		if (handle_has_size(h) &&
 		    (last == NULL || atomic_load(&h->changed) > atomic_load(&last->changed)))
 			last = h;
 	return last;

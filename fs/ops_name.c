@@ -8,6 +8,7 @@
 #include "fs/ops.h"
 #include "fs/plain.h"
 #include "fs/reply.h"
+#include "fs/rows_rotate.h"
 #include "fs/store.h"
 #include "util/log.h"
 
@@ -453,6 +454,12 @@ static int rename_any(struct renaming *r) {
 		return rename_ingest(r);
 	if (r->node->type != NODE_PLAIN)
 		return rename_place(r);
+	if (r->target.place == NULL && !directory &&
+	    node_is_in(r->call->fs->nodes, r->node, r->dir) &&
+	    rows_are_kept_rotations(r->dir, node_name(r->node), r->name))
+		return call_error(
+			r->call, EPERM,
+			"this is a rotation of a file whose lines the layout keeps: such a file is not rotated");
 	if (r->target.place == NULL)
 		return r->existing == NULL || r->existing->type == NODE_PLAIN ? rename_plain(r)
 									      : -EEXIST;

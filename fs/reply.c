@@ -48,7 +48,7 @@ void reply_absent(struct call *call, double seconds) {
 void reply_attr(struct call *call, struct node *node, const struct handle *h) {
 	struct stat st;
 	node_stat(call->fs->nodes, node, &st);
-	if (h != NULL && h->kind->own_size && (h->flags & O_ACCMODE) != O_RDONLY)
+	if (h != NULL && handle_has_size(h))
 		st.st_size = (off_t)atomic_load(&h->size);
 	reply_begin(call);
 	fuse_reply_attr(call->req, &st, coherence_timeout(call->fs, node, st.st_mode, false));

@@ -8,6 +8,8 @@
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
 #include "fs/rows_cut.h"
+#include "fs/rows_state.h"
+#include "fs/rows_whole.h"
 #include "fs/store.h"
 #include "fs/transcript.h"
 #include "util/clock.h"
@@ -25,9 +27,11 @@ static int rows_open(struct call *call, struct handle *h) {
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
 	if (!writes)
 		h->transcript = transcript_find(call->fs, h->node);
+	struct stat st;
+	node_stat(call->fs->nodes, h->node, &st);
+	h->opened_at = (uint64_t)st.st_size;
 	if (!writes || (h->flags & O_TRUNC) == 0 || h->created)
 		return 0;
-	struct stat st;
 	rows_cut_settle(call, h->node);
 	int rc = lookup_refresh(call, h->node, true);
 	if (rc != 0)
@@ -40,25 +44,36 @@ static int rows_open(struct call *call, struct handle *h) {
 	rows_cut_rest(call, h->node);
 	if (empty)
 		return 0; /* nothing to replace: the lines are simply appended */
-	h->replacing = h->truncated = h->dirty = true;
-	return 0;
+	return rows_whole_truncate(call, h, 0);
 }
 
-/* A sequential writer's offset: the end of the file as it was, then the end of what it wrote. */
-static int check_offset(struct call *call, struct handle *h, uint64_t offset) {
+/* True if a write at OFFSET appends: where the file ends, or ended when H was opened or wrote last. Others may have appended since, which
+ * must not be written over. */
+static bool is_append(struct call *call, const struct handle *h, uint64_t offset) {
 	struct stat st;
 	if ((h->flags & O_APPEND) != 0 || (h->has_begun && offset == h->next_offset))
-		return 0;
-	if (!h->has_begun) {
-		node_stat(call->fs->nodes, h->node, &st);
-		bool empty = h->replacing || h->created || (uint64_t)st.st_size <= header_length(h);
-		if ((empty && offset == 0) || offset == (uint64_t)st.st_size)
-			return 0;
-	}
-	return call_error(
-		call, EINVAL,
-		"a rows file takes appended lines, or is written anew from its start; bytes in its middle "
-		"cannot be overwritten");
+		return true;
+	if (!h->has_begun && lookup_refresh(call, h->node, false) != 0)
+		db_error_clear(&call->err);
+	node_stat(call->fs->nodes, h->node, &st);
+	if (offset == (uint64_t)st.st_size)
+		return true;
+	bool empty = h->created || (uint64_t)st.st_size <= header_length(h);
+	return !h->has_begun && (offset == h->opened_at || (empty && offset == 0));
+}
+
+/* A write at OFFSET, which is in the middle of the file. */
+static int begin_to_edit(struct call *call, struct handle *h, uint64_t offset) {
+	struct stat st;
+	int rc = lookup_refresh(call, h->node, true);
+	if (rc != 0)
+		return rc;
+	node_stat(call->fs->nodes, h->node, &st);
+	if (offset > (uint64_t)st.st_size && offset > h->next_offset)
+		return call_error(
+			call, EINVAL,
+			"the write begins behind the end of the file: between them would be NUL bytes, which no line has");
+	return rows_whole_load(call, h);
 }
 
 static void settle(struct call *call, struct handle *h, bool unsettled) {
@@ -80,17 +95,23 @@ static uint64_t count_newlines(const char *data, size_t size) {
 
 static int rows_write(struct call *call, struct handle *h, const char *data, size_t size,
 		      uint64_t offset) {
-	int rc = check_offset(call, h, offset);
-	if (rc != 0)
-		return rc;
+	int rc = 0;
 	if (h->refused != 0)
 		return call_error(call, -h->refused, "an earlier write to this file was refused");
-	bool streams = !h->replacing && rows_append_fits(h->node->place);
+	bool edits = !rows_is_whole(h) && !is_append(call, h, offset);
+	if (edits)
+		rc = begin_to_edit(call, h, offset);
+	if (rc != 0)
+		return rc;
+	if (rows_is_whole(h)) {
+		settle(call, h, false);
+		return rows_whole_write(call, h, data, size, offset);
+	}
+	bool streams = rows_append_fits(h->node->place);
 	if (!streams && h->data.len + size > call->fs->opt->max_document) {
 		h->refused = -EFBIG; /* half of it must not be committed at close */
 		h->dirty = true;
-		return call_error(call, EFBIG, "%s larger than max_document (%llu bytes)",
-				  h->replacing ? "what replaces the rows would be" : "a line is",
+		return call_error(call, EFBIG, "a line is larger than max_document (%llu bytes)",
 				  (unsigned long long)call->fs->opt->max_document);
 	}
 	if (!h->has_begun || (h->flags & O_APPEND) != 0)
@@ -99,7 +120,6 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	h->next_offset += size;
 	buf_add(&h->data, data, size);
 	h->dirty = true;
-	h->truncated = false;
 	if (h->data.failed)
 		return h->refused = -ENOMEM;
 	settle(call, h, false);
@@ -110,9 +130,9 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 			db_error_clear(&call->err);
 		return 0;
 	}
-	if (!h->replacing && h->waiting_us == 0)
+	if (h->waiting_us == 0)
 		h->waiting_us = clock_us();
-	if (h->replacing || h->buffered_lines < (uint64_t)call->fs->opt->batch_size)
+	if (h->buffered_lines < (uint64_t)call->fs->opt->batch_size)
 		return 0;
 	/* A refused line among them is told at the next fsync or close: the bytes of this write were taken. */
 	h->buffered_lines = 0;
@@ -129,14 +149,13 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
  * were taken, and the rest is not. It is kept in rejected/. */
 static int give_up(struct call *call, struct handle *h, const struct where *w) {
 	int rc = h->refused;
-	if (!h->replacing && rows_commit(call, h, w, false) != 0)
+	if (!rows_is_whole(h) && rows_commit(call, h, w, false) != 0)
 		db_error_clear(&call->err);
 	(void)call_error(
 		call, -rc,
 		"a write was refused before: what follows the last whole line is not committed");
 	store_rejected(call, w, 0, h->data.data != NULL ? h->data.data : "", h->data.len, rc);
-	buf_free(&h->data);
-	h->dirty = h->truncated = h->replacing = false;
+	rows_whole_end(h);
 	h->refused = 0;
 	settle(call, h, false);
 	return rc;
@@ -150,7 +169,6 @@ static int sync_stream(struct call *call, struct handle *h, const struct where *
 		buf_resize(&h->data, 0);
 	}
 	rows_append_commit(call, h);
-	h->truncated = false;
 	h->dirty = h->data.len > 0;
 	return rc;
 }
@@ -164,20 +182,21 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 		return give_up(call, h, &w);
 	bool tail = h->data.len > 0 && h->data.data[h->data.len - 1] != '\n';
 	bool last = reason == SYNC_RELEASE || !tail || rows_tail_is_whole(h, w.place);
-	if (reason == SYNC_FLUSH && h->dirty && (h->truncated || (h->replacing && !last))) {
+	if (reason == SYNC_FLUSH && h->dirty &&
+	    (h->rows == ROWS_EMPTIED || (rows_is_whole(h) && !last))) {
 		settle(call, h, true); /* see handle.h */
 		return 0;
 	}
-	bool streams = !h->replacing && rows_append_fits(w.place);
-	if (h->dirty && streams) {
+	if (h->dirty && rows_is_whole(h)) {
+		rc = rows_whole_commit(call, h, &w, reason == SYNC_RELEASE);
+	} else if (h->dirty && rows_append_fits(w.place)) {
 		rc = sync_stream(call, h, &w, reason == SYNC_RELEASE);
 	} else if (h->dirty) {
-		rc = h->replacing ? rows_replace(call, h, &w) : rows_commit(call, h, &w, last);
-		if (!h->replacing && store_is_input_error(rc)) { /* refused lines only */
+		rc = rows_commit(call, h, &w, last);
+		if (store_is_input_error(rc)) { /* refused lines only */
 			h->deferred = h->deferred != 0 ? h->deferred : rc;
 			rc = 0;
 		}
-		h->replacing = h->truncated = false;
 		h->dirty = h->data.len > 0;
 		h->buffered_lines = 0;
 	}
@@ -211,11 +230,18 @@ static int rows_store(struct call *call, const struct where *w, const char *data
 	return rc;
 }
 
+static int read_any(struct call *call, struct handle *h, size_t size, uint64_t offset,
+		    struct buf *out) {
+	return rows_is_whole(h) ? rows_whole_read(h, size, offset, out)
+				: rows_read(call, h, size, offset, out);
+}
+
 const struct kind rows_kind = {
 	.name = "rows",
 	.writable = true,
+	.own_size = true,
 	.open = rows_open,
-	.read = rows_read,
+	.read = read_any,
 	.write = rows_write,
 	.before_truncate = rows_before_truncate,
 	.truncate = rows_truncate,

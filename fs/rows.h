@@ -14,8 +14,9 @@ MUST_USE int rows_commit(struct call *call, struct handle *h, const struct where
  * H, nothing is done this time. */
 void rows_flush(struct fs *fs, struct handle *h);
 
-/* Makes H->data the whole content of the file W, in one transaction. If it is refused, nothing changes, and it is kept in
- * rejected/. H->data is empty afterwards. */
+/* Makes H->data the whole content of the file W, in one transaction. Where H->was is the text that it was made of, only lines that differ
+ * count: rows of other lines are left alone, also those that came since. If it is refused, nothing changes, and it is kept in
+ * rejected/. */
 MUST_USE int rows_replace(struct call *call, struct handle *h, const struct where *w);
 
 /* True if the bytes behind the last newline in H->data are a whole line all the same. */

@@ -6,6 +6,8 @@
 #include "fs/lookup.h"
 #include "fs/rows.h"
 #include "fs/rows_append.h"
+#include "fs/rows_state.h"
+#include "fs/rows_whole.h"
 #include "fs/store.h"
 
 #include <errno.h>
@@ -13,7 +15,7 @@
 #include <string.h>
 
 static bool appends(const struct handle *h) {
-	return h->kind == &rows_kind && (h->flags & O_ACCMODE) != O_RDONLY && !h->replacing &&
+	return h->kind == &rows_kind && (h->flags & O_ACCMODE) != O_RDONLY && !rows_is_whole(h) &&
 	       h->refused == 0;
 }
 
@@ -61,16 +63,19 @@ void rows_cut_rest(struct call *call, const struct node *node) {
 	handles_of_file(call->fs, node->ino, drop_half_line, NULL);
 }
 
-/* True if the file ends at SIZE for the one who writes through H. */
-static bool is_end(struct handle *h, uint64_t size) {
+/* What H itself says of a truncation to SIZE: 1: it is none; 0: it is one of H's own text only; -1: the file is to be asked. */
+static int ask_handle(struct handle *h, uint64_t size) {
 	LOCK_SCOPE(&h->lock);
-	return !h->replacing && h->has_begun && size == h->next_offset;
+	if (rows_is_whole(h))
+		return size == h->data.len;
+	return h->has_begun && size == h->next_offset ? 1 : -1;
 }
 
 int rows_before_truncate(struct call *call, struct node *node, struct handle *h, uint64_t size) {
 	struct stat st;
-	if (h != NULL && is_end(h, size))
-		return 1;
+	int known = h != NULL ? ask_handle(h, size) : -1;
+	if (known >= 0)
+		return known;
 	rows_cut_settle(call, node);
 	int rc = lookup_refresh(call, node, true);
 	if (rc != 0)
@@ -78,24 +83,24 @@ int rows_before_truncate(struct call *call, struct node *node, struct handle *h,
 	node_stat(call->fs->nodes, node, &st);
 	if (size != 0 && size == (uint64_t)st.st_size)
 		return 1;
-	if (size != 0)
-		return call_error(call, EINVAL, "a rows file can only be truncated to nothing");
 	rc = access_check(call, node->place, CHANGE_ANEW);
 	if (rc != 0)
 		return rc;
-	rows_cut_rest(call, node);
+	if (size < (uint64_t)st.st_size)
+		rows_cut_rest(call, node);
 	return 0;
 }
 
 int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
-	(void)call;
-	(void)size; /* 0: see rows_before_truncate() */
-	buf_resize(&h->data, 0);
-	/* what follows is another text: it may have another header, and its refused lines are the only ones that count */
-	rows_append_free(move_ptr(h->append));
-	if (store_is_input_error(h->deferred))
-		h->deferred = 0;
-	h->replacing = h->truncated = h->dirty = true;
-	h->has_begun = false;
-	return 0;
+	int rc = rows_is_whole(h) || size == 0 ? 0 : rows_whole_load(call, h);
+	if (rc != 0)
+		return rc;
+	if (size == 0) {
+		/* what follows is another text: it may have another header, and its refused lines are the only ones that count */
+		rows_append_free(move_ptr(h->append));
+		if (store_is_input_error(h->deferred))
+			h->deferred = 0;
+		h->has_begun = false;
+	}
+	return rows_whole_truncate(call, h, size);
 }

@@ -58,6 +58,8 @@ struct rows_tx {
 	const struct input *in;
 	const char *remove;      /* NULL: nothing is replaced */
 	const struct buf *keyed; /* the parameter of `remove`, NULL: it takes none */
+	const struct buf *gone;  /* another one: the lines to be removed; NULL: it takes none */
+	int gone_lines; /* so many rows must go, or somebody else has changed them; 0: any number */
 	struct insert {
 		char *sql; /* owned */
 		char *count; /* how many lines do not contradict the path; NULL: as many as rows are affected. Owned */

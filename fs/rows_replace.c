@@ -1,11 +1,14 @@
 /* Writing a rows file anew: one transaction, all or nothing. Where lines have a key, rows are updated by it, new ones inserted and
- * absent ones deleted, so that what refers to a row that stays is not touched; elsewhere the old rows go and the new ones come. */
+ * absent ones deleted, so that what refers to a row that stays is not touched; elsewhere the old rows go and the new ones come.
+ * Of a file that was edited, only the lines that are not as they were. */
 #include "fs/access.h"
 #include "fs/plain.h"
+#include "fs/rows_edit.h"
 #include "fs/rows_lines.h"
 #include "fs/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 enum { GROUPS_MOST = 64 };
@@ -14,12 +17,15 @@ enum { GROUPS_MOST = 64 };
 struct content {
 	struct line_group groups[GROUPS_MOST];
 	int n;
+	struct old_lines *old; /* NULL: the lines replace whatever is there */
 };
 
 static int collect_line(struct input *in, void *arg, const struct line *line, struct shape *shape,
 			const struct buf *json) {
 	struct content *content = arg;
 	int i = 0;
+	if (content->old != NULL && old_lines_keep(content->old, in, line))
+		return 0;
 	while (i < content->n && !shape_equal(&content->groups[i].shape, shape))
 		i++;
 	if (i == GROUPS_MOST)
@@ -54,27 +60,71 @@ static int add_group(struct rows_tx *tx, const struct line_group *b, struct buf 
 				    "the lines have no key that is a column of the table");
 }
 
-static int replace_all(struct input *in, const struct content *content) {
+static int put_json(struct input *in, void *arg, const struct line *line, struct shape *shape,
+		    const struct buf *json) {
+	struct buf *out = arg;
+	(void)line;
+	(void)shape;
+	buf_puts(out, out->len > 1 ? "," : "");
+	buf_add(out, json->data, json->len);
+	return out->failed ? call_error(in->call, ENOMEM, "out of memory") : 0;
+}
+
+/* What is to be deleted: the lines of an edited file that are not in the new text, but those whose key is. JSON gets them as an array. */
+static int remove_gone(struct rows_tx *tx, const struct content *content, const struct buf *keyed,
+		       struct buf *json, char **sql) {
+	const struct input *in = tx->in;
+	const char *header = in->w->place->sql.header;
+	bool has_key = keyed->len > 2;
+	struct handle h = { .flags = O_RDONLY };
+	struct input old = { .call = in->call, .h = &h, .w = in->w };
+	AUTO_BUF struct buf text = { 0 };
+	size_t taken;
+	buf_puts(&text, header != NULL ? header : "");
+	int n = old_lines_gone(content->old, &text);
+	if (n == 0)
+		return 0;
+	old.raw = text.data;
+	buf_putc(json, '[');
+	int rc = text.failed ? -ENOMEM
+			     : lines_each(&old, text.len, true, true, put_json, json, &taken);
+	free(h.columns);
+	buf_putc(json, ']');
+	if (rc != 0)
+		return rc;
+	*sql = sql_delete_lines(in->w->place, has_key);
+	tx->remove = *sql;
+	tx->gone = json;
+	tx->gone_lines = has_key ? 0 : n;
+	return *sql != NULL ? 0 : -ENOMEM;
+}
+
+static int replace_all(struct input *in, struct content *content) {
 	const struct place *place = in->w->place;
 	const struct document_shape none = { 0 };
-	AUTO_BUF struct buf keyed = { 0 };
-	AUTO_FREE char *absent = NULL;
+	AUTO_BUF struct buf keyed = { 0 }, gone = { 0 };
+	AUTO_FREE char *removing = NULL;
 	struct insert inserts[GROUPS_MOST] = { 0 };
-	struct rows_tx tx = { .in = in, .inserts = inserts, .remove = place->sql.remove.sql };
+	struct rows_tx tx = { .in = in, .inserts = inserts, .keyed = &keyed };
 	int rc = 0;
 	buf_putc(&keyed, '[');
 	for (int i = 0; rc == 0 && i < content->n; i++)
 		rc = add_group(&tx, &content->groups[i], &keyed);
-	if (keyed.len > 1) {
-		buf_putc(&keyed, ']');
-		absent = sql_delete_absent(place, &none);
-		tx.remove = absent;
-		tx.keyed = &keyed;
+	bool has_key = keyed.len > 1;
+	buf_putc(&keyed, ']');
+	if (rc == 0 && content->old != NULL) {
+		rc = remove_gone(&tx, content, &keyed, &gone, &removing);
+	} else if (rc == 0 && has_key) {
+		removing = sql_delete_absent(place, &none);
+		tx.remove = removing;
+	} else if (rc == 0) {
+		tx.remove = place->sql.remove.sql;
+		tx.keyed = NULL;
 	}
-	if (rc == 0)
-		rc = tx.remove != NULL && !keyed.failed
-			     ? rows_tx_run(&tx)
-			     : call_error(in->call, ENOMEM, "out of memory");
+	if (rc == 0 && (keyed.failed || gone.failed || (content->old == NULL && !tx.remove)))
+		rc = call_error(in->call, ENOMEM, "out of memory");
+	if (rc == 0 && (tx.remove != NULL || tx.ninserts > 0))
+		rc = rows_tx_run(&tx);
 	for (int i = 0; i < tx.ninserts; i++)
 		insert_free(&inserts[i]);
 	return rc;
@@ -83,22 +133,27 @@ static int replace_all(struct input *in, const struct content *content) {
 int rows_replace(struct call *call, struct handle *h, const struct where *w) {
 	struct input in = { .call = call, .h = h, .w = w, .raw = h->data.data };
 	AUTO_FREE struct content *content = calloc(1, sizeof(*content));
+	AUTO_OLD_LINES struct old_lines old = { 0 };
 	size_t taken = 0;
 	h->lines = 0;
 	h->columns_known = false;
 	int rc = access_check(call, w->place, CHANGE_ANEW);
+	if (rc == 0 && content == NULL)
+		rc = call_error(call, ENOMEM, "out of memory");
+	if (rc == 0 && h->was.len > 0 && sql_can_delete_lines(w->place)) {
+		rc = old_lines_take(&old, w->place, &h->was);
+		content->old = &old;
+	}
 	if (rc == 0)
-		rc = content != NULL ? lines_each(&in, h->data.len, true, true, collect_line,
-						  content, &taken)
-				     : call_error(call, ENOMEM, "out of memory");
+		rc = lines_each(&in, h->data.len, true, true, collect_line, content, &taken);
 	if (rc == 0)
 		rc = replace_all(&in, content);
 	if (rc != 0)
-		store_rejected(call, w, 0, h->data.data, h->data.len, rc);
+		store_rejected(call, w, 0, h->data.data != NULL ? h->data.data : "", h->data.len,
+			       rc);
 	else
 		plain_unmark(call->fs->plain, w->path);
 	for (int i = 0; content != NULL && i < content->n; i++)
 		group_free(&content->groups[i]);
-	buf_resize(&h->data, 0);
 	return rc;
 }

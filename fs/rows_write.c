@@ -5,6 +5,7 @@
 #include "fs/kind.h"
 #include "fs/plain.h"
 #include "fs/rows_lines.h"
+#include "fs/rows_state.h"
 #include "fs/store.h"
 
 #include <errno.h>
@@ -13,13 +14,17 @@
 /* -- one transaction --------------------------------------------------------------------------- */
 
 static int run_in_tx(struct db_conn *conn, const struct input *in, const char *sql,
-		     const struct buf *json, int *changed, struct db_error *err) {
+		     const struct buf *json, const struct buf *more, int *changed,
+		     struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
 	int n = where_params(in->w, params);
 	if (json != NULL)
 		params[n++] =
 			(struct db_param){ .data = json->data, .len = json->len, .oid = DB_TEXT };
+	if (more != NULL)
+		params[n++] =
+			(struct db_param){ .data = more->data, .len = more->len, .oid = DB_TEXT };
 	int rc = db_query_on(conn, sql, params, n, &res, err);
 	*changed = rc == 0 ? (int)strtol(PQcmdTuples(res), NULL, 10) : 0;
 	return rc;
@@ -39,7 +44,7 @@ int insert_run(struct db_conn *conn, const struct input *in, const struct insert
 	       struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
-	int changed, rc = run_in_tx(conn, in, insert->sql, &insert->json, &changed, err);
+	int changed, rc = run_in_tx(conn, in, insert->sql, &insert->json, NULL, &changed, err);
 	if (rc != 0 || changed == insert->lines)
 		return rc;
 	if (insert->count == NULL)
@@ -65,7 +70,12 @@ static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	if (rc != 0)
 		return rc == LEDGER_DONE ? 0 : rc;
 	if (tx->remove != NULL)
-		rc = run_in_tx(conn, tx->in, tx->remove, tx->keyed, &changed, err);
+		rc = run_in_tx(conn, tx->in, tx->remove, tx->keyed, tx->gone, &changed, err);
+	if (rc == 0 && tx->gone_lines > 0 && changed != tx->gone_lines)
+		rc = db_error_set(
+			err, EBUSY,
+			"a line that is changed or left out was changed by somebody else since the file was "
+			"read: read it again, and save again; nothing is changed");
 	for (int i = 0; rc == 0 && i < tx->ninserts; i++)
 		rc = insert_run(conn, tx->in, &tx->inserts[i], err);
 	return rc;
@@ -224,7 +234,7 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, bool
 static void flush_lines(struct call *call, struct handle *h) {
 	AUTO_WHERE struct where w = { 0 };
 	h->waiting_us = 0;
-	if (!h->dirty || h->replacing || h->refused != 0 || h->kind != &rows_kind)
+	if (!h->dirty || rows_is_whole(h) || h->refused != 0 || h->kind != &rows_kind)
 		return;
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc == 0)

@@ -86,6 +86,10 @@ char *sql_insert_lines(const struct place *place, const struct document_shape *s
 char *sql_count_lines(const struct place *place, const struct document_shape *shape);
 /* The same for a whole file that replaces the old one, where lines have a key: update or insert each. */
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
+/* Deletes rows of the file by their lines: the second parameter after the keys is a JSON array of objects, and for each of them one row
+ * goes whose line would be the same. With KEYED, rows stay whose key is among those of the first parameter. Only where sql_can_delete_lines(). */
+char *sql_delete_lines(const struct place *place, bool keyed);
+bool sql_can_delete_lines(const struct place *place);
 /* Deletes the rows of the file whose key is not among those in the document. */
 char *sql_delete_absent(const struct place *place, const struct document_shape *shape);
 

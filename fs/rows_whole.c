@@ -1,0 +1,172 @@
+#include "fs/rows_whole.h"
+
+#include "fs/access.h"
+#include "fs/rows.h"
+#include "fs/rows_append.h"
+#include "fs/rows_cut.h"
+#include "fs/rows_edit.h"
+#include "fs/rows_read.h"
+#include "fs/rows_state.h"
+#include "fs/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static int too_large(struct call *call, const char *what) {
+	return call_error(call, EFBIG, "%s larger than max_document (%llu bytes)", what,
+			  (unsigned long long)call->fs->opt->max_document);
+}
+
+/* The text as the database has it now. */
+static int read_text(struct call *call, struct handle *h, struct buf *text) {
+	uint64_t most = call->fs->opt->max_document;
+	struct stat st;
+	node_stat(call->fs->nodes, h->node, &st);
+	rows_reader_free(move_ptr(h->reader));
+	int rc = (uint64_t)st.st_size <= most ? rows_read(call, h, (size_t)most + 1, 0, text) : 0;
+	rows_reader_free(move_ptr(h->reader));
+	if (rc == 0 && ((uint64_t)st.st_size > most || text->len > most))
+		rc = too_large(
+			call,
+			"lines can be appended, but the file cannot be changed in its middle: it is");
+	return rc == 0 && text->failed ? -ENOMEM : rc;
+}
+
+int rows_whole_load(struct call *call, struct handle *h) {
+	AUTO_BUF struct buf text = { 0 }, was = { 0 };
+	int rc = access_check(call, h->node->place, CHANGE_ANEW);
+	if (rc == 0)
+		rc = rows_settle_lines(call, h);
+	if (rc == 0)
+		rc = read_text(call, h, &text);
+	if (rc != 0)
+		return rc;
+	buf_add(&was, text.data, text.len);
+	buf_add(&text, h->data.data, h->data.len);
+	if (text.failed || was.failed)
+		return -ENOMEM;
+	h->written_to = h->data.len > 0 ? text.len : 0;
+	buf_free(&h->data);
+	buf_free(&h->was);
+	h->data = text;
+	h->was = was;
+	text = was = (struct buf){ 0 };
+	rows_append_free(move_ptr(h->append));
+	h->buffered_lines = 0;
+	h->waiting_us = 0;
+	rows_move(h, ROWS_LOADED);
+	handle_resized(h, h->data.len);
+	return 0;
+}
+
+int rows_whole_read(const struct handle *h, size_t size, uint64_t offset, struct buf *out) {
+	if (offset >= h->data.len)
+		return 0;
+	size_t left = h->data.len - (size_t)offset;
+	buf_add(out, h->data.data + offset, size < left ? size : left);
+	return out->failed ? -ENOMEM : 0;
+}
+
+/* The write or truncation cannot be done: what there is must not be committed at close. */
+static int give_up(struct call *call, struct handle *h, int rc) {
+	h->refused = rc;
+	h->dirty = true;
+	return rc == -EFBIG ? too_large(call, "what replaces the rows would be") : rc;
+}
+
+int rows_whole_write(struct call *call, struct handle *h, const char *data, size_t size,
+		     uint64_t offset) {
+	if ((h->flags & O_APPEND) != 0)
+		offset = h->data.len;
+	if (offset + size > call->fs->opt->max_document)
+		return give_up(call, h, -EFBIG);
+	rows_move(h, ROWS_CHANGED);
+	if (offset + size > h->data.len)
+		buf_resize(&h->data, (size_t)offset + size);
+	if (h->data.failed)
+		return give_up(call, h, -ENOMEM);
+	memcpy(h->data.data + offset, data, size);
+	if (offset + size > h->written_to)
+		h->written_to = offset + size;
+	h->dirty = true;
+	handle_resized(h, h->data.len);
+	return 0;
+}
+
+int rows_whole_truncate(struct call *call, struct handle *h, uint64_t size) {
+	if (size > call->fs->opt->max_document)
+		return too_large(call, "the file would be");
+	if (size == h->data.len && rows_is_whole(h))
+		return 0;
+	rows_move(h, size == 0 ? ROWS_CUT_TO_NOTHING : ROWS_CHANGED);
+	buf_resize(&h->data, (size_t)size);
+	if (h->data.failed)
+		return give_up(call, h, -ENOMEM);
+	if (h->written_to > size)
+		h->written_to = 0; /* what ends the text now is a piece of something */
+	if (size == 0)
+		buf_free(&h->was);
+	h->dirty = true;
+	handle_resized(h, h->data.len);
+	return 0;
+}
+
+/* A truncation has left a piece of a line: it must not become a row that nobody wrote. A line that has only lost its newline is
+ * none. */
+static bool ends_in_a_piece(const struct handle *h) {
+	size_t len = h->data.len, from = len;
+	if (len == 0 || h->data.data[len - 1] == '\n' || h->written_to == len)
+		return false;
+	while (from > 0 && h->data.data[from - 1] != '\n')
+		from--;
+	bool same = h->was.len > len && h->was.data[len] == '\n' &&
+		    memcmp(h->was.data + from, h->data.data + from, len - from) == 0 &&
+		    (from == 0 || h->was.data[from - 1] == '\n');
+	return !same;
+}
+
+/* The text that is committed is what the next edit changes. False if that cannot be compared with it: the lines have a header of their own. */
+static bool remember_committed(struct handle *h, const struct place *place) {
+	AUTO_BUF struct buf was = { 0 };
+	if (!rows_columns_as_shown(h, place))
+		return false;
+	buf_add(&was, h->data.data, h->data.len);
+	if (was.failed)
+		return false;
+	buf_free(&h->was);
+	h->was = was;
+	was = (struct buf){ 0 };
+	return true;
+}
+
+int rows_whole_commit(struct call *call, struct handle *h, const struct where *w, bool last) {
+	int rc;
+	if (ends_in_a_piece(h))
+		rc = store_rejected(
+			call, w, 0, h->data.data, h->data.len,
+			call_error(
+				call, EINVAL,
+				"the file was cut in the middle of its last line: cut it behind the end of a line, "
+				"or write the line's rest; nothing is changed"));
+	else
+		rc = rows_replace(call, h, w);
+	h->dirty = false;
+	rows_move(h, rc == 0 ? ROWS_COMMITTED : last ? ROWS_DROPPED : ROWS_REFUSED);
+	if (!rows_is_whole(h) || (rc == 0 && !remember_committed(h, w->place)))
+		rows_whole_end(h);
+	return rc;
+}
+
+void rows_whole_end(struct handle *h) {
+	rows_move(h, ROWS_DROPPED);
+	/* a program that goes on does so behind what it has */
+	h->has_begun = true;
+	h->next_offset = h->data.len;
+	buf_free(&h->data);
+	buf_free(&h->was);
+	h->written_to = 0;
+	h->dirty = false;
+	rows_reader_free(move_ptr(h->reader));
+	atomic_store(&h->size, HANDLE_NO_SIZE);
+}

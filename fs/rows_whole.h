@@ -1,0 +1,25 @@
+/* An open rows file whose whole text the handle has: written from nothing, or loaded to be changed in its middle. Reads and writes go to that
+ * text; fsync or close makes the rows what it says, in one transaction. See rows_state.h for when. H's lock is held in all of them. */
+#ifndef ROWFS_FS_ROWS_WHOLE_H
+#define ROWFS_FS_ROWS_WHOLE_H
+
+#include "fs/call.h"
+#include "fs/handle.h"
+
+/* Loads the file's text: H's own lines are committed first, and half a line that waits for its rest is put behind it. Returns 0 or
+ * -errno, -EFBIG among them; then nothing has changed but that. */
+MUST_USE int rows_whole_load(struct call *call, struct handle *h);
+
+MUST_USE int rows_whole_read(const struct handle *h, size_t size, uint64_t offset, struct buf *out);
+MUST_USE int rows_whole_write(struct call *call, struct handle *h, const char *data, size_t size,
+			      uint64_t offset);
+MUST_USE int rows_whole_truncate(struct call *call, struct handle *h, uint64_t size);
+
+/* Commits the text of H, which is of the file W. With LAST it will not be changed any more. Returns 0 or -errno: the text is in
+ * rejected/ then. */
+MUST_USE int rows_whole_commit(struct call *call, struct handle *h, const struct where *w,
+			       bool last);
+/* The handle has lines again: its text was committed, or is dropped. */
+void rows_whole_end(struct handle *h);
+
+#endif
