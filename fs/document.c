@@ -149,7 +149,7 @@ static void settle(struct call *call, struct handle *h) {
 	if (!h->unsettled)
 		return;
 	h->unsettled = false;
-	nodes_unsettle(call->fs->nodes, false);
+	node_unsettle(call->fs->nodes, h->node, false);
 }
 
 static int too_large(struct call *call) {
@@ -282,7 +282,7 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 	if (h->dirty && h->truncated && h->refused == 0 && reason == SYNC_FLUSH) {
 		if (!h->unsettled) {
 			h->unsettled = true;
-			nodes_unsettle(call->fs->nodes, true);
+			node_unsettle(call->fs->nodes, h->node, true);
 		}
 		return 0;
 	}

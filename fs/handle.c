@@ -58,6 +58,8 @@ void handle_free(struct fs *fs, struct handle *h) {
 		h->all_prev->all_next = h->all_next;
 		h->all_next->all_prev = h->all_prev;
 	}
+	if (h->unsettled)
+		node_unsettle(fs->nodes, h->node, false);
 	node_close(fs->nodes, h->node, h);
 	if (h->fd >= 0)
 		close(h->fd);

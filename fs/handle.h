@@ -81,6 +81,7 @@ struct handle {
 
 	/* plain files; once it is open, node_fstat() reads it without the lock */
 	atomic_int fd;
+	bool other_file; /* a plain file that is not the one that its node is, but took its name later */
 
 	/* ingest files; of its table */
 	struct ingest_stream *stream;

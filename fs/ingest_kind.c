@@ -11,14 +11,26 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* The node of the file that H has open, wherever renames have taken it; to be given back with node_put(). */
+static struct node *node_now(struct nodes *nodes, const struct handle *h) {
+	struct node *node = node_successor(nodes, h->node);
+	if (node == NULL)
+		node_hold(nodes, node = h->node);
+	return node;
+}
+
 /* The size that stat shows, and a new time. */
 static void show(struct call *call, const struct handle *h) {
-	struct attributes attr = h->node->attr;
+	struct nodes *nodes = call->fs->nodes;
+	struct node *node = node_now(nodes, h);
+	struct attributes attr = node->attr;
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	attr.size = ingest_size(h->stream);
 	attr.mtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-	node_update(call->fs->nodes, h->node, &attr, atomic_load(&call->fs->epoch));
+	if (node->type == NODE_PLACE)
+		node_update(nodes, node, &attr, atomic_load(&call->fs->epoch));
+	node_put(nodes, node);
 }
 
 static bool writes(const struct handle *h) {
@@ -38,24 +50,30 @@ static int begin_to_write(struct call *call, struct handle *h) {
 	return 0;
 }
 
-static int kind_open(struct call *call, struct handle *h) {
-	struct nodes *nodes = call->fs->nodes;
-	AUTO_FREE char *path = node_path(nodes, h->node, NULL);
+/* The stream of the ingest file that NODE is. */
+static int open_stream(struct call *call, const struct node *node, struct ingest_stream **out) {
+	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
 	struct ingest_record rec = { 0 };
 	int rc = path != NULL ? 0 : -ENOMEM;
 	if (rc == 0)
-		rc = ingest_file_find(call->fs->pool, h->node->place->ingest->dir,
+		rc = ingest_file_find(call->fs->pool, node->place->ingest->dir,
 				      strrchr(path, '/') + 1, 0, call_cancel(call), &rec,
 				      &call->err);
 	if (rc != 0)
 		return rc;
-	h->stream = ingest_stream_get(call->fs, h->node->place, path, &rec);
-	if (h->stream == NULL) {
+	*out = ingest_stream_get(call->fs, node->place, path, &rec);
+	if (*out == NULL)
 		ingest_record_free(&rec);
-		return -ENOMEM;
-	}
-	if (!writes(h))
-		return 0;
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
+static int kind_open(struct call *call, struct handle *h) {
+	struct nodes *nodes = call->fs->nodes;
+	struct node *node = node_now(nodes, h);
+	int rc = is_ingest(node->place) ? open_stream(call, node, &h->stream) : -ESTALE;
+	node_put(nodes, node);
+	if (rc != 0 || !writes(h))
+		return rc;
 	rc = begin_to_write(call, h);
 	if (rc != 0)
 		ingest_stream_put(call, move_ptr(h->stream));

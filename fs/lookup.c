@@ -211,6 +211,22 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 
 /* -- all --------------------------------------------------------------------------------------- */
 
+/* NAME among DIR's places, else in the plain store. A name that leaves the store in between, because its row is there now, is neither there yet nor there any
+ * more; so such a look-up is done again. */
+static int find_anywhere(struct call *call, struct node *dir, const char *name, bool lookup,
+			 struct node **out) {
+	struct plain *plain = call->fs->plain;
+	unsigned left;
+	int rc;
+	do {
+		left = plain_left(plain, name);
+		rc = dir->type == NODE_PLACE ? find_route(call, dir, name, lookup, out) : -ENOENT;
+		if (rc == -ENOENT)
+			rc = find_plain(call, dir, name, lookup, out);
+	} while (rc == -ENOENT && plain_left(plain, name) != left);
+	return rc;
+}
+
 static int hand_out(struct nodes *nodes, struct node *node, bool lookup, struct node **out) {
 	*out = node;
 	if (lookup) {
@@ -266,14 +282,14 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	if (dir->type == NODE_CONTROL ||
 	    (dir->parent == NULL && strcmp(name, CONTROL_DIRECTORY) == 0))
 		return control_lookup(call, dir, name, lookup, out);
+	if (node_is_succeeded(dir))
+		return -ESTALE;
 	if (lookup_is_moved(call, dir, name))
 		return -ENOENT;
 	struct node *known = node_get(nodes, dir, name);
 	if (known != NULL && known->type != NODE_PLAIN && node_fresh(nodes, known))
 		return hand_out(nodes, known, lookup, out);
-	int rc = dir->type == NODE_PLACE ? find_route(call, dir, name, lookup, out) : -ENOENT;
-	if (rc == -ENOENT)
-		rc = find_plain(call, dir, name, lookup, out);
+	int rc = find_anywhere(call, dir, name, lookup, out);
 	if (rc == -ENOENT && is_being_removed(call, dir, known, name))
 		return known != NULL ? hand_out(nodes, known, lookup, out)
 				     : find_shell(call, dir, name, lookup, out);
@@ -290,7 +306,8 @@ static int refresh_plain(struct call *call, struct node *node) {
 		return -ENOMEM;
 	unsigned long asked = plain_ask(call->fs->plain);
 	if (node_fstat(call->fs->nodes, node, &st) ||
-	    (node_has_name(call->fs->nodes, node) && plain_stat(call->fs->plain, path, &st) == 0)) {
+	    (node_has_name(call->fs->nodes, node) && plain_stat(call->fs->plain, path, &st) == 0 &&
+	     lookup_plain_ino(&st) == node->ino)) {
 		struct attributes attr = lookup_plain_attributes(&st);
 		node_update(call->fs->nodes, node, &attr, asked);
 	}

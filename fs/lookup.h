@@ -5,7 +5,7 @@
 #include "fs/call.h"
 
 /* Finds NAME in directory DIR and makes it a node. LOOKUP: with one more look-up of the kernel's; otherwise with a
- * reference. Returns 0, -ENOENT, or -errno with call->err saying why. */
+ * reference. Returns 0, -ENOENT, -ESTALE if DIR was succeeded (see node_succeed()), or -errno with call->err saying why. */
 MUST_USE int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
 			  struct node **out);
 

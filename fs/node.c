@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { SETTLE_US = 100 * US_PER_MS, WANTED_US = 5 * US_PER_S, RETRIED_US = US_PER_S };
+enum { WANTED_US = 5 * US_PER_S, RETRIED_US = US_PER_S };
 
 /* -- names ------------------------------------------------------------------------------------- */
 
@@ -80,14 +80,32 @@ static void free_locked(struct nodes *nodes, struct node *node) {
 	free_node(nodes, node);
 }
 
+/* Puts NODE in front of the DEAD if nothing holds it any more. */
+static void bury(struct node **dead, struct node *node) {
+	if (node == NULL || node->lookups > 0 || node->references > 0)
+		return;
+	node->next_dead = *dead;
+	*dead = node;
+}
+
+/* One reference to NODE, which may be NULL, less. */
+static void bury_one(struct node **dead, struct node *node) {
+	if (node == NULL)
+		return;
+	node->references--;
+	bury(dead, node);
+}
+
 /* Frees NODE if nothing holds it any more, and then whatever it alone held. */
 static void drop_locked(struct nodes *nodes, struct node *node) {
-	while (node != NULL && node->lookups == 0 && node->references == 0) {
-		struct node *parent = node->parent;
+	struct node *dead = NULL;
+	bury(&dead, node);
+	while ((node = dead) != NULL) {
+		struct node *parent = node->parent, *successor = node->successor;
+		dead = node->next_dead;
 		free_locked(nodes, node);
-		if (parent != NULL)
-			parent->references--;
-		node = parent;
+		bury_one(&dead, parent);
+		bury_one(&dead, successor);
 	}
 }
 
@@ -143,6 +161,7 @@ void nodes_free(struct nodes *nodes) {
 			free_node(nodes, nodes->slots[i].node);
 	pthread_mutex_destroy(&nodes->lock);
 	pthread_cond_destroy(&nodes->settled);
+	nodes_settle_free(nodes);
 	free(nodes->slots);
 	free(nodes);
 }
@@ -316,10 +335,7 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name) {
 	LOCK_SCOPE(&nodes->lock);
-	struct timespec until = timespec_of_us(nodes->unsettled_until);
-	int rc = nodes->unsettled > 0 ? 0 : ETIMEDOUT;
-	while (nodes->unsettled > 0 && rc == 0)
-		rc = pthread_cond_timedwait(&nodes->settled, &nodes->lock, &until);
+	nodes_settle(nodes, parent, name);
 	struct node *node = nodes_find(nodes, parent, name);
 	if (node != NULL)
 		node->references++;
@@ -381,17 +397,14 @@ void node_set_ino(struct nodes *nodes, struct node *node, uint64_t ino) {
 	node->ino = ino;
 }
 
-void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
-	       const struct place *place) {
+void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name) {
 	LOCK_SCOPE(&nodes->lock);
 	AUTO_BUF struct buf strings = { 0 };
 	const char *version = version_of(node);
-	if (place != node->place || (place != NULL && place->nkeys > 0)) {
+	if (node->place != NULL && node->place->nkeys > 0) {
 		node->fresh_until = 0;
 		node->epoch = 0;
 	}
-	node->place = place;
-	node->type = place != NULL ? NODE_PLACE : NODE_PLAIN;
 	buf_add(&strings, name, strlen(name) + 1);
 	if (version != NULL)
 		buf_add(&strings, version, strlen(version) + 1);
@@ -409,6 +422,28 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 	old->references--;
 	drop_locked(nodes, old);
 	hash_locked(nodes, node);
+}
+
+void node_succeed(struct nodes *nodes, struct node *node, struct node *successor) {
+	LOCK_SCOPE(&nodes->lock);
+	unhash_locked(nodes, node);
+	atomic_store(&node->succeeded, true);
+	if (successor == NULL || successor == node || node->successor != NULL)
+		return;
+	successor->references++;
+	node->successor = successor;
+}
+
+struct node *node_successor(struct nodes *nodes, struct node *node) {
+	if (!node_is_succeeded(node))
+		return NULL;
+	LOCK_SCOPE(&nodes->lock);
+	struct node *last = node->successor;
+	while (last != NULL && last->successor != NULL)
+		last = last->successor;
+	if (last != NULL)
+		last->references++;
+	return last;
 }
 
 /* -- handles and attributes ------------------------------------------------------------------------ */
@@ -499,12 +534,13 @@ bool node_open_cached(struct nodes *nodes, struct node *node) {
 
 bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 	LOCK_SCOPE(&nodes->lock);
-	struct retrying *slot = &nodes->retrying[(unsigned)tid % WANTED_SLOTS];
+	struct retrying *slot = &nodes->retrying[(unsigned)tid % RETRYING_SLOTS];
 	int64_t now = clock_us();
-	bool taken = now < slot->until && (slot->tid != tid || slot->ino == node->ino);
+	uint64_t ino = node->parent != NULL ? path_ino(node->parent, node->strings) : node->ino;
+	bool taken = now < slot->until && (slot->tid != tid || slot->ino == ino);
 	if (taken || tid == 0) /* 0: of another PID namespace */
 		return false;
-	*slot = (struct retrying){ .tid = tid, .ino = node->ino, .until = now + RETRIED_US };
+	*slot = (struct retrying){ .tid = tid, .ino = ino, .until = now + RETRIED_US };
 	/* its next look-up must not answer what it has just turned out not to be */
 	node->epoch = 0;
 	node->fresh_until = 0;
@@ -513,7 +549,7 @@ bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 
 void nodes_retry_over(struct nodes *nodes, pid_t tid) {
 	LOCK_SCOPE(&nodes->lock);
-	struct retrying *slot = &nodes->retrying[(unsigned)tid % WANTED_SLOTS];
+	struct retrying *slot = &nodes->retrying[(unsigned)tid % RETRYING_SLOTS];
 	if (slot->tid == tid && tid != 0)
 		slot->until = 0;
 }
@@ -536,15 +572,4 @@ void node_expel(struct nodes *nodes, struct node *node) {
 bool node_is_open_once(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	return node->readers + node->writers == 1;
-}
-
-void nodes_unsettle(struct nodes *nodes, bool unsettled) {
-	LOCK_SCOPE(&nodes->lock);
-	if (unsettled) {
-		nodes->unsettled++;
-		nodes->unsettled_until = clock_us() + SETTLE_US;
-		return;
-	}
-	nodes->unsettled--;
-	pthread_cond_broadcast(&nodes->settled);
 }

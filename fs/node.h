@@ -27,14 +27,19 @@ struct attributes {
 
 struct handle;
 
-/* Kept small: the kernel holds as many as it knows names. */
+/* Kept small: the kernel holds as many as it knows names. What a node is of, `type`, `place` and `control`, never changes: any thread
+ * that holds a node may read them without the lock. */
 struct node {
 	struct node *parent;       /* NULL for the root; holds a reference */
 	const struct place *place; /* NODE_PLACE */
 	const struct control_file *control;
-	struct handle *opened; /* the open handles, the newest first */
-	struct body *body;     /* NULL if not kept; see body.h */
-	uint64_t ino;          /* st_ino; changes where a rename makes another file of it */
+	union {
+		struct handle *opened;  /* the open handles, the newest first */
+		struct node *next_dead; /* while it is being freed */
+	};
+	struct body *body;      /* NULL if not kept; see body.h */
+	struct node *successor; /* see node_succeed(); holds a reference; NULL: none */
+	uint64_t ino;           /* st_ino; changes where a rename makes another file of it */
 	struct attributes attr;
 	/* fs->epoch when it was found; 0: it has changed since, or may have. Of a plain file, the number of the question: see plain_ask() */
 	unsigned long epoch;
@@ -50,6 +55,7 @@ struct node {
 	bool hashed;         /* it has its name */
 	bool gone;           /* a row's directory whose row this mount has deleted */
 	bool unlinked;
+	atomic_bool succeeded; /* see node_succeed() */
 	atomic_bool
 		written; /* a handle wrote: the kernel's pages and size are not what was found */
 	atomic_bool pending; /* known only to the plain store: no row yet */
@@ -92,7 +98,7 @@ struct found {
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
 			const struct found *found, bool lookup);
 
-/* The live node NAME in PARENT with a reference, or NULL. Waits while a handle is unsettled, at most until 100 ms after
+/* The live node NAME in PARENT with a reference, or NULL. Waits while a handle of that name is unsettled, at most until 100 ms after
  * the close that left it so. */
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);
 void node_hold(struct nodes *nodes, struct node *node);
@@ -117,11 +123,22 @@ bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned lo
 void node_unhash(struct nodes *nodes, struct node *node);
 /* The plain file NODE has no name any more: only those who have it open do. */
 void node_unlinked(struct nodes *nodes, struct node *node);
-/* NODE is now NAME in PARENT, a name of PLACE (NULL: a plain file). The kernel goes on with its nodeid after a rename: so the node itself turns into what the new name says. */
-void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
-	       const struct place *place);
+/* NODE is now NAME in PARENT, a name of the same place: the kernel goes on with its nodeid after a rename. */
+void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name);
 /* NODE, which was renamed, is another file there, with another st_ino. */
 void node_set_ino(struct nodes *nodes, struct node *node, uint64_t ino);
+/* NODE was renamed, and the new name is of another kind or place: so of another node, SUCCESSOR (NULL: the one that a look-up finds). But
+ * the kernel has NODE under the new name until it looks that up again. NODE has no name from here on, and:
+ *
+ * - a request by path for it is told ESTALE: the kernel then looks the path up anew;
+ * - what has NODE open goes on with the successor, if that is an ingest file or was one. */
+void node_succeed(struct nodes *nodes, struct node *node, struct node *successor);
+/* True after node_succeed(). Takes no lock. */
+static inline bool node_is_succeeded(const struct node *node) {
+	return atomic_load(&((struct node *)(uintptr_t)node)->succeeded);
+}
+/* The last of NODE's successors, with a reference; NULL if it has none. */
+MUST_USE struct node *node_successor(struct nodes *nodes, struct node *node);
 
 /* Copies place, keys and path of NODE, or of NAME in directory NODE at PLACE with KEYS. 0 or -ENOMEM. */
 MUST_USE int node_where(struct nodes *nodes, const struct node *node, struct where *out);
@@ -133,6 +150,8 @@ char *node_path(struct nodes *nodes, const struct node *node, const char *name);
 /* True while NODE has its name: it was neither removed nor overtaken by another version. */
 bool node_has_name(struct nodes *nodes, const struct node *node);
 bool node_is_in(struct nodes *nodes, const struct node *node, const struct node *dir);
+/* True if some handle has NODE open. */
+bool node_is_open(struct nodes *nodes, const struct node *node);
 bool node_is_unlinked(struct nodes *nodes, const struct node *node);
 
 /* True if NODE or a directory above it has no row yet. */
@@ -189,7 +208,7 @@ bool node_is_open_once(struct nodes *nodes, const struct node *node);
 bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid);
 /* Thread TID has opened something, or failed to. */
 void nodes_retry_over(struct nodes *nodes, pid_t tid);
-/* One handle more, or less, that is unsettled: see handle.h. */
-void nodes_unsettle(struct nodes *nodes, bool unsettled);
+/* A handle that has NODE open is UNSETTLED (see handle.h), or is so no more; it must be settled before it is closed. */
+void node_unsettle(struct nodes *nodes, struct node *node, bool unsettled);
 
 #endif

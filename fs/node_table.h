@@ -1,4 +1,4 @@
-/* The table of nodes, for node.c, node_mark.c, node_table.c and node_where.c alone. Its lock is held in all functions here. */
+/* The table of nodes, for node.c, node_mark.c, node_settle.c, node_table.c and node_where.c alone. Its lock is held in all functions here. */
 #ifndef ROWFS_FS_NODE_TABLE_H
 #define ROWFS_FS_NODE_TABLE_H
 
@@ -6,12 +6,19 @@
 
 #include <string.h>
 
-enum { WANTED_SLOTS = 256, SHELLS = 512 };
+enum { WANTED_SLOTS = 256, RETRYING_SLOTS = 1024, SHELLS = 512 };
 
 /* A name that a writer could not open yet: see node_expel_cached(). */
 struct wanted {
 	uint64_t ino;
 	int64_t until; /* clock_us() */
+};
+
+/* A handle that has NODE open, whose fate close() left open. */
+struct unsettled {
+	struct unsettled *next;
+	const struct node *node;
+	int64_t until; /* clock_us(): how long a look-up of its name waits */
 };
 
 /* One node, or none, and the hash of what it is found by: parent and name, or its address if it has no name. */
@@ -23,15 +30,15 @@ struct slot {
 /* A thread whose open was told ESTALE: the kernel opens once more for it. */
 struct retrying {
 	pid_t tid;
-	uint64_t ino;
+	uint64_t ino;  /* of the path */
 	int64_t until; /* clock_us() */
 };
 
 struct nodes {
 	pthread_mutex_t lock; /* guards everything below, and all nodes */
 	pthread_cond_t settled;
-	unsigned unsettled;      /* handles whose fate close() left open: see handle.h */
-	int64_t unsettled_until; /* clock_us(): how long a look-up waits for the last of them */
+	struct unsettled
+		*unsettled; /* handles whose fate close() left open: see handle.h; a list */
 	struct fs *fs;
 	struct node *root;
 	struct slot *slots; /* see node_table.c */
@@ -40,8 +47,8 @@ struct nodes {
 	/* Directories that the kernel has forgotten, but whose maker or end (see intent.h) is still to be known; a ring of references. */
 	struct node *shells[SHELLS];
 	unsigned next_shell;
-	struct wanted wanted[WANTED_SLOTS];     /* by st_ino */
-	struct retrying retrying[WANTED_SLOTS]; /* by thread */
+	struct wanted wanted[WANTED_SLOTS];       /* by st_ino */
+	struct retrying retrying[RETRYING_SLOTS]; /* by thread */
 };
 
 /* FNV-1a, 64 bit (Fowler, Noll, Vo), of LEN bytes behind what HASH is of. */
@@ -54,6 +61,11 @@ static inline uint64_t fnv(uint64_t hash, const void *data, size_t len) {
 
 /* The node that has the name, or NULL. */
 struct node *nodes_find(const struct nodes *nodes, const struct node *parent, const char *name);
+/* Waits while a handle of NAME in PARENT is unsettled; the lock is free meanwhile. See node_get(). */
+void nodes_settle(struct nodes *nodes, const struct node *parent, const char *name);
+/* Forgets them all; at the end. */
+void nodes_settle_free(struct nodes *nodes);
+
 /* Makes room for one node more. Returns false if there is no memory for it. */
 MUST_USE bool table_reserve(struct nodes *nodes);
 /* Adds NODE, for which there is room, by its name if it is `hashed`. */

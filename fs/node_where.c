@@ -113,6 +113,11 @@ bool node_is_in(struct nodes *nodes, const struct node *node, const struct node 
 	return node->parent == dir;
 }
 
+bool node_is_open(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->opened != NULL;
+}
+
 bool node_is_unlinked(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	return node->unlinked;

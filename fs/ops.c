@@ -94,15 +94,32 @@ static void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *f
 	fuse_reply_none(req);
 }
 
+/* Puts into *NODE what a request for it is about, where it was succeeded by another: see node_succeed(). *HELD is to be given back. The kernel does not
+ * say whether such a request came by a path or by an open file; so while it is open, it is taken for the latter. */
+static int find_successor(struct call *call, struct node **node, struct node **held) {
+	struct nodes *nodes = call->fs->nodes;
+	if (!node_is_succeeded(*node))
+		return 0;
+	if (!node_is_open(nodes, *node))
+		return -ESTALE;
+	*held = node_successor(nodes, *node);
+	if (*held != NULL)
+		*node = *held;
+	return 0;
+}
+
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
 	call_begin(&call, req, true);
-	struct node *node = node_of(call.fs, ino);
-	int rc = lookup_refresh(&call, node, false);
+	struct node *node = node_of(call.fs, ino), *held = NULL;
+	int rc = find_successor(&call, &node, &held);
+	if (rc == 0)
+		rc = lookup_refresh(&call, node, false);
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);
 	else
 		reply_attr(&call, node, fi != NULL ? handle_of(fi) : NULL);
+	node_put(call.fs->nodes, held);
 }
 
 static int set_plain(struct call *call, struct node *node, const struct stat *attr, int to_set) {
@@ -173,16 +190,17 @@ static int may_resize(struct call *call, const struct node *node, const struct h
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		       struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	int rc = 0;
 	call_begin(&call, req, false);
-	struct node *node = node_of(call.fs, ino);
-	if ((to_set & FUSE_SET_ATTR_SIZE) != 0)
+	struct node *node = node_of(call.fs, ino), *held = NULL;
+	bool sizes = (to_set & FUSE_SET_ATTR_SIZE) != 0, by_path = sizes && fi == NULL;
+	int rc = by_path && node_is_succeeded(node) ? -ESTALE : find_successor(&call, &node, &held);
+	if (rc == 0 && sizes)
 		rc = may_resize(&call, node, fi != NULL ? handle_of(fi) : NULL,
 				(uint64_t)attr->st_size);
-	if (rc == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0 && fi != NULL) {
-		rc = truncate_handle(&call, handle_of(fi), (uint64_t)attr->st_size);
-	} else if (rc == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0) {
+	if (rc == 0 && by_path) {
 		rc = truncate_path(&call, node, (uint64_t)attr->st_size);
+	} else if (rc == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0) {
+		rc = truncate_handle(&call, handle_of(fi), (uint64_t)attr->st_size);
 	}
 	/* owner, mode and times of a row are not files' own: set without effect, as on other file systems without them */
 	if (rc == 0 && node->type == NODE_PLAIN && !node_is_unlinked(call.fs->nodes, node))
@@ -195,6 +213,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		reply_status(&call, node, NULL, rc);
 	else
 		reply_attr(&call, node, fi != NULL ? handle_of(fi) : NULL);
+	node_put(call.fs->nodes, held);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino) {
@@ -203,8 +222,10 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino) {
 	call_begin(&call, req, false);
 	struct node *node = node_of(call.fs, ino);
 	AUTO_FREE char *path = node_path(call.fs->nodes, node, NULL);
-	int rc = path != NULL ? plain_readlink(call.fs->plain, path, target, sizeof(target))
-			      : -ENOMEM;
+	int rc = path == NULL ? -ENOMEM
+		 : node_is_succeeded(node)
+			 ? -ESTALE
+			 : plain_readlink(call.fs->plain, path, target, sizeof(target));
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);
 	else
@@ -234,7 +255,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino) {
 /* -- opening and creating ---------------------------------------------------------------------- */
 
 static void set_open_flags(const struct handle *h, struct fuse_file_info *fi) {
-	bool plain = h->kind == &plain_kind;
+	bool plain = h->kind == &plain_kind && !h->other_file;
 	fi->fh = (uintptr_t)h;
 	/* The node of a document is one version of it: its pages stay good as long as the kernel has the node. Nobody but the kernel writes
 	 * plain files. Rows files are followed. */
@@ -256,6 +277,8 @@ static enum change change_of_open(const struct node *node, int flags, bool creat
 /* A handle on NODE, opened. */
 static int open_node(struct call *call, struct node *node, int flags, bool created,
 		     struct handle **out) {
+	if (node_is_succeeded(node))
+		return -ESTALE;
 	if ((flags & O_ACCMODE) != O_RDONLY) {
 		int rc = access_check(call, access_place(node),
 				      change_of_open(node, flags, created));

@@ -16,14 +16,16 @@ static const struct kind directory_kind = { .name = "directory" };
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
-	if (!control_may_list(fs, req, node_of(fs, ino))) {
+	struct node *node = node_of(fs, ino);
+	if (!control_may_list(fs, req, node)) {
 		fuse_reply_err(req, EACCES);
 		return;
 	}
+	bool stale = node_is_succeeded(node);
 	struct handle *h =
-		handle_new(fs, node_of(fs, ino), &directory_kind, fi->flags & O_NOFOLLOW);
+		stale ? NULL : handle_new(fs, node, &directory_kind, fi->flags & O_NOFOLLOW);
 	if (h == NULL) {
-		fuse_reply_err(req, ENOMEM);
+		fuse_reply_err(req, stale ? ESTALE : ENOMEM);
 		return;
 	}
 	fi->fh = (uintptr_t)h;

@@ -33,11 +33,12 @@ static int insert_row(struct call *call, const struct where *w) {
 	return rc;
 }
 
-static int make_directory(struct call *call, struct node *dir, const char *name, mode_t mode) {
+/* The directory NAME in DIR, with PATH. */
+static int make_directory(struct call *call, struct node *dir, const char *name, const char *path,
+			  mode_t mode) {
 	AUTO_TARGET struct target target = { 0 };
 	AUTO_WHERE struct where w = { 0 };
-	AUTO_FREE char *path = node_path(call->fs->nodes, dir, name);
-	int rc = path != NULL ? 0 : -ENOMEM;
+	int rc = 0;
 	lookup_target(dir, name, true, &target);
 	if (target.place == NULL && !target.bad)
 		lookup_target(dir, name, false, &target);
@@ -49,9 +50,8 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 		return call_error(
 			call, EINVAL,
 			"no key can have this name (%% is written %%25, and only valid UTF-8)");
-	if (rc == 0)
-		rc = access_check(call, target.place != NULL ? target.place : access_place(dir),
-				  CHANGE_ANY);
+	rc = access_check(call, target.place != NULL ? target.place : access_place(dir),
+			  CHANGE_ANY);
 	if (rc == 0 && target.place != NULL) {
 		rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values, &w);
 		if (rc == 0)
@@ -59,7 +59,6 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 	}
 	if (rc != 0)
 		return rc;
-	moved_show_below(call->fs->moved, path);
 	if (target.place != NULL && target.place->owns_row && target.place->sql.insertable)
 		return insert_row(call, &w);
 	if (target.place != NULL && target.place->nkeys == 0)
@@ -73,9 +72,14 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) 
 	struct node *node = NULL;
 	call_begin(&call, req, false);
 	struct node *dir = node_of(call.fs, parent);
+	AUTO_FREE char *path = node_path(call.fs->nodes, dir, name);
 	int rc = dir->type == NODE_CONTROL ? -EPERM
 		 : strlen(name) > 255      ? -ENAMETOOLONG
-					   : make_directory(&call, dir, name, mode);
+		 : path == NULL            ? -ENOMEM
+		 : node_is_succeeded(dir)  ? -ESTALE
+					   : make_directory(&call, dir, name, path, mode);
+	if (rc == 0)
+		moved_show_below(call.fs->moved, path);
 	if (rc == 0)
 		rc = lookup_child(&call, dir, name, true, &node);
 	if (rc != 0) {
@@ -212,16 +216,12 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	return rc != 0 ? rc : exists ? -ENOTEMPTY : 0;
 }
 
-static int remove_directory(struct call *call, struct node *node) {
-	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
-	if (path == NULL)
-		return -ENOMEM;
+static int remove_directory(struct call *call, struct node *node, const char *path) {
 	if (node->type == NODE_CONTROL)
 		return -EBUSY;
 	int rc = access_check(call, access_place(node), CHANGE_ANY);
 	if (rc != 0)
 		return rc;
-	moved_show_below(call->fs->moved, path);
 	/* what the plain store has below it must be gone first */
 	rc = plain_rmdir(call->fs->plain, path);
 	if (rc != 0 && rc != -ENOENT && rc != -ENOTDIR)
@@ -241,11 +241,14 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	struct node *node = NULL;
 	call_begin(&call, req, false);
 	struct node *dir = node_of(call.fs, parent);
-	int rc = lookup_child(&call, dir, name, false, &node);
+	AUTO_FREE char *path = node_path(call.fs->nodes, dir, name);
+	int rc = path != NULL ? lookup_child(&call, dir, name, false, &node) : -ENOMEM;
 	if (rc == 0)
-		rc = remove_directory(&call, node);
-	if (rc == 0)
+		rc = remove_directory(&call, node, path);
+	if (rc == 0) {
+		moved_show_below(call.fs->moved, path);
 		node_unhash(call.fs->nodes, node);
+	}
 	node_put(call.fs->nodes, node);
 	atomic_fetch_add(&call.fs->count.removals, rc == 0);
 	reply_status(&call, dir, name, rc);
@@ -271,10 +274,10 @@ static int rename_plain(struct renaming *r) {
 	if (r->existing != NULL)
 		node_unlinked(nodes, r->existing);
 	prune(r->call, r->node);
-	if (r->node->type == NODE_PLAIN)
-		node_move(nodes, r->node, r->dir, r->name, NULL);
+	if (r->node->place == r->target.place)
+		node_move(nodes, r->node, r->dir, r->name);
 	else
-		node_unhash(nodes, r->node);
+		node_succeed(nodes, r->node, NULL);
 	return 0;
 }
 
@@ -302,6 +305,7 @@ static int rename_onto_route(struct renaming *r) {
 	moved_show(fs->moved, r->to);
 	if (plain_unlink(fs->plain, r->from) == 0)
 		node_unlinked(fs->nodes, r->node);
+	node_succeed(fs->nodes, r->node, NULL);
 	prune(r->call, r->node);
 	if (r->existing != NULL)
 		node_unhash(fs->nodes, r->existing);
@@ -320,28 +324,34 @@ static int rename_to_plain(struct renaming *r) {
 		rc = h->kind->read(r->call, h, atomic_load(&h->size), 0, &body);
 	h->cached = false;
 	handle_free(fs, h);
-	AUTO_FD int fd = rc == 0 ? plain_open(fs->plain, r->to, O_RDWR | O_CREAT, 0644) : rc;
-	if (fd < 0)
-		return fd;
-	rc = plain_truncate(fs->plain, fd, 0);
-	if (rc == 0 && body.len > 0 &&
-	    plain_write(fs->plain, fd, body.data, body.len, 0, false) != (ssize_t)body.len)
-		rc = -ENOSPC;
+	if (rc == 0)
+		rc = plain_replace(fs->plain, r->to, body.data, body.len);
 	if (rc != 0)
 		return rc;
 	moved_hide(fs->moved, r->from);
-	node_unhash(fs->nodes, r->node);
 	if (r->existing != NULL)
-		node_unhash(fs->nodes, r->existing);
+		node_unlinked(fs->nodes, r->existing);
+	node_succeed(fs->nodes, r->node, NULL);
 	return 0;
 }
 
-/* The renamed node is now what the target says. */
+/* The renamed file is now what the target says. */
 static void become(struct renaming *r) {
-	const struct place *place = r->target.place;
-	if (r->existing != NULL)
-		node_unhash(r->call->fs->nodes, r->existing);
-	node_move(r->call->fs->nodes, r->node, r->dir, r->name, place);
+	struct nodes *nodes = r->call->fs->nodes;
+	struct node *successor = NULL;
+	if (r->existing != NULL && r->existing->type == NODE_PLAIN)
+		node_unlinked(nodes, r->existing);
+	else if (r->existing != NULL)
+		node_unhash(nodes, r->existing);
+	if (r->node->place == r->target.place) {
+		node_move(nodes, r->node, r->dir, r->name);
+		return;
+	}
+	/* a failure is no failure of the rename: the next look-up finds it */
+	if (lookup_child(r->call, r->dir, r->name, false, &successor) != 0)
+		db_error_clear(&r->call->err);
+	node_succeed(nodes, r->node, successor);
+	node_put(nodes, successor);
 }
 
 /* The st_ino of the ingest file that the renamed one is now, unless it is the same. */
@@ -363,11 +373,13 @@ static int rename_ingest(struct renaming *r) {
 		rc = ingest_to_plain(r->call, r->node, r->to);
 	else
 		rc = ingest_rename(r->call, r->node, r->target.place, r->name);
-	if (rc == 0 && r->node->type == NODE_PLAIN)
+	if (rc == 0 && r->node->type == NODE_PLAIN) {
 		rc = plain_unlink(fs->plain, r->from);
+		node_unlinked(fs->nodes, r->node);
+	}
 	if (rc == 0)
 		become(r);
-	return rc == 0 && r->target.place != NULL ? take_ino(r) : rc;
+	return rc == 0 && r->node->place == r->target.place ? take_ino(r) : rc;
 }
 
 /* A row to another key, in the same parent. */
@@ -400,7 +412,7 @@ static int rename_row(struct renaming *r) {
 	if (rc != 0 && rc != -ENOENT)
 		log_warning("%s: its plain files stay under the old name: %s", r->to,
 			    strerror(-rc));
-	node_move(nodes, r->node, r->dir, r->name, place);
+	node_move(nodes, r->node, r->dir, r->name);
 	return 0;
 }
 
@@ -412,10 +424,16 @@ static int rename_place(struct renaming *r) {
 	if (node->place->nkeys == 0 && node->place->route == NULL)
 		return call_error(r->call, EBUSY,
 				  "this directory is part of the layout: it is always there");
+	/* a program that has it open means the row of its first name */
+	if (node->pending && r->target.place != node->place && !S_ISDIR(node->attr.mode) &&
+	    node_is_open(r->call->fs->nodes, node))
+		return -EXDEV;
 	if (node->pending) /* only a mark: it moves like a plain file, and a row never was */
 		return r->existing == NULL || r->existing->pending ? rename_plain(r) : -EEXIST;
+	/* an editor's backup stands beside its file; to another directory the row itself is meant, and `mv` copies and removes it then */
 	if (r->target.place == NULL)
-		return document ? rename_to_plain(r) : -EXDEV;
+		return document && node_is_in(r->call->fs->nodes, node, r->dir) ? rename_to_plain(r)
+										: -EXDEV;
 	if (r->target.place == node->place && node_is_in(r->call->fs->nodes, node, r->dir) &&
 	    node->place->sql.rename.sql != NULL)
 		return rename_row(r);

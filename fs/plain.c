@@ -6,12 +6,15 @@
 #include <stdatomic.h>
 #include <string.h>
 
+enum { LEFT_STRIPES = 64 };
+
 struct plain {
 	int root; /* descriptor of the store's directory */
 	char *dir;
 	uint64_t most;
-	atomic_ullong used;   /* bytes of content */
-	atomic_ulong asked;   /* see plain_ask() */
+	atomic_ullong used;             /* bytes of content */
+	atomic_uint left[LEFT_STRIPES]; /* by name: see plain_left() */
+	atomic_ulong asked;             /* see plain_ask() */
 	pthread_mutex_t grow; /* held while a file's size changes, so that the account is exact */
 	pthread_mutex_t
 		names; /* held from the making of directories to that of what they are made for */
@@ -164,6 +167,17 @@ unsigned long plain_ask(struct plain *plain) {
 	return atomic_fetch_add(&plain->asked, 1) + 1;
 }
 
+static atomic_uint *left_of(struct plain *plain, const char *name) {
+	uint64_t hash = 0xcbf29ce484222325u;
+	for (; *name != '\0'; name++)
+		hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+	return &plain->left[(hash >> 32) % LEFT_STRIPES];
+}
+
+unsigned plain_left(struct plain *plain, const char *name) {
+	return atomic_load(left_of(plain, name));
+}
+
 int plain_stat(struct plain *plain, const char *path, struct stat *st) {
 	const char *name;
 	AUTO_FD int dir = open_parent(plain, path, false, &name);
@@ -196,6 +210,7 @@ int plain_rmdir(struct plain *plain, const char *path) {
 	AUTO_FD int dir = open_parent(plain, path, false, &name);
 	if (dir < 0)
 		return dir;
+	atomic_fetch_add(left_of(plain, name), 1);
 	return unlinkat(dir, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
 }
 
@@ -214,6 +229,7 @@ int plain_unlink(struct plain *plain, const char *path) {
 		return dir;
 	LOCK_SCOPE(&plain->grow);
 	uint64_t size = content_of(dir, name);
+	atomic_fetch_add(left_of(plain, name), 1);
 	if (unlinkat(dir, name, 0) != 0)
 		return -errno;
 	uncharge(plain, size);
@@ -267,6 +283,7 @@ int plain_rename(struct plain *plain, const char *from, const char *to, unsigned
 	}
 	LOCK_SCOPE(&plain->grow);
 	uint64_t replaced = content_of(to_dir, new);
+	atomic_fetch_add(left_of(plain, old), 1);
 	if (renameat2(from_dir, old, to_dir, new, flags) != 0)
 		return -errno;
 	uncharge(plain, replaced);
@@ -381,6 +398,26 @@ int plain_read_all(struct plain *plain, const char *path, uint64_t most, struct 
 	if (n < 0)
 		return -errno;
 	return out->failed ? -ENOMEM : 0;
+}
+
+int plain_replace(struct plain *plain, const char *path, const char *data, size_t len) {
+	static atomic_uint number;
+	const char *name = strrchr(path, '/') + 1;
+	AUTO_BUF struct buf beside = { 0 };
+	buf_add(&beside, path, (size_t)(name - path));
+	buf_printf(&beside, ".rowfs-new-%u", atomic_fetch_add(&number, 1));
+	if (beside.failed)
+		return -ENOMEM;
+	AUTO_FD int fd = plain_open(plain, beside.data, O_RDWR | O_CREAT | O_TRUNC, 0644);
+	int rc = fd < 0 ? fd : 0;
+	ssize_t n = rc == 0 ? plain_write(plain, fd, data, len, 0, false) : 0;
+	if (rc == 0 && n != (ssize_t)len)
+		rc = n < 0 ? (int)n : -ENOSPC;
+	if (rc == 0)
+		rc = plain_rename(plain, beside.data, path, 0);
+	if (rc != 0 && fd >= 0)
+		(void)!plain_unlink(plain, beside.data);
+	return rc;
 }
 
 int plain_list(struct plain *plain, const char *path, plain_each_fn each, void *arg) {

@@ -31,6 +31,10 @@ MUST_USE int plain_readlink(struct plain *plain, const char *path, char *out, si
 MUST_USE int plain_chmod(struct plain *plain, const char *path, mode_t mode);
 MUST_USE int plain_utimens(struct plain *plain, const char *path, const struct timespec times[2]);
 
+/* A number that grows before a file of that name, in whatever directory, leaves its place in the store: by plain_unlink(), plain_unmark() or
+ * plain_rename(). For look-ups that have found a name neither here nor where it has gone. */
+unsigned plain_left(struct plain *plain, const char *name);
+
 /* Removes the mark at PATH, if there is one, and the directories above it that are empty: the row is there now. */
 void plain_unmark(struct plain *plain, const char *path);
 /* The mark at PATH alone: nothing came of it. */
@@ -47,6 +51,9 @@ uint64_t plain_used(struct plain *plain);
 
 /* The whole content; -EFBIG beyond MOST bytes. */
 MUST_USE int plain_read_all(struct plain *plain, const char *path, uint64_t most, struct buf *out);
+
+/* Makes PATH a file of these LEN bytes: whoever reads it meets the old ones or the new ones, and a failure leaves the old ones. */
+MUST_USE int plain_replace(struct plain *plain, const char *path, const char *data, size_t len);
 
 /* Calls EACH with every name in the directory PATH but . and .., until it returns false. -ENOENT if there is none. */
 typedef bool (*plain_each_fn)(const char *name, const struct stat *st, void *arg);

@@ -1,24 +1,39 @@
 /* Plain files as a kind: bytes on disk, in the plain store. */
 #include "fs/ingest.h"
 #include "fs/kind.h"
+#include "fs/lookup.h"
 #include "fs/plain.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+/* True if FD is the file that NODE was found to be. */
+static bool is_same_file(struct nodes *nodes, const struct node *node, int fd) {
+	struct stat st;
+	return !node_is_unlinked(nodes, node) && fstat(fd, &st) == 0 &&
+	       lookup_plain_ino(&st) == node->ino;
+}
+
+/* The kernel opens the file that it has looked up. If another one has taken the name since, the kernel is to look it up again; and if one
+ * comes in between a second time, that one is opened, past the kernel's pages, which are of the first. */
 static int plain_kind_open(struct call *call, struct handle *h) {
-	AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
+	struct nodes *nodes = call->fs->nodes;
+	AUTO_FREE char *path = node_path(nodes, h->node, NULL);
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
 	if (path == NULL)
 		return -ENOMEM;
-	if (node_is_unlinked(call->fs->nodes, h->node))
-		return -ENOENT;
-	int fd = plain_open(call->fs->plain, path, writes ? O_RDWR : O_RDONLY, 0);
+	AUTO_FD int fd = plain_open(call->fs->plain, path, writes ? O_RDWR : O_RDONLY, 0);
+	if (fd < 0 && fd != -ENOENT)
+		return fd;
+	h->other_file = fd < 0 || !is_same_file(nodes, h->node, fd);
+	if (h->other_file && node_may_retry(nodes, h->node, call_thread(call)))
+		return -ESTALE;
 	if (fd < 0)
 		return fd;
 	h->fd = fd;
-	return writes && (h->flags & O_TRUNC) != 0 ? plain_truncate(call->fs->plain, fd, 0) : 0;
+	fd = -1;
+	return writes && (h->flags & O_TRUNC) != 0 ? plain_truncate(call->fs->plain, h->fd, 0) : 0;
 }
 
 static int plain_kind_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
@@ -34,11 +49,25 @@ static int plain_kind_read(struct call *call, struct handle *h, size_t size, uin
 	return 0;
 }
 
-/* The file was renamed onto an ingest route while it was open: the handle is one of the ingest file from the next change on. *RC: 0 or
- * -errno of that. */
+/* The file was renamed onto a route while it was open. Onto an ingest route: the handle is one of the ingest file from the next change on.
+ * Other routes have taken the content as it was. *RC: 0 or -errno of that. */
 static bool carry_on(struct call *call, struct handle *h, int *rc) {
-	if (!is_ingest(h->node->place))
+	struct nodes *nodes = call->fs->nodes;
+	if (!node_is_succeeded(h->node))
 		return false;
+	struct node *now = node_successor(nodes, h->node);
+	bool ingest = now != NULL && is_ingest(now->place),
+	     plain = now != NULL && now->type == NODE_PLAIN;
+	node_put(nodes, now);
+	if (plain)
+		return false;
+	if (!ingest) {
+		*rc = call_error(
+			call, ESTALE,
+			"the file was renamed onto a row, which took its content as it was "
+			"then: what is written afterwards must be written to the new name");
+		return true;
+	}
 	h->flags &= ~O_TRUNC; /* that was when it was opened */
 	*rc = ingest_kind.open(call, h);
 	if (*rc != 0)

@@ -80,7 +80,7 @@ static void settle(struct call *call, struct handle *h, bool unsettled) {
 	if (h->unsettled == unsettled)
 		return;
 	h->unsettled = unsettled;
-	nodes_unsettle(call->fs->nodes, unsettled);
+	node_unsettle(call->fs->nodes, h->node, unsettled);
 }
 
 static uint64_t count_newlines(const char *data, size_t size) {

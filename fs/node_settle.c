@@ -1,0 +1,52 @@
+/* Look-ups wait a moment for handles of their name that are unsettled: see handle.h. */
+#include "fs/node_table.h"
+#include "util/clock.h"
+
+#include <stdlib.h>
+
+enum { SETTLE_US = 100 * US_PER_MS };
+
+/* The unsettled handle of NAME in PARENT that is waited for longest, or NULL. Renames move the name that it has. */
+static const struct unsettled *find_unsettled(const struct nodes *nodes, const struct node *parent,
+					      const char *name) {
+	const struct unsettled *found = NULL;
+	for (const struct unsettled *u = nodes->unsettled; u != NULL; u = u->next)
+		if (u->node->parent == parent && strcmp(u->node->strings, name) == 0 &&
+		    (found == NULL || u->until > found->until))
+			found = u;
+	return found;
+}
+
+void nodes_settle(struct nodes *nodes, const struct node *parent, const char *name) {
+	const struct unsettled *u;
+	int rc = 0;
+	while (rc == 0 && (u = find_unsettled(nodes, parent, name)) != NULL) {
+		struct timespec until = timespec_of_us(u->until);
+		rc = pthread_cond_timedwait(&nodes->settled, &nodes->lock, &until);
+	}
+}
+
+void node_unsettle(struct nodes *nodes, struct node *node, bool unsettled) {
+	struct unsettled *new = unsettled ? calloc(1, sizeof(*new)) : NULL;
+	LOCK_SCOPE(&nodes->lock);
+	if (new != NULL) { /* without memory nobody waits */
+		*new = (struct unsettled){ nodes->unsettled, node, clock_us() + SETTLE_US };
+		nodes->unsettled = new;
+	}
+	struct unsettled **at = &nodes->unsettled;
+	while (!unsettled && *at != NULL && (*at)->node != node)
+		at = &(*at)->next;
+	if (unsettled || *at == NULL)
+		return;
+	struct unsettled *old = *at;
+	*at = old->next;
+	free(old);
+	pthread_cond_broadcast(&nodes->settled);
+}
+
+void nodes_settle_free(struct nodes *nodes) {
+	for (struct unsettled *u; (u = nodes->unsettled) != NULL;) {
+		nodes->unsettled = u->next;
+		free(u);
+	}
+}

@@ -1,0 +1,95 @@
+"""Documents that are renamed away, names that are hidden by it, and what a change that has not ended means for other names."""
+import errno
+import os
+import time
+
+import pytest
+
+from kit import refused, run
+from shop import LAYOUT
+
+TABLE = {"routes": [*LAYOUT["routes"], {"path": "/settings.json", "rows": "pairs", "as": "array"}]}
+
+
+def test_a_failed_rmdir_or_mkdir_brings_no_hidden_name_back(shop, tmp_path):
+    shop.add("bolt")
+    (tmp_path / "items/bolt").mkdir(parents=True)
+    (tmp_path / "items/bolt/item.json").write_text("{}")
+    for top in (tmp_path, shop.m.path):
+        os.rename(top / "items/bolt/item.json", top / "items/bolt/item.json~")
+        with refused(errno.ENOTEMPTY):
+            os.rmdir(top / "items/bolt")
+        with refused(errno.EEXIST):
+            os.mkdir(top / "items/bolt")
+        assert not os.path.exists(top / "items/bolt/item.json"), top
+        assert "item.json" not in os.listdir(top / "items/bolt"), top
+        with refused(errno.ENOENT):
+            os.open(top / "items/bolt/item.json", os.O_RDONLY)
+
+
+
+
+def test_half_a_line_does_not_delay_other_files(shop):
+    shop.add("bolt")
+    shop.m.write("flat/1.json", {"title": "x"})
+
+    def look(i):
+        fd = os.open(shop.m.at("log.csv"), os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(fd, b"a,%d,," % i)
+            os.close(os.dup(fd))  # leaves it open what the line will be
+            start = time.monotonic()
+            assert shop.m.exists("flat/1.json") and shop.m.exists("items/bolt") and not shop.m.exists(f"flat/{i + 9}.json")
+            return time.monotonic() - start
+        finally:
+            os.close(fd)
+    assert min(look(i) for i in range(5)) < 0.09  # a look-up of the same name waits for 0.1 s
+    start = time.monotonic()
+    fd = os.open(shop.m.at("log.csv"), os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"a,9,,")
+    os.close(fd)
+    assert shop.m.read("log.csv").endswith("a,9,,\n"), "the file itself is looked up when its line is there"
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("name, query", [("settings.json", "select * from pairs"), ("flat/1.json", "select * from flat"),
+                                         ("items/bolt/note.txt", "select note from items where note is not null")])
+def test_a_document_that_is_moved_to_another_directory_is_moved(shop_pg, make_mount, name, query):
+    """Sorting results into folders: mv copies and removes, so the rows are gone for good. The plain copy would not outlive the mount,
+    which a rename could not tell."""
+    shop_pg.sql("insert into pairs values ('a', 1, 'x'); insert into flat values (1, 't'); insert into items (name, note) values ('bolt', 'n')")
+    m = make_mount(layout=TABLE)
+    m.mkdir("sorted")
+    body, rows = m.bytes(name), shop_pg.sql(query)
+    to = f"sorted/{os.path.basename(name)}"
+    with refused(errno.EXDEV):
+        os.rename(m.at(name), m.at(to))
+    assert m.bytes(name) == body and shop_pg.sql(query) == rows and not m.exists(to)
+    run("mv", m.at(name), m.at(to))
+    assert m.bytes(to) == body and shop_pg.sql(query) == []
+    # and back: an empty table reads as an empty list
+    assert not m.exists(name) or m.bytes(name).split() == [b"[]"]
+    if name != "items/bolt/note.txt":
+        run("cp", m.at(to), m.at(name))
+        assert shop_pg.sql(query) == rows
+
+
+def test_a_backup_beside_a_table_document_keeps_its_rows(shop_pg, make_mount):
+    shop_pg.sql("insert into pairs values ('a', 1, 'x')")
+    m = make_mount(layout=TABLE)
+    body = m.bytes("settings.json")
+    os.rename(m.at("settings.json"), m.at("settings.json~"))
+    assert shop_pg.sql("select * from pairs") == [("a", 1, "x")] and not m.exists("settings.json")
+    m.write("settings.json", body.replace(b'"x"', b'"y"'))
+    assert m.bytes("settings.json~") == body and shop_pg.sql("select * from pairs") == [("a", 1, "y")]
+
+
+def test_a_backup_replaces_an_older_one_at_once(shop):
+    """Readers of the older backup meet the one or the other, and a program that has it open keeps it."""
+    shop.m.write("flat/1.json", {"title": "new"})
+    shop.m.write("flat/1.json~", "old")
+    fd = os.open(shop.m.at("flat/1.json~"), os.O_RDONLY)
+    os.rename(shop.m.at("flat/1.json"), shop.m.at("flat/1.json~"))
+    assert os.pread(fd, 100, 0) == b"old"
+    os.close(fd)
+    assert shop.m.json("flat/1.json~")["title"] == "new" and shop.m.ls("flat") == ["1.json~"]
