@@ -3,8 +3,9 @@
 #define ROWFS_FS_CONTROL_H
 
 #include "fs/call.h"
+#include "schema/name.h"
 
-#define CONTROL_DIRECTORY ".rowfs"
+#define CONTROL_DIRECTORY NAME_CONTROL
 
 /* NAME in DIR, which is the root (for .rowfs itself) or a control directory. */
 MUST_USE int control_lookup(struct call *call, struct node *dir, const char *name, bool lookup,

@@ -141,7 +141,7 @@ static bool collect_plain(const char *name, const struct stat *st, void *arg) {
 	if (target.place != NULL) {
 		struct node *node = NULL;
 		c->rc = lookup_child(c->call, c->dir, name, false, &node);
-		bool listed = c->rc != 0 || !node->pending;
+		bool listed = c->rc != 0 || (node->type == NODE_PLACE && !node->pending);
 		node_put(c->call->fs->nodes, node);
 		c->rc = c->rc == -ENOENT ? 0 : c->rc;
 		if (listed)

@@ -34,18 +34,42 @@ void lookup_target(const struct node *dir, const char *name, bool directory, str
 		out->place = is_plain_route(literal) ? NULL : literal;
 		return;
 	}
-	for (int i = 0; i < dir->place->nchildren; i++) {
-		const struct place *child = dir->place->children[i];
-		if (child->nkeys == 0 || is_directory(child) != directory)
-			continue;
+	for (int i = 0; i < dir->place->nkeyed; i++) {
+		const struct place *child = dir->place->keyed[i];
 		enum match m = place_match(child, name, out->values);
-		out->bad = out->bad || m == MATCH_BAD || m == MATCH_ID;
-		if (m == MATCH_KEYS) {
-			out->place = child;
-			out->bad = false;
+		bool same_type = is_directory(child) == directory;
+		if (m == MATCH_KEYS && !same_type) {
+			target_free(out); /* the name is the other's */
 			return;
 		}
+		if (m == MATCH_KEYS) {
+			out->place = child;
+			out->bad = out->no_value = false;
+			return;
+		}
+		/* a directory is never a temporary name: see SEMANTICS 7.3 */
+		bool is_bad = m == MATCH_BAD || m == MATCH_ID || (m == MATCH_NO_VALUE && directory);
+		out->bad = out->bad || (same_type && is_bad);
+		out->no_value = out->no_value || (same_type && m == MATCH_NO_VALUE);
+		for (int k = 0; m == MATCH_ID && k < child->nkeys; k++)
+			free(move_ptr(out->values[k]));
 	}
+}
+
+int lookup_check_target(struct call *call, struct node *dir, const char *name,
+			struct target *target) {
+	AUTO_WHERE struct where w = { 0 };
+	if (target->place == NULL || is_ingest(target->place))
+		return 0;
+	int rc = node_where_child(call->fs->nodes, dir, name, target->place, target->values, &w);
+	if (rc == 0)
+		rc = store_check_keys(call, &w);
+	if (rc == 0 || is_directory(target->place) || !store_is_no_value(call))
+		return rc;
+	db_error_clear(&call->err);
+	target_free(target);
+	target->no_value = true;
+	return 0;
 }
 
 /* -- attributes -------------------------------------------------------------------------------- */
@@ -61,7 +85,7 @@ struct attributes lookup_attributes(const struct place *place, uint64_t size, in
 
 struct attributes lookup_plain_attributes(const struct stat *st) {
 	return (struct attributes){
-		.mode = st->st_mode,
+		.mode = S_ISREG(st->st_mode) ? st->st_mode & ~(mode_t)PLAIN_MARK : st->st_mode,
 		.size = (uint64_t)st->st_size,
 		.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
 	};
@@ -117,6 +141,17 @@ static int find_row(struct call *call, const struct where *w, bool by_id, char *
 	return 0;
 }
 
+/* True if the row that was found as NAME has this name: types may call values equal whose texts differ, and a key that is found by its id may be
+ * short enough for a name. */
+static bool is_its_name(const struct place *place, char *const *values, const char *id,
+			const char *name) {
+	AUTO_BUF struct buf its = { 0 };
+	if (place->nkeys == 0 || place->row_table < 0)
+		return true;
+	return place_name(place, (const char *const *)values, id, &its) &&
+	       strcmp(its.data, name) == 0;
+}
+
 /* NAME in DIR as PLACE, with the keys that its name gave. */
 static int find_in_place(struct call *call, struct node *dir, const char *name,
 			 const struct place *place, char *const *keys, bool by_id, bool lookup,
@@ -139,6 +174,8 @@ static int find_in_place(struct call *call, struct node *dir, const char *name,
 		int rc = node_where_child(call->fs->nodes, dir, name, place, keys, &w);
 		if (rc == 0)
 			rc = find_row(call, &w, by_id, values, &res, &found);
+		if (rc == 0 && !is_its_name(place, values, by_id ? keys[0] : NULL, name))
+			rc = -ENOENT;
 		if (rc != 0)
 			return rc;
 	}
@@ -154,11 +191,9 @@ static int find_route(struct call *call, struct node *dir, const char *name, boo
 		return -ENOENT;
 	if (literal != NULL)
 		return find_in_place(call, dir, name, literal, NULL, false, lookup, out);
-	for (int i = 0; i < dir->place->nchildren; i++) {
-		const struct place *child = dir->place->children[i];
+	for (int i = 0; i < dir->place->nkeyed; i++) {
+		const struct place *child = dir->place->keyed[i];
 		char *values[PATH_KEYS_MAX] = { NULL };
-		if (child->nkeys == 0)
-			continue;
 		enum match m = place_match(child, name, values);
 		int rc = -ENOENT;
 		if (m == MATCH_KEYS || m == MATCH_ID)
@@ -166,7 +201,7 @@ static int find_route(struct call *call, struct node *dir, const char *name, boo
 					   out);
 		for (int k = 0; k < child->nkeys; k++)
 			free(values[k]);
-		if (rc != -ENOENT)
+		if (rc != -ENOENT || m == MATCH_KEYS)
 			return rc;
 	}
 	return -ENOENT;
@@ -188,7 +223,10 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 	int rc = plain_stat(call->fs->plain, path, &st);
 	if (rc != 0)
 		return rc == -ENOTDIR ? -ENOENT : rc;
-	lookup_target(dir, name, S_ISDIR(st.st_mode), &target);
+	/* a file that is no mark has a name that is no key's, whatever its shape */
+	bool mark = S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & PLAIN_MARK) != 0);
+	if (mark)
+		lookup_target(dir, name, S_ISDIR(st.st_mode), &target);
 	if (target.place != NULL && is_directory(target.place) == S_ISDIR(st.st_mode)) {
 		found.type = NODE_PLACE;
 		found.place = target.place;

@@ -21,12 +21,18 @@ struct target {
 	const struct place *place;   /* NULL: no route knows it */
 	char *values[PATH_KEYS_MAX]; /* the place's own keys; owned */
 	bool bad;                    /* it has a route's shape, but no key has that name */
+	bool no_value; /* it has a route's shape, but is no value of its key: a plain file's name */
 };
 
 #define AUTO_TARGET __attribute__((cleanup(target_free)))
 
 void target_free(struct target *t);
+/* NAME in DIR, as a DIRECTORY or a file. */
 void lookup_target(const struct node *dir, const char *name, bool directory, struct target *out);
+/* Asks the database whether the keys of TARGET, which NAME in DIR was found to be, are values that their columns can have, in their canonical
+ * form. Returns 0, also for a file whose key is no value, which is made a plain file's name then; or -errno. */
+MUST_USE int lookup_check_target(struct call *call, struct node *dir, const char *name,
+				 struct target *target);
 
 /* The attributes of a place: mode by its kind. */
 struct attributes lookup_attributes(const struct place *place, uint64_t size, int64_t mtime_us);

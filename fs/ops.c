@@ -385,6 +385,9 @@ static int create_file(struct call *call, struct node *dir, const char *name, mo
 	if (path == NULL)
 		return -ENOMEM;
 	lookup_target(dir, name, false, &target);
+	int rc = lookup_check_target(call, dir, name, &target);
+	if (rc != 0)
+		return rc;
 	if (target.bad)
 		return call_error(call, EINVAL,
 				  "no key can have this name (see docs/LAYOUT.md on how keys are "
@@ -397,13 +400,10 @@ static int create_file(struct call *call, struct node *dir, const char *name, mo
 		return allowed;
 	if (target.place != NULL) {
 		AUTO_WHERE struct where w = { 0 };
-		int rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values,
-					  &w);
+		rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values, &w);
 		if (rc == 0 && !kind_of_place(target.place)->writable)
 			rc = call_error(call, EROFS,
 					"this file is made by the database and cannot be written");
-		if (rc == 0)
-			rc = store_check_keys(call, &w);
 		if (rc == 0 && target.place->route->kind == KIND_COLUMN && !dir->pending &&
 		    !store_parent_exists(call, &w))
 			rc = -ENOENT;
@@ -411,10 +411,11 @@ static int create_file(struct call *call, struct node *dir, const char *name, mo
 			return rc;
 	}
 	if (is_ingest(target.place)) {
-		int rc = ingest_create(call, target.place, name, mode);
+		rc = ingest_create(call, target.place, name, mode);
 		return rc != 0 ? rc : lookup_child(call, dir, name, true, out);
 	}
-	int fd = plain_open(call->fs->plain, path, O_RDWR | O_CREAT, mode & 07777);
+	mode = (mode & 07777 & ~(mode_t)PLAIN_MARK) | (target.place != NULL ? PLAIN_MARK : 0);
+	int fd = plain_open(call->fs->plain, path, O_RDWR | O_CREAT, mode);
 	if (fd < 0)
 		return fd;
 	close(fd);

@@ -289,8 +289,6 @@ static int rename_onto_route(struct renaming *r) {
 	int rc =
 		node_where_child(fs->nodes, r->dir, r->name, r->target.place, r->target.values, &w);
 	if (rc == 0)
-		rc = store_check_keys(r->call, &w);
-	if (rc == 0)
 		rc = plain_read_all(fs->plain, r->from, fs->opt->max_document, &content);
 	if (rc == -EFBIG)
 		return call_error(
@@ -395,8 +393,6 @@ static int rename_row(struct renaming *r) {
 	int rc = node_where(nodes, r->node, &from);
 	if (rc == 0)
 		rc = node_where_child(nodes, r->dir, r->name, place, r->target.values, &to);
-	if (rc == 0)
-		rc = store_check_keys(r->call, &to);
 	for (int i = 0; i < place->nkeys; i++)
 		keys[i] = db_text(r->target.values[i]);
 	if (rc == 0)
@@ -460,11 +456,17 @@ static int rename_any(struct renaming *r) {
 	if (r->node->type == NODE_CONTROL || r->dir->type == NODE_CONTROL)
 		return -EPERM;
 	lookup_target(r->dir, r->name, directory, &r->target);
-	if (r->target.bad)
+	int rc = lookup_check_target(r->call, r->dir, r->name, &r->target);
+	if (rc != 0)
+		return rc;
+	/* a temporary file may have any name; who renames a row means a key */
+	if (r->target.bad || (r->target.no_value && r->node->type == NODE_PLACE))
 		return call_error(
 			r->call, EINVAL,
-			"no key can have this name (%% is written %%25, and only valid UTF-8)");
-	int rc = rename_allowed(r);
+			"no key can have this name: it is no value of the key's type, or not as the "
+			"database writes it (a uuid in lower case, a number without leading zeros; %% is "
+			"written %%25, and only valid UTF-8)");
+	rc = rename_allowed(r);
 	if (rc != 0)
 		return rc;
 	if (r->node->type == NODE_PLACE && is_ingest(r->node->place) &&

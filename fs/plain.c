@@ -313,6 +313,9 @@ int plain_chmod(struct plain *plain, const char *path, mode_t mode) {
 	AUTO_FD int fd = plain_open(plain, path, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
 		return fd;
+	struct stat st;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		mode = (mode & ~(mode_t)PLAIN_MARK) | (st.st_mode & PLAIN_MARK);
 	return fchmod(fd, mode) == 0 ? 0 : -errno;
 }
 

@@ -1,5 +1,5 @@
 /* Plain files: every name that no route knows, as a file on disk below the state directory, at the same path as in the
- * mount. It also holds a mark (an empty file or a directory) for what was created on a route and has no row yet. Emptied at
+ * mount. It also holds a mark (an empty file with PLAIN_MARK, or a directory) for what was created on a route and has no row yet. Emptied at
  * a clean unmount; what a crash left behind is taken up again by the next mount of the same place. Thread-safe. */
 #ifndef ROWFS_FS_PLAIN_H
 #define ROWFS_FS_PLAIN_H
@@ -10,6 +10,9 @@
 #include <sys/stat.h>
 
 struct plain;
+
+/* In the mode of a regular file of the store: it is a mark. Plain files never have it. */
+enum { PLAIN_MARK = S_ISVTX };
 
 /* Opens the store in directory DIR (made if missing); at most MOST bytes of file content. Returns 0 or -errno. */
 MUST_USE int plain_new(const char *dir, uint64_t most, struct plain **out);

@@ -34,8 +34,12 @@ bool name_decode(struct buf *out, const char *name, size_t len) {
 		buf_puts(out, "");
 		return !out->failed;
 	}
+	if ((len == 1 || (len == 2 && name[1] == '.')) && name[0] == '.')
+		return false; /* encoded even within a longer name */
 	for (size_t i = 0; i < len; i++) {
 		if (name[i] != '%') {
+			if (must_encode((unsigned char)name[i], ""))
+				return false;
 			buf_putc(out, name[i]);
 			continue;
 		}

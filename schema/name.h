@@ -10,13 +10,14 @@
 
 enum { NAME_LONGEST = 255 }; /* bytes, as NAME_MAX */
 #define NAME_BY_ID "%~"
+#define NAME_CONTROL ".rowfs" /* in the root: rowfs's own directory, and no key's name */
 
 /* Appends KEY, encoded, to OUT. Bytes of ALSO (may be "") are encoded too: the separators of a
  * component that has several keys. */
 void name_encode(struct buf *out, const char *key, const char *also);
 
 /* Decodes LEN bytes of NAME into OUT. Returns false if NAME is not the encoding of any key: a stray '%',
- * hex in lower case, invalid UTF-8, NUL. */
+ * hex in lower case, what must be encoded and is not, invalid UTF-8, NUL. */
 MUST_USE bool name_decode(struct buf *out, const char *name, size_t len);
 
 /* How many of the LEN bytes, from the first, are valid UTF-8 without NUL. */

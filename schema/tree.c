@@ -47,6 +47,8 @@ static void place_free(struct place *place) {
 	free(place->keys);
 	free(place->text);
 	free(place->children);
+	free(place->keyed);
+	free(place->rivals);
 	free(place->scope.tables);
 	free(place->columns);
 	free(place->order);
@@ -185,6 +187,8 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 		add_timers(&c, tree, layout);
 		ok = mistakes->len == 0;
 	}
+	for (int i = 0; ok && i < tree->nall; i++)
+		ok = place_rank_children(tree->all[i]);
 	ok = ok && slices_make(tree);
 	for (int i = 0; ok && i < tree->nall; i++)
 		ok = sql_build(tree->all[i]);
