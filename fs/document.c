@@ -2,6 +2,7 @@
  * open; what is written changes them there, and flush, fsync or release sends them whole, in one statement. */
 #include "fs/kind.h"
 #include "fs/large.h"
+#include "fs/made.h"
 #include "fs/plain.h"
 #include "fs/report.h"
 #include "fs/store.h"
@@ -272,6 +273,8 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	h->appending = true;
 	edits_begin(&h->edits, &h->data);
 	plain_unmark(call->fs->plain, w.path);
+	if (h->kind == &row_kind)
+		made_note(call->fs->made, call_thread(call), w.path, h->created, data, len);
 	h->created = false;
 	node_unhash(call->fs->nodes, h->node);
 	return 0;

@@ -20,6 +20,7 @@ struct report;
 struct calls;
 struct handles;
 struct moved;
+struct made;
 struct ingest_streams;
 struct writer;
 struct fence;
@@ -48,6 +49,7 @@ struct fs {
 	struct calls *calls;
 	struct handles *handles;
 	struct moved *moved;
+	struct made *made;
 	struct ingest_streams *ingest;
 	struct writer *writer;
 	struct fence *fence; /* NULL where nothing is served */

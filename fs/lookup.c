@@ -64,7 +64,10 @@ int lookup_check_target(struct call *call, struct node *dir, const char *name,
 	int rc = node_where_child(call->fs->nodes, dir, name, target->place, target->values, &w);
 	if (rc == 0)
 		rc = store_check_keys(call, &w);
-	if (rc == 0 || is_directory(target->place) || !store_is_no_value(call))
+	/* numeric and datetime values out of range are mistaken keys, no temporary names */
+	bool out_of_range = strcmp(call->err.sqlstate, "22003") == 0 ||
+			    strcmp(call->err.sqlstate, "22008") == 0;
+	if (rc == 0 || is_directory(target->place) || out_of_range || !store_is_no_value(call))
 		return rc;
 	db_error_clear(&call->err);
 	target_free(target);

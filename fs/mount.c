@@ -7,6 +7,7 @@
 #include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/migrate.h"
+#include "fs/made.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
 #include "fs/prefetch.h"
@@ -153,11 +154,12 @@ static bool open_state(struct fs *fs) {
 	fs->calls = calls_new();
 	fs->handles = handles_new();
 	fs->moved = moved_new();
+	fs->made = made_new(fs->opt->max_document);
 	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
 	       fs->transcripts != NULL && fs->calls != NULL && fs->handles != NULL &&
-	       fs->moved != NULL && fs->ingest != NULL && fs->writer != NULL &&
+	       fs->moved != NULL && fs->made != NULL && fs->ingest != NULL && fs->writer != NULL &&
 	       coherence_open(fs, !opt->read_only);
 }
 
@@ -172,6 +174,7 @@ static void close_state(struct fs *fs, bool served) {
 	calls_free(fs->calls);
 	handles_free(fs->handles);
 	moved_free(fs->moved);
+	made_free(fs->made);
 	ingest_streams_free(fs->ingest);
 	plain_free(fs->plain, served);
 	report_free(fs->report);

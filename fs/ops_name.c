@@ -4,6 +4,7 @@
 #include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/lookup.h"
+#include "fs/made.h"
 #include "fs/moved.h"
 #include "fs/ops.h"
 #include "fs/plain.h"
@@ -380,6 +381,28 @@ static int rename_ingest(struct renaming *r) {
 	return rc == 0 && r->node->place == r->target.place ? take_ino(r) : rc;
 }
 
+/* A row to a key that another row has: as a save by a temporary file, if this process has just made it. */
+static int rename_onto_row(struct renaming *r) {
+	struct fs *fs = r->call->fs;
+	AUTO_WHERE struct where from = { 0 }, to = { 0 };
+	AUTO_BUF struct buf document = { 0 };
+	const struct place *place = r->node->place;
+	bool is_row = place->route != NULL && place->route->kind == KIND_ROW;
+	if (!is_row || !made_take(fs->made, call_thread(r->call), r->from, &document))
+		return call_error(r->call, EEXIST, "there is a row with the new key already");
+	int rc = node_where(fs->nodes, r->node, &from);
+	if (rc == 0)
+		rc = node_where_child(fs->nodes, r->dir, r->name, place, r->target.values, &to);
+	if (rc == 0)
+		rc = store_replace_by(r->call, &from, &to, document.data, document.len);
+	if (rc != 0)
+		return rc;
+	moved_show(fs->moved, r->to);
+	node_unhash(fs->nodes, r->existing);
+	node_succeed(fs->nodes, r->node, NULL);
+	return 0;
+}
+
 /* A row to another key, in the same parent. */
 static int rename_row(struct renaming *r) {
 	struct nodes *nodes = r->call->fs->nodes;
@@ -389,7 +412,7 @@ static int rename_row(struct renaming *r) {
 	struct db_param keys[PATH_KEYS_MAX];
 	int changed;
 	if (r->existing != NULL)
-		return call_error(r->call, EEXIST, "there is a row with the new key already");
+		return rename_onto_row(r);
 	int rc = node_where(nodes, r->node, &from);
 	if (rc == 0)
 		rc = node_where_child(nodes, r->dir, r->name, place, r->target.values, &to);

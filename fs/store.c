@@ -196,6 +196,56 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 	return rc;
 }
 
+/* A row that another one's document replaces. */
+struct replacement {
+	const struct where *from, *to;
+	const char *update;
+	struct db_param json;
+};
+
+static int replace_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	const struct replacement *r = arg;
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	int n = where_params(r->from, params);
+	/* first, since both may have the same unique values */
+	int rc = db_query_on(conn, r->from->place->sql.remove.sql, params, n, NULL, err);
+	n = where_params(r->to, params);
+	params[n++] = r->json;
+	if (rc == 0)
+		rc = db_query_on(conn, r->update, params, n, &res, err);
+	if (rc == 0 && affected(res) == 0)
+		return db_error_set(err, EINVAL,
+				    "the row that the file was renamed onto has just gone, or the "
+				    "document says another key or parent than the new name");
+	return rc;
+}
+
+int store_replace_by(struct call *call, const struct where *from, const struct where *to,
+		     const char *json, size_t len) {
+	AUTO_SHAPE struct shape shape = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	if (from->place->route->refuse_remove)
+		return call_error(call, EPERM,
+				  "the layout refuses to remove rows here, and the one of the "
+				  "temporary name would have to go");
+	if (shape_scan(json, len, &shape, &why) != 0)
+		return call_error(call, EINVAL, "%s", why.data);
+	struct document_shape document = shape_document(&shape);
+	AUTO_FREE char *update = sql_update_document(to->place, &document);
+	struct replacement r = {
+		.from = from,
+		.to = to,
+		.update = update,
+		.json = { .data = json, .len = len, .oid = DB_TEXT },
+	};
+	if (update == NULL || from->place->sql.remove.sql == NULL)
+		return call_error(call, EEXIST, "there is a row with the new key already");
+	int rc = db_transaction(call->fs->pool, replace_in_tx, &r, DB_REPEATABLE, NULL, &call->err);
+	fs_changed(call->fs);
+	return rc;
+}
+
 /* -- columns ----------------------------------------------------------------------------------- */
 
 /* Length of the value in LEN bytes of a file of COLUMN: short scalars lose the newline that they are shown with. */

@@ -9,6 +9,11 @@
 MUST_USE int store_row(struct call *call, const struct where *w, const char *json, size_t len,
 		       bool created);
 
+/* The row at TO gets the document JSON, and the row at FROM, of the same place, goes, in one transaction: as when a file that was written
+ * aside is renamed onto it. */
+MUST_USE int store_replace_by(struct call *call, const struct where *from, const struct where *to,
+			      const char *json, size_t len);
+
 /* One column's value; with APPEND, added to what is there (text and bytea columns). */
 MUST_USE int store_column(struct call *call, const struct where *w, const char *data, size_t len,
 			  bool append);

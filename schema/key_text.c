@@ -17,7 +17,7 @@ static enum key_text whole_number(const char *text, long long least, long long m
 	errno = 0;
 	long long value = strtoll(text, NULL, 10);
 	if (errno != 0 || value < least || value > most)
-		return KEY_NO_VALUE;
+		return KEY_OTHER_SPELLING;
 	bool zero = digits[0] == '0' && (n > 1 || sign);
 	return zero || text[0] == '+' || text[0] == ' ' || digits[n] != '\0' ? KEY_OTHER_SPELLING
 									     : KEY_MAY_BE;
@@ -67,19 +67,19 @@ static int days_of(int year, int month) {
 	return month == 2 && leap ? 29 : days[month - 1];
 }
 
-/* The digits at *TEXT as PART, of its width or fewer; -1 if they are none, or out of range. *SHORT: fewer. */
-static int take_part(const struct time_part *part, const char **text, bool *is_short) {
+/* The digits at *TEXT as PART, of its width or fewer; -1 if they are none. *OTHER is set if they are fewer, or out of range. */
+static int take_part(const struct time_part *part, const char **text, bool *other) {
 	int value = 0, n = 0;
 	for (; n < part->width && isdigit((unsigned char)**text); n++, (*text)++)
 		value = value * 10 + (**text - '0');
-	*is_short = *is_short || n < part->width;
-	return n > 0 && value >= part->least && value <= part->most ? value : -1;
+	*other = *other || n < part->width || value < part->least || value > part->most;
+	return n > 0 ? value : -1;
 }
 
 /* The formats of buckets have no other letters: see check_bucket(). */
 static enum key_text bucket(const char *format, const char *text) {
 	int year = 1, month = 1, day = 1;
-	bool is_short = false;
+	bool other = false;
 	for (const char *f = format; *f != '\0'; f++) {
 		const struct time_part *part = f[0] == '%' ? part_of(f[1]) : NULL;
 		if (part == NULL) {
@@ -89,16 +89,16 @@ static enum key_text bucket(const char *format, const char *text) {
 			continue;
 		}
 		f++;
-		int value = take_part(part, &text, &is_short);
+		int value = take_part(part, &text, &other);
 		if (value < 0)
 			return KEY_NO_VALUE;
 		year = part->letter == 'Y' ? value : year;
 		month = part->letter == 'm' ? value : month;
 		day = part->letter == 'd' ? value : day;
 	}
-	if (*text != '\0' || day > days_of(year, month))
+	if (*text != '\0')
 		return KEY_NO_VALUE;
-	return is_short ? KEY_OTHER_SPELLING : KEY_MAY_BE;
+	return other || day > days_of(year, month) ? KEY_OTHER_SPELLING : KEY_MAY_BE;
 }
 
 /* -- texts of a length ------------------------------------------------------------------------- */

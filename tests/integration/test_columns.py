@@ -175,7 +175,7 @@ def test_columns_with_the_key_in_the_file_name(shop):
     assert shop.m.read("days/2024-02-29.txt") == "leap"
     put(shop.m.at("days/2024-02-29.txt"), "x")
     assert shop.one("select text from days") == "x"
-    with refused(errno.EINVAL):
+    with refused(errno.EINVAL):  # a day out of range is a mistake, and no temporary name
         put(shop.m.at("days/2024-02-30.txt"), "x")
     with refused(errno.ENOENT):
         get(shop.m.at("days/2024-02-30.txt"))

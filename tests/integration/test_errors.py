@@ -88,23 +88,25 @@ def test_delete_that_a_foreign_key_forbids(shop):
 
 
 def test_keys_that_are_none(mount, shop):
-    for name in ("flat/x.json", "flat/1.5.json", "flat/99999999999.json", "flat/.json", "pairs/a/b.json"):
-        body = '{"title": "t", "val": "v"}' if "flat" in name else '{"val": "v"}'
-        if name.startswith("pairs"):
-            os.makedirs(shop.m.at("pairs/a"), exist_ok=True)
-        if name == "flat/.json":
-            continue  # fits no key: a plain file
-        shop.m.refuses(lambda: shop.m.write(name, body), errno.EINVAL, path=name)  # noqa: B023
+    os.makedirs(shop.m.at("pairs/a"))
+    for name in ("flat/x.json", "flat/1.5.json", "flat/.json", "pairs/a/b.json"):  # no whole numbers: plain files
+        shop.m.write(name, "anything")
+        assert shop.m.read(name) == "anything"
+    assert shop.sql("select id from flat") == shop.sql("select b from pairs") == []
+    for name in ("flat/99999999999.json", "flat/007.json"):  # out of range, and another spelling
+        shop.m.refuses(lambda: shop.m.write(name, '{"title": "t"}'), errno.EINVAL, path=name)  # noqa: B023
         with refused(errno.ENOENT):
             os.stat(shop.m.at(name))
     mount.mkdir("users/h")
     mount.mkdir(f"users/h/sessions/{UUID}")
     with refused(errno.ENOENT):
         mount.write(f"users/h/sessions/{UUID}/commands/nope/command.json", '{"prompt": "p"}')
-    for bad in (UUID.upper(), "{" + UUID + "}", UUID[:-1]):
+    for bad in (UUID.upper(), "{" + UUID + "}"):
         mount.refuses(lambda: mount.write(f"users/h/sessions/{UUID}/metrics/{bad}.json", "{}"), errno.EINVAL)  # noqa: B023
-    with refused(errno.EINVAL):
-        put(os.fsencode(shop.m.at("flat")) + b"/\xff.json", "{}")
+    mount.write(f"users/h/sessions/{UUID}/metrics/{UUID[:-1]}.json", "no uuid")
+    put(os.fsencode(shop.m.at("flat")) + b"/\xff.json", "no number")
+    with refused(errno.EINVAL):  # of a text key every name is a value, if it is UTF-8
+        os.mkdir(os.fsencode(shop.m.at("items")) + b"/\xff")
     assert shop.sql("select 1 from flat union all select 1 from pairs") == []
 
 

@@ -165,8 +165,9 @@ def meaning(pg, kind, text):
             exact = pg.one("select to_char(to_date(%s, 'YYYY-MM-DD'), 'YYYY-MM-DD') = %s", text, text)
             return "key" if exact else "lenient"
         return "key" if pg.one(f"select %s::{kind}::text = %s", text, text) else "spelling"
-    except psycopg2.Error:
-        return "plain"
+    except psycopg2.Error as e:
+        out_of_range = e.pgcode in ("22003", "22008")
+        return "lenient" if kind == "day" else "spelling" if out_of_range else "plain"
 
 
 def test_only_a_name_that_is_no_value_of_its_key_is_a_plain_file(named):

@@ -93,3 +93,64 @@ def test_a_backup_replaces_an_older_one_at_once(shop):
     assert os.pread(fd, 100, 0) == b"old"
     os.close(fd)
     assert shop.m.json("flat/1.json~")["title"] == "new" and shop.m.ls("flat") == ["1.json~"]
+
+
+SAVE = r"""
+import os, sys, tempfile, threading
+path, data, before = sys.argv[1], sys.argv[2].encode(), sys.argv[3] == "sync"
+fd, name = tempfile.mkstemp(suffix=".json", dir=os.path.dirname(path))
+def make():
+    os.write(fd, data)
+    os.fsync(fd)
+    if not before:
+        os.close(fd)
+thread = threading.Thread(target=make)  # as Node does: any thread of the process
+thread.start()
+thread.join()
+os.replace(name, path)
+if before:
+    os.close(fd)
+"""
+NOTES = {"routes": [{"path": "/notes/{note.id}.json", "row": "note"}, {"path": "/notes/{note.id}/tags.jsonl", "rows": "tag"}]}
+
+
+@pytest.fixture
+def notes(pg, make_mount):
+    pg.sql("""create table note (id text primary key, title text, extra text default 'default', n int default 7);
+              create table tag (note text references note on delete cascade, tag text, primary key (note, tag));
+              insert into note values ('a', 'old', 'kept', 1); insert into tag values ('a', 't')""")
+    return make_mount(layout=NOTES), pg
+
+
+@pytest.mark.parametrize("when", ["close", "sync"])
+def test_a_document_that_was_just_made_replaces_the_row(notes, when):
+    """mkstemp(suffix=".json") where the temporary name is a key, too: the columns that it leaves out, and what refers to the row, stay."""
+    m, pg = notes
+    for title in ("first", "second"):
+        run("/usr/bin/python3", "-c", SAVE, m.at("notes/a.json"), f'{{"title": "{title}"}}', when)
+        assert pg.sql("select * from note") == [("a", title, "kept", 1)] and pg.sql("select * from tag") == [("a", "t")]
+        assert m.json("notes/a.json")["title"] == title and sorted(m.ls("notes")) == ["a", "a.json"]
+    run("/usr/bin/python3", "-c", SAVE, m.at("notes/b.json"), '{"title": "new"}', when)
+    assert pg.sql("select * from note order by id") == [("a", "second", "kept", 1), ("b", "new", "default", 7)]
+
+
+def test_a_row_that_another_process_renames_replaces_none(notes):
+    m, pg = notes
+    m.write("notes/b.json", {"title": "b"})
+    before = pg.sql("select * from note order by id")
+    assert run("/usr/bin/python3", "-c", "import os, sys; os.rename(*sys.argv[1:])", m.at("notes/b.json"), m.at("notes/a.json"), ok=False).returncode == 1
+    assert pg.sql("select * from note order by id") == before
+    # and a row that was there before is none that was just made
+    pg.sql("insert into note values ('c')")
+    with refused(errno.EEXIST):
+        os.rename(m.at("notes/c.json"), m.at("notes/a.json"))
+    assert pg.one("select count(*) from note") == 3
+
+
+def test_a_replacement_that_the_database_refuses_changes_nothing(notes):
+    m, pg = notes
+    pg.sql("create table other (note text references note); alter table note add check (id <> 'a' or title <> 'bad')")
+    m.write("notes/t.json", {"title": "bad"})
+    before = pg.sql("select * from note order by id")
+    m.refuses(lambda: os.rename(m.at("notes/t.json"), m.at("notes/a.json")), errno.EINVAL, "check")
+    assert pg.sql("select * from note order by id") == before
