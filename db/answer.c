@@ -81,8 +81,24 @@ static void take_last_words(struct db_conn *c, struct waiting *w) {
 	}
 }
 
+/* One result of several statements that went out together. What the server skipped behind an error is none. */
+static bool take_of_many(struct db_conn *c, struct waiting *w) {
+	PGresult *r = PQgetResult(c->pg);
+	ExecStatusType status = PQresultStatus(r);
+	if (r == NULL) /* the end of one statement's results */
+		return true;
+	w->complete = status == PGRES_PIPELINE_SYNC;
+	if (w->complete || status == PGRES_PIPELINE_ABORTED)
+		PQclear(r);
+	else
+		keep_result(c, w, r);
+	return !w->complete;
+}
+
 /* Takes one result if one is there. Returns false if the answer is complete. */
 static bool take_result(struct db_conn *c, struct waiting *w) {
+	if (w->until == UNTIL_SYNC)
+		return take_of_many(c, w);
 	PGresult *r = PQgetResult(c->pg);
 	if (r == NULL) {
 		w->complete = true;

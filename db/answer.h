@@ -11,6 +11,7 @@ enum answer_until {
 	UNTIL_COPY_IN,  /* the server wants a COPY's data */
 	UNTIL_COPY_OUT, /* the server is about to send a COPY's data */
 	UNTIL_SENT,     /* what libpq holds of a COPY's data has gone out */
+	UNTIL_SYNC, /* everything that went out together, up to its PQpipelineSync(), is answered */
 };
 
 /* Sends what is still to be sent and waits for UNTIL, at most command_timeout and C's deadline. On CONN_DONE *OUT (may

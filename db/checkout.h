@@ -26,6 +26,10 @@ MUST_USE int pool_take(struct db_pool *pool, struct patience *p, struct db_cance
 /* Gives C back; a dead one is closed. C must be detached. */
 void pool_give(struct db_pool *pool, struct db_conn *c);
 
+/* Tells what triggers have said to C's statements so far, from byte FROM of it on, although its transaction goes on. Returns how far it is
+ * told. */
+MUST_USE size_t pool_tell_early(struct db_pool *pool, struct db_conn *c, size_t from);
+
 /* The database went away under a statement: ERR's text is remembered, idle connections are closed. It has not answered since SINCE_US,
  * clock_us(). */
 void pool_lost(struct db_pool *pool, const struct db_error *err, int64_t since_us);

@@ -65,6 +65,10 @@ struct conn_work {
 	unsigned flags;
 };
 
+/* ST with N parameters, which are borrowed, as work. */
+struct conn_work conn_work_of(struct db_statement *st, const struct db_param *params, int n,
+			      unsigned flags);
+
 /* Connects and prepares the session, within connect_timeout (for each host named), and within ALLOWED_MS unless that is 0. On failure ERR is
  * filled (password scrubbed) and -errno returned; *FINAL tells that trying again is useless. */
 MUST_USE int conn_open(const struct db_config *cfg, int stop_fd, int allowed_ms,
@@ -83,6 +87,12 @@ bool conn_is_dead(const struct db_conn *c);
 /* Runs W. On CONN_DONE *OUT (may be NULL) is the result; otherwise ERR is filled. */
 MUST_USE enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **out,
 				struct db_error *err);
+
+/* The same, with the N statements FIRST before W in one message: one round trip. They take no parameters, and stop at the first that
+ * fails. *OUT is W's result. */
+MUST_USE enum conn_end conn_run_behind(struct db_conn *c, const char *const *first, int n,
+				       const struct conn_work *w, PGresult **out,
+				       struct db_error *err);
 
 /* Sends SQL, possibly of several statements. On CONN_DONE *OUT (may be NULL) is the result of the last one. */
 MUST_USE enum conn_end conn_script(struct db_conn *c, const char *sql, PGresult **out,

@@ -183,14 +183,20 @@ static struct db_conn *take_expired(struct db_pool *pool) {
 	return c;
 }
 
+size_t pool_tell_early(struct db_pool *pool, struct db_conn *c, size_t from) {
+	for (; pool->news != NULL && from < c->news.len; from += strlen(c->news.data + from) + 1)
+		pool->news(pool->news_arg, c->news.data + from, false);
+	return from;
+}
+
 /* Hands on what the borrower's statements were told. */
 static void tell_news(struct db_pool *pool, struct db_conn *c, bool dead) {
 	if (pool->news == NULL)
 		return;
 	for (size_t at = 0; at < c->news.len; at += strlen(c->news.data + at) + 1)
-		pool->news(pool->news_arg, c->news.data + at);
+		pool->news(pool->news_arg, c->news.data + at, true);
 	if ((dead && !c->reads) || c->news.failed)
-		pool->news(pool->news_arg, NULL);
+		pool->news(pool->news_arg, NULL, true);
 	buf_free(&c->news);
 }
 

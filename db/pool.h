@@ -68,8 +68,8 @@ void db_pool_free(struct db_pool *pool);
 
 /* Told, by the thread that ran it, what triggers of rowfs said to a statement or transaction (messages with SQLSTATE RF001), after it has
  * ended and before its caller goes on. TEXT NULL: the connection was lost, and what they may have
- * said with it. */
-typedef void (*db_news_fn)(void *arg, const char *text);
+ * said with it. COMMITTED is false where it is told early, by a transaction that stays open (db/held.h): it is told again at its end. */
+typedef void (*db_news_fn)(void *arg, const char *text, bool committed);
 
 /* From now on every session has MARK as its setting rowfs.mount, so that triggers answer to it instead of sending notices, and begins with
  * GREETING (trusted SQL); FN is told what the triggers say. Idle connections are closed. At most once, and before there are other threads

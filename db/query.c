@@ -5,29 +5,6 @@
 
 #include <string.h>
 
-static atomic_uint statements;
-
-/* The number of ST, given at its first use by whichever thread comes first. */
-static unsigned statement_id(struct db_statement *st) {
-	unsigned id = atomic_load(&st->id);
-	if (id != 0)
-		return id;
-	unsigned mine = atomic_fetch_add(&statements, 1) + 1;
-	return atomic_compare_exchange_strong(&st->id, &id, mine) ? mine : id;
-}
-
-/* FNV-1a of ST's text, worked out once. */
-static unsigned long long statement_hash(struct db_statement *st) {
-	unsigned long long h = atomic_load_explicit(&st->hash, memory_order_relaxed);
-	if (h != 0)
-		return h;
-	h = 14695981039346656037u;
-	for (const char *s = st->sql; *s != '\0'; s++)
-		h = (h ^ (unsigned char)*s) * 1099511628211u;
-	atomic_store_explicit(&st->hash, h, memory_order_relaxed);
-	return h;
-}
-
 struct work {
 	const struct conn_work *what;
 	PGresult **out;
@@ -47,14 +24,7 @@ static int run_work(struct db_pool *pool, const struct conn_work *w, struct db_c
 
 int db_query(struct db_pool *pool, struct db_statement *st, const struct db_param *params, int n,
 	     unsigned flags, struct db_cancel *cancel, PGresult **out, struct db_error *err) {
-	const struct conn_work w = {
-		.sql = st->sql,
-		.id = statement_id(st),
-		.hash = statement_hash(st),
-		.params = params,
-		.n = n,
-		.flags = flags,
-	};
+	const struct conn_work w = conn_work_of(st, params, n, flags);
 	return run_work(pool, &w, cancel, out, err);
 }
 

@@ -8,6 +8,41 @@
 
 enum { FEW_PARAMS = 16, NAME_LEN = 32 };
 
+static atomic_uint statements;
+
+/* The number of ST, given at its first use by whichever thread comes first. */
+static unsigned statement_id(struct db_statement *st) {
+	unsigned id = atomic_load(&st->id);
+	if (id != 0)
+		return id;
+	unsigned mine = atomic_fetch_add(&statements, 1) + 1;
+	return atomic_compare_exchange_strong(&st->id, &id, mine) ? mine : id;
+}
+
+/* FNV-1a of ST's text, worked out once. */
+static unsigned long long statement_hash(struct db_statement *st) {
+	unsigned long long h = atomic_load_explicit(&st->hash, memory_order_relaxed);
+	if (h != 0)
+		return h;
+	h = 14695981039346656037u;
+	for (const char *s = st->sql; *s != '\0'; s++)
+		h = (h ^ (unsigned char)*s) * 1099511628211u;
+	atomic_store_explicit(&st->hash, h, memory_order_relaxed);
+	return h;
+}
+
+struct conn_work conn_work_of(struct db_statement *st, const struct db_param *params, int n,
+			      unsigned flags) {
+	return (struct conn_work){
+		.sql = st->sql,
+		.id = statement_id(st),
+		.hash = statement_hash(st),
+		.params = params,
+		.n = n,
+		.flags = flags,
+	};
+}
+
 enum conn_end conn_script(struct db_conn *c, const char *sql, PGresult **out,
 			  struct db_error *err) {
 	int64_t started = clock_us();
@@ -26,10 +61,10 @@ static void statement_name(const struct conn_work *w, char name[NAME_LEN]) {
 	snprintf(name, NAME_LEN, "s%u_%016llx", w->id, w->hash);
 }
 
-/* Sends W's parameters as they are: binary format is exact for text too, NUL and bad UTF-8 included,
+/* Sends W, with its parameters as they are: binary format is exact for text too, NUL and bad UTF-8 included,
  * which the server then refuses with a sentence. */
-static enum conn_end send_with_params(struct db_conn *c, const struct conn_work *w,
-				      const char *name, PGresult **out, struct db_error *err) {
+static enum conn_end send_work(struct db_conn *c, const struct conn_work *w, const char *name,
+			       struct db_error *err) {
 	Oid few_types[FEW_PARAMS];
 	const char *few_values[FEW_PARAMS];
 	int few_lengths[FEW_PARAMS], few_formats[FEW_PARAMS];
@@ -65,7 +100,13 @@ static enum conn_end send_with_params(struct db_conn *c, const struct conn_work 
 						      result_format)
 				: PQsendQueryParams(c->pg, w->sql, w->n, types, values, lengths,
 						    formats, result_format);
-	return sent ? answer_wait(c, UNTIL_DONE, out, err) : answer_not_sent(c, err);
+	return sent ? CONN_DONE : answer_not_sent(c, err);
+}
+
+static enum conn_end send_with_params(struct db_conn *c, const struct conn_work *w,
+				      const char *name, PGresult **out, struct db_error *err) {
+	enum conn_end end = send_work(c, w, name, err);
+	return end == CONN_DONE ? answer_wait(c, UNTIL_DONE, out, err) : end;
 }
 
 static bool is_prepared(const struct db_conn *c, unsigned id) {
@@ -153,5 +194,43 @@ enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **
 	int64_t started = clock_us();
 	enum conn_end end =
 		prepared ? run_prepared(c, w, out, err) : send_with_params(c, w, NULL, out, err);
+	return answer_note(c, w->sql, clock_us() - started, end, err);
+}
+
+/* -- several statements in one message ----------------------------------------------------------- */
+
+static enum conn_end send_all(struct db_conn *c, const char *const *first, int n,
+			      const struct conn_work *w, const char *name, struct db_error *err) {
+	for (int i = 0; i < n; i++)
+		if (!PQsendQueryParams(c->pg, first[i], 0, NULL, NULL, NULL, NULL, 0))
+			return answer_not_sent(c, err);
+	enum conn_end end = send_work(c, w, name, err);
+	if (end == CONN_DONE && !PQpipelineSync(c->pg))
+		return answer_not_sent(c, err);
+	if (end != CONN_DONE)
+		c->doomed = true; /* half a message is out */
+	return end;
+}
+
+enum conn_end conn_run_behind(struct db_conn *c, const char *const *first, int n,
+			      const struct conn_work *w, PGresult **out, struct db_error *err) {
+	bool prepared = w->id != 0 && c->cfg->prepared_statements;
+	char name[NAME_LEN];
+	int64_t started = clock_us();
+	enum conn_end end = CONN_DONE;
+	statement_name(w, name);
+	if (prepared && !is_prepared(c, w->id))
+		end = prepare(c, w, name, err);
+	if (end == CONN_DONE && !PQenterPipelineMode(c->pg))
+		end = answer_not_sent(c, err);
+	if (end == CONN_DONE)
+		end = send_all(c, first, n, w, prepared ? name : NULL, err);
+	if (end == CONN_DONE)
+		end = answer_wait(c, UNTIL_SYNC, out, err);
+	if (end == CONN_FAILED && prepared && strcmp(err->sqlstate, "26000") == 0)
+		forget_prepared(
+			c, w->id); /* a pooler gave us another session; the next try prepares */
+	if (PQpipelineStatus(c->pg) != PQ_PIPELINE_OFF && !PQexitPipelineMode(c->pg))
+		c->doomed = true;
 	return answer_note(c, w->sql, clock_us() - started, end, err);
 }

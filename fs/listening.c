@@ -104,13 +104,15 @@ static const struct db_listen_job job = {
 	.answer = answered,
 };
 
-/* A change of this mount, told by its own statement. */
-static void news(void *arg, const char *payload) {
+/* A change of this mount, told by its own statement. One that is not committed yet concerns no other mount. */
+static void news(void *arg, const char *payload, bool committed) {
 	struct caches *c = arg;
 	AUTO_BUF struct buf all = { 0 };
 	/* while nothing is heard, nothing is remembered */
 	if (payload != NULL || atomic_load(&c->listening))
 		caches_changed(c, payload, true);
+	if (!committed)
+		return;
 	if (payload == NULL)
 		notice_put_all(&all, c->me);
 	if (payload != NULL || !all.failed)

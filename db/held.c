@@ -1,0 +1,148 @@
+#include "db/held.h"
+
+#include "db/retry.h"
+#include "db/transaction.h"
+#include "util/clock.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct db_held {
+	struct db_pool *pool;
+	struct db_conn *conn;
+	size_t told;  /* how far the news of conn have been told */
+	int last;     /* number of the last statement */
+	bool limited; /* statements wait for locks for HELD_LOCK_MS only */
+	bool broken;
+};
+
+/* -- beginning ----------------------------------------------------------------------------------- */
+
+struct beginning {
+	const struct conn_work *work;
+	PGresult **out;
+};
+
+static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *err) {
+	static const char *const first[] = { "BEGIN ISOLATION LEVEL READ COMMITTED",
+					     "SET CONSTRAINTS ALL IMMEDIATE" };
+	const struct beginning *b = arg;
+	enum conn_end end = conn_run_behind(c, first, 2, b->work, b->out, err);
+	if (end == CONN_FAILED && strcmp(err->sqlstate, "26000") == 0) {
+		/* the session had lost its prepared statement: it is made anew */
+		transaction_roll_back(c, NEVER_US);
+		db_error_clear(err);
+		conn_mark(c);
+		end = conn_run_behind(c, first, 2, b->work, b->out, err);
+	}
+	return transaction_before_commit(end);
+}
+
+int db_held_begin(struct db_pool *pool, struct db_statement *st, const struct db_param *params,
+		  int n, unsigned flags, PGresult **out, struct db_held **held,
+		  struct db_error *err) {
+	const struct conn_work w = conn_work_of(st, params, n, flags);
+	struct beginning b = { .work = &w, .out = out };
+	struct retry r = { .pool = pool, .flags = flags };
+	AUTO_FREE struct db_held *h = calloc(1, sizeof(*h));
+	if (h == NULL)
+		return db_error_set(err, ENOMEM, "out of memory");
+	int rc = retry_run(&r, begin_once, &b, &h->conn, err);
+	if (rc != 0)
+		return rc;
+	h->pool = pool;
+	h->last = 1;
+	h->told = pool_tell_early(pool, h->conn, 0);
+	*held = move_ptr(h);
+	return 0;
+}
+
+/* -- going on ------------------------------------------------------------------------------------ */
+
+/* Undoes savepoint NUMBER. */
+static int undo(struct db_held *h, int number, struct db_error *err) {
+	char sql[64];
+	snprintf(sql, sizeof(sql), "ROLLBACK TO r%d; RELEASE r%d", number, number);
+	if (!conn_is_dead(h->conn) && conn_command(h->conn, sql, err) == CONN_DONE)
+		return 0;
+	h->broken = true;
+	return err->errnum != 0 ? -err->errnum
+				: db_error_set(err, EIO, "the connection to the database was lost");
+}
+
+/* True if the statement that failed with END may succeed in a transaction of its own. */
+static bool is_passing(enum conn_end end, const struct db_error *err) {
+	return end != CONN_FAILED || strncmp(err->sqlstate, "40", 2) == 0 ||
+	       strcmp(err->sqlstate, "26000") == 0 || strcmp(err->sqlstate, "0A000") == 0;
+}
+
+int db_held_run(struct db_held *h, struct db_statement *st, const struct db_param *params, int n,
+		unsigned flags, PGresult **out, struct db_error *err) {
+	const struct conn_work w = conn_work_of(st, params, n, flags);
+	AUTO_DB_ERROR struct db_error failure = { 0 };
+	char limit[64], savepoint[32];
+	const char *first[2];
+	int nfirst = 0;
+	snprintf(limit, sizeof(limit), "SET LOCAL lock_timeout = '%dms'", HELD_LOCK_MS);
+	snprintf(savepoint, sizeof(savepoint), "SAVEPOINT r%d", h->last + 1);
+	if (!h->limited)
+		first[nfirst++] = limit;
+	first[nfirst++] = savepoint;
+	db_error_clear(err);
+	conn_mark(h->conn);
+	enum conn_end end = conn_run_behind(h->conn, first, nfirst, &w, out, err);
+	if (end == CONN_DONE) {
+		h->limited = true;
+		h->last++;
+		h->told = pool_tell_early(h->pool, h->conn, h->told);
+		return 0;
+	}
+	if (is_passing(end, err))
+		h->broken = true;
+	else
+		(void)undo(h, h->last + 1, &failure);
+	return err->errnum != 0 ? -err->errnum : -EIO;
+}
+
+bool db_held_is_broken(const struct db_held *h) {
+	return h->broken;
+}
+
+int db_held_last(const struct db_held *h) {
+	return h->last;
+}
+
+int db_held_back(struct db_held *h, int number, struct db_error *err) {
+	conn_mark(h->conn);
+	int rc = undo(h, number, err);
+	if (rc == 0)
+		h->last = number - 1;
+	return rc;
+}
+
+/* -- the end ------------------------------------------------------------------------------------- */
+
+static void end(struct db_held *h) {
+	transaction_roll_back(h->conn, NEVER_US);
+	pool_give(h->pool, h->conn);
+	free(h);
+}
+
+int db_held_commit(struct db_held *h, struct db_error *err) {
+	db_error_clear(err);
+	conn_mark(h->conn);
+	enum conn_end how = transaction_finish(h->conn, NULL, NULL, err);
+	int rc = how == CONN_DONE ? 0 : err->errnum != 0 ? -err->errnum : -EIO;
+	if (how == CONN_LOST || how == CONN_LOST_SENT)
+		pool_lost(h->pool, err);
+	err->in_doubt = how == CONN_LOST_SENT || how == CONN_STOPPED;
+	end(h);
+	return rc;
+}
+
+void db_held_drop(struct db_held *h) {
+	if (h == NULL)
+		return;
+	buf_free(&h->conn->news); /* it says what did not happen */
+	end(h);
+}

@@ -1,0 +1,50 @@
+/* A transaction that stays open between calls, for work that may still be taken back. It has a connection of the pool to itself.
+ *
+ * Each statement runs below a savepoint of its own, in one round trip with it (a pipeline): what the server refuses is undone, and the
+ * transaction goes on. It is READ COMMITTED, whatever the pool's isolation level is, so that each statement sees what was committed
+ * before it; and deferred constraints are checked by each statement, so that COMMIT refuses nothing for them.
+ *
+ * A transaction is used by one thread at a time. It is *broken* after a lost connection or a deadlock: then it can only be dropped, and
+ * nothing of it was committed. */
+#ifndef ROWFS_DB_HELD_H
+#define ROWFS_DB_HELD_H
+
+#include "db/query.h"
+
+#include <stdbool.h>
+
+struct db_held;
+
+enum {
+	HELD_LOCK_MS = 40
+}; /* all statements but the first wait no longer for a lock: what the first ones did must not wait with them */
+
+/* Opens a transaction whose first statement is ST. A lost connection and a deadlock are repeated as by db_query(); what the server refuses
+ * is returned, and there is no transaction. On success *HELD is the caller's to end by db_held_commit() or db_held_drop(). OUT as for
+ * db_query(). Returns 0, or -errno with ERR filled. */
+MUST_USE int db_held_begin(struct db_pool *pool, struct db_statement *st,
+			   const struct db_param *params, int n, unsigned flags, PGresult **out,
+			   struct db_held **held, struct db_error *err);
+
+/* Runs another statement. Returns 0; or -errno with ERR filled: nothing of it was done, and db_held_is_broken() says whether the others
+ * are still there. With SQLSTATE 55P03 it would have waited for a lock. */
+MUST_USE int db_held_run(struct db_held *held, struct db_statement *st,
+			 const struct db_param *params, int n, unsigned flags, PGresult **out,
+			 struct db_error *err);
+
+bool db_held_is_broken(const struct db_held *held);
+
+/* The number of the last statement that was done; the first one is 1. */
+int db_held_last(const struct db_held *held);
+
+/* Undoes statement NUMBER (2 or more) and all after it. Returns 0, or -errno with ERR filled: then the transaction is broken. */
+MUST_USE int db_held_back(struct db_held *held, int number, struct db_error *err);
+
+/* Commits, tells what triggers said, gives the connection back and frees. Returns 0, or -errno with ERR filled: err->in_doubt tells whether
+ * it may have been committed all the same. */
+MUST_USE int db_held_commit(struct db_held *held, struct db_error *err);
+
+/* Rolls back, gives the connection back and frees. NULL is fine. */
+void db_held_drop(struct db_held *held);
+
+#endif
