@@ -1,6 +1,7 @@
 #include "fs/call.h"
 
 #include "db/budget.h"
+#include "fs/removal.h"
 #include "fs/report.h"
 
 #include <errno.h>
@@ -67,6 +68,7 @@ void call_begin(struct call *call, fuse_req_t req, bool interruptible) {
 	call->fs = fuse_req_userdata(req);
 	call->interruptible = interruptible;
 	call->outer = db_budget_enter();
+	removals_before(call);
 	if (!interruptible)
 		return;
 	add_call(call->fs->calls, call);

@@ -14,9 +14,10 @@ struct call {
 	struct db_cancel cancel;
 	struct db_error err;
 	bool interruptible;
-	int64_t outer; /* of db_budget_enter() */
-	bool asked;    /* a look-up had to ask the database */
-	bool mapped;   /* a write brings pages that a program changed in a mapping */
+	int64_t outer;           /* of db_budget_enter() */
+	bool asked;              /* a look-up had to ask the database */
+	bool mapped;             /* a write brings pages that a program changed in a mapping */
+	struct removal *removal; /* that its statements are part of, or NULL: see removal.h */
 };
 
 #define AUTO_CALL __attribute__((cleanup(call_end)))

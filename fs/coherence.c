@@ -1,6 +1,7 @@
 #include "fs/coherence_state.h"
 #include "fs/kind.h"
 #include "fs/node_mark.h"
+#include "fs/removal.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -97,6 +98,8 @@ static bool tells_names(struct caches *c, unsigned long ticket, const struct pla
 bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
 			 const char *name) {
 	struct caches *c = fs->caches;
+	unsigned long since = removals_since(fs->removals);
+	ticket = ticket < since ? ticket : since;
 	return is_up(c) && atomic_load(&c->listening) && dir->type == NODE_PLACE && !dir->pending &&
 	       !dir->gone && is_told(c, dir->place) && tells_names(c, ticket, dir->place, name) &&
 	       atomic_load(stripe_of(c, dir, name != NULL ? name : "")) <= ticket &&
@@ -113,6 +116,10 @@ double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool ent
 	bool file = !S_ISDIR(mode) && node->type != NODE_PLAIN;
 	if (entry && S_ISDIR(mode) && !fs->expires)
 		return 0; /* see tell_name() in invalidate.c */
+	unsigned long since = removals_since(fs->removals);
+	if (since != ULONG_MAX && node->type == NODE_PLACE &&
+	    !node_is_unchanged(fs->nodes, node, since))
+		return 0;
 	if (coherence_covers(fs, node)) {
 		bool keeps = is_told(fs->caches, node->place) && node_keep(fs->nodes, node, !entry);
 		return keeps ? LONG_S : 0;

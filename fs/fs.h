@@ -21,6 +21,7 @@ struct calls;
 struct handles;
 struct moved;
 struct made;
+struct removals;
 struct ingest_streams;
 struct writer;
 struct fence;
@@ -50,6 +51,7 @@ struct fs {
 	struct handles *handles;
 	struct moved *moved;
 	struct made *made;
+	struct removals *removals; /* NULL outside of a mount */
 	struct ingest_streams *ingest;
 	struct writer *writer;
 	struct fence *fence; /* NULL where nothing is served */

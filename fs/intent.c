@@ -41,16 +41,45 @@ static unsigned long made_path(long number, const unsigned long *args) {
 	return 0;
 }
 
-enum intent intent_of(pid_t tid, const char *name) {
+/* The system call that thread TID waits in. False if it waits in none, or that cannot be known. */
+static bool system_call_of(pid_t tid, long *number, unsigned long args[3]) {
 	char path[64];
-	long number;
-	unsigned long args[3];
 	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)tid);
 	FILE *f = fopen(path, "re");
-	int n = f != NULL ? fscanf(f, "%ld %lx %lx %lx", &number, &args[0], &args[1], &args[2]) : 0;
+	int n = f != NULL ? fscanf(f, "%ld %lx %lx %lx", number, &args[0], &args[1], &args[2]) : 0;
 	if (f != NULL)
 		fclose(f);
-	if (n != 4)
+	return n == 4;
+}
+
+bool intent_is_on_path(pid_t tid) {
+	static const long calls[] = {
+#ifdef SYS_open /* not on newer architectures */
+		SYS_open,       SYS_creat,  SYS_stat,      SYS_lstat,      SYS_access,
+		SYS_readlink,   SYS_rename,
+#endif
+#ifdef SYS_renameat
+		SYS_renameat,
+#endif
+#ifdef SYS_newfstatat
+		SYS_newfstatat,
+#endif
+		SYS_openat,     SYS_statx,  SYS_faccessat, SYS_readlinkat, SYS_renameat2,
+	};
+	long number;
+	unsigned long args[3];
+	if (!system_call_of(tid, &number, args))
+		return false;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (calls[i] == number)
+			return true;
+	return false;
+}
+
+enum intent intent_of(pid_t tid, const char *name) {
+	long number;
+	unsigned long args[3];
+	if (!system_call_of(tid, &number, args))
 		return INTENT_UNKNOWN;
 	if (is_removal(number))
 		return INTENT_REMOVE;
@@ -63,6 +92,13 @@ void intent_note_removed(struct removed_names *names, pid_t tid, uint64_t ino) {
 	unsigned i = names->next++ % INTENT_REMOVED;
 	names->last[i].tid = tid;
 	names->last[i].ino = ino;
+}
+
+void intent_note_made(struct removed_names *names, uint64_t ino) {
+	LOCK_SCOPE(&names->lock);
+	for (unsigned i = 0; i < INTENT_REMOVED; i++)
+		if (names->last[i].ino == ino)
+			names->last[i].tid = 0;
 }
 
 bool intent_was_removed(struct removed_names *names, pid_t tid, uint64_t ino) {

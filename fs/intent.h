@@ -26,6 +26,9 @@ enum intent {
 /* What thread TID is doing, which waits for NAME to be looked up. */
 enum intent intent_of(pid_t tid, const char *name);
 
+/* True if thread TID waits in a system call that looks at, opens, makes or renames a path. */
+bool intent_is_on_path(pid_t tid);
+
 /* The names that were removed last, and by whom. */
 enum { INTENT_REMOVED = 64 };
 struct removed_names {
@@ -38,6 +41,8 @@ struct removed_names {
 };
 
 void intent_note_removed(struct removed_names *names, pid_t tid, uint64_t ino);
+/* The name is made anew, by whomever: nobody finds it removed any more. */
+void intent_note_made(struct removed_names *names, uint64_t ino);
 bool intent_was_removed(struct removed_names *names, pid_t tid, uint64_t ino);
 
 #endif

@@ -5,6 +5,7 @@
 #include "fs/kind.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
+#include "fs/removal.h"
 #include "fs/store.h"
 #include "schema/name.h"
 
@@ -325,12 +326,14 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 		return control_lookup(call, dir, name, lookup, out);
 	if (node_is_succeeded(dir))
 		return -ESTALE;
-	if (lookup_is_moved(call, dir, name))
+	if (lookup_is_moved(call, dir, name) || removal_hides(call, dir, name))
 		return -ENOENT;
 	struct node *known = node_get(nodes, dir, name);
 	if (known != NULL && known->type != NODE_PLAIN && node_fresh(nodes, known))
 		return hand_out(nodes, known, lookup, out);
 	int rc = find_anywhere(call, dir, name, lookup, out);
+	if (rc == -ENOENT) /* it may have gone just now: then it is known when the commit is over */
+		removal_wait(call);
 	if (rc == -ENOENT && is_being_removed(call, dir, known, name))
 		return known != NULL ? hand_out(nodes, known, lookup, out)
 				     : find_shell(call, dir, name, lookup, out);

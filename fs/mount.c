@@ -11,6 +11,7 @@
 #include "fs/moved.h"
 #include "fs/plain.h"
 #include "fs/prefetch.h"
+#include "fs/removal.h"
 #include "fs/report.h"
 #include "fs/session.h"
 #include "fs/slices.h"
@@ -155,15 +156,17 @@ static bool open_state(struct fs *fs) {
 	fs->handles = handles_new();
 	fs->moved = moved_new();
 	fs->made = made_new(fs->opt->max_document);
+	fs->removals = removals_new(fs);
 	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
 	       fs->transcripts != NULL && fs->calls != NULL && fs->handles != NULL &&
-	       fs->moved != NULL && fs->made != NULL && fs->ingest != NULL && fs->writer != NULL &&
-	       coherence_open(fs, !opt->read_only);
+	       fs->moved != NULL && fs->made != NULL && fs->removals != NULL && fs->ingest != NULL &&
+	       fs->writer != NULL && coherence_open(fs, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {
+	removals_free(move_ptr(fs->removals));
 	writer_free(fs->writer);
 	transcripts_free(fs->transcripts);
 	coherence_end(fs);
@@ -229,6 +232,7 @@ static int serve(struct fs *fs) {
 		pthread_join(first.thread, NULL);
 	timer_stop(timer);
 	prefetch_end(fs);
+	removals_end(fs->removals); /* before open files: they may wait for its locks */
 	close_handles(fs);
 	transcripts_free(move_ptr(fs->transcripts));
 	writer_free(move_ptr(fs->writer));

@@ -165,6 +165,11 @@ char *node_layout_path(struct nodes *nodes, const struct node *node, int *levels
 bool node_is_gone(struct nodes *nodes, const struct node *node);
 /* The row of REL went with its document NODE: the directories above that stand for it are empty shells. */
 void node_set_gone_above(struct nodes *nodes, struct node *node, const struct relation *rel);
+/* Fills INOS (room for MOST) with the st_ino of the directories above NODE that stand for the row of REL. Returns how many. */
+int node_row_dirs(struct nodes *nodes, const struct node *node, const struct relation *rel,
+		  uint64_t *inos, int most);
+/* True if NODE is a directory with one of N INOS, or below one. */
+bool node_is_below(struct nodes *nodes, const struct node *node, const uint64_t *inos, int n);
 /* The thread that made the directory NODE; 0 if it was there before. */
 void node_set_maker(struct nodes *nodes, struct node *node, pid_t tid);
 pid_t node_maker(struct nodes *nodes, const struct node *node);

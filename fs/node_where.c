@@ -94,13 +94,37 @@ pid_t node_maker(struct nodes *nodes, const struct node *node) {
 	return node->maker;
 }
 
+/* True if the directory DIR stands for a row of REL. */
+static bool stands_for(const struct node *dir, const struct relation *rel) {
+	return dir->place->owns_row && dir->place->scope.tables[dir->place->row_table].rel == rel;
+}
+
 void node_set_gone_above(struct nodes *nodes, struct node *node, const struct relation *rel) {
 	LOCK_SCOPE(&nodes->lock);
 	for (struct node *dir = node->parent; dir != NULL && dir->type == NODE_PLACE;
 	     dir = dir->parent)
-		if (dir->place->owns_row &&
-		    dir->place->scope.tables[dir->place->row_table].rel == rel)
+		if (stands_for(dir, rel))
 			dir->gone = true;
+}
+
+int node_row_dirs(struct nodes *nodes, const struct node *node, const struct relation *rel,
+		  uint64_t *inos, int most) {
+	LOCK_SCOPE(&nodes->lock);
+	int n = 0;
+	for (const struct node *dir = node->parent; dir != NULL && dir->type == NODE_PLACE;
+	     dir = dir->parent)
+		if (stands_for(dir, rel) && n < most)
+			inos[n++] = dir->ino;
+	return n;
+}
+
+bool node_is_below(struct nodes *nodes, const struct node *node, const uint64_t *inos, int n) {
+	LOCK_SCOPE(&nodes->lock);
+	for (const struct node *dir = n > 0 ? node : NULL; dir != NULL; dir = dir->parent)
+		for (int i = 0; i < n; i++)
+			if (dir->ino == inos[i])
+				return true;
+	return false;
 }
 
 bool node_has_name(struct nodes *nodes, const struct node *node) {

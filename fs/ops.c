@@ -11,6 +11,7 @@
 #include "fs/pages.h"
 #include "fs/plain.h"
 #include "fs/prefetch.h"
+#include "fs/removal.h"
 #include "fs/reply.h"
 #include "fs/report.h"
 #include "fs/store.h"
@@ -145,6 +146,7 @@ static int set_plain(struct call *call, struct node *node, const struct stat *at
 /* Truncation by path: as if it were opened, truncated and closed. */
 static int truncate_path(struct call *call, struct node *node, uint64_t size) {
 	const struct kind *kind = kind_of_node(node);
+	(void)removal_take_back(call, node->ino);
 	if (node_expel_cached(call->fs->nodes, node))
 		return -ESTALE;
 	int rc = kind->before_truncate != NULL ? kind->before_truncate(call, node, NULL, size) : 0;
@@ -284,6 +286,7 @@ static int open_node(struct call *call, struct node *node, int flags, bool creat
 				      change_of_open(node, flags, created));
 		if (rc != 0)
 			return rc;
+		(void)removal_take_back(call, node->ino);
 		if (node_expel_cached(call->fs->nodes, node))
 			return -ESTALE;
 	}
@@ -377,6 +380,37 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 		handle_free(call.fs, h);
 }
 
+/* The file NAME in DIR, which the process has unlinked and makes anew: it is there as before, and gets a node of its own, since others read the
+ * old one. -ENOENT if it is not there after all. */
+static int create_again(struct call *call, struct node *dir, const char *name, struct node **out) {
+	struct nodes *nodes = call->fs->nodes;
+	struct node *old = node_get(nodes, dir, name);
+	AUTO_FREE char *path = node_path(nodes, dir, name);
+	if (old != NULL)
+		node_unhash(nodes, old);
+	node_put(nodes, old);
+	if (path == NULL)
+		return -ENOMEM;
+	moved_show(call->fs->moved, path);
+	return lookup_child(call, dir, name, true, out);
+}
+
+/* Opens it to be written anew. Whoever looks it up at the same time may read it; then once more, since such a reader is kept away from
+ * the next node: see node_expel_cached(). */
+static int open_again(struct call *call, struct node *dir, const char *name, int flags,
+		      struct node **out, struct handle **h) {
+	int rc = -ESTALE;
+	for (int attempt = 0; rc == -ESTALE && attempt < 3; attempt++) {
+		rc = create_again(call, dir, name, out);
+		if (rc != 0)
+			return rc;
+		rc = open_node(call, *out, flags | O_TRUNC, false, h);
+		if (rc != 0)
+			node_forget(call->fs->nodes, *out, 1);
+	}
+	return rc == -ENOENT ? -EIO : rc;
+}
+
 /* Marks the file at PATH as created and finds it. */
 static int create_file(struct call *call, struct node *dir, const char *name, mode_t mode,
 		       struct node **out) {
@@ -430,14 +464,19 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	struct handle *h = NULL;
 	call_begin(&call, req, false);
 	struct node *dir = node_of(call.fs, parent);
-	int rc = dir->type == NODE_CONTROL || strlen(name) > 255
-			 ? (dir->type == NODE_CONTROL ? -EPERM : -ENAMETOOLONG)
-			 : create_file(&call, dir, name, mode, &node);
-	if (rc == 0) {
-		rc = open_node(&call, node, fi->flags, true, &h);
-		if (rc != 0)
+	int rc = dir->type == NODE_CONTROL ? -EPERM : strlen(name) > 255 ? -ENAMETOOLONG : -ENOENT;
+	if (rc == -ENOENT && removal_take_back(&call, node_child_ino(dir, name)))
+		rc = open_again(&call, dir, name, fi->flags, &node, &h);
+	if (rc == -ENOENT) {
+		node = NULL;
+		rc = create_file(&call, dir, name, mode, &node);
+		if (rc == 0)
+			rc = open_node(&call, node, fi->flags, true, &h);
+		if (rc != 0 && node != NULL)
 			node_forget(call.fs->nodes, node, 1);
 	}
+	if (rc == 0)
+		intent_note_made(&call.fs->removed, node->ino);
 	if (rc != 0) {
 		reply_status(&call, dir, name, rc);
 		return;
@@ -563,6 +602,14 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		fuse_reply_ioctl(req, 0, &rows, sizeof(rows));
 }
 
+static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
+	AUTO_CALL struct call call;
+	(void)datasync;
+	(void)fi;
+	call_begin(&call, req, false);
+	reply_status(&call, node_of(call.fs, ino), NULL, removal_commit(&call));
+}
+
 const struct fuse_lowlevel_ops rowfs_ops = {
 	.init = op_init,
 	.lookup = op_lookup,
@@ -583,6 +630,7 @@ const struct fuse_lowlevel_ops rowfs_ops = {
 	.opendir = op_opendir,
 	.readdir = op_readdir,
 	.readdirplus = op_readdirplus,
+	.fsyncdir = op_fsyncdir,
 	.releasedir = op_releasedir,
 	.mkdir = op_mkdir,
 	.unlink = op_unlink,

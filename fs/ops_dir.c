@@ -6,6 +6,7 @@
 #include "fs/listing.h"
 #include "fs/lookup.h"
 #include "fs/ops.h"
+#include "fs/removal.h"
 #include "fs/reply.h"
 
 #include <errno.h>
@@ -15,13 +16,17 @@
 static const struct kind directory_kind = { .name = "directory" };
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
-	struct fs *fs = fuse_req_userdata(req);
+	AUTO_CALL struct call call;
+	call_begin(&call, req, false);
+	struct fs *fs = call.fs;
 	struct node *node = node_of(fs, ino);
 	if (!control_may_list(fs, req, node)) {
 		fuse_reply_err(req, EACCES);
 		return;
 	}
 	bool stale = node_is_succeeded(node);
+	if (!stale)
+		removal_lists(&call, node);
 	struct handle *h =
 		stale ? NULL : handle_new(fs, node, &directory_kind, fi->flags & O_NOFOLLOW);
 	if (h == NULL) {
@@ -87,6 +92,9 @@ static int add_entry(struct page *p, const struct entry *entry) {
 	off_t next = (off_t)entry->next;
 	struct fuse_entry_param e = { .attr = { .st_mode = entry->found.attr.mode } };
 	struct node *node = NULL;
+	/* what the kernel keeps is for all */
+	if (!p->h->listing_kept && !entry->dots && removal_hides(p->call, p->h->node, entry->name))
+		return 0;
 	if (!p->plus) {
 		e.attr.st_ino = listed_ino(p, entry);
 		need = fuse_add_direntry(p->call->req, at, left, entry->name, &e.attr, next);

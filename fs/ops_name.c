@@ -8,6 +8,7 @@
 #include "fs/moved.h"
 #include "fs/ops.h"
 #include "fs/plain.h"
+#include "fs/removal.h"
 #include "fs/reply.h"
 #include "fs/rows_rotate.h"
 #include "fs/store.h"
@@ -145,32 +146,26 @@ static int remove_file(struct call *call, struct node *node) {
 		int rc = access_check(call, access_place(node), CHANGE_ANY);
 		return rc != 0 ? rc : remove_plain_file(call, node, path);
 	}
-	if (node_is_gone(call->fs->nodes, node)) {
+	bool gone = node_is_gone(call->fs->nodes, node);
+	if (gone || removal_covers(call, node)) {
 		node_unhash(call->fs->nodes, node);
-		return 0;
+		return gone ? removal_end(call, node, NULL, 0) : 0;
 	}
 	int rc = access_check(call, node->place, CHANGE_REMOVE);
 	if (rc == 0)
 		rc = node_where(call->fs->nodes, node, &w);
+	if (rc == 0 && !is_ingest(node->place) && !node_is_pending(call->fs->nodes, node))
+		removal_begin(call);
 	if (rc == 0)
 		rc = kind_of_node(node)->remove(call, &w);
 	if (rc == -ENOENT && !store_parent_exists(call, &w))
 		rc = 0; /* the row that it belonged to is gone: so is the file */
+	rc = removal_end(call, node, &w, rc);
 	if (rc != 0)
 		return rc;
-	if (node->place->route->kind == KIND_ROW)
-		node_set_gone_above(call->fs->nodes, node,
-				    node->place->scope.tables[node->place->target].rel);
 	prune(call, node);
 	node_unhash(call->fs->nodes, node);
 	return 0;
-}
-
-/* A column that shows NULL, and the lines of a row that stays, have their name for ever: see intent.h. */
-static bool stays_when_removed(const struct node *node) {
-	return node->type == NODE_PLACE && node->place->route != NULL &&
-	       (node->place->route->kind == KIND_COLUMN || node->place->route->kind == KIND_ROWS ||
-		node->place->route->kind == KIND_TABLE);
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
@@ -182,12 +177,11 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	if (dir->type == NODE_CONTROL) {
 		rc = control_unlink(&call, dir, name);
 	} else {
-		rc = lookup_child(&call, dir, name, false, &node);
+		/* what another process is removing is removed already */
+		rc = removal_has(&call, dir, name) ? -ENOENT
+						   : lookup_child(&call, dir, name, false, &node);
 		if (rc == 0)
 			rc = remove_file(&call, node);
-		if (rc == 0 && stays_when_removed(node))
-			intent_note_removed(&call.fs->removed, fuse_req_ctx(req)->pid,
-					    node_child_ino(dir, name));
 		node_put(call.fs->nodes, node);
 	}
 	atomic_fetch_add(&call.fs->count.removals, rc == 0);
@@ -243,6 +237,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	call_begin(&call, req, false);
 	struct node *dir = node_of(call.fs, parent);
 	AUTO_FREE char *path = node_path(call.fs->nodes, dir, name);
+	(void)removal_commit(&call);
 	int rc = path != NULL ? lookup_child(&call, dir, name, false, &node) : -ENOMEM;
 	if (rc == 0)
 		rc = remove_directory(&call, node, path);
@@ -513,6 +508,15 @@ static int rename_any(struct renaming *r) {
 	return rename_onto_route(r);
 }
 
+/* What the process has just unlinked, and renames NODE onto, is to be replaced. A row that gets another key replaces none. */
+static bool take_back(struct call *call, const struct node *node, struct node *dir,
+		      const char *name) {
+	if (node->type == NODE_PLAIN || node_is_pending(call->fs->nodes, node))
+		return removal_take_back(call, node_child_ino(dir, name));
+	(void)removal_commit(call);
+	return false;
+}
+
 static int rename_names(struct call *call, struct node *parent, const char *name,
 			struct node *newparent, const char *newname, unsigned flags) {
 	struct nodes *nodes = call->fs->nodes;
@@ -525,11 +529,12 @@ static int rename_names(struct call *call, struct node *parent, const char *name
 	r.to = node_path(nodes, newparent, newname);
 	int rc = r.from != NULL && r.to != NULL ? lookup_child(call, parent, name, false, &r.node)
 						: -ENOMEM;
+	bool replaces = rc == 0 && take_back(call, r.node, newparent, newname);
 	if (rc == 0) {
 		rc = lookup_child(call, newparent, newname, false, &r.existing);
 		rc = rc == -ENOENT ? 0 : rc;
 	}
-	if (rc == 0 && r.existing != NULL && (flags & RENAME_NOREPLACE) != 0)
+	if (rc == 0 && r.existing != NULL && !replaces && (flags & RENAME_NOREPLACE) != 0)
 		rc = -EEXIST;
 	if (rc == 0)
 		rc = rename_any(&r);

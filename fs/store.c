@@ -2,6 +2,7 @@
 
 #include "fs/fence.h"
 #include "fs/plain.h"
+#include "fs/removal.h"
 #include "fs/report.h"
 
 #include <errno.h>
@@ -48,6 +49,14 @@ bool store_is_no_value(const struct call *call) {
 	return false;
 }
 
+/* Runs ST by itself, or in the removal that CALL is part of. */
+static int run(struct call *call, struct db_statement *st, const struct db_param *params, int n,
+	       unsigned flags, PGresult **res) {
+	return call->removal != NULL
+		       ? removal_query(call, st, params, n, flags, res)
+		       : db_query(call->fs->pool, st, params, n, flags, NULL, res, &call->err);
+}
+
 int store_run(struct call *call, struct db_statement *st, const struct where *w,
 	      const struct db_param *more, int nmore, unsigned flags, int *changed) {
 	struct db_param params[WHERE_PARAMS];
@@ -55,7 +64,7 @@ int store_run(struct call *call, struct db_statement *st, const struct where *w,
 	int n = where_params(w, params);
 	for (int i = 0; i < nmore; i++)
 		params[n++] = more[i];
-	int rc = db_query(call->fs->pool, st, params, n, flags, NULL, &res, &call->err);
+	int rc = run(call, st, params, n, flags, &res);
 	*changed = rc == 0 ? affected(res) : 0;
 	fs_changed(call->fs);
 	return rc;
@@ -69,8 +78,7 @@ int store_exists(struct call *call, const struct where *w, bool *exists) {
 	if (st->sql == NULL)
 		return 0;
 	int n = where_params(w, params);
-	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, NULL, &res,
-			  &call->err);
+	int rc = run(call, st, params, n, DB_REPEATABLE | DB_BINARY, &res);
 	*exists = rc == 0 && PQntuples(res) > 0;
 	if (store_is_no_value(call)) {
 		db_error_clear(&call->err);

@@ -92,6 +92,16 @@ def get(path):
         os.close(fd)
 
 
+def rm(path):
+    """Removes PATH and has that committed, as a program that fsyncs the directory: otherwise SQL sees it only after some time."""
+    fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.unlink(path)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 @contextlib.contextmanager
 def refused(*numbers):
     """The block must raise OSError with one of NUMBERS. The caught error is in .error."""

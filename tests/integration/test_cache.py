@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kit import append, get, put, rss_kib, until
+from kit import append, get, put, rm, rss_kib, until
 from mountkit import rowfs_binary
 from shop import LAYOUT, Shop
 
@@ -90,7 +90,7 @@ def test_own_changes_are_seen_at_once(shop):
         append(shop.m.at(f"items/m{i}/parts.csv"), "a,1\n")
         assert shop.m.json(f"items/m{i}/summary.json")["parts"] == 1
         assert len(shop.m.ls(f"items/m{i}/parts")) == 1
-        os.unlink(shop.m.at(f"items/m{i}/item.json"))
+        rm(shop.m.at(f"items/m{i}/item.json"))
         assert not shop.m.exists(f"items/m{i}") and f"m{i}" not in shop.m.ls("items")
 
 

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from coherencekit import SOON, Readers, coherence, counter, delay, number, text, told
-from kit import get, put, until
+from kit import get, put, rm, until
 
 
 def test_warm_reads_ask_nobody(two):
@@ -101,7 +101,7 @@ def test_rows_come_and_go(two):
         if i % 2:
             two[0].sql("delete from items")
         else:
-            os.unlink(two[0].m.at(f"items/{name}b/item.json"))
+            rm(two[0].m.at(f"items/{name}b/item.json"))
         for s in two:
             delays.append(delay(lambda: not s.m.exists(f"items/{name}b"), f"{name} gone"))  # noqa: B023
             assert s.m.ls("items") == []

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from kit import append, get, put, refused, sh, until
+from kit import append, get, put, refused, rm, sh, until
 
 
 def test_scalar_columns_read_with_one_newline(shop):
@@ -70,7 +70,7 @@ def test_null(shop):
 
 def test_rm_sets_null_truncate_sets_empty(shop):
     shop.add("bolt", note="n", blob=b"b")
-    os.unlink(shop.m.at("items/bolt/note.txt"))
+    rm(shop.m.at("items/bolt/note.txt"))
     assert shop.item("note") is None
     assert not shop.m.exists("items/bolt/note.txt")
     put(shop.m.at("items/bolt/note.txt"), "again")
@@ -79,7 +79,7 @@ def test_rm_sets_null_truncate_sets_empty(shop):
     assert shop.m.bytes("items/bolt/note.txt") == b""
     sh("echo x > note.txt; : > note.txt; : > blob.bin", cwd=shop.m / "items/bolt")
     until(lambda: shop.item("note") == "" and bytes(shop.item("blob")) == b"", "truncated")
-    os.unlink(shop.m.at("items/bolt/meta.json"))
+    rm(shop.m.at("items/bolt/meta.json"))
     assert shop.item("meta") is None
     assert shop.m.read("items/bolt/meta.json") == "null\n"
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from kit import get, put, refused
+from kit import get, put, refused, rm
 
 UUID = "3e7a1fd2-93a5-4c1c-8d3c-0d4b0f6f0b11"
 
@@ -303,7 +303,7 @@ def test_rename_of_a_row_document_changes_its_key(shop):
 
 def test_unlink_deletes_the_row(shop):
     shop.m.write("flat/1.json", {"title": "one"})
-    os.unlink(shop.m.at("flat/1.json"))
+    rm(shop.m.at("flat/1.json"))
     assert shop.sql("select 1 from flat") == []
     assert not shop.m.exists("flat/1.json")
     with refused(errno.ENOENT):

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import shop as shop_kit
-from kit import append, get, refused, until
+from kit import append, get, refused, rm, until
 
 FAST = {"flush_interval": "0.2"}
 
@@ -180,5 +180,5 @@ def test_a_file_named_after_a_row(shop_pg, make_mount, name, one, two, extra):
     with refused(errno.ENOENT, errno.EINVAL):
         append(mount.at(name.replace("bolt", "rivet")), one, sync=True)
     assert len(labels()) == 3
-    os.unlink(path)
+    rm(path)
     assert [r[1] for r in labels()] == ["c"]

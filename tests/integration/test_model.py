@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from kit import append, get, put
+from kit import append, get, put, rm
 
 OPERATIONS = 200
 KEYS = ["bolt", "nut", "a b", "sl/ash", "per%cent", "日本", "quote'", "..", "-x"]
@@ -71,7 +71,7 @@ class Model:
             return
         if k not in self.items:
             self.remove_from_nothing(lambda: os.unlink(self.at(k, "item.json")))
-        elif self.try_it(lambda: os.unlink(self.at(k, "item.json"))):
+        elif self.try_it(lambda: rm(self.at(k, "item.json"))):
             del self.items[k]
             self.parts = [p for p in self.parts if p[0] != k]
 
@@ -130,7 +130,7 @@ class Model:
         k = self.pick()
         if k not in self.items:
             self.remove_from_nothing(lambda: os.unlink(self.at(k, "note.txt")))
-        elif self.try_it(lambda: os.unlink(self.at(k, "note.txt")), *([] if self.items[k]["note"] is not None else [errno.ENOENT])):
+        elif self.try_it(lambda: rm(self.at(k, "note.txt")), *([] if self.items[k]["note"] is not None else [errno.ENOENT])):
             self.items[k]["note"] = None
 
     def op_write_qty(self):
@@ -165,7 +165,7 @@ class Model:
     def op_flat(self):
         i, title = self.rng.randrange(5), self.rng.choice(["t1", "t2", "much too long"])
         if self.rng.random() < 0.3:
-            if self.try_it(lambda: os.unlink(self.shop.m.at(f"flat/{i}.json")), *([] if i in self.flat else [errno.ENOENT])):
+            if self.try_it(lambda: rm(self.shop.m.at(f"flat/{i}.json")), *([] if i in self.flat else [errno.ENOENT])):
                 del self.flat[i]
         elif self.try_it(lambda: put(self.shop.m.at(f"flat/{i}.json"), json.dumps({"title": title})), *([errno.EFBIG] if len(title) > 10 else [])):
             self.flat[i] = title

@@ -8,7 +8,7 @@ import os
 import psycopg2
 import pytest
 
-from kit import get, sqitch, until
+from kit import get, rm, sqitch, until
 
 UTC = datetime.timezone.utc
 HEADER = "exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price,bid_price,bid_amount"
@@ -245,7 +245,7 @@ def test_write_anew_and_remove(book):
     path.write_text(HEADER + "\n" + line("BTCUSDT", t + 9) + "\n")
     same(book, "2025-09-20")
     assert book.sql("select timestamp from orderbook_data order by 1") == [(t + 9,), (micros(2025, 9, 21),)]
-    path.unlink()
+    rm(path)
     assert book.mount.ls("orderbook/binance-futures/BTCUSDT") == ["2025-09-21.csv"]
 
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from kit import append, get, put, refused, rss_kib, run, sh, until
+from kit import append, get, put, refused, rm, rss_kib, run, sh, until
 from mountkit import sanitizer_env
 from shop import LAYOUT, Shop, without
 
@@ -249,7 +249,7 @@ def test_refuse_options(shop):
 
 def test_rm_of_a_rows_file_deletes_its_rows(shop):
     shop.sql("insert into book (exchange, symbol, timestamp) values ('ex', 'A', 1709164800000000), ('ex', 'A', 1709251200000000)")
-    os.unlink(shop.m.at("book/ex/A/2024-02-29.csv"))
+    rm(shop.m.at("book/ex/A/2024-02-29.csv"))
     assert shop.sql("select timestamp from book") == [(1709251200000000,)]
     assert shop.m.ls("book/ex/A") == ["2024-03-01.csv"]
 

@@ -9,7 +9,7 @@ import threading
 import psycopg2
 import pytest
 
-from kit import append, get, refused, run, sqitch, until
+from kit import append, get, refused, rm, run, sqitch, until
 from mountkit import clean_env, rowfs_binary
 
 DAY = 86400 * 1_000_000
@@ -187,7 +187,7 @@ def test_appends_through_the_mount(table, make_mount):
     append(m.at("owners/é/things.jsonl"), '{"text": "é"}\n{"text": "y", "at": "2024-01-01T00:00:00Z"}\n')
     all_true(table, m)
     table.sql("update ticks set price = 100 where id % 2 = 0")
-    os.unlink(path)
+    rm(path)
     all_true(table, m)
     assert m.ls("t") == []
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from kit import refused
+from kit import refused, rm
 from shop import Shop
 
 SQL = """
@@ -295,7 +295,7 @@ def test_refuse_words_of_the_layout(box):
 
 def test_remove_deletes_the_rows_and_the_name_stays(box):
     fill(box)
-    os.unlink(box.m.at("list.json"))
+    rm(box.m.at("list.json"))
     assert rows(box) == []
     assert box.m.json("list.json") == []
     os.unlink(box.m.at("list.json"))  # and once more: it has no rows

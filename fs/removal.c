@@ -1,0 +1,450 @@
+#include "fs/removal_state.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+enum {
+	LOCK_WAIT_S = 1,     /* for another thread's statement in the same removal */
+	BUSY_AGAIN_US = 2000 /* a removal that is in use is looked at again after this */
+};
+
+/* -- processes --------------------------------------------------------------------------------- */
+
+/* The thread group of thread TID; 0 if that cannot be known. */
+static pid_t process_of(pid_t tid) {
+	char path[64], text[1024];
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	const char *line = strstr(text, "\nTgid:");
+	return line != NULL ? (pid_t)strtol(line + strlen("\nTgid:"), NULL, 10) : 0;
+}
+
+static bool has_ended(const struct removal *r) {
+	struct pollfd fd = { .fd = r->pidfd, .events = POLLIN };
+	return poll(&fd, 1, 0) > 0;
+}
+
+static bool knows_thread(const struct removal *r, pid_t tid) {
+	for (int i = 0; i < TIDS; i++)
+		if (r->tids[i] == tid)
+			return true;
+	return false;
+}
+
+/* The removal of the process that thread TID is of; NULL if it has none. The lock of all is held. */
+static struct removal *find_locked(struct removals *all, pid_t tid) {
+	struct removal *r = all->list;
+	while (r != NULL && !knows_thread(r, tid))
+		r = r->next;
+	if (r != NULL || all->list == NULL || tid == 0)
+		return r;
+	pid_t tgid = process_of(tid);
+	for (r = all->list; r != NULL && r->tgid != tgid; r = r->next)
+		;
+	if (r != NULL && tgid != 0)
+		r->tids[r->next_tid++ % TIDS] = tid;
+	return tgid != 0 ? r : NULL;
+}
+
+static struct removal *make_locked(struct removals *all, pid_t tid) {
+	pid_t tgid = process_of(tid);
+	AUTO_FD int pidfd = tgid != 0 ? (int)syscall(SYS_pidfd_open, tgid, 0) : -1;
+	struct removal *r = pidfd >= 0 ? calloc(1, sizeof(*r)) : NULL;
+	if (r == NULL)
+		return NULL;
+	pthread_mutex_init(&r->lock, NULL);
+	r->tgid = tgid;
+	r->tids[r->next_tid++] = tid;
+	r->pidfd = pidfd;
+	pidfd = -1;
+	r->next = all->list;
+	all->list = r;
+	atomic_fetch_add(&all->any, 1);
+	return r;
+}
+
+static void give_slot_locked(struct removals *all, struct removal *r) {
+	if (!r->slot)
+		return;
+	r->slot = false;
+	all->slots++;
+}
+
+/* A user less. Its lock is not held. */
+static void leave(struct removals *all, struct removal *r) {
+	LOCK_SCOPE(&all->lock);
+	if (--r->users > 0 || r->n > 0)
+		return;
+	give_slot_locked(all, r);
+	struct removal **p = &all->list;
+	while (*p != r)
+		p = &(*p)->next;
+	*p = r->next;
+	atomic_fetch_sub(&all->any, 1);
+	close(r->pidfd);
+	pthread_mutex_destroy(&r->lock);
+	free(r->names);
+	free(r);
+}
+
+/* One user ends it all. */
+static int settle_all_of(struct removals *all, struct removal *r) {
+	pthread_mutex_lock(&r->lock);
+	int rc = removal_settle(all, r, true);
+	pthread_mutex_unlock(&r->lock);
+	leave(all, r);
+	return rc;
+}
+
+/* -- the thread -------------------------------------------------------------------------------- */
+
+/* One whose process has ended, or whose time is over and that was not in use in this ROUND; with a user more. The lock of all is
+ * held. */
+static struct removal *next_due_locked(struct removals *all, unsigned round, bool *ended) {
+	for (struct removal *r = all->list; r != NULL; r = r->next) {
+		*ended = r->n > 0 && (all->stopping || has_ended(r));
+		if (!*ended && (r->passed == round || removal_due(r) == 0))
+			continue;
+		r->users++;
+		return r;
+	}
+	return NULL;
+}
+
+/* Returns false if it is in use: its user sees to it. */
+static bool settle_due(struct removals *all, struct removal *r, bool ended) {
+	if (ended) {
+		settle_all_of(all, r);
+		return true;
+	}
+	bool idle = pthread_mutex_trylock(&r->lock) == 0;
+	if (idle) {
+		(void)removal_settle(all, r, false);
+		pthread_mutex_unlock(&r->lock);
+	}
+	leave(all, r);
+	return idle;
+}
+
+/* Waits until there is something to do. The lock of all is held, and let go meanwhile. */
+static void rest(struct removals *all, bool busy) {
+	struct pollfd fds[1 + 64] = { { .fd = all->wake_fd, .events = POLLIN } };
+	int64_t now = clock_us(), until = busy ? now + BUSY_AGAIN_US : NEVER_US;
+	nfds_t n = 1;
+	uint64_t count;
+	for (struct removal *r = all->list; r != NULL && n < 65; r = r->next) {
+		if (r->n == 0)
+			continue;
+		fds[n++] = (struct pollfd){ .fd = r->pidfd, .events = POLLIN };
+		if (!busy && removal_due_us(r) < until)
+			until = removal_due_us(r);
+	}
+	int64_t wait_us = until > now ? until - now : 0;
+	struct timespec wait = { .tv_sec = wait_us / US_PER_S,
+				 .tv_nsec = wait_us % US_PER_S * 1000 };
+	pthread_mutex_unlock(&all->lock);
+	(void)ppoll(fds, n, until == NEVER_US ? NULL : &wait, NULL);
+	if ((fds[0].revents & POLLIN) != 0 && read(all->wake_fd, &count, sizeof(count)) < 0)
+		log_debug("eventfd: %s", strerror(errno));
+	pthread_mutex_lock(&all->lock);
+}
+
+static void *main_loop(void *arg) {
+	struct removals *all = arg;
+	struct removal *r;
+	bool ended, busy;
+	pthread_mutex_lock(&all->lock);
+	for (unsigned round = 1; !all->stopping || all->list != NULL; round++) {
+		busy = false;
+		while ((r = next_due_locked(all, round, &ended)) != NULL) {
+			r->passed = round;
+			pthread_mutex_unlock(&all->lock);
+			busy = !settle_due(all, r, ended) || busy;
+			pthread_mutex_lock(&all->lock);
+		}
+		if (!all->stopping || all->list != NULL)
+			rest(all, busy || all->stopping);
+	}
+	pthread_mutex_unlock(&all->lock);
+	return NULL;
+}
+
+/* -- life -------------------------------------------------------------------------------------- */
+
+struct removals *removals_new(struct fs *fs) {
+	struct removals *all = calloc(1, sizeof(*all));
+	if (all == NULL)
+		return NULL;
+	all->fs = fs;
+	pthread_mutex_init(&all->lock, NULL);
+	all->slots = fs->opt->max_connections / 3;
+	all->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	all->started = all->wake_fd >= 0 && !fs->opt->read_only &&
+		       pthread_create(&all->thread, NULL, main_loop, all) == 0;
+	all->none = !all->started;
+	return all;
+}
+
+void removals_end(struct removals *all) {
+	uint64_t one = 1;
+	if (!all->started)
+		return;
+	pthread_mutex_lock(&all->lock);
+	all->none = all->stopping = true;
+	pthread_mutex_unlock(&all->lock);
+	if (write(all->wake_fd, &one, sizeof(one)) < 0)
+		log_error("BUG: eventfd: %s", strerror(errno));
+	pthread_join(all->thread, NULL);
+	all->started = false;
+}
+
+void removals_free(struct removals *all) {
+	if (all == NULL)
+		return;
+	removals_end(all);
+	if (all->wake_fd >= 0)
+		close(all->wake_fd);
+	pthread_mutex_destroy(&all->lock);
+	free(all);
+}
+
+bool removals_any(const struct removals *all) {
+	return all != NULL && atomic_load(&((struct removals *)(uintptr_t)all)->any) > 0;
+}
+
+unsigned long removals_since(struct removals *all) {
+	unsigned long since = ULONG_MAX;
+	if (!removals_any(all))
+		return since;
+	LOCK_SCOPE(&all->lock);
+	for (const struct removal *r = all->list; r != NULL; r = r->next) {
+		unsigned long epoch = r->n > 0 ? r->names[0].epoch : r->epoch;
+		since = epoch < since ? epoch : since;
+	}
+	return since;
+}
+
+/* -- requests ---------------------------------------------------------------------------------- */
+
+void removals_before(struct call *call) {
+	struct removals *all = call->fs->removals;
+	while (removals_any(all)) {
+		pthread_mutex_lock(&all->lock);
+		struct removal *r = all->list;
+		while (r != NULL &&
+		       (r->n == 0 || knows_thread(r, call_thread(call)) || !has_ended(r)))
+			r = r->next;
+		if (r != NULL)
+			r->users++;
+		pthread_mutex_unlock(&all->lock);
+		if (r == NULL)
+			return;
+		(void)settle_all_of(all, r);
+	}
+}
+
+/* The removal of the caller's process, with a user more; NULL if it has none. */
+static struct removal *own(struct call *call) {
+	struct removals *all = call->fs->removals;
+	if (!removals_any(all) || call_thread(call) == 0)
+		return NULL;
+	LOCK_SCOPE(&all->lock);
+	struct removal *r = find_locked(all, call_thread(call));
+	if (r != NULL)
+		r->users++;
+	return r;
+}
+
+/* The same, made if need be. NULL if the process cannot be known. */
+static struct removal *own_or_new(struct call *call) {
+	struct removals *all = call->fs->removals;
+	LOCK_SCOPE(&all->lock);
+	if (all->none)
+		return NULL;
+	struct removal *r = find_locked(all, call_thread(call));
+	if (r == NULL)
+		r = make_locked(all, call_thread(call));
+	if (r == NULL)
+		return NULL;
+	r->users++;
+	if (r->users == 1)
+		r->epoch = atomic_load(&call->fs->epoch);
+	if (!r->slot && r->n == 0 && r->users == 1 && all->slots > 0) {
+		r->slot = true;
+		all->slots--;
+	}
+	return r;
+}
+
+/* True if a single thread removes one name after another: what it has not made anew by now it will hardly make anew, and it is committed
+ * before the next, which has its full time then. R's lock is held. */
+static bool goes_on(struct removals *all, const struct removal *r) {
+	LOCK_SCOPE(&all->lock);
+	return r->n > 0 && r->next_tid == 1 &&
+	       (r->n >= REMOVAL_NAMES / 2 || clock_us() - r->names[0].since_us > REMOVAL_US / 2);
+}
+
+void removal_begin(struct call *call) {
+	struct timespec until;
+	call->removal = NULL;
+	struct removal *r = call_thread(call) != 0 ? own_or_new(call) : NULL;
+	if (r == NULL)
+		return;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += LOCK_WAIT_S;
+	if (pthread_mutex_timedlock(&r->lock, &until) != 0) {
+		leave(call->fs->removals, r);
+		return;
+	}
+	if (goes_on(call->fs->removals, r))
+		(void)removal_settle(call->fs->removals, r, true);
+	r->first = 0;
+	r->began = atomic_load(&call->fs->epoch);
+	call->removal = r;
+}
+
+int removal_end(struct call *call, struct node *node, const struct where *w, int rc) {
+	struct removals *all = call->fs->removals;
+	struct removal *r = move_ptr(call->removal);
+	if (rc == 0 && (r == NULL || r->first == 0))
+		removal_is_over(call->fs, node, call_thread(call));
+	if (r == NULL)
+		return rc;
+	if (!r->slot) /* what would forbid it has been said */
+		db_held_drop(move_ptr(r->tx));
+	if (rc == 0 && r->first > 0 && !removal_add(all, r, node, w, call_thread(call), r->first))
+		rc = call_error(call, ENOMEM, "out of memory");
+	(void)removal_settle(all, r, false);
+	pthread_mutex_unlock(&r->lock);
+	leave(all, r);
+	return rc;
+}
+
+/* True if NODE goes with a document of R. Its lock is held. */
+static bool goes_with(struct nodes *nodes, const struct removal *r, const struct node *node) {
+	bool goes = false;
+	for (int i = 0; i < r->n && !goes; i++)
+		goes = node_is_below(nodes, node, r->names[i].gone, r->names[i].ngone);
+	return goes;
+}
+
+void removal_lists(struct call *call, const struct node *dir) {
+	struct removals *all = call->fs->removals;
+	struct removal *r = own(call);
+	if (r == NULL)
+		return;
+	pthread_mutex_lock(&r->lock);
+	(void)removal_settle(all, r, goes_with(call->fs->nodes, r, dir));
+	pthread_mutex_unlock(&r->lock);
+	leave(all, r);
+}
+
+bool removal_covers(struct call *call, struct node *node) {
+	struct removals *all = call->fs->removals;
+	struct nodes *nodes = call->fs->nodes;
+	AUTO_WHERE struct where w = { 0 };
+	struct removal *r = own(call);
+	if (r == NULL)
+		return false;
+	pthread_mutex_lock(&r->lock);
+	bool covered = goes_with(nodes, r, node);
+	if (covered && (node_where(nodes, node, &w) != 0 ||
+			!removal_add(all, r, node, &w, call_thread(call), 0)))
+		log_debug("%s: out of memory", node_name(node)); /* it goes all the same */
+	(void)removal_settle(all, r, false);
+	pthread_mutex_unlock(&r->lock);
+	leave(all, r);
+	return covered;
+}
+
+/* True if a name of R has INO; *GOES: if a directory with INO goes with one. */
+static bool has_name(const struct removal *r, uint64_t ino, bool *goes) {
+	*goes = false;
+	for (int i = 0; i < r->n; i++)
+		for (int k = 0; k < r->names[i].ngone; k++)
+			*goes = *goes || r->names[i].gone[k] == ino;
+	return removal_index(r, ino) >= 0;
+}
+
+bool removal_hides(struct call *call, const struct node *dir, const char *name) {
+	struct removals *all = call->fs->removals;
+	if (!removals_any(all) || call_thread(call) == 0)
+		return false;
+	uint64_t ino = node_child_ino(dir, name);
+	bool hidden = false, goes = false;
+	{
+		LOCK_SCOPE(&all->lock);
+		struct removal *r = all->list;
+		while (r != NULL && !has_name(r, ino, &goes) && !goes)
+			r = r->next;
+		if (r == NULL || find_locked(all, call_thread(call)) != r)
+			return false;
+		hidden = removal_index(r, ino) >= 0;
+	}
+	if (goes && !hidden && intent_of(call_thread(call), name) == INTENT_MAKE)
+		(void)removal_commit(call);
+	return hidden;
+}
+
+/* The removal of whichever process has the name with INO, with a user more; NULL if none has. */
+static struct removal *whose(struct removals *all, uint64_t ino) {
+	if (!removals_any(all))
+		return NULL;
+	LOCK_SCOPE(&all->lock);
+	struct removal *r = all->list;
+	while (r != NULL && removal_index(r, ino) < 0)
+		r = r->next;
+	if (r != NULL)
+		r->users++;
+	return r;
+}
+
+bool removal_has(struct call *call, const struct node *dir, const char *name) {
+	struct removals *all = call->fs->removals;
+	struct removal *r = removals_any(all) ? whose(all, node_child_ino(dir, name)) : NULL;
+	if (r != NULL)
+		leave(all, r);
+	return r != NULL;
+}
+
+bool removal_take_back(struct call *call, uint64_t ino) {
+	struct removals *all = call->fs->removals;
+	struct removal *r = whose(all, ino);
+	if (r == NULL)
+		return false;
+	pthread_mutex_lock(&r->lock);
+	int k = removal_index(r, ino);
+	if (k >= 0) {
+		removal_undo(all, r, k);
+		(void)removal_settle(all, r, false);
+	}
+	pthread_mutex_unlock(&r->lock);
+	leave(all, r);
+	return k >= 0;
+}
+
+void removal_wait(struct call *call) {
+	struct removal *r = own(call);
+	if (r == NULL)
+		return;
+	pthread_mutex_lock(&r->lock);
+	pthread_mutex_unlock(&r->lock);
+	leave(call->fs->removals, r);
+}
+
+int removal_commit(struct call *call) {
+	struct removal *r = own(call);
+	return r != NULL ? settle_all_of(call->fs->removals, r) : 0;
+}

@@ -1,0 +1,326 @@
+/* What is being removed by a process, and how it is committed or taken back. */
+#include "fs/access.h"
+#include "fs/pace.h"
+#include "fs/removal_state.h"
+#include "fs/report.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { AGAIN_US = 5000 }; /* a process that waits for us is looked at again after this */
+
+/* -- names ------------------------------------------------------------------------------------- */
+
+static const struct relation *row_of(const struct place *place) {
+	return place->route->kind == KIND_ROW ? place->scope.tables[place->target].rel : NULL;
+}
+
+static struct db_statement *statement_of(const struct place *place) {
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&place->sql;
+	return place->route->kind == KIND_COLUMN ? &sql->clear : &sql->remove;
+}
+
+/* A column that shows NULL, and the lines of a row that stays, have their name for ever: see intent.h. */
+static bool stays_when_removed(const struct place *place) {
+	return place->route->kind == KIND_COLUMN || place->route->kind == KIND_ROWS ||
+	       place->route->kind == KIND_TABLE;
+}
+
+/* NODE was removed by thread TID, and that is committed. */
+void removal_is_over(struct fs *fs, struct node *node, pid_t tid) {
+	const struct place *place = node->place;
+	if (row_of(place) != NULL)
+		node_set_gone_above(fs->nodes, node, row_of(place));
+	if (stays_when_removed(place))
+		intent_note_removed(&fs->removed, tid, node->ino);
+}
+
+static void free_name(struct removals *all, struct removed *name) {
+	node_put(all->fs->nodes, name->node);
+	where_free(&name->w);
+}
+
+/* Takes the N names from FROM on out. */
+static void drop_names(struct removals *all, struct removal *r, int from, int n) {
+	for (int i = from; i < from + n; i++)
+		free_name(all, &r->names[i]);
+	LOCK_SCOPE(&all->lock);
+	memmove(&r->names[from], &r->names[from + n],
+		(size_t)(r->n - from - n) * sizeof(*r->names));
+	r->n -= n;
+}
+
+/* The index of the name with INO, or -1. Under either lock. */
+int removal_index(const struct removal *r, uint64_t ino) {
+	int i = r->n - 1;
+	while (i >= 0 && r->names[i].ino != ino)
+		i--;
+	return i;
+}
+
+/* -- statements -------------------------------------------------------------------------------- */
+
+static void tell(struct removals *all, const struct removed *name, int rc, struct db_error *err) {
+	AUTO_BUF struct buf text = { 0 };
+	buf_printf(
+		&text,
+		"the file was removed, but its removal was not committed, and what it shows is still there "
+		"(remove it again): %s",
+		err->sentence != NULL ? err->sentence : strerror(-rc));
+	report_error(all->fs->report, name->w.path, -rc, err->sqlstate,
+		     text.failed ? "out of memory" : text.data);
+	atomic_fetch_add(&all->fs->count.errors, 1);
+	db_error_clear(err);
+}
+
+/* Runs the DELETE of each of the first N names alone, committed at once. Returns 0 or the first -errno. */
+static int run_alone(struct removals *all, const struct removal *r, int n) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_param params[WHERE_PARAMS];
+	unsigned flags = DB_REPEATABLE;
+	int first = 0;
+	for (int i = 0; i < n; i++) {
+		const struct removed *name = &r->names[i];
+		int k = where_params(&name->w, params);
+		int rc = name->statement > 0 ? db_query(all->fs->pool, name->st, params, k, flags,
+							NULL, NULL, &err)
+					     : 0;
+		if (rc == 0)
+			continue;
+		if (err.retryable || rc == -EIO)
+			flags |= DB_NO_RETRY; /* the database is away: once is enough for all */
+		first = first != 0 ? first : rc;
+		tell(all, name, rc, &err);
+	}
+	return first;
+}
+
+/* The first N names are removed for good. */
+static void finish(struct removals *all, struct removal *r, int n) {
+	fs_changed(all->fs);
+	for (int i = 0; i < n; i++)
+		removal_is_over(all->fs, r->names[i].node, r->names[i].tid);
+	drop_names(all, r, 0, n);
+}
+
+/* The transaction is lost: all names are removed without it. */
+static int without_transaction(struct removals *all, struct removal *r) {
+	db_held_drop(move_ptr(r->tx));
+	int rc = run_alone(all, r, r->n);
+	finish(all, r, r->n);
+	return rc;
+}
+
+/* Undoes statement number STATEMENT, whose name is not in R any more, and those behind it. */
+static void undo_statement(struct removals *all, struct removal *r, int statement) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	if (!r->slot) /* that was done at once */
+		return;
+	if (statement == 1)
+		db_held_drop(move_ptr(r->tx));
+	else if (statement > 1 && db_held_back(r->tx, statement, &err) != 0)
+		(void)without_transaction(all, r);
+}
+
+/* How long the unlinking thread, and the first one of its process, which may be the one that creates, have waited for a processor. */
+static int64_t waited_us(const struct removal *r) {
+	pid_t tid = r->names[0].tid;
+	return pace_waited_us(tid) + (r->tgid != tid ? pace_waited_us(r->tgid) : 0);
+}
+
+/* Makes room for another name. Returns false if out of memory. */
+static bool make_room(struct removals *all, struct removal *r) {
+	int room = r->room > 0 ? 2 * r->room : 8;
+	LOCK_SCOPE(&all->lock);
+	if (r->n < r->room)
+		return true;
+	struct removed *more = reallocarray(r->names, (size_t)room, sizeof(*more));
+	if (more == NULL)
+		return false;
+	r->names = more;
+	r->room = room;
+	return true;
+}
+
+bool removal_add(struct removals *all, struct removal *r, struct node *node, const struct where *w,
+		 pid_t tid, int statement) {
+	struct nodes *nodes = all->fs->nodes;
+	struct removed name = { .ino = node->ino,
+				.st = statement_of(node->place),
+				.node = node,
+				.tid = tid,
+				.statement = statement,
+				.since_us = clock_us(),
+				.epoch = r->began };
+	if (!make_room(all, r) || !where_copy(&name.w, w)) {
+		where_free(&name.w);
+		undo_statement(all, r, statement);
+		return false;
+	}
+	if (row_of(node->place) != NULL)
+		name.ngone = node_row_dirs(nodes, node, row_of(node->place), name.gone, GONE_MOST);
+	uint64_t one = 1;
+	node_hold(nodes, node);
+	LOCK_SCOPE(&all->lock);
+	r->names[r->n++] = name;
+	if (r->n > 1)
+		return true;
+	r->lost_us = 0;
+	r->waited_us = waited_us(r);
+	if (write(all->wake_fd, &one, sizeof(one)) < 0)
+		log_error("BUG: eventfd: %s", strerror(errno));
+	return true;
+}
+
+static int run_in(struct removals *all, struct removal *r, struct db_statement *st,
+		  const struct db_param *params, int n, unsigned flags, PGresult **out,
+		  struct db_error *err) {
+	return r->tx == NULL ? db_held_begin(all->fs->pool, st, params, n, flags, out, &r->tx, err)
+			     : db_held_run(r->tx, st, params, n, flags, out, err);
+}
+
+static bool may_be_removed(struct removals *all, const struct place *place) {
+	struct call call = { .fs = all->fs };
+	bool may = access_check(&call, place, CHANGE_REMOVE) == 0;
+	db_error_clear(&call.err);
+	return may;
+}
+
+/* Runs the statements of the names from FROM on, which were undone. */
+static void run_again(struct removals *all, struct removal *r, int from) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_param params[WHERE_PARAMS];
+	for (int i = from; i < r->n;) {
+		struct removed *name = &r->names[i];
+		/* below a document all goes, also what cannot go by itself */
+		if (name->st->sql == NULL || !may_be_removed(all, name->w.place)) {
+			drop_names(all, r, i, 1);
+			continue;
+		}
+		int k = where_params(&name->w, params);
+		int rc = run_in(all, r, name->st, params, k, DB_REPEATABLE, NULL, &err);
+		if (rc == 0) {
+			name->statement = db_held_last(r->tx);
+			i++;
+		} else if (r->tx != NULL && db_held_is_broken(r->tx)) {
+			(void)without_transaction(all, r);
+		} else {
+			tell(all, name, rc, &err);
+			drop_names(all, r, i, 1);
+		}
+	}
+}
+
+/* Commits the first N names. The others stay, in a transaction that begins now. */
+static int commit(struct removals *all, struct removal *r, int n) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	int rc = 0;
+	for (int i = r->n - 1; n < r->n && i >= 0;
+	     i--) /* these go with what is committed, or are found again */
+		if (r->names[i].statement == 0) {
+			drop_names(all, r, i, 1);
+			n -= i < n;
+		}
+	if (r->tx == NULL && r->slot)
+		drop_names(all, r, 0, n = r->n);
+	if (n == 0)
+		return 0;
+	if (!r->slot) {
+		rc = run_alone(all, r, n);
+		finish(all, r, n);
+		return rc;
+	}
+	bool undone = n == r->n || db_held_back(r->tx, r->names[n].statement, &err) == 0;
+	if (!undone)
+		return without_transaction(all, r);
+	if (db_held_commit(move_ptr(r->tx), &err) != 0) {
+		log_debug("a removal could not be committed: %s",
+			  err.sentence != NULL ? err.sentence : "out of memory");
+		rc = run_alone(all, r, n);
+	}
+	finish(all, r, n);
+	run_again(all, r, 0);
+	return rc;
+}
+
+void removal_undo(struct removals *all, struct removal *r, int k) {
+	int statement = r->names[k].statement;
+	drop_names(all, r, k, 1);
+	if (statement == 0)
+		return;
+	undo_statement(all, r, statement);
+	if (r->slot)
+		run_again(all, r, statement == 1 ? 0 : k);
+}
+
+int64_t removal_due_us(const struct removal *r) {
+	return r->names[0].since_us + REMOVAL_US + r->lost_us;
+}
+
+int removal_due(const struct removal *r) {
+	int64_t now = clock_us();
+	int n = r->n, young = n > REMOVAL_YOUNG + 1 && r->next_tid == 1 ? 1 : REMOVAL_YOUNG;
+	if (n == 0 || (removal_due_us(r) > now && n < REMOVAL_NAMES))
+		return 0;
+	while (n > 1 && r->n - n < young &&
+	       r->names[n - 1].since_us + REMOVAL_US + r->lost_us > now)
+		n--;
+	return n;
+}
+
+/* The time of the names begins. */
+static void begin_time(struct removals *all, struct removal *r) {
+	int64_t waited = waited_us(r);
+	LOCK_SCOPE(&all->lock);
+	r->waited_us = waited;
+	r->lost_us = 0;
+}
+
+/* True if the time is not over yet, since the process could not use all of it. */
+static bool has_lost_time(struct removals *all, struct removal *r) {
+	int64_t lost = waited_us(r) - r->waited_us;
+	if (pace_waits(r->tgid)) /* until now, and a little longer */
+		lost = clock_us() + AGAIN_US - r->names[0].since_us - REMOVAL_US;
+	if (lost > REMOVAL_LOST_US)
+		lost = REMOVAL_LOST_US;
+	LOCK_SCOPE(&all->lock);
+	r->lost_us = lost > r->lost_us ? lost : r->lost_us;
+	return removal_due_us(r) > clock_us();
+}
+
+int removal_settle(struct removals *all, struct removal *r, bool everything) {
+	pthread_mutex_lock(&all->lock);
+	int n = everything ? r->n : removal_due(r);
+	pthread_mutex_unlock(&all->lock);
+	if (n > 0 && !everything && r->n < REMOVAL_NAMES && has_lost_time(all, r))
+		n = 0;
+	int rc = n > 0 ? commit(all, r, n) : 0;
+	if (r->n == 0)
+		db_held_drop(move_ptr(r->tx));
+	else if (n > 0)
+		begin_time(all, r);
+	return rc;
+}
+
+int removal_query(struct call *call, struct db_statement *st, const struct db_param *params, int n,
+		  unsigned flags, PGresult **out) {
+	struct removals *all = call->fs->removals;
+	struct removal *r = call->removal;
+	int rc = run_in(all, r, st, params, n, flags, out, &call->err);
+	bool joined = rc != 0 && r->tx != NULL;
+	bool waits = joined && strcmp(call->err.sqlstate, "55P03") == 0;
+	if (joined && (waits || db_held_is_broken(r->tx))) {
+		/* those before must not wait with it, or are lost */
+		(void)(waits ? commit(all, r, r->n) : without_transaction(all, r));
+		db_held_drop(move_ptr(r->tx)); /* if it had no names */
+		r->first = 0;
+		db_error_clear(&call->err);
+		rc = run_in(all, r, st, params, n, flags, out, &call->err);
+	}
+	if (rc == 0 && r->first == 0)
+		r->first = db_held_last(r->tx);
+	return rc;
+}

@@ -1,0 +1,90 @@
+/* What removal.c (processes, requests, the clock) and removal_commit.c (names, statements, transactions) share. */
+#ifndef ROWFS_FS_REMOVAL_STATE_H
+#define ROWFS_FS_REMOVAL_STATE_H
+
+#include "db/held.h"
+#include "fs/removal.h"
+
+enum { GONE_MOST = 4 }; /* directories above a document that stand for its row */
+enum { TIDS = 8 };      /* threads of a process that are remembered */
+
+/* A name that is being removed. */
+struct removed {
+	uint64_t ino;   /* of its path */
+	struct where w; /* its own */
+	struct db_statement *st;
+	struct node *node; /* what had the name; holds a reference */
+	pid_t tid;         /* of the thread that unlinked it */
+	int statement;     /* its number in the transaction; 0: none, it goes with a document */
+	int64_t since_us;
+	unsigned long epoch;      /* fs->epoch before its statement */
+	uint64_t gone[GONE_MOST]; /* st_ino of the directories that go with it */
+	int ngone;
+};
+
+struct removal {
+	/* guarded by the lock of all */
+	struct removal *next;
+	int users; /* requests that have it; it is freed by the last one if it has no names */
+	pid_t tgid;
+	pid_t tids[TIDS]; /* threads that are known to be the process's */
+	unsigned next_tid;
+	bool slot; /* keeps its transaction; else it is dry. Changes only while there are no names */
+	unsigned passed;   /* the round in which the thread found it in use */
+	int64_t waited_us; /* pace_waited_us() of the process when its time began */
+	int64_t lost_us;   /* how much it has lost since; changed under both locks */
+
+	unsigned long epoch; /* the same of the unlink that runs in it while there are no names */
+
+	int pidfd; /* never changes */
+
+	/* held while a statement runs in it, and taken before the lock of all; guards the rest */
+	pthread_mutex_t lock;
+	struct db_held *tx;    /* NULL: none */
+	unsigned long began;   /* fs->epoch before the present unlink */
+	int first;             /* the number that the statement of this unlink got; 0: none yet */
+	struct removed *names; /* in the order of their statements; changed under both locks */
+	int n, room;
+};
+
+struct removals {
+	struct fs *fs;
+	int wake_fd;
+	bool started; /* the thread */
+	pthread_t thread;
+	atomic_int any; /* removals in the list */
+
+	pthread_mutex_t lock; /* guards the rest */
+	struct removal *list;
+	int slots;     /* that are left */
+	bool none;     /* from now on each is committed at once */
+	bool stopping; /* the thread is to end */
+};
+
+/* -- removal_commit.c; R's lock is held, unless it says otherwise ------------------------------------ */
+
+/* Adds NODE at W, which thread TID has removed by statement number STATEMENT (0: none). Returns false if out of memory; then
+ * the statement is undone. */
+MUST_USE bool removal_add(struct removals *all, struct removal *r, struct node *node,
+			  const struct where *w, pid_t tid, int statement);
+
+/* The index of the name with INO, or -1. Under either lock. */
+int removal_index(const struct removal *r, uint64_t ino);
+
+/* Takes name K back: what it showed is there again. */
+void removal_undo(struct removals *all, struct removal *r, int k);
+
+/* How many names are to be committed now. Under either lock. */
+int removal_due(const struct removal *r);
+
+/* When the first name's time is over. Under either lock; there are names. */
+int64_t removal_due_us(const struct removal *r);
+
+/* Commits what is due, or ALL that there is, and ends the transaction if no name is left. Returns 0 or the first -errno, which is told
+ * already. */
+int removal_settle(struct removals *all, struct removal *r, bool everything);
+
+/* NODE was removed by thread TID, and that is committed. No lock is held. */
+void removal_is_over(struct fs *fs, struct node *node, pid_t tid);
+
+#endif
