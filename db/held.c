@@ -129,12 +129,13 @@ static void end(struct db_held *h) {
 }
 
 int db_held_commit(struct db_held *h, struct db_error *err) {
+	int64_t began = clock_us();
 	db_error_clear(err);
 	conn_mark(h->conn);
 	enum conn_end how = transaction_finish(h->conn, NULL, NULL, err);
 	int rc = how == CONN_DONE ? 0 : err->errnum != 0 ? -err->errnum : -EIO;
 	if (how == CONN_LOST || how == CONN_LOST_SENT)
-		pool_lost(h->pool, err, h->conn->silent_since_us);
+		pool_lost(h->pool, err, began);
 	err->in_doubt = how == CONN_LOST_SENT || how == CONN_STOPPED;
 	end(h);
 	return rc;

@@ -67,8 +67,8 @@ void call_begin(struct call *call, fuse_req_t req, bool interruptible) {
 	call->req = req;
 	call->fs = fuse_req_userdata(req);
 	call->interruptible = interruptible;
-	call->outer = db_budget_enter();
 	removals_before(call);
+	call->outer = db_budget_enter();
 	if (!interruptible)
 		return;
 	add_call(call->fs->calls, call);

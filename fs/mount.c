@@ -161,8 +161,8 @@ static bool open_state(struct fs *fs) {
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
 	       fs->transcripts != NULL && fs->calls != NULL && fs->handles != NULL &&
-	       fs->moved != NULL && fs->made != NULL && fs->removals != NULL && fs->ingest != NULL &&
-	       fs->writer != NULL && coherence_open(fs, !opt->read_only);
+	       fs->moved != NULL && fs->made != NULL && fs->removals != NULL &&
+	       fs->ingest != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {

@@ -392,11 +392,6 @@ void node_unlinked(struct nodes *nodes, struct node *node) {
 	node->unlinked = true;
 }
 
-void node_set_ino(struct nodes *nodes, struct node *node, uint64_t ino) {
-	LOCK_SCOPE(&nodes->lock);
-	node->ino = ino;
-}
-
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name) {
 	LOCK_SCOPE(&nodes->lock);
 	AUTO_BUF struct buf strings = { 0 };

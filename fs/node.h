@@ -39,7 +39,7 @@ struct node {
 	};
 	struct body *body;      /* NULL if not kept; see body.h */
 	struct node *successor; /* see node_succeed(); holds a reference; NULL: none */
-	uint64_t ino;           /* st_ino; changes where a rename makes another file of it */
+	uint64_t ino;           /* st_ino; never changes */
 	struct attributes attr;
 	/* fs->epoch when it was found; 0: it has changed since, or may have. Of a plain file, the number of the question: see plain_ask() */
 	unsigned long epoch;
@@ -125,8 +125,6 @@ void node_unhash(struct nodes *nodes, struct node *node);
 void node_unlinked(struct nodes *nodes, struct node *node);
 /* NODE is now NAME in PARENT, a name of the same place: the kernel goes on with its nodeid after a rename. */
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name);
-/* NODE, which was renamed, is another file there, with another st_ino. */
-void node_set_ino(struct nodes *nodes, struct node *node, uint64_t ino);
 /* NODE was renamed, and the new name is of another kind or place: so of another node, SUCCESSOR (NULL: the one that a look-up finds). But
  * the kernel has NODE under the new name until it looks that up again. NODE has no name from here on, and:
  *

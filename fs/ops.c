@@ -22,7 +22,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <limits.h>
-#include <sys/statvfs.h>
 
 static void count(atomic_ullong *counter, unsigned long long n) {
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
@@ -232,26 +231,6 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino) {
 		reply_status(&call, node, NULL, rc);
 	else
 		fuse_reply_readlink(req, target);
-}
-
-static void op_statfs(fuse_req_t req, fuse_ino_t ino) {
-	struct fs *fs = fuse_req_userdata(req);
-	uint64_t used = plain_used(fs->plain), most = fs->opt->plain_max;
-	struct statvfs st = {
-		.f_bsize = 4096,
-		.f_frsize = 4096,
-		.f_blocks = most / 4096,
-		.f_bfree = (most - (used < most ? used : most)) / 4096,
-		.f_namemax = 255,
-	};
-	struct statvfs disk;
-	(void)ino;
-	/* what is free is not more than the disk of state_dir has */
-	if (fstatvfs(report_rejected_dir(fs->report), &disk) == 0 &&
-	    disk.f_bavail * disk.f_frsize / st.f_frsize < st.f_bfree)
-		st.f_bfree = disk.f_bavail * disk.f_frsize / st.f_frsize;
-	st.f_bavail = st.f_bfree;
-	fuse_reply_statfs(req, &st);
 }
 
 /* -- opening and creating ---------------------------------------------------------------------- */
@@ -589,25 +568,17 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 	struct rowfs_rows rows = { 0 };
 	struct handle *h = handle_of(fi);
 	(void)ino, (void)arg, (void)in, (void)in_len;
+	call_begin(&call, req, true);
 	if (cmd != ROWFS_IOC_ROWS || (flags & FUSE_IOCTL_DIR) != 0 || h->kind->count == NULL ||
 	    out_len < sizeof(rows)) {
 		fuse_reply_err(req, ENOTTY);
 		return;
 	}
-	call_begin(&call, req, true);
 	int rc = h->kind->count(&call, h, &rows);
 	if (rc != 0)
 		reply_status(&call, h->node, NULL, rc);
 	else
 		fuse_reply_ioctl(req, 0, &rows, sizeof(rows));
-}
-
-static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
-	AUTO_CALL struct call call;
-	(void)datasync;
-	(void)fi;
-	call_begin(&call, req, false);
-	reply_status(&call, node_of(call.fs, ino), NULL, removal_commit(&call));
 }
 
 const struct fuse_lowlevel_ops rowfs_ops = {

@@ -6,11 +6,14 @@
 #include "fs/listing.h"
 #include "fs/lookup.h"
 #include "fs/ops.h"
+#include "fs/plain.h"
 #include "fs/removal.h"
 #include "fs/reply.h"
+#include "fs/report.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/statvfs.h>
 
 /* Directories have handles, but no kind of file. */
 static const struct kind directory_kind = { .name = "directory" };
@@ -171,4 +174,32 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi) {
 	(void)ino;
 	list(req, size, off, fi, true);
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
+	AUTO_CALL struct call call;
+	(void)datasync;
+	(void)fi;
+	call_begin(&call, req, false);
+	reply_status(&call, node_of(call.fs, ino), NULL, removal_commit(&call));
+}
+
+void op_statfs(fuse_req_t req, fuse_ino_t ino) {
+	struct fs *fs = fuse_req_userdata(req);
+	uint64_t used = plain_used(fs->plain), most = fs->opt->plain_max;
+	struct statvfs st = {
+		.f_bsize = 4096,
+		.f_frsize = 4096,
+		.f_blocks = most / 4096,
+		.f_bfree = (most - (used < most ? used : most)) / 4096,
+		.f_namemax = 255,
+	};
+	struct statvfs disk;
+	(void)ino;
+	/* what is free is not more than the disk of state_dir has */
+	if (fstatvfs(report_rejected_dir(fs->report), &disk) == 0 &&
+	    disk.f_bavail * disk.f_frsize / st.f_frsize < st.f_bfree)
+		st.f_bfree = disk.f_bavail * disk.f_frsize / st.f_frsize;
+	st.f_bavail = st.f_bfree;
+	fuse_reply_statfs(req, &st);
 }

@@ -348,15 +348,6 @@ static void become(struct renaming *r) {
 	node_put(nodes, successor);
 }
 
-/* The st_ino of the ingest file that the renamed one is now, unless it is the same. */
-static int take_ino(struct renaming *r) {
-	struct found found = { 0 };
-	int rc = ingest_find(r->call, r->target.place, r->name, &found);
-	if (rc == 0)
-		node_set_ino(r->call->fs->nodes, r->node, found.ino);
-	return rc == -ENOENT ? 0 : rc;
-}
-
 /* A plain file onto the name of an ingest file, and an ingest file to the name of another one or of a plain file. */
 static int rename_ingest(struct renaming *r) {
 	struct fs *fs = r->call->fs;
@@ -373,7 +364,7 @@ static int rename_ingest(struct renaming *r) {
 	}
 	if (rc == 0)
 		become(r);
-	return rc == 0 && r->node->place == r->target.place ? take_ino(r) : rc;
+	return rc;
 }
 
 /* A row to a key that another row has: as a save by a temporary file, if this process has just made it. */
