@@ -2,6 +2,7 @@
 
 #include "fs/kind.h"
 #include "fs/listing.h"
+#include "fs/rows.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
 #include "fs/transcript.h"
@@ -69,6 +70,7 @@ void handle_free(struct fs *fs, struct handle *h) {
 	transcript_release(h->transcript);
 	transcript_release(h->writing);
 	rows_append_free(h->append);
+	lines_reader_free(h);
 	listing_free(fs, h->listing);
 	buf_free(&h->data);
 	buf_free(&h->was);

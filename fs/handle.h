@@ -12,6 +12,7 @@
 
 struct kind;
 struct ingest_stream;
+struct lines_reader;
 struct listing;
 struct rows_reader;
 struct rows_append;
@@ -65,8 +66,9 @@ struct handle {
 	struct transcript *writing;    /* what this reader makes of what it reads; its own */
 	struct transcript *passing; /* what the kernel has opened with it: see transcript_pass() */
 	struct rows_append *append; /* appended CSV on its way; NULL until the first line */
-	enum rows_state rows;       /* what data is */
-	struct buf was;             /* ROWS_EDITED: the text as it was loaded */
+	struct lines_reader *lines_reader; /* the same for other lines: see lines_reader_free() */
+	enum rows_state rows;              /* what data is */
+	struct buf was;                    /* ROWS_EDITED: the text as it was loaded */
 	uint64_t
 		written_to; /* where the last write of that text ends; 0: a truncation came later */
 	uint64_t opened_at; /* the file's size when it was opened */
@@ -75,7 +77,7 @@ struct handle {
 	int *columns;       /* which of the place's columns each CSV field is; owned */
 	int ncolumns;
 	uint64_t next_offset;    /* where the next write of a sequential writer begins */
-	uint64_t lines;          /* lines taken so far, for messages */
+	uint64_t lines;          /* lines of text taken so far, for messages */
 	uint64_t buffered_lines; /* newlines in data */
 	int deferred; /* -errno of a refused line that fsync or close still has to tell */
 

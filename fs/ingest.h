@@ -63,7 +63,8 @@ struct ingest_stream {
 
 /* What a commit makes of a last line without a newline. */
 enum ingest_tail {
-	TAIL_WAITS,    /* nothing */
+	TAIL_WAITS,    /* nothing: nobody asks */
+	TAIL_SYNC,     /* nothing, but somebody asks: a quoted field that is open is judged */
 	TAIL_IF_WHOLE, /* a row, if it is a whole line; s->bad_tail says why it is none */
 	TAIL_LAST,     /* a row, or it is refused */
 };

@@ -150,6 +150,19 @@ static int tell_tail(struct call *call, const struct handle *h) {
 		(unsigned long long)bad->all[0].number, bad->all[0].why);
 }
 
+/* A quoted field is open: its lines are no rows yet, though the bytes are committed. */
+static int tell_open(struct call *call, const struct handle *h) {
+	const struct ingest_stream *s = h->stream;
+	uint64_t line = s->parsing && h->dirty ? parser_open_line(&s->parser) : 0;
+	if (line == 0)
+		return 0;
+	return call_error(
+		call, EINVAL,
+		"line %llu: a quoted field that began here is not closed yet: the lines from it on become rows when its closing quote is "
+		"written (the bytes are kept)",
+		(unsigned long long)line);
+}
+
 static int sync_writer(struct call *call, struct handle *h, enum sync_reason reason) {
 	struct ingest_stream *s = h->stream;
 	bool strict = strcmp(call->fs->opt->bad_lines, "report") != 0;
@@ -158,17 +171,18 @@ static int sync_writer(struct call *call, struct handle *h, enum sync_reason rea
 	/* FLUSH comes before the first write of `echo x >FILE`: the old content stays until there is a new one */
 	if (reason == SYNC_FLUSH && s->replacing && s->pending.len == 0)
 		return 0;
-	enum ingest_tail tail = reason == SYNC_FSYNC ? TAIL_WAITS
-				: last               ? TAIL_LAST
-						     : TAIL_IF_WHOLE;
+	enum ingest_tail tail = reason == SYNC_FSYNC ? TAIL_SYNC : last ? TAIL_LAST : TAIL_IF_WHOLE;
 	int rc = ingest_commit(call, s, tail);
 	if (rc != 0 && last)
 		give_up(call, s, rc);
 	if (reason == SYNC_RELEASE && !last) /* nobody hears it: the next close tells */
 		return rc;
-	if (rc == 0 && strict)
-		rc = s->deferred != 0 ? s->deferred : reason == SYNC_FLUSH ? tell_tail(call, h) : 0;
+	int refused = s->deferred;
 	s->deferred = 0;
+	if (rc == 0 && reason != SYNC_RELEASE)
+		rc = tell_open(call, h);
+	if (rc == 0 && strict)
+		rc = refused != 0 ? refused : reason == SYNC_FLUSH ? tell_tail(call, h) : 0;
 	return rc;
 }
 

@@ -133,30 +133,38 @@ static int look_for_names(struct ingest_parser *p, const char *line, size_t len)
 	free(p->header);
 	p->unusable = buf_take(&why);
 	p->header = strndup(line, len);
-	return p->unusable != NULL && p->header != NULL ? 1 : -ENOMEM;
+	return p->unusable != NULL && p->header != NULL ? 0 : -ENOMEM;
 }
 
-/* Looks at the first line: 1 if it is a header, 0 if it is none, or -ENOMEM. A byte order mark is taken off. */
-static int learn(struct ingest_parser *p, const char **line, size_t *len) {
+/* Looks at the first line. *HEADER: it is one. Returns 0 or -ENOMEM. */
+static int learn(struct ingest_parser *p, const char *line, size_t len, bool *header) {
 	AUTO_FREE int *order = calloc((size_t)p->in->nfields + 1, sizeof(*order));
 	int n = 0;
-	bool bom = false;
 	if (order == NULL)
 		return -ENOMEM;
-	bool header = line_is_header(*line, *len, p->in->header, p->in->nfields, order, &n, &bom);
-	if (bom) {
-		*line += 3;
-		*len -= 3;
-	}
-	int rc;
-	if (!header || is_doubled(p, order, n)) {
-		rc = set_order(p, p->in->plain, p->in->nplain);
-		return rc == 0 ? look_for_names(p, *line, *len) : rc;
+	*header = line_is_header(line, len, p->in->header, p->in->nfields, order, &n) &&
+		  !is_doubled(p, order, n);
+	if (!*header) {
+		int rc = set_order(p, p->in->plain, p->in->nplain);
+		return rc == 0 ? look_for_names(p, line, len) : rc;
 	}
 	free(p->header);
-	p->header = strndup(*line, *len);
-	rc = p->header != NULL ? set_order(p, order, n) : -ENOMEM;
-	return rc == 0 ? 1 : rc;
+	p->header = strndup(line, len);
+	return p->header != NULL ? set_order(p, order, n) : -ENOMEM;
+}
+
+/* The fields are not known any more. */
+static void forget_fields(struct ingest_parser *p) {
+	line_checker_free(&p->checker);
+	free(move_ptr(p->header));
+	free(move_ptr(p->unusable));
+	counter_free(move_ptr(p->counter));
+	free(move_ptr(p->columns));
+	free(move_ptr(p->order));
+	free(move_ptr(p->rules));
+	record_fields(&p->reader, NULL, false);
+	p->ready = p->provisional = false;
+	p->norder = 0;
 }
 
 /* -- one line -------------------------------------------------------------------------------------- */
@@ -203,11 +211,7 @@ static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t 
 	AUTO_BUF struct buf why = { 0 };
 	AUTO_SHAPE struct shape shape = { 0 };
 	size_t at = unit->text.len;
-	int rc = p->ready ? 0 : learn(p, &line, &len);
-	if (rc == 1 && p->unusable != NULL)
-		return refuse(unit, number, -EINVAL, line, len, p->unusable);
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
+	int rc;
 	if (p->unusable != NULL) {
 		p->passed = p->passed > 0 ? p->passed : number;
 		return 0;
@@ -264,51 +268,48 @@ static int json_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t
 	return index >= 0 && add_line(unit, at, number, index) ? 0 : -ENOMEM;
 }
 
-static int take_line(struct ingest_parser *p, struct ingest_unit *unit, const char *line,
-		     size_t len) {
-	p->lines++;
-	if (p->skip > 0) {
+static int take_row(struct ingest_parser *p, struct ingest_unit *unit,
+		    const struct record_found *found) {
+	return p->in->csv ? csv_line(p, unit, found->number, found->text, found->len)
+			  : json_line(p, unit, found->number, found->text, found->len);
+}
+
+/* The first line says what the fields are. If it cannot be used, it is told, and no line behind it is a row. */
+static int take_first(struct ingest_parser *p, struct ingest_unit *unit,
+		      const struct record_found *first) {
+	bool header;
+	int rc = learn(p, first->text, first->len, &header);
+	if (rc != 0)
+		return rc;
+	record_fields(&p->reader, &p->checker, header || p->unusable != NULL);
+	return p->unusable != NULL
+		       ? refuse(unit, first->number, -EINVAL, first->text, first->len, p->unusable)
+		       : 0;
+}
+
+static const char too_long[] =
+	"the line is longer than 1 MiB (its beginning is kept here, all of it in the file)";
+static const char not_closed[] =
+	"a quoted field that began in this line is not closed (write it as \"...\", with each quote inside it doubled)";
+
+static int take_record(struct ingest_parser *p, struct ingest_unit *unit, enum record_kind kind,
+		       const struct record_found *found) {
+	bool row = kind == RECORD_WHOLE || kind == RECORD_TAIL;
+	if (kind == RECORD_FIRST)
+		return take_first(p, unit, found);
+	if (p->skip > 0 && kind != RECORD_REST) {
 		p->skip--;
 		return 0;
 	}
-	return p->in->csv ? csv_line(p, unit, p->lines, line, len)
-			  : json_line(p, unit, p->lines, line, len);
-}
-
-/* -- cutting --------------------------------------------------------------------------------------- */
-
-/* Length of the next whole line in p->text from AT on; 0: there is none. */
-static size_t next_line(struct ingest_parser *p, size_t at, size_t *body) {
-	const char *data = p->text.data + at;
-	size_t len = p->text.len - at;
-	if (p->in->csv) {
-		bool known = p->ready && !p->discarding;
-		return line_cut(known ? &p->checker : NULL, data, len, false, LINE_MOST, &p->scan,
-				body);
-	}
-	const char *newline = len > p->seen ? memchr(data + p->seen, '\n', len - p->seen) : NULL;
-	p->seen = newline != NULL ? 0 : len;
-	if (newline == NULL)
+	if (row || (p->unusable != NULL && kind == RECORD_OPEN))
+		return take_row(p, unit, found);
+	if (kind != RECORD_LONG && kind != RECORD_OPEN)
 		return 0;
-	*body = (size_t)(newline - data);
-	if (*body > 0 && data[*body - 1] == '\r')
-		--*body;
-	return (size_t)(newline - data) + 1;
+	return refuse(unit, found->number, -EINVAL, found->text, found->len,
+		      kind == RECORD_LONG ? too_long : not_closed);
 }
 
-/* A line that is too long: its beginning is refused, and the rest passed over. */
-static int give_up_line(struct ingest_parser *p, struct ingest_unit *unit, size_t at) {
-	int rc = 0;
-	if (!p->discarding && p->skip == 0)
-		rc = refuse(
-			unit, p->lines + 1, -EINVAL, p->text.data + at, p->text.len - at,
-			"the line is longer than 1 MiB (its beginning is kept here, all of it in the file)");
-	p->discarding = true;
-	buf_resize(&p->text, 0);
-	p->seen = 0;
-	memset(&p->scan, 0, sizeof(p->scan));
-	return rc;
-}
+/* -- all of them ----------------------------------------------------------------------------------- */
 
 /* Lines that were passed over are told together: one refusal for those of a unit. */
 static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
@@ -323,7 +324,7 @@ static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
 	if (more)
 		first = last->number;
 	buf_printf(&why, "%llu lines from this one on are no rows: %s",
-		   (unsigned long long)p->lines - first + 1, p->unusable);
+		   (unsigned long long)p->reader.lines - first + 1, p->unusable);
 	if (!more) {
 		struct refusal one = { .number = first, .index = LINES_PASSED, .errnum = EINVAL };
 		return refusals_add(list, one, "", 0, why.failed ? "" : why.data) ? 0 : -ENOMEM;
@@ -333,61 +334,57 @@ static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
 	return last->why != NULL ? 0 : -ENOMEM;
 }
 
-static int take_lines(struct ingest_parser *p, struct ingest_unit *unit) {
-	size_t at = 0, n, body = 0;
+/* Takes the records off p->text, but no last line without its end: that is parser_tail()'s. */
+static int take_records(struct ingest_parser *p, struct ingest_unit *unit, enum record_more more) {
+	struct record_found found;
+	enum record_kind kind;
+	size_t at = 0;
 	int rc = p->text.failed ? -ENOMEM : 0;
-	while (rc == 0 && at < p->text.len && (n = next_line(p, at, &body)) > 0) {
-		if (p->discarding) {
-			p->discarding = false;
-			p->lines++;
-			if (p->skip > 0)
-				p->skip--;
-		} else {
-			rc = take_line(p, unit, p->text.data + at, body);
+	while (rc == 0 && (kind = record_next(&p->reader, p->text.data + at, p->text.len - at, more,
+					      &found)) != RECORD_NONE) {
+		if (kind == RECORD_TAIL || (kind == RECORD_OPEN && more == RECORD_END)) {
+			record_again(&p->reader, &found);
+			break;
 		}
-		at += n;
+		rc = take_record(p, unit, kind, &found);
+		at += found.taken;
 	}
-	if (rc == 0)
-		rc = tell_passed(p, unit);
-	if (rc == 0 && p->text.len - at > LINE_MOST)
-		return give_up_line(p, unit, at);
 	buf_consume(&p->text, at);
-	return rc;
+	return rc == 0 ? tell_passed(p, unit) : rc;
 }
 
 /* -- bytes ----------------------------------------------------------------------------------------- */
 
-/* The member's rest is lost, and with it the line that it ended in. */
+/* The member's rest is lost, and with it the record that it ended in. */
 static int on_damage(struct ingest_parser *p, struct ingest_unit *unit, const char *why) {
 	AUTO_BUF struct buf sentence = { 0 };
 	buf_printf(
 		&sentence,
 		"damaged gzip data at byte %llu (%s): rows are taken again from the next member on",
 		(unsigned long long)p->gz.at, why);
-	int rc = refuse(unit, p->lines + (p->text.len > 0), -EINVAL,
-			p->text.len > 0 ? p->text.data : "", p->text.len, sentence.data);
-	p->lines += p->text.len > 0;
+	int rc = take_records(p, unit, RECORD_SYNC);
+	if (rc == 0)
+		rc = refuse(unit, p->reader.lines + (p->text.len > 0), -EINVAL,
+			    p->text.len > 0 ? p->text.data : "", p->text.len, sentence.data);
+	record_drop(&p->reader, p->text.data, p->text.len);
 	buf_resize(&p->text, 0);
-	p->seen = 0;
-	p->discarding = false;
-	memset(&p->scan, 0, sizeof(p->scan));
 	p->resume_at = p->gz.at;
-	p->resume_lines = p->lines;
+	p->resume_lines = p->reader.lines;
 	return rc;
 }
 
-static int feed_gzip(struct ingest_parser *p, const char *data, size_t len,
+static int feed_gzip(struct ingest_parser *p, const char *data, size_t len, enum record_more more,
 		     struct ingest_unit *unit) {
 	const char *why = NULL;
 	int rc = 0;
 	while (rc == 0) {
 		enum gunzip_event event = gunzip_feed(&p->gz, &data, &len, &p->text, &why);
-		rc = take_lines(p, unit);
+		rc = take_records(p, unit, event == GUNZIP_MORE ? more : RECORD_MORE);
 		if (rc == 0 && event == GUNZIP_DAMAGED)
 			rc = on_damage(p, unit, why);
-		if (event == GUNZIP_MEMBER && p->text.len == 0 && !p->discarding) {
+		if (event == GUNZIP_MEMBER && p->text.len == 0 && !p->reader.skipping) {
 			p->resume_at = p->gz.member_at;
-			p->resume_lines = p->lines;
+			p->resume_lines = p->reader.lines;
 		}
 		if (event == GUNZIP_MORE)
 			break;
@@ -395,44 +392,74 @@ static int feed_gzip(struct ingest_parser *p, const char *data, size_t len,
 	return rc;
 }
 
-int parser_feed(struct ingest_parser *p, const char *data, size_t len, struct ingest_unit *unit) {
-	if (len == 0)
+int parser_feed(struct ingest_parser *p, const char *data, size_t len, enum record_more more,
+		struct ingest_unit *unit) {
+	if (len == 0 && more == RECORD_MORE)
 		return 0;
+	if (p->provisional && len > 0)
+		forget_fields(p);
 	p->fed += len;
-	p->tail_refused = false;
+	p->tail_refused = p->tail_refused && len == 0;
 	if (p->gzip)
-		return feed_gzip(p, data, len, unit);
+		return feed_gzip(p, data, len, more, unit);
 	buf_add(&p->text, data, len);
-	int rc = take_lines(p, unit);
+	int rc = take_records(p, unit, more);
 	p->resume_at = p->fed - p->text.len;
-	p->resume_lines = p->lines;
+	p->resume_lines = p->reader.lines;
 	return rc;
 }
 
-/* Makes a row of the piece behind the last newline, or refuses it. */
+uint64_t parser_open_line(const struct ingest_parser *p) {
+	return record_open_line(&p->reader);
+}
+
+/* Makes a row of the piece behind the last record, or refuses it. Nothing is taken: the next bytes may be its rest. */
 static int judge_tail(struct ingest_parser *p, struct ingest_unit *unit) {
-	struct line_scan scan = p->scan;
-	size_t body = p->text.len;
-	if (!p->in->csv)
-		return json_line(p, unit, p->lines + 1, p->text.data, body);
-	(void)line_cut(&p->checker, p->text.data, p->text.len, true, LINE_MOST, &scan, &body);
-	return csv_line(p, unit, p->lines + 1, p->text.data, body);
+	struct record_reader reader = p->reader; /* it stays where it is */
+	struct record_found found;
+	enum record_kind kind = record_next(&reader, p->text.data, p->text.len, RECORD_END, &found);
+	if (kind != RECORD_NONE && found.taken == p->text.len)
+		return take_record(p, unit, kind, &found);
+	return refuse(unit, p->reader.lines + 1, -EINVAL, p->text.data, p->text.len,
+		      "a quoted field goes over the line end, and the lines together are no row");
+}
+
+/* The first line is all there is, and has no end: it is a row if it is no header. */
+static int learn_of_tail(struct ingest_parser *p) {
+	struct record_reader reader = p->reader;
+	struct record_found first;
+	bool header = false;
+	if (record_next(&reader, p->text.data, p->text.len, RECORD_END, &first) != RECORD_FIRST)
+		return 0;
+	int rc = learn(p, first.text, first.len, &header);
+	if (rc != 0 || header || p->unusable != NULL) {
+		forget_fields(p);
+		return rc;
+	}
+	p->provisional = true;
+	record_fields(&p->reader, &p->checker, false);
+	p->reader.mark = first.mark;
+	return 0;
 }
 
 int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 		struct refusals *bad) {
 	if (p->gzip && p->gz.mode == GUNZIP_INSIDE)
 		return 0; /* the member goes on, or its writer was killed: the line is not all there */
-	if (p->text.len == 0 || p->discarding || p->skip > 0 || p->tail_refused ||
-	    p->tail_id != NULL)
+	if (p->text.len == 0 || p->reader.skipping || p->reader.pass > 0 || p->skip > 0 ||
+	    p->tail_refused || p->tail_id != NULL)
 		return 0;
+	int rc = p->in->csv && !p->ready && last ? learn_of_tail(p) : 0;
 	/* a header without a newline says nothing yet */
-	if (p->in->csv && (!p->ready || p->unusable != NULL))
-		return 0;
+	if (rc != 0 || (p->in->csv && (!p->ready || p->unusable != NULL)))
+		return rc;
+	rc = last ? take_records(p, unit, RECORD_END) : 0;
+	if (rc != 0 || p->text.len == 0)
+		return rc;
 	struct refusals others = unit->refused;
 	int before = unit->n;
 	unit->refused = (struct refusals){ 0 };
-	int rc = judge_tail(p, unit);
+	rc = judge_tail(p, unit);
 	unit->has_tail = unit->n > before;
 	*bad = unit->refused;
 	unit->refused = others;
@@ -445,11 +472,12 @@ int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 /* -- state ----------------------------------------------------------------------------------------- */
 
 void parser_state(const struct ingest_parser *p, const char *tail_id, struct buf *out) {
-	buf_printf(out, "{\"at\":\"%llu\",\"lines\":\"%llu\",\"skip\":\"%llu\"",
+	buf_printf(out, "{\"at\":\"%llu\",\"lines\":\"%llu\",\"pass\":\"%llu\"",
 		   (unsigned long long)p->resume_at, (unsigned long long)p->resume_lines,
-		   (unsigned long long)(p->lines - p->resume_lines));
+		   (unsigned long long)(p->reader.lines - p->resume_lines));
 	buf_printf(out, ",\"ready\":%s,\"discarding\":%s,\"seeking\":%s",
-		   p->ready ? "true" : "false", p->discarding ? "true" : "false",
+		   p->ready && !p->provisional ? "true" : "false",
+		   p->reader.skipping ? "true" : "false",
 		   p->gz.mode == GUNZIP_SEEKING ? "true" : "false");
 	if (p->header != NULL) {
 		buf_puts(out, ",\"header\":");
@@ -477,39 +505,38 @@ int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in
 	p->fs = fs;
 	p->in = in;
 	p->gzip = gzip;
+	record_begin(&p->reader, in->csv, LINE_MOST);
 	AUTO_JSON cJSON *json = state != NULL ? cJSON_Parse(state) : NULL;
 	if (json == NULL)
 		return 0;
 	const cJSON *header = cJSON_GetObjectItemCaseSensitive(json, "header");
 	const cJSON *tail = cJSON_GetObjectItemCaseSensitive(json, "tail");
 	p->resume_at = p->fed = p->gz.at = get_number(json, "at");
-	p->resume_lines = p->lines = get_number(json, "lines");
+	p->resume_lines = p->reader.lines = get_number(json, "lines");
+	p->reader.pass = get_number(json, "pass");
 	p->skip = get_number(json, "skip");
 	p->tail_refused = get_bool(json, "tail_refused");
 	if (!gzip)
-		p->discarding = get_bool(json, "discarding");
-	if (p->skip == 0 && get_bool(json, "seeking"))
+		p->reader.skipping = get_bool(json, "discarding");
+	bool taken = p->reader.pass > 0 || p->skip > 0;
+	if (!taken && get_bool(json, "seeking"))
 		p->gz.mode = GUNZIP_SEEKING;
 	if (cJSON_IsString(tail) && (p->tail_id = strdup(tail->valuestring)) == NULL)
 		return -ENOMEM;
-	if (!get_bool(json, "ready"))
-		return 0;
+	if (!get_bool(json, "ready") || (p->resume_at == 0 && !taken))
+		return 0; /* the first line says it, perhaps again */
 	const char *line = cJSON_IsString(header) ? header->valuestring : "";
-	size_t len = strlen(line);
-	int rc = learn(p, &line, &len);
-	return rc < 0 ? rc : 0;
+	bool is_header;
+	int rc = learn(p, line, strlen(line), &is_header);
+	if (rc == 0)
+		record_fields(&p->reader, &p->checker, false);
+	return rc;
 }
 
 void parser_free(struct ingest_parser *p) {
 	gunzip_free(&p->gz);
 	buf_free(&p->text);
-	line_checker_free(&p->checker);
-	free(p->header);
-	free(p->unusable);
-	counter_free(p->counter);
-	free(p->columns);
-	free(p->order);
-	free(p->rules);
+	forget_fields(p);
 	free(p->tail_id);
 	memset(p, 0, sizeof(*p));
 }

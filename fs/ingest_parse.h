@@ -6,7 +6,7 @@
 #include "fs/gunzip.h"
 #include "fs/refusals.h"
 #include "schema/ingest.h"
-#include "schema/line.h"
+#include "schema/record.h"
 #include "schema/shape.h"
 #include "schema/tally.h"
 
@@ -40,19 +40,18 @@ struct ingest_parser {
 	const struct ingest *in;
 	bool gzip; /* the bytes are compressed */
 	struct gunzip gz;
-	struct buf text; /* lines not taken yet */
-	size_t seen;     /* JSON: bytes of it without a newline */
-	struct line_scan scan;
-	uint64_t fed;   /* bytes of the file that were fed */
-	uint64_t lines; /* lines taken */
-	uint64_t skip;  /* lines to pass over: they were taken before */
+	struct buf text; /* records not taken yet */
+	struct record_reader reader;
+	uint64_t fed; /* bytes of the file that were fed */
+	uint64_t
+		skip; /* records to pass over: they were taken before, by a version that counted them and not lines */
 	/* Where a parse can begin: the start of a line, or of a member that begins with one. */
 	uint64_t resume_at, resume_lines;
-	bool discarding;   /* the rest of a line that is too long is passed over */
 	bool tail_refused; /* the piece behind the last newline was refused, and said so */
-	bool ready;        /* the fields are known */
-	char *header;      /* as it was written; NULL if there was none; owned */
-	char *unusable;    /* why no line can be taken: a sentence about the header; NULL; owned */
+	bool ready;        /* the fields are known, */
+	bool provisional; /* from a first line that has no end yet: the next bytes may make another one of it */
+	char *header;    /* as it was written; NULL if there was none; owned */
+	char *unusable;  /* why no line can be taken: a sentence about the header; NULL; owned */
 	uint64_t passed; /* the first line that was passed over for it and is not told yet; or 0 */
 	int *order;      /* the field that each of a line's is; owned */
 	int norder;
@@ -68,12 +67,15 @@ MUST_USE int parser_begin(struct ingest_parser *p, struct fs *fs, const struct i
 			  bool gzip, const char *state);
 void parser_free(struct ingest_parser *p);
 
-/* Takes the next LEN bytes of the file. Returns 0 or -ENOMEM. */
+/* Takes the next LEN bytes of the file. MORE: RECORD_MORE, or RECORD_SYNC if somebody wants to know what they are. Returns 0 or
+ * -ENOMEM. */
 MUST_USE int parser_feed(struct ingest_parser *p, const char *data, size_t len,
-			 struct ingest_unit *unit);
-/* The file may be at its end: what stands behind the last newline is a row if it is a whole line. If it is none, it is refused with LAST;
- * otherwise it waits, and *BAD says why it is none (an empty list if it is one, or nothing is there). It is still not taken: more bytes may
- * follow. Returns 0 or -ENOMEM. */
+			 enum record_more more, struct ingest_unit *unit);
+/* The number of the line in which a quoted field began that is not closed yet; 0: there is none. */
+uint64_t parser_open_line(const struct ingest_parser *p);
+/* The file may be at its end: what stands behind the last whole record is a row if it is a record by itself. If it is none, it is refused
+ * with LAST; otherwise it waits, and *BAD says why it is none (an empty list if it is one, or nothing is there). It is still not taken: more
+ * bytes may follow. Returns 0 or -ENOMEM. */
 MUST_USE int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 			 struct refusals *bad);
 

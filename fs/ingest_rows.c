@@ -277,7 +277,7 @@ static int compare_piece(struct comparison *c, const char *data, size_t len, boo
 			 struct db_error *err) {
 	struct ingest_unit unit = { .uncounted = true };
 	struct refusals bad = { 0 };
-	int rc = parser_feed(&c->parser, data, len, &unit);
+	int rc = parser_feed(&c->parser, data, len, last ? RECORD_SYNC : RECORD_MORE, &unit);
 	if (rc == 0 && last)
 		rc = parser_tail(&c->parser, &unit, false, &bad);
 	if (rc != 0)

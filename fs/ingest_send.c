@@ -468,7 +468,7 @@ static int send_piece(struct db_conn *conn, struct whole *w, const char *data, s
 	struct ingest_unit unit = { .uncounted = true };
 	struct ingest_chunk chunk = { 0 };
 	struct refusals bad = { 0 };
-	int rc = parser_feed(&w->parser, data, len, &unit);
+	int rc = parser_feed(&w->parser, data, len, last ? RECORD_SYNC : RECORD_MORE, &unit);
 	if (w->twin != NULL) /* they are rows already */
 		ingest_unit_clear(&unit);
 	if (rc == 0 && last && w->twin == NULL)

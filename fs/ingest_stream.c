@@ -166,7 +166,7 @@ static int load_parser(struct call *call, struct ingest_stream *s) {
 		buf_resize(&bytes, 0);
 		rc = read_chunk(call, s, s->parser.fed, PIECE, &bytes);
 		if (rc == 0)
-			rc = parser_feed(&s->parser, bytes.data, bytes.len, &known);
+			rc = parser_feed(&s->parser, bytes.data, bytes.len, RECORD_MORE, &known);
 		ingest_unit_clear(&known);
 	}
 	s->parser.tail_refused = refused;
@@ -197,7 +197,7 @@ static int follow_no_more(struct call *call, struct ingest_stream *s) {
 }
 
 /* Takes the lines of what is pending. Those of a text that follows another file are rows already. */
-static int take_pending(struct call *call, struct ingest_stream *s) {
+static int take_pending(struct call *call, struct ingest_stream *s, enum record_more more) {
 	struct ingest_unit known = { 0 };
 	enum twin_text text;
 	int rc = ingest_twin_compare(call, s, &text);
@@ -206,7 +206,7 @@ static int take_pending(struct call *call, struct ingest_stream *s) {
 	if (rc != 0 || s->copy >= 0)
 		return rc;
 	s->twin_whole = text == TWIN_WHOLE;
-	rc = parser_feed(&s->parser, s->pending.data + s->parsed, s->pending.len - s->parsed,
+	rc = parser_feed(&s->parser, s->pending.data + s->parsed, s->pending.len - s->parsed, more,
 			 s->twin != NULL ? &known : &s->unit);
 	s->parsed = s->pending.len;
 	ingest_unit_clear(&known);
@@ -222,7 +222,7 @@ static int take_tail(struct ingest_stream *s, enum ingest_tail tail) {
 		s->parser.tail_id = strdup(theirs);
 		return s->parser.tail_id != NULL ? 0 : -ENOMEM;
 	}
-	return tail != TAIL_WAITS
+	return tail == TAIL_IF_WHOLE || tail == TAIL_LAST
 		       ? parser_tail(&s->parser, &s->unit, tail == TAIL_LAST, &s->bad_tail)
 		       : 0;
 }
@@ -234,7 +234,7 @@ static int parse(struct call *call, struct ingest_stream *s, enum ingest_tail ta
 		return rc;
 	if (s->parsed < s->pending.len && s->parser.tail_id != NULL && s->old_tail == NULL)
 		s->old_tail = move_ptr(s->parser.tail_id);
-	rc = take_pending(call, s);
+	rc = take_pending(call, s, tail == TAIL_WAITS ? RECORD_MORE : RECORD_SYNC);
 	refusals_clear(&s->bad_tail);
 	return rc == 0 && s->copy < 0 ? take_tail(s, tail) : rc;
 }

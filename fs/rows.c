@@ -108,12 +108,6 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 		return rows_whole_write(call, h, data, size, offset);
 	}
 	bool streams = rows_append_fits(h->node->place);
-	if (!streams && h->data.len + size > call->fs->opt->max_document) {
-		h->refused = -EFBIG; /* half of it must not be committed at close */
-		h->dirty = true;
-		return call_error(call, EFBIG, "a line is larger than max_document (%llu bytes)",
-				  (unsigned long long)call->fs->opt->max_document);
-	}
 	if (!h->has_begun || (h->flags & O_APPEND) != 0)
 		h->next_offset = offset;
 	h->has_begun = true;
@@ -126,20 +120,21 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	h->buffered_lines += count_newlines(data, size);
 	if (streams) {
 		/* the bytes are taken: what goes wrong with them is told at fsync or close, after another attempt */
-		if (rows_append_take(call, h, false) != 0)
+		if (rows_append_take(call, h, RECORD_MORE) != 0)
 			db_error_clear(&call->err);
 		return 0;
 	}
 	if (h->waiting_us == 0)
 		h->waiting_us = clock_us();
-	if (h->buffered_lines < (uint64_t)call->fs->opt->batch_size)
+	if (h->buffered_lines < (uint64_t)call->fs->opt->batch_size &&
+	    h->data.len <= call->fs->opt->max_document)
 		return 0;
 	/* A refused line among them is told at the next fsync or close: the bytes of this write were taken. */
 	h->buffered_lines = 0;
 	AUTO_WHERE struct where w = { 0 };
 	rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc == 0)
-		rc = rows_commit(call, h, &w, false);
+		rc = rows_commit(call, h, &w, RECORD_MORE);
 	if (rc != 0 && h->deferred == 0)
 		h->deferred = rc;
 	return 0;
@@ -149,27 +144,54 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
  * were taken, and the rest is not. It is kept in rejected/. */
 static int give_up(struct call *call, struct handle *h, const struct where *w) {
 	int rc = h->refused;
-	if (!rows_is_whole(h) && rows_commit(call, h, w, false) != 0)
+	if (!rows_is_whole(h) && rows_commit(call, h, w, RECORD_MORE) != 0)
 		db_error_clear(&call->err);
 	(void)call_error(
 		call, -rc,
 		"a write was refused before: what follows the last whole line is not committed");
 	store_rejected(call, w, 0, h->data.data != NULL ? h->data.data : "", h->data.len, rc);
-	rows_whole_end(h);
+	rows_whole_end(h, h->data.len);
+	lines_reader_free(h);
 	h->refused = 0;
 	settle(call, h, false);
 	return rc;
 }
 
 /* Takes what there is and waits until it is committed. */
-static int sync_stream(struct call *call, struct handle *h, const struct where *w, bool last) {
-	int rc = rows_append_take(call, h, last);
+static int sync_stream(struct call *call, struct handle *h, const struct where *w,
+		       enum record_more more) {
+	int rc = rows_append_take(call, h, more);
 	if (rc != 0) { /* given up for good: what was not taken is kept */
 		store_rejected(call, w, 0, h->data.data, h->data.len, rc);
-		buf_resize(&h->data, 0);
+		rows_drop_rest(h);
 	}
 	rows_append_commit(call, h);
-	h->dirty = h->data.len > 0;
+	return rc;
+}
+
+static int sync_lines(struct call *call, struct handle *h, const struct where *w,
+		      enum record_more more) {
+	int rc = rows_commit(call, h, w, more);
+	if (!store_is_input_error(rc))
+		return rc;
+	h->deferred = h->deferred != 0 ? h->deferred : rc; /* refused lines only */
+	return 0;
+}
+
+/* What this fsync or close says: RC is what it came to itself. */
+static int told(struct call *call, struct handle *h, enum sync_reason reason, uint64_t open,
+		int rc) {
+	bool lenient = strcmp(call->fs->opt->bad_lines, "report") == 0;
+	if (rc == 0 && !(lenient && store_is_input_error(h->deferred)))
+		rc = h->deferred;
+	/* a close of a copy is perhaps not the writer's: his next fsync is told, too, that something was given up */
+	h->deferred = reason == SYNC_FLUSH && rc != 0 && !store_is_input_error(rc) ? rc : 0;
+	if (open > 0 && (rc == 0 || store_is_input_error(rc)))
+		rc = call_error(
+			call, rc != 0 ? -rc : EINVAL,
+			"line %llu: a quoted field that began here is not closed yet: the lines from it on are committed when its closing quote "
+			"is written, and go to rejected/ if the file is closed without it",
+			(unsigned long long)open);
 	return rc;
 }
 
@@ -181,30 +203,23 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 	if (h->refused != 0)
 		return give_up(call, h, &w);
 	bool tail = h->data.len > 0 && h->data.data[h->data.len - 1] != '\n';
-	bool last = reason == SYNC_RELEASE || !tail || rows_tail_is_whole(h, w.place);
+	bool whole = tail && rows_tail_is_whole(h, w.place);
+	bool replaces = rows_is_whole(h);
 	if (reason == SYNC_FLUSH && h->dirty &&
-	    (h->rows == ROWS_EMPTIED || (rows_is_whole(h) && !last))) {
+	    (h->rows == ROWS_EMPTIED || (replaces && tail && !whole))) {
 		settle(call, h, true); /* see handle.h */
 		return 0;
 	}
-	if (h->dirty && rows_is_whole(h)) {
-		rc = rows_whole_commit(call, h, &w, reason == SYNC_RELEASE);
-	} else if (h->dirty && rows_append_fits(w.place)) {
-		rc = sync_stream(call, h, &w, reason == SYNC_RELEASE);
+	enum record_more more = reason == SYNC_RELEASE || whole ? RECORD_END : RECORD_SYNC;
+	bool streams = !replaces && rows_append_fits(w.place);
+	if (h->dirty && replaces) {
+		rc = rows_whole_commit(call, h, &w, more, reason == SYNC_RELEASE);
 	} else if (h->dirty) {
-		rc = rows_commit(call, h, &w, last);
-		if (store_is_input_error(rc)) { /* refused lines only */
-			h->deferred = h->deferred != 0 ? h->deferred : rc;
-			rc = 0;
-		}
+		rc = streams ? sync_stream(call, h, &w, more) : sync_lines(call, h, &w, more);
 		h->dirty = h->data.len > 0;
 		h->buffered_lines = 0;
 	}
-	bool lenient = strcmp(call->fs->opt->bad_lines, "report") == 0;
-	if (rc == 0 && !(lenient && store_is_input_error(h->deferred)))
-		rc = h->deferred;
-	/* a close of a copy is perhaps not the writer's: his next fsync is told, too, that something was given up */
-	h->deferred = reason == SYNC_FLUSH && rc != 0 && !store_is_input_error(rc) ? rc : 0;
+	rc = told(call, h, reason, streams ? rows_append_open_line(h) : rows_open_line(h), rc);
 	settle(call, h, reason == SYNC_FLUSH && h->dirty);
 	return rc;
 }
@@ -224,7 +239,9 @@ static int rows_remove(struct call *call, const struct where *w) {
 static int rows_store(struct call *call, const struct where *w, const char *data, size_t len) {
 	struct handle h = { .flags = O_WRONLY | O_TRUNC };
 	buf_add(&h.data, data, len);
-	int rc = h.data.failed ? -ENOMEM : rows_replace(call, &h, w);
+	size_t taken;
+	int rc = h.data.failed ? -ENOMEM : rows_replace(call, &h, w, true, &taken);
+	lines_reader_free(&h);
 	buf_free(&h.data);
 	free(h.columns);
 	return rc;

@@ -4,20 +4,34 @@
 
 #include "fs/call.h"
 #include "fs/handle.h"
+#include "schema/record.h"
 
-/* Commits the lines at the start of H->data, written to the file W, that are complete, and with LAST the incomplete one, too; takes them out of
+/* Commits the records at the start of H->data, written to the file W; MORE says what is known of the bytes behind. Takes them out of
  * H->data. Lines that are refused cost only themselves: they go to rejected/, the others are committed, and the first refusal's -errno
  * is returned. Any other failure (database away): what was not committed is kept in rejected/. */
-MUST_USE int rows_commit(struct call *call, struct handle *h, const struct where *w, bool last);
+MUST_USE int rows_commit(struct call *call, struct handle *h, const struct where *w,
+			 enum record_more more);
+
+/* The number of the line in which a quoted field began that is not closed in what H->data keeps; 0: there is none. */
+uint64_t rows_open_line(const struct handle *h);
+
+/* Drops what H->data has, the piece of a record: what is written next begins one. */
+void rows_drop_rest(struct handle *h);
+
+/* What is written next are the first bytes of a text: it may have a header. */
+void lines_reader_free(struct handle *h);
 
 /* By the clock: commits the whole lines of H that wait, as a write that fills a batch does. For handles_flush(). If a request works on
  * H, nothing is done this time. */
 void rows_flush(struct fs *fs, struct handle *h);
 
-/* Makes H->data the whole content of the file W, in one transaction. Where H->was is the text that it was made of, only lines that differ
- * count: rows of other lines are left alone, also those that came since. If it is refused, nothing changes, and it is kept in
- * rejected/. */
-MUST_USE int rows_replace(struct call *call, struct handle *h, const struct where *w);
+/* Makes the records of H->data the whole content of the file W, in one transaction; *TAKEN is how many bytes they are. With LAST that is all of
+ * it; else the piece of a record behind the last one is left out. Where H->was is the text that it was made of, only lines that differ
+ * count: rows of other lines are left alone, also those that came since. If it is refused, nothing changes, and all of it is kept in
+ * rejected/. If a quoted field is open (rows_open_line()) nothing is done, and 0 returned: the rest has to come first. H->data stays as it
+ * is. */
+MUST_USE int rows_replace(struct call *call, struct handle *h, const struct where *w, bool last,
+			  size_t *taken);
 
 /* True if the bytes behind the last newline in H->data are a whole line all the same. */
 bool rows_tail_is_whole(const struct handle *h, const struct place *place);

@@ -5,7 +5,6 @@
 #include "fs/store.h"
 #include "fs/writer.h"
 #include "schema/bucket.h"
-#include "schema/line.h"
 #include "schema/tally.h"
 
 #include <errno.h>
@@ -28,13 +27,12 @@ struct rows_append {
 		*columns; /* of the line, and behind them those of keys that it leaves out */
 	int nfields, ncolumns;
 	struct line_checker checker;
-	struct line_scan scan;
+	struct record_reader reader;
 	struct path_key keys[PATH_KEYS_MAX];
 	int nkeys;
 	struct buf added; /* ",key,key" for the columns that lines leave out */
 	struct counter *counter;
 	struct source *source; /* NULL until the columns are known */
-	bool skipping;         /* the rest of a line that was too long */
 	bool settled;          /* something of this handle is committed */
 	/* the unit that is being made */
 	struct buf data;
@@ -180,6 +178,8 @@ static int start(struct call *call, struct handle *h) {
 	if (h->append == NULL)
 		return -ENOMEM;
 	h->append->counted = true;
+	record_begin(&h->append->reader, true, call->fs->opt->max_document);
+	h->append->reader.lines = h->lines;
 	int rc = node_where(call->fs->nodes, h->node, &h->append->where);
 	if (rc != 0)
 		rows_append_free(move_ptr(h->append));
@@ -188,10 +188,11 @@ static int start(struct call *call, struct handle *h) {
 
 /* -- one line ----------------------------------------------------------------------------------------- */
 
-static void refuse(struct call *call, struct handle *h, const char *line, size_t len, int rc,
+static void refuse(struct call *call, struct handle *h, const struct record_found *found, int rc,
 		   const char *sentence) {
 	(void)call_error(call, -rc, "%s", sentence);
-	store_rejected(call, &h->append->where, h->lines, line, len, rc);
+	store_rejected(call, &h->append->where, found->number, found->text - found->mark,
+		       found->len + found->mark, rc);
 	atomic_fetch_add(&call->fs->count.lines_rejected, 1);
 	db_error_clear(&call->err);
 	if (h->deferred == 0)
@@ -238,115 +239,112 @@ static int hand_on(struct call *call, struct rows_append *s) {
 	return rc;
 }
 
-static int take_row(struct call *call, struct handle *h, const char *line, size_t len) {
+static int take_row(struct call *call, struct handle *h, const struct record_found *found) {
 	struct rows_append *s = h->append;
 	AUTO_BUF struct buf why = { 0 };
-	int rc = line_check(&s->checker, line, len, &why);
+	int rc = line_check(&s->checker, found->text - found->mark, found->len + found->mark, &why);
 	const char *sentence = rc == 0 ? contradiction(s) : why.data;
 	if (rc != 0 || sentence != NULL) {
-		refuse(call, h, line, len, rc != 0 ? rc : -EINVAL,
-		       sentence != NULL ? sentence : "");
+		refuse(call, h, found, rc != 0 ? rc : -EINVAL, sentence != NULL ? sentence : "");
 		return 0;
 	}
 	rc = count_line(call->fs, s->counter, &s->checker, &s->tally, &s->counted, &call->err);
 	if (rc != 0)
 		return rc;
 	s->lines[s->n++] = (struct unit_line){
-		.len = (uint32_t)(len + s->added.len + 1),
-		.number = h->lines,
+		.len = (uint32_t)(found->len + s->added.len + 1),
+		.number = found->number,
 	};
-	buf_add(&s->data, line, len);
+	buf_add(&s->data, found->text, found->len);
 	if (s->added.len > 0)
 		buf_add(&s->data, s->added.data, s->added.len);
 	buf_putc(&s->data, '\n');
 	return s->n == UNIT_LINES ? hand_on(call, s) : 0;
 }
 
-/* The first line of a handle may be a header. Returns 1 if it is. */
-static int take_first(struct call *call, struct handle *h, const char *line, size_t len) {
-	const struct place *place = h->append->where.place;
+/* The first line of a handle may be a header. */
+static int take_first(struct call *call, struct handle *h, const struct record_found *first) {
+	struct rows_append *s = h->append;
+	const struct place *place = s->where.place;
 	AUTO_FREE int *order = calloc((size_t)place->ncolumns + 1, sizeof(*order));
 	int n = place->ncolumns;
-	bool bom = false, header = false;
+	bool header = false;
 	if (order == NULL)
 		return -ENOMEM;
 	if (h->columns_known) { /* by what was written anew through this handle before */
 		n = h->ncolumns;
 		memcpy(order, h->columns, (size_t)n * sizeof(*order));
 	} else {
-		header =
-			line_is_header(line, len, place->columns, place->ncolumns, order, &n, &bom);
+		header = line_is_header(first->text, first->len, place->columns, place->ncolumns,
+					order, &n);
 	}
 	if (!header && !h->columns_known) {
 		n = place->ncolumns;
 		for (int i = 0; i < n; i++)
 			order[i] = i;
 	}
-	int rc = set_columns(call, h->append, order, n);
-	if (rc == 0 && header && bom)
-		refuse(call, h, line, len, -EINVAL,
-		       "the header begins with a byte order mark: it was understood, but save the file without it");
-	return rc != 0 ? rc : header;
-}
-
-/* What stands in H->data is longer than any line may be. */
-static void refuse_long(struct call *call, struct handle *h) {
-	h->lines++;
-	refuse(call, h, h->data.data, h->data.len, -EFBIG,
-	       "the line is longer than max_document; the rest of it is left out");
-	buf_resize(&h->data, 0);
-	h->append->scan = (struct line_scan){ 0 };
-	h->append->skipping = true;
-}
-
-int rows_append_take(struct call *call, struct handle *h, bool last) {
-	int rc = start(call, h);
-	size_t at = 0, n, body;
-	struct rows_append *s = h->append;
+	int rc = set_columns(call, s, order, n);
 	if (rc != 0)
 		return rc;
-	while (rc == 0 && at < h->data.len) {
-		const char *line = h->data.data + at;
-		bool known = s->source != NULL;
-		/* the rest of a line that was too long ends at its newline, whatever quotes it has */
-		n = line_cut(known && !s->skipping ? &s->checker : NULL, line, h->data.len - at,
-			     last, call->fs->opt->max_document, &s->scan, &body);
-		if (n == 0)
-			break;
-		at += n;
-		if (s->skipping) {
-			s->skipping = false;
-			continue;
-		}
-		h->lines++;
-		if (!known) {
-			rc = take_first(call, h, line, body);
-			if (rc != 0) {
-				h->lines -= rc < 0;
-				at -= rc < 0 ? n : 0;
-				rc = rc > 0 ? 0 : rc;
-				continue;
-			}
-			/* the checker may see more in the line than its first newline */
-			at -= n;
-			h->lines--;
-			continue;
-		}
-		rc = take_row(call, h, line, body);
+	record_fields(&s->reader, &s->checker, header);
+	if (header && first->mark > 0)
+		refuse(call, h, first, -EINVAL,
+		       "the header begins with a byte order mark: it was understood, but save the file without it");
+	return 0;
+}
+
+static int take(struct call *call, struct handle *h, enum record_kind kind,
+		const struct record_found *found) {
+	switch (kind) {
+	case RECORD_FIRST:
+		return take_first(call, h, found);
+	case RECORD_WHOLE:
+	case RECORD_TAIL:
+		return take_row(call, h, found);
+	case RECORD_LONG:
+		refuse(call, h, found, -EFBIG,
+		       "the line is longer than max_document; the rest of it is left out");
+		return 0;
+	case RECORD_OPEN:
+		refuse(call, h, found, -EINVAL,
+		       "a quoted field that began in this line is not closed (write it as \"...\", with each quote inside it doubled)");
+		return 0;
+	case RECORD_NONE:
+	case RECORD_HEADER:
+	case RECORD_REST:
+		break;
+	}
+	return 0;
+}
+
+int rows_append_take(struct call *call, struct handle *h, enum record_more more) {
+	int rc = start(call, h);
+	struct rows_append *s = h->append;
+	struct record_found found = { 0 };
+	enum record_kind kind;
+	size_t at = 0;
+	if (rc != 0)
+		return rc;
+	while (rc == 0 && (kind = record_next(&s->reader, h->data.data + at, h->data.len - at, more,
+					      &found)) != RECORD_NONE) {
+		rc = take(call, h, kind, &found);
+		if (rc == 0)
+			at += found.taken;
+		else if (kind != RECORD_FIRST)
+			record_again(&s->reader, &found);
 	}
 	buf_consume(&h->data, at);
-	if (rc == 0)
-		rc = hand_on(call, s);
-	if (rc == 0 && h->data.len > call->fs->opt->max_document)
-		refuse_long(call, h);
-	return rc;
+	h->lines = s->reader.lines;
+	return rc == 0 ? hand_on(call, s) : rc;
+}
+
+uint64_t rows_append_open_line(const struct handle *h) {
+	return h->append != NULL ? record_open_line(&h->append->reader) : 0;
 }
 
 void rows_append_drop(struct handle *h) {
-	if (h->append == NULL)
-		return;
-	h->append->scan = (struct line_scan){ 0 };
-	h->append->skipping = false;
+	if (h->append != NULL)
+		record_drop(&h->append->reader, h->data.data, h->data.len);
 }
 
 void rows_append_commit(struct call *call, struct handle *h) {

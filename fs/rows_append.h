@@ -4,6 +4,7 @@
 
 #include "fs/call.h"
 #include "fs/handle.h"
+#include "schema/record.h"
 
 struct rows_append;
 
@@ -11,14 +12,17 @@ struct rows_append;
  * here. Other files' lines go as JSON (rows_write.c). */
 bool rows_append_fits(const struct place *place);
 
-/* Takes the whole lines off H->data, and with LAST what is behind them, too. Refused lines are in rejected/ and noted in H->deferred.
- * H's lock is held. Returns 0 or -errno, if the database is needed and not there: then H->data keeps what was not taken. */
-MUST_USE int rows_append_take(struct call *call, struct handle *h, bool last);
+/* Takes the whole records off H->data; MORE says what is known of the bytes behind. Refused lines are in rejected/ and noted in
+ * H->deferred. H's lock is held. Returns 0 or -errno, if the database is needed and not there: then H->data keeps what was not taken. */
+MUST_USE int rows_append_take(struct call *call, struct handle *h, enum record_more more);
+
+/* The number of the line in which a quoted field began that is not closed in what H->data keeps; 0: there is none. */
+uint64_t rows_append_open_line(const struct handle *h);
 
 /* Waits until all that was taken is committed, or given up; H->deferred says what fsync or close has to tell. */
 void rows_append_commit(struct call *call, struct handle *h);
 
-/* What was not taken was cut away: the next byte begins a line. */
+/* What H->data has is going to be dropped: see rows_drop_rest(). */
 void rows_append_drop(struct handle *h);
 
 void rows_append_free(struct rows_append *s);

@@ -25,10 +25,10 @@ int rows_settle_lines(struct call *call, struct handle *h) {
 	if (rc != 0)
 		return rc;
 	if (rows_append_fits(w.place)) {
-		rc = rows_append_take(call, h, false);
+		rc = rows_append_take(call, h, RECORD_MORE);
 		rows_append_commit(call, h);
 	} else {
-		rc = rows_commit(call, h, &w, false);
+		rc = rows_commit(call, h, &w, RECORD_MORE);
 		h->buffered_lines = 0;
 	}
 	if (rc != 0 && h->deferred == 0)
@@ -49,8 +49,7 @@ static void drop_half_line(void *arg, struct handle *h) {
 	LOCK_SCOPE(&h->lock);
 	if (!appends(h))
 		return;
-	buf_resize(&h->data, 0);
-	rows_append_drop(h);
+	rows_drop_rest(h);
 	h->dirty = false;
 	h->waiting_us = 0;
 }
@@ -98,6 +97,7 @@ int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
 	if (size == 0) {
 		/* what follows is another text: it may have another header, and its refused lines are the only ones that count */
 		rows_append_free(move_ptr(h->append));
+		lines_reader_free(h);
 		if (store_is_input_error(h->deferred))
 			h->deferred = 0;
 		h->has_begun = false;

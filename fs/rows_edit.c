@@ -1,7 +1,5 @@
 #include "fs/rows_edit.h"
 
-#include "schema/csv.h"
-
 #include <errno.h>
 #include <string.h>
 
@@ -17,17 +15,17 @@ static int compare(const void *a, const void *b) {
 	return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
 }
 
-/* Length of the first line with its newline; the text is one that rowfs made. */
+/* Length of the first record with its newline. The text is one that rowfs made or has committed: each quote in it is closed, so there
+ * is nothing to judge (schema/record.h does that for what programs write). */
 static size_t cut(bool csv, const char *data, size_t len) {
-	size_t done = 0, n = 0;
-	bool quotes = false;
-	if (csv) {
-		n = csv_cut(data, len, &done, &quotes);
-	} else {
-		const char *newline = memchr(data, '\n', len);
-		n = newline != NULL ? (size_t)(newline - data) + 1 : 0;
+	bool quoted = false;
+	for (size_t at = 0; at < len; at++) {
+		if (csv && data[at] == '"')
+			quoted = !quoted;
+		if (data[at] == '\n' && !quoted)
+			return at + 1;
 	}
-	return n > 0 ? n : len;
+	return len;
 }
 
 int old_lines_take(struct old_lines *out, const struct place *place, const struct buf *was) {
@@ -48,9 +46,11 @@ int old_lines_take(struct old_lines *out, const struct place *place, const struc
 				return -ENOMEM;
 			out->all = more;
 		}
-		size_t newline = was->data[at + n - 1] == '\n';
-		out->all[out->n++] =
-			(struct old_line){ .text = was->data + at, .len = n - newline };
+		const char *text = was->data + at;
+		size_t text_len = n;
+		if (text[text_len - 1] == '\n')
+			text_len -= text_len > 1 && text[text_len - 2] == '\r' ? 2 : 1;
+		out->all[out->n++] = (struct old_line){ .text = text, .len = text_len };
 		at += n;
 	}
 	if (out->n > 1)

@@ -1,6 +1,7 @@
 /* Lines to JSON objects. A CSV field stays a string: the column's own input function reads it on the server. */
 #include "fs/rows_lines.h"
 
+#include "fs/rows_append.h"
 #include "fs/store.h"
 #include "schema/csv.h"
 #include "util/ordered_uuid.h"
@@ -123,51 +124,15 @@ static int put_csv_value(struct call *call, const struct column *column,
 	return 0;
 }
 
-static int column_index(const struct place *place, const char *text, size_t len) {
-	for (int i = 0; i < place->ncolumns; i++)
-		if (strlen(place->columns[i]->name) == len &&
-		    memcmp(place->columns[i]->name, text, len) == 0)
-			return i;
-	return -1;
-}
-
-/* Learns the columns from the first line. *HEADER says whether it is one: then every field names a column. Without a header the
- * fields are the file's columns in their order. */
-static int learn_columns(struct handle *h, const struct place *place,
-			 const struct csv_record *record, bool *header) {
-	int n = record->n > place->ncolumns ? record->n : place->ncolumns;
-	int *columns = calloc((size_t)n, sizeof(*columns));
-	if (columns == NULL)
-		return -ENOMEM;
-	*header = record->n <= place->ncolumns;
-	for (int i = 0; i < record->n && *header; i++) {
-		columns[i] = column_index(place, csv_text(record, i), record->fields[i].len);
-		*header = columns[i] >= 0;
-		for (int k = 0; k < i && *header; k++)
-			*header = columns[k] != columns[i];
-	}
-	h->ncolumns = *header ? record->n : place->ncolumns;
-	for (int i = 0; i < place->ncolumns && !*header; i++)
-		columns[i] = i;
-	free(h->columns);
-	h->columns = columns;
-	h->columns_known = true;
-	return 0;
-}
-
-/* Returns 1 for a line that is no row: a header. */
 static int csv_object(struct input *in, const char *line, size_t len, struct shape *shape,
 		      struct buf *json) {
 	const struct place *place = in->w->place;
-	struct handle *h = in->h;
+	const struct handle *h = in->h;
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
-	bool header = false;
+	int rc = 0;
 	if (csv_split(line, len, &record, &why) != 0)
 		return call_error(in->call, EINVAL, "%s", why.data);
-	int rc = h->columns_known ? 0 : learn_columns(h, place, &record, &header);
-	if (rc != 0 || header)
-		return rc != 0 ? rc : 1;
 	if (record.n != h->ncolumns)
 		return call_error(in->call, EINVAL, "%d fields, but there are %d columns", record.n,
 				  h->ncolumns);
@@ -193,7 +158,7 @@ static int jsonl_object(struct input *in, const char *line, size_t len, struct s
 	return store_check_shape(in->call, in->w->place, shape);
 }
 
-/* Makes JSON and SHAPE of a line. Returns 1 for a line that is no row. */
+/* Makes JSON and SHAPE of a line. */
 static int line_object(struct input *in, const char *line, size_t len, struct shape *shape,
 		       struct buf *json) {
 	bool csv = path_format(in->w->place->route->path) == FORMAT_CSV;
@@ -205,54 +170,150 @@ static int line_object(struct input *in, const char *line, size_t len, struct sh
 	return rc == 0 && json->failed ? call_error(in->call, ENOMEM, "out of memory") : rc;
 }
 
-/* -- all lines --------------------------------------------------------------------------------- */
+/* -- records ------------------------------------------------------------------------------------- */
 
-/* Length of the next line in LEN bytes with its end; with LAST, what is left is a line. *BODY is its length without the
- * line end. 0: there is none. */
-static size_t next_line(const struct place *place, const char *data, size_t len, bool last,
-			size_t *body) {
-	size_t done = 0, n;
-	bool quotes = false;
-	if (path_format(place->route->path) == FORMAT_CSV) {
-		n = csv_cut(data, len, &done, &quotes);
-	} else {
-		const char *newline = memchr(data, '\n', len);
-		n = newline != NULL ? (size_t)(newline - data) + 1 : 0;
-	}
-	if (n == 0 && last)
-		n = len;
-	*body = n;
-	if (*body > 0 && data[*body - 1] == '\n')
-		(*body)--;
-	if (*body > 0 && data[*body - 1] == '\r')
-		(*body)--;
-	return n;
+void lines_reader_free(struct handle *h) {
+	struct lines_reader *r = move_ptr(h->lines_reader);
+	if (r == NULL)
+		return;
+	line_checker_free(&r->checker);
+	free(r->columns);
+	free(r->rules);
+	free(r);
 }
 
-int lines_each(struct input *in, size_t len, bool last, bool strict, line_fn each, void *arg,
-	       size_t *taken) {
-	size_t at = 0, n, body;
-	int rc = 0;
-	while (rc == 0 && at < len &&
-	       (n = next_line(in->w->place, in->raw + at, len - at, last, &body)) > 0) {
-		struct line line = { .raw_at = at, .raw_len = body, .number = ++in->h->lines };
-		AUTO_SHAPE struct shape shape = { 0 };
-		AUTO_BUF struct buf json = { 0 };
-		at += n;
-		/* a blank line is no row, but the one NULL of a file with one column */
-		if (body == 0 && (in->w->place->ncolumns > 1 ||
-				  path_format(in->w->place->route->path) != FORMAT_CSV))
-			continue;
-		rc = line_object(in, in->raw + line.raw_at, body, &shape, &json);
-		if (rc == 0)
-			rc = each(in, arg, &line, &shape, &json);
-		else if (rc == 1)
-			rc = 0;
-		else if (!strict && store_is_input_error(rc)) {
-			lines_reject(in, &line, rc);
-			rc = 0;
-		}
+uint64_t rows_open_line(const struct handle *h) {
+	return h->lines_reader != NULL ? record_open_line(&h->lines_reader->records) : 0;
+}
+
+void rows_drop_rest(struct handle *h) {
+	rows_append_drop(h);
+	if (h->lines_reader != NULL)
+		record_drop(&h->lines_reader->records, h->data.data, h->data.len);
+	buf_resize(&h->data, 0);
+}
+
+static bool is_csv(const struct place *place) {
+	return path_format(place->route->path) == FORMAT_CSV;
+}
+
+static struct lines_reader *reader_of(const struct input *in) {
+	struct handle *h = in->h;
+	if (h->lines_reader == NULL) {
+		h->lines_reader = calloc(1, sizeof(*h->lines_reader));
+		if (h->lines_reader == NULL)
+			return NULL;
+		record_begin(&h->lines_reader->records, is_csv(in->w->place),
+			     in->call->fs->opt->max_document);
+		h->lines_reader->records.lines = h->lines;
 	}
+	return h->lines_reader;
+}
+
+/* What the fields of FIRST, or of the lines behind it, are. *HEADER: it says so. */
+static int learn_columns(struct handle *h, const struct place *place,
+			 const struct record_found *first, bool *header) {
+	int n = place->ncolumns;
+	*header = false;
+	if (h->columns_known)
+		return 0;
+	int *columns = calloc((size_t)n + 1, sizeof(*columns));
+	if (columns == NULL)
+		return -ENOMEM;
+	*header = line_is_header(first->text, first->len, place->columns, place->ncolumns, columns,
+				 &n);
+	for (int i = 0; i < place->ncolumns && !*header; i++)
+		columns[i] = i;
+	free(h->columns);
+	h->columns = columns;
+	h->ncolumns = *header ? n : place->ncolumns;
+	h->columns_known = true;
+	return 0;
+}
+
+/* The first line was seen: from now on records can be cut. */
+static int take_first(struct input *in, const struct record_found *first) {
+	struct handle *h = in->h;
+	struct lines_reader *r = h->lines_reader;
+	const struct place *place = in->w->place;
+	bool header;
+	int rc = learn_columns(h, place, first, &header);
+	if (rc != 0)
+		return rc;
+	free(move_ptr(r->columns));
+	free(move_ptr(r->rules));
+	line_checker_free(&r->checker);
+	r->columns = calloc((size_t)h->ncolumns + 1, sizeof(*r->columns));
+	r->rules = calloc((size_t)h->ncolumns + 1, sizeof(*r->rules));
+	if (r->columns == NULL || r->rules == NULL)
+		return -ENOMEM;
+	for (int i = 0; i < h->ncolumns; i++) {
+		r->columns[i] = *place->columns[h->columns[i]];
+		r->columns[i].not_null = false;
+		r->rules[i] = field_rule_of(&r->columns[i]);
+	}
+	rc = line_checker_init(&r->checker, r->rules, h->ncolumns);
+	if (rc == 0)
+		record_fields(&r->records, &r->checker, header);
+	return rc;
+}
+
+/* Why FOUND is no row, whatever it says; NULL: it may be one. */
+static const char *odd_record(const struct place *place, enum record_kind kind,
+			      const struct record_found *found, bool strict) {
+	if (kind == RECORD_LONG)
+		return "the line is longer than max_document; the rest of it is left out";
+	if (kind == RECORD_OPEN)
+		return "a quoted field that began in this line is not closed (write it as \"...\", with each quote inside it doubled)";
+	if (kind == RECORD_HEADER && found->mark > 0 && !strict)
+		return "the header begins with a byte order mark: it was understood, but save the file without it";
+	if (kind != RECORD_HEADER && found->mark > 0)
+		return "a byte order mark stands before the row: write the file without it";
+	if (found->len == 0 && is_csv(place) && place->ncolumns > 1 && !strict)
+		return "a blank line";
+	return NULL;
+}
+
+/* A record of IN->raw that begins at AT. */
+static int take_record(struct input *in, enum record_kind kind, const struct record_found *found,
+		       bool strict, line_fn each, void *arg) {
+	const struct place *place = in->w->place;
+	const char *odd = odd_record(place, kind, found, strict);
+	AUTO_SHAPE struct shape shape = { 0 };
+	AUTO_BUF struct buf json = { 0 };
+	struct line line = { .raw_at = (size_t)(found->text - found->mark - in->raw),
+			     .raw_len = found->len + found->mark,
+			     .number = found->number };
+	int rc;
+	/* a blank line is no row, but the one NULL of a file with one column */
+	bool blank = found->len == 0 && (place->ncolumns > 1 || !is_csv(place));
+	if (odd == NULL && (blank || kind == RECORD_HEADER || kind == RECORD_REST))
+		return 0;
+	rc = odd != NULL ? call_error(in->call, kind == RECORD_LONG ? EFBIG : EINVAL, "%s", odd)
+			 : line_object(in, found->text, found->len, &shape, &json);
+	if (rc == 0)
+		return each(in, arg, &line, &shape, &json);
+	if (strict || !store_is_input_error(rc))
+		return rc;
+	lines_reject(in, &line, rc);
+	return 0;
+}
+
+int lines_each(struct input *in, size_t len, enum record_more more, bool strict, line_fn each,
+	       void *arg, size_t *taken) {
+	struct lines_reader *r = reader_of(in);
+	struct record_found found = { 0 };
+	enum record_kind kind;
+	size_t at = 0;
+	int rc = r != NULL ? 0 : call_error(in->call, ENOMEM, "out of memory");
+	while (rc == 0 && (kind = record_next(&r->records, in->raw + at, len - at, more, &found)) !=
+				  RECORD_NONE) {
+		rc = kind == RECORD_FIRST ? take_first(in, &found)
+					  : take_record(in, kind, &found, strict, each, arg);
+		at += found.taken;
+	}
+	if (r != NULL)
+		in->h->lines = r->records.lines;
 	*taken = at;
 	return rc;
 }

@@ -5,13 +5,24 @@
 
 #include "fs/rows.h"
 #include "schema/ledger.h"
+#include "schema/record.h"
 #include "schema/shape.h"
 
 /* One line on its way. Offsets, since the buffers that they point into grow. */
 struct line {
 	size_t raw_at, raw_len;   /* in the input */
 	size_t json_at, json_len; /* in the batch's json */
-	uint64_t number;          /* in its file, counted from 1 */
+	uint64_t number;          /* of the line that it begins in, counted from 1 */
+};
+
+/* How the bytes of one open file become records: where they are not sent by COPY (rows_append.c). */
+struct lines_reader {
+	struct record_reader records;
+	/* of CSV, once its first line was seen */
+	struct column *
+		columns; /* as the catalog's, but empty fields are fine: the path may say what they are; owned array */
+	struct field_rule *rules; /* owned */
+	struct line_checker checker;
 };
 
 /* Lines that have the same columns. */
@@ -45,10 +56,11 @@ void group_put(struct buf *out, const struct line_group *b, int low, int high);
 typedef int (*line_fn)(struct input *in, void *arg, const struct line *line, struct shape *shape,
 		       const struct buf *json);
 
-/* Calls EACH with ARG for every line of IN->raw that is a row. Lines that are refused go to rejected/, or with STRICT end the walk. With
- * LAST, what stands behind the last newline is a line. *TAKEN is how many bytes were lines. */
-MUST_USE int lines_each(struct input *in, size_t len, bool last, bool strict, line_fn each,
-			void *arg, size_t *taken);
+/* Calls EACH with ARG for every record of IN->raw that is a row; MORE says what is known of the bytes behind. Lines that are refused go to
+ * rejected/, or with STRICT end the walk. *TAKEN is how many bytes were records. The handle's reader goes on where the last call ended,
+ * with what was not taken first. */
+MUST_USE int lines_each(struct input *in, size_t len, enum record_more more, bool strict,
+			line_fn each, void *arg, size_t *taken);
 
 /* Keeps a refused line in rejected/. */
 void lines_reject(struct input *in, const struct line *line, int rc);

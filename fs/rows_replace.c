@@ -87,7 +87,8 @@ static int remove_gone(struct rows_tx *tx, const struct content *content, const 
 	old.raw = text.data;
 	buf_putc(json, '[');
 	int rc = text.failed ? -ENOMEM
-			     : lines_each(&old, text.len, true, true, put_json, json, &taken);
+			     : lines_each(&old, text.len, RECORD_END, true, put_json, json, &taken);
+	lines_reader_free(&h);
 	free(h.columns);
 	buf_putc(json, ']');
 	if (rc != 0)
@@ -130,11 +131,13 @@ static int replace_all(struct input *in, struct content *content) {
 	return rc;
 }
 
-int rows_replace(struct call *call, struct handle *h, const struct where *w) {
+int rows_replace(struct call *call, struct handle *h, const struct where *w, bool last,
+		 size_t *taken) {
 	struct input in = { .call = call, .h = h, .w = w, .raw = h->data.data };
 	AUTO_FREE struct content *content = calloc(1, sizeof(*content));
 	AUTO_OLD_LINES struct old_lines old = { 0 };
-	size_t taken = 0;
+	*taken = 0;
+	lines_reader_free(h);
 	h->lines = 0;
 	h->columns_known = false;
 	int rc = access_check(call, w->place, CHANGE_ANEW);
@@ -145,14 +148,18 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w) {
 		content->old = &old;
 	}
 	if (rc == 0)
-		rc = lines_each(&in, h->data.len, true, true, collect_line, content, &taken);
-	if (rc == 0)
+		rc = lines_each(&in, h->data.len, last ? RECORD_END : RECORD_MORE, true,
+				collect_line, content, taken);
+	bool waits = rc == 0 && rows_open_line(h) > 0;
+	if (rc == 0 && !waits)
 		rc = replace_all(&in, content);
-	if (rc != 0)
+	if (rc != 0) {
 		store_rejected(call, w, 0, h->data.data != NULL ? h->data.data : "", h->data.len,
 			       rc);
-	else
+		lines_reader_free(h);
+	} else if (!waits) {
 		plain_unmark(call->fs->plain, w->path);
+	}
 	for (int i = 0; content != NULL && i < content->n; i++)
 		group_free(&content->groups[i]);
 	return rc;

@@ -53,6 +53,7 @@ int rows_whole_load(struct call *call, struct handle *h) {
 	h->was = was;
 	text = was = (struct buf){ 0 };
 	rows_append_free(move_ptr(h->append));
+	lines_reader_free(h);
 	h->buffered_lines = 0;
 	h->waiting_us = 0;
 	rows_move(h, ROWS_LOADED);
@@ -126,12 +127,12 @@ static bool ends_in_a_piece(const struct handle *h) {
 	return !same;
 }
 
-/* The text that is committed is what the next edit changes. False if that cannot be compared with it: the lines have a header of their own. */
-static bool remember_committed(struct handle *h, const struct place *place) {
+/* The text that is committed, TAKEN bytes, is what the next edit changes. False if that cannot be compared with it: the lines have a header of their own. */
+static bool remember_committed(struct handle *h, const struct place *place, size_t taken) {
 	AUTO_BUF struct buf was = { 0 };
 	if (!rows_columns_as_shown(h, place))
 		return false;
-	buf_add(&was, h->data.data, h->data.len);
+	buf_add(&was, h->data.data, taken);
 	if (was.failed)
 		return false;
 	buf_free(&h->was);
@@ -140,7 +141,9 @@ static bool remember_committed(struct handle *h, const struct place *place) {
 	return true;
 }
 
-int rows_whole_commit(struct call *call, struct handle *h, const struct where *w, bool last) {
+int rows_whole_commit(struct call *call, struct handle *h, const struct where *w,
+		      enum record_more more, bool last) {
+	size_t taken = 0;
 	int rc;
 	if (ends_in_a_piece(h))
 		rc = store_rejected(
@@ -150,23 +153,25 @@ int rows_whole_commit(struct call *call, struct handle *h, const struct where *w
 				"the file was cut in the middle of its last line: cut it behind the end of a line, "
 				"or write the line's rest; nothing is changed"));
 	else
-		rc = rows_replace(call, h, w);
-	h->dirty = false;
+		rc = rows_replace(call, h, w, more == RECORD_END, &taken);
+	if (rc == 0 && rows_open_line(h) > 0)
+		return 0;
 	rows_move(h, rc == 0 ? ROWS_COMMITTED : last ? ROWS_DROPPED : ROWS_REFUSED);
-	if (!rows_is_whole(h) || (rc == 0 && !remember_committed(h, w->place)))
-		rows_whole_end(h);
+	h->dirty = rc == 0 && taken < h->data.len;
+	if (!rows_is_whole(h) || (rc == 0 && !remember_committed(h, w->place, taken)))
+		rows_whole_end(h, rc == 0 ? taken : h->data.len);
 	return rc;
 }
 
-void rows_whole_end(struct handle *h) {
+void rows_whole_end(struct handle *h, size_t taken) {
 	rows_move(h, ROWS_DROPPED);
 	/* a program that goes on does so behind what it has */
 	h->has_begun = true;
 	h->next_offset = h->data.len;
-	buf_free(&h->data);
+	buf_consume(&h->data, taken);
 	buf_free(&h->was);
 	h->written_to = 0;
-	h->dirty = false;
+	h->dirty = h->data.len > 0;
 	rows_reader_free(move_ptr(h->reader));
 	atomic_store(&h->size, HANDLE_NO_SIZE);
 }

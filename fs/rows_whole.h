@@ -5,6 +5,7 @@
 
 #include "fs/call.h"
 #include "fs/handle.h"
+#include "schema/record.h"
 
 /* Loads the file's text: H's own lines are committed first, and half a line that waits for its rest is put behind it. Returns 0 or
  * -errno, -EFBIG among them; then nothing has changed but that. */
@@ -15,11 +16,12 @@ MUST_USE int rows_whole_write(struct call *call, struct handle *h, const char *d
 			      uint64_t offset);
 MUST_USE int rows_whole_truncate(struct call *call, struct handle *h, uint64_t size);
 
-/* Commits the text of H, which is of the file W. With LAST it will not be changed any more. Returns 0 or -errno: the text is in
- * rejected/ then. */
+/* Commits the text of H, which is of the file W: all of it if MORE is RECORD_END, else its whole records. With LAST it will not be changed
+ * any more. Returns 0 or -errno: the text is in rejected/ then. While a quoted field is open (rows_open_line()) nothing is done. */
 MUST_USE int rows_whole_commit(struct call *call, struct handle *h, const struct where *w,
-			       bool last);
-/* The handle has lines again: its text was committed, or is dropped. */
-void rows_whole_end(struct handle *h);
+			       enum record_more more, bool last);
+/* The handle has lines again: the first TAKEN bytes of its text were committed, or are dropped. Behind them is a piece of a line that is to be
+ * appended. */
+void rows_whole_end(struct handle *h, size_t taken);
 
 #endif

@@ -210,23 +210,24 @@ static int append_line(struct input *in, void *arg, const struct line *line, str
 	return rc != 0 ? rc : group_add(in->call, b, line, shape, json);
 }
 
-int rows_commit(struct call *call, struct handle *h, const struct where *w, bool last) {
+int rows_commit(struct call *call, struct handle *h, const struct where *w, enum record_more more) {
 	struct input in = { .call = call, .h = h, .w = w, .raw = h->data.data };
 	struct line_group batch = { 0 };
 	size_t taken = 0;
 	h->waiting_us = 0;
 	if (h->data.len == 0)
 		return 0;
-	int rc = lines_each(&in, h->data.len, last, false, append_line, &batch, &taken);
+	int rc = lines_each(&in, h->data.len, more, false, append_line, &batch, &taken);
 	if (rc == 0)
 		rc = flush_batch(&in, &batch);
 	group_free(&batch);
 	if (rc != 0) {
 		/* given up for good: what was not sent is kept */
 		store_rejected(call, w, 0, in.raw + in.settled, h->data.len - in.settled, rc);
-		taken = h->data.len;
+		rows_drop_rest(h);
+	} else {
+		buf_consume(&h->data, taken);
 	}
-	buf_consume(&h->data, taken);
 	plain_unmark(call->fs->plain, w->path);
 	return rc != 0 ? rc : in.first_error;
 }
@@ -238,7 +239,7 @@ static void flush_lines(struct call *call, struct handle *h) {
 		return;
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc == 0)
-		rc = rows_commit(call, h, &w, false);
+		rc = rows_commit(call, h, &w, RECORD_MORE);
 	if (rc != 0 && h->deferred == 0)
 		h->deferred = rc; /* told at fsync or close */
 	h->buffered_lines = 0;

@@ -221,6 +221,9 @@ static int acknowledge(struct lines *l, uint64_t offset) {
 	rc = journal_offset(l->im->journal, l->item, offset, l->good);
 	if (rc != 0)
 		buf_puts(l->why, "the journal cannot be written");
+	/* another pass of this run goes on there, too */
+	l->item->offset = offset;
+	l->item->good = l->good;
 	return rc;
 }
 

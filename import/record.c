@@ -6,7 +6,11 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { CHUNK = 256 * 1024 };
+enum {
+	CHUNK = 256 * 1024,
+	OPEN_MOST = 16 * 1024 *
+		    1024, /* bytes behind which a quoted field that is still open is judged */
+};
 
 /* -- forms ------------------------------------------------------------------------------------- */
 
@@ -42,6 +46,8 @@ void records_close(struct records *r) {
 	buf_free(&r->data);
 	shape_free(&r->columns);
 	csv_free(&r->split);
+	line_checker_free(&r->checker);
+	free(r->rules);
 	*r = (struct records){ .fd = -1 };
 }
 
@@ -61,81 +67,105 @@ static int fill(struct records *r) {
 	return n > 0;
 }
 
-/* The length of the record at r->at, its line end included; 0 if it does not end in what was read. */
-static size_t cut(struct records *r) {
-	const char *from = r->data.data + r->at;
-	size_t len = r->data.len - r->at;
-	if (r->csv)
-		return csv_cut(from, len, &r->looked_at, &r->in_quotes);
-	const char *end = memchr(from + r->looked_at, '\n', len - r->looked_at);
-	r->looked_at = end != NULL ? 0 : len;
-	return end != NULL ? (size_t)(end - from) + 1 : 0;
-}
-
-static int next_line(struct records *r, struct record *out) {
-	size_t len = 0;
-	while (r->data.len == 0 || (len = cut(r)) == 0) {
-		int rc = r->ended ? 0 : fill(r);
+/* What the reader finds next; bytes are read for it. RECORD_NONE at the end. Returns 0 or -errno. */
+static int next_found(struct records *r, enum record_kind *kind, struct record_found *found) {
+	for (;;) {
+		size_t len = r->data.len - r->at;
+		enum record_more more = r->ended          ? RECORD_END
+					: len > OPEN_MOST ? RECORD_SYNC
+							  : RECORD_MORE;
+		const char *data = r->data.data != NULL ? r->data.data + r->at : "";
+		*kind = record_next(&r->reader, data, len, more, found);
+		if (*kind != RECORD_NONE || r->ended)
+			return 0;
+		int rc = fill(r);
 		if (rc < 0)
 			return rc;
-		if (rc == 0) {
-			len = r->data.len - r->at;
-			break;
-		}
 	}
-	if (len == 0)
-		return 0;
-	*out = (struct record){ .text = r->data.data + r->at,
-				.len = len,
-				.offset = r->offset,
-				.end = r->offset + len,
-				.line = r->newlines + 1 };
-	for (const char *p = out->text; (p = memchr(p, '\n', len - (size_t)(p - out->text))); p++)
-		r->newlines++;
-	r->at += len;
-	r->offset += len;
-	if (out->len > 0 && out->text[out->len - 1] == '\n')
-		out->len--;
-	if (out->len > 0 && out->text[out->len - 1] == '\r')
-		out->len--;
-	return 1;
+}
+
+static void take(struct records *r, const struct record_found *found) {
+	r->at += found->taken;
+	r->offset += found->taken;
 }
 
 int records_next(struct records *r, struct record *out) {
-	int rc;
-	do
-		rc = next_line(r, out);
-	while (rc == 1 && out->len == 0);
-	return rc;
+	for (;;) {
+		struct record_found found;
+		enum record_kind kind;
+		int rc = next_found(r, &kind, &found);
+		if (rc != 0 || kind == RECORD_NONE)
+			return rc;
+		*out = (struct record){ .text = found.text,
+					.len = found.len,
+					.offset = r->offset,
+					.end = r->offset + found.taken,
+					.line = found.number };
+		take(r, &found);
+		if (found.len > 0 && kind != RECORD_HEADER)
+			return 1;
+	}
+}
+
+/* How many fields a record has, from the first one that quotes alone make. */
+static int guess_fields(struct records *r) {
+	const char *data = r->data.data + r->at, *end = r->data.data + r->data.len, *newline = data;
+	while ((newline = memchr(newline, '\n', (size_t)(end - newline))) != NULL) {
+		AUTO_BUF struct buf why = { 0 };
+		size_t len = (size_t)(newline - data);
+		len -= len > 0 && data[len - 1] == '\r';
+		if (csv_split(data, len, &r->split, &why) == 0)
+			return r->split.n;
+		newline++;
+	}
+	return 1;
+}
+
+/* The reader knows how many fields there are, and nothing of their types. */
+static int set_fields(struct records *r, bool header) {
+	static const struct column any = { .name = (char *)(uintptr_t) "", .category = 'S' };
+	int n = r->columns.n > 0 ? r->columns.n : guess_fields(r);
+	r->rules = calloc((size_t)n, sizeof(*r->rules));
+	if (r->rules == NULL || line_checker_init(&r->checker, r->rules, n) != 0)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++)
+		r->rules[i] = (struct field_rule){
+			.column = &any, .kind = FIELD_SERVER, .max_chars = -1, .precision = -1
+		};
+	record_fields(&r->reader, &r->checker, header);
+	return 0;
 }
 
 /* Looks at the first line: if it is a header, it says what the fields are. */
 static int read_header(struct records *r, const struct shape *columns) {
-	struct record first;
+	struct record_found first;
+	enum record_kind kind;
 	AUTO_BUF struct buf why = { 0 };
-	int rc = next_line(r, &first);
-	if (rc <= 0)
+	int rc = next_found(r, &kind, &first);
+	if (rc != 0 || kind != RECORD_FIRST)
 		return rc;
-	size_t bom = first.len >= 3 && memcmp(first.text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-	bool header = csv_split(first.text + bom, first.len - bom, &r->split, &why) == 0;
+	bool header = csv_split(first.text, first.len, &r->split, &why) == 0;
 	for (int i = 0; header && columns != NULL && i < r->split.n; i++)
 		header = form_find(columns, csv_text(&r->split, i), r->split.fields[i].len) >= 0;
-	if (!header) {
-		r->at -= (size_t)(first.end - first.offset);
-		r->offset = 0;
-		r->newlines = 0;
-		return columns == NULL || form_copy(columns, &r->columns) ? 0 : -ENOMEM;
-	}
-	for (int i = 0; i < r->split.n; i++)
+	for (int i = 0; header && i < r->split.n; i++)
 		if (!form_add(&r->columns, csv_text(&r->split, i), r->split.fields[i].len))
 			return -ENOMEM;
-	return 0;
+	if (!header && columns != NULL && !form_copy(columns, &r->columns))
+		return -ENOMEM;
+	rc = set_fields(r, header);
+	if (rc != 0 || !header)
+		return rc;
+	rc = next_found(r, &kind, &first);
+	if (rc == 0)
+		take(r, &first);
+	return rc;
 }
 
 int records_open(struct records *r, const char *path, bool csv, const struct shape *columns) {
 	*r = (struct records){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), .csv = csv };
 	if (r->fd < 0)
 		return -errno;
+	record_begin(&r->reader, csv, SIZE_MAX);
 	return csv ? read_header(r, columns) : 0;
 }
 

@@ -4,6 +4,7 @@
 #define ROWFS_IMPORT_RECORD_H
 
 #include "schema/csv.h"
+#include "schema/record.h"
 #include "schema/shape.h"
 #include "util/buf.h"
 
@@ -13,10 +14,12 @@ struct records {
 	int fd;
 	bool csv;
 	struct buf data;
-	size_t at, looked_at; /* in data: the next record, and how far its end was looked for */
-	bool in_quotes, ended;
-	uint64_t offset;      /* in the file, of the next record */
-	uint64_t newlines;    /* before it */
+	size_t at; /* in data: the next record */
+	bool ended;
+	uint64_t offset; /* in the file, of the next record */
+	struct record_reader reader;
+	struct field_rule *rules; /* of the reader: the types are the mount's business; owned */
+	struct line_checker checker;
 	struct shape columns; /* CSV: what the fields are, in their order; empty: not known yet */
 	struct csv_record split;
 };
@@ -25,7 +28,7 @@ struct record {
 	const char *text; /* borrowed until the next call; without its line end */
 	size_t len;
 	uint64_t offset, end; /* in the file, the line end included */
-	uint64_t line;        /* from 1 */
+	uint64_t line;        /* that it begins in, from 1 */
 };
 
 struct hash {

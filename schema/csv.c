@@ -9,21 +9,6 @@ void csv_free(struct csv_record *record) {
 	memset(record, 0, sizeof(*record));
 }
 
-size_t csv_cut(const char *data, size_t len, size_t *done, bool *in_quotes) {
-	for (size_t i = *done; i < len; i++) {
-		/* a quote opens at a field's start only, or again just behind one that closed: "" */
-		if (data[i] == '"' &&
-		    (*in_quotes || i == 0 || strchr(",\n\"", data[i - 1]) != NULL))
-			*in_quotes = !*in_quotes;
-		if (data[i] == '\n' && !*in_quotes) {
-			*done = 0;
-			return i + 1;
-		}
-	}
-	*done = len;
-	return 0;
-}
-
 static bool add_field(struct csv_record *out, size_t at, bool quoted) {
 	if ((out->n & (out->n - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
 		size_t room = out->n > 0 ? (size_t)out->n * 2 : 1;

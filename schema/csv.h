@@ -1,4 +1,4 @@
-/* CSV records: cut and split, nothing converted. RFC 4180 with LF or CRLF. Pure; thread-safe. */
+/* CSV records are split, nothing is converted (schema/record.h says where one ends). RFC 4180 with LF or CRLF. Pure; thread-safe. */
 #ifndef ROWFS_SCHEMA_CSV_H
 #define ROWFS_SCHEMA_CSV_H
 
@@ -18,10 +18,6 @@ struct csv_record {
 #define AUTO_CSV __attribute__((cleanup(csv_free)))
 
 void csv_free(struct csv_record *record);
-
-/* Length of the first record in LEN bytes, its newline included; 0 if it does not end there. *STATE carries whether a
- * quote is open over calls that continue at byte *DONE; both start as 0. */
-size_t csv_cut(const char *data, size_t len, size_t *done, bool *in_quotes);
 
 /* Splits one record (newline already taken off). Returns 0, or -EINVAL with a sentence appended to WHY. */
 MUST_USE int csv_split(const char *line, size_t len, struct csv_record *out, struct buf *why);

@@ -294,124 +294,6 @@ int line_check(struct line_checker *c, const char *line, size_t len, struct buf 
 	return 0;
 }
 
-/* -- cutting ----------------------------------------------------------------------------------- */
-
-enum scan_state {
-	AT_FIELD, /* before a field */
-	IN_BARE,  /* in a field that is not quoted */
-	IN_QUOTES,
-	AFTER_QUOTE,  /* the quote has ended, or is the first half of a doubled one */
-	AFTER_RETURN, /* behind the closing quote and a carriage return */
-};
-
-enum verdict { GO_ON, RECORD_ENDS, WRONG };
-
-/* Can a quoted field of this column hold a newline? */
-static bool holds_newline(const struct field_rule *rule) {
-	const struct column *column = rule->column;
-	if (rule->kind != FIELD_SERVER)
-		return rule->kind == FIELD_TEXT;
-	/* numbers, booleans, times, network addresses */
-	return column->category == '\0' || strchr("NBDTI", column->category) == NULL;
-}
-
-/* One byte inside quotes. */
-static enum verdict step_quoted(const struct line_checker *c, struct line_scan *scan, char byte) {
-	const struct field_rule *rule = scan->field < c->n ? &c->rules[scan->field] : NULL;
-	if (byte == '"') {
-		scan->state = AFTER_QUOTE;
-		return GO_ON;
-	}
-	scan->chars += ((unsigned char)byte & 0xc0) != 0x80;
-	if (rule == NULL || (byte == '\n' && !holds_newline(rule)) ||
-	    (rule->max_chars >= 0 && scan->chars > rule->max_chars))
-		return WRONG;
-	return GO_ON;
-}
-
-/* One byte that may end a field. */
-static enum verdict step_outside(struct line_scan *scan, char byte) {
-	if (byte == '\n')
-		return RECORD_ENDS;
-	if (byte == ',') {
-		scan->state = AT_FIELD;
-		scan->field++;
-		return GO_ON;
-	}
-	if (scan->state == AT_FIELD) {
-		scan->state = byte == '"' ? IN_QUOTES : IN_BARE;
-		scan->chars = 0;
-		return GO_ON;
-	}
-	if (scan->state == IN_BARE)
-		return byte == '"' ? WRONG : GO_ON;
-	if (byte == '"') { /* doubled */
-		scan->state = IN_QUOTES;
-		scan->chars++;
-		return GO_ON;
-	}
-	scan->state = AFTER_RETURN;
-	return byte == '\r' ? GO_ON : WRONG;
-}
-
-static enum verdict step(const struct line_checker *c, struct line_scan *scan, char byte) {
-	if (scan->state == IN_QUOTES)
-		return step_quoted(c, scan, byte);
-	if (scan->state == AFTER_RETURN)
-		return byte == '\n' ? RECORD_ENDS : WRONG;
-	return step_outside(scan, byte);
-}
-
-static size_t without_end(const char *data, size_t len) {
-	if (len > 0 && data[len - 1] == '\n')
-		len--;
-	if (len > 0 && data[len - 1] == '\r')
-		len--;
-	return len;
-}
-
-/* Where the record that has a quote in its first line ends; scan->newline if it is not one. 0: not known yet. */
-static size_t record_end(struct line_checker *c, const char *data, size_t len, bool last,
-			 size_t most, struct line_scan *scan) {
-	AUTO_BUF struct buf why = { 0 };
-	enum verdict verdict = GO_ON;
-	while (scan->at < len && verdict == GO_ON) {
-		if (scan->at >= most && scan->at >= scan->newline)
-			return scan->newline;
-		verdict = step(c, scan, data[scan->at++]);
-	}
-	if (verdict == GO_ON && !last)
-		return 0;
-	if (verdict == WRONG || scan->at == scan->newline ||
-	    line_check(c, data, without_end(data, scan->at), &why) != 0)
-		return scan->newline;
-	return scan->at;
-}
-
-size_t line_cut(struct line_checker *c, const char *data, size_t len, bool last, size_t most,
-		struct line_scan *scan, size_t *body) {
-	size_t end = 0;
-	if (scan->newline == 0) {
-		const char *newline =
-			len > scan->at ? memchr(data + scan->at, '\n', len - scan->at) : NULL;
-		if (newline == NULL && !last) {
-			scan->at = len;
-			return 0;
-		}
-		scan->newline = newline != NULL ? (size_t)(newline - data) + 1 : len;
-		scan->at = 0;
-		if (c == NULL || scan->newline == 0 || memchr(data, '"', scan->newline) == NULL)
-			end = scan->newline;
-	}
-	if (end == 0 && scan->newline > 0)
-		end = record_end(c, data, len, last, most, scan);
-	if (end == 0)
-		return 0;
-	*scan = (struct line_scan){ 0 };
-	*body = without_end(data, end);
-	return end;
-}
-
 /* -- headers ----------------------------------------------------------------------------------- */
 
 static int column_index(const struct column *const *columns, int n, const char *text, size_t len) {
@@ -422,12 +304,10 @@ static int column_index(const struct column *const *columns, int n, const char *
 }
 
 bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
-		    int *order, int *fields, bool *bom) {
+		    int *order, int *fields) {
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
-	*bom = len >= MARK_LEN && memcmp(line, byte_order_mark, MARK_LEN) == 0;
-	size_t skip = *bom ? MARK_LEN : 0;
-	if (csv_split(line + skip, len - skip, &record, &why) != 0 || record.n > n)
+	if (csv_split(line, len, &record, &why) != 0 || record.n > n)
 		return false;
 	for (int i = 0; i < record.n; i++) {
 		order[i] = column_index(columns, n, csv_text(&record, i), record.fields[i].len);

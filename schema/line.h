@@ -54,32 +54,9 @@ void line_checker_free(struct line_checker *c);
  * unless all columns can hold its words: line_is_header() must have been asked for the first line. */
 MUST_USE int line_check(struct line_checker *c, const char *line, size_t len, struct buf *why);
 
-/* How far line_cut() has looked into a line that is not whole yet. All 0 at the start of a line. */
-struct line_scan {
-	size_t newline; /* bytes up to the first newline and with it; 0: none was seen */
-	size_t at;      /* bytes looked at: for the first newline, then for the end of the record */
-	int64_t chars;  /* of the quoted field that is open */
-	int field;      /* that byte `at` belongs to */
-	int state;
-};
-
-/* Cuts the next line off DATA. Returns its length with the line end, and *BODY without it (LF, CR LF); 0 if there is no whole line yet: to
- * be called again with the same bytes and more. LAST: nothing follows, what is left is a line.
- *
- * A newline inside quotes belongs to the line only if the record is then one that line_check() takes; otherwise the first newline
- * ends the line: an unbalanced quote costs only the line that it stands in. That is known as soon as the quote turns out to be
- * wrong: a newline in a column that holds none, more characters than the column takes, text behind the closing quote, or MOST bytes
- * without an end. Until then the lines behind it wait.
- *
- * C may be NULL (no columns known): then the first newline ends the line. c->fields are undefined afterwards. SCAN is all 0 again when
- * a line was cut. However the bytes arrive, the lines are the same, and each byte is looked at a bounded number of times. */
-size_t line_cut(struct line_checker *c, const char *data, size_t len, bool last, size_t most,
-		struct line_scan *scan, size_t *body);
-
-/* True if every field of LINE (LEN bytes) names one of the N columns and none twice: then it is a header, and ORDER[i] (room for N) is
- * the index of field i's column; *FIELDS their number. A UTF-8 byte order mark before it is passed over; *BOM says so, for any
- * line. */
+/* True if every field of LINE (LEN bytes, without a byte order mark) names one of the N columns and none twice: then it is a header, and
+ * ORDER[i] (room for N) is the index of field i's column; *FIELDS their number. */
 bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
-		    int *order, int *fields, bool *bom);
+		    int *order, int *fields);
 
 #endif

@@ -1,9 +1,9 @@
-/* line_cut() and line_check(): the cuts add up to the input, are the same however it arrives, and what is taken is what
- * csv_split() sees in it. Byte 0 chooses the columns, byte 1 how the input is cut. */
+/* record_next() and line_check(): the records add up to the input and are the same however it arrives, and a row is what csv_split()
+ * sees in it. Byte 0 chooses the columns, byte 1 how the input is cut. */
 #include "tests/fuzz/fuzz.h"
 
 #include "schema/csv.h"
-#include "schema/line.h"
+#include "schema/record.h"
 
 enum { COLUMNS = 5, MOST = 200 };
 
@@ -34,34 +34,52 @@ static void check_fields(const struct line_checker *c, const char *line, size_t 
 	HOLDS(joined.len == len && (len == 0 || memcmp(joined.data, line, len) == 0));
 }
 
-static void put_cut(struct buf *out, size_t n, size_t body) {
-	HOLDS(n > 0 && body <= n && n - body <= 2);
-	buf_printf(out, "%zu/%zu ", n, body);
+/* Lines that are passed over come in as many pieces as there are: they are left out. */
+static void put_record(struct buf *out, enum record_kind kind, const struct record_found *found) {
+	HOLDS(kind == RECORD_FIRST ? found->taken == 0 : found->taken > 0);
+	HOLDS(found->len <= MOST || memchr(found->text, '\n', found->len) != NULL);
+	if (kind == RECORD_REST)
+		return;
+	buf_printf(out, "%d:%llu:%zu", (int)kind, (unsigned long long)found->number, found->len);
+	if (kind != RECORD_LONG)
+		buf_printf(out, "/%zu", found->taken);
+	buf_putc(out, ' ');
 }
 
 /* All at once. */
-static void cut_whole(struct line_checker *c, const char *data, size_t len, struct buf *cuts) {
-	struct line_scan scan = { 0 };
-	size_t at = 0, n, body;
-	for (; at < len; at += n) {
+static void read_whole(struct line_checker *c, const char *data, size_t len, struct buf *out) {
+	struct record_reader r;
+	struct record_found found;
+	enum record_kind kind;
+	size_t at = 0;
+	record_begin(&r, true, MOST);
+	for (; (kind = record_next(&r, data + at, len - at, RECORD_END, &found)) != RECORD_NONE;
+	     at += found.taken) {
 		AUTO_BUF struct buf why = { 0 };
-		n = line_cut(c, data + at, len - at, true, MOST, &scan, &body);
-		put_cut(cuts, n, body);
-		int rc = line_check(c, data + at, body, &why);
+		put_record(out, kind, &found);
+		HOLDS(found.taken == 0 || found.number <= r.lines + 1);
+		if (kind == RECORD_FIRST)
+			record_fields(&r, c, (data[0] & 1) != 0);
+		if (kind != RECORD_WHOLE && kind != RECORD_TAIL)
+			continue;
+		int rc = line_check(c, found.text, found.len, &why);
 		HOLDS((rc != 0) == (why.len > 0));
-		if (memchr(data + at, '\n', body) != NULL)
+		if (memchr(found.text, '\n', found.len) != NULL)
 			HOLDS(rc == 0);
 		if (rc == 0)
-			check_fields(c, data + at, body);
+			check_fields(c, found.text, found.len);
 	}
 	HOLDS(at == len);
 }
 
 /* In pieces, each in memory of its own, so that a byte too far is seen. */
-static void cut_pieces(struct line_checker *c, const char *data, size_t len, unsigned seed,
-		       struct buf *cuts) {
-	struct line_scan scan = { 0 };
-	size_t at = 0, have = 0, n, body;
+static void read_pieces(struct line_checker *c, const char *data, size_t len, unsigned seed,
+			struct buf *out) {
+	struct record_reader r;
+	struct record_found found;
+	enum record_kind kind;
+	size_t at = 0, have = 0;
+	record_begin(&r, true, MOST);
 	while (have < len) {
 		seed = seed * 1103515245 + 12345;
 		have += 1 + (seed >> 16) % 7;
@@ -71,13 +89,17 @@ static void cut_pieces(struct line_checker *c, const char *data, size_t len, uns
 		if (bytes == NULL)
 			return;
 		memcpy(bytes, data + at, size);
-		while ((n = line_cut(c, bytes + used, size - used, have == len, MOST, &scan,
-				     &body)) > 0) {
-			put_cut(cuts, n, body);
-			used += n;
+		while ((kind = record_next(&r, bytes + used, size - used,
+					   have == len ? RECORD_END : RECORD_MORE, &found)) !=
+		       RECORD_NONE) {
+			put_record(out, kind, &found);
+			if (kind == RECORD_FIRST)
+				record_fields(&r, c, (data[0] & 1) != 0);
+			used += found.taken;
 		}
 		at += used;
 	}
+	HOLDS(at == len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -91,8 +113,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		rules[i] = field_rule_of(&columns[(first + i) % COLUMNS]);
 	if (line_checker_init(&c, rules, n) != 0)
 		return 0;
-	cut_whole(&c, (const char *)data + 2, size - 2, &whole);
-	cut_pieces(&c, (const char *)data + 2, size - 2, data[1], &pieces);
+	read_whole(&c, (const char *)data + 2, size - 2, &whole);
+	read_pieces(&c, (const char *)data + 2, size - 2, data[1], &pieces);
 	HOLDS(whole.len == pieces.len);
 	HOLDS(whole.len == 0 || memcmp(whole.data, pieces.data, whole.len) == 0);
 	line_checker_free(&c);
