@@ -106,3 +106,10 @@ bool made_take(struct made *made, pid_t tid, const char *path, struct buf *out) 
 	forget(made, doc);
 	return !out->failed;
 }
+
+void made_forget(struct made *made, const char *path) {
+	LOCK_SCOPE(&made->lock);
+	struct document *doc = made->bytes > 0 ? find(made, path) : NULL;
+	if (doc != NULL)
+		forget(made, doc);
+}

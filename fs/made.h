@@ -23,4 +23,7 @@ void made_note(struct made *made, pid_t tid, const char *path, bool is_new, cons
 /* True if PATH was just made by a thread of the process that TID belongs to; OUT gets its document. It is forgotten. */
 bool made_take(struct made *made, pid_t tid, const char *path, struct buf *out);
 
+/* PATH was removed, renamed, or got another content: what was noted of it is not what it says any more. */
+void made_forget(struct made *made, const char *path);
+
 #endif

@@ -28,8 +28,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 		return;
 	}
 	bool stale = node_is_succeeded(node);
-	if (!stale)
-		removal_lists(&call, node);
+	bool removing = !stale && removal_lists(&call, node);
 	struct handle *h =
 		stale ? NULL : handle_new(fs, node, &directory_kind, fi->flags & O_NOFOLLOW);
 	if (h == NULL) {
@@ -37,9 +36,9 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 		return;
 	}
 	fi->fh = (uintptr_t)h;
-	/* the kernel keeps the listing while it would be told of a change */
+	/* the kernel keeps the listing while it would be told of a change; but one that hides names is this process's alone */
 	h->listed_since = coherence_ticket(fs);
-	h->listing_kept = coherence_may_cache(fs, h->listed_since, h->node, NULL);
+	h->listing_kept = !removing && coherence_may_cache(fs, h->listed_since, h->node, NULL);
 	fi->cache_readdir = fi->keep_cache = h->listing_kept;
 	if (fuse_reply_open(req, fi) != 0)
 		handle_free(fs, h);

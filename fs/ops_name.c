@@ -163,6 +163,7 @@ static int remove_file(struct call *call, struct node *node) {
 	rc = removal_end(call, node, &w, rc);
 	if (rc != 0)
 		return rc;
+	made_forget(call->fs->made, path);
 	prune(call, node);
 	node_unhash(call->fs->nodes, node);
 	return 0;
@@ -296,6 +297,7 @@ static int rename_onto_route(struct renaming *r) {
 		rc = kind_of_place(r->target.place)->store(r->call, &w, content.data, content.len);
 	if (rc != 0)
 		return rc;
+	made_forget(fs->made, r->to);
 	moved_show(fs->moved, r->to);
 	if (plain_unlink(fs->plain, r->from) == 0)
 		node_unlinked(fs->nodes, r->node);
@@ -383,6 +385,7 @@ static int rename_onto_row(struct renaming *r) {
 		rc = store_replace_by(r->call, &from, &to, document.data, document.len);
 	if (rc != 0)
 		return rc;
+	made_forget(fs->made, r->to);
 	moved_show(fs->moved, r->to);
 	node_unhash(fs->nodes, r->existing);
 	node_succeed(fs->nodes, r->node, NULL);
@@ -411,6 +414,7 @@ static int rename_row(struct renaming *r) {
 		return rc == -EFBIG ? -ENAMETOOLONG : rc;
 	if (changed == 0)
 		return -ENOENT;
+	made_forget(r->call->fs->made, r->from);
 	moved_show_below(r->call->fs->moved, r->from);
 	/* plain files in the row's directory go with it */
 	rc = plain_rename(r->call->fs->plain, r->from, r->to, 0);

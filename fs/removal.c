@@ -340,15 +340,17 @@ static bool goes_with(struct nodes *nodes, const struct removal *r, const struct
 	return goes;
 }
 
-void removal_lists(struct call *call, const struct node *dir) {
+bool removal_lists(struct call *call, const struct node *dir) {
 	struct removals *all = call->fs->removals;
 	struct removal *r = own(call);
 	if (r == NULL)
-		return;
+		return false;
 	pthread_mutex_lock(&r->lock);
 	(void)removal_settle(all, r, goes_with(call->fs->nodes, r, dir));
+	bool removing = r->n > 0;
 	pthread_mutex_unlock(&r->lock);
 	leave(all, r);
+	return removing;
 }
 
 bool removal_covers(struct call *call, struct node *node) {

@@ -82,8 +82,8 @@ MUST_USE int removal_query(struct call *call, struct db_statement *st,
 bool removal_covers(struct call *call, struct node *node);
 
 /* The caller opens directory DIR to list it. What goes with a document that its process is removing is committed first: it must not find names
- * that are about to go. */
-void removal_lists(struct call *call, const struct node *dir);
+ * that are about to go. True if its process is still removing names: they are not listed for it, but for others. */
+MUST_USE bool removal_lists(struct call *call, const struct node *dir);
 
 /* True if NAME in DIR is not there for the caller, whose process is removing it. What the caller's mkdir makes anew is removed first. */
 bool removal_hides(struct call *call, const struct node *dir, const char *name);

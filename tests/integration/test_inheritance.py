@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from kit import append, until
+from kit import append, rm, until
 
 TABLES = """
 create table logs (at int, note text);
@@ -91,7 +91,7 @@ def test_documents_are_the_tables_own_rows(heirs):
     m.write("things/t51/thing.json", {"v": 52})
     os.unlink(m.at("things/t52/v"))
     os.rename(m.at("things/t53"), m.at("things/moved"))
-    os.unlink(m.at("things/t54/thing.json"))
+    rm(m.at("things/t54/thing.json"))
     assert heirs.sql("select name, v from only things where name in ('t50', 't51', 't52', 't53', 'moved', 't54') order by 1") == [
         ("moved", 53), ("t50", 51), ("t51", 52), ("t52", None)]
     assert heirs.sql("select * from things_more order by name") == theirs

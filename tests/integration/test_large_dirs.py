@@ -160,7 +160,8 @@ def test_rm_while_listing(big):
                 gone.add(name)
     d.close()
     assert len(set(seen)) == len(seen) == 5000
-    assert set(os.listdir(path)) == set(seen) - gone == {f"{r[0]}.txt" for r in big.pg.sql("select id from notes where text is not null")}
+    assert set(os.listdir(path)) == set(seen) - gone
+    until(lambda: set(seen) - gone == {f"{r[0]}.txt" for r in big.pg.sql("select id from notes where text is not null")}, "SQL says so, too", timeout=2)
     assert len(gone) > 2000
 
 

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from kit import ROOT, sh
+from kit import ROOT, sh, until
 
 IDS = {letter: f"{digit * 8}-{digit * 4}-4{digit * 3}-8{digit * 3}-{digit * 12}"
        for letter, digit in zip("SCAPM", "12345")}
@@ -203,7 +203,7 @@ def update_memory(w, out):
 
 @check("update_user_memory", 1, before=World.memories)
 def forget_memory(w, out):
-    assert w.sql("select short_term_memory, long_term_memory from users") == [(None, "long\n")]
+    until(lambda: w.sql("select short_term_memory, long_term_memory from users") == [(None, "long\n")], "the memory is NULL", timeout=2)
 
 
 def expired(w):

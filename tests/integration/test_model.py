@@ -21,6 +21,7 @@ class Model:
     def __init__(self, shop, rng):
         self.shop, self.rng = shop, rng
         self.items, self.parts, self.flat, self.plain, self.log = {}, [], {}, {}, []
+        self.made = set()  # flat rows whose document this process has made: a rename onto another row replaces it (SEMANTICS 8.6)
 
     # -- helpers ---------------------------------------------------------------------------------------------------------
 
@@ -167,14 +168,18 @@ class Model:
         if self.rng.random() < 0.3:
             if self.try_it(lambda: rm(self.shop.m.at(f"flat/{i}.json")), *([] if i in self.flat else [errno.ENOENT])):
                 del self.flat[i]
+                self.made.discard(i)
         elif self.try_it(lambda: put(self.shop.m.at(f"flat/{i}.json"), json.dumps({"title": title})), *([errno.EFBIG] if len(title) > 10 else [])):
+            if i not in self.flat:
+                self.made.add(i)
             self.flat[i] = title
 
     def op_rename_flat(self):
         i, j = self.rng.randrange(5), self.rng.randrange(5)
         if i != j and self.try_it(lambda: os.rename(self.shop.m.at(f"flat/{i}.json"), self.shop.m.at(f"flat/{j}.json")),
-                                  *([errno.ENOENT] if i not in self.flat else [errno.EEXIST] if j in self.flat else [])):
+                                  *([errno.ENOENT] if i not in self.flat else [errno.EEXIST] if j in self.flat and i not in self.made else [])):
             self.flat[j] = self.flat.pop(i)
+            self.made -= {i, j}
 
     def op_log(self):
         rows = [self.rng.randrange(100) for _ in range(self.rng.randrange(1, 30))]
