@@ -30,7 +30,7 @@ struct fuse_session;
 /* Requests served since start or since the last reset; one per kind of work. */
 struct counters {
 	atomic_ullong lookups, opens, reads, writes, bytes_read, bytes_written, listings, removals,
-		errors, rows_written, lines_rejected;
+		errors, rows_written, lines_rejected, writers_unknown, gzip_cut;
 };
 
 struct fs {

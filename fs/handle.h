@@ -8,6 +8,7 @@
 #define ROWFS_FS_HANDLE_H
 
 #include "fs/edits.h"
+#include "fs/author.h"
 #include "fs/node.h"
 
 struct kind;
@@ -76,6 +77,7 @@ struct handle {
 	bool columns_known; /* the first line of CSV was seen: `columns` says what each field is */
 	int *columns;       /* which of the place's columns each CSV field is; owned */
 	int ncolumns;
+	struct author author;    /* of the piece of a line at the end of what was written */
 	uint64_t next_offset;    /* where the next write of a sequential writer begins */
 	uint64_t lines;          /* lines of text taken so far, for messages */
 	uint64_t buffered_lines; /* newlines in data */

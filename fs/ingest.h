@@ -58,7 +58,10 @@ struct ingest_stream {
 	int deferred; /* -errno of a refused line that fsync or close still has to tell */
 	struct refusals
 		bad_tail; /* why the last line was no row when it was judged last, and is not refused yet */
-	int writers; /* handles that may write */
+	int writers;  /* handles that may write */
+	bool changed; /* something was written or cut since there are writers */
+	struct author
+		author; /* of the piece of a line at its end; of a compressed file, of its bytes */
 };
 
 /* What a commit makes of a last line without a newline. */
@@ -124,6 +127,8 @@ void ingest_sending_free(struct ingest_sending *x);
 /* Commits what is sealed; the stream stands behind it then. After a failure it is still sealed, and may have been committed: the next
  * attempt finds out. *MOVED: another mount came first, nothing was done. */
 MUST_USE int ingest_send(struct call *call, struct ingest_stream *s, bool *moved);
+/* Tells it if the compressed file that P has read ends inside a member. */
+void ingest_tell_cut(const struct ingest_stream *s, const struct ingest_parser *p);
 /* Makes the whole content of FD the file's. LAST: as of ingest_replace(). */
 MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last,
 			      bool *moved);

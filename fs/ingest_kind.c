@@ -96,6 +96,9 @@ static int kind_write(struct call *call, struct handle *h, const char *data, siz
 		offset = ingest_size(h->stream);
 	int rc = ingest_write(call, h->stream, data, size, offset);
 	h->dirty = true; /* its close tells how the file ends */
+	h->stream->changed = true;
+	author_wrote(&h->stream->author, call_thread(call),
+		     size > 0 && (h->stream->in->gzip || data[size - 1] != '\n'));
 	if (rc == 0)
 		show(call, h);
 	return rc;
@@ -104,6 +107,7 @@ static int kind_write(struct call *call, struct handle *h, const char *data, siz
 static int kind_truncate(struct call *call, struct handle *h, uint64_t size) {
 	LOCK_SCOPE(&h->stream->lock);
 	int rc = ingest_truncate(call, h->stream, size);
+	h->stream->changed = true;
 	if (rc == 0)
 		show(call, h);
 	return rc;
@@ -163,6 +167,42 @@ static int tell_open(struct call *call, const struct handle *h) {
 		(unsigned long long)line);
 }
 
+/* What becomes of the last line: its writer's close makes it a row, and nothing else does. If nobody has changed the file, it may be the
+ * piece that a killed writer has left. */
+static enum ingest_tail tail_of(const struct call *call, struct ingest_stream *s,
+				enum sync_reason reason, bool last) {
+	bool unknown, accept = strcmp(call->fs->opt->last_line, "accept") == 0;
+	if (reason == SYNC_FSYNC)
+		return TAIL_SYNC;
+	if (!s->changed && ingest_is_clean(s))
+		return TAIL_WAITS;
+	if (reason == SYNC_FLUSH && !author_flushes(&s->author, call_thread(call)))
+		return TAIL_WAITS;
+	accept = author_accepts(&s->author, call->req == NULL, accept, &unknown);
+	if (unknown && last)
+		atomic_fetch_add(&call->fs->count.writers_unknown, 1);
+	return !accept ? TAIL_SYNC : last ? TAIL_LAST : TAIL_IF_WHOLE;
+}
+
+/* Nobody writes any more, and all bytes are committed. */
+static void tell_piece(struct call *call, struct ingest_stream *s, enum ingest_tail tail) {
+	enum author_state state = s->author.state;
+	if (!s->parsing || state == AUTHOR_NONE)
+		return;
+	ingest_tell_cut(s, &s->parser);
+	if (tail == TAIL_LAST || s->in->gzip || s->parser.text.len == 0)
+		return;
+	(void)call_error(
+		call, EINVAL,
+		"line %llu has no end: %s. It is no row, and waits for its rest (append it, or write the file anew)",
+		(unsigned long long)s->parser.reader.lines + 1,
+		state == AUTHOR_KILLED ? "the program that wrote it was ended by a signal"
+		: state == AUTHOR_WRITES
+			? "the mount ended while the program that wrote it had the file open"
+			: "/proc does not tell how the program that wrote it ended");
+	(void)call_told(call, s->w.path, -EINVAL);
+}
+
 static int sync_writer(struct call *call, struct handle *h, enum sync_reason reason) {
 	struct ingest_stream *s = h->stream;
 	bool strict = strcmp(call->fs->opt->bad_lines, "report") != 0;
@@ -171,10 +211,16 @@ static int sync_writer(struct call *call, struct handle *h, enum sync_reason rea
 	/* FLUSH comes before the first write of `echo x >FILE`: the old content stays until there is a new one */
 	if (reason == SYNC_FLUSH && s->replacing && s->pending.len == 0)
 		return 0;
-	enum ingest_tail tail = reason == SYNC_FSYNC ? TAIL_SYNC : last ? TAIL_LAST : TAIL_IF_WHOLE;
+	enum ingest_tail tail = tail_of(call, s, reason, last);
 	int rc = ingest_commit(call, s, tail);
 	if (rc != 0 && last)
 		give_up(call, s, rc);
+	else if (last)
+		tell_piece(call, s, tail);
+	if (last) {
+		s->author.state = AUTHOR_NONE;
+		s->changed = false;
+	}
 	if (reason == SYNC_RELEASE && !last) /* nobody hears it: the next close tells */
 		return rc;
 	int refused = s->deferred;

@@ -8,8 +8,10 @@
 #include "fs/ingest.h"
 #include "fs/ingest_rows.h"
 #include "fs/ingest_twin.h"
+#include "fs/report.h"
 #include "schema/ingest_twin.h"
 #include "schema/ledger.h"
+#include "schema/name.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -544,6 +546,25 @@ static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err
 	return change_all(conn, w, (uint64_t)st.st_size, err);
 }
 
+void ingest_tell_cut(const struct ingest_stream *s, const struct ingest_parser *p) {
+	AUTO_BUF struct buf why = { 0 };
+	if (!s->in->gzip || p->gz.mode != GUNZIP_INSIDE)
+		return;
+	buf_printf(
+		&why,
+		"the compressed data is cut short: it ends at byte %llu, inside the member that begins at byte %llu",
+		(unsigned long long)p->gz.at, (unsigned long long)p->gz.member_at);
+	if (p->text.len > 0)
+		buf_printf(
+			&why,
+			"; line %llu has no end, and waits for its rest: \"%.*s\" (append the rest, or write the file anew)",
+			(unsigned long long)p->reader.lines + 1,
+			(int)utf8_prefix(p->text.data, p->text.len < 200 ? p->text.len : 200),
+			p->text.data);
+	report_error(s->fs->report, s->w.path, EINVAL, "", why.failed ? "" : why.data);
+	atomic_fetch_add(&s->fs->count.gzip_cut, 1);
+}
+
 int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last, bool *moved) {
 	struct whole w = { .call = call, .s = s, .fd = fd, .last = last };
 	enum twin_text text;
@@ -553,6 +574,8 @@ int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool la
 		rc = fence_run(call, send_file_in_tx, &w, &w.op);
 	ingest_twin_free(w.twin);
 	*moved = w.moved;
+	if (rc == 0 && !w.moved)
+		ingest_tell_cut(s, &w.parser);
 	/* a repetition may have found itself done: the record says where it stands */
 	parser_free(&w.parser);
 	if (rc == 0 && !w.moved) {

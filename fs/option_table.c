@@ -8,6 +8,7 @@ static const char *const ssl_modes[] = { "disable",   "allow",       "prefer", "
 static const char *const isolation_levels[] = { "read committed", "repeatable read", "serializable",
 						NULL };
 static const char *const bad_lines_words[] = { "fail", "report", NULL };
+static const char *const last_line_words[] = { "reject", "accept", NULL };
 static const char *const log_levels[] = { "error", "warning", "info", "debug", NULL };
 
 enum { DAY = 86400, YEAR = 365 * DAY };
@@ -93,6 +94,8 @@ const struct option option_table[] = {
 	       "appended lines wait at most this long for others, in seconds"),
 	WORD("bad_lines", bad_lines, "fail", bad_lines_words, NULL,
 	     "whether a refused line fails fsync and close, or is only reported"),
+	WORD("last_line", last_line, "reject", last_line_words, NULL,
+	     "whether a last line without a newline is a row where /proc does not tell how its writer ended"),
 
 	GROUP("Files"),
 	FILE_PATH("layout", layout, "FILE", "the layout (default: the built-in one)"),

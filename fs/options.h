@@ -39,6 +39,7 @@ struct options {
 	int batch_size;        /* rows a batch of appends */
 	double flush_interval; /* seconds that appended lines wait at most */
 	char *bad_lines;       /* "fail" or "report" */
+	char *last_line;       /* "accept" or "reject": where /proc does not tell who wrote it */
 	bool enable_prepared_statements;
 	char *schema_name, *table_prefix;
 	bool enable_migrations;

@@ -105,7 +105,11 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 		return rc;
 	if (rows_is_whole(h)) {
 		settle(call, h, false);
-		return rows_whole_write(call, h, data, size, offset);
+		rc = rows_whole_write(call, h, data, size, offset);
+		bool at_end = (h->flags & O_APPEND) != 0 || offset + size >= h->data.len;
+		if (rc == 0 && size > 0 && at_end)
+			author_wrote(&h->author, call_thread(call), data[size - 1] != '\n');
+		return rc;
 	}
 	bool streams = rows_append_fits(h->node->place);
 	if (!h->has_begun || (h->flags & O_APPEND) != 0)
@@ -118,9 +122,12 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 		return h->refused = -ENOMEM;
 	settle(call, h, false);
 	h->buffered_lines += count_newlines(data, size);
+	int taken = streams ? rows_append_take(call, h, RECORD_MORE) : 0;
+	author_wrote(&h->author, call_thread(call),
+		     size > 0 && (data[size - 1] != '\n' || (streams && h->data.len > 0)));
 	if (streams) {
 		/* the bytes are taken: what goes wrong with them is told at fsync or close, after another attempt */
-		if (rows_append_take(call, h, RECORD_MORE) != 0)
+		if (taken != 0)
 			db_error_clear(&call->err);
 		return 0;
 	}
@@ -195,6 +202,39 @@ static int told(struct call *call, struct handle *h, enum sync_reason reason, ui
 	return rc;
 }
 
+/* What is left of H->data is a piece of a record, and no row: its writer did not mean it to be one. */
+static void refuse_piece(struct call *call, struct handle *h, const struct where *w) {
+	if (h->data.len == 0)
+		return;
+	(void)call_error(
+		call, EINVAL, "the last line has no end: %s",
+		h->author.state == AUTHOR_KILLED ? "the program that wrote it was ended by a signal"
+		: h->author.state == AUTHOR_WRITES
+			? "the mount ended while the program that wrote it had the file open"
+			: "/proc does not tell how the program that wrote it ended (see the option last_line)");
+	store_rejected(call, w, rows_is_whole(h) ? 0 : h->lines + 1, h->data.data, h->data.len,
+		       -EINVAL);
+	atomic_fetch_add(&call->fs->count.lines_rejected, 1);
+	if (h->deferred == 0)
+		h->deferred = -EINVAL;
+	if (rows_is_whole(h))
+		rows_whole_end(h, h->data.len);
+	rows_drop_rest(h);
+	h->author.state = AUTHOR_NONE;
+	h->dirty = false;
+}
+
+/* May what stands behind the last newline be a row, if nothing follows? */
+static bool accepts_tail(const struct call *call, const struct handle *h) {
+	struct fs *fs = call->fs;
+	bool unknown, accept = strcmp(fs->opt->last_line, "accept") == 0;
+	bool ending = call->req == NULL; /* nobody has closed it */
+	accept = author_accepts(&h->author, ending, accept, &unknown);
+	if (unknown && h->data.len > 0)
+		atomic_fetch_add(&fs->count.writers_unknown, 1);
+	return accept;
+}
+
 static int rows_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	AUTO_WHERE struct where w = { 0 };
 	int rc = node_where(call->fs->nodes, h->node, &w);
@@ -202,15 +242,22 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 		return rc;
 	if (h->refused != 0)
 		return give_up(call, h, &w);
+	/* a copy of the descriptor is closed by another process: its writer may be in the middle of a record */
+	bool own = reason != SYNC_FLUSH || author_flushes(&h->author, call_thread(call));
+	bool killed = h->author.state == AUTHOR_KILLED;
+	bool accepts = reason != SYNC_RELEASE || accepts_tail(call, h);
 	bool tail = h->data.len > 0 && h->data.data[h->data.len - 1] != '\n';
-	bool whole = tail && rows_tail_is_whole(h, w.place);
+	if (rows_is_whole(h) && tail && !accepts)
+		refuse_piece(call, h, &w);
+	bool whole = tail && own && !killed && accepts && rows_tail_is_whole(h, w.place);
 	bool replaces = rows_is_whole(h);
 	if (reason == SYNC_FLUSH && h->dirty &&
 	    (h->rows == ROWS_EMPTIED || (replaces && tail && !whole))) {
 		settle(call, h, true); /* see handle.h */
 		return 0;
 	}
-	enum record_more more = reason == SYNC_RELEASE || whole ? RECORD_END : RECORD_SYNC;
+	bool last = (reason == SYNC_RELEASE && accepts) || whole;
+	enum record_more more = last ? RECORD_END : own ? RECORD_SYNC : RECORD_MORE;
 	bool streams = !replaces && rows_append_fits(w.place);
 	if (h->dirty && replaces) {
 		rc = rows_whole_commit(call, h, &w, more, reason == SYNC_RELEASE);
@@ -219,6 +266,8 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 		h->dirty = h->data.len > 0;
 		h->buffered_lines = 0;
 	}
+	if (!replaces && (!accepts || (killed && reason == SYNC_FLUSH)))
+		refuse_piece(call, h, &w);
 	rc = told(call, h, reason, streams ? rows_append_open_line(h) : rows_open_line(h), rc);
 	settle(call, h, reason == SYNC_FLUSH && h->dirty);
 	return rc;

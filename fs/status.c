@@ -43,6 +43,14 @@ static int figures(struct call *call, struct figure *out) {
 				    get(&c->rows_written) };
 	out[n++] = (struct figure){ "lines_rejected_total", "Lines refused.", true,
 				    get(&c->lines_rejected) };
+	out[n++] = (struct figure){
+		"writers_unknown_total",
+		"Last lines without a newline for which last_line decided: /proc did not tell how their writers ended.",
+		true, get(&c->writers_unknown)
+	};
+	out[n++] = (struct figure){ "gzip_cut_total",
+				    "Compressed ingest files that end inside a member.", true,
+				    get(&c->gzip_cut) };
 	out[n++] = (struct figure){ "errors_total", "Errors told to programs.", true,
 				    get(&c->errors) };
 	out[n++] = (struct figure){ "nodes", "Names that the kernel holds.", false,
@@ -106,6 +114,7 @@ void status_json(struct call *call, struct buf *out) {
 	buf_puts(out, "    \"coherence\": ");
 	coherence_json(call->fs, out);
 	buf_puts(out, ",\n");
+	buf_printf(out, "    \"last_line\": \"%s\",\n", opt->last_line);
 	buf_printf(out, "    \"ledger\": %s,\n", call->fs->tree->has_ledger ? "true" : "false");
 	buf_puts(out, "    \"summary\": ");
 	slices_json(call->fs, out);
@@ -153,9 +162,11 @@ void status_errors(struct call *call, struct buf *out) {
 
 void status_reset(struct call *call) {
 	struct counters *c = &call->fs->count;
-	atomic_ullong *all[] = { &c->lookups,    &c->opens,         &c->reads,         &c->writes,
-				 &c->bytes_read, &c->bytes_written, &c->listings,      &c->removals,
-				 &c->errors,     &c->rows_written,  &c->lines_rejected };
+	atomic_ullong *all[] = { &c->lookups,      &c->opens,          &c->reads,
+				 &c->writes,       &c->bytes_read,     &c->bytes_written,
+				 &c->listings,     &c->removals,       &c->errors,
+				 &c->rows_written, &c->lines_rejected, &c->writers_unknown,
+				 &c->gzip_cut };
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		atomic_store(all[i], 0);
 	db_pool_reset_stats(call->fs->pool);
