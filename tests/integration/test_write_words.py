@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from kit import append, put, refused, run, sh
+from kit import append, put, refused, rm, run, sh
 from mountkit import clean_env, rowfs_binary
 
 TABLES = """
@@ -66,7 +66,7 @@ def test_words_of_a_column(garden):
         os.ftruncate(fd, 0)
     os.close(fd)
     append(path, b" carica")
-    os.unlink(m.at("plants/fig/pot"))
+    rm(m.at("plants/fig/pot"))
     assert garden.sql("select * from plants where name = 'fig'") == [("fig", "ficus carica", None)]
 
 
@@ -110,8 +110,8 @@ def test_write_rows(garden):
     m.write("plants/fig/plant.json", {"pot": 9})
     m.mkdir("plants/new")
     os.rename(m.at("plants/new"), m.at("plants/newer"))
-    os.unlink(m.at("plants/fig/species.txt"))
-    os.unlink(m.at("plants/oak/plant.json"))
+    rm(m.at("plants/fig/species.txt"))
+    rm(m.at("plants/oak/plant.json"))
     m.write("note", "plain")
     assert garden.sql("select * from plants order by 1") == [("fig", None, 9), ("newer", None, None)]
     assert garden.sql("select litres from waterings order by 1") == [(i,) for i in range(1, 7)]
