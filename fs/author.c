@@ -1,6 +1,7 @@
 #include "fs/author.h"
 
 #include "util/cleanup.h"
+#include "util/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,18 +16,6 @@
 /* Of /proc/TID/stat; see proc(5). */
 enum { FIELD_STATE = 3, FIELD_FLAGS = 9, FIELD_EXIT_CODE = 52 };
 enum { FLAG_EXITING = 0x4, FLAG_SIGNALED = 0x400, SIGNAL_BITS = 0x7f };
-
-/* The process that THREAD belongs to; 0: it is not told. */
-static pid_t process_of(pid_t thread) {
-	char path[40], line[128];
-	int process = 0;
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
-	AUTO_FILE FILE *f = thread > 0 ? fopen(path, "re") : NULL;
-	while (f != NULL && process == 0 && fgets(line, sizeof(line), f) != NULL)
-		if (strncmp(line, "Tgid:", 5) == 0)
-			process = (int)strtol(line + 5, NULL, 10);
-	return process;
-}
 
 /* May this daemon see THREAD's exit code? To others it is shown as 0. */
 static bool sees_code(pid_t thread) {

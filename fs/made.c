@@ -2,8 +2,8 @@
 
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/process.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { KEPT = 64, KEPT_US = 60 * US_PER_S };
@@ -52,19 +52,6 @@ static struct document *find(struct made *made, const char *path) {
 		if (made->all[i].path != NULL && strcmp(made->all[i].path, path) == 0)
 			return &made->all[i];
 	return NULL;
-}
-
-/* The process of thread TID; 0 if that cannot be read. */
-static pid_t process_of(pid_t tid) {
-	char path[64], line[128];
-	int pid = 0;
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-	FILE *f = tid != 0 ? fopen(path, "re") : NULL;
-	while (f != NULL && pid == 0 && fgets(line, sizeof(line), f) != NULL)
-		(void)!sscanf(line, "Tgid: %d", &pid);
-	if (f != NULL)
-		fclose(f);
-	return pid;
 }
 
 void made_note(struct made *made, pid_t tid, const char *path, bool is_new, const char *data,

@@ -1,9 +1,9 @@
 #include "fs/removal_state.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/process.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
@@ -17,19 +17,6 @@ enum {
 };
 
 /* -- processes --------------------------------------------------------------------------------- */
-
-/* The thread group of thread TID; 0 if that cannot be known. */
-static pid_t process_of(pid_t tid) {
-	char path[64], text[1024];
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	const char *line = strstr(text, "\nTgid:");
-	return line != NULL ? (pid_t)strtol(line + strlen("\nTgid:"), NULL, 10) : 0;
-}
 
 static bool has_ended(const struct removal *r) {
 	struct pollfd fd = { .fd = r->pidfd, .events = POLLIN };
