@@ -113,30 +113,6 @@ static void take_back(struct batch *b) {
 		b->state = BATCH_OPEN;
 }
 
-void batch_withdraw(struct batch *b, struct source *source) {
-	size_t from = 0, to = 0;
-	int n = 0;
-	for (int i = 0; i < b->n; i++) {
-		const struct batch_line line = b->lines[i];
-		if (line.source != source) {
-			memmove(b->data.data + to, b->data.data + from, line.len);
-			b->lines[n++] = line;
-			to += line.len;
-		}
-		from += line.len;
-	}
-	if (n == b->n)
-		return;
-	b->n = n;
-	b->counted = n == 0; /* the tally has lines that are gone: the triggers count */
-	if (n == 0) {
-		tally_clear(&b->tally);
-		b->began_us = 0;
-	}
-	buf_resize(&b->data, to);
-	take_back(b);
-}
-
 void batch_follow(struct batch *b, bool may) {
 	if (may && b->state == BATCH_WAITS)
 		b->state = BATCH_OPEN;

@@ -24,7 +24,7 @@ struct batch_line {
  *  state   it holds a COPY   goes to
  *  WAITS   no                OPEN: batch_follow(true), the lines before are at the server
  *  OPEN    no                FED: batch_feed(); WAITS: batch_follow(false); WHOLE
- *  FED     yes               WAITS: batch_follow(false), the lines before must be sent anew; OPEN: batch_withdraw();
+ *  FED     yes               WAITS: batch_follow(false), the lines before must be sent anew;
  *                            WHOLE: the COPY broke, or batch_commit() ended it
  *  WHOLE   no                stays: it is sent as a whole, in a transaction that asks first what became of an earlier attempt
  *
@@ -88,9 +88,6 @@ void batch_free(struct batch *b);
 
 /* Adds UNIT of SOURCE. Returns 0 or -ENOMEM, with nothing added. */
 MUST_USE int batch_put(struct batch *b, struct source *source, const struct unit *unit);
-
-/* Takes the lines of SOURCE out again. What was sent of them is rolled back. */
-void batch_withdraw(struct batch *b, struct source *source);
 
 /* MAY: its lines may be sent from now on. Otherwise not, and what was sent is rolled back. */
 void batch_follow(struct batch *b, bool may);

@@ -173,18 +173,6 @@ int source_commit(struct source *source) {
 	return atomic_exchange(&source->refused, 0);
 }
 
-void source_withdraw(struct source *source) {
-	struct lane *lane = source->lane;
-	LOCK_SCOPE(&lane->lock);
-	uint64_t before = lane->gathering->number - 1;
-	if (source->batch > before) {
-		batch_withdraw(lane->gathering, source);
-		source->batch = before;
-	}
-	while (lane->done < before && source->batch > lane->done)
-		pthread_cond_wait(&lane->changed, &lane->lock);
-}
-
 /* -- by the clock ------------------------------------------------------------------------------------ */
 
 /* Commits what is full or has waited for flush_interval. Returns how long the next has to wait, microseconds. */

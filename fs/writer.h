@@ -39,7 +39,7 @@ MUST_USE int source_open(struct writer *writer, const struct relation *rel,
 			 struct source **out);
 /* One more reference. Thread-safe, as the next. */
 struct source *source_hold(struct source *source);
-/* Gives a reference back. What was put and is not committed stays on its way: source_commit() or source_withdraw() come first. NULL is fine. */
+/* Gives a reference back. What was put and is not committed stays on its way: source_commit() comes first. NULL is fine. */
 void source_drop(struct source *source);
 
 /* One line within a unit. */
@@ -68,10 +68,5 @@ MUST_USE int source_put(struct source *source, const struct unit *unit);
 /* Waits until everything that was put is committed. Returns 0; the errno of the first refused line; or -errno if it was given
  * up (the database is gone for good): then the lines are in rejected/. */
 MUST_USE int source_commit(struct source *source);
-
-/* Takes back what was put and is not committed: what no batch has begun to commit goes, and the batch that is being committed is waited for. When
- * it returns, no line that was put before will be committed any more; those that are committed already are rows. What was refused is
- * still told by source_commit(). */
-void source_withdraw(struct source *source);
 
 #endif
