@@ -82,6 +82,15 @@ static void build_list(struct place *place, bool next, struct db_statement *st) 
 	statement_take(st, &sql);
 }
 
+/* The column of a row has a file, unless it is NULL; JSON has one in any case. */
+static void put_has_file(struct buf *sql, const struct place *place) {
+	if (strncmp(place->column->base, "json", 4) == 0)
+		return;
+	buf_puts(sql, " AND ");
+	put_column(sql, place->target, place->column->name);
+	buf_puts(sql, " IS NOT NULL");
+}
+
 /* Names alone: nothing is rendered. */
 static void build_names(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
@@ -93,11 +102,8 @@ static void build_names(struct place *place, bool next, struct db_statement *st)
 	put_tables(&sql, place, -1);
 	buf_puts(&sql, " WHERE ");
 	put_conditions(&sql, place, true);
-	if (place->route->kind == KIND_COLUMN && strncmp(place->column->base, "json", 4) != 0) {
-		buf_puts(&sql, " AND ");
-		put_column(&sql, place->target, place->column->name);
-		buf_puts(&sql, " IS NOT NULL");
-	}
+	if (place->route->kind == KIND_COLUMN)
+		put_has_file(&sql, place);
 	put_list_rest(&sql, place, next, false);
 	statement_take(st, &sql);
 }
@@ -161,6 +167,17 @@ static void build_set(struct place *place, const char *value, const char *prefix
 	statement_take(st, &sql);
 }
 
+/* Where there is no file to remove, no row is changed. */
+static void build_clear(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 };
+	put_update_head(&sql, place);
+	db_quote_ident(&sql, place->column->name);
+	buf_puts(&sql, " = NULL");
+	put_update_tail(&sql, place, "");
+	put_has_file(&sql, place);
+	statement_take(&place->sql.clear, &sql);
+}
+
 static void build_column_writes(struct place *place) {
 	AUTO_BUF struct buf value = { 0 }, more = { 0 };
 	const char *base = place->column->base;
@@ -169,7 +186,7 @@ static void build_column_writes(struct place *place) {
 	/* a cast to the type without its length: too long a value is then an error, not cut */
 	buf_printf(&value, bytes ? "$%d" : "$%d::%s", param, place->column->type);
 	build_set(place, value.data, "", &place->sql.set);
-	build_set(place, "NULL", "", &place->sql.clear);
+	build_clear(place);
 	if (relation_key(place->scope.tables[place->target].rel) != NULL) {
 		AUTO_BUF struct buf insert = { 0 };
 		put_insert_column(&insert, place, value.data);

@@ -84,6 +84,27 @@ def test_rm_sets_null_truncate_sets_empty(shop):
     assert shop.m.read("items/bolt/meta.json") == "null\n"
 
 
+@pytest.mark.parametrize("seen", [lambda path: None, os.stat, get, lambda path: os.listdir(os.path.dirname(path))],
+                         ids=["not seen", "stat", "read", "listed"])
+@pytest.mark.parametrize("by", ["document", "renamed document", "SQL"])
+def test_rm_of_a_column_that_became_null_finds_nothing(shop, seen, by):
+    """As of a file that somebody else has removed meanwhile; also if the caller has just looked at it."""
+    shop.add("bolt", note="n")
+    document, note = shop.m.at("items/bolt/item.json"), shop.m.at("items/bolt/note.txt")
+    seen(note)
+    if by == "SQL":
+        shop.sql("update items set note = null")
+    elif by == "document":
+        put(document, '{"note": null}')
+    else:
+        put(shop.m.at("tmpfile"), '{"note": null}')
+        os.replace(shop.m.at("tmpfile"), document)
+    with pytest.raises(FileNotFoundError):
+        os.unlink(note)
+    for _ in range(2):  # JSON has a file in any case
+        rm(shop.m.at("items/bolt/meta.json"))
+
+
 def test_rm_of_a_not_null_column_is_refused(shop):
     shop.add("bolt", qty=3)
     shop.m.refuses(lambda: os.unlink(shop.m.at("items/bolt/qty")), (errno.EINVAL, errno.EPERM), "qty", path="items/bolt/qty")
