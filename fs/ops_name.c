@@ -2,6 +2,7 @@
 #include "fs/access.h"
 #include "fs/control.h"
 #include "fs/ingest.h"
+#include "fs/intent.h"
 #include "fs/kind.h"
 #include "fs/lookup.h"
 #include "fs/made.h"
@@ -425,6 +426,18 @@ static int rename_row(struct renaming *r) {
 	return 0;
 }
 
+/* A log that is a rows file to its first rotation: the lines move. Its name may be there for ever: the thread that has moved it can make it
+ * anew exclusively, see intent.h. */
+static int rename_log(struct renaming *r) {
+	struct fs *fs = r->call->fs;
+	int rc = rows_rotate(r->call, r->node, r->to);
+	if (rc != 0)
+		return rc;
+	intent_note_removed(&fs->removed, call_thread(r->call), r->node->ino);
+	node_succeed(fs->nodes, r->node, NULL);
+	return 0;
+}
+
 static int rename_place(struct renaming *r) {
 	const struct node *node = r->node;
 	bool document = node->place->route != NULL && (node->place->route->kind == KIND_ROW ||
@@ -439,6 +452,9 @@ static int rename_place(struct renaming *r) {
 		return -EXDEV;
 	if (node->pending) /* only a mark: it moves like a plain file, and a row never was */
 		return r->existing == NULL || r->existing->pending ? rename_plain(r) : -EEXIST;
+	if (r->target.place == NULL && r->existing == NULL && rows_is_rotation(r->node, r->name) &&
+	    node_is_in(r->call->fs->nodes, r->node, r->dir))
+		return rename_log(r);
 	/* an editor's backup stands beside its file; to another directory the row itself is meant, and `mv` copies and removes it then */
 	if (r->target.place == NULL)
 		return document && node_is_in(r->call->fs->nodes, node, r->dir) ? rename_to_plain(r)
@@ -488,11 +504,10 @@ static int rename_any(struct renaming *r) {
 	if (r->node->type != NODE_PLAIN)
 		return rename_place(r);
 	if (r->target.place == NULL && !directory &&
-	    node_is_in(r->call->fs->nodes, r->node, r->dir) &&
-	    rows_are_kept_rotations(r->dir, node_name(r->node), r->name))
-		return call_error(
-			r->call, EPERM,
-			"this is a rotation of a file whose lines the layout keeps: such a file is not rotated");
+	    node_is_in(r->call->fs->nodes, r->node, r->dir))
+		rc = rows_rotation_check(r->call, r->dir, node_name(r->node), r->name);
+	if (rc != 0)
+		return rc;
 	if (r->target.place == NULL)
 		return r->existing == NULL || r->existing->type == NODE_PLAIN ? rename_plain(r)
 									      : -EEXIST;

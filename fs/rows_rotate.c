@@ -1,29 +1,223 @@
 #include "fs/rows_rotate.h"
 
+#include "fs/access.h"
+#include "fs/fence.h"
 #include "fs/lookup.h"
+#include "fs/plain.h"
+#include "fs/rows_cut.h"
+#include "util/cleanup.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
-static bool is_kept_log(const struct node *dir, const char *name, size_t len) {
-	AUTO_TARGET struct target target = { 0 };
-	AUTO_FREE char *log = strndup(name, len);
-	if (log == NULL)
-		return false;
-	lookup_target(dir, log, false, &target);
-	return target.place != NULL && target.place->route != NULL &&
-	       target.place->route->kind == KIND_ROWS &&
-	       (target.place->write != WRITE_ALL || target.place->route->refuse_truncate ||
-		target.place->route->refuse_remove);
+enum { PAGE_BYTES = 1024 * 1024 };
+
+/* -- what is a rotation, and may it be ------------------------------------------------------------ */
+
+bool rows_is_rotation(const struct node *node, const char *to) {
+	const char *name = node_name(node);
+	size_t len = strlen(name);
+	return node->type == NODE_PLACE && node->place->route != NULL &&
+	       node->place->route->kind == KIND_ROWS && strncmp(name, to, len) == 0 &&
+	       (to[len] == '.' || to[len] == '-') && isdigit((unsigned char)to[len + 1]);
 }
 
-bool rows_are_kept_rotations(const struct node *dir, const char *from, const char *to) {
-	for (const char *dot = strchr(from, '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
+/* The lines of a file at PLACE may be moved, as far as the layout says. */
+static int may_rotate(struct call *call, const struct place *place) {
+	int rc = access_check(call, place, CHANGE_ANEW);
+	if (rc == 0)
+		rc = access_check(call, place, CHANGE_REMOVE);
+	if (rc == 0 && place->sql.remove.sql == NULL)
+		rc = call_error(call, EPERM, "these rows cannot be removed through their file");
+	return rc;
+}
+
+static int check_log(struct call *call, struct node *dir, const char *name) {
+	AUTO_TARGET struct target target = { 0 };
+	struct node *log = NULL;
+	lookup_target(dir, name, false, &target);
+	if (target.place == NULL || target.place->route == NULL ||
+	    target.place->route->kind != KIND_ROWS)
+		return 0;
+	int rc = may_rotate(call, target.place);
+	if (rc != 0 || lookup_child(call, dir, name, false, &log) != 0) {
+		if (rc == 0) /* there is no such log now: nothing is going to be moved */
+			db_error_clear(&call->err);
+		return rc;
+	}
+	const struct options *opt = call->fs->opt;
+	struct stat st;
+	node_stat(call->fs->nodes, log, &st);
+	uint64_t used = plain_used(call->fs->plain);
+	uint64_t room = opt->plain_max > used ? opt->plain_max - used : 0;
+	if ((uint64_t)st.st_size > room)
+		rc = call_error(
+			call, ENOSPC,
+			"a rotation moves the lines of %s to a plain file, and plain_max leaves no room "
+			"for them: nothing is moved",
+			name);
+	node_put(call->fs->nodes, log);
+	return rc;
+}
+
+int rows_rotation_check(struct call *call, struct node *dir, const char *from, const char *to) {
+	int rc = 0;
+	for (const char *dot = strchr(from, '.'); rc == 0 && dot != NULL;
+	     dot = strchr(dot + 1, '.')) {
 		size_t len = (size_t)(dot - from);
 		bool numbered = isdigit((unsigned char)dot[1]) && strncmp(from, to, len + 1) == 0 &&
 				isdigit((unsigned char)to[len + 1]);
-		if (numbered && dir->type == NODE_PLACE && is_kept_log(dir, from, len))
-			return true;
+		if (!numbered || dir->type != NODE_PLACE)
+			continue;
+		AUTO_FREE char *log = strndup(from, len);
+		rc = log != NULL ? check_log(call, dir, log) : -ENOMEM;
 	}
-	return false;
+	return rc;
+}
+
+/* -- moving the lines ------------------------------------------------------------------------------- */
+
+struct rotation {
+	struct call *call;
+	const struct where *w;
+	struct ledger_op op;
+	const char *draft, *to; /* paths of the plain file before and after it is complete */
+	int fd;
+	bool placed; /* it has its name TO */
+	uint64_t size;
+	char **cursor; /* of the last line that was read; NULL at the start */
+};
+
+static void forget_cursor(struct rotation *r) {
+	for (int i = 0; r->cursor != NULL && i < r->w->place->sql.cursor; i++)
+		free(r->cursor[i]);
+	free(move_ptr(r->cursor));
+}
+
+static int put(struct rotation *r, const char *data, size_t len, struct db_error *err) {
+	while (len > 0) {
+		ssize_t n = plain_write(r->call->fs->plain, r->fd, data, len, r->size, false);
+		if (n <= 0)
+			return db_error_set(
+				err, n < 0 ? (int)-n : EIO,
+				"the lines find no room in a plain file: nothing is moved");
+		data += n;
+		len -= (size_t)n;
+		r->size += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* The cursor of the page's last line. */
+static int take_cursor(struct rotation *r, const PGresult *page) {
+	int n = r->w->place->sql.cursor, last = PQntuples(page) - 1;
+	forget_cursor(r);
+	r->cursor = calloc((size_t)n + 1, sizeof(*r->cursor));
+	for (int i = 0; r->cursor != NULL && i < n; i++) {
+		if (PQgetisnull(page, last, 1 + i))
+			continue;
+		r->cursor[i] = strdup(PQgetvalue(page, last, 1 + i));
+		if (r->cursor[i] == NULL)
+			return -ENOMEM;
+	}
+	return r->cursor != NULL ? 0 : -ENOMEM;
+}
+
+/* The next page of lines goes to the file. Returns how many they are, or -errno. */
+static int copy_page(struct db_conn *conn, struct rotation *r, struct db_error *err) {
+	const struct place_sql *sql = &r->w->place->sql;
+	AUTO_RESULT PGresult *page = NULL;
+	AUTO_FREE struct db_param *params =
+		calloc((size_t)sql->cursor + WHERE_PARAMS + 2, sizeof(*params));
+	char limit[16], bytes[16];
+	if (params == NULL)
+		return db_error_set(err, ENOMEM, "out of memory");
+	snprintf(limit, sizeof(limit), "%d", r->call->fs->opt->fetch_size);
+	snprintf(bytes, sizeof(bytes), "%d", PAGE_BYTES);
+	int n = where_params(r->w, params);
+	for (int i = 0; r->cursor != NULL && i < sql->cursor; i++)
+		params[n++] = db_text(r->cursor[i]);
+	params[n++] = db_text(limit);
+	params[n++] = db_text(bytes);
+	const char *text = r->cursor != NULL ? sql->page_next.sql : sql->page_first.sql;
+	int rc = db_query_on(conn, text, params, n, &page, err);
+	int lines = rc == 0 ? PQntuples(page) : 0;
+	for (int i = 0; rc == 0 && i < lines; i++)
+		rc = put(r, PQgetvalue(page, i, 0), (size_t)PQgetlength(page, i, 0), err);
+	if (rc == 0 && lines > 0 && take_cursor(r, page) != 0)
+		rc = db_error_set(err, ENOMEM, "out of memory");
+	return rc != 0 ? rc : lines;
+}
+
+static int copy_lines(struct db_conn *conn, struct rotation *r, struct db_error *err) {
+	const char *header = r->w->place->sql.header;
+	int lines = 1;
+	forget_cursor(r);
+	r->size = 0;
+	int rc = plain_truncate(r->call->fs->plain, r->fd, 0);
+	if (rc == 0 && header != NULL)
+		rc = put(r, header, strlen(header), err);
+	while (rc == 0 && lines > 0) {
+		lines = copy_page(conn, r, err);
+		rc = lines < 0 ? lines : 0;
+	}
+	return rc == 0 && fdatasync(r->fd) != 0
+		       ? db_error_set(err, errno, "a plain file: %s", strerror(errno))
+		       : rc;
+}
+
+/* One snapshot for reading and deleting: what others insert meanwhile is in neither, and what they change fails the DELETE, which is
+ * repeated. The file has its name before the commit, so that the lines are somewhere at any time. */
+static int rotate_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct rotation *r = arg;
+	struct db_param params[WHERE_PARAMS];
+	int rc = db_query_on(conn, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", NULL, 0, NULL,
+			     err);
+	if (rc == 0)
+		rc = ledger_enter(conn, r->call->fs->tree, &r->op, err);
+	if (rc != 0)
+		return rc == LEDGER_DONE ? 0 : rc;
+	rc = copy_lines(conn, r, err);
+	if (rc == 0)
+		rc = db_query_on(conn, r->w->place->sql.remove.sql, params,
+				 where_params(r->w, params), NULL, err);
+	if (rc == 0 && !r->placed) {
+		rc = plain_rename(r->call->fs->plain, r->draft, r->to, RENAME_NOREPLACE);
+		r->placed = rc == 0;
+	}
+	return rc;
+}
+
+int rows_rotate(struct call *call, struct node *node, const char *to) {
+	static atomic_uint number;
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_BUF struct buf draft = { 0 };
+	struct plain *plain = call->fs->plain;
+	int rc = may_rotate(call, node->place);
+	if (rc == 0)
+		rc = node_where(call->fs->nodes, node, &w);
+	if (rc != 0)
+		return rc;
+	rows_cut_settle(call, node);
+	buf_add(&draft, to, (size_t)(strrchr(to, '/') + 1 - to));
+	buf_printf(&draft, ".rowfs-rotated-%u", atomic_fetch_add(&number, 1));
+	if (draft.failed)
+		return -ENOMEM;
+	AUTO_FD int fd = plain_open(plain, draft.data, O_RDWR | O_CREAT | O_TRUNC, 0644);
+	if (fd < 0)
+		return fd;
+	struct rotation r = { .call = call, .w = &w, .draft = draft.data, .to = to, .fd = fd };
+	rc = fence_run(call, rotate_in_tx, &r, &r.op);
+	fs_changed(call->fs);
+	forget_cursor(&r);
+	/* in doubt, the rows may be gone: the lines stay where they are */
+	if (rc != 0 && !call->err.in_doubt)
+		(void)!plain_unlink(plain, r.placed ? to : draft.data);
+	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
+		return call_error(call, ENOTEMPTY,
+				  "rows of another table refer to these lines: they are not moved");
+	return rc;
 }

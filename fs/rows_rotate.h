@@ -1,11 +1,21 @@
-/* Logs that are rows files, and programs that rotate logs. */
+/* Logs that are rows files, and programs that rotate logs. Such a program renames the older rotations first (LOG.1 to LOG.2), and then LOG itself to
+ * LOG.1, and makes it anew. For a rows file the last rename moves the lines: they become a plain file, and their rows go, as with
+ * copytruncate. What would forbid that is told at the first rename, before anything has moved. Thread-safe. */
 #ifndef ROWFS_FS_ROWS_ROTATE_H
 #define ROWFS_FS_ROWS_ROTATE_H
 
-#include "fs/node.h"
+#include "fs/call.h"
 
-/* True if FROM and TO, names in DIR, are rotations ("LOG.1", "LOG.2.gz") of one rows file LOG whose lines the layout keeps: by
- * `truncate` or `remove`. A program that rotates renames them first, and would fail behind that, at the log itself. Thread-safe. */
-bool rows_are_kept_rotations(const struct node *dir, const char *from, const char *to);
+/* FROM and TO are names in DIR, and FROM is a plain file. If they are rotations ("LOG.1", "LOG.2.gz") of one rows file LOG that cannot be
+ * rotated: -errno. Else 0. */
+MUST_USE int rows_rotation_check(struct call *call, struct node *dir, const char *from,
+				 const char *to);
+
+/* True if the name TO makes a rotation of NODE, a rows file with that directory: its own name, a dot or a dash, and a digit. */
+bool rows_is_rotation(const struct node *node, const char *to);
+
+/* Moves the lines of NODE to a plain file at path TO, which does not exist, and deletes their rows, in one transaction: exactly the lines that
+ * are in the plain file go. If it fails, or rowfs is killed, all rows are there. Returns 0 or -errno. */
+MUST_USE int rows_rotate(struct call *call, struct node *node, const char *to);
 
 #endif

@@ -1,10 +1,12 @@
 """logrotate as it is, on rows files, ingest files and plain files."""
+import errno
 import os
 import shutil
+import threading
 
 import pytest
 
-from kit import run
+from kit import refused, run, until
 
 SQL = "create table bars (id bigserial primary key, sym text not null, n bigint not null, memo text)"
 COLUMNS = ["sym", "n", "memo"]
@@ -56,33 +58,101 @@ def read_all(path):
 
 @pytest.mark.parametrize("words", [("copytruncate",), ("copytruncate", "compress"), ("create 0644 root root", "compress")])
 def test_rows_and_plain_files(make_mount, pg, tmp_path, rotate, words):
-    """As on a disk: the lines are in the rotated files. With copytruncate the rows of the log are those that came since."""
+    """As on a disk: the lines are in the rotated files. The rows of the log are those that came since."""
     pg.sql(SQL)
     mount = make_mount(layout=layout())
     disk = tmp_path / "disk"
     disk.mkdir()
-    rows = "copytruncate" in words
-    for path in (disk / "bars.csv", mount.at("plain.log"), *([mount.at("bars.csv")] if rows else [])):
+    for path in (disk / "bars.csv", mount.at("plain.log"), mount.at("bars.csv")):
         path.touch()
         rotate_three_times(path, rotate, *words)
     want = read_all(disk / "bars.csv")
     assert len(want) == 4 and want["bars.csv"] == "A,6,z\n"
     assert list(read_all(mount.at("plain.log")).values()) == list(want.values())
-    if rows:
-        assert read_all(mount.at("bars.csv")) == want
-        assert numbers(pg) == [6]
+    assert read_all(mount.at("bars.csv")) == want
+    assert numbers(pg) == [6]
     assert mount.errors() == []
 
 
-def test_create_leaves_a_rows_file_as_it_is(make_mount, pg, rotate):
-    """A rows file cannot be renamed to a plain name: plain files live as long as the mount."""
+def test_only_a_rotation_moves_lines(make_mount, pg):
+    """An editor that renames a file to its backup does not mean to delete rows: EXDEV, and `mv` copies and removes."""
     pg.sql(SQL)
     mount = make_mount(layout=layout())
     mount.append("bars.csv", "A,1,x\nA,2,y\n")
-    done = rotate(mount.at("bars.csv"), "create 0644 root root", ok=False)
-    assert done.returncode != 0 and "cross-device" in done.stderr
+    mount.write("bars.csv.9", "mine\n")
+    os.mkdir(mount.at("old"))
+    for name in ("bars.csv~", "bars.csv.bak", ".bars.csv.1", "old/bars.csv.1", "bars.csv.9"):
+        with refused(errno.EXDEV):
+            os.rename(mount.at("bars.csv"), mount.at(name))
     assert mount.read("bars.csv") == HEADER + "A,1,x\nA,2,y\n" and numbers(pg) == [1, 2]
-    assert not mount.exists("bars.csv.1")
+    assert mount.read("bars.csv.9") == "mine\n"
+    os.rename(mount.at("bars.csv"), mount.at("bars.csv-20251129"))
+    assert mount.read("bars.csv-20251129") == HEADER + "A,1,x\nA,2,y\n" and numbers(pg) == []
+    assert mount.read("bars.csv") == HEADER
+
+
+def test_a_rotation_that_is_refused_moves_no_line(make_mount, pg):
+    """A foreign key forbids it; and what can be known before is told before an older file has moved."""
+    pg.sql(SQL + "; create table notes (bar bigint references bars on delete restrict)")
+    mount = make_mount(layout=layout(), options={"plain_max": "64K"})
+    mount.append("bars.csv", "A,1,x\nA,2,y\n")
+    pg.sql("insert into notes select id from bars where n = 2")
+    with refused(errno.ENOTEMPTY):
+        os.rename(mount.at("bars.csv"), mount.at("bars.csv.1"))
+    assert numbers(pg) == [1, 2] and not mount.exists("bars.csv.1")
+    pg.sql("delete from notes")
+    mount.write("bars.csv.1", "older\n")
+    mount.append("bars.csv", "".join(f"A,{n},{'x' * 100}\n" for n in range(3, 1000)))
+    with refused(errno.ENOSPC):
+        os.rename(mount.at("bars.csv.1"), mount.at("bars.csv.2"))
+    with refused(errno.ENOSPC):
+        os.rename(mount.at("bars.csv"), mount.at("bars.csv.3"))
+    assert mount.read("bars.csv.1") == "older\n" and len(numbers(pg)) == 999
+    assert sorted(n for n in os.listdir(mount.path) if n.startswith((".rowfs-", "bars"))) == ["bars.csv", "bars.csv.1"]
+
+
+def test_rotations_beside_writers_lose_and_double_nothing(make_mount, pg):
+    """One writer has the log open all the time, one opens it for each line, SQL inserts, too; each line is in one file, once."""
+    pg.sql(SQL)
+    mount = make_mount(layout=layout())
+    mount.append("bars.csv", "A,0,x\n")
+    log, stop = mount.at("bars.csv"), threading.Event()
+    sent = [[0], [], []]
+
+    def held():
+        with open(log, "a", encoding="utf-8") as f:
+            while not stop.is_set():
+                f.write(f"A,{1000000 + len(sent[1])},held\n")
+                f.flush()
+                os.fsync(f.fileno())
+                sent[1].append(1000000 + len(sent[1]))
+
+    def anew():
+        while not stop.is_set():
+            mount.append("bars.csv", f"A,{2000000 + len(sent[2])},anew\n")
+            sent[2].append(2000000 + len(sent[2]))
+
+    threads = [threading.Thread(target=t) for t in (held, anew)]
+    for t in threads:
+        t.start()
+    try:
+        for k in range(30):
+            until(lambda k=k: len(sent[1]) + len(sent[2]) > 5 * k, "lines are written")
+            pg.sql(f"insert into bars (sym, n) values ('A', {3000000 + k})")
+            sent[0].append(3000000 + k)
+            for old in range(k, 0, -1):
+                os.rename(f"{log}.{old}", f"{log}.{old + 1}")
+            os.rename(log, f"{log}.1")
+            os.close(os.open(log, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    files = [mount.read(p.name) for p in mount.path.glob("bars.csv*")]
+    lines = [line for text in files for line in text.removeprefix(HEADER).splitlines()]
+    assert len(files) == 31
+    assert sorted(int(line.split(",")[1]) for line in lines) == sorted(sum(sent, []))
+    assert mount.errors() == []
 
 
 @pytest.mark.parametrize("words", [("create 0644 root root",), ("copytruncate",)])
