@@ -83,7 +83,7 @@ static int set_order(struct ingest_parser *p, const int *order, int n) {
 	p->norder = n;
 	p->ready = true;
 	int rc = line_checker_init(&p->checker, p->rules, n);
-	if (rc == 0 && !p->in->has_factors)
+	if (rc == 0 && p->in->by_copy)
 		rc = counter_new(p->fs->tree, p->in->rel, p->columns, n, NULL, 0, &p->counter);
 	return rc;
 }
@@ -175,27 +175,33 @@ static int refuse(struct ingest_unit *unit, uint64_t number, int rc, const char 
 	return refusals_add_or_fold(&unit->refused, one, line, len, why) ? 0 : -ENOMEM;
 }
 
-/* The checked line as a JSON object of strings: for fields that the server is to convert. */
-static int put_object(const struct ingest_parser *p, struct ingest_unit *unit,
-		      struct shape *shape) {
-	shape->names = calloc((size_t)p->norder + 1, sizeof(*shape->names));
-	if (shape->names == NULL)
-		return -ENOMEM;
-	buf_putc(&unit->text, '{');
-	for (int i = 0; i < p->norder; i++) {
-		const struct line_field *f = &p->checker.fields[i];
-		const char *name = p->in->names[p->order[i]].name;
-		buf_puts(&unit->text, i > 0 ? "," : "");
-		buf_json_string(&unit->text, name, strlen(name));
-		buf_putc(&unit->text, ':');
-		if (f->null)
-			buf_puts(&unit->text, "null");
-		else
-			buf_json_string(&unit->text, f->text, f->len);
-		shape->names[shape->n++] = strdup(name);
+bool parser_shape(const struct ingest_parser *p, struct shape *out) {
+	*out = (struct shape){ .names = calloc((size_t)p->norder + 1, sizeof(char *)) };
+	for (int i = 0; out->names != NULL && i < p->norder; i++) {
+		out->names[i] = strdup(p->in->names[p->order[i]].name);
+		out->n += out->names[i] != NULL;
 	}
-	buf_puts(&unit->text, "}\n");
-	return 0;
+	return out->names != NULL && out->n == p->norder;
+}
+
+bool ingest_put_object(const struct shape *shape, const char *line, size_t len, struct buf *out) {
+	AUTO_CSV struct csv_record record = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	if (csv_split(line, len, &record, &why) != 0 || record.n != shape->n)
+		return false;
+	buf_putc(out, '{');
+	for (int i = 0; i < record.n; i++) {
+		const struct csv_field *f = &record.fields[i];
+		buf_puts(out, i > 0 ? "," : "");
+		buf_json_string(out, shape->names[i], strlen(shape->names[i]));
+		buf_putc(out, ':');
+		if (f->len == 0 && !f->quoted)
+			buf_puts(out, "null");
+		else
+			buf_json_string(out, csv_text(&record, i), f->len);
+	}
+	buf_putc(out, '}');
+	return true;
 }
 
 /* What the server does not tell just now, the triggers find out. */
@@ -209,7 +215,6 @@ static void count(struct ingest_parser *p, struct ingest_unit *unit) {
 static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
 		    const char *line, size_t len) {
 	AUTO_BUF struct buf why = { 0 };
-	AUTO_SHAPE struct shape shape = { 0 };
 	size_t at = unit->text.len;
 	int rc;
 	if (p->unusable != NULL) {
@@ -219,15 +224,11 @@ static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t 
 	rc = line_check(&p->checker, line, len, &why);
 	if (rc != 0)
 		return refuse(unit, number, rc, line, len, why.data != NULL ? why.data : "");
-	if (!p->in->has_factors) {
+	if (p->in->by_copy)
 		count(p, unit);
-		buf_add(&unit->text, line, len);
-		buf_putc(&unit->text, '\n');
-		return add_line(unit, at, number, 0) ? 0 : -ENOMEM;
-	}
-	rc = put_object(p, unit, &shape);
-	int index = rc == 0 ? find_shape(unit, &shape) : -1;
-	return index >= 0 && add_line(unit, at, number, index) ? 0 : -ENOMEM;
+	buf_add(&unit->text, line, len);
+	buf_putc(&unit->text, '\n');
+	return add_line(unit, at, number, 0) ? 0 : -ENOMEM;
 }
 
 /* Names of SHAPE that nothing takes. */

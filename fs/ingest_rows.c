@@ -2,7 +2,6 @@
 
 #include "fs/ingest_parse.h"
 #include "fs/report.h"
-#include "schema/csv.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -187,50 +186,26 @@ static int hash_lines(struct objects o, struct db_error *err) {
 	return rc == 0 ? hash_lines(second, err) : rc;
 }
 
-/* A CSV line as an object. */
-static bool put_csv(const struct ingest_parser *p, const char *line, size_t len, struct buf *out) {
-	AUTO_CSV struct csv_record record = { 0 };
-	AUTO_BUF struct buf why = { 0 };
-	if (csv_split(line, len, &record, &why) != 0 || record.n != p->norder)
-		return false;
-	buf_putc(out, '{');
-	for (int i = 0; i < record.n; i++) {
-		const char *name = p->in->names[p->order[i]].name;
-		const struct csv_field *f = &record.fields[i];
-		buf_puts(out, i > 0 ? "," : "");
-		buf_json_string(out, name, strlen(name));
-		buf_putc(out, ':');
-		if (f->len == 0 && !f->quoted)
-			buf_puts(out, "null");
-		else
-			buf_json_string(out, csv_text(&record, i), f->len);
-	}
-	buf_putc(out, '}');
-	return true;
-}
-
 /* The keys of UNIT's lines of shape INDEX. */
 static bool shape_of(const struct comparison *c, const struct ingest_unit *unit, int index,
 		     struct shape *out) {
-	const struct ingest_parser *p = &c->parser;
-	bool objects = unit->nshapes > 0;
-	int n = objects ? unit->shapes[index].n : p->norder;
-	*out = (struct shape){ .names = calloc((size_t)n + 1, sizeof(char *)) };
-	for (int i = 0; out->names != NULL && i < n; i++) {
-		const char *name =
-			objects ? unit->shapes[index].names[i] : p->in->names[p->order[i]].name;
-		out->names[i] = strdup(name);
+	if (unit->nshapes == 0)
+		return parser_shape(&c->parser, out);
+	const struct shape *shape = &unit->shapes[index];
+	*out = (struct shape){ .names = calloc((size_t)shape->n + 1, sizeof(char *)) };
+	for (int i = 0; out->names != NULL && i < shape->n; i++) {
+		out->names[i] = strdup(shape->names[i]);
 		out->n += out->names[i] != NULL;
 	}
-	return out->names != NULL && out->n == n;
+	return out->names != NULL && out->n == shape->n;
 }
 
-/* Appends the line as an object. */
-static bool put_line(const struct comparison *c, const struct ingest_unit *unit, int i,
+/* Appends the line as an object with the keys SHAPE. */
+static bool put_line(const struct ingest_unit *unit, int i, const struct shape *shape,
 		     struct buf *out) {
 	const char *text = unit->text.data + unit->lines[i].at;
 	if (unit->nshapes == 0)
-		return put_csv(&c->parser, text, unit->lines[i].len - 1, out);
+		return ingest_put_object(shape, text, unit->lines[i].len - 1, out);
 	buf_add(out, text, unit->lines[i].len);
 	return true;
 }
@@ -242,11 +217,12 @@ static int add_lines(struct comparison *c, const struct ingest_unit *unit, int i
 	AUTO_SHAPE struct shape shape = { 0 };
 	AUTO_FREE size_t *at = calloc((size_t)unit->n + 1, sizeof(*at));
 	int n = 0;
-	for (int i = 0; at != NULL && i < unit->n; i++) {
+	bool ok = unit->n == 0 || (at != NULL && shape_of(c, unit, index, &shape));
+	for (int i = 0; ok && i < unit->n; i++) {
 		if (unit->lines[i].shape != index)
 			continue;
 		at[n] = text.len;
-		if (put_line(c, unit, i, &text)) {
+		if (put_line(unit, i, &shape, &text)) {
 			buf_putc(&text, ',');
 			n++;
 		} else {
@@ -254,10 +230,9 @@ static int add_lines(struct comparison *c, const struct ingest_unit *unit, int i
 		}
 	}
 	if (n == 0)
-		return at != NULL ? 0 : db_error_set(err, ENOMEM, "out of memory");
+		return ok ? 0 : db_error_set(err, ENOMEM, "out of memory");
 	at[n] = text.len;
-	struct alike *a =
-		!text.failed && shape_of(c, unit, index, &shape) ? find_alike(c, &shape) : NULL;
+	struct alike *a = !text.failed ? find_alike(c, &shape) : NULL;
 	if (a == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
 	int rc = hash_lines((struct objects){ c, a, &text, at, 0, n }, err);

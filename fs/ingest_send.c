@@ -34,7 +34,7 @@ struct ingest_sending {
 	const struct ingest_parser *parser; /* where the lines come from */
 	struct batch *batch;
 	char *copy;           /* the statement; owned */
-	struct shape *shapes; /* of lines that are JSON objects; owned, as each of them */
+	struct shape *shapes; /* of lines that do not go by COPY; owned, as each of them */
 	int nshapes;
 	struct ranges ids;
 	int64_t last_id; /* of the line that was gathered last */
@@ -56,10 +56,6 @@ struct ingest_sending {
 
 static struct ingest_sending *of_owner(struct batch_owner *owner) {
 	return (struct ingest_sending *)owner;
-}
-
-static bool by_copy(const struct ingest *in) {
-	return in->csv && !in->has_factors;
 }
 
 /* -- ids ------------------------------------------------------------------------------------------- */
@@ -91,6 +87,15 @@ static const char *ranges_text(struct ranges *r) {
 
 /* -- lines ----------------------------------------------------------------------------------------- */
 
+/* A line, its newline included, as an object. It stays as it is in the batch: that is what rejected/ gets. */
+static bool put_object(const struct ingest_sending *x, const struct shape *shape, const char *line,
+		       size_t len, struct buf *out) {
+	if (x->s->in->csv)
+		return ingest_put_object(shape, line, len - 1, out);
+	buf_add(out, line, len);
+	return true;
+}
+
 static int insert_objects(struct db_conn *conn, struct batch_owner *owner, const struct batch *b,
 			  int low, int high, size_t at, struct db_error *err) {
 	const struct ingest_sending *x = of_owner(owner);
@@ -98,12 +103,15 @@ static int insert_objects(struct db_conn *conn, struct batch_owner *owner, const
 	AUTO_FREE char *sql =
 		ingest_insert_sql(x->s->in, (const char *const *)shape->names, shape->n);
 	AUTO_BUF struct buf lines = { 0 }, ids = { 0 };
+	buf_putc(&lines, '['); /* there may be no line: batch_send() tries that */
+	buf_putc(&ids, '[');
 	for (int i = low; i < high; i++) {
 		const struct batch_line *line = &b->lines[i];
 		const char *text = b->data.data + at;
-		buf_putc(&lines, i > low ? ',' : '[');
-		buf_add(&lines, text + line->id_len, line->len - line->id_len);
-		buf_putc(&ids, i > low ? ',' : '[');
+		buf_puts(&lines, i > low ? "," : "");
+		if (!put_object(x, shape, text + line->id_len, line->len - line->id_len, &lines))
+			return db_error_set(err, EIO, "BUG: a line that was judged is no record");
+		buf_puts(&ids, i > low ? "," : "");
 		buf_add(&ids, text, line->id_len - 1);
 		at += line->len;
 	}
@@ -152,6 +160,19 @@ static int put_lines(struct ingest_sending *x, struct ingest_unit *unit) {
 	return data.failed ? -ENOMEM : batch_put(x->batch, NULL, &all);
 }
 
+/* The keys of the objects that UNIT's lines are sent as: all lines that do not go by COPY are gathered at once. */
+static bool take_shapes(struct ingest_sending *x, struct ingest_unit *unit) {
+	if (!x->s->in->csv) {
+		x->shapes = move_ptr(unit->shapes);
+		x->nshapes = unit->nshapes;
+		unit->nshapes = 0;
+		return true;
+	}
+	x->shapes = calloc(1, sizeof(*x->shapes));
+	x->nshapes = x->shapes != NULL;
+	return x->shapes != NULL && parser_shape(x->parser, x->shapes);
+}
+
 /* Takes the lines out of UNIT, with ids that are drawn on CONN, or with NULL by the pool. */
 static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_stock *stock,
 		  struct db_conn *conn, struct db_error *err) {
@@ -161,17 +182,15 @@ static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_
 	int rc = id_stock_fill(stock, in, unit->n, x->s->fs->pool, conn, err);
 	if (rc != 0)
 		return rc;
-	if (by_copy(in) && x->copy == NULL)
+	if (in->by_copy && x->copy == NULL)
 		x->target.copy = x->copy = ingest_copy_sql(in, x->parser->order, x->parser->norder);
 	for (int i = 0; i < unit->n; i++) {
 		x->last_id = unit->lines[i].id = id_stock_take(stock);
 		add_id(&x->ids, x->last_id);
 	}
-	if ((by_copy(in) && x->copy == NULL) || put_lines(x, unit) != 0)
+	if ((in->by_copy && x->copy == NULL) || put_lines(x, unit) != 0 ||
+	    (!in->by_copy && !take_shapes(x, unit)))
 		return db_error_set(err, ENOMEM, "out of memory");
-	x->shapes = move_ptr(unit->shapes);
-	x->nshapes = unit->nshapes;
-	unit->nshapes = 0;
 	ingest_unit_clear_lines(unit);
 	return 0;
 }
@@ -267,7 +286,7 @@ static struct ingest_sending *sending_new(struct ingest_stream *s,
 	x->s = s;
 	x->parser = parser;
 	x->owner = (struct batch_owner){ .ask = ask, .finish = finish };
-	if (!by_copy(s->in)) {
+	if (!s->in->by_copy) {
 		x->owner.send = insert_objects;
 		x->parts = true;
 	}
@@ -303,7 +322,7 @@ static void see_deletions(struct ingest_stream *s) {
 }
 
 size_t ingest_gather(struct ingest_stream *s, struct db_error *err) {
-	if (!by_copy(s->in) || s->unit.n == 0)
+	if (!s->in->by_copy || s->unit.n == 0)
 		return s->unit.text.len;
 	if (s->sending == NULL && (s->sending = sending_new(s, &s->parser)) == NULL)
 		return 0;

@@ -67,7 +67,7 @@ static bool take_fields(struct check *c, struct ingest *in) {
 			return false;
 		}
 		in->fields[in->nfields - 1].factor = factor_of(f->from, f->to);
-		in->has_factors = true;
+		in->by_copy = false;
 	}
 	for (int i = 0; i < in->rel->ncolumns; i++) {
 		const struct column *column = &in->rel->columns[i];
@@ -119,6 +119,7 @@ static bool take_format(struct check *c, struct ingest *in) {
 		json = strcmp(format, "jsonl") == 0;
 	}
 	in->csv = csv;
+	in->by_copy = csv && in->rel->takes_copy;
 	if (!csv && !json)
 		check_mistake(
 			c,

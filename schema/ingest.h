@@ -24,7 +24,7 @@ struct ingest {
 	char *dir; /* the directory that its files are in; owned */
 	bool csv;  /* else JSON Lines */
 	bool gzip; /* all of its files are compressed; else those whose names end in .gz: ingest_is_gzip() */
-	bool has_factors;   /* some field is converted: its lines cannot go by COPY */
+	bool by_copy; /* CSV lines go by COPY: no field is converted, and the table takes COPY */
 	bool keep_replaced; /* replacing a file keeps the rows that came from it */
 	bool remove_rows;   /* removing a file removes them */
 	bool has_proof;     /* rowfs.file_rows keeps which transactions brought the rows */

@@ -1,6 +1,7 @@
 """Lines on their way to the database: what becomes of each, whatever happens to the file, the server or the network meanwhile."""
 import contextlib
 import errno
+import gzip
 import json
 import os
 import socket
@@ -196,6 +197,58 @@ def test_bad_lines_of_an_ingest_file_cost_only_themselves(mount, pg):
         got = pg.sql("select local_timestamp from orderbook_data where local_timestamp between %s and %s order by 1", want[0] - 1, want[-1] + 1)
         assert [t for t, in got] == want
         assert mount.errors()[-1]["sqlstate"] == name
+
+
+# -- tables that COPY refuses ---------------------------------------------------------------------
+
+
+WITHOUT_COPY = {
+    "policy": "alter table orderbook_data enable row level security; alter table orderbook_data force row level security;"
+              "create policy p on orderbook_data using (true) with check (symbol <> 'NONE')",
+    "rule": "create table seen (t bigint);"
+            "create rule r as on insert to orderbook_data do also insert into seen values (new.local_timestamp);"
+            "alter table orderbook_data add check (symbol <> 'NONE')",
+}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
+@pytest.mark.parametrize("what", WITHOUT_COPY)
+def test_an_ingest_file_of_a_table_that_copy_refuses(make_mount, pg, what, suffix):
+    pg.sql(WITHOUT_COPY[what])
+    m = make_mount()
+    body = [ingest_line(i) for i in range(300)]
+    body[7] = body[7].replace("BTCUSDT", "NONE")
+    data = HEAD + "".join(body).encode()
+    path = m.at(f"collector/BTCUSDT_orderbook_20250920_100000.{suffix}")
+    with refused(errno.EACCES if what == "policy" else errno.EINVAL):
+        put(path, gzip.compress(data) if suffix == "csv.gz" else data)
+    want = [1758365391602900 + i for i in range(300) if i != 7]
+    assert [t for t, in pg.sql("select local_timestamp from orderbook_data order by 1")] == want
+    assert m.kept() == [body[7].rstrip("\r\n").encode()]
+    if what == "rule":
+        assert [t for t, in pg.sql("select t from seen order by 1")] == want
+    put(path, gzip.compress(HEAD + body[3].encode()) if suffix == "csv.gz" else HEAD + body[3].encode())
+    assert pg.sql("select local_timestamp from orderbook_data") == [(want[3],)]
+
+
+def test_a_refused_line_with_units_is_kept_as_it_was_written(make_mount, pg):
+    pg.sql("alter table orderbook_data add check (symbol <> 'NONE')")
+    m = make_mount(layout={"routes": [{"path": "/t/{day}.csv", "file": True, "ingest": "orderbook_data",
+                                       "fields": {"ts": {"column": "timestamp", "from": "ms", "to": "us"}}}]})
+    with refused(errno.EINVAL):
+        put(m.at("t/1.csv"), b'ts,local_timestamp,symbol\n1,1,A\n2,2,"NONE"\n3,3,B\n')
+    assert pg.sql("select timestamp, symbol from orderbook_data order by 1") == [(1000, "A"), (3000, "B")]
+    assert m.kept() == [b'2,2,"NONE"']
+
+
+def test_a_json_line_that_the_server_refuses_costs_only_itself(make_mount, pg):
+    pg.sql("alter table orderbook_data add check (symbol <> 'NONE')")
+    m = make_mount(layout={"routes": [{"path": "/t/{day}.jsonl", "file": True, "ingest": "orderbook_data"}]})
+    body = [json.dumps({"timestamp": n, "local_timestamp": n, "symbol": "NONE" if n == 7 else "A"}).encode() for n in range(40)]
+    with refused(errno.EINVAL):
+        put(m.at("t/1.jsonl"), b"".join(x + b"\n" for x in body))
+    assert [n for n, in pg.sql("select timestamp from orderbook_data order by 1")] == [n for n in range(40) if n != 7]
+    assert m.kept() == [body[7]]
 
 
 # -- isolation ------------------------------------------------------------------------------------
