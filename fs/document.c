@@ -276,7 +276,7 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	if (h->kind == &row_kind)
 		made_note(call->fs->made, call_thread(call), w.path, h->created, data, len);
 	h->created = false;
-	node_unhash(call->fs->nodes, h->node);
+	node_written(call->fs->nodes, h->node);
 	return 0;
 }
 

@@ -139,7 +139,8 @@ struct nodes *nodes_new(struct fs *fs) {
 	nodes->fs = fs;
 	pthread_mutex_init(&nodes->lock, NULL);
 	clock_condition(&nodes->settled);
-	nodes->root = new_locked(nodes, NULL, "", NULL, NULL);
+	nodes->times = calloc(1, sizeof(*nodes->times));
+	nodes->root = nodes->times != NULL ? new_locked(nodes, NULL, "", NULL, NULL) : NULL;
 	if (nodes->root == NULL) {
 		nodes_free(nodes);
 		return NULL;
@@ -163,6 +164,7 @@ void nodes_free(struct nodes *nodes) {
 	pthread_cond_destroy(&nodes->settled);
 	nodes_settle_free(nodes);
 	free(nodes->slots);
+	free(nodes->times);
 	free(nodes);
 }
 
@@ -293,7 +295,7 @@ static void refresh_locked(struct nodes *nodes, struct node *node, const struct 
 	bool same_size = node->attr.size == attr->size;
 	node->attr = *attr;
 	/* without a column for it, the time of a file moves only when this mount sees it change */
-	if (attr->mtime_ns == 0 && mtime != 0)
+	if (attr->mtime_ns == 0 && node->type == NODE_PLACE)
 		node->attr.mtime_ns = same_size ? mtime : now_ns();
 	node->epoch = coherence_checked(nodes->fs, epoch, node);
 	node->vanished = false;
@@ -308,6 +310,12 @@ static void keep_body(struct fs *fs, struct node *node, const struct found *foun
 		body_keep(fs, node, body);
 }
 
+/* True if it is a document, or a file of rows, whose time no column tells. */
+static bool has_own_time(const struct found *found) {
+	return found->type == NODE_PLACE && !found->pending && found->attr.mtime_ns == 0 &&
+	       !S_ISDIR(found->attr.mode);
+}
+
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
 			const struct found *found, bool lookup) {
 	LOCK_SCOPE(&nodes->lock);
@@ -316,9 +324,9 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 		node = make_locked(nodes, parent, name, found, old);
 		if (node == NULL)
 			return NULL;
-		/* another version of a file whose time no column tells: it changed just now */
-		if (old != NULL && found->attr.mtime_ns == 0 && found->type == NODE_PLACE)
-			node->attr.mtime_ns = now_ns();
+		if (has_own_time(found))
+			node->attr.mtime_ns = times_found(nodes->times, path_ino(parent, name),
+							  found->version, old != NULL, now_ns());
 		node->attr.size = found->attr.size;
 	}
 	refresh_locked(nodes, node, &found->attr, found->epoch);
@@ -383,6 +391,17 @@ void node_update(struct nodes *nodes, struct node *node, const struct attributes
 
 void node_unhash(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
+	unhash_locked(nodes, node);
+}
+
+void node_changed(struct nodes *nodes, const struct node *dir, const char *name) {
+	LOCK_SCOPE(&nodes->lock);
+	times_written(nodes->times, path_ino(dir, name), now_ns());
+}
+
+void node_written(struct nodes *nodes, struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	times_written(nodes->times, path_ino(node->parent, node->strings), now_ns());
 	unhash_locked(nodes, node);
 }
 

@@ -121,6 +121,10 @@ bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned lo
 
 /* The name no longer means this node: it was removed, or written. */
 void node_unhash(struct nodes *nodes, struct node *node);
+/* This mount has changed the document NAME in DIR, of which nobody need know a node: its st_mtime is now. */
+void node_changed(struct nodes *nodes, const struct node *dir, const char *name);
+/* This mount has committed what was written to the document NODE: its name means another version. */
+void node_written(struct nodes *nodes, struct node *node);
 /* The plain file NODE has no name any more: only those who have it open do. */
 void node_unlinked(struct nodes *nodes, struct node *node);
 /* NODE is now NAME in PARENT, a name of the same place: the kernel goes on with its nodeid after a rename. */

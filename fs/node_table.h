@@ -3,6 +3,7 @@
 #define ROWFS_FS_NODE_TABLE_H
 
 #include "fs/node.h"
+#include "fs/times.h"
 
 #include <string.h>
 
@@ -47,6 +48,7 @@ struct nodes {
 	/* Directories that the kernel has forgotten, but whose maker or end (see intent.h) is still to be known; a ring of references. */
 	struct node *shells[SHELLS];
 	unsigned next_shell;
+	struct times *times;                      /* of documents */
 	struct wanted wanted[WANTED_SLOTS];       /* by st_ino */
 	struct retrying retrying[RETRYING_SLOTS]; /* by thread */
 };

@@ -300,6 +300,7 @@ static int rename_onto_route(struct renaming *r) {
 		return rc;
 	made_forget(fs->made, r->to);
 	moved_show(fs->moved, r->to);
+	node_changed(fs->nodes, r->dir, r->name);
 	if (plain_unlink(fs->plain, r->from) == 0)
 		node_unlinked(fs->nodes, r->node);
 	node_succeed(fs->nodes, r->node, NULL);
@@ -388,6 +389,7 @@ static int rename_onto_row(struct renaming *r) {
 		return rc;
 	made_forget(fs->made, r->to);
 	moved_show(fs->moved, r->to);
+	node_changed(fs->nodes, r->dir, r->name);
 	node_unhash(fs->nodes, r->existing);
 	node_succeed(fs->nodes, r->node, NULL);
 	return 0;
@@ -422,6 +424,7 @@ static int rename_row(struct renaming *r) {
 	if (rc != 0 && rc != -ENOENT)
 		log_warning("%s: its plain files stay under the old name: %s", r->to,
 			    strerror(-rc));
+	node_changed(nodes, r->dir, r->name);
 	node_move(nodes, r->node, r->dir, r->name);
 	return 0;
 }

@@ -1,0 +1,44 @@
+#include "fs/times.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* FNV-1a; never 0. */
+static uint64_t hash_of(const char *version) {
+	uint64_t hash = 0xcbf29ce484222325u;
+	for (; *version != '\0'; version++)
+		hash = (hash ^ (unsigned char)*version) * 0x100000001b3u;
+	return hash | 1;
+}
+
+/* Where INO stands, or the place of the document of its set that changed the longest time ago. */
+static struct document_time *find(struct times *times, uint64_t ino) {
+	uint64_t hash = (ino ^ (ino >> 32)) * 0x9e3779b97f4a7c15u;
+	struct document_time *set = times->sets[(hash >> 32) % TIMES_SETS], *oldest = &set[0];
+	for (int i = 0; i < TIMES_WAYS; i++) {
+		if (set[i].ino == ino)
+			return &set[i];
+		if (set[i].mtime_ns < oldest->mtime_ns)
+			oldest = &set[i];
+	}
+	return oldest;
+}
+
+int64_t times_found(struct times *times, uint64_t ino, const char *version, bool changed,
+		    int64_t now_ns) {
+	struct document_time *t = find(times, ino);
+	uint64_t hash = version != NULL ? hash_of(version) : 0;
+	bool known = t->ino == ino;
+	if (known && (t->version == 0 || hash == 0 || t->version == hash)) {
+		t->version = hash;
+		return t->mtime_ns;
+	}
+	*t = (struct document_time){ .ino = ino,
+				     .version = hash,
+				     .mtime_ns = known || changed ? now_ns : 0 };
+	return t->mtime_ns;
+}
+
+void times_written(struct times *times, uint64_t ino, int64_t now_ns) {
+	*find(times, ino) = (struct document_time){ .ino = ino, .mtime_ns = now_ns };
+}

@@ -1,0 +1,32 @@
+/* When documents changed last, as far as this mount has seen: their time where no column of the row tells it. It outlives the nodes, which
+ * the kernel gives back as it likes: a time that went back, or a change of the same length without a new time, would make `rsync`, `git` and
+ * `make` take the new document for the old one. The last TIMES_SETS * TIMES_WAYS documents are remembered.
+ *
+ * The caller holds the lock of the node table. */
+#ifndef ROWFS_FS_TIMES_H
+#define ROWFS_FS_TIMES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { TIMES_SETS = 32768, TIMES_WAYS = 2 };
+
+/* A document, by its st_ino. */
+struct document_time {
+	uint64_t ino;     /* 0: a free place */
+	uint64_t version; /* hash; 0: whichever is found next */
+	int64_t mtime_ns; /* since 1970; 0: it has not changed since the mount began */
+};
+
+struct times {
+	struct document_time sets[TIMES_SETS][TIMES_WAYS];
+};
+
+/* The document INO was found in VERSION (NULL: its relation has none) at time NOW_NS. CHANGED: the caller knows that the version before was
+ * another one. Returns when the document changed last; 0: not since the mount began, as far as is known. */
+int64_t times_found(struct times *times, uint64_t ino, const char *version, bool changed,
+		    int64_t now_ns);
+/* This mount changes the document INO at time NOW_NS. */
+void times_written(struct times *times, uint64_t ino, int64_t now_ns);
+
+#endif
