@@ -205,7 +205,7 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 		"AND has_table_privilege(c.oid, 'INSERT, UPDATE')), EXISTS (SELECT 1 FROM pg_attribute a "
 		"JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
 		"WHERE n.nspname = 'rowfs' AND c.relname = 'file_rows' AND a.attname = 'xids' "
-		"AND NOT a.attisdropped)",
+		"AND NOT a.attisdropped), getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII')",
 		NULL, 0, DB_REPEATABLE, NULL, &res, err);
 	if (rc != 0)
 		return rc;
@@ -214,6 +214,7 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 	cat->has_ledger = PQgetvalue(res, 0, 2)[0] == 't';
 	cat->has_streams = PQgetvalue(res, 0, 3)[0] == 't';
 	cat->has_proof = PQgetvalue(res, 0, 4)[0] == 't';
+	cat->recodes = PQgetvalue(res, 0, 5)[0] == 't';
 	return cat->database != NULL && cat->user != NULL
 		       ? 0
 		       : db_error_set(err, ENOMEM, "out of memory");

@@ -65,6 +65,7 @@ struct catalog {
 	bool has_ledger;  /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
 	bool has_streams; /* rowfs.stream is there: the same for streams of lines */
 	bool has_proof;   /* rowfs.file_rows has the column xids */
+	bool recodes; /* the database is not in UTF-8: a text has other bytes in a file than there */
 };
 
 /* Reads all that LAYOUT names, with PREFIX ("" for none) before every relation's name. Names that the database does

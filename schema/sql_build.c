@@ -278,6 +278,13 @@ void put_id(struct buf *sql, const struct place *place) {
 	buf_putc(sql, ')');
 }
 
+void put_bytes_of(struct buf *sql, const struct place *place, const char *text) {
+	/* convert_to() would copy the text even if there is nothing to convert */
+	buf_printf(sql,
+		   place->recodes ? "octet_length(convert_to(%s, 'UTF8'))" : "octet_length(%s)",
+		   text);
+}
+
 void put_list_id(struct buf *sql, const struct place *place) {
 	enum { NAME_MOST = 255, ENCODED = 3 }; /* a byte is at most %XX */
 	size_t literal = strlen(place->text);
@@ -285,9 +292,11 @@ void put_list_id(struct buf *sql, const struct place *place) {
 		put_id(sql, place);
 		return;
 	}
-	buf_puts(sql, "CASE WHEN octet_length(");
-	put_key_text(sql, &place->keys[0]);
-	buf_printf(sql, ") > %zu THEN ", (NAME_MOST - literal) / ENCODED);
+	AUTO_BUF struct buf key = { 0 };
+	put_key_text(&key, &place->keys[0]);
+	buf_puts(sql, "CASE WHEN ");
+	put_bytes_of(sql, place, key.data != NULL ? key.data : "");
+	buf_printf(sql, " > %zu THEN ", (NAME_MOST - literal) / ENCODED);
 	put_id(sql, place);
 	buf_puts(sql, " END");
 }

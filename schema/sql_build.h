@@ -26,6 +26,8 @@ void put_key_condition(struct buf *sql, const struct key *key, const char *alias
 void put_bucket(struct buf *sql, const char *unit, const char *format, bool by_text);
 /* KEY's text as it stands in a name, made of the scope's table. */
 void put_key_text(struct buf *sql, const struct key *key);
+/* How many bytes the text that the expression TEXT is has in PLACE's file: files are UTF-8, whatever the database's encoding is. */
+void put_bytes_of(struct buf *sql, const struct place *place, const char *text);
 /* Microseconds since 1970 of COLUMN, as text; AGGREGATE is "max" for groups, "" otherwise. NULL column: NULL. */
 void put_mtime(struct buf *sql, int table, const struct column *column, const char *aggregate);
 /* The row as a pretty JSON document ending in a newline; columns of table ALIAS. */

@@ -39,6 +39,22 @@ static void put_version(struct buf *sql, const struct place *place) {
 		buf_puts(sql, "md5(b.body::text)");
 }
 
+static bool is_bytes(const struct place *place) {
+	return place->column != NULL && strcmp(place->column->base, "bytea") == 0;
+}
+
+/* "size, body" */
+static void put_sized_body(struct buf *sql, const struct place *place, int inline_body) {
+	AUTO_BUF struct buf size = { 0 };
+	if (is_bytes(place))
+		buf_puts(&size, "octet_length(b.body)");
+	else
+		put_bytes_of(&size, place, "b.body");
+	buf_printf(sql, "%s::text, CASE WHEN %s <= %d THEN b.body END",
+		   size.data != NULL ? size.data : "", size.data != NULL ? size.data : "",
+		   inline_body);
+}
+
 /* "SELECT keys, version, mtime, size, body, id FROM tables, LATERAL body b"; the body where it has at most INLINE_BODY bytes. */
 static void put_select(struct buf *sql, const struct place *place, int inline_body) {
 	buf_puts(sql, "SELECT ");
@@ -46,8 +62,9 @@ static void put_select(struct buf *sql, const struct place *place, int inline_bo
 	put_version(sql, place);
 	buf_puts(sql, ", ");
 	put_mtime(sql, place->target, place->mtime, "");
-	buf_puts(sql, ", octet_length(b.body)::text, ");
-	buf_printf(sql, "CASE WHEN octet_length(b.body) <= %d THEN b.body END, ", inline_body);
+	buf_puts(sql, ", ");
+	put_sized_body(sql, place, inline_body);
+	buf_puts(sql, ", ");
 	if (inline_body == SQL_LIST_BODY)
 		put_list_id(sql, place);
 	else
@@ -123,8 +140,6 @@ static void build_body(struct place *place) {
 
 void sql_build_pieces(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 };
-	const struct column *column = place->column;
-	bool bytes = column != NULL && strcmp(column->base, "bytea") == 0;
 	if (place->sql.body.sql == NULL)
 		return;
 	/* a value of its own, since a piece of a compressed one would be taken out of all of it each time */
@@ -133,7 +148,7 @@ void sql_build_pieces(struct place *place) {
 		"DECLARE " SQL_PIECES " NO SCROLL CURSOR FOR SELECT v.version, (i - 1)::text, "
 		"substring(v.bytes FROM i FOR %d) FROM (SELECT s.version, %s AS bytes FROM (%s) s "
 		"(version, body) OFFSET 0) v, generate_series(1, octet_length(v.bytes), %d) i",
-		SQL_PIECE, bytes ? "s.body || ''::bytea" : "convert_to(s.body, 'UTF8')",
+		SQL_PIECE, is_bytes(place) ? "s.body || ''::bytea" : "convert_to(s.body, 'UTF8')",
 		place->sql.body.sql, SQL_PIECE);
 	place->sql.pieces = buf_take(&sql);
 }
@@ -335,10 +350,9 @@ void sql_build_query(struct place *place) {
 	buf_puts(&sql, "SELECT ");
 	for (int i = 0; i < place->nkeys; i++)
 		buf_printf(&sql, "$%d::text, ", place->keys[i].param + 1);
-	buf_printf(&sql,
-		   "md5(b.body), NULL, octet_length(b.body)::text, "
-		   "CASE WHEN octet_length(b.body) <= %d THEN b.body END, NULL FROM %s",
-		   SQL_INLINE_BODY, query.data);
+	buf_puts(&sql, "md5(b.body), NULL, ");
+	put_sized_body(&sql, place, SQL_INLINE_BODY);
+	buf_printf(&sql, ", NULL FROM %s", query.data);
 	statement_take(&place->sql.find, &sql);
 	buf_puts(&sql, "SELECT md5(b.body), b.body FROM ");
 	buf_puts(&sql, query.data);

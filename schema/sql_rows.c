@@ -23,10 +23,12 @@ static void put_header(struct buf *out, const struct place *place) {
 static void put_size(struct buf *sql, const struct place *place) {
 	char alias[16];
 	snprintf(alias, sizeof(alias), "t%d", place->target);
-	buf_printf(sql, "(%zu + coalesce(sum(octet_length(",
+	AUTO_BUF struct buf line = { 0 };
+	put_line(&line, place, alias);
+	buf_printf(sql, "(%zu + coalesce(sum(",
 		   place->sql.header != NULL ? strlen(place->sql.header) : 0);
-	put_line(sql, place, alias);
-	buf_puts(sql, ") + 1), 0))::text");
+	put_bytes_of(sql, place, line.data != NULL ? line.data : "");
+	buf_puts(sql, " + 1), 0))::text");
 }
 
 /* "SELECT keys, NULL, mtime, size, NULL, NULL FROM all tables WHERE", for files that exist while they have rows. */

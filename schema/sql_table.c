@@ -126,11 +126,14 @@ static void build_find(struct place *place, enum listing list, struct db_stateme
 			buf_printf(&sql, "b.k%d, ", i);
 	else
 		put_own_keys(&sql, place);
-	buf_puts(&sql, "md5(b.body), b.mtime, octet_length(b.body)::text, ");
-	if (list == LIST_NONE)
-		buf_printf(&sql, "CASE WHEN octet_length(b.body) <= %d THEN b.body END, NULL",
-			   SQL_INLINE_BODY);
-	else
+	buf_puts(&sql, "md5(b.body), b.mtime, ");
+	put_bytes_of(&sql, place, "b.body");
+	buf_puts(&sql, "::text, ");
+	if (list == LIST_NONE) {
+		buf_puts(&sql, "CASE WHEN ");
+		put_bytes_of(&sql, place, "b.body");
+		buf_printf(&sql, " <= %d THEN b.body END, NULL", SQL_INLINE_BODY);
+	} else
 		buf_puts(&sql, "NULL, NULL");
 	put_from(&sql, place, list);
 	statement_take(st, &sql);

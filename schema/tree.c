@@ -187,8 +187,10 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 		add_timers(&c, tree, layout);
 		ok = mistakes->len == 0;
 	}
-	for (int i = 0; ok && i < tree->nall; i++)
+	for (int i = 0; ok && i < tree->nall; i++) {
+		tree->all[i]->recodes = catalog->recodes;
 		ok = place_rank_children(tree->all[i]);
+	}
 	ok = ok && slices_make(tree);
 	for (int i = 0; ok && i < tree->nall; i++)
 		ok = sql_build(tree->all[i]);

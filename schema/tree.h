@@ -87,6 +87,7 @@ struct place {
 	struct ingest *ingest; /* KIND_FILE whose lines become rows; else NULL; owned */
 
 	enum layout_write write; /* what may be changed at and below it; never WRITE_UNSAID */
+	bool recodes;            /* see catalog.h */
 	bool stays; /* must not be removed: its own route says so, or that of its row */
 
 	struct place_sql sql;

@@ -185,6 +185,8 @@ DECLARE
 	e rowfs.expressions;
 	t record;
 	same int;
+	-- files are UTF-8; convert_to() would copy the text even if there is nothing to convert
+	bytes text := CASE WHEN getdatabaseencoding() IN ('UTF8', 'SQL_ASCII') THEN 'octet_length(%s)' ELSE 'octet_length(convert_to(%s, ''UTF8''))' END;
 BEGIN
 	IF rel IS NULL OR s.csv IS NULL OR cardinality(s.columns) = 0 OR cardinality(s.columns) IS NULL OR cardinality(s.keys) > 4
 	   OR cardinality(s.units) IS DISTINCT FROM cardinality(s.keys) OR cardinality(s.formats) IS DISTINCT FROM cardinality(s.keys) THEN
@@ -212,15 +214,15 @@ BEGIN
 		same := (SELECT min(k) FROM generate_subscripts(s.keys, 1) k
 		          WHERE s.keys[k] = s.columns[i] AND s.formats[k] IS NULL AND rowfs.has_one_text(t.base));
 		IF s.csv AND same IS NOT NULL THEN
-			e.file_bytes := e.file_bytes || format(' + octet_length(%s)', rowfs.csv_field('g.g' || same, t.base, t.category, t.kind));
+			e.file_bytes := e.file_bytes || format(' + ' || bytes, rowfs.csv_field('g.g' || same, t.base, t.category, t.kind));
 		ELSIF s.csv THEN
-			e.row_bytes := e.row_bytes || format(' + octet_length(%s)',
+			e.row_bytes := e.row_bytes || format(' + ' || bytes,
 				rowfs.csv_field(format('r.%I', s.columns[i]), t.base, t.category, t.kind));
 		END IF;
 	END LOOP;
 	IF NOT s.csv THEN
-		e.row_bytes := format('octet_length((SELECT row_to_json(x.*)::text FROM (SELECT %s) x))',
-			(SELECT string_agg(format('r.%I', c), ', ' ORDER BY at) FROM unnest(s.columns) WITH ORDINALITY x(c, at)));
+		e.row_bytes := format(bytes, format('(SELECT row_to_json(x.*)::text FROM (SELECT %s) x)',
+			(SELECT string_agg(format('r.%I', c), ', ' ORDER BY at) FROM unnest(s.columns) WITH ORDINALITY x(c, at))));
 	END IF;
 	RETURN e;
 END
