@@ -14,6 +14,7 @@ SQL = """
 create table bars (id bigserial primary key, sym text not null, n bigint not null check (n >= 0), memo text, hidden text default 'h');
 create table notes (id bigint primary key, text text, hidden text default 'h');
 create table refers (note bigint references notes);
+create table quotes (id bigserial primary key, sym text, n bigint);
 create table kept (id bigserial primary key, n bigint);
 create table writes (op text, n bigint);
 create function note_write() returns trigger language plpgsql as
@@ -25,6 +26,7 @@ LAYOUT = {"routes": [
     {"path": "/by/{sym}.csv", "rows": "bars", "columns": ["sym", "n", "memo"], "order": ["id"]},
     {"path": "/notes.jsonl", "rows": "notes", "columns": ["id", "text"], "order": ["id"]},
     {"path": "/notes.csv", "rows": "notes", "columns": ["id", "text"], "order": ["id"]},
+    {"path": "/quotes.csv", "rows": "quotes", "columns": ["sym", "n"], "order": ["id"]},
     {"path": "/kept.csv", "rows": "kept", "columns": ["n"], "order": ["id"], "truncate": "refuse"},
 ]}
 HEADER = "sym,n,memo\n"
@@ -202,6 +204,22 @@ def test_an_offset_that_was_the_end(files, pg):
         os.write(fd, f"W,{20 + i},x\n".encode())
         os.close(fd)
     assert [n for (n,) in pg.sql("select n from bars order by n")] == [0, 1, 10, 11, 20, 21]
+
+
+@pytest.mark.parametrize("seek", [lambda f: f.seek(-len("W,1\n"), os.SEEK_END), lambda f: f.seek(os.fstat(f.fileno()).st_size - len("W,1\n"))])
+def test_the_last_line_is_written_over(files, plain, pg, seek):
+    """By a program that has just appended it, through another open file: where the file ended before that is not its end."""
+    def change(path):
+        for n in range(4):
+            with open(path, "rb+") as f:
+                f.seek(0, os.SEEK_END)
+                f.write(b"W,1\n")
+            with open(path, "rb+") as f:
+                seek(f)
+                f.write(f"X,{n}\n".encode())
+    begin(files, plain, "quotes.csv", "sym,n\nA,0\n")
+    both(files, plain, "quotes.csv", change)
+    assert pg.sql("select sym, n from quotes order by id") == [("A", 0), ("X", 0), ("X", 1), ("X", 2), ("X", 3)]
 
 
 def test_a_row_that_another_has_changed_meanwhile(files, pg):
