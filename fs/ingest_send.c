@@ -218,13 +218,15 @@ static int ask(struct db_conn *conn, struct batch_owner *owner, struct db_error 
 	return rc == INGEST_MOVED ? another_came(x, err) : rc;
 }
 
-static int clear_file(struct db_conn *conn, const struct ingest_stream *s, const char *fresh,
-		      struct buf *kept, struct db_error *err) {
+/* CHANGED: the same file in another version, whose rows are replaced in any case; else another content has come to its name. */
+static int clear_file(struct db_conn *conn, const struct ingest_stream *s, bool changed,
+		      const char *fresh, struct buf *kept, struct db_error *err) {
 	int rc = ingest_twin_give_back(conn, s->rec.id, err);
 	if (rc == 0)
-		rc = s->in->keep_replaced ? ingest_file_forget(conn, s->rec.id, err)
-					  : ingest_rows_delete(conn, s->fs, s->in, s->rec.id, 0,
-							       fresh, kept, err);
+		rc = s->in->keep_replaced && !changed
+			     ? ingest_file_forget(conn, s->rec.id, err)
+			     : ingest_rows_delete(conn, s->fs, s->in, s->rec.id, 0, fresh, kept,
+						  err);
 	return rc == 0 ? ingest_file_clear(conn, s->rec.id, err) : rc;
 }
 
@@ -236,7 +238,7 @@ static int remove_old(struct db_conn *conn, struct ingest_sending *x, struct db_
 		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, x->op.id, err);
 		rc = rc == INGEST_MOVED ? another_came(x, err) : rc;
 		if (rc == 0)
-			rc = clear_file(conn, s, ranges_text(&x->ids), &x->kept, err);
+			rc = clear_file(conn, s, false, ranges_text(&x->ids), &x->kept, err);
 	}
 	if (rc == 0 && s->old_tail != NULL)
 		rc = ingest_rows_delete(conn, s->fs, s->in, s->rec.id,
@@ -526,7 +528,8 @@ static int send_pieces(struct db_conn *conn, struct whole *w, uint64_t size, str
 static int change_all(struct db_conn *conn, struct whole *w, uint64_t size, struct db_error *err) {
 	struct ingest_stream *s = w->s;
 	AUTO_BUF struct buf state = { 0 };
-	int rc = clear_file(conn, s, NULL, &w->kept, err);
+	bool changed = w->fd == s->copy && !s->replacing;
+	int rc = clear_file(conn, s, changed, NULL, &w->kept, err);
 	if (rc == 0)
 		rc = send_pieces(conn, w, size, err);
 	parser_state(&w->parser, w->takes ? ingest_twin_tail(w->twin) : w->parser.tail_id, &state);

@@ -101,6 +101,27 @@ def test_remove_and_replace_as_the_route_says(make_mount, pg):
     assert rows(pg) == parse(lines(0, 10))
 
 
+def test_a_change_in_place_replaces_rows_whatever_the_route_says(make_mount, pg):
+    """Of a file written anew the old rows stay; a byte that is changed, or an end that is cut off, doubles no line."""
+    mount = make_mount(layout=layout(replace="keep"))
+    body = HEAD + lines(0, 10)
+    put(mount.at("c/a.csv"), body)
+    changed = body.replace(b"BTCUSDT", b"BTCUSDX", 1)
+    with open(mount.at("c/a.csv"), "r+b") as f:
+        f.seek(body.index(b"BTCUSDT"))
+        f.write(b"BTCUSDX")
+    assert rows(pg) == parse(changed)
+    os.truncate(mount.at("c/a.csv"), changed.index(lines(9, 1)))
+    assert rows(pg) == parse(changed.replace(lines(9, 1), b""))
+    with open(mount.at("c/a.csv"), "r+b") as f:  # written anew, and then changed in its middle
+        f.truncate(0)
+        f.write(lines(20, 2))
+        f.flush()
+        f.seek(0)
+        f.write(lines(30, 1))
+    assert rows(pg) == sorted(parse(changed.replace(lines(9, 1), b"")) + parse(lines(30, 1) + lines(21, 1)), key=repr)
+
+
 def test_rename_onto_a_route_ingests(mount, pg):
     temp = mount.at(f"collector/{NAME}0123456789abcdef.unconfirmed")
     body = HEAD + lines(0, 9000)
