@@ -71,6 +71,7 @@ class Document:
             self.alts = good
             self.is_stored(f"{call} of {self.path} with {data[:100]!r}")
         opened.dirty = opened.cut = False
+        opened.refused = error != 0
         opened.done()
 
     def narrow(self, bad):
@@ -122,8 +123,8 @@ class Document:
 
     def read(self, path):
         before, data, after = self.play.world.slurp(path)
-        if any(o.writes and (o.dirty or o.cut) for o in self.play.opens_of(self)):
-            return data  # the kernel has one size for a file: that of who writes it
+        if any(o.writes and (o.dirty or o.cut or o.refused) for o in self.play.opens_of(self)):
+            return data  # stat shows the size of the text that an open file has and the table has not (14.4)
         if before != len(data) or before != after:
             raise Found("st_size", f"{path}: st_size {before}, read {len(data)}, then {after}")
         return data

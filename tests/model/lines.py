@@ -35,6 +35,7 @@ class Writer:
         self.lines, self.piece, self.rest, self.cut_line = [], b"", b"", None
         self.quote_open = self.quote_told = self.tainted = False
         self.replacing, self.had_rows, self.since, self.cut_once = False, False, [], False
+        self.wrote = False  # since the file was cut or replaced
 
 
 class Slice:
@@ -53,6 +54,7 @@ class Slice:
         """The bytes of WANTED ([n, class] each) behind what is left of the last line, CUT bytes of the last line held back. Notes the lines."""
         w, form = self.writer(opened), opened.form
         data, w.rest = w.rest, b""
+        w.wrote = True
         if w.cut_line is not None and data:
             self.note(opened, w.cut_line)
             w.cut_line, w.piece = None, b""
@@ -90,8 +92,9 @@ class Slice:
             if line.state in (IN, WAITS, LOOSE, FREE):
                 line.was, line.state = line.state, state
         for o in self.play.opens_of(self):
-            if o.model is not None and o.model.piece:
-                o.model.tainted = True
+            if o.model is not None:
+                o.model.wrote = False
+                o.model.tainted = o.model.tainted or bool(o.model.piece)
 
     def truncated(self, opened):
         """ftruncate(0), or O_TRUNC: committed with what comes next."""
@@ -104,7 +107,9 @@ class Slice:
         for line in self.lines.values():
             if line.state in (IN, WAITS, LOOSE, FREE):
                 line.was, line.state, line.cut_by = line.state, FREE, opened
+        w.wrote = False
         for o in others:
+            o.model.wrote = False
             o.model.tainted = o.model.tainted or bool(o.model.piece) or o.model.replacing or o.model.quote_open
         w.tainted = w.tainted or any(o.model.replacing for o in others)
 
@@ -172,7 +177,10 @@ class Slice:
             return None
         owed = [x for x in w.lines if x.verdict == "bad" and x.state == WAITS]
         report = self.play.asked["options"].get("bad_lines") == "report"
-        if not w.quote_open and not (w.piece and call != "fsync"):
+        again = error != 0 and error == opened.again
+        if report and error not in records.BAD_INPUT and any(x.cls in records.NO_INPUT for x in owed):
+            again = True
+        if not again and not w.quote_open and not (w.piece and call != "fsync"):
             if owed and not report:
                 self.must(error != 0, "an error was not told", call, f"0 although {owed[:5]} must be refused")
             elif not any(x.verdict == "bad" and not x.told and x.state in (FREE, OUT) for x in w.lines):  # what was cut may be judged, too

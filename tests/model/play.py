@@ -12,6 +12,7 @@ from files import Ingest, Plain, Pool
 from lines import Slice
 from world import Found, World
 
+BETWEEN = 1.0  # seconds after unlink in which the deletion may not be committed: 50 ms and 0.4 s that do not count (1.12)
 SETTLED = 6.0  # seconds: what is committed "moments after" a call has come to rest
 
 
@@ -23,7 +24,10 @@ class Open:
         self.form = "jsonl" if path.endswith(".jsonl") else "csv"
         self.writes, self.appends = how != "read", how == "append"
         self.model, self.w, self.twin = None, 0, None
+        self.again = 0  # an error that the next fsync or close may say once more (1.2)
+        self.told = b""  # errors.jsonl when it was opened, or synced or closed last
         self.dirty = self.cut = self.tainted = False
+        self.refused = False  # what it was to commit last: it still has that text
         self.from_start, self.passes, self.appended = 0, 0, b""  # bytes written from offset 0 on, how often; bytes behind the end
         self.last_text = 0
 
@@ -37,6 +41,7 @@ class Play:
         self.server, self.asked, self.ops, self.patience = server, asked, ops, patience
         self.opens, self.files, self.classes, self.counts = {}, {}, {}, {}
         self.number, self.told = 0, b""
+        self.between = {}  # names that were unlinked just now: until when nobody else may find them
         self.world = None
 
     # -- the whole -----------------------------------------------------------------------------------------------------------------
@@ -130,14 +135,18 @@ class Play:
             return f"twin{self.twins}"
         return None
 
-    def told_why(self, op, error):
-        """An error of a call that changes something has a sentence."""
-        if error in (0, errno.ENOENT, errno.EEXIST, errno.EBADF, errno.ENOTCONN):
+    def told_why(self, op, error, opened=None):
+        """An error of a call that changes something has a sentence. That of a line may be older than the call: it is told when the line is
+        refused (by the clock, too), and then by the next fsync or close of the file. Lines with one cause are one entry, which is changed."""
+        before = self.told if opened is None else opened.told
+        if error in (0, errno.ENOENT, errno.EEXIST, errno.EBADF, errno.ENOTCONN) and opened is None:
             return
-        told = self.world.mount.bytes(".rowfs/errors.jsonl")  # lines with one cause are one entry, which is changed
-        if told == self.told:
+        self.told = self.world.mount.bytes(".rowfs/errors.jsonl")
+        if opened is not None:
+            opened.told = self.told
+        if error not in (0, errno.ENOENT, errno.EEXIST, errno.EBADF, errno.ENOTCONN) and self.told == before \
+                and not (opened is not None and error == opened.again):
             raise Found("no sentence", f"{op['do']} said errno {error}, errors.jsonl has nothing new")
-        self.told = told
 
     def same(self, op, answer):
         """The call on a plain file answers as in a plain directory."""
@@ -166,6 +175,7 @@ class Play:
         own = twin is not None and not isinstance(target, Plain)
         if own and self.exists(path):
             (self.world.twin / twin).write_bytes(self.world.slurp(path)[1])
+        told = self.world.mount.bytes(".rowfs/errors.jsonl")
         answer = self.call(p, ["open", op["key"], [path, twin], how])[0]
         if isinstance(target, Plain):
             self.same(op, answer)
@@ -175,7 +185,7 @@ class Play:
             self.open_failed(op, target, view, answer[0])
             return
         opened = self.opens[op["key"]] = Open(op["key"], p, path, target, how, view)
-        opened.twin, opened.w = twin, op.get("w", 0)
+        opened.twin, opened.w, opened.told = twin, op.get("w", 0), told
         if isinstance(target, Slice):
             target.exists = True
             if opened.writes:
@@ -284,8 +294,10 @@ class Play:
             self.ftruncate(op, o, op["size"])
 
     def ftruncate(self, op, o, size):
-        if isinstance(o.target, Slice) and size not in (0, "same"):
-            return
+        if isinstance(o.target, Slice) and size != 0:
+            if size != "same" or not o.model.wrote:
+                return
+            size = "end"  # for a writer, the file ends where its last write ended; stat says what is committed (4.12, 4.14)
         if isinstance(o.target, Ingest) and o.target.gz and size != 0:
             return
         answer = self.call(o.process, ["ftruncate", op["key"], size])[0]
@@ -293,7 +305,7 @@ class Play:
             self.same(op, answer)
         if answer[0]:
             # A rows file shows its size when lines are committed: what its writer takes for "the same" may be another length.
-            if not (o.tainted or o.model and o.model.tainted or isinstance(o.target, Slice) and size == "same"):
+            if not (o.tainted or o.model and o.model.tainted or isinstance(o.target, Slice) and size == "end"):
                 raise Found("failed without cause", f"{op}: errno {answer[0]}; {self.sentence()}")
             return
         if isinstance(o.target, Slice) and size == 0:
@@ -354,7 +366,8 @@ class Play:
         if last and op.get("member") and isinstance(o.target, Ingest) and o.target.packer is not None and o.writes:
             self.op_lines({"do": "lines", "key": op["key"], "lines": [], "member": True})
         answer = self.call(o.process, [call, op["key"]])[0]
-        self.told_why(op, answer[0] if not isinstance(o.target, Plain) or isinstance(o.target, Ingest) else 0)
+        if type(o.target) not in (Plain, Orphan):
+            self.told_why(op, answer[0], o)
         if call == "close":
             o.keys.discard(op["key"])
             del self.opens[op["key"]]
@@ -368,6 +381,7 @@ class Play:
                 raise Found("failed without cause", f"{call} of {o.path}: errno {error}")
         elif o.writes or error:
             o.target.acknowledged(o, error, call, last)
+        o.again = error if isinstance(o.target, Slice) and call != "fsync" and error not in records.BAD_INPUT else 0
         self.judge_now(o)
 
     @staticmethod
@@ -410,6 +424,7 @@ class Play:
             target.pool.kept.update(target.was.rows)
             del self.files[op["path"]]
         if not isinstance(target, Plain) and not error:
+            self.between[op["path"]] = time.monotonic() + BETWEEN
             self.until_judged(target)
 
     def row_is_gone(self, target):
@@ -474,6 +489,8 @@ class Play:
         answers = self.call(op["p"], *calls)
         error, at = answers[-1][0], calls[len(answers) - 1][0]
         in_time = op["do"] == "save" or len(answers) > 1 and answers[1][2] < 40
+        if at == "unlink" and error == errno.ENOENT and time.monotonic() < self.between.get(path, 0):
+            return  # another process has removed it just now: a name that this one still sees, and cannot unlink (1.11)
         if at not in ("rename", "close") and not (op["do"] == "replace" and at == "open" and not in_time):
             raise Found("failed without cause", f"{op}: {at} said errno {error}; {self.sentence()}")
         self.told_why(op, error)

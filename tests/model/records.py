@@ -2,6 +2,7 @@
 
 Each line has a number of its own in its last column, as the mark t17, and a class, which says what the database makes of it. So each line that is
 missing, doubled, changed or swallowed by another one is known by its number."""
+import errno
 import json
 import re
 import zlib
@@ -17,6 +18,9 @@ TRIGGER = ["raise", "custom", "priv", "nofun"]    # refused by a trigger, with d
 LOCAL = ["fields", "word", "stray", "nul", "bytes"]  # no record, or no value of its type
 OPEN = ["open"]                                   # a quoted field that does not close
 ALL = GOOD + SKIPPED + CHANGED + SERVER + TRIGGER + ["policy", "outside"] + LOCAL + OPEN
+
+BAD_INPUT = (0, errno.EINVAL, errno.EEXIST, errno.ENOENT, errno.EFBIG)  # 4.8
+NO_INPUT = ["priv", "policy"]  # classes that are refused with another errno
 
 Row = namedtuple("Row", "w n memo")
 
@@ -143,6 +147,7 @@ class Read:
 
     def __init__(self, form, text, world):
         self.rows, self.bad, self.open, self.piece = [], [], False, b""
+        self.late = []  # of .rows, that of the last line without a newline: it comes moments after the last close (1.2)
         lines = text.split(b"\n")
         self.piece = lines.pop()
         row_of = row_of_json if form == "jsonl" else row_of_csv
@@ -188,7 +193,7 @@ class Read:
         """The last writer has closed the file: its piece is a row if it is a whole line; its bytes are there in any case."""
         more = Read(form, self.piece + b"\n", world) if self.piece else None
         if more is not None:
-            self.rows = self.rows + more.rows
+            self.rows, self.late = self.rows + more.rows, more.rows
         return self
 
 

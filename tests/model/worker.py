@@ -52,7 +52,8 @@ class Side:
         return os.fstat(self.fds[key]).st_size
 
     def ftruncate(self, key, size):
-        os.ftruncate(self.fds[key], os.fstat(self.fds[key]).st_size if size == "same" else size)
+        fd = self.fds[key]
+        os.ftruncate(fd, {"same": lambda: os.fstat(fd).st_size, "end": lambda: os.lseek(fd, 0, os.SEEK_CUR)}.get(size, lambda: size)())
 
     def fsync(self, key):
         os.fsync(self.fds[key])
