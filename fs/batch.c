@@ -280,9 +280,8 @@ static enum sent run_small(struct sending *s, struct buf *arrays, struct db_erro
 	int rc = ok ? db_query(s->to->fs->pool, st, params, n, 0, NULL, &res, err)
 		    : db_error_set(err, ENOMEM, "out of memory");
 	tally_texts_free(&texts);
-	/* the ledger says what is committed: how many rows there are is the triggers' affair */
-	if (rc == 0 && s->to->ledger && strcmp(PQgetvalue(res, 0, 0), "1") != 0)
-		return DO_IT_AGAIN;
+	if (rc == 0 && s->to->ledger && !stream_was_moved(res, s->b->n))
+		return DO_IT_AGAIN; /* which asks the ledger first */
 	return sent_of(rc, err);
 }
 

@@ -70,7 +70,7 @@ static int days_of(int year, int month) {
 /* The digits at *TEXT as PART, of its width or fewer; -1 if they are none. *OTHER is set if they are fewer, or out of range. */
 static int take_part(const struct time_part *part, const char **text, bool *other) {
 	int value = 0, n = 0;
-	for (; n < part->width && isdigit((unsigned char)**text); n++, (*text)++)
+	for (; n < part->width && **text >= '0' && **text <= '9'; n++, (*text)++)
 		value = value * 10 + (**text - '0');
 	*other = *other || n < part->width || value < part->least || value > part->most;
 	return n > 0 ? value : -1;
@@ -116,15 +116,22 @@ enum key_text key_text(const struct key *key, const char *text) {
 	const char *base = key->column->base;
 	if (key->format != NULL)
 		return bucket(key->format, text);
-	if (strcmp(base, "smallint") == 0)
-		return whole_number(text, INT16_MIN, INT16_MAX);
-	if (strcmp(base, "integer") == 0)
-		return whole_number(text, INT32_MIN, INT32_MAX);
-	if (strcmp(base, "bigint") == 0)
-		return whole_number(text, INT64_MIN, INT64_MAX);
-	if (strcmp(base, "uuid") == 0)
-		return uuid(text);
-	if (strcmp(base, "character varying") == 0)
-		return varying(key->column, text);
-	return KEY_MAY_BE;
+	switch (base[0]) { /* each name is looked at, each time: most are none of these */
+	case 's':
+		return strcmp(base, "smallint") == 0 ? whole_number(text, INT16_MIN, INT16_MAX)
+						     : KEY_MAY_BE;
+	case 'i':
+		return strcmp(base, "integer") == 0 ? whole_number(text, INT32_MIN, INT32_MAX)
+						    : KEY_MAY_BE;
+	case 'b':
+		return strcmp(base, "bigint") == 0 ? whole_number(text, INT64_MIN, INT64_MAX)
+						   : KEY_MAY_BE;
+	case 'u':
+		return strcmp(base, "uuid") == 0 ? uuid(text) : KEY_MAY_BE;
+	case 'c':
+		return strcmp(base, "character varying") == 0 ? varying(key->column, text)
+							      : KEY_MAY_BE;
+	default:
+		return KEY_MAY_BE;
+	}
 }

@@ -133,7 +133,6 @@ static bool put_name(const struct place *place, const char *const *values, bool 
 	bool ok = true, first = true;
 	for (int i = 0; i < place->nparts; i++) {
 		const struct part *part = &place->parts[i];
-		AUTO_BUF struct buf key = { 0 };
 		if (part->literal != NULL) {
 			buf_puts(out, part->literal);
 			continue;
@@ -141,8 +140,13 @@ static bool put_name(const struct place *place, const char *const *values, bool 
 		char also[2] = "";
 		if (separate && i + 1 < place->nparts)
 			also[0] = place->parts[i + 1].literal[0];
-		name_encode(&key, values[part->key], also);
-		ok = ok && !key.failed && put_in_hex(out, key.data, first ? hex : 0);
+		if (first && hex > 0) {
+			AUTO_BUF struct buf key = { 0 };
+			name_encode(&key, values[part->key], also);
+			ok = ok && !key.failed && put_in_hex(out, key.data, hex);
+		} else {
+			name_encode(out, values[part->key], also);
+		}
 		first = false;
 	}
 	return ok;

@@ -3,7 +3,8 @@
 #include <string.h>
 
 static bool must_encode(unsigned char c, const char *also) {
-	return c < 0x20 || c == 0x7f || c == '/' || c == '%' || strchr(also, c) != NULL;
+	return c < 0x20 || c == 0x7f || c == '/' || c == '%' ||
+	       (also[0] != '\0' && strchr(also, c) != NULL);
 }
 
 void name_encode(struct buf *out, const char *key, const char *also) {
@@ -12,12 +13,15 @@ void name_encode(struct buf *out, const char *key, const char *also) {
 		return;
 	}
 	bool dots = strcmp(key, ".") == 0 || strcmp(key, "..") == 0;
-	for (const unsigned char *p = (const unsigned char *)key; *p != '\0'; p++) {
-		if (dots || must_encode(*p, also))
-			buf_printf(out, "%%%02X", *p);
-		else
-			buf_putc(out, (char)*p);
+	const char *plain = key, *p = key; /* from PLAIN to P nothing is encoded */
+	for (; *p != '\0'; p++) {
+		if (!dots && !must_encode((unsigned char)*p, also))
+			continue;
+		buf_add(out, plain, (size_t)(p - plain));
+		buf_printf(out, "%%%02X", (unsigned char)*p);
+		plain = p + 1;
 	}
+	buf_add(out, plain, (size_t)(p - plain));
 }
 
 static int hex_value(char c) {
@@ -36,13 +40,15 @@ bool name_decode(struct buf *out, const char *name, size_t len) {
 	}
 	if ((len == 1 || (len == 2 && name[1] == '.')) && name[0] == '.')
 		return false; /* encoded even within a longer name */
+
+	size_t plain = 0; /* start of what is itself */
 	for (size_t i = 0; i < len; i++) {
 		if (name[i] != '%') {
 			if (must_encode((unsigned char)name[i], ""))
 				return false;
-			buf_putc(out, name[i]);
 			continue;
 		}
+		buf_add(out, name + plain, i - plain);
 		if (len - i < 3)
 			return false;
 		int high = hex_value(name[i + 1]), low = hex_value(name[i + 2]);
@@ -50,7 +56,9 @@ bool name_decode(struct buf *out, const char *name, size_t len) {
 			return false;
 		buf_putc(out, (char)(high * 16 + low));
 		i += 2;
+		plain = i + 1;
 	}
+	buf_add(out, name + plain, len - plain);
 	return len > 0 && !out->failed && utf8_valid(out->data + start, out->len - start);
 }
 

@@ -242,8 +242,29 @@ void record_fields(struct record_reader *r, struct line_checker *checker, bool h
 	r->scan = (struct record_scan){ 0 };
 }
 
+/* Takes a whole line without a quote, which most records are: nothing is to be remembered for it. False if it is anything else, of which
+ * nothing was taken. */
+static bool take_plain(struct record_reader *r, const char *data, size_t len,
+		       struct record_found *out) {
+	if (r->skipping || r->header || (r->csv && r->checker == NULL) ||
+	    (r->pass | r->mark | r->scan.newline | r->scan.at) != 0)
+		return false;
+	const char *newline = memchr(data, '\n', len);
+	size_t n = newline != NULL ? (size_t)(newline - data) + 1 : 0;
+	if (n == 0 || n > r->most || (r->csv && memchr(data, '"', n) != NULL))
+		return false;
+	out->text = data;
+	out->len = without_end(data, n);
+	out->taken = n;
+	out->number = ++r->lines;
+	out->mark = 0;
+	return true;
+}
+
 enum record_kind record_next(struct record_reader *r, const char *data, size_t len,
 			     enum record_more more, struct record_found *out) {
+	if (len > 0 && take_plain(r, data, len, out))
+		return RECORD_WHOLE;
 	if (r->checker == NULL)
 		r->mark = 0; /* the first line is told again */
 	if (len == 0)

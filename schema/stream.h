@@ -11,8 +11,7 @@
 struct stream_sql {
 	char *copy; /* COPY rel (columns) FROM STDIN (FORMAT csv) */
 	/* Few lines in one statement, with the ledger. Parameters: STREAM_LEDGER_PARAMS, with `counted` the tally's, then an array of
-	 * texts for each column. Returns one number: 1 if the ledger was moved, and with it everything is committed, however many rows the table's
-	 * triggers made of the lines; 0 if it stood elsewhere, and nothing was done. */
+	 * texts for each column. See stream_was_moved(). */
 	struct db_statement insert, insert_counted;
 	struct db_statement insert_bare; /* without a ledger: the columns' arrays only */
 };
@@ -23,6 +22,11 @@ enum { STREAM_LEDGER_PARAMS = 3 }; /* stream, its new number, its number before 
 MUST_USE bool stream_sql_make(const struct relation *rel, const struct column *const *columns,
 			      int n, struct stream_sql *out);
 void stream_sql_free(struct stream_sql *sql);
+
+/* RES is what `insert` or `insert_counted` gave for N lines. True if the ledger was moved, and with it everything is committed, however many
+ * rows the table's triggers made of the lines. False if it stood elsewhere, and nothing was done; or if rows are missing for a cause that the
+ * catalog did not tell of at mount: then the ledger is to be asked. */
+MUST_USE bool stream_was_moved(const PGresult *res, int n);
 
 /* Makes the stream $1. Repeatable. */
 extern const char stream_open_sql[];

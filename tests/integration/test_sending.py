@@ -83,11 +83,15 @@ create trigger skip_some before insert on log for each row execute function skip
 """
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["known at mount", "made later"])
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
-def test_a_trigger_that_skips_rows(make_mount, shop_pg, name):
+def test_a_trigger_that_skips_rows(make_mount, shop_pg, name, late):
     """What it skips is no row, and no failure either: for its own writer, and for those that share its batch."""
-    shop_pg.sql(SKIPPING)
+    if not late:
+        shop_pg.sql(SKIPPING)
     m = make_mount(layout=SHOP)
+    if late:
+        shop_pg.sql(SKIPPING)
     line = "s,{0},,{1}\n" if name == "log.csv" else '{{"n":{0},"text":"{1}"}}\n'
     for many in (4, 400):  # as one statement, by COPY
         shop_pg.sql("delete from log")
