@@ -7,6 +7,7 @@
 #include "fs/report.h"
 #include "fs/store.h"
 #include "fs/table.h"
+#include "fs/orphans.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,6 +121,7 @@ static int document_open(struct call *call, struct handle *h) {
 	if (h->created && h->kind == &column_kind)
 		h->truncated = h->dirty = true; /* an empty file is the value '' */
 	h->loaded = true;
+	h->fresh = h->created || h->node->pending;
 	h->wrote = h->dirty;
 	h->base = h->data.len;
 	h->appending = true;
@@ -161,6 +163,8 @@ static int too_large(struct call *call) {
 
 static int document_write(struct call *call, struct handle *h, const char *data, size_t size,
 			  uint64_t offset) {
+	if (h->given)
+		return call_error(call, ESTALE, HANDLE_GIVEN);
 	if ((h->flags & O_APPEND) != 0)
 		offset = h->data.len;
 	if (offset + size > call->fs->opt->max_document) {
@@ -215,14 +219,15 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 
 /* -- committing -------------------------------------------------------------------------------- */
 
-/* Sends the whole document. CREATED: what it is about most likely is not there. */
-static int store_whole(struct call *call, const struct where *w, const char *data, size_t len,
-		       bool created) {
+/* Sends the whole document. FROM as in kind.h. CREATED: what it is about most likely is not there. */
+static int store_whole(struct call *call, const struct where *w, const struct where *from,
+		       const char *data, size_t len, bool created) {
 	switch (w->place->route->kind) {
 	case KIND_ROW:
-		return store_row(call, w, data, len, created);
+		return from != NULL ? store_replace_by(call, from, w, data, len)
+				    : store_row(call, w, data, len, created);
 	case KIND_TABLE:
-		return table_store(call, w, data, len);
+		return table_store(call, w, from, data, len);
 	default:
 		return store_column(call, w, data, len, false);
 	}
@@ -231,6 +236,11 @@ static int store_whole(struct call *call, const struct where *w, const char *dat
 static bool is_json(const struct place *place) {
 	const char *type = place->route->kind == KIND_COLUMN ? place->column->base : "json";
 	return strcmp(type, "json") == 0 || strcmp(type, "jsonb") == 0;
+}
+
+/* A new column file whose row, with the key in the file's own name, does not exist: see orphans.h. */
+static bool may_wait(const struct handle *h, const struct where *w) {
+	return h->kind == &column_kind && h->fresh && w->place->nkeys > 0;
 }
 
 static int commit(struct call *call, struct handle *h, enum sync_reason reason) {
@@ -261,7 +271,14 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	if (append)
 		rc = store_column(call, &w, data + h->base, h->data.len - h->base, true);
 	else
-		rc = store_whole(call, &w, data, len, h->created);
+		rc = store_whole(call, &w, NULL, data, len, h->created);
+	if (store_is_input_error(rc) && may_wait(h, &w) && store_column_has_no_row(call, &w)) {
+		db_error_clear(&call->err);
+		h->dirty = h->truncated = false;
+		rc = orphans_keep(call, w.path, data, len);
+		node_unhash(call->fs->nodes, h->node);
+		return rc != 0 ? store_rejected(call, &w, 0, data, len, rc) : 0;
+	}
 	h->dirty = h->truncated = false;
 	if (rc != 0) {
 		h->failed = true;
@@ -273,9 +290,9 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	h->appending = true;
 	edits_begin(&h->edits, &h->data);
 	plain_unmark(call->fs->plain, w.path);
-	if (h->kind == &row_kind)
-		made_note(call->fs->made, call_thread(call), w.path, h->created, data, len);
-	h->created = false;
+	if (h->kind != &column_kind)
+		made_note(call->fs->made, call_thread(call), w.path, h->fresh, data, len);
+	h->created = h->fresh = false;
 	node_written(call->fs->nodes, h->node);
 	return 0;
 }
@@ -334,15 +351,20 @@ static int query_remove(struct call *call, const struct where *w) {
 	return call_error(call, EROFS, "this file is made by the database and cannot be removed");
 }
 
-static int document_store(struct call *call, const struct where *w, const char *data, size_t len) {
-	int rc = store_whole(call, w, data, len, false);
+static int document_store(struct call *call, const struct where *w, const struct where *from,
+			  const char *data, size_t len) {
+	int rc = store_whole(call, w, from, data, len, false);
+	if (rc != 0 && from != NULL)
+		return rc; /* it is kept: by the rows of its own name */
 	if (rc != 0)
 		return store_rejected(call, w, 0, data, len, rc);
 	plain_unmark(call->fs->plain, w->path);
 	return 0;
 }
 
-static int query_store(struct call *call, const struct where *w, const char *data, size_t len) {
+static int query_store(struct call *call, const struct where *w, const struct where *from,
+		       const char *data, size_t len) {
+	(void)from;
 	(void)data;
 	(void)len;
 	return query_remove(call, w);

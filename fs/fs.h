@@ -21,6 +21,7 @@ struct calls;
 struct handles;
 struct moved;
 struct made;
+struct orphans;
 struct removals;
 struct ingest_streams;
 struct writer;
@@ -51,6 +52,7 @@ struct fs {
 	struct handles *handles;
 	struct moved *moved;
 	struct made *made;
+	struct orphans *orphans;
 	struct removals *removals; /* NULL outside of a mount */
 	struct ingest_streams *ingest;
 	struct writer *writer;

@@ -28,6 +28,11 @@ enum rows_state {
 	ROWS_STATES
 };
 
+/* Why a write to a handle that is `given` is ESTALE. */
+#define HANDLE_GIVEN                                                                               \
+	"the file was renamed onto a row, which took its content as it was then: what is written " \
+	"afterwards must be written to the new name"
+
 /* The size of a handle that has no bytes of its own. */
 #define HANDLE_NO_SIZE UINT64_MAX
 
@@ -57,8 +62,10 @@ struct handle {
 	struct edits edits;
 	size_t document; /* of data, from the start on, what was committed; behind it is the rest of an older text. 0: all */
 	bool created; /* the file was made by this handle's open */
-	bool failed;  /* the last commit failed for good */
-	int refused;  /* -errno of a write that was refused: the rest is not committed either */
+	bool fresh;   /* it had no rows when it was opened, and its text is kept: see made.h */
+	bool given; /* its content was given to another name by a rename: what is written later has no place */
+	bool failed; /* the last commit failed for good */
+	int refused; /* -errno of a write that was refused: the rest is not committed either */
 	bool unsettled;
 
 	/* rows */

@@ -35,8 +35,10 @@ struct kind {
 	int (*count)(struct call *call, struct handle *h, struct rowfs_rows *out);
 	/* Removes what stands behind W. */
 	int (*remove)(struct call *call, const struct where *w);
-	/* Replaces the whole content, as by a rename onto the name. */
-	int (*store)(struct call *call, const struct where *w, const char *data, size_t len);
+	/* Replaces the whole content, as by a rename onto the name. FROM is another file of W's place, whose rows go in the same transaction, since
+	 * the content is theirs; or NULL. */
+	int (*store)(struct call *call, const struct where *w, const struct where *from,
+		     const char *data, size_t len);
 };
 
 extern const struct kind row_kind, column_kind, rows_kind, table_kind, query_kind, plain_kind,

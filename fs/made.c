@@ -4,11 +4,12 @@
 #include "util/clock.h"
 #include "util/process.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum { KEPT = 64, KEPT_US = 60 * US_PER_S };
 
-struct document {
+struct text {
 	char *path; /* NULL: none */
 	struct buf data;
 	pid_t pid;     /* of the process that made it */
@@ -16,8 +17,9 @@ struct document {
 };
 
 struct made {
+	atomic_int n;         /* texts; may be read without the lock */
 	pthread_mutex_t lock; /* guards the rest */
-	struct document all[KEPT];
+	struct text all[KEPT];
 	unsigned next;
 	size_t bytes, most;
 };
@@ -31,11 +33,14 @@ struct made *made_new(size_t most) {
 	return made;
 }
 
-static void forget(struct made *made, struct document *doc) {
-	made->bytes -= doc->data.len;
-	free(doc->path);
-	buf_free(&doc->data);
-	*doc = (struct document){ 0 };
+static void forget(struct made *made, struct text *text) {
+	if (text->path == NULL)
+		return;
+	made->bytes -= text->data.len;
+	free(text->path);
+	buf_free(&text->data);
+	*text = (struct text){ 0 };
+	atomic_fetch_sub(&made->n, 1);
 }
 
 void made_free(struct made *made) {
@@ -47,56 +52,110 @@ void made_free(struct made *made) {
 	free(made);
 }
 
-static struct document *find(struct made *made, const char *path) {
-	for (int i = 0; i < KEPT; i++)
+bool made_any(const struct made *made) {
+	return atomic_load(&made->n) > 0;
+}
+
+static struct text *find(struct made *made, const char *path) {
+	for (int i = 0; made_any(made) && i < KEPT; i++)
 		if (made->all[i].path != NULL && strcmp(made->all[i].path, path) == 0)
 			return &made->all[i];
 	return NULL;
+}
+
+/* Adds LEN bytes to TEXT; the oldest of the others make room. False if there is none: then TEXT is forgotten. */
+static bool add(struct made *made, struct text *text, const char *data, size_t len) {
+	for (unsigned i = 0; i < KEPT && made->bytes + len > made->most; i++) {
+		struct text *oldest = &made->all[(made->next + i) % KEPT];
+		if (oldest != text)
+			forget(made, oldest);
+	}
+	bool room = made->bytes + len <= made->most;
+	size_t before = text->data.len;
+	if (room)
+		buf_add(&text->data, data, len);
+	if (!room || text->data.failed) {
+		text->data.len = before;
+		forget(made, text);
+		return false;
+	}
+	made->bytes += len;
+	text->until = clock_us() + KEPT_US;
+	return true;
+}
+
+/* A text of PATH without bytes, in place of the oldest; NULL if out of memory. */
+static struct text *begin(struct made *made, const char *path, pid_t pid) {
+	struct text *text = &made->all[made->next++ % KEPT];
+	forget(made, text);
+	text->path = strdup(path);
+	if (text->path == NULL)
+		return NULL;
+	atomic_fetch_add(&made->n, 1);
+	text->pid = pid;
+	text->until = clock_us() + KEPT_US;
+	return text;
 }
 
 void made_note(struct made *made, pid_t tid, const char *path, bool is_new, const char *data,
 	       size_t len) {
 	pid_t pid = is_new ? process_of(tid) : 0;
 	LOCK_SCOPE(&made->lock);
-	struct document *doc = made->bytes > 0 ? find(made, path) : NULL;
-	if (doc == NULL && !is_new)
+	struct text *text = find(made, path);
+	if (text == NULL && !is_new)
 		return;
-	if (doc != NULL)
-		pid = is_new ? pid : doc->pid;
-	else
-		doc = &made->all[made->next++ % KEPT];
-	forget(made, doc);
-	/* the oldest first */
-	for (unsigned i = 0; i < KEPT && made->bytes + len > made->most; i++)
-		forget(made, &made->all[(made->next + i) % KEPT]);
-	if (len == 0 || len > made->most || pid == 0)
-		return;
-	buf_add(&doc->data, data, len);
-	doc->path = doc->data.failed ? NULL : strdup(path);
-	if (doc->path == NULL) {
-		buf_free(&doc->data);
-		doc->data = (struct buf){ 0 };
-		return;
+	if (text != NULL) {
+		pid = is_new ? pid : text->pid;
+		forget(made, text);
 	}
-	doc->pid = pid;
-	doc->until = clock_us() + KEPT_US;
-	made->bytes += len;
+	if (len == 0 || pid == 0)
+		return;
+	text = begin(made, path, pid);
+	if (text != NULL)
+		(void)add(made, text, data, len);
+}
+
+bool made_begin(struct made *made, pid_t tid, const char *path) {
+	pid_t pid = process_of(tid);
+	LOCK_SCOPE(&made->lock);
+	if (pid == 0)
+		return false;
+	return find(made, path) != NULL || begin(made, path, pid) != NULL;
+}
+
+bool made_add(struct made *made, const char *path, const char *data, size_t len) {
+	LOCK_SCOPE(&made->lock);
+	struct text *text = find(made, path);
+	return text != NULL && add(made, text, data, len);
+}
+
+static struct text *find_of(struct made *made, pid_t pid, const char *path) {
+	struct text *text = find(made, path);
+	return text != NULL && clock_us() <= text->until && pid == text->pid ? text : NULL;
+}
+
+bool made_has(struct made *made, pid_t tid, const char *path) {
+	if (!made_any(made))
+		return false;
+	pid_t pid = process_of(tid);
+	LOCK_SCOPE(&made->lock);
+	return find_of(made, pid, path) != NULL;
 }
 
 bool made_take(struct made *made, pid_t tid, const char *path, struct buf *out) {
 	pid_t pid = process_of(tid);
 	LOCK_SCOPE(&made->lock);
-	struct document *doc = find(made, path);
-	if (doc == NULL || clock_us() > doc->until || pid != doc->pid)
+	struct text *text = find_of(made, pid, path);
+	if (text == NULL)
 		return false;
-	buf_add(out, doc->data.data, doc->data.len);
-	forget(made, doc);
+	buf_add(out, text->data.data, text->data.len);
+	forget(made, text);
 	return !out->failed;
 }
 
 void made_forget(struct made *made, const char *path) {
 	LOCK_SCOPE(&made->lock);
-	struct document *doc = made->bytes > 0 ? find(made, path) : NULL;
-	if (doc != NULL)
-		forget(made, doc);
+	struct text *text = find(made, path);
+	if (text != NULL)
+		forget(made, text);
 }

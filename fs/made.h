@@ -1,6 +1,7 @@
-/* Documents of new rows, as they were just written: for a program that saves by a temporary file and a rename, where the temporary name is a key,
- * too. Such a rename replaces the row that has the name (see store_replace_by()), for which the text is needed as it was written: what it
- * leaves out keeps its value there, and has its default in the temporary row. The last few, for a minute. Thread-safe. */
+/* What was just written to files that had no rows before: documents of rows, rows as one document, and lines. For a program that saves by a temporary
+ * file and a rename, where the temporary name is a key, too. Such a rename replaces what has the name (`store` in kind.h), for which the text is
+ * needed as it was written: what it leaves out keeps its value there, and has its default in the temporary rows. The last few, for a
+ * minute. Thread-safe. */
 #ifndef ROWFS_FS_MADE_H
 #define ROWFS_FS_MADE_H
 
@@ -11,7 +12,7 @@
 
 struct made;
 
-/* Keeps documents of at most MOST bytes in all. NULL if out of memory. */
+/* Keeps texts of at most MOST bytes in all. NULL if out of memory. */
 MUST_USE struct made *made_new(size_t most);
 void made_free(struct made *made);
 
@@ -20,8 +21,18 @@ void made_free(struct made *made);
 void made_note(struct made *made, pid_t tid, const char *path, bool is_new, const char *data,
 	       size_t len);
 
-/* True if PATH was just made by a thread of the process that TID belongs to; OUT gets its document. It is forgotten. */
+/* The same for lines, which come piece by piece: thread TID has opened PATH, which has none, and adds LEN bytes. False if not all of its text is
+ * kept: then nothing more is to be added. */
+bool made_begin(struct made *made, pid_t tid, const char *path);
+bool made_add(struct made *made, const char *path, const char *data, size_t len);
+
+/* True if PATH was just made by a thread of the process that TID belongs to. */
+bool made_has(struct made *made, pid_t tid, const char *path);
+/* The same; OUT gets its text, and it is forgotten. */
 bool made_take(struct made *made, pid_t tid, const char *path, struct buf *out);
+
+/* True if anything is kept at all: so that the usual write needs no path. */
+bool made_any(const struct made *made);
 
 /* PATH was removed, renamed, or got another content: what was noted of it is not what it says any more. */
 void made_forget(struct made *made, const char *path);

@@ -18,6 +18,7 @@
 #include "fs/timer.h"
 #include "fs/transcript.h"
 #include "fs/trail.h"
+#include "fs/orphans.h"
 #include "fs/writer.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
@@ -156,13 +157,15 @@ static bool open_state(struct fs *fs) {
 	fs->handles = handles_new();
 	fs->moved = moved_new();
 	fs->made = made_new(fs->opt->max_document);
+	fs->orphans = orphans_new();
 	fs->removals = removals_new(fs);
 	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
 	       fs->transcripts != NULL && fs->calls != NULL && fs->handles != NULL &&
-	       fs->moved != NULL && fs->made != NULL && fs->removals != NULL &&
-	       fs->ingest != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
+	       fs->moved != NULL && fs->made != NULL && fs->orphans != NULL &&
+	       fs->removals != NULL && fs->ingest != NULL && fs->writer != NULL &&
+	       coherence_open(fs, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {
@@ -178,6 +181,7 @@ static void close_state(struct fs *fs, bool served) {
 	handles_free(fs->handles);
 	moved_free(fs->moved);
 	made_free(fs->made);
+	orphans_free(fs->orphans);
 	ingest_streams_free(fs->ingest);
 	plain_free(fs->plain, served);
 	report_free(fs->report);
@@ -234,6 +238,7 @@ static int serve(struct fs *fs) {
 	prefetch_end(fs);
 	removals_end(fs->removals); /* before open files: they may wait for its locks */
 	close_handles(fs);
+	orphans_tend(fs, true);
 	transcripts_free(move_ptr(fs->transcripts));
 	writer_free(move_ptr(fs->writer));
 	coherence_end(fs);

@@ -11,6 +11,7 @@
 #include "fs/plain.h"
 #include "fs/removal.h"
 #include "fs/reply.h"
+#include "fs/rows.h"
 #include "fs/rows_rotate.h"
 #include "fs/store.h"
 #include "util/log.h"
@@ -258,7 +259,8 @@ struct renaming {
 	struct call *call;
 	struct node *node;     /* what is renamed */
 	struct node *existing; /* what has the new name; NULL if nothing */
-	struct node *dir;      /* where to */
+	struct node *from_dir;
+	struct node *dir; /* where to */
 	const char *name;
 	struct target target; /* what the new name means */
 	char *from, *to;      /* paths; owned */
@@ -279,6 +281,13 @@ static int rename_plain(struct renaming *r) {
 	return 0;
 }
 
+/* See handle.h. */
+static void give(void *arg, struct handle *h) {
+	(void)arg;
+	LOCK_SCOPE(&h->lock);
+	h->given = true;
+}
+
 /* A plain file onto a route: its content becomes the file's, as one write of the whole. */
 static int rename_onto_route(struct renaming *r) {
 	struct fs *fs = r->call->fs;
@@ -295,9 +304,12 @@ static int rename_onto_route(struct renaming *r) {
 			(unsigned long long)fs->opt->max_document);
 	buf_puts(&content, "");
 	if (rc == 0)
-		rc = kind_of_place(r->target.place)->store(r->call, &w, content.data, content.len);
+		rc = kind_of_place(r->target.place)
+			     ->store(r->call, &w, NULL, content.data, content.len);
 	if (rc != 0)
 		return rc;
+	/* what has made it as a column's file, see orphans.h */
+	handles_of_file(fs, node_child_ino(r->from_dir, node_name(r->node)), give, NULL);
 	made_forget(fs->made, r->to);
 	moved_show(fs->moved, r->to);
 	node_changed(fs->nodes, r->dir, r->name);
@@ -371,27 +383,54 @@ static int rename_ingest(struct renaming *r) {
 	return rc;
 }
 
-/* A row to a key that another row has: as a save by a temporary file, if this process has just made it. */
-static int rename_onto_row(struct renaming *r) {
+/* What this process has just made, onto another name of the same place: as a save by a temporary file. The other file gets the text, and the rows of
+ * the temporary one go. -EXDEV if it is none. */
+static int rename_made(struct renaming *r) {
 	struct fs *fs = r->call->fs;
-	AUTO_WHERE struct where from = { 0 }, to = { 0 };
-	AUTO_BUF struct buf document = { 0 };
 	const struct place *place = r->node->place;
-	bool is_row = place->route != NULL && place->route->kind == KIND_ROW;
-	if (!is_row || !made_take(fs->made, call_thread(r->call), r->from, &document))
-		return call_error(r->call, EEXIST, "there is a row with the new key already");
-	int rc = node_where(fs->nodes, r->node, &from);
+	AUTO_WHERE struct where from = { 0 }, to = { 0 };
+	AUTO_BUF struct buf text = { 0 };
+	if (place->route == NULL || place->sql.remove.sql == NULL ||
+	    !made_has(fs->made, call_thread(r->call), r->from))
+		return -EXDEV;
+	bool rows = place->route->kind == KIND_ROWS;
+	if (rows && !rows_give(r->call, r->node))
+		return -EXDEV;
+	bool made = made_take(fs->made, call_thread(r->call), r->from, &text);
+	int rc = made ? access_check(r->call, place, CHANGE_REMOVE) : -EXDEV;
+	if (rc == 0)
+		rc = node_where(fs->nodes, r->node, &from);
 	if (rc == 0)
 		rc = node_where_child(fs->nodes, r->dir, r->name, place, r->target.values, &to);
+	buf_puts(&text, "");
 	if (rc == 0)
-		rc = store_replace_by(r->call, &from, &to, document.data, document.len);
-	if (rc != 0)
+		rc = kind_of_place(place)->store(r->call, &to, &from, text.data, text.len);
+	if (rc != 0) {
+		rows_give_not(r->call, r->node);
 		return rc;
+	}
+	if (!rows)
+		handles_of_file(fs, r->node->ino, give, NULL);
 	made_forget(fs->made, r->to);
 	moved_show(fs->moved, r->to);
 	node_changed(fs->nodes, r->dir, r->name);
-	node_unhash(fs->nodes, r->existing);
+	plain_unmark_one(fs->plain, r->from);
+	if (r->existing != NULL)
+		node_unhash(fs->nodes, r->existing);
 	node_succeed(fs->nodes, r->node, NULL);
+	return 0;
+}
+
+/* A document, column or table that is open and not committed yet, onto one that has rows: it goes there when it is committed. Until then readers
+ * find what is there. */
+static int rename_unwritten(struct renaming *r) {
+	struct fs *fs = r->call->fs;
+	node_unhash(fs->nodes, r->existing);
+	node_move(fs->nodes, r->node, r->dir, r->name);
+	node_succeed(fs->nodes, r->node, NULL);
+	made_forget(fs->made, r->to);
+	moved_show(fs->moved, r->to);
+	plain_unmark_one(fs->plain, r->from);
 	return 0;
 }
 
@@ -403,8 +442,12 @@ static int rename_row(struct renaming *r) {
 	AUTO_WHERE struct where from = { 0 }, to = { 0 };
 	struct db_param keys[PATH_KEYS_MAX];
 	int changed;
-	if (r->existing != NULL)
-		return rename_onto_row(r);
+	if (r->existing != NULL) {
+		int made = rename_made(r);
+		return made != -EXDEV ? made
+				      : call_error(r->call, EEXIST,
+						   "there is a row with the new key already");
+	}
 	int rc = node_where(nodes, r->node, &from);
 	if (rc == 0)
 		rc = node_where_child(nodes, r->dir, r->name, place, r->target.values, &to);
@@ -441,11 +484,19 @@ static int rename_log(struct renaming *r) {
 	return 0;
 }
 
+/* Files at PLACE show many rows. */
+static bool is_lines(const struct place *place) {
+	return place->route != NULL &&
+	       (place->route->kind == KIND_ROWS || place->route->kind == KIND_TABLE);
+}
+
 static int rename_place(struct renaming *r) {
 	const struct node *node = r->node;
 	bool document = node->place->route != NULL && (node->place->route->kind == KIND_ROW ||
 						       node->place->route->kind == KIND_COLUMN ||
 						       node->place->route->kind == KIND_TABLE);
+	bool is_beside =
+		r->target.place == node->place && node_is_in(r->call->fs->nodes, node, r->dir);
 	if (node->place->nkeys == 0 && node->place->route == NULL)
 		return call_error(r->call, EBUSY,
 				  "this directory is part of the layout: it is always there");
@@ -453,8 +504,17 @@ static int rename_place(struct renaming *r) {
 	if (node->pending && r->target.place != node->place && !S_ISDIR(node->attr.mode) &&
 	    node_is_open(r->call->fs->nodes, node))
 		return -EXDEV;
+	bool replaces = r->existing != NULL && !r->existing->pending;
+	if (node->pending && replaces && document && is_beside &&
+	    node_is_open(r->call->fs->nodes, node))
+		return rename_unwritten(r);
+	if (is_lines(node->place) && is_beside) {
+		int rc = rename_made(r);
+		if (rc != -EXDEV || replaces || !node->pending)
+			return rc;
+	}
 	if (node->pending) /* only a mark: it moves like a plain file, and a row never was */
-		return r->existing == NULL || r->existing->pending ? rename_plain(r) : -EEXIST;
+		return replaces ? -EEXIST : rename_plain(r);
 	if (r->target.place == NULL && r->existing == NULL && rows_is_rotation(r->node, r->name) &&
 	    node_is_in(r->call->fs->nodes, r->node, r->dir))
 		return rename_log(r);
@@ -462,8 +522,7 @@ static int rename_place(struct renaming *r) {
 	if (r->target.place == NULL)
 		return document && node_is_in(r->call->fs->nodes, node, r->dir) ? rename_to_plain(r)
 										: -EXDEV;
-	if (r->target.place == node->place && node_is_in(r->call->fs->nodes, node, r->dir) &&
-	    node->place->sql.rename.sql != NULL)
+	if (is_beside && node->place->sql.rename.sql != NULL)
 		return rename_row(r);
 	return -EXDEV;
 }
@@ -522,18 +581,21 @@ static int rename_any(struct renaming *r) {
 }
 
 /* What the process has just unlinked, and renames NODE onto, is to be replaced. A row that gets another key replaces none. */
-static bool take_back(struct call *call, const struct node *node, struct node *dir,
-		      const char *name) {
-	if (node->type == NODE_PLAIN || node_is_pending(call->fs->nodes, node))
-		return removal_take_back(call, node_child_ino(dir, name));
-	(void)removal_commit(call);
+static bool take_back(struct call *call, const struct node *node, const char *path,
+		      struct node *dir, const char *name) {
+	bool plain = node->type == NODE_PLAIN || node_is_pending(call->fs->nodes, node);
+	bool made = plain || made_has(call->fs->made, call_thread(call), path);
+	if (made && removal_take_back(call, node_child_ino(dir, name)))
+		return true;
+	if (!plain)
+		(void)removal_commit(call);
 	return false;
 }
 
 static int rename_names(struct call *call, struct node *parent, const char *name,
 			struct node *newparent, const char *newname, unsigned flags) {
 	struct nodes *nodes = call->fs->nodes;
-	struct renaming r = { .call = call, .dir = newparent, .name = newname };
+	struct renaming r = { .call = call, .from_dir = parent, .dir = newparent, .name = newname };
 	if ((flags & ~(unsigned)RENAME_NOREPLACE) != 0)
 		return -EINVAL;
 	if (strlen(newname) > 255)
@@ -542,7 +604,7 @@ static int rename_names(struct call *call, struct node *parent, const char *name
 	r.to = node_path(nodes, newparent, newname);
 	int rc = r.from != NULL && r.to != NULL ? lookup_child(call, parent, name, false, &r.node)
 						: -ENOMEM;
-	bool replaces = rc == 0 && take_back(call, r.node, newparent, newname);
+	bool replaces = rc == 0 && take_back(call, r.node, r.from, newparent, newname);
 	if (rc == 0) {
 		rc = lookup_child(call, newparent, newname, false, &r.existing);
 		rc = rc == -ENOENT ? 0 : rc;

@@ -62,10 +62,7 @@ static bool carry_on(struct call *call, struct handle *h, int *rc) {
 	if (plain)
 		return false;
 	if (!ingest) {
-		*rc = call_error(
-			call, ESTALE,
-			"the file was renamed onto a row, which took its content as it was "
-			"then: what is written afterwards must be written to the new name");
+		*rc = call_error(call, ESTALE, HANDLE_GIVEN);
 		return true;
 	}
 	h->flags &= ~O_TRUNC; /* that was when it was opened */

@@ -4,6 +4,7 @@
 
 #include "fs/kind.h"
 #include "fs/lookup.h"
+#include "fs/made.h"
 #include "fs/plain.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
@@ -23,8 +24,37 @@ static uint64_t header_length(const struct handle *h) {
 	return header != NULL ? strlen(header) : 0;
 }
 
+/* The text of a file that is made under a key that any name is a value of: see made.h. Other temporary names are plain files. */
+static void begin_text(struct call *call, struct handle *h) {
+	const struct place *place = h->node->place;
+	bool any_name = false;
+	for (int i = 0; i < place->nkeys; i++)
+		any_name = any_name || (place->keys[i].format == NULL &&
+					field_rule_of(place->keys[i].column).kind == FIELD_TEXT);
+	if (!any_name || !(h->created || h->node->pending))
+		return;
+	AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
+	h->fresh = path != NULL && made_begin(call->fs->made, call_thread(call), path);
+}
+
+/* What is written to H is a part of a text that is kept, or makes it another one. */
+static void note_text(struct call *call, struct handle *h, const char *data, size_t size) {
+	struct made *made = call->fs->made;
+	if (!h->fresh && !made_any(made))
+		return;
+	AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
+	if (h->fresh && !rows_is_whole(h))
+		h->fresh = path != NULL && made_add(made, path, data, size);
+	else
+		h->fresh = false;
+	if (!h->fresh && path != NULL)
+		made_forget(made, path);
+}
+
 static int rows_open(struct call *call, struct handle *h) {
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
+	if (writes)
+		begin_text(call, h);
 	if (!writes)
 		h->transcript = transcript_find(call->fs, h->node);
 	struct stat st;
@@ -100,6 +130,8 @@ static uint64_t count_newlines(const char *data, size_t size) {
 static int rows_write(struct call *call, struct handle *h, const char *data, size_t size,
 		      uint64_t offset) {
 	int rc = 0;
+	if (h->given)
+		return call_error(call, ESTALE, HANDLE_GIVEN);
 	if (h->refused != 0)
 		return call_error(call, -h->refused, "an earlier write to this file was refused");
 	bool edits = !rows_is_whole(h) && !is_append(call, h, offset);
@@ -107,6 +139,7 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 		rc = begin_to_edit(call, h, offset);
 	if (rc != 0)
 		return rc;
+	note_text(call, h, data, size);
 	if (rows_is_whole(h)) {
 		settle(call, h, false);
 		rc = rows_whole_write(call, h, data, size, offset);
@@ -289,11 +322,12 @@ static int rows_remove(struct call *call, const struct where *w) {
 	return rc;
 }
 
-static int rows_store(struct call *call, const struct where *w, const char *data, size_t len) {
+static int rows_store(struct call *call, const struct where *w, const struct where *from,
+		      const char *data, size_t len) {
 	struct handle h = { .flags = O_WRONLY | O_TRUNC };
 	buf_add(&h.data, data, len);
 	size_t taken;
-	int rc = h.data.failed ? -ENOMEM : rows_replace(call, &h, w, true, &taken);
+	int rc = h.data.failed ? -ENOMEM : rows_replace(call, &h, w, from, true, &taken);
 	lines_reader_free(&h);
 	buf_free(&h.data);
 	free(h.columns);

@@ -29,9 +29,15 @@ void rows_flush(struct fs *fs, struct handle *h);
  * it; else the piece of a record behind the last one is left out. Where H->was is the text that it was made of, only lines that differ
  * count: rows of other lines are left alone, also those that came since. If it is refused, nothing changes, and all of it is kept in
  * rejected/. If a quoted field is open (rows_open_line()) nothing is done, and 0 returned: the rest has to come first. H->data stays as it
- * is. */
-MUST_USE int rows_replace(struct call *call, struct handle *h, const struct where *w, bool last,
-			  size_t *taken);
+ * is. The rows of FROM, another file that has these lines, go in the same transaction; NULL: none. */
+MUST_USE int rows_replace(struct call *call, struct handle *h, const struct where *w,
+			  const struct where *from, bool last, size_t *taken);
+
+/* NODE, which its process has made, is about to be renamed onto another file: commits what was written to it, and has its open handles given (see
+ * handle.h). False if something of it waits, such as a piece of a line: then nothing is given. */
+bool rows_give(struct call *call, const struct node *node);
+/* It was not renamed after all. */
+void rows_give_not(struct call *call, const struct node *node);
 
 /* True if the bytes behind the last newline in H->data are a whole line all the same. */
 bool rows_tail_is_whole(const struct handle *h, const struct place *place);

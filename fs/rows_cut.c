@@ -104,3 +104,39 @@ int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
 	}
 	return rows_whole_truncate(call, h, size);
 }
+
+/* -- renaming ------------------------------------------------------------------------------------ */
+
+struct giving {
+	struct call *call;
+	bool waits; /* something cannot be committed as it is */
+};
+
+static void give(void *arg, struct handle *h) {
+	struct giving *g = arg;
+	LOCK_SCOPE(&h->lock);
+	if (h->kind != &rows_kind || (h->flags & O_ACCMODE) == O_RDONLY)
+		return;
+	if (appends(h) && (h->dirty || h->append != NULL) && rows_settle_lines(g->call, h) != 0)
+		g->waits = true;
+	g->waits = g->waits || h->dirty || h->refused != 0;
+	h->given = true;
+}
+
+static void take_back(void *arg, struct handle *h) {
+	(void)arg;
+	LOCK_SCOPE(&h->lock);
+	h->given = false;
+}
+
+bool rows_give(struct call *call, const struct node *node) {
+	struct giving g = { .call = call };
+	handles_of_file(call->fs, node->ino, give, &g);
+	if (g.waits)
+		rows_give_not(call, node);
+	return !g.waits;
+}
+
+void rows_give_not(struct call *call, const struct node *node) {
+	handles_of_file(call->fs, node->ino, take_back, NULL);
+}

@@ -68,7 +68,9 @@ void lines_reject(struct input *in, const struct line *line, int rc);
 /* One transaction: removing what is replaced, then inserting lines. */
 struct rows_tx {
 	const struct input *in;
-	const char *remove;      /* NULL: nothing is replaced */
+	const struct where
+		*from;      /* another file with the same lines, whose rows go first; NULL: none */
+	const char *remove; /* NULL: nothing is replaced */
 	const struct buf *keyed; /* the parameter of `remove`, NULL: it takes none */
 	const struct buf *gone;  /* another one: the lines to be removed; NULL: it takes none */
 	int gone_lines; /* so many rows must go, or somebody else has changed them; 0: any number */

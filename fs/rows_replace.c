@@ -100,13 +100,13 @@ static int remove_gone(struct rows_tx *tx, const struct content *content, const 
 	return *sql != NULL ? 0 : -ENOMEM;
 }
 
-static int replace_all(struct input *in, struct content *content) {
+static int replace_all(struct input *in, const struct where *from, struct content *content) {
 	const struct place *place = in->w->place;
 	const struct document_shape none = { 0 };
 	AUTO_BUF struct buf keyed = { 0 }, gone = { 0 };
 	AUTO_FREE char *removing = NULL;
 	struct insert inserts[GROUPS_MOST] = { 0 };
-	struct rows_tx tx = { .in = in, .inserts = inserts, .keyed = &keyed };
+	struct rows_tx tx = { .in = in, .from = from, .inserts = inserts, .keyed = &keyed };
 	int rc = 0;
 	buf_putc(&keyed, '[');
 	for (int i = 0; rc == 0 && i < content->n; i++)
@@ -131,8 +131,8 @@ static int replace_all(struct input *in, struct content *content) {
 	return rc;
 }
 
-int rows_replace(struct call *call, struct handle *h, const struct where *w, bool last,
-		 size_t *taken) {
+int rows_replace(struct call *call, struct handle *h, const struct where *w,
+		 const struct where *from, bool last, size_t *taken) {
 	struct input in = { .call = call, .h = h, .w = w, .raw = h->data.data };
 	AUTO_FREE struct content *content = calloc(1, sizeof(*content));
 	AUTO_OLD_LINES struct old_lines old = { 0 };
@@ -152,8 +152,10 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w, boo
 				collect_line, content, taken);
 	bool waits = rc == 0 && rows_open_line(h) > 0;
 	if (rc == 0 && !waits)
-		rc = replace_all(&in, content);
-	if (rc != 0) {
+		rc = replace_all(&in, from, content);
+	if (rc != 0 && from != NULL) { /* it is kept: by the rows of its own name */
+		lines_reader_free(h);
+	} else if (rc != 0) {
 		store_rejected(call, w, 0, h->data.data != NULL ? h->data.data : "", h->data.len,
 			       rc);
 		lines_reader_free(h);

@@ -153,7 +153,7 @@ int rows_whole_commit(struct call *call, struct handle *h, const struct where *w
 				"the file was cut in the middle of its last line: cut it behind the end of a line, "
 				"or write the line's rest; nothing is changed"));
 	else
-		rc = rows_replace(call, h, w, more == RECORD_END, &taken);
+		rc = rows_replace(call, h, w, NULL, more == RECORD_END, &taken);
 	if (rc == 0 && rows_open_line(h) > 0)
 		return 0;
 	rows_move(h, rc == 0 ? ROWS_COMMITTED : last ? ROWS_DROPPED : ROWS_REFUSED);

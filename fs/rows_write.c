@@ -64,12 +64,28 @@ void insert_free(struct insert *insert) {
 	free(insert->count);
 }
 
+/* The rows of the file whose lines these are. If they are not as many, somebody else has changed them. */
+static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db_error *err) {
+	int changed = 0, lines = 0;
+	for (int i = 0; i < tx->ninserts; i++)
+		lines += tx->inserts[i].lines;
+	int rc = store_remove_on(conn, tx->from, &changed, err);
+	if (rc == 0 && changed != lines)
+		rc = db_error_set(
+			err, EXDEV,
+			"the file has other rows than the program has written to it: copy it "
+			"and remove it");
+	return rc;
+}
+
 static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct rows_tx *tx = arg;
 	int changed, rc = ledger_enter(conn, tx->in->call->fs->tree, &tx->op, err);
 	if (rc != 0)
 		return rc == LEDGER_DONE ? 0 : rc;
-	if (tx->remove != NULL)
+	if (tx->from != NULL)
+		rc = remove_from(conn, tx, err);
+	if (rc == 0 && tx->remove != NULL)
 		rc = run_in_tx(conn, tx->in, tx->remove, tx->keyed, tx->gone, &changed, err);
 	if (rc == 0 && tx->gone_lines > 0 && changed != tx->gone_lines)
 		rc = db_error_set(

@@ -204,6 +204,17 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 	return rc;
 }
 
+int store_remove_on(struct db_conn *conn, const struct where *w, int *changed,
+		    struct db_error *err) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_on(conn, w->place->sql.remove.sql, params, where_params(w, params), &res,
+			     err);
+	if (rc == 0 && changed != NULL)
+		*changed = affected(res);
+	return rc;
+}
+
 /* A row that another one's document replaces. */
 struct replacement {
 	const struct where *from, *to;
@@ -215,10 +226,9 @@ static int replace_in_tx(struct db_conn *conn, void *arg, struct db_error *err) 
 	const struct replacement *r = arg;
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
-	int n = where_params(r->from, params);
 	/* first, since both may have the same unique values */
-	int rc = db_query_on(conn, r->from->place->sql.remove.sql, params, n, NULL, err);
-	n = where_params(r->to, params);
+	int rc = store_remove_on(conn, r->from, NULL, err);
+	int n = where_params(r->to, params);
 	params[n++] = r->json;
 	if (rc == 0)
 		rc = db_query_on(conn, r->update, params, n, &res, err);
@@ -326,4 +336,18 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 	if (rc == 0 && changed == 0)
 		return call_error(call, ENOENT, "the row of this file does not exist (any more)");
 	return rc;
+}
+
+bool store_column_has_no_row(struct call *call, const struct where *w) {
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
+	struct db_error kept = call->err;
+	struct db_param null = { .oid = strcmp(w->place->column->base, "bytea") == 0 ? DB_BYTEA
+										     : DB_TEXT };
+	int changed;
+	call->err = (struct db_error){ 0 };
+	/* it is NULL in any case: only a row that is there is counted */
+	int rc = store_run(call, &sql->set, w, &null, 1, DB_REPEATABLE, &changed);
+	db_error_clear(&call->err);
+	call->err = kept;
+	return rc == 0 && changed == 0;
 }

@@ -14,9 +14,16 @@ MUST_USE int store_row(struct call *call, const struct where *w, const char *jso
 MUST_USE int store_replace_by(struct call *call, const struct where *from, const struct where *to,
 			      const char *json, size_t len);
 
+/* Deletes what the file at W shows, in the transaction on CONN; *CHANGED (may be NULL) is how many rows. Returns 0 or -errno. */
+MUST_USE int store_remove_on(struct db_conn *conn, const struct where *w, int *changed,
+			     struct db_error *err);
+
 /* One column's value; with APPEND, added to what is there (text and bytea columns). */
 MUST_USE int store_column(struct call *call, const struct where *w, const char *data, size_t len,
 			  bool append);
+
+/* True if the row of W, a column's file that shows nothing, does not exist. Keeps CALL's error. */
+bool store_column_has_no_row(struct call *call, const struct where *w);
 
 /* Runs ST on W's keys and MORE parameters and counts the rows it changed in *CHANGED. */
 MUST_USE int store_run(struct call *call, struct db_statement *st, const struct where *w,

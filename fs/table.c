@@ -19,7 +19,7 @@ struct group {
 
 struct table_tx {
 	struct call *call;
-	const struct where *w;
+	const struct where *w, *from;
 	struct group *groups;
 	int ngroups;
 	struct buf keyed; /* all objects that say which row they are, an array */
@@ -232,7 +232,10 @@ static int table_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	int rc = ledger_enter(conn, tx->call->fs->tree, &tx->op, err);
 	if (rc != 0)
 		return rc == LEDGER_DONE ? 0 : rc;
-	rc = refuse_twice(conn, tx, err);
+	if (tx->from != NULL)
+		rc = store_remove_on(conn, tx->from, NULL, err);
+	if (rc == 0)
+		rc = refuse_twice(conn, tx, err);
 	/* what goes makes room for unique values that others take over */
 	if (rc == 0)
 		rc = delete_absent(conn, tx, err);
@@ -255,8 +258,9 @@ static int run_tx(struct table_tx *tx) {
 	return rc;
 }
 
-int table_store(struct call *call, const struct where *w, const char *json, size_t len) {
-	struct table_tx tx = { .call = call, .w = w };
+int table_store(struct call *call, const struct where *w, const struct where *from,
+		const char *json, size_t len) {
+	struct table_tx tx = { .call = call, .w = w, .from = from };
 	int rc;
 	if (!store_parent_exists(call, w))
 		return call_error(call, ENOENT, "the row that this file belongs to does not exist");

@@ -1,6 +1,7 @@
 #include "fs/timer.h"
 
 #include "fs/rows.h"
+#include "fs/orphans.h"
 #include "schema/ledger.h"
 #include "schema/watch.h"
 #include "schema/stream.h"
@@ -34,9 +35,10 @@ static void add(struct timer *timer, const char *sql, int every_s) {
 		(struct task){ .sql = sql, .every_us = every, .due_us = clock_us() + every };
 }
 
-/* Lines that are gathered in open files: see rows_write.c. Those that go by COPY have a clock of their own, in writer.c. */
+/* Lines that are gathered in open files: see rows_write.c; and files that wait for a rename. Those that go by COPY have a clock of their own, in writer.c. */
 static void flush(struct timer *timer, struct task *task) {
 	handles_flush(timer->fs, clock_us() - task->every_us, rows_flush);
+	orphans_tend(timer->fs, false);
 	task->due_us = clock_us() + task->every_us;
 }
 

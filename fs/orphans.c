@@ -1,0 +1,116 @@
+#include "fs/orphans.h"
+
+#include "fs/plain.h"
+#include "fs/report.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { WAIT_US = 60 * US_PER_S };
+
+struct orphan {
+	struct orphan *next;
+	int64_t until; /* clock_us() */
+	char path[];
+};
+
+struct orphans {
+	pthread_mutex_t lock; /* guards the rest */
+	struct orphan *files;
+};
+
+struct orphans *orphans_new(void) {
+	struct orphans *orphans = calloc(1, sizeof(*orphans));
+	if (orphans != NULL)
+		pthread_mutex_init(&orphans->lock, NULL);
+	return orphans;
+}
+
+void orphans_free(struct orphans *orphans) {
+	if (orphans == NULL)
+		return;
+	for (struct orphan *f; (f = orphans->files) != NULL;) {
+		orphans->files = f->next;
+		free(f);
+	}
+	pthread_mutex_destroy(&orphans->lock);
+	free(orphans);
+}
+
+int orphans_keep(struct call *call, const char *path, const char *data, size_t len) {
+	struct orphans *orphans = call->fs->orphans;
+	struct orphan *new = calloc(1, sizeof(*new) + strlen(path) + 1);
+	if (new == NULL)
+		return -ENOMEM;
+	int rc = plain_replace(call->fs->plain, path, data, len);
+	if (rc != 0) {
+		free(new);
+		return rc;
+	}
+	memcpy(new->path, path, strlen(path) + 1);
+	new->until = clock_us() + WAIT_US;
+	LOCK_SCOPE(&orphans->lock);
+	struct orphan **at = &orphans->files;
+	while (*at != NULL && strcmp((*at)->path, path) != 0)
+		at = &(*at)->next;
+	if (*at != NULL) {
+		(*at)->until = new->until;
+		free(new);
+	} else {
+		*at = new;
+	}
+	return 0;
+}
+
+/* Those that are due, taken out. */
+static struct orphan *take_due(struct orphans *orphans, bool all) {
+	struct orphan *due = NULL;
+	LOCK_SCOPE(&orphans->lock);
+	for (struct orphan **at = &orphans->files; *at != NULL;) {
+		struct orphan *f = *at;
+		if (!all && clock_us() < f->until) {
+			at = &f->next;
+			continue;
+		}
+		*at = f->next;
+		f->next = due;
+		due = f;
+	}
+	return due;
+}
+
+static void give_up(struct fs *fs, const char *path) {
+	AUTO_BUF struct buf text = { 0 };
+	struct stat st;
+	/* it may have been renamed or removed, or be a mark of something new */
+	if (plain_stat(fs->plain, path, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    (st.st_mode & PLAIN_MARK) != 0 ||
+	    plain_read_all(fs->plain, path, fs->opt->max_document, &text) != 0)
+		return;
+	const struct rejection rejection = {
+		.path = path,
+		.data = text.data != NULL ? text.data : "",
+		.len = text.len,
+		.keep = text.len > 0,
+		.errnum = ENOENT,
+		.sqlstate = "",
+		.sentence =
+			"the row of this file does not exist, and the file was not renamed to one that has a row",
+	};
+	report_rejection(fs->report, &rejection);
+	atomic_fetch_add(&fs->count.errors, 1);
+	if (plain_unlink(fs->plain, path) == 0)
+		fs_changed(fs);
+}
+
+void orphans_tend(struct fs *fs, bool all) {
+	struct orphan *due = take_due(fs->orphans, all);
+	while (due != NULL) {
+		struct orphan *f = due;
+		due = f->next;
+		give_up(fs, f->path);
+		free(f);
+	}
+}

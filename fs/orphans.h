@@ -1,0 +1,21 @@
+/* Column files of rows that do not exist, where the key is in the file's own name and any name is a value of it: a program that saves a column by a
+ * temporary file beside it and a rename writes and closes such a file first. So it is kept, as a plain file, and the rename onto a column
+ * that has a row gives it its place. What is not renamed within a minute, or when the mount ends, had no row to go to: it goes to rejected/, and is
+ * told. Thread-safe. */
+#ifndef ROWFS_FS_ORPHANS_H
+#define ROWFS_FS_ORPHANS_H
+
+#include "fs/call.h"
+
+struct orphans;
+
+MUST_USE struct orphans *orphans_new(void);
+void orphans_free(struct orphans *orphans);
+
+/* Makes PATH a plain file of these LEN bytes that waits. Returns 0 or -errno. */
+MUST_USE int orphans_keep(struct call *call, const char *path, const char *data, size_t len);
+
+/* Gives up what has waited for a minute; with ALL, everything. */
+void orphans_tend(struct fs *fs, bool all);
+
+#endif
