@@ -1,9 +1,9 @@
 /* The kernel's requests, each translated: find the node, ask its kind, send one reply. ops.c: attributes and files;
- * ops_dir.c: directories and names. */
+ * ops_dir.c: directories; ops_name.c and ops_rename.c: names. */
 #ifndef ROWFS_FS_OPS_H
 #define ROWFS_FS_OPS_H
 
-#include <fuse_lowlevel.h>
+#include "fs/call.h"
 
 /* The table for fuse_session_new(). The session's user data is the struct fs. */
 extern const struct fuse_lowlevel_ops rowfs_ops;
@@ -22,6 +22,11 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+/* Directories of the plain store that only led to a plain file go with NODE, the last of them: one that is left behind would look like a
+ * directory that waits for its row. */
+void ops_prune(struct call *call, const struct node *node);
+
+/* ops_rename.c */
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 	       const char *newname, unsigned flags);
 
