@@ -100,6 +100,38 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	return h->body != NULL ? 0 : -ENOMEM;
 }
 
+/* H has the document as it is, and its program has changed nothing of it. */
+static void begin(struct handle *h) {
+	h->base = h->data.len;
+	h->appending = true;
+	h->document = 0;
+	edits_begin(&h->edits, &h->data);
+}
+
+/* A program that reads from the start, and has changed nothing that is not committed, means the document as it is now: it may have waited for a
+ * lock since it opened the file, and another one has written meanwhile. */
+static int load_again(struct call *call, struct handle *h) {
+	int64_t changed_at = node_changed_at(call->fs->nodes, h->node);
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	if (!h->loaded || h->dirty || h->refused != 0 || changed_at == h->seen_at)
+		return 0;
+	int rc = node_where(call->fs->nodes, h->node, &w);
+	if (rc == 0)
+		rc = query_body(call, &w, &res);
+	if (rc != 0)
+		return rc == -ENOENT ? 0
+				     : rc; /* it is gone: what was read before is the last of it */
+	buf_free(&h->data);
+	buf_add(&h->data, PQgetvalue(res, 0, BODY_BYTES), (size_t)PQgetlength(res, 0, BODY_BYTES));
+	if (h->data.failed)
+		return -ENOMEM;
+	h->seen_at = changed_at;
+	begin(h);
+	handle_resized(h, h->data.len);
+	return 0;
+}
+
 static int document_open(struct call *call, struct handle *h) {
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
 	if (writes && !h->kind->writable)
@@ -111,6 +143,7 @@ static int document_open(struct call *call, struct handle *h) {
 			atomic_store(&h->size, h->body->len);
 		return rc;
 	}
+	h->seen_at = node_changed_at(call->fs->nodes, h->node);
 	if ((h->flags & O_TRUNC) != 0) {
 		h->truncated = h->dirty = !h->created;
 	} else if (!h->created) {
@@ -123,9 +156,7 @@ static int document_open(struct call *call, struct handle *h) {
 	h->loaded = true;
 	h->fresh = h->created || h->node->pending;
 	h->wrote = h->dirty;
-	h->base = h->data.len;
-	h->appending = true;
-	edits_begin(&h->edits, &h->data);
+	begin(h);
 	if (h->dirty)
 		handle_resized(h, h->data.len);
 	else
@@ -137,6 +168,9 @@ static int document_read(struct call *call, struct handle *h, size_t size, uint6
 			 struct buf *out) {
 	if (h->fd >= 0)
 		return plain_kind.read(call, h, size, offset, out);
+	int rc = offset == 0 ? load_again(call, h) : 0;
+	if (rc != 0)
+		return rc;
 	const char *data = h->body != NULL ? h->body->data : h->data.data;
 	size_t len = h->body != NULL ? h->body->len : h->data.len;
 	if (offset >= len)
@@ -294,6 +328,7 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 		made_note(call->fs->made, call_thread(call), w.path, h->fresh, data, len);
 	h->created = h->fresh = false;
 	node_written(call->fs->nodes, h->node);
+	h->seen_at = node_changed_at(call->fs->nodes, h->node);
 	return 0;
 }
 

@@ -399,6 +399,11 @@ void node_changed(struct nodes *nodes, const struct node *dir, const char *name)
 	times_written(nodes->times, path_ino(dir, name), now_ns());
 }
 
+int64_t node_changed_at(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return times_of(nodes->times, path_ino(node->parent, node->strings));
+}
+
 void node_written(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	times_written(nodes->times, path_ino(node->parent, node->strings), now_ns());

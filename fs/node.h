@@ -123,6 +123,8 @@ bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned lo
 void node_unhash(struct nodes *nodes, struct node *node);
 /* This mount has changed the document NAME in DIR, of which nobody need know a node: its st_mtime is now. */
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name);
+/* When the document that has NODE's name changed last, as far as this mount knows; no two changes have the same time. */
+int64_t node_changed_at(struct nodes *nodes, const struct node *node);
 /* This mount has committed what was written to the document NODE: its name means another version. */
 void node_written(struct nodes *nodes, struct node *node);
 /* The plain file NODE has no name any more: only those who have it open do. */

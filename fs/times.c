@@ -39,6 +39,11 @@ int64_t times_found(struct times *times, uint64_t ino, const char *version, bool
 	return t->mtime_ns;
 }
 
+int64_t times_of(struct times *times, uint64_t ino) {
+	const struct document_time *t = find(times, ino);
+	return t->ino == ino ? t->mtime_ns : 0;
+}
+
 void times_written(struct times *times, uint64_t ino, int64_t now_ns) {
 	*find(times, ino) = (struct document_time){ .ino = ino, .mtime_ns = now_ns };
 }

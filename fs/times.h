@@ -26,6 +26,8 @@ struct times {
  * another one. Returns when the document changed last; 0: not since the mount began, as far as is known. */
 int64_t times_found(struct times *times, uint64_t ino, const char *version, bool changed,
 		    int64_t now_ns);
+/* When the document INO changed last; 0: not since the mount began, as far as is known. */
+int64_t times_of(struct times *times, uint64_t ino);
 /* This mount changes the document INO at time NOW_NS. */
 void times_written(struct times *times, uint64_t ino, int64_t now_ns);
 

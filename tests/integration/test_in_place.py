@@ -151,3 +151,57 @@ def test_a_bracket_is_taken_away_only_before_a_newline_of_rowfs(docs, pg):
         f.seek(0)
         f.write('{"a": [1, 2]}')
     assert pg.one("select meta from docs") == {"a": [1, 2]}
+
+
+def add_one(path, before_reading, n):
+    """As `fopen($f, 'c+')`, `flock`: opens the file, waits for its turn, and only then reads it and writes it anew."""
+    with open(path, "r+", encoding="utf-8") as f:
+        before_reading()
+        value = json.load(f)
+        value["n"] += n
+        f.seek(0)
+        f.truncate()
+        json.dump(value, f)
+
+
+@pytest.mark.parametrize("name", ["docs/a/meta.json", "tabs.json"])
+def test_a_writer_that_waits_for_a_lock_reads_what_is_there_then(docs, pg, tmp_path, name):
+    (tmp_path / "db.json").write_text('{"n": 0}')
+    docs.write("docs/a/meta.json", '{"n": 0}')
+    pg.sql("insert into tabs values ('n', '0')")
+
+    def use(path, add):
+        add(path, lambda: add(path, lambda: add(path, lambda: None, 1), 10), 100)
+
+    def add_to_row(path, before_reading, n):
+        with open(path, "r+", encoding="utf-8") as f:
+            before_reading()
+            value = json.load(f)
+            value["n"]["t"] = str(int(value["n"]["t"]) + n)
+            f.seek(0)
+            f.truncate()
+            json.dump(value, f)
+    use(tmp_path / "db.json", add_one)
+    assert json.loads((tmp_path / "db.json").read_text()) == {"n": 111}
+    if name == "tabs.json":
+        use(docs.at(name), add_to_row)
+        assert pg.sql("select t from tabs") == [("111",)]
+    else:
+        use(docs.at(name), add_one)
+        assert pg.one("select meta from docs") == {"n": 111}
+
+
+def test_a_writer_with_changes_reads_its_own(docs, pg):
+    """Also from the start, whatever another one has committed meanwhile; and a reader keeps what it has begun to read."""
+    docs.write("docs/a/meta.json", '{"n": 0}')
+    path = docs.at("docs/a/meta.json")
+    old = path.read_bytes()
+    with open(path, "rb+", buffering=0) as f, open(path, "rb+", buffering=0) as reader:
+        begun = reader.read(4)
+        f.truncate(0)
+        f.write(b'{"mine": 1}')
+        docs.write("docs/a/meta.json", '{"other": 1}')
+        f.seek(0)
+        assert f.read() == b'{"mine": 1}'
+        assert begun + reader.read() == old
+    assert pg.one("select meta from docs") == {"mine": 1}
