@@ -2,6 +2,7 @@
 
 #include "fs/count.h"
 #include "schema/csv.h"
+#include "schema/name.h"
 
 #include <errno.h>
 #include <string.h>
@@ -114,6 +115,32 @@ static void judge_names(const struct ingest *in, const struct csv_record *record
 		 "for it, and write the file anew)");
 }
 
+/* A copy of the text that can be kept in the database, and told: for what is no UTF-8, and for NUL, it has U+FFFD. NULL: out of memory. */
+static char *readable(const char *text, size_t len) {
+	AUTO_BUF struct buf out = { 0 };
+	for (size_t at = 0; at < len; at++) {
+		size_t good = utf8_prefix(text + at, len - at);
+		buf_add(&out, text + at, good);
+		at += good;
+		if (at < len)
+			buf_puts(&out, "\xef\xbf\xbd");
+	}
+	buf_puts(&out, "");
+	return out.failed ? NULL : buf_take(&out);
+}
+
+/* No line becomes a row: RECORD, the first LINE, is a header that cannot be used. */
+static int refuse_header(struct ingest_parser *p, const char *line, size_t len,
+			 const struct csv_record *record) {
+	AUTO_BUF struct buf why = { 0 };
+	judge_names(p->in, record, &why);
+	free(p->unusable);
+	free(p->header);
+	p->unusable = readable(why.data, why.len);
+	p->header = readable(line, len);
+	return p->unusable != NULL && p->header != NULL ? 0 : -ENOMEM;
+}
+
 /* A first line that is no header as it stands, and yet is meant as one: most of its fields are names, or some are and it is no row. Taken
  * for a row it would cost only itself, and the fields of all others would be guessed. */
 static int look_for_names(struct ingest_parser *p, const char *line, size_t len) {
@@ -127,13 +154,7 @@ static int look_for_names(struct ingest_parser *p, const char *line, size_t len)
 	buf_resize(&why, 0);
 	if (known == 0 || (known * 2 <= record.n && line_check(&p->checker, line, len, &why) == 0))
 		return 0;
-	buf_resize(&why, 0);
-	judge_names(p->in, &record, &why);
-	free(p->unusable);
-	free(p->header);
-	p->unusable = buf_take(&why);
-	p->header = strndup(line, len);
-	return p->unusable != NULL && p->header != NULL ? 0 : -ENOMEM;
+	return refuse_header(p, line, len, &record);
 }
 
 /* Looks at the first line. *HEADER: it is one. Returns 0 or -ENOMEM. */
@@ -151,6 +172,17 @@ static int learn(struct ingest_parser *p, const char *line, size_t len, bool *he
 	free(p->header);
 	p->header = strndup(line, len);
 	return p->header != NULL ? set_order(p, order, n) : -ENOMEM;
+}
+
+/* The same of a LINE that was looked at before, as readable() has left it. */
+static int learn_again(struct ingest_parser *p, const char *line, size_t len) {
+	AUTO_CSV struct csv_record record = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	bool header;
+	int rc = learn(p, line, len, &header);
+	if (rc != 0 || header || p->unusable != NULL || len == 0)
+		return rc;
+	return csv_split(line, len, &record, &why) == 0 ? refuse_header(p, line, len, &record) : 0;
 }
 
 /* The fields are not known any more. */
@@ -527,8 +559,7 @@ int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in
 	if (!get_bool(json, "ready") || (p->resume_at == 0 && !taken))
 		return 0; /* the first line says it, perhaps again */
 	const char *line = cJSON_IsString(header) ? header->valuestring : "";
-	bool is_header;
-	int rc = learn(p, line, strlen(line), &is_header);
+	int rc = learn_again(p, line, strlen(line));
 	if (rc == 0)
 		record_fields(&p->reader, &p->checker, false);
 	return rc;

@@ -168,6 +168,34 @@ def test_unknown_names_in_a_header(mount, pg):
     assert pg.sql("select distinct symbol, exchange from orderbook_data") == [("S", "ex")]
 
 
+@pytest.mark.parametrize("name", ["gr\xf6\xdfe".encode("latin-1"), b"\xb5", b"a\0b"])
+def test_a_header_that_is_no_text_costs_no_bytes(mount, pg, name):
+    """As spreadsheets write it, in another encoding. The bytes are kept, and so is the refusal, also after a remount."""
+    body = b"exchange,symbol," + name + b",timestamp,local_timestamp\n" + b"ex,S,7,1,1\n"
+    with refused(errno.EINVAL):
+        put(mount / NAME, body)
+    assert mount.bytes(NAME) == body and stamps(pg) == []
+    assert "the header names what is no field of the file" in mount.errors()[0]["message"]
+    mount.umount()
+    mount.start()
+    with refused(errno.EINVAL):
+        append(mount / NAME, b"ex,S,7,2,2\n")
+    assert mount.bytes(NAME) == body + b"ex,S,7,2,2\n" and stamps(pg) == []
+
+
+def test_a_header_that_would_be_a_row_without_its_bytes(make_mount, pg):
+    """After a remount the header is known as the database could keep it; with that text it would be a good row."""
+    pg.sql("create table words (id bigserial primary key, a text, b text, c text, d text)")
+    mount = make_mount(layout={"routes": [{"path": "/w/{x}.csv", "file": True, "ingest": "words"}]})
+    with refused(errno.EINVAL):
+        put(mount / "w/x.csv", b"b,\xe4,\xf6,\xfc\n1,2,3,4\n")
+    mount.umount()
+    mount.start()
+    with refused(errno.EINVAL):
+        append(mount / "w/x.csv", b"5,6,7,8\n")
+    assert mount.bytes("w/x.csv") == b"b,\xe4,\xf6,\xfc\n1,2,3,4\n5,6,7,8\n" and pg.one("select count(*) from words") == 0
+
+
 @pytest.mark.parametrize("first, said", [("exchange,symbol,symbol,timestamp,local_timestamp", "one column twice"),
                                          ("id,exchange,symbol,timestamp,local_timestamp", '"id"'),
                                          ("\ufeffticker,exchange,symbol,timestamp,local_timestamp,TIMESTAMP", '"ticker", "TIMESTAMP"')])
