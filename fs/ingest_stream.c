@@ -386,10 +386,14 @@ static int append(struct call *call, struct ingest_stream *s, const char *data, 
 		if (rc != 0)
 			return rc;
 	}
-	buf_resize(&s->pending, s->pending.len + zeros);
+	size_t before = s->pending.len;
+	buf_resize(&s->pending, before + zeros);
 	buf_add(&s->pending, data, size);
-	if (s->pending.failed)
+	if (s->pending.failed) { /* what was there is whole */
+		s->pending.failed = false;
+		buf_resize(&s->pending, before);
 		return -ENOMEM;
+	}
 	if (s->began_us == 0)
 		s->began_us = clock_us();
 	ingest_show(s);

@@ -155,8 +155,10 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	h->next_offset += size;
 	buf_add(&h->data, data, size);
 	h->dirty = true;
-	if (h->data.failed)
+	if (h->data.failed) {
+		h->next_offset -= size;
 		return h->refused = -ENOMEM;
+	}
 	settle(call, h, false);
 	h->buffered_lines += count_newlines(data, size);
 	int taken = streams ? rows_append_take(call, h, RECORD_MORE) : 0;
@@ -188,13 +190,18 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
  * were taken, and the rest is not. It is kept in rejected/. */
 static int give_up(struct call *call, struct handle *h, const struct where *w) {
 	int rc = h->refused;
-	if (!rows_is_whole(h) && rows_commit(call, h, w, RECORD_MORE) != 0)
+	if (!rows_is_whole(h) && rows_settle_lines(call, h) != 0)
 		db_error_clear(&call->err);
 	(void)call_error(
 		call, -rc,
 		"a write was refused before: what follows the last whole line is not committed");
 	store_rejected(call, w, 0, h->data.data != NULL ? h->data.data : "", h->data.len, rc);
-	rows_whole_end(h, h->data.len);
+	if (rows_is_whole(h))
+		rows_whole_end(h, h->data.len);
+	else
+		rows_drop_rest(h); /* what is written next begins a line */
+	h->dirty = false;
+	buf_free(&h->data); /* there may be memory for it again */
 	lines_reader_free(h);
 	h->refused = 0;
 	settle(call, h, false);
@@ -206,7 +213,8 @@ static int sync_stream(struct call *call, struct handle *h, const struct where *
 		       enum record_more more) {
 	int rc = rows_append_take(call, h, more);
 	if (rc != 0) { /* given up for good: what was not taken is kept */
-		store_rejected(call, w, 0, h->data.data, h->data.len, rc);
+		rows_append_give_up(call, h, rc);
+		(void)rows_reject_lines(call, w, &h->data, h->lines, rc);
 		rows_drop_rest(h);
 	}
 	rows_append_commit(call, h);

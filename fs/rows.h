@@ -39,6 +39,11 @@ bool rows_give(struct call *call, const struct node *node);
 /* It was not renamed after all. */
 void rows_give_not(struct call *call, const struct node *node);
 
+/* Keeps each line of TEXT, written to the file W behind LINES others, in rejected/, for the reason RC and CALL's error. Returns how many
+ * lines there are then. */
+uint64_t rows_reject_lines(struct call *call, const struct where *w, const struct buf *text,
+			   uint64_t lines, int rc);
+
 /* True if the bytes behind the last newline in H->data are a whole line all the same. */
 bool rows_tail_is_whole(const struct handle *h, const struct place *place);
 

@@ -221,7 +221,8 @@ static const char *contradiction(const struct rows_append *s) {
 	return NULL;
 }
 
-static int hand_on(struct call *call, struct rows_append *s) {
+/* Hands the unit to the writer. If that fails for want of memory, it stays: its lines were acknowledged. */
+static int hand_on(struct rows_append *s) {
 	struct unit unit = {
 		.data = s->data.data,
 		.len = s->data.len,
@@ -231,12 +232,33 @@ static int hand_on(struct call *call, struct rows_append *s) {
 	};
 	if (s->n == 0)
 		return 0;
-	int rc = s->data.failed ? -ENOMEM : source_put(s->source, &unit);
+	int rc = source_put(s->source, &unit);
+	if (rc != 0)
+		return rc;
 	buf_resize(&s->data, 0);
 	tally_clear(&s->tally);
 	s->n = 0;
 	s->counted = true;
-	return rc;
+	return 0;
+}
+
+/* Room in the unit for a line of LEN bytes: without it, the line is not taken. A unit for which there is no memory is handed on before it is
+ * full. */
+static int make_room(struct rows_append *s, size_t len) {
+	if (s->n < UNIT_LINES) {
+		buf_reserve(&s->data, s->data.len + len);
+		if (!s->data.failed)
+			return 0;
+	}
+	s->data.failed = false; /* what is there is whole */
+	int rc = hand_on(s);
+	if (rc != 0)
+		return rc;
+	buf_free(&s->data);
+	buf_reserve(&s->data, len);
+	bool failed = s->data.failed;
+	s->data.failed = false;
+	return failed ? -ENOMEM : 0;
 }
 
 static int take_row(struct call *call, struct handle *h, const struct record_found *found) {
@@ -248,7 +270,10 @@ static int take_row(struct call *call, struct handle *h, const struct record_fou
 		refuse(call, h, found, rc != 0 ? rc : -EINVAL, sentence != NULL ? sentence : "");
 		return 0;
 	}
-	rc = count_line(call->fs, s->counter, &s->checker, &s->tally, &s->counted, &call->err);
+	rc = make_room(s, found->len + s->added.len + 1);
+	if (rc == 0)
+		rc = count_line(call->fs, s->counter, &s->checker, &s->tally, &s->counted,
+				&call->err);
 	if (rc != 0)
 		return rc;
 	s->lines[s->n++] = (struct unit_line){
@@ -259,7 +284,10 @@ static int take_row(struct call *call, struct handle *h, const struct record_fou
 	if (s->added.len > 0)
 		buf_add(&s->data, s->added.data, s->added.len);
 	buf_putc(&s->data, '\n');
-	return s->n == UNIT_LINES ? hand_on(call, s) : 0;
+	if (s->n ==
+	    UNIT_LINES) /* the line is taken: after a failure the next one, or the end, tries again */
+		(void)!hand_on(s);
+	return 0;
 }
 
 /* The first line of a handle may be a header. */
@@ -335,7 +363,24 @@ int rows_append_take(struct call *call, struct handle *h, enum record_more more)
 	}
 	buf_consume(&h->data, at);
 	h->lines = s->reader.lines;
-	return rc == 0 ? hand_on(call, s) : rc;
+	return rc == 0 ? hand_on(s) : rc;
+}
+
+void rows_append_give_up(struct call *call, struct handle *h, int rc) {
+	struct rows_append *s = h->append;
+	if (s == NULL || hand_on(s) == 0)
+		return;
+	const char *at = s->data.data;
+	for (int i = 0; i < s->n; at += s->lines[i++].len) {
+		(void)call_error(call, -rc, "%s", strerror(-rc));
+		store_rejected(call, &s->where, s->lines[i].number, at,
+			       s->lines[i].len - s->added.len - 1, rc);
+		atomic_fetch_add(&call->fs->count.lines_rejected, 1);
+	}
+	buf_free(&s->data);
+	tally_clear(&s->tally);
+	s->n = 0;
+	s->counted = true;
 }
 
 uint64_t rows_append_open_line(const struct handle *h) {

@@ -15,9 +15,7 @@ static int compare(const void *a, const void *b) {
 	return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
 }
 
-/* Length of the first record with its newline. The text is one that rowfs made or has committed: each quote in it is closed, so there
- * is nothing to judge (schema/record.h does that for what programs write). */
-static size_t cut(bool csv, const char *data, size_t len) {
+size_t rows_record_length(bool csv, const char *data, size_t len) {
 	bool quoted = false;
 	for (size_t at = 0; at < len; at++) {
 		if (csv && data[at] == '"')
@@ -38,7 +36,7 @@ int old_lines_take(struct old_lines *out, const struct place *place, const struc
 			at = header;
 	}
 	while (at < was->len) {
-		size_t n = cut(csv, was->data + at, was->len - at);
+		size_t n = rows_record_length(csv, was->data + at, was->len - at);
 		if (out->n == room) {
 			room = room > 0 ? room * 2 : 64;
 			struct old_line *more = reallocarray(out->all, room, sizeof(*more));

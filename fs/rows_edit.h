@@ -19,6 +19,10 @@ struct old_lines {
 
 #define AUTO_OLD_LINES __attribute__((cleanup(old_lines_free)))
 
+/* Length of the first record of DATA, with its newline, if each quote in it is closed (there is nothing to judge: schema/record.h does that
+ * for what programs write). */
+size_t rows_record_length(bool csv, const char *data, size_t len);
+
 /* The lines of WAS, a text with the columns that PLACE's files show; it must outlive OUT. Returns 0 or -ENOMEM. */
 MUST_USE int old_lines_take(struct old_lines *out, const struct place *place,
 			    const struct buf *was);

@@ -2,6 +2,7 @@
 #include "fs/rows_lines.h"
 
 #include "fs/rows_append.h"
+#include "fs/rows_edit.h"
 #include "fs/store.h"
 #include "schema/csv.h"
 #include "util/ordered_uuid.h"
@@ -61,6 +62,29 @@ void lines_reject(struct input *in, const struct line *line, int rc) {
 	atomic_fetch_add(&in->call->fs->count.lines_rejected, 1);
 	if (in->first_error == 0)
 		in->first_error = rc;
+}
+
+uint64_t rows_reject_lines(struct call *call, const struct where *w, const struct buf *text,
+			   uint64_t lines, int rc) {
+	bool csv = path_format(w->place->route->path) == FORMAT_CSV;
+	AUTO_DB_ERROR struct db_error why = { 0 };
+	db_error_copy(&why, &call->err);
+	for (size_t at = 0, n; at < text->len; at += n) {
+		const char *line = text->data + at;
+		n = rows_record_length(csv, line, text->len - at);
+		size_t len = n - (line[n - 1] == '\n');
+		len -= len > 0 && line[len - 1] == '\r';
+		if (len > 0) { /* store_rejected() clears it */
+			db_error_clear(&call->err);
+			db_error_copy(&call->err, &why);
+			store_rejected(call, w, lines + 1, line, len, rc);
+			atomic_fetch_add(&call->fs->count.lines_rejected, 1);
+		}
+		for (size_t i = 0; i < n; i++)
+			lines += line[i] == '\n';
+	}
+	db_error_clear(&call->err);
+	return lines + (text->len > 0 && text->data[text->len - 1] != '\n');
 }
 
 /* -- one line to one JSON object ------------------------------------------------------------------ */

@@ -230,6 +230,7 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, enum
 	struct input in = { .call = call, .h = h, .w = w, .raw = h->data.data };
 	struct line_group batch = { 0 };
 	size_t taken = 0;
+	uint64_t before = h->lines;
 	h->waiting_us = 0;
 	if (h->data.len == 0)
 		return 0;
@@ -239,8 +240,15 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, enum
 	group_free(&batch);
 	if (rc != 0) {
 		/* given up for good: what was not sent is kept */
-		store_rejected(call, w, 0, in.raw + in.settled, h->data.len - in.settled, rc);
+		for (size_t i = 0; i < in.settled; i++)
+			before += in.raw[i] == '\n';
+		buf_consume(&h->data, in.settled);
+		/* the reader may have stopped among them */
+		h->lines = rows_reject_lines(call, w, &h->data, before, rc);
+		buf_resize(&h->data, 0);
 		rows_drop_rest(h);
+		if (h->lines_reader != NULL)
+			h->lines_reader->records.lines = h->lines;
 	} else {
 		buf_consume(&h->data, taken);
 	}

@@ -1,8 +1,11 @@
 """The database goes away and comes back: waited out within the retry budget, an error beyond it, and never a remount."""
 import errno
+import json
 import os
 import threading
 import time
+
+import pytest
 
 from kit import append, get, put, refused, until
 from shop import LAYOUT, Shop
@@ -265,3 +268,30 @@ def test_another_process_closes_its_copy_in_an_outage(shop_pg, make_mount, serve
         os.fsync(fd)
         os.close(fd)
         assert any(line.strip() in body for body in mount.kept())
+
+
+@pytest.mark.parametrize("name, lines", [
+    ("log.csv", ["a,1,,", 'b,2,,"two\nlines"', "c,3,,"]),
+    ("log.jsonl", ['{"n": 1}', '{"n": 2, "src": "b"}', '{"n": 3}']),
+])
+def test_lines_that_were_given_up_are_kept_one_by_one(shop_pg, make_mount, server, name, lines):
+    """Each with its number, so that they can be brought in again; not as one piece."""
+    mount = make_mount(layout=LAYOUT, options=IMPATIENT)
+    mount.expect(r"rowfs error .*")
+    fd = os.open(mount.at(name), os.O_WRONLY | os.O_APPEND)
+    os.write(fd, "".join(f"{line}\n" for line in lines).encode())
+    os.fsync(fd)
+    first = "\n".join(lines).count("\n") + 2
+    for k in range(2):
+        server.stop()
+        os.write(fd, "".join(f"{line}\r\n" for line in lines).encode())
+        with refused(errno.EIO):
+            os.fsync(fd)
+        server.start()
+        kept = [json.loads(entry) for entry in mount.rejected()[f"{name}.rejected.jsonl"].splitlines()][3 * k:]
+        assert [e["text"].rstrip("\r") for e in kept] == lines
+        numbers = [first + "\n".join(lines[:i] + [""]).count("\n") for i in range(3)]
+        assert [e["line"] for e in kept] == numbers
+        first = numbers[2] + 1
+    os.close(fd)
+    assert shop_pg.one("select count(*) from log") == 3
