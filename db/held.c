@@ -10,9 +10,11 @@
 struct db_held {
 	struct db_pool *pool;
 	struct db_conn *conn;
-	size_t told;  /* how far the news of conn have been told */
-	int last;     /* number of the last statement */
+	size_t told; /* how far the news of conn have been told */
+	int last; /* number of the last statement that stands; 0: none, and no transaction is open */
+	int saved;    /* statements from this number on have savepoints, if there are that many */
 	bool limited; /* statements wait for locks for HELD_LOCK_MS only */
+	bool careful; /* each statement gets a savepoint */
 	bool broken;
 };
 
@@ -23,9 +25,11 @@ struct beginning {
 	PGresult **out;
 };
 
+#define BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED"
+#define CHECK_AT_ONCE "SET CONSTRAINTS ALL IMMEDIATE"
+
 static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *err) {
-	static const char *const first[] = { "BEGIN ISOLATION LEVEL READ COMMITTED",
-					     "SET CONSTRAINTS ALL IMMEDIATE" };
+	static const char *const first[] = { BEGIN, CHECK_AT_ONCE };
 	const struct beginning *b = arg;
 	enum conn_end end = conn_run_behind(c, first, 2, b->work, b->out, err);
 	if (end == CONN_FAILED && strcmp(err->sqlstate, "26000") == 0) {
@@ -52,6 +56,7 @@ int db_held_begin(struct db_pool *pool, struct db_statement *st, const struct db
 		return rc;
 	h->pool = pool;
 	h->last = 1;
+	h->saved = 2;
 	h->told = pool_tell_early(pool, h->conn, 0);
 	*held = move_ptr(h);
 	return 0;
@@ -59,12 +64,17 @@ int db_held_begin(struct db_pool *pool, struct db_statement *st, const struct db
 
 /* -- going on ------------------------------------------------------------------------------------ */
 
-/* Undoes savepoint NUMBER. */
+/* Undoes statement NUMBER and all after it; all there are if it has no savepoint. */
 static int undo(struct db_held *h, int number, struct db_error *err) {
-	char sql[64];
-	snprintf(sql, sizeof(sql), "ROLLBACK TO r%d; RELEASE r%d", number, number);
-	if (!conn_is_dead(h->conn) && conn_command(h->conn, sql, err) == CONN_DONE)
+	char sql[64] = "ROLLBACK";
+	bool all = number < h->saved;
+	if (!all)
+		snprintf(sql, sizeof(sql), "ROLLBACK TO r%d; RELEASE r%d", number, number);
+	if (!conn_is_dead(h->conn) && conn_command(h->conn, sql, err) == CONN_DONE) {
+		h->last = all ? 0 : number - 1;
+		h->limited = h->limited && !all;
 		return 0;
+	}
 	h->broken = true;
 	return err->errnum != 0 ? -err->errnum
 				: db_error_set(err, EIO, "the connection to the database was lost");
@@ -81,27 +91,38 @@ int db_held_run(struct db_held *h, struct db_statement *st, const struct db_para
 	const struct conn_work w = conn_work_of(st, params, n, flags);
 	AUTO_DB_ERROR struct db_error failure = { 0 };
 	char limit[64], savepoint[32];
-	const char *first[2];
-	int nfirst = 0;
+	const char *first[3];
+	int nfirst = 0, number = h->last + 1;
 	snprintf(limit, sizeof(limit), "SET LOCAL lock_timeout = '%dms'", HELD_LOCK_MS);
-	snprintf(savepoint, sizeof(savepoint), "SAVEPOINT r%d", h->last + 1);
-	if (!h->limited)
+	snprintf(savepoint, sizeof(savepoint), "SAVEPOINT r%d", number);
+	if (h->last == 0) {
+		first[nfirst++] = BEGIN;
+		first[nfirst++] = CHECK_AT_ONCE;
+	} else if (!h->limited) {
 		first[nfirst++] = limit;
-	first[nfirst++] = savepoint;
+	}
+	if (h->last == 0 || !h->careful)
+		h->saved = number + 1;
+	else
+		first[nfirst++] = savepoint;
 	db_error_clear(err);
 	conn_mark(h->conn);
 	enum conn_end end = conn_run_behind(h->conn, first, nfirst, &w, out, err);
 	if (end == CONN_DONE) {
-		h->limited = true;
-		h->last++;
+		h->limited = h->last > 0;
+		h->last = number;
 		h->told = pool_tell_early(h->pool, h->conn, h->told);
 		return 0;
 	}
 	if (is_passing(end, err))
 		h->broken = true;
 	else
-		(void)undo(h, h->last + 1, &failure);
+		(void)undo(h, number, &failure);
 	return err->errnum != 0 ? -err->errnum : -EIO;
+}
+
+void db_held_be_careful(struct db_held *h) {
+	h->careful = true;
 }
 
 bool db_held_is_broken(const struct db_held *h) {
@@ -114,10 +135,7 @@ int db_held_last(const struct db_held *h) {
 
 int db_held_back(struct db_held *h, int number, struct db_error *err) {
 	conn_mark(h->conn);
-	int rc = undo(h, number, err);
-	if (rc == 0)
-		h->last = number - 1;
-	return rc;
+	return undo(h, number, err);
 }
 
 /* -- the end ------------------------------------------------------------------------------------- */

@@ -95,15 +95,23 @@ static bool tells_names(struct caches *c, unsigned long ticket, const struct pla
 	return true;
 }
 
-bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
-			 const char *name) {
+static bool stays_true(struct fs *fs, unsigned long ticket, const struct node *dir,
+		       const char *name) {
 	struct caches *c = fs->caches;
-	unsigned long since = removals_since(fs->removals);
-	ticket = ticket < since ? ticket : since;
 	return is_up(c) && atomic_load(&c->listening) && dir->type == NODE_PLACE && !dir->pending &&
 	       !dir->gone && is_told(c, dir->place) && tells_names(c, ticket, dir->place, name) &&
 	       atomic_load(stripe_of(c, dir, name != NULL ? name : "")) <= ticket &&
 	       node_is_since(fs->nodes, dir, ticket);
+}
+
+bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
+			 const char *name) {
+	unsigned long since = removals_since(fs->removals);
+	return stays_true(fs, ticket < since ? ticket : since, dir, name);
+}
+
+bool coherence_may_fetch(struct fs *fs, const struct node *dir) {
+	return stays_true(fs, coherence_ticket(fs), dir, NULL);
 }
 
 double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,

@@ -37,6 +37,10 @@ bool coherence_listens(const struct fs *fs);
 bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
 			 const char *name);
 
+/* True if nodes of DIR's names that a query finds now stay good until a notice comes. Removals that are open change nothing about that: their
+ * names are told of again when they are committed. */
+bool coherence_may_fetch(struct fs *fs, const struct node *dir);
+
 /* Seconds for which the kernel may keep that NAME is not in DIR, as a query after TICKET said; 0: not at all. */
 double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,
 				  const char *name);

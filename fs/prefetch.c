@@ -148,7 +148,7 @@ static void fetch(struct call *call, struct directory *d) {
 
 /* True if what is found now stays good for a while. */
 static bool lasts(struct fs *fs, const struct node *dir) {
-	return coherence_may_cache(fs, coherence_ticket(fs), dir, NULL) ||
+	return coherence_may_fetch(fs, dir) ||
 	       (fs->opt->coherence != COHERENCE_NONE && fs->opt->ttl >= 1);
 }
 

@@ -8,6 +8,7 @@
  *     state      there are           event                                              next state
  *     EMPTY      no names            unlink                                             OPEN
  *     OPEN       transaction, names  unlink                                             OPEN
+ *                                    an unlink that is refused                          OPEN: DELETEs that it undid are run again
  *                                    the name is created or written, or renamed onto    OPEN, or EMPTY if it was the only one:
  *                                                                                       the row is as before, and the new file
  *                                                                                       replaces it when it is closed
@@ -48,7 +49,7 @@
 enum {
 	REMOVAL_US = 45000,       /* so that it is seen 50 ms after unlink has returned */
 	REMOVAL_LOST_US = 400000, /* at most so much time of a process is not counted */
-	REMOVAL_NAMES = 64,       /* a session that has more savepoints slows others down */
+	REMOVAL_NAMES = 64, /* they may have a savepoint each, and more slow other sessions down */
 	REMOVAL_YOUNG =
 		4 /* names that get their full time when those before them are committed; one, where one thread removes many */
 };

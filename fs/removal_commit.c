@@ -114,14 +114,12 @@ static int without_transaction(struct removals *all, struct removal *r) {
 	return rc;
 }
 
-/* Undoes statement number STATEMENT, whose name is not in R any more, and those behind it. */
+/* Undoes statement number STATEMENT, whose name is not in R any more, and others: see restore(). */
 static void undo_statement(struct removals *all, struct removal *r, int statement) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	if (!r->slot) /* that was done at once */
+	if (!r->slot || statement == 0) /* that was done at once */
 		return;
-	if (statement == 1)
-		db_held_drop(move_ptr(r->tx));
-	else if (statement > 1 && db_held_back(r->tx, statement, &err) != 0)
+	if (db_held_back(r->tx, statement, &err) != 0)
 		(void)without_transaction(all, r);
 }
 
@@ -145,6 +143,69 @@ static bool make_room(struct removals *all, struct removal *r) {
 	return true;
 }
 
+static int run_in(struct removals *all, struct removal *r, struct db_statement *st,
+		  const struct db_param *params, int n, unsigned flags, PGresult **out,
+		  struct db_error *err) {
+	int rc = r->tx == NULL
+			 ? db_held_begin(all->fs->pool, st, params, n, flags, out, &r->tx, err)
+			 : db_held_run(r->tx, st, params, n, flags, out, err);
+	if (rc == 0 && r->careful)
+		db_held_be_careful(r->tx);
+	return rc;
+}
+
+static bool may_be_removed(struct removals *all, const struct place *place) {
+	struct call call = { .fs = all->fs };
+	bool may = access_check(&call, place, CHANGE_REMOVE) == 0;
+	db_error_clear(&call.err);
+	return may;
+}
+
+/* The first name whose statement does not stand; names from K on have none that does. */
+static int first_undone(const struct removal *r, int k) {
+	int i = 0, last = r->tx != NULL ? db_held_last(r->tx) : 0;
+	while (i < k && r->names[i].statement <= last)
+		i++;
+	return i;
+}
+
+/* Runs the statements of the names from FROM up to TO, which were undone. Returns how many of the first TO names are left. */
+static int run_again(struct removals *all, struct removal *r, int from, int to) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_param params[WHERE_PARAMS];
+	for (int i = from; i < to;) {
+		struct removed *name = &r->names[i];
+		/* below a document all goes, also what cannot go by itself */
+		if (name->st->sql == NULL || !may_be_removed(all, name->w.place)) {
+			drop_names(all, r, i, 1);
+			to--;
+			continue;
+		}
+		int k = where_params(&name->w, params);
+		int rc = run_in(all, r, name->st, params, k, DB_REPEATABLE, NULL, &err);
+		if (rc == 0) {
+			name->statement = db_held_last(r->tx);
+			i++;
+		} else if (r->tx != NULL && db_held_is_broken(r->tx)) {
+			(void)without_transaction(all, r);
+			return 0;
+		} else {
+			tell(all, name, rc, &err);
+			drop_names(all, r, i, 1);
+			to--;
+			r->careful = true;
+			i = first_undone(r, i);
+		}
+	}
+	return to;
+}
+
+/* Statements were undone: those of the names from K on, and perhaps others. They are run again. */
+static void restore(struct removals *all, struct removal *r, int k) {
+	if (r->slot) /* else it stands only until the server has said that it would work */
+		(void)run_again(all, r, first_undone(r, k), r->n);
+}
+
 bool removal_add(struct removals *all, struct removal *r, struct node *node, const struct where *w,
 		 pid_t tid, int statement) {
 	struct nodes *nodes = all->fs->nodes;
@@ -158,6 +219,7 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 	if (!make_room(all, r) || !where_copy(&name.w, w)) {
 		where_free(&name.w);
 		undo_statement(all, r, statement);
+		restore(all, r, r->n);
 		return false;
 	}
 	if (row_of(node->place) != NULL)
@@ -175,43 +237,15 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 	return true;
 }
 
-static int run_in(struct removals *all, struct removal *r, struct db_statement *st,
-		  const struct db_param *params, int n, unsigned flags, PGresult **out,
-		  struct db_error *err) {
-	return r->tx == NULL ? db_held_begin(all->fs->pool, st, params, n, flags, out, &r->tx, err)
-			     : db_held_run(r->tx, st, params, n, flags, out, err);
-}
-
-static bool may_be_removed(struct removals *all, const struct place *place) {
-	struct call call = { .fs = all->fs };
-	bool may = access_check(&call, place, CHANGE_REMOVE) == 0;
-	db_error_clear(&call.err);
-	return may;
-}
-
-/* Runs the statements of the names from FROM on, which were undone. */
-static void run_again(struct removals *all, struct removal *r, int from) {
+/* Takes out of the transaction all but the first N names. Returns how many of them there are to commit. */
+static int undo_others(struct removals *all, struct removal *r, int n) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct db_param params[WHERE_PARAMS];
-	for (int i = from; i < r->n;) {
-		struct removed *name = &r->names[i];
-		/* below a document all goes, also what cannot go by itself */
-		if (name->st->sql == NULL || !may_be_removed(all, name->w.place)) {
-			drop_names(all, r, i, 1);
-			continue;
-		}
-		int k = where_params(&name->w, params);
-		int rc = run_in(all, r, name->st, params, k, DB_REPEATABLE, NULL, &err);
-		if (rc == 0) {
-			name->statement = db_held_last(r->tx);
-			i++;
-		} else if (r->tx != NULL && db_held_is_broken(r->tx)) {
-			(void)without_transaction(all, r);
-		} else {
-			tell(all, name, rc, &err);
-			drop_names(all, r, i, 1);
-		}
-	}
+	if (n == r->n)
+		return n;
+	if (db_held_back(r->tx, r->names[n].statement, &err) == 0)
+		return run_again(all, r, first_undone(r, n), n);
+	(void)without_transaction(all, r);
+	return 0;
 }
 
 /* Commits the first N names. The others stay, in a transaction that begins now. */
@@ -233,27 +267,23 @@ static int commit(struct removals *all, struct removal *r, int n) {
 		finish(all, r, n);
 		return rc;
 	}
-	bool undone = n == r->n || db_held_back(r->tx, r->names[n].statement, &err) == 0;
-	if (!undone)
-		return without_transaction(all, r);
-	if (db_held_commit(move_ptr(r->tx), &err) != 0) {
+	n = undo_others(all, r, n);
+	if (n > 0 && db_held_commit(move_ptr(r->tx), &err) != 0) {
 		log_debug("a removal could not be committed: %s",
 			  err.sentence != NULL ? err.sentence : "out of memory");
 		rc = run_alone(all, r, n);
 	}
 	finish(all, r, n);
-	run_again(all, r, 0);
+	(void)run_again(all, r, 0, r->n);
 	return rc;
 }
 
 void removal_undo(struct removals *all, struct removal *r, int k) {
 	int statement = r->names[k].statement;
 	drop_names(all, r, k, 1);
-	if (statement == 0)
-		return;
 	undo_statement(all, r, statement);
-	if (r->slot)
-		run_again(all, r, statement == 1 ? 0 : k);
+	if (statement > 0)
+		restore(all, r, k);
 }
 
 int64_t removal_due_us(const struct removal *r) {
@@ -305,20 +335,39 @@ int removal_settle(struct removals *all, struct removal *r, bool everything) {
 	return rc;
 }
 
+/* A statement in R has failed: with ERR, and WAITS if for a lock. Those of the names before it go on standing, or are committed. */
+static void save_others(struct removals *all, struct removal *r, bool waits) {
+	if (db_held_is_broken(r->tx)) {
+		(void)without_transaction(all, r);
+		return;
+	}
+	if (!waits)
+		r->careful = true; /* the next ones may be refused, too */
+	restore(all, r, r->n);
+	if (waits) /* they must not wait with it */
+		(void)commit(all, r, r->n);
+}
+
 int removal_query(struct call *call, struct db_statement *st, const struct db_param *params, int n,
 		  unsigned flags, PGresult **out) {
 	struct removals *all = call->fs->removals;
 	struct removal *r = call->removal;
+	pthread_mutex_lock(&all->lock);
+	r->careful = r->careful || r->next_tid > 1; /* each may be taken back */
+	pthread_mutex_unlock(&all->lock);
+	if (r->first > 0) /* a question about what has been done */
+		db_held_be_careful(r->tx);
 	int rc = run_in(all, r, st, params, n, flags, out, &call->err);
-	bool joined = rc != 0 && r->tx != NULL;
-	bool waits = joined && strcmp(call->err.sqlstate, "55P03") == 0;
-	if (joined && (waits || db_held_is_broken(r->tx))) {
-		/* those before must not wait with it, or are lost */
-		(void)(waits ? commit(all, r, r->n) : without_transaction(all, r));
-		db_held_drop(move_ptr(r->tx)); /* if it had no names */
-		r->first = 0;
-		db_error_clear(&call->err);
-		rc = run_in(all, r, st, params, n, flags, out, &call->err);
+	if (rc != 0 && r->tx != NULL) {
+		bool waits = strcmp(call->err.sqlstate, "55P03") == 0;
+		bool again = waits || db_held_is_broken(r->tx);
+		save_others(all, r, waits);
+		if (again) {
+			db_held_drop(move_ptr(r->tx)); /* if it had no names */
+			r->first = 0;
+			db_error_clear(&call->err);
+			rc = run_in(all, r, st, params, n, flags, out, &call->err);
+		}
 	}
 	if (rc == 0 && r->first == 0)
 		r->first = db_held_last(r->tx);

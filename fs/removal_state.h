@@ -40,7 +40,8 @@ struct removal {
 
 	/* held while a statement runs in it, and taken before the lock of all; guards the rest */
 	pthread_mutex_t lock;
-	struct db_held *tx;    /* NULL: none */
+	struct db_held *tx; /* NULL: none */
+	bool careful; /* its statements get savepoints: several threads remove, or one was refused */
 	unsigned long began;   /* fs->epoch before the present unlink */
 	int first;             /* the number that the statement of this unlink got; 0: none yet */
 	struct removed *names; /* in the order of their statements; changed under both locks */
