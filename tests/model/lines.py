@@ -171,7 +171,7 @@ class Slice:
             if w.replacing:  # of two who write the file anew the last one wins
                 self.free_all()
             return self.set_free(w)
-        if w.replacing and not w.since and not w.piece and call != "fsync" and not last:
+        if w.replacing and call != "fsync" and not last and (w.piece or not w.since):  # it waits for the first line, and for a line's end (1.6)
             return self.must(error == 0, "failed without cause", call, error)
         if w.replacing and self.settle_replacement(opened, error, call, last):
             return None
@@ -221,7 +221,9 @@ class Slice:
             return True
         if bad and w.had_rows:
             self.must(False, "took a bad line", call, f"a replacement with {bad[:5]} succeeded")
-        if error and not bad:
+        # of what was cut away, only refusals that look like bad input are forgotten (4.8)
+        older = error not in records.BAD_INPUT and any(x.cls in records.NO_INPUT for x in w.lines)
+        if error and not bad and not older:
             self.must(False, "failed without cause", call, f"a replacement: errno {error}; {self.play.sentence()}")
         for x in self.lines.values():
             if getattr(x, "cut_by", None) is opened and x.state == FREE:

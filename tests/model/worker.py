@@ -55,6 +55,9 @@ class Side:
         fd = self.fds[key]
         os.ftruncate(fd, {"same": lambda: os.fstat(fd).st_size, "end": lambda: os.lseek(fd, 0, os.SEEK_CUR)}.get(size, lambda: size)())
 
+    def seek(self, key, offset):
+        os.lseek(self.fds[key], offset, os.SEEK_SET)
+
     def fsync(self, key):
         os.fsync(self.fds[key])
 
