@@ -81,6 +81,7 @@ struct handle {
 	uint64_t
 		written_to; /* where the last write of that text ends; 0: a truncation came later */
 	uint64_t opened_at; /* the file's size when it was opened */
+	bool opened_empty;  /* it had no lines then: 0 is its end, too */
 	bool has_begun;     /* something was written since open or truncation */
 	bool columns_known; /* the first line of CSV was seen: `columns` says what each field is */
 	int *columns;       /* which of the place's columns each CSV field is; owned */

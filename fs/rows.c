@@ -64,6 +64,7 @@ static int rows_open(struct call *call, struct handle *h) {
 		db_error_clear(&call->err);
 	node_stat(call->fs->nodes, h->node, &st);
 	h->opened_at = (uint64_t)st.st_size;
+	h->opened_empty = h->created || h->opened_at <= header_length(h);
 	if (!writes || (h->flags & O_TRUNC) == 0 || h->created)
 		return 0;
 	rows_cut_settle(call, h->node);
@@ -76,6 +77,7 @@ static int rows_open(struct call *call, struct handle *h) {
 	if (rc != 0)
 		return rc;
 	rows_cut_rest(call, h->node);
+	h->opened_empty = empty;
 	if (empty)
 		return 0; /* nothing to replace: the lines are simply appended */
 	return rows_whole_truncate(call, h, 0);
@@ -92,7 +94,7 @@ static bool is_append(struct call *call, const struct handle *h, uint64_t offset
 	node_stat(call->fs->nodes, h->node, &st);
 	if (offset == (uint64_t)st.st_size)
 		return true;
-	bool empty = h->created || (uint64_t)st.st_size <= header_length(h);
+	bool empty = h->opened_empty || (uint64_t)st.st_size <= header_length(h);
 	return !h->has_begun && (offset == h->opened_at || (empty && offset == 0));
 }
 

@@ -206,6 +206,19 @@ def test_an_offset_that_was_the_end(files, pg):
     assert [n for (n,) in pg.sql("select n from bars order by n")] == [0, 1, 10, 11, 20, 21]
 
 
+@pytest.mark.parametrize("flags", [os.O_TRUNC, 0])
+def test_the_start_of_a_file_that_was_empty_is_its_end(files, pg, flags):
+    """Another program has appended since it was opened."""
+    with open(files.at("by/W.csv"), "ab") as first:
+        fd = os.open(files.at("by/W.csv"), os.O_RDWR | flags)
+        first.write(b"W,1,x\n")
+        first.flush()
+        os.fsync(first.fileno())
+        os.write(fd, b"W,2,y\n")
+        os.close(fd)
+    assert [n for (n,) in pg.sql("select n from bars order by n")] == [1, 2]
+
+
 @pytest.mark.parametrize("seek", [lambda f: f.seek(-len("W,1\n"), os.SEEK_END), lambda f: f.seek(os.fstat(f.fileno()).st_size - len("W,1\n"))])
 def test_the_last_line_is_written_over(files, plain, pg, seek):
     """By a program that has just appended it, through another open file: where the file ended before that is not its end."""

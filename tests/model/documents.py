@@ -157,7 +157,7 @@ class Parent(Document):
             return {**row, "meta": parse(data)}
         if b"\0" in data:
             raise Refuse
-        if opened.appends:
+        if opened.appends and not opened.recut:
             return {**row, "note": (row["note"] or "") + opened.appended.decode()}
         return {**row, "note": data.decode()}
 

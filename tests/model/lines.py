@@ -171,7 +171,8 @@ class Slice:
             if w.replacing:  # of two who write the file anew the last one wins
                 self.free_all()
             return self.set_free(w)
-        if w.replacing and call != "fsync" and not last and (w.piece or not w.since):  # it waits for the first line, and for a line's end (1.6)
+        whole = opened.form == "jsonl" and w.rest == b"\n"  # the piece is an object by itself
+        if w.replacing and call != "fsync" and not last and (w.piece and not whole or not w.since and not w.piece):  # it waits for the first line, and for a line's end (1.6)
             return self.must(error == 0, "failed without cause", call, error)
         if w.replacing and self.settle_replacement(opened, error, call, last):
             return None
@@ -211,7 +212,7 @@ class Slice:
         """True if nothing more is to be said of the call."""
         w = opened.model
         bad = [x for x in w.since if x.verdict in ("bad", "open")]
-        guess = (w.piece and last) or (w.had_rows is None and bad)
+        guess = (w.piece and (last or opened.form == "jsonl")) or (w.had_rows is None and bad)
         if guess or (bad and w.had_rows and (error or self.play.asked["options"].get("bad_lines") == "report")):
             for x in self.lines.values():
                 if getattr(x, "cut_by", None) is opened and x.state == FREE and x.was == IN and not guess and error:

@@ -27,13 +27,14 @@ class Open:
         self.again = 0  # an error that the next fsync or close may say once more (1.2)
         self.told = b""  # errors.jsonl when it was opened, or synced or closed last
         self.dirty = self.cut = self.tainted = False
+        self.recut = False  # an appending program has cut the file: its text counts, not what it has appended
         self.refused = False  # what it was to commit last: it still has that text
         self.from_start, self.passes, self.appended = 0, 0, b""  # bytes written from offset 0 on, how often; bytes behind the end
         self.last_text = 0
 
     def done(self):
         """What was written so far is committed, or refused."""
-        self.appended = b""
+        self.appended, self.recut = b"", False
 
 
 class Play:
@@ -321,7 +322,8 @@ class Play:
                 o.target.changed()
         elif isinstance(o.target, (Parent, Table)) and size != "same":
             o.cut, o.dirty = True, o.dirty and size > 0
-            o.tainted = o.tainted or (o.view == "note.txt" and o.appends)
+            if o.view == "note.txt" and o.appends:
+                o.tainted = o.recut = True
             o.from_start, o.passes = min(o.from_start, size), 0
         self.judge_now(o)
 
@@ -621,6 +623,6 @@ class Shown:
 
     def judge(self):
         parent = self.path.split("/")[1] if self.path.startswith("p/") else None
-        if parent and self.play.parents[parent].alts == [None] or self.path.startswith("g/") and not self.slice.rows():
+        if parent and self.play.parents[parent].have() is None or self.path.startswith("g/") and not self.slice.rows():
             return None
         return self.slice.judge_file(self.path, "jsonl" if self.path.endswith(".jsonl") else "csv")
