@@ -157,6 +157,7 @@ static int document_open(struct call *call, struct handle *h) {
 	h->fresh = h->created || h->node->pending;
 	h->wrote = h->dirty;
 	begin(h);
+	h->appending = (h->flags & O_TRUNC) == 0;
 	if (h->dirty)
 		handle_resized(h, h->data.len);
 	else
@@ -300,8 +301,8 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 					 strerror(-rc));
 		return store_rejected(call, &w, 0, data, h->data.len, rc);
 	}
-	bool append = h->appending && (h->flags & O_APPEND) != 0 && h->base > 0 &&
-		      w.place->sql.append.sql != NULL;
+	/* others may have written since it was found empty or missing: what is there stays */
+	bool append = h->appending && (h->flags & O_APPEND) != 0 && w.place->sql.append.sql != NULL;
 	if (append)
 		rc = store_column(call, &w, data + h->base, h->data.len - h->base, true);
 	else

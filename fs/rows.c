@@ -76,7 +76,7 @@ static int rows_open(struct call *call, struct handle *h) {
 	rc = empty ? 0 : access_check(call, h->node->place, CHANGE_ANEW);
 	if (rc != 0)
 		return rc;
-	rows_cut_rest(call, h->node);
+	rows_cut_rest(call, h->node, true);
 	h->opened_empty = empty;
 	if (empty)
 		return 0; /* nothing to replace: the lines are simply appended */

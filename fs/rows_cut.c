@@ -46,9 +46,13 @@ static void settle_lines(void *arg, struct handle *h) {
 		db_error_clear(&((struct call *)arg)->err);
 }
 
-static void drop_half_line(void *arg, struct handle *h) {
-	(void)arg;
+/* What H has, and is not a line yet. ALL: the file is cut to nothing, and so is a whole text that H has and has not committed. */
+static void drop_rest(void *all, struct handle *h) {
 	LOCK_SCOPE(&h->lock);
+	if (*(bool *)all && h->kind == &rows_kind && rows_is_whole(h)) {
+		rows_whole_end(h, h->data.len);
+		lines_reader_free(h);
+	}
 	if (!appends(h))
 		return;
 	rows_drop_rest(h);
@@ -60,8 +64,8 @@ void rows_cut_settle(struct call *call, const struct node *node) {
 	handles_of_file(call->fs, node->ino, settle_lines, call);
 }
 
-void rows_cut_rest(struct call *call, const struct node *node) {
-	handles_of_file(call->fs, node->ino, drop_half_line, NULL);
+void rows_cut_rest(struct call *call, const struct node *node, bool all) {
+	handles_of_file(call->fs, node->ino, drop_rest, &all);
 }
 
 /* What H itself says of a truncation to SIZE: 1: it is none; 0: it is one of H's own text only; -1: the file is to be asked. */
@@ -88,7 +92,7 @@ int rows_before_truncate(struct call *call, struct node *node, struct handle *h,
 	if (rc != 0)
 		return rc;
 	if (size < (uint64_t)st.st_size)
-		rows_cut_rest(call, node);
+		rows_cut_rest(call, node, size == 0);
 	return 0;
 }
 

@@ -2,7 +2,8 @@
  *
  * Lines that were written and are not committed belong to the file that is truncated, whoever wrote them. So they are committed first,
  * and go with the rows that the truncation deletes: if that is refused, nothing is lost. Half a line that waits for its rest is dropped
- * with the truncation: its rest, if it comes, begins a line, as it would in any other file. */
+ * with the truncation: its rest, if it comes, begins a line, as it would in any other file. So is a text that is to replace all of the
+ * file, if it is cut to nothing. */
 #ifndef ROWFS_FS_ROWS_CUT_H
 #define ROWFS_FS_ROWS_CUT_H
 
@@ -18,8 +19,9 @@ MUST_USE int rows_truncate(struct call *call, struct handle *h, uint64_t size);
 
 /* Commits the whole lines that were written to NODE's file and wait; what is wrong with them is told to their writers. */
 void rows_cut_settle(struct call *call, const struct node *node);
-/* Drops the half lines that wait for their rest. */
-void rows_cut_rest(struct call *call, const struct node *node);
+/* Drops the half lines that wait for their rest. ALL: and the texts that replace the file and are not committed; who wrote them goes on
+ * behind them. */
+void rows_cut_rest(struct call *call, const struct node *node, bool all);
 
 /* Commits H's own whole lines; H's lock is held. Errors of lines and of the database are noted in H->deferred. Returns 0 or -ENOMEM. */
 MUST_USE int rows_settle_lines(struct call *call, struct handle *h);

@@ -134,6 +134,25 @@ def test_an_append_is_an_append(shop):
     assert sorted(shop.item("note").splitlines()) == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize("before", [None, ""])
+def test_an_append_to_an_empty_column_is_an_append(shop, before):
+    """Two writers who found nothing there."""
+    shop.add("bolt", note=before)
+    path = shop.m.at("items/bolt/note.txt")
+    one, two = (os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) for _ in range(2))
+    anew = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
+    os.write(anew, b"0\n")
+    os.close(anew)
+    for fd, text in ((one, b"1\n"), (two, b"2\n")):
+        os.write(fd, text)
+        os.close(fd)
+    assert shop.item("note") == "0\n1\n2\n"
+    with open(path, "a", encoding="utf-8") as f:
+        f.truncate(0)
+        f.write("3\n")
+    assert shop.item("note") == "3\n"
+
+
 def test_truncate_in_the_middle_and_extend(shop):
     shop.add("bolt", note="abcdef", blob=b"abcdef")
     os.truncate(shop.m.at("items/bolt/note.txt"), 3)

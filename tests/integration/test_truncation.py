@@ -218,3 +218,24 @@ def test_a_truncation_by_path_that_fails_leaves_no_writer(bars, pg):
     with refused(errno.EINVAL):
         os.close(fd)
     until(lambda: bars.rejected() != {}, "the half line is kept in rejected/")
+
+
+@pytest.mark.parametrize("how", ["by path", "by another open file"])
+def test_a_text_that_was_to_replace_the_file_is_cut_away(bars, plain, pg, how):
+    """Nothing of it was committed. Its program goes on behind it, as one that appends."""
+    for top in (bars, plain):
+        path = top.at("bars.csv") if top is bars else top / "bars.csv"
+        path.write_text("A,1,x\nA,2,x\n")
+        with open(path, "ab") as f:
+            f.truncate(0)
+            f.write(b"A,3,x\nA,4,x\n")
+            f.flush()
+            if how == "by path":
+                os.truncate(path, 0)
+            else:
+                with open(path, "wb"):
+                    pass
+            if top is bars:
+                until(lambda: numbers(pg, "bars.csv") == [], "the truncation is committed")
+            f.write(b"A,5,x\n")
+    assert numbers(pg, "bars.csv") == numbers_of(plain / "bars.csv") == [5]
