@@ -84,12 +84,15 @@ class Slice:
         if w.replacing:
             w.since.append(line)
 
-    def cut_all(self, state):
-        """All that is there or under way is cut away (by truncation, removal, replacement): STATE now. Half lines of others are anybody's guess."""
+    def cut_all(self, state, path=None):
+        """All that is there or under way is cut away (by truncation, removal, replacement): STATE now. Half lines of others are anybody's guess.
+        PATH: only this file is cut; what waits in another one that shows the same rows may follow."""
         for line in self.lines.values():
             if line.state == FREE and self.still_open(line):
                 continue  # its writer may have it under way
-            if line.state in (IN, WAITS, LOOSE, FREE):
+            if line.state in (WAITS, LOOSE) and path is not None and line.opened is not None and line.opened.path != path:
+                line.state = FREE
+            elif line.state in (IN, WAITS, LOOSE, FREE):
                 line.was, line.state = line.state, state
         for o in self.play.opens_of(self):
             if o.model is not None:
@@ -105,7 +108,9 @@ class Slice:
         w.replacing, w.since, w.piece, w.rest, w.cut_line = True, [], b"", b"", None
         w.quote_open, w.cut_once = False, True
         for line in self.lines.values():
-            if line.state in (IN, WAITS, LOOSE, FREE):
+            if line.state in (WAITS, LOOSE) and line.opened is not None and line.opened.path != opened.path:
+                line.state = FREE
+            elif line.state in (IN, WAITS, LOOSE, FREE):
                 line.was, line.state, line.cut_by = line.state, FREE, opened
         w.wrote = False
         for o in others:
@@ -113,8 +118,8 @@ class Slice:
             o.model.tainted = o.model.tainted or bool(o.model.piece) or o.model.replacing or o.model.quote_open
         w.tainted = w.tainted or any(o.model.replacing for o in others)
 
-    def truncated_by_path(self):
-        self.cut_all(OUT)
+    def truncated_by_path(self, path):
+        self.cut_all(OUT, path)
         for o in self.play.opens_of(self):
             if o.model is not None:
                 o.model.cut_once = True

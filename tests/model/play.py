@@ -338,7 +338,7 @@ class Play:
         if answer[0]:
             raise Found("failed without cause", f"{op}: errno {answer[0]}; {self.sentence()}")
         if isinstance(target, Slice):
-            target.truncated_by_path()
+            target.truncated_by_path(op["path"])
         elif isinstance(target, Ingest):
             target.emptied()
             target.was = target.read()
