@@ -343,6 +343,13 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	return rc;
 }
 
+bool lookup_is_there(struct call *call, struct node *dir, const char *name) {
+	struct node *node = NULL;
+	int rc = find_anywhere(call, dir, name, false, &node);
+	node_put(call->fs->nodes, node);
+	return rc != -ENOENT;
+}
+
 static int refresh_plain(struct call *call, struct node *node) {
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
 	struct stat st;

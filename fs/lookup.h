@@ -9,6 +9,9 @@
 MUST_USE int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
 			  struct node **out);
 
+/* True if NAME in DIR is there now, also for a process that is removing it. A failure to ask counts as there; call->err says why. */
+bool lookup_is_there(struct call *call, struct node *dir, const char *name);
+
 /* Asks the database again about a rows file that has been looked up too long ago, or with FORCE in any case; and the plain store
  * about a plain file. */
 MUST_USE int lookup_refresh(struct call *call, struct node *node, bool force);

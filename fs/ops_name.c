@@ -207,7 +207,8 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	return rc != 0 ? rc : exists ? -ENOTEMPTY : 0;
 }
 
-static int remove_directory(struct call *call, struct node *node, const char *path) {
+static int remove_directory(struct call *call, struct node *dir, struct node *node,
+			    const char *path) {
 	if (node->type == NODE_CONTROL)
 		return -EBUSY;
 	int rc = access_check(call, access_place(node), CHANGE_ANY);
@@ -224,7 +225,10 @@ static int remove_directory(struct call *call, struct node *node, const char *pa
 	if (node->place->nkeys == 0 || (node->place->row_dir && !node->place->owns_row))
 		return call_error(call, EBUSY,
 				  "this directory is part of the layout: it is always there");
-	return node->place->row_dir ? remove_row_directory(call, node) : -ENOTEMPTY;
+	if (node->place->row_dir)
+		return remove_row_directory(call, node);
+	/* it went with its last file, and `rm -r` removes what it has listed */
+	return lookup_is_there(call, dir, node_name(node)) ? -ENOTEMPTY : 0;
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
@@ -236,7 +240,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	(void)removal_commit(&call);
 	int rc = path != NULL ? lookup_child(&call, dir, name, false, &node) : -ENOMEM;
 	if (rc == 0)
-		rc = remove_directory(&call, node, path);
+		rc = remove_directory(&call, dir, node, path);
 	if (rc == 0) {
 		moved_show_below(call.fs->moved, path);
 		node_unhash(call.fs->nodes, node);

@@ -2,6 +2,7 @@
 import errno
 import os
 
+import pytest
 from kit import get, put, refused, run, sh
 
 UUID = "3e7a1fd2-93a5-4c1c-8d3c-0d4b0f6f0b11"
@@ -119,6 +120,35 @@ def test_rm_rf_of_many(mount, pg):
     session = mount.ls("users/h5/sessions")[0]
     sh(f"rm -r {session}", cwd=mount / "users/h5/sessions")
     assert pg.one("select count(*) from sessions") == 2
+
+
+BOOK = """insert into book (exchange, symbol, timestamp) select 'ex', s, 1709164800000000 + g * 86400000000::bigint
+    from generate_series(1, 3) g, unnest(array['BTC', 'ETH']) s"""
+
+
+@pytest.mark.parametrize("how", [["rm", "-r"], ["rm", "-rf"], ["/usr/bin/python3", "-c", "import shutil, sys; shutil.rmtree(sys.argv[1])"],
+                                 ["find"]])
+def test_rm_r_of_directories_that_group_rows(shop, how):
+    """They go with their last file; what removes a tree removes them all the same, and is told of no failure."""
+    shop.sql(BOOK)
+    tail = ["-delete"] if how == ["find"] else []
+    done = run(*how, shop.m / "book/ex/BTC", *tail)
+    assert done.stderr == "" and shop.sql("select distinct symbol from book") == [("ETH",)]
+    assert shop.m.ls("book/ex") == ["ETH"]
+    done = run(*how, shop.m / "book/ex", *tail)
+    assert done.stderr == "" and shop.sql("select * from book") == []
+    assert shop.m.ls("book") == []
+
+
+def test_rmdir_of_a_directory_that_groups_rows(shop):
+    shop.sql(BOOK)
+    for name in ("book/ex/BTC", "book/ex"):
+        with refused(errno.ENOTEMPTY):
+            shop.m.at(name).rmdir()
+    shop.sql("delete from book")
+    with refused(errno.ENOENT):
+        os.stat(shop.m.at("book/ex"))
+    assert shop.sql("select * from book") == []
 
 
 def test_mv_changes_the_key(shop):
