@@ -98,7 +98,7 @@ struct found {
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
 			const struct found *found, bool lookup);
 
-/* The live node NAME in PARENT with a reference, or NULL. Waits while a handle of that name is unsettled, at most until 100 ms after
+/* The live node NAME in PARENT with a reference, or NULL. Waits while a handle that concerns it is unsettled, at most until 100 ms after
  * the close that left it so. */
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);
 void node_hold(struct nodes *nodes, struct node *node);

@@ -1,4 +1,5 @@
-/* Look-ups wait a moment for handles of their name that are unsettled: see handle.h. */
+/* Look-ups wait a moment for handles that are unsettled (see handle.h): of their name; or of a document, a column or a table's document, if what
+ * is looked up shows rows of the same table. */
 #include "fs/node_table.h"
 #include "util/clock.h"
 
@@ -6,12 +7,33 @@
 
 enum { SETTLE_US = 100 * US_PER_MS };
 
-/* The unsettled handle of NAME in PARENT that is waited for longest, or NULL. Renames move the name that it has. */
+/* The table whose rows the file at PLACE is made of, if it is made of them as a whole. */
+static const struct relation *table_of(const struct place *place) {
+	enum route_kind kind = place->route->kind;
+	return kind == KIND_ROW || kind == KIND_COLUMN || kind == KIND_TABLE
+		       ? place->scope.tables[place->target].rel
+		       : NULL;
+}
+
+/* True if a name in PARENT may show rows of TABLE. */
+static bool shows(const struct node *parent, const struct relation *table) {
+	if (parent == NULL || parent->type != NODE_PLACE)
+		return false;
+	for (int i = 0; i < parent->place->nchildren; i++) {
+		const struct place *child = parent->place->children[i];
+		if (child->target >= 0 && child->scope.tables[child->target].rel == table)
+			return true;
+	}
+	return false;
+}
+
+/* The unsettled handle that concerns NAME in PARENT and is waited for longest, or NULL. Renames move the name that it has. */
 static const struct unsettled *find_unsettled(const struct nodes *nodes, const struct node *parent,
 					      const char *name) {
 	const struct unsettled *found = NULL;
 	for (const struct unsettled *u = nodes->unsettled; u != NULL; u = u->next)
-		if (u->node->parent == parent && strcmp(u->node->strings, name) == 0 &&
+		if (((u->node->parent == parent && strcmp(u->node->strings, name) == 0) ||
+		     (u->table != NULL && shows(parent, u->table))) &&
 		    (found == NULL || u->until > found->until))
 			found = u;
 	return found;
@@ -30,7 +52,10 @@ void node_unsettle(struct nodes *nodes, struct node *node, bool unsettled) {
 	struct unsettled *new = unsettled ? calloc(1, sizeof(*new)) : NULL;
 	LOCK_SCOPE(&nodes->lock);
 	if (new != NULL) { /* without memory nobody waits */
-		*new = (struct unsettled){ nodes->unsettled, node, clock_us() + SETTLE_US };
+		*new = (struct unsettled){ .next = nodes->unsettled,
+					   .node = node,
+					   .table = table_of(node->place),
+					   .until = clock_us() + SETTLE_US };
 		nodes->unsettled = new;
 	}
 	struct unsettled **at = &nodes->unsettled;

@@ -19,7 +19,9 @@ struct wanted {
 struct unsettled {
 	struct unsettled *next;
 	const struct node *node;
-	int64_t until; /* clock_us(): how long a look-up of its name waits */
+	const struct relation
+		*table; /* of a document or a column: other files show the same row; NULL: none */
+	int64_t until;  /* clock_us(): how long a look-up of what it concerns waits */
 };
 
 /* One node, or none, and the hash of what it is found by: parent and name, or its address if it has no name. */
@@ -63,7 +65,7 @@ static inline uint64_t fnv(uint64_t hash, const void *data, size_t len) {
 
 /* The node that has the name, or NULL. */
 struct node *nodes_find(const struct nodes *nodes, const struct node *parent, const char *name);
-/* Waits while a handle of NAME in PARENT is unsettled; the lock is free meanwhile. See node_get(). */
+/* Waits while a handle that concerns NAME in PARENT is unsettled; the lock is free meanwhile. See node_get(). */
 void nodes_settle(struct nodes *nodes, const struct node *parent, const char *name);
 /* Forgets them all; at the end. */
 void nodes_settle_free(struct nodes *nodes);

@@ -106,6 +106,16 @@ def test_a_sibling_route_of_the_same_row_follows(shop):
         assert shop.m.read("items/bolt/note.txt") == "z" * i
 
 
+def test_an_emptied_column_is_empty_in_its_document(shop):
+    """Close of an emptied file leaves open what its writer means, and its release comes a moment later: who reads another file of the row waits."""
+    shop.add("bolt", note="n")
+    for _ in range(150):
+        shop.m.write("items/bolt/item.json", {"note": "n"})
+        assert shop.m.read("items/bolt/note.txt") == "n"
+        put(shop.m.at("items/bolt/note.txt"), "")
+        assert shop.m.json("items/bolt/item.json")["note"] == ""
+
+
 def test_cached_reads_cost_no_query(shop_pg, make_mount):
     m = make_mount(layout=LAYOUT, options={"coherence": "ttl=60"})
     shop_pg.sql("insert into flat select g, 't' from generate_series(1, 100) g")
