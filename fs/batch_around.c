@@ -46,15 +46,17 @@ static int refuse_line(struct batch *b, int index, size_t at, const struct db_er
 	return line->refused ? 0 : -ENOMEM;
 }
 
-/* The line of LOW .. HIGH that the server means by line COPY_LINE of its input; -1 if it cannot be known. */
+/* The line of LOW .. HIGH that the server means by line COPY_LINE of its input; -1 if it cannot be known. A record counts as many lines as
+ * it has, but the first one is a single line: COPY knows a line end inside quotes only when it has seen one outside. */
 static int blamed_line(const struct batch *b, int low, int high, size_t at, long long copy_line) {
 	long long number = 0;
 	if (copy_line <= 0)
 		return high - low == 1 ? low : -1;
 	for (int i = low; i < high; i++) {
 		const char *p = b->data.data + at, *end = p + b->lines[i].len;
-		for (; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
+		for (; i > low && (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
 			number++;
+		number += i == low;
 		if (number >= copy_line)
 			return i;
 		at += b->lines[i].len;

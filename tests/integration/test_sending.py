@@ -2,6 +2,7 @@
 import contextlib
 import errno
 import gzip
+import itertools
 import json
 import os
 import socket
@@ -151,6 +152,24 @@ def test_a_bad_line_of_json_costs_only_itself(make_mount, shop_pg):
             assert synced(fd) == STATES[state]
         assert numbers(shop_pg) == [n for n in range(120) if n not in (40, 41, 77)], state
         assert lines[77].strip() in [json.loads(x)["text"] for x in text_of(m).splitlines()]
+
+
+def test_the_line_that_copy_means_is_found_among_records_of_many_lines(make_mount, shop_pg):
+    """COPY counts the lines of a record, but not those of the first one."""
+    m = make_mount(layout=SHOP)
+    kinds = {"good": (1, "x"), "multi": (1, '"a\nb\r\nc"'), "bad": (-1, "x"), "bad multi": (-1, '"a\nb"')}
+    number, want, lost = 0, [], []
+    with writers(m.at("log.csv"), 1) as (fd,):
+        for kind in itertools.product(kinds, repeat=3):
+            data = []
+            for sign, text in (kinds[k] for k in kind):
+                number += 1
+                data.append(f"s,{sign * number},,{text}\n")
+                (want if sign > 0 else lost).append(number)
+            os.write(fd, "".join(data).encode() + b"".join(b"s,%d,,x\n" % (10**6 + i) for i in range(40)))  # more than go by one INSERT
+            assert synced(fd) == (errno.EINVAL if any("bad" in k for k in kind) else 0)
+            assert [n for n in numbers(shop_pg) if n < 10**6] == want, kind
+    assert [int(json.loads(x)["text"].split(",")[1]) for x in text_of(m).splitlines()] == [-n for n in lost]
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
