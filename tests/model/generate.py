@@ -11,6 +11,7 @@ PATHS = {
     "document": ["p/a/row.json", "p/b/row.json"], "table": ["list.json", "settings.json"], "column": ["p/a/note.txt", "p/b/meta.json", "p/b/note.txt"],
     "plain": ["plain-a", "plain-b", "p/a/plain~"],
 }
+LINES = ["rows", "jsonl", "group", "child"]
 PROCESSES = 3
 
 
@@ -27,6 +28,7 @@ def world(rng, classes=None):
         out["options"]["bad_lines"] = "report"
     if rng.random() < 0.2:
         out["options"]["coherence"] = rng.choice(["none", "ttl=0"])
+    out["reader"] = rng.random() < 0.3
     return out
 
 
@@ -94,13 +96,20 @@ class Generator:
         do = self.rng.choice(["save", "save", "replace", "replace", "unlink", "truncate"] if kind not in ("document", "table") else
                              ["save", "save", "replace", "replace", "unlink"])
         words = {}
+        if kind in LINES and self.rng.random() < 0.25:
+            return self.add("edit", p=p, path=path, leave_out=self.rng.randrange(5), sync=self.rng.random() < 0.5)
+        if kind in ("ingest", "gz") and self.rng.random() < 0.1:
+            self.next_line += 2
+            return self.add("restart_identity", path=path, lines=[[self.next_line - 1, "good"], [self.next_line, "good"]])
         if kind in ("document", "table", "column"):
             words["text"] = self.text(path)
         else:
             words["lines"], words["w"], words["head"] = self.lines(), 0, self.rng.random() < 0.3
         if kind in ("ingest", "gz") and do in ("save", "replace"):
             do = "rename"
-            words = {"a": path, "b": self.rng.choice(PATHS[kind])}
+            words = {"a": path, "b": self.rng.choice(PATHS[kind] + ["plain-a"] * (kind == "ingest"))}
+        elif kind == "plain" and self.rng.random() < 0.2:
+            do, words = "rename", {"a": path, "b": self.rng.choice(PATHS["ingest"])}
         self.add(do, p=p, path=path, **words)
 
     def lines(self):
@@ -141,7 +150,7 @@ class Generator:
         elif x < 0.95:
             self.add("pause")
         elif x < 0.98 and self.kills:
-            self.add("die", key=key, lines=self.lines()[:2], cut=rng.choice([0, 1, 5]))
+            self.add("die", key=key, lines=self.lines()[:2], cut=rng.choice([0, 1, 5]), amid=rng.random() < 0.3)
             self.open.pop(key)
         else:
             self.whole(path, next(k for k, v in PATHS.items() if path in v), rng.randrange(PROCESSES))
@@ -229,7 +238,7 @@ class Generator:
         elif x < 0.9:
             self.add("truncate", p=rng.randrange(PROCESSES), path=path)
         elif x < 0.94:
-            self.add("rename", p=rng.randrange(PROCESSES), a=path, b=rng.choice(PATHS["plain"]))
+            self.add("rename", p=rng.randrange(PROCESSES), a=path, b=rng.choice(PATHS["plain"] * 3 + PATHS["ingest"]))
         elif x < 0.97:
             self.add("unlink", p=rng.randrange(PROCESSES), path=path)
         elif self.kills:

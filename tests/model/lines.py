@@ -126,6 +126,12 @@ class Slice:
             if o.model is not None and (o.model.replacing or o.model.quote_open):
                 o.model.tainted = True
 
+    def edited(self, n, certain):
+        """Line N was taken out of the file in place, and nothing else was changed. Not CERTAIN: there was no other."""
+        line = self.lines.get(n)
+        if line is not None:
+            line.was, line.state = line.state, OUT if certain else FREE
+
     def gone(self):
         """The file is another one now. What writers of the old one have under way may still become rows: no line is lost by it."""
         self.cut_all(OUT)

@@ -140,6 +140,8 @@ class Play:
         """An error of a call that changes something has a sentence. That of a line may be older than the call: it is told when the line is
         refused (by the clock, too), and then by the next fsync or close of the file. Lines with one cause are one entry, which is changed."""
         before = self.told if opened is None else opened.told
+        if opened is not None and isinstance(opened.target, Ingest):
+            before = b""  # its open files share what is to be told: the sentence may be older than any of them
         if error in (0, errno.ENOENT, errno.EEXIST, errno.EBADF, errno.ENOTCONN) and opened is None:
             return
         self.told = self.world.mount.bytes(".rowfs/errors.jsonl")
@@ -335,6 +337,8 @@ class Play:
             return
         answer = self.call(op["p"], ["truncate", [op["path"], target.twin if isinstance(target, Plain) else None], 0])[0]
         self.same(op, answer)
+        if self.is_between(op["path"], answer[0]):
+            return
         if answer[0]:
             raise Found("failed without cause", f"{op}: errno {answer[0]}; {self.sentence()}")
         if isinstance(target, Slice):
@@ -391,7 +395,7 @@ class Play:
 
     @staticmethod
     def refresh_acked(target):
-        target.acked_bytes = target.bytes() or b""
+        target.acked_bytes, target.versions = target.bytes() or b"", []
 
     # -- names ------------------------------------------------------------------------------------------------------------------------------
 
@@ -450,6 +454,8 @@ class Play:
         a, b = self.target(op["a"])[0], self.target(op["b"])[0]
         plain = type(a) is Plain and type(b) is Plain
         ingest = isinstance(a, Ingest) and isinstance(b, Ingest) and a.pool is b.pool and a.form == b.form and a is not b
+        if not plain and type(a) in (Plain, Ingest) and type(b) in (Plain, Ingest) and type(a) is not type(b):
+            return self.to_another_kind(op, a, b)
         if not plain and not (ingest and not self.opens_of(b) and not a.loose and not b.loose and self.exists(op["a"])):
             return
         if not all(self.exists(os.path.dirname(path)) for path in (op["a"], op["b"])):
@@ -468,6 +474,62 @@ class Play:
             for o in [*self.opens_of(a), *self.opens_of(b)]:
                 o.target = Orphan(self, o.target)
         self.judge_now(self.target(op["b"])[0])
+
+    def to_another_kind(self, op, a, b):
+        """A plain file to a name whose lines are rows, or the other way (6.15)."""
+        busy = [*self.opens_of(a), *self.opens_of(b)]
+        if busy or not self.exists(op["a"]) or (b if type(b) is Ingest else a).gz or any(getattr(f, "loose", False) for f in (a, b)):
+            return None
+        answer = self.call(op["p"], ["rename", [op["a"], a.twin], [op["b"], b.twin]])[0]
+        self.same(op, answer)
+        if answer[0]:
+            raise Found("failed without cause", f"{op}: errno {answer[0]}; {self.sentence()}")
+        del self.files[op["a"]]
+        if type(a) is Ingest:  # its rows stay, and are no file's any more
+            a.pool.kept.update(a.was.rows)
+            self.files[op["b"]] = Plain(self, op["b"])
+        else:
+            if b.keep:
+                b.pool.kept.update(b.was.rows)
+            self.files[op["b"]] = b.taken()
+        return self.judge_now(self.files[op["b"]])
+
+    def op_restart_identity(self, op):
+        """Somebody empties the table, and inserts rows of others, which get the ids that a file's rows had (6.18)."""
+        target = self.target(op["path"])[0]
+        if not isinstance(target, Ingest) or any(self.opens_of(f) or f.loose for f in target.pool.files()):
+            return
+        pool = target.pool
+        self.world.sql(f"truncate {pool.table} restart identity")
+        self.world.sql(f"insert into {pool.table} (w, n, memo) values " + ", ".join(f"(0, {n}, 't{n} {c}')" for n, c in op["lines"]))
+        for f in pool.files():
+            pool.guess |= {row.n for row in f.was.rows}
+        pool.kept.clear()
+        pool.kept.update(records.Row(0, n, f"t{n} {c}") for n, c in op["lines"])
+
+    def op_edit(self, op):
+        """An editor that reads a rows file, and writes it back in place without one of its lines (4.12). Nobody else has it open."""
+        target, path = self.target(op["path"])[0], op["path"]
+        if not isinstance(target, Slice) or self.opens_of(target) or not self.exists(path) or self.rests(target):
+            return
+        form = "jsonl" if path.endswith(".jsonl") else "csv"
+        lines = records.split(form, self.world.slurp(path)[1])
+        head = 1 if form == "csv" else 0
+        if len(lines) <= head:
+            return
+        gone = lines.pop(head + op["leave_out"] % (len(lines) - head))
+        text = b"".join(lines)
+        calls = [["open", "tmp", [path, None], "old"], ["pwrite", "tmp", text.decode("latin-1"), 0], ["ftruncate", "tmp", len(text)],
+                 *([["fsync", "tmp"]] if op.get("sync") else []), ["close", "tmp"]]
+        answers = self.call(op["p"], *calls)
+        if answers[-1][0] and len(lines) > head:
+            raise Found("failed without cause", f"{op}: {calls[len(answers) - 1][0]} said errno {answers[-1][0]}; {self.sentence()}")
+        target.edited(records.number_of(form, gone), len(lines) > head)
+        self.until_judged(target)
+
+    def rests(self, target):
+        """Something may still be committed moments after the last close."""
+        return time.monotonic() < getattr(target, "rests_at", 0.0)
 
     def content(self, op, target, view):
         """What a replacement writes: lines or a text. None: nothing that PATH could be."""
@@ -531,14 +593,21 @@ class Play:
     # -- ends ------------------------------------------------------------------------------------------------------------------------------------
 
     def op_die(self, op):
-        """A program is killed behind a write, in the middle of a line if it is so cut."""
+        """A program is killed behind a write, in the middle of a line if it is so cut; or (amid) while it writes: then nobody knows."""
         o = self.opens.get(op["key"])
         if o is None or not o.writes or not isinstance(o.target, (Slice, Ingest)):
             return
         self.classes.update((n, c) for n, c in op["lines"])
+        amid = op.get("amid") and isinstance(o.target, Slice)
+        before = len(o.model.lines) if amid else 0
         data = self.data_of(o, op)
-        self.world.workers[o.process].send([["write", op["key"], data.decode("latin-1")], ["die"]])
-        self.bury(o.process)
+        calls = [["write", op["key"], data.decode("latin-1")], ["die"]]
+        self.world.workers[o.process].send(calls[:1] if amid else calls)
+        if amid:
+            for line in o.model.lines[before:]:
+                line.state = "free"
+            self.world.workers[o.process].kill()
+        self.bury(o.process, reaped=bool(amid))
 
     def op_kill(self, op):
         self.world.workers[op["p"]].kill()

@@ -141,6 +141,25 @@ def class_of(row):
     return "outside" if "日" in (row.memo or "") else "good"
 
 
+def split(form, data):
+    """The records of what rowfs shows of a rows file, with their line ends, the header among them."""
+    out, quotes = [], 0
+    for line in data.splitlines(keepends=True):
+        if form == "csv" and quotes % 2:
+            out[-1] += line
+        else:
+            out.append(line)
+            quotes = 0
+        quotes += line.count(b'"')
+    return out
+
+
+def number_of(form, record):
+    """The n of a record that rowfs shows."""
+    text = record.decode().removesuffix("\n")
+    return json.loads(text)["n"] if form == "jsonl" else int(fields(text)[1])
+
+
 class Read:
     """What a file's text means: .rows (Row), .bad (bytes), .piece (behind the last line end), .open (a quote was not closed: what follows is left
     to rowfs, within limits)."""

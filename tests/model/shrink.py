@@ -30,8 +30,8 @@ def without_parts(ops, fails):
 
 
 def simpler_world(world, fails):
-    for key, plain in (("encoding", "UTF8"), ("isolation", None), ("policy", False), ("trigger", False)):
-        if world[key] != plain and fails({**world, key: plain}):
+    for key, plain in (("encoding", "UTF8"), ("isolation", None), ("policy", False), ("reader", False), ("trigger", False)):
+        if world.get(key, plain) != plain and fails({**world, key: plain}):
             world = {**world, key: plain}
     for name in list(world["options"]):
         fewer = {**world, "options": {k: v for k, v in world["options"].items() if k != name}}

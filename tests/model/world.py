@@ -1,6 +1,6 @@
 """A world: a database with tables that misbehave as asked, mounted, with processes that use it. And the server that many worlds share.
 
-What is asked is a dict: trigger, policy (booleans), isolation (None, or where and what: "database serializable", "option repeatable read"), encoding,
+What is asked is a dict: trigger, policy, reader (booleans), isolation (None, or where and what: "database serializable", "option repeatable read"), encoding,
 and options (those of the mount)."""
 import contextlib
 import itertools
@@ -22,6 +22,7 @@ import mountkit  # noqa: E402
 
 PLAIN_WORLD = {"trigger": False, "policy": False, "isolation": None, "encoding": "UTF8", "options": {}}
 PATIENCE = 60  # seconds: a call that takes longer hangs
+READ_ALL_THE_TIME = ["log.csv", "log.jsonl", "list.json", "settings.json"]
 LINES = ["lines", "jlines", "glines", "klines", "inlines", "gzlines"]
 
 FUNCTION = """
@@ -154,6 +155,25 @@ class Worker:
         self.process.stdout.close()
 
 
+class Reader:
+    """A process that reads and never stops, see reader.py."""
+
+    def __init__(self, mount, names):
+        self.process = subprocess.Popen([sys.executable, "-S", "-E", str(Path(__file__).with_name("reader.py")), str(mount), *names],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/")
+
+    def end(self):
+        """What it has seen wrong; "" if nothing."""
+        self.process.stdin.close()
+        try:
+            said = self.process.stdout.read().decode()
+            self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
+        return said
+
+
 class World:
     """Use as a context: within it the mount is served and the processes run."""
 
@@ -169,15 +189,27 @@ class World:
         self.mount = mountkit.Mount(self.database.conninfo, layout=LAYOUT, options=options, start=False, log_level="warning")
         self.twin = self.mount.dir / "twin"
         self.twin.mkdir()
-        self.conn = None
+        self.conn = self.reader = None
         self.workers = []
         try:
             self.start_mount()
+            self.start_reader()
             self.workers = [Worker(self.mount.path, self.twin) for _ in range(self.n)]
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def start_reader(self):
+        if self.asked.get("reader"):
+            self.reader = Reader(self.mount.path, READ_ALL_THE_TIME)
+
+    def end_reader(self, count=True):
+        """Ends it. Fault if it has seen something wrong."""
+        said = self.reader.end() if self.reader is not None else ""
+        self.reader = None
+        if said and count:
+            raise Found("a reader saw half of something", said[-1500:])
 
     def start_mount(self):
         try:
@@ -186,6 +218,8 @@ class World:
             raise Found("mount", str(e)) from None
 
     def __exit__(self, *_):
+        if self.reader is not None:
+            self.end_reader(count=False)
         for w in self.workers:
             with contextlib.suppress(Exception):
                 w.process.kill()
@@ -213,6 +247,7 @@ class World:
 
     def crash(self):
         """kill -9 of rowfs, and mounted again. The workers' descriptors are dead: they end, too, and are started anew."""
+        self.end_reader()
         self.mount.kill()
         self.mount.process.wait()
         for i, w in enumerate(self.workers):
@@ -222,6 +257,7 @@ class World:
             mountkit.lazy_umount(self.mount.path)
         self.mount._watch.cancel()
         self.start_mount()
+        self.start_reader()
         self.workers = [Worker(self.mount.path, self.twin) for _ in range(self.n)]
 
     def alive(self):
@@ -229,11 +265,14 @@ class World:
         said = [x for x in self.mount.output().splitlines() if re.search(r"Sanitizer|runtime error|\bBUG\b", x)]
         if said:
             raise Found("sanitizer", "\n".join(self.mount.output().splitlines()[-60:]))
+        if self.reader is not None and self.reader.process.poll() is not None:
+            self.end_reader()
         if not self.mount.alive():
             raise Found("daemon ended", f"status {self.mount.process.poll()}\n{self.mount.output()[-3000:]}")
 
     def end(self):
         """Workers end by closing what they have open; a clean unmount, exit status 0."""
+        self.end_reader()
         for i, w in enumerate(self.workers):
             w.process.stdin.close()
             try:
