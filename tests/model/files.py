@@ -49,6 +49,7 @@ class Ingest(Plain):
         self.marks, self.loose, self.piece_counts, self.packer = set(), False, False, None
         self.was = self.read()
         self.views = [self.was]
+        self.untold = False  # a line was refused, and the next fsync or close may say so, whichever open file it is of
         self.versions = []  # its bytes after each change since the last acknowledgement
 
     def read(self, last=False):
@@ -97,9 +98,10 @@ class Ingest(Plain):
         if not (self.loose or half or opened.tainted or not opened.writes):
             if new and not error and not report and opened.dirty:
                 raise Found("an error was not told", f"{call} of {self.path} said 0 although it must refuse {list(new)[:3]}")
-            if error and not now.bad and not any(view.bad for view in self.views):
+            if error and not now.bad and not self.untold and not any(view.bad for view in self.views):
                 raise Found("failed without cause", f"{call} of {self.path}: errno {error}; {self.play.sentence()}")
         if opened.writes:
+            self.untold = not error and (self.untold or any(view.bad for view in self.views))
             self.was, self.views = now, [now]
             self.piece_counts = self.piece_counts or call != "fsync"
             opened.dirty = False
