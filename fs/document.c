@@ -273,9 +273,16 @@ static bool is_json(const struct place *place) {
 	return strcmp(type, "json") == 0 || strcmp(type, "jsonb") == 0;
 }
 
-/* A new column file whose row, with the key in the file's own name, does not exist: see orphans.h. */
-static bool may_wait(const struct handle *h, const struct where *w) {
-	return h->kind == &column_kind && h->fresh && w->place->nkeys > 0;
+/* RC says why a new file was refused: true if it may be the temporary file of a save all the same, see orphans.h. A column's has no row. A
+ * row's document says another row, or has a unique value of it; since that is a mistake where a program did not mean to rename the file, it must have
+ * been made as mkstemp(3) makes files. */
+static bool may_wait(struct call *call, const struct handle *h, const struct where *w, int rc) {
+	if (!h->fresh || w->place->nkeys == 0)
+		return false;
+	if (h->kind == &column_kind)
+		return store_is_input_error(rc) && store_column_has_no_row(call, w);
+	return h->kind == &row_kind && (h->flags & (O_ACCMODE | O_EXCL)) == (O_RDWR | O_EXCL) &&
+	       (call->other_row || rc == -EEXIST);
 }
 
 static int commit(struct call *call, struct handle *h, enum sync_reason reason) {
@@ -307,7 +314,7 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 		rc = store_column(call, &w, data + h->base, h->data.len - h->base, true);
 	else
 		rc = store_whole(call, &w, NULL, data, len, h->created);
-	if (store_is_input_error(rc) && may_wait(h, &w) && store_column_has_no_row(call, &w)) {
+	if (rc != 0 && may_wait(call, h, &w, rc)) {
 		db_error_clear(&call->err);
 		h->dirty = h->truncated = false;
 		rc = orphans_keep(call, w.path, data, len);

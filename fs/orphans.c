@@ -97,7 +97,8 @@ static void give_up(struct fs *fs, const char *path) {
 		.errnum = ENOENT,
 		.sqlstate = "",
 		.sentence =
-			"the row of this file does not exist, and the file was not renamed to one that has a row",
+			"the row of this file does not exist, or it says another one, and the file was not renamed to "
+			"one that has a row",
 	};
 	report_rejection(fs->report, &rejection);
 	atomic_fetch_add(&fs->count.errors, 1);

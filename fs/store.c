@@ -170,6 +170,7 @@ static int why_nothing(struct call *call, const struct where *w) {
 		return rc;
 	if (!exists)
 		return call_error(call, ENOENT, "the parent row of this path does not exist");
+	call->other_row = true;
 	return call_error(
 		call, EINVAL,
 		"the document contradicts its path: a key or the reference to the parent row is another one "

@@ -188,6 +188,54 @@ def test_readers_of_a_file_that_is_saved_before_it_is_written(saves):
     assert m.read("title/a.txt") == "new" and m.ls("title") == ["a.txt"]
 
 
+SAVE_READ = """
+import json, os, sys, tempfile
+with open(sys.argv[1]) as f:
+    value = json.load(f)
+value["n"] += 1
+for name in sys.argv[2:]:
+    del value[name]
+fd, name = tempfile.mkstemp(suffix=".json", dir=os.path.dirname(sys.argv[1]))
+with os.fdopen(fd, "w") as f:
+    json.dump(value, f)
+    f.flush()
+    os.fsync(fd)
+os.replace(name, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("left_out", [[], ["id"], ["code"], ["id", "code"]])
+def test_a_document_that_is_read_changed_and_saved(pg, make_mount, tmp_path, left_out):
+    """It says its key, and a value that can be there only once: both are those of the row that is to be replaced."""
+    pg.sql("create table card (id text primary key, code text unique, n integer, hidden integer default 7); "
+           "create table mark (card text references card on delete cascade);"
+           "insert into card values ('a', 'A', 1, 1); insert into mark values ('a')")
+    m = make_mount(layout={"routes": [{"path": "/card/{card.id}.json", "row": "card", "columns": ["id", "code", "n"]}]})
+    (tmp_path / "a.json").write_text(m.read("card/a.json"))
+    for path in (tmp_path / "a.json", m.at("card/a.json")):
+        run("/usr/bin/python3", "-c", SAVE_READ, path, *left_out)
+    want = json.loads((tmp_path / "a.json").read_text())
+    assert m.json("card/a.json") == {"id": "a", "code": "A", **want} and m.ls("card") == ["a.json"]
+    assert pg.sql("select * from card") == [("a", "A", 2, 1)] and pg.one("select count(*) from mark") == 1
+    assert m.errors() == []
+
+
+def test_a_document_that_says_another_row_is_told(saves):
+    """Where it was not made as a temporary file at once; else when it was not renamed until the mount ends."""
+    m, pg = saves
+    m.refuses(lambda: put(m.at("note/b.json"), '{"id": "a"}'), errno.EINVAL, "contradicts")
+    assert m.ls("note") == ["a.json"]
+    fd = os.open(m.at("note/t.json"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(fd, b'{"id": "a", "title": "new"}')
+    os.close(fd)
+    m.refuses(lambda: os.rename(m.at("note/t.json"), m.at("note/c.json")), errno.EINVAL, "contradicts")
+    assert m.json("note/t.json")["title"] == "new" and pg.one("select title from note") == "old"
+    m.umount()
+    m.start()
+    assert [json.loads(body)["title"] for name, body in m.rejected().items() if "t.json" in name] == ["new"]
+    assert m.ls("note") == ["a.json"] and pg.one("select count(*) from note") == 1
+
+
 def test_a_column_file_without_a_row_is_told(saves):
     """What is not renamed to a row's file waits, and is kept and told when the mount ends."""
     m, pg = saves
