@@ -46,10 +46,19 @@ static void settle_lines(void *arg, struct handle *h) {
 		db_error_clear(&((struct call *)arg)->err);
 }
 
-/* What H has, and is not a line yet. ALL: the file is cut to nothing, and so is a whole text that H has and has not committed. */
-static void drop_rest(void *all, struct handle *h) {
+struct cut {
+	const struct handle *
+		by; /* which settles its own; NULL: the file is cut by path, or by one that is being opened */
+	bool all; /* the file is cut to nothing */
+};
+
+/* What H has, and is not a line yet; and if the file is cut to nothing, a whole text that H has and has not committed. */
+static void drop_rest(void *arg, struct handle *h) {
+	const struct cut *cut = arg;
+	if (h == cut->by)
+		return;
 	LOCK_SCOPE(&h->lock);
-	if (*(bool *)all && h->kind == &rows_kind && rows_is_whole(h)) {
+	if (cut->all && h->kind == &rows_kind && rows_is_whole(h)) {
 		rows_whole_end(h, h->data.len);
 		lines_reader_free(h);
 	}
@@ -65,7 +74,8 @@ void rows_cut_settle(struct call *call, const struct node *node) {
 }
 
 void rows_cut_rest(struct call *call, const struct node *node, bool all) {
-	handles_of_file(call->fs, node->ino, drop_rest, &all);
+	struct cut cut = { .all = all };
+	handles_of_file(call->fs, node->ino, drop_rest, &cut);
 }
 
 /* What H itself says of a truncation to SIZE: 1: it is none; 0: it is one of H's own text only; -1: the file is to be asked. */
@@ -79,9 +89,14 @@ static int ask_handle(struct handle *h, uint64_t size) {
 int rows_before_truncate(struct call *call, struct node *node, struct handle *h, uint64_t size) {
 	struct stat st;
 	int known = h != NULL ? ask_handle(h, size) : -1;
-	if (known >= 0)
+	if (known >= 0 && size > 0)
 		return known;
 	rows_cut_settle(call, node);
+	if (known >= 0) { /* what others have appended meanwhile goes when H's text is committed */
+		struct cut cut = { .by = h, .all = true };
+		handles_of_file(call->fs, node->ino, drop_rest, &cut);
+		return known;
+	}
 	int rc = lookup_refresh(call, node, true);
 	if (rc != 0)
 		return rc;

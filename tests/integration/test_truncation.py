@@ -239,3 +239,21 @@ def test_a_text_that_was_to_replace_the_file_is_cut_away(bars, plain, pg, how):
                 until(lambda: numbers(pg, "bars.csv") == [], "the truncation is committed")
             f.write(b"A,5,x\n")
     assert numbers(pg, "bars.csv") == numbers_of(plain / "bars.csv") == [5]
+
+
+def test_a_second_cut_takes_what_others_have_appended_along(bars, plain, pg):
+    """The first one, by the same open file, is not committed yet."""
+    for top in (bars, plain):
+        path = top.at("bars.csv") if top is bars else top / "bars.csv"
+        path.write_text("A,1,x\n")
+        with open(path, "ab") as other, open(path, "ab") as f:
+            f.truncate(0)
+            other.write(b"A,2,x\n")
+            other.flush()
+            f.write(b"A,3,x\n")
+            f.flush()
+            f.truncate(0)
+            f.write(b"A,4,x\n")
+            f.flush()
+            os.fsync(f.fileno())
+    assert numbers(pg, "bars.csv") == numbers_of(plain / "bars.csv") == [4]

@@ -5,6 +5,7 @@ Each line has a number, so the state of the whole is a state for each line (clas
 import csv
 import io
 import json
+import time
 from collections import Counter
 
 import records
@@ -17,6 +18,9 @@ WAITS, IN, OUT, FREE, LOOSE = "waits", "in", "out", "free", "loose"
 # OUT    must not be in the table
 # FREE   once in the table, or not at all: the promise leaves it open
 # LOOSE  a quote was open: a row, or a part of another row's text, or in rejected/; waits only while nobody said that all is well
+
+
+MOMENTS = 3.0  # seconds
 
 
 class Line:
@@ -42,6 +46,7 @@ class Slice:
     def __init__(self, play, table, where="true"):
         self.play, self.table, self.where = play, table, where
         self.lines, self.exists = {}, True
+        self.late = []  # (when, line): what a last close said of it comes moments after (1.2), if rowfs lives so long
 
     # -- what programs do ------------------------------------------------------------------------------------------------------------
 
@@ -240,6 +245,8 @@ class Slice:
         for x in self.lines.values():
             if getattr(x, "cut_by", None) is opened and x.state == FREE:
                 x.state = OUT
+                if last:
+                    self.late.append((time.monotonic(), x))
         # What others wrote meanwhile: the last one wins, or both are there.
         for x in self.lines.values():
             if x.opened is not opened and x.state in (IN, WAITS, LOOSE):
@@ -254,6 +261,7 @@ class Slice:
             return
         self.lines[line.n] = line
         w.lines.append(line)
+        self.late.append((time.monotonic(), line))
         if w.rest == b"\n" and line.verdict in ("row", "none", "bad"):
             line.state = IN
         else:
@@ -291,6 +299,9 @@ class Slice:
 
     def crashed(self):
         """rowfs was killed: what nobody acknowledged may be there or not."""
+        for when, line in self.late:
+            if time.monotonic() < when + MOMENTS:
+                line.state = FREE
         for x in self.lines.values():
             if x.state in (WAITS, LOOSE):
                 x.state = FREE

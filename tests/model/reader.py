@@ -8,6 +8,9 @@ import json
 import os
 import select
 import sys
+import time
+
+LONGEST = 2.0  # seconds
 
 
 def check(name, data):
@@ -38,18 +41,26 @@ def slurp(path):
 
 
 def main():
-    top, names = sys.argv[1], sys.argv[2:]
+    top, names, missing = sys.argv[1], sys.argv[2:], {}
     while not select.select([sys.stdin], [], [], 0.01)[0]:
         for name in names:
             try:
                 data = slurp(os.path.join(top, name))
                 check(name, data)
+            except FileNotFoundError as e:
+                # between unlink and what follows it a name may be missing for a moment (1.11), and no longer
+                since = missing.setdefault(name, time.monotonic())
+                if time.monotonic() > since + LONGEST:
+                    print(f"{name}: {e!r} for {LONGEST} s", flush=True)
+                    return
+                continue
             except OSError as e:
                 print(f"{name}: {e!r}", flush=True)
                 return
             except ValueError as e:
                 print(f"{name}: {e}: {data[-300:]!r}", flush=True)
                 return
+            missing.pop(name, None)
 
 
 if __name__ == "__main__":
