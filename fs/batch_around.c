@@ -2,7 +2,8 @@
  *
  * A part that is refused is sent again without the line that the server means; where the server names none, in halves. That costs a few
  * round trips for each bad line. If no line could ever be taken (a privilege is missing, the table is gone), it would cost that for each
- * line of the batch: so the same statement is run without any line before the first halving, and after many lines that were refused for one
+ * line of the batch: so the same statement is run without any line before the first halving, and before a line is refused for a cause that
+ * mostly is that of all (it would be told as a bad line, which `bad_lines=report` takes for no error); and after many lines that were refused for one
  * such cause, lines from all over the rest are tried. */
 #include "fs/batch.h"
 
@@ -145,7 +146,7 @@ static int refuse_next(struct around *a, const struct db_error *err) {
 /* Lines up to HIGH were refused, because of ERR. Returns 0, or -errno if it is not one of them that is to blame. */
 static int come_closer(struct around *a, int high, struct db_error *err) {
 	int bad = blamed_line(a->b, a->low, high, a->at, err->copy_line);
-	if (bad < 0 && !a->probed) {
+	if ((bad < 0 || sent_is_common(err)) && !a->probed) {
 		AUTO_DB_ERROR struct db_error without = { 0 };
 		enum sent end = try_part(a, a->low, a->low, a->at, &without);
 		a->probed = true;

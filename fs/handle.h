@@ -90,7 +90,8 @@ struct handle {
 	uint64_t next_offset;    /* where the next write of a sequential writer begins */
 	uint64_t lines;          /* lines of text taken so far, for messages */
 	uint64_t buffered_lines; /* newlines in data */
-	int deferred; /* -errno of a refused line that fsync or close still has to tell */
+	/* what fsync or close still has to tell, -errno: lines were given up, though they may be good ones; and a line was refused */
+	int deferred, bad_line;
 
 	/* plain files; once it is open, node_fstat() reads it without the lock */
 	atomic_int fd;

@@ -223,24 +223,19 @@ static int sync_stream(struct call *call, struct handle *h, const struct where *
 	return rc;
 }
 
-static int sync_lines(struct call *call, struct handle *h, const struct where *w,
-		      enum record_more more) {
-	int rc = rows_commit(call, h, w, more);
-	if (!store_is_input_error(rc))
-		return rc;
-	h->deferred = h->deferred != 0 ? h->deferred : rc; /* refused lines only */
-	return 0;
-}
-
-/* What this fsync or close says: RC is what it came to itself. */
+/* What this fsync or close says: RC is what it came to itself. With bad_lines=report, lines that were refused are told in errors.jsonl alone,
+ * whatever the errno; what was given up, or refused as a whole, is always an error. */
 static int told(struct call *call, struct handle *h, enum sync_reason reason, uint64_t open,
 		int rc) {
 	bool lenient = strcmp(call->fs->opt->bad_lines, "report") == 0;
-	if (rc == 0 && !(lenient && store_is_input_error(h->deferred)))
-		rc = h->deferred;
+	rc = rc != 0 ? rc : h->deferred;
 	/* a close of a copy is perhaps not the writer's: his next fsync is told, too, that something was given up */
-	h->deferred = reason == SYNC_FLUSH && rc != 0 && !store_is_input_error(rc) ? rc : 0;
-	if (open > 0 && (rc == 0 || store_is_input_error(rc)))
+	h->deferred = reason == SYNC_FLUSH && !store_is_input_error(rc) ? rc : 0;
+	bool lines_only = rc == 0 || store_is_input_error(rc);
+	if (rc == 0 && !lenient)
+		rc = h->bad_line;
+	h->bad_line = 0;
+	if (open > 0 && lines_only)
 		rc = call_error(
 			call, rc != 0 ? -rc : EINVAL,
 			"line %llu: a quoted field that began here is not closed yet: the lines from it on are committed when its closing quote "
@@ -262,8 +257,8 @@ static void refuse_piece(struct call *call, struct handle *h, const struct where
 	store_rejected(call, w, rows_is_whole(h) ? 0 : h->lines + 1, h->data.data, h->data.len,
 		       -EINVAL);
 	atomic_fetch_add(&call->fs->count.lines_rejected, 1);
-	if (h->deferred == 0)
-		h->deferred = -EINVAL;
+	if (h->bad_line == 0)
+		h->bad_line = -EINVAL;
 	if (rows_is_whole(h))
 		rows_whole_end(h, h->data.len);
 	rows_drop_rest(h);
@@ -309,7 +304,7 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 	if (h->dirty && replaces) {
 		rc = rows_whole_commit(call, h, &w, more, reason == SYNC_RELEASE);
 	} else if (h->dirty) {
-		rc = streams ? sync_stream(call, h, &w, more) : sync_lines(call, h, &w, more);
+		rc = streams ? sync_stream(call, h, &w, more) : rows_commit(call, h, &w, more);
 		h->dirty = h->data.len > 0;
 		h->buffered_lines = 0;
 	}

@@ -8,7 +8,7 @@
 
 /* Commits the records at the start of H->data, written to the file W; MORE says what is known of the bytes behind. Takes them out of
  * H->data. Lines that are refused cost only themselves: they go to rejected/, the others are committed, and the first refusal's -errno
- * is returned. Any other failure (database away): what was not committed is kept in rejected/. */
+ * is noted in H->bad_line. Returns 0, or -errno of any other failure (database away): then what was not committed is kept in rejected/. */
 MUST_USE int rows_commit(struct call *call, struct handle *h, const struct where *w,
 			 enum record_more more);
 

@@ -195,8 +195,8 @@ static void refuse(struct call *call, struct handle *h, const struct record_foun
 		       found->len + found->mark, rc);
 	atomic_fetch_add(&call->fs->count.lines_rejected, 1);
 	db_error_clear(&call->err);
-	if (h->deferred == 0)
-		h->deferred = rc;
+	if (h->bad_line == 0)
+		h->bad_line = rc;
 }
 
 /* NULL, or why the line that was checked belongs to another file. */
@@ -396,11 +396,13 @@ void rows_append_commit(struct call *call, struct handle *h) {
 	struct rows_append *s = h->append;
 	if (s == NULL)
 		return;
-	int rc = s->source != NULL ? source_commit(s->source) : 0;
+	int refused = 0, rc = s->source != NULL ? source_commit(s->source, &refused) : 0;
 	if (!s->settled) {
 		plain_unmark(call->fs->plain, s->where.path);
 		s->settled = true;
 	}
 	if (h->deferred == 0)
 		h->deferred = rc;
+	if (h->bad_line == 0)
+		h->bad_line = refused;
 }

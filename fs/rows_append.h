@@ -13,7 +13,7 @@ struct rows_append;
 bool rows_append_fits(const struct place *place);
 
 /* Takes the whole records off H->data; MORE says what is known of the bytes behind. Refused lines are in rejected/ and noted in
- * H->deferred. H's lock is held. Returns 0 or -errno, if the database is needed and not there, or memory: then H->data keeps what was not
+ * H->bad_line. H's lock is held. Returns 0 or -errno, if the database is needed and not there, or memory: then H->data keeps what was not
  * taken, and some of what was taken may not be on its way. Another call tries again, or rows_append_give_up() ends it. */
 MUST_USE int rows_append_take(struct call *call, struct handle *h, enum record_more more);
 
@@ -23,7 +23,7 @@ void rows_append_give_up(struct call *call, struct handle *h, int rc);
 /* The number of the line in which a quoted field began that is not closed in what H->data keeps; 0: there is none. */
 uint64_t rows_append_open_line(const struct handle *h);
 
-/* Waits until all that was taken is committed, or given up; H->deferred says what fsync or close has to tell. */
+/* Waits until all that was taken is committed, or given up; H->deferred and H->bad_line say what fsync or close has to tell. */
 void rows_append_commit(struct call *call, struct handle *h);
 
 /* What H->data has is going to be dropped: see rows_drop_rest(). */

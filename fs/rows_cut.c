@@ -119,8 +119,7 @@ int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
 		/* what follows is another text: it may have another header, and its refused lines are the only ones that count */
 		rows_append_free(move_ptr(h->append));
 		lines_reader_free(h);
-		if (store_is_input_error(h->deferred))
-			h->deferred = 0;
+		h->bad_line = 0;
 		h->has_begun = false;
 	}
 	return rows_whole_truncate(call, h, size);

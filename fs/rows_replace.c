@@ -46,7 +46,7 @@ static int add_group(struct rows_tx *tx, const struct line_group *b, struct buf 
 	bool has_key = sql_has_key(place, &shape);
 	insert->lines = b->n;
 	insert->sql = has_key ? sql_upsert_lines(place, &shape) : sql_insert_lines(place, &shape);
-	insert->count = has_key ? NULL : sql_count_lines(place, &shape);
+	insert->count = has_key ? sql_count_upserts(place, &shape) : sql_count_lines(place, &shape);
 	buf_putc(&insert->json, '[');
 	group_put(&insert->json, b, 0, b->n);
 	buf_putc(&insert->json, ']');

@@ -189,6 +189,14 @@ static int run_append(struct append_tx *tx) {
 	return 0;
 }
 
+/* Lines that give no column a value, such as {}: each is a bad one. */
+static int reject_group(struct input *in, const struct line_group *group) {
+	for (int i = 0; i < group->n; i++)
+		lines_reject(in, &group->lines[i],
+			     call_error(in->call, EINVAL, "the line has no columns"));
+	return 0;
+}
+
 /* Sends what the group holds. Returns -errno only for what is not the lines' fault. */
 static int flush_batch(struct input *in, struct line_group *group) {
 	struct document_shape shape = shape_document(&group->shape);
@@ -206,7 +214,7 @@ static int flush_batch(struct input *in, struct line_group *group) {
 	if (tx.insert.count == NULL)
 		rc = call_error(in->call, ENOMEM, "out of memory");
 	else if (tx.insert.sql == NULL)
-		rc = call_error(in->call, EINVAL, "the line has no columns");
+		rc = reject_group(in, group);
 	else
 		rc = run_append(&tx);
 	if (rc == 0)
@@ -253,7 +261,9 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, enum
 		buf_consume(&h->data, taken);
 	}
 	plain_unmark(call->fs->plain, w->path);
-	return rc != 0 ? rc : in.first_error;
+	if (h->bad_line == 0)
+		h->bad_line = in.first_error;
+	return rc;
 }
 
 static void flush_lines(struct call *call, struct handle *h) {

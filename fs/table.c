@@ -11,10 +11,10 @@ enum { GROUPS_MOST = 256 };
 /* Objects that have the same keys: one statement serves them all. */
 struct group {
 	struct shape shape;
-	struct buf json;               /* the array of them */
-	bool keyed;                    /* they say which row they are */
-	long n, there;                 /* how many; how many of them have a row already */
-	char *count, *update, *insert; /* owned */
+	struct buf json;                         /* the array of them */
+	bool keyed;                              /* they say which row they are */
+	long n, there;                           /* how many; how many of them have a row already */
+	char *count, *update, *insert, *skipped; /* owned */
 };
 
 struct table_tx {
@@ -38,6 +38,7 @@ static void tx_free(struct table_tx *tx) {
 		free(group->count);
 		free(group->update);
 		free(group->insert);
+		free(group->skipped);
 	}
 	free(tx->groups);
 	buf_free(&tx->keyed);
@@ -139,11 +140,13 @@ static int prepare(struct table_tx *tx) {
 		struct document_shape shape = shape_document(&group->shape);
 		buf_putc(&group->json, ']');
 		group->insert = sql_table_insert(place, &shape);
+		group->skipped = sql_table_skipped(place, &shape);
 		if (group->keyed) {
 			group->count = sql_table_count(place, &shape);
 			group->update = sql_table_update(place, &shape);
 		}
-		if (group->json.failed || (group->keyed && group->count == NULL))
+		if (group->json.failed || group->skipped == NULL ||
+		    (group->keyed && group->count == NULL))
 			return no_memory(tx->call);
 	}
 	buf_puts(&tx->keyed, tx->nkeyed > 0 ? "]" : "[]");
@@ -193,6 +196,10 @@ static int delete_absent(struct db_conn *conn, const struct table_tx *tx, struct
 			    said.data);
 }
 
+static long count_of(const PGresult *res) {
+	return strtol(PQgetvalue(res, 0, 0), NULL, 10);
+}
+
 /* Updates the rows of GROUP that are there and differ. */
 static int update_group(struct db_conn *conn, const struct table_tx *tx, struct group *group,
 			struct db_error *err) {
@@ -202,9 +209,21 @@ static int update_group(struct db_conn *conn, const struct table_tx *tx, struct 
 		return 0;
 	int rc = run(conn, tx, group->count, &group->json, &res, err);
 	if (rc == 0)
-		group->there = strtol(PQgetvalue(res, 0, 0), NULL, 10);
+		group->there = count_of(res);
 	if (rc == 0 && group->there > 0 && group->update != NULL)
 		rc = run(conn, tx, group->update, &group->json, &updated, err);
+	return rc;
+}
+
+/* Fewer rows were inserted than GROUP has new ones. *SKIPPED: a trigger has skipped them; otherwise some contradict the path. */
+static int ask_why_fewer(struct db_conn *conn, const struct table_tx *tx, const struct group *group,
+			 bool *skipped, struct db_error *err) {
+	AUTO_RESULT PGresult *without = NULL, *there = NULL;
+	int rc = run(conn, tx, group->skipped, &group->json, &without, err);
+	if (rc == 0 && group->keyed)
+		rc = run(conn, tx, group->count, &group->json, &there, err);
+	if (rc == 0)
+		*skipped = count_of(without) + (there != NULL ? count_of(there) : 0) == group->n;
 	return rc;
 }
 
@@ -220,6 +239,10 @@ static int insert_group(struct db_conn *conn, const struct table_tx *tx, const s
 			"a new row has no columns, or cannot be made through this path");
 	int rc = run(conn, tx, group->insert, &group->json, &res, err);
 	if (rc != 0 || group->there + strtol(PQcmdTuples(res), NULL, 10) == group->n)
+		return rc;
+	bool skipped = false;
+	rc = ask_why_fewer(conn, tx, group, &skipped, err);
+	if (rc != 0 || skipped)
 		return rc;
 	return db_error_set(
 		err, EINVAL,

@@ -164,13 +164,14 @@ int source_put(struct source *source, const struct unit *unit) {
 	return 0;
 }
 
-int source_commit(struct source *source) {
+int source_commit(struct source *source, int *refused) {
 	struct lane *lane = source->lane;
 	{
 		LOCK_SCOPE(&lane->lock);
 		commit_until(lane, source->batch);
 	}
-	return atomic_exchange(&source->refused, 0);
+	*refused = atomic_exchange(&source->refused, 0);
+	return atomic_exchange(&source->given_up, 0);
 }
 
 /* -- by the clock ------------------------------------------------------------------------------------ */

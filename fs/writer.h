@@ -29,7 +29,8 @@ struct source {
 	char *path; /* for messages and rejected/; owned */
 	uint64_t
 		batch; /* the last batch with something of it; 0: none. The lane's lock guards it */
-	atomic_int refused; /* -errno of the first line that the server refused, not told yet */
+	/* not told yet: -errno of the first line that the server refused; and of the first that was given up, though it may be a good one */
+	atomic_int refused, given_up;
 };
 
 /* For lines whose fields are COLUMNS (NCOLUMNS of them, in this order) of REL; PATH for messages. *OUT has one reference, the caller's.
@@ -65,8 +66,8 @@ struct unit {
  * told by source_commit(). Returns 0 or -ENOMEM. */
 MUST_USE int source_put(struct source *source, const struct unit *unit);
 
-/* Waits until everything that was put is committed. Returns 0; the errno of the first refused line; or -errno if it was given
- * up (the database is gone for good): then the lines are in rejected/. */
-MUST_USE int source_commit(struct source *source);
+/* Waits until everything that was put is committed. Returns 0, or -errno if lines were given up (the database is gone for good): then they
+ * are in rejected/. *REFUSED is 0, or -errno of the first line that the server refused. */
+MUST_USE int source_commit(struct source *source, int *refused);
 
 #endif

@@ -86,6 +86,8 @@ char *sql_insert_lines(const struct place *place, const struct document_shape *s
 char *sql_count_lines(const struct place *place, const struct document_shape *shape);
 /* The same for a whole file that replaces the old one, where lines have a key: update or insert each. */
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
+/* As sql_count_lines(), after the upsert: those that do not contradict the path, and whose key no row of another file has. */
+char *sql_count_upserts(const struct place *place, const struct document_shape *shape);
 /* Deletes rows of the file by their lines: the second parameter after the keys is a JSON array of objects, and for each of them one row
  * goes whose line would be the same. With KEYED, rows stay whose key is among those of the first parameter. Only where sql_can_delete_lines(). */
 char *sql_delete_lines(const struct place *place, bool keyed);
@@ -99,10 +101,12 @@ char *sql_delete_absent(const struct place *place, const struct document_shape *
 char *sql_table_twice(const struct place *place);
 char *sql_table_delete(const struct place *place);
 /* count: how many objects agree with the path and stand for a row that is there. update: these rows, as far as they differ;
- * NULL if there is nothing to set. insert: the objects that stand for no row, in their order; NULL if no column would get a value. */
+ * NULL if there is nothing to set. insert: the objects that stand for no row, in their order; NULL if no column would get a value. skipped, after the
+ * insert: how many that agree with the path still stand for no row. */
 char *sql_table_count(const struct place *place, const struct document_shape *shape);
 char *sql_table_update(const struct place *place, const struct document_shape *shape);
 char *sql_table_insert(const struct place *place, const struct document_shape *shape);
+char *sql_table_skipped(const struct place *place, const struct document_shape *shape);
 /* True if the objects of SHAPE have their key. */
 bool sql_table_has_key(const struct place *place, const struct document_shape *shape);
 

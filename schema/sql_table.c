@@ -291,18 +291,32 @@ char *sql_table_update(const struct place *place, const struct document_shape *s
 	return buf_take(&sql);
 }
 
+/* " AND ...": the object has no row here. */
+static void put_without_row(struct buf *sql, const struct place *place,
+			    const struct document_shape *shape) {
+	if (!sql_table_has_key(place, shape))
+		return;
+	buf_puts(sql, " AND NOT EXISTS (SELECT 1 FROM ");
+	put_tables(sql, place, -1);
+	buf_puts(sql, " WHERE ");
+	put_conditions(sql, place, false);
+	put_match(sql, place);
+	buf_putc(sql, ')');
+}
+
 char *sql_table_insert(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	if (!put_insert(&sql, place, shape, SOURCE_ORDERED))
 		return NULL;
-	if (sql_table_has_key(place, shape)) {
-		buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
-		put_tables(&sql, place, -1);
-		buf_puts(&sql, " WHERE ");
-		put_conditions(&sql, place, false);
-		put_match(&sql, place);
-		buf_putc(&sql, ')');
-	}
+	put_without_row(&sql, place, shape);
 	buf_puts(&sql, " ORDER BY e.n");
+	return buf_take(&sql);
+}
+
+char *sql_table_skipped(const struct place *place, const struct document_shape *shape) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT count(*)");
+	put_rows(&sql, place, shape, SOURCE_ORDERED);
+	put_without_row(&sql, place, shape);
 	return buf_take(&sql);
 }

@@ -195,9 +195,8 @@ char *sql_update_document(const struct place *place, const struct document_shape
 	return buf_take(&sql);
 }
 
-/* " FROM source, parents WHERE ...": the documents that may be rows here. */
-static void put_rows(struct buf *sql, const struct place *place, const struct document_shape *shape,
-		     enum source from) {
+void put_rows(struct buf *sql, const struct place *place, const struct document_shape *shape,
+	      enum source from) {
 	bool many = from != SOURCE_ONE;
 	int table;
 	AUTO_BUF struct buf others = { 0 }, source = { 0 };
@@ -306,6 +305,32 @@ bool sql_has_key(const struct place *place, const struct document_shape *shape) 
 	return named > 0;
 }
 
+/* " AND ...": the target's row is one of this file; EXCLUDED: its columns that the path gives are those of the row that it conflicts with. */
+static void put_same_file(struct buf *sql, const struct place *place, bool excluded) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	for (const struct place *p = place; p != NULL; p = p->parent) {
+		for (int i = 0; i < p->nkeys; i++) {
+			char alias[16];
+			snprintf(alias, sizeof(alias), "t%d", table);
+			if (p->keys[i].table == table && p->keys[i].format != NULL)
+				put_key_condition(sql, &p->keys[i], alias);
+		}
+	}
+	for (int i = 0; i < rel->ncolumns; i++) {
+		enum column_role role = role_of(place, table, &rel->columns[i]);
+		if (role != ROLE_PARENT && role != ROLE_KEY)
+			continue;
+		buf_puts(sql, " AND ");
+		put_column(sql, table, rel->columns[i].name);
+		buf_puts(sql, excluded ? " = EXCLUDED." : " = ");
+		if (excluded)
+			db_quote_ident(sql, rel->columns[i].name);
+		else
+			put_path_value(sql, place, table, &rel->columns[i]);
+	}
+}
+
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape) {
 	int table, n = 0;
 	const struct relation *rel = target_of(place, &table);
@@ -344,23 +369,33 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 		return NULL;
 	/* a row that belongs to another file is not taken from it */
 	buf_puts(&sql, " WHERE true");
-	for (const struct place *p = place; p != NULL; p = p->parent) {
-		for (int i = 0; i < p->nkeys; i++) {
-			char alias[16];
-			snprintf(alias, sizeof(alias), "t%d", table);
-			if (p->keys[i].table == table && p->keys[i].format != NULL)
-				put_key_condition(&sql, &p->keys[i], alias);
-		}
-	}
-	for (int i = 0; i < rel->ncolumns; i++) {
-		enum column_role role = role_of(place, table, &rel->columns[i]);
-		if (role != ROLE_PARENT && role != ROLE_KEY)
-			continue;
+	put_same_file(&sql, place, true);
+	return buf_take(&sql);
+}
+
+char *sql_count_upserts(const struct place *place, const struct document_shape *shape) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	const struct name_list *key = target_key(place);
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT count(*)");
+	put_rows(&sql, place, shape, SOURCE_MANY);
+	buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
+	put_relation(&sql, rel);
+	buf_printf(&sql, " t%d WHERE true", table);
+	for (int i = 0; i < key->n; i++) {
+		const struct column *column = relation_column(rel, key->names[i]);
 		buf_puts(&sql, " AND ");
-		put_column(&sql, table, rel->columns[i].name);
-		buf_puts(&sql, " = EXCLUDED.");
-		db_quote_ident(&sql, rel->columns[i].name);
+		put_column(&sql, table, column->name);
+		buf_puts(&sql, " = ");
+		if (is_bound(place, table, column))
+			put_path_value(&sql, place, table, column);
+		else
+			put_d(&sql, column->name);
 	}
+	buf_puts(&sql, " AND (true");
+	put_same_file(&sql, place, false);
+	buf_puts(&sql, ") IS NOT TRUE)");
 	return buf_take(&sql);
 }
 

@@ -38,6 +38,10 @@ void put_source(struct buf *sql, const struct place *place, const struct documen
 void put_agreement(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		   bool insert);
 
+/* " FROM source, parents WHERE ...": the documents that may be rows here. */
+void put_rows(struct buf *sql, const struct place *place, const struct document_shape *shape,
+	      enum source from);
+
 /* "INSERT INTO rel (columns) SELECT values FROM source, parents WHERE ...". With no document, SHAPE is empty and there is
  * no source. Returns false if no column would get a value. */
 bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
