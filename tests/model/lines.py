@@ -195,8 +195,6 @@ class Slice:
         owed = [x for x in w.lines if x.verdict == "bad" and x.state == WAITS]
         report = self.play.asked["options"].get("bad_lines") == "report"
         again = error != 0 and error == opened.again
-        if report and error not in records.BAD_INPUT and any(x.cls in records.NO_INPUT for x in owed):
-            again = True
         if not again and not w.quote_open and not (w.piece and call != "fsync"):
             if owed and not report:
                 self.must(error != 0, "an error was not told", call, f"0 although {owed[:5]} must be refused")
@@ -238,9 +236,7 @@ class Slice:
             return True
         if bad and w.had_rows:
             self.must(False, "took a bad line", call, f"a replacement with {bad[:5]} succeeded")
-        # of what was cut away, only refusals that look like bad input are forgotten (4.8)
-        older = error not in records.BAD_INPUT and any(x.cls in records.NO_INPUT for x in w.lines)
-        if error and not bad and not older:
+        if error and not bad:
             self.must(False, "failed without cause", call, f"a replacement: errno {error}; {self.play.sentence()}")
         for x in self.lines.values():
             if getattr(x, "cut_by", None) is opened and x.state == FREE:

@@ -20,7 +20,6 @@ OPEN = ["open"]                                   # a quoted field that does not
 ALL = GOOD + SKIPPED + CHANGED + SERVER + TRIGGER + ["policy", "outside"] + LOCAL + OPEN
 
 BAD_INPUT = (0, errno.EINVAL, errno.EEXIST, errno.ENOENT, errno.EFBIG)  # 4.8
-NO_INPUT = ["priv", "policy", "nofun"]  # classes that are refused with another errno
 
 Row = namedtuple("Row", "w n memo")
 
