@@ -1,5 +1,6 @@
 #include "import/copy.h"
 
+#include "import/gzip.h"
 #include "import/lines.h"
 
 #include <errno.h>
@@ -227,6 +228,14 @@ int copy_item(struct import *im, struct item *item, struct buf *why) {
 			 "the old file was changed while it was copied: the same command again "
 			 "takes what is new");
 		return -EAGAIN;
+	}
+	/* the mount cannot say so at close: more may have come */
+	if (rc == 0 && item->what == CLASS_INGEST && item_ends_in(item, ".gz") &&
+	    gzip_is_cut(old)) {
+		buf_puts(
+			why,
+			"its bytes are in, and the lines that they have are rows, but the compressed data is cut short: it ends inside a gzip member");
+		return -EINVAL;
 	}
 	if (rc == 0) {
 		rc = journal_done(im->journal, item);

@@ -456,6 +456,27 @@ def test_what_refused_the_lines_of_ingest_files_is_mended(mount, pg, importer, t
     assert pg.sql("select timestamp from orderbook_data order by 1") == [(1,), (2,), (3,)]
 
 
+def test_a_gzip_that_is_cut_short_is_not_in(mount, pg, importer, tmp_path):
+    """It is told in every run, and --restart; the lines before its end are rows. Members and zero bytes behind each other are whole."""
+    data = gzip.compress((HEADER + "".join(f"ex,A,{i},{i},,,,\r\n" for i in range(2000))).encode())
+    name = "collector/A_orderbook_1.csv.gz"
+    put_tree(tmp_path / "t", {name: data[:len(data) // 2],
+                              "collector/B_orderbook_1.csv.gz": gzip.compress((HEADER + "ex,B,1,1,,,,\r\n").encode()) + gzip.compress(b"ex,B,2,2,,,,\r\n") + bytes(512),
+                              "collector/C_orderbook_1.csv.gz": gzip.compress((HEADER + "ex,C,1,1,,,,\r\n").encode())[:-4]})
+    for words in ([], [], ["--restart"], ["--verify"]):
+        done = importer("-q", *words, tmp_path / "t", mount.path, status=1)
+        for cut in (name, "collector/C_orderbook_1.csv.gz"):
+            assert re.search(f"^{cut}: refused: its bytes are in, .* cut short", done.stdout, re.M), done.stdout
+        assert "1 files are in, 2 refused" in done.stdout
+        got = [n for n, in pg.sql("select timestamp from orderbook_data where symbol = 'A' order by 1")]
+        assert got == list(range(len(got))) and 0 < len(got) < 2000
+        assert pg.sql("select symbol, timestamp from orderbook_data where symbol <> 'A' order by 1, 2") == [("B", 1), ("B", 2), ("C", 1)]
+    (tmp_path / "t" / name).write_bytes(data)
+    (tmp_path / "t" / "collector/C_orderbook_1.csv.gz").unlink()
+    importer("-q", "--verify", tmp_path / "t", mount.path)
+    assert pg.one("select count(*) from orderbook_data where symbol = 'A'") == 2000
+
+
 def test_verify_compares_the_rows_of_ingest_files(mount, pg, importer, tmp_path):
     """CSV, gzip and JSON Lines: rows that are gone, and rows that were changed; and those that an interrupted run has left out."""
     text = HEADER + "".join(f"ex,A,{i},{i},,,,\r\n" for i in range(5))
