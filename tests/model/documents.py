@@ -57,6 +57,9 @@ class Document:
             return  # a truncation waits for the next write, fsync or release
         head = self.head_of(opened, data)
         good, bad = self.outcomes(opened, data if head is None else head)
+        if opened.recut:  # a cut to the length that the file has is none (3.6): then it was appended
+            opened.recut = False
+            good = merge(good, self.outcomes(opened, data)[0])
         if head is not None and (call != "fsync" or opened.passes > 1):
             bad = merge(bad, self.alts)  # only fsync of what was written in one go is sure to take it so
         if opened.tainted or not opened.dirty:

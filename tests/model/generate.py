@@ -50,6 +50,8 @@ class Generator:
         kinds = rng.sample(self.kinds, min(len(self.kinds), rng.choice([1, 1, 2, 3])))
         self.paths = [p for k in kinds for p in rng.sample(PATHS[k], min(len(PATHS[k]), rng.choice([1, 2, 3])))]
         self.classes = ["good"] * 4 + (rng.sample(self.only or records.ALL, min(len(self.only or records.ALL), rng.choice([0, 1, 1, 2, 3]))) * 2)
+        if rng.random() < 0.25 and not self.only:
+            self.classes += ["open", "skip", "custom"]
         self.many = rng.random() < 0.1
         self.kills = rng.random() < 0.3
         self.open = {}

@@ -59,7 +59,7 @@ class Slice:
         """The bytes of WANTED ([n, class] each) behind what is left of the last line, CUT bytes of the last line held back. Notes the lines."""
         w, form = self.writer(opened), opened.form
         data, w.rest = w.rest, b""
-        w.wrote = True
+        w.wrote = w.wrote or bool(data or wanted)
         if w.cut_line is not None and data:
             self.note(opened, w.cut_line)
             w.cut_line, w.piece = None, b""
