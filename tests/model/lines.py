@@ -161,6 +161,8 @@ class Slice:
                 raise Found("took a bad line", f"a replacement with {bad} succeeded")
             for x in new:
                 x.state = FREE
+            for x in self.lines.values():  # a record that is not whole is dropped when the file is emptied, also if the new content is refused
+                x.state = FREE if x.state == LOOSE else x.state
             if not (certain and in_time and error):
                 for x in self.lines.values():
                     x.state = FREE if x.state in (IN, WAITS, LOOSE) else x.state
