@@ -373,7 +373,8 @@ class Slice:
                 return "line lost", f"{line} is not in {self.table}"
             if line.state == IN and line.verdict == "bad" and line.n not in refused:
                 return "refused line not kept", f"{line} is not in rejected/"
-            if line.state == IN and line.verdict == "row" and line.n in refused:
+            # its memo, not its mark: a cut line and what follows it may look like one
+            if line.state == IN and line.verdict == "row" and line.n in refused and line.memo.encode() in self.play.world.rejected():
                 return "committed line in rejected/", f"{line} is in {self.table} and in rejected/"
             if line.state == LOOSE and not self.still_open(line) and not (have[line.n] or str(line.n) in inside or line.n in refused):
                 return "line lost", f"{line} is neither in {self.table} nor in rejected/, its file is closed"
