@@ -3,9 +3,12 @@
 #include "db/budget.h"
 #include "fs/removal.h"
 #include "fs/report.h"
+#include "util/process.h"
 
 #include <errno.h>
 #include <string.h>
+
+enum { SEEKERS = 64 }; /* calls that are looked at */
 
 struct calls {
 	pthread_mutex_t lock; /* guards the ring */
@@ -31,7 +34,23 @@ void calls_free(struct calls *calls) {
 void calls_interrupt(struct calls *calls) {
 	LOCK_SCOPE(&calls->lock);
 	for (struct call *call = calls->ring.next; call != &calls->ring; call = call->next)
-		db_cancel_fire(&call->cancel);
+		if (call->interruptible)
+			db_cancel_fire(&call->cancel);
+}
+
+bool calls_seek(struct calls *calls, pid_t process) {
+	pid_t threads[SEEKERS];
+	int n = 0;
+	bool seeks = false;
+	pthread_mutex_lock(&calls->lock);
+	for (struct call *call = calls->ring.next; call != &calls->ring && n < SEEKERS;
+	     call = call->next)
+		if (call->seeks)
+			threads[n++] = call_thread(call);
+	pthread_mutex_unlock(&calls->lock);
+	for (int i = 0; i < n && !seeks; i++)
+		seeks = threads[i] == process || process_of(threads[i]) == process;
+	return seeks;
 }
 
 bool call_may_wait(struct fs *fs) {
@@ -42,8 +61,7 @@ void call_waited(struct fs *fs) {
 	atomic_fetch_sub(&fs->waiting, 1);
 }
 
-static void add_call(struct calls *calls, struct call *call) {
-	LOCK_SCOPE(&calls->lock);
+static void add_locked(struct calls *calls, struct call *call) {
 	call->prev = calls->ring.prev;
 	call->next = &calls->ring;
 	call->prev->next = call->next->prev = call;
@@ -71,12 +89,23 @@ void call_begin(struct call *call, fuse_req_t req, bool interruptible) {
 	call->outer = db_budget_enter();
 	if (!interruptible)
 		return;
-	add_call(call->fs->calls, call);
+	pthread_mutex_lock(&call->fs->calls->lock);
+	add_locked(call->fs->calls, call);
+	pthread_mutex_unlock(&call->fs->calls->lock);
 	fuse_req_interrupt_func(req, on_interrupt, call);
 }
 
+void call_seeks(struct call *call) {
+	if (!removals_any(call->fs->removals))
+		return;
+	LOCK_SCOPE(&call->fs->calls->lock);
+	call->seeks = true;
+	if (call->next == NULL)
+		add_locked(call->fs->calls, call);
+}
+
 void call_end(struct call *call) {
-	if (call->interruptible)
+	if (call->next != NULL)
 		remove_call(call->fs->calls, call);
 	db_error_clear(&call->err);
 	pthread_mutex_destroy(&call->cancel.lock);

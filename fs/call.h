@@ -8,12 +8,13 @@
 #include <fuse_lowlevel.h>
 
 struct call {
-	struct call *next, *prev; /* among the interruptible ones; guarded by fs->calls */
+	struct call *next, *prev; /* in fs->calls, and guarded by it; NULL: not there */
 	struct fs *fs;
 	fuse_req_t req; /* NULL outside a request */
 	struct db_cancel cancel;
 	struct db_error err;
 	bool interruptible;
+	bool seeks;     /* see call_seeks(); guarded by fs->calls */
 	int64_t outer;  /* of db_budget_enter() */
 	bool asked;     /* a look-up had to ask the database */
 	bool other_row; /* a document was refused since it says another row than its path */
@@ -28,11 +29,16 @@ struct call {
 void call_begin(struct call *call, fuse_req_t req, bool interruptible);
 void call_end(struct call *call);
 
-/* The interruptible calls under way. Thread-safe. */
+/* CALL finds, opens, makes or renames a file: the process that asks can do nothing else meanwhile. Remembered only while there are removals. */
+void call_seeks(struct call *call);
+
+/* Calls under way: the interruptible ones, and those that seek. Thread-safe. */
 struct calls;
 MUST_USE struct calls *calls_new(void);
 void calls_free(struct calls *calls);
-/* Interrupts them all: the mount ends, and must not wait for slow readers. */
+/* True if a thread of PROCESS waits for a call that seeks. */
+bool calls_seek(struct calls *calls, pid_t process);
+/* Interrupts those that can be: the mount ends, and must not wait for slow readers. */
 void calls_interrupt(struct calls *calls);
 
 /* The thread that asks; 0 outside a request. */

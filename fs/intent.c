@@ -52,30 +52,6 @@ static bool system_call_of(pid_t tid, long *number, unsigned long args[3]) {
 	return n == 4;
 }
 
-bool intent_is_on_path(pid_t tid) {
-	static const long calls[] = {
-#ifdef SYS_open /* not on newer architectures */
-		SYS_open,       SYS_creat,  SYS_stat,      SYS_lstat,      SYS_access,
-		SYS_readlink,   SYS_rename,
-#endif
-#ifdef SYS_renameat
-		SYS_renameat,
-#endif
-#ifdef SYS_newfstatat
-		SYS_newfstatat,
-#endif
-		SYS_openat,     SYS_statx,  SYS_faccessat, SYS_readlinkat, SYS_renameat2,
-	};
-	long number;
-	unsigned long args[3];
-	if (!system_call_of(tid, &number, args))
-		return false;
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
-		if (calls[i] == number)
-			return true;
-	return false;
-}
-
 enum intent intent_of(pid_t tid, const char *name) {
 	long number;
 	unsigned long args[3];

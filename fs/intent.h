@@ -26,9 +26,6 @@ enum intent {
 /* What thread TID is doing, which waits for NAME to be looked up. */
 enum intent intent_of(pid_t tid, const char *name);
 
-/* True if thread TID waits in a system call that looks at, opens, makes or renames a path. */
-bool intent_is_on_path(pid_t tid);
-
 /* The names that were removed last, and by whom. */
 enum { INTENT_REMOVED = 64 };
 struct removed_names {

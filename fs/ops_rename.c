@@ -391,6 +391,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	       const char *newname, unsigned flags) {
 	AUTO_CALL struct call call;
 	call_begin(&call, req, false);
+	call_seeks(&call);
 	struct node *from = node_of(call.fs, parent), *to = node_of(call.fs, newparent);
 	int rc = rename_names(&call, from, name, to, newname, flags);
 	reply_status(&call, to, newname, rc);

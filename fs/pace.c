@@ -1,31 +1,63 @@
 #include "fs/pace.h"
 
-#include "fs/intent.h"
+#include "util/cleanup.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The beginning of FILE of thread TID; "" if it cannot be read. */
+static void read_file(pid_t tid, const char *file, char *text, size_t room) {
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)tid, file);
+	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, text, room - 1) : -1;
+	text[n > 0 ? n : 0] = '\0';
+}
 
 int64_t pace_waited_us(pid_t tid) {
-	char path[64], text[128];
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)tid);
-	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-	char *at = text;
-	text[n > 0 ? n : 0] = '\0';
+	char text[128], *at = text;
+	read_file(tid, "schedstat", text, sizeof(text));
 	(void)strtoll(at, &at, 10); /* the time that it has run */
 	return strtoll(at, NULL, 10) / 1000;
 }
 
-bool pace_waits(pid_t tgid) {
+static enum pace pace_of_thread(pid_t tid) {
+	static const char label[] = "\nState:";
+	char text[512];
+	read_file(tid, "status", text, sizeof(text));
+	const char *state = strstr(text, label);
+	if (state == NULL)
+		return PACE_SLEEPS;
+	state += strlen(label) + strspn(state + strlen(label), "\t ");
+	return *state == 'D' ? PACE_BLOCKED : *state == 'R' ? PACE_RUNNABLE : PACE_SLEEPS;
+}
+
+enum pace pace_of(pid_t tgid) {
 	char path[64];
-	bool waits = false;
+	enum pace pace = PACE_SLEEPS;
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)tgid);
 	DIR *tasks = opendir(path);
 	const struct dirent *task;
-	while (tasks != NULL && !waits && (task = readdir(tasks)) != NULL)
-		waits = task->d_name[0] != '.' &&
-			intent_is_on_path((pid_t)strtol(task->d_name, NULL, 10));
+	while (tasks != NULL && (task = readdir(tasks)) != NULL) {
+		enum pace one = task->d_name[0] == '.'
+					? PACE_SLEEPS
+					: pace_of_thread((pid_t)strtol(task->d_name, NULL, 10));
+		pace = one > pace ? one : pace;
+	}
 	if (tasks != NULL)
 		closedir(tasks);
-	return waits;
+	return pace;
+}
+
+int64_t pace_ran_us(pid_t tgid) {
+	clockid_t clock;
+	struct timespec ran;
+	if (clock_getcpuclockid(tgid, &clock) != 0 || clock_gettime(clock, &ran) != 0)
+		return 0;
+	return (int64_t)ran.tv_sec * 1000000 + ran.tv_nsec / 1000;
 }

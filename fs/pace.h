@@ -1,6 +1,8 @@
 /* How a process gets on, which has been given some time for its next system call. On a busy machine time passes in which it cannot do anything:
- * it waits for a processor, or for us. That time is not counted against it. Read from /proc (see proc(5)): where that is not allowed or
- * not there, no time is lost. */
+ * it waits for a processor. That time is not counted against it. Where /proc does not tell (see proc(5)), no time is lost.
+ *
+ * Only files of /proc are read that never wait for the process. A process in exec() closes files while it holds a lock that a read of
+ * /proc/TID/syscall or stat waits for, and the reply to such a close may wait for who asks here. */
 #ifndef ROWFS_FS_PACE_H
 #define ROWFS_FS_PACE_H
 
@@ -8,10 +10,19 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* How long thread TID has waited for a processor since it began, microseconds. */
+/* How long thread TID has waited for a processor since it began, microseconds, without the wait that is not over yet. */
 int64_t pace_waited_us(pid_t tid);
 
-/* True if a thread of process TGID waits just now for the look-up, opening, creation or renaming of a file. */
-bool pace_waits(pid_t tgid);
+enum pace {
+	PACE_SLEEPS,   /* all threads of the process wait for something of their own */
+	PACE_RUNNABLE, /* one has a processor, or waits for one */
+	PACE_BLOCKED, /* one waits in the kernel and cannot be woken: for a lock (of a directory, say), a page, a disk */
+};
+
+/* What process TGID does just now: what is last in the list, of its threads. */
+enum pace pace_of(pid_t tgid);
+
+/* How much time of processors all threads of process TGID have had, microseconds. */
+int64_t pace_ran_us(pid_t tgid);
 
 #endif

@@ -279,8 +279,11 @@ static struct removal *own_or_new(struct call *call) {
  * before the next, which has its full time then. R's lock is held. */
 static bool goes_on(struct removals *all, const struct removal *r) {
 	LOCK_SCOPE(&all->lock);
-	return r->n > 0 && r->next_tid == 1 &&
-	       (r->n >= REMOVAL_NAMES / 2 || clock_us() - r->names[0].since_us > REMOVAL_US / 2);
+	if (r->n == 0 || r->next_tid > 1)
+		return false;
+	int64_t since_us = clock_us() - r->names[0].since_us;
+	return r->n >= REMOVAL_NAMES / 2 ||
+	       (since_us > REMOVAL_US / 2 && since_us - removal_waited_us(r) > REMOVAL_US / 2);
 }
 
 void removal_begin(struct call *call) {

@@ -47,8 +47,8 @@
 #include "fs/call.h"
 
 enum {
-	REMOVAL_US = 45000,       /* so that it is seen 50 ms after unlink has returned */
-	REMOVAL_LOST_US = 400000, /* at most so much time of a process is not counted */
+	REMOVAL_US = 45000,        /* so that it is seen 50 ms after unlink has returned */
+	REMOVAL_LOST_US = 2000000, /* at most so much time of a process is not counted */
 	REMOVAL_NAMES = 64, /* they may have a savepoint each, and more slow other sessions down */
 	REMOVAL_YOUNG =
 		4 /* names that get their full time when those before them are committed; one, where one thread removes many */

@@ -7,10 +7,15 @@
 #include "util/log.h"
 
 #include <errno.h>
+#include <fuse_lowlevel.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { AGAIN_US = 5000 }; /* a process that waits for us is looked at again after this */
+enum {
+	AGAIN_US = 5000,      /* a process that waits for us is looked at again after this */
+	LOOK_AGAIN_US = 2000, /* one that may be waiting for a processor, after this */
+};
 
 /* -- names ------------------------------------------------------------------------------------- */
 
@@ -129,6 +134,10 @@ static int64_t waited_us(const struct removal *r) {
 	return pace_waited_us(tid) + (r->tgid != tid ? pace_waited_us(r->tgid) : 0);
 }
 
+int64_t removal_waited_us(const struct removal *r) {
+	return waited_us(r) - r->waited_us;
+}
+
 /* Makes room for another name. Returns false if out of memory. */
 static bool make_room(struct removals *all, struct removal *r) {
 	int room = r->room > 0 ? 2 * r->room : 8;
@@ -231,6 +240,7 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 	if (r->n > 1)
 		return true;
 	r->lost_us = 0;
+	r->looked_us = 0;
 	r->waited_us = waited_us(r);
 	if (write(all->wake_fd, &one, sizeof(one)) < 0)
 		log_error("BUG: eventfd: %s", strerror(errno));
@@ -307,13 +317,34 @@ static void begin_time(struct removals *all, struct removal *r) {
 	LOCK_SCOPE(&all->lock);
 	r->waited_us = waited;
 	r->lost_us = 0;
+	r->looked_us = 0;
+}
+
+/* A request waits for us to read it. Nobody can know of which process it is. */
+static bool is_behind(struct fs *fs) {
+	struct pollfd fd = { .fd = fuse_session_fd(fs->session), .events = POLLIN };
+	return poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN) != 0;
+}
+
+/* True if R's process, which could run, has hardly done so since it was looked at last. The first look says nothing yet. */
+static bool starves(struct removal *r, bool runnable, int64_t now) {
+	int64_t ran = pace_ran_us(r->tgid), since = now - r->looked_us;
+	bool starved = runnable && (r->looked_us == 0 || ran - r->ran_us < since / 2);
+	r->ran_us = ran;
+	r->looked_us = runnable ? now : 0;
+	return starved;
 }
 
 /* True if the time is not over yet, since the process could not use all of it. */
 static bool has_lost_time(struct removals *all, struct removal *r) {
-	int64_t lost = waited_us(r) - r->waited_us;
-	if (pace_waits(r->tgid)) /* until now, and a little longer */
-		lost = clock_us() + AGAIN_US - r->names[0].since_us - REMOVAL_US;
+	int64_t lost = waited_us(r) - r->waited_us, now = clock_us(), more = 0;
+	enum pace pace = pace_of(r->tgid);
+	if (pace == PACE_BLOCKED || calls_seek(all->fs->calls, r->tgid) || is_behind(all->fs))
+		more = AGAIN_US;
+	else if (starves(r, pace == PACE_RUNNABLE, now))
+		more = LOOK_AGAIN_US;
+	if (more > 0 && now + more - r->names[0].since_us - REMOVAL_US > lost) /* until then */
+		lost = now + more - r->names[0].since_us - REMOVAL_US;
 	if (lost > REMOVAL_LOST_US)
 		lost = REMOVAL_LOST_US;
 	LOCK_SCOPE(&all->lock);

@@ -41,6 +41,8 @@ struct removal {
 	/* held while a statement runs in it, and taken before the lock of all; guards the rest */
 	pthread_mutex_t lock;
 	struct db_held *tx; /* NULL: none */
+	int64_t looked_us; /* when it was looked whether the process starves; 0: not yet, or it did not */
+	int64_t ran_us; /* pace_ran_us() then */
 	bool careful; /* its statements get savepoints: several threads remove, or one was refused */
 	unsigned long began;   /* fs->epoch before the present unlink */
 	int first;             /* the number that the statement of this unlink got; 0: none yet */
@@ -77,6 +79,9 @@ void removal_undo(struct removals *all, struct removal *r, int k);
 
 /* How many names are to be committed now. Under either lock. */
 int removal_due(const struct removal *r);
+
+/* How long the process has waited for a processor since that time began. There are names. */
+int64_t removal_waited_us(const struct removal *r);
 
 /* When the first name's time is over. Under either lock; there are names. */
 int64_t removal_due_us(const struct removal *r);

@@ -403,6 +403,24 @@ def test_rm_of_many_takes_one_connection_and_one_statement_each(box, pg):
     assert every < n / 2, every  # no savepoint each, and names are looked up by pages, as before
 
 
+EXEC = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CLOEXEC)
+os.write(fd, b"written before")
+os.unlink(sys.argv[2])
+os.execv("/bin/true", ["true"])
+"""
+
+
+def test_a_program_that_another_replaces_as_it_waits_for_its_removal(box, pg):
+    """exec closes a column of the row that is being removed: that waits for the row, and the removal must not wait for exec."""
+    begun = time.monotonic()
+    for name in ("a", "b"):
+        run(sys.executable, "-c", EXEC, box / f"things/{name}/note.txt", box / f"flat/{name}.json")
+    assert time.monotonic() - begun < 10  # far below command_timeout
+    assert pg.sql("select * from things") == []
+
+
 # -- threads, locks, failures ----------------------------------------------------------------------------------------------------------------
 
 
