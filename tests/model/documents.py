@@ -140,7 +140,7 @@ def merge(a, b):
 class Parent(Document):
     """A row with its document, the text column note.txt and the jsonb column meta.json. The value: {title, qty, note, meta}, or None: no row."""
 
-    left = False  # a column file that a crash may have left
+    left = False  # files may be there without the row: a program has made them (2.7), or a crash has left them
     KEYS = {"title", "qty"}
 
     def __init__(self, play, name):
@@ -182,7 +182,7 @@ class Parent(Document):
 
     def judge_files(self, row):
         path = f"{self.path}/row.json"
-        if self.play.exists(path) != (row is not None):
+        if self.play.exists(path) != (row is not None) and not (self.left and row is None):
             return "name", f"{path} {'does not exist' if row else 'exists'}, its row {'does' if row else 'does not'}"
         if row is None:
             return None

@@ -113,7 +113,7 @@ class Slice:
         w.replacing, w.since, w.piece, w.rest, w.cut_line = True, [], b"", b"", None
         w.quote_open, w.cut_once = False, True
         for line in self.lines.values():
-            if line.state in (WAITS, LOOSE) and line.opened is not None and line.opened.path != opened.path:
+            if line.state in (WAITS, LOOSE, FREE) and self.still_open(line) and line.opened.path != opened.path:
                 line.state = FREE
             elif line.state in (IN, WAITS, LOOSE, FREE):
                 line.was, line.state, line.cut_by = line.state, FREE, opened
@@ -219,7 +219,7 @@ class Slice:
         if error:
             w.quote_told = True
             return
-        waiting = [x for x in w.lines if x.state == LOOSE and not self.accounted(x)]
+        waiting = [x for x in w.lines if x.state == LOOSE and x.verdict != "none" and not self.accounted(x)]
         self.must(not waiting, "fsync lied", call, f"0 while {waiting[:5]} of {len(waiting)} are neither rows nor refused")
         self.must(w.quote_told or self.play.asked["options"].get("bad_lines") == "report", "an error was not told", call,
                   "a quote is open, and nobody was told")
@@ -376,7 +376,7 @@ class Slice:
             # its memo, not its mark: a cut line and what follows it may look like one
             if line.state == IN and line.verdict == "row" and line.n in refused and line.memo.encode() in self.play.world.rejected():
                 return "committed line in rejected/", f"{line} is in {self.table} and in rejected/"
-            if line.state == LOOSE and not self.still_open(line) and not (have[line.n] or str(line.n) in inside or line.n in refused):
+            if line.state == LOOSE and line.verdict != "none" and not self.still_open(line) and not (have[line.n] or str(line.n) in inside or line.n in refused):
                 return "line lost", f"{line} is neither in {self.table} nor in rejected/, its file is closed"
         return None
 

@@ -191,6 +191,8 @@ class Play:
             return
         opened = self.opens[op["key"]] = Open(op["key"], p, path, target, how, view)
         opened.twin, opened.w, opened.told = twin, op.get("w", 0), told
+        if isinstance(target, Parent) and None in target.alts:
+            target.left = True
         if isinstance(target, Slice):
             target.exists = True
             if opened.writes:
@@ -556,7 +558,7 @@ class Play:
         path = op["path"]
         target, view = self.target(path)
         data = self.content(op, target, view)
-        if data is None or not self.exists(path):
+        if not data or not self.exists(path):  # a file that is made and not written is told of later (1.2)
             return
         if isinstance(target, Parent) and None in target.alts:
             return
