@@ -275,12 +275,24 @@ def test_half_a_line_at_the_fsync_of_a_replacement(m, pg):
     assert pg.sql(FLAT) == [("X", "x", 1), ("Y", "y", 23)]
 
 
-def test_a_stray_quote_in_a_long_ingest_file(m, pg):
-    """Nobody calls fsync: the lines behind it come all the same, after a MiB of them; at close none is missing."""
-    data = b'X,"open,1\n' + good_lines(120_000)
-    with refused(errno.EINVAL):
-        put(m / "in/1.csv", data, chunk=1 << 16)
-    assert pg.one("select count(*) from taken") == 120_000
+@pytest.mark.parametrize("n, ask", [(5_000, os.fsync), (120_000, None)], ids=["fsync", "nobody calls fsync"])
+def test_a_stray_quote_in_a_long_ingest_file(m, pg, n, ask):
+    """The lines behind it are rows at fsync, or after a MiB of them; at close none is missing, and the bad one is told once."""
+    data = b'X,"open,1\n' + good_lines(n)
+    path = m.at("in/1.csv")
+    path.parent.mkdir(exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    for at in range(0, len(data), 1 << 16):
+        os.write(fd, data[at:at + (1 << 16)])
+    if ask is None:
+        until(lambda: pg.one("select count(*) from taken") > n // 2, "lines are rows before the close")
+    for call in filter(None, (ask, os.close)):
+        if call is ask or ask is None:
+            with refused(errno.EINVAL):
+                call(fd)
+        else:
+            call(fd)
+        assert pg.one("select count(*) from taken") == n
     assert m.kept() == [b'X,"open,1']
     assert m.bytes("in/1.csv") == data
 
