@@ -84,7 +84,8 @@ class Ingest(Plain):
         """Truncated to nothing: on a `keep` route the old rows stay."""
         self.packer = None
         if self.keep:
-            self.pool.kept.update(self.was.rows)
+            self.pool.kept.update(self.low())
+            self.pool.guess |= {row.n for row in self.high() - self.low()}  # the clock, or a rename, may have committed them
             self.was = records.Read(self.form, b"", self.play.asked)
             self.views = [self.was]
         self.changed()
