@@ -46,6 +46,13 @@ static void free_values(char **values, int n) {
 	}
 }
 
+/* True if RAW, which is no name of any text, is no value of KEY either: what is no number is none however it is written, and who makes an
+ * enumeration with a lone dot in it has a plain file beside its row. */
+static bool is_none(const struct key *key, const char *raw) {
+	return key_text(key, raw) == KEY_NO_VALUE ||
+	       (key->column != NULL && key->column->kind == 'e');
+}
+
 /* Decodes one key's text. */
 static enum match take_value(const struct place *place, int number, const char *s, size_t len,
 			     char **value) {
@@ -62,11 +69,10 @@ static enum match take_value(const struct place *place, int number, const char *
 		return *value != NULL ? MATCH_KEYS : MATCH_BAD;
 	}
 	if (!name_decode(&out, s, len)) {
-		/* what is no number is none however it is written */
 		AUTO_FREE char *raw = strndup(s, len);
-		bool none = raw != NULL && kind == MATCH_KEYS &&
-			    key_text(&place->keys[number], raw) == KEY_NO_VALUE;
-		return none ? MATCH_NO_VALUE : MATCH_BAD;
+		return raw != NULL && kind == MATCH_KEYS && is_none(&place->keys[number], raw)
+			       ? MATCH_NO_VALUE
+			       : MATCH_BAD;
 	}
 	*value = buf_take(&out);
 	if (kind == MATCH_ID)

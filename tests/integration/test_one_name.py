@@ -147,7 +147,7 @@ def texts(rng):
     some = ["", "0", "1", "-1", "007", "+7", " 7", "7 ", "-0", "2147483647", "2147483648", "99999999999999999999", "1e3", "1.0", ".tmp", "tmpx7Gq2", "~", "#1#",
             "2025-01-01", "2025-1-1", "2025-02-30", "2024-02-29", "2025-01-01.tmp", ".2025-01-01", "20250101", "0000-01-01", "9999-12-31",
             str(uuid.UUID(int=rng.getrandbits(128))), str(uuid.UUID(int=rng.getrandbits(128))).upper(), uuid.UUID(int=5).hex, "good", "GOOD", "so-so",
-            "abcde", "abcdef", "ééééé", "1_000"]
+            "abcde", "abcdef", "ééééé", "1_000", ".", ".."]
     for _ in range(25):
         some.append("".join(rng.choice("0123456789-. abcdefé") for _ in range(rng.randint(1, 10))))
     return sorted(set(some) - {""})
@@ -159,7 +159,7 @@ CASES = {"num/{}.json": "integer", "uuid/{}.json": "uuid", "feel/{}.json": "feel
 def meaning(pg, kind, text):
     """key, spelling or plain, as SQL says."""
     if kind == "code":
-        return "key" if len(text) <= 5 else "plain"
+        return "plain" if len(text) > 5 else "spelling" if text in (".", "..") else "key"  # a lone dot is written %2E
     try:
         if kind == "day":
             exact = pg.one("select to_char(to_date(%s, 'YYYY-MM-DD'), 'YYYY-MM-DD') = %s", text, text)
