@@ -7,7 +7,6 @@
 
 #include <limits.h>
 #include <string.h>
-#include <uuid/uuid.h>
 
 static const double LONG_S = 3600; /* what is told of when it changes may be kept for so long */
 
@@ -267,8 +266,14 @@ void caches_changed(struct caches *c, const char *payload, bool own) {
 	if (!is_up(c))
 		return;
 	begin_change(&ch, c);
-	if (payload == NULL ||
-	    !notices_read(c->notices, payload, own ? NULL : c->me, change_place, &ch))
+	enum notice_reading read =
+		payload != NULL
+			? notices_read(c->notices, payload, own ? NULL : c->me, change_place, &ch)
+			: NOTICE_ANYTHING;
+	if (read == NOTICE_MALFORMED) /* what is not heard of (`payload` NULL) is another thing */
+		atomic_fetch_add(&c->malformed, 1);
+	/* our own triggers write what we can read: what else one tells may be anything */
+	if (read == NOTICE_ANYTHING || (read == NOTICE_MALFORMED && own))
 		change_all(&ch);
 	end_change(&ch, own);
 }
@@ -391,12 +396,10 @@ static bool load(struct caches *c, bool install) {
 
 bool coherence_open(struct fs *fs, bool install) {
 	struct caches *c = calloc(1, sizeof(*c));
-	uuid_t id;
 	if (c == NULL)
 		return false;
 	c->fs = fs;
-	uuid_generate_random(id);
-	uuid_unparse_lower(id, c->me);
+	peers_make_name(c->secret, c->me);
 	pthread_mutex_init(&c->lock, NULL);
 	clock_condition(&c->wake);
 	c->whole = calloc((size_t)fs->tree->nall, sizeof(*c->whole));
@@ -479,11 +482,12 @@ void coherence_json(struct fs *fs, struct buf *out) {
 	buf_printf(
 		out,
 		"        \"listening\": %s,\n        \"losses\": %llu,\n        \"heard\": %llu,\n"
-		"        \"sent\": %llu,\n        \"peers\": %d,\n        \"peers_lost\": %llu,\n"
+		"        \"malformed\": %llu,\n        \"sent\": %llu,\n        \"peers\": %d,\n"
+		"        \"peers_lost\": %llu,\n"
 		"        \"by_time\": {",
 		atomic_load(&c->listening) ? "true" : "false", atomic_load(&c->losses),
-		atomic_load(&c->heard), atomic_load(&c->sent), atomic_load(&c->npeers),
-		atomic_load(&c->peers_lost));
+		atomic_load(&c->heard), atomic_load(&c->malformed), atomic_load(&c->sent),
+		atomic_load(&c->npeers), atomic_load(&c->peers_lost));
 	put_others(c, out);
 	buf_puts(out, "\n        }\n    }");
 }

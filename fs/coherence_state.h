@@ -14,8 +14,9 @@ enum { STRIPES = 4096 }; /* a power of two */
 
 struct caches {
 	struct fs *fs;
-	char me[37];             /* this mount's name in notices: a uuid */
-	struct notices *notices; /* NULL: nothing is told */
+	char me[PEER_NAME + 1];       /* this mount's name in notices */
+	char secret[PEER_SECRET + 1]; /* proves that the name is ours; told with the farewell */
+	struct notices *notices;      /* NULL: nothing is told */
 	struct invalidator *inv;
 	struct db_listener *listener;
 	atomic_bool ready; /* told, as far as `listening` */
@@ -37,8 +38,8 @@ struct caches {
 	atomic_llong listed_us
 		[STRIPES]; /* clock_us() when names of it were last given to the kernel, by the same */
 
-	/* notices heard, passed on; times that listening was lost */
-	atomic_ullong heard, sent, losses;
+	/* notices heard, those of them that nobody can have meant, passed on; times that listening was lost */
+	atomic_ullong heard, malformed, sent, losses;
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t wake;

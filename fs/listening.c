@@ -76,7 +76,7 @@ static bool has_peers(void *arg) {
 }
 
 static void put_question(void *arg, struct buf *param) {
-	const struct caches *c = arg;
+	struct caches *c = arg;
 	peers_put_question(c->peers, param);
 }
 
@@ -323,7 +323,7 @@ static bool has_told_all(struct caches *c) {
 /* Our sessions may go, and nobody is to miss us. */
 static void say_farewell(struct caches *c) {
 	AUTO_BUF struct buf farewell = { 0 };
-	peers_put_farewell(&farewell, c->me);
+	peers_put_farewell(&farewell, c->me, c->secret);
 	buf_add(&farewell, "", 1);
 	if (!farewell.failed)
 		(void)tell_peers(c, &farewell, DB_NO_RETRY);

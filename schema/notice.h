@@ -51,10 +51,17 @@ enum notice_kind {
 typedef void (*notice_fn)(void *arg, const struct place *place, const char *const *values,
 			  enum notice_kind kind);
 
-/* Tells FN which places PAYLOAD concerns, unless mount ME (may be NULL) sent it. Returns false if it cannot be read: then anything may have
- * changed. */
-MUST_USE bool notices_read(const struct notices *notices, const char *payload, const char *me,
-			   notice_fn fn, void *arg);
+/* What a payload turned out to be. */
+enum notice_reading {
+	NOTICE_TOLD,      /* all that it says */
+	NOTICE_ANYTHING,  /* it says that anything may have changed */
+	NOTICE_MALFORMED, /* nothing that rowfs has written: it says nothing */
+};
+
+/* Tells FN which places PAYLOAD concerns, unless mount ME (may be NULL) sent it. Any role that may connect to the database can send a
+ * payload: it is read strictly, and FN is called only if all of it is what a notice is. */
+MUST_USE enum notice_reading notices_read(const struct notices *notices, const char *payload,
+					  const char *me, notice_fn fn, void *arg);
 
 /* Tells FN which places the lines in T concern, all NOTICE_GROWN. */
 void notices_tally(const struct notices *notices, const struct tally *t, notice_fn fn, void *arg);

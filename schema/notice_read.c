@@ -1,5 +1,6 @@
 /* Reading and writing notices. */
 #include "schema/notice_table.h"
+#include "util/decimal.h"
 
 #include <cjson/cJSON.h>
 #include <string.h>
@@ -150,29 +151,91 @@ static void tell_all(const struct reading *r, const struct definition *list, int
 		     const cJSON *all) {
 	const cJSON *what;
 	cJSON_ArrayForEach(what, all) {
-		int64_t id = strtoll(what->string, NULL, 10);
+		int64_t id;
+		if (!decimal_read(what->string, INT64_MIN, INT64_MAX, &id))
+			continue; /* no: see is_told_all() */
 		for (int i = 0; i < count; i++)
 			if (list[i].id == id)
 				tell_definition(r, &list[i], what);
 	}
 }
 
-bool notices_read(const struct notices *n, const char *payload, const char *me, notice_fn fn,
-		  void *arg) {
+/* -- what a notice is ------------------------------------------------------------------------------ */
+
+/* Any role that may connect to the database may send one, so nothing is taken from it that is not exactly what rowfs writes. */
+
+static bool is_tuple(const cJSON *tuple) {
+	const cJSON *key;
+	int n = 0;
+	cJSON_ArrayForEach(key, tuple)
+		if (n++ == PATH_KEYS_MAX || !(cJSON_IsString(key) || cJSON_IsNull(key)))
+			return false;
+	return cJSON_IsArray(tuple);
+}
+
+static bool is_list(const cJSON *list) {
+	const cJSON *tuple;
+	cJSON_ArrayForEach(tuple, list)
+		if (!is_tuple(tuple))
+			return false;
+	return cJSON_IsArray(list);
+}
+
+/* See tell_definition(). */
+static bool is_told_of(const cJSON *what) {
+	const cJSON *member;
+	if (cJSON_IsNull(what) || cJSON_IsArray(what))
+		return cJSON_IsNull(what) || is_list(what);
+	cJSON_ArrayForEach(member, what)
+		if ((strcmp(member->string, "n") != 0 && strcmp(member->string, "c") != 0) ||
+		    !is_list(member))
+			return false;
+	return cJSON_IsObject(what);
+}
+
+static bool is_told_all(const cJSON *all) {
+	const cJSON *what;
+	if (!cJSON_IsObject(all))
+		return false;
+	cJSON_ArrayForEach(what, all) {
+		int64_t id;
+		if (!decimal_read(what->string, INT64_MIN, INT64_MAX, &id) || !is_told_of(what))
+			return false;
+	}
+	return true;
+}
+
+/* A notice has no other members than these. */
+static bool is_notice(const cJSON *json) {
+	const cJSON *member;
+	if (!cJSON_IsObject(json))
+		return false;
+	cJSON_ArrayForEach(member, json) {
+		const char *name = member->string;
+		bool good = strcmp(name, "m") == 0 ? cJSON_IsString(member) || cJSON_IsNull(member)
+			    : strcmp(name, "n") == 0 || strcmp(name, "s") == 0
+				    ? is_told_all(member)
+				    : strcmp(name, "all") == 0 && cJSON_IsTrue(member);
+		if (!good)
+			return false;
+	}
+	return json->child != NULL;
+}
+
+enum notice_reading notices_read(const struct notices *n, const char *payload, const char *me,
+				 notice_fn fn, void *arg) {
 	AUTO_JSON cJSON *json = cJSON_Parse(payload);
 	const struct reading r = { .fn = fn, .arg = arg };
+	if (!is_notice(json))
+		return NOTICE_MALFORMED;
 	const char *from = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "m"));
-	const cJSON *what = cJSON_GetObjectItemCaseSensitive(json, "n");
-	const cJSON *slices = cJSON_GetObjectItemCaseSensitive(json, "s");
 	if (from != NULL && me != NULL && strcmp(from, me) == 0)
-		return true;
-	if (cJSON_GetObjectItemCaseSensitive(json, "t") != NULL)
-		return true; /* somebody's test */
-	if (!cJSON_IsObject(what) && !cJSON_IsObject(slices))
-		return false;
-	tell_all(&r, n->definitions, n->ndefinitions, what);
-	tell_all(&r, n->slices, n->tree->nslices, slices);
-	return true;
+		return NOTICE_TOLD;
+	if (cJSON_HasObjectItem(json, "all"))
+		return NOTICE_ANYTHING;
+	tell_all(&r, n->definitions, n->ndefinitions, cJSON_GetObjectItemCaseSensitive(json, "n"));
+	tell_all(&r, n->slices, n->tree->nslices, cJSON_GetObjectItemCaseSensitive(json, "s"));
+	return NOTICE_TOLD;
 }
 
 void notices_tally(const struct notices *n, const struct tally *t, notice_fn fn, void *arg) {

@@ -5,12 +5,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <uuid/uuid.h>
 
 /* The first key of the locks; the second tells the mount. ASCII "rfs" and a number. */
 #define LIVES "1919316737"   /* held by every session of a mount */
 #define LISTENS "1919316738" /* held by the one that listens */
-
-enum { NAME_LEN = 36 }; /* of a mount: a uuid */
 
 struct peer {
 	int key;
@@ -22,6 +21,7 @@ struct peers {
 	int me;
 	struct peer *list; /* owned */
 	int n, room;
+	int turn;   /* of whom is asked next */
 	bool blind; /* some could not be noted */
 };
 
@@ -43,6 +43,25 @@ static int key_of(const char *name, size_t len) {
 	for (size_t i = 0; i < len; i++)
 		h = (h ^ (unsigned char)name[i]) * 16777619u;
 	return (int)(h & INT32_MAX);
+}
+
+/* The name of the mount that knows SECRET, which need not end with a NUL: its first 122 bits of SHA-1 (a uuid of version 5), which nobody else
+ * can find a secret for. */
+static void name_of_secret(const char *secret, char name[PEER_NAME + 1]) {
+	static const uuid_t any = { 0 };
+	uuid_t id;
+	uuid_generate_sha1(id, any, secret, PEER_SECRET);
+	uuid_unparse_lower(id, name);
+}
+
+void peers_make_name(char secret[PEER_SECRET + 1], char name[PEER_NAME + 1]) {
+	for (int i = 0; i < PEER_SECRET; i += 32) {
+		uuid_t id;
+		uuid_generate_random(id);
+		for (int k = 0; k < 16; k++)
+			snprintf(secret + i + 2 * k, 3, "%02x", id[k]);
+	}
+	name_of_secret(secret, name);
 }
 
 struct peers *peers_new(const char *me) {
@@ -88,6 +107,10 @@ static struct peer *add(struct peers *p, int key) {
 	struct peer *known = find(p, key);
 	if (known != NULL || key == p->me)
 		return known;
+	if (p->n == PEERS_MOST) {
+		p->blind = true;
+		return NULL;
+	}
 	if (p->n == p->room) {
 		int room = p->room > 0 ? 2 * p->room : 8;
 		struct peer *list = reallocarray(p->list, (size_t)room, sizeof(*list));
@@ -112,26 +135,40 @@ void peers_survey(struct peers *p, const PGresult *res) {
 	}
 }
 
-/* A notice of mount ME without more: its name stands between these. */
-static const char head[] = "{\"m\": \"", farewell[] = "\", \"bye\": true}";
+/* A farewell: the name stands behind the first, the secret behind the second. */
+static const char head[] = "{\"m\": \"", farewell[] = "\", \"bye\": \"", tail[] = "\"}";
 
-void peers_put_farewell(struct buf *out, const char *me) {
-	buf_puts(out, head);
-	buf_puts(out, me);
-	buf_puts(out, farewell);
+enum {
+	HEAD = sizeof(head) - 1,
+	FAREWELL = sizeof(farewell) - 1,
+	FAREWELL_LEN = HEAD + PEER_NAME + FAREWELL + PEER_SECRET + sizeof(tail) - 1,
+};
+
+void peers_put_farewell(struct buf *out, const char *me, const char *secret) {
+	buf_printf(out, "%s%s%s%s%s", head, me, farewell, secret, tail);
+}
+
+/* True if PAYLOAD is a farewell of the mount NAME, which stands in it, and it is the mount that says so. */
+static bool is_farewell(const char *payload, const char *name) {
+	const char *secret = name + PEER_NAME + FAREWELL;
+	char proven[PEER_NAME + 1];
+	if (strlen(payload) != FAREWELL_LEN || strncmp(name + PEER_NAME, farewell, FAREWELL) != 0 ||
+	    strcmp(secret + PEER_SECRET, tail) != 0)
+		return false;
+	name_of_secret(secret, proven);
+	return strncmp(proven, name, PEER_NAME) == 0;
 }
 
 bool peers_hear(struct peers *p, const char *payload) {
-	const char *name = payload + sizeof(head) - 1;
-	if (strlen(payload) < sizeof(head) - 1 + NAME_LEN ||
-	    strncmp(payload, head, sizeof(head) - 1) != 0)
+	const char *name = payload + HEAD;
+	if (strlen(payload) < HEAD + PEER_NAME || strncmp(payload, head, HEAD) != 0)
 		return false;
-	int key = key_of(name, NAME_LEN);
+	int key = key_of(name, PEER_NAME);
 	if (notice_is_test(payload, NULL)) {
 		(void)add(p, key);
 		return true;
 	}
-	if (strcmp(name + NAME_LEN, farewell) != 0)
+	if (!is_farewell(payload, name))
 		return false;
 	struct peer *peer = find(p, key);
 	if (peer != NULL)
@@ -149,14 +186,17 @@ int peers_count(const struct peers *p) {
 
 /* -- who is gone ----------------------------------------------------------------------------------- */
 
-void peers_put_question(const struct peers *p, struct buf *param) {
-	for (int i = 0; i < p->n; i++)
-		array_add_number(param, p->list[i].key);
+void peers_put_question(struct peers *p, struct buf *param) {
+	int n = p->n < PEERS_ASKED ? p->n : PEERS_ASKED;
+	for (int i = 0; i < n; i++)
+		array_add_number(param, p->list[(p->turn + i) % p->n].key);
+	p->turn = n > 0 ? (p->turn + n) % p->n : 0;
 	array_end(param);
 }
 
 bool peers_answer(struct peers *p, const PGresult *res) {
 	bool lost = p->blind;
+	p->blind = false; /* who could not be noted is heard of again, or has ended */
 	for (int row = 0; row < PQntuples(res); row++) {
 		bool gone = PQgetvalue(res, row, 1)[0] == 't';
 		bool listens = PQgetvalue(res, row, 2)[0] != 't';

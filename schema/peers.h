@@ -8,6 +8,9 @@
  * Peers are known from a survey of the locks, made after LISTEN, and from the greeting that each session sends before it changes
  * anything. A mount that ends well says farewell after its last notice.
  *
+ * Any role that may connect can send what looks like a greeting or a farewell. A greeting of nobody is found out by the next question; a
+ * farewell counts only if its sender can prove that the name is its own: a name is a hash of a secret, and the farewell tells the secret.
+ *
  * Not thread-safe. */
 #ifndef ROWFS_SCHEMA_PEERS_H
 #define ROWFS_SCHEMA_PEERS_H
@@ -18,6 +21,17 @@
 #include <libpq-fe.h>
 
 struct peers;
+
+enum {
+	PEER_NAME = 36,    /* bytes of a mount's name: a uuid */
+	PEER_SECRET = 64,  /* of its secret: hexadecimal digits */
+	PEERS_MOST = 1024, /* that are remembered */
+	PEERS_ASKED =
+		64, /* by one question: each takes two entries of the server's table of locks */
+};
+
+/* Makes up a mount: its SECRET and its NAME, both with a NUL. Thread-safe. */
+void peers_make_name(char secret[PEER_SECRET + 1], char name[PEER_NAME + 1]);
 
 /* ME is this mount's name in notices; copied. Returns NULL if out of memory. */
 struct peers *peers_new(const char *me);
@@ -32,20 +46,21 @@ extern const char peers_survey_sql[];
 /* Takes its answer: these peers there are, and no others. */
 void peers_survey(struct peers *peers, const PGresult *res);
 
-/* Takes PAYLOAD if it is a greeting or a farewell of any mount; returns whether it is. */
+/* Takes PAYLOAD if it is a greeting or a farewell of any mount; returns whether it is. What is none, but looks like one, is not. */
 bool peers_hear(struct peers *peers, const char *payload);
 
-/* Appends the notice that mount ME ends and has told all its changes. */
-void peers_put_farewell(struct buf *out, const char *me);
+/* Appends the notice that mount ME, with its SECRET, ends and has told all its changes. */
+void peers_put_farewell(struct buf *out, const char *me, const char *secret);
 
 /* How many peers there are. */
 int peers_count(const struct peers *peers);
 /* True if there is anybody to ask for. */
 bool peers_watched(const struct peers *peers);
 
-/* Asks which peers are gone; $1 is what peers_put_question() appends. Not to be asked in a transaction: it ends with the locks that it took. */
+/* Asks which peers are gone; $1 is what peers_put_question() appends: all, or the next PEERS_ASKED. Not to be asked in a transaction: it ends with
+ * the locks that it took. */
 extern const char peers_question_sql[];
-void peers_put_question(const struct peers *peers, struct buf *param);
+void peers_put_question(struct peers *peers, struct buf *param);
 /* Takes its answer. Returns true if a peer is gone that did not say farewell: then anything may have changed. */
 MUST_USE bool peers_answer(struct peers *peers, const PGresult *res);
 

@@ -10,17 +10,10 @@ import mountkit
 import pytest
 from coherencekit import GATE, coherence, counter, delay, waits
 from kit import get, put, until
+from mountkit import at_once
 from shop import LAYOUT, Shop
 
 MISSED = 1.0  # seconds within which a mount is missed by the others, SEMANTICS 14.9; twice that where the machine may be busy
-
-
-def at_once(mount):
-    """Kills MOUNT, which has no time to tell anything, and takes its corpse away."""
-    mount.kill()
-    mount.wait()
-    mountkit.lazy_umount(mount.path)
-    mount.process = None
 
 
 @contextlib.contextmanager

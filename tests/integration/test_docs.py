@@ -78,7 +78,7 @@ def test_files_named_in_the_documents_exist(page):
 
 @pytest.mark.parametrize("page", pages(), ids=lambda p: p.name)
 def test_tests_named_in_the_documents_exist(page):
-    tests = {name for path in (ROOT / "tests/integration").glob("test_*.py")
+    tests = {name for path in (ROOT / "tests").glob("*/test_*.py")
              for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M)}
     for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")):
         assert name in tests or list((ROOT / "tests").glob(f"*/{name}.*")), f"{page.name} names {name}"

@@ -80,20 +80,34 @@ static void test_steps(void) {
 	peers_free(p);
 }
 
+/* The farewell of NAME, if SECRET is its own. */
+static bool part(struct peers *p, const char *name, const char *secret) {
+	AUTO_BUF struct buf payload = { 0 };
+	peers_put_farewell(&payload, name, secret);
+	return peers_hear(p, payload.data);
+}
+
 static void test_greeting_and_farewell(void) {
+	char secret[PEER_SECRET + 1], name[PEER_NAME + 1], secret2[PEER_SECRET + 1],
+		name2[PEER_NAME + 1];
+	peers_make_name(secret, name);
+	peers_make_name(secret2, name2);
+	CHECK(strcmp(name, name2) != 0 && strcmp(secret, secret2) != 0);
 	struct peers *p = peers_new(us);
 	survey(p);
 	CHECK_INT(peers_count(p), 0);
 	CHECK(!missed(p)); /* asked of nobody */
 	CHECK(hear(p, notice_put_test, us));
 	CHECK_INT(peers_count(p), 0);
-	struct db_pool *listens = session(others[0], true);
-	CHECK(hear(p, notice_put_test, others[0]));
-	CHECK(hear(p, notice_put_test, others[0]));
+	struct db_pool *listens = session(name, true);
+	CHECK(hear(p, notice_put_test, name));
+	CHECK(hear(p, notice_put_test, name));
 	CHECK_INT(peers_count(p), 1);
 	CHECK(!missed(p));
-	CHECK(hear(p, peers_put_farewell, others[1])); /* nobody knows it */
-	CHECK(hear(p, peers_put_farewell, others[0]));
+	CHECK(part(p, name2, secret2)); /* nobody knows it */
+	CHECK(!part(p, name, secret2)); /* somebody else says so */
+	CHECK(!part(p, name, "short") && !part(p, name, ""));
+	CHECK(part(p, name, secret));
 	CHECK(!missed(p));
 	CHECK_INT(peers_count(p), 1);
 	end(listens);
@@ -104,6 +118,39 @@ static void test_greeting_and_farewell(void) {
 	CHECK(missed(p));
 	CHECK(!hear(p, notice_put_all, others[2]));
 	CHECK(!peers_hear(p, "") && !peers_hear(p, "{\"m\": null, \"n\": {}}"));
+	peers_free(p);
+}
+
+/* Who sends farewells in the name of others does not keep us from missing them. */
+static void test_farewell_of_a_stranger(void) {
+	char secret[PEER_SECRET + 1], name[PEER_NAME + 1], other[PEER_NAME + 1];
+	AUTO_BUF struct buf old = { 0 };
+	peers_make_name(secret, name);
+	peers_make_name(secret, other);
+	struct peers *p = peers_new(us);
+	struct db_pool *listens = session(name, true);
+	survey(p);
+	CHECK(!part(p, name, secret));
+	buf_printf(&old, "{\"m\": \"%s\", \"bye\": true}", name);
+	CHECK(!peers_hear(p, old.data));
+	end(listens);
+	CHECK(missed(p));
+	peers_free(p);
+}
+
+/* Greetings of nobody take no memory without end, and are forgotten with the next question. */
+static void test_greetings_of_nobody(void) {
+	struct peers *p = peers_new(us);
+	char name[PEER_NAME + 1];
+	for (int i = 0; i < PEERS_MOST + 100; i++) {
+		snprintf(name, sizeof(name), "50000000-0000-4000-8000-%012d", i);
+		CHECK(hear(p, notice_put_test, name));
+	}
+	CHECK(peers_count(p) <= PEERS_MOST);
+	for (int i = 0; i < PEERS_MOST / PEERS_ASKED; i++)
+		CHECK(missed(p));
+	CHECK_INT(peers_count(p), 0);
+	CHECK(!missed(p) && !peers_watched(p));
 	peers_free(p);
 }
 
@@ -138,6 +185,8 @@ int main(void) {
 	admin = kit_default_pool();
 	test_steps();
 	test_greeting_and_farewell();
+	test_farewell_of_a_stranger();
+	test_greetings_of_nobody();
 	test_many();
 	db_pool_free(admin);
 	return check_end();

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(os.path.dirname(__file__)), "writers")]
+sys.path[:0] = [os.path.join(os.path.dirname(__file__), name) for name in ("integration", "writers")]
 
 import kit  # noqa: E402
 import mountkit  # noqa: E402
