@@ -1,5 +1,6 @@
 #include "fs/ahead.h"
 
+#include "db/field.h"
 #include "fs/coherence.h"
 #include "fs/trail.h"
 
@@ -34,7 +35,8 @@ int page_query_run(struct fs *fs, const struct page_query *q, struct db_cancel *
 	params[n++] = db_text(limit);
 	struct db_statement *st = q->bare ? (next ? &sql->names_next : &sql->names_first)
 					  : (next ? &sql->list_next : &sql->list_first);
-	return db_query(fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, cancel, res, err);
+	int rc = db_query(fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, cancel, res, err);
+	return rc == 0 ? field_judge(*res, ROWS_ANY, FOUND_FORM, err) : rc;
 }
 
 static void *ahead_main(void *arg) {

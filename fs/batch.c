@@ -1,3 +1,4 @@
+#include "db/field.h"
 #include "fs/coherence.h"
 #include "fs/batch.h"
 
@@ -205,7 +206,7 @@ static int move_ledger(struct db_conn *conn, const struct sending *s, struct db_
 	char numbers[2][24];
 	int n = ledger_params(s, numbers, params);
 	int rc = db_query_on(conn, stream_move_sql, params, n, &res, err);
-	if (rc == 0 && strcmp(PQcmdTuples(res), "1") != 0) /* a repetition asks why */
+	if (rc == 0 && field_changed(res) != 1) /* a repetition asks why */
 		rc = db_error_again(err, EIO, "the stream's row in rowfs.stream stands elsewhere");
 	return rc;
 }
@@ -302,6 +303,8 @@ static int ask_ledger(struct db_conn *conn, struct sending *s, struct db_error *
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param param = db_text(s->to->stream);
 	int rc = db_query_on(conn, stream_ask_sql, &param, 1, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE_OR_NONE, "n", err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) != 1)
@@ -309,7 +312,7 @@ static int ask_ledger(struct db_conn *conn, struct sending *s, struct db_error *
 			err, EIO,
 			"the stream of these lines is gone from rowfs.stream: another mount serves the "
 			"place now, or the database was restored from an older copy; write them again");
-	long long off = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	long long off = field_number(res, 0, 0);
 	if (off < s->to->off)
 		return db_error_set(
 			err, EIO,

@@ -1,3 +1,4 @@
+#include "db/field.h"
 #include "fs/coherence_state.h"
 #include "fs/kind.h"
 #include "fs/node_mark.h"
@@ -374,7 +375,7 @@ static bool load(struct caches *c, bool install) {
 	int told = 0, others;
 	int rc =
 		db_query_text(pool, notices_readable_sql, NULL, 0, DB_REPEATABLE, NULL, &res, &err);
-	if (rc == 0 && strcmp(PQgetvalue(res, 0, 0), "t") != 0) {
+	if (rc == 0 && !field_is_true(res, 0, 0)) {
 		c->why = strdup("the database has no rowfs.notice that this role may read "
 				"(enable_migrations, or sqitch)");
 		return false;

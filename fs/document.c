@@ -1,5 +1,6 @@
 /* Documents: one row, one column, many rows or the result of a query, as one body. The handle holds the bytes as they were at
  * open; what is written changes them there, and flush, fsync or release sends them whole, in one statement. */
+#include "db/field.h"
 #include "fs/kind.h"
 #include "fs/large.h"
 #include "fs/made.h"
@@ -22,9 +23,11 @@ static int query_body(struct call *call, const struct where *w, PGresult **res) 
 	int n = where_params(w, params);
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY,
 			  call_cancel(call), res, &call->err);
+	if (rc == 0)
+		rc = field_judge(*res, ROWS_ANY, "t?t?", &call->err);
 	if (rc != 0)
 		return rc;
-	return PQntuples(*res) == 0 || PQgetisnull(*res, 0, BODY_BYTES) ? -ENOENT : 0;
+	return PQntuples(*res) == 0 || field_is_null(*res, 0, BODY_BYTES) ? -ENOENT : 0;
 }
 
 /* All of the document into the handle's own bytes, to be changed there. */
@@ -43,7 +46,7 @@ static int load(struct call *call, struct handle *h) {
 		rc = query_body(call, &w, &res);
 	if (rc != 0)
 		return rc;
-	buf_add(&h->data, PQgetvalue(res, 0, BODY_BYTES), (size_t)PQgetlength(res, 0, BODY_BYTES));
+	buf_add(&h->data, field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
 	return h->data.failed ? -ENOMEM : 0;
 }
 
@@ -91,10 +94,10 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	}
 	if (rc != 0)
 		return rc;
-	h->cached = node_is_version(nodes, h->node, PQgetvalue(res, 0, BODY_VERSION));
+	h->cached = node_is_version(nodes, h->node, field_text(res, 0, BODY_VERSION));
 	if (!h->cached && node_may_retry(nodes, h->node, call_thread(call)))
 		return -ESTALE; /* the kernel looks the name up again */
-	h->body = body_new(PQgetvalue(res, 0, BODY_BYTES), (size_t)PQgetlength(res, 0, BODY_BYTES));
+	h->body = body_new(field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
 	if (h->body != NULL && h->cached)
 		body_keep(call->fs, h->node, h->body);
 	return h->body != NULL ? 0 : -ENOMEM;
@@ -123,7 +126,7 @@ static int load_again(struct call *call, struct handle *h) {
 		return rc == -ENOENT ? 0
 				     : rc; /* it is gone: what was read before is the last of it */
 	buf_free(&h->data);
-	buf_add(&h->data, PQgetvalue(res, 0, BODY_BYTES), (size_t)PQgetlength(res, 0, BODY_BYTES));
+	buf_add(&h->data, field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
 	if (h->data.failed)
 		return -ENOMEM;
 	h->seen_at = changed_at;

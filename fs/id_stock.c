@@ -1,5 +1,6 @@
 #include "fs/id_stock.h"
 
+#include "db/field.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -69,7 +70,7 @@ int id_stock_fill(struct id_stock *stock, const struct ingest *in, int n, struct
 		return rc;
 	stock->last = count;
 	stock->drawn_us = clock_us();
-	rc = add_ids(stock, PQgetvalue(res, 0, 0), count);
+	rc = add_ids(stock, field_text(res, 0, 0), count);
 	if (rc == -EINVAL)
 		return db_error_set(err, EINVAL, "the key %s of %s has no sequence of its own",
 				    in->key->name, in->rel->layout_name);

@@ -1,10 +1,13 @@
 /* Names of ingest files: finding, making, removing, renaming. */
 #include "fs/ingest.h"
+
+#include "db/field.h"
 #include "fs/ingest_rows.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"
 #include "schema/ingest_twin.h"
 #include "schema/name.h"
+#include "util/clock.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -46,7 +49,7 @@ static int find(struct call *call, const struct place *place, const char *name,
 static struct attributes attributes_of(struct fs *fs, const struct ingest_record *rec) {
 	struct attributes attr = { .mode = S_IFREG | (rec->mode & 07777),
 				   .size = rec->size,
-				   .mtime_ns = rec->changed_us * 1000 };
+				   .mtime_ns = ns_of_us(rec->changed_us) };
 	uint64_t size;
 	if (ingest_stream_size(fs, rec->id, &size))
 		attr.size = size;
@@ -82,13 +85,12 @@ int ingest_refresh(struct call *call, int64_t id, struct found *found) {
 
 struct attributes ingest_attributes(struct fs *fs, const PGresult *page, int row) {
 	struct attributes attr = {
-		.mode = S_IFREG |
-			((mode_t)strtoul(PQgetvalue(page, row, INGEST_MODE), NULL, 10) & 07777),
-		.size = strtoull(PQgetvalue(page, row, INGEST_SIZE), NULL, 10),
-		.mtime_ns = strtoll(PQgetvalue(page, row, INGEST_CHANGED), NULL, 10) * 1000,
+		.mode = S_IFREG | ((mode_t)field_number(page, row, INGEST_MODE) & 07777),
+		.size = (uint64_t)field_number(page, row, INGEST_SIZE),
+		.mtime_ns = ns_of_us(field_number(page, row, INGEST_CHANGED)),
 	};
 	uint64_t size;
-	if (ingest_stream_size(fs, strtoll(PQgetvalue(page, row, INGEST_ID), NULL, 10), &size))
+	if (ingest_stream_size(fs, field_number(page, row, INGEST_ID), &size))
 		attr.size = size;
 	return attr;
 }
@@ -256,12 +258,12 @@ void ingest_sweep(struct fs *fs) {
 		int n = PQntuples(page);
 		more = n > 0;
 		for (int i = 0; i < n; i++) {
-			const char *name = PQgetvalue(page, i, INGEST_NAME);
+			const char *name = field_text(page, i, INGEST_NAME);
 			if (!may_be_open(name))
 				ingest_delete(fs, strtoll(name, NULL, 10), NULL, NULL);
 		}
 		free(after);
-		after = more ? strdup(PQgetvalue(page, n - 1, INGEST_NAME)) : NULL;
+		after = more ? strdup(field_text(page, n - 1, INGEST_NAME)) : NULL;
 		more = after != NULL;
 	}
 }

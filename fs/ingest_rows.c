@@ -1,5 +1,6 @@
 #include "fs/ingest_rows.h"
 
+#include "db/field.h"
 #include "fs/ingest_parse.h"
 #include "fs/report.h"
 
@@ -59,8 +60,9 @@ static int ask_unclear(const struct comparison *c, PGresult **out, struct db_err
 	snprintf(most, sizeof(most), "%d", TOLD_MOST + 1);
 	struct db_param params[] = { db_text(c->file), only_param(c), db_text(c->fresh),
 				     db_text(most) };
-	return sql != NULL ? db_query_on(c->conn, sql, params, 4, out, err)
-			   : db_error_set(err, ENOMEM, "out of memory");
+	int rc = sql != NULL ? db_query_on(c->conn, sql, params, 4, out, err)
+			     : db_error_set(err, ENOMEM, "out of memory");
+	return rc == 0 ? field_judge(*out, ROWS_ANY, "i", err) : rc;
 }
 
 /* -- by what they say -------------------------------------------------------------------------------- */
@@ -99,7 +101,9 @@ static int ask_count(const struct comparison *c, char *sql, const struct db_para
 	int rc = sql != NULL ? db_query_on(c->conn, sql, params, n, &res, err)
 			     : db_error_set(err, ENOMEM, "out of memory");
 	if (rc == 0)
-		*count += strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+		rc = field_judge(res, ROWS_ONE, "n", err);
+	if (rc == 0)
+		*count += (uint64_t)field_number(res, 0, 0);
 	return rc;
 }
 
@@ -155,10 +159,12 @@ static int hash_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 		return db_error_set(err, ENOMEM, "out of memory");
 	struct db_param param = { .data = lines.data, .len = lines.len, .oid = DB_TEXT };
 	int rc = db_query_on(conn, sql, &param, 1, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "t", err);
 	if (rc != 0)
 		return rc;
 	buf_puts(&a->hashes, a->n > 0 ? "," : "");
-	buf_puts(&a->hashes, PQgetvalue(res, 0, 0));
+	buf_puts(&a->hashes, field_text(res, 0, 0));
 	a->n += o->high - o->low;
 	return 0;
 }
@@ -327,7 +333,7 @@ static void put_sentence(const struct ingest *in, const PGresult *left, struct b
 	int n = PQntuples(left), told = n > TOLD_MOST ? TOLD_MOST : n;
 	AUTO_BUF struct buf ids = { 0 };
 	for (int i = 0; i < told; i++)
-		buf_printf(&ids, "%s%s", i > 0 ? ", " : "", PQgetvalue(left, i, 0));
+		buf_printf(&ids, "%s%s", i > 0 ? ", " : "", field_text(left, i, 0));
 	buf_printf(
 		out,
 		"rows of %s with ids that rows of this file had stay, because they say something else now "

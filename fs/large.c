@@ -1,5 +1,7 @@
 #include "fs/large.h"
 
+#include "db/field.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -24,14 +26,14 @@ static int write_all(const struct reading *r, const char *data, size_t len, stru
 }
 
 static int take_piece(struct reading *r, const PGresult *res, int row, struct db_error *err) {
-	if (strtoull(PQgetvalue(res, row, PIECE_OFFSET), NULL, 10) != r->len)
-		return db_error_set(err, EIO, "BUG: the pieces of a document are out of order");
+	if ((uint64_t)field_number(res, row, PIECE_OFFSET) != r->len)
+		return db_error_set(err, EIO, "the pieces of a document came out of order");
 	if (r->len == 0) {
 		r->version->len = 0;
-		buf_puts(r->version, PQgetvalue(res, row, PIECE_VERSION));
+		buf_puts(r->version, field_text(res, row, PIECE_VERSION));
 	}
-	size_t len = (size_t)PQgetlength(res, row, PIECE_BYTES);
-	int rc = write_all(r, PQgetvalue(res, row, PIECE_BYTES), len, err);
+	size_t len = field_len(res, row, PIECE_BYTES);
+	int rc = write_all(r, field_text(res, row, PIECE_BYTES), len, err);
 	r->len += len;
 	return rc;
 }
@@ -48,6 +50,8 @@ static int read_pieces(struct db_conn *conn, void *arg, struct db_error *err) {
 	while (rc == 0 && rows > 0) {
 		AUTO_RESULT PGresult *res = NULL;
 		rc = db_query_binary_on(conn, "FETCH 4 FROM " SQL_PIECES, NULL, 0, &res, err);
+		if (rc == 0)
+			rc = field_judge(res, ROWS_ANY, "t?nx", err);
 		rows = rc == 0 ? PQntuples(res) : 0;
 		for (int i = 0; i < rows && rc == 0; i++)
 			rc = take_piece(r, res, i, err);

@@ -1,5 +1,6 @@
 #include "fs/listing.h"
 
+#include "db/field.h"
 #include "fs/ahead.h"
 #include "fs/coherence.h"
 #include "fs/control.h"
@@ -186,9 +187,9 @@ static int add_key(struct call *call, struct listing *l, const struct node *dir,
 	const char *values[PATH_KEYS_MAX];
 	l->name.len = 0;
 	for (int i = 0; i < l->place->nkeys; i++)
-		values[i] = PQgetvalue(l->res, row, i);
+		values[i] = field_text(l->res, row, i);
 	int id = l->place->nkeys + FIND_ID;
-	const char *by_id = PQgetisnull(l->res, row, id) ? NULL : PQgetvalue(l->res, row, id);
+	const char *by_id = field_is_null(l->res, row, id) ? NULL : field_text(l->res, row, id);
 	if (!place_name(l->place, values, by_id, &l->name)) {
 		log_warning("%s: a key is too long for a file name", l->place->text);
 		return 0;
@@ -213,7 +214,7 @@ static bool lists_files(const struct place *dir, int child) {
 /* One row of a page of ingest files. Those that no route knows any more are left out. */
 static int add_file(struct call *call, struct listing *l, const struct node *dir, int row) {
 	AUTO_TARGET struct target target = { 0 };
-	const char *name = PQgetvalue(l->res, row, INGEST_NAME);
+	const char *name = field_text(l->res, row, INGEST_NAME);
 	lookup_target(dir, name, false, &target);
 	if (!is_ingest(target.place) || target.place->nkeys == 0)
 		return 0;
@@ -230,7 +231,7 @@ static int add_file(struct call *call, struct listing *l, const struct node *dir
 static char **last_keys(int nkeys, const PGresult *res) {
 	char **cursor = calloc((size_t)nkeys + 1, sizeof(*cursor));
 	for (int i = 0; cursor != NULL && i < nkeys; i++)
-		cursor[i] = strdup(PQgetvalue(res, PQntuples(res) - 1, i));
+		cursor[i] = strdup(field_text(res, PQntuples(res) - 1, i));
 	return cursor;
 }
 
@@ -348,7 +349,7 @@ static void show_file(struct listing *l, const struct node *dir, const struct ro
 	e->found.type = NODE_PLACE;
 	e->found.place = l->file.place;
 	e->found.keys = l->file.values;
-	e->found.ino = ingest_ino(strtoll(PQgetvalue(l->res, row->row, INGEST_ID), NULL, 10));
+	e->found.ino = ingest_ino(field_number(l->res, row->row, INGEST_ID));
 }
 
 /* Fills l->entry with row ROW of the page of DIR. */

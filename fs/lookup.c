@@ -1,5 +1,6 @@
 #include "fs/lookup.h"
 
+#include "db/field.h"
 #include "fs/control.h"
 #include "fs/ingest.h"
 #include "fs/kind.h"
@@ -8,6 +9,7 @@
 #include "fs/removal.h"
 #include "fs/store.h"
 #include "schema/name.h"
+#include "util/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -84,7 +86,7 @@ struct attributes lookup_attributes(const struct place *place, uint64_t size, in
 		mode = S_IFREG | (kind_of_place(place)->writable ? 0666 : 0444);
 	if (place->write == WRITE_NONE)
 		mode &= ~(mode_t)0222;
-	return (struct attributes){ .mode = mode, .size = size, .mtime_ns = mtime_us * 1000 };
+	return (struct attributes){ .mode = mode, .size = size, .mtime_ns = ns_of_us(mtime_us) };
 }
 
 struct attributes lookup_plain_attributes(const struct stat *st) {
@@ -103,18 +105,18 @@ void lookup_take_row(const struct place *place, const PGresult *res, int row, ch
 		     struct found *found) {
 	int at = place->nkeys;
 	for (int i = 0; i < at; i++)
-		values[i] = PQgetvalue(res, row, i);
-	uint64_t size = strtoull(PQgetvalue(res, row, at + FIND_SIZE), NULL, 10);
-	int64_t mtime = strtoll(PQgetvalue(res, row, at + FIND_MTIME), NULL, 10);
+		values[i] = (char *)(uintptr_t)field_text(res, row, i);
+	int64_t size = field_number(res, row, at + FIND_SIZE);
+	int64_t mtime = field_number(res, row, at + FIND_MTIME);
 	found->type = NODE_PLACE;
 	found->place = place;
 	found->keys = values;
-	found->attr = lookup_attributes(place, size, mtime);
-	if (!PQgetisnull(res, row, at + FIND_VERSION))
-		found->version = PQgetvalue(res, row, at + FIND_VERSION);
-	if (!PQgetisnull(res, row, at + FIND_BODY)) {
-		found->body = PQgetvalue(res, row, at + FIND_BODY);
-		found->body_len = (size_t)PQgetlength(res, row, at + FIND_BODY);
+	found->attr = lookup_attributes(place, size > 0 ? (uint64_t)size : 0, mtime);
+	if (!field_is_null(res, row, at + FIND_VERSION))
+		found->version = field_text(res, row, at + FIND_VERSION);
+	if (!field_is_null(res, row, at + FIND_BODY)) {
+		found->body = field_text(res, row, at + FIND_BODY);
+		found->body_len = field_len(res, row, at + FIND_BODY);
 	}
 }
 
@@ -137,6 +139,8 @@ static int find_row(struct call *call, const struct where *w, bool by_id, char *
 		db_error_clear(&call->err);
 		return -ENOENT;
 	}
+	if (rc == 0)
+		rc = field_judge(*res, ROWS_ANY, FOUND_FORM, &call->err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(*res) == 0)

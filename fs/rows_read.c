@@ -6,6 +6,7 @@
  * found), or one of the places remembered on the way; and from there lines are passed over. */
 #include "fs/rows_read.h"
 
+#include "db/field.h"
 #include "fs/rows_flow.h"
 #include "fs/transcript.h"
 
@@ -202,8 +203,10 @@ static int head_to_known(struct rows_reader *r, size_t i) {
 
 /* -- pages ------------------------------------------------------------------------------------- */
 
+/* A page, of the FORM that field_judge() knows. */
 static int fetch(struct call *call, const struct where *w, struct db_statement *st,
-		 char *const *cursor, uint64_t limit, uint64_t want, PGresult **out) {
+		 char *const *cursor, uint64_t limit, uint64_t want, const char *form,
+		 PGresult **out) {
 	int ncursor = cursor != NULL ? w->place->sql.cursor : 0;
 	AUTO_FREE struct db_param *params =
 		calloc((size_t)(w->place->nparams + ncursor) + 2, sizeof(*params));
@@ -217,8 +220,9 @@ static int fetch(struct call *call, const struct where *w, struct db_statement *
 	snprintf(texts[1], sizeof(texts[1]), "%llu", (unsigned long long)want);
 	params[n++] = db_text(texts[0]);
 	params[n++] = db_text(texts[1]);
-	return db_query(call->fs->pool, st, params, n, DB_REPEATABLE, call_cancel(call), out,
-			&call->err);
+	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE, call_cancel(call), out,
+			  &call->err);
+	return rc == 0 ? field_judge(*out, ROWS_ANY, form, &call->err) : rc;
 }
 
 /* The cursor of a page's row ROW; its first text is in column AT. NULL if out of memory. */
@@ -226,8 +230,8 @@ static char **page_cursor(const struct rows_reader *r, const PGresult *res, int 
 	char **cursor = calloc((size_t)r->ncursor, sizeof(*cursor));
 	bool ok = cursor != NULL;
 	for (int i = 0; ok && i < r->ncursor; i++)
-		if (!PQgetisnull(res, row, at + i))
-			ok = (cursor[i] = strdup(PQgetvalue(res, row, at + i))) != NULL;
+		if (!field_is_null(res, row, at + i))
+			ok = (cursor[i] = strdup(field_text(res, row, at + i))) != NULL;
 	if (ok)
 		return cursor;
 	cursor_free(cursor, r->ncursor);
@@ -242,7 +246,7 @@ static int next_page(struct call *call, struct rows_reader *r, const struct wher
 	int rc = settle_cursor(r, w->place);
 	if (rc == 0)
 		rc = fetch(call, w, r->head.cursor != NULL ? &sql->page_next : &sql->page_first,
-			   r->head.cursor, limit, WANT_BYTES, &res);
+			   r->head.cursor, limit, WANT_BYTES, "t?t*", &res);
 	int n = rc == 0 ? PQntuples(res) : 0;
 	*more = (uint64_t)n == limit;
 	if (n == 0)
@@ -251,9 +255,9 @@ static int next_page(struct call *call, struct rows_reader *r, const struct wher
 	if (cursor == NULL)
 		return -ENOMEM;
 	for (int i = 0; i < n; i++) {
-		bytes += (uint64_t)PQgetlength(res, i, 0);
+		bytes += field_len(res, i, 0);
 		*more = *more || (i + 2 == n && bytes >= WANT_BYTES);
-		buf_add(&r->window, PQgetvalue(res, i, 0), (size_t)PQgetlength(res, i, 0));
+		buf_add(&r->window, field_text(res, i, 0), field_len(res, i, 0));
 	}
 	cursor_free(r->head.cursor, r->ncursor);
 	r->head = (struct place_in_file){ .offset = r->head.offset + bytes, .cursor = cursor };
@@ -319,14 +323,14 @@ static int advance(struct call *call, struct rows_reader *r, const struct where 
  * the cursor of that place, unless START: then the file begins with it. Column 0 is the file's size, 1 the line. */
 static int take_last_page(struct rows_reader *r, const PGresult *res, bool start) {
 	int n = PQntuples(res), first = start ? n : n - 1;
-	uint64_t bytes = 0, size = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+	uint64_t bytes = 0, size = (uint64_t)field_number(res, 0, 0);
 	char **end = page_cursor(r, res, 0, 2), **before = page_cursor(r, res, n - 1, 2);
 	set_head(r, size, end);
 	cursor_free(r->back.cursor, r->ncursor);
 	r->back.cursor = before;
 	for (int i = first - 1; i >= 0; i--) {
-		buf_add(&r->window, PQgetvalue(res, i, 1), (size_t)PQgetlength(res, i, 1));
-		bytes += (uint64_t)PQgetlength(res, i, 1);
+		buf_add(&r->window, field_text(res, i, 1), field_len(res, i, 1));
+		bytes += field_len(res, i, 1);
 	}
 	if (r->window.failed || end == NULL || before == NULL)
 		return -ENOMEM;
@@ -341,7 +345,7 @@ static bool page_is_whole(const PGresult *res, uint64_t limit, uint64_t want) {
 	int n = PQntuples(res);
 	uint64_t bytes = 0;
 	for (int i = 0; i + 1 < n; i++)
-		bytes += (uint64_t)PQgetlength(res, i, 1);
+		bytes += field_len(res, i, 1);
 	return (uint64_t)n < limit && bytes < want;
 }
 
@@ -351,11 +355,11 @@ static int jump_to_end(struct call *call, struct rows_reader *r, const struct wh
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
 	AUTO_RESULT PGresult *res = NULL;
 	uint64_t limit = want / SHORT_LINE + FEW_LINES;
-	int rc = fetch(call, w, &sql->page_last, NULL, limit, want, &res);
+	int rc = fetch(call, w, &sql->page_last, NULL, limit, want, "n?t?t*", &res);
 	if (rc != 0)
 		return rc;
 	r->going_on = false;
-	if (PQntuples(res) == 0 || PQgetisnull(res, 0, 0)) {
+	if (PQntuples(res) == 0 || field_is_null(res, 0, 0)) {
 		set_head(r, r->start, NULL);
 		return 0;
 	}

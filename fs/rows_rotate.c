@@ -1,5 +1,6 @@
 #include "fs/rows_rotate.h"
 
+#include "db/field.h"
 #include "fs/access.h"
 #include "fs/fence.h"
 #include "fs/lookup.h"
@@ -117,9 +118,9 @@ static int take_cursor(struct rotation *r, const PGresult *page) {
 	forget_cursor(r);
 	r->cursor = calloc((size_t)n + 1, sizeof(*r->cursor));
 	for (int i = 0; r->cursor != NULL && i < n; i++) {
-		if (PQgetisnull(page, last, 1 + i))
+		if (field_is_null(page, last, 1 + i))
 			continue;
-		r->cursor[i] = strdup(PQgetvalue(page, last, 1 + i));
+		r->cursor[i] = strdup(field_text(page, last, 1 + i));
 		if (r->cursor[i] == NULL)
 			return -ENOMEM;
 	}
@@ -144,9 +145,11 @@ static int copy_page(struct db_conn *conn, struct rotation *r, struct db_error *
 	params[n++] = db_text(bytes);
 	const char *text = r->cursor != NULL ? sql->page_next.sql : sql->page_first.sql;
 	int rc = db_query_on(conn, text, params, n, &page, err);
+	if (rc == 0)
+		rc = field_judge(page, ROWS_ANY, "t?t*", err);
 	int lines = rc == 0 ? PQntuples(page) : 0;
 	for (int i = 0; rc == 0 && i < lines; i++)
-		rc = put(r, PQgetvalue(page, i, 0), (size_t)PQgetlength(page, i, 0), err);
+		rc = put(r, field_text(page, i, 0), field_len(page, i, 0), err);
 	if (rc == 0 && lines > 0 && take_cursor(r, page) != 0)
 		rc = db_error_set(err, ENOMEM, "out of memory");
 	return rc != 0 ? rc : lines;

@@ -1,5 +1,6 @@
 /* Appending lines: those with the same columns go to the server together, in one transaction with the ledger's row. If one is refused, they
  * are sent around it. */
+#include "db/field.h"
 #include "fs/batch.h"
 #include "fs/fence.h"
 #include "fs/kind.h"
@@ -26,7 +27,7 @@ static int run_in_tx(struct db_conn *conn, const struct input *in, const char *s
 		params[n++] =
 			(struct db_param){ .data = more->data, .len = more->len, .oid = DB_TEXT };
 	int rc = db_query_on(conn, sql, params, n, &res, err);
-	*changed = rc == 0 ? (int)strtol(PQcmdTuples(res), NULL, 10) : 0;
+	*changed = rc == 0 ? (int)field_changed(res) : 0;
 	return rc;
 }
 
@@ -54,7 +55,7 @@ int insert_run(struct db_conn *conn, const struct input *in, const struct insert
 					 .len = insert->json.len,
 					 .oid = DB_TEXT };
 	rc = db_query_on(conn, insert->count, params, n, &res, err);
-	bool all = rc == 0 && strtol(PQgetvalue(res, 0, 0), NULL, 10) == insert->lines;
+	bool all = rc == 0 && field_number(res, 0, 0) == insert->lines;
 	return rc != 0 || all ? rc : contradicts(err);
 }
 

@@ -1,5 +1,6 @@
 #include "fs/store.h"
 
+#include "db/field.h"
 #include "fs/fence.h"
 #include "fs/plain.h"
 #include "fs/removal.h"
@@ -9,7 +10,7 @@
 #include <string.h>
 
 static int affected(const PGresult *res) {
-	return (int)strtol(PQcmdTuples((PGresult *)(uintptr_t)res), NULL, 10);
+	return (int)field_changed(res);
 }
 
 bool store_is_input_error(int rc) {
@@ -113,7 +114,7 @@ int store_check_keys(struct call *call, const struct where *w) {
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE, NULL, &res, &call->err);
 	if (rc != 0)
 		return rc;
-	if (PQntuples(res) == 1 && PQgetvalue(res, 0, 0)[0] == 't')
+	if (PQntuples(res) == 1 && field_is_true(res, 0, 0))
 		return 0;
 	return call_error(call, EINVAL,
 			  "the name is not the canonical form of its key: write it as the "

@@ -1,5 +1,6 @@
 #include "fs/table.h"
 
+#include "db/field.h"
 #include "fs/store.h"
 #include "fs/fence.h"
 
@@ -178,7 +179,7 @@ static int refuse_twice(struct db_conn *conn, const struct table_tx *tx, struct 
 	if (rc == 0 && PQntuples(res) > 0)
 		rc = db_error_set(err, EINVAL,
 				  "the row with the key %s stands twice in the document",
-				  PQgetvalue(res, 0, 0));
+				  field_text(res, 0, 0));
 	return rc;
 }
 
@@ -197,7 +198,7 @@ static int delete_absent(struct db_conn *conn, const struct table_tx *tx, struct
 }
 
 static long count_of(const PGresult *res) {
-	return strtol(PQgetvalue(res, 0, 0), NULL, 10);
+	return field_number(res, 0, 0);
 }
 
 /* Updates the rows of GROUP that are there and differ. */
@@ -238,7 +239,7 @@ static int insert_group(struct db_conn *conn, const struct table_tx *tx, const s
 			err, EINVAL,
 			"a new row has no columns, or cannot be made through this path");
 	int rc = run(conn, tx, group->insert, &group->json, &res, err);
-	if (rc != 0 || group->there + strtol(PQcmdTuples(res), NULL, 10) == group->n)
+	if (rc != 0 || group->there + field_changed(res) == group->n)
 		return rc;
 	bool skipped = false;
 	rc = ask_why_fewer(conn, tx, group, &skipped, err);

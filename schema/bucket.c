@@ -1,5 +1,6 @@
 #include "schema/bucket.h"
 
+#include "db/field.h"
 #include "schema/sql_build.h"
 #include "util/cleanup.h"
 
@@ -95,13 +96,15 @@ static int ask(struct db_pool *pool, const char *sql, const char *param, struct 
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param params[] = { db_text(param) };
 	int rc = db_query_text(pool, sql, params, 1, DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "ti?i?", err);
 	if (rc != 0)
 		return rc;
-	if (!PQgetisnull(res, 0, 1) && !PQgetisnull(res, 0, 2)) {
-		out->lower = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
-		out->upper = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
+	if (!field_is_null(res, 0, 1) && !field_is_null(res, 0, 2)) {
+		out->lower = field_number(res, 0, 1);
+		out->upper = field_number(res, 0, 2);
 	}
-	out->text = strdup(PQgetvalue(res, 0, 0));
+	out->text = strdup(field_text(res, 0, 0));
 	return out->text != NULL ? 0 : -ENOMEM;
 }
 

@@ -1,5 +1,6 @@
 #include "schema/catalog.h"
 
+#include "db/field.h"
 #include "schema/embedded.h"
 
 #include <errno.h>
@@ -130,9 +131,9 @@ static void add_layout_key(struct relation *rel, const struct layout_table *tabl
 /* One row of the catalog query: a name, perhaps a relation, perhaps functions. */
 static int read_name(const PGresult *res, int row, const struct layout *layout,
 		     struct catalog *cat) {
-	const char *name = PQgetvalue(res, row, 0);
-	if (!PQgetisnull(res, row, 1)) {
-		AUTO_JSON cJSON *json = cJSON_Parse(PQgetvalue(res, row, 1));
+	const char *name = field_text(res, row, 0);
+	if (!field_is_null(res, row, 1)) {
+		AUTO_JSON cJSON *json = cJSON_Parse(field_text(res, row, 1));
 		if (json == NULL)
 			return -ENOMEM;
 		struct relation *rel = &cat->relations[cat->nrelations++];
@@ -140,8 +141,8 @@ static int read_name(const PGresult *res, int row, const struct layout *layout,
 		read_relation(json, rel);
 		add_layout_key(rel, layout_table(layout, name));
 	}
-	if (!PQgetisnull(res, row, 2)) {
-		AUTO_JSON cJSON *json = cJSON_Parse(PQgetvalue(res, row, 2));
+	if (!field_is_null(res, row, 2)) {
+		AUTO_JSON cJSON *json = cJSON_Parse(field_text(res, row, 2));
 		if (json == NULL)
 			return -ENOMEM;
 		/* Overloaded functions: the first; a layout cannot say which. */
@@ -207,14 +208,16 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 		"WHERE n.nspname = 'rowfs' AND c.relname = 'file_rows' AND a.attname = 'xids' "
 		"AND NOT a.attisdropped), getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII')",
 		NULL, 0, DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "ttbbbb", err);
 	if (rc != 0)
 		return rc;
-	cat->database = strdup(PQgetvalue(res, 0, 0));
-	cat->user = strdup(PQgetvalue(res, 0, 1));
-	cat->has_ledger = PQgetvalue(res, 0, 2)[0] == 't';
-	cat->has_streams = PQgetvalue(res, 0, 3)[0] == 't';
-	cat->has_proof = PQgetvalue(res, 0, 4)[0] == 't';
-	cat->recodes = PQgetvalue(res, 0, 5)[0] == 't';
+	cat->database = strdup(field_text(res, 0, 0));
+	cat->user = strdup(field_text(res, 0, 1));
+	cat->has_ledger = field_is_true(res, 0, 2);
+	cat->has_streams = field_is_true(res, 0, 3);
+	cat->has_proof = field_is_true(res, 0, 4);
+	cat->recodes = field_is_true(res, 0, 5);
 	return cat->database != NULL && cat->user != NULL
 		       ? 0
 		       : db_error_set(err, ENOMEM, "out of memory");
@@ -229,6 +232,8 @@ int catalog_load(struct db_pool *pool, const struct layout *layout, const char *
 	struct db_param params[] = { db_text(names), db_text(prefix) };
 	int rc = db_query_text(pool, embedded_catalog_sql, params, 2, DB_REPEATABLE, NULL, &res,
 			       err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ANY, "tt?t?", err);
 	if (rc != 0)
 		return rc;
 	int n = PQntuples(res);

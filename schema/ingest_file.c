@@ -1,5 +1,6 @@
 #include "schema/ingest_file.h"
 
+#include "db/field.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -7,7 +8,13 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { NUMBER = 24 }; /* room for the text of a 64-bit integer */
+enum {
+	NUMBER = 24,          /* room for the text of a 64-bit integer */
+	CHUNK_MOST = 1 << 26, /* bytes of a chunk: rowfs writes none that is nearly as long */
+};
+
+/* Within what nanoseconds can say. */
+#define CHANGED_US "(1000000 * greatest(least(extract(epoch FROM changed), 9e9), -9e9))::bigint"
 
 static struct db_param number(char *text, int64_t value) {
 	snprintf(text, NUMBER, "%lld", (long long)value);
@@ -22,13 +29,12 @@ void ingest_record_free(struct ingest_record *record) {
 int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, int64_t id,
 		     struct db_cancel *cancel, struct ingest_record *out, struct db_error *err) {
 	static struct db_statement by_name = {
-		.sql = "SELECT id, size, (extract(epoch FROM changed) * 1000000)::bigint, mode, op, state "
+		.sql = "SELECT id, size, " CHANGED_US ", mode, op, state "
 		       "FROM rowfs.file WHERE dir = $1::text AND name = $2::text"
 	};
-	static struct db_statement by_id = {
-		.sql = "SELECT id, size, (extract(epoch FROM changed) * 1000000)::bigint, mode, op, state "
-		       "FROM rowfs.file WHERE id = $1::bigint"
-	};
+	static struct db_statement by_id = { .sql = "SELECT id, size, " CHANGED_US
+						    ", mode, op, state "
+						    "FROM rowfs.file WHERE id = $1::bigint" };
 	AUTO_RESULT PGresult *res = NULL;
 	char text[NUMBER];
 	struct db_param params[2];
@@ -37,17 +43,19 @@ int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, in
 	params[1] = db_text(name);
 	int rc = db_query(pool, dir != NULL ? &by_name : &by_id, params, dir != NULL ? 2 : 1,
 			  DB_REPEATABLE, cancel, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE_OR_NONE, "nniutt", err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 0)
 		return -ENOENT;
-	out->id = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
-	out->size = strtoull(PQgetvalue(res, 0, 1), NULL, 10);
-	out->changed_us = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
-	out->mode = (mode_t)strtoul(PQgetvalue(res, 0, 3), NULL, 10);
-	snprintf(out->op, sizeof(out->op), "%s", PQgetvalue(res, 0, 4));
+	out->id = field_number(res, 0, 0);
+	out->size = (uint64_t)field_number(res, 0, 1);
+	out->changed_us = field_number(res, 0, 2);
+	out->mode = (mode_t)field_number(res, 0, 3);
+	snprintf(out->op, sizeof(out->op), "%s", field_text(res, 0, 4));
 	free(out->state);
-	out->state = strdup(PQgetvalue(res, 0, 5));
+	out->state = strdup(field_text(res, 0, 5));
 	return out->state != NULL ? 0 : -ENOMEM;
 }
 
@@ -63,13 +71,14 @@ int ingest_file_create(struct db_pool *pool, const char *dir, const char *name, 
 int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, int limit,
 		     struct db_cancel *cancel, PGresult **out, struct db_error *err) {
 	static struct db_statement st = {
-		.sql = "SELECT name, size, (extract(epoch FROM changed) * 1000000)::bigint, mode, id "
+		.sql = "SELECT name, size, " CHANGED_US ", mode, id "
 		       "FROM rowfs.file WHERE dir = $1::text AND name > coalesce($2::text, '') "
 		       "ORDER BY name LIMIT $3::integer"
 	};
 	char text[NUMBER];
 	struct db_param params[] = { db_text(dir), db_text(after), number(text, limit) };
-	return db_query(pool, &st, params, 3, DB_REPEATABLE, cancel, out, err);
+	int rc = db_query(pool, &st, params, 3, DB_REPEATABLE, cancel, out, err);
+	return rc == 0 ? field_judge(*out, ROWS_ANY, "tniun", err) : rc;
 }
 
 int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_us,
@@ -95,7 +104,7 @@ static int run(struct db_conn *conn, const char *sql, const struct db_param *par
 	AUTO_RESULT PGresult *res = NULL;
 	int rc = db_query_on(conn, sql, params, n, &res, err);
 	if (rc == 0 && changed != NULL)
-		*changed = (int)strtol(PQcmdTuples(res), NULL, 10);
+		*changed = (int)field_changed(res);
 	return rc;
 }
 
@@ -106,11 +115,13 @@ int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op, const
 	AUTO_RESULT PGresult *res = NULL;
 	int rc = db_query_on(conn, "SELECT op FROM rowfs.file WHERE id = $1::bigint FOR UPDATE",
 			     params, 1, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE_OR_NONE, "t", err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 0)
 		return db_error_set(err, ENOENT, "the file was removed meanwhile");
-	const char *op = PQgetvalue(res, 0, 0);
+	const char *op = field_text(res, 0, 0);
 	return strcmp(op, new_op) == 0 ? INGEST_DONE : strcmp(op, old_op) == 0 ? 0 : INGEST_MOVED;
 }
 
@@ -234,12 +245,22 @@ int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err) {
 
 /* -- bytes ----------------------------------------------------------------------------------------- */
 
+static int changed_by_somebody(struct db_error *err, const char *what, const char *from) {
+	return db_error_set(
+		err, EIO,
+		"the bytes from %s on %s: rowfs.chunk was changed by something else; restore it "
+		"from a backup, or write the file anew",
+		from, what);
+}
+
 /* Appends the bytes of chunk ROW to OUT. */
 static int unpack(const PGresult *res, int row, struct buf *out, struct db_error *err) {
-	const char *data = PQgetvalue(res, row, 3);
-	size_t stored = (size_t)PQgetlength(res, row, 3), before = out->len;
-	uLongf len = strtoul(PQgetvalue(res, row, 1), NULL, 10);
-	if (PQgetvalue(res, row, 2)[0] != 't') {
+	const char *data = field_text(res, row, 3);
+	size_t stored = field_len(res, row, 3), before = out->len;
+	uLongf len = (uLongf)field_number(res, row, 1);
+	if (len > CHUNK_MOST || (field_is_true(res, row, 2) ? len == 0 : len != stored))
+		return changed_by_somebody(err, "are not there", field_text(res, row, 0));
+	if (!field_is_true(res, row, 2)) {
 		buf_add(out, data, stored);
 		return out->failed ? -ENOMEM : 0;
 	}
@@ -248,30 +269,25 @@ static int unpack(const PGresult *res, int row, struct buf *out, struct db_error
 		return -ENOMEM;
 	if (uncompress((Bytef *)out->data + before, &len, (const Bytef *)data, stored) != Z_OK ||
 	    before + len != out->len)
-		return db_error_set(
-			err, EIO,
-			"the bytes from %s on cannot be decompressed: rowfs.chunk was "
-			"changed by something else; restore it from a backup, or write the file anew",
-			PQgetvalue(res, row, 0));
+		return changed_by_somebody(err, "cannot be decompressed", field_text(res, row, 0));
 	return 0;
 }
 
 static const char chunks_sql[] =
-	"SELECT at::text, len::text, zlib::text, data FROM rowfs.chunk AS c WHERE file = $1::bigint "
+	"SELECT at::text, len::text, CASE WHEN zlib THEN 't' ELSE 'f' END, data FROM rowfs.chunk AS c WHERE file = $1::bigint "
 	"AND at >= (SELECT max(at) FROM rowfs.chunk WHERE file = $1::bigint AND at <= $2::bigint) "
 	"AND at < $2::bigint + 262144 AND at + len > $2::bigint ORDER BY c.at";
 
-/* The bytes of the chunks in RES, of which the first should hold byte OFFSET. */
-static int take_chunks(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,
+int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,
 		       struct db_error *err) {
-	int rc = 0;
-	if (PQntuples(res) == 0)
-		return 0;
-	*at = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+	int rc = field_judge(res, ROWS_ANY, "nubx", err);
+	if (rc != 0 || PQntuples(res) == 0)
+		return rc;
+	*at = (uint64_t)field_number(res, 0, 0);
 	if (*at > offset) /* the one that holds the byte is missing */
 		return 0;
 	for (int row = 0; rc == 0 && row < PQntuples(res); row++) {
-		if (strtoull(PQgetvalue(res, row, 0), NULL, 10) != *at + out->len)
+		if ((uint64_t)field_number(res, row, 0) != *at + out->len)
 			break; /* so is one behind: who reads there is told */
 		rc = unpack(res, row, out, err);
 	}
@@ -286,7 +302,7 @@ int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset, struct
 	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
 	buf_resize(out, 0);
 	int rc = db_query(pool, &st, params, 2, DB_REPEATABLE | DB_BINARY, cancel, &res, err);
-	return rc == 0 ? take_chunks(res, offset, out, at, err) : rc;
+	return rc == 0 ? ingest_chunks_take(res, offset, out, at, err) : rc;
 }
 
 int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset, struct buf *out,
@@ -296,5 +312,5 @@ int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset, str
 	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
 	buf_resize(out, 0);
 	int rc = db_query_binary_on(conn, chunks_sql, params, 2, &res, err);
-	return rc == 0 ? take_chunks(res, offset, out, at, err) : rc;
+	return rc == 0 ? ingest_chunks_take(res, offset, out, at, err) : rc;
 }

@@ -104,5 +104,8 @@ MUST_USE int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offse
 /* The same inside a transaction. */
 MUST_USE int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset,
 				   struct buf *out, uint64_t *at, struct db_error *err);
+/* The same of the rows RES: at, len, zlib, data. Whoever may write rowfs.chunk chooses them: what is no chunk is -EIO. */
+MUST_USE int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,
+				struct db_error *err);
 
 #endif

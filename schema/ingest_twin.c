@@ -1,5 +1,6 @@
 #include "schema/ingest_twin.h"
 
+#include "db/field.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -32,16 +33,18 @@ int ingest_twin_find(struct db_pool *pool, const char *dir, const char *name, in
 				     db_text(me->op) };
 	out->asked_us = clock_us();
 	int rc = db_query(pool, &st, params, 5, DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE_OR_NONE, "nnttb", err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 0)
 		return -ENOENT;
-	out->id = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
-	out->size = strtoull(PQgetvalue(res, 0, 1), NULL, 10);
-	snprintf(out->op, sizeof(out->op), "%s", PQgetvalue(res, 0, 2));
+	out->id = field_number(res, 0, 0);
+	out->size = (uint64_t)field_number(res, 0, 1);
+	snprintf(out->op, sizeof(out->op), "%s", field_text(res, 0, 2));
 	free(out->state);
-	out->state = strdup(PQgetvalue(res, 0, 3));
-	*has_rows = PQgetvalue(res, 0, 4)[0] == 't';
+	out->state = strdup(field_text(res, 0, 3));
+	*has_rows = field_is_true(res, 0, 4);
 	return out->state != NULL ? 0 : -ENOMEM;
 }
 

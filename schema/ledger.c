@@ -1,5 +1,7 @@
 #include "schema/ledger.h"
 
+#include "db/field.h"
+
 #include <errno.h>
 #include <string.h>
 #include <uuid/uuid.h>
@@ -41,7 +43,7 @@ int ledger_enter(struct db_conn *conn, const struct tree *tree, const struct led
 			"WHERE stream = $2::uuid FOR KEY SHARE ON CONFLICT DO NOTHING"
 		      : "INSERT INTO rowfs.applied (op) VALUES ($1::uuid) ON CONFLICT DO NOTHING",
 		params, holds ? 2 : 1, &res, err);
-	if (rc != 0 || strcmp(PQcmdTuples(res), "0") != 0)
+	if (rc != 0 || field_changed(res) != 0)
 		return rc;
 	return holds ? why_not(conn, op, err) : LEDGER_DONE;
 }

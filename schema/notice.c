@@ -1,4 +1,5 @@
 /* What there is to be told of, and the triggers for it. */
+#include "db/field.h"
 #include "schema/array.h"
 #include "schema/notice_table.h"
 #include "schema/sql_build.h"
@@ -234,14 +235,15 @@ static bool depend_on_view(struct notices *n, struct db_pool *pool, const struct
 	struct db_param param = { .data = name.data, .len = name.len };
 	if (name.failed)
 		return false;
-	if (db_query_text(pool, sources_sql, &param, 1, DB_REPEATABLE, NULL, &res, &err) != 0)
+	if (db_query_text(pool, sources_sql, &param, 1, DB_REPEATABLE, NULL, &res, &err) != 0 ||
+	    field_judge(res, ROWS_ANY, "t?", &err) != 0)
 		return set_why(n, place, err.sentence != NULL ? err.sentence : "no answer");
 	for (int i = 0; i < PQntuples(res); i++) {
-		if (PQgetisnull(res, i, 0)) {
+		if (field_is_null(res, i, 0)) {
 			if (!set_why(n, place,
 				     "a view whose rows change by more than its tables' rows"))
 				return false;
-		} else if (!depend(n, place, PQgetvalue(res, i, 0), -1)) {
+		} else if (!depend(n, place, field_text(res, i, 0), -1)) {
 			return false;
 		}
 	}
@@ -320,7 +322,9 @@ static void ask(struct db_pool *pool, struct watched *table, const struct instal
 	struct db_param params[] = { db_text(table->relation),
 				     { .data = in->ids.data, .len = in->ids.len } };
 	int rc = db_query_text(pool, ask_sql, params, 2, DB_REPEATABLE, NULL, &res, &err);
-	table->told = rc == 0 && strcmp(PQgetvalue(res, 0, 0), "t") == 0;
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "b?", &err);
+	table->told = rc == 0 && field_is_true(res, 0, 0);
 	const char *why = rc != 0 && err.sentence != NULL
 				  ? err.sentence
 				  : "its triggers are not installed: a mount by its owner does it";
@@ -382,12 +386,13 @@ static bool ask_all(struct db_pool *pool, struct notices *n) {
 	struct db_param params[] = { { .data = relations.data, .len = relations.len },
 				     { .data = ids.data, .len = ids.len } };
 	if (relations.failed || ids.failed ||
-	    db_query_text(pool, ask_all_sql, params, 2, DB_REPEATABLE, NULL, &res, &err) != 0)
+	    db_query_text(pool, ask_all_sql, params, 2, DB_REPEATABLE, NULL, &res, &err) != 0 ||
+	    field_judge(res, ROWS_ANY, "tb?", &err) != 0)
 		return false;
 	for (int i = 0; i < PQntuples(res); i++) {
-		struct watched *table = find_table(n, PQgetvalue(res, i, 0));
+		struct watched *table = find_table(n, field_text(res, i, 0));
 		if (table != NULL)
-			table->told = strcmp(PQgetvalue(res, i, 1), "t") == 0;
+			table->told = field_is_true(res, i, 1);
 	}
 	return notices_missing(n) == 0;
 }

@@ -1,5 +1,6 @@
 #include "schema/peers.h"
 
+#include "db/field.h"
 #include "schema/array.h"
 #include "schema/notice.h"
 
@@ -129,9 +130,9 @@ void peers_survey(struct peers *p, const PGresult *res) {
 	p->n = 0;
 	p->blind = false;
 	for (int row = 0; row < PQntuples(res); row++) {
-		struct peer *peer = add(p, (int)strtol(PQgetvalue(res, row, 0), NULL, 10));
+		struct peer *peer = add(p, (int)field_number(res, row, 0));
 		if (peer != NULL)
-			peer->listens = PQgetvalue(res, row, 1)[0] == 't';
+			peer->listens = field_is_true(res, row, 1);
 	}
 }
 
@@ -198,9 +199,9 @@ bool peers_answer(struct peers *p, const PGresult *res) {
 	bool lost = p->blind;
 	p->blind = false; /* who could not be noted is heard of again, or has ended */
 	for (int row = 0; row < PQntuples(res); row++) {
-		bool gone = PQgetvalue(res, row, 1)[0] == 't';
-		bool listens = PQgetvalue(res, row, 2)[0] != 't';
-		struct peer *peer = find(p, (int)strtol(PQgetvalue(res, row, 0), NULL, 10));
+		bool gone = field_is_true(res, row, 1);
+		bool listens = !field_is_true(res, row, 2);
+		struct peer *peer = find(p, (int)field_number(res, row, 0));
 		if (peer == NULL)
 			continue;
 		lost = lost || (!peer->parting && (gone || (peer->listens && !listens)));

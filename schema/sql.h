@@ -11,6 +11,7 @@ struct place;
 /* Columns of `find` and `list`: K key texts, then these. All text, except a bytea column's body. The modification time is in
  * microseconds since 1970; the id is what find_by_id takes. */
 enum { FIND_VERSION, FIND_MTIME, FIND_SIZE, FIND_BODY, FIND_ID, FIND_COLUMNS };
+#define FOUND_FORM "t*t?i?i?t?t?" /* see field_judge() */
 
 /* Columns of `body`. */
 enum { BODY_VERSION, BODY_BYTES };

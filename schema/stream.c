@@ -1,5 +1,6 @@
 #include "schema/stream.h"
 
+#include "db/field.h"
 #include "schema/sql_build.h"
 #include "schema/tally.h"
 
@@ -84,8 +85,8 @@ bool stream_sql_make(const struct relation *rel, const struct column *const *col
 
 bool stream_was_moved(const PGresult *res, int n) {
 	if (PQresultStatus(res) == PGRES_TUPLES_OK)
-		return PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "1") == 0;
-	return strtol(PQcmdTuples((PGresult *)(uintptr_t)res), NULL, 10) == n;
+		return PQntuples(res) == 1 && field_number(res, 0, 0) == 1;
+	return field_changed(res) == n;
 }
 
 void stream_sql_free(struct stream_sql *sql) {

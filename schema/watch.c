@@ -1,5 +1,6 @@
 #include "schema/watch.h"
 
+#include "db/field.h"
 #include "schema/array.h"
 #include "schema/sql_build.h"
 
@@ -65,10 +66,6 @@ static void set_why(const struct table *t, const char *why) {
 	}
 }
 
-static bool is_yes(const PGresult *res, int row, int column) {
-	return strcmp(PQgetvalue(res, row, column), "t") == 0;
-}
-
 /* Marks the slices that are usable. Returns true if all are. */
 static bool ask(struct db_pool *pool, struct table *t) {
 	AUTO_RESULT PGresult *res = NULL;
@@ -76,17 +73,19 @@ static bool ask(struct db_pool *pool, struct table *t) {
 	struct db_param params[] = { { .data = t->name.data, .len = t->name.len },
 				     { .data = t->ids.data, .len = t->ids.len } };
 	bool all = true;
-	if (db_query_text(pool, ask_sql, params, 2, DB_REPEATABLE, NULL, &res, &err) != 0) {
+	if (db_query_text(pool, ask_sql, params, 2, DB_REPEATABLE, NULL, &res, &err) != 0 ||
+	    field_judge(res, ROWS_ANY, "ib?b?b?", &err) != 0) {
 		set_why(t, err.sentence != NULL ? err.sentence : "the database did not answer");
 		return false;
 	}
 	for (int i = 0; i < t->nslices; i++) {
 		struct slice *s = t->slices[i];
 		for (int row = 0; s->rel == t->rel && row < PQntuples(res); row++) {
-			if (strtoll(PQgetvalue(res, row, 0), NULL, 10) != s->id)
+			if (field_number(res, row, 0) != s->id)
 				continue;
-			s->usable = is_yes(res, row, 1);
-			s->counted = s->usable && is_yes(res, row, 2) && is_yes(res, row, 3);
+			s->usable = field_is_true(res, row, 1);
+			s->counted = s->usable && field_is_true(res, row, 2) &&
+				     field_is_true(res, row, 3);
 		}
 		all = all && (s->rel != t->rel || s->usable);
 	}
@@ -127,19 +126,21 @@ static int build_all(struct db_conn *conn, struct table *t, const PGresult *fres
 	struct db_param name = { .data = t->name.data, .len = t->name.len };
 	int rc = db_query_on(conn, "SELECT part, pages FROM rowfs.parts($1::regclass)", &name, 1,
 			     &parts, err);
+	if (rc == 0)
+		rc = field_judge(parts, ROWS_ANY, "tu", err);
 	long long total = 0, done = 0;
 	for (int p = 0; rc == 0 && p < PQntuples(parts); p++)
-		total += strtoll(PQgetvalue(parts, p, 1), NULL, 10) * PQntuples(fresh);
+		total += field_number(parts, p, 1) * PQntuples(fresh);
 	for (int i = 0; rc == 0 && i < PQntuples(fresh); i++) {
-		const char *id = PQgetvalue(fresh, i, 0);
+		const char *id = field_text(fresh, i, 0);
 		AUTO_BUF struct buf latest = { 0 };
 		for (int s = 0; s < t->nslices; s++)
 			if (t->slices[s]->id == strtoll(id, NULL, 10))
 				put_latest(&latest, t->slices[s]);
 		for (int p = 0; rc == 0 && p < PQntuples(parts); p++) {
-			long long pages = strtoll(PQgetvalue(parts, p, 1), NULL, 10);
+			long long pages = field_number(parts, p, 1);
 			for (long long at = 0; rc == 0 && at < pages; at += CHUNK_PAGES) {
-				rc = build_part(conn, id, latest.data, PQgetvalue(parts, p, 0), at,
+				rc = build_part(conn, id, latest.data, field_text(parts, p, 0), at,
 						err);
 				done += pages - at < CHUNK_PAGES ? pages - at : CHUNK_PAGES;
 				if (t->progress != NULL)
@@ -247,12 +248,14 @@ int watch_again(struct db_pool *pool, struct tree *tree, struct db_error *err) {
 		return -ENOMEM;
 	struct db_param param = { .data = ids.data, .len = ids.len };
 	int rc = db_query_text(pool, odd_sql, &param, 1, DB_NO_RETRY, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ANY, "i", err);
 	if (rc != 0 || PQntuples(res) == 0)
 		return rc;
 	for (int i = 0; i < tree->nslices; i++) {
 		struct slice *s = tree->slices[i];
 		for (int row = 0; row < PQntuples(res); row++) {
-			if (strtoll(PQgetvalue(res, row, 0), NULL, 10) != s->id)
+			if (field_number(res, row, 0) != s->id)
 				continue;
 			s->counted = false;
 			array_add_number(&odd, s->id);

@@ -22,6 +22,12 @@ static inline int64_t deadline_after_ms(int ms) {
 	return ms > 0 ? clock_us() + (int64_t)ms * US_PER_MS : NEVER_US;
 }
 
+/* A time in microseconds as nanoseconds; what these cannot hold, the years before 1677 and behind 2262, is their end. */
+static inline int64_t ns_of_us(int64_t us) {
+	int64_t most = INT64_MAX / 1000;
+	return (us > most ? most : us < -most ? -most : us) * 1000;
+}
+
 static inline struct timespec timespec_of_us(int64_t us) {
 	return (struct timespec){ .tv_sec = us / US_PER_S, .tv_nsec = us % US_PER_S * 1000 };
 }

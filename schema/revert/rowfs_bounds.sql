@@ -1,0 +1,8 @@
+-- Revert rowfs:rowfs_bounds from pg
+
+BEGIN;
+
+ALTER TABLE rowfs.chunk DROP CONSTRAINT chunk_at, DROP CONSTRAINT chunk_len, DROP CONSTRAINT chunk_data;
+ALTER TABLE rowfs.file DROP CONSTRAINT file_size, DROP CONSTRAINT file_mode;
+
+COMMIT;
