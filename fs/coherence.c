@@ -209,8 +209,12 @@ static void change_place(void *arg, const struct place *place, const char *const
 		free(names[--n]);
 }
 
-static void change_all(struct change *ch) {
+static void change_all(struct change *ch, bool own) {
 	set_later(&ch->c->all, ch->epoch);
+	if (!own) {
+		invalidate_all(ch->c->inv);
+		return;
+	}
 	nodes_list(ch->c->fs->nodes, NULL, false, &ch->list);
 	ch->names = true;
 }
@@ -275,7 +279,7 @@ void caches_changed(struct caches *c, const char *payload, bool own) {
 		atomic_fetch_add(&c->malformed, 1);
 	/* our own triggers write what we can read: what else one tells may be anything */
 	if (read == NOTICE_ANYTHING || (read == NOTICE_MALFORMED && own))
-		change_all(&ch);
+		change_all(&ch, own);
 	end_change(&ch, own);
 }
 

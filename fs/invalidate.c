@@ -1,5 +1,6 @@
 #include "fs/coherence_state.h"
 #include "fs/node.h"
+#include "fs/node_mark.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -14,8 +15,9 @@ enum {
 	STOP_MS = 500,
 	AGAIN_MS = 1, /* between attempts to tell of what the kernel is about to know */
 	AGAIN_MOST_MS = 10000,
-	STUCK_MS = 20,    /* a teller that waits longer for one lock is not waited for */
-	NOTIFY_EPOCH = 8, /* FUSE_NOTIFY_INC_EPOCH, which older headers do not have */
+	PENDING_MOST = 50000, /* that wait to be told; beyond, all is told */
+	STUCK_MS = 20,        /* a teller that waits longer for one lock is not waited for */
+	NOTIFY_EPOCH = 8,     /* FUSE_NOTIFY_INC_EPOCH, which older headers do not have */
 };
 
 /* A thread that tells, and its queue. What concerns one directory always goes to the same. */
@@ -43,12 +45,22 @@ struct invalidator {
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t wake;
 	bool stop, busy, started; /* busy: something was given since the guard looked */
+	bool all;            /* all is to be told, when little is left of what was listed before */
+	atomic_long pending; /* entries of all tellers */
 };
 
 static void free_forget(struct invalidator *inv, struct forget *f) {
 	node_put(inv->fs->nodes, f->node);
 	free(f->name);
 	free(f);
+}
+
+static void free_list(struct invalidator *inv, struct forget *list) {
+	while (list != NULL) {
+		struct forget *next = list->next;
+		free_forget(inv, list);
+		list = next;
+	}
 }
 
 bool invalidate_names(struct invalidator *inv) {
@@ -162,8 +174,10 @@ static void *teller_main(void *arg) {
 		t->stuck = false;
 		pthread_mutex_unlock(&t->lock);
 		bool first = f->until_us == 0, again = tell(t->inv, f);
-		if (!again)
+		if (!again) {
 			free_forget(t->inv, f);
+			atomic_fetch_sub(&t->inv->pending, 1);
+		}
 		pthread_mutex_lock(&t->lock);
 		t->since_us = 0;
 		t->done += first;
@@ -185,7 +199,40 @@ static bool is_stuck(struct teller *t, bool *idle) {
 	return true;
 }
 
-/* Sees to it that nothing waits behind a slow look-up. */
+/* Takes LIST over. */
+static void give(struct invalidator *inv, struct forget *list) {
+	while (list != NULL) {
+		struct forget *f = list;
+		list = f->next;
+		f->next = NULL;
+		if (atomic_load(&inv->se) == NULL) {
+			free_forget(inv, f);
+			continue;
+		}
+		struct teller *t = &inv->tellers[((uintptr_t)f->node >> 6) % TELLERS];
+		atomic_fetch_add(&inv->pending, 1);
+		LOCK_SCOPE(&t->lock);
+		append(t, f);
+		t->given++;
+		pthread_cond_signal(&t->wake);
+	}
+}
+
+/* Lists all that is to be told, if it is wanted and little of the list before is left. Returns whether it still waits. */
+static bool list_all(struct invalidator *inv) {
+	struct forget *list = NULL;
+	{
+		LOCK_SCOPE(&inv->lock);
+		if (!inv->all || atomic_load(&inv->pending) > PENDING_MOST / 2)
+			return inv->all;
+		inv->all = false;
+	}
+	nodes_list(inv->fs->nodes, NULL, !invalidate_names(inv), &list);
+	give(inv, list);
+	return false;
+}
+
+/* Sees to it that nothing waits behind a slow look-up, and lists all where that is wanted. */
 static void *guard_main(void *arg) {
 	struct invalidator *inv = arg;
 	bool idle = true;
@@ -204,39 +251,36 @@ static void *guard_main(void *arg) {
 			stuck |= is_stuck(&inv->tellers[i], &idle);
 		if (stuck)
 			(void)invalidate_names(inv);
+		idle = !list_all(inv) && idle;
 		pthread_mutex_lock(&inv->lock);
 	}
 	pthread_mutex_unlock(&inv->lock);
 	return NULL;
 }
 
-static void call_guard(struct invalidator *inv) {
+static void call_guard(struct invalidator *inv, bool all) {
 	LOCK_SCOPE(&inv->lock);
-	if (!inv->busy)
+	if (!inv->busy || (all && !inv->all))
 		pthread_cond_signal(&inv->wake);
 	inv->busy = true;
+	inv->all = inv->all || all;
 }
 
 /* -- from outside ------------------------------------------------------------------------------------ */
 
 void invalidate(struct invalidator *inv, struct forget *list) {
-	bool any = list != NULL;
-	while (list != NULL) {
-		struct forget *f = list;
-		list = f->next;
-		f->next = NULL;
-		if (atomic_load(&inv->se) == NULL) {
-			free_forget(inv, f);
-			continue;
-		}
-		struct teller *t = &inv->tellers[((uintptr_t)f->node >> 6) % TELLERS];
-		LOCK_SCOPE(&t->lock);
-		append(t, f);
-		t->given++;
-		pthread_cond_signal(&t->wake);
-	}
-	if (any)
-		call_guard(inv);
+	if (list == NULL)
+		return;
+	bool many = atomic_load(&inv->pending) > PENDING_MOST;
+	if (many)
+		free_list(inv, list);
+	else
+		give(inv, list);
+	call_guard(inv, many);
+}
+
+void invalidate_all(struct invalidator *inv) {
+	call_guard(inv, true);
 }
 
 void invalidate_attributes(struct invalidator *inv, const struct forget *list) {
@@ -248,11 +292,7 @@ void invalidate_attributes(struct invalidator *inv, const struct forget *list) {
 }
 
 void invalidate_not(struct invalidator *inv, struct forget *list) {
-	while (list != NULL) {
-		struct forget *next = list->next;
-		free_forget(inv, list);
-		list = next;
-	}
+	free_list(inv, list);
 }
 
 void invalidate_wait(struct invalidator *inv, int ms) {

@@ -4,6 +4,9 @@
  * reads under way. So it is told by threads of their own that hold no lock, never by one that serves a request. Where a thread is kept
  * waiting, all names at once are declared out of date, which needs no lock (FUSE_NOTIFY_INC_EPOCH, since Linux 6.16).
  *
+ * What waits to be told has a bound, however many changes come: beyond it, and where anything may have changed, all that the kernel knows is
+ * listed once, when the list before has been told.
+ *
  * All functions are thread-safe. */
 #ifndef ROWFS_FS_INVALIDATE_H
 #define ROWFS_FS_INVALIDATE_H
@@ -40,6 +43,8 @@ void invalidator_stop(struct invalidator *inv);
 
 /* Takes LIST over and has the kernel told, soon. */
 void invalidate(struct invalidator *inv, struct forget *list);
+/* The same of all that it knows: attributes, pages, listings and names. */
+void invalidate_all(struct invalidator *inv);
 
 /* Has the kernel forget the attributes of the nodes in LIST at once, which needs no lock and waits for nobody: for threads that serve
  * requests. LIST stays the caller's. */

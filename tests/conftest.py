@@ -163,3 +163,12 @@ def two(shop_pg, make_mount):
     for s in shops:
         assert s.m.json(".rowfs/status.json")["coherence"]["mode"] == "notify"
     return shops
+
+
+@pytest.fixture(scope="session")
+def old_kernel(tmp_path_factory):
+    """What makes a daemon see an older kernel: its environment."""
+    library = tmp_path_factory.mktemp("kernel") / "old_kernel.so"
+    kit.run("cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library,
+            os.path.join(os.path.dirname(__file__), "integration/old_kernel.c"))
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": mountkit.sanitizer_env()["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}

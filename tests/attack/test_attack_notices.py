@@ -1,5 +1,6 @@
 """What any role that may connect to the database can send to its mounts: NOTIFY rowfs. The role here has no other right at all."""
 import json
+import os
 import re
 
 import psycopg2
@@ -7,7 +8,8 @@ import pytest
 
 from coherencekit import coherence
 from kit import get, put, until
-from mountkit import at_once
+from mountkit import at_once, memory
+from shop import LAYOUT, SQL
 
 
 @pytest.fixture
@@ -17,9 +19,9 @@ def stranger(pg):
     conn = psycopg2.connect(re.sub(r"user=\w+", "user=stranger", pg.conninfo))
     conn.autocommit = True
 
-    def notify(payload):
+    def notify(*payloads):
         with conn.cursor() as cur:
-            cur.execute("select pg_notify('rowfs', %s)", (payload,))
+            cur.execute("select pg_notify('rowfs', x) from unnest(%s::text[]) x", (list(payloads),))
     yield notify
     conn.close()
     pg.server.admin("drop role stranger")
@@ -48,6 +50,20 @@ def test_what_is_no_notice_is_dropped_and_counted(two, stranger):
     put(path, "m")
     assert get(path) == b"m" and shop.item("note") == "m"
     assert json.loads(get(shop.m.at("items/bolt/item.json")))["note"] == "m"
+
+
+def test_many_notices_cost_no_memory(make_mount, pg, stranger, old_kernel):
+    """Each says that anything may have changed; an older kernel is told name by name, and a list of all names for each notice would be gigabytes."""
+    pg.sql(SQL)
+    mount = make_mount(layout=LAYOUT, env=old_kernel)
+    pg.sql("insert into flat select g, 't' from generate_series(1, 10000) g")
+    assert len([os.stat(e.path) for e in os.scandir(mount / "flat")]) == 10000
+    before, heard = memory(mount), coherence(mount)["heard"]
+    stranger(*(f'{{"m": "{i}", "all": true}}' for i in range(5000)))
+    until(lambda: coherence(mount)["heard"] - heard >= 5000, "the notices", timeout=60)
+    assert memory(mount) - before < 200 * 1024
+    pg.sql("update flat set title = 'u' where id = 7")
+    until(lambda: json.loads(get(mount / "flat/7.json"))["title"] == "u", "the change")
 
 
 def test_a_farewell_in_the_name_of_another_mount_counts_for_nothing(two, stranger, pg):

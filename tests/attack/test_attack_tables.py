@@ -8,15 +8,10 @@ import pytest
 
 from ingestkit import lines, put
 from kit import get
+from mountkit import memory
 
 OTHER = "collector/other_orderbook_1.csv"
 BODY = lines(0, 7000)  # two chunks
-
-
-def memory(mount):
-    """KiB that the daemon has had at most."""
-    with open(f"/proc/{mount.process.pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM:"))
 
 
 def changed_by_hand(mount, pg, table, changes):

@@ -297,3 +297,9 @@ def at_once(mount):
     mount.wait()
     lazy_umount(mount.path)
     mount.process = None
+
+
+def memory(mount):
+    """KiB that the daemon has had at most."""
+    with open(f"/proc/{mount.process.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM:"))
