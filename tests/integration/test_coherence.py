@@ -183,6 +183,7 @@ def test_lines_of_one_mount_grow_in_the_other(two):
     a.sql("insert into book (exchange, symbol, timestamp, price) values ('kraken', 'btc', %s, 1)", day)
     delay(lambda: b.m.exists("book/kraken/btc/2023-11-14.csv") and b.m.ls("book/kraken/btc") == ["2023-11-14.csv"], "a new file")
     size = os.stat(b.m.at("book/kraken/btc/2023-11-14.csv")).st_size
+    delay(lambda: a.m.exists("book/kraken/btc/2023-11-14.csv"), "the new file, where somebody has looked for it before")
     put(a.m.at("book/kraken/btc/2023-11-14.csv"), f"kraken,btc,{day + 1},2\n", flags=os.O_APPEND, sync=True)
     delay(lambda: os.stat(b.m.at("book/kraken/btc/2023-11-14.csv")).st_size > size, "an appended line")
     told(delays, "appended lines")
