@@ -14,9 +14,10 @@ struct call {
 	struct db_cancel cancel;
 	struct db_error err;
 	bool interruptible;
-	bool seeks;     /* see call_seeks(); guarded by fs->calls */
-	int64_t outer;  /* of db_budget_enter() */
-	bool asked;     /* a look-up had to ask the database */
+	bool seeks;    /* see call_seeks(); guarded by fs->calls */
+	int64_t outer; /* of db_budget_enter() */
+	bool asked;    /* a look-up had to ask the database */
+	bool hidden; /* the name looked up last is not there for the caller, but may be again: nobody is to remember that */
 	bool other_row; /* a document was refused since it says another row than its path */
 	bool mapped;    /* a write brings pages that a program changed in a mapping */
 	struct removal *removal; /* that its statements are part of, or NULL: see removal.h */

@@ -330,7 +330,8 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 		return control_lookup(call, dir, name, lookup, out);
 	if (node_is_succeeded(dir))
 		return -ESTALE;
-	if (lookup_is_moved(call, dir, name) || removal_hides(call, dir, name))
+	call->hidden = lookup_is_moved(call, dir, name) || removal_hides(call, dir, name);
+	if (call->hidden)
 		return -ENOENT;
 	struct node *known = node_get(nodes, dir, name);
 	if (known != NULL && known->type != NODE_PLAIN && node_fresh(nodes, known))

@@ -66,7 +66,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	int rc = -ENOENT;
 	if (!is_being_made(&call, dir, name)) {
 		rc = lookup_child(&call, dir, name, true, &node);
-		if (rc == -ENOENT && !lookup_is_moved(&call, dir, name))
+		if (rc == -ENOENT && !call.hidden)
 			absent = coherence_negative_timeout(call.fs, ticket, dir, name);
 		if (rc == 0 && call.asked)
 			prefetch_missed(&call, dir);
