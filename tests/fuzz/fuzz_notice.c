@@ -39,7 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	const struct notices *n = notices_of_three();
 	enum notice_reading read = notices_read(n, payload.data, NULL, told, &heard);
 	HOLDS(read == NOTICE_TOLD || heard == 0);
-	HOLDS(notices_read(n, payload.data, "me", told, &own) == read);
+	/* what mount `me` has sent tells itself nothing, but is no less a notice */
+	enum notice_reading mine = notices_read(n, payload.data, "me", told, &own);
+	HOLDS((mine == NOTICE_MALFORMED) == (read == NOTICE_MALFORMED) && own <= heard);
 	struct peers *peers = peers_new("00000000-0000-4000-8000-000000000001");
 	if (peers == NULL)
 		return 0;

@@ -356,15 +356,15 @@ def test_few_statements(kinds):
 
 
 def test_memory_is_flat(lean):
-    lean.fill(1000)
-    get(lean.m / "lines/g.csv")
+    lean.fill(20000)
+    get(lean.m / "lines/g.csv")  # the threads that serve have their stacks
     pid = lean.m.process.pid
 
     def peak():
         text = Path(f"/proc/{pid}/status").read_text()
         return int(text.split("VmHWM:")[1].split()[0])
     before = peak()
-    lean.fill(int(os.environ.get("ROWFS_READ_ROWS", "200000")), first=2000, grp="g")
+    lean.fill(int(os.environ.get("ROWFS_READ_ROWS", "600000")), first=40000, grp="g")
     whole = size(lean.m / "lines/g.csv")
     total = 0
     with open(lean.m / "lines/g.csv", "rb", buffering=0) as f:
@@ -373,5 +373,5 @@ def test_memory_is_flat(lean):
         for at in range(0, whole, whole // 20):
             f.seek(at)
             f.read(4096)
-    assert total == whole
-    assert peak() - before < 24_000
+    assert total == whole > 25_000_000
+    assert peak() - before < 24_000 < whole // 1024
