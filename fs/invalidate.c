@@ -55,14 +55,6 @@ static void free_forget(struct invalidator *inv, struct forget *f) {
 	free(f);
 }
 
-static void free_list(struct invalidator *inv, struct forget *list) {
-	while (list != NULL) {
-		struct forget *next = list->next;
-		free_forget(inv, list);
-		list = next;
-	}
-}
-
 bool invalidate_names(struct invalidator *inv) {
 	LOCK_SCOPE(&inv->quick);
 	struct fuse_session *se = atomic_load(&inv->se);
@@ -273,7 +265,7 @@ void invalidate(struct invalidator *inv, struct forget *list) {
 		return;
 	bool many = atomic_load(&inv->pending) > PENDING_MOST;
 	if (many)
-		free_list(inv, list);
+		invalidate_not(inv, list);
 	else
 		give(inv, list);
 	call_guard(inv, many);
@@ -292,7 +284,11 @@ void invalidate_attributes(struct invalidator *inv, const struct forget *list) {
 }
 
 void invalidate_not(struct invalidator *inv, struct forget *list) {
-	free_list(inv, list);
+	while (list != NULL) {
+		struct forget *next = list->next;
+		free_forget(inv, list);
+		list = next;
+	}
 }
 
 void invalidate_wait(struct invalidator *inv, int ms) {
