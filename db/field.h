@@ -1,10 +1,13 @@
 /* What the server has answered, field by field.
  *
- * An answer need not be what was asked for: the server may be another than PostgreSQL, its operators may be somebody else's, and tables may have been
- * written to by a hand. So an answer is judged once, by its form, when it has come; what does not have it is an error (EIO) and is not read. And the
- * functions that read a field are total: they look at nothing that is not there, whether the form was judged or not.
+ * An answer need not be what was asked for: the server may be another than PostgreSQL, its
+ * operators may be somebody else's, and tables may have been written to by a hand. So an answer is
+ * judged once, by its form, when it has come; what does not have it is an error (EIO) and is not
+ * read. And the functions that read a field are total: they look at nothing that is not there,
+ * whether the form was judged or not.
  *
- * Nobody else calls PQgetvalue(), PQgetlength() or PQgetisnull() (tests/lint/run). Pure; thread-safe as the result is. */
+ * Nobody else calls PQgetvalue(), PQgetlength() or PQgetisnull() (tests/lint/run). Pure;
+ * thread-safe as the result is. */
 #ifndef ROWFS_DB_FIELD_H
 #define ROWFS_DB_FIELD_H
 
@@ -18,11 +21,13 @@ enum field_rows { ROWS_ANY, ROWS_ONE, ROWS_ONE_OR_NONE };
 
 /* Judges RES. FORM has a letter for each column, from the first on:
  *
- *     t   text           i   a 64-bit integer            n   the same, not negative
- *     b   t or f         u   the same, of 32 bits     x   bytes, in binary format
+ *     t   text        i   a 64-bit integer              b   t or f
+ *     n   an integer that is not negative               x   bytes, in binary format
+ *     u   the same, of 32 bits
  *
- * A `?` behind a letter allows NULL; a `*`: any number of such columns, NULL allowed, as many as there are more than the rest of FORM needs.
- * Returns 0, or -EIO with a sentence in ERR that names the row and the column. */
+ * A `?` behind a letter allows NULL; a `*`: any number of such columns, NULL allowed, as many as
+ * there are more than the rest of FORM needs. Returns 0, or -EIO with a sentence in ERR that names
+ * the row and the column. */
 MUST_USE int field_judge(const PGresult *res, enum field_rows rows, const char *form,
 			 struct db_error *err);
 
