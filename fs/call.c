@@ -1,6 +1,7 @@
 #include "fs/call.h"
 
 #include "db/budget.h"
+#include "fs/intake.h"
 #include "fs/removal.h"
 #include "fs/report.h"
 #include "util/process.h"
@@ -13,6 +14,7 @@ enum { SEEKERS = 64 }; /* calls that are looked at */
 struct calls {
 	pthread_mutex_t lock; /* guards the ring */
 	struct call ring;
+	uint64_t last; /* number of a call */
 };
 
 struct calls *calls_new(void) {
@@ -53,6 +55,14 @@ bool calls_seek(struct calls *calls, pid_t process) {
 	return seeks;
 }
 
+bool calls_has(struct calls *calls, uint64_t number) {
+	LOCK_SCOPE(&calls->lock);
+	const struct call *call = calls->ring.next;
+	while (call != &calls->ring && call->number != number)
+		call = call->next;
+	return call != &calls->ring;
+}
+
 bool call_may_wait(struct fs *fs) {
 	return atomic_fetch_add(&fs->waiting, 1) < fs->opt->threads / 2;
 }
@@ -65,6 +75,7 @@ static void add_locked(struct calls *calls, struct call *call) {
 	call->prev = calls->ring.prev;
 	call->next = &calls->ring;
 	call->prev->next = call->next->prev = call;
+	call->number = ++calls->last;
 }
 
 static void remove_call(struct calls *calls, struct call *call) {
@@ -79,29 +90,35 @@ static void on_interrupt(fuse_req_t req, void *data) {
 	db_cancel_fire(&call->cancel);
 }
 
-void call_begin(struct call *call, fuse_req_t req, bool interruptible) {
+static void begin(struct call *call, fuse_req_t req, bool interruptible, bool seeks) {
 	memset(call, 0, sizeof(*call));
 	pthread_mutex_init(&call->cancel.lock, NULL);
 	call->req = req;
 	call->fs = fuse_req_userdata(req);
 	call->interruptible = interruptible;
+	call->seeks = seeks && removals_any(call->fs->removals);
+	if (interruptible || call->seeks)
+		(void)call_number(call);
+	intake_known(call->fs->intake);
 	removals_before(call);
 	call->outer = db_budget_enter();
-	if (!interruptible)
-		return;
-	pthread_mutex_lock(&call->fs->calls->lock);
-	add_locked(call->fs->calls, call);
-	pthread_mutex_unlock(&call->fs->calls->lock);
-	fuse_req_interrupt_func(req, on_interrupt, call);
+	if (interruptible)
+		fuse_req_interrupt_func(req, on_interrupt, call);
 }
 
-void call_seeks(struct call *call) {
-	if (!removals_any(call->fs->removals))
-		return;
+void call_begin(struct call *call, fuse_req_t req, bool interruptible) {
+	begin(call, req, interruptible, false);
+}
+
+void call_begin_seeking(struct call *call, fuse_req_t req, bool interruptible) {
+	begin(call, req, interruptible, true);
+}
+
+uint64_t call_number(struct call *call) {
 	LOCK_SCOPE(&call->fs->calls->lock);
-	call->seeks = true;
 	if (call->next == NULL)
 		add_locked(call->fs->calls, call);
+	return call->number;
 }
 
 void call_end(struct call *call) {

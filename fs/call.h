@@ -14,9 +14,10 @@ struct call {
 	struct db_cancel cancel;
 	struct db_error err;
 	bool interruptible;
-	bool seeks;    /* see call_seeks(); guarded by fs->calls */
-	int64_t outer; /* of db_budget_enter() */
-	bool asked;    /* a look-up had to ask the database */
+	bool seeks;      /* see call_begin_seeking(); guarded by fs->calls */
+	uint64_t number; /* of those in fs->calls; guarded by it */
+	int64_t outer;   /* of db_budget_enter() */
+	bool asked;      /* a look-up had to ask the database */
 	bool hidden; /* the name looked up last is not there for the caller, but may be again: nobody is to remember that */
 	bool other_row; /* a document was refused since it says another row than its path */
 	bool mapped;    /* a write brings pages that a program changed in a mapping */
@@ -30,8 +31,12 @@ struct call {
 void call_begin(struct call *call, fuse_req_t req, bool interruptible);
 void call_end(struct call *call);
 
-/* CALL finds, opens, makes or renames a file: the process that asks can do nothing else meanwhile. Remembered only while there are removals. */
-void call_seeks(struct call *call);
+/* The same for a call that finds, opens, makes or renames a file: the process that asks can do
+ * nothing else meanwhile. Remembered only while there are removals. */
+void call_begin_seeking(struct call *call, fuse_req_t req, bool interruptible);
+
+/* A number for CALL, by which calls_has() knows it until its end. */
+uint64_t call_number(struct call *call);
 
 /* Calls under way: the interruptible ones, and those that seek. Thread-safe. */
 struct calls;
@@ -39,6 +44,8 @@ MUST_USE struct calls *calls_new(void);
 void calls_free(struct calls *calls);
 /* True if a thread of PROCESS waits for a call that seeks. */
 bool calls_seek(struct calls *calls, pid_t process);
+/* True if the call with NUMBER (of call_number()) has not ended. */
+bool calls_has(struct calls *calls, uint64_t number);
 /* Interrupts those that can be: the mount ends, and must not wait for slow readers. */
 void calls_interrupt(struct calls *calls);
 

@@ -18,6 +18,7 @@ struct nodes;
 struct plain;
 struct report;
 struct calls;
+struct intake;
 struct handles;
 struct moved;
 struct made;
@@ -49,6 +50,7 @@ struct fs {
 	struct plain *plain;
 	struct report *report;
 	struct calls *calls;
+	struct intake *intake;
 	struct handles *handles;
 	struct moved *moved;
 	struct made *made;

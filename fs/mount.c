@@ -5,6 +5,7 @@
 #include "fs/fence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
+#include "fs/intake.h"
 #include "fs/kind.h"
 #include "fs/migrate.h"
 #include "fs/made.h"
@@ -154,6 +155,7 @@ static bool open_state(struct fs *fs) {
 	fs->bodies = bodies_new((uint64_t)opt->cache << 20);
 	fs->nodes = fs->bodies != NULL ? nodes_new(fs) : NULL;
 	fs->calls = calls_new();
+	fs->intake = intake_new((unsigned)opt->threads);
 	fs->handles = handles_new();
 	fs->moved = moved_new();
 	fs->made = made_new(fs->opt->max_document);
@@ -162,10 +164,10 @@ static bool open_state(struct fs *fs) {
 	fs->ingest = ingest_streams_new();
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
-	       fs->transcripts != NULL && fs->calls != NULL && fs->handles != NULL &&
-	       fs->moved != NULL && fs->made != NULL && fs->orphans != NULL &&
-	       fs->removals != NULL && fs->ingest != NULL && fs->writer != NULL &&
-	       coherence_open(fs, !opt->read_only);
+	       fs->transcripts != NULL && fs->calls != NULL && fs->intake != NULL &&
+	       fs->handles != NULL && fs->moved != NULL && fs->made != NULL &&
+	       fs->orphans != NULL && fs->removals != NULL && fs->ingest != NULL &&
+	       fs->writer != NULL && coherence_open(fs, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {
@@ -178,6 +180,7 @@ static void close_state(struct fs *fs, bool served) {
 	trails_free(fs->trails);
 	prefetch_free(fs->prefetch);
 	calls_free(fs->calls);
+	intake_free(fs->intake);
 	handles_free(fs->handles);
 	moved_free(fs->moved);
 	made_free(fs->made);

@@ -56,8 +56,7 @@ static bool is_being_made(struct call *call, const struct node *dir, const char 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
-	call_begin(&call, req, true);
-	call_seeks(&call);
+	call_begin_seeking(&call, req, true);
 	struct node *dir = node_of(call.fs, parent);
 	count(&call.fs->count.lookups, 1);
 	coherence_serves(call.fs, dir, true);
@@ -111,8 +110,7 @@ static int find_successor(struct call *call, struct node **node, struct node **h
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	call_begin(&call, req, true);
-	call_seeks(&call);
+	call_begin_seeking(&call, req, true);
 	struct node *node = node_of(call.fs, ino), *held = NULL;
 	int rc = find_successor(&call, &node, &held);
 	if (rc == 0)
@@ -341,8 +339,7 @@ static int pass(struct call *call, struct handle *h, struct passing *passing) {
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
 	struct handle *h = NULL;
-	call_begin(&call, req, (fi->flags & O_ACCMODE) == O_RDONLY);
-	call_seeks(&call);
+	call_begin_seeking(&call, req, (fi->flags & O_ACCMODE) == O_RDONLY);
 	struct node *node = node_of(call.fs, ino);
 	struct passing passing = { .transcript = NULL };
 	int rc = open_node(&call, node, fi->flags, false, &h);
@@ -444,8 +441,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
 	struct handle *h = NULL;
-	call_begin(&call, req, false);
-	call_seeks(&call);
+	call_begin_seeking(&call, req, false);
 	struct node *dir = node_of(call.fs, parent);
 	int rc = dir->type == NODE_CONTROL ? -EPERM : strlen(name) > 255 ? -ENAMETOOLONG : -ENOENT;
 	if (rc == -ENOENT && removal_take_back(&call, node_child_ino(dir, name)))

@@ -19,14 +19,14 @@ static void read_file(pid_t tid, const char *file, char *text, size_t room) {
 	text[n > 0 ? n : 0] = '\0';
 }
 
-int64_t pace_waited_us(pid_t tid) {
+static int64_t waited_us(pid_t tid) {
 	char text[128], *at = text;
 	read_file(tid, "schedstat", text, sizeof(text));
 	(void)strtoll(at, &at, 10); /* the time that it has run */
 	return strtoll(at, NULL, 10) / 1000;
 }
 
-static enum pace pace_of_thread(pid_t tid) {
+enum pace pace_of_thread(pid_t tid) {
 	static const char label[] = "\nState:";
 	char text[512];
 	read_file(tid, "status", text, sizeof(text));
@@ -37,20 +37,43 @@ static enum pace pace_of_thread(pid_t tid) {
 	return *state == 'D' ? PACE_BLOCKED : *state == 'R' ? PACE_RUNNABLE : PACE_SLEEPS;
 }
 
-enum pace pace_of(pid_t tgid) {
+static void close_threads(DIR **threads) {
+	if (*threads != NULL)
+		closedir(*threads);
+}
+
+#define AUTO_THREADS __attribute__((cleanup(close_threads)))
+
+static DIR *open_threads(pid_t tgid) {
 	char path[64];
-	enum pace pace = PACE_SLEEPS;
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)tgid);
-	DIR *tasks = opendir(path);
-	const struct dirent *task;
-	while (tasks != NULL && (task = readdir(tasks)) != NULL) {
-		enum pace one = task->d_name[0] == '.'
-					? PACE_SLEEPS
-					: pace_of_thread((pid_t)strtol(task->d_name, NULL, 10));
+	return opendir(path);
+}
+
+/* The next one's id; 0 behind the last. */
+static pid_t next_thread(DIR *threads) {
+	const struct dirent *entry;
+	do
+		entry = threads != NULL ? readdir(threads) : NULL;
+	while (entry != NULL && entry->d_name[0] == '.');
+	return entry != NULL ? (pid_t)strtol(entry->d_name, NULL, 10) : 0;
+}
+
+int64_t pace_waited_us(pid_t tgid) {
+	int64_t all_us = 0;
+	AUTO_THREADS DIR *threads = open_threads(tgid);
+	for (pid_t tid; (tid = next_thread(threads)) != 0;)
+		all_us += waited_us(tid);
+	return all_us;
+}
+
+enum pace pace_of(pid_t tgid) {
+	enum pace pace = PACE_SLEEPS;
+	AUTO_THREADS DIR *threads = open_threads(tgid);
+	for (pid_t tid; (tid = next_thread(threads)) != 0;) {
+		enum pace one = pace_of_thread(tid);
 		pace = one > pace ? one : pace;
 	}
-	if (tasks != NULL)
-		closedir(tasks);
 	return pace;
 }
 

@@ -10,14 +10,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* How long thread TID has waited for a processor since it began, microseconds, without the wait that is not over yet. */
-int64_t pace_waited_us(pid_t tid);
+/* How long all threads that process TGID has now have waited for a processor since they began,
+ * microseconds, without waits that are not over yet. */
+int64_t pace_waited_us(pid_t tgid);
 
 enum pace {
 	PACE_SLEEPS,   /* all threads of the process wait for something of their own */
 	PACE_RUNNABLE, /* one has a processor, or waits for one */
 	PACE_BLOCKED, /* one waits in the kernel and cannot be woken: for a lock (of a directory, say), a page, a disk */
 };
+
+/* What thread TID does just now; PACE_SLEEPS if there is none. */
+enum pace pace_of_thread(pid_t tid);
 
 /* What process TGID does just now: what is last in the list, of its threads. */
 enum pace pace_of(pid_t tgid);

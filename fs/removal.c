@@ -314,7 +314,7 @@ int removal_end(struct call *call, struct node *node, const struct where *w, int
 		return rc;
 	if (!r->slot) /* what would forbid it has been said */
 		db_held_drop(move_ptr(r->tx));
-	if (rc == 0 && r->first > 0 && !removal_add(all, r, node, w, call_thread(call), r->first))
+	if (rc == 0 && r->first > 0 && !removal_add(all, r, node, w, call, r->first))
 		rc = call_error(call, ENOMEM, "out of memory");
 	(void)removal_settle(all, r, false);
 	pthread_mutex_unlock(&r->lock);
@@ -352,8 +352,8 @@ bool removal_covers(struct call *call, struct node *node) {
 		return false;
 	pthread_mutex_lock(&r->lock);
 	bool covered = goes_with(nodes, r, node);
-	if (covered && (node_where(nodes, node, &w) != 0 ||
-			!removal_add(all, r, node, &w, call_thread(call), 0)))
+	if (covered &&
+	    (node_where(nodes, node, &w) != 0 || !removal_add(all, r, node, &w, call, 0)))
 		log_debug("%s: out of memory", node_name(node)); /* it goes all the same */
 	(void)removal_settle(all, r, false);
 	pthread_mutex_unlock(&r->lock);

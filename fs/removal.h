@@ -23,8 +23,9 @@
  *                                    with the retries of any statement; one that is
  *                                    refused now is told in errors.jsonl
  *
- * Time in which the process could do nothing, since it waited for a processor, or for us to find or create a file, is not counted: see pace.h. On a
- * machine that is not busy there is none.
+ * Time in which the process could do nothing, since a thread of it waited for a processor, or for us
+ * to answer the unlink, or to find or create a file, is not counted: see pace.h. On a machine that is
+ * not busy there is none.
  *
  * Until the commit the name is ENOENT for the process, and everybody else sees the file as it was: the server tells them so, too. If
  * another process opens it to write, or renames something onto it, it is there again for all. No other write of the process ends the

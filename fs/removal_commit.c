@@ -1,5 +1,6 @@
 /* What is being removed by a process, and how it is committed or taken back. */
 #include "fs/access.h"
+#include "fs/intake.h"
 #include "fs/pace.h"
 #include "fs/removal_state.h"
 #include "fs/report.h"
@@ -128,14 +129,8 @@ static void undo_statement(struct removals *all, struct removal *r, int statemen
 		(void)without_transaction(all, r);
 }
 
-/* How long the unlinking thread, and the first one of its process, which may be the one that creates, have waited for a processor. */
-static int64_t waited_us(const struct removal *r) {
-	pid_t tid = r->names[0].tid;
-	return pace_waited_us(tid) + (r->tgid != tid ? pace_waited_us(r->tgid) : 0);
-}
-
 int64_t removal_waited_us(const struct removal *r) {
-	return waited_us(r) - r->waited_us;
+	return pace_waited_us(r->tgid) - r->waited_us;
 }
 
 /* Makes room for another name. Returns false if out of memory. */
@@ -216,14 +211,15 @@ static void restore(struct removals *all, struct removal *r, int k) {
 }
 
 bool removal_add(struct removals *all, struct removal *r, struct node *node, const struct where *w,
-		 pid_t tid, int statement) {
+		 struct call *call, int statement) {
 	struct nodes *nodes = all->fs->nodes;
 	struct removed name = { .ino = node->ino,
 				.st = statement_of(node->place),
 				.node = node,
-				.tid = tid,
+				.tid = call_thread(call),
 				.statement = statement,
 				.since_us = clock_us(),
+				.call = call_number(call),
 				.epoch = r->began };
 	if (!make_room(all, r) || !where_copy(&name.w, w)) {
 		where_free(&name.w);
@@ -241,7 +237,7 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 		return true;
 	r->lost_us = 0;
 	r->looked_us = 0;
-	r->waited_us = waited_us(r);
+	r->waited_us = pace_waited_us(r->tgid);
 	if (write(all->wake_fd, &one, sizeof(one)) < 0)
 		log_error("BUG: eventfd: %s", strerror(errno));
 	return true;
@@ -313,17 +309,25 @@ int removal_due(const struct removal *r) {
 
 /* The time of the names begins. */
 static void begin_time(struct removals *all, struct removal *r) {
-	int64_t waited = waited_us(r);
+	int64_t waited = pace_waited_us(r->tgid);
 	LOCK_SCOPE(&all->lock);
 	r->waited_us = waited;
 	r->lost_us = 0;
 	r->looked_us = 0;
 }
 
-/* A request waits for us to read it. Nobody can know of which process it is. */
+/* A request is on its way to us. Nobody can know of which process it is. */
 static bool is_behind(struct fs *fs) {
 	struct pollfd fd = { .fd = fuse_session_fd(fs->session), .events = POLLIN };
-	return poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN) != 0;
+	return (poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN) != 0) || intake_any(fs->intake);
+}
+
+/* True if a thread of R's process waits for us: for the reply to the first unlink, or to a request
+ * that finds or makes a file. It is looked for in the order in which a request goes its way, so
+ * that none is overlooked. */
+static bool waits_for_us(struct fs *fs, const struct removal *r) {
+	return is_behind(fs) || calls_has(fs->calls, r->names[0].call) ||
+	       calls_seek(fs->calls, r->tgid);
 }
 
 /* True if R's process, which could run, has hardly done so since it was looked at last. The first look says nothing yet. */
@@ -337,11 +341,15 @@ static bool starves(struct removal *r, bool runnable, int64_t now) {
 
 /* True if the time is not over yet, since the process could not use all of it. */
 static bool has_lost_time(struct removals *all, struct removal *r) {
-	int64_t lost = waited_us(r) - r->waited_us, now = clock_us(), more = 0;
+	int64_t lost = removal_waited_us(r), now = clock_us(), more = 0;
+	int64_t ran = pace_ran_us(r->tgid);
+	bool waits = waits_for_us(all->fs, r);
 	enum pace pace = pace_of(r->tgid);
-	if (pace == PACE_BLOCKED || calls_seek(all->fs->calls, r->tgid) || is_behind(all->fs))
+	/* if it ran between the two looks, it may have waited for us before the one and after the other */
+	if (waits || pace == PACE_BLOCKED)
 		more = AGAIN_US;
-	else if (starves(r, pace == PACE_RUNNABLE, now))
+	else if (starves(r, pace == PACE_RUNNABLE, now) ||
+		 (pace == PACE_SLEEPS && pace_ran_us(r->tgid) != ran))
 		more = LOOK_AGAIN_US;
 	if (more > 0 && now + more - r->names[0].since_us - REMOVAL_US > lost) /* until then */
 		lost = now + more - r->names[0].since_us - REMOVAL_US;
@@ -349,7 +357,7 @@ static bool has_lost_time(struct removals *all, struct removal *r) {
 		lost = REMOVAL_LOST_US;
 	LOCK_SCOPE(&all->lock);
 	r->lost_us = lost > r->lost_us ? lost : r->lost_us;
-	return removal_due_us(r) > clock_us();
+	return removal_due_us(r) > now; /* not the time by now: we may have lost some ourselves */
 }
 
 int removal_settle(struct removals *all, struct removal *r, bool everything) {

@@ -17,6 +17,7 @@ struct removed {
 	pid_t tid;         /* of the thread that unlinked it */
 	int statement;     /* its number in the transaction; 0: none, it goes with a document */
 	int64_t since_us;
+	uint64_t call;            /* call_number() of its unlink */
 	unsigned long epoch;      /* fs->epoch before its statement */
 	uint64_t gone[GONE_MOST]; /* st_ino of the directories that go with it */
 	int ngone;
@@ -41,8 +42,8 @@ struct removal {
 	/* held while a statement runs in it, and taken before the lock of all; guards the rest */
 	pthread_mutex_t lock;
 	struct db_held *tx; /* NULL: none */
-	int64_t looked_us; /* when it was looked whether the process starves; 0: not yet, or it did not */
-	int64_t ran_us; /* pace_ran_us() then */
+	int64_t looked_us; /* when it was looked whether the process starves; 0: not yet, or not so */
+	int64_t ran_us;    /* pace_ran_us() then */
 	bool careful; /* its statements get savepoints: several threads remove, or one was refused */
 	unsigned long began;   /* fs->epoch before the present unlink */
 	int first;             /* the number that the statement of this unlink got; 0: none yet */
@@ -66,10 +67,10 @@ struct removals {
 
 /* -- removal_commit.c; R's lock is held, unless it says otherwise ------------------------------------ */
 
-/* Adds NODE at W, which thread TID has removed by statement number STATEMENT (0: none). Returns false if out of memory; then
- * the statement is undone. */
+/* Adds NODE at W, which CALL removes by statement number STATEMENT (0: none). Returns false if out
+ * of memory; then the statement is undone. */
 MUST_USE bool removal_add(struct removals *all, struct removal *r, struct node *node,
-			  const struct where *w, pid_t tid, int statement);
+			  const struct where *w, struct call *call, int statement);
 
 /* The index of the name with INO, or -1. Under either lock. */
 int removal_index(const struct removal *r, uint64_t ino);

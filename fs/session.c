@@ -2,6 +2,7 @@
 
 #include "fs/call.h"
 #include "fs/coherence.h"
+#include "fs/intake.h"
 #include "fs/ops.h"
 #include "fs/transcript.h"
 #include "util/clock.h"
@@ -49,8 +50,8 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 }
 
 static ssize_t read_request(int fd, void *buf, size_t len, void *userdata) {
-	(void)userdata;
-	return read(fd, buf, len);
+	const struct fs *fs = userdata;
+	return intake_read(fs->intake, fd, buf, len);
 }
 
 static const struct fuse_custom_io io = { .writev = write_reply, .read = read_request };
