@@ -376,7 +376,15 @@ static int remove_by(struct call *call, const struct where *w, struct db_stateme
 		return rc;
 	/* the mark of a file that has no row yet */
 	bool marked = plain_unlink(call->fs->plain, w->path) == 0;
-	return changed > 0 || marked ? 0 : -ENOENT;
+	if (changed > 0 || marked)
+		return 0;
+	bool exists;
+	rc = store_exists(call, w, &exists);
+	if (rc == 0 && exists)
+		return call_error(call, EPERM,
+				  "a trigger or a policy has skipped it: it is still there");
+	/* a trigger may have hidden the row instead of deleting it */
+	return rc != 0 || w->place->route->kind == KIND_ROW ? rc : -ENOENT;
 }
 
 static int row_remove(struct call *call, const struct where *w) {

@@ -27,7 +27,9 @@ static int insert_row(struct call *call, const struct where *w) {
 	}
 	if (rc == -EFBIG) /* the value that is too long is the name */
 		rc = -ENAMETOOLONG;
-	if (rc == 0 && changed == 0)
+	if (rc == 0 && changed == 0 && store_parent_exists(call, w))
+		rc = call_error(call, EPERM, "a trigger has skipped the row of this directory");
+	else if (rc == 0 && changed == 0)
 		rc = call_error(call, ENOENT, "the parent row of this directory does not exist");
 	return rc;
 }

@@ -223,8 +223,13 @@ static int rename_row(struct renaming *r) {
 			       &changed);
 	if (rc != 0)
 		return rc == -EFBIG ? -ENAMETOOLONG : rc;
+	bool exists = false;
 	if (changed == 0)
-		return -ENOENT;
+		rc = store_exists(r->call, &from, &exists);
+	if (exists)
+		return call_error(r->call, EPERM, "a trigger has skipped the change of the key");
+	if (changed == 0)
+		return rc != 0 ? rc : -ENOENT;
 	made_forget(r->call->fs->made, r->from);
 	moved_show_below(r->call->fs->moved, r->from);
 	/* plain files in the row's directory go with it */

@@ -316,6 +316,9 @@ int removal_end(struct call *call, struct node *node, const struct where *w, int
 		db_held_drop(move_ptr(r->tx));
 	if (rc == 0 && r->first > 0 && !removal_add(all, r, node, w, call, r->first))
 		rc = call_error(call, ENOMEM, "out of memory");
+	else if (rc != 0 &&
+		 r->first > 0) /* the server has taken it, and it is an error all the same */
+		removal_withdraw(all, r, r->first);
 	(void)removal_settle(all, r, false);
 	pthread_mutex_unlock(&r->lock);
 	leave(all, r);

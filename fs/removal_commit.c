@@ -210,6 +210,11 @@ static void restore(struct removals *all, struct removal *r, int k) {
 		(void)run_again(all, r, first_undone(r, k), r->n);
 }
 
+void removal_withdraw(struct removals *all, struct removal *r, int statement) {
+	undo_statement(all, r, statement);
+	restore(all, r, r->n);
+}
+
 bool removal_add(struct removals *all, struct removal *r, struct node *node, const struct where *w,
 		 struct call *call, int statement) {
 	struct nodes *nodes = all->fs->nodes;
@@ -223,8 +228,7 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 				.epoch = r->began };
 	if (!make_room(all, r) || !where_copy(&name.w, w)) {
 		where_free(&name.w);
-		undo_statement(all, r, statement);
-		restore(all, r, r->n);
+		removal_withdraw(all, r, statement);
 		return false;
 	}
 	if (row_of(node->place) != NULL)

@@ -72,6 +72,9 @@ struct removals {
 MUST_USE bool removal_add(struct removals *all, struct removal *r, struct node *node,
 			  const struct where *w, struct call *call, int statement);
 
+/* Statement number STATEMENT is undone: its name is not removed. */
+void removal_withdraw(struct removals *all, struct removal *r, int statement);
+
 /* The index of the name with INO, or -1. Under either lock. */
 int removal_index(const struct removal *r, uint64_t ino);
 

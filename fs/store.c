@@ -162,6 +162,22 @@ static int run_document(struct call *call, char *sql, const struct where *w, con
 	return rc;
 }
 
+/* True if SQL, on W's keys and the document, has a row whose first field says that it is more than none.
+ * What the server does not answer is no. */
+static bool finds(struct call *call, char *sql, const struct where *w, const char *json,
+		  size_t len) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_FREE char *owned = sql;
+	AUTO_RESULT PGresult *res = NULL;
+	int n = where_params(w, params);
+	params[n++] = (struct db_param){ .data = json, .len = len, .oid = DB_TEXT };
+	return sql != NULL &&
+	       db_query_text(call->fs->pool, sql, params, n, DB_REPEATABLE, NULL, &res, &err) ==
+		       0 &&
+	       PQntuples(res) > 0 && field_number(res, 0, 0) > 0;
+}
+
 /* Neither updated nor inserted: why? */
 static int why_nothing(struct call *call, const struct where *w) {
 	bool exists;
@@ -190,16 +206,24 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 	struct document_shape document = shape_document(&shape);
 	/* in turn, since the row may appear or go between the two; the insert has the last word */
 	int last = created ? 2 : 3;
-	for (int attempt = 0; rc == 0 && changed == 0 && attempt <= last;
+	bool skipped = false;
+	for (int attempt = 0; rc == 0 && changed == 0 && !skipped && attempt <= last;
 	     attempt++, insert = !insert) {
 		char *sql = insert ? sql_insert_document(w->place, &document)
 				   : sql_update_document(w->place, &document);
 		rc = run_document(call, sql, w, json, len, DB_REPEATABLE, &changed);
-		if (insert && rc == 0 && changed == 0)
-			rc = why_nothing(call, w);
-		if (insert && rc == -EEXIST && attempt < last) {
-			db_error_clear(&call->err);
-			rc = 0;
+		if (insert && rc == 0 && changed == 0) {
+			skipped =
+				finds(call, sql_count_inserted(w->place, &document), w, json, len);
+			rc = skipped ? 0 : why_nothing(call, w);
+		}
+		if (insert && rc == -EEXIST) {
+			skipped = attempt == last &&
+				  finds(call, sql_find_updated(w->place, &document), w, json, len);
+			if (skipped || attempt < last) {
+				db_error_clear(&call->err);
+				rc = 0;
+			}
 		}
 	}
 	fs_changed(call->fs);
@@ -220,9 +244,25 @@ int store_remove_on(struct db_conn *conn, const struct where *w, int *changed,
 /* A row that another one's document replaces. */
 struct replacement {
 	const struct where *from, *to;
-	const char *update;
+	const char *update, *find;
 	struct db_param json;
 };
+
+/* The update has changed no row. */
+static int why_not_replaced(struct db_conn *conn, const struct replacement *r,
+			    const struct db_param *params, int n, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_on(conn, r->find, params, n, &res, err);
+	if (rc == 0 && PQntuples(res) > 0)
+		return db_error_set(err, EPERM,
+				    "a trigger has skipped the change of the row that the file was "
+				    "renamed onto: nothing is changed");
+	return rc != 0 ? rc
+		       : db_error_set(
+				 err, EINVAL,
+				 "the row that the file was renamed onto has just gone, or the "
+				 "document says another key or parent than the new name");
+}
 
 static int replace_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct replacement *r = arg;
@@ -234,11 +274,7 @@ static int replace_in_tx(struct db_conn *conn, void *arg, struct db_error *err) 
 	params[n++] = r->json;
 	if (rc == 0)
 		rc = db_query_on(conn, r->update, params, n, &res, err);
-	if (rc == 0 && affected(res) == 0)
-		return db_error_set(err, EINVAL,
-				    "the row that the file was renamed onto has just gone, or the "
-				    "document says another key or parent than the new name");
-	return rc;
+	return rc == 0 && affected(res) == 0 ? why_not_replaced(conn, r, params, n, err) : rc;
 }
 
 int store_replace_by(struct call *call, const struct where *from, const struct where *to,
@@ -253,13 +289,15 @@ int store_replace_by(struct call *call, const struct where *from, const struct w
 		return call_error(call, EINVAL, "%s", why.data);
 	struct document_shape document = shape_document(&shape);
 	AUTO_FREE char *update = sql_update_document(to->place, &document);
+	AUTO_FREE char *find = sql_find_updated(to->place, &document);
 	struct replacement r = {
 		.from = from,
 		.to = to,
 		.update = update,
+		.find = find,
 		.json = { .data = json, .len = len, .oid = DB_TEXT },
 	};
-	if (update == NULL || from->place->sql.remove.sql == NULL)
+	if (update == NULL || find == NULL || from->place->sql.remove.sql == NULL)
 		return call_error(call, EEXIST, "there is a row with the new key already");
 	int rc = db_transaction(call->fs->pool, replace_in_tx, &r, DB_REPEATABLE, NULL, &call->err);
 	fs_changed(call->fs);
@@ -309,6 +347,16 @@ static bool is_waited_for(struct call *call, const struct where *w) {
 	       plain_stat(call->fs->plain, dir, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* Whether W's row is there, and may be changed. */
+static int column_row(struct call *call, const struct where *w, bool *exists) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.row;
+	int rc = run(call, st, params, where_params(w, params), DB_REPEATABLE, &res);
+	*exists = rc == 0 && PQntuples(res) > 0;
+	return rc;
+}
+
 int store_column(struct call *call, const struct where *w, const char *data, size_t len,
 		 bool append) {
 	const struct column *column = w->place->column;
@@ -335,21 +383,20 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 	}
 	if (rc == 0 && changed == 0 && is_waited_for(call, w) && sql->insert.sql != NULL)
 		rc = store_run(call, &sql->insert, w, &value, 1, DB_REPEATABLE, &changed);
+	bool skipped = false; /* by a trigger */
 	if (rc == 0 && changed == 0)
+		rc = column_row(call, w, &skipped);
+	if (rc == 0 && changed == 0 && !skipped)
 		return call_error(call, ENOENT, "the row of this file does not exist (any more)");
 	return rc;
 }
 
 bool store_column_has_no_row(struct call *call, const struct where *w) {
-	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
 	struct db_error kept = call->err;
-	struct db_param null = { .oid = strcmp(w->place->column->base, "bytea") == 0 ? DB_BYTEA
-										     : DB_TEXT };
-	int changed;
+	bool exists;
 	call->err = (struct db_error){ 0 };
-	/* it is NULL in any case: only a row that is there is counted */
-	int rc = store_run(call, &sql->set, w, &null, 1, DB_REPEATABLE, &changed);
+	int rc = column_row(call, w, &exists);
 	db_error_clear(&call->err);
 	call->err = kept;
-	return rc == 0 && changed == 0;
+	return rc == 0 && !exists;
 }

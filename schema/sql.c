@@ -247,12 +247,12 @@ static void statement_free(struct db_statement *st) {
 }
 
 void sql_free(struct place_sql *sql) {
-	struct db_statement *all[] = { &sql->find,      &sql->find_by_id,  &sql->list_first,
-				       &sql->list_next, &sql->names_first, &sql->names_next,
-				       &sql->body,      &sql->page_first,  &sql->page_next,
-				       &sql->check,     &sql->set,         &sql->append,
-				       &sql->clear,     &sql->remove,      &sql->remove_empty,
-				       &sql->insert,    &sql->rename };
+	struct db_statement *all[] = { &sql->find,         &sql->find_by_id,  &sql->list_first,
+				       &sql->list_next,    &sql->names_first, &sql->names_next,
+				       &sql->body,         &sql->page_first,  &sql->page_next,
+				       &sql->check,        &sql->set,         &sql->append,
+				       &sql->clear,        &sql->row,         &sql->remove,
+				       &sql->remove_empty, &sql->insert,      &sql->rename };
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		statement_free(all[i]);
 	statement_free(&sql->page_last);

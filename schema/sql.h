@@ -49,6 +49,8 @@ struct place_sql {
 	struct db_statement check;
 	/* Column: set to $; append $ to it; set to NULL. */
 	struct db_statement set, append, clear;
+	/* Column: its row, if `set` may change it. */
+	struct db_statement row;
 	/* Row: delete it; delete it if no child row refers to it (rmdir); insert it by its keys alone (mkdir; a column's
 	 * file: with $ as the column's value); change keys to the K texts that follow. Rows: delete what the file shows. */
 	struct db_statement remove, remove_empty, insert, rename;
@@ -78,6 +80,11 @@ struct document_shape {
  * column. Returned SQL is malloc'd; NULL if no column would get a value (or out of memory). Pure. */
 char *sql_update_document(const struct place *place, const struct document_shape *shape);
 char *sql_insert_document(const struct place *place, const struct document_shape *shape);
+/* After the one or the other has affected no row: find_updated returns a row if there is one that the
+ * UPDATE should have changed; count_inserted returns 1 if the INSERT should have made one. Then a
+ * trigger has skipped it. */
+char *sql_find_updated(const struct place *place, const struct document_shape *shape);
+char *sql_count_inserted(const struct place *place, const struct document_shape *shape);
 
 /* SQL that inserts a batch of lines: the parameter after the keys is a JSON array of objects that all have SHAPE's
  * keys. Affects as many rows as there are objects, fewer if one contradicts the path. */

@@ -193,6 +193,20 @@ static void build_clear(struct place *place) {
 	statement_take(&place->sql.clear, &sql);
 }
 
+static void build_row(struct place *place) {
+	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
+	buf_puts(&sql, "SELECT 1 FROM ");
+	put_own_rows(&sql, place->scope.tables[place->target].rel);
+	buf_printf(&sql, " t%d", place->target);
+	if (put_tables(&others, place, place->target) > 0)
+		buf_printf(&sql, ", %s", others.data);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, false);
+	/* so that policies of UPDATE hold for it */
+	buf_printf(&sql, " FOR UPDATE OF t%d", place->target);
+	statement_take(&place->sql.row, &sql);
+}
+
 static void build_column_writes(struct place *place) {
 	AUTO_BUF struct buf value = { 0 }, more = { 0 };
 	const char *base = place->column->base;
@@ -202,6 +216,7 @@ static void build_column_writes(struct place *place) {
 	buf_printf(&value, bytes ? "$%d" : "$%d::%s", param, place->column->type);
 	build_set(place, value.data, "", &place->sql.set);
 	build_clear(place);
+	build_row(place);
 	if (relation_key(place->scope.tables[place->target].rel) != NULL) {
 		AUTO_BUF struct buf insert = { 0 };
 		put_insert_column(&insert, place, value.data);

@@ -153,11 +153,14 @@ void put_agreement(struct buf *sql, const struct place *place, const struct docu
 	}
 }
 
-char *sql_update_document(const struct place *place, const struct document_shape *shape) {
+/* With FIND, a SELECT of the row that the UPDATE would change, and may: FOR UPDATE, policies of UPDATE
+ * hold for it, too. */
+static char *update_or_find(const struct place *place, const struct document_shape *shape,
+			    bool find) {
 	int table, n = 0;
 	const struct relation *rel = target_of(place, &table);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, others = { 0 };
-	for (int i = 0; i < rel->ncolumns; i++) {
+	for (int i = 0; i < rel->ncolumns && !find; i++) {
 		const struct column *column = &rel->columns[i];
 		if (!takes_value(place, table, shape, column) || column->identity_always)
 			continue;
@@ -192,6 +195,23 @@ char *sql_update_document(const struct place *place, const struct document_shape
 		buf_puts(&sql, " = ");
 		put_column(&sql, table, rel->columns[i].name);
 	}
+	if (find)
+		buf_printf(&sql, " FOR UPDATE OF t%d", table);
+	return buf_take(&sql);
+}
+
+char *sql_update_document(const struct place *place, const struct document_shape *shape) {
+	return update_or_find(place, shape, false);
+}
+
+char *sql_find_updated(const struct place *place, const struct document_shape *shape) {
+	return update_or_find(place, shape, true);
+}
+
+char *sql_count_inserted(const struct place *place, const struct document_shape *shape) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT count(*)");
+	put_rows(&sql, place, shape, SOURCE_ONE);
 	return buf_take(&sql);
 }
 
