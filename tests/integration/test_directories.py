@@ -3,7 +3,7 @@ import errno
 import os
 
 import pytest
-from kit import get, put, refused, run, sh
+from kit import get, put, refused, rm, run, sh
 
 UUID = "3e7a1fd2-93a5-4c1c-8d3c-0d4b0f6f0b11"
 
@@ -22,6 +22,20 @@ def test_mkdir_of_what_sql_has_already(shop):
     shop.add("bolt")
     with refused(errno.EEXIST):
         shop.m.mkdir("items/bolt")
+
+
+def test_mkdir_where_a_plain_file_keeps_the_directory(shop):
+    """7.3: the row goes, the plain file and so its directory stay; the row comes again with its document."""
+    shop.add("bolt")
+    put(shop.m.at("items/bolt/notes~"), "x")
+    rm(shop.m.at("items/bolt/item.json"))
+    assert shop.sql("select 1 from items") == []
+    with refused(errno.EEXIST):
+        shop.m.mkdir("items/bolt")
+    names = shop.m.ls("items/bolt")
+    assert "notes~" in names and "item.json" not in names
+    put(shop.m.at("items/bolt/item.json"), '{"qty": 7}')
+    assert shop.sql("select name, qty from items") == [("bolt", 7)]
 
 
 def test_pending_directory(shop):

@@ -233,6 +233,8 @@ class Slice:
             for x in self.lines.values():
                 if getattr(x, "cut_by", None) is opened and x.state == FREE and x.was == IN and not guess and error:
                     x.state = IN  # a refused replacement leaves the old rows
+            if guess:
+                self.others_are_free(opened)
             self.set_free(w)
             w.tainted, w.replacing = True, False
             return True
@@ -245,12 +247,15 @@ class Slice:
                 x.state = OUT
                 if last:
                     self.late.append((time.monotonic(), x))
-        # What others wrote meanwhile: the last one wins, or both are there.
+        self.others_are_free(opened)
+        w.replacing = False
+        return False
+
+    def others_are_free(self, opened):
+        """OPENED has replaced the rows, or may have: what others wrote meanwhile is gone with the old rows, or there beside the new."""
         for x in self.lines.values():
             if x.opened is not opened and x.state in (IN, WAITS, LOOSE):
                 x.state = FREE
-        w.replacing = False
-        return False
 
     def last_piece(self, opened):
         """The last descriptor is closed by its program's own will: a last line without a newline counts if it is whole."""

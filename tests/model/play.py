@@ -12,7 +12,7 @@ from files import Ingest, Plain, Pool
 from lines import Slice
 from world import Found, World
 
-BETWEEN = 1.0  # seconds after unlink in which the deletion may not be committed: 50 ms and 0.4 s that do not count (1.12)
+BETWEEN = 2.1  # seconds after unlink in which the deletion may not be committed: 50 ms and 2 s that do not count (1.12)
 SETTLED = 6.0  # seconds: what is committed "moments after" a call has come to rest
 
 
@@ -42,7 +42,7 @@ class Play:
         self.server, self.asked, self.ops, self.patience = server, asked, ops, patience
         self.opens, self.files, self.classes, self.counts = {}, {}, {}, {}
         self.number, self.told = 0, b""
-        self.between = {}  # names that were unlinked just now: until when nobody else may find them
+        self.between = {}  # names that were unlinked just now: by which process, and until when it may not find them
         self.world = None
 
     # -- the whole -----------------------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ class Play:
         """Whether a name is there is known of all but those that come with rows."""
         gone = isinstance(target, Parent) and None in target.alts or isinstance(target, Slice) and (view or not target.exists) \
             or isinstance(target, Parent) and view == "note.txt" and op["how"] in ("read", "old") or isinstance(target, Plain)
-        if not gone and not self.is_between(op["path"], error) and not (error == errno.EEXIST and op["how"] == "excl"):
+        if not gone and not self.is_between(op, error) and not (error == errno.EEXIST and op["how"] == "excl"):
             raise Found("name" if error == errno.ENOENT else "failed without cause", f"{op}: errno {error}; {self.sentence()}")
 
     def op_dup(self, op):
@@ -307,6 +307,8 @@ class Play:
             size = "end"  # for a writer, the file ends where its last write ended; stat says what is committed (4.12, 4.14)
         if isinstance(o.target, Ingest) and o.target.gz and size != 0:
             return
+        if isinstance(o.target, (Parent, Table)) and size == "same" and len(self.opens_of(o.target)) > 1:
+            size = "own"  # stat says what was changed last, through any open file (14.4)
         seek = [["seek", op["key"], 0]] if isinstance(o.target, Slice) and size == 0 and not o.appends else []  # what follows leaves no gap
         answer = self.call(o.process, *seek, ["ftruncate", op["key"], size])[-1]
         if isinstance(o.target, Plain):
@@ -324,7 +326,7 @@ class Play:
                 o.target.emptied()
             else:
                 o.target.changed()
-        elif isinstance(o.target, (Parent, Table)) and size != "same":
+        elif isinstance(o.target, (Parent, Table)) and size not in ("same", "own"):
             o.cut, o.dirty = True, o.dirty and size > 0
             if o.view == "note.txt" and o.appends:
                 o.tainted = o.recut = True
@@ -339,7 +341,7 @@ class Play:
             return
         answer = self.call(op["p"], ["truncate", [op["path"], target.twin if isinstance(target, Plain) else None], 0])[0]
         self.same(op, answer)
-        if self.is_between(op["path"], answer[0]):
+        if self.is_between(op, answer[0]):
             return
         if answer[0]:
             raise Found("failed without cause", f"{op}: errno {answer[0]}; {self.sentence()}")
@@ -418,7 +420,7 @@ class Play:
         error = answer[0]
         if isinstance(target, Plain):
             self.same(op, answer)
-        elif self.is_between(op["path"], error):
+        elif self.is_between(op, error, unlinks=True):
             return
         self.told_why(op, error)
         if isinstance(target, Slice):
@@ -437,12 +439,13 @@ class Play:
             target.pool.kept.update(target.was.rows)
             del self.files[op["path"]]
         if not isinstance(target, Plain) and not error:
-            self.between[op["path"]] = time.monotonic() + BETWEEN
+            self.between[op["path"]] = self.world.workers[op["p"]], time.monotonic() + BETWEEN
             self.until_judged(target)
 
-    def is_between(self, path, error):
-        """PATH was removed just now: its process does not find it, another one still sees it, but cannot unlink it (1.11)."""
-        return error == errno.ENOENT and time.monotonic() < self.between.get(path, 0)
+    def is_between(self, op, error, unlinks=False):
+        """The name was removed just now. The process that removed it does not find it; all others see it as it was, but cannot unlink it (1.11)."""
+        process, until = self.between.get(op["path"], (None, 0))
+        return error == errno.ENOENT and time.monotonic() < until and (unlinks or process is self.world.workers[op["p"]])
 
     def row_is_gone(self, target):
         for o in self.opens_of(target):
@@ -566,7 +569,7 @@ class Play:
         answers = self.call(op["p"], *calls)
         error, at = answers[-1][0], calls[len(answers) - 1][0]
         in_time = op["do"] == "save" or len(answers) > 1 and answers[1][2] < 40
-        if at == "unlink" and self.is_between(path, error):
+        if at == "unlink" and self.is_between(op, error, unlinks=True):
             return
         if at not in ("rename", "close") and not (op["do"] == "replace" and at == "open" and not in_time):
             raise Found("failed without cause", f"{op}: {at} said errno {error}; {self.sentence()}")
@@ -661,6 +664,8 @@ class Play:
     def wrong_with(self, target):
         try:
             return target.judge()
+        except FileNotFoundError as e:  # whatever was to be read exists: a name that exists is never ENOENT, not for a moment (8.4)
+            raise Found("name", repr(e)) from None
         except (OSError, ValueError) as e:
             return "file cannot be read", f"{target.__class__.__name__} {getattr(target, 'path', getattr(target, 'table', ''))}: {e!r}"
 
