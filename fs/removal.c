@@ -52,6 +52,7 @@ static struct removal *make_locked(struct removals *all, pid_t tid) {
 	if (r == NULL)
 		return NULL;
 	pthread_mutex_init(&r->lock, NULL);
+	r->all = all;
 	r->tgid = tgid;
 	r->tids[r->next_tid++] = tid;
 	r->pidfd = pidfd;
@@ -95,14 +96,41 @@ static int settle_all_of(struct removals *all, struct removal *r) {
 	return rc;
 }
 
-/* -- the thread -------------------------------------------------------------------------------- */
+/* -- the clock --------------------------------------------------------------------------------- */
+
+static void wake_clock(struct removals *all) {
+	uint64_t one = 1;
+	if (write(all->wake_fd, &one, sizeof(one)) < 0)
+		log_error("BUG: eventfd: %s", strerror(errno));
+}
+
+/* A *settler*, a thread that commits what is due of one removal, of which it is a user, or all of it if the process has ended. It may wait
+ * for a lock, which may be that of another removal whose time is not over yet: so it is not the clock that commits. */
+static void *settler_main(void *arg) {
+	struct removal *r = arg;
+	struct removals *all = r->all;
+	pthread_mutex_lock(&all->lock);
+	bool everything = all->stopping || has_ended(r);
+	pthread_mutex_unlock(&all->lock);
+	pthread_mutex_lock(&r->lock);
+	(void)(everything ? removal_settle(all, r, true) : removal_settle_ripe(all, r));
+	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_lock(&all->lock);
+	r->settling = false;
+	pthread_mutex_unlock(&all->lock);
+	leave(all, r);
+	LOCK_SCOPE(&all->lock);
+	all->settlers--; /* the last that it does with ALL, which may be freed then */
+	wake_clock(all);
+	return NULL;
+}
 
 /* One whose process has ended, or whose time is over and that was not in use in this ROUND; with a user more. The lock of all is
  * held. */
 static struct removal *next_due_locked(struct removals *all, unsigned round, bool *ended) {
 	for (struct removal *r = all->list; r != NULL; r = r->next) {
 		*ended = r->n > 0 && (all->stopping || has_ended(r));
-		if (!*ended && (r->passed == round || removal_due(r) == 0))
+		if (r->settling || (!*ended && (r->passed == round || removal_due(r) == 0)))
 			continue;
 		r->users++;
 		return r;
@@ -110,19 +138,27 @@ static struct removal *next_due_locked(struct removals *all, unsigned round, boo
 	return NULL;
 }
 
-/* Returns false if it is in use: its user sees to it. */
+/* R is due, or its process has ENDED: it is committed by a settler, if it is not in use and its process had its time. Returns false if it
+ * is in use: its user sees to it. The caller is a user of R, and is no longer. */
 static bool settle_due(struct removals *all, struct removal *r, bool ended) {
-	if (ended) {
-		settle_all_of(all, r);
-		return true;
-	}
-	bool idle = pthread_mutex_trylock(&r->lock) == 0;
-	if (idle) {
-		(void)removal_settle(all, r, false);
+	pthread_t thread;
+	bool idle = ended || pthread_mutex_trylock(&r->lock) == 0;
+	bool ripe = ended || (idle && removal_ripe(all, r) > 0);
+	if (idle && !ended)
 		pthread_mutex_unlock(&r->lock);
+	if (!ripe) {
+		leave(all, r);
+		return idle;
 	}
-	leave(all, r);
-	return idle;
+	pthread_mutex_lock(&all->lock);
+	r->settling = true;
+	all->settlers++;
+	pthread_mutex_unlock(&all->lock);
+	if (pthread_create(&thread, NULL, settler_main, r) == 0)
+		pthread_detach(thread);
+	else
+		settler_main(r);
+	return true;
 }
 
 /* Waits until there is something to do. The lock of all is held, and let go meanwhile. */
@@ -132,7 +168,7 @@ static void rest(struct removals *all, bool busy) {
 	nfds_t n = 1;
 	uint64_t count;
 	for (struct removal *r = all->list; r != NULL && n < 65; r = r->next) {
-		if (r->n == 0)
+		if (r->n == 0 || r->settling)
 			continue;
 		fds[n++] = (struct pollfd){ .fd = r->pidfd, .events = POLLIN };
 		if (!busy && removal_due_us(r) < until)
@@ -153,7 +189,8 @@ static void *main_loop(void *arg) {
 	struct removal *r;
 	bool ended, busy;
 	pthread_mutex_lock(&all->lock);
-	for (unsigned round = 1; !all->stopping || all->list != NULL; round++) {
+	for (unsigned round = 1; !all->stopping || all->list != NULL || all->settlers > 0;
+	     round++) {
 		busy = false;
 		while ((r = next_due_locked(all, round, &ended)) != NULL) {
 			r->passed = round;
@@ -161,7 +198,7 @@ static void *main_loop(void *arg) {
 			busy = !settle_due(all, r, ended) || busy;
 			pthread_mutex_lock(&all->lock);
 		}
-		if (!all->stopping || all->list != NULL)
+		if (!all->stopping || all->list != NULL || all->settlers > 0)
 			rest(all, busy || all->stopping);
 	}
 	pthread_mutex_unlock(&all->lock);
@@ -185,14 +222,12 @@ struct removals *removals_new(struct fs *fs) {
 }
 
 void removals_end(struct removals *all) {
-	uint64_t one = 1;
 	if (!all->started)
 		return;
 	pthread_mutex_lock(&all->lock);
 	all->none = all->stopping = true;
 	pthread_mutex_unlock(&all->lock);
-	if (write(all->wake_fd, &one, sizeof(one)) < 0)
-		log_error("BUG: eventfd: %s", strerror(errno));
+	wake_clock(all);
 	pthread_join(all->thread, NULL);
 	all->started = false;
 }

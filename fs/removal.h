@@ -37,6 +37,9 @@
  * While there is a removal, the kernel keeps nothing of what it concerns; and a request of another process commits first what
  * processes that have ended have left open. So whoever waits for `rm` sees what it did.
  *
+ * Each removal is committed by a thread of its own: a DELETE that is run again may wait for a row that another removal has locked, until
+ * that one is committed.
+ *
  * At most a third of the connections is kept by removals. The removal of a process that gets none is *dry*: its DELETE is rolled back as
  * soon as the server has said that it would work, and run again when the time is over. Nobody waits for a connection here: unlink holds
  * the kernel's lock of the directory, which the creates of others need. Where the process cannot be known (another PID namespace, no

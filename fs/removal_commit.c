@@ -364,18 +364,32 @@ static bool has_lost_time(struct removals *all, struct removal *r) {
 	return removal_due_us(r) > now; /* not the time by now: we may have lost some ourselves */
 }
 
-int removal_settle(struct removals *all, struct removal *r, bool everything) {
+int removal_ripe(struct removals *all, struct removal *r) {
 	pthread_mutex_lock(&all->lock);
-	int n = everything ? r->n : removal_due(r);
+	int n = removal_due(r);
 	pthread_mutex_unlock(&all->lock);
-	if (n > 0 && !everything && r->n < REMOVAL_NAMES && has_lost_time(all, r))
-		n = 0;
+	return n > 0 && r->n < REMOVAL_NAMES && has_lost_time(all, r) ? 0 : n;
+}
+
+/* Commits the first N names, and ends the transaction if no name is left. */
+static int settle(struct removals *all, struct removal *r, int n) {
 	int rc = n > 0 ? commit(all, r, n) : 0;
 	if (r->n == 0)
 		db_held_drop(move_ptr(r->tx));
 	else if (n > 0)
 		begin_time(all, r);
 	return rc;
+}
+
+int removal_settle(struct removals *all, struct removal *r, bool everything) {
+	return settle(all, r, everything ? r->n : removal_ripe(all, r));
+}
+
+int removal_settle_ripe(struct removals *all, struct removal *r) {
+	pthread_mutex_lock(&all->lock);
+	int n = removal_due(r);
+	pthread_mutex_unlock(&all->lock);
+	return settle(all, r, n);
 }
 
 /* A statement in R has failed: with ERR, and WAITS if for a lock. Those of the names before it go on standing, or are committed. */

@@ -31,13 +31,15 @@ struct removal {
 	pid_t tids[TIDS]; /* threads that are known to be the process's */
 	unsigned next_tid;
 	bool slot; /* keeps its transaction; else it is dry. Changes only while there are no names */
-	unsigned passed;   /* the round in which the thread found it in use */
+	unsigned passed;   /* the round in which the clock found it in use */
+	bool settling;     /* by a settler */
 	int64_t waited_us; /* pace_waited_us() of the process when its time began */
 	int64_t lost_us;   /* how much it has lost since; changed under both locks */
 
 	unsigned long epoch; /* the same of the unlink that runs in it while there are no names */
 
-	int pidfd; /* never changes */
+	int pidfd;            /* never changes */
+	struct removals *all; /* never changes */
 
 	/* held while a statement runs in it, and taken before the lock of all; guards the rest */
 	pthread_mutex_t lock;
@@ -54,15 +56,16 @@ struct removal {
 struct removals {
 	struct fs *fs;
 	int wake_fd;
-	bool started; /* the thread */
-	pthread_t thread;
-	atomic_int any; /* removals in the list */
+	bool started;     /* the clock */
+	pthread_t thread; /* the clock */
+	atomic_int any;   /* removals in the list */
 
 	pthread_mutex_t lock; /* guards the rest */
 	struct removal *list;
 	int slots;     /* that are left */
 	bool none;     /* from now on each is committed at once */
-	bool stopping; /* the thread is to end */
+	bool stopping; /* the clock is to end */
+	int settlers;  /* that run: see settler_main() */
 };
 
 /* -- removal_commit.c; R's lock is held, unless it says otherwise ------------------------------------ */
@@ -90,9 +93,15 @@ int64_t removal_waited_us(const struct removal *r);
 /* When the first name's time is over. Under either lock; there are names. */
 int64_t removal_due_us(const struct removal *r);
 
-/* Commits what is due, or ALL that there is, and ends the transaction if no name is left. Returns 0 or the first -errno, which is told
- * already. */
+/* How many names are to be committed now, after a look at whether the process could use all of its time. */
+int removal_ripe(struct removals *all, struct removal *r);
+
+/* Commits what is due (after that look), or ALL that there is, and ends the transaction if no name is left. Returns 0 or the first
+ * -errno, which is told already. */
 int removal_settle(struct removals *all, struct removal *r, bool everything);
+
+/* Commits what is due, where removal_ripe() has just looked. Returns as removal_settle(). */
+int removal_settle_ripe(struct removals *all, struct removal *r);
 
 /* NODE was removed by thread TID, and that is committed. No lock is held. */
 void removal_is_over(struct fs *fs, struct node *node, pid_t tid);
