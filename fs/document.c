@@ -367,7 +367,9 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 
 /* -- removing and replacing -------------------------------------------------------------------- */
 
-static int remove_by(struct call *call, const struct where *w, struct db_statement *st) {
+/* Runs ST. *GONE: it has changed something. */
+static int run_removal(struct call *call, const struct where *w, struct db_statement *st,
+		       bool *gone) {
 	int changed, rc = store_run(call, st, w, NULL, 0, DB_REPEATABLE, &changed);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
 		return call_error(call, ENOTEMPTY,
@@ -376,9 +378,15 @@ static int remove_by(struct call *call, const struct where *w, struct db_stateme
 		return rc;
 	/* the mark of a file that has no row yet */
 	bool marked = plain_unlink(call->fs->plain, w->path) == 0;
-	if (changed > 0 || marked)
-		return 0;
-	bool exists;
+	*gone = changed > 0 || marked;
+	return 0;
+}
+
+static int remove_by(struct call *call, const struct where *w, struct db_statement *st) {
+	bool gone, exists;
+	int rc = run_removal(call, w, st, &gone);
+	if (rc != 0 || gone)
+		return rc;
 	rc = store_exists(call, w, &exists);
 	if (rc == 0 && exists)
 		return call_error(call, EPERM,
@@ -391,9 +399,10 @@ static int row_remove(struct call *call, const struct where *w) {
 	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove);
 }
 
+/* It may have had no rows, and its name stays in any case: so it is no matter whether any has gone. */
 static int table_remove(struct call *call, const struct where *w) {
-	int rc = row_remove(call, w);
-	return rc == -ENOENT ? 0 : rc; /* it had no rows */
+	bool gone;
+	return run_removal(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove, &gone);
 }
 
 static int column_remove(struct call *call, const struct where *w) {
