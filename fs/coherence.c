@@ -309,6 +309,19 @@ void coherence_forget(struct fs *fs, struct node *node) {
 	invalidate(fs->caches->inv, f);
 }
 
+void coherence_forget_now(struct fs *fs, struct node *node) {
+	struct forget *f = calloc(1, sizeof(*f));
+	if (f == NULL)
+		return;
+	node_hold(fs->nodes, node);
+	f->node = node;
+	f->data = true;
+	invalidate(fs->caches->inv, f);
+	if (call_may_wait(fs))
+		invalidate_wait(fs->caches->inv, SETTLE_NAMES_MS);
+	call_waited(fs);
+}
+
 static size_t stripe_of_node(const struct node *dir) {
 	return ((uintptr_t)dir >> 6) & (STRIPES - 1);
 }

@@ -68,6 +68,8 @@ void coherence_lists(struct fs *fs, const struct node *dir);
 
 /* Has the kernel forget what it keeps of NODE, soon: attributes, pages or listing. */
 void coherence_forget(struct fs *fs, struct node *node);
+/* The same, before this returns, whatever is told or not; not in a request that may hold a page or the lock of a directory. */
+void coherence_forget_now(struct fs *fs, struct node *node);
 
 /* -- life ------------------------------------------------------------------------------------------ */
 

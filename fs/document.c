@@ -1,6 +1,7 @@
 /* Documents: one row, one column, many rows or the result of a query, as one body. The handle holds the bytes as they were at
  * open; what is written changes them there, and flush, fsync or release sends them whole, in one statement. */
 #include "db/field.h"
+#include "fs/coherence.h"
 #include "fs/kind.h"
 #include "fs/large.h"
 #include "fs/made.h"
@@ -9,10 +10,12 @@
 #include "fs/store.h"
 #include "fs/table.h"
 #include "fs/orphans.h"
+#include "schema/shape.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 /* -- reading ----------------------------------------------------------------------------------- */
 
@@ -38,6 +41,7 @@ static int load(struct call *call, struct handle *h) {
 	if (h->node->pending)
 		return 0;
 	if (body != NULL && node_has_name(call->fs->nodes, h->node)) {
+		h->seen_at = node_found_at(call->fs->nodes, h->node);
 		buf_add(&h->data, body->data, body->len);
 		return h->data.failed ? -ENOMEM : 0;
 	}
@@ -75,6 +79,8 @@ static int load_for_reader(struct call *call, struct handle *h) {
 		h->node->pending ? body_new("", 0) : body_take(call->fs, h->node);
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
+	h->seen_at =
+		known != NULL ? node_found_at(nodes, h->node) : node_changed_at(nodes, h->node);
 	/* a body is of the node's version, and so is the size that the kernel knows; the name may have gone on to another since */
 	if (known != NULL && !h->node->written) {
 		h->cached = !h->node->pending;
@@ -365,6 +371,91 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 	return rc;
 }
 
+/* -- locks ------------------------------------------------------------------------------------- */
+
+/* The document as it is now, for those who have opened an earlier version to read it. */
+struct present {
+	struct node *node;
+	struct body *body; /* NULL: too large for memory, and in FD */
+	int fd;
+	uint64_t size;
+	int64_t seen_at;
+};
+
+static int read_present(struct call *call, struct present *p) {
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_BUF struct buf version = { 0 };
+	int rc = node_where(call->fs->nodes, p->node, &w);
+	if (rc == 0 && w.place->sql.pieces != NULL && p->size >= LARGE_FROM)
+		return large_read(call, &w, &p->fd, &p->size, &version);
+	if (rc == 0)
+		rc = query_body(call, &w, &res);
+	if (rc != 0)
+		return rc;
+	p->size = field_len(res, 0, BODY_BYTES);
+	p->body = body_new(field_text(res, 0, BODY_BYTES), p->size);
+	return p->body != NULL ? 0 : -ENOMEM;
+}
+
+static void show_present(void *arg, struct handle *h) {
+	const struct present *p = arg;
+	if (h->node != p->node)
+		return;
+	LOCK_SCOPE(&h->lock);
+	if (h->loaded)
+		return; /* it writes */
+	int fd = p->body == NULL ? dup(p->fd) : -1;
+	if (p->body == NULL && fd < 0)
+		return;
+	if (h->fd >= 0)
+		close(h->fd);
+	h->fd = fd;
+	body_release(h->body);
+	h->body = p->body;
+	if (p->body != NULL)
+		atomic_fetch_add(&p->body->references, 1);
+	atomic_store(&h->size, p->size);
+	h->seen_at = p->seen_at;
+}
+
+/* The kernel has the pages of a version for all that have it open: so they go on to the present one together. */
+static int document_locked(struct call *call, struct handle *h) {
+	struct present p = { .node = h->node, .fd = -1 };
+	{
+		LOCK_SCOPE(&h->lock);
+		if (h->loaded)
+			return load_again(call, h);
+		p.seen_at = node_changed_at(call->fs->nodes, h->node);
+		if (p.seen_at == h->seen_at)
+			return 0;
+		p.size = atomic_load(&h->size);
+	}
+	int rc = read_present(call, &p);
+	if (rc == 0) {
+		handles_of_file(call->fs, h->node->ino, show_present, &p);
+		node_moved_on(call->fs->nodes, h->node, p.size);
+		coherence_forget_now(call->fs, h->node);
+	}
+	body_release(p.body);
+	if (p.fd >= 0)
+		close(p.fd);
+	return rc == -ENOENT ? 0 : rc; /* it is gone: what was opened is the last of it */
+}
+
+/* A text that is no document yet has its rest in the program's buffer. */
+static bool is_whole(struct handle *h) {
+	AUTO_BUF struct buf why = { 0 };
+	size_t len = edits_document(&h->edits, &h->data, true);
+	return !is_json(h->node->place) || json_check(h->data.data, len, &why) == 0;
+}
+
+static int document_unlocking(struct call *call, struct handle *h) {
+	if (!h->dirty || h->truncated || h->refused != 0 || !is_whole(h))
+		return 0;
+	return document_sync(call, h, SYNC_FSYNC);
+}
+
 /* -- removing and replacing -------------------------------------------------------------------- */
 
 /* Runs ST. *GONE: it has changed something. */
@@ -438,7 +529,8 @@ static int query_store(struct call *call, const struct where *w, const struct wh
 	{                                                                                          \
 		.name = (its_name), .writable = true, .own_size = true, .open = document_open,     \
 		.read = document_read, .write = document_write, .truncate = document_truncate,     \
-		.sync = document_sync, .remove = (its_remove), .store = document_store             \
+		.sync = document_sync, .locked = document_locked, .unlocking = document_unlocking, \
+		.remove = (its_remove), .store = document_store                                    \
 	}
 
 const struct kind row_kind = DOCUMENT_KIND("row", row_remove);
@@ -453,6 +545,7 @@ const struct kind query_kind = {
 	.write = document_write,
 	.truncate = document_truncate,
 	.sync = document_sync,
+	.locked = document_locked,
 	.remove = query_remove,
 	.store = query_store,
 };

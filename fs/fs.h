@@ -24,6 +24,7 @@ struct moved;
 struct made;
 struct orphans;
 struct removals;
+struct locks;
 struct ingest_streams;
 struct writer;
 struct fence;
@@ -57,6 +58,7 @@ struct fs {
 	struct orphans *orphans;
 	struct removals *removals; /* NULL outside of a mount */
 	struct ingest_streams *ingest;
+	struct locks *locks;
 	struct writer *writer;
 	struct fence *fence; /* NULL where nothing is served */
 	struct removed_names removed;

@@ -59,7 +59,7 @@ struct handle {
 	bool truncated;    /* emptied since the last commit, and nothing written since */
 	bool appending;    /* only appended to, behind `base` bytes that were there before */
 	size_t base;
-	int64_t seen_at; /* node_changed_at() when data was loaded or committed */
+	int64_t seen_at; /* node_changed_at() when data or body was loaded or committed */
 	struct edits edits;
 	size_t document; /* of data, from the start on, what was committed; behind it is the rest of an older text. 0: all */
 	bool created; /* the file was made by this handle's open */
@@ -67,6 +67,7 @@ struct handle {
 	bool given; /* its content was given to another name by a rename: what is written later has no place */
 	bool failed; /* the last commit failed for good */
 	int refused; /* -errno of a write that was refused: the rest is not committed either */
+	int untold; /* -errno of a commit before a lock was given up: the next fsync or close tells it */
 	bool unsettled;
 
 	/* rows */

@@ -7,6 +7,7 @@
 #include "fs/ingest.h"
 #include "fs/intake.h"
 #include "fs/kind.h"
+#include "fs/locks.h"
 #include "fs/migrate.h"
 #include "fs/made.h"
 #include "fs/moved.h"
@@ -162,12 +163,13 @@ static bool open_state(struct fs *fs) {
 	fs->orphans = orphans_new();
 	fs->removals = removals_new(fs);
 	fs->ingest = ingest_streams_new();
+	fs->locks = locks_new();
 	fs->writer = writer_new(fs);
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
 	       fs->transcripts != NULL && fs->calls != NULL && fs->intake != NULL &&
 	       fs->handles != NULL && fs->moved != NULL && fs->made != NULL &&
 	       fs->orphans != NULL && fs->removals != NULL && fs->ingest != NULL &&
-	       fs->writer != NULL && coherence_open(fs, !opt->read_only);
+	       fs->locks != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {
@@ -186,6 +188,7 @@ static void close_state(struct fs *fs, bool served) {
 	made_free(fs->made);
 	orphans_free(fs->orphans);
 	ingest_streams_free(fs->ingest);
+	locks_free(fs->locks);
 	plain_free(fs->plain, served);
 	report_free(fs->report);
 	fence_free(fs->fence); /* the last: another daemon may begin now */

@@ -389,6 +389,14 @@ void node_update(struct nodes *nodes, struct node *node, const struct attributes
 	refresh_locked(nodes, node, attr, epoch);
 }
 
+void node_moved_on(struct nodes *nodes, struct node *node, uint64_t size) {
+	body_drop(nodes->fs, node);
+	LOCK_SCOPE(&nodes->lock);
+	unhash_locked(nodes, node);
+	atomic_store(&node->written, true);
+	node->attr.size = size;
+}
+
 void node_unhash(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	unhash_locked(nodes, node);
@@ -396,7 +404,7 @@ void node_unhash(struct nodes *nodes, struct node *node) {
 
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name) {
 	LOCK_SCOPE(&nodes->lock);
-	times_written(nodes->times, path_ino(dir, name), now_ns());
+	times_written(nodes->times, path_ino(dir, name), now_ns(), atomic_load(&nodes->fs->epoch));
 }
 
 int64_t node_changed_at(struct nodes *nodes, const struct node *node) {
@@ -404,9 +412,15 @@ int64_t node_changed_at(struct nodes *nodes, const struct node *node) {
 	return times_of(nodes->times, path_ino(node->parent, node->strings));
 }
 
+int64_t node_found_at(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return times_since(nodes->times, path_ino(node->parent, node->strings), node->epoch);
+}
+
 void node_written(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	times_written(nodes->times, path_ino(node->parent, node->strings), now_ns());
+	times_written(nodes->times, path_ino(node->parent, node->strings), now_ns(),
+		      atomic_load(&nodes->fs->epoch));
 	unhash_locked(nodes, node);
 }
 

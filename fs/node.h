@@ -125,6 +125,8 @@ void node_unhash(struct nodes *nodes, struct node *node);
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name);
 /* When the document that has NODE's name changed last, as far as this mount knows; no two changes have the same time. */
 int64_t node_changed_at(struct nodes *nodes, const struct node *node);
+/* The same as NODE was found; -1 if this mount has committed a change since the look-up that found it began: its version may be the one before. */
+int64_t node_found_at(struct nodes *nodes, const struct node *node);
 /* This mount has committed what was written to the document NODE: its name means another version. */
 void node_written(struct nodes *nodes, struct node *node);
 /* The plain file NODE has no name any more: only those who have it open do. */
@@ -210,6 +212,8 @@ bool node_first_given(struct nodes *nodes, struct node *node);
 bool node_expel_cached(struct nodes *nodes, struct node *node);
 /* The name gets another node with its next look-up: say ESTALE, and the kernel looks up anew. */
 void node_expel(struct nodes *nodes, struct node *node);
+/* Those who have the document NODE open to read go on to another version, of SIZE bytes: it serves nobody else any more. */
+void node_moved_on(struct nodes *nodes, struct node *node, uint64_t size);
 /* True if NODE has one open handle. */
 bool node_is_open_once(struct nodes *nodes, const struct node *node);
 /* To be asked where the document NODE turns out to have another version than its look-up found, when thread TID opens it: true if ESTALE

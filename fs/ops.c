@@ -12,6 +12,8 @@
 #include "fs/plain.h"
 #include "fs/prefetch.h"
 #include "fs/removal.h"
+#include "fs/locks.h"
+#include "fs/ops_lock.h"
 #include "fs/reply.h"
 #include "fs/report.h"
 #include "fs/store.h"
@@ -25,10 +27,6 @@
 
 static void count(atomic_ullong *counter, unsigned long long n) {
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
-static struct handle *handle_of(const struct fuse_file_info *fi) {
-	return (struct handle *)(uintptr_t)fi->fh;
 }
 
 static void op_init(void *userdata, struct fuse_conn_info *conn) {
@@ -524,9 +522,15 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 		LOCK_SCOPE(&h->lock);
 		coherence_begin();
 		rc = h->kind->sync(&call, h, reason);
+		if (rc == 0)
+			rc = h->untold;
+		h->untold = 0;
 		if (h->unsettled)
 			coherence_unsettled(call.fs);
 	}
+	/* who gets a lock next reads what was written; and whoever is told of the close finds the lock free */
+	if (reason == SYNC_FLUSH)
+		locks_flushed(call.fs->locks, ops_lock_ino(h), fi->lock_owner, h);
 	if (h->kind == &rows_kind)
 		transcripts_follow(call.fs, h->node);
 	coherence_settle(call.fs);
@@ -534,8 +538,10 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	struct fs *fs = fuse_req_userdata(req);
 	(void)ino;
 	sync_and_reply(req, fi, SYNC_FLUSH);
+	ops_lock_grant(fs);
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
@@ -544,10 +550,8 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	sync_and_reply(req, fi, SYNC_FSYNC);
 }
 
-static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+static void release(fuse_req_t req, struct handle *h) {
 	AUTO_CALL struct call call;
-	struct handle *h = handle_of(fi);
-	(void)ino;
 	int rc;
 	call_begin(&call, req, false);
 	{
@@ -557,8 +561,16 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	}
 	AUTO_FREE char *path = node_path(call.fs->nodes, h->node, NULL);
 	(void)call_told(&call, path != NULL ? path : "?", rc);
+	locks_released(call.fs->locks, h);
 	handle_free(call.fs, h);
 	fuse_reply_err(req, 0);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+	struct fs *fs = fuse_req_userdata(req);
+	(void)ino;
+	release(req, handle_of(fi));
+	ops_lock_grant(fs);
 }
 
 static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
@@ -596,6 +608,9 @@ const struct fuse_lowlevel_ops rowfs_ops = {
 	.write = op_write,
 	.flush = op_flush,
 	.fsync = op_fsync,
+	.getlk = op_getlk,
+	.setlk = op_setlk,
+	.flock = op_flock,
 	.ioctl = op_ioctl,
 	.release = op_release,
 	.opendir = op_opendir,

@@ -1,5 +1,5 @@
 /* The kernel's requests, each translated: find the node, ask its kind, send one reply. ops.c: attributes and files;
- * ops_dir.c: directories; ops_name.c and ops_rename.c: names. */
+ * ops_dir.c: directories; ops_lock.c: locks; ops_name.c and ops_rename.c: names. */
 #ifndef ROWFS_FS_OPS_H
 #define ROWFS_FS_OPS_H
 
@@ -7,6 +7,11 @@
 
 /* The table for fuse_session_new(). The session's user data is the struct fs. */
 extern const struct fuse_lowlevel_ops rowfs_ops;
+
+/* The open file that a request is about. */
+static inline struct handle *handle_of(const struct fuse_file_info *fi) {
+	return (struct handle *)(uintptr_t)fi->fh;
+}
 
 /* ops_dir.c */
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

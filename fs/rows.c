@@ -315,6 +315,10 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 	return rc;
 }
 
+static int rows_unlocking(struct call *call, struct handle *h) {
+	return h->dirty ? rows_sync(call, h, SYNC_FSYNC) : 0;
+}
+
 static int rows_remove(struct call *call, const struct where *w) {
 	int changed;
 	int rc = store_run(call, (struct db_statement *)(uintptr_t)&w->place->sql.remove, w, NULL,
@@ -355,6 +359,7 @@ const struct kind rows_kind = {
 	.before_truncate = rows_before_truncate,
 	.truncate = rows_truncate,
 	.sync = rows_sync,
+	.unlocking = rows_unlocking,
 	.remove = rows_remove,
 	.store = rows_store,
 };

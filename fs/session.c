@@ -4,6 +4,7 @@
 #include "fs/coherence.h"
 #include "fs/intake.h"
 #include "fs/ops.h"
+#include "fs/ops_lock.h"
 #include "fs/transcript.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -208,6 +209,7 @@ void session_serve(struct fs *fs, struct fuse_session *se) {
 		fuse_loop_cfg_destroy(config);
 	transcripts_serve(fs->transcripts, -1);
 	coherence_stop(fs);
+	ops_lock_end(fs);
 	fuse_session_unmount(se);
 	fuse_session_destroy(se);
 }

@@ -35,7 +35,8 @@ int64_t times_found(struct times *times, uint64_t ino, const char *version, bool
 	}
 	*t = (struct document_time){ .ino = ino,
 				     .version = hash,
-				     .mtime_ns = known || changed ? now_ns : 0 };
+				     .mtime_ns = known || changed ? now_ns : 0,
+				     .epoch = known ? t->epoch : 0 };
 	return t->mtime_ns;
 }
 
@@ -44,6 +45,14 @@ int64_t times_of(struct times *times, uint64_t ino) {
 	return t->ino == ino ? t->mtime_ns : 0;
 }
 
-void times_written(struct times *times, uint64_t ino, int64_t now_ns) {
-	*find(times, ino) = (struct document_time){ .ino = ino, .mtime_ns = now_ns };
+int64_t times_since(struct times *times, uint64_t ino, unsigned long epoch) {
+	const struct document_time *t = find(times, ino);
+	if (t->ino != ino)
+		return 0;
+	return epoch >= t->epoch ? t->mtime_ns : -1;
+}
+
+void times_written(struct times *times, uint64_t ino, int64_t now_ns, unsigned long epoch) {
+	*find(times, ino) =
+		(struct document_time){ .ino = ino, .mtime_ns = now_ns, .epoch = epoch };
 }

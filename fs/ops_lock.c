@@ -1,0 +1,170 @@
+#include "fs/ops_lock.h"
+
+#include "fs/coherence.h"
+#include "fs/kind.h"
+#include "fs/locks.h"
+#include "fs/ops.h"
+#include "fs/reply.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+
+uint64_t ops_lock_ino(const struct handle *h) {
+	struct stat st;
+	return h->other_file && fstat(h->fd, &st) == 0 ? st.st_ino : h->node->ino;
+}
+
+static struct lock range_of(const struct fuse_file_info *fi, const struct flock *lock) {
+	const struct handle *h = handle_of(fi);
+	return (struct lock){
+		.ino = ops_lock_ino(h),
+		.owner = fi->lock_owner,
+		.via = h,
+		.kind = LOCK_RANGE,
+		.type = lock->l_type,
+		.from = lock->l_start,
+		.to = lock->l_len > 0 ? lock->l_start + lock->l_len - 1 : LOCK_END,
+		.pid = lock->l_pid,
+		/* the close of who only reads is not told */
+		.closing = (h->flags & O_ACCMODE) == O_RDONLY,
+	};
+}
+
+static struct lock whole_of(const struct fuse_file_info *fi, int op) {
+	const struct handle *h = handle_of(fi);
+	return (struct lock){
+		.ino = ops_lock_ino(h),
+		.owner = fi->lock_owner,
+		.via = h,
+		.kind = LOCK_WHOLE_FILE,
+		.type = (op & LOCK_EX) != 0   ? F_WRLCK
+			: (op & LOCK_SH) != 0 ? F_RDLCK
+					      : F_UNLCK,
+		.from = 0,
+		.to = LOCK_END,
+		.closing = (h->flags & O_ACCMODE) == O_RDONLY,
+	};
+}
+
+/* -- what is read and written under a lock ------------------------------------------------------ */
+
+/* LOCK is H's now. If the file cannot be read anew, he does not keep it: his program would go by what was there before. */
+static int take_up(struct call *call, struct handle *h, const struct lock *lock) {
+	int rc = h->kind->locked != NULL ? h->kind->locked(call, h) : 0;
+	if (rc != 0) {
+		struct lock none = *lock;
+		none.type = F_UNLCK;
+		(void)locks_set(call->fs->locks, &none, LOCK_AT_ONCE, NULL, NULL);
+	}
+	return rc;
+}
+
+/* A lock of H's file is about to become free. What cannot be committed is told by the next fsync or close: hardly a program looks at
+ * what unlocking says, and the lock goes in any case. */
+static void give_up(struct call *call, struct handle *h) {
+	if (h->kind->unlocking == NULL || (h->flags & O_ACCMODE) == O_RDONLY)
+		return;
+	coherence_begin();
+	int rc;
+	{
+		LOCK_SCOPE(&h->lock);
+		rc = h->kind->unlocking(call, h);
+		if (rc != 0)
+			h->untold = rc;
+	}
+	if (rc != 0) {
+		AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
+		(void)call_told(call, path != NULL ? path : "?", rc);
+	}
+	coherence_settle(call->fs);
+}
+
+/* -- requests ---------------------------------------------------------------------------------- */
+
+/* One has waited for its lock and has it, or the mount ends. */
+static void answer(fuse_req_t req, const struct lock *lock) {
+	AUTO_CALL struct call call;
+	struct handle *h = (struct handle *)(uintptr_t)lock->via;
+	call_begin(&call, req, false);
+	int rc = lock->type == F_UNLCK ? -EINTR : take_up(&call, h, lock);
+	reply_status(&call, h->node, NULL, rc);
+}
+
+static void answer_all(struct fs *fs, bool waiting) {
+	struct lock lock;
+	void *req;
+	while (locks_granted(fs->locks, waiting, &lock, &req))
+		answer(req, &lock);
+}
+
+void ops_lock_grant(struct fs *fs) {
+	answer_all(fs, false);
+}
+
+void ops_lock_end(struct fs *fs) {
+	answer_all(fs, true);
+}
+
+/* Called by libfuse when the program that waits was sent a signal; or at once, when it was already. */
+static void on_interrupt(fuse_req_t req, void *data) {
+	struct fs *fs = data;
+	if (locks_cancel(fs->locks, req))
+		fuse_reply_err(req, EINTR);
+}
+
+static bool is_interrupted(void *req) {
+	return fuse_req_interrupted(req) != 0;
+}
+
+/* Asks for WANTED, and replies unless it has to wait. */
+static void set_lock(fuse_req_t req, struct handle *h, const struct lock *wanted, bool sleep) {
+	AUTO_CALL struct call call;
+	struct fs *fs = fuse_req_userdata(req);
+	call_begin(&call, req, false);
+	if (wanted->type != F_WRLCK)
+		give_up(&call, h);
+	enum lock_wait wait = sleep ? LOCK_QUEUE : call_may_wait(fs) ? LOCK_SOON : LOCK_AT_ONCE;
+	if (sleep)
+		fuse_req_interrupt_func(req, on_interrupt, fs);
+	int rc = locks_set(fs->locks, wanted, wait, req, is_interrupted);
+	if (!sleep)
+		call_waited(fs);
+	if (rc == LOCK_QUEUED)
+		return; /* the request may be answered, and gone, by now */
+	if (rc == 0 && wanted->type != F_UNLCK)
+		rc = take_up(&call, h, wanted);
+	reply_status(&call, h->node, NULL, rc);
+}
+
+void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
+	      int sleep) {
+	struct fs *fs = fuse_req_userdata(req);
+	const struct lock wanted = range_of(fi, lock);
+	(void)ino;
+	set_lock(req, handle_of(fi), &wanted, sleep != 0);
+	ops_lock_grant(fs);
+}
+
+void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op) {
+	struct fs *fs = fuse_req_userdata(req);
+	const struct lock wanted = whole_of(fi, op);
+	(void)ino;
+	set_lock(req, handle_of(fi), &wanted, (op & LOCK_NB) == 0);
+	ops_lock_grant(fs);
+}
+
+void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock) {
+	struct fs *fs = fuse_req_userdata(req);
+	struct lock wanted = range_of(fi, lock), in_the_way;
+	struct flock out = *lock;
+	(void)ino;
+	out.l_type = F_UNLCK;
+	if (locks_test(fs->locks, &wanted, &in_the_way)) {
+		out.l_type = in_the_way.type;
+		out.l_start = in_the_way.from;
+		out.l_len = in_the_way.to == LOCK_END ? 0 : in_the_way.to - in_the_way.from + 1;
+		out.l_pid = in_the_way.pid;
+	}
+	fuse_reply_lock(req, &out);
+}
