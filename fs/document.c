@@ -1,5 +1,6 @@
-/* Documents: one row, one column, many rows or the result of a query, as one body. The handle holds the bytes as they were at
- * open; what is written changes them there, and flush, fsync or release sends them whole, in one statement. */
+/* Documents: one row, one column, many rows or the result of a query, as one body. The handle holds the
+ * bytes as they were at open; what is written changes them there, and flush, fsync or release sends them
+ * whole, in one statement. */
 #include "db/field.h"
 #include "fs/coherence.h"
 #include "fs/kind.h"
@@ -164,6 +165,8 @@ static int document_open(struct call *call, struct handle *h) {
 		h->truncated = h->dirty = true; /* an empty file is the value '' */
 	h->loaded = true;
 	h->fresh = h->created || h->node->pending;
+	if (h->fresh && h->kind == &row_kind)
+		process_name(call_thread(call), h->maker);
 	h->wrote = h->dirty;
 	begin(h);
 	h->appending = (h->flags & O_TRUNC) == 0;
@@ -282,16 +285,26 @@ static bool is_json(const struct place *place) {
 	return strcmp(type, "json") == 0 || strcmp(type, "jsonb") == 0;
 }
 
-/* RC says why a new file was refused: true if it may be the temporary file of a save all the same, see orphans.h. A column's has no row. A
- * row's document says another row, or has a unique value of it; since that is a mistake where a program did not mean to rename the file, it must have
- * been made as mkstemp(3) makes files. */
+/* True if another program writes H than the one that made it: a shell has directed output there. The
+ * shell's child makes the file, and then becomes the program. */
+static bool is_redirected(const struct call *call, const struct handle *h) {
+	char name[PROCESS_NAME];
+	process_name(call_thread(call), name);
+	return h->maker[0] != '\0' && name[0] != '\0' && strcmp(h->maker, name) != 0;
+}
+
+/* RC says why a new file was refused: true if it may be the temporary file of a save all the same, see
+ * orphans.h. A column's has no row. A row's document says another row, or has a unique value of it; since
+ * that is a mistake where nobody means to rename the file, it must have been made as mkstemp(3) makes
+ * files, or by a shell. */
 static bool may_wait(struct call *call, const struct handle *h, const struct where *w, int rc) {
 	if (!h->fresh || w->place->nkeys == 0)
 		return false;
 	if (h->kind == &column_kind)
 		return store_is_input_error(rc) && store_column_has_no_row(call, w);
-	return h->kind == &row_kind && (h->flags & (O_ACCMODE | O_EXCL)) == (O_RDWR | O_EXCL) &&
-	       (call->other_row || rc == -EEXIST);
+	bool temporary = (h->flags & (O_ACCMODE | O_EXCL)) == (O_RDWR | O_EXCL);
+	return h->kind == &row_kind && (call->other_row || rc == -EEXIST) &&
+	       (temporary || is_redirected(call, h));
 }
 
 static int commit(struct call *call, struct handle *h, enum sync_reason reason) {

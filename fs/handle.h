@@ -10,6 +10,7 @@
 #include "fs/edits.h"
 #include "fs/author.h"
 #include "fs/node.h"
+#include "util/process.h"
 
 struct kind;
 struct ingest_stream;
@@ -65,7 +66,8 @@ struct handle {
 	bool created; /* the file was made by this handle's open */
 	bool fresh;   /* it had no rows when it was opened, and its text is kept: see made.h */
 	bool given; /* its content was given to another name by a rename: what is written later has no place */
-	bool failed; /* the last commit failed for good */
+	char maker[PROCESS_NAME]; /* name of the process that made it, for may_wait(); "" */
+	bool failed;              /* the last commit failed for good */
 	int refused; /* -errno of a write that was refused: the rest is not committed either */
 	int untold; /* -errno of a commit before a lock was given up: the next fsync or close tells it */
 	bool unsettled;

@@ -13,6 +13,7 @@ struct text {
 	char *path; /* NULL: none */
 	struct buf data;
 	pid_t pid;     /* of the process that made it */
+	pid_t session; /* of that; 0: not known */
 	int64_t until; /* clock_us() */
 };
 
@@ -63,7 +64,8 @@ static struct text *find(struct made *made, const char *path) {
 	return NULL;
 }
 
-/* Adds LEN bytes to TEXT; the oldest of the others make room. False if there is none: then TEXT is forgotten. */
+/* Adds LEN bytes to TEXT; the oldest of the others make room. False if there is none: then TEXT is
+ * forgotten. */
 static bool add(struct made *made, struct text *text, const char *data, size_t len) {
 	for (unsigned i = 0; i < KEPT && made->bytes + len > made->most; i++) {
 		struct text *oldest = &made->all[(made->next + i) % KEPT];
@@ -85,7 +87,7 @@ static bool add(struct made *made, struct text *text, const char *data, size_t l
 }
 
 /* A text of PATH without bytes, in place of the oldest; NULL if out of memory. */
-static struct text *begin(struct made *made, const char *path, pid_t pid) {
+static struct text *begin(struct made *made, const char *path, pid_t pid, pid_t session) {
 	struct text *text = &made->all[made->next++ % KEPT];
 	forget(made, text);
 	text->path = strdup(path);
@@ -93,34 +95,36 @@ static struct text *begin(struct made *made, const char *path, pid_t pid) {
 		return NULL;
 	atomic_fetch_add(&made->n, 1);
 	text->pid = pid;
+	text->session = session;
 	text->until = clock_us() + KEPT_US;
 	return text;
 }
 
 void made_note(struct made *made, pid_t tid, const char *path, bool is_new, const char *data,
 	       size_t len) {
-	pid_t pid = is_new ? process_of(tid) : 0;
+	pid_t pid = is_new ? process_of(tid) : 0, session = is_new ? process_session(tid) : 0;
 	LOCK_SCOPE(&made->lock);
 	struct text *text = find(made, path);
 	if (text == NULL && !is_new)
 		return;
 	if (text != NULL) {
 		pid = is_new ? pid : text->pid;
+		session = is_new ? session : text->session;
 		forget(made, text);
 	}
 	if (len == 0 || pid == 0)
 		return;
-	text = begin(made, path, pid);
+	text = begin(made, path, pid, session);
 	if (text != NULL)
 		(void)add(made, text, data, len);
 }
 
 bool made_begin(struct made *made, pid_t tid, const char *path) {
-	pid_t pid = process_of(tid);
+	pid_t pid = process_of(tid), session = process_session(tid);
 	LOCK_SCOPE(&made->lock);
 	if (pid == 0)
 		return false;
-	return find(made, path) != NULL || begin(made, path, pid) != NULL;
+	return find(made, path) != NULL || begin(made, path, pid, session) != NULL;
 }
 
 bool made_add(struct made *made, const char *path, const char *data, size_t len) {
@@ -129,24 +133,32 @@ bool made_add(struct made *made, const char *path, const char *data, size_t len)
 	return text != NULL && add(made, text, data, len);
 }
 
-static struct text *find_of(struct made *made, pid_t pid, const char *path) {
+static struct text *find_recent(struct made *made, const char *path) {
 	struct text *text = find(made, path);
-	return text != NULL && clock_us() <= text->until && pid == text->pid ? text : NULL;
+	return text != NULL && clock_us() <= text->until ? text : NULL;
 }
 
-bool made_has(struct made *made, pid_t tid, const char *path) {
+static enum made_by who(const struct text *text, pid_t pid, pid_t session) {
+	if (text == NULL || pid == 0)
+		return MADE_NOT;
+	if (pid == text->pid)
+		return MADE_BY_PROCESS;
+	return session != 0 && session == text->session ? MADE_BY_SESSION : MADE_NOT;
+}
+
+enum made_by made_by(struct made *made, pid_t tid, const char *path) {
 	if (!made_any(made))
-		return false;
-	pid_t pid = process_of(tid);
+		return MADE_NOT;
+	pid_t pid = process_of(tid), session = process_session(tid);
 	LOCK_SCOPE(&made->lock);
-	return find_of(made, pid, path) != NULL;
+	return who(find_recent(made, path), pid, session);
 }
 
 bool made_take(struct made *made, pid_t tid, const char *path, struct buf *out) {
-	pid_t pid = process_of(tid);
+	pid_t pid = process_of(tid), session = process_session(tid);
 	LOCK_SCOPE(&made->lock);
-	struct text *text = find_of(made, pid, path);
-	if (text == NULL)
+	struct text *text = find_recent(made, path);
+	if (who(text, pid, session) == MADE_NOT)
 		return false;
 	buf_add(out, text->data.data, text->data.len);
 	forget(made, text);

@@ -148,23 +148,34 @@ static int rename_ingest(struct renaming *r) {
 	return rc;
 }
 
-/* What this process has just made, onto another name of the same place: as a save by a temporary file. The other file gets the text, and the rows of
- * the temporary one go. -EXDEV if it is none. */
+/* Whether the rows of FROM may go with what its file said: they do if the process that renames has made
+ * them itself. Of another process it is only likely that they are temporary; rows that others have put
+ * below them say that they are not. */
+static bool may_go(struct renaming *r, const struct where *from, enum made_by by) {
+	return by == MADE_BY_PROCESS || !store_is_referred(r->call, from);
+}
+
+/* What this process, or another one of its session, has just made, onto another name of the same place:
+ * as a save by a temporary file. The other file gets the text, and the rows of the temporary one go.
+ * -EXDEV if it is none. */
 static int rename_made(struct renaming *r) {
 	struct fs *fs = r->call->fs;
 	const struct place *place = r->node->place;
 	AUTO_WHERE struct where from = { 0 }, to = { 0 };
 	AUTO_BUF struct buf text = { 0 };
-	if (place->route == NULL || place->sql.remove.sql == NULL ||
-	    !made_has(fs->made, call_thread(r->call), r->from))
+	enum made_by by = made_by(fs->made, call_thread(r->call), r->from);
+	if (place->route == NULL || place->sql.remove.sql == NULL || by == MADE_NOT)
+		return -EXDEV;
+	int rc = node_where(fs->nodes, r->node, &from);
+	if (rc != 0)
+		return rc;
+	if (!may_go(r, &from, by))
 		return -EXDEV;
 	bool rows = place->route->kind == KIND_ROWS;
 	if (rows && !rows_give(r->call, r->node))
 		return -EXDEV;
 	bool made = made_take(fs->made, call_thread(r->call), r->from, &text);
-	int rc = made ? access_check(r->call, place, CHANGE_REMOVE) : -EXDEV;
-	if (rc == 0)
-		rc = node_where(fs->nodes, r->node, &from);
+	rc = made ? access_check(r->call, place, CHANGE_REMOVE) : -EXDEV;
 	if (rc == 0)
 		rc = node_where_child(fs->nodes, r->dir, r->name, place, r->target.values, &to);
 	buf_puts(&text, "");
@@ -354,7 +365,7 @@ static int rename_any(struct renaming *r) {
 static bool take_back(struct call *call, const struct node *node, const char *path,
 		      struct node *dir, const char *name) {
 	bool plain = node->type == NODE_PLAIN || node_is_pending(call->fs->nodes, node);
-	bool made = plain || made_has(call->fs->made, call_thread(call), path);
+	bool made = plain || made_by(call->fs->made, call_thread(call), path) != MADE_NOT;
 	if (made && removal_take_back(call, node_child_ino(dir, name)))
 		return true;
 	if (!plain)

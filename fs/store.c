@@ -104,6 +104,18 @@ bool store_parent_exists(struct call *call, const struct where *w) {
 	return row_above(call, w, -1, &exists) != 0 || exists;
 }
 
+bool store_is_referred(struct call *call, const struct where *w) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_FREE char *sql = sql_find_referred(w->place, call->fs->catalog);
+	AUTO_RESULT PGresult *res = NULL;
+	int n = where_params(w, params);
+	return sql == NULL ||
+	       db_query_text(call->fs->pool, sql, params, n, DB_REPEATABLE, NULL, &res, &err) !=
+		       0 ||
+	       PQntuples(res) > 0;
+}
+
 int store_check_keys(struct call *call, const struct where *w) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;

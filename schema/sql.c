@@ -114,6 +114,46 @@ static void build_remove(struct place *place, int target, bool empty, struct db_
 	statement_take(st, &sql);
 }
 
+/* " OR EXISTS (a row that refers by FK)" */
+static void put_referring(struct buf *sql, int target, const struct relation *rel,
+			  const struct foreign_key *fk) {
+	buf_puts(sql, " OR EXISTS (SELECT 1 FROM ");
+	put_relation(sql, rel);
+	buf_puts(sql, " c WHERE true");
+	for (int i = 0; i < fk->columns.n; i++) {
+		buf_puts(sql, " AND c.");
+		db_quote_ident(sql, fk->columns.names[i]);
+		buf_puts(sql, " = ");
+		put_column(sql, target, fk->references.names[i]);
+	}
+	buf_putc(sql, ')');
+}
+
+char *sql_find_referred(const struct place *place, const struct catalog *catalog) {
+	int target = place->target;
+	int64_t oid = place->scope.tables[target].rel->oid;
+	AUTO_BUF struct buf sql = { 0 }, known = { 0 };
+	buf_puts(&sql, "SELECT 1 FROM ");
+	put_tables(&sql, place, -1);
+	buf_puts(&sql, " WHERE ");
+	put_conditions(&sql, place, false);
+	buf_puts(&sql, " AND (false");
+	buf_puts(&known, "0");
+	for (int i = 0; i < catalog->nrelations; i++) {
+		const struct relation *rel = &catalog->relations[i];
+		buf_printf(&known, ", %lld", (long long)rel->oid);
+		for (int k = 0; k < rel->nparents; k++)
+			if (rel->parents[k].relation == oid)
+				put_referring(&sql, target, rel, &rel->parents[k]);
+	}
+	buf_printf(&sql,
+		   " OR EXISTS (SELECT 1 FROM pg_catalog.pg_constraint WHERE contype = 'f' AND "
+		   "confrelid = %lld AND confdeltype IN ('c', 'n', 'd') AND conrelid NOT IN (%s)))"
+		   " LIMIT 1",
+		   (long long)oid, known.data != NULL ? known.data : "");
+	return known.failed ? NULL : buf_take(&sql);
+}
+
 /* UPDATE that gives the own keys new values: the K parameters after the path's. */
 static void build_rename(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 }, others = { 0 };

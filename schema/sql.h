@@ -6,6 +6,7 @@
 #include "db/query.h"
 #include "util/buf.h"
 
+struct catalog;
 struct place;
 
 /* Columns of `find` and `list`: K key texts, then these. All text, except a bytea column's body. The modification time is in
@@ -67,6 +68,10 @@ enum { SQL_INLINE_BODY = 65536, SQL_LIST_BODY = 4096 };
 /* Makes all statements of PLACE. Returns false if out of memory. */
 MUST_USE bool sql_build(struct place *place);
 void sql_free(struct place_sql *sql);
+
+/* SQL that has a row if a row of CATALOG's tables refers to one that PLACE's file shows, or a table that
+ * CATALOG does not know may have one that a DELETE changes. malloc'd; NULL if out of memory. Pure. */
+char *sql_find_referred(const struct place *place, const struct catalog *catalog);
 
 /* A document to be written: which keys it has. */
 struct document_shape {

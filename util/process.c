@@ -8,14 +8,39 @@
 #include <string.h>
 #include <unistd.h>
 
-pid_t process_of(pid_t tid) {
-	char path[40], text[1024];
+enum { ROOM = 2048 }; /* the fields that are asked for are among the first */
+
+/* The text behind LABEL ("\nTgid:") in the status of thread TID, which is read to TEXT; NULL if there is none. */
+static const char *read_field(pid_t tid, const char *label, char text[ROOM]) {
+	char path[40];
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
 	AUTO_FD int fd = tid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+	ssize_t n = fd >= 0 ? read(fd, text + 1, ROOM - 2) : -1;
 	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	const char *line = strstr(text, "\nTgid:");
-	return line != NULL ? (pid_t)strtol(line + strlen("\nTgid:"), NULL, 10) : 0;
+		return NULL;
+	text[0] = '\n';
+	text[n + 1] = '\0';
+	const char *line = strstr(text, label);
+	return line != NULL ? line + strlen(label) : NULL;
+}
+
+static pid_t read_number(pid_t tid, const char *label) {
+	char text[ROOM];
+	const char *field = read_field(tid, label, text);
+	return field != NULL ? (pid_t)strtol(field, NULL, 10) : 0;
+}
+
+pid_t process_of(pid_t tid) {
+	return read_number(tid, "\nTgid:");
+}
+
+pid_t process_session(pid_t tid) {
+	return read_number(tid, "\nNSsid:");
+}
+
+void process_name(pid_t tid, char name[PROCESS_NAME]) {
+	char text[ROOM];
+	const char *field = read_field(process_of(tid), "\nName:\t", text);
+	snprintf(name, PROCESS_NAME, "%.*s", field != NULL ? (int)strcspn(field, "\n") : 0,
+		 field != NULL ? field : "");
 }

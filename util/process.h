@@ -1,11 +1,20 @@
-/* What /proc says of the processes that use the mount. */
+/* What /proc says of the processes that use the mount. Reads /proc/TID/status: unlike /proc/TID/stat it
+ * takes no lock that a process in exec holds, which may be waiting for us. Thread-safe. */
 #ifndef ROWFS_UTIL_PROCESS_H
 #define ROWFS_UTIL_PROCESS_H
 
 #include <sys/types.h>
 
-/* The process (thread group) that thread TID belongs to; 0 if TID is 0, or that cannot be known: another PID namespace, no /proc.
- * Reads /proc/TID/status: unlike /proc/TID/stat it takes no lock that a process in exec holds, which may be waiting for us. Thread-safe. */
+/* The process (thread group) that thread TID belongs to; 0 if TID is 0, or that cannot be known: another
+ * PID namespace, no /proc. */
 pid_t process_of(pid_t tid);
+
+/* The session (see setsid(2)) of thread TID's process; 0 if it cannot be known. */
+pid_t process_session(pid_t tid);
+
+enum { PROCESS_NAME = 64 };
+
+/* NAME gets the name of thread TID's process, which exec(2) changes; "" if it cannot be known. */
+void process_name(pid_t tid, char name[PROCESS_NAME]);
 
 #endif

@@ -1,5 +1,6 @@
 """Documents that are renamed away, names that are hidden by it, and what a change that has not ended means for other names."""
 import errno
+import json
 import os
 import time
 
@@ -138,7 +139,7 @@ def test_a_row_that_another_process_renames_replaces_none(notes):
     m, pg = notes
     m.write("notes/b.json", {"title": "b"})
     before = pg.sql("select * from note order by id")
-    assert run("/usr/bin/python3", "-c", "import os, sys; os.rename(*sys.argv[1:])", m.at("notes/b.json"), m.at("notes/a.json"), ok=False).returncode == 1
+    assert run("setsid", "-w", "mv", "-T", m.at("notes/b.json"), m.at("notes/a.json"), ok=False).returncode == 1  # of another session
     assert pg.sql("select * from note order by id") == before
     # and a row that was there before is none that was just made
     pg.sql("insert into note values ('c')")
@@ -154,3 +155,93 @@ def test_a_replacement_that_the_database_refuses_changes_nothing(notes):
     before = pg.sql("select * from note order by id")
     m.refuses(lambda: os.rename(m.at("notes/t.json"), m.at("notes/a.json")), errno.EINVAL, "check")
     assert pg.sql("select * from note order by id") == before
+
+
+# -- a save by a shell: one program writes the temporary file, and another one renames it -----------------------------------------------
+
+SHELL = {"tables": {"pair": {"key": ["k"]}}, "routes": [
+    {"path": "/notes/{note.id}.json", "row": "note"},
+    {"path": "/short/{note.id}.json", "row": "note", "columns": ["title", "extra"]},
+    {"path": "/titles/{note.id}.txt", "column": "note.title"},
+    {"path": "/notes/{note.id}/tags.jsonl", "rows": "tag", "columns": ["tag"]},
+    {"path": "/tags/{note.id}.csv", "rows": "tag", "columns": ["tag"]},
+    {"path": "/groups/{pair.g}.csv", "rows": "pair", "columns": ["k", "v"], "order": ["k"]},
+    {"path": "/pair_notes.jsonl", "rows": "pair_note"},
+    {"path": "/maps/{pair.g}.json", "rows": "pair", "by": "k", "columns": ["k", "v"]},
+]}
+
+
+@pytest.fixture
+def shelves(pg, make_mount):
+    pg.sql("""create table note (id text primary key, title text, extra text default 'default', n int default 7);
+              create table tag (note text references note on delete cascade, tag text, primary key (note, tag));
+              create table pair (g text, k text primary key, v text, hidden int default 7);
+              create table pair_note (k text references pair on delete cascade, text text);
+              insert into note values ('a', 'old', 'kept', 1), ('z', 'z', 'z', 1); insert into tag values ('a', 't');
+              insert into pair values ('g', 'one', 'x', 1), ('g', 'two', 'y', 1), ('h', 'three', 'z', 1); insert into pair_note values ('one', 'n')""")
+    return make_mount(layout=SHELL), pg
+
+
+def shell(m, script, **kw):
+    """SCRIPT, where each program is a process of its own."""
+    return run("sh", "-e", "-c", script, cwd=m.path, **kw)
+
+
+@pytest.mark.parametrize("directory", ["notes", "short"])
+def test_a_shell_saves_a_document_by_a_temporary_file(shelves, directory):
+    """The document shows its key, and so contradicts the temporary name, or does not."""
+    m, pg = shelves
+    for title in ("first", "second"):
+        shell(m, f"""cd {directory}; jq '.title = "{title}"' a.json >t.json && mv t.json a.json""")
+        assert pg.sql("select * from note order by id") == [("a", title, "kept", 1), ("z", "z", "z", 1)]
+        assert pg.sql("select * from tag") == [("a", "t")]
+        assert {n for n in m.ls(directory) if "." in n} == {"a.json", "z.json"} and not m.exists(f"{directory}/t.json")
+    assert m.errors() == []
+
+
+def test_a_shell_saves_a_column_by_a_temporary_file(shelves):
+    m, pg = shelves
+    shell(m, "cd titles; tr a-z A-Z <a.txt >t.txt && mv t.txt a.txt")
+    assert pg.sql("select * from note order by id") == [("a", "OLD", "kept", 1), ("z", "z", "z", 1)]
+    assert m.errors() == []
+
+
+def test_a_shell_saves_rows_by_a_temporary_file(shelves):
+    m, pg = shelves
+    shell(m, "cd maps; jq -n '{four: {v: \"w\"}}' >t.json && mv t.json h.json")
+    assert pg.sql("select * from pair where g <> 'g'") == [("h", "four", "w", 7)]
+    shell(m, "cd groups; printf 'k,v\\nfive,u\\n' | cat >t.csv && mv t.csv h.csv")
+    assert pg.sql("select * from pair where g <> 'g'") == [("h", "five", "u", 7)]
+    assert pg.sql("select * from pair_note") == [("one", "n")] and m.errors() == []
+
+
+def test_a_temporary_row_that_others_refer_to_is_none(shelves):
+    """Of another process's row it is not certain that it is temporary; a row below it says that it is not."""
+    m, pg = shelves
+    shell(m, "cd short; jq -n '{title: \"new\"}' >t.json")
+    pg.sql("insert into tag values ('t', 'below')")
+    before = pg.sql("select * from note order by id"), pg.sql("select * from tag order by 1")
+    assert shell(m, "cd short; mv t.json a.json", ok=False).returncode == 1
+    assert (pg.sql("select * from note order by id"), pg.sql("select * from tag order by 1")) == before
+    # and what a table may have that the layout does not know
+    pg.sql("delete from tag where note = 't'; create table other (note text references note on delete cascade)")
+    assert shell(m, "cd short; mv t.json a.json", ok=False).returncode == 1
+    pg.sql("drop table other")
+    shell(m, "cd short; mv t.json a.json")
+    assert pg.sql("select title from note order by id") == [("new",), ("z",)]
+
+
+def test_a_copy_under_another_key_is_refused_at_once(shelves):
+    m, pg = shelves
+    assert shell(m, "cp notes/a.json notes/b.json", ok=False).returncode == 1
+    assert pg.one("select count(*) from note") == 2
+
+
+def test_output_that_is_not_renamed_is_told(shelves):
+    """It had no row to go to: nothing is lost, and errors.jsonl says so when the mount ends at the latest."""
+    m, pg = shelves
+    shell(m, "cd notes; jq . a.json >t.json")
+    assert pg.one("select count(*) from note") == 2 and m.json("notes/t.json")["id"] == "a"
+    m.umount()
+    m.start()
+    assert [json.loads(body)["id"] for name, body in m.rejected().items() if "t.json" in name] == ["a"]
