@@ -76,6 +76,7 @@ static void add_locked(struct calls *calls, struct call *call) {
 	call->next = &calls->ring;
 	call->prev->next = call->next->prev = call;
 	call->number = ++calls->last;
+	call->listed = true;
 }
 
 static void remove_call(struct calls *calls, struct call *call) {
@@ -94,6 +95,7 @@ static void begin(struct call *call, fuse_req_t req, bool interruptible, bool se
 	memset(call, 0, sizeof(*call));
 	pthread_mutex_init(&call->cancel.lock, NULL);
 	call->req = req;
+	call->thread = fuse_req_ctx(req)->pid;
 	call->fs = fuse_req_userdata(req);
 	call->interruptible = interruptible;
 	call->seeks = seeks && removals_any(call->fs->removals);
@@ -116,13 +118,13 @@ void call_begin_seeking(struct call *call, fuse_req_t req, bool interruptible) {
 
 uint64_t call_number(struct call *call) {
 	LOCK_SCOPE(&call->fs->calls->lock);
-	if (call->next == NULL)
+	if (!call->listed)
 		add_locked(call->fs->calls, call);
 	return call->number;
 }
 
 void call_end(struct call *call) {
-	if (call->next != NULL)
+	if (call->listed)
 		remove_call(call->fs->calls, call);
 	db_error_clear(&call->err);
 	pthread_mutex_destroy(&call->cancel.lock);

@@ -9,8 +9,11 @@
 
 struct call {
 	struct call *next, *prev; /* in fs->calls, and guarded by it; NULL: not there */
+	bool listed;              /* it is there: only its own thread may ask without the lock */
 	struct fs *fs;
-	fuse_req_t req; /* NULL outside a request */
+	fuse_req_t
+		req; /* NULL outside a request; gone with the reply, while the call may last longer */
+	pid_t thread; /* that asks; 0 outside a request */
 	struct db_cancel cancel;
 	struct db_error err;
 	bool interruptible;
@@ -51,7 +54,7 @@ void calls_interrupt(struct calls *calls);
 
 /* The thread that asks; 0 outside a request. */
 static inline pid_t call_thread(const struct call *call) {
-	return call->req != NULL ? fuse_req_ctx(call->req)->pid : 0;
+	return call->thread;
 }
 
 /* True if a thread that serves a request may wait for the kernel: at most half of them do at a time, since what the kernel waits for may need one.

@@ -13,6 +13,7 @@ import pytest
 
 from kit import get, put, refused, run, until
 
+pytestmark = pytest.mark.threads
 PROCESSES, ADDS = 4, 8
 
 # What programs do: the file is opened first, then locked, read, written and unlocked. argv: file, how, how often, key.
