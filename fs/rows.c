@@ -291,7 +291,8 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 	bool tail = h->data.len > 0 && h->data.data[h->data.len - 1] != '\n';
 	if (rows_is_whole(h) && tail && !accepts)
 		refuse_piece(call, h, &w);
-	bool whole = tail && own && !killed && accepts && rows_tail_is_whole(h, w.place);
+	bool closes = reason != SYNC_FSYNC && own && !killed; /* its writer, of its own will */
+	bool whole = tail && closes && accepts && rows_tail_is_whole(h, w.place);
 	bool replaces = rows_is_whole(h);
 	if (reason == SYNC_FLUSH && h->dirty &&
 	    (h->rows == ROWS_EMPTIED || (replaces && tail && !whole))) {

@@ -2,6 +2,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -75,6 +77,25 @@ def test_half_a_line_waits_for_its_end(fast):
         until(lambda: numbers(fast.pg) == [1, 3, 2], "the other is one, too")
         file.write(line(4)[:-1])  # an object without its newline
     until(lambda: numbers(fast.pg) == [1, 3, 2, 4], "close makes it a line")
+
+
+def test_an_object_without_its_newline_is_no_row_at_fsync(shop):
+    """1.1, 4.7: it counts when its newline has come, or when its writer closes the file by its own will; fsync is none of these."""
+    def fsynced(code):
+        code = f"import os, signal; F = os.open({str(shop.m.at('log.jsonl'))!r}, os.O_WRONLY | os.O_APPEND)\n" \
+               f"os.write(F, {line(1) + line(2)[:-1]!r}); os.fsync(F)\n{code}"
+        subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+        return numbers(shop)
+    with Open(shop.m.at("log.jsonl")) as f:
+        f.write(line(1) + line(2)[:-1])
+        os.fsync(f.fd)
+        assert numbers(shop) == [1]
+        f.write(b"\n" + line(3))
+        os.fsync(f.fd)
+        assert numbers(shop) == [1, 2, 3]
+    assert fsynced("os.kill(os.getpid(), signal.SIGKILL)") == [1, 2, 3, 1]
+    until(lambda: shop.m.kept() == [line(2)[:-1]], "the rest of a killed writer is told")
+    assert fsynced("os.close(F)") == [1, 2, 3, 1, 1, 2]
 
 
 def test_what_is_written_anew_is_not_committed_by_halves(fast):

@@ -80,12 +80,16 @@ class Ingest(Plain):
         data, self.packer = data + self.packer.flush(), None
         return data
 
+    def leave(self):
+        """Its rows stay and are no file's any more."""
+        self.pool.kept.update(self.low())
+        self.pool.guess |= {row.n for row in self.high() - self.low()}  # the clock, a rename, or a close before a crash may have committed them
+
     def emptied(self):
         """Truncated to nothing: on a `keep` route the old rows stay."""
         self.packer = None
         if self.keep:
-            self.pool.kept.update(self.low())
-            self.pool.guess |= {row.n for row in self.high() - self.low()}  # the clock, or a rename, may have committed them
+            self.leave()
             self.was = records.Read(self.form, b"", self.play.asked)
             self.views = [self.was]
         self.changed()

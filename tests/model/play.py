@@ -436,7 +436,7 @@ class Play:
             if not error:
                 self.row_is_gone(target)
         elif isinstance(target, Ingest) and not error:
-            target.pool.kept.update(target.was.rows)
+            target.leave()
             del self.files[op["path"]]
         if not isinstance(target, Plain) and not error:
             self.between[op["path"]] = self.world.workers[op["p"]], time.monotonic() + BETWEEN
@@ -471,7 +471,7 @@ class Play:
             return
         if ingest:
             if b.keep:
-                b.pool.kept.update(b.was.rows)
+                b.leave()
             self.files[op["b"]] = a.moved(op["b"])
             del self.files[op["a"]]
         else:
@@ -491,11 +491,11 @@ class Play:
             raise Found("failed without cause", f"{op}: errno {answer[0]}; {self.sentence()}")
         del self.files[op["a"]]
         if type(a) is Ingest:  # its rows stay, and are no file's any more
-            a.pool.kept.update(a.was.rows)
+            a.leave()
             self.files[op["b"]] = Plain(self, op["b"])
         else:
             if b.keep:
-                b.pool.kept.update(b.was.rows)
+                b.leave()
             self.files[op["b"]] = b.taken()
         return self.judge_now(self.files[op["b"]])
 
