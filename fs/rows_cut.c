@@ -78,12 +78,13 @@ void rows_cut_rest(struct call *call, const struct node *node, bool all) {
 	handles_of_file(call->fs, node->ino, drop_rest, &cut);
 }
 
-/* What H itself says of a truncation to SIZE: 1: it is none; 0: it is one of H's own text only; -1: the file is to be asked. */
+/* What H itself says of a truncation to SIZE: 1: it is none; 0: it is one of H's own text only; -1: the file is to be asked. A file that H
+ * has emptied, and that is committed, may have lines of others again. */
 static int ask_handle(struct handle *h, uint64_t size) {
 	LOCK_SCOPE(&h->lock);
 	if (rows_is_whole(h))
 		return size == h->data.len;
-	return h->has_begun && size == h->next_offset ? 1 : -1;
+	return size > 0 && h->has_begun && size == h->next_offset ? 1 : -1;
 }
 
 int rows_before_truncate(struct call *call, struct node *node, struct handle *h, uint64_t size) {

@@ -257,3 +257,18 @@ def test_a_second_cut_takes_what_others_have_appended_along(bars, plain, pg):
             f.flush()
             os.fsync(f.fileno())
     assert numbers(pg, "bars.csv") == numbers_of(plain / "bars.csv") == [4]
+
+
+def test_a_second_cut_by_a_program_whose_first_one_is_committed(bars, plain, pg):
+    """For it the file still ends at 0; but another one has appended."""
+    for top in (bars, plain):
+        path = top.at("bars.csv") if top is bars else top / "bars.csv"
+        path.write_text("A,1,x\n")
+        with open(path, "ab") as other, open(path, "ab") as f:
+            f.truncate(0)
+            os.fsync(f.fileno())
+            other.write(b"A,2,x\n")
+            other.flush()
+            f.truncate(0)
+            other.write(b"A,3,x\n")
+    assert numbers(pg, "bars.csv") == numbers_of(plain / "bars.csv") == [3]

@@ -17,7 +17,7 @@ PROCESSES = 3
 
 def world(rng, classes=None):
     """What the database and the mount are like. Most worlds are ordinary in most respects."""
-    out = {"trigger": rng.random() < 0.6, "policy": rng.random() < 0.15, "isolation": None, "encoding": "UTF8", "options": {}}
+    out = {"trigger": rng.random() < 0.7, "policy": rng.random() < 0.15, "isolation": None, "encoding": "UTF8", "options": {}}
     if rng.random() < 0.25:
         out["isolation"] = rng.choice(["database serializable", "database repeatable read", "option serializable", "option repeatable read"])
     if rng.random() < 0.08:
@@ -50,8 +50,8 @@ class Generator:
         kinds = rng.sample(self.kinds, min(len(self.kinds), rng.choice([1, 1, 2, 3])))
         self.paths = [p for k in kinds for p in rng.sample(PATHS[k], min(len(PATHS[k]), rng.choice([1, 2, 3])))]
         self.classes = ["good"] * 4 + (rng.sample(self.only or records.ALL, min(len(self.only or records.ALL), rng.choice([0, 1, 1, 2, 3]))) * 2)
-        if rng.random() < 0.25 and not self.only:
-            self.classes += ["open", "skip", "custom"]
+        if rng.random() < 0.4 and not self.only:
+            self.classes += ["open", "skip", "skip", "custom"]
         self.many = rng.random() < 0.1
         self.kills = rng.random() < 0.3
         self.open = {}
@@ -71,7 +71,7 @@ class Generator:
         rng = self.rng
         path = rng.choice(self.paths)
         mine = [k for k, p in self.open.items() if p == path]
-        if not mine or rng.random() < 0.12 and len(mine) < 3:
+        if not mine or rng.random() < (0.25 if path in PATHS["plain"] else 0.12) and len(mine) < 3:
             return self.start(path)
         key = rng.choice(mine)
         for kind, paths in PATHS.items():

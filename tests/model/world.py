@@ -21,6 +21,7 @@ import kit  # noqa: E402
 import mountkit  # noqa: E402
 
 PLAIN_WORLD = {"trigger": False, "policy": False, "isolation": None, "encoding": "UTF8", "options": {}}
+FLUSH_INTERVAL = 0.15  # seconds
 PATIENCE = 60  # seconds: a call that takes longer hangs
 READ_ALL_THE_TIME = ["log.csv", "log.jsonl", "list.json", "settings.json"]
 LINES = ["lines", "jlines", "glines", "klines", "inlines", "gzlines"]
@@ -183,7 +184,7 @@ class World:
     def __enter__(self):
         self.database = self.server.database(self.asked)
         where, _, level = (self.asked["isolation"] or "").partition(" ")
-        options = {"flush_interval": "0.3", "retry_attempts": 6, "retry_delay": "0.1", "retry_backoff": "1.0", **self.asked["options"]}
+        options = {"flush_interval": str(FLUSH_INTERVAL), "retry_attempts": 6, "retry_delay": "0.1", "retry_backoff": "1.0", **self.asked["options"]}
         if where == "option":
             options["isolation_level"] = level
         self.mount = mountkit.Mount(self.database.conninfo, layout=LAYOUT, options=options, start=False, log_level="warning")
