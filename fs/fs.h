@@ -49,6 +49,7 @@ struct fs {
 	struct transcripts *transcripts;
 	struct nodes *nodes;
 	struct plain *plain;
+	char *rotations; /* directory: see rotations.h */
 	struct report *report;
 	struct calls *calls;
 	struct intake *intake;

@@ -15,6 +15,7 @@
 #include "fs/prefetch.h"
 #include "fs/removal.h"
 #include "fs/report.h"
+#include "fs/rotations.h"
 #include "fs/session.h"
 #include "fs/slices.h"
 #include "fs/timer.h"
@@ -141,7 +142,8 @@ static bool open_state(struct fs *fs) {
 	AUTO_FREE char *rejected = state_path(opt, "/rejected");
 	if (!open_fence(fs))
 		return false;
-	int rc = plain == NULL || rejected == NULL ? -ENOMEM : 0;
+	fs->rotations = state_path(opt, "/rotations");
+	int rc = plain == NULL || rejected == NULL || fs->rotations == NULL ? -ENOMEM : 0;
 	if (rc == 0)
 		rc = plain_new(plain, opt->plain_max, &fs->plain);
 	if (rc == 0)
@@ -150,6 +152,8 @@ static bool open_state(struct fs *fs) {
 		complain_of_state(opt, rc);
 		return false;
 	}
+	if (!opt->read_only)
+		rotations_recover(fs);
 	fs->trails = trails_new();
 	fs->prefetch = prefetch_new();
 	fs->transcripts = transcripts_new(fs);
@@ -190,6 +194,7 @@ static void close_state(struct fs *fs, bool served) {
 	ingest_streams_free(fs->ingest);
 	locks_free(fs->locks);
 	plain_free(fs->plain, served);
+	free(fs->rotations);
 	report_free(fs->report);
 	fence_free(fs->fence); /* the last: another daemon may begin now */
 }

@@ -5,6 +5,7 @@
 #include "fs/fence.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"
+#include "fs/rotations.h"
 #include "fs/rows_cut.h"
 #include "util/cleanup.h"
 
@@ -85,9 +86,9 @@ struct rotation {
 	struct call *call;
 	const struct where *w;
 	struct ledger_op op;
-	const char *draft, *to; /* paths of the plain file before and after it is complete */
+	struct rotation_note note; /* with the plain file's paths; its xid is of the last attempt */
 	int fd;
-	bool placed; /* it has its name TO */
+	bool placed; /* it has its name note.to */
 	uint64_t size;
 	char **cursor; /* of the last line that was read; NULL at the start */
 };
@@ -172,6 +173,33 @@ static int copy_lines(struct db_conn *conn, struct rotation *r, struct db_error 
 		       : rc;
 }
 
+/* Makes the plain file, and notes what it is for first: if rowfs is killed, the next mount removes it
+ * unless this transaction was committed. */
+static int make_draft(struct db_conn *conn, struct rotation *r, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	struct fs *fs = r->call->fs;
+	struct stat st;
+	int rc = db_query_on(conn, "SELECT pg_catalog.pg_current_xact_id()::text", NULL, 0, &res,
+			     err);
+	if (rc == 0)
+		rc = field_judge(res, 1, "t", err);
+	if (rc != 0)
+		return rc;
+	r->note.xid = field_text(res, 0, 0);
+	rc = rotations_note(fs, &r->note);
+	if (rc == 0 && r->fd < 0) {
+		r->fd = plain_open(fs->plain, r->note.draft, O_RDWR | O_CREAT | O_TRUNC, 0644);
+		rc = r->fd < 0 ? r->fd : fstat(r->fd, &st) != 0 ? -errno : 0;
+		r->note.ino = rc == 0 ? st.st_ino : 0;
+		if (rc == 0)
+			rc = rotations_note(fs, &r->note);
+	}
+	r->note.xid = NULL;
+	return rc == 0 ? 0
+		       : db_error_set(err, -rc, "the rotation cannot be noted in state_dir: %s",
+				      strerror(-rc));
+}
+
 /* One snapshot for reading and deleting: what others insert meanwhile is in neither, and what they change fails the DELETE, which is
  * repeated. The file has its name before the commit, so that the lines are somewhere at any time. */
 static int rotate_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
@@ -183,12 +211,14 @@ static int rotate_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 		rc = ledger_enter(conn, r->call->fs->tree, &r->op, err);
 	if (rc != 0)
 		return rc == LEDGER_DONE ? 0 : rc;
-	rc = copy_lines(conn, r, err);
+	rc = make_draft(conn, r, err);
+	if (rc == 0)
+		rc = copy_lines(conn, r, err);
 	if (rc == 0)
 		rc = db_query_on(conn, r->w->place->sql.remove.sql, params,
 				 where_params(r->w, params), NULL, err);
 	if (rc == 0 && !r->placed) {
-		rc = plain_rename(r->call->fs->plain, r->draft, r->to, RENAME_NOREPLACE);
+		rc = plain_rename(r->call->fs->plain, r->note.draft, r->note.to, RENAME_NOREPLACE);
 		r->placed = rc == 0;
 	}
 	return rc;
@@ -206,19 +236,24 @@ int rows_rotate(struct call *call, struct node *node, const char *to) {
 		return rc;
 	rows_cut_settle(call, node);
 	buf_add(&draft, to, (size_t)(strrchr(to, '/') + 1 - to));
-	buf_printf(&draft, ".rowfs-rotated-%u", atomic_fetch_add(&number, 1));
+	unsigned mine = atomic_fetch_add(&number, 1);
+	buf_printf(&draft, ".rowfs-rotated-%u", mine);
 	if (draft.failed)
 		return -ENOMEM;
-	AUTO_FD int fd = plain_open(plain, draft.data, O_RDWR | O_CREAT | O_TRUNC, 0644);
-	if (fd < 0)
-		return fd;
-	struct rotation r = { .call = call, .w = &w, .draft = draft.data, .to = to, .fd = fd };
+	struct rotation r = { .call = call,
+			      .w = &w,
+			      .note = { .number = mine, .draft = draft.data, .to = to },
+			      .fd = -1 };
 	rc = fence_run(call, rotate_in_tx, &r, &r.op);
 	fs_changed(call->fs);
 	forget_cursor(&r);
-	/* in doubt, the rows may be gone: the lines stay where they are */
-	if (rc != 0 && !call->err.in_doubt)
+	/* in doubt, the rows may be gone: the lines stay where they are, and the next mount asks again */
+	if (rc != 0 && !call->err.in_doubt && r.fd >= 0)
 		(void)!plain_unlink(plain, r.placed ? to : draft.data);
+	if (rc == 0 || !call->err.in_doubt)
+		rotations_forget(call->fs, mine);
+	if (r.fd >= 0)
+		close(r.fd);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to these lines: they are not moved");

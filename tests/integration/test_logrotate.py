@@ -2,11 +2,13 @@
 import errno
 import os
 import shutil
+import signal
 import threading
 
 import pytest
 
 from kit import refused, run, until
+from mountkit import is_mounted, lazy_umount
 
 SQL = "create table bars (id bigserial primary key, sym text not null, n bigint not null, memo text)"
 COLUMNS = ["sym", "n", "memo"]
@@ -186,3 +188,66 @@ def test_a_log_whose_lines_the_layout_keeps(make_mount, pg, rotate, words, keeps
     mount.write("bars.csv.9", "mine\n")
     run("mv", mount.at("bars.csv.9"), mount.at("other"))  # any other name is free
     assert mount.read("other") == "mine\n"
+
+
+# -- a rotation that is killed -----------------------------------------------------------------------------------------------------
+
+# where it waits, so that it can be killed there: it has read the lines and deletes the rows; its COMMIT is under way
+WAITS = {
+    "deletes": ("select 1 from bars where n = 500 for update", "wait_event_type = 'Lock'"),
+    "commits": ("select pg_advisory_lock(78)", "wait_event = 'advisory'"),
+}
+GATE = """
+create function gate() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(78); return null; end $$;
+create constraint trigger gate after delete on bars deferrable initially deferred for each row when (old.n = 500) execute function gate();
+"""
+
+
+def next_mount(mount):
+    """kill -9, and another daemon in its place."""
+    mount.kill(signal.SIGKILL)
+    mount.process.wait()
+    while is_mounted(mount.path):
+        lazy_umount(mount.path)
+    mount._watch.cancel()
+    mount.spawn()
+    until(lambda: is_mounted(mount.path) and (mount.path / ".rowfs/status.json").exists(), "the next mount serves")
+
+
+@pytest.mark.parametrize("where", WAITS)
+@pytest.mark.parametrize("goes_on", [False, True], ids=["rolled back", "goes on"])
+def test_a_rotation_that_is_killed(make_mount, pg, where, goes_on):
+    """All lines are where they were, or all have moved; GOES_ON: the server ends the statement before it sees that the daemon is dead."""
+    pg.sql(SQL + ";" + GATE)
+    # with the check, the server rolls back what it does for a daemon that is dead
+    mount = make_mount(layout=layout(), conninfo=f"{pg.conninfo} options='-c client_connection_check_interval={'1h' if goes_on else '50ms'}'")
+    mount.expect(r".*")
+    text = "".join(f"A,{n},{'x' * 50}\n" for n in range(1000))
+    mount.append("bars.csv", text)
+    mount.write("bars.csv.2", "older\n")
+    lock, backend = WAITS[where]
+    other = pg.connect()
+    other.cursor().execute(lock)
+    mover = threading.Thread(target=run, args=("mv", "-T", mount.at("bars.csv"), mount.at("bars.csv.1")), kwargs={"ok": False})
+    mover.start()
+    until(lambda: pg.backends(backend), "the rotation waits")
+    before = pg.backends(backend)
+    if goes_on:
+        mount.kill(signal.SIGSTOP)
+        other.close()
+        until(lambda: not set(before) & set(pg.backends(backend)), "the server goes on")
+    next_mount(mount)
+    other.close()
+    mover.join(20)
+    until(lambda: not set(before) & set(pg.backends()), "what was under way has ended")
+    moved = numbers(pg) == []
+    assert moved or numbers(pg) == list(range(1000))
+    assert mount.read("bars.csv") == HEADER + ("" if moved else text)
+    assert sorted(n for n in os.listdir(mount.path) if "bars" in n or "rotated" in n) == ["bars.csv", *(["bars.csv.1"] if moved else []), "bars.csv.2"]
+    if moved:
+        assert mount.read("bars.csv.1") == HEADER + text
+    assert mount.read("bars.csv.2") == "older\n"
+    # and it can be done again
+    if not moved:
+        os.rename(mount.at("bars.csv"), mount.at("bars.csv.1"))
+        assert mount.read("bars.csv.1") == HEADER + text and numbers(pg) == []
