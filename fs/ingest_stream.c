@@ -94,7 +94,25 @@ int ingest_catch_up(struct call *call, struct ingest_stream *s, uint64_t shown) 
 	return rc == -ENOENT ? 0 : rc;
 }
 
-/* Committed bytes from OFFSET on: as many as the chunks have that are at hand then. */
+/* There are no bytes from OFFSET on, where the record says that there are. -ESTALE: another mount has
+ * written the file anew or cut it meanwhile, and S has its new record. */
+static int why_missing(struct call *call, struct ingest_stream *s, uint64_t offset) {
+	char op[sizeof(s->rec.op)];
+	memcpy(op, s->rec.op, sizeof(op));
+	int rc = look_again(call, s, true);
+	if (rc == 0 && strcmp(op, s->rec.op) != 0)
+		return -ESTALE;
+	return rc != 0 ? rc
+		       : call_error(
+				 call, EIO,
+				 "the bytes from %llu on are missing: rows of rowfs.chunk were "
+				 "deleted by something else; restore them from a backup, or write "
+				 "the file anew",
+				 (unsigned long long)offset);
+}
+
+/* Committed bytes from OFFSET on: as many as the chunks have that are at hand then. -ESTALE: see
+ * why_missing(). */
 static int read_chunk(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
 		      struct buf *out) {
 	if (offset < s->chunk_at || offset >= s->chunk_at + s->chunk.len) {
@@ -102,11 +120,7 @@ static int read_chunk(struct call *call, struct ingest_stream *s, uint64_t offse
 					    &s->chunk, &s->chunk_at, &call->err);
 		if (rc != 0 || s->chunk.len == 0) {
 			buf_resize(&s->chunk, 0);
-			return rc != 0 ? rc
-				       : call_error(
-						 call, EIO,
-						 "the bytes from %llu on are missing: rows of rowfs.chunk were deleted by something else; restore them from a backup, or write the file anew",
-						 (unsigned long long)offset);
+			return rc != 0 ? rc : why_missing(call, s, offset);
 		}
 	}
 	size_t at = (size_t)(offset - s->chunk_at), n = s->chunk.len - at;
@@ -127,8 +141,8 @@ static int read_copy(const struct ingest_stream *s, uint64_t offset, size_t size
 	return 0;
 }
 
-int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
-		struct buf *out) {
+static int read_known(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
+		      struct buf *out) {
 	int rc = 0;
 	if (offset + size > ingest_size(s))
 		rc = look_again(call, s, false);
@@ -152,10 +166,21 @@ int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, siz
 	return rc;
 }
 
+int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
+		struct buf *out) {
+	int rc = -ESTALE;
+	size_t was = out->len;
+	for (int i = 0; rc == -ESTALE && i < AGAIN_MOST; i++) {
+		buf_resize(out, was);
+		rc = read_known(call, s, offset, size, out);
+	}
+	return rc == -ESTALE ? -EIO : rc;
+}
+
 /* -- committing ------------------------------------------------------------------------------------ */
 
-/* Brings the parser to the end of the committed bytes. */
-static int load_parser(struct call *call, struct ingest_stream *s) {
+/* Brings the parser to the end of the committed bytes that S knows of. */
+static int load_known(struct call *call, struct ingest_stream *s) {
 	AUTO_BUF struct buf bytes = { 0 };
 	int rc =
 		parser_begin(&s->parser, s->fs, s->in, s->gzip, s->replacing ? NULL : s->rec.state);
@@ -174,6 +199,14 @@ static int load_parser(struct call *call, struct ingest_stream *s) {
 	if (rc != 0)
 		parser_free(&s->parser);
 	return rc;
+}
+
+/* Brings the parser to the end of the committed bytes. */
+static int load_parser(struct call *call, struct ingest_stream *s) {
+	int rc = -ESTALE;
+	for (int i = 0; rc == -ESTALE && i < AGAIN_MOST; i++)
+		rc = load_known(call, s);
+	return rc == -ESTALE ? -EIO : rc;
 }
 
 static int make_copy(struct call *call, struct ingest_stream *s);
@@ -327,18 +360,25 @@ int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail t
 
 /* Makes the local copy. */
 static int make_copy(struct call *call, struct ingest_stream *s) {
-	uint64_t size = ingest_size(s);
+	char op[sizeof(s->rec.op)];
 	if (s->copy >= 0)
 		return 0;
 	AUTO_FD int fd = open(s->fs->opt->state_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return call_error(call, errno, "no copy of the file can be made in %s: %s",
 				  s->fs->opt->state_dir, strerror(errno));
-	for (uint64_t at = 0; at < size;) {
+	for (uint64_t at = 0; at < ingest_size(s);) {
 		AUTO_BUF struct buf bytes = { 0 };
+		memcpy(op, s->rec.op, sizeof(op));
 		int rc = ingest_read(call, s, at, PIECE, &bytes);
 		if (rc != 0)
 			return rc;
+		if (strcmp(op, s->rec.op) != 0) { /* another mount has changed it: from the start */
+			if (ftruncate(fd, 0) != 0)
+				return -errno;
+			at = 0;
+			continue;
+		}
 		if (bytes.len == 0 ||
 		    pwrite(fd, bytes.data, bytes.len, (off_t)at) != (ssize_t)bytes.len)
 			return call_error(call, ENOSPC, "no room in %s for a copy of the file",

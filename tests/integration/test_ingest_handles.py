@@ -258,3 +258,24 @@ def test_a_plain_file_that_becomes_an_ingest_file_goes_on(make_mount, tmp_path):
     assert os.fstat(fd).st_size == os.stat(mount / "c/t.csv").st_size == len(lines(0, 3))
     os.close(fd)
     assert mount.bytes("c/t.csv") == lines(0, 3)
+
+
+# -- another mount cuts the file ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", ["read", "fsync"])
+@pytest.mark.parametrize("first", [HEAD + lines(0, 2), HEAD + lines(0, 2)[:-9]], ids=["lines", "half a line"])
+def test_a_file_that_another_mount_cuts_while_it_is_written(make_mount, pg, ask, first):
+    """This mount has bytes that wait, so it does not ask for the file's size: what it knows is not there any more."""
+    one, two = make_mount(), make_mount()
+    fd = os.open(one / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    os.write(fd, first)
+    os.fsync(fd)
+    os.write(fd, lines(7, 1))
+    os.truncate(two / NAME, 0)
+    until(lambda: pg.one("select count(*) from rowfs.chunk") == 0, "it is cut")
+    if ask == "read":
+        assert os.pread(fd, 1 << 16, 0) == lines(7, 1)
+    os.fsync(fd)
+    os.close(fd)
+    assert two.bytes(NAME) == lines(7, 1) and stamps(pg) == [7]
