@@ -43,32 +43,11 @@ static int lock_notes(int fd, pid_t *other) {
 	return -EBUSY;
 }
 
-static int make_directories(const char *dir) {
-	AUTO_FREE char *path = strdup(dir);
-	if (path == NULL)
-		return -ENOMEM;
-	for (char *p = path + 1; *p != '\0'; p++) {
-		if (*p != '/')
-			continue;
-		*p = '\0';
-		if (mkdir(path, 0755) != 0 && errno != EEXIST)
-			return -errno;
-		*p = '/';
-	}
-	return mkdir(path, 0755) == 0 || errno == EEXIST ? 0 : -errno;
-}
-
-int fence_claim(const char *dir, int wait_ms, struct fence **out, pid_t *other) {
+int fence_claim(int dir, int wait_ms, struct fence **out, pid_t *other) {
 	const struct timespec pause = { .tv_nsec = CLAIM_AGAIN_MS * 1000000L };
 	int64_t until = clock_us() + (int64_t)wait_ms * US_PER_MS;
-	int rc = make_directories(dir);
-	if (rc != 0)
-		return rc;
-	AUTO_BUF struct buf path = { 0 };
-	buf_printf(&path, "%s/streams", dir);
-	if (path.failed)
-		return -ENOMEM;
-	AUTO_FD int fd = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int rc;
+	AUTO_FD int fd = openat(dir, "streams", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	while ((rc = lock_notes(fd, other)) == -EBUSY && clock_us() < until)

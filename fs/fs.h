@@ -38,6 +38,9 @@ struct counters {
 
 struct fs {
 	const struct options *opt;
+	int state; /* the directory state_dir: for files without a name */
+	int place; /* this mount's directory in it */
+	int rotations; /* a directory in that: see rotations.h */
 	struct db_pool *pool;
 	struct layout *layout;
 	char *layout_text; /* as read, for /.rowfs/layout.json */
@@ -49,7 +52,6 @@ struct fs {
 	struct transcripts *transcripts;
 	struct nodes *nodes;
 	struct plain *plain;
-	char *rotations; /* directory: see rotations.h */
 	struct report *report;
 	struct calls *calls;
 	struct intake *intake;

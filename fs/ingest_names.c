@@ -321,7 +321,7 @@ static int copy_bytes(struct call *call, struct ingest_stream *s, int fd, bool p
 /* To a name of another meaning: its lines are taken anew there. */
 static int take_anew(struct call *call, struct ingest_stream *s, const struct place *to,
 		     const char *to_path) {
-	AUTO_FD int fd = open(call->fs->opt->state_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	AUTO_FD int fd = openat(call->fs->state, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return call_error(call, errno, "no copy can be made in %s",
 				  call->fs->opt->state_dir);

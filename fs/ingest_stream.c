@@ -363,7 +363,7 @@ static int make_copy(struct call *call, struct ingest_stream *s) {
 	char op[sizeof(s->rec.op)];
 	if (s->copy >= 0)
 		return 0;
-	AUTO_FD int fd = open(s->fs->opt->state_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	AUTO_FD int fd = openat(s->fs->state, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return call_error(call, errno, "no copy of the file can be made in %s: %s",
 				  s->fs->opt->state_dir, strerror(errno));

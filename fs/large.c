@@ -63,7 +63,7 @@ int large_read(struct call *call, const struct where *w, int *fd, uint64_t *size
 	       struct buf *version) {
 	const char *dir = call->fs->opt->state_dir;
 	struct reading r = { .w = w, .version = version };
-	r.fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	r.fd = openat(call->fs->state, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (r.fd < 0)
 		return call_error(call, errno,
 				  "state directory %s: a file for a large document: %s", dir,

@@ -26,12 +26,14 @@
 #include "schema/embedded.h"
 #include "schema/name.h"
 #include "util/log.h"
+#include "util/private_dir.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* -- the layout and the database, for mount and check ---------------------------------------------- */
 
@@ -95,32 +97,44 @@ int rowfs_check(const struct options *opt) {
 
 /* -- what a mount needs besides -------------------------------------------------------------------- */
 
-/* The directory below state_dir that belongs to this mountpoint. */
-static char *state_path(const struct options *opt, const char *what) {
-	AUTO_BUF struct buf name = { 0 }, path = { 0 };
-	name_encode(&name, opt->mountpoint, "");
-	size_t skip = name.len > 200 ? name.len - 200 : 0;
-	buf_printf(&path, "%s/%s%s", opt->state_dir, name.data + skip, what);
-	return buf_take(&path);
-}
+enum { PLACE_NAME_MOST = 200, CLAIM_WAIT_MS = 10000 };
 
-static void complain_of_state(const struct options *opt, int rc) {
+static void complain_of_state(const struct options *opt, int rc, const struct buf *why) {
 	fprintf(stderr, "rowfs: state directory %s: %s (choose another with -o state_dir=DIR)\n",
-		opt->state_dir, strerror(-rc));
+		opt->state_dir != NULL ? opt->state_dir : "(none)",
+		why->len > 0 ? why->data : strerror(-rc));
 }
 
-enum { CLAIM_WAIT_MS = 10000 };
+/* Opens state_dir, and the directory in it that belongs to this mountpoint. */
+static int open_place(struct fs *fs, struct buf *why) {
+	AUTO_BUF struct buf name = { 0 };
+	if (fs->opt->state_dir == NULL) {
+		buf_puts(why, "there is no home directory for it");
+		return -ENOENT;
+	}
+	name_encode(&name, fs->opt->mountpoint, "");
+	if (name.failed)
+		return -ENOMEM;
+	size_t skip = name.len > PLACE_NAME_MOST ? name.len - PLACE_NAME_MOST : 0;
+	fs->state = private_dir_open(fs->opt->state_dir, why);
+	if (fs->state < 0)
+		return fs->state;
+	fs->place = private_dir_below(fs->state, name.data + skip, why);
+	return fs->place < 0 ? fs->place : 0;
+}
 
-/* Makes the state directory ours, and ends what an earlier mount left under way. Tells on stderr what is in the way. */
+/* Makes the place this daemon's, and ends what an earlier mount left under way. Tells on stderr what is in the way. */
 static bool open_fence(struct fs *fs) {
-	AUTO_FREE char *dir = state_path(fs->opt, "");
 	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_BUF struct buf why = { 0 };
 	pid_t other = 0;
-	int rc = dir != NULL ? fence_claim(dir, 0, &fs->fence, &other) : -ENOMEM;
+	int rc = open_place(fs, &why);
+	if (rc == 0)
+		rc = fence_claim(fs->place, 0, &fs->fence, &other);
 	if (rc == -EBUSY) {
 		fprintf(stderr, "rowfs: waiting for process %d, which served %s before\n",
 			(int)other, fs->opt->mountpoint);
-		rc = fence_claim(dir, CLAIM_WAIT_MS, &fs->fence, &other);
+		rc = fence_claim(fs->place, CLAIM_WAIT_MS, &fs->fence, &other);
 	}
 	if (rc == -EBUSY)
 		fprintf(stderr,
@@ -129,7 +143,7 @@ static bool open_fence(struct fs *fs) {
 			"-o state_dir=DIR)\n",
 			(int)other, fs->opt->mountpoint);
 	else if (rc != 0)
-		complain_of_state(fs->opt, rc);
+		complain_of_state(fs->opt, rc, &why);
 	else if ((rc = fence_end_earlier(fs->fence, fs->pool, &err)) != 0)
 		fprintf(stderr, "rowfs: what an earlier mount left under way cannot be ended: %s\n",
 			err.sentence != NULL ? err.sentence : "out of memory");
@@ -138,18 +152,18 @@ static bool open_fence(struct fs *fs) {
 
 static bool open_state(struct fs *fs) {
 	const struct options *opt = fs->opt;
-	AUTO_FREE char *plain = state_path(opt, "/plain");
-	AUTO_FREE char *rejected = state_path(opt, "/rejected");
+	AUTO_BUF struct buf why = { 0 };
 	if (!open_fence(fs))
 		return false;
-	fs->rotations = state_path(opt, "/rotations");
-	int rc = plain == NULL || rejected == NULL || fs->rotations == NULL ? -ENOMEM : 0;
+	int rc = plain_new(fs->place, opt->plain_max, &fs->plain, &why);
 	if (rc == 0)
-		rc = plain_new(plain, opt->plain_max, &fs->plain);
-	if (rc == 0)
-		rc = report_new(rejected, opt->errors_max, opt->rejected_max, &fs->report);
+		rc = report_new(fs->place, opt->errors_max, opt->rejected_max, &fs->report, &why);
+	if (rc == 0) {
+		fs->rotations = private_dir_below(fs->place, "rotations", &why);
+		rc = fs->rotations < 0 ? fs->rotations : 0;
+	}
 	if (rc != 0) {
-		complain_of_state(opt, rc);
+		complain_of_state(opt, rc, &why);
 		return false;
 	}
 	if (!opt->read_only)
@@ -194,9 +208,14 @@ static void close_state(struct fs *fs, bool served) {
 	ingest_streams_free(fs->ingest);
 	locks_free(fs->locks);
 	plain_free(fs->plain, served);
-	free(fs->rotations);
+	if (fs->rotations >= 0)
+		close(fs->rotations);
 	report_free(fs->report);
-	fence_free(fs->fence); /* the last: another daemon may begin now */
+	fence_free(fs->fence); /* the last of the place: another daemon may begin now */
+	if (fs->place >= 0)
+		close(fs->place);
+	if (fs->state >= 0)
+		close(fs->state);
 }
 
 /* -- serving --------------------------------------------------------------------------------------- */
@@ -274,6 +293,9 @@ int rowfs_mount(const struct options *opt) {
 	session_block_signals();
 	struct fs fs = {
 		.opt = opt,
+		.state = -1,
+		.place = -1,
+		.rotations = -1,
 		.started = time(NULL),
 		.epoch = 1,
 		.removed.lock = PTHREAD_MUTEX_INITIALIZER,

@@ -105,7 +105,8 @@ const struct option option_table[] = {
 	FILE_PATH(
 		"state_dir", state_dir, "DIR",
 		"where plain files, refused input and notes of what is under way are kept (default: "
-		"/var/lib/rowfs for root, otherwise $XDG_STATE_HOME/rowfs or ~/.local/state/rowfs)"),
+		"/var/lib/rowfs for root, otherwise $XDG_STATE_HOME/rowfs or ~/.local/state/rowfs); nobody "
+		"else may write to it or above it"),
 	NUMBER(OPTION_SIZE, "plain_max", plain_max, "1G", 0, LARGEST_SIZE, "SIZE", NULL,
 	       "room for plain files; beyond it ENOSPC"),
 	NUMBER(OPTION_SIZE, "rejected_max", rejected_max, "1G", 0, LARGEST_SIZE, "SIZE", NULL,

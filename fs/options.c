@@ -192,7 +192,8 @@ static int read_command_line(struct parse *p, int argc, char **argv) {
 static int set_defaults(struct parse *p) {
 	AUTO_BUF struct buf path = { 0 };
 	const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	const struct passwd *user = home == NULL ? getpwuid(geteuid()) : NULL;
+	bool at_home = home != NULL && home[0] == '/';
+	const struct passwd *user = at_home ? NULL : getpwuid(geteuid());
 
 	p->opt->uid = getuid();
 	p->opt->gid = getgid();
@@ -205,11 +206,10 @@ static int set_defaults(struct parse *p) {
 		buf_puts(&path, "/var/lib/rowfs");
 	else if (base != NULL && base[0] == '/')
 		buf_printf(&path, "%s/rowfs", base);
+	else if (at_home || user != NULL)
+		buf_printf(&path, "%s/.local/state/rowfs", at_home ? home : user->pw_dir);
 	else
-		buf_printf(&path, "%s/.local/state/rowfs",
-			   home != NULL && home[0] == '/' ? home
-			   : user != NULL                 ? user->pw_dir
-							  : "/tmp");
+		return 0; /* the mount says so: nobody's /tmp is used */
 	p->opt->state_dir = buf_take(&path);
 	return p->opt->state_dir != NULL ? 0 : -ENOMEM;
 }

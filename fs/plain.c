@@ -1,5 +1,7 @@
 #include "fs/plain.h"
 
+#include "util/private_dir.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,9 +10,11 @@
 
 enum { LEFT_STRIPES = 64 };
 
+#define STORE "plain" /* the name of its directory */
+
 struct plain {
-	int root; /* descriptor of the store's directory */
-	char *dir;
+	int root;  /* descriptor of the store's directory */
+	int place; /* the directory that it is in; borrowed */
 	uint64_t most;
 	atomic_ullong used;             /* bytes of content */
 	atomic_uint left[LEFT_STRIPES]; /* by name: see plain_left() */
@@ -67,19 +71,6 @@ uint64_t plain_used(struct plain *plain) {
 
 /* -- opening and emptying the store ------------------------------------------------------------ */
 
-static int mkdirs_at(int root, const char *path) {
-	AUTO_FREE char *copy = strdup(path);
-	if (copy == NULL)
-		return -ENOMEM;
-	for (char *p = strchr(copy, '/'); p != NULL; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		if (p > copy && mkdirat(root, copy, 0755) != 0 && errno != EEXIST)
-			return -errno;
-		*p = '/';
-	}
-	return 0;
-}
-
 typedef void (*visit_fn)(struct plain *plain, int dir, const char *name, const struct stat *st);
 
 /* Visits everything below DIR, children before their directory. */
@@ -96,7 +87,8 @@ static void walk(struct plain *plain, int dir, visit_fn visit) {
 		    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 			continue;
 		if (S_ISDIR(st.st_mode)) {
-			int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			int sub = openat(dirfd(d), e->d_name,
+					 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 			if (sub >= 0)
 				walk(plain, sub, visit);
 		}
@@ -123,20 +115,14 @@ static void walk_all(struct plain *plain, visit_fn visit) {
 		walk(plain, fd, visit);
 }
 
-int plain_new(const char *dir, uint64_t most, struct plain **out) {
-	int rc = mkdirs_at(AT_FDCWD, dir);
-	if (rc != 0)
-		return rc;
-	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-		return -errno;
-	AUTO_FD int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+int plain_new(int place, uint64_t most, struct plain **out, struct buf *why) {
+	AUTO_FD int root = private_dir_below(place, STORE, why);
 	if (root < 0)
-		return -errno;
+		return root;
 	struct plain *plain = calloc(1, sizeof(*plain));
-	if (plain == NULL || (plain->dir = strdup(dir)) == NULL) {
-		free(plain);
+	if (plain == NULL)
 		return -ENOMEM;
-	}
+	plain->place = place;
 	plain->root = root;
 	root = -1;
 	plain->most = most;
@@ -152,12 +138,11 @@ void plain_free(struct plain *plain, bool empty) {
 		return;
 	if (empty) {
 		walk_all(plain, visit_remove);
-		rmdir(plain->dir);
+		(void)unlinkat(plain->place, STORE, AT_REMOVEDIR);
 	}
 	close(plain->root);
 	pthread_mutex_destroy(&plain->grow);
 	pthread_mutex_destroy(&plain->names);
-	free(plain->dir);
 	free(plain);
 }
 

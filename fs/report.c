@@ -3,6 +3,7 @@
 #include "schema/name.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/private_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,12 +36,10 @@ static void entry_clear(struct entry *e) {
 	*e = (struct entry){ 0 };
 }
 
-int report_new(const char *dir, int lines, uint64_t most, struct report **out) {
-	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-		return -errno;
-	AUTO_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+int report_new(int place, int lines, uint64_t most, struct report **out, struct buf *why) {
+	AUTO_FD int fd = private_dir_below(place, "rejected", why);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	struct report *report = calloc(1, sizeof(*report));
 	if (report == NULL ||
 	    (report->entries = calloc((size_t)lines, sizeof(*report->entries))) == NULL) {
@@ -56,7 +55,8 @@ int report_new(const char *dir, int lines, uint64_t most, struct report **out) {
 	const struct dirent *e;
 	struct stat st;
 	while (d != NULL && (e = readdir(d)) != NULL)
-		if (fstatat(report->dir, e->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
+		if (fstatat(report->dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode))
 			report->bytes += (uint64_t)st.st_size;
 	if (d != NULL)
 		closedir(d);
@@ -254,7 +254,8 @@ static void put_bytes(struct buf *out, const char *data, size_t len) {
 
 /* Appends to NAME, or makes it, all of CONTENT or nothing. Returns 0 or -errno. */
 static int append_file(int dir, const char *name, int flags, const struct buf *content) {
-	AUTO_FD int fd = openat(dir, name, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0600);
+	AUTO_FD int fd =
+		openat(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
 	struct stat st;
 	size_t done = 0;
 	if (fd < 0 || fstat(fd, &st) != 0)

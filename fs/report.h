@@ -12,8 +12,9 @@
 
 struct report;
 
-/* Keeps the last LINES errors, and refused input in directory DIR up to MOST bytes. Returns 0 or -errno. */
-MUST_USE int report_new(const char *dir, int lines, uint64_t most, struct report **out);
+/* Keeps the last LINES errors, and refused input in the directory `rejected` of PLACE, this mount's directory in state_dir, up to MOST bytes.
+ * Returns 0, or -errno with WHY. */
+MUST_USE int report_new(int place, int lines, uint64_t most, struct report **out, struct buf *why);
 void report_free(struct report *report);
 
 /* One error: what was done to PATH failed with ERRNUM, SQLSTATE ("" if none), for the reason SENTENCE. */

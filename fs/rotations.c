@@ -13,18 +13,10 @@
 
 enum { FIELDS = 4 };
 
-/* The path of the note NAME; malloc'd. */
-static char *note_path(const struct fs *fs, const char *name) {
-	AUTO_BUF struct buf path = { 0 };
-	buf_printf(&path, "%s/%s", fs->rotations, name);
-	return buf_take(&path);
-}
-
 int rotations_note(struct fs *fs, const struct rotation_note *note) {
 	AUTO_BUF struct buf text = { 0 };
 	char number[16];
 	snprintf(number, sizeof(number), "%u", note->number);
-	AUTO_FREE char *path = note_path(fs, number);
 	const char *fields[] = { note->xid, note->draft, note->to };
 	buf_printf(&text, "%llu", (unsigned long long)note->ino);
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
@@ -32,11 +24,10 @@ int rotations_note(struct fs *fs, const struct rotation_note *note) {
 		buf_puts(&text, fields[i]);
 	}
 	buf_putc(&text, '\0');
-	if (path == NULL || text.failed)
+	if (text.failed)
 		return -ENOMEM;
-	if (mkdir(fs->rotations, 0700) != 0 && errno != EEXIST)
-		return -errno;
-	AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	AUTO_FD int fd =
+		openat(fs->rotations, number, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	ssize_t n = fd >= 0 ? pwrite(fd, text.data, text.len, 0) : -1;
 	if (n < 0)
 		return -errno;
@@ -48,18 +39,18 @@ int rotations_note(struct fs *fs, const struct rotation_note *note) {
 void rotations_forget(struct fs *fs, unsigned number) {
 	char text[16];
 	snprintf(text, sizeof(text), "%u", number);
-	AUTO_FREE char *path = note_path(fs, text);
-	if (path != NULL && unlink(path) != 0 && errno != ENOENT)
-		log_warning("%s: %s", path, strerror(errno));
+	if (unlinkat(fs->rotations, text, 0) != 0 && errno != ENOENT)
+		log_warning("rotations/%s: %s", text, strerror(errno));
 }
 
 /* -- what an earlier mount left -------------------------------------------------------------------- */
 
-/* Reads the note at PATH to TEXT, which its fields point into. False if it was cut short: then nothing had
+/* Reads the note NAME to TEXT, which its fields point into. False if it was cut short: then nothing had
  * been done yet. */
-static bool read_note(const char *path, struct buf *text, struct rotation_note *note) {
+static bool read_note(const struct fs *fs, const char *name, struct buf *text,
+		      struct rotation_note *note) {
 	const char *fields[FIELDS];
-	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	AUTO_FD int fd = openat(fs->rotations, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) != 0 || st.st_size == 0)
 		return false;
@@ -108,21 +99,23 @@ static bool end_rotation(struct fs *fs, const struct rotation_note *note) {
 }
 
 void rotations_recover(struct fs *fs) {
-	DIR *notes = opendir(fs->rotations);
+	int copy = dup(fs->rotations);
+	DIR *notes = copy >= 0 ? fdopendir(copy) : NULL;
 	const struct dirent *entry;
 	while (notes != NULL && (entry = readdir(notes)) != NULL) {
 		AUTO_BUF struct buf text = { 0 };
-		AUTO_FREE char *path = note_path(fs, entry->d_name);
 		struct rotation_note note;
-		if (entry->d_name[0] == '.' || path == NULL)
+		if (entry->d_name[0] == '.')
 			continue;
-		if (read_note(path, &text, &note) && !end_rotation(fs, &note))
+		if (read_note(fs, entry->d_name, &text, &note) && !end_rotation(fs, &note))
 			log_warning(
 				"%s: the server does not say whether its lines have moved: if they are "
 				"rows, too, remove it",
 				note.to);
-		(void)!unlink(path);
+		(void)!unlinkat(fs->rotations, entry->d_name, 0);
 	}
 	if (notes != NULL)
 		closedir(notes);
+	else if (copy >= 0)
+		close(copy);
 }

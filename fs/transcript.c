@@ -275,7 +275,7 @@ static bool has_room(int fd) {
 }
 
 static bool open_file(struct transcript *t) {
-	AUTO_FD int fd = open(t->all->fs->opt->state_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	AUTO_FD int fd = openat(t->all->fs->state, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0 || !has_room(fd))
 		return false;
 	t->asked = t->size;
