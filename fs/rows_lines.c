@@ -2,7 +2,6 @@
 #include "fs/rows_lines.h"
 
 #include "fs/rows_append.h"
-#include "fs/rows_edit.h"
 #include "fs/store.h"
 #include "schema/csv.h"
 #include "util/ordered_uuid.h"
@@ -64,6 +63,19 @@ void lines_reject(struct input *in, const struct line *line, int rc) {
 		in->first_error = rc;
 }
 
+/* Length of the first record of DATA, with its newline, if each quote in it is closed (there
+ * is nothing to judge: schema/record.h does that for what programs write). */
+static size_t record_length(bool csv, const char *data, size_t len) {
+	bool quoted = false;
+	for (size_t at = 0; at < len; at++) {
+		if (csv && data[at] == '"')
+			quoted = !quoted;
+		if (data[at] == '\n' && !quoted)
+			return at + 1;
+	}
+	return len;
+}
+
 uint64_t rows_reject_lines(struct call *call, const struct where *w, const struct buf *text,
 			   uint64_t lines, int rc) {
 	bool csv = path_format(w->place->route->path) == FORMAT_CSV;
@@ -71,7 +83,7 @@ uint64_t rows_reject_lines(struct call *call, const struct where *w, const struc
 	db_error_copy(&why, &call->err);
 	for (size_t at = 0, n; at < text->len; at += n) {
 		const char *line = text->data + at;
-		n = rows_record_length(csv, line, text->len - at);
+		n = record_length(csv, line, text->len - at);
 		size_t len = n - (line[n - 1] == '\n');
 		len -= len > 0 && line[len - 1] == '\r';
 		if (len > 0) { /* store_rejected() clears it */
@@ -98,33 +110,79 @@ static int add_name(struct shape *shape, const char *name) {
 	return names[shape->n++] != NULL ? 0 : -ENOMEM;
 }
 
-/* A row whose key is one uuid that the line leaves out gets it here, so that a repeated insert would be noticed, and
- * rows that are in the order of their keys are in that of the lines. JSON is an
- * object, complete. */
-static int add_id(const struct place *place, struct shape *shape, struct buf *json) {
+/* A row whose key is one uuid that the line leaves out gets it here, so that a repeated
+ * insert would be noticed, and rows that are in the order of their keys are in that of the
+ * lines. NULL: there is none to be given. */
+static const struct column *id_of(const struct place *place, const struct shape *shape) {
 	const struct relation *rel = place->scope.tables[place->target].rel;
 	const struct name_list *key = relation_key(rel);
 	const struct column *column =
 		key != NULL && key->n == 1 ? relation_column(rel, key->names[0]) : NULL;
 	if (column == NULL || strcmp(column->base, "uuid") != 0 || !column->has_default)
-		return 0;
+		return NULL;
 	for (int i = 0; i < shape->n; i++)
 		if (strcmp(shape->names[i], column->name) == 0)
-			return 0;
+			return NULL;
+	return column;
+}
+
+/* Appends the object of LEN bytes, which has the columns of SHAPE, with a new value of ID as
+ * well. */
+static void put_with_id(struct buf *out, const struct column *id, const struct shape *shape,
+			const char *json, size_t len) {
 	char text[37];
-	AUTO_BUF struct buf out = { 0 };
 	ordered_uuid(text);
-	buf_putc(&out, '{');
-	buf_json_string(&out, column->name, strlen(column->name));
-	buf_printf(&out, ":\"%s\"%s", text, shape->n > 0 ? "," : "");
-	const char *brace = strchr(json->data, '{');
-	buf_puts(&out, brace + 1);
+	buf_putc(out, '{');
+	buf_json_string(out, id->name, strlen(id->name));
+	buf_printf(out, ":\"%s\"%s", text, shape->n > 0 ? "," : "");
+	const char *brace = memchr(json, '{', len);
+	buf_add(out, brace + 1, len - (size_t)(brace + 1 - json));
+}
+
+static int add_id(const struct place *place, struct shape *shape, struct buf *json) {
+	const struct column *id = id_of(place, shape);
+	AUTO_BUF struct buf out = { 0 };
+	if (id == NULL || json->failed)
+		return 0;
+	put_with_id(&out, id, shape, json->data, json->len);
 	if (out.failed)
 		return -ENOMEM;
 	buf_free(json);
 	*json = out;
 	out = (struct buf){ 0 };
-	return add_name(shape, column->name);
+	return add_name(shape, id->name);
+}
+
+int insert_make(const struct place *place, const struct line_group *group, const int *which, int n,
+		struct insert *out) {
+	const struct column *id = id_of(place, &group->shape);
+	struct document_shape shape = shape_document(&group->shape);
+	bool has_key = sql_has_key(place, &shape);
+	AUTO_FREE const char **names = calloc((size_t)shape.n + 1, sizeof(*names));
+	if (names == NULL)
+		return -ENOMEM;
+	for (int i = 0; i < shape.n; i++)
+		names[i] = shape.names[i];
+	if (id != NULL)
+		names[shape.n++] = id->name;
+	shape.names = names;
+	out->lines = n;
+	out->sql = has_key ? sql_upsert_lines(place, &shape) : sql_insert_lines(place, &shape);
+	out->count = has_key ? sql_count_upserts(place, &shape) : sql_count_lines(place, &shape);
+	buf_putc(&out->json, '[');
+	for (int i = 0; i < n; i++) {
+		const struct line *line = &group->lines[which != NULL ? which[i] : i];
+		const char *json = group->json.data + line->json_at;
+		buf_puts(&out->json, i > 0 ? "," : "");
+		if (id != NULL)
+			put_with_id(&out->json, id, &group->shape, json, line->json_len);
+		else
+			buf_add(&out->json, json, line->json_len);
+	}
+	buf_putc(&out->json, ']');
+	if (out->json.failed)
+		return -ENOMEM;
+	return out->sql != NULL ? 0 : -EINVAL;
 }
 
 static int put_csv_value(struct call *call, const struct column *column,
@@ -188,7 +246,7 @@ static int line_object(struct input *in, const char *line, size_t len, struct sh
 	bool csv = path_format(in->w->place->route->path) == FORMAT_CSV;
 	int rc = csv ? csv_object(in, line, len, shape, json)
 		     : jsonl_object(in, line, len, shape, json);
-	if (rc == 0)
+	if (rc == 0 && !in->ids_later)
 		rc = add_id(in->w->place, shape, json);
 	shape_sort(shape);
 	return rc == 0 && json->failed ? call_error(in->call, ENOMEM, "out of memory") : rc;
@@ -340,6 +398,15 @@ int lines_each(struct input *in, size_t len, enum record_more more, bool strict,
 		in->h->lines = r->records.lines;
 	*taken = at;
 	return rc;
+}
+
+bool rows_columns_as_shown(const struct handle *h, const struct place *place) {
+	if (path_format(place->route->path) != FORMAT_CSV)
+		return true;
+	bool same = !h->columns_known || h->ncolumns == place->ncolumns;
+	for (int i = 0; same && h->columns_known && i < place->ncolumns; i++)
+		same = h->columns[i] == i;
+	return same;
 }
 
 bool rows_tail_is_whole(const struct handle *h, const struct place *place) {

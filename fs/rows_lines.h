@@ -39,6 +39,7 @@ struct input {
 	struct handle *h;
 	const struct where *w;
 	const char *raw;
+	bool ids_later;  /* a line that leaves out its id gets none: it may be that of an old row */
 	size_t settled;  /* the lines before this byte are committed or refused */
 	int first_error; /* -errno of the first line that was refused */
 };
@@ -62,18 +63,24 @@ typedef int (*line_fn)(struct input *in, void *arg, const struct line *line, str
 MUST_USE int lines_each(struct input *in, size_t len, enum record_more more, bool strict,
 			line_fn each, void *arg, size_t *taken);
 
+/* True if the fields of the lines that were taken from H are the columns that PLACE's files
+ * show, in their order. */
+bool rows_columns_as_shown(const struct handle *h, const struct place *place);
+
 /* Keeps a refused line in rejected/. */
 void lines_reject(struct input *in, const struct line *line, int rc);
+
+struct pairs;
 
 /* One transaction: removing what is replaced, then inserting lines. */
 struct rows_tx {
 	const struct input *in;
 	const struct where
-		*from;      /* another file with the same lines, whose rows go first; NULL: none */
-	const char *remove; /* NULL: nothing is replaced */
+		*from;       /* another file with the same lines, whose rows go first; NULL: none */
+	int lines;           /* how many there are in all */
+	struct pairs *pairs; /* how they are brought to the rows; NULL: by what follows */
+	const char *remove;  /* NULL: nothing is replaced */
 	const struct buf *keyed; /* the parameter of `remove`, NULL: it takes none */
-	const struct buf *gone;  /* another one: the lines to be removed; NULL: it takes none */
-	int gone_lines; /* so many rows must go, or somebody else has changed them; 0: any number */
 	struct insert {
 		char *sql; /* owned */
 		char *count; /* how many lines do not contradict the path; NULL: as many as rows are affected. Owned */
@@ -85,6 +92,16 @@ struct rows_tx {
 };
 
 MUST_USE int rows_tx_run(struct rows_tx *tx);
+
+/* Makes OUT the insert of N lines of GROUP, the numbers WHICH (NULL: the first N); lines
+ * that show their key update the row that has it. Lines that leave out an id that rowfs
+ * gives get one. Returns 0, -ENOMEM, or -EINVAL if no column gets a value. OUT is to be
+ * freed in any case. */
+MUST_USE int insert_make(const struct place *place, const struct line_group *group,
+			 const int *which, int n, struct insert *out);
+
+/* Says in ERR that a line contradicts its path, as the server would refuse it. Returns -EINVAL. */
+int rows_contradict(struct db_error *err);
 
 /* Runs INSERT in the transaction on CONN. Lines that contradict the path are refused with an SQLSTATE, as the server refuses them. Returns 0 or
  * -errno. */

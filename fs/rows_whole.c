@@ -4,7 +4,7 @@
 #include "fs/rows.h"
 #include "fs/rows_append.h"
 #include "fs/rows_cut.h"
-#include "fs/rows_edit.h"
+#include "fs/rows_lines.h"
 #include "fs/rows_read.h"
 #include "fs/rows_state.h"
 #include "fs/store.h"

@@ -6,6 +6,7 @@
 #include "fs/kind.h"
 #include "fs/plain.h"
 #include "fs/rows_lines.h"
+#include "fs/rows_pairs.h"
 #include "fs/rows_state.h"
 #include "fs/store.h"
 
@@ -15,23 +16,19 @@
 /* -- one transaction --------------------------------------------------------------------------- */
 
 static int run_in_tx(struct db_conn *conn, const struct input *in, const char *sql,
-		     const struct buf *json, const struct buf *more, int *changed,
-		     struct db_error *err) {
+		     const struct buf *json, int *changed, struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
 	int n = where_params(in->w, params);
 	if (json != NULL)
 		params[n++] =
 			(struct db_param){ .data = json->data, .len = json->len, .oid = DB_TEXT };
-	if (more != NULL)
-		params[n++] =
-			(struct db_param){ .data = more->data, .len = more->len, .oid = DB_TEXT };
 	int rc = db_query_on(conn, sql, params, n, &res, err);
 	*changed = rc == 0 ? (int)field_changed(res) : 0;
 	return rc;
 }
 
-static int contradicts(struct db_error *err) {
+int rows_contradict(struct db_error *err) {
 	int rc = db_error_set(
 		err, EINVAL,
 		"the line contradicts its path: a key or the reference to the parent row is "
@@ -45,18 +42,18 @@ int insert_run(struct db_conn *conn, const struct input *in, const struct insert
 	       struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
-	int changed, rc = run_in_tx(conn, in, insert->sql, &insert->json, NULL, &changed, err);
+	int changed, rc = run_in_tx(conn, in, insert->sql, &insert->json, &changed, err);
 	if (rc != 0 || changed == insert->lines)
 		return rc;
 	if (insert->count == NULL)
-		return contradicts(err);
+		return rows_contradict(err);
 	int n = where_params(in->w, params);
 	params[n++] = (struct db_param){ .data = insert->json.data,
 					 .len = insert->json.len,
 					 .oid = DB_TEXT };
 	rc = db_query_on(conn, insert->count, params, n, &res, err);
 	bool all = rc == 0 && field_number(res, 0, 0) == insert->lines;
-	return rc != 0 || all ? rc : contradicts(err);
+	return rc != 0 || all ? rc : rows_contradict(err);
 }
 
 void insert_free(struct insert *insert) {
@@ -67,11 +64,9 @@ void insert_free(struct insert *insert) {
 
 /* The rows of the file whose lines these are. If they are not as many, somebody else has changed them. */
 static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db_error *err) {
-	int changed = 0, lines = 0;
-	for (int i = 0; i < tx->ninserts; i++)
-		lines += tx->inserts[i].lines;
+	int changed = 0;
 	int rc = store_remove_on(conn, tx->from, &changed, err);
-	if (rc == 0 && changed != lines)
+	if (rc == 0 && changed != tx->lines)
 		rc = db_error_set(
 			err, EXDEV,
 			"the file has other rows than the program has written to it: copy it "
@@ -86,13 +81,10 @@ static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 		return rc == LEDGER_DONE ? 0 : rc;
 	if (tx->from != NULL)
 		rc = remove_from(conn, tx, err);
+	if (rc == 0 && tx->pairs != NULL)
+		return pairs_run(conn, tx->pairs, err);
 	if (rc == 0 && tx->remove != NULL)
-		rc = run_in_tx(conn, tx->in, tx->remove, tx->keyed, tx->gone, &changed, err);
-	if (rc == 0 && tx->gone_lines > 0 && changed != tx->gone_lines)
-		rc = db_error_set(
-			err, EBUSY,
-			"a line that is changed or left out was changed by somebody else since the file was "
-			"read: read it again, and save again; nothing is changed");
+		rc = run_in_tx(conn, tx->in, tx->remove, tx->keyed, &changed, err);
 	for (int i = 0; rc == 0 && i < tx->ninserts; i++)
 		rc = insert_run(conn, tx->in, &tx->inserts[i], err);
 	return rc;
@@ -102,8 +94,11 @@ int rows_tx_run(struct rows_tx *tx) {
 	struct call *call = tx->in->call;
 	int rc = fence_run(call, rows_in_tx, tx, &tx->op);
 	fs_changed(call->fs);
-	for (int i = 0; rc == 0 && i < tx->ninserts; i++)
-		atomic_fetch_add(&call->fs->count.rows_written, (unsigned)tx->inserts[i].lines);
+	int written = tx->pairs != NULL ? tx->pairs->written : 0;
+	for (int i = 0; i < tx->ninserts; i++)
+		written += tx->inserts[i].lines;
+	if (rc == 0)
+		atomic_fetch_add(&call->fs->count.rows_written, (unsigned)written);
 	return rc;
 }
 

@@ -101,12 +101,44 @@ char *sql_count_lines(const struct place *place, const struct document_shape *sh
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
 /* As sql_count_lines(), after the upsert: those that do not contradict the path, and whose key no row of another file has. */
 char *sql_count_upserts(const struct place *place, const struct document_shape *shape);
-/* Deletes rows of the file by their lines: the second parameter after the keys is a JSON array of objects, and for each of them one row
- * goes whose line would be the same. With KEYED, rows stay whose key is among those of the first parameter. Only where sql_can_delete_lines(). */
-char *sql_delete_lines(const struct place *place, bool keyed);
-bool sql_can_delete_lines(const struct place *place);
-/* Deletes the rows of the file whose key is not among those in the document. */
-char *sql_delete_absent(const struct place *place, const struct document_shape *shape);
+/* Deletes the rows of the file whose key is not among those of the objects in the parameter. */
+char *sql_delete_absent(const struct place *place);
+
+/* Lines that do not show the key of their rows, see fs/rows_pairs.h. What decides where a
+ * line stands when the file is read: */
+enum pairing_order {
+	PAIRING_FREE,     /* what it says, or nothing that lasts (there is no key) */
+	PAIRING_IN_ORDER, /* columns that it does not show: a new row stands behind the old ones */
+	PAIRING_TIES,     /* first what it says; among lines that say the same, the others */
+};
+enum pairing_order sql_pairs_order(const struct place *place);
+/* True if rows of PLACE can be read with their keys, and changed by them. EDITED: no row of
+ * a line that stays may be touched, even if nothing hangs on it. */
+bool sql_can_pair(const struct place *place, bool edited);
+/* True if the key is one, and not the row's place in the table, which an UPDATE changes. */
+bool sql_pairs_have_key(const struct place *place);
+/* True if the removal of a row may remove other rows of the table. */
+bool sql_pairs_cascade(const struct place *place);
+
+/* True if objects with SHAPE's keys say more than their lines show: a row that has the same line may differ. */
+bool sql_pairs_say_more(const struct place *place, const struct document_shape *shape);
+
+/* read: the file's rows in its order; the parameter is how many bytes they may have, and
+ * none is found if they have more. LOCK: nobody else changes them any more. lines: the
+ * objects of the parameter, an array, as lines; all have SHAPE's keys. */
+char *sql_pairs_read(const struct place *place, bool lock);
+enum { PAIR_KEY, PAIR_LINE, PAIR_TIE, PAIR_IDENTITY, PAIR_RANK }; /* columns of read */
+#define PAIRS_FORM "ttt?t?n"
+char *sql_pairs_lines(const struct place *place, const struct document_shape *shape);
+enum { LINE_TEXT, LINE_TIE, LINE_IDENTITY }; /* columns of lines */
+#define LINES_FORM "tt?t?"
+/* update: the parameter's elements are {"k": a row's PAIR_KEY, "j": the object}; NULL if it
+ * cannot be done. count: how many of them have that row, and agree with the path. delete:
+ * the rows whose keys are in the parameter, or all OTHERS; KEYED: but not those whose key an
+ * object has, and these are the parameter before it. */
+char *sql_pairs_update(const struct place *place, const struct document_shape *shape);
+char *sql_pairs_count(const struct place *place, const struct document_shape *shape);
+char *sql_pairs_delete(const struct place *place, bool others, bool keyed);
 
 /* Many rows as one document (KIND_TABLE). The parameter after the keys is a JSON array of objects; where SHAPE is given, all have its
  * keys; where it is not, all have their key. Returned SQL is malloc'd; NULL if out of memory. Pure.

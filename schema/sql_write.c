@@ -419,14 +419,13 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 	return buf_take(&sql);
 }
 
-/* "AND NOT EXISTS (SELECT ... )": the row's key is not among the document's. */
-static void put_absent(struct buf *sql, const struct place *place,
-		       const struct document_shape *shape) {
+void put_absent(struct buf *sql, const struct place *place) {
+	const struct document_shape none = { 0 };
 	int table;
 	const struct relation *rel = target_of(place, &table);
 	const struct name_list *key = target_key(place);
 	buf_puts(sql, " AND NOT EXISTS (SELECT 1 FROM ");
-	put_source(sql, place, shape, SOURCE_MANY);
+	put_source(sql, place, &none, SOURCE_MANY);
 	buf_puts(sql, " WHERE true");
 	for (int i = 0; i < key->n; i++) {
 		if (is_bound(place, table, relation_column(rel, key->names[i])))
@@ -439,46 +438,9 @@ static void put_absent(struct buf *sql, const struct place *place,
 	buf_putc(sql, ')');
 }
 
-char *sql_delete_absent(const struct place *place, const struct document_shape *shape) {
+char *sql_delete_absent(const struct place *place) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, place->sql.remove.sql);
-	put_absent(&sql, place, shape);
+	put_absent(&sql, place);
 	return buf_take(&sql);
-}
-
-bool sql_can_delete_lines(const struct place *place) {
-	int table;
-	char kind = target_of(place, &table)->kind;
-	return kind == 'r' || kind == 'p'; /* what has a ctid that stays */
-}
-
-char *sql_delete_lines(const struct place *place, bool keyed) {
-	const struct document_shape none = { 0 };
-	int table, param = place->nparams + 1;
-	char alias[16];
-	AUTO_BUF struct buf sql = { 0 }, line = { 0 }, gone = { 0 };
-	const struct relation *rel = target_of(place, &table);
-	snprintf(alias, sizeof(alias), "t%d", table);
-	put_line(&line, place, alias);
-	put_line(&gone, place, "d");
-	buf_puts(&sql, place->sql.remove.sql);
-	buf_printf(&sql,
-		   " AND (%s.tableoid, %s.ctid) IN (SELECT r.o, r.c FROM (SELECT %s.tableoid, "
-		   "%s.ctid, %s, row_number() OVER (PARTITION BY %s) FROM ",
-		   alias, alias, alias, alias, line.data, line.data);
-	put_tables(&sql, place, -1);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, false);
-	/* as many of equal lines as are gone */
-	buf_printf(&sql,
-		   ") r(o, c, line, n) JOIN (SELECT %s, row_number() OVER (PARTITION BY %s) FROM "
-		   "json_populate_recordset(NULL::",
-		   gone.data, gone.data);
-	put_relation(&sql, rel);
-	buf_printf(&sql, ", $%d::json) d) g(line, n) USING (line, n))", param + 1);
-	if (keyed)
-		put_absent(&sql, place, &none);
-	else
-		buf_printf(&sql, " AND $%d::json IS NOT NULL", param);
-	return line.failed || gone.failed ? NULL : buf_take(&sql);
 }

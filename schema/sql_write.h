@@ -47,4 +47,8 @@ void put_rows(struct buf *sql, const struct place *place, const struct document_
 bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		enum source from);
 
+/* " AND NOT EXISTS (...)": the row's key is not among those of the first parameter behind
+ * the path's, an array of objects. */
+void put_absent(struct buf *sql, const struct place *place);
+
 #endif

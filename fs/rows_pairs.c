@@ -1,0 +1,699 @@
+#include "fs/rows_pairs.h"
+
+#include "db/field.h"
+#include "fs/pairing.h"
+#include "fs/texts.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+/* How it is tried, one after the other. A role may have the right to delete and insert rows
+ * and none to update them; where two lines exchange values that are unique, no order of
+ * updates goes; and rows of some views cannot be locked. */
+enum way {
+	WAY_UPDATE, /* as rows_pairs.h says */
+	WAY_INSERT, /* changed lines are deleted and inserted; rows are read without a lock */
+	WAY_ALL,    /* all rows are deleted, all lines inserted: without the right to read */
+};
+
+/* -- the lines of a text --------------------------------------------------------------------- */
+
+int rows_text_add(struct input *in, void *arg, const struct line *line, struct shape *shape,
+		  const struct buf *json) {
+	struct rows_text *t = arg;
+	int i = 0;
+	while (i < t->ngroups && !shape_equal(&t->groups[i].shape, shape))
+		i++;
+	if (i == GROUPS_MOST)
+		return call_error(
+			in->call, EINVAL,
+			"lines with more than %d different sets of keys: write the same keys in "
+			"all lines",
+			GROUPS_MOST);
+	if ((t->nlines & (t->nlines - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
+		size_t room = t->nlines > 0 ? (size_t)t->nlines * 2 : 1;
+		struct text_line *more = reallocarray(t->lines, room, sizeof(*more));
+		if (more == NULL)
+			return call_error(in->call, ENOMEM, "out of memory");
+		t->lines = more;
+	}
+	t->ngroups += i == t->ngroups;
+	t->lines[t->nlines++] = (struct text_line){ i, t->groups[i].n };
+	return group_add(in->call, &t->groups[i], line, shape, json);
+}
+
+void rows_text_free(struct rows_text *text) {
+	for (int i = 0; i < text->ngroups; i++)
+		group_free(&text->groups[i]);
+	free(text->lines);
+	*text = (struct rows_text){ 0 };
+}
+
+static const struct line *line_of(const struct rows_text *t, int j) {
+	return &t->groups[t->lines[j].group].lines[t->lines[j].at];
+}
+
+bool pairs_can(const struct place *place, bool edited) {
+	return sql_can_pair(place, edited);
+}
+
+/* -- one attempt ----------------------------------------------------------------------------- */
+
+/* One text in it: what its lines are. */
+struct side {
+	const struct rows_text *text;
+	bool says_more[GROUPS_MOST]; /* lines of that group say what no line shows */
+	bool as_shown; /* its fields are the file's: equal bytes are equal lines */
+	int *what;     /* of each line: its number as a line of the file; -1: not known */
+	int *tie, *identity;
+	/* A line of `was` that has no row any more: it is as it was, and nothing is done. */
+	bool *left_out;
+	PGresult *answers[GROUPS_MOST]; /* their texts are borrowed */
+};
+
+struct attempt {
+	struct pairs *p;
+	const struct place *place;
+	enum way way;
+	struct texts texts;
+	PGresult *rows; /* what was read */
+	int nrows;
+	int *what, *tie, *identity, *rank; /* of each row */
+	bool *foreign;                     /* no row of a line of `was` */
+	struct side now, was;
+	/* The rows and lines that are paired, by their numbers. */
+	int *paired_rows, *paired_lines, npaired_rows, npaired_lines;
+	int *row_of;  /* of each line of `now`; -1: none */
+	bool removed; /* some rows were */
+};
+
+static void side_free(struct side *s) {
+	free(s->what);
+	free(s->tie);
+	free(s->identity);
+	free(s->left_out);
+	for (int i = 0; i < GROUPS_MOST; i++)
+		PQclear(s->answers[i]);
+}
+
+static void attempt_free(struct attempt *a) {
+	texts_free(&a->texts);
+	side_free(&a->now);
+	side_free(&a->was);
+	PQclear(a->rows);
+	free(a->what);
+	free(a->tie);
+	free(a->identity);
+	free(a->rank);
+	free(a->foreign);
+	free(a->paired_rows);
+	free(a->paired_lines);
+	free(a->row_of);
+}
+
+static int *ints(int n) {
+	int *all = calloc((size_t)n + 1, sizeof(*all));
+	for (int i = 0; all != NULL && i < n; i++)
+		all[i] = -1;
+	return all;
+}
+
+static int no_memory(struct db_error *err) {
+	return db_error_set(err, ENOMEM, "out of memory");
+}
+
+/* Runs SQL with the path's keys and up to two texts. */
+static int run(struct db_conn *conn, const struct attempt *a, const char *sql,
+	       const struct buf *one, const struct buf *two, PGresult **res, struct db_error *err) {
+	struct db_param params[WHERE_PARAMS];
+	int n = where_params(a->p->in->w, params);
+	if (sql == NULL || (one != NULL && one->failed) || (two != NULL && two->failed))
+		return no_memory(err);
+	if (one != NULL)
+		params[n++] =
+			(struct db_param){ .data = one->data, .len = one->len, .oid = DB_TEXT };
+	if (two != NULL)
+		params[n++] =
+			(struct db_param){ .data = two->data, .len = two->len, .oid = DB_TEXT };
+	return db_query_on(conn, sql, params, n, res, err);
+}
+
+/* The number of a field's text; -1 for NULL; -ENOMEM. */
+static int field_number_of(struct texts *t, const PGresult *res, int row, int column) {
+	if (field_is_null(res, row, column))
+		return -1;
+	return text_number(t, field_text(res, row, column), field_len(res, row, column));
+}
+
+/* What the server says of a line, as the number of its text. */
+static int note_line(struct texts *t, const PGresult *res, int row, int line, int tie,
+		     int identity) {
+	int what = field_number_of(t, res, row, line);
+	int same_tie = field_number_of(t, res, row, tie);
+	int same = field_number_of(t, res, row, identity);
+	if (what == -ENOMEM || same_tie == -ENOMEM || same == -ENOMEM)
+		return -ENOMEM;
+	t->all[what].line = what;
+	t->all[what].tie = same_tie;
+	t->all[what].identity = same >= 0 ? same : what;
+	return what;
+}
+
+static int read_rows(struct db_conn *conn, struct attempt *a, struct db_error *err) {
+	/* of an edited file, others may have added some rows */
+	uint64_t most = a->p->in->call->fs->opt->max_document * (a->p->was != NULL ? 4 : 1);
+	AUTO_FREE char *sql = sql_pairs_read(a->place, a->way == WAY_UPDATE);
+	AUTO_BUF struct buf limit = { 0 };
+	buf_printf(&limit, "%" PRIu64, most);
+	int rc = run(conn, a, sql, &limit, NULL, &a->rows, err);
+	if (rc == 0)
+		rc = field_judge(a->rows, ROWS_ANY, PAIRS_FORM, err);
+	if (rc != 0)
+		return rc;
+	int n = a->nrows = PQntuples(a->rows);
+	a->what = ints(n);
+	a->tie = ints(n);
+	a->identity = ints(n);
+	a->rank = ints(n);
+	a->foreign = calloc((size_t)n + 1, sizeof(bool));
+	if (a->what == NULL || a->tie == NULL || a->identity == NULL || a->rank == NULL ||
+	    a->foreign == NULL)
+		return no_memory(err);
+	for (int i = 0; i < n; i++) {
+		int what = note_line(&a->texts, a->rows, i, PAIR_LINE, PAIR_TIE, PAIR_IDENTITY);
+		if (what < 0)
+			return no_memory(err);
+		a->what[i] = what;
+		a->tie[i] = a->texts.all[what].tie;
+		a->identity[i] = a->texts.all[what].identity;
+		a->rank[i] = (int)field_number(a->rows, i, PAIR_RANK);
+	}
+	return 0;
+}
+
+/* -- what the lines are ---------------------------------------------------------------------- */
+
+static int side_begin(struct side *s, const struct rows_text *text, const struct place *place) {
+	s->text = text;
+	for (int g = 0; g < text->ngroups; g++) {
+		struct document_shape shape = shape_document(&text->groups[g].shape);
+		s->says_more[g] = sql_pairs_say_more(place, &shape);
+	}
+	s->as_shown = rows_columns_as_shown(text->in->h, place);
+	s->what = ints(text->nlines);
+	s->tie = ints(text->nlines);
+	s->identity = ints(text->nlines);
+	s->left_out = calloc((size_t)text->nlines + 1, sizeof(bool));
+	return s->what != NULL && s->tie != NULL && s->identity != NULL && s->left_out != NULL
+		       ? 0
+		       : -ENOMEM;
+}
+
+/* The number of line J's bytes; -1: they say nothing by themselves. */
+static int bytes_of(struct attempt *a, const struct side *s, int j) {
+	const struct line *line = line_of(s->text, j);
+	return s->as_shown ? text_number(&a->texts, s->text->in->raw + line->raw_at, line->raw_len)
+			   : -1;
+}
+
+static void take_what(const struct attempt *a, const struct side *s, int j, int what) {
+	s->what[j] = what;
+	s->tie[j] = a->texts.all[what].tie;
+	s->identity[j] = a->texts.all[what].identity;
+}
+
+/* Lines whose bytes are a row's line. *OTHERS: how many are not. */
+static int know_by_bytes(struct attempt *a, struct side *s, int *others) {
+	*others = 0;
+	for (int j = 0; j < s->text->nlines; j++) {
+		int bytes = bytes_of(a, s, j);
+		if (bytes == -ENOMEM)
+			return -ENOMEM;
+		if (bytes >= 0 && a->texts.all[bytes].line >= 0)
+			take_what(a, s, j, a->texts.all[bytes].line);
+		else
+			++*others;
+	}
+	return 0;
+}
+
+/* Asks the server what the lines of group G would be in the file that are not known: numbers
+ * and blanks may be written in other ways. */
+static int ask_group(struct db_conn *conn, struct attempt *a, struct side *s, int g,
+		     struct db_error *err) {
+	const struct line_group *group = &s->text->groups[g];
+	struct document_shape shape = shape_document(&group->shape);
+	AUTO_BUF struct buf json = { 0 };
+	int asked = 0, n = 0;
+	buf_putc(&json, '[');
+	for (int j = 0; j < s->text->nlines; j++) {
+		if (s->text->lines[j].group != g || s->what[j] >= 0)
+			continue;
+		group_put(&json, group, s->text->lines[j].at, s->text->lines[j].at + 1);
+		asked++;
+	}
+	buf_putc(&json, ']');
+	if (asked == 0)
+		return 0;
+	AUTO_FREE char *sql = sql_pairs_lines(a->place, &shape);
+	int rc = run(conn, a, sql, &json, NULL, &s->answers[g], err);
+	if (rc == 0)
+		rc = field_judge(s->answers[g], ROWS_ANY, LINES_FORM, err);
+	if (rc == 0 && PQntuples(s->answers[g]) != asked)
+		rc = db_error_set(err, EIO, "the server has answered for other lines");
+	for (int j = 0; rc == 0 && j < s->text->nlines; j++) {
+		if (s->text->lines[j].group != g || s->what[j] >= 0)
+			continue;
+		int what = note_line(&a->texts, s->answers[g], n++, LINE_TEXT, LINE_TIE,
+				     LINE_IDENTITY);
+		int bytes = what >= 0 ? bytes_of(a, s, j) : -ENOMEM;
+		if (bytes == -ENOMEM)
+			return no_memory(err);
+		if (bytes >= 0) /* the same bytes in the other text */
+			a->texts.all[bytes].line = what;
+		take_what(a, s, j, what);
+	}
+	return rc;
+}
+
+static int ask(struct db_conn *conn, struct attempt *a, struct side *s, struct db_error *err) {
+	int rc = 0;
+	for (int g = 0; rc == 0 && g < s->text->ngroups; g++)
+		rc = ask_group(conn, a, s, g, err);
+	return rc;
+}
+
+/* True if each row has a line that is equal to it: no other line can be. */
+static bool all_rows_known(const struct attempt *a) {
+	AUTO_FREE int *lines = calloc((size_t)a->texts.n + 1, sizeof(*lines));
+	bool all = lines != NULL;
+	for (int j = 0; all && j < a->now.text->nlines; j++)
+		if (a->now.what[j] >= 0)
+			lines[a->now.what[j]]++;
+	for (int i = 0; all && i < a->nrows; i++)
+		all = lines[a->what[i]]-- > 0;
+	return all;
+}
+
+static int know_lines(struct db_conn *conn, struct attempt *a, struct db_error *err) {
+	int others = 0, rc = 0;
+	if (a->p->was != NULL) {
+		rc = side_begin(&a->was, a->p->was, a->place);
+		if (rc == 0)
+			rc = know_by_bytes(a, &a->was, &others);
+		if (rc != 0)
+			return no_memory(err);
+		rc = others > 0 ? ask(conn, a, &a->was, err) : 0;
+	}
+	if (rc != 0)
+		return rc;
+	if (side_begin(&a->now, a->p->text, a->place) != 0 ||
+	    know_by_bytes(a, &a->now, &others) != 0)
+		return no_memory(err);
+	bool ties = sql_pairs_order(a->place) == PAIRING_TIES;
+	if (others == 0 || a->nrows == 0 || (!ties && all_rows_known(a)))
+		return 0;
+	return ask(conn, a, &a->now, err);
+}
+
+/* -- an edited file -------------------------------------------------------------------------- */
+
+static int changed_by_others(struct db_error *err) {
+	return db_error_set(
+		err, EBUSY,
+		"a line that is changed or left out was changed by somebody else since the file "
+		"was read: read it again, and save again; nothing is changed");
+}
+
+/* Only rows of lines that were there count; and of the lines, not those that are as they
+ * were although somebody else has changed their rows. */
+static int keep_to_edit(struct attempt *a, struct db_error *err) {
+	AUTO_FREE int *missing = calloc((size_t)a->texts.n + 1, sizeof(*missing));
+	if (missing == NULL)
+		return no_memory(err);
+	for (int j = 0; j < a->was.text->nlines; j++)
+		missing[a->was.what[j]]++;
+	for (int i = 0; i < a->nrows; i++) {
+		a->foreign[i] = missing[a->what[i]] == 0;
+		missing[a->what[i]] -= !a->foreign[i];
+	}
+	for (int j = 0; j < a->now.text->nlines; j++) {
+		int what = a->now.what[j];
+		if (what < 0 || missing[what] == 0)
+			continue;
+		a->now.left_out[j] = true;
+		missing[what]--;
+	}
+	bool lost = false;
+	for (int i = 0; i < a->texts.n; i++)
+		lost = lost || missing[i] > 0;
+	/* a line with its key changes that row, whatever it says now */
+	return lost && a->p->keyed == NULL ? changed_by_others(err) : 0;
+}
+
+/* -- pairing --------------------------------------------------------------------------------- */
+
+static size_t in_common(const char *a, size_t alen, const char *b, size_t blen) {
+	size_t most = alen < blen ? alen : blen, start = 0, end = 0;
+	while (start < most && a[start] == b[start])
+		start++;
+	while (end < most - start && a[alen - 1 - end] == b[blen - 1 - end])
+		end++;
+	return start + end;
+}
+
+static size_t likeness(void *arg, int row, int line) {
+	const struct attempt *a = arg;
+	int what = a->now.what[a->paired_lines[line]];
+	const struct text *x = &a->texts.all[a->what[a->paired_rows[row]]];
+	const struct text *y = what >= 0 ? &a->texts.all[what] : NULL;
+	return y != NULL ? in_common(x->data, x->len, y->data, y->len) : 0;
+}
+
+/* The numbers that the pairing goes by, of the rows and lines that take part in it. */
+struct numbers {
+	int *rows, *lines, *row_ties, *line_ties, *ranks, *row_of;
+};
+
+static void numbers_free(struct numbers *n) {
+	free(n->rows);
+	free(n->lines);
+	free(n->row_ties);
+	free(n->line_ties);
+	free(n->ranks);
+	free(n->row_of);
+}
+
+static int number_all(struct attempt *a, struct numbers *n) {
+	int unknown = a->texts.n; /* a line that is not known is equal to none */
+	n->rows = ints(a->nrows);
+	n->row_ties = ints(a->nrows);
+	n->ranks = ints(a->nrows);
+	n->lines = ints(a->now.text->nlines);
+	n->line_ties = ints(a->now.text->nlines);
+	n->row_of = ints(a->now.text->nlines);
+	a->paired_rows = ints(a->nrows);
+	a->paired_lines = ints(a->now.text->nlines);
+	if (n->rows == NULL || n->row_ties == NULL || n->ranks == NULL || n->lines == NULL ||
+	    n->line_ties == NULL || n->row_of == NULL || a->paired_rows == NULL ||
+	    a->paired_lines == NULL)
+		return -ENOMEM;
+	bool keyed = a->p->keyed != NULL;
+	for (int i = 0; i < a->nrows; i++) {
+		int k = a->npaired_rows;
+		if (a->foreign[i])
+			continue;
+		n->rows[k] = keyed ? a->what[i] : a->identity[i];
+		n->row_ties[k] = a->tie[i] >= 0 ? a->tie[i] : 0;
+		n->ranks[k] = a->rank[i];
+		a->paired_rows[a->npaired_rows++] = i;
+	}
+	for (int j = 0; j < a->now.text->nlines; j++) {
+		int k = a->npaired_lines, what = a->now.what[j];
+		if (a->now.left_out[j])
+			continue;
+		n->lines[k] = what < 0 ? unknown++ : keyed ? what : a->now.identity[j];
+		n->line_ties[k] = a->now.tie[j] >= 0 ? a->now.tie[j] : 0;
+		a->paired_lines[a->npaired_lines++] = j;
+	}
+	return 0;
+}
+
+/* Of an edited file, a line that is as it was is not touched, wherever a new one is read. */
+static enum pairing_order order_of(const struct attempt *a) {
+	return a->p->was != NULL ? PAIRING_FREE : sql_pairs_order(a->place);
+}
+
+static int pair(struct attempt *a) {
+	__attribute__((cleanup(numbers_free))) struct numbers n = { 0 };
+	int rc = number_all(a, &n);
+	if (rc != 0)
+		return rc;
+	const struct pairing p = {
+		.order = order_of(a),
+		.equal_only = a->p->keyed != NULL,
+		.nrows = a->npaired_rows,
+		.nlines = a->npaired_lines,
+		.rows = n.rows,
+		.lines = n.lines,
+		.row_ties = n.row_ties,
+		.line_ties = n.line_ties,
+		.ranks = n.ranks,
+		.likeness = likeness,
+		.arg = a,
+		.row_of = n.row_of,
+	};
+	a->row_of = ints(a->now.text->nlines);
+	rc = a->row_of != NULL ? pairing_make(&p) : -ENOMEM;
+	for (int k = 0; rc == 0 && k < a->npaired_lines; k++)
+		if (n.row_of[k] >= 0)
+			a->row_of[a->paired_lines[k]] = a->paired_rows[n.row_of[k]];
+	return rc;
+}
+
+/* Line J is not as its row's. */
+static bool is_changed(const struct attempt *a, int j) {
+	return a->row_of[j] >= 0 && (a->now.what[j] != a->what[a->row_of[j]] ||
+				     a->now.says_more[a->now.text->lines[j].group]);
+}
+
+/* Nothing is updated: a changed line is a row less and a row more. Where a new row can only
+ * stand behind the others, so are all behind it. */
+static void part_changed(struct attempt *a) {
+	bool in_order = order_of(a) == PAIRING_IN_ORDER, parted = false;
+	for (int j = 0; j < a->now.text->nlines; j++) {
+		if (a->now.left_out[j])
+			continue;
+		bool part = is_changed(a, j) || (in_order && parted);
+		parted = parted || part || a->row_of[j] < 0;
+		if (part)
+			a->row_of[j] = -1;
+	}
+}
+
+/* -- the statements -------------------------------------------------------------------------- */
+
+static void put_key(struct buf *out, const struct attempt *a, int row) {
+	buf_puts(out, out->len > 1 ? "," : "");
+	buf_add(out, field_text(a->rows, row, PAIR_KEY), field_len(a->rows, row, PAIR_KEY));
+}
+
+/* The keys of the rows that a line has, or of those that none has, as an array. Returns how
+ * many. */
+static int put_keys(struct buf *out, const struct attempt *a, bool with_line) {
+	AUTO_FREE bool *has = calloc((size_t)a->nrows + 1, sizeof(*has));
+	int n = 0;
+	if (has == NULL)
+		return -ENOMEM;
+	for (int j = 0; j < a->now.text->nlines; j++)
+		if (a->row_of[j] >= 0)
+			has[a->row_of[j]] = true;
+	buf_putc(out, '[');
+	for (int i = 0; i < a->nrows; i++) {
+		if (has[i] != with_line || a->foreign[i])
+			continue;
+		put_key(out, a, i);
+		n++;
+	}
+	buf_putc(out, ']');
+	return n;
+}
+
+static int remove_rows(struct db_conn *conn, struct attempt *a, struct db_error *err) {
+	const struct pairs *p = a->p;
+	int table = a->place->target;
+	/* where the lock may have left rows out that may be deleted, all goes that has no line */
+	bool others = p->was == NULL && !a->place->scope.tables[table].rel->takes_copy;
+	AUTO_BUF struct buf keys = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	int n = put_keys(&keys, a, others);
+	if (n < 0)
+		return no_memory(err);
+	if (n == 0 && !others)
+		return 0;
+	a->removed = true;
+	AUTO_FREE char *sql = sql_pairs_delete(a->place, others, p->keyed != NULL);
+	int rc = p->keyed != NULL ? run(conn, a, sql, p->keyed, &keys, &res, err)
+				  : run(conn, a, sql, &keys, NULL, &res, err);
+	bool locked = a->way == WAY_UPDATE;
+	if (rc == 0 && p->was != NULL && p->keyed == NULL && !locked && field_changed(res) != n)
+		rc = changed_by_others(err);
+	return rc;
+}
+
+/* Rows that went with others that they refer to: their lines get new ones. */
+static int find_gone(struct db_conn *conn, struct attempt *a, struct db_error *err) {
+	struct attempt after = { .p = a->p, .place = a->place, .way = WAY_INSERT };
+	struct texts keys = { 0 };
+	AUTO_FREE bool *there = NULL;
+	int rc = read_rows(conn, &after, err);
+	for (int i = 0; rc == 0 && i < after.nrows; i++)
+		if (field_number_of(&keys, after.rows, i, PAIR_KEY) < 0)
+			rc = no_memory(err);
+	int n = keys.n;
+	for (int j = 0; rc == 0 && j < a->now.text->nlines; j++) {
+		if (a->row_of[j] < 0)
+			continue;
+		int key = field_number_of(&keys, a->rows, a->row_of[j], PAIR_KEY);
+		if (key == -ENOMEM)
+			rc = no_memory(err);
+		else if (key >= n)
+			a->row_of[j] = -1;
+	}
+	texts_free(&keys);
+	attempt_free(&after);
+	return rc;
+}
+
+/* The changed lines of group G as {"k": key, "j": line}. Returns how many. */
+static int put_updates(struct buf *out, const struct attempt *a, int g) {
+	const struct rows_text *t = a->now.text;
+	int n = 0;
+	buf_putc(out, '[');
+	for (int j = 0; j < t->nlines; j++) {
+		if (t->lines[j].group != g || !is_changed(a, j))
+			continue;
+		const struct line *line = line_of(t, j);
+		buf_puts(out, n++ > 0 ? ",{\"k\":" : "{\"k\":");
+		buf_add(out, field_text(a->rows, a->row_of[j], PAIR_KEY),
+			field_len(a->rows, a->row_of[j], PAIR_KEY));
+		buf_puts(out, ",\"j\":");
+		buf_add(out, t->groups[g].json.data + line->json_at, line->json_len);
+		buf_putc(out, '}');
+	}
+	buf_putc(out, ']');
+	return n;
+}
+
+static int update_group(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
+	struct document_shape shape = shape_document(&a->now.text->groups[g].shape);
+	AUTO_RESULT PGresult *res = NULL, *there = NULL;
+	AUTO_BUF struct buf json = { 0 };
+	int n = put_updates(&json, a, g);
+	if (n == 0)
+		return 0;
+	AUTO_FREE char *update = sql_pairs_update(a->place, &shape);
+	AUTO_FREE char *count = sql_pairs_count(a->place, &shape);
+	int64_t changed = 0;
+	int rc = 0;
+	if (update != NULL) {
+		rc = run(conn, a, update, &json, NULL, &res, err);
+		changed = field_changed(res);
+	}
+	a->p->written += (int)changed;
+	if (rc != 0 || changed == n)
+		return rc;
+	rc = run(conn, a, count, &json, NULL, &there, err);
+	/* by its place in the table, a row that was updated is not found again */
+	int64_t found = field_number(there, 0, 0);
+	bool all = found + (sql_pairs_have_key(a->place) ? 0 : changed) == n;
+	return rc != 0 || all ? rc : rows_contradict(err);
+}
+
+static int insert_group(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
+	const struct rows_text *t = a->now.text;
+	struct insert insert = { 0 };
+	AUTO_FREE int *lines = ints(t->nlines);
+	int n = 0;
+	if (lines == NULL)
+		return no_memory(err);
+	for (int j = 0; j < t->nlines; j++)
+		if (t->lines[j].group == g && a->row_of[j] < 0 && !a->now.left_out[j])
+			lines[n++] = t->lines[j].at;
+	if (n == 0)
+		return 0;
+	int rc = insert_make(a->place, &t->groups[g], lines, n, &insert);
+	if (rc != 0)
+		rc = db_error_set(err, -rc, "%s",
+				  rc == -EINVAL ? "the lines give no column of the table a value"
+						: "out of memory");
+	if (rc == 0)
+		rc = insert_run(conn, a->p->in, &insert, err);
+	a->p->written += n;
+	insert_free(&insert);
+	return rc;
+}
+
+/* -- all of it ------------------------------------------------------------------------------- */
+
+/* Deletes and inserts all. */
+static int replace_all(struct db_conn *conn, struct attempt *a, struct db_error *err) {
+	a->row_of = ints(a->p->text->nlines);
+	if (a->row_of == NULL || side_begin(&a->now, a->p->text, a->place) != 0)
+		return no_memory(err);
+	int rc = run(conn, a, a->place->sql.remove.sql, NULL, NULL, NULL, err);
+	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
+		rc = insert_group(conn, a, g, err);
+	return rc;
+}
+
+/* True if UPDATE can give lines of these columns to rows. */
+static bool can_update(const struct attempt *a) {
+	bool can = true;
+	for (int g = 0; can && g < a->now.text->ngroups; g++) {
+		struct document_shape shape = shape_document(&a->now.text->groups[g].shape);
+		AUTO_FREE char *sql = sql_pairs_update(a->place, &shape);
+		can = sql != NULL;
+	}
+	return can;
+}
+
+static int bring(struct db_conn *conn, struct attempt *a, struct db_error *err) {
+	const struct pairs *p = a->p;
+	int rc = know_lines(conn, a, err);
+	if (rc == 0 && p->was != NULL)
+		rc = keep_to_edit(a, err);
+	if (rc == 0 && pair(a) != 0)
+		rc = no_memory(err);
+	if (rc != 0)
+		return rc;
+	if (a->way == WAY_INSERT || !can_update(a))
+		part_changed(a);
+	/* what goes makes room for unique values that others take over */
+	rc = remove_rows(conn, a, err);
+	if (rc == 0 && a->removed && sql_pairs_cascade(a->place))
+		rc = find_gone(conn, a, err);
+	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
+		rc = update_group(conn, a, g, err);
+	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
+		rc = insert_group(conn, a, g, err);
+	return rc;
+}
+
+static int try_way(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct attempt *a = arg;
+	const struct pairs *p = a->p;
+	bool anew = p->was == NULL, all = anew && (a->way == WAY_ALL || p->text->nlines == 0);
+	a->p->written = 0;
+	int rc = all ? 0 : read_rows(conn, a, err);
+	if (rc != 0)
+		return rc;
+	if (anew && a->nrows == 0) /* none, or too many to be held */
+		return replace_all(conn, a, err);
+	return bring(conn, a, err);
+}
+
+/* The error may be one of the way, and not of the lines. */
+static bool other_way(const struct db_error *err) {
+	static const char *const states[] = { "23505", "23P01", "42501", "0A000", "55000" };
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		if (strcmp(err->sqlstate, states[i]) == 0)
+			return true;
+	return false;
+}
+
+int pairs_run(struct db_conn *conn, struct pairs *p, struct db_error *err) {
+	enum way last = p->was != NULL ? WAY_INSERT : WAY_ALL;
+	int rc = -EINVAL;
+	for (enum way way = WAY_UPDATE; way <= last; way++) {
+		struct attempt a = { .p = p, .place = p->in->w->place, .way = way };
+		db_error_clear(err);
+		rc = way < last ? db_part_on(conn, try_way, &a, err) : try_way(conn, &a, err);
+		attempt_free(&a);
+		if (rc == 0 || !other_way(err))
+			break;
+	}
+	return rc;
+}

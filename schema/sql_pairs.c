@@ -1,0 +1,326 @@
+/* Writing lines over rows whose key the lines do not show: the rows are read with their keys, and
+ * changed by them. Which row gets which line is not decided here. */
+#include "schema/sql_write.h"
+
+#include <string.h>
+
+/* Where the catalog knows no key: the row's place in the table, as long as it is locked. */
+static const char *const place_in_table[][2] = { { "tableoid", "oid" }, { "ctid", "tid" } };
+
+static const struct name_list *key_of_rows(const struct place *place) {
+	int table;
+	return relation_key(target_of(place, &table));
+}
+
+static int key_length(const struct place *place) {
+	const struct name_list *key = key_of_rows(place);
+	return key != NULL ? key->n : 2;
+}
+
+static const char *key_name(const struct place *place, int i) {
+	const struct name_list *key = key_of_rows(place);
+	return key != NULL ? key->names[i] : place_in_table[i][0];
+}
+
+static const char *key_type(const struct place *place, int i) {
+	int table;
+	const struct name_list *key = key_of_rows(place);
+	if (key == NULL)
+		return place_in_table[i][1];
+	const char *type = relation_column(target_of(place, &table), key->names[i])->type;
+	/* "character" alone would be one character */
+	return strcmp(type, "character") == 0 ? "bpchar" : type;
+}
+
+static bool is_shown(const struct place *place, const struct column *column) {
+	for (int i = 0; i < place->ncolumns; i++)
+		if (place->columns[i] == column)
+			return true;
+	return is_bound(place, place->target, column);
+}
+
+static bool hides_something(const struct place *place) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	for (int i = 0; i < rel->ncolumns; i++)
+		if (!rel->columns[i].generated && !is_shown(place, &rel->columns[i]))
+			return true;
+	return false;
+}
+
+bool sql_pairs_say_more(const struct place *place, const struct document_shape *shape) {
+	for (int i = 0; i < shape->n; i++) {
+		bool shown = false;
+		for (int k = 0; !shown && k < place->ncolumns; k++)
+			shown = strcmp(place->columns[k]->name, shape->names[i]) == 0;
+		if (!shown)
+			return true;
+	}
+	return false;
+}
+
+bool sql_can_pair(const struct place *place, bool edited) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	if (rel->kind == 'v' && relation_key(rel) != NULL)
+		return true;
+	if (rel->kind != 'r' && rel->kind != 'p')
+		return false; /* its rows have no place that stays */
+	return edited || relation_key(rel) != NULL || hides_something(place);
+}
+
+/* How many columns of the order, from the first on, a line shows. */
+static int shown_order(const struct place *place, int *all) {
+	int shown = 0, n = 0;
+	for (; place->order[n] != NULL; n++)
+		if (shown == n && is_shown(place, place->order[n]))
+			shown++;
+	*all = n;
+	return shown;
+}
+
+enum pairing_order sql_pairs_order(const struct place *place) {
+	int all, shown = shown_order(place, &all);
+	bool constant = true; /* what the path says is the same in all lines */
+	for (int i = 0; i < shown; i++)
+		constant = constant && is_bound(place, place->target, place->order[i]);
+	if (shown == all) /* also without a key: an UPDATE moves a row to another place */
+		return PAIRING_FREE;
+	return constant ? PAIRING_IN_ORDER : PAIRING_TIES;
+}
+
+/* A key whose columns the lines show: it tells which line is which row. NULL: none. */
+static const struct name_list *shown_key(const struct place *place) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	for (int k = 0; k < rel->nkeys; k++) {
+		const struct name_list *names = &rel->keys[k].columns;
+		bool shown = true, told = false;
+		for (int i = 0; i < names->n; i++) {
+			const struct column *column = relation_column(rel, names->names[i]);
+			shown = shown && column != NULL && is_shown(place, column) &&
+				(column->not_null || rel->keys[k].primary);
+			told = told || (shown && !is_bound(place, table, column));
+		}
+		if (shown && told)
+			return names;
+	}
+	return NULL;
+}
+
+static void put_of(struct buf *sql, const char *alias, const char *name) {
+	buf_printf(sql, "%s.", alias);
+	db_quote_ident(sql, name);
+}
+
+/* What two lines must have in common to be places in the order that a hidden column decides. */
+static void put_tie(struct buf *sql, const struct place *place, const char *alias) {
+	int all, shown = shown_order(place, &all);
+	if (sql_pairs_order(place) != PAIRING_TIES) {
+		buf_puts(sql, "NULL::text");
+		return;
+	}
+	buf_puts(sql, "ROW(");
+	for (int i = 0; i < shown; i++) {
+		buf_puts(sql, i > 0 ? ", " : "");
+		put_of(sql, alias, place->order[i]->name);
+	}
+	buf_puts(sql, ")::text");
+}
+
+/* What tells a line from others: its values of a unique key. */
+static void put_identity(struct buf *sql, const struct place *place, const char *alias) {
+	int table, n = 0;
+	const struct relation *rel = target_of(place, &table);
+	const struct name_list *key = shown_key(place);
+	if (key == NULL) {
+		buf_puts(sql, "NULL::text");
+		return;
+	}
+	buf_puts(sql, "json_build_array(");
+	for (int i = 0; i < key->n; i++) {
+		if (is_bound(place, table, relation_column(rel, key->names[i])))
+			continue;
+		buf_puts(sql, n++ > 0 ? ", " : "");
+		put_of(sql, alias, key->names[i]);
+		buf_puts(sql, "::text");
+	}
+	buf_puts(sql, ")::text");
+}
+
+/* "(SELECT ... [FOR NO KEY UPDATE]) q": in it no window and no order, so that a row that was
+ * waited for is counted and sorted as it is then. */
+static void put_rows_read(struct buf *sql, const struct place *place, bool lock) {
+	char alias[16];
+	snprintf(alias, sizeof(alias), "t%d", place->target);
+	buf_puts(sql, "(SELECT json_build_array(");
+	for (int i = 0; i < key_length(place); i++) {
+		buf_puts(sql, i > 0 ? ", " : "");
+		put_of(sql, alias, key_name(place, i));
+		buf_puts(sql, "::text");
+	}
+	buf_puts(sql, ")::text AS k, ");
+	put_line(sql, place, alias);
+	buf_puts(sql, " AS line, ");
+	put_tie(sql, place, alias);
+	buf_puts(sql, " AS tie, ");
+	put_identity(sql, place, alias);
+	buf_puts(sql, " AS identity");
+	for (int i = 0; place->order[i] != NULL; i++) {
+		buf_puts(sql, ", ");
+		put_of(sql, alias, place->order[i]->name);
+		buf_printf(sql, " AS o%d", i);
+	}
+	if (key_of_rows(place) == NULL)
+		buf_printf(sql, ", %s.tableoid AS p0, %s.ctid AS p1", alias, alias);
+	buf_puts(sql, " FROM ");
+	put_tables(sql, place, -1);
+	buf_puts(sql, " WHERE ");
+	put_conditions(sql, place, false);
+	if (lock)
+		buf_printf(sql, " FOR NO KEY UPDATE OF %s", alias);
+	buf_puts(sql, ") q");
+}
+
+static void put_order_from(struct buf *sql, const struct place *place, int first) {
+	int n = 0;
+	buf_puts(sql, "ORDER BY ");
+	for (int i = first; place->order[i] != NULL; i++)
+		buf_printf(sql, "%sp.o%d", n++ > 0 ? ", " : "", i);
+	if (key_of_rows(place) == NULL)
+		buf_printf(sql, "%sp.p0, p.p1", n > 0 ? ", " : "");
+}
+
+char *sql_pairs_read(const struct place *place, bool lock) {
+	AUTO_BUF struct buf sql = { 0 };
+	int all, shown = shown_order(place, &all);
+	buf_puts(&sql, "SELECT p.k, p.line, p.tie, p.identity, ");
+	if (sql_pairs_order(place) == PAIRING_TIES) {
+		buf_puts(&sql, "row_number() OVER (");
+		put_order_from(&sql, place, shown);
+		buf_puts(&sql, ")");
+	} else {
+		buf_puts(&sql, "0");
+	}
+	buf_puts(&sql, " FROM (SELECT q.*, sum(octet_length(q.line) + 1) OVER () "
+		       "AS bytes FROM ");
+	put_rows_read(&sql, place, lock);
+	buf_printf(&sql, ") p WHERE p.bytes <= $%d::bigint ", place->nparams + 1);
+	put_order_from(&sql, place, 0);
+	return buf_take(&sql);
+}
+
+char *sql_pairs_lines(const struct place *place, const struct document_shape *shape) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT ");
+	put_line(&sql, place, "d");
+	buf_puts(&sql, ", ");
+	put_tie(&sql, place, "d");
+	buf_puts(&sql, ", ");
+	put_identity(&sql, place, "d");
+	buf_puts(&sql, " FROM ");
+	put_source(&sql, place, shape, SOURCE_ORDERED);
+	buf_puts(&sql, " ORDER BY e.n");
+	return buf_take(&sql);
+}
+
+/* The parameter's elements are {"k": key, "j": line}. FROM items; e and d are as of
+ * put_source(). */
+static void put_pairs(struct buf *sql, const struct place *place) {
+	int table;
+	AUTO_BUF struct buf others = { 0 };
+	buf_printf(sql,
+		   "json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
+		   "(SELECT x.o->'j', x.n) e(j, n), LATERAL json_populate_record(NULL::",
+		   place->nparams + 1);
+	put_relation(sql, target_of(place, &table));
+	buf_puts(sql, ", e.j) d");
+	if (put_tables(&others, place, table) > 0)
+		buf_printf(sql, ", %s", others.data);
+}
+
+/* "... AND t.key = the pair's": the line may be this row's. */
+static void put_pair_conditions(struct buf *sql, const struct place *place,
+				const struct document_shape *shape) {
+	put_conditions(sql, place, false);
+	put_agreement(sql, place, shape, false);
+	for (int i = 0; i < key_length(place); i++) {
+		buf_puts(sql, " AND ");
+		put_column(sql, place->target, key_name(place, i));
+		buf_printf(sql, " = (x.o->'k'->>%d)::%s", i, key_type(place, i));
+	}
+}
+
+char *sql_pairs_update(const struct place *place, const struct document_shape *shape) {
+	int table, n = 0;
+	const struct relation *rel = target_of(place, &table);
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		AUTO_BUF struct buf old = { 0 }, value = { 0 };
+		if (!takes_value(place, table, shape, column))
+			continue;
+		if (column->identity_always)
+			return NULL;
+		put_column(&old, table, column->name);
+		put_new_value(&value, place, shape, column, old.data);
+		buf_puts(&set, n > 0 ? ", " : "");
+		db_quote_ident(&set, column->name);
+		buf_printf(&set, " = %s", value.data);
+		/* as text: see sql_table_update() */
+		buf_printf(&differs, "%s%s::text IS DISTINCT FROM (%s)::text",
+			   n++ > 0 ? " OR " : "", old.data, value.data);
+	}
+	if (n == 0)
+		return NULL;
+	buf_puts(&sql, "UPDATE ");
+	put_own_rows(&sql, rel);
+	buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
+	put_pairs(&sql, place);
+	buf_puts(&sql, " WHERE ");
+	put_pair_conditions(&sql, place, shape);
+	buf_printf(&sql, " AND (%s)", differs.data);
+	return buf_take(&sql);
+}
+
+char *sql_pairs_count(const struct place *place, const struct document_shape *shape) {
+	int table;
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT count(*) FROM ");
+	put_own_rows(&sql, target_of(place, &table));
+	buf_printf(&sql, " t%d, ", table);
+	put_pairs(&sql, place);
+	buf_puts(&sql, " WHERE ");
+	put_pair_conditions(&sql, place, shape);
+	return buf_take(&sql);
+}
+
+bool sql_pairs_have_key(const struct place *place) {
+	return key_of_rows(place) != NULL;
+}
+
+char *sql_pairs_delete(const struct place *place, bool others, bool keyed) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_printf(&sql, "%s AND (", place->sql.remove.sql);
+	for (int i = 0; i < key_length(place); i++) {
+		buf_puts(&sql, i > 0 ? ", " : "");
+		put_column(&sql, place->target, key_name(place, i));
+	}
+	buf_puts(&sql, others ? ") NOT IN (SELECT " : ") IN (SELECT ");
+	for (int i = 0; i < key_length(place); i++)
+		buf_printf(&sql, "%s(x.k->>%d)::%s", i > 0 ? ", " : "", i, key_type(place, i));
+	buf_printf(&sql, " FROM json_array_elements($%d::json) x(k))",
+		   place->nparams + (keyed ? 2 : 1));
+	if (keyed)
+		put_absent(&sql, place);
+	return buf_take(&sql);
+}
+
+bool sql_pairs_cascade(const struct place *place) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	for (int i = 0; i < rel->nparents; i++)
+		if (rel->parents[i].relation == rel->oid)
+			return true;
+	return false;
+}
