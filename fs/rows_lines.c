@@ -110,17 +110,21 @@ static int add_name(struct shape *shape, const char *name) {
 	return names[shape->n++] != NULL ? 0 : -ENOMEM;
 }
 
-/* A row whose key is one uuid that the line leaves out gets it here, so that a repeated
- * insert would be noticed, and rows that are in the order of their keys are in that of the
- * lines. NULL: there is none to be given. */
-static const struct column *id_of(const struct place *place, const struct shape *shape) {
+const struct column *rows_id_column(const struct place *place) {
 	const struct relation *rel = place->scope.tables[place->target].rel;
 	const struct name_list *key = relation_key(rel);
 	const struct column *column =
 		key != NULL && key->n == 1 ? relation_column(rel, key->names[0]) : NULL;
-	if (column == NULL || strcmp(column->base, "uuid") != 0 || !column->has_default)
-		return NULL;
-	for (int i = 0; i < shape->n; i++)
+	bool given = column != NULL && strcmp(column->base, "uuid") == 0 && column->has_default;
+	return given ? column : NULL;
+}
+
+/* A row whose key is one uuid that the line leaves out gets it here, so that a repeated
+ * insert would be noticed, and rows that are in the order of their keys are in that of the
+ * lines. NULL: there is none to be given. */
+static const struct column *id_of(const struct place *place, const struct shape *shape) {
+	const struct column *column = rows_id_column(place);
+	for (int i = 0; column != NULL && i < shape->n; i++)
 		if (strcmp(shape->names[i], column->name) == 0)
 			return NULL;
 	return column;

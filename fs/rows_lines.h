@@ -93,6 +93,9 @@ struct rows_tx {
 
 MUST_USE int rows_tx_run(struct rows_tx *tx);
 
+/* The key of PLACE's rows, if rowfs gives it to lines that leave it out; else NULL. */
+const struct column *rows_id_column(const struct place *place);
+
 /* Makes OUT the insert of N lines of GROUP, the numbers WHICH (NULL: the first N); lines
  * that show their key update the row that has it. Lines that leave out an id that rowfs
  * gives get one. Returns 0, -ENOMEM, or -EINVAL if no column gets a value. OUT is to be

@@ -3,6 +3,7 @@
 #include "db/field.h"
 #include "fs/pairing.h"
 #include "fs/texts.h"
+#include "util/ordered_uuid.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -26,12 +27,12 @@ int rows_text_add(struct input *in, void *arg, const struct line *line, struct s
 	int i = 0;
 	while (i < t->ngroups && !shape_equal(&t->groups[i].shape, shape))
 		i++;
-	if (i == GROUPS_MOST)
+	if (i == t->most)
 		return call_error(
 			in->call, EINVAL,
 			"lines with more than %d different sets of keys: write the same keys in "
 			"all lines",
-			GROUPS_MOST);
+			t->most);
 	if ((t->nlines & (t->nlines - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
 		size_t room = t->nlines > 0 ? (size_t)t->nlines * 2 : 1;
 		struct text_line *more = reallocarray(t->lines, room, sizeof(*more));
@@ -65,8 +66,8 @@ bool pairs_can(const struct place *place, bool edited) {
 struct side {
 	const struct rows_text *text;
 	bool says_more[GROUPS_MOST]; /* lines of that group say what no line shows */
-	bool as_shown; /* its fields are the file's: equal bytes are equal lines */
-	int *what;     /* of each line: its number as a line of the file; -1: not known */
+	bool as_shown;               /* its fields are the file's: equal bytes are equal lines */
+	int *what; /* of each line: its number as a line of the file; -1: not known */
 	int *tie, *identity;
 	/* A line of `was` that has no row any more: it is as it was, and nothing is done. */
 	bool *left_out;
@@ -75,7 +76,7 @@ struct side {
 
 struct attempt {
 	struct pairs *p;
-	const struct place *place;
+	const struct place *place; /* whose columns are those that the text has */
 	enum way way;
 	struct texts texts;
 	PGresult *rows; /* what was read */
@@ -201,7 +202,7 @@ static int side_begin(struct side *s, const struct rows_text *text, const struct
 		struct document_shape shape = shape_document(&text->groups[g].shape);
 		s->says_more[g] = sql_pairs_say_more(place, &shape);
 	}
-	s->as_shown = rows_columns_as_shown(text->in->h, place);
+	s->as_shown = rows_columns_as_shown(text->in->h, text->in->w->place);
 	s->what = ints(text->nlines);
 	s->tie = ints(text->nlines);
 	s->identity = ints(text->nlines);
@@ -421,9 +422,27 @@ static int number_all(struct attempt *a, struct numbers *n) {
 	return 0;
 }
 
+/* True if new rows would not stand behind the old ones: their ids are random, and not those of rowfs. */
+static bool stands_anywhere(const struct attempt *a) {
+	char next[37];
+	if (rows_id_column(a->place) == NULL)
+		return false;
+	ordered_uuid(next);
+	for (int i = 0; i < a->nrows; i++) {
+		const char *id = field_text(a->rows, i, PAIR_KEY); /* ["..."] */
+		if (field_len(a->rows, i, PAIR_KEY) == strlen("[\"\"]") + strlen(next) &&
+		    memcmp(id + 2, next, strlen(next)) > 0)
+			return true;
+	}
+	return false;
+}
+
 /* Of an edited file, a line that is as it was is not touched, wherever a new one is read. */
 static enum pairing_order order_of(const struct attempt *a) {
-	return a->p->was != NULL ? PAIRING_FREE : sql_pairs_order(a->place);
+	bool more = a->now.text->nlines > a->nrows;
+	if (a->p->was != NULL || (more && stands_anywhere(a)))
+		return PAIRING_FREE;
+	return sql_pairs_order(a->place);
 }
 
 static int pair(struct attempt *a) {
@@ -684,11 +703,42 @@ static bool other_way(const struct db_error *err) {
 	return false;
 }
 
+static bool has_column(const struct rows_text *text, const struct column *column) {
+	for (int g = 0; g < text->ngroups; g++) {
+		struct document_shape shape = shape_document(&text->groups[g].shape);
+		for (int i = 0; i < shape.n; i++)
+			if (strcmp(shape.names[i], column->name) == 0)
+				return true;
+	}
+	return false;
+}
+
+/* PLACE as if its files showed only the columns that the text has, since lines cannot differ in the others. Its columns
+ * are owned. False if out of memory. */
+static bool place_of_text(const struct pairs *p, struct place *place) {
+	const struct place *all = p->in->w->place;
+	*place = *all;
+	place->ncolumns = 0;
+	place->columns = calloc((size_t)all->ncolumns + 1, sizeof(const struct column *));
+	for (int i = 0; place->columns != NULL && i < all->ncolumns; i++)
+		if (p->was != NULL || has_column(p->text, all->columns[i]))
+			place->columns[place->ncolumns++] = all->columns[i];
+	if (place->columns != NULL && place->ncolumns == 0)
+		for (; place->ncolumns < all->ncolumns; place->ncolumns++)
+			place->columns[place->ncolumns] = all->columns[place->ncolumns];
+	return place->columns != NULL;
+}
+
 int pairs_run(struct db_conn *conn, struct pairs *p, struct db_error *err) {
+	AUTO_FREE const struct column **columns = NULL;
+	struct place place;
+	if (!place_of_text(p, &place))
+		return no_memory(err);
+	columns = place.columns;
 	enum way last = p->was != NULL ? WAY_INSERT : WAY_ALL;
 	int rc = -EINVAL;
 	for (enum way way = WAY_UPDATE; way <= last; way++) {
-		struct attempt a = { .p = p, .place = p->in->w->place, .way = way };
+		struct attempt a = { .p = p, .place = &place, .way = way };
 		db_error_clear(err);
 		rc = way < last ? db_part_on(conn, try_way, &a, err) : try_way(conn, &a, err);
 		attempt_free(&a);

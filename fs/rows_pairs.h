@@ -1,5 +1,6 @@
 /* Lines that do not show the key of their rows: what a file says when it is written anew, or was
- * changed in its middle, is brought to the rows that are there.
+ * changed in its middle, is brought to the rows that are there. The objects of a table document are
+ * lines, too.
  *
  * In one transaction, the old rows are read in the order of the file, with their keys and a lock.
  * pairing.h says which of them each line gets. Rows of equal lines are not touched. The others are
@@ -11,11 +12,12 @@
 
 #include "fs/rows_lines.h"
 
-enum { GROUPS_MOST = 64 };
+enum { GROUPS_MOST = 256, GROUPS_MOST_LINES = 64 };
 
 /* The lines of a text, in their order and by their columns. */
 struct rows_text {
 	struct input *in; /* borrowed */
+	int most;         /* groups that there may be */
 	struct line_group groups[GROUPS_MOST];
 	int ngroups;
 	struct text_line {

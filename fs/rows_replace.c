@@ -78,6 +78,7 @@ static int take_was(const struct input *in, struct handle *h, struct input *old,
 		.call = in->call, .h = h, .w = in->w, .raw = in->h->was.data, .ids_later = true
 	};
 	was->in = old;
+	was->most = GROUPS_MOST_LINES;
 	return lines_each(old, in->h->was.len, RECORD_END, true, rows_text_add, was, &taken);
 }
 
@@ -112,6 +113,7 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w,
 		rc = call_error(call, ENOMEM, "out of memory");
 	if (rc == 0) {
 		text->in = &in;
+		text->most = GROUPS_MOST_LINES;
 		rc = lines_each(&in, h->data.len, last ? RECORD_END : RECORD_MORE, true,
 				rows_text_add, text, taken);
 	}

@@ -1,13 +1,12 @@
 #include "fs/table.h"
 
 #include "db/field.h"
+#include "fs/rows_pairs.h"
 #include "fs/store.h"
 #include "fs/fence.h"
 
 #include <errno.h>
 #include <string.h>
-
-enum { GROUPS_MOST = 256 };
 
 /* Objects that have the same keys: one statement serves them all. */
 struct group {
@@ -26,6 +25,9 @@ struct table_tx {
 	struct buf keyed; /* all objects that say which row they are, an array */
 	long nkeyed;
 	char *twice, *remove; /* owned; NULL where the rows have no key */
+	/* The objects, where they do not show their key and are paired with the rows; NULL: the groups hold them. */
+	struct rows_text *text;
+	struct pairs *pairs;
 	struct ledger_op op;
 };
 
@@ -106,6 +108,10 @@ static int add_element(struct table_tx *tx, const char *json, struct element *e)
 	if (rc != 0)
 		return rc;
 	shape_sort(&e->shape);
+	if (tx->text != NULL) {
+		const struct line line = { .raw_at = e->at, .raw_len = e->len };
+		return rows_text_add(tx->text->in, tx->text, &line, &e->shape, &text);
+	}
 	struct group *group = find_group(tx, &e->shape);
 	if (group == NULL)
 		return call_error(tx->call, EINVAL,
@@ -119,13 +125,27 @@ static int add_element(struct table_tx *tx, const char *json, struct element *e)
 	return text.failed || group->json.failed || tx->keyed.failed ? no_memory(tx->call) : 0;
 }
 
-static int take_document(struct table_tx *tx, const char *json, size_t len) {
+/* True if nothing in the document says which row is which. */
+static bool is_to_be_paired(const struct place *place, const struct elements *elements) {
+	bool keyed = place->by != NULL || sql_shows_key(place) || !pairs_can(place, false);
+	for (int i = 0; !keyed && i < elements->n; i++) {
+		struct document_shape shape = shape_document(&elements->items[i].shape);
+		keyed = sql_has_key(place, &shape);
+	}
+	return !keyed;
+}
+
+/* TEXT is empty; it is used if there is to be pairing. */
+static int take_document(struct table_tx *tx, const char *json, size_t len,
+			 struct rows_text *text) {
 	const struct place *place = tx->w->place;
 	AUTO_ELEMENTS struct elements elements = { 0 };
 	AUTO_BUF struct buf why = { 0 };
 	const char *by = place->by != NULL ? place->by->name : NULL;
 	if (elements_scan(json, len, by != NULL, by, &elements, &why) != 0)
 		return call_error(tx->call, EINVAL, "%s", why.data);
+	if (is_to_be_paired(place, &elements))
+		tx->text = text;
 	tx->groups = calloc(GROUPS_MOST, sizeof(*tx->groups));
 	int rc = tx->groups != NULL ? 0 : no_memory(tx->call);
 	for (int i = 0; rc == 0 && i < elements.n; i++)
@@ -258,6 +278,8 @@ static int table_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 		return rc == LEDGER_DONE ? 0 : rc;
 	if (tx->from != NULL)
 		rc = store_remove_on(conn, tx->from, NULL, err);
+	if (rc == 0 && tx->text != NULL)
+		return pairs_run(conn, tx->pairs, err);
 	if (rc == 0)
 		rc = refuse_twice(conn, tx, err);
 	/* what goes makes room for unique values that others take over */
@@ -284,16 +306,24 @@ static int run_tx(struct table_tx *tx) {
 
 int table_store(struct call *call, const struct where *w, const struct where *from,
 		const char *json, size_t len) {
-	struct table_tx tx = { .call = call, .w = w, .from = from };
+	struct handle none = { 0 };
+	struct input in = { .call = call, .h = &none, .w = w, .raw = json };
+	AUTO_FREE struct rows_text *text = calloc(1, sizeof(*text));
+	struct pairs pairs = { .in = &in, .text = text };
+	struct table_tx tx = { .call = call, .w = w, .from = from, .pairs = &pairs };
 	int rc;
+	if (text == NULL)
+		return no_memory(call);
+	*text = (struct rows_text){ .in = &in, .most = GROUPS_MOST };
 	if (!store_parent_exists(call, w))
 		return call_error(call, ENOENT, "the row that this file belongs to does not exist");
 	db_error_clear(&call->err);
-	rc = take_document(&tx, json, len);
-	if (rc == 0)
+	rc = take_document(&tx, json, len, text);
+	if (rc == 0 && tx.text == NULL)
 		rc = prepare(&tx);
 	if (rc == 0)
 		rc = run_tx(&tx);
 	tx_free(&tx);
+	rows_text_free(text);
 	return rc;
 }

@@ -115,6 +115,8 @@ enum pairing_order sql_pairs_order(const struct place *place);
 /* True if rows of PLACE can be read with their keys, and changed by them. EDITED: no row of
  * a line that stays may be touched, even if nothing hangs on it. */
 bool sql_can_pair(const struct place *place, bool edited);
+/* True if each line of PLACE's files, if it is complete, shows the key of its row. */
+bool sql_shows_key(const struct place *place);
 /* True if the key is one, and not the row's place in the table, which an UPDATE changes. */
 bool sql_pairs_have_key(const struct place *place);
 /* True if the removal of a row may remove other rows of the table. */

@@ -39,6 +39,16 @@ static bool is_shown(const struct place *place, const struct column *column) {
 	return is_bound(place, place->target, column);
 }
 
+bool sql_shows_key(const struct place *place) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	const struct name_list *key = relation_key(rel);
+	bool shows = key != NULL;
+	for (int i = 0; shows && i < key->n; i++)
+		shows = is_shown(place, relation_column(rel, key->names[i]));
+	return shows;
+}
+
 static bool hides_something(const struct place *place) {
 	int table;
 	const struct relation *rel = target_of(place, &table);

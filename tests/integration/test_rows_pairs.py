@@ -42,6 +42,8 @@ create trigger sums_write instead of insert or update or delete on sums for each
 """
 LAYOUT = {"tables": {"seen": {"key": ["id"]}, "sums": {"key": ["id"]}}, "routes": [
     {"path": "/log.csv", "rows": "log", "columns": ["sym", "n", "memo"]},
+    {"path": "/log.json", "rows": "log", "as": "array", "columns": ["sym", "n", "memo"]},
+    {"path": "/by/{log.sym}.json", "rows": "log", "as": "array", "columns": ["n", "memo"]},
     {"path": "/log.jsonl", "rows": "log", "columns": ["sym", "n", "memo"]},
     {"path": "/by/{log.sym}.csv", "rows": "log", "columns": ["sym", "n", "memo"]},
     {"path": "/samples.csv", "rows": "samples", "columns": ["at", "value"], "order": ["at"]},
@@ -271,12 +273,28 @@ def test_equal_values_that_are_written_in_another_way(files, pg):
     assert rows_of(files, pg, "log.csv") == [before[0], *before[2:]]
 
 
+def test_random_ids(files, pg):
+    """A new row may stand before all others, so that no order of values would be read back: lines keep their rows."""
+    pg.sql("insert into events (id, kind, n) select (lpad(to_hex(g * 16 + 15), 2, '0') || '000000-0000-4000-8000-000000000000')::uuid, 'k' || g, g"
+           " from generate_series(1, 9) g")
+    brand(pg, "events")
+    before = rows_of(files, pg, "events.jsonl")
+    text = files.read("events.jsonl").splitlines(keepends=True)
+    files.write("events.jsonl", "".join([*text[:4], '{"kind":"new","n":0}\n', *text[4:]]))
+    after = rows_of(files, pg, "events.jsonl")
+    assert [row for row in after if row[0] != "new,0"] == before and len(after) == 10
+    files.write("events.jsonl", "".join([*text[:4], *text[5:]]))
+    assert rows_of(files, pg, "events.jsonl")[-8:] == [*before[:4], *before[5:]]
+
+
 def test_columns_that_a_text_leaves_out_keep_their_values(files, pg):
     before = fill(files, pg, 4)
     files.write("log.csv", "sym,n\nB,1\nB,2\nB,3\nB,4\nB,5\n")
     after = rows_of(files, pg, "log.csv")
     assert [row[0] for row in after] == ["B,1,m0", "B,2,m1", "B,3,m2", "B,4,m3", "B,5,"]
     assert [row[1:] for row in after[:4]] == [row[1:] for row in before]
+    files.write("log.csv", "sym,n\nB,1\nB,30\nB,4\nB,5\n")  # lines are compared in the columns that they have
+    assert rows_of(files, pg, "log.csv") == [after[0], ("B,30,m2", *after[2][1:]), after[3], after[4]]
 
 
 def test_a_text_may_say_more_than_the_file_shows(files, pg):
@@ -390,6 +408,32 @@ def test_a_table_without_a_key(files, pg):
     files.write("bare.csv", "sym,n\nA,1\nA,2\nA,3\n")
     files.write("bare.csv", "sym,n\nA,1\nA,9\nA,3\n")
     assert files.read("bare.csv") == "sym,n\nA,1\nA,9\nA,3\n"
+
+
+def test_a_table_document_without_the_key(files, pg):
+    """Objects of an array that the file shows without their key are paired in the same way."""
+    things = [{"sym": "A", "n": i, "memo": f"m{i}"} for i in range(100, 108)]
+    put(files.at("log.json"), json.dumps(things))
+    brand(pg, "log")
+    before = rows_of(files, pg, "log.csv")
+    assert json.loads(files.read("log.json")) == things
+    ids = pg.sql("select xmin::text, ctid::text from log order by id")
+    put(files.at("log.json"), files.read("log.json"))
+    assert pg.sql("select xmin::text, ctid::text from log order by id") == ids
+    things[2]["memo"] = "other"
+    del things[5], things[6]["memo"]
+    put(files.at("log.json"), json.dumps([*things, {"sym": "B", "n": 1, "memo": None}], indent=2))
+    after = rows_of(files, pg, "log.csv")
+    assert after[:7] == [*before[:2], ("A,102,other", *before[2][1:]), *before[3:5], *before[6:8]]
+    assert after[7][0] == "B,1," and after[7][2:] == ("new", None)
+    for bad in ('[{"sym": "A", "n": 13}]', '[{"sym": "A", "nothing": 1}]', '[{"n": "x"}]', "[1]"):
+        with refused(errno.EINVAL):
+            put(files.at("log.json"), bad)
+    with refused(errno.EINVAL):
+        put(files.at("by/A.json"), '[{"n": 1}, {"sym": "B", "n": 2}]')
+    assert rows_of(files, pg, "log.csv") == after
+    put(files.at("log.json"), "[]")
+    assert pg.one("select count(*) from log") == 0
 
 
 def test_partitions(files, pg):
