@@ -48,7 +48,7 @@ struct locks *locks_new(void) {
 	return locks;
 }
 
-static void free_spare(struct held *spare) {
+static void free_list(struct held *spare) {
 	while (spare != NULL) {
 		struct held *next = spare->next;
 		free(spare);
@@ -57,7 +57,7 @@ static void free_spare(struct held *spare) {
 }
 
 static void free_waiting(struct waiting *w) {
-	free_spare(w->spare);
+	free_list(w->spare);
 	free(w);
 }
 
@@ -65,7 +65,7 @@ void locks_free(struct locks *locks) {
 	if (locks == NULL)
 		return;
 	for (int i = 0; i < BUCKETS; i++)
-		free_spare(locks->buckets[i].held);
+		free_list(locks->buckets[i].held);
 	pthread_cond_destroy(&locks->gone);
 	pthread_mutex_destroy(&locks->lock);
 	free(locks);
@@ -291,7 +291,7 @@ int locks_set(struct locks *locks, const struct lock *wanted, enum lock_wait wai
 							  : queue(locks, wanted, ticket, &spare);
 		}
 	}
-	free_spare(spare);
+	free_list(spare);
 	return rc;
 }
 
@@ -317,23 +317,33 @@ void locks_flushed(struct locks *locks, uint64_t ino, uint64_t owner, const void
 	grant(locks, ino);
 }
 
+/* Takes what was asked for through VIA out of B. */
+static struct held *take_via(struct locks *locks, struct bucket *b, const void *via) {
+	struct held *went = NULL, **at = &b->held;
+	while (*at != NULL) {
+		struct held *h = *at;
+		if (h->lock.via != via) {
+			at = &h->next;
+			continue;
+		}
+		*at = h->next;
+		h->next = went;
+		went = h;
+		atomic_fetch_sub(&locks->any, 1);
+	}
+	return went;
+}
+
 void locks_released(struct locks *locks, const void *via) {
 	if (atomic_load(&locks->any) == 0)
 		return;
 	LOCK_SCOPE(&locks->lock);
 	for (int i = 0; i < BUCKETS; i++) {
-		struct held **at = &locks->buckets[i].held;
-		while (*at != NULL) {
-			struct held *h = *at;
-			if (h->lock.via != via) {
-				at = &h->next;
-				continue;
-			}
-			const struct lock what = h->lock;
-			cut(locks, &what, NULL);
-			grant(locks, what.ino);
-			at = &locks->buckets[i].held; /* the list may be another now */
-		}
+		struct held *went = take_via(locks, &locks->buckets[i], via);
+		for (const struct held *h = went; h != NULL; h = h->next)
+			if (h->next == NULL || h->next->lock.ino != h->lock.ino)
+				grant(locks, h->lock.ino);
+		free_list(went);
 	}
 }
 
