@@ -6,6 +6,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <string.h>
 
@@ -309,17 +310,14 @@ void coherence_forget(struct fs *fs, struct node *node) {
 	invalidate(fs->caches->inv, f);
 }
 
-void coherence_forget_now(struct fs *fs, struct node *node) {
+int coherence_forget_then(struct fs *fs, struct node *node, void (*then)(void *arg), void *arg) {
 	struct forget *f = calloc(1, sizeof(*f));
 	if (f == NULL)
-		return;
+		return -ENOMEM;
 	node_hold(fs->nodes, node);
-	f->node = node;
-	f->data = true;
+	*f = (struct forget){ .node = node, .data = true, .then = then, .arg = arg };
 	invalidate(fs->caches->inv, f);
-	if (call_may_wait(fs))
-		invalidate_wait(fs->caches->inv, SETTLE_NAMES_MS);
-	call_waited(fs);
+	return 0;
 }
 
 static size_t stripe_of_node(const struct node *dir) {

@@ -68,8 +68,10 @@ void coherence_lists(struct fs *fs, const struct node *dir);
 
 /* Has the kernel forget what it keeps of NODE, soon: attributes, pages or listing. */
 void coherence_forget(struct fs *fs, struct node *node);
-/* The same, before this returns, whatever is told or not; not in a request that may hold a page or the lock of a directory. */
-void coherence_forget_now(struct fs *fs, struct node *node);
+/* The same, whatever is told or not. THEN is called with ARG when it has forgotten, or the mount ends: by any thread, perhaps before this returns. No thread
+ * that serves requests waits for it, since the kernel may wait for one of them. Returns -ENOMEM if it is not done, nor THEN called. */
+MUST_USE int coherence_forget_then(struct fs *fs, struct node *node, void (*then)(void *arg),
+				   void *arg);
 
 /* -- life ------------------------------------------------------------------------------------------ */
 

@@ -2,7 +2,6 @@
  * bytes as they were at open; what is written changes them there, and flush, fsync or release sends them
  * whole, in one statement. */
 #include "db/field.h"
-#include "fs/coherence.h"
 #include "fs/kind.h"
 #include "fs/large.h"
 #include "fs/made.h"
@@ -142,7 +141,7 @@ static int load_again(struct call *call, struct handle *h) {
 	return 0;
 }
 
-static int document_open(struct call *call, struct handle *h) {
+static int open_locked(struct call *call, struct handle *h) {
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
 	if (writes && !h->kind->writable)
 		return call_error(call, EROFS,
@@ -175,6 +174,14 @@ static int document_open(struct call *call, struct handle *h) {
 	else
 		atomic_store(&h->size, h->data.len);
 	return 0;
+}
+
+/* Other threads know of the handle already: see show_present(). */
+static int document_open(struct call *call, struct handle *h) {
+	LOCK_SCOPE(&h->lock);
+	int rc = open_locked(call, h);
+	h->opened = rc == 0;
+	return rc;
 }
 
 static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
@@ -388,11 +395,13 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 
 /* The document as it is now, for those who have opened an earlier version to read it. */
 struct present {
+	struct nodes *nodes;
 	struct node *node;
 	struct body *body; /* NULL: too large for memory, and in FD */
 	int fd;
 	uint64_t size;
 	int64_t seen_at;
+	int rc; /* -errno of one that could not go on */
 };
 
 static int read_present(struct call *call, struct present *p) {
@@ -412,15 +421,19 @@ static int read_present(struct call *call, struct present *p) {
 }
 
 static void show_present(void *arg, struct handle *h) {
-	const struct present *p = arg;
+	struct present *p = arg;
 	if (h->node != p->node)
 		return;
 	LOCK_SCOPE(&h->lock);
-	if (h->loaded)
-		return; /* it writes */
+	if (!h->opened || h->loaded)
+		return; /* what it reads it has still to find; or it writes */
+	if (p->seen_at != 0 && p->seen_at < h->seen_at)
+		return; /* somebody else has shown it a later one */
 	int fd = p->body == NULL ? dup(p->fd) : -1;
-	if (p->body == NULL && fd < 0)
+	if (p->body == NULL && fd < 0) {
+		p->rc = -errno;
 		return;
+	}
 	if (h->fd >= 0)
 		close(h->fd);
 	h->fd = fd;
@@ -429,31 +442,39 @@ static void show_present(void *arg, struct handle *h) {
 	if (p->body != NULL)
 		atomic_fetch_add(&p->body->references, 1);
 	atomic_store(&h->size, p->size);
+	node_resized(p->nodes, p->node, p->size);
 	h->seen_at = p->seen_at;
 }
 
-/* The kernel has the pages of a version for all that have it open: so they go on to the present one together. */
+/* The kernel has the pages of a version for all that have it open: so they go on to the present one together. The node says so first: who is
+ * opening it either is shown the present version, or does not read through its pages. */
+static int go_on(struct call *call, struct present *p) {
+	int rc = read_present(call, p);
+	if (rc == 0) {
+		node_moved_on(call->fs->nodes, p->node);
+		handles_of_file(call->fs, p->node->ino, show_present, p);
+		rc = p->rc;
+	}
+	body_release(p->body);
+	if (p->fd >= 0)
+		close(p->fd);
+	return rc == -ENOENT ? 0 : rc; /* it is gone: what was opened is the last of it */
+}
+
 static int document_locked(struct call *call, struct handle *h) {
-	struct present p = { .node = h->node, .fd = -1 };
+	struct present p = { .nodes = call->fs->nodes, .node = h->node, .fd = -1 };
+	bool is_present;
 	{
 		LOCK_SCOPE(&h->lock);
 		if (h->loaded)
 			return load_again(call, h);
 		p.seen_at = node_changed_at(call->fs->nodes, h->node);
-		if (p.seen_at == h->seen_at)
-			return 0;
 		p.size = atomic_load(&h->size);
+		is_present = p.seen_at == h->seen_at;
 	}
-	int rc = read_present(call, &p);
-	if (rc == 0) {
-		handles_of_file(call->fs, h->node->ino, show_present, &p);
-		node_moved_on(call->fs->nodes, h->node, p.size);
-		coherence_forget_now(call->fs, h->node);
-	}
-	body_release(p.body);
-	if (p.fd >= 0)
-		close(p.fd);
-	return rc == -ENOENT ? 0 : rc; /* it is gone: what was opened is the last of it */
+	int rc = is_present ? 0 : go_on(call, &p);
+	/* also if another one has made it go on: its pages are perhaps not forgotten yet */
+	return rc == 0 && h->node->written ? LOCKED_OTHER_PAGES : rc;
 }
 
 /* A text that is no document yet has its rest in the program's buffer. */

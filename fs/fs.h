@@ -38,8 +38,8 @@ struct counters {
 
 struct fs {
 	const struct options *opt;
-	int state; /* the directory state_dir: for files without a name */
-	int place; /* this mount's directory in it */
+	int state;     /* the directory state_dir: for files without a name */
+	int place;     /* this mount's directory in it */
 	int rotations; /* a directory in that: see rotations.h */
 	struct db_pool *pool;
 	struct layout *layout;
@@ -68,8 +68,9 @@ struct fs {
 	struct counters count;
 	struct fuse_session *session; /* that serves; NULL before */
 	bool expires; /* the kernel can be told to look a name up again (Linux 6.2); set before any request */
-	atomic_int waiting; /* see call_may_wait() */
-	atomic_int feeding; /* COPYs that wait for more lines: see fs/batch.c */
+	atomic_int waiting;    /* see call_may_wait() */
+	atomic_int outwaiting; /* see may_outwait() in fs/ops_lock.c */
+	atomic_int feeding;    /* COPYs that wait for more lines: see fs/batch.c */
 	struct caches *caches;
 	/* Counts the changes that this mount knows of, its own and those that it was told of; from 1. See coherence.h. */
 	atomic_ulong epoch;

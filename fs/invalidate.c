@@ -50,6 +50,8 @@ struct invalidator {
 };
 
 static void free_forget(struct invalidator *inv, struct forget *f) {
+	if (f->then != NULL)
+		f->then(f->arg);
 	node_put(inv->fs->nodes, f->node);
 	free(f->name);
 	free(f);
@@ -263,7 +265,7 @@ static void call_guard(struct invalidator *inv, bool all) {
 void invalidate(struct invalidator *inv, struct forget *list) {
 	if (list == NULL)
 		return;
-	bool many = atomic_load(&inv->pending) > PENDING_MOST;
+	bool many = atomic_load(&inv->pending) > PENDING_MOST && list->then == NULL;
 	if (many)
 		invalidate_not(inv, list);
 	else
@@ -338,7 +340,7 @@ static bool is_idle(struct teller *t) {
 	LOCK_SCOPE(&t->lock);
 	struct timespec until = timespec_of_us(clock_us() + STOP_MS * US_PER_MS);
 	int rc = 0;
-	while (t->since_us != 0 && rc == 0)
+	while ((t->since_us != 0 || t->first != NULL || t->later != NULL) && rc == 0)
 		rc = pthread_cond_timedwait(&t->told, &t->lock, &until);
 	return t->since_us == 0;
 }

@@ -28,6 +28,9 @@ struct forget {
 	bool directory; /* `name` is one's */
 	bool expired;   /* all names were declared out of date since */
 	int64_t until_us; /* the kernel did not know it: how long that may go on; 0: it was not told yet */
+	void (*then)(
+		void *arg); /* called when it has been told, or never will be; NULL: nothing is */
+	void *arg;
 	bool listing; /* `data`, and a directory: so it was when this was made, under the lock of the nodes */
 };
 
@@ -38,7 +41,7 @@ void invalidator_free(struct invalidator *inv);
 
 /* The session that serves; before its first request. */
 void invalidator_serve(struct invalidator *inv, struct fuse_session *se);
-/* From now on nothing is told any more. Before the session is unmounted. */
+/* From now on nothing is told any more, and what waited to be told is over with. Before the session is unmounted. */
 void invalidator_stop(struct invalidator *inv);
 
 /* Takes LIST over and has the kernel told, soon. */

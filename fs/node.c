@@ -389,11 +389,15 @@ void node_update(struct nodes *nodes, struct node *node, const struct attributes
 	refresh_locked(nodes, node, attr, epoch);
 }
 
-void node_moved_on(struct nodes *nodes, struct node *node, uint64_t size) {
+void node_moved_on(struct nodes *nodes, struct node *node) {
 	body_drop(nodes->fs, node);
 	LOCK_SCOPE(&nodes->lock);
 	unhash_locked(nodes, node);
 	atomic_store(&node->written, true);
+}
+
+void node_resized(struct nodes *nodes, struct node *node, uint64_t size) {
+	LOCK_SCOPE(&nodes->lock);
 	node->attr.size = size;
 }
 

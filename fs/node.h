@@ -212,8 +212,10 @@ bool node_first_given(struct nodes *nodes, struct node *node);
 bool node_expel_cached(struct nodes *nodes, struct node *node);
 /* The name gets another node with its next look-up: say ESTALE, and the kernel looks up anew. */
 void node_expel(struct nodes *nodes, struct node *node);
-/* Those who have the document NODE open to read go on to another version, of SIZE bytes: it serves nobody else any more. */
-void node_moved_on(struct nodes *nodes, struct node *node, uint64_t size);
+/* Those who have the document NODE open to read go on to another version: it serves nobody else any more. */
+void node_moved_on(struct nodes *nodes, struct node *node);
+/* That version has SIZE bytes. */
+void node_resized(struct nodes *nodes, struct node *node, uint64_t size);
 /* True if NODE has one open handle. */
 bool node_is_open_once(struct nodes *nodes, const struct node *node);
 /* To be asked where the document NODE turns out to have another version than its look-up found, when thread TID opens it: true if ESTALE

@@ -3,6 +3,7 @@
 #include "fs/coherence.h"
 #include "fs/kind.h"
 #include "fs/locks.h"
+#include "fs/lookup.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 
@@ -12,7 +13,7 @@
 
 uint64_t ops_lock_ino(const struct handle *h) {
 	struct stat st;
-	return h->other_file && fstat(h->fd, &st) == 0 ? st.st_ino : h->node->ino;
+	return h->other_file && fstat(h->fd, &st) == 0 ? lookup_plain_ino(&st) : h->node->ino;
 }
 
 static struct lock range_of(const struct fuse_file_info *fi, const struct flock *lock) {
@@ -49,15 +50,24 @@ static struct lock whole_of(const struct fuse_file_info *fi, int op) {
 
 /* -- what is read and written under a lock ------------------------------------------------------ */
 
-/* LOCK is H's now. If the file cannot be read anew, he does not keep it: his program would go by what was there before. */
-static int take_up(struct call *call, struct handle *h, const struct lock *lock) {
+static void reply_locked(void *req) {
+	fuse_reply_err(req, 0);
+}
+
+/* LOCK is H's now: replies so. If the file cannot be read anew, he does not keep it: his program would go by what was there before. */
+static void take_up(struct call *call, struct handle *h, const struct lock *lock) {
 	int rc = h->kind->locked != NULL ? h->kind->locked(call, h) : 0;
+	if (rc == LOCKED_OTHER_PAGES) {
+		rc = coherence_forget_then(call->fs, h->node, reply_locked, call->req);
+		if (rc == 0)
+			return; /* the request, and H, may be gone by now */
+	}
 	if (rc != 0) {
 		struct lock none = *lock;
 		none.type = F_UNLCK;
 		(void)locks_set(call->fs->locks, &none, LOCK_AT_ONCE, NULL, NULL);
 	}
-	return rc;
+	reply_status(call, h->node, NULL, rc);
 }
 
 /* A lock of H's file is about to become free. What cannot be committed is told by the next fsync or close: hardly a program looks at
@@ -87,8 +97,10 @@ static void answer(fuse_req_t req, const struct lock *lock) {
 	AUTO_CALL struct call call;
 	struct handle *h = (struct handle *)(uintptr_t)lock->via;
 	call_begin(&call, req, false);
-	int rc = lock->type == F_UNLCK ? -EINTR : take_up(&call, h, lock);
-	reply_status(&call, h->node, NULL, rc);
+	if (lock->type == F_UNLCK)
+		reply_status(&call, h->node, NULL, -EINTR);
+	else
+		take_up(&call, h, lock);
 }
 
 static void answer_all(struct fs *fs, bool waiting) {
@@ -117,6 +129,12 @@ static bool is_interrupted(void *req) {
 	return fuse_req_interrupted(req) != 0;
 }
 
+/* True if a thread may wait a little for a lock to go: at most a quarter of them do. They are not counted among those that wait for the kernel (call_may_wait()):
+ * programs that ask for locks again and again would keep all others from waiting. */
+static bool may_outwait(struct fs *fs) {
+	return atomic_fetch_add(&fs->outwaiting, 1) < (fs->opt->threads + 1) / 4;
+}
+
 /* Asks for WANTED, and replies unless it has to wait. */
 static void set_lock(fuse_req_t req, struct handle *h, const struct lock *wanted, bool sleep) {
 	AUTO_CALL struct call call;
@@ -124,17 +142,18 @@ static void set_lock(fuse_req_t req, struct handle *h, const struct lock *wanted
 	call_begin(&call, req, false);
 	if (wanted->type != F_WRLCK)
 		give_up(&call, h);
-	enum lock_wait wait = sleep ? LOCK_QUEUE : call_may_wait(fs) ? LOCK_SOON : LOCK_AT_ONCE;
+	enum lock_wait wait = sleep ? LOCK_QUEUE : may_outwait(fs) ? LOCK_SOON : LOCK_AT_ONCE;
 	if (sleep)
 		fuse_req_interrupt_func(req, on_interrupt, fs);
 	int rc = locks_set(fs->locks, wanted, wait, req, is_interrupted);
 	if (!sleep)
-		call_waited(fs);
+		atomic_fetch_sub(&fs->outwaiting, 1);
 	if (rc == LOCK_QUEUED)
 		return; /* the request may be answered, and gone, by now */
 	if (rc == 0 && wanted->type != F_UNLCK)
-		rc = take_up(&call, h, wanted);
-	reply_status(&call, h->node, NULL, rc);
+		take_up(&call, h, wanted);
+	else
+		reply_status(&call, h->node, NULL, rc);
 }
 
 void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,

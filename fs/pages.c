@@ -1,14 +1,23 @@
 #include "fs/pages.h"
 
 #include "fs/call.h"
+#include "fs/coherence.h"
 
 #include <fuse_lowlevel.h>
 
 /* Bytes; longer documents are read ahead by the kernel. */
 enum { GIVEN_MOST = 128 << 10 };
 
+/* H's document, with a reference. Somebody who gets a lock may put another one in its place: see document_locked(). */
+static struct body *take_body(struct handle *h) {
+	LOCK_SCOPE(&h->lock);
+	if (h->body != NULL)
+		atomic_fetch_add(&h->body->references, 1);
+	return h->body;
+}
+
 void pages_give(struct fs *fs, struct handle *h) {
-	struct body *body = h->body;
+	AUTO_BODY struct body *body = take_body(h);
 	if (body == NULL || body->len == 0 || body->len > GIVEN_MOST)
 		return;
 	/* the kernel locks the pages, and waits where somebody reads them */
@@ -19,4 +28,6 @@ void pages_give(struct fs *fs, struct handle *h) {
 					   0);
 	}
 	call_waited(fs);
+	if (h->node->written) /* it has gone on to another version meanwhile: see document_locked() */
+		coherence_forget(fs, h->node);
 }

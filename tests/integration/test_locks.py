@@ -1,5 +1,6 @@
 """flock(2) and fcntl(2) on every kind of file (SEMANTICS 15.3): they exclude, whatever versions of a document the processes have open; who gets
 a lock reads what was written under it. The second source is a plain directory that gets the same calls."""
+import contextlib
 import errno
 import fcntl
 import json
@@ -122,6 +123,75 @@ def test_a_reader_with_a_lock_reads_what_is_there_now(shop):
                 assert f.read() == now
             fcntl.flock(one, fcntl.LOCK_UN)
             fcntl.lockf(two, fcntl.LOCK_UN)
+
+
+# Keeps the file open and reads it with a lock, once for each line of its input; says whether what it read has that line.
+LOCKED_READER = """
+import fcntl, os, sys
+f = os.open(sys.argv[1], os.O_RDONLY)
+print("open", flush=True)
+for line in sys.stdin:
+    os.pread(f, 10000, 0)
+    fcntl.flock(f, fcntl.LOCK_SH)
+    text = os.pread(f, 10000, 0)
+    fcntl.flock(f, fcntl.LOCK_UN)
+    print(text.count(line.strip().encode()), flush=True)
+"""
+
+
+@contextlib.contextmanager
+def programs(n, script, *argv):
+    """N processes that run SCRIPT and have said a first line."""
+    started = [subprocess.Popen([sys.executable, "-c", script, *map(str, argv)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+               for _ in range(n)]
+    try:
+        for p in started:
+            assert p.stdout.readline()
+        yield started
+    finally:
+        for p in started:
+            p.kill()
+            p.communicate(timeout=20)
+
+
+def test_readers_that_get_a_lock_together_all_read_what_is_there_now(shop):
+    """The first one has the pages of the old version forgotten for all; the others do not go on before that is done."""
+    shop.sql("insert into flat values (1, 'one')")
+    path = shop.m / "flat/1.json"
+    for half in range(4):
+        with programs(6, LOCKED_READER, path) as readers:
+            for n in range(25):
+                title = f"t{half}-{n:02}"
+                put(path, json.dumps({"id": 1, "title": title}))
+                for r in readers:
+                    print(title, file=r.stdin, flush=True)
+                assert [r.stdout.readline() for r in readers] == ["1\n"] * len(readers)
+
+
+def test_those_who_ask_again_and_again_keep_nobody_from_reading_what_is_there_now(shop):
+    """More processes than there are threads ask for a lock that a reader has (LOCK_NB); another file is read under a lock."""
+    ask = """
+import fcntl, os, sys
+f = os.open(sys.argv[1], os.O_RDONLY)
+print("open", flush=True)
+while True:
+    try:
+        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass
+"""
+    shop.sql("insert into flat values (1, 'one'), (2, 'two')")
+    path, other = shop.m / "flat/1.json", shop.m / "flat/2.json"
+    with open(other, "rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with programs(20, ask, other):
+            for half in range(20):
+                with programs(1, LOCKED_READER, path) as (reader,):
+                    for n in range(10):
+                        title = f"t{half}-{n}"
+                        put(path, json.dumps({"id": 1, "title": title}))
+                        print(title, file=reader.stdin, flush=True)
+                        assert reader.stdout.readline() == "1\n"
 
 
 def test_a_large_document_is_read_anew_under_a_lock(shop):
