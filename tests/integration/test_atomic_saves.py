@@ -137,16 +137,21 @@ def test_a_refused_text_replaces_nothing(saves, kind, bad):
     for way in ("closed", "unwritten"):
         assert run("/usr/bin/python3", "-c", SAVE, m.at(path), bad, way, ok=False).returncode != 0
         assert [r for r in pg.sql(query) if r[0] in "ab"] == before and pg.sql(CHILDREN) == [(1, 1, 1)]
+    run("/usr/bin/python3", "-c", SAVE, m.at(path), bad.replace("bad", "good"), "closed")
+    assert pg.sql(query) != before and "good" in m.read(path)
 
 
-def test_only_its_own_process_replaces_lines(saves):
+def test_only_its_own_session_replaces_lines(saves):
     m, pg = saves
     put(m.at("line/t.csv"), "n,label\n1,new\n")
     before = pg.sql(LINES)
-    assert run("/usr/bin/python3", "-c", "import os, sys; os.rename(*sys.argv[1:])", m.at("line/t.csv"), m.at("line/a.csv"), ok=False).returncode == 1
+    rename = ["/usr/bin/python3", "-c", "import os, sys; os.rename(*sys.argv[1:])", m.at("line/t.csv"), m.at("line/a.csv")]
+    assert run("setsid", "-w", *rename, ok=False).returncode == 1
     with refused(errno.EXDEV):  # nor are lines that were there before just made
         os.rename(m.at("line/b.csv"), m.at("line/a.csv"))
     assert pg.sql(LINES) == before
+    os.rename(m.at("line/t.csv"), m.at("line/a.csv"))
+    assert m.read("line/a.csv") == "n,label\n1,new\n" and not m.exists("line/t.csv")
 
 
 def test_a_text_that_is_not_all_of_the_file_replaces_nothing(saves):
