@@ -1,4 +1,5 @@
-/* Renaming names. What a rename means is a question of what both names are: SEMANTICS 8 has the table. */
+/* Renaming names. What a rename means is a question of what both names are: SEMANTICS 8 has the
+ * table. */
 #include "fs/access.h"
 #include "fs/ingest.h"
 #include "fs/intent.h"
@@ -53,6 +54,14 @@ static void give(void *arg, struct handle *h) {
 	h->given = true;
 }
 
+/* R's new name shows what was renamed onto it, also where it was hidden or just made. */
+static void show_anew(struct renaming *r) {
+	struct fs *fs = r->call->fs;
+	made_forget(fs->made, r->to);
+	moved_show(fs->moved, r->to);
+	node_changed(fs->nodes, r->dir, r->name);
+}
+
 /* A plain file onto a route: its content becomes the file's, as one write of the whole. */
 static int rename_onto_route(struct renaming *r) {
 	struct fs *fs = r->call->fs;
@@ -63,10 +72,10 @@ static int rename_onto_route(struct renaming *r) {
 	if (rc == 0)
 		rc = plain_read_all(fs->plain, r->from, fs->opt->max_document, &content);
 	if (rc == -EFBIG)
-		return call_error(
-			r->call, EFBIG,
-			"the file is larger than max_document (%llu bytes): mount with a larger one",
-			(unsigned long long)fs->opt->max_document);
+		return call_error(r->call, EFBIG,
+				  "the file is larger than max_document (%llu bytes): mount with a "
+				  "larger one",
+				  (unsigned long long)fs->opt->max_document);
 	buf_puts(&content, "");
 	if (rc == 0)
 		rc = kind_of_place(r->target.place)
@@ -75,9 +84,7 @@ static int rename_onto_route(struct renaming *r) {
 		return rc;
 	/* what has made it as a column's file, see orphans.h */
 	handles_of_file(fs, node_child_ino(r->from_dir, node_name(r->node)), give, NULL);
-	made_forget(fs->made, r->to);
-	moved_show(fs->moved, r->to);
-	node_changed(fs->nodes, r->dir, r->name);
+	show_anew(r);
 	if (plain_unlink(fs->plain, r->from) == 0)
 		node_unlinked(fs->nodes, r->node);
 	node_succeed(fs->nodes, r->node, NULL);
@@ -129,7 +136,8 @@ static void become(struct renaming *r) {
 	node_put(nodes, successor);
 }
 
-/* A plain file onto the name of an ingest file, and an ingest file to the name of another one or of a plain file. */
+/* A plain file onto the name of an ingest file, and an ingest file to the name of another one or
+ * of a plain file. */
 static int rename_ingest(struct renaming *r) {
 	struct fs *fs = r->call->fs;
 	int rc;
@@ -148,16 +156,16 @@ static int rename_ingest(struct renaming *r) {
 	return rc;
 }
 
-/* Whether the rows of FROM may go with what its file said: they do if the process that renames has made
- * them itself. Of another process it is only likely that they are temporary; rows that others have put
- * below them say that they are not. */
+/* Whether the rows of FROM may go with what its file said: they do if the process that renames
+ * has made them itself. Of another process it is only likely that they are temporary; rows that
+ * others have put below them say that they are not. */
 static bool may_go(struct renaming *r, const struct where *from, enum made_by by) {
 	return by == MADE_BY_PROCESS || !store_is_referred(r->call, from);
 }
 
-/* What this process, or another one of its session, has just made, onto another name of the same place:
- * as a save by a temporary file. The other file gets the text, and the rows of the temporary one go.
- * -EXDEV if it is none. */
+/* What this process, or another one of its session, has just made, onto another name of the same
+ * place: as a save by a temporary file. The other file gets the text, and the rows of the
+ * temporary one go. -EXDEV if it is none. */
 static int rename_made(struct renaming *r) {
 	struct fs *fs = r->call->fs;
 	const struct place *place = r->node->place;
@@ -187,9 +195,7 @@ static int rename_made(struct renaming *r) {
 	}
 	if (!rows)
 		handles_of_file(fs, r->node->ino, give, NULL);
-	made_forget(fs->made, r->to);
-	moved_show(fs->moved, r->to);
-	node_changed(fs->nodes, r->dir, r->name);
+	show_anew(r);
 	plain_unmark_one(fs->plain, r->from);
 	if (r->existing != NULL)
 		node_unhash(fs->nodes, r->existing);
@@ -197,8 +203,8 @@ static int rename_made(struct renaming *r) {
 	return 0;
 }
 
-/* A document, column or table that is open and not committed yet, onto one that has rows: it goes there when it is committed. Until then readers
- * find what is there. */
+/* A document, column or table that is open and not committed yet, onto one that has rows: it
+ * goes there when it is committed. Until then readers find what is there. */
 static int rename_unwritten(struct renaming *r) {
 	struct fs *fs = r->call->fs;
 	node_unhash(fs->nodes, r->existing);
@@ -253,8 +259,8 @@ static int rename_row(struct renaming *r) {
 	return 0;
 }
 
-/* A log that is a rows file to its first rotation: the lines move. Its name may be there for ever: the thread that has moved it can make it
- * anew exclusively, see intent.h. */
+/* A log that is a rows file to its first rotation: the lines move. Its name may be there for
+ * ever: the thread that has moved it can make it anew exclusively, see intent.h. */
 static int rename_log(struct renaming *r) {
 	struct fs *fs = r->call->fs;
 	int rc = rows_rotate(r->call, r->node, r->to);
@@ -299,7 +305,8 @@ static int rename_place(struct renaming *r) {
 	if (r->target.place == NULL && r->existing == NULL && rows_is_rotation(r->node, r->name) &&
 	    node_is_in(r->call->fs->nodes, r->node, r->dir))
 		return rename_log(r);
-	/* an editor's backup stands beside its file; to another directory the row itself is meant, and `mv` copies and removes it then */
+	/* an editor's backup stands beside its file; to another directory the row itself is
+	 * meant, and `mv` copies and removes it then */
 	if (r->target.place == NULL)
 		return document && node_is_in(r->call->fs->nodes, node, r->dir) ? rename_to_plain(r)
 										: -EXDEV;
@@ -335,8 +342,9 @@ static int rename_any(struct renaming *r) {
 	if (r->target.bad || (r->target.no_value && r->node->type == NODE_PLACE))
 		return call_error(
 			r->call, EINVAL,
-			"no key can have this name: it is no value of the key's type, or not as the "
-			"database writes it (a uuid in lower case, a number without leading zeros; %% is "
+			"no key can have this name: it is no value of the key's type, or not as "
+			"the database writes it (a uuid in lower case, a number without leading "
+			"zeros; %% is "
 			"written %%25, and only valid UTF-8)");
 	rc = rename_allowed(r);
 	if (rc != 0)
@@ -361,7 +369,8 @@ static int rename_any(struct renaming *r) {
 	return rename_onto_route(r);
 }
 
-/* What the process has just unlinked, and renames NODE onto, is to be replaced. A row that gets another key replaces none. */
+/* What the process has just unlinked, and renames NODE onto, is to be replaced. A row that gets
+ * another key replaces none. */
 static bool take_back(struct call *call, const struct node *node, const char *path,
 		      struct node *dir, const char *name) {
 	bool plain = node->type == NODE_PLAIN || node_is_pending(call->fs->nodes, node);

@@ -30,7 +30,8 @@ static bool knows_thread(const struct removal *r, pid_t tid) {
 	return false;
 }
 
-/* The removal of the process that thread TID is of; NULL if it has none. The lock of all is held. */
+/* The removal of the process that thread TID is of; NULL if it has none. The lock of all is
+ * held. */
 static struct removal *find_locked(struct removals *all, pid_t tid) {
 	struct removal *r = all->list;
 	while (r != NULL && !knows_thread(r, tid))
@@ -104,8 +105,9 @@ static void wake_clock(struct removals *all) {
 		log_error("BUG: eventfd: %s", strerror(errno));
 }
 
-/* A *settler*, a thread that commits what is due of one removal, of which it is a user, or all of it if the process has ended. It may wait
- * for a lock, which may be that of another removal whose time is not over yet: so it is not the clock that commits. */
+/* A *settler*, a thread that commits what is due of one removal, of which it is a user, or all
+ * of it if the process has ended. It may wait for a lock, which may be that of another removal
+ * whose time is not over yet: so it is not the clock that commits. */
 static void *settler_main(void *arg) {
 	struct removal *r = arg;
 	struct removals *all = r->all;
@@ -125,8 +127,8 @@ static void *settler_main(void *arg) {
 	return NULL;
 }
 
-/* One whose process has ended, or whose time is over and that was not in use in this ROUND; with a user more. The lock of all is
- * held. */
+/* One whose process has ended, or whose time is over and that was not in use in this ROUND; with
+ * a user more. The lock of all is held. */
 static struct removal *next_due_locked(struct removals *all, unsigned round, bool *ended) {
 	for (struct removal *r = all->list; r != NULL; r = r->next) {
 		*ended = r->n > 0 && (all->stopping || has_ended(r));
@@ -138,8 +140,9 @@ static struct removal *next_due_locked(struct removals *all, unsigned round, boo
 	return NULL;
 }
 
-/* R is due, or its process has ENDED: it is committed by a settler, if it is not in use and its process had its time. Returns false if it
- * is in use: its user sees to it. The caller is a user of R, and is no longer. */
+/* R is due, or its process has ENDED: it is committed by a settler, if it is not in use and its
+ * process had its time. Returns false if it is in use: its user sees to it. The caller is a user
+ * of R, and is no longer. */
 static bool settle_due(struct removals *all, struct removal *r, bool ended) {
 	pthread_t thread;
 	bool idle = ended || pthread_mutex_trylock(&r->lock) == 0;
@@ -310,8 +313,9 @@ static struct removal *own_or_new(struct call *call) {
 	return r;
 }
 
-/* True if a single thread removes one name after another: what it has not made anew by now it will hardly make anew, and it is committed
- * before the next, which has its full time then. R's lock is held. */
+/* True if a single thread removes one name after another: what it has not made anew by now it
+ * will hardly make anew, and it is committed before the next, which has its full time then. R's
+ * lock is held. */
 static bool goes_on(struct removals *all, const struct removal *r) {
 	LOCK_SCOPE(&all->lock);
 	if (r->n == 0 || r->next_tid > 1)

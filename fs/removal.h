@@ -1,9 +1,11 @@
 /* Removals of names on routes, which may still turn out to be the first half of a replacement.
  *
- * `mv` from another file system, `install`, `tar x`, `unzip` and `git checkout` unlink a file and then create it anew. Committed by itself,
- * the first half would delete the row with all that refers to it. So an unlink runs its DELETE at once, and what forbids it is told
- * at once, but in a transaction that stays open for REMOVAL_US: the *removal* of the process (thread group) that unlinks. What the process
- * unlinks meanwhile joins it. A process has one removal at most, and that one connection.
+ * `mv` from another file system, `install`, `tar x`, `unzip` and `git checkout` unlink a file
+ * and then create it anew. Committed by itself, the first half would delete the row with all
+ * that refers to it. So an unlink runs its DELETE at once, and what forbids it is told at once,
+ * but in a transaction that stays open for REMOVAL_US: the *removal* of the process (thread
+ * group) that unlinks. What the process unlinks meanwhile joins it. A process has one removal at
+ * most, and that one connection.
  *
  *     state      there are           event                                              next state
  *     EMPTY      no names            unlink                                             OPEN
@@ -23,27 +25,31 @@
  *                                    with the retries of any statement; one that is
  *                                    refused now is told in errors.jsonl
  *
- * Time in which the process could do nothing, since a thread of it waited for a processor, or for us
- * to answer the unlink, or to find or create a file, is not counted: see pace.h. On a machine that is
- * not busy there is none.
+ * Time in which the process could do nothing, since a thread of it waited for a processor, or
+ * for us to answer the unlink, or to find or create a file, is not counted: see pace.h. On a
+ * machine that is not busy there is none.
  *
- * Until the commit the name is ENOENT for the process, and everybody else sees the file as it was: the server tells them so, too. If
- * another process opens it to write, or renames something onto it, it is there again for all. No other write of the process ends the
- * removal, since unlink and create may come from different threads of it, and other threads may do anything between them. Who
- * writes to a row that is being removed by another way waits for its lock, as long as the removal is open.
+ * Until the commit the name is ENOENT for the process, and everybody else sees the file as it
+ * was: the server tells them so, too. If another process opens it to write, or renames something
+ * onto it, it is there again for all. No other write of the process ends the removal, since
+ * unlink and create may come from different threads of it, and other threads may do anything
+ * between them. Who writes to a row that is being removed by another way waits for its lock, as
+ * long as the removal is open.
  *
  * Files below a document that is being removed go with it, without a statement (`rm -r`).
  *
- * While there is a removal, the kernel keeps nothing of what it concerns; and a request of another process commits first what
- * processes that have ended have left open. So whoever waits for `rm` sees what it did.
+ * While there is a removal, the kernel keeps nothing of what it concerns; and a request of
+ * another process commits first what processes that have ended have left open. So whoever waits
+ * for `rm` sees what it did.
  *
- * Each removal is committed by a thread of its own: a DELETE that is run again may wait for a row that another removal has locked, until
- * that one is committed.
+ * Each removal is committed by a thread of its own: a DELETE that is run again may wait for a
+ * row that another removal has locked, until that one is committed.
  *
- * At most a third of the connections is kept by removals. The removal of a process that gets none is *dry*: its DELETE is rolled back as
- * soon as the server has said that it would work, and run again when the time is over. Nobody waits for a connection here: unlink holds
- * the kernel's lock of the directory, which the creates of others need. Where the process cannot be known (another PID namespace, no
- * /proc), unlink is committed when it returns.
+ * At most a third of the connections is kept by removals. The removal of a process that gets
+ * none is *dry*: its DELETE is rolled back as soon as the server has said that it would work,
+ * and run again when the time is over. Nobody waits for a connection here: unlink holds the
+ * kernel's lock of the directory, which the creates of others need. Where the process cannot be
+ * known (another PID namespace, no /proc), unlink is committed when it returns.
  */
 #ifndef ROWFS_FS_REMOVAL_H
 #define ROWFS_FS_REMOVAL_H
@@ -53,9 +59,11 @@
 enum {
 	REMOVAL_US = 45000,        /* so that it is seen 50 ms after unlink has returned */
 	REMOVAL_LOST_US = 2000000, /* at most so much time of a process is not counted */
-	REMOVAL_NAMES = 64, /* they may have a savepoint each, and more slow other sessions down */
-	REMOVAL_YOUNG =
-		4 /* names that get their full time when those before them are committed; one, where one thread removes many */
+	/* they may have a savepoint each, and more slow other sessions down */
+	REMOVAL_NAMES = 64,
+	/* names that get their full time when those before them are committed; one, where one thread
+	 * removes many */
+	REMOVAL_YOUNG = 4
 };
 
 struct removals;
@@ -67,43 +75,50 @@ void removals_end(struct removals *removals);
 /* NULL is fine. */
 void removals_free(struct removals *removals);
 
-/* At the begin of each request: commits what processes that have ended left open. One atomic load if there is nothing. */
+/* At the begin of each request: commits what processes that have ended left open. One atomic
+ * load if there is nothing. */
 void removals_before(struct call *call);
 /* True if anything is open. One atomic load. NULL is fine. */
 bool removals_any(const struct removals *removals);
-/* fs->epoch before the first statement of those that are open; ULONG_MAX if there is none. What was told of since may be about to change
- * once more, so the kernel is to keep nothing of it. NULL is fine. */
+/* fs->epoch before the first statement of those that are open; ULONG_MAX if there is none. What
+ * was told of since may be about to change once more, so the kernel is to keep nothing of it.
+ * NULL is fine. */
 unsigned long removals_since(struct removals *removals);
 
-/* An unlink of NODE at W, which went as RC says: removal_end() returns it. Between removal_begin() and removal_end() the call's statements run
- * in the removal of its process, if there is call->removal. Without removal_begin() it was committed, or needed no commit. */
+/* An unlink of NODE at W, which went as RC says: removal_end() returns it. Between
+ * removal_begin() and removal_end() the call's statements run in the removal of its process, if
+ * there is call->removal. Without removal_begin() it was committed, or needed no commit. */
 void removal_begin(struct call *call);
 MUST_USE int removal_end(struct call *call, struct node *node, const struct where *w, int rc);
 /* For statements between the two; call->removal is not NULL. As db_query(). */
 MUST_USE int removal_query(struct call *call, struct db_statement *st,
 			   const struct db_param *params, int n, unsigned flags, PGresult **out);
 
-/* True if NODE is below a document that the caller's process is removing: then it is removed with it. */
+/* True if NODE is below a document that the caller's process is removing: then it is removed
+ * with it. */
 bool removal_covers(struct call *call, struct node *node);
 
-/* The caller opens directory DIR to list it. What goes with a document that its process is removing is committed first: it must not find names
- * that are about to go. True if its process is still removing names: they are not listed for it, but for others. */
+/* The caller opens directory DIR to list it. What goes with a document that its process is
+ * removing is committed first: it must not find names that are about to go. True if its process
+ * is still removing names: they are not listed for it, but for others. */
 MUST_USE bool removal_lists(struct call *call, const struct node *dir);
 
-/* True if NAME in DIR is not there for the caller, whose process is removing it. What the caller's mkdir makes anew is removed first. */
+/* True if NAME in DIR is not there for the caller, whose process is removing it. What the
+ * caller's mkdir makes anew is removed first. */
 bool removal_hides(struct call *call, const struct node *dir, const char *name);
 
 /* True if any process is removing NAME in DIR. */
 bool removal_has(struct call *call, const struct node *dir, const char *name);
 
-/* What has the st_ino INO (see node_child_ino()) is made or written anew. True if it was being removed: it is there again as before, and is
- * to be replaced. */
+/* What has the st_ino INO (see node_child_ino()) is made or written anew. True if it was being
+ * removed: it is there again as before, and is to be replaced. */
 bool removal_take_back(struct call *call, uint64_t ino);
 
 /* Waits until a commit of what the caller's process is removing is over, if one is under way. */
 void removal_wait(struct call *call);
 
-/* Commits what the caller's process is removing. Returns 0, or the first -errno; errors are told already. */
+/* Commits what the caller's process is removing. Returns 0, or the first -errno; errors are told
+ * already. */
 int removal_commit(struct call *call);
 
 #endif

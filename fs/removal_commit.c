@@ -29,7 +29,8 @@ static struct db_statement *statement_of(const struct place *place) {
 	return place->route->kind == KIND_COLUMN ? &sql->clear : &sql->remove;
 }
 
-/* A column that shows NULL, and the lines of a row that stays, have their name for ever: see intent.h. */
+/* A column that shows NULL, and the lines of a row that stays, have their name for ever: see
+ * intent.h. */
 static bool stays_when_removed(const struct place *place) {
 	return place->route->kind == KIND_COLUMN || place->route->kind == KIND_ROWS ||
 	       place->route->kind == KIND_TABLE;
@@ -82,7 +83,8 @@ static void tell(struct removals *all, const struct removed *name, int rc, struc
 	db_error_clear(err);
 }
 
-/* Runs the DELETE of each of the first N names alone, committed at once. Returns 0 or the first -errno. */
+/* Runs the DELETE of each of the first N names alone, committed at once. Returns 0 or the first
+ * -errno. */
 static int run_alone(struct removals *all, const struct removal *r, int n) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param params[WHERE_PARAMS];
@@ -173,7 +175,8 @@ static int first_undone(const struct removal *r, int k) {
 	return i;
 }
 
-/* Runs the statements of the names from FROM up to TO, which were undone. Returns how many of the first TO names are left. */
+/* Runs the statements of the names from FROM up to TO, which were undone. Returns how many of
+ * the first TO names are left. */
 static int run_again(struct removals *all, struct removal *r, int from, int to) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param params[WHERE_PARAMS];
@@ -247,7 +250,8 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 	return true;
 }
 
-/* Takes out of the transaction all but the first N names. Returns how many of them there are to commit. */
+/* Takes out of the transaction all but the first N names. Returns how many of them there are to
+ * commit. */
 static int undo_others(struct removals *all, struct removal *r, int n) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (n == r->n)
@@ -334,7 +338,8 @@ static bool waits_for_us(struct fs *fs, const struct removal *r) {
 	       calls_seek(fs->calls, r->tgid);
 }
 
-/* True if R's process, which could run, has hardly done so since it was looked at last. The first look says nothing yet. */
+/* True if R's process, which could run, has hardly done so since it was looked at last. The
+ * first look says nothing yet. */
 static bool starves(struct removal *r, bool runnable, int64_t now) {
 	int64_t ran = pace_ran_us(r->tgid), since = now - r->looked_us;
 	bool starved = runnable && (r->looked_us == 0 || ran - r->ran_us < since / 2);
@@ -349,7 +354,8 @@ static bool has_lost_time(struct removals *all, struct removal *r) {
 	int64_t ran = pace_ran_us(r->tgid);
 	bool waits = waits_for_us(all->fs, r);
 	enum pace pace = pace_of(r->tgid);
-	/* if it ran between the two looks, it may have waited for us before the one and after the other */
+	/* if it ran between the two looks, it may have waited for us before the one and after
+	 * the other */
 	if (waits || pace == PACE_BLOCKED)
 		more = AGAIN_US;
 	else if (starves(r, pace == PACE_RUNNABLE, now) ||
@@ -392,7 +398,8 @@ int removal_settle_ripe(struct removals *all, struct removal *r) {
 	return settle(all, r, n);
 }
 
-/* A statement in R has failed: with ERR, and WAITS if for a lock. Those of the names before it go on standing, or are committed. */
+/* A statement in R has failed: with ERR, and WAITS if for a lock. Those of the names before it
+ * go on standing, or are committed. */
 static void save_others(struct removals *all, struct removal *r, bool waits) {
 	if (db_held_is_broken(r->tx)) {
 		(void)without_transaction(all, r);

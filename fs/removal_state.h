@@ -1,4 +1,5 @@
-/* What removal.c (processes, requests, the clock) and removal_commit.c (names, statements, transactions) share. */
+/* What removal.c (processes, requests, the clock) and removal_commit.c (names, statements,
+ * transactions) share. */
 #ifndef ROWFS_FS_REMOVAL_STATE_H
 #define ROWFS_FS_REMOVAL_STATE_H
 
@@ -30,7 +31,8 @@ struct removal {
 	pid_t tgid;
 	pid_t tids[TIDS]; /* threads that are known to be the process's */
 	unsigned next_tid;
-	bool slot; /* keeps its transaction; else it is dry. Changes only while there are no names */
+	/* keeps its transaction; else it is dry. Changes only while there are no names */
+	bool slot;
 	unsigned passed;   /* the round in which the clock found it in use */
 	bool settling;     /* by a settler */
 	int64_t waited_us; /* pace_waited_us() of the process when its time began */
@@ -44,9 +46,11 @@ struct removal {
 	/* held while a statement runs in it, and taken before the lock of all; guards the rest */
 	pthread_mutex_t lock;
 	struct db_held *tx; /* NULL: none */
-	int64_t looked_us; /* when it was looked whether the process starves; 0: not yet, or not so */
-	int64_t ran_us;    /* pace_ran_us() then */
-	bool careful; /* its statements get savepoints: several threads remove, or one was refused */
+	/* when it was looked whether the process starves; 0: not yet, or not so */
+	int64_t looked_us;
+	int64_t ran_us; /* pace_ran_us() then */
+	/* its statements get savepoints: several threads remove, or one was refused */
+	bool careful;
 	unsigned long began;   /* fs->epoch before the present unlink */
 	int first;             /* the number that the statement of this unlink got; 0: none yet */
 	struct removed *names; /* in the order of their statements; changed under both locks */
@@ -68,7 +72,7 @@ struct removals {
 	int settlers;  /* that run: see settler_main() */
 };
 
-/* -- removal_commit.c; R's lock is held, unless it says otherwise ------------------------------------ */
+/* -- removal_commit.c; R's lock is held, unless it says otherwise -------------------------------- */
 
 /* Adds NODE at W, which CALL removes by statement number STATEMENT (0: none). Returns false if out
  * of memory; then the statement is undone. */
@@ -93,11 +97,12 @@ int64_t removal_waited_us(const struct removal *r);
 /* When the first name's time is over. Under either lock; there are names. */
 int64_t removal_due_us(const struct removal *r);
 
-/* How many names are to be committed now, after a look at whether the process could use all of its time. */
+/* How many names are to be committed now, after a look at whether the process could use all of
+ * its time. */
 int removal_ripe(struct removals *all, struct removal *r);
 
-/* Commits what is due (after that look), or ALL that there is, and ends the transaction if no name is left. Returns 0 or the first
- * -errno, which is told already. */
+/* Commits what is due (after that look), or ALL that there is, and ends the transaction if no
+ * name is left. Returns 0 or the first -errno, which is told already. */
 int removal_settle(struct removals *all, struct removal *r, bool everything);
 
 /* Commits what is due, where removal_ripe() has just looked. Returns as removal_settle(). */
