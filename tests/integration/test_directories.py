@@ -36,6 +36,9 @@ def test_mkdir_where_a_plain_file_keeps_the_directory(shop):
     assert "notes~" in names and "item.json" not in names
     put(shop.m.at("items/bolt/item.json"), '{"qty": 7}')
     assert shop.sql("select name, qty from items") == [("bolt", 7)]
+    rm(shop.m.at("items/bolt/item.json"))
+    put(shop.m.at("items/bolt/note.txt"), "by a column")
+    assert shop.sql("select name, note from items") == [("bolt", "by a column")]
 
 
 def test_pending_directory(shop):

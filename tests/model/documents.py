@@ -164,9 +164,9 @@ class Parent(Document):
         view = opened.view
         if view == "row.json":
             return self.apply_document(parse_once(data), row)
-        if row is None and not opened.tainted:
+        if row is None and not (opened.tainted or self.is_kept()):
             raise Refuse
-        if row is None:  # its directory waits for what is still open below it, and a column that is enough inserts the row (7.2)
+        if row is None:  # its directory waits, also for what is still open below it; a column that is enough inserts the row (7.2, 7.3)
             row = {"title": "none", "qty": 0, "note": None, "meta": {}}
         if view == "meta.json":
             return {**row, "meta": parse(data)}
@@ -210,11 +210,15 @@ class Parent(Document):
             return "file differs from table", f"{self.path}/meta.json says {self.read(f'{self.path}/meta.json')!r}, the table {row['meta']!r}"
         return None
 
+    def is_kept(self):
+        """A plain file is in the directory, and keeps it there when the row is gone."""
+        return any(f.path.startswith(f"{self.path}/") and f.bytes() is not None for f in self.play.files.values())
+
     def made(self, error):
         """mkdir answered ERROR."""
         if error and self.left:
             return  # a directory that a crash left is in the way (6.2)
-        if any(f.path.startswith(f"{self.path}/") and f.bytes() is not None for f in self.play.files.values()):
+        if self.is_kept():
             if error != errno.EEXIST:  # a plain file outlives its row and keeps the directory there (7.3)
                 raise Found("took what it must refuse", f"mkdir {self.path}, in which there is a plain file: errno {error}")
             return

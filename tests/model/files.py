@@ -216,7 +216,7 @@ class Pool:
                 text = text[:text.rfind(b"\n") + 1]  # a piece of a line waits for its rest
                 lost = [n for n in f.marks if f"t{n}".encode() in records.re.findall(rb"t\d+", text) and n not in have and
                         f"t{n}" not in records.re.findall(r"t\d+", inside) and f"t{n}".encode() not in records.re.findall(rb"t\d+", kept)
-                        and not self.skipped(n)]
+                        and not self.skipped(n) and n not in self.guess]  # nor was the table emptied
                 if lost and not f.waits and not any(o.writes for o in self.play.opens_of(f)):
                     return "line lost", f"{f.path}: {lost[:5]} of {len(lost)} are neither rows nor in rejected/"
             elif f.was.bad:
