@@ -49,9 +49,7 @@ class Generator:
         rng = self.rng
         kinds = rng.sample(self.kinds, min(len(self.kinds), rng.choice([1, 1, 2, 3])))
         self.paths = [p for k in kinds for p in rng.sample(PATHS[k], min(len(PATHS[k]), rng.choice([1, 2, 3])))]
-        self.classes = ["good"] * 4 + (rng.sample(self.only or records.ALL, min(len(self.only or records.ALL), rng.choice([0, 1, 1, 2, 3]))) * 2)
-        if rng.random() < 0.4 and not self.only:
-            self.classes += ["open", "skip", "skip", "custom"]
+        self.classes = self.some_classes()
         self.many = rng.random() < 0.1
         self.kills = rng.random() < 0.3
         self.open = {}
@@ -66,6 +64,16 @@ class Generator:
         if rng.random() < 0.2:
             self.add("pause")
         self.add("settle")
+
+    def some_classes(self):
+        """What the lines of an episode are like. A refused line hides what rowfs makes of the others of its batch, so some episodes have none."""
+        rng, choice = self.rng, self.rng.random()
+        if not self.only and choice < 0.2:
+            return ["good"] * 3 + ["skip"] * 3 + ["change"]
+        if not self.only and choice < 0.35:
+            return ["good"] * 4 + ["open", "open", "multi"]
+        classes = ["good"] * 4 + rng.sample(self.only or records.ALL, min(len(self.only or records.ALL), rng.choice([0, 1, 1, 2, 3]))) * 2
+        return classes + ["open", "skip", "custom"] if not self.only and choice < 0.6 else classes
 
     def one(self):
         rng = self.rng

@@ -194,7 +194,8 @@ class Slice:
         if whole and call != "fsync":
             w.early = w.cut_line.n
         if w.replacing and call != "fsync" and not last and (w.piece and not whole or not w.since and not w.piece):  # it waits for the first line, and for a line's end (1.6)
-            return self.must(error == 0, "failed without cause", call, error)
+            perhaps_appended = w.had_rows is None and any(x.verdict in ("bad", "open") for x in w.since)
+            return None if perhaps_appended else self.must(error == 0, "failed without cause", call, error)
         if w.replacing and self.settle_replacement(opened, error, call, last):
             return None
         owed = [x for x in w.lines if x.verdict == "bad" and x.state == WAITS]
@@ -398,8 +399,8 @@ class Slice:
     def disorder(self, rows):
         last = {}
         for _, n, _ in rows:
-            line = self.lines[n]
-            if line.opened is None or line.state in (LOOSE, FREE):
+            line = self.lines.get(n)
+            if line is None or line.opened is None or line.state in (LOOSE, FREE):
                 continue
             place = line.opened.model.lines.index(line)
             before = last.get(id(line.opened), -1)

@@ -196,7 +196,8 @@ class Play:
         if isinstance(target, Slice):
             target.exists = True
             if opened.writes:
-                target.writer(opened)
+                # a directory that a plain file has kept: without the parent row its lines are refused (4.9)
+                target.writer(opened).tainted = bool(view) and None in self.parents[path.split("/")[1]].alts
             if how == "trunc":
                 target.truncated(opened)
         elif isinstance(target, Ingest) and how == "trunc":
