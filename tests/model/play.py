@@ -191,6 +191,7 @@ class Play:
             return
         opened = self.opens[op["key"]] = Open(op["key"], p, path, target, how, view)
         opened.twin, opened.w, opened.told = twin, op.get("w", 0), told
+        opened.tainted = own and self.rests(target)  # what is committed shortly after a close may have come between the twin's copy and the open
         if isinstance(target, Parent) and None in target.alts:
             target.left = True
         if isinstance(target, Slice):
