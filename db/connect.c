@@ -172,6 +172,20 @@ static PGconn *start(const struct db_config *cfg, int allowed_ms) {
 	return PQconnectStartParams(keys, values, 1);
 }
 
+/* Over TCP without encryption, whoever is in between can read and change everything, and a server that is not the one that was meant gets the
+ * password. libpq's default (sslmode=prefer) says nothing of it. Said once for a process. */
+static void warn_of_clear_text(const struct db_conn *c) {
+	static atomic_bool warned;
+	const char *host = PQhost(c->pg);
+	bool local = host == NULL || host[0] == '\0' || host[0] == '/' || host[0] == '@';
+	if (local || PQsslInUse(c->pg) || PQgssEncInUse(c->pg) || atomic_exchange(&warned, true))
+		return;
+	log_warning(
+		"the connection to %s is not encrypted, and nobody has checked whose it is: add "
+		"sslmode=verify-full to the connection string",
+		host);
+}
+
 static int connect_loop(struct db_conn *c, const struct target *t, int allowed_ms, bool *final,
 			struct db_error *err) {
 	int limit_ms = t->timeout_s * 1000 * t->hosts;
@@ -207,6 +221,7 @@ static int connect_loop(struct db_conn *c, const struct target *t, int allowed_m
 				    "the server is PostgreSQL %d, and 14 or later is needed",
 				    PQserverVersion(c->pg) / 10000);
 	}
+	warn_of_clear_text(c);
 	return 0;
 }
 

@@ -270,7 +270,7 @@ def small_disk(tmp_path):
     """A state directory on a disk that is full; .unlink() of what fills it makes room."""
     if not IS_ROOT:
         pytest.skip("needs root: a file system of its own")
-    run("mount", "-t", "tmpfs", "-o", "size=2M", "none", tmp_path)
+    run("mount", "-t", "tmpfs", "-o", "size=2M,mode=700", "none", tmp_path)
     yield tmp_path
     lazy_umount(tmp_path)
 

@@ -469,7 +469,7 @@ def test_an_open_file_grows_beyond_the_room_given(pg, make_mount, kernel):
 def test_a_full_disk(pg, make_mount, tmp_path, kernel):
     """An open file waits for room, says so, and then goes on; nothing is lost and nothing else fails."""
     pg.sql(SCHEMA)
-    run("mount", "-t", "tmpfs", "-o", "size=32M", "none", tmp_path)
+    run("mount", "-t", "tmpfs", "-o", "size=32M,mode=700", "none", tmp_path)
     try:
         lines = Lines(make_mount(layout=LAYOUT, options={"state_dir": tmp_path / "state"}), pg)
         lines.m.expect("no room below state_dir")

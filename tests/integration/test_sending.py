@@ -477,7 +477,7 @@ def test_a_full_state_dir(make_mount, shop_pg, tmp_path):
     """What needs no room there works; what does says why."""
     state = tmp_path / "state"
     state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", state], check=True)
     try:
         m = make_mount(layout=SHOP, options={"state_dir": str(state)})
         m.expect(r"rowfs error .*")
