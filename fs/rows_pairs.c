@@ -422,7 +422,8 @@ static int number_all(struct attempt *a, struct numbers *n) {
 	return 0;
 }
 
-/* True if new rows would not stand behind the old ones: their ids are random, and not those of rowfs. */
+/* True if new rows would not stand behind the old ones: their ids are random, and not those
+ * of rowfs. */
 static bool stands_anywhere(const struct attempt *a) {
 	char next[37];
 	if (rows_id_column(a->place) == NULL)
@@ -586,6 +587,41 @@ static int put_updates(struct buf *out, const struct attempt *a, int g) {
 	return n;
 }
 
+/* A trigger has skipped the update of some rows: their old lines must not come back. They
+ * are deleted, and their lines are to be inserted, which the trigger may skip as well.
+ * UPDATED: the answer of the UPDATE of group G with JSON. */
+static int part_skipped(struct db_conn *conn, struct attempt *a, int g, const struct buf *json,
+			const PGresult *updated, struct db_error *err) {
+	const struct rows_text *t = a->now.text;
+	struct document_shape shape = shape_document(&t->groups[g].shape);
+	AUTO_FREE char *differing = sql_pairs_differing(a->place, &shape);
+	AUTO_FREE char *removing = sql_pairs_delete(a->place, false, false);
+	AUTO_FREE bool *skipped = calloc((size_t)t->nlines + 2, sizeof(*skipped));
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_BUF struct buf keys = { 0 };
+	if (skipped == NULL)
+		return no_memory(err);
+	int rc = run(conn, a, differing, json, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ANY, "n", err);
+	for (int i = 0; rc == 0 && i < PQntuples(res); i++)
+		if (field_number(res, i, 0) <= t->nlines)
+			skipped[field_number(res, i, 0)] = true;
+	for (int i = 0; rc == 0 && i < PQntuples(updated); i++)
+		if (field_number(updated, i, 0) <= t->nlines)
+			skipped[field_number(updated, i, 0)] = false;
+	buf_putc(&keys, '[');
+	for (int j = 0, number = 0; rc == 0 && j < t->nlines; j++) {
+		if (t->lines[j].group != g || !is_changed(a, j) || !skipped[++number])
+			continue;
+		put_key(&keys, a, a->row_of[j]);
+		a->row_of[j] = -1;
+	}
+	bool any = keys.len > 1;
+	buf_putc(&keys, ']');
+	return rc == 0 && any ? run(conn, a, removing, &keys, NULL, NULL, err) : rc;
+}
+
 static int update_group(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
 	struct document_shape shape = shape_document(&a->now.text->groups[g].shape);
 	AUTO_RESULT PGresult *res = NULL, *there = NULL;
@@ -595,20 +631,20 @@ static int update_group(struct db_conn *conn, struct attempt *a, int g, struct d
 		return 0;
 	AUTO_FREE char *update = sql_pairs_update(a->place, &shape);
 	AUTO_FREE char *count = sql_pairs_count(a->place, &shape);
-	int64_t changed = 0;
-	int rc = 0;
-	if (update != NULL) {
-		rc = run(conn, a, update, &json, NULL, &res, err);
-		changed = field_changed(res);
-	}
-	a->p->written += (int)changed;
+	int rc = run(conn, a, update, &json, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ANY, "n", err);
+	int changed = rc == 0 ? PQntuples(res) : 0;
+	a->p->written += changed;
 	if (rc != 0 || changed == n)
 		return rc;
 	rc = run(conn, a, count, &json, NULL, &there, err);
 	/* by its place in the table, a row that was updated is not found again */
 	int64_t found = field_number(there, 0, 0);
 	bool all = found + (sql_pairs_have_key(a->place) ? 0 : changed) == n;
-	return rc != 0 || all ? rc : rows_contradict(err);
+	if (rc == 0 && !all)
+		rc = rows_contradict(err);
+	return rc == 0 ? part_skipped(conn, a, g, &json, res, err) : rc;
 }
 
 static int insert_group(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
@@ -713,8 +749,8 @@ static bool has_column(const struct rows_text *text, const struct column *column
 	return false;
 }
 
-/* PLACE as if its files showed only the columns that the text has, since lines cannot differ in the others. Its columns
- * are owned. False if out of memory. */
+/* PLACE as if its files showed only the columns that the text has, since lines cannot differ
+ * in the others. Its columns are owned. False if out of memory. */
 static bool place_of_text(const struct pairs *p, struct place *place) {
 	const struct place *all = p->in->w->place;
 	*place = *all;

@@ -134,11 +134,12 @@ enum { PAIR_KEY, PAIR_LINE, PAIR_TIE, PAIR_IDENTITY, PAIR_RANK }; /* columns of 
 char *sql_pairs_lines(const struct place *place, const struct document_shape *shape);
 enum { LINE_TEXT, LINE_TIE, LINE_IDENTITY }; /* columns of lines */
 #define LINES_FORM "tt?t?"
-/* update: the parameter's elements are {"k": a row's PAIR_KEY, "j": the object}; NULL if it
- * cannot be done. count: how many of them have that row, and agree with the path. delete:
- * the rows whose keys are in the parameter, or all OTHERS; KEYED: but not those whose key an
- * object has, and these are the parameter before it. */
+/* update: the parameter's elements are {"k": a row's PAIR_KEY, "j": the object}; NULL if it cannot be done. Returns
+ * the numbers, from 1 on, of those that were updated. differing: the numbers of those whose rows are not as they
+ * say. count: how many of them have that row, and agree with the path. delete: the rows whose keys are in the
+ * parameter, or all OTHERS; KEYED: but not those whose key an object has, and these are the parameter before it. */
 char *sql_pairs_update(const struct place *place, const struct document_shape *shape);
+char *sql_pairs_differing(const struct place *place, const struct document_shape *shape);
 char *sql_pairs_count(const struct place *place, const struct document_shape *shape);
 char *sql_pairs_delete(const struct place *place, bool others, bool keyed);
 

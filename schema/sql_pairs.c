@@ -261,31 +261,54 @@ static void put_pair_conditions(struct buf *sql, const struct place *place,
 	}
 }
 
-char *sql_pairs_update(const struct place *place, const struct document_shape *shape) {
+/* What an UPDATE sets, and whether that changes something. False if it cannot be done, or
+ * there is nothing to set. */
+static bool put_changes(const struct place *place, const struct document_shape *shape,
+			struct buf *set, struct buf *differs) {
 	int table, n = 0;
 	const struct relation *rel = target_of(place, &table);
-	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
 		AUTO_BUF struct buf old = { 0 }, value = { 0 };
 		if (!takes_value(place, table, shape, column))
 			continue;
 		if (column->identity_always)
-			return NULL;
+			return false;
 		put_column(&old, table, column->name);
 		put_new_value(&value, place, shape, column, old.data);
-		buf_puts(&set, n > 0 ? ", " : "");
-		db_quote_ident(&set, column->name);
-		buf_printf(&set, " = %s", value.data);
+		buf_puts(set, n > 0 ? ", " : "");
+		db_quote_ident(set, column->name);
+		buf_printf(set, " = %s", value.data);
 		/* as text: see sql_table_update() */
-		buf_printf(&differs, "%s%s::text IS DISTINCT FROM (%s)::text",
-			   n++ > 0 ? " OR " : "", old.data, value.data);
+		buf_printf(differs, "%s%s::text IS DISTINCT FROM (%s)::text", n++ > 0 ? " OR " : "",
+			   old.data, value.data);
 	}
-	if (n == 0)
+	return n > 0;
+}
+
+char *sql_pairs_update(const struct place *place, const struct document_shape *shape) {
+	int table;
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
+	if (!put_changes(place, shape, &set, &differs))
 		return NULL;
 	buf_puts(&sql, "UPDATE ");
-	put_own_rows(&sql, rel);
+	put_own_rows(&sql, target_of(place, &table));
 	buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
+	put_pairs(&sql, place);
+	buf_puts(&sql, " WHERE ");
+	put_pair_conditions(&sql, place, shape);
+	buf_printf(&sql, " AND (%s) RETURNING x.n", differs.data);
+	return buf_take(&sql);
+}
+
+char *sql_pairs_differing(const struct place *place, const struct document_shape *shape) {
+	int table;
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
+	if (!put_changes(place, shape, &set, &differs))
+		return NULL;
+	buf_puts(&sql, "SELECT x.n FROM ");
+	put_own_rows(&sql, target_of(place, &table));
+	buf_printf(&sql, " t%d, ", table);
 	put_pairs(&sql, place);
 	buf_puts(&sql, " WHERE ");
 	put_pair_conditions(&sql, place, shape);
