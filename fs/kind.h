@@ -11,6 +11,7 @@ struct rowfs_rows;
 enum sync_reason {
 	SYNC_FLUSH, /* close(2) of one of perhaps several descriptors */
 	SYNC_FSYNC,
+	SYNC_UNLOCK,  /* a lock is given up, and the rest may still come */
 	SYNC_RELEASE, /* the last one is closed; errors are only reported */
 };
 

@@ -235,7 +235,7 @@ static int told(struct call *call, struct handle *h, enum sync_reason reason, ui
 	if (rc == 0 && !lenient)
 		rc = h->bad_line;
 	h->bad_line = 0;
-	if (open > 0 && lines_only)
+	if (open > 0 && lines_only && reason != SYNC_UNLOCK)
 		rc = call_error(
 			call, rc != 0 ? -rc : EINVAL,
 			"line %llu: a quoted field that began here is not closed yet: the lines from it on are committed when its closing quote "
@@ -291,7 +291,8 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 	bool tail = h->data.len > 0 && h->data.data[h->data.len - 1] != '\n';
 	if (rows_is_whole(h) && tail && !accepts)
 		refuse_piece(call, h, &w);
-	bool closes = reason != SYNC_FSYNC && own && !killed; /* its writer, of its own will */
+	bool closes = reason != SYNC_FSYNC && reason != SYNC_UNLOCK && own &&
+		      !killed; /* its writer, of its own will */
 	bool whole = tail && closes && accepts && rows_tail_is_whole(h, w.place);
 	bool replaces = rows_is_whole(h);
 	if (reason == SYNC_FLUSH && h->dirty &&
@@ -317,7 +318,8 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 }
 
 static int rows_unlocking(struct call *call, struct handle *h) {
-	return h->dirty ? rows_sync(call, h, SYNC_FSYNC) : 0;
+	/* what was emptied has its new lines in the program's buffer, as in a document */
+	return h->dirty && h->rows != ROWS_EMPTIED ? rows_sync(call, h, SYNC_UNLOCK) : 0;
 }
 
 static int rows_remove(struct call *call, const struct where *w) {

@@ -233,6 +233,34 @@ def test_half_a_document_waits_for_its_rest(shop):
     assert not shop.m.errors() and not list(shop.m.kept())
 
 
+def test_half_a_line_waits_for_its_rest(shop):
+    """A quoted field that is open when the lock is given up is no error: neither then nor at close."""
+    put(shop.m / "log.csv", "src,n,amount,text\n")
+    fd = os.open(shop.m / "log.csv", os.O_WRONLY | os.O_APPEND)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.write(fd, b'a,1,,one\nb,2,,"two\n')
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    assert shop.sql("select src, text from log") == [("a", "one")]
+    os.write(fd, b'lines"\n')
+    os.close(fd)
+    assert shop.sql("select src, text from log order by n") == [("a", "one"), ("b", "two\nlines")]
+    assert not shop.m.errors() and not list(shop.m.kept())
+
+
+def test_an_emptied_file_waits_for_its_lines(shop):
+    """Of a program that gives up its lock before it writes its buffer: the rows that it writes again stay what they are."""
+    put(shop.m / "log.csv", "src,n,amount,text\na,1,,one\n")
+    before = shop.sql("select id from log")
+    fd = os.open(shop.m / "log.csv", os.O_WRONLY | os.O_TRUNC)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    assert shop.sql("select id from log") == before
+    os.write(fd, b"src,n,amount,text\na,1,,one\nb,2,,two\n")
+    os.close(fd)
+    assert shop.sql("select src, text from log order by n") == [("a", "one"), ("b", "two")]
+    assert not shop.m.errors()
+
+
 def test_what_is_refused_when_a_lock_is_given_up_is_told_at_close(shop):
     """Unlocking succeeds; the next fsync or close says it, once; the bytes are in rejected/."""
     shop.sql("insert into flat values (1, 'old')")
