@@ -2,6 +2,7 @@
  * bytes as they were at open; what is written changes them there, and flush, fsync or release sends them
  * whole, in one statement. */
 #include "db/field.h"
+#include "fs/coherence.h"
 #include "fs/kind.h"
 #include "fs/large.h"
 #include "fs/made.h"
@@ -41,7 +42,7 @@ static int load(struct call *call, struct handle *h) {
 	if (h->node->pending)
 		return 0;
 	if (body != NULL && node_has_name(call->fs->nodes, h->node)) {
-		h->seen_at = node_found_at(call->fs->nodes, h->node);
+		h->seen_at = node_found_at(call->fs->nodes, h->node, &h->seen_ticket);
 		buf_add(&h->data, body->data, body->len);
 		return h->data.failed ? -ENOMEM : 0;
 	}
@@ -79,8 +80,9 @@ static int load_for_reader(struct call *call, struct handle *h) {
 		h->node->pending ? body_new("", 0) : body_take(call->fs, h->node);
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	h->seen_at =
-		known != NULL ? node_found_at(nodes, h->node) : node_changed_at(nodes, h->node);
+	h->seen_ticket = coherence_ticket(call->fs);
+	h->seen_at = known != NULL ? node_found_at(nodes, h->node, &h->seen_ticket)
+				   : node_changed_at(nodes, h->node);
 	/* a body is of the node's version, and so is the size that the kernel knows; the name may have gone on to another since */
 	if (known != NULL && !h->node->written) {
 		h->cached = !h->node->pending;
@@ -117,13 +119,25 @@ static void begin(struct handle *h) {
 	edits_begin(&h->edits, &h->data);
 }
 
+/* True if H has the document as it is now; so far as this mount has changed it, unless BY_ANYBODY. *AT, *TICKET: for what is loaded then. */
+static bool is_present(struct call *call, const struct handle *h, bool by_anybody, int64_t *at,
+		       unsigned long *ticket) {
+	struct nodes *nodes = call->fs->nodes;
+	*ticket = coherence_ticket(call->fs);
+	*at = node_changed_at(nodes, h->node);
+	return *at == h->seen_at &&
+	       (!by_anybody || node_is_same_since(nodes, h->node, h->seen_ticket));
+}
+
 /* A program that reads from the start, and has changed nothing that is not committed, means the document as it is now: it may have waited for a
- * lock since it opened the file, and another one has written meanwhile. */
-static int load_again(struct call *call, struct handle *h) {
-	int64_t changed_at = node_changed_at(call->fs->nodes, h->node);
+ * lock since it opened the file, and another one has written meanwhile. LOCKED: it has got one, and others than this mount count, too. */
+static int load_again(struct call *call, struct handle *h, bool locked) {
+	int64_t changed_at;
+	unsigned long ticket;
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	if (!h->loaded || h->dirty || h->refused != 0 || changed_at == h->seen_at)
+	if (!h->loaded || h->dirty || h->refused != 0 ||
+	    is_present(call, h, locked, &changed_at, &ticket))
 		return 0;
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc == 0)
@@ -136,6 +150,7 @@ static int load_again(struct call *call, struct handle *h) {
 	if (h->data.failed)
 		return -ENOMEM;
 	h->seen_at = changed_at;
+	h->seen_ticket = ticket;
 	begin(h);
 	handle_resized(h, h->data.len);
 	return 0;
@@ -152,6 +167,7 @@ static int open_locked(struct call *call, struct handle *h) {
 			atomic_store(&h->size, h->body->len);
 		return rc;
 	}
+	h->seen_ticket = coherence_ticket(call->fs);
 	h->seen_at = node_changed_at(call->fs->nodes, h->node);
 	if ((h->flags & O_TRUNC) != 0) {
 		h->truncated = h->dirty = !h->created;
@@ -188,7 +204,7 @@ static int document_read(struct call *call, struct handle *h, size_t size, uint6
 			 struct buf *out) {
 	if (h->fd >= 0)
 		return plain_kind.read(call, h, size, offset, out);
-	int rc = offset == 0 ? load_again(call, h) : 0;
+	int rc = offset == 0 ? load_again(call, h, false) : 0;
 	if (rc != 0)
 		return rc;
 	const char *data = h->body != NULL ? h->body->data : h->data.data;
@@ -337,6 +353,7 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 					 strerror(-rc));
 		return store_rejected(call, &w, 0, data, h->data.len, rc);
 	}
+	unsigned long ticket = coherence_ticket(call->fs);
 	/* others may have written since it was found empty or missing: what is there stays */
 	bool append = h->appending && (h->flags & O_APPEND) != 0 && w.place->sql.append.sql != NULL;
 	if (append)
@@ -364,6 +381,7 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	if (h->kind != &column_kind)
 		made_note(call->fs->made, call_thread(call), w.path, h->fresh, data, len);
 	h->created = h->fresh = false;
+	h->seen_ticket = ticket;
 	node_written(call->fs->nodes, h->node);
 	h->seen_at = node_changed_at(call->fs->nodes, h->node);
 	return 0;
@@ -401,6 +419,7 @@ struct present {
 	int fd;
 	uint64_t size;
 	int64_t seen_at;
+	unsigned long seen_ticket;
 	int rc; /* -errno of one that could not go on */
 };
 
@@ -427,7 +446,8 @@ static void show_present(void *arg, struct handle *h) {
 	LOCK_SCOPE(&h->lock);
 	if (!h->opened || h->loaded)
 		return; /* what it reads it has still to find; or it writes */
-	if (p->seen_at != 0 && p->seen_at < h->seen_at)
+	if ((p->seen_at != 0 && p->seen_at < h->seen_at) ||
+	    (p->seen_at == h->seen_at && p->seen_ticket < h->seen_ticket))
 		return; /* somebody else has shown it a later one */
 	int fd = p->body == NULL ? dup(p->fd) : -1;
 	if (p->body == NULL && fd < 0) {
@@ -444,13 +464,25 @@ static void show_present(void *arg, struct handle *h) {
 	atomic_store(&h->size, p->size);
 	node_resized(p->nodes, p->node, p->size);
 	h->seen_at = p->seen_at;
+	h->seen_ticket = p->seen_ticket;
+}
+
+/* True if H has just that document: then only what is known of it is newer. */
+static bool has_present(struct handle *h, const struct present *p) {
+	LOCK_SCOPE(&h->lock);
+	bool same = h->seen_at == p->seen_at && h->body != NULL && p->body != NULL &&
+		    h->body->len == p->body->len &&
+		    memcmp(h->body->data, p->body->data, p->body->len) == 0;
+	if (same)
+		h->seen_ticket = p->seen_ticket;
+	return same;
 }
 
 /* The kernel has the pages of a version for all that have it open: so they go on to the present one together. The node says so first: who is
  * opening it either is shown the present version, or does not read through its pages. */
-static int go_on(struct call *call, struct present *p) {
+static int go_on(struct call *call, struct handle *h, struct present *p) {
 	int rc = read_present(call, p);
-	if (rc == 0) {
+	if (rc == 0 && !has_present(h, p)) {
 		node_moved_on(call->fs->nodes, p->node);
 		handles_of_file(call->fs, p->node->ino, show_present, p);
 		rc = p->rc;
@@ -463,16 +495,15 @@ static int go_on(struct call *call, struct present *p) {
 
 static int document_locked(struct call *call, struct handle *h) {
 	struct present p = { .nodes = call->fs->nodes, .node = h->node, .fd = -1 };
-	bool is_present;
+	bool has;
 	{
 		LOCK_SCOPE(&h->lock);
 		if (h->loaded)
-			return load_again(call, h);
-		p.seen_at = node_changed_at(call->fs->nodes, h->node);
+			return load_again(call, h, true);
 		p.size = atomic_load(&h->size);
-		is_present = p.seen_at == h->seen_at;
+		has = is_present(call, h, true, &p.seen_at, &p.seen_ticket);
 	}
-	int rc = is_present ? 0 : go_on(call, &p);
+	int rc = has ? 0 : go_on(call, h, &p);
 	/* also if another one has made it go on: its pages are perhaps not forgotten yet */
 	return rc == 0 && h->node->written ? LOCKED_OTHER_PAGES : rc;
 }

@@ -61,7 +61,8 @@ struct handle {
 	bool truncated;    /* emptied since the last commit, and nothing written since */
 	bool appending;    /* only appended to, behind `base` bytes that were there before */
 	size_t base;
-	int64_t seen_at; /* node_changed_at() when data or body was loaded or committed */
+	int64_t seen_at;           /* node_changed_at() when data or body was loaded or committed */
+	unsigned long seen_ticket; /* coherence_ticket() before; 0: unknown */
 	struct edits edits;
 	size_t document; /* of data, from the start on, what was committed; behind it is the rest of an older text. 0: all */
 	bool created; /* the file was made by this handle's open */

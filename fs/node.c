@@ -416,8 +416,17 @@ int64_t node_changed_at(struct nodes *nodes, const struct node *node) {
 	return times_of(nodes->times, path_ino(node->parent, node->strings));
 }
 
-int64_t node_found_at(struct nodes *nodes, const struct node *node) {
+bool node_is_same_since(struct nodes *nodes, const struct node *node, unsigned long ticket) {
+	struct fs *fs = nodes->fs;
 	LOCK_SCOPE(&nodes->lock);
+	return coherence_listens(fs) && coherence_covers(fs, node) &&
+	       coherence_checked(fs, ticket, node) == ticket &&
+	       coherence_is_since(fs, node, ticket);
+}
+
+int64_t node_found_at(struct nodes *nodes, const struct node *node, unsigned long *ticket) {
+	LOCK_SCOPE(&nodes->lock);
+	*ticket = node->epoch;
 	return times_since(nodes->times, path_ino(node->parent, node->strings), node->epoch);
 }
 

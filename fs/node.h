@@ -125,8 +125,11 @@ void node_unhash(struct nodes *nodes, struct node *node);
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name);
 /* When the document that has NODE's name changed last, as far as this mount knows; no two changes have the same time. */
 int64_t node_changed_at(struct nodes *nodes, const struct node *node);
-/* The same as NODE was found; -1 if this mount has committed a change since the look-up that found it began: its version may be the one before. */
-int64_t node_found_at(struct nodes *nodes, const struct node *node);
+/* The same as NODE was found; -1 if this mount has committed a change since the look-up that found it began: its version may be the one before.
+ * *TICKET: of that look-up, 0 if somebody has changed it since. */
+int64_t node_found_at(struct nodes *nodes, const struct node *node, unsigned long *ticket);
+/* True if it is known that nobody has changed the document NODE since TICKET (coherence_ticket(); 0: never). */
+bool node_is_same_since(struct nodes *nodes, const struct node *node, unsigned long ticket);
 /* This mount has committed what was written to the document NODE: its name means another version. */
 void node_written(struct nodes *nodes, struct node *node);
 /* The plain file NODE has no name any more: only those who have it open do. */

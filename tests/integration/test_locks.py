@@ -125,6 +125,36 @@ def test_a_reader_with_a_lock_reads_what_is_there_now(shop):
             fcntl.lockf(two, fcntl.LOCK_UN)
 
 
+@pytest.mark.parametrize("mode", ["ttl=0", "ttl=30", "none", "notify"])
+def test_who_gets_a_lock_reads_what_others_than_this_mount_have_changed(shop_pg, make_mount, request, mode):
+    """By SQL, and what a view makes of it: from handles that read and that write, whatever is remembered."""
+    layout = {"routes": [{"path": "/flat/{flat.id}.json", "row": "flat"}, {"path": "/titles/{flat.id}.txt", "column": "flat.title"},
+                         {"path": "/items/{items.name}.json", "query": "item_summary"}]}
+    m = make_mount(layout=layout, options={} if mode == "notify" else {"coherence": mode})
+    shop_pg.sql("insert into flat values (1, 'n-0')")
+    shop_pg.sql("insert into items (name, qty, note) values ('bolt', 100, 'x')")
+    files = [(m / "flat/1.json", os.O_RDONLY), (m / "flat/1.json", os.O_RDWR), (m / "titles/1.txt", os.O_RDONLY), (m / "items/bolt.json", os.O_RDONLY)]
+    fds = [os.open(*f) for f in files]
+    request.addfinalizer(lambda: [os.close(fd) for fd in fds])
+    for n in range(1, 4):
+        for fd in fds:
+            os.pread(fd, 10000, 0)
+        shop_pg.sql("update flat set title = %s", f"n-{100 + n}")
+        shop_pg.sql("update items set qty = %s", 100 + n)
+
+        def all_new():
+            for fd in fds:
+                fcntl.flock(fd, fcntl.LOCK_SH)
+                text = os.pread(fd, 10000, 1)  # not from the start: this alone is no reason to read anew
+                size = os.fstat(fd).st_size
+                fcntl.flock(fd, fcntl.LOCK_UN)
+                if str(100 + n).encode() not in text or size != len(text) + 1:
+                    assert mode == "notify", (fd, text, size)  # a notice takes a moment
+                    return False
+            return True
+        until(all_new, "the change is read")
+
+
 # Keeps the file open and reads it with a lock, once for each line of its input; says whether what it read has that line.
 LOCKED_READER = """
 import fcntl, os, sys
@@ -248,7 +278,7 @@ def test_half_a_line_waits_for_its_rest(shop):
 
 
 def test_an_emptied_file_waits_for_its_lines(shop):
-    """Of a program that gives up its lock before it writes its buffer: the rows that it writes again stay what they are."""
+    """Of a program that gives up its lock before it writes its buffer: its rows are not deleted before."""
     put(shop.m / "log.csv", "src,n,amount,text\na,1,,one\n")
     before = shop.sql("select id from log")
     fd = os.open(shop.m / "log.csv", os.O_WRONLY | os.O_TRUNC)
