@@ -15,6 +15,7 @@ struct db_held {
 	int saved;    /* statements from this number on have savepoints, if there are that many */
 	bool limited; /* statements wait for locks for HELD_LOCK_MS only */
 	bool careful; /* each statement gets a savepoint */
+	bool patient; /* statements wait for locks as any statement does */
 	bool broken;
 };
 
@@ -98,8 +99,8 @@ int db_held_run(struct db_held *h, struct db_statement *st, const struct db_para
 	if (h->last == 0) {
 		first[nfirst++] = BEGIN;
 		first[nfirst++] = CHECK_AT_ONCE;
-	} else if (!h->limited) {
-		first[nfirst++] = limit;
+	} else if (h->limited == h->patient) {
+		first[nfirst++] = h->patient ? "SET LOCAL lock_timeout TO DEFAULT" : limit;
 	}
 	if (h->last == 0 || !h->careful)
 		h->saved = number + 1;
@@ -109,7 +110,7 @@ int db_held_run(struct db_held *h, struct db_statement *st, const struct db_para
 	conn_mark(h->conn);
 	enum conn_end end = conn_run_behind(h->conn, first, nfirst, &w, out, err);
 	if (end == CONN_DONE) {
-		h->limited = h->last > 0;
+		h->limited = h->last > 0 && !h->patient;
 		h->last = number;
 		h->told = pool_tell_early(h->pool, h->conn, h->told);
 		return 0;
@@ -123,6 +124,10 @@ int db_held_run(struct db_held *h, struct db_statement *st, const struct db_para
 
 void db_held_be_careful(struct db_held *h) {
 	h->careful = true;
+}
+
+void db_held_be_patient(struct db_held *h, bool patient) {
+	h->patient = patient;
 }
 
 bool db_held_is_broken(const struct db_held *h) {

@@ -39,6 +39,9 @@ MUST_USE int db_held_run(struct db_held *held, struct db_statement *st,
 /* From here on each statement has a savepoint. */
 void db_held_be_careful(struct db_held *held);
 
+/* PATIENT: from here on each statement waits for locks as long as any other one does. */
+void db_held_be_patient(struct db_held *held, bool patient);
+
 bool db_held_is_broken(const struct db_held *held);
 
 /* The number of the last statement that stands: the first one is 1. 0: none does; there is no transaction until the next one runs. */

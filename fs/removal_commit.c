@@ -175,27 +175,48 @@ static int first_undone(const struct removal *r, int k) {
 	return i;
 }
 
-/* Runs the statements of the names from FROM up to TO, which were undone. Returns how many of
- * the first TO names are left. */
+static bool is_about_a_lock(const struct db_error *err) {
+	return strcmp(err->sqlstate, "55P03") == 0;
+}
+
+/* Runs the statement of name K again, which was undone; with PATIENT even if it has to wait for a lock. */
+static int run_name(struct removals *all, struct removal *r, int k, bool patient,
+		    struct db_error *err) {
+	struct db_param params[WHERE_PARAMS];
+	struct removed *name = &r->names[k];
+	if (r->tx != NULL)
+		db_held_be_patient(r->tx, patient);
+	int rc = run_in(all, r, name->st, params, where_params(&name->w, params), DB_REPEATABLE,
+			NULL, err);
+	if (r->tx != NULL)
+		db_held_be_patient(r->tx, false);
+	if (rc == 0)
+		name->statement = db_held_last(r->tx);
+	return rc;
+}
+
+/* Runs the statements of the names from FROM up to TO, which were undone. Their unlink has succeeded: that somebody holds a lock
+ * for some time is no reason to refuse it now. Returns how many of the first TO names are left. */
 static int run_again(struct removals *all, struct removal *r, int from, int to) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct db_param params[WHERE_PARAMS];
+	bool patient = false;
 	for (int i = from; i < to;) {
-		struct removed *name = &r->names[i];
+		const struct removed *name = &r->names[i];
 		/* below a document all goes, also what cannot go by itself */
 		if (name->st->sql == NULL || !may_be_removed(all, name->w.place)) {
 			drop_names(all, r, i, 1);
 			to--;
 			continue;
 		}
-		int k = where_params(&name->w, params);
-		int rc = run_in(all, r, name->st, params, k, DB_REPEATABLE, NULL, &err);
+		int rc = run_name(all, r, i, patient, &err);
 		if (rc == 0) {
-			name->statement = db_held_last(r->tx);
 			i++;
 		} else if (r->tx != NULL && db_held_is_broken(r->tx)) {
 			(void)without_transaction(all, r);
 			return 0;
+		} else if (!patient && is_about_a_lock(&err)) {
+			patient = true;
+			i = first_undone(r, i);
 		} else {
 			tell(all, name, rc, &err);
 			drop_names(all, r, i, 1);
@@ -423,7 +444,7 @@ int removal_query(struct call *call, struct db_statement *st, const struct db_pa
 		db_held_be_careful(r->tx);
 	int rc = run_in(all, r, st, params, n, flags, out, &call->err);
 	if (rc != 0 && r->tx != NULL) {
-		bool waits = strcmp(call->err.sqlstate, "55P03") == 0;
+		bool waits = is_about_a_lock(&call->err);
 		bool again = waits || db_held_is_broken(r->tx);
 		save_others(all, r, waits);
 		if (again) {
