@@ -283,6 +283,8 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 	edits_truncate(&h->edits, (size_t)size);
 	h->dirty = h->wrote = true;
 	h->truncated = size == 0;
+	if (h->truncated)
+		h->seen_at = node_changed_at(call->fs->nodes, h->node);
 	handle_resized(h, h->data.len);
 	return 0;
 }
@@ -387,8 +389,19 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	return 0;
 }
 
+/* H has emptied or made the document, and written nothing. If another one has committed a text since, that is what stands in it, as in
+ * any file: there is nothing to commit. */
+static void give_way(struct call *call, struct handle *h) {
+	if (!h->dirty || !h->truncated || h->refused != 0 ||
+	    node_changed_at(call->fs->nodes, h->node) == h->seen_at)
+		return;
+	h->dirty = h->truncated = h->created = false;
+	begin(h);
+}
+
 static int document_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	int rc = 0;
+	give_way(call, h);
 	if (h->dirty && h->truncated && h->refused == 0 && reason == SYNC_FLUSH) {
 		if (!h->unsettled) {
 			h->unsettled = true;

@@ -243,3 +243,17 @@ def test_memory_of_the_default_layout(mount, pg):
     with refused(errno.EFBIG):
         put(mount.at("users/h/memory/short.txt"), "é" * 10_241)
     put(mount.at("users/h/memory/short.txt"), "é" * 10_240)
+
+
+@pytest.mark.parametrize("flags", [os.O_CREAT, os.O_TRUNC])
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_emptied_file_that_another_one_writes_has_what_it_wrote(shop, tmp_path, flags, first):
+    """The program that has made or emptied it writes nothing. In whatever order they close it, nothing that was acknowledged is lost."""
+    shop.add("bolt", note=None if flags == os.O_CREAT else "old")
+    for path in (tmp_path / "note.txt", shop.m.at("items/bolt/note.txt")):
+        fds = [os.open(path, os.O_RDWR | os.O_CREAT | flags), os.open(path, os.O_RDWR | os.O_TRUNC)]
+        os.write(fds[1], b"yz\n")
+        os.close(fds[first])
+        os.close(fds[1 - first])
+    shop.m.umount()  # also what is committed moments after close
+    assert shop.item("note") == (tmp_path / "note.txt").read_text() == "yz\n"

@@ -310,7 +310,7 @@ class Play:
         if isinstance(o.target, Ingest) and o.target.gz and size != 0:
             return
         if isinstance(o.target, (Parent, Table)) and size == "same" and len(self.opens_of(o.target)) > 1:
-            size = "own"  # stat says what was changed last, through any open file (14.4)
+            return  # stat says what was changed last, through any open file (14.4)
         seek = [["seek", op["key"], 0]] if isinstance(o.target, Slice) and size == 0 and not o.appends else []  # what follows leaves no gap
         answer = self.call(o.process, *seek, ["ftruncate", op["key"], size])[-1]
         if isinstance(o.target, Plain):
@@ -328,7 +328,7 @@ class Play:
                 o.target.emptied()
             else:
                 o.target.changed()
-        elif isinstance(o.target, (Parent, Table)) and size not in ("same", "own"):
+        elif isinstance(o.target, (Parent, Table)) and size != "same":
             o.cut, o.dirty = True, o.dirty and size > 0
             if o.view == "note.txt" and o.appends:
                 o.tainted = o.recut = True

@@ -52,9 +52,9 @@ class Side:
         return os.fstat(self.fds[key]).st_size
 
     def ftruncate(self, key, size):
-        """To SIZE, or to where the file ends: as stat says it ("same"), as lseek does ("own"), or where the descriptor stands ("end")."""
+        """To SIZE, or to where the file ends: as stat says it ("same"), or where the descriptor stands ("end")."""
         fd, at = self.fds[key], os.lseek(self.fds[key], 0, os.SEEK_CUR)
-        ends = {"same": lambda: os.fstat(fd).st_size, "own": lambda: os.lseek(fd, 0, os.SEEK_END), "end": lambda: at}
+        ends = {"same": lambda: os.fstat(fd).st_size, "end": lambda: at}
         os.ftruncate(fd, ends.get(size, lambda: size)())
         os.lseek(fd, at, os.SEEK_SET)
 
