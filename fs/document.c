@@ -552,7 +552,7 @@ static int run_removal(struct call *call, const struct where *w, struct db_state
 }
 
 static int remove_by(struct call *call, const struct where *w, struct db_statement *st) {
-	bool gone, exists;
+	bool gone = false, exists;
 	int rc = run_removal(call, w, st, &gone);
 	if (rc != 0 || gone)
 		return rc;
@@ -570,7 +570,7 @@ static int row_remove(struct call *call, const struct where *w) {
 
 /* It may have had no rows, and its name stays in any case: so it is no matter whether any has gone. */
 static int table_remove(struct call *call, const struct where *w) {
-	bool gone;
+	bool gone = false;
 	return run_removal(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove, &gone);
 }
 
