@@ -231,6 +231,10 @@ static int too_large(struct call *call) {
 			  (unsigned long long)call->fs->opt->max_document);
 }
 
+static void note_under_way(struct handle *h) {
+	atomic_store(&h->under_way, h->dirty && !h->truncated);
+}
+
 static int document_write(struct call *call, struct handle *h, const char *data, size_t size,
 			  uint64_t offset) {
 	if (h->given)
@@ -257,6 +261,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 	h->truncated = false;
 	settle(call, h);
 	handle_resized(h, h->data.len);
+	note_under_way(h);
 	return 0;
 }
 
@@ -286,6 +291,7 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 	if (h->truncated)
 		h->seen_at = node_changed_at(call->fs->nodes, h->node);
 	handle_resized(h, h->data.len);
+	note_under_way(h);
 	return 0;
 }
 
@@ -389,11 +395,26 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	return 0;
 }
 
-/* H has emptied or made the document, and written nothing. If another one has committed a text since, that is what stands in it, as in
- * any file: there is nothing to commit. */
-static void give_way(struct call *call, struct handle *h) {
-	if (!h->dirty || !h->truncated || h->refused != 0 ||
-	    node_changed_at(call->fs->nodes, h->node) == h->seen_at)
+struct others {
+	const struct handle *than;
+	bool write;
+};
+
+static void look_at(void *arg, struct handle *h) {
+	struct others *others = arg;
+	others->write = others->write || (h != others->than && atomic_load(&h->under_way));
+}
+
+/* H has emptied or made the document, and written nothing. If another one has committed a text since, that is what stands in it, as
+ * in any file: there is nothing to commit. Nor is there if H is CLOSED, and another one is about to commit: it comes last. */
+static void give_way(struct call *call, struct handle *h, bool closed) {
+	struct others others = { .than = h };
+	if (!h->dirty || !h->truncated || h->refused != 0)
+		return;
+	if (closed)
+		handles_of_file(call->fs, h->node->ino, look_at, &others);
+	/* in this order: a text is under way until the change is known */
+	if (!others.write && node_changed_at(call->fs->nodes, h->node) == h->seen_at)
 		return;
 	h->dirty = h->truncated = h->created = false;
 	begin(h);
@@ -401,7 +422,7 @@ static void give_way(struct call *call, struct handle *h) {
 
 static int document_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	int rc = 0;
-	give_way(call, h);
+	give_way(call, h, reason == SYNC_RELEASE);
 	if (h->dirty && h->truncated && h->refused == 0 && reason == SYNC_FLUSH) {
 		if (!h->unsettled) {
 			h->unsettled = true;
@@ -411,6 +432,7 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 	}
 	if (h->dirty)
 		rc = commit(call, h, reason);
+	note_under_way(h);
 	settle(call, h);
 	if (reason == SYNC_RELEASE && h->created && h->failed) {
 		/* nothing came of it: the name goes, too */

@@ -55,6 +55,8 @@ struct handle {
 	struct body *body; /* a reader's document, in place of data; holds a reference */
 	bool cached;       /* it is the node's version, and read through the kernel's pages */
 	bool wrote;        /* changed what the file is, committed or not */
+	atomic_bool
+		under_way; /* a document's text is written and not committed; read without the lock */
 	bool opened;       /* a document's open is over, and has succeeded */
 	bool loaded;       /* data holds the document */
 	bool dirty;        /* something to commit */
