@@ -73,6 +73,7 @@ static void read_relation(const cJSON *json, struct relation *rel) {
 	rel->kind = get_char(json, "kind");
 	rel->takes_copy = get_bool(json, "copy");
 	rel->inherited = get_bool(json, "inherited");
+	rel->referenced = get_bool(json, "referenced");
 	rel->readable = get_bool(json, "readable");
 	rel->rewrites_rows = get_bool(json, "rewrites");
 	read_columns(cJSON_GetObjectItemCaseSensitive(json, "columns"), rel);

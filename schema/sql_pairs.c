@@ -89,12 +89,30 @@ static int shown_order(const struct place *place, int *all) {
 	return shown;
 }
 
+/* What a line shows is not all there is of its row: rows that refer to it, or columns beside its key. */
+static bool rows_have_more(const struct place *place) {
+	int table;
+	const struct relation *rel = target_of(place, &table);
+	const struct name_list *key = relation_key(rel);
+	bool more = rel->referenced;
+	for (int i = 0; !more && i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		bool in_key = key != NULL && name_list_has(key, column->name);
+		more = !in_key && !column->generated && !is_shown(place, column) &&
+		       !is_bound(place, table, column);
+	}
+	return more;
+}
+
 enum pairing_order sql_pairs_order(const struct place *place) {
 	int all, shown = shown_order(place, &all);
 	bool constant = true; /* what the path says is the same in all lines */
 	for (int i = 0; i < shown; i++)
 		constant = constant && is_bound(place, place->target, place->order[i]);
 	if (shown == all) /* also without a key: an UPDATE moves a row to another place */
+		return PAIRING_FREE;
+	/* values that moved on to other rows would leave behind what belongs to them */
+	if (rows_have_more(place))
 		return PAIRING_FREE;
 	return constant ? PAIRING_IN_ORDER : PAIRING_TIES;
 }

@@ -31,6 +31,7 @@ SELECT w.name,
                                           AND (g.tgrelid = c.oid OR g.tgrelid IN (
                                                SELECT p.relid FROM pg_partition_tree(c.oid) p))),
                    -- tables, no partitions, that have its columns and rows of their own
+                   'referenced', EXISTS (SELECT 1 FROM pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f'),
                    'inherited', c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhparent = c.oid),
                    'columns', coalesce((
                        SELECT json_agg(json_build_object(
