@@ -61,6 +61,8 @@ class Ingest(Plain):
         if got.open:
             self.loose = True
         got.whole = whole
+        if self.loose:  # where one writer has written over the bytes of another, the text has numbers that nobody wrote
+            self.marks |= {row.n for row in got.rows}
         return got.with_piece(self.form, self.play.asked) if last and whole and not self.waits else got
 
     def changed(self):

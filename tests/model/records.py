@@ -215,15 +215,26 @@ class Read:
         return self
 
 
+def before_damage(data):
+    """The text of a damaged member up to the damage: the lines before it are rows (6.10). zlib gives no text with its error."""
+    unzip, text = zlib.decompressobj(31), b""
+    for i in range(len(data)):
+        try:
+            text += unzip.decompress(data[i:i + 1])
+        except zlib.error:
+            break
+    return text
+
+
 def inflated(data):
-    """The text of gzip members, as far as it can be inflated, and whether the last member is whole; None if a member is damaged."""
+    """The text of gzip members, up to where one is damaged, and whether the last member is whole; None if a member is damaged."""
     text, whole = b"", True
     while data:
         unzip = zlib.decompressobj(31)
         try:
             text += unzip.decompress(data)
         except zlib.error:
-            return text, None
+            return text + before_damage(data), None
         whole, data = unzip.eof, unzip.unused_data
         if not unzip.eof:
             break
