@@ -109,8 +109,7 @@ class Slice:
         """ftruncate(0), or O_TRUNC: committed with what comes next."""
         w = self.writer(opened)
         others = [o for o in self.play.opens_of(self) if o is not opened and o.model is not None]
-        certain = any(x.state == IN and x.verdict == "row" for x in self.lines.values())
-        w.had_rows = True if certain else None  # without rows it may be a replacement or an append
+        w.had_rows = True if self.certain() else None  # without rows it may be a replacement or an append
         w.replacing, w.since, w.piece, w.rest, w.cut_line = True, [], b"", b"", None
         w.quote_open, w.cut_once = False, True
         for line in self.lines.values():
@@ -123,6 +122,16 @@ class Slice:
             o.model.wrote = False
             o.model.tainted = o.model.tainted or bool(o.model.piece) or o.model.replacing or o.model.quote_open
         w.tainted = w.tainted or any(o.model.replacing for o in others)
+
+    def certain(self):
+        """The file surely has rows."""
+        return any(x.state == IN and x.verdict == "row" for x in self.lines.values())
+
+    def perhaps_replaces(self, opened):
+        """OPENED has created the name behind an unlink, or another program has opened it to write: the file is written anew as after O_TRUNC if the
+        removal was not committed (1.10, 1.11), else OPENED appends."""
+        w = self.writer(opened)
+        w.tainted = w.replacing = w.cut_once = True
 
     def truncated_by_path(self, path):
         self.cut_all(OUT, path)
@@ -155,7 +164,7 @@ class Slice:
         world = self.play.asked
         new = [Line(n, w, cls, records.verdict(cls, world), records.stored(records.memo_of(n, cls), world), None) for n, cls in wanted]
         bad = [x for x in new if x.verdict in ("bad", "open")]
-        certain = any(x.state == IN and x.verdict == "row" for x in self.lines.values())
+        certain = self.certain()
         possible = any(x.state in (IN, WAITS, LOOSE, FREE) for x in self.lines.values())
         if bad and (possible or error):
             if not error and certain and world["options"].get("bad_lines") != "report":

@@ -43,6 +43,7 @@ class Play:
         self.opens, self.files, self.classes, self.counts = {}, {}, {}, {}
         self.number, self.told = 0, b""
         self.between = {}  # names that were unlinked just now: by which process, and until when it may not find them
+        self.pending = {}  # rows files whose removal may not be committed: until when whoever opens the name to write replaces the file (1.10, 1.11)
         self.world = None
 
     # -- the whole -----------------------------------------------------------------------------------------------------------------
@@ -201,6 +202,8 @@ class Play:
                 target.writer(opened).tainted = bool(view) and None in self.parents[path.split("/")[1]].alts
             if how == "trunc":
                 target.truncated(opened)
+            if opened.writes and self.pending.pop(path, 0) > time.monotonic():
+                target.perhaps_replaces(opened)
         elif isinstance(target, Ingest) and how == "trunc":
             opened.dirty = True
             target.emptied()
@@ -429,6 +432,8 @@ class Play:
             if error and target.exists and not view and not op["path"].startswith("g/"):
                 raise Found("failed without cause", f"{op}: errno {error}; {self.sentence()}")
             if not error:
+                if not target.certain():  # else it is seen to be committed: until_judged waits until the rows are gone
+                    self.pending[op["path"]] = time.monotonic() + BETWEEN
                 target.removed()
                 target.exists = not op["path"].startswith("g/")
         elif isinstance(target, Parent) and view != "row.json":
