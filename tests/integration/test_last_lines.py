@@ -166,13 +166,22 @@ def test_the_mount_ends_while_a_program_writes(m, pg):
     assert pg.sql(TAKEN) == [("A", "a", 1), ("X", "x", 123)]
 
 
-def test_a_replacement_by_a_killed_writer(m, pg):
-    """Its last line is cut: the old rows stay, and what was written is kept."""
+REPLACING = {
+    "emptied": "f = os.open({path!r}, os.O_WRONLY | os.O_TRUNC)",
+    "unlinked and created": "os.unlink({path!r}); f = os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)",
+}
+
+
+@pytest.mark.parametrize("how", REPLACING)
+@pytest.mark.parametrize("end", ["os.write(f, b'Y,y,2'); os.kill(os.getpid(), 9)", "os.write(f, b'Y,y,z'); os.close(f)"],
+                         ids=["its writer is killed", "its last line is bad"])
+def test_a_replacement_that_ends_in_half_a_line(m, pg, how, end):
+    """The old rows stay, and all that was written is kept, whole lines, too: they were to replace the file together."""
     os.makedirs(m / "new", exist_ok=True)
     put(m / "new/1.csv", b"OLD,b,1\n")
-    code = f"f = os.open({str(m / 'new/1.csv')!r}, os.O_WRONLY | os.O_TRUNC); os.write(f, b'X,x,1\\nY,y,2'); os.kill(os.getpid(), 9)"
+    code = REPLACING[how].format(path=str(m / "new/1.csv")) + "; os.write(f, b'X,x,1\\n'); " + end
     subprocess.run([sys.executable, "-c", "import os; " + code], check=False, timeout=60)
-    until(lambda: m.kept() == [b"X,x,1\nY,y,2"], "it is kept")
+    until(lambda: m.kept() == [b"X,x,1\nY,y," + (b"2" if "kill" in end else b"z")], "it is kept")
     assert pg.sql(FLAT) == [("OLD", "b", 1)]
 
 
