@@ -35,7 +35,7 @@ struct relation {
 	char *schema, *name;
 	char kind; /* pg_class.relkind */
 	bool inherited; /* tables inherit from it: their rows are among its rows, but its keys do not hold for them */
-	bool referenced; /* foreign keys of some table refer to it */
+	bool referenced;    /* foreign keys of some table refer to it */
 	bool takes_copy;    /* a table without rules and row security: COPY does what INSERT does */
 	bool readable;      /* the mount's role may SELECT from it */
 	bool rewrites_rows; /* triggers may change or drop a row before it is inserted */
