@@ -145,6 +145,11 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	if (rows_is_whole(h)) {
 		settle(call, h, false);
 		rc = rows_whole_write(call, h, data, size, offset);
+		if (rc == 0 && (h->flags & O_APPEND) != 0) {
+			/* the kernel has appended behind what others have written, too: there its program stands */
+			h->has_begun = true;
+			h->next_offset = offset + size;
+		}
 		bool at_end = (h->flags & O_APPEND) != 0 || offset + size >= h->data.len;
 		if (rc == 0 && size > 0 && at_end)
 			author_wrote(&h->author, call_thread(call), data[size - 1] != '\n');

@@ -82,9 +82,10 @@ void rows_cut_rest(struct call *call, const struct node *node, bool all) {
  * has emptied, and that is committed, may have lines of others again. */
 static int ask_handle(struct handle *h, uint64_t size) {
 	LOCK_SCOPE(&h->lock);
+	bool own_end = size > 0 && h->has_begun && size == h->next_offset;
 	if (rows_is_whole(h))
-		return size == h->data.len;
-	return size > 0 && h->has_begun && size == h->next_offset ? 1 : -1;
+		return size == h->data.len || (own_end && (h->flags & O_APPEND) != 0);
+	return own_end ? 1 : -1;
 }
 
 int rows_before_truncate(struct call *call, struct node *node, struct handle *h, uint64_t size) {

@@ -166,8 +166,9 @@ int rows_whole_commit(struct call *call, struct handle *h, const struct where *w
 void rows_whole_end(struct handle *h, size_t taken) {
 	rows_move(h, ROWS_DROPPED);
 	/* a program that goes on does so behind what it has */
+	if (!h->has_begun || (h->flags & O_APPEND) == 0)
+		h->next_offset = h->data.len;
 	h->has_begun = true;
-	h->next_offset = h->data.len;
 	buf_consume(&h->data, taken);
 	buf_free(&h->was);
 	h->written_to = 0;

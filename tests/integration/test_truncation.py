@@ -273,3 +273,26 @@ def test_a_second_cut_by_a_program_whose_first_one_is_committed(bars, plain, pg)
             f.truncate(0)
             other.write(b"A,3,x\n")
     assert numbers(pg, "bars.csv") == numbers_of(plain / "bars.csv") == [3]
+
+
+@pytest.mark.parametrize("name", ["bars.csv", "notes.jsonl"])
+@pytest.mark.parametrize("synced", [False, True])
+def test_a_cut_to_where_an_appender_stands_is_none(bars, pg, plain, name, synced):
+    """Another one has appended since the first has emptied the file: the first stands behind that line and its own."""
+    for top in (plain, bars.path):
+        one, two = (os.open(top / name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644) for _ in range(2))
+        os.write(one, LINES[name].format(1).encode())
+        os.fsync(one)
+        os.ftruncate(one, 0)
+        os.write(two, LINES[name].format(2).encode())
+        os.write(one, LINES[name].format(3).encode())
+        if synced:
+            os.fsync(one)
+        os.ftruncate(one, os.lseek(one, 0, os.SEEK_CUR))
+        os.write(one, LINES[name].format(4).encode())
+        os.close(one)
+        os.close(two)
+    text = (plain / name).read_text()
+    assert "".join(LINES[name].format(n) for n in (2, 3, 4)) == text
+    assert sorted(numbers(pg, name)) == [2, 3, 4]
+    assert not bars.errors()
