@@ -458,6 +458,10 @@ struct present {
 	int rc; /* -errno of one that could not go on */
 };
 
+/* Held while all that have a version open are shown another one: who is shown it early must not get his lock before the last of them has it, whose
+ * reads would fill the pages that they share with the older one. Taken first, with no lock of a handle held. */
+static pthread_mutex_t showing = PTHREAD_MUTEX_INITIALIZER;
+
 static int read_present(struct call *call, struct present *p) {
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
@@ -518,6 +522,7 @@ static bool has_present(struct handle *h, const struct present *p) {
 static int go_on(struct call *call, struct handle *h, struct present *p) {
 	int rc = read_present(call, p);
 	if (rc == 0 && !has_present(h, p)) {
+		LOCK_SCOPE(&showing);
 		node_moved_on(call->fs->nodes, p->node);
 		handles_of_file(call->fs, p->node->ino, show_present, p);
 		rc = p->rc;
@@ -539,8 +544,11 @@ static int document_locked(struct call *call, struct handle *h) {
 		has = is_present(call, h, true, &p.seen_at, &p.seen_ticket);
 	}
 	int rc = has ? 0 : go_on(call, h, &p);
-	/* also if another one has made it go on: its pages are perhaps not forgotten yet */
-	return rc == 0 && h->node->written ? LOCKED_OTHER_PAGES : rc;
+	if (rc != 0 || !h->node->written)
+		return rc;
+	/* also if another one makes it go on: its pages are perhaps not forgotten yet */
+	LOCK_SCOPE(&showing);
+	return LOCKED_OTHER_PAGES;
 }
 
 /* A text that is no document yet has its rest in the program's buffer. */
