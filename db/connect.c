@@ -172,8 +172,9 @@ static PGconn *start(const struct db_config *cfg, int allowed_ms) {
 	return PQconnectStartParams(keys, values, 1);
 }
 
-/* Over TCP without encryption, whoever is in between can read and change everything, and a server that is not the one that was meant gets the
- * password. libpq's default (sslmode=prefer) says nothing of it. Said once for a process. */
+/* Over TCP without encryption, whoever is in between can read and change everything, and a
+ * server that is not the one that was meant gets the password. libpq's default (sslmode=prefer)
+ * says nothing of it. Said once for a process. */
 static void warn_of_clear_text(const struct db_conn *c) {
 	static atomic_bool warned;
 	const char *host = PQhost(c->pg);

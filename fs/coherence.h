@@ -68,8 +68,9 @@ void coherence_lists(struct fs *fs, const struct node *dir);
 
 /* Has the kernel forget what it keeps of NODE, soon: attributes, pages or listing. */
 void coherence_forget(struct fs *fs, struct node *node);
-/* The same, whatever is told or not. THEN is called with ARG when it has forgotten, or the mount ends: by any thread, perhaps before this returns. No thread
- * that serves requests waits for it, since the kernel may wait for one of them. Returns -ENOMEM if it is not done, nor THEN called. */
+/* The same, whatever is told or not. THEN is called with ARG when it has forgotten, or the mount
+ * ends: by any thread, perhaps before this returns. No thread that serves requests waits for it,
+ * since the kernel may wait for one of them. Returns -ENOMEM if it is not done, nor THEN called. */
 MUST_USE int coherence_forget_then(struct fs *fs, struct node *node, void (*then)(void *arg),
 				   void *arg);
 

@@ -1,6 +1,6 @@
-/* Documents: one row, one column, many rows or the result of a query, as one body. The handle holds the
- * bytes as they were at open; what is written changes them there, and flush, fsync or release sends them
- * whole, in one statement. */
+/* Documents: one row, one column, many rows or the result of a query, as one body. The handle
+ * holds the bytes as they were at open; what is written changes them there, and flush, fsync or
+ * release sends them whole, in one statement. */
 #include "db/field.h"
 #include "fs/coherence.h"
 #include "fs/kind.h"
@@ -119,7 +119,8 @@ static void begin(struct handle *h) {
 	edits_begin(&h->edits, &h->data);
 }
 
-/* True if H has the document as it is now; so far as this mount has changed it, unless BY_ANYBODY. *AT, *TICKET: for what is loaded then. */
+/* True if H has the document as it is now; so far as this mount has changed it, unless
+ * BY_ANYBODY. *AT, *TICKET: for what is loaded then. */
 static bool is_present(struct call *call, const struct handle *h, bool by_anybody, int64_t *at,
 		       unsigned long *ticket) {
 	struct nodes *nodes = call->fs->nodes;
@@ -129,8 +130,9 @@ static bool is_present(struct call *call, const struct handle *h, bool by_anybod
 	       (!by_anybody || node_is_same_since(nodes, h->node, h->seen_ticket));
 }
 
-/* A program that reads from the start, and has changed nothing that is not committed, means the document as it is now: it may have waited for a
- * lock since it opened the file, and another one has written meanwhile. LOCKED: it has got one, and others than this mount count, too. */
+/* A program that reads from the start, and has changed nothing that is not committed, means the
+ * document as it is now: it may have waited for a lock since it opened the file, and another one
+ * has written meanwhile. LOCKED: it has got one, and others than this mount count, too. */
 static int load_again(struct call *call, struct handle *h, bool locked) {
 	int64_t changed_at;
 	unsigned long ticket;
@@ -316,18 +318,18 @@ static bool is_json(const struct place *place) {
 	return strcmp(type, "json") == 0 || strcmp(type, "jsonb") == 0;
 }
 
-/* True if another program writes H than the one that made it: a shell has directed output there. The
- * shell's child makes the file, and then becomes the program. */
+/* True if another program writes H than the one that made it: a shell has directed output there.
+ * The shell's child makes the file, and then becomes the program. */
 static bool is_redirected(const struct call *call, const struct handle *h) {
 	char name[PROCESS_NAME];
 	process_name(call_thread(call), name);
 	return h->maker[0] != '\0' && name[0] != '\0' && strcmp(h->maker, name) != 0;
 }
 
-/* RC says why a new file was refused: true if it may be the temporary file of a save all the same, see
- * orphans.h. A column's has no row. A row's document says another row, or has a unique value of it; since
- * that is a mistake where nobody means to rename the file, it must have been made as mkstemp(3) makes
- * files, or by a shell. */
+/* RC says why a new file was refused: true if it may be the temporary file of a save all the
+ * same, see orphans.h. A column's has no row. A row's document says another row, or has a unique
+ * value of it; since that is a mistake where nobody means to rename the file, it must have been
+ * made as mkstemp(3) makes files, or by a shell. */
 static bool may_wait(struct call *call, const struct handle *h, const struct where *w, int rc) {
 	if (!h->fresh || w->place->nkeys == 0)
 		return false;
@@ -405,8 +407,9 @@ static void look_at(void *arg, struct handle *h) {
 	others->write = others->write || (h != others->than && atomic_load(&h->under_way));
 }
 
-/* H has emptied or made the document, and written nothing. If another one has committed a text since, that is what stands in it, as
- * in any file: there is nothing to commit. Nor is there if H is CLOSED, and another one is about to commit: it comes last. */
+/* H has emptied or made the document, and written nothing. If another one has committed a text
+ * since, that is what stands in it, as in any file: there is nothing to commit. Nor is there if
+ * H is CLOSED, and another one is about to commit: it comes last. */
 static void give_way(struct call *call, struct handle *h, bool closed) {
 	struct others others = { .than = h };
 	if (!h->dirty || !h->truncated || h->refused != 0)
@@ -458,8 +461,9 @@ struct present {
 	int rc; /* -errno of one that could not go on */
 };
 
-/* Held while all that have a version open are shown another one: who is shown it early must not get his lock before the last of them has it, whose
- * reads would fill the pages that they share with the older one. Taken first, with no lock of a handle held. */
+/* Held while all that have a version open are shown another one: who is shown it early must not
+ * get his lock before the last of them has it, whose reads would fill the pages that they share
+ * with the older one. Taken first, with no lock of a handle held. */
 static pthread_mutex_t showing = PTHREAD_MUTEX_INITIALIZER;
 
 static int read_present(struct call *call, struct present *p) {
@@ -517,8 +521,9 @@ static bool has_present(struct handle *h, const struct present *p) {
 	return same;
 }
 
-/* The kernel has the pages of a version for all that have it open: so they go on to the present one together. The node says so first: who is
- * opening it either is shown the present version, or does not read through its pages. */
+/* The kernel has the pages of a version for all that have it open: so they go on to the present
+ * one together. The node says so first: who is opening it either is shown the present version,
+ * or does not read through its pages. */
 static int go_on(struct call *call, struct handle *h, struct present *p) {
 	int rc = read_present(call, p);
 	if (rc == 0 && !has_present(h, p)) {
@@ -598,7 +603,8 @@ static int row_remove(struct call *call, const struct where *w) {
 	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove);
 }
 
-/* It may have had no rows, and its name stays in any case: so it is no matter whether any has gone. */
+/* It may have had no rows, and its name stays in any case: so it is no matter whether any has
+ * gone. */
 static int table_remove(struct call *call, const struct where *w) {
 	bool gone = false;
 	return run_removal(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove, &gone);

@@ -16,8 +16,9 @@
 
 struct fence;
 
-/* Makes the directory DIR, this mount's in state_dir, this daemon's own. Waits up to WAIT_MS milliseconds for an earlier daemon. Returns 0, -EBUSY
- * with its pid in *OTHER (0: not known here), or -errno. */
+/* Makes the directory DIR, this mount's in state_dir, this daemon's own. Waits up to WAIT_MS
+ * milliseconds for an earlier daemon. Returns 0, -EBUSY with its pid in *OTHER (0: not known
+ * here), or -errno. */
 MUST_USE int fence_claim(int dir, int wait_ms, struct fence **out, pid_t *other);
 
 /* Removes the streams that are noted, and begins anew. Returns 0, or -errno with a sentence in ERR. */

@@ -94,8 +94,8 @@ int ingest_catch_up(struct call *call, struct ingest_stream *s, uint64_t shown) 
 	return rc == -ENOENT ? 0 : rc;
 }
 
-/* There are no bytes from OFFSET on, where the record says that there are. -ESTALE: another mount has
- * written the file anew or cut it meanwhile, and S has its new record. */
+/* There are no bytes from OFFSET on, where the record says that there are. -ESTALE: another
+ * mount has written the file anew or cut it meanwhile, and S has its new record. */
 static int why_missing(struct call *call, struct ingest_stream *s, uint64_t offset) {
 	char op[sizeof(s->rec.op)];
 	memcpy(op, s->rec.op, sizeof(op));

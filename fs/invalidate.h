@@ -41,7 +41,8 @@ void invalidator_free(struct invalidator *inv);
 
 /* The session that serves; before its first request. */
 void invalidator_serve(struct invalidator *inv, struct fuse_session *se);
-/* From now on nothing is told any more, and what waited to be told is over with. Before the session is unmounted. */
+/* From now on nothing is told any more, and what waited to be told is over with. Before the
+ * session is unmounted. */
 void invalidator_stop(struct invalidator *inv);
 
 /* Takes LIST over and has the kernel told, soon. */

@@ -34,10 +34,12 @@ struct kind {
 			       uint64_t size);
 	int (*truncate)(struct call *call, struct handle *h, uint64_t size);
 	int (*sync)(struct call *call, struct handle *h, enum sync_reason reason);
-	/* H's program has got a lock on the file (flock, fcntl), and is to read what the file says now. With no lock held. Returns 0, -errno, or
-	 * LOCKED_OTHER_PAGES: the kernel must forget what it has of H's node before the program goes on. NULL: it does so anyway. */
+	/* H's program has got a lock on the file (flock, fcntl), and is to read what the file
+	 * says now. With no lock held. Returns 0, -errno, or LOCKED_OTHER_PAGES: the kernel must
+	 * forget what it has of H's node before the program goes on. NULL: it does so anyway. */
 	int (*locked)(struct call *call, struct handle *h);
-	/* It is about to give one up, and who gets it next is to read what was written: commits what is whole. NULL: everybody reads it anyway. */
+	/* It is about to give one up, and who gets it next is to read what was written: commits
+	 * what is whole. NULL: everybody reads it anyway. */
 	int (*unlocking)(struct call *call, struct handle *h);
 	/* Compares what the file says with the rows that came from it. NULL: ENOTTY. */
 	int (*count)(struct call *call, struct handle *h, struct rowfs_rows *out);

@@ -186,7 +186,8 @@ static void take_out(struct locks *locks, struct bucket *b, struct waiting **at)
 	atomic_fetch_sub(&locks->any, 1);
 }
 
-/* A lock of INO went, or became less: those that waited for it get theirs, in the order in which they came. */
+/* A lock of INO went, or became less: those that waited for it get theirs, in the order in which
+ * they came. */
 static void grant(struct locks *locks, uint64_t ino) {
 	struct bucket *b = bucket_of(locks, ino);
 	struct waiting **at = &b->first;
@@ -213,7 +214,8 @@ static const struct waiting *waits(struct locks *locks, uint64_t owner) {
 	return NULL;
 }
 
-/* True if WANTED's owner would wait for one who waits for him. Of several locks in the way, the first is followed, as the kernel does. */
+/* True if WANTED's owner would wait for one who waits for him. Of several locks in the way, the
+ * first is followed, as the kernel does. */
 static bool would_deadlock(struct locks *locks, const struct lock *wanted) {
 	enum { STEPS = 64 };
 	const struct lock *next = wanted;

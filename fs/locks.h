@@ -32,7 +32,8 @@ struct lock {
 	short type;       /* F_RDLCK, F_WRLCK or F_UNLCK */
 	int64_t from, to; /* bytes, both included; 0 and LOCK_END with LOCK_WHOLE_FILE */
 	pid_t pid;        /* for F_GETLK */
-	/* The kernel need not tell of a close until VIA is released: so a lock that is in the way may be gone already. */
+	/* The kernel need not tell of a close until VIA is released: so a lock that is in the
+	 * way may be gone already. */
 	bool closing;
 };
 
@@ -73,8 +74,9 @@ void locks_released(struct locks *locks, const void *via);
 /* The request TICKET is not to wait any longer. Returns false if it does not. */
 bool locks_cancel(struct locks *locks, const void *ticket);
 
-/* Brings out a request that has waited and got its lock, copied to OUT; *TICKET is its. To be called until it returns false, after each
- * change. With ALL, those that still wait come out, too, with type F_UNLCK: the mount ends. */
+/* Brings out a request that has waited and got its lock, copied to OUT; *TICKET is its. To be
+ * called until it returns false, after each change. With ALL, those that still wait come out,
+ * too, with type F_UNLCK: the mount ends. */
 bool locks_granted(struct locks *locks, bool all, struct lock *out, void **ticket);
 
 #endif

@@ -124,7 +124,8 @@ static int open_place(struct fs *fs, struct buf *why) {
 	return fs->place < 0 ? fs->place : 0;
 }
 
-/* Makes the place this daemon's, and ends what an earlier mount left under way. Tells on stderr what is in the way. */
+/* Makes the place this daemon's, and ends what an earlier mount left under way. Tells on stderr
+ * what is in the way. */
 static bool open_fence(struct fs *fs) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_BUF struct buf why = { 0 };
@@ -277,8 +278,8 @@ static int serve(struct fs *fs) {
 	return 0;
 }
 
-/* Its memory has the password, and rows: no other program of this user may read it, and no core file has it. LeakSanitizer reads it as another
- * program would. */
+/* Its memory has the password, and rows: no other program of this user may read it, and no core
+ * file has it. LeakSanitizer reads it as another program would. */
 static void keep_memory_private(void) {
 #ifndef __SANITIZE_ADDRESS__
 	(void)prctl(PR_SET_DUMPABLE, 0);

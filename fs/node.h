@@ -125,10 +125,12 @@ void node_unhash(struct nodes *nodes, struct node *node);
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name);
 /* When the document that has NODE's name changed last, as far as this mount knows; no two changes have the same time. */
 int64_t node_changed_at(struct nodes *nodes, const struct node *node);
-/* The same as NODE was found; -1 if this mount has committed a change since the look-up that found it began: its version may be the one before.
- * *TICKET: of that look-up, 0 if somebody has changed it since. */
+/* The same as NODE was found; -1 if this mount has committed a change since the look-up that
+ * found it began: its version may be the one before. *TICKET: of that look-up, 0 if somebody has
+ * changed it since. */
 int64_t node_found_at(struct nodes *nodes, const struct node *node, unsigned long *ticket);
-/* True if it is known that nobody has changed the document NODE since TICKET (coherence_ticket(); 0: never). */
+/* True if it is known that nobody has changed the document NODE since TICKET
+ * (coherence_ticket(); 0: never). */
 bool node_is_same_since(struct nodes *nodes, const struct node *node, unsigned long ticket);
 /* This mount has committed what was written to the document NODE: its name means another version. */
 void node_written(struct nodes *nodes, struct node *node);
@@ -215,7 +217,8 @@ bool node_first_given(struct nodes *nodes, struct node *node);
 bool node_expel_cached(struct nodes *nodes, struct node *node);
 /* The name gets another node with its next look-up: say ESTALE, and the kernel looks up anew. */
 void node_expel(struct nodes *nodes, struct node *node);
-/* Those who have the document NODE open to read go on to another version: it serves nobody else any more. */
+/* Those who have the document NODE open to read go on to another version: it serves nobody else
+ * any more. */
 void node_moved_on(struct nodes *nodes, struct node *node);
 /* That version has SIZE bytes. */
 void node_resized(struct nodes *nodes, struct node *node, uint64_t size);

@@ -528,7 +528,8 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 		if (h->unsettled)
 			coherence_unsettled(call.fs);
 	}
-	/* who gets a lock next reads what was written; and whoever is told of the close finds the lock free */
+	/* who gets a lock next reads what was written; and whoever is told of the close finds
+	 * the lock free */
 	if (reason == SYNC_FLUSH)
 		locks_flushed(call.fs->locks, ops_lock_ino(h), fi->lock_owner, h);
 	if (h->kind == &rows_kind)

@@ -54,7 +54,8 @@ static void reply_locked(void *req) {
 	fuse_reply_err(req, 0);
 }
 
-/* LOCK is H's now: replies so. If the file cannot be read anew, he does not keep it: his program would go by what was there before. */
+/* LOCK is H's now: replies so. If the file cannot be read anew, he does not keep it: his program
+ * would go by what was there before. */
 static void take_up(struct call *call, struct handle *h, const struct lock *lock) {
 	int rc = h->kind->locked != NULL ? h->kind->locked(call, h) : 0;
 	if (rc == LOCKED_OTHER_PAGES) {
@@ -70,8 +71,8 @@ static void take_up(struct call *call, struct handle *h, const struct lock *lock
 	reply_status(call, h->node, NULL, rc);
 }
 
-/* A lock of H's file is about to become free. What cannot be committed is told by the next fsync or close: hardly a program looks at
- * what unlocking says, and the lock goes in any case. */
+/* A lock of H's file is about to become free. What cannot be committed is told by the next fsync
+ * or close: hardly a program looks at what unlocking says, and the lock goes in any case. */
 static void give_up(struct call *call, struct handle *h) {
 	if (h->kind->unlocking == NULL || (h->flags & O_ACCMODE) == O_RDONLY)
 		return;
@@ -118,7 +119,8 @@ void ops_lock_end(struct fs *fs) {
 	answer_all(fs, true);
 }
 
-/* Called by libfuse when the program that waits was sent a signal; or at once, when it was already. */
+/* Called by libfuse when the program that waits was sent a signal; or at once, when it was
+ * already. */
 static void on_interrupt(fuse_req_t req, void *data) {
 	struct fs *fs = data;
 	if (locks_cancel(fs->locks, req))
@@ -129,8 +131,9 @@ static bool is_interrupted(void *req) {
 	return fuse_req_interrupted(req) != 0;
 }
 
-/* True if a thread may wait a little for a lock to go: at most a quarter of them do. They are not counted among those that wait for the kernel (call_may_wait()):
- * programs that ask for locks again and again would keep all others from waiting. */
+/* True if a thread may wait a little for a lock to go: at most a quarter of them do. They are
+ * not counted among those that wait for the kernel (call_may_wait()): programs that ask for
+ * locks again and again would keep all others from waiting. */
 static bool may_outwait(struct fs *fs) {
 	return atomic_fetch_add(&fs->outwaiting, 1) < (fs->opt->threads + 1) / 4;
 }

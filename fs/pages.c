@@ -8,7 +8,8 @@
 /* Bytes; longer documents are read ahead by the kernel. */
 enum { GIVEN_MOST = 128 << 10 };
 
-/* H's document, with a reference. Somebody who gets a lock may put another one in its place: see document_locked(). */
+/* H's document, with a reference. Somebody who gets a lock may put another one in its place: see
+ * document_locked(). */
 static struct body *take_body(struct handle *h) {
 	LOCK_SCOPE(&h->lock);
 	if (h->body != NULL)

@@ -14,8 +14,8 @@ struct plain;
 /* In the mode of a regular file of the store: it is a mark. Plain files never have it. */
 enum { PLAIN_MARK = S_ISVTX };
 
-/* Opens the store in the directory `plain` of PLACE, this mount's directory in state_dir, which must stay open; at most MOST bytes of file
- * content. Returns 0, or -errno with WHY. */
+/* Opens the store in the directory `plain` of PLACE, this mount's directory in state_dir, which
+ * must stay open; at most MOST bytes of file content. Returns 0, or -errno with WHY. */
 MUST_USE int plain_new(int place, uint64_t most, struct plain **out, struct buf *why);
 /* Frees; with EMPTY, removes the store's content. */
 void plain_free(struct plain *plain, bool empty);

@@ -61,8 +61,8 @@ enum {
 	REMOVAL_LOST_US = 2000000, /* at most so much time of a process is not counted */
 	/* they may have a savepoint each, and more slow other sessions down */
 	REMOVAL_NAMES = 64,
-	/* names that get their full time when those before them are committed; one, where one thread
-	 * removes many */
+	/* names that get their full time when those before them are committed; one, where one
+	 * thread removes many */
 	REMOVAL_YOUNG = 4
 };
 

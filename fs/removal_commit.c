@@ -179,7 +179,8 @@ static bool is_about_a_lock(const struct db_error *err) {
 	return strcmp(err->sqlstate, "55P03") == 0;
 }
 
-/* Runs the statement of name K again, which was undone; with PATIENT even if it has to wait for a lock. */
+/* Runs the statement of name K again, which was undone; with PATIENT even if it has to wait for
+ * a lock. */
 static int run_name(struct removals *all, struct removal *r, int k, bool patient,
 		    struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
@@ -195,8 +196,9 @@ static int run_name(struct removals *all, struct removal *r, int k, bool patient
 	return rc;
 }
 
-/* Runs the statements of the names from FROM up to TO, which were undone. Their unlink has succeeded: that somebody holds a lock
- * for some time is no reason to refuse it now. Returns how many of the first TO names are left. */
+/* Runs the statements of the names from FROM up to TO, which were undone. Their unlink has
+ * succeeded: that somebody holds a lock for some time is no reason to refuse it now. Returns how
+ * many of the first TO names are left. */
 static int run_again(struct removals *all, struct removal *r, int from, int to) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	bool patient = false;

@@ -12,8 +12,8 @@
 
 struct report;
 
-/* Keeps the last LINES errors, and refused input in the directory `rejected` of PLACE, this mount's directory in state_dir, up to MOST bytes.
- * Returns 0, or -errno with WHY. */
+/* Keeps the last LINES errors, and refused input in the directory `rejected` of PLACE, this
+ * mount's directory in state_dir, up to MOST bytes. Returns 0, or -errno with WHY. */
 MUST_USE int report_new(int place, int lines, uint64_t most, struct report **out, struct buf *why);
 void report_free(struct report *report);
 

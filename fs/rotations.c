@@ -45,8 +45,8 @@ void rotations_forget(struct fs *fs, unsigned number) {
 
 /* -- what an earlier mount left -------------------------------------------------------------------- */
 
-/* Reads the note NAME to TEXT, which its fields point into. False if it was cut short: then nothing had
- * been done yet. */
+/* Reads the note NAME to TEXT, which its fields point into. False if it was cut short: then
+ * nothing had been done yet. */
 static bool read_note(const struct fs *fs, const char *name, struct buf *text,
 		      struct rotation_note *note) {
 	const char *fields[FIELDS];

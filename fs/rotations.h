@@ -1,7 +1,7 @@
-/* Notes of rotations under way (rows_rotate.h), in the state directory. The lines of a log are in a plain
- * file before the server commits that their rows are gone. If rowfs is killed between the two, the next
- * mount asks the server what became of the transaction: the file stays if it was committed, and goes if
- * its rows are there. Thread-safe. */
+/* Notes of rotations under way (rows_rotate.h), in the state directory. The lines of a log are
+ * in a plain file before the server commits that their rows are gone. If rowfs is killed between
+ * the two, the next mount asks the server what became of the transaction: the file stays if it
+ * was committed, and goes if its rows are there. Thread-safe. */
 #ifndef ROWFS_FS_ROTATIONS_H
 #define ROWFS_FS_ROTATIONS_H
 
@@ -22,8 +22,8 @@ MUST_USE int rotations_note(struct fs *fs, const struct rotation_note *note);
 /* The rotation has ended: its note goes. */
 void rotations_forget(struct fs *fs, unsigned number);
 
-/* Ends what an earlier mount has left. When nobody is served yet, and the pool and the plain files are
- * there. Where the server does not know, the file stays, and the log says so. */
+/* Ends what an earlier mount has left. When nobody is served yet, and the pool and the plain
+ * files are there. Where the server does not know, the file stays, and the log says so. */
 void rotations_recover(struct fs *fs);
 
 #endif

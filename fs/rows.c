@@ -146,7 +146,8 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 		settle(call, h, false);
 		rc = rows_whole_write(call, h, data, size, offset);
 		if (rc == 0 && (h->flags & O_APPEND) != 0) {
-			/* the kernel has appended behind what others have written, too: there its program stands */
+			/* the kernel has appended behind what others have written, too: there
+			 * its program stands */
 			h->has_begun = true;
 			h->next_offset = offset + size;
 		}

@@ -78,8 +78,9 @@ void rows_cut_rest(struct call *call, const struct node *node, bool all) {
 	handles_of_file(call->fs, node->ino, drop_rest, &cut);
 }
 
-/* What H itself says of a truncation to SIZE: 1: it is none; 0: it is one of H's own text only; -1: the file is to be asked. A file that H
- * has emptied, and that is committed, may have lines of others again. */
+/* What H itself says of a truncation to SIZE: 1: it is none; 0: it is one of H's own text only;
+ * -1: the file is to be asked. A file that H has emptied, and that is committed, may have lines
+ * of others again. */
 static int ask_handle(struct handle *h, uint64_t size) {
 	LOCK_SCOPE(&h->lock);
 	bool own_end = size > 0 && h->has_begun && size == h->next_offset;

@@ -173,8 +173,8 @@ static int copy_lines(struct db_conn *conn, struct rotation *r, struct db_error 
 		       : rc;
 }
 
-/* Makes the plain file, and notes what it is for first: if rowfs is killed, the next mount removes it
- * unless this transaction was committed. */
+/* Makes the plain file, and notes what it is for first: if rowfs is killed, the next mount
+ * removes it unless this transaction was committed. */
 static int make_draft(struct db_conn *conn, struct rotation *r, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	struct fs *fs = r->call->fs;
@@ -247,7 +247,8 @@ int rows_rotate(struct call *call, struct node *node, const char *to) {
 	rc = fence_run(call, rotate_in_tx, &r, &r.op);
 	fs_changed(call->fs);
 	forget_cursor(&r);
-	/* in doubt, the rows may be gone: the lines stay where they are, and the next mount asks again */
+	/* in doubt, the rows may be gone: the lines stay where they are, and the next mount asks
+	 * again */
 	if (rc != 0 && !call->err.in_doubt && r.fd >= 0)
 		(void)!plain_unlink(plain, r.placed ? to : draft.data);
 	if (rc == 0 || !call->err.in_doubt)

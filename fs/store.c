@@ -174,8 +174,8 @@ static int run_document(struct call *call, char *sql, const struct where *w, con
 	return rc;
 }
 
-/* True if SQL, on W's keys and the document, has a row whose first field says that it is more than none.
- * What the server does not answer is no. */
+/* True if SQL, on W's keys and the document, has a row whose first field says that it is more
+ * than none. What the server does not answer is no. */
 static bool finds(struct call *call, char *sql, const struct where *w, const char *json,
 		  size_t len) {
 	struct db_param params[WHERE_PARAMS];

@@ -32,8 +32,8 @@ MUST_USE int store_run(struct call *call, struct db_statement *st, const struct 
 /* -ENOENT with a sentence unless the row or the files' parent at W exists. */
 MUST_USE int store_exists(struct call *call, const struct where *w, bool *exists);
 
-/* True if rows of other tables refer to a row of W's file, or that cannot be known: they would go with
- * it, or lose what they refer to. */
+/* True if rows of other tables refer to a row of W's file, or that cannot be known: they would
+ * go with it, or lose what they refer to. */
 bool store_is_referred(struct call *call, const struct where *w);
 
 /* False if the directory that W's file is in stands for a row that does not exist; true if that cannot be known. */

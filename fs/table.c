@@ -25,7 +25,8 @@ struct table_tx {
 	struct buf keyed; /* all objects that say which row they are, an array */
 	long nkeyed;
 	char *twice, *remove; /* owned; NULL where the rows have no key */
-	/* The objects, where they do not show their key and are paired with the rows; NULL: the groups hold them. */
+	/* The objects, where they do not show their key and are paired with the rows; NULL: the
+	 * groups hold them. */
 	struct rows_text *text;
 	struct pairs *pairs;
 	struct ledger_op op;

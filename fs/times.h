@@ -16,7 +16,8 @@ struct document_time {
 	uint64_t ino;     /* 0: a free place */
 	uint64_t version; /* hash; 0: whichever is found next */
 	int64_t mtime_ns; /* since 1970; 0: it has not changed since the mount began */
-	/* fs->epoch when this mount wrote it last: what was asked for before may have been answered with the version before. 0: it did not */
+	/* fs->epoch when this mount wrote it last: what was asked for before may have been
+	 * answered with the version before. 0: it did not */
 	unsigned long epoch;
 };
 
@@ -30,8 +31,8 @@ int64_t times_found(struct times *times, uint64_t ino, const char *version, bool
 		    int64_t now_ns);
 /* When the document INO changed last; 0: not since the mount began, as far as is known. */
 int64_t times_of(struct times *times, uint64_t ino);
-/* The same of what was found by a question that was asked at EPOCH: -1 if this mount has written the document since, so that it may be what was
- * there before. */
+/* The same of what was found by a question that was asked at EPOCH: -1 if this mount has written
+ * the document since, so that it may be what was there before. */
 int64_t times_since(struct times *times, uint64_t ino, unsigned long epoch);
 /* This mount has changed the document INO at time NOW_NS; EPOCH is fs->epoch behind that change. */
 void times_written(struct times *times, uint64_t ino, int64_t now_ns, unsigned long epoch);

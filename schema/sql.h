@@ -69,8 +69,9 @@ enum { SQL_INLINE_BODY = 65536, SQL_LIST_BODY = 4096 };
 MUST_USE bool sql_build(struct place *place);
 void sql_free(struct place_sql *sql);
 
-/* SQL that has a row if a row of CATALOG's tables refers to one that PLACE's file shows, or a table that
- * CATALOG does not know may have one that a DELETE changes. malloc'd; NULL if out of memory. Pure. */
+/* SQL that has a row if a row of CATALOG's tables refers to one that PLACE's file shows, or a
+ * table that CATALOG does not know may have one that a DELETE changes. malloc'd; NULL if out of
+ * memory. Pure. */
 char *sql_find_referred(const struct place *place, const struct catalog *catalog);
 
 /* A document to be written: which keys it has. */
@@ -85,9 +86,9 @@ struct document_shape {
  * column. Returned SQL is malloc'd; NULL if no column would get a value (or out of memory). Pure. */
 char *sql_update_document(const struct place *place, const struct document_shape *shape);
 char *sql_insert_document(const struct place *place, const struct document_shape *shape);
-/* After the one or the other has affected no row: find_updated returns a row if there is one that the
- * UPDATE should have changed; count_inserted returns 1 if the INSERT should have made one. Then a
- * trigger has skipped it. */
+/* After the one or the other has affected no row: find_updated returns a row if there is one
+ * that the UPDATE should have changed; count_inserted returns 1 if the INSERT should have made
+ * one. Then a trigger has skipped it. */
 char *sql_find_updated(const struct place *place, const struct document_shape *shape);
 char *sql_count_inserted(const struct place *place, const struct document_shape *shape);
 
@@ -122,7 +123,8 @@ bool sql_pairs_have_key(const struct place *place);
 /* True if the removal of a row may remove other rows of the table. */
 bool sql_pairs_cascade(const struct place *place);
 
-/* True if objects with SHAPE's keys say more than their lines show: a row that has the same line may differ. */
+/* True if objects with SHAPE's keys say more than their lines show: a row that has the same line
+ * may differ. */
 bool sql_pairs_say_more(const struct place *place, const struct document_shape *shape);
 
 /* read: the file's rows in its order; the parameter is how many bytes they may have, and
@@ -134,10 +136,11 @@ enum { PAIR_KEY, PAIR_LINE, PAIR_TIE, PAIR_IDENTITY, PAIR_RANK }; /* columns of 
 char *sql_pairs_lines(const struct place *place, const struct document_shape *shape);
 enum { LINE_TEXT, LINE_TIE, LINE_IDENTITY }; /* columns of lines */
 #define LINES_FORM "tt?t?"
-/* update: the parameter's elements are {"k": a row's PAIR_KEY, "j": the object}; NULL if it cannot be done. Returns
- * the numbers, from 1 on, of those that were updated. differing: the numbers of those whose rows are not as they
- * say. count: how many of them have that row, and agree with the path. delete: the rows whose keys are in the
- * parameter, or all OTHERS; KEYED: but not those whose key an object has, and these are the parameter before it. */
+/* update: the parameter's elements are {"k": a row's PAIR_KEY, "j": the object}; NULL if it
+ * cannot be done. Returns the numbers, from 1 on, of those that were updated. differing: the
+ * numbers of those whose rows are not as they say. count: how many of them have that row, and
+ * agree with the path. delete: the rows whose keys are in the parameter, or all OTHERS; KEYED:
+ * but not those whose key an object has, and these are the parameter before it. */
 char *sql_pairs_update(const struct place *place, const struct document_shape *shape);
 char *sql_pairs_differing(const struct place *place, const struct document_shape *shape);
 char *sql_pairs_count(const struct place *place, const struct document_shape *shape);

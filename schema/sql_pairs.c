@@ -89,7 +89,8 @@ static int shown_order(const struct place *place, int *all) {
 	return shown;
 }
 
-/* What a line shows is not all there is of its row: rows that refer to it, or columns beside its key. */
+/* What a line shows is not all there is of its row: rows that refer to it, or columns beside its
+ * key. */
 static bool rows_have_more(const struct place *place) {
 	int table;
 	const struct relation *rel = target_of(place, &table);

@@ -153,8 +153,8 @@ void put_agreement(struct buf *sql, const struct place *place, const struct docu
 	}
 }
 
-/* With FIND, a SELECT of the row that the UPDATE would change, and may: FOR UPDATE, policies of UPDATE
- * hold for it, too. */
+/* With FIND, a SELECT of the row that the UPDATE would change, and may: FOR UPDATE, policies of
+ * UPDATE hold for it, too. */
 static char *update_or_find(const struct place *place, const struct document_shape *shape,
 			    bool find) {
 	int table, n = 0;

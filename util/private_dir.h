@@ -10,11 +10,13 @@
 
 #include "util/buf.h"
 
-/* Opens the directory PATH, made if it is missing, with all above it. Returns a descriptor, the caller's, or -errno; WHY then says what is wrong, of
- * which component. -EPERM: somebody else could choose what is there. Thread-safe. */
+/* Opens the directory PATH, made if it is missing, with all above it. Returns a descriptor, the
+ * caller's, or -errno; WHY then says what is wrong, of which component. -EPERM: somebody else
+ * could choose what is there. Thread-safe. */
 int private_dir_open(const char *path, struct buf *why);
 
-/* The same for NAME in the directory DIR, which private_dir_open() has opened: it must be this user's own. */
+/* The same for NAME in the directory DIR, which private_dir_open() has opened: it must be this
+ * user's own. */
 int private_dir_below(int dir, const char *name, struct buf *why);
 
 #endif

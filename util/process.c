@@ -10,7 +10,8 @@
 
 enum { ROOM = 2048 }; /* the fields that are asked for are among the first */
 
-/* The text behind LABEL ("\nTgid:") in the status of thread TID, which is read to TEXT; NULL if there is none. */
+/* The text behind LABEL ("\nTgid:") in the status of thread TID, which is read to TEXT; NULL if
+ * there is none. */
 static const char *read_field(pid_t tid, const char *label, char text[ROOM]) {
 	char path[40];
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);

@@ -1,12 +1,13 @@
-/* What /proc says of the processes that use the mount. Reads /proc/TID/status: unlike /proc/TID/stat it
- * takes no lock that a process in exec holds, which may be waiting for us. Thread-safe. */
+/* What /proc says of the processes that use the mount. Reads /proc/TID/status: unlike
+ * /proc/TID/stat it takes no lock that a process in exec holds, which may be waiting for us.
+ * Thread-safe. */
 #ifndef ROWFS_UTIL_PROCESS_H
 #define ROWFS_UTIL_PROCESS_H
 
 #include <sys/types.h>
 
-/* The process (thread group) that thread TID belongs to; 0 if TID is 0, or that cannot be known: another
- * PID namespace, no /proc. */
+/* The process (thread group) that thread TID belongs to; 0 if TID is 0, or that cannot be known:
+ * another PID namespace, no /proc. */
 pid_t process_of(pid_t tid);
 
 /* The session (see setsid(2)) of thread TID's process; 0 if it cannot be known. */
