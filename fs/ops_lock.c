@@ -16,36 +16,34 @@ uint64_t ops_lock_ino(const struct handle *h) {
 	return h->other_file && fstat(h->fd, &st) == 0 ? lookup_plain_ino(&st) : h->node->ino;
 }
 
-static struct lock range_of(const struct fuse_file_info *fi, const struct flock *lock) {
+/* All of the file that FI has open, by its owner. */
+static struct lock lock_of(const struct fuse_file_info *fi, enum lock_kind kind, short type) {
 	const struct handle *h = handle_of(fi);
 	return (struct lock){
 		.ino = ops_lock_ino(h),
 		.owner = fi->lock_owner,
 		.via = h,
-		.kind = LOCK_RANGE,
-		.type = lock->l_type,
-		.from = lock->l_start,
-		.to = lock->l_len > 0 ? lock->l_start + lock->l_len - 1 : LOCK_END,
-		.pid = lock->l_pid,
+		.kind = kind,
+		.type = type,
+		.from = 0,
+		.to = LOCK_END,
 		/* the close of who only reads is not told */
 		.closing = (h->flags & O_ACCMODE) == O_RDONLY,
 	};
 }
 
+static struct lock range_of(const struct fuse_file_info *fi, const struct flock *lock) {
+	struct lock range = lock_of(fi, LOCK_RANGE, lock->l_type);
+	range.from = lock->l_start;
+	if (lock->l_len > 0)
+		range.to = lock->l_start + lock->l_len - 1;
+	range.pid = lock->l_pid;
+	return range;
+}
+
 static struct lock whole_of(const struct fuse_file_info *fi, int op) {
-	const struct handle *h = handle_of(fi);
-	return (struct lock){
-		.ino = ops_lock_ino(h),
-		.owner = fi->lock_owner,
-		.via = h,
-		.kind = LOCK_WHOLE_FILE,
-		.type = (op & LOCK_EX) != 0   ? F_WRLCK
-			: (op & LOCK_SH) != 0 ? F_RDLCK
-					      : F_UNLCK,
-		.from = 0,
-		.to = LOCK_END,
-		.closing = (h->flags & O_ACCMODE) == O_RDONLY,
-	};
+	short type = (op & LOCK_EX) != 0 ? F_WRLCK : (op & LOCK_SH) != 0 ? F_RDLCK : F_UNLCK;
+	return lock_of(fi, LOCK_WHOLE_FILE, type);
 }
 
 /* -- what is read and written under a lock ------------------------------------------------------ */
