@@ -131,6 +131,15 @@ class Mount:
                 sys.stderr.write(f"\nhung rowfs {self.process.pid}:\n{done.stdout}\n")
         self.process.kill()
 
+    def kill_and_spawn(self):
+        """kill -9, and another daemon in its place, which may have to wait."""
+        self.kill(signal.SIGKILL)
+        self.process.wait()
+        while is_mounted(self.path):
+            lazy_umount(self.path)
+        self._watch.cancel()
+        self.spawn()
+
     def alive(self):
         return self.process is not None and self.process.poll() is None
 

@@ -362,16 +362,6 @@ class Appender(threading.Thread):
             self.error = e
 
 
-def kill_and_spawn(mount):
-    """kill -9, and another one in its place, which may have to wait."""
-    mount.kill(signal.SIGKILL)
-    mount.process.wait()
-    while is_mounted(mount.path):
-        lazy_umount(mount.path)
-    mount._watch.cancel()
-    mount.spawn()
-
-
 def serves(mount):
     assert mount.alive(), mount.story()
     return is_mounted(mount.path) and (mount.path / ".rowfs/status.json").exists()
@@ -393,7 +383,7 @@ def test_a_commit_that_outlives_its_mount(what, make_mount, pg):
     gate.cursor().execute("select pg_advisory_lock(77)")
     killed = Appender(path, late)
     left = until(lambda: pg.backends("wait_event = 'advisory'"), "the commit waits")
-    kill_and_spawn(mount)
+    mount.kill_and_spawn()
     killed.join()
     assert killed.error is not None
     again = None
@@ -429,7 +419,7 @@ def test_a_statement_of_a_dead_mount_ends_by_itself(what, make_mount, pg):
     lock.cursor().execute(f"lock table {table} in share mode")
     killed = Appender(path, late)
     left = until(lambda: pg.backends("wait_event_type = 'Lock'"), "the statement waits")
-    kill_and_spawn(mount)
+    mount.kill_and_spawn()
     killed.join()
     assert killed.error is not None
     until(lambda: serves(mount), "the next mount serves")

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from kit import refused, run, until
-from mountkit import is_mounted, lazy_umount
+from mountkit import is_mounted
 
 SQL = "create table bars (id bigserial primary key, sym text not null, n bigint not null, memo text)"
 COLUMNS = ["sym", "n", "memo"]
@@ -205,12 +205,7 @@ create constraint trigger gate after delete on bars deferrable initially deferre
 
 def next_mount(mount):
     """kill -9, and another daemon in its place."""
-    mount.kill(signal.SIGKILL)
-    mount.process.wait()
-    while is_mounted(mount.path):
-        lazy_umount(mount.path)
-    mount._watch.cancel()
-    mount.spawn()
+    mount.kill_and_spawn()
     until(lambda: is_mounted(mount.path) and (mount.path / ".rowfs/status.json").exists(), "the next mount serves")
 
 
