@@ -13,7 +13,7 @@ struct text {
 	char *path; /* NULL: none */
 	struct buf data;
 	pid_t pid;     /* of the process that made it */
-	pid_t session; /* of that; 0: not known */
+	pid_t session; /* of that, or SESSION_UNKNOWN */
 	int64_t until; /* clock_us() */
 };
 
@@ -102,7 +102,8 @@ static struct text *begin(struct made *made, const char *path, pid_t pid, pid_t 
 
 void made_note(struct made *made, pid_t tid, const char *path, bool is_new, const char *data,
 	       size_t len) {
-	pid_t pid = is_new ? process_of(tid) : 0, session = is_new ? process_session(tid) : 0;
+	pid_t pid = is_new ? process_of(tid) : 0;
+	pid_t session = is_new ? process_session(tid) : SESSION_UNKNOWN;
 	LOCK_SCOPE(&made->lock);
 	struct text *text = find(made, path);
 	if (text == NULL && !is_new)
@@ -143,7 +144,8 @@ static enum made_by who(const struct text *text, pid_t pid, pid_t session) {
 		return MADE_NOT;
 	if (pid == text->pid)
 		return MADE_BY_PROCESS;
-	return session != 0 && session == text->session ? MADE_BY_SESSION : MADE_NOT;
+	bool same = session != SESSION_UNKNOWN && session == text->session;
+	return same ? MADE_BY_SESSION : MADE_NOT;
 }
 
 enum made_by made_by(struct made *made, pid_t tid, const char *path) {

@@ -10,7 +10,7 @@
 
 enum { ROOM = 2048 }; /* the fields that are asked for are among the first */
 
-/* The text behind LABEL ("\nTgid:") in the status of thread TID, which is read to TEXT; NULL if
+/* The text behind LABEL ("\nTgid:", 0) in the status of thread TID, which is read to TEXT; NULL if
  * there is none. */
 static const char *read_field(pid_t tid, const char *label, char text[ROOM]) {
 	char path[40];
@@ -25,18 +25,18 @@ static const char *read_field(pid_t tid, const char *label, char text[ROOM]) {
 	return line != NULL ? line + strlen(label) : NULL;
 }
 
-static pid_t read_number(pid_t tid, const char *label) {
+static pid_t read_number(pid_t tid, const char *label, pid_t otherwise) {
 	char text[ROOM];
 	const char *field = read_field(tid, label, text);
-	return field != NULL ? (pid_t)strtol(field, NULL, 10) : 0;
+	return field != NULL ? (pid_t)strtol(field, NULL, 10) : otherwise;
 }
 
 pid_t process_of(pid_t tid) {
-	return read_number(tid, "\nTgid:");
+	return read_number(tid, "\nTgid:", 0);
 }
 
 pid_t process_session(pid_t tid) {
-	return read_number(tid, "\nNSsid:");
+	return read_number(tid, "\nNSsid:", SESSION_UNKNOWN);
 }
 
 void process_name(pid_t tid, char name[PROCESS_NAME]) {

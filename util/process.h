@@ -10,7 +10,11 @@
  * another PID namespace, no /proc. */
 pid_t process_of(pid_t tid);
 
-/* The session (see setsid(2)) of thread TID's process; 0 if it cannot be known. */
+enum { SESSION_UNKNOWN = -1 };
+
+/* The session (see setsid(2)) of thread TID's process; SESSION_UNKNOWN if it cannot be known. 0 is
+ * a session, too: one that began outside this PID namespace, as that of what starts a container
+ * or a program in it. */
 pid_t process_session(pid_t tid);
 
 enum { PROCESS_NAME = 64 };

@@ -2,6 +2,7 @@
 import errno
 import json
 import os
+import shlex
 import time
 
 import pytest
@@ -197,6 +198,22 @@ def test_a_shell_saves_a_document_by_a_temporary_file(shelves, directory):
         assert pg.sql("select * from tag") == [("a", "t")]
         assert {n for n in m.ls(directory) if "." in n} == {"a.json", "z.json"} and not m.exists(f"{directory}/t.json")
     assert m.errors() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root")
+def test_a_shell_in_a_container_saves_by_a_temporary_file(shelves):
+    """The session of what starts a program in a PID namespace is outside it, and shown as 0 there."""
+    m, pg = shelves
+    m.umount()
+    argv = shlex.join(word for word in m.argv if word != "-f")
+    run("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-e", "-c", f"""{argv}
+        ps -o sid= -p $$ >session
+        (cd {m.path}/short; jq '.title = "first"' a.json >t.json && mv t.json a.json)
+        (cd {m.path}/maps; jq -n '{{four: {{v: "w"}}}}' >t.json && mv t.json h.json)
+        umount {m.path}""", cwd=m.dir, env=m.env)
+    assert (m.dir / "session").read_text().strip() == "0"
+    assert pg.sql("select * from note order by id") == [("a", "first", "kept", 1), ("z", "z", "z", 1)]
+    assert pg.sql("select * from pair where g <> 'g'") == [("h", "four", "w", 7)]
 
 
 def test_a_shell_saves_a_column_by_a_temporary_file(shelves):
