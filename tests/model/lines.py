@@ -193,15 +193,15 @@ class Slice:
     def acknowledged(self, opened, error, call, last):
         """fsync, flush or close of OPENED answered ERROR (0: all is well)."""
         w = self.writer(opened)
+        whole = opened.form == "jsonl" and w.rest == b"\n"  # the piece is an object by itself
+        if whole and call != "fsync":
+            w.early = w.cut_line.n
         if last and w.piece and (w.tainted or w.replacing):
             self.free_piece(w)
         if w.tainted:
             if w.replacing:  # of two who write the file anew the last one wins
                 self.free_all()
             return self.set_free(w)
-        whole = opened.form == "jsonl" and w.rest == b"\n"  # the piece is an object by itself
-        if whole and call != "fsync":
-            w.early = w.cut_line.n
         if w.replacing and call != "fsync" and not last and (w.piece and not whole or not w.since and not w.piece):  # it waits for the first line, and for a line's end (1.6)
             perhaps_appended = w.had_rows is None and any(x.verdict in ("bad", "open") for x in w.since)
             return None if perhaps_appended else self.must(error == 0, "failed without cause", call, error)
@@ -308,10 +308,17 @@ class Slice:
         for x in w.lines:
             if x.state == WAITS:
                 x.state = IN
-        if w.piece and w.cut_line is not None:
-            w.cut_line.state = OUT
-            w.cut_line.cut_piece = w.piece
-            self.lines[w.cut_line.n] = w.cut_line
+        self.piece_ends(w)
+
+    def piece_ends(self, w):
+        """The end of a line is never written: it is no row, if it was none before (an object of JSON is one without its newline)."""
+        line = w.cut_line
+        if not w.piece or line is None:
+            return
+        self.lines[line.n] = line
+        line.state = FREE if w.early == line.n else OUT
+        if line.state == OUT:
+            line.cut_piece = w.piece
 
     def crashed(self):
         """rowfs was killed: what nobody acknowledged may be there or not."""
@@ -322,9 +329,8 @@ class Slice:
             if x.state in (WAITS, LOOSE):
                 x.state = FREE
         for o in self.play.opens_of(self):
-            if o.model is not None and o.model.cut_line is not None and o.model.piece:
-                o.model.cut_line.state = OUT
-                self.lines[o.model.cut_line.n] = o.model.cut_line
+            if o.model is not None:
+                self.piece_ends(o.model)
 
     # -- judging ------------------------------------------------------------------------------------------------------------------------
 
