@@ -288,6 +288,8 @@ class Play:
         if o is None or not o.writes or o.appends or not isinstance(o.target, (Parent, Table)) or o.view == "note.txt":
             return
         data, step = op["text"].encode().decode("latin-1"), op.get("pieces") or 10**6
+        if not data:
+            return  # nothing is written
         calls = [["pwrite", op["key"], data[i:i + step], i] for i in range(0, len(data), step)]
         for answer in self.call(o.process, *calls):
             if answer[0]:
