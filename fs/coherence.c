@@ -129,6 +129,9 @@ double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool ent
 	if (since != ULONG_MAX && node->type == NODE_PLACE &&
 	    !node_is_unchanged(fs->nodes, node, since))
 		return 0;
+	/* each writer has a size of its own, and the kernel has room for one: it asks each time */
+	if (file && !entry && node_has_writers(fs->nodes, node))
+		return 0;
 	if (coherence_covers(fs, node)) {
 		bool keeps = is_told(fs->caches, node->place) && node_keep(fs->nodes, node, !entry);
 		return keeps ? LONG_S : 0;

@@ -370,6 +370,11 @@ bool node_keep(struct nodes *nodes, struct node *node, bool attributes) {
 	return keeps;
 }
 
+bool node_has_writers(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->writers > 0;
+}
+
 void node_unkeep(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	node->kept = false;

@@ -113,6 +113,8 @@ void node_add_lookup(struct nodes *nodes, struct node *node);
 bool node_fresh(struct nodes *nodes, const struct node *node);
 /* The same, and nobody writes it: the kernel may keep it until it is told. ATTRIBUTES: notes that it keeps those, so that it is told. */
 bool node_keep(struct nodes *nodes, struct node *node, bool attributes);
+/* True if somebody has NODE open to write it. */
+bool node_has_writers(struct nodes *nodes, const struct node *node);
 /* The kernel is about to forget NODE's attributes. */
 void node_unkeep(struct nodes *nodes, struct node *node);
 

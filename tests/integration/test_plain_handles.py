@@ -159,6 +159,36 @@ def test_two_writers_of_a_document_see_their_own_size(shop):
     os.close(one)
 
 
+@pytest.mark.parametrize("coherence", ["notify", "ttl=5", "none"])
+def test_lseek_goes_by_the_bytes_of_its_own_file(pg, make_mount, coherence):
+    """Random writes and cuts through two open files of one column; each has bytes of its own, as the model has."""
+    pg.sql("create table t (name text primary key, note text); insert into t select 'a' || n, 'hello wor' from generate_series(1, 40) n")
+    m = make_mount(layout={"routes": [{"path": "/{t.name}.txt", "column": "t.note"}]}, options={"coherence": coherence})
+    for seed in range(1, 41):
+        rng, log = random.Random(seed), []
+        flags = [os.O_WRONLY | rng.choice([0, os.O_APPEND]) for _ in range(2)]
+        fds, own = [os.open(m.at(f"a{seed}.txt"), f) for f in flags], [bytearray(b"hello wor") for _ in range(2)]
+        for _ in range(rng.randrange(3, 20)):
+            i, what, data = rng.randrange(2), rng.choice(["write", "cut", "flush", "fstat", "end", "end"]), b"abc" * rng.randrange(1, 4)
+            at = len(own[i]) if flags[i] & os.O_APPEND else min(rng.choice([0, 3, 99]), len(own[i]))
+            log.append((i, what, at))
+            if what == "write":
+                os.lseek(fds[i], at, os.SEEK_SET)
+                os.write(fds[i], data)
+                own[i][at:at + len(data)] = data
+            elif what == "cut":
+                os.ftruncate(fds[i], at)
+                del own[i][at:]
+            elif what == "flush":
+                os.close(os.dup(fds[i]))
+            elif what == "fstat":
+                os.fstat(fds[i])
+            else:
+                assert os.lseek(fds[i], 0, os.SEEK_END) == len(own[i]), (seed, log)
+        for fd in fds:
+            os.close(fd)
+
+
 # -- SQLite -------------------------------------------------------------------------------------------------------------
 
 ADD = """
