@@ -234,7 +234,11 @@ static int too_large(struct call *call) {
 }
 
 static void note_under_way(struct handle *h) {
-	atomic_store(&h->under_way, h->dirty && !h->truncated);
+	int none = UNDER_WAY_NONE;
+	if (h->dirty && !h->truncated)
+		(void)atomic_compare_exchange_strong(&h->under_way, &none, UNDER_WAY_TEXT);
+	else if (atomic_exchange(&h->under_way, UNDER_WAY_NONE) == UNDER_WAY_MADE)
+		h->created = h->failed || h->dirty;
 }
 
 static int document_write(struct call *call, struct handle *h, const char *data, size_t size,
@@ -404,7 +408,15 @@ struct others {
 
 static void look_at(void *arg, struct handle *h) {
 	struct others *others = arg;
-	others->write = others->write || (h != others->than && atomic_load(&h->under_way));
+	int text = UNDER_WAY_TEXT;
+	if (others->write || h == others->than)
+		return;
+	others->write = atomic_load(&h->under_way) != UNDER_WAY_NONE;
+	/* unless it ends just now: then this one comes last */
+	if (others->write && others->than->created)
+		others->write =
+			atomic_compare_exchange_strong(&h->under_way, &text, UNDER_WAY_MADE) ||
+			text == UNDER_WAY_MADE;
 }
 
 /* H has emptied or made the document, and written nothing. If another one has committed a text
@@ -437,8 +449,9 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 		rc = commit(call, h, reason);
 	note_under_way(h);
 	settle(call, h);
-	if (reason == SYNC_RELEASE && h->created && h->failed) {
-		/* nothing came of it: the name goes, too */
+	if (reason == SYNC_RELEASE && h->created && h->failed &&
+	    node_changed_at(call->fs->nodes, h->node) == h->seen_at) {
+		/* nothing came of it, nor of others: the name goes, too */
 		AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
 		if (path != NULL)
 			plain_unmark_one(call->fs->plain, path);

@@ -37,6 +37,14 @@ enum rows_state {
 /* The size of a handle that has no bytes of its own. */
 #define HANDLE_NO_SIZE UINT64_MAX
 
+/* Whether a document's text is written and not committed. */
+enum under_way {
+	UNDER_WAY_NONE,
+	UNDER_WAY_TEXT,
+	UNDER_WAY_MADE, /* and the handle that made the file has given way to this one: if nothing
+			 * comes of it, the name goes */
+};
+
 struct handle {
 	struct handle *all_next, *all_prev; /* guarded by the table of handles, as is: */
 	int users;                          /* who works on it besides the kernel's requests */
@@ -52,16 +60,15 @@ struct handle {
 
 	/* documents, and the bytes of a rows file that are not committed yet */
 	struct buf data;
-	struct body *body; /* a reader's document, in place of data; holds a reference */
-	bool cached;       /* it is the node's version, and read through the kernel's pages */
-	bool wrote;        /* changed what the file is, committed or not */
-	atomic_bool
-		under_way; /* a document's text is written and not committed; read without the lock */
-	bool opened;       /* a document's open is over, and has succeeded */
-	bool loaded;       /* data holds the document */
-	bool dirty;        /* something to commit */
-	bool truncated;    /* emptied since the last commit, and nothing written since */
-	bool appending;    /* only appended to, behind `base` bytes that were there before */
+	struct body *body;    /* a reader's document, in place of data; holds a reference */
+	bool cached;          /* it is the node's version, and read through the kernel's pages */
+	bool wrote;           /* changed what the file is, committed or not */
+	atomic_int under_way; /* of a document, enum under_way; changed without the lock, too */
+	bool opened;          /* a document's open is over, and has succeeded */
+	bool loaded;          /* data holds the document */
+	bool dirty;           /* something to commit */
+	bool truncated;       /* emptied since the last commit, and nothing written since */
+	bool appending;       /* only appended to, behind `base` bytes that were there before */
 	size_t base;
 	int64_t seen_at;           /* node_changed_at() when data or body was loaded or committed */
 	unsigned long seen_ticket; /* coherence_ticket() before; 0: unknown */
