@@ -5,6 +5,7 @@
 #include "fs/rows.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
+#include "fs/rows_whole.h"
 #include "fs/transcript.h"
 
 #include <fcntl.h>
@@ -75,6 +76,7 @@ void handle_free(struct fs *fs, struct handle *h) {
 	buf_free(&h->data);
 	buf_free(&h->was);
 	body_release(h->body);
+	rows_whole_free(h);
 	free(h->columns);
 	pthread_mutex_destroy(&h->lock);
 	free(h);

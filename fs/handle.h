@@ -92,6 +92,7 @@ struct handle {
 	struct lines_reader *lines_reader; /* the same for other lines: see lines_reader_free() */
 	enum rows_state rows;              /* what data is */
 	struct buf was;                    /* ROWS_EDITED: the text as it was loaded */
+	char *since; /* cut to nothing, and others have written: see rows_whole_meet(). NULL: they have not */
 	uint64_t
 		written_to; /* where the last write of that text ends; 0: a truncation came later */
 	uint64_t opened_at; /* the file's size when it was opened */

@@ -498,7 +498,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	(void)ino;
 	call_begin(&call, req, false);
 	call.mapped = fi->writepage;
-	{
+	rc = h->kind->before_write != NULL ? h->kind->before_write(&call, h) : 0;
+	if (rc == 0) {
 		LOCK_SCOPE(&h->lock);
 		rc = h->kind->write(&call, h, data, size, (uint64_t)off);
 	}

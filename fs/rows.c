@@ -364,6 +364,7 @@ const struct kind rows_kind = {
 	.own_size = true,
 	.open = rows_open,
 	.read = read_any,
+	.before_write = rows_before_write,
 	.write = rows_write,
 	.before_truncate = rows_before_truncate,
 	.truncate = rows_truncate,

@@ -114,6 +114,27 @@ int rows_before_truncate(struct call *call, struct node *node, struct handle *h,
 	return 0;
 }
 
+struct meeting {
+	struct call *call;
+	const struct handle *writer;
+	int rc;
+};
+
+static void meet(void *arg, struct handle *h) {
+	struct meeting *m = arg;
+	if (h == m->writer || h->kind != &rows_kind || m->rc != 0)
+		return;
+	LOCK_SCOPE(&h->lock);
+	m->rc = rows_whole_meet(m->call, h);
+}
+
+int rows_before_write(struct call *call, struct handle *h) {
+	struct meeting m = { .call = call, .writer = h };
+	if (rows_whole_any())
+		handles_of_file(call->fs, h->node->ino, meet, &m);
+	return m.rc;
+}
+
 int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
 	int rc = rows_is_whole(h) || size == 0 ? 0 : rows_whole_load(call, h);
 	if (rc != 0)

@@ -39,6 +39,8 @@ struct input {
 	struct handle *h;
 	const struct where *w;
 	const char *raw;
+	const char
+		*since;  /* a pg_snapshot: what was not there then is not replaced; NULL: all is */
 	bool ids_later;  /* a line that leaves out its id gets none: it may be that of an old row */
 	size_t settled;  /* the lines before this byte are committed or refused */
 	int first_error; /* -errno of the first line that was refused */

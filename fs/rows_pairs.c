@@ -165,7 +165,7 @@ static int note_line(struct texts *t, const PGresult *res, int row, int line, in
 static int read_rows(struct db_conn *conn, struct attempt *a, struct db_error *err) {
 	/* of an edited file, others may have added some rows */
 	uint64_t most = a->p->in->call->fs->opt->max_document * (a->p->was != NULL ? 4 : 1);
-	AUTO_FREE char *sql = sql_pairs_read(a->place, a->way == WAY_UPDATE);
+	AUTO_FREE char *sql = sql_pairs_read(a->place, a->way == WAY_UPDATE, a->p->in->since);
 	AUTO_BUF struct buf limit = { 0 };
 	buf_printf(&limit, "%" PRIu64, most);
 	int rc = run(conn, a, sql, &limit, NULL, &a->rows, err);
@@ -534,7 +534,7 @@ static int remove_rows(struct db_conn *conn, struct attempt *a, struct db_error 
 	if (n == 0 && !others)
 		return 0;
 	a->removed = true;
-	AUTO_FREE char *sql = sql_pairs_delete(a->place, others, p->keyed != NULL);
+	AUTO_FREE char *sql = sql_pairs_delete(a->place, others, p->keyed != NULL, p->in->since);
 	int rc = p->keyed != NULL ? run(conn, a, sql, p->keyed, &keys, &res, err)
 				  : run(conn, a, sql, &keys, NULL, &res, err);
 	bool locked = a->way == WAY_UPDATE;
@@ -595,7 +595,7 @@ static int part_skipped(struct db_conn *conn, struct attempt *a, int g, const st
 	const struct rows_text *t = a->now.text;
 	struct document_shape shape = shape_document(&t->groups[g].shape);
 	AUTO_FREE char *differing = sql_pairs_differing(a->place, &shape);
-	AUTO_FREE char *removing = sql_pairs_delete(a->place, false, false);
+	AUTO_FREE char *removing = sql_pairs_delete(a->place, false, false, NULL);
 	AUTO_FREE bool *skipped = calloc((size_t)t->nlines + 2, sizeof(*skipped));
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_BUF struct buf keys = { 0 };
@@ -675,10 +675,11 @@ static int insert_group(struct db_conn *conn, struct attempt *a, int g, struct d
 
 /* Deletes and inserts all. */
 static int replace_all(struct db_conn *conn, struct attempt *a, struct db_error *err) {
+	AUTO_FREE char *sql = sql_remove_older(a->place, a->p->in->since);
 	a->row_of = ints(a->p->text->nlines);
-	if (a->row_of == NULL || side_begin(&a->now, a->p->text, a->place) != 0)
+	if (sql == NULL || a->row_of == NULL || side_begin(&a->now, a->p->text, a->place) != 0)
 		return no_memory(err);
-	int rc = run(conn, a, a->place->sql.remove.sql, NULL, NULL, NULL, err);
+	int rc = run(conn, a, sql, NULL, NULL, NULL, err);
 	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
 		rc = insert_group(conn, a, g, err);
 	return rc;

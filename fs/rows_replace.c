@@ -30,12 +30,14 @@ static int put_keyed(const struct place *place, const struct rows_text *text, st
 static int replace_all(struct rows_tx *tx, const struct rows_text *text, const struct buf *keyed) {
 	const struct place *place = tx->in->w->place;
 	struct call *call = tx->in->call;
-	AUTO_FREE char *absent = keyed->len > 0 ? sql_delete_absent(place) : NULL;
+	const char *since = tx->in->since;
+	AUTO_FREE char *remove =
+		keyed->len > 0 ? sql_delete_absent(place, since) : sql_remove_older(place, since);
 	struct insert inserts[GROUPS_MOST] = { 0 };
 	int rc = 0;
 	tx->inserts = inserts;
 	tx->keyed = keyed->len > 0 ? keyed : NULL;
-	tx->remove = keyed->len > 0 ? absent : place->sql.remove.sql;
+	tx->remove = remove;
 	if (tx->remove == NULL)
 		return call_error(call, ENOMEM, "out of memory");
 	for (int i = 0; rc == 0 && i < text->ngroups; i++)
@@ -102,7 +104,12 @@ static int replace_by(struct input *in, const struct where *from, struct rows_te
 
 int rows_replace(struct call *call, struct handle *h, const struct where *w,
 		 const struct where *from, bool last, size_t *taken) {
-	struct input in = { .call = call, .h = h, .w = w, .raw = h->data.data, .ids_later = true };
+	struct input in = { .call = call,
+			    .h = h,
+			    .w = w,
+			    .raw = h->data.data,
+			    .since = h->since,
+			    .ids_later = true };
 	AUTO_FREE struct rows_text *text = calloc(1, sizeof(*text));
 	*taken = 0;
 	lines_reader_free(h);

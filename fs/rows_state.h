@@ -28,9 +28,9 @@ static const uint8_t rows_next[ROWS_STATES][ROWS_EVENTS] = {
 			  ROWS_LINES },
 };
 
-/* H's lock is held. */
-static inline void rows_move(struct handle *h, enum rows_event event) {
-	h->rows = rows_next[h->rows][event];
+/* True if H has cut the file to nothing, and that is not committed. */
+static inline bool rows_is_anew(const struct handle *h) {
+	return h->rows == ROWS_EMPTIED || h->rows == ROWS_ANEW;
 }
 
 /* True if H->data is the whole file, to be committed as a replacement. */

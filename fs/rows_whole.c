@@ -8,10 +8,50 @@
 #include "fs/rows_read.h"
 #include "fs/rows_state.h"
 #include "fs/store.h"
+#include "db/field.h"
+#include "db/query.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Open files that are cut to nothing, and not committed. */
+static atomic_int anew;
+
+static void rows_move(struct handle *h, enum rows_event event) {
+	bool was = rows_is_anew(h);
+	h->rows = rows_next[h->rows][event];
+	atomic_fetch_add(&anew, rows_is_anew(h) - was);
+	/* what was written before another cut is cut, too */
+	if (!rows_is_anew(h) || event == ROWS_CUT_TO_NOTHING)
+		free(move_ptr(h->since));
+}
+
+bool rows_whole_any(void) {
+	return atomic_load(&anew) > 0;
+}
+
+void rows_whole_free(struct handle *h) {
+	rows_move(h, ROWS_DROPPED);
+}
+
+int rows_whole_meet(struct call *call, struct handle *h) {
+	AUTO_RESULT PGresult *res = NULL;
+	if (!rows_is_anew(h) || h->since != NULL)
+		return 0;
+	int rc = db_query_text(call->fs->pool, "SELECT pg_current_snapshot()::text", NULL, 0,
+			       DB_REPEATABLE, &call->cancel, &res, &call->err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "t", &call->err);
+	if (rc == 0 && !sql_is_snapshot(field_text(res, 0, 0)))
+		rc = call_error(call, EIO,
+				"the server has answered something else than a snapshot");
+	if (rc == 0 && (h->since = strdup(field_text(res, 0, 0))) == NULL)
+		rc = call_error(call, ENOMEM, "out of memory");
+	return rc;
+}
 
 static int too_large(struct call *call, const char *what) {
 	return call_error(call, EFBIG, "%s larger than max_document (%llu bytes)", what,

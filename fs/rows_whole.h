@@ -20,6 +20,15 @@ MUST_USE int rows_whole_truncate(struct call *call, struct handle *h, uint64_t s
  * any more. Returns 0 or -errno: the text is in rejected/ then. While a quoted field is open (rows_open_line()) nothing is done. */
 MUST_USE int rows_whole_commit(struct call *call, struct handle *h, const struct where *w,
 			       enum record_more more, bool last);
+/* Another program is about to write to H's file. If H has cut it to nothing, and that is not
+ * committed, it is noted which rows are there now: only these are replaced when it is. Returns 0 or
+ * -errno. */
+MUST_USE int rows_whole_meet(struct call *call, struct handle *h);
+/* False if no open file is cut to nothing, and not committed. Without a lock. */
+bool rows_whole_any(void);
+/* H is being freed. */
+void rows_whole_free(struct handle *h);
+
 /* The handle has lines again: the first TAKEN bytes of its text were committed, or are dropped. Behind them is a piece of a line that is to be
  * appended. */
 void rows_whole_end(struct handle *h, size_t taken);

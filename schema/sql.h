@@ -102,8 +102,12 @@ char *sql_count_lines(const struct place *place, const struct document_shape *sh
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
 /* As sql_count_lines(), after the upsert: those that do not contradict the path, and whose key no row of another file has. */
 char *sql_count_upserts(const struct place *place, const struct document_shape *shape);
-/* Deletes the rows of the file whose key is not among those of the objects in the parameter. */
-char *sql_delete_absent(const struct place *place);
+/* True if TEXT is a pg_snapshot as the server writes it: only that may get into the following. */
+bool sql_is_snapshot(const char *text);
+/* Deletes the rows of the file that were there in SNAPSHOT, NULL: all. absent: of these, those
+ * whose key is not among those of the objects in the parameter. */
+char *sql_remove_older(const struct place *place, const char *snapshot);
+char *sql_delete_absent(const struct place *place, const char *snapshot);
 
 /* Lines that do not show the key of their rows, see fs/rows_pairs.h. What decides where a
  * line stands when the file is read: */
@@ -128,9 +132,9 @@ bool sql_pairs_cascade(const struct place *place);
 bool sql_pairs_say_more(const struct place *place, const struct document_shape *shape);
 
 /* read: the file's rows in its order; the parameter is how many bytes they may have, and
- * none is found if they have more. LOCK: nobody else changes them any more. lines: the
- * objects of the parameter, an array, as lines; all have SHAPE's keys. */
-char *sql_pairs_read(const struct place *place, bool lock);
+ * none is found if they have more. LOCK: nobody else changes them any more. SNAPSHOT: only
+ * those that were there then; NULL: all. lines: the objects of the parameter, an array, as lines; all have SHAPE's keys. */
+char *sql_pairs_read(const struct place *place, bool lock, const char *snapshot);
 enum { PAIR_KEY, PAIR_LINE, PAIR_TIE, PAIR_IDENTITY, PAIR_RANK }; /* columns of read */
 #define PAIRS_FORM "ttt?t?n"
 char *sql_pairs_lines(const struct place *place, const struct document_shape *shape);
@@ -140,11 +144,12 @@ enum { LINE_TEXT, LINE_TIE, LINE_IDENTITY }; /* columns of lines */
  * cannot be done. Returns the numbers, from 1 on, of those that were updated. differing: the
  * numbers of those whose rows are not as they say. count: how many of them have that row, and
  * agree with the path. delete: the rows whose keys are in the parameter, or all OTHERS; KEYED:
- * but not those whose key an object has, and these are the parameter before it. */
+ * but not those whose key an object has, and these are the parameter before it. SNAPSHOT as in
+ * read. */
 char *sql_pairs_update(const struct place *place, const struct document_shape *shape);
 char *sql_pairs_differing(const struct place *place, const struct document_shape *shape);
 char *sql_pairs_count(const struct place *place, const struct document_shape *shape);
-char *sql_pairs_delete(const struct place *place, bool others, bool keyed);
+char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const char *snapshot);
 
 /* Many rows as one document (KIND_TABLE). The parameter after the keys is a JSON array of objects; where SHAPE is given, all have its
  * keys; where it is not, all have their key. Returned SQL is malloc'd; NULL if out of memory. Pure.

@@ -179,7 +179,8 @@ static void put_identity(struct buf *sql, const struct place *place, const char 
 
 /* "(SELECT ... [FOR NO KEY UPDATE]) q": in it no window and no order, so that a row that was
  * waited for is counted and sorted as it is then. */
-static void put_rows_read(struct buf *sql, const struct place *place, bool lock) {
+static void put_rows_read(struct buf *sql, const struct place *place, bool lock,
+			  const char *snapshot) {
 	char alias[16];
 	snprintf(alias, sizeof(alias), "t%d", place->target);
 	buf_puts(sql, "(SELECT json_build_array(");
@@ -206,6 +207,7 @@ static void put_rows_read(struct buf *sql, const struct place *place, bool lock)
 	put_tables(sql, place, -1);
 	buf_puts(sql, " WHERE ");
 	put_conditions(sql, place, false);
+	put_older(sql, place, snapshot);
 	if (lock)
 		buf_printf(sql, " FOR NO KEY UPDATE OF %s", alias);
 	buf_puts(sql, ") q");
@@ -220,7 +222,7 @@ static void put_order_from(struct buf *sql, const struct place *place, int first
 		buf_printf(sql, "%sp.p0, p.p1", n > 0 ? ", " : "");
 }
 
-char *sql_pairs_read(const struct place *place, bool lock) {
+char *sql_pairs_read(const struct place *place, bool lock, const char *snapshot) {
 	AUTO_BUF struct buf sql = { 0 };
 	int all, shown = shown_order(place, &all);
 	buf_puts(&sql, "SELECT p.k, p.line, p.tie, p.identity, ");
@@ -233,7 +235,7 @@ char *sql_pairs_read(const struct place *place, bool lock) {
 	}
 	buf_puts(&sql, " FROM (SELECT q.*, sum(octet_length(q.line) + 1) OVER () "
 		       "AS bytes FROM ");
-	put_rows_read(&sql, place, lock);
+	put_rows_read(&sql, place, lock, snapshot);
 	buf_printf(&sql, ") p WHERE p.bytes <= $%d::bigint ", place->nparams + 1);
 	put_order_from(&sql, place, 0);
 	return buf_take(&sql);
@@ -351,7 +353,7 @@ bool sql_pairs_have_key(const struct place *place) {
 	return key_of_rows(place) != NULL;
 }
 
-char *sql_pairs_delete(const struct place *place, bool others, bool keyed) {
+char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const char *snapshot) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_printf(&sql, "%s AND (", place->sql.remove.sql);
 	for (int i = 0; i < key_length(place); i++) {
@@ -365,6 +367,7 @@ char *sql_pairs_delete(const struct place *place, bool others, bool keyed) {
 		   place->nparams + (keyed ? 2 : 1));
 	if (keyed)
 		put_absent(&sql, place);
+	put_older(&sql, place, snapshot);
 	return buf_take(&sql);
 }
 

@@ -438,9 +438,49 @@ void put_absent(struct buf *sql, const struct place *place) {
 	buf_putc(sql, ')');
 }
 
-char *sql_delete_absent(const struct place *place) {
+bool sql_is_snapshot(const char *text) {
+	unsigned long long most;
+	int n = 0;
+	return sscanf(text, "%*20[0-9]:%20llu:%n", &most, &n) == 1 && n > 0 &&
+	       strspn(text + n, "0123456789,") == strlen(text + n);
+}
+
+/* A row's xmin has 32 bits, the snapshot 64: of the numbers with the same low bits, the one that is
+ * nearest to the snapshot's end. Rows are newer if that is one of the transactions that have
+ * begun since, or were under way. A row that was frozen long ago may have such a number by chance; no
+ * transaction of the future has written it, so most are told by that. */
+void put_older(struct buf *sql, const struct place *place, const char *snapshot) {
+	const struct relation *rel = place->scope.tables[place->target].rel;
+	unsigned long long first, end;
+	if (snapshot == NULL || rel->kind == 'v' || rel->kind == 'f' ||
+	    sscanf(snapshot, "%llu:%llu", &first, &end) != 2)
+		return;
+	AUTO_BUF struct buf xid = { 0 };
+	buf_printf(
+		&xid,
+		"(%llu + (t%d.xmin::text::bigint - %llu + 6442450944) %% 4294967296 - 2147483648)",
+		end, place->target, end % 4294967296ULL);
+	buf_printf(
+		sql,
+		" AND NOT (%s BETWEEN %llu AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint "
+		"AND NOT pg_visible_in_snapshot(greatest(%s, 3)::text::xid8, '%s'::pg_snapshot))",
+		xid.data != NULL ? xid.data : "", first, xid.data != NULL ? xid.data : "",
+		snapshot);
+	if (xid.failed)
+		sql->failed = true;
+}
+
+char *sql_remove_older(const struct place *place, const char *snapshot) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, place->sql.remove.sql);
+	put_older(&sql, place, snapshot);
+	return buf_take(&sql);
+}
+
+char *sql_delete_absent(const struct place *place, const char *snapshot) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, place->sql.remove.sql);
 	put_absent(&sql, place);
+	put_older(&sql, place, snapshot);
 	return buf_take(&sql);
 }

@@ -51,4 +51,8 @@ bool put_insert(struct buf *sql, const struct place *place, const struct documen
  * the path's, an array of objects. */
 void put_absent(struct buf *sql, const struct place *place);
 
+/* " AND ...": the row was there in SNAPSHOT, a pg_snapshot that sql_is_snapshot(). Nothing if it is
+ * NULL, and of what has no xmin: views and foreign tables. */
+void put_older(struct buf *sql, const struct place *place, const char *snapshot);
+
 #endif

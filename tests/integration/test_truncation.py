@@ -1,6 +1,7 @@
 """Truncation: what was cut away stays away, and what was not cut stays. The same calls on a plain directory say what a file must have in it."""
 import errno
 import os
+import re
 
 import pytest
 
@@ -11,10 +12,14 @@ from test_ingest_sending import GATE
 SQL = """
 create table bars (id bigserial primary key, sym text not null, n bigint not null check (n >= 0), memo text);
 create table notes (id bigserial primary key, n bigint not null check (n >= 0));
+create table keys (k bigint primary key, n bigint);
+create table bare (n bigint);
 """
 LAYOUT = {"routes": [
     {"path": "/bars.csv", "rows": "bars", "columns": ["sym", "n", "memo"], "order": ["id"]},
     {"path": "/notes.jsonl", "rows": "notes", "columns": ["n"], "order": ["id"]},
+    {"path": "/keys.csv", "rows": "keys", "columns": ["k", "n"]},
+    {"path": "/bare.csv", "rows": "bare", "columns": ["n"]},
     {"path": "/log.csv", "rows": "bars", "columns": ["sym", "n", "memo"], "order": ["id"], "truncate": "refuse"},
     {"path": "/in/bars.csv", "file": True, "ingest": "bars", "columns": ["sym", "n", "memo"]},
 ]}
@@ -35,12 +40,13 @@ def plain(tmp_path):
 
 
 def numbers(pg, name):
-    return [n for (n,) in pg.sql(f"select n from {'notes' if 'notes' in name else 'bars'} order by id")]
+    table, order = {"notes.jsonl": ("notes", "id"), "keys.csv": ("keys", "k"), "bare.csv": ("bare", "ctid")}.get(name, ("bars", "id"))
+    return [n for (n,) in pg.sql(f"select n from {table} order by {order}")]
 
 
 def numbers_of(path):
     """The numbers of the lines of a plain file."""
-    return [int("".join(c for c in line if c.isdigit())) for line in path.read_text().splitlines()]
+    return [int(re.findall(r"\d+", line)[-1]) for line in path.read_text().splitlines()]
 
 
 def committed_by_the_clock(pg, mount):
@@ -258,6 +264,42 @@ def test_a_second_cut_takes_what_others_have_appended_along(bars, plain, pg):
             f.flush()
             os.fsync(f.fileno())
     assert numbers(pg, "bars.csv") == numbers_of(plain / "bars.csv") == [4]
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["emptied", "written anew"])
+@pytest.mark.parametrize("how", ["opened", "cut"])
+@pytest.mark.parametrize("name", ["bars.csv", "notes.jsonl", "keys.csv", "bare.csv"])
+def test_what_others_write_behind_a_cut_stays(bars, plain, pg, name, how, text):
+    """A program has cut the file, and closes it later; meanwhile another one appends, and syncs. While a transaction is under way that has begun
+    before the rows came, and with rows that were frozen since."""
+    line = {"notes.jsonl": '{{"n":{}}}\n', "keys.csv": "{0},{0}\n", "bare.csv": "{}\n"}.get(name, "A,{},x\n").format
+    with pg.connect() as conn, conn.cursor() as cur:
+        cur.execute("select pg_current_xact_id()")
+        for top in (bars, plain):
+            path = top.at(name) if top is bars else top / name
+            path.write_text(line(1) + line(2))
+            if top is bars:
+                pg.sql("vacuum freeze")
+            with open(path, "ab") as other:
+                f = os.open(path, os.O_WRONLY | os.O_APPEND | (os.O_TRUNC if how == "opened" else 0))
+                if how == "cut":
+                    os.ftruncate(f, 0)
+                other.write(line(3).encode())
+                other.flush()
+                os.fsync(other.fileno())
+                with open(path, "ab") as third:
+                    third.write(line(4).encode())
+                if text:
+                    os.write(f, line(5).encode())
+                os.close(f)
+                if top is bars:
+                    until(lambda: 1 not in numbers(pg, name), "the cut is committed")
+                other.write(line(6).encode())
+    assert numbers_of(plain / name) == [3, 4, *[5] * text, 6]
+    # a new text gets the rows that are there (4.11), and is read where they stand
+    order = sorted if text else list
+    assert order(numbers(pg, name)) == order(numbers_of(plain / name))
+    assert bars.errors() == []
 
 
 def test_a_second_cut_by_a_program_whose_first_one_is_committed(bars, plain, pg):
