@@ -62,6 +62,7 @@ void handle_free(struct fs *fs, struct handle *h) {
 	}
 	if (h->unsettled)
 		node_unsettle(fs->nodes, h->node, false);
+	rows_whole_free(h);
 	node_close(fs->nodes, h->node, h);
 	if (h->fd >= 0)
 		close(h->fd);
@@ -76,7 +77,6 @@ void handle_free(struct fs *fs, struct handle *h) {
 	buf_free(&h->data);
 	buf_free(&h->was);
 	body_release(h->body);
-	rows_whole_free(h);
 	free(h->columns);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
@@ -99,18 +99,25 @@ struct handle *handles_any(struct handles *handles) {
 	return h != &handles->ring ? h : NULL;
 }
 
-/* The first handle from H on that is of the file INO; NULL: there is none. Held: the table's lock. */
-static struct handle *of_file(struct handles *handles, struct handle *h, uint64_t ino) {
-	while (h != &handles->ring && h->node->ino != ino)
-		h = h->all_next;
-	return h != &handles->ring ? h : NULL;
+/* Those of one file, or, where TABLE is not NULL, those whose anew_of that is. */
+struct which {
+	uint64_t ino;
+	const struct relation *table;
+};
+
+/* The first handle from H on that is one of WHICH; NULL: there is none. Held: the table's lock. */
+static struct handle *find(struct handles *handles, struct handle *h, struct which which) {
+	for (; h != &handles->ring; h = h->all_next)
+		if (which.table != NULL ? atomic_load(&h->anew_of) == which.table
+					: h->node->ino == which.ino)
+			return h;
+	return NULL;
 }
 
-void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
-		     void *arg) {
-	struct handles *handles = fs->handles;
+static void handles_each(struct handles *handles, struct which which,
+			 void (*each)(void *arg, struct handle *h), void *arg) {
 	pthread_mutex_lock(&handles->lock);
-	struct handle *h = of_file(handles, handles->ring.all_next, ino);
+	struct handle *h = find(handles, handles->ring.all_next, which);
 	while (h != NULL) {
 		h->users++; /* a handle with a user stays in the ring, so that its next one is known */
 		pthread_mutex_unlock(&handles->lock);
@@ -118,9 +125,19 @@ void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct
 		pthread_mutex_lock(&handles->lock);
 		h->users--;
 		pthread_cond_broadcast(&handles->left);
-		h = of_file(handles, h->all_next, ino);
+		h = find(handles, h->all_next, which);
 	}
 	pthread_mutex_unlock(&handles->lock);
+}
+
+void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
+		     void *arg) {
+	handles_each(fs->handles, (struct which){ .ino = ino }, each, arg);
+}
+
+void handles_anew(struct fs *fs, const struct relation *table,
+		  void (*each)(void *arg, struct handle *h), void *arg) {
+	handles_each(fs->handles, (struct which){ .table = table }, each, arg);
 }
 
 void handles_flush(struct fs *fs, int64_t before_us,

@@ -92,7 +92,10 @@ struct handle {
 	struct lines_reader *lines_reader; /* the same for other lines: see lines_reader_free() */
 	enum rows_state rows;              /* what data is */
 	struct buf was;                    /* ROWS_EDITED: the text as it was loaded */
-	char *since; /* cut to nothing, and others have written: see rows_whole_meet(). NULL: they have not */
+	/* The table whose rows are to be replaced by a text that is written from nothing and not committed;
+	 * NULL: none, or `since` is known. Read without the lock. */
+	_Atomic(const struct relation *) anew_of;
+	char *since; /* such a text replaces what was there then: see rows_whole_meet(); NULL: all */
 	uint64_t
 		written_to; /* where the last write of that text ends; 0: a truncation came later */
 	uint64_t opened_at; /* the file's size when it was opened */
@@ -143,9 +146,11 @@ bool handle_has_size(const struct handle *h);
 struct handle *handles_any(struct handles *handles);
 
 /* Calls EACH with ARG, with no lock held, for each open handle of a file with the st_ino INO: handles of one path may be on several nodes. A
- * handle stays while EACH runs. */
+ * handle stays while EACH runs. anew: for each whose anew_of is TABLE. */
 void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
 		     void *arg);
+void handles_anew(struct fs *fs, const struct relation *table,
+		  void (*each)(void *arg, struct handle *h), void *arg);
 
 /* Calls FLUSH, with no lock held, for each handle with bytes that wait since BEFORE_US or longer. It stays while FLUSH runs. */
 void handles_flush(struct fs *fs, int64_t before_us,

@@ -122,7 +122,7 @@ struct meeting {
 
 static void meet(void *arg, struct handle *h) {
 	struct meeting *m = arg;
-	if (h == m->writer || h->kind != &rows_kind || m->rc != 0)
+	if (h == m->writer || m->rc != 0)
 		return;
 	LOCK_SCOPE(&h->lock);
 	m->rc = rows_whole_meet(m->call, h);
@@ -130,8 +130,9 @@ static void meet(void *arg, struct handle *h) {
 
 int rows_before_write(struct call *call, struct handle *h) {
 	struct meeting m = { .call = call, .writer = h };
-	if (rows_whole_any())
-		handles_of_file(call->fs, h->node->ino, meet, &m);
+	const struct place *place = h->node->place;
+	if (rows_whole_any(h))
+		handles_anew(call->fs, place->scope.tables[place->target].rel, meet, &m);
 	return m.rc;
 }
 

@@ -17,20 +17,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Open files that are cut to nothing, and not committed. */
+/* Open files that have an anew_of: without one, a write costs no look at other handles. */
 static atomic_int anew;
 
+static void note_anew(struct handle *h) {
+	const struct relation *table = NULL;
+	if (rows_is_anew(h) && h->since == NULL)
+		table = h->node->place->scope.tables[h->node->place->target].rel;
+	const struct relation *was = atomic_exchange(&h->anew_of, table);
+	atomic_fetch_add(&anew, (table != NULL) - (was != NULL));
+}
+
 static void rows_move(struct handle *h, enum rows_event event) {
-	bool was = rows_is_anew(h);
 	h->rows = rows_next[h->rows][event];
-	atomic_fetch_add(&anew, rows_is_anew(h) - was);
 	/* what was written before another cut is cut, too */
 	if (!rows_is_anew(h) || event == ROWS_CUT_TO_NOTHING)
 		free(move_ptr(h->since));
+	note_anew(h);
 }
 
-bool rows_whole_any(void) {
-	return atomic_load(&anew) > 0;
+bool rows_whole_any(const struct handle *but) {
+	return atomic_load(&anew) > (atomic_load(&but->anew_of) != NULL ? 1 : 0);
 }
 
 void rows_whole_free(struct handle *h) {
@@ -50,6 +57,7 @@ int rows_whole_meet(struct call *call, struct handle *h) {
 				"the server has answered something else than a snapshot");
 	if (rc == 0 && (h->since = strdup(field_text(res, 0, 0))) == NULL)
 		rc = call_error(call, ENOMEM, "out of memory");
+	note_anew(h);
 	return rc;
 }
 

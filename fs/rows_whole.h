@@ -20,12 +20,12 @@ MUST_USE int rows_whole_truncate(struct call *call, struct handle *h, uint64_t s
  * any more. Returns 0 or -errno: the text is in rejected/ then. While a quoted field is open (rows_open_line()) nothing is done. */
 MUST_USE int rows_whole_commit(struct call *call, struct handle *h, const struct where *w,
 			       enum record_more more, bool last);
-/* Another program is about to write to H's file. If H has cut it to nothing, and that is not
- * committed, it is noted which rows are there now: only these are replaced when it is. Returns 0 or
- * -errno. */
+/* Another program is about to write to H's file, or to another one of its table. If H has cut its
+ * file to nothing, and that is not committed, it is noted which rows are there now: only these are
+ * replaced when it is. Returns 0 or -errno. */
 MUST_USE int rows_whole_meet(struct call *call, struct handle *h);
-/* False if no open file is cut to nothing, and not committed. Without a lock. */
-bool rows_whole_any(void);
+/* False if no open file BUT this one has an anew_of. No lock is needed. */
+bool rows_whole_any(const struct handle *but);
 /* H is being freed. */
 void rows_whole_free(struct handle *h);
 

@@ -302,6 +302,15 @@ def test_what_others_write_behind_a_cut_stays(bars, plain, pg, name, how, text):
     assert bars.errors() == []
 
 
+def test_what_others_write_to_another_file_of_the_rows_behind_a_cut_stays(bars, pg):
+    bars.write("bars.csv", "A,1,x\nA,2,x\n")
+    with open(bars.at("bars.csv"), "wb"):
+        with open(bars.at("log.csv"), "ab") as f:
+            f.write(b"A,3,x\n")
+    until(lambda: 1 not in numbers(pg, "bars.csv"), "the cut is committed")
+    assert numbers(pg, "bars.csv") == [3]
+
+
 def test_a_second_cut_by_a_program_whose_first_one_is_committed(bars, plain, pg):
     """For it the file still ends at 0; but another one has appended."""
     for top in (bars, plain):

@@ -116,7 +116,8 @@ class Document:
         have = self.have()
         if have not in self.alts:
             raise Found("acknowledged document lost", f"{after}: the table has {have}, allowed {self.alts}")
-        self.alts = [have]
+        if time.monotonic() > self.rests_at:  # nothing is to come that was closed before
+            self.alts = [have]
 
     def killed(self, opened):
         """The kernel closes what a killed program had open: what it wrote is committed, or refused, shortly after."""
@@ -139,7 +140,7 @@ class Document:
         if any(o.writes and (o.dirty or o.cut or o.refused) for o in self.play.opens_of(self)):
             return data  # stat shows the size of the text that an open file has and the table has not (14.4)
         if before != len(data) or before != after:
-            raise Found("st_size", f"{path}: st_size {before}, read {len(data)}, then {after}")
+            raise ValueError(f"{path}: st_size {before}, read {len(data)}, then {after}")  # or a change was committed between the two
         return data
 
 
@@ -232,6 +233,7 @@ class Parent(Document):
 
     def removed(self, error, call):
         if not error:
+            self.left = self.left or self.is_kept()  # its directory stays, also when the plain file goes: a column may make the row again
             self.alts = [None]
         elif call == "unlink" and all(a is not None for a in self.alts):
             raise Found("failed without cause", f"{call} {self.path}: errno {error}; {self.play.sentence()}")

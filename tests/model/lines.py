@@ -203,7 +203,7 @@ class Slice:
                 self.free_all()
             return self.set_free(w)
         if w.replacing and call != "fsync" and not last and (w.piece and not whole or not w.since and not w.piece):  # it waits for the first line, and for a line's end (1.6)
-            perhaps_appended = w.had_rows is None and any(x.verdict in ("bad", "open") for x in w.since)
+            perhaps_appended = w.had_rows is None and (any(x.verdict in ("bad", "open") for x in w.since) or b"\n" in w.piece)  # in a quoted field
             return None if perhaps_appended else self.must(error == 0, "failed without cause", call, error)
         if w.replacing and self.settle_replacement(opened, error, call, last):
             return None

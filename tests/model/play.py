@@ -194,6 +194,7 @@ class Play:
         opened.twin, opened.w, opened.told = twin, op.get("w", 0), told
         opened.tainted = own and self.rests(target)  # what is committed shortly after a close may have come between the twin's copy and the open
         if isinstance(target, Parent) and None in target.alts:
+            opened.tainted = opened.tainted or target.left
             target.left = True
         if isinstance(target, Slice):
             target.exists = True
