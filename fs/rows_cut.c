@@ -40,10 +40,19 @@ int rows_settle_lines(struct call *call, struct handle *h) {
 	return 0;
 }
 
+struct settling {
+	struct call *call;
+	bool any;
+};
+
 static void settle_lines(void *arg, struct handle *h) {
+	struct settling *s = arg;
 	LOCK_SCOPE(&h->lock);
-	if (appends(h) && (h->dirty || h->append != NULL) && rows_settle_lines(arg, h) != 0)
-		db_error_clear(&((struct call *)arg)->err);
+	if (!appends(h) || (!h->dirty && h->append == NULL))
+		return;
+	s->any = true;
+	if (rows_settle_lines(s->call, h) != 0)
+		db_error_clear(&s->call->err);
 }
 
 struct cut {
@@ -69,8 +78,10 @@ static void drop_rest(void *arg, struct handle *h) {
 	h->waiting_us = 0;
 }
 
-void rows_cut_settle(struct call *call, const struct node *node) {
-	handles_of_file(call->fs, node->ino, settle_lines, call);
+bool rows_cut_settle(struct call *call, const struct node *node) {
+	struct settling s = { .call = call };
+	handles_of_file(call->fs, node->ino, settle_lines, &s);
+	return s.any;
 }
 
 void rows_cut_rest(struct call *call, const struct node *node, bool all) {
@@ -94,7 +105,7 @@ int rows_before_truncate(struct call *call, struct node *node, struct handle *h,
 	int known = h != NULL ? ask_handle(h, size) : -1;
 	if (known >= 0 && size > 0)
 		return known;
-	rows_cut_settle(call, node);
+	(void)rows_cut_settle(call, node);
 	if (known >= 0) { /* what others have appended meanwhile goes when H's text is committed */
 		struct cut cut = { .by = h, .all = true };
 		handles_of_file(call->fs, node->ino, drop_rest, &cut);

@@ -14,10 +14,12 @@ create table bars (id bigserial primary key, sym text not null, n bigint not nul
 create table notes (id bigserial primary key, n bigint not null check (n >= 0));
 create table keys (k bigint primary key, n bigint);
 create table bare (n bigint);
+create table grouped (id bigserial primary key, g integer not null, sym text, n bigint, memo text);
 """
 LAYOUT = {"routes": [
     {"path": "/bars.csv", "rows": "bars", "columns": ["sym", "n", "memo"], "order": ["id"]},
     {"path": "/notes.jsonl", "rows": "notes", "columns": ["n"], "order": ["id"]},
+    {"path": "/g/{grouped.g}.csv", "rows": "grouped", "columns": ["sym", "n", "memo"], "order": ["id"]},
     {"path": "/keys.csv", "rows": "keys", "columns": ["k", "n"]},
     {"path": "/bare.csv", "rows": "bare", "columns": ["n"]},
     {"path": "/log.csv", "rows": "bars", "columns": ["sym", "n", "memo"], "order": ["id"], "truncate": "refuse"},
@@ -40,7 +42,7 @@ def plain(tmp_path):
 
 
 def numbers(pg, name):
-    table, order = {"notes.jsonl": ("notes", "id"), "keys.csv": ("keys", "k"), "bare.csv": ("bare", "ctid")}.get(name, ("bars", "id"))
+    table, order = {"notes.jsonl": ("notes", "id"), "keys.csv": ("keys", "k"), "bare.csv": ("bare", "ctid"), "g/1.csv": ("grouped", "id")}.get(name, ("bars", "id"))
     return [n for (n,) in pg.sql(f"select n from {table} order by {order}")]
 
 
@@ -300,6 +302,26 @@ def test_what_others_write_behind_a_cut_stays(bars, plain, pg, name, how, text):
     order = sorted if text else list
     assert order(numbers(pg, name)) == order(numbers_of(plain / name))
     assert bars.errors() == []
+
+
+@pytest.mark.parametrize("name", ["g/1.csv", "bars.csv"])
+def test_a_cut_of_a_file_that_has_only_a_writer(bars, plain, pg, name):
+    """A file of a group that has no lines has no name, once its writer has synced: who opens it then makes it."""
+    (plain / "g").mkdir()
+    for top in (bars, plain):
+        path = top.at(name) if top is bars else top / name
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.ftruncate(fd, 0)
+        os.fsync(fd)
+        os.write(fd, b"A,1,x\n")
+        with open(path, "wb"):
+            pass
+        if top is bars:
+            until(lambda: numbers(pg, name) == [], "the cut is committed")
+        with open(path, "ab") as f:
+            f.write(b"A,2,x\n")
+        os.close(fd)
+    assert numbers(pg, name) == numbers_of(plain / name) == [2]
 
 
 def test_what_others_write_to_another_file_of_the_rows_behind_a_cut_stays(bars, pg):
