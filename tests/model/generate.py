@@ -108,6 +108,8 @@ class Generator:
         words = {}
         if kind in LINES and self.rng.random() < 0.25:
             return self.add("edit", p=p, path=path, leave_out=self.rng.randrange(5), sync=self.rng.random() < 0.5)
+        if kind in LINES and self.rng.random() < 0.1:
+            return self.add("rotate", p=p, path=path)
         if kind in ("ingest", "gz") and self.rng.random() < 0.1:
             self.next_line += 2
             return self.add("restart_identity", path=path, lines=[[self.next_line - 1, "good"], [self.next_line, "good"]])

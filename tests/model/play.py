@@ -542,6 +542,27 @@ class Play:
         target.edited(records.number_of(form, gone), len(lines) > head)
         self.until_judged(target)
 
+    def op_rotate(self, op):
+        """A log is rotated (8.7): its lines become a plain file, and their rows go. Nobody has it open."""
+        target, path = self.target(op["path"])[0], op["path"]
+        if not isinstance(target, Slice) or self.opens_of(target) or not self.exists(path) or self.rests(target):
+            return
+        if path.startswith("p/") and None in self.parents[path.split("/")[1]].alts:
+            return
+        text = self.world.slurp(path)[1]
+        error = self.call(op["p"], ["rename", [path, None], [path + ".1", None]])[0][0]
+        if self.is_between(op, error, unlinks=True):
+            return
+        if error:
+            raise Found("failed without cause", f"{op}: errno {error}; {self.sentence()}")
+        moved = self.world.slurp(path + ".1")[1]
+        if moved != text:
+            raise Found("bytes lost", f"{path}.1 has {len(moved)} bytes {moved[-60:]!r}, {path} had {len(text)}: {text[-60:]!r}")
+        self.call(op["p"], ["unlink", [path + ".1", None]])
+        target.gone()
+        target.exists = not path.startswith("g/")
+        self.until_judged(target)
+
     def rests(self, target):
         """Something may still be committed moments after the last close."""
         return time.monotonic() < getattr(target, "rests_at", 0.0)
