@@ -90,13 +90,13 @@ void rows_cut_rest(struct call *call, const struct node *node, bool all) {
 }
 
 /* What H itself says of a truncation to SIZE: 1: it is none; 0: it is one of H's own text only;
- * -1: the file is to be asked. A file that H has emptied, and that is committed, may have lines
- * of others again. */
+ * -1: the file is to be asked. A file that H has emptied may have lines of others again, whether
+ * that is committed or not. */
 static int ask_handle(struct handle *h, uint64_t size) {
 	LOCK_SCOPE(&h->lock);
 	bool own_end = size > 0 && h->has_begun && size == h->next_offset;
 	if (rows_is_whole(h))
-		return size == h->data.len || (own_end && (h->flags & O_APPEND) != 0);
+		return size > 0 && (size == h->data.len || (own_end && (h->flags & O_APPEND) != 0));
 	return own_end ? 1 : -1;
 }
 

@@ -146,7 +146,7 @@ int rows_whole_write(struct call *call, struct handle *h, const char *data, size
 int rows_whole_truncate(struct call *call, struct handle *h, uint64_t size) {
 	if (size > call->fs->opt->max_document)
 		return too_large(call, "the file would be");
-	if (size == h->data.len && rows_is_whole(h))
+	if (size > 0 && size == h->data.len && rows_is_whole(h))
 		return 0;
 	rows_move(h, size == 0 ? ROWS_CUT_TO_NOTHING : ROWS_CHANGED);
 	buf_resize(&h->data, (size_t)size);

@@ -250,7 +250,8 @@ def test_a_text_that_was_to_replace_the_file_is_cut_away(bars, plain, pg, how):
     assert numbers(pg, "bars.csv") == numbers_of(plain / "bars.csv") == [5]
 
 
-def test_a_second_cut_takes_what_others_have_appended_along(bars, plain, pg):
+@pytest.mark.parametrize("text", [b"", b"A,3,x\n"], ids=["emptied", "written anew"])
+def test_a_second_cut_takes_what_others_have_appended_along(bars, plain, pg, text):
     """The first one, by the same open file, is not committed yet."""
     for top in (bars, plain):
         path = top.at("bars.csv") if top is bars else top / "bars.csv"
@@ -259,7 +260,7 @@ def test_a_second_cut_takes_what_others_have_appended_along(bars, plain, pg):
             f.truncate(0)
             other.write(b"A,2,x\n")
             other.flush()
-            f.write(b"A,3,x\n")
+            f.write(text)
             f.flush()
             f.truncate(0)
             f.write(b"A,4,x\n")

@@ -79,6 +79,7 @@ class Slice:
 
     def note(self, opened, line):
         w = self.writer(opened)
+        line.state = WAITS
         if line.verdict == "open":
             w.quote_open = True
         if w.quote_open:
@@ -195,7 +196,8 @@ class Slice:
         w = self.writer(opened)
         whole = opened.form == "jsonl" and w.rest == b"\n"  # the piece is an object by itself
         if whole and call != "fsync":
-            w.early = w.cut_line.n
+            w.early, w.cut_line.state = w.cut_line.n, FREE
+            self.lines[w.early] = w.cut_line
         if last and w.piece and (w.tainted or w.replacing):
             self.free_piece(w)
         if w.tainted:
@@ -375,8 +377,6 @@ class Slice:
         have = Counter(n for _, n, _ in rows)
         for w, n, memo in rows:
             line = self.lines.get(n)
-            if line is None and any(o.model is not None and o.model.early == n for o in self.play.opens_of(self)):
-                continue
             if line is None:
                 return "row from nowhere", f"{self.table} has ({w}, {n}, {memo!r})"
             if line.state == OUT:
