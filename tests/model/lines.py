@@ -243,7 +243,7 @@ class Slice:
         """True if nothing more is to be said of the call."""
         w = opened.model
         bad = [x for x in w.since if x.verdict in ("bad", "open")]
-        guess = (w.piece and (last or opened.form == "jsonl")) or (w.had_rows is None and bad)
+        guess = (w.piece and (last or opened.form == "jsonl")) or (w.had_rows is None and bad) or (error and b"\n" in w.piece)  # in a quoted field
         if guess or (bad and w.had_rows and (error or self.play.asked["options"].get("bad_lines") == "report")):
             for x in self.lines.values():
                 if getattr(x, "cut_by", None) is opened and x.state == FREE and x.was == IN and not guess and error:
