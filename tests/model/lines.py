@@ -194,9 +194,9 @@ class Slice:
     def acknowledged(self, opened, error, call, last):
         """fsync, flush or close of OPENED answered ERROR (0: all is well)."""
         w = self.writer(opened)
-        whole = opened.form == "jsonl" and w.rest == b"\n"  # the piece is an object by itself
+        whole = opened.form == "jsonl" and w.cut_line is not None and records.is_object(w.piece)
         if whole and call != "fsync":
-            w.early, w.cut_line.state = w.cut_line.n, FREE
+            w.early, w.cut_line.state, w.cut_line.prefix = w.cut_line.n, FREE, True
             self.lines[w.early] = w.cut_line
         if last and w.piece and (w.tainted or w.replacing):
             self.free_piece(w)

@@ -130,6 +130,14 @@ def row_of_json(raw):
     return Row(value["w"], value["n"], value.get("memo"))
 
 
+def is_object(text):
+    """True if TEXT is an object of JSON by itself."""
+    try:
+        return isinstance(json.loads(text.decode("utf-8")), dict)
+    except ValueError:
+        return False
+
+
 def class_of(row):
     """The class that the text of a row that was put together from pieces has for the database."""
     if abs(row.w) >= 2**31 or abs(row.n) >= 2**63:
