@@ -537,6 +537,8 @@ class Play:
         calls = [["open", "tmp", [path, None], "old"], ["pwrite", "tmp", text.decode("latin-1"), 0], ["ftruncate", "tmp", len(text)],
                  *([["fsync", "tmp"]] if op.get("sync") else []), ["close", "tmp"]]
         answers = self.call(op["p"], *calls)
+        if len(answers) == 1 and self.is_between(op, answers[0][0]):
+            return
         if answers[-1][0] and len(lines) > head:
             raise Found("failed without cause", f"{op}: {calls[len(answers) - 1][0]} said errno {answers[-1][0]}; {self.sentence()}")
         target.edited(records.number_of(form, gone), len(lines) > head)
