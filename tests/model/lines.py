@@ -63,8 +63,8 @@ class Slice:
         w.wrote = w.wrote or bool(data or wanted)
         if w.cut_line is not None and data:
             self.note(opened, w.cut_line)
-            if w.early == w.cut_line.n and data != b"\n":
-                w.cut_line.state = FREE  # the rest is a line of its own
+            if w.early == w.cut_line.n and (data != b"\n" or w.cut_line.verdict == "bad"):
+                w.cut_line.state = FREE  # the rest is a line of its own; and what was refused has been told
             w.cut_line, w.piece = None, b""
         for n, cls in wanted:
             cls = records.json_class(cls) if form == "jsonl" else cls
