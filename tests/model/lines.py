@@ -42,6 +42,10 @@ class Writer:
         self.wrote = False  # since the file was cut or replaced
         self.early = 0  # the number of a line that a close has committed before its newline came
 
+    def is_in_field(self):
+        """The piece ends inside a quoted field that has a line end: fsync and close say that it is open."""
+        return b"\n" in self.piece
+
 
 class Slice:
     def __init__(self, play, table, where="true"):
@@ -207,14 +211,14 @@ class Slice:
                 self.free_all()
             return self.set_free(w)
         if w.replacing and call != "fsync" and not last and (w.piece and not whole or not w.since and not w.piece):  # it waits for the first line, and for a line's end (1.6)
-            perhaps_appended = w.had_rows is None and (any(x.verdict in ("bad", "open") for x in w.since) or b"\n" in w.piece)  # in a quoted field
+            perhaps_appended = w.had_rows is None and (any(x.verdict in ("bad", "open") for x in w.since) or w.is_in_field())
             return None if perhaps_appended else self.must(error == 0, "failed without cause", call, error)
         if w.replacing and self.settle_replacement(opened, error, call, last):
             return None
         owed = [x for x in w.lines if x.verdict == "bad" and x.state == WAITS]
         report = self.play.asked["options"].get("bad_lines") == "report"
         again = error != 0 and error == opened.again
-        if not again and not w.quote_open and not (w.piece and call != "fsync"):
+        if not again and not w.quote_open and not w.is_in_field() and not (w.piece and call != "fsync"):
             if owed and not report:
                 self.must(error != 0, "an error was not told", call, f"0 although {owed[:5]} must be refused")
             elif not any(x.verdict == "bad" and not x.told and x.state in (FREE, OUT) for x in w.lines):  # what was cut may be judged, too
@@ -245,7 +249,7 @@ class Slice:
         """True if nothing more is to be said of the call."""
         w = opened.model
         bad = [x for x in w.since if x.verdict in ("bad", "open")]
-        guess = (w.piece and (last or opened.form == "jsonl")) or (w.had_rows is None and bad) or (error and b"\n" in w.piece)  # in a quoted field
+        guess = (w.piece and (last or opened.form == "jsonl")) or (w.had_rows is None and bad) or (error and w.is_in_field())
         if guess or (bad and w.had_rows and (error or self.play.asked["options"].get("bad_lines") == "report")):
             for x in self.lines.values():
                 if getattr(x, "cut_by", None) is opened and x.state == FREE and x.was == IN and not guess and error:
