@@ -85,7 +85,8 @@ class Ingest(Plain):
 
     def leave(self):
         """Its rows stay and are no file's any more."""
-        self.pool.kept.update(self.low())
+        self.given = self.low()  # unless it was for a truncation that is not committed before a crash
+        self.pool.kept.update(self.given)
         self.pool.guess |= {row.n for row in self.high() - self.low()}  # the clock, a rename, or a close before a crash may have committed them
 
     def emptied(self):
@@ -109,6 +110,7 @@ class Ingest(Plain):
             if error and not now.bad and not self.untold and not any(view.bad for view in self.views):
                 raise Found("failed without cause", f"{call} of {self.path}: errno {error}; {self.play.sentence()}")
         if opened.writes:
+            self.given = Counter()
             self.untold = not error and (self.untold or any(view.bad for view in self.views))
             self.was, self.views = now, [now]
             self.piece_counts = self.piece_counts or call != "fsync"
@@ -131,13 +133,16 @@ class Ingest(Plain):
         # what the clock has committed meanwhile may be of a version that was cut away again, uncommitted
         if data != acked and not any(v.startswith(data) and (len(data) >= len(acked) or not v.startswith(acked)) for v in [want, *self.versions]):
             raise Found("bytes lost", f"{self.path} has {len(data)} bytes after the crash, {len(acked)} were acknowledged, {len(want)} written")
+        if data and data == acked:
+            self.pool.kept -= self.given
+        self.given = Counter()
         (self.play.world.twin / self.twin).write_bytes(data)
         self.was = self.read()
         self.views = [self.was]
         self.piece_counts, self.packer, self.waits = True, None, True
         self.loose = self.loose or not self.was.whole
 
-    acked_bytes = b""
+    acked_bytes, given = b"", Counter()
 
     def moved(self, path):
         fresh = Ingest.__new__(Ingest)
