@@ -94,6 +94,7 @@ class Ingest(Plain):
         self.packer = None
         if self.keep:
             self.leave()
+            self.untold = self.untold or any(view.bad for view in self.views)
             self.was = records.Read(self.form, b"", self.play.asked)
             self.views = [self.was]
         self.changed()
