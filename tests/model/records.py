@@ -181,6 +181,8 @@ class Read:
             lines.pop(0)
         while lines:
             raw = lines.pop(0).removesuffix(b"\r")
+            if form == "jsonl" and not raw:
+                continue  # a blank line says nothing (4.7)
             try:
                 row = row_of(raw)
             except EOFError:
