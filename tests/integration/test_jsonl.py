@@ -98,6 +98,16 @@ def test_an_object_without_its_newline_is_no_row_at_fsync(shop):
     assert fsynced("os.close(F)") == [1, 2, 3, 1, 1, 2]
 
 
+@pytest.mark.parametrize("flags", [os.O_APPEND, os.O_TRUNC])
+def test_a_blank_line_says_nothing(shop, flags):
+    append(shop.m.at("log.jsonl"), line(1))
+    with Open(shop.m.at("log.jsonl"), flags) as file:
+        file.write(b"\n" + line(2) + b"\n\r\n" + line(3) + b"\n")
+        os.fsync(file.fd)
+        assert numbers(shop.pg) == ([1, 2, 3] if flags == os.O_APPEND else [2, 3])
+    assert shop.m.errors() == []
+
+
 def test_what_is_written_anew_is_not_committed_by_halves(fast):
     """The clock leaves alone what replaces the rows."""
     fast.sql("insert into log (n) values (1), (2)")
