@@ -2,6 +2,7 @@
 
 #include "import/gzip.h"
 #include "import/lines.h"
+#include "util/below.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,28 +14,14 @@ enum { CHUNK = 256 * 1024 };
 
 /* -- the mount's side -------------------------------------------------------------------------- */
 
-/* Makes the directories above PATH, from the first behind the root of the mount. */
-static int make_directories(const struct import *im, const char *path) {
-	AUTO_FREE char *copy = strdup(path);
-	if (copy == NULL)
-		return -ENOMEM;
-	for (char *p = copy + strlen(im->target) + 1; (p = strchr(p, '/')) != NULL; *p++ = '/') {
-		*p = '\0';
-		if (mkdir(copy, 0777) != 0 && errno != EEXIST)
-			return -errno;
-	}
-	return 0;
-}
-
-int copy_open(const struct import *im, const char *path, int flags) {
-	int fd = open(path, flags | O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-	if (fd < 0 && errno == ENOENT) {
-		int rc = make_directories(im, path);
-		if (rc != 0)
-			return rc;
-		fd = open(path, flags | O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-	}
-	return fd >= 0 ? fd : -errno;
+int copy_open(const struct import *im, const struct item *item, int flags) {
+	flags |= O_WRONLY | O_CREAT;
+	int fd = below_open(im->new_dir, item->path, flags, 0666);
+	const char *slash = strrchr(item->path, '/');
+	if (fd != -ENOENT || slash == NULL)
+		return fd;
+	int rc = below_make(im->new_dir, item->path, (size_t)(slash - item->path));
+	return rc != 0 ? rc : below_open(im->new_dir, item->path, flags, 0666);
 }
 
 int copy_write(int fd, const char *data, size_t len) {
@@ -83,14 +70,14 @@ static int copy_bytes(struct import *im, struct item *item, int in, uint64_t at,
 	return rc;
 }
 
-/* Of an ingest file: how many of its first bytes are on the mount already. 0 also if what is there is something else. */
-static uint64_t bytes_there(const char *old, const char *new, uint64_t size) {
-	AUTO_FD int a = open(old, O_RDONLY | O_CLOEXEC), b = open(new, O_RDONLY | O_CLOEXEC);
+/* Of an ingest file, A in the old tree: how many of its first bytes are on the mount already. 0 also if what is there is something else. */
+static uint64_t bytes_there(const struct import *im, const struct item *item, int a) {
+	AUTO_FD int b = import_open_new(im, item);
 	AUTO_FREE char *x = malloc(CHUNK), *y = malloc(CHUNK);
 	uint64_t same = 0;
 	struct stat st;
-	if (a < 0 || b < 0 || x == NULL || y == NULL || fstat(b, &st) != 0 ||
-	    (uint64_t)st.st_size > size)
+	if (b < 0 || x == NULL || y == NULL || fstat(b, &st) != 0 ||
+	    (uint64_t)st.st_size > item->size)
 		return 0;
 	for (;;) {
 		ssize_t n = read(b, y, CHUNK);
@@ -111,37 +98,38 @@ static void keep_attributes(const struct item *item, int fd) {
 	(void)!futimens(fd, times);
 }
 
-int copy_ask_rows(const char *new, struct rowfs_rows *out) {
-	AUTO_FD int fd = open(new, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && ioctl(fd, ROWFS_IOC_ROWS, out) == 0 ? 0 : -errno;
+int copy_ask_rows(const struct import *im, const struct item *item, struct rowfs_rows *out) {
+	AUTO_FD int fd = import_open_new(im, item);
+	if (fd < 0)
+		return fd;
+	return ioctl(fd, ROWFS_IOC_ROWS, out) == 0 ? 0 : -errno;
 }
 
 /* True if lines of the ingest file are no rows. */
-static bool lacks_rows(const char *new) {
+static bool lacks_rows(const struct import *im, const struct item *item) {
 	struct rowfs_rows rows;
-	return copy_ask_rows(new, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines);
+	return copy_ask_rows(im, item, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines);
 }
 
 /* What refused them may have been mended. */
-static bool is_to_be_taken_anew(const struct item *item, const char *new) {
-	return item->route != NULL && !item->route->keeps && lacks_rows(new);
+static bool is_to_be_taken_anew(const struct import *im, const struct item *item) {
+	return item->route != NULL && !item->route->keeps && lacks_rows(im, item);
 }
 
 /* Writes the file as a whole; an ingest file that is there in part is continued, so that no row of it comes twice. */
-static int copy_whole(struct import *im, struct item *item, const char *old, const char *new,
-		      bool *source_failed) {
-	AUTO_FD int in = open(old, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+static int copy_whole(struct import *im, struct item *item, bool *source_failed) {
+	AUTO_FD int in = import_open_old(im, item);
 	*source_failed = in < 0;
 	if (in < 0)
-		return -errno;
-	uint64_t there = item->what == CLASS_INGEST ? bytes_there(old, new, item->size) : 0;
+		return in;
+	uint64_t there = item->what == CLASS_INGEST ? bytes_there(im, item, in) : 0;
 	bool begun = there > 0;
-	if (begun && im->restart && there == item->size && is_to_be_taken_anew(item, new))
+	if (begun && im->restart && there == item->size && is_to_be_taken_anew(im, item))
 		there = 0;
 	if (there > 0 && lseek(in, (off_t)there, SEEK_SET) < 0)
 		return -errno;
 	import_count(im, item, there, 0);
-	AUTO_FD int out = copy_open(im, new, there > 0 ? O_APPEND : O_TRUNC);
+	AUTO_FD int out = copy_open(im, item, there > 0 ? O_APPEND : O_TRUNC);
 	if (out < 0)
 		return out;
 	int rc = copy_bytes(im, item, in, there, out, source_failed);
@@ -155,16 +143,16 @@ static int copy_whole(struct import *im, struct item *item, const char *old, con
 	if (close(fd) != 0 && rc == 0)
 		rc = -errno;
 	/* an earlier run may have been told of lines that are no rows */
-	return rc == 0 && begun && lacks_rows(new) ? -EINVAL : rc;
+	return rc == 0 && begun && lacks_rows(im, item) ? -EINVAL : rc;
 }
 
 /* The lines of a file that documents speak of again must not replace what these have brought since. */
-static bool would_undo(const struct import *im, const struct item *item, const char *new) {
+static bool would_undo(const struct import *im, const struct item *item) {
 	struct records r = { .fd = -1 };
 	struct record record;
 	if (!item->shadowed || !plan_shadowed(&im->plan, item, true))
 		return false;
-	int rc = records_open(&r, new, item_ends_in(item, ".csv"), NULL);
+	int rc = records_open(&r, import_open_new(im, item), item_ends_in(item, ".csv"), NULL);
 	if (rc == 0)
 		rc = records_next(&r, &record);
 	records_close(&r);
@@ -172,13 +160,12 @@ static bool would_undo(const struct import *im, const struct item *item, const c
 }
 
 /* An ingest file with lines that are no rows: its bytes are in all the same. */
-static void tell_bad_lines(const struct import *im, const struct item *item, const char *new,
-			   struct buf *why) {
+static void tell_bad_lines(const struct import *im, const struct item *item, struct buf *why) {
 	struct rowfs_rows rows = { 0 };
 	struct stat st;
-	if (stat(new, &st) != 0 || (uint64_t)st.st_size != item->size)
+	if (below_stat(im->new_dir, item->path, &st) != 0 || (uint64_t)st.st_size != item->size)
 		return;
-	if (copy_ask_rows(new, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines)) {
+	if (copy_ask_rows(im, item, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines)) {
 		uint64_t lost = rows.lines > rows.rows ? rows.lines - rows.rows : 0;
 		buf_printf(why,
 			   "its bytes are in, but %" PRIu64 " of %" PRIu64
@@ -196,34 +183,38 @@ static void tell_bad_lines(const struct import *im, const struct item *item, con
 }
 
 /* True if the old file is not any more as it was when the import began. */
-static bool has_changed(const struct item *item, const char *old) {
+static bool has_changed(const struct import *im, const struct item *item) {
 	struct stat st;
-	return lstat(old, &st) != 0 || (uint64_t)st.st_size != item->size ||
-	       st.st_mtim.tv_sec != item->mtime.tv_sec || st.st_mtim.tv_nsec != item->mtime.tv_nsec;
+	return below_stat(im->old_dir, item->path, &st) != 0 ||
+	       (uint64_t)st.st_size != item->size || st.st_mtim.tv_sec != item->mtime.tv_sec ||
+	       st.st_mtim.tv_nsec != item->mtime.tv_nsec;
+}
+
+/* True if the old file's compressed data ends too early. */
+static bool is_cut(const struct import *im, const struct item *item) {
+	AUTO_FD int fd = import_open_old(im, item);
+	return fd >= 0 && gzip_is_cut(fd);
 }
 
 int copy_item(struct import *im, struct item *item, struct buf *why) {
-	AUTO_FREE char *old = import_old_path(im, item), *new = import_new_path(im, item);
 	bool source_failed = false;
 	int rc;
-	if (old == NULL || new == NULL)
-		return -ENOMEM;
 	if (item->what == CLASS_LINES &&
 	    (item->size > im->max_document || item->route->ingested || !item->route->replaceable)) {
 		rc = lines_append(im, item, why);
-	} else if (item->what == CLASS_LINES && would_undo(im, item, new)) {
+	} else if (item->what == CLASS_LINES && would_undo(im, item)) {
 		buf_puts(
 			why,
 			"not written again: documents beside it are in already, and may have brought rows that its lines do not have; compare with --verify-only");
 		return -EEXIST;
 	} else {
-		rc = copy_whole(im, item, old, new, &source_failed);
+		rc = copy_whole(im, item, &source_failed);
 	}
 	if (source_failed)
 		buf_puts(why, "the old file cannot be read");
 	else if (rc == -EINVAL && item->what == CLASS_INGEST && why->len == 0)
-		tell_bad_lines(im, item, new, why);
-	if (rc == 0 && has_changed(item, old)) {
+		tell_bad_lines(im, item, why);
+	if (rc == 0 && has_changed(im, item)) {
 		buf_puts(why,
 			 "the old file was changed while it was copied: the same command again "
 			 "takes what is new");
@@ -231,7 +222,7 @@ int copy_item(struct import *im, struct item *item, struct buf *why) {
 	}
 	/* the mount cannot say so at close: more may have come */
 	if (rc == 0 && item->what == CLASS_INGEST && item_ends_in(item, ".gz") &&
-	    gzip_is_cut(old)) {
+	    is_cut(im, item)) {
 		buf_puts(
 			why,
 			"its bytes are in, and the lines that they have are rows, but the compressed data is cut short: it ends inside a gzip member");

@@ -10,10 +10,11 @@
 MUST_USE int copy_item(struct import *im, struct item *item, struct buf *why);
 
 /* For the parts of it. Opens the item on the mount for writing, making directories above it. Returns the descriptor or -errno. */
-MUST_USE int copy_open(const struct import *im, const char *path, int flags);
+MUST_USE int copy_open(const struct import *im, const struct item *item, int flags);
 /* Writes all. Returns 0 or -errno. */
 MUST_USE int copy_write(int fd, const char *data, size_t len);
-/* Asks the mount for the rows of the ingest file at NEW. Returns 0 or -errno. */
-MUST_USE int copy_ask_rows(const char *new, struct rowfs_rows *out);
+/* Asks the mount for the rows of the ingest file. Returns 0 or -errno. */
+MUST_USE int copy_ask_rows(const struct import *im, const struct item *item,
+			   struct rowfs_rows *out);
 
 #endif

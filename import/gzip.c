@@ -2,7 +2,6 @@
 
 #include "util/cleanup.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,8 +37,7 @@ static void take(struct inflating *f, unsigned char *in, size_t n) {
 	}
 }
 
-bool gzip_is_cut(const char *path) {
-	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+bool gzip_is_cut(int fd) {
 	AUTO_FREE unsigned char *in = malloc(PIECE), *out = malloc(PIECE);
 	struct inflating f = { .out = out };
 	ssize_t n = 0;

@@ -2,8 +2,10 @@
 
 #include "import/run.h"
 #include "schema/name.h"
+#include "util/below.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -30,14 +32,12 @@ static const char usage_text[] =
 
 /* -- for the other parts ----------------------------------------------------------------------- */
 
-char *import_old_path(const struct import *im, const struct item *item) {
-	char *path = NULL;
-	return asprintf(&path, "%s/%s", im->old, item->path) >= 0 ? path : NULL;
+int import_open_old(const struct import *im, const struct item *item) {
+	return below_read(im->old_dir, item->path);
 }
 
-char *import_new_path(const struct import *im, const struct item *item) {
-	char *path = NULL;
-	return asprintf(&path, "%s/%s", im->target, item->path) >= 0 ? path : NULL;
+int import_open_new(const struct import *im, const struct item *item) {
+	return below_read(im->new_dir, item->path);
 }
 
 void import_count(struct import *im, struct item *item, uint64_t bytes, uint64_t rows) {
@@ -307,10 +307,10 @@ static void take_journal(struct import *im) {
 		struct item *item = &im->plan.items[i];
 		if (!item->was_done || item->state != ITEM_WAITING)
 			continue;
-		AUTO_FREE char *new = import_new_path(im, item);
 		struct stat st;
 		if (item->what == CLASS_PLAIN &&
-		    (new == NULL || stat(new, &st) != 0 || (uint64_t)st.st_size != item->size))
+		    (below_stat(im->new_dir, item->path, &st) != 0 || !S_ISREG(st.st_mode) ||
+		     (uint64_t)st.st_size != item->size))
 			continue;
 		item->state = ITEM_DONE;
 	}
@@ -361,14 +361,20 @@ static int run(struct import *im) {
 	if (!plan_routes(&im->plan, layout))
 		return mistake("the mount's layout cannot be read");
 	read_limits(im);
-	int rc = plan_scan(&im->plan, im->old, im->prefix);
+	im->old_dir = open(im->old, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (im->old_dir < 0)
+		return mistake("%s: %s", im->old, strerror(errno));
+	im->new_dir = open(im->target, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (im->new_dir < 0)
+		return mistake("%s: %s", im->target, strerror(errno));
+	int rc = plan_scan(&im->plan, im->old_dir, im->prefix);
 	if (rc != 0)
 		return mistake("%s: %s", im->old, strerror(-rc));
 	if (journal && im->journal_path == NULL)
-		im->journal_path = journal_place(im->old, im->target);
+		im->journal_path = journal_place(im->old, im->target, &why);
 	if (journal && im->journal_path == NULL)
-		return mistake("neither XDG_STATE_HOME nor HOME say where the journal goes: "
-			       "--journal FILE");
+		return mistake("the journal has no place: %s: --journal FILE",
+			       why.failed ? "out of memory" : why.data);
 	if (journal && journal_open(im->journal_path, im->old, im->target, im->restart, &im->plan,
 				    &im->journal, &why) != 0)
 		return mistake("%s", why.failed ? "out of memory" : why.data);
@@ -388,13 +394,17 @@ static int run(struct import *im) {
 }
 
 int import_main(int argc, char **argv) {
-	struct import im = { .jobs = 4 };
+	struct import im = { .jobs = 4, .old_dir = -1, .new_dir = -1 };
 	pthread_mutex_init(&im.told, NULL);
 	int status = read_options(&im, argc, argv);
 	if (status < 0)
 		status = run(&im);
 	journal_close(im.journal, false);
 	plan_free(&im.plan);
+	if (im.old_dir >= 0)
+		close(im.old_dir);
+	if (im.new_dir >= 0)
+		close(im.new_dir);
 	free(im.journal_path);
 	free(im.old);
 	free(im.target);

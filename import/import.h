@@ -14,10 +14,11 @@ struct import {
 	bool quiet, dry_run, verify, verify_only, restart;
 	char *journal_path; /* owned; NULL: where journal_place() says */
 
-	char *old, *target; /* absolute; owned */
-	char *root;         /* the mount that TARGET is in; owned */
-	const char *prefix; /* TARGET below the root: "" or "users/"; borrowed from prefix_text */
-	char *prefix_text;  /* owned */
+	char *old, *target;   /* absolute; owned */
+	int old_dir, new_dir; /* both, opened once: all else is found from there */
+	char *root;           /* the mount that TARGET is in; owned */
+	const char *prefix;   /* TARGET below the root: "" or "users/"; borrowed from prefix_text */
+	char *prefix_text;    /* owned */
 	uint64_t max_document; /* bytes: what a rows file may be replaced by */
 	struct plan plan;
 	struct journal *journal;
@@ -33,9 +34,10 @@ struct import {
  * arguments. */
 int import_main(int argc, char **argv);
 
-/* ITEM's path in the old tree, and on the mount; the caller frees. NULL without memory. */
-MUST_USE char *import_old_path(const struct import *im, const struct item *item);
-MUST_USE char *import_new_path(const struct import *im, const struct item *item);
+/* Opens ITEM for reading, in the old tree and on the mount. Others may write to both while the import runs, so no link is followed, and
+ * only a regular file is opened. Returns the descriptor, the caller's, or -errno. */
+MUST_USE int import_open_old(const struct import *im, const struct item *item);
+MUST_USE int import_open_new(const struct import *im, const struct item *item);
 
 /* ITEM's first BYTES bytes are dealt with, and ROWS more rows. What is done again is not counted again: import_uncount() takes all of it back. */
 void import_count(struct import *im, struct item *item, uint64_t bytes, uint64_t rows);

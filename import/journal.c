@@ -4,6 +4,7 @@
 #include "import/journal.h"
 
 #include "schema/name.h"
+#include "util/private_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +49,7 @@ static void put_title(struct buf *out, const char *old, const char *mount) {
 	buf_putc(out, '\n');
 }
 
-char *journal_place(const char *old, const char *mount) {
+char *journal_place(const char *old, const char *mount, struct buf *why) {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 	AUTO_BUF struct buf out = { 0 }, title = { 0 };
 	uint64_t hash = 0xcbf29ce484222325ULL;
@@ -60,13 +61,10 @@ char *journal_place(const char *old, const char *mount) {
 	else if (home != NULL && home[0] == '/')
 		buf_printf(&out, "%s/.local/state/rowfs", home);
 	else
+		buf_puts(why, "neither XDG_STATE_HOME nor HOME say where it goes");
+	AUTO_FD int dir = why->len == 0 && !out.failed ? private_dir_open(out.data, why) : -1;
+	if (dir < 0)
 		return NULL;
-	for (char *p = out.data; !out.failed && (p = strchr(p + 1, '/')) != NULL; *p = '/') {
-		*p = '\0';
-		(void)!mkdir(out.data, 0700);
-	}
-	if (!out.failed)
-		(void)!mkdir(out.data, 0700);
 	buf_printf(&out, "/import-%016" PRIx64 ".journal", hash);
 	return buf_take(&out);
 }
@@ -166,6 +164,21 @@ int journal_offset(struct journal *journal, const struct item *item, uint64_t of
 	return append(journal, &line);
 }
 
+/* It is emptied and added to: only what is a file of this user's, and has no other name. */
+static int open_file(const char *path, struct buf *why) {
+	AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink > 1) {
+		buf_printf(why, "the journal %s is no file of this user's alone", path);
+		return -EPERM;
+	}
+	int out = fd;
+	fd = -1;
+	return out;
+}
+
 int journal_open(const char *path, const char *old, const char *mount, bool restart,
 		 struct plan *plan, struct journal **out, struct buf *why) {
 	AUTO_BUF struct buf title = { 0 };
@@ -175,8 +188,10 @@ int journal_open(const char *path, const char *old, const char *mount, bool rest
 	pthread_mutex_init(&journal->lock, NULL);
 	put_title(&title, old, mount);
 	journal->path = strdup(path);
-	journal->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	int rc = journal->fd < 0 ? -errno : journal->path == NULL || title.failed ? -ENOMEM : 0;
+	journal->fd = open_file(path, why);
+	int rc = journal->fd < 0                         ? journal->fd
+		 : journal->path == NULL || title.failed ? -ENOMEM
+							 : 0;
 	if (rc == 0 && flock(journal->fd, LOCK_EX | LOCK_NB) != 0) {
 		rc = -errno;
 		buf_printf(why, "the journal %s is in use: another import of this tree runs", path);

@@ -20,7 +20,6 @@ enum { FORMS_MOST = 32 };
 struct lines {
 	struct import *im;
 	struct item *item;
-	const char *old, *new;
 	struct buf *why;
 	int fd;              /* on the mount, O_APPEND */
 	struct buf out;      /* for the next request */
@@ -43,10 +42,11 @@ static int open_old(const struct lines *l, struct records *r, bool know_header) 
 	static const struct shape none = { 0 };
 	struct records new = { .fd = -1 };
 	if (!know_header)
-		return records_open(r, l->old, is_csv(l), &none);
-	int rc = is_csv(l) ? records_open(&new, l->new, true, NULL) : 0;
+		return records_open(r, import_open_old(l->im, l->item), is_csv(l), &none);
+	int rc = is_csv(l) ? records_open(&new, import_open_new(l->im, l->item), true, NULL) : 0;
 	if (rc == 0)
-		rc = records_open(r, l->old, is_csv(l), is_csv(l) ? &new.columns : NULL);
+		rc = records_open(r, import_open_old(l->im, l->item), is_csv(l),
+				  is_csv(l) ? &new.columns : NULL);
 	records_close(&new);
 	return rc;
 }
@@ -58,7 +58,7 @@ static int64_t count_rows(const struct lines *l) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
 	int64_t n = 0;
-	int rc = records_open(&r, l->new, is_csv(l), NULL);
+	int rc = records_open(&r, import_open_new(l->im, l->item), is_csv(l), NULL);
 	if (rc != 0)
 		return rc == -ENOENT ? 0 : rc;
 	while ((rc = records_next(&r, &record)) == 1)
@@ -123,7 +123,7 @@ static int read_piece(struct lines *l, struct bag *piece, struct bag *seen) {
 static int read_mount(struct lines *l, struct bag *seen) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
-	int rc = records_open(&r, l->new, is_csv(l), NULL);
+	int rc = records_open(&r, import_open_new(l->im, l->item), is_csv(l), NULL);
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
 		struct bag_entry *e = NULL;
 		for (int i = 0; i < l->nforms && e == NULL; i++)
@@ -307,14 +307,11 @@ static int begin(struct lines *l) {
 }
 
 int lines_append(struct import *im, struct item *item, struct buf *why) {
-	AUTO_FREE char *old = import_old_path(im, item), *new = import_new_path(im, item);
-	struct lines l = { .im = im, .item = item, .old = old, .new = new, .why = why, .fd = -1 };
-	if (old == NULL || new == NULL)
-		return -ENOMEM;
+	struct lines l = { .im = im, .item = item, .why = why, .fd = -1 };
 	int rc = begin(&l);
 	import_count(im, item, item->offset, 0);
 	if (rc == 0)
-		rc = l.fd = copy_open(im, new, O_APPEND);
+		rc = l.fd = copy_open(im, item, O_APPEND);
 	if (rc >= 0)
 		rc = send_lines(&l);
 	if (l.fd >= 0 && close(l.fd) != 0 && rc == 0)

@@ -205,10 +205,10 @@ bool plan_shadowed(const struct plan *plan, const struct item *item, bool done) 
 	return false;
 }
 
-int plan_scan(struct plan *plan, const char *old, const char *prefix) {
+int plan_scan(struct plan *plan, int old, const char *prefix) {
 	struct walk w = { .plan = plan, .prefix = prefix };
 	AUTO_BUF struct buf path = { 0 };
-	int fd = open(old, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(old, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	buf_puts(&path, "");

@@ -161,10 +161,10 @@ static int read_header(struct records *r, const struct shape *columns) {
 	return rc;
 }
 
-int records_open(struct records *r, const char *path, bool csv, const struct shape *columns) {
-	*r = (struct records){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), .csv = csv };
-	if (r->fd < 0)
-		return -errno;
+int records_open(struct records *r, int fd, bool csv, const struct shape *columns) {
+	*r = (struct records){ .fd = fd, .csv = csv };
+	if (fd < 0)
+		return fd;
 	record_begin(&r->reader, csv, SIZE_MAX);
 	return csv ? read_header(r, columns) : 0;
 }

@@ -3,6 +3,7 @@
 #include "import/copy.h"
 #include "import/progress.h"
 #include "import/verify.h"
+#include "util/below.h"
 
 #include <errno.h>
 #include <string.h>
@@ -138,23 +139,15 @@ void run_copies(struct import *im) {
 uint64_t run_directories(struct import *im) {
 	uint64_t failed = 0;
 	for (size_t i = 0; i < im->plan.ndirectories && !atomic_load(&im->stop); i++) {
-		AUTO_BUF struct buf path = { 0 }, name = { 0 };
-		import_put_name(&name, im->plan.directories[i]);
-		buf_printf(&path, "%s/", im->target);
-		size_t from = path.len;
-		buf_printf(&path, "%s/", im->plan.directories[i]);
-		int errnum = path.failed ? ENOMEM : 0;
-		for (char *p = path.data + from; errnum == 0 && (p = strchr(p, '/')) != NULL;
-		     *p++ = '/') {
-			*p = '\0';
-			if (mkdir(path.data, 0777) != 0 && errno != EEXIST)
-				errnum = errno;
-		}
-		if (errnum == 0)
+		AUTO_BUF struct buf name = { 0 };
+		const char *path = im->plan.directories[i];
+		int rc = below_make(im->new_dir, path, strlen(path));
+		if (rc == 0)
 			continue;
+		import_put_name(&name, path);
 		failed++;
 		fprintf(stderr, "rowfs import: refused: %s/: the empty directory: %s\n",
-			name.failed ? "?" : name.data, strerror(errnum));
+			name.failed ? "?" : name.data, strerror(-rc));
 	}
 	return failed;
 }

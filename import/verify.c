@@ -17,7 +17,6 @@ enum { TOLD_MOST = 20, FORMS_MOST = 32, CHUNK = 256 * 1024 };
 struct check {
 	struct import *im;
 	const struct item *item;
-	const char *old, *new;
 	uint64_t differences;
 	bool quiet;
 };
@@ -56,7 +55,7 @@ static ssize_t read_full(int fd, char *chunk) {
 }
 
 static void compare_bytes(struct check *c) {
-	AUTO_FD int a = open(c->old, O_RDONLY | O_CLOEXEC), b = open(c->new, O_RDONLY | O_CLOEXEC);
+	AUTO_FD int a = import_open_old(c->im, c->item), b = import_open_new(c->im, c->item);
 	AUTO_FREE char *x = malloc(CHUNK), *y = malloc(CHUNK);
 	uint64_t offset = 0, line = 1;
 	while (a >= 0 && b >= 0 && x != NULL && y != NULL) {
@@ -83,19 +82,24 @@ static void compare_bytes(struct check *c) {
 
 /* -- documents --------------------------------------------------------------------------------- */
 
-static bool read_all(struct check *c, const char *path, struct buf *out) {
-	AUTO_FILE FILE *f = fopen(path, "re");
+/* FD is closed; it may be -errno. */
+static int read_all(int fd, struct buf *out) {
+	AUTO_FD int in = fd;
 	char chunk[16384];
-	size_t n;
+	ssize_t n = 0;
 	buf_puts(out, "");
-	while (f != NULL && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
-		buf_add(out, chunk, n);
-	if (f != NULL && !ferror(f) && !out->failed)
-		return true;
-	differ(c, 0,
-	       path == c->new &&errno == ENOENT ? "is not on the mount" : "cannot be read (%s)",
-	       strerror(errno));
-	return false;
+	while (in >= 0 && (n = read(in, chunk, sizeof(chunk))) > 0)
+		buf_add(out, chunk, (size_t)n);
+	return in < 0 ? in : n < 0 ? -errno : out->failed ? -ENOMEM : 0;
+}
+
+static bool read_both(struct check *c, struct buf *old, struct buf *new) {
+	int rc = read_all(import_open_old(c->im, c->item), old);
+	if (rc == 0 && (rc = read_all(import_open_new(c->im, c->item), new)) == -ENOENT)
+		differ(c, 0, "is not on the mount");
+	else if (rc != 0)
+		differ(c, 0, "cannot be read (%s)", strerror(-rc));
+	return rc == 0;
 }
 
 static void tell_members(struct check *c, const struct json *older, const struct json *newer) {
@@ -163,7 +167,7 @@ static void canonical_text(struct buf *out, const struct buf *text) {
 
 static void compare_documents(struct check *c) {
 	AUTO_BUF struct buf old = { 0 }, new = { 0 }, a = { 0 }, b = { 0 };
-	if (!read_all(c, c->old, &old) || !read_all(c, c->new, &new))
+	if (!read_both(c, &old, &new))
 		return;
 	if (old.len == new.len && memcmp(old.data, new.data, old.len) == 0)
 		return;
@@ -214,7 +218,7 @@ static int read_old(struct pass *p) {
 	struct record record;
 	bool csv = item_ends_in(p->c->item, ".csv");
 	const struct shape *columns = p->header.n > 0 ? &p->header : NULL;
-	int rc = records_open(&r, p->c->old, csv, columns);
+	int rc = records_open(&r, import_open_old(p->c->im, p->c->item), csv, columns);
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
 		struct hash hash = records_hash(&r, &record, &p->forms[find_form(p, &r, &record)]);
 		p->rows += p->part == 0;
@@ -244,7 +248,8 @@ static bool take(struct pass *p, struct records *r, const struct record *record)
 static int read_new(struct pass *p) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
-	int rc = records_open(&r, p->c->new, item_ends_in(p->c->item, ".csv"), NULL);
+	int rc = records_open(&r, import_open_new(p->c->im, p->c->item),
+			      item_ends_in(p->c->item, ".csv"), NULL);
 	if (rc == -ENOENT)
 		return 0; /* no row, no file */
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
@@ -274,7 +279,8 @@ static void compare_rows(struct check *c) {
 	struct records header = { .fd = -1 };
 	uint64_t before = c->differences;
 	int rc = 0;
-	if (item_ends_in(c->item, ".csv") && records_open(&header, c->new, true, NULL) == 0) {
+	if (item_ends_in(c->item, ".csv") &&
+	    records_open(&header, import_open_new(c->im, c->item), true, NULL) == 0) {
 		p.header = header.columns;
 		header.columns = (struct shape){ 0 };
 	}
@@ -306,7 +312,7 @@ static void compare_rows(struct check *c) {
 /* The lines of an ingest file, which has the bytes of the old one, and the rows that came from it. */
 static void compare_ingested(struct check *c) {
 	struct rowfs_rows rows = { 0 };
-	int rc = copy_ask_rows(c->new, &rows);
+	int rc = copy_ask_rows(c->im, c->item, &rows);
 	uint64_t all = rows.bad + rows.lines;
 	if (rc == -ENOTTY) /* no mount that tells, or no ingest file there any more */
 		return;
@@ -341,20 +347,14 @@ static void compare(struct check *c) {
 }
 
 bool verify_same(struct import *im, const struct item *item) {
-	AUTO_FREE char *old = import_old_path(im, item), *new = import_new_path(im, item);
-	struct check c = { .im = im, .item = item, .old = old, .new = new, .quiet = true };
-	if (old == NULL || new == NULL)
-		return false;
+	struct check c = { .im = im, .item = item, .quiet = true };
 	compare(&c);
 	return c.differences == 0;
 }
 
 uint64_t verify_item(struct import *im, const struct item *item) {
-	AUTO_FREE char *old = import_old_path(im, item), *new = import_new_path(im, item);
 	AUTO_BUF struct buf name = { 0 };
-	struct check c = { .im = im, .item = item, .old = old, .new = new };
-	if (old == NULL || new == NULL)
-		return 1;
+	struct check c = { .im = im, .item = item };
 	compare(&c);
 	if (c.differences <= TOLD_MOST)
 		return c.differences;

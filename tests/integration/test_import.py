@@ -318,7 +318,7 @@ def test_unreadable_files(shop_pg, make_mount):
     os.chmod(mount.dir, 0o755)
     state = mount.dir / "nobody"
     state.mkdir()
-    os.chmod(state, 0o777)
+    os.chown(state, 65534, 65534)
     done = run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", rowfs_binary(), "import", "-q", top, mount.path, ok=False,
                env=clean_env(XDG_STATE_HOME=str(state)))
     assert done.returncode == 1, done
