@@ -3,6 +3,7 @@
 #include "db/wait.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/secret.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -22,7 +23,7 @@ struct target {
 };
 
 static void target_clear(struct target *t) {
-	free(t->password);
+	secret_free(t->password);
 }
 
 static int count_hosts(const char *list) {
@@ -45,6 +46,8 @@ static void target_read(struct db_conn *c, struct target *t) {
 			t->timeout_s = (int)strtol(o->val, NULL, 10);
 		else if (strcmp(o->keyword, "password") == 0)
 			t->password = strdup(o->val);
+		if (strstr(o->keyword, "password") != NULL)
+			secret_wipe(o->val);
 	}
 	PQconninfoFree(all);
 }

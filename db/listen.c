@@ -17,7 +17,7 @@ enum {
 };
 
 struct db_listener {
-	struct db_config cfg; /* conninfo and greeting are ours */
+	struct db_config cfg; /* the greeting is ours */
 	char *command;        /* "LISTEN channel" */
 	const struct db_listen_job *job;
 	void *arg;
@@ -30,7 +30,6 @@ static void free_listener(struct db_listener *l) {
 	conn_close(l->conn);
 	if (l->stop_fd >= 0)
 		close(l->stop_fd);
-	free((char *)l->cfg.conninfo);
 	free((char *)l->cfg.greeting);
 	free(l->command);
 	free(l);
@@ -44,15 +43,13 @@ static struct db_listener *new_listener(const struct db_config *cfg,
 	l->job = job;
 	l->arg = arg;
 	l->cfg = *cfg;
-	l->cfg.conninfo = strdup(cfg->conninfo != NULL ? cfg->conninfo : "");
 	l->cfg.greeting = strdup(cfg->greeting != NULL ? cfg->greeting : "");
 	/* what is the other sessions' is not for this one */
 	l->cfg.search_path = l->cfg.isolation_level = l->cfg.mark = NULL;
 	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (asprintf(&l->command, "LISTEN %s", job->channel) < 0)
 		l->command = NULL;
-	if (l->cfg.conninfo == NULL || l->cfg.greeting == NULL || l->command == NULL ||
-	    l->stop_fd < 0) {
+	if (l->cfg.greeting == NULL || l->command == NULL || l->stop_fd < 0) {
 		free_listener(l);
 		return NULL;
 	}

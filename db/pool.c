@@ -464,7 +464,6 @@ static struct db_pool *pool_alloc(const struct db_config *cfg) {
 		return NULL;
 	init_locks(pool);
 	pool->cfg = *cfg;
-	pool->cfg.conninfo = copy_string(cfg->conninfo);
 	pool->cfg.search_path = copy_string(cfg->search_path);
 	pool->cfg.isolation_level = copy_string(cfg->isolation_level);
 	pool->cfg.mark = copy_string(cfg->mark);
@@ -541,7 +540,6 @@ void db_pool_free(struct db_pool *pool) {
 	pthread_mutex_destroy(&pool->lock);
 	db_error_clear(&pool->failure);
 	free(pool->trouble);
-	free((char *)pool->cfg.conninfo);
 	free((char *)pool->cfg.search_path);
 	free((char *)pool->cfg.isolation_level);
 	free((char *)pool->cfg.mark);

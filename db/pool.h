@@ -14,7 +14,9 @@
 #include <stdint.h>
 
 struct db_config {
-	const char *conninfo;        /* libpq conninfo or URI; may hold a password: never logged */
+	/* libpq conninfo or URI; may hold a password: never logged, and never copied: it is the
+	 * caller's as long as the pool (or the listener) lives */
+	const char *conninfo;
 	const char *search_path;     /* schema put first on the search path, or NULL */
 	const char *isolation_level; /* "read committed" ..., or NULL for the server's default */
 	int min_connections;         /* opened at start and kept */
@@ -60,7 +62,7 @@ struct db_cancel {
  * after the statement. */
 void db_cancel_fire(struct db_cancel *c);
 
-/* Makes a pool; copies CFG and its strings. Opens min_connections, so that a wrong conninfo is told at
+/* Makes a pool; copies CFG and its strings, but for the conninfo. Opens min_connections, so that a wrong conninfo is told at
  * once: ERR then says why, password scrubbed. Returns 0 or -errno. The pool is freed by db_pool_free(),
  * when no call on it is under way. */
 MUST_USE int db_pool_new(const struct db_config *cfg, struct db_pool **out, struct db_error *err);

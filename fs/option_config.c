@@ -1,5 +1,9 @@
 #include "fs/option_config.h"
 
+#include "fs/option_secret.h"
+#include "fs/option_table.h"
+#include "util/secret.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -109,21 +113,41 @@ static cJSON *parse_json(const char *path, const struct buf *text, struct buf *e
 	return NULL;
 }
 
-int config_read(const char *file, config_fn fn, void *arg, struct buf *err) {
-	AUTO_BUF struct buf text = { 0 };
-	const cJSON *item;
-	int rc = read_file(file, &text, err);
-	if (rc < 0)
-		return rc;
-	AUTO_JSON cJSON *json = parse_json(file, &text, err);
-	if (json == NULL)
-		return -EINVAL;
+/* Overwrites the variables that TEXT names. */
+static void forget_variables(const char *text) {
+	while ((text = strchr(text, '$')) != NULL) {
+		size_t len = 0;
+		while (text[1] == '{' &&
+		       (isalnum((unsigned char)text[2 + len]) || text[2 + len] == '_'))
+			len++;
+		AUTO_FREE char *name = strndup(text + 2, len);
+		if (len > 0 && name != NULL)
+			secret_forget(name);
+		text += text[1] == '$' ? 2 : 1;
+	}
+}
+
+/* When all is read: another key may name the same variable. */
+static void forget_secrets(cJSON *json) {
+	cJSON *item;
 	cJSON_ArrayForEach(item, json) {
-		AUTO_BUF struct buf value = { 0 };
+		const struct option *o = option_find(item->string, strlen(item->string));
+		if (o == NULL || !o->secret || !cJSON_IsString(item))
+			continue;
+		forget_variables(item->valuestring);
+		secret_wipe(item->valuestring);
+	}
+}
+
+static int take_values(const char *file, const cJSON *json, config_fn fn, void *arg,
+		       struct buf *err) {
+	const cJSON *item;
+	cJSON_ArrayForEach(item, json) {
+		AUTO_SECRET_BUF struct buf value = { 0 };
 		AUTO_BUF struct buf why = { 0 };
 		if (cJSON_IsNull(item))
 			continue;
-		rc = value_text(item, &value, &why);
+		int rc = value_text(item, &value, &why);
 		if (rc == 0)
 			rc = fn(arg, item->string, value.data, &why);
 		if (rc < 0) {
@@ -133,4 +157,17 @@ int config_read(const char *file, config_fn fn, void *arg, struct buf *err) {
 		}
 	}
 	return 0;
+}
+
+int config_read(const char *file, config_fn fn, void *arg, struct buf *err) {
+	AUTO_SECRET_BUF struct buf text = { 0 };
+	int rc = read_file(file, &text, err);
+	if (rc < 0)
+		return rc;
+	AUTO_JSON cJSON *json = parse_json(file, &text, err);
+	if (json == NULL)
+		return -EINVAL;
+	rc = take_values(file, json, fn, arg, err);
+	forget_secrets(json);
+	return rc;
 }

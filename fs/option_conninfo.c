@@ -1,5 +1,8 @@
 #include "fs/option_conninfo.h"
 
+#include "fs/option_secret.h"
+#include "util/secret.h"
+
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -21,11 +24,7 @@ static const struct {
 	{ "ssl_ca", "sslrootcert", offsetof(struct options, ssl_ca) },
 };
 enum { SINGLES = sizeof(singles) / sizeof(singles[0]) };
-
-#define AUTO_CONNINFO __attribute__((cleanup(cleanup_conninfo)))
-static void cleanup_conninfo(PQconninfoOption **list) {
-	PQconninfoFree(*list);
-}
+enum { CONNINFO_USUAL = 4096 }; /* bytes; up to these, no copy of it is left behind as it grows */
 
 static bool is_uri(const char *s) {
 	return strncmp(s, "postgresql://", 13) == 0 || strncmp(s, "postgres://", 11) == 0;
@@ -36,14 +35,24 @@ static bool may_hold_password(const char *s) {
 	return strcasestr(s, "pass") != NULL || strchr(s, '@') != NULL || strchr(s, '%') != NULL;
 }
 
+/* libpq marks what a form should not show. */
 static bool is_secret(const PQconninfoOption *o) {
-	return strcmp(o->keyword, "password") == 0 || strcmp(o->keyword, "sslpassword") == 0;
+	return strchr(o->dispchar, '*') != NULL || strstr(o->keyword, "password") != NULL ||
+	       strstr(o->keyword, "secret") != NULL;
+}
+
+#define AUTO_CONNINFO __attribute__((cleanup(cleanup_conninfo)))
+static void cleanup_conninfo(PQconninfoOption **list) {
+	for (PQconninfoOption *o = *list; o != NULL && o->keyword != NULL; o++)
+		if (is_secret(o))
+			secret_wipe(o->val);
+	PQconninfoFree(*list);
 }
 
 /* What STRING says, as a list; a word alone is a database, as for psql. NULL with a sentence in
  * ERR. */
 static PQconninfoOption *parse(const char *string, struct buf *err) {
-	AUTO_BUF struct buf named = { 0 };
+	AUTO_SECRET_BUF struct buf named = { 0 };
 	char *why = NULL;
 	PQconninfoOption *list = NULL;
 
@@ -103,20 +112,32 @@ static bool counts(int s, const PQconninfoOption *list, const enum option_source
 	return own == source || given(list, "service") == NULL;
 }
 
+/* The password of PGPASSWORD, which libpq shall not look for there: the variable is overwritten. */
+static void add_password_of_libpq(struct buf *out, const PQconninfoOption *list) {
+	const PQconninfoOption *service = given(list, "service");
+	char *password = secret_of_libpq(service != NULL ? service->val : NULL);
+	if (password != NULL)
+		add(out, "password", password);
+	secret_free(password);
+}
+
 int conninfo_assemble(struct options *opt, const enum option_source *sources, struct buf *err) {
 	const char *string = opt->connection_string != NULL ? opt->connection_string : "";
 	AUTO_CONNINFO PQconninfoOption *list = parse(string, err);
-	AUTO_BUF struct buf out = { 0 };
+	AUTO_SECRET_BUF struct buf out = { 0 };
 	bool overridden[SINGLES] = { false };
+	bool has_password = false;
 
 	if (list == NULL)
 		return -EINVAL;
+	buf_reserve(&out, CONNINFO_USUAL);
 	for (int s = 0; s < SINGLES; s++) {
 		const char *value = *(char **)((char *)opt + singles[s].offset);
 		overridden[s] = value != NULL &&
 				counts(s, list, sources, source_of(sources, "connection_string"));
 		if (overridden[s])
 			add(&out, singles[s].keyword, value);
+		has_password |= overridden[s] && strcmp(singles[s].keyword, "password") == 0;
 	}
 	for (const PQconninfoOption *o = list; o->keyword != NULL; o++) {
 		bool taken = o->val == NULL;
@@ -125,7 +146,9 @@ int conninfo_assemble(struct options *opt, const enum option_source *sources, st
 		if (!taken)
 			add(&out, o->keyword, o->val);
 	}
-	free(opt->conninfo);
+	if (!has_password && given(list, "password") == NULL)
+		add_password_of_libpq(&out, list);
+	secret_free(opt->conninfo);
 	opt->conninfo = buf_take(&out);
 	return opt->conninfo != NULL ? 0 : -ENOMEM;
 }

@@ -1,4 +1,5 @@
 #include "fs/option_table.h"
+#include "util/secret.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -31,6 +32,8 @@ static int store_text(struct options *opt, const struct option *o, char *owned) 
 	char **field = field_of(opt, o);
 	if (owned == NULL)
 		return -ENOMEM;
+	if (o->secret)
+		secret_wipe(*field);
 	free(*field);
 	*field = owned;
 	return 0;

@@ -2,7 +2,9 @@
 
 #include "fs/option_config.h"
 #include "fs/option_conninfo.h"
+#include "fs/option_secret.h"
 #include "fs/option_table.h"
+#include "util/secret.h"
 
 #include <errno.h>
 #include <fuse_log.h>
@@ -359,7 +361,11 @@ int options_parse(struct options *opt, enum command command, int argc, char **ar
 	if (status != 0 && err->len == 0)
 		buf_puts(err, "out of memory");
 	for (int i = 0; i < p.noperands; i++)
-		free(p.operands[i]);
+		secret_free(p.operands[i]);
+	secret_forget_all();
+	/* what they say is in opt->conninfo, and only there */
+	secret_free(move_ptr(opt->connection_string));
+	secret_free(move_ptr(opt->password));
 	return status;
 }
 
@@ -371,7 +377,7 @@ void options_free(struct options *opt) {
 		if (owned && o->help != NULL)
 			free(*(char **)((char *)opt + o->offset));
 	}
-	free(opt->conninfo);
+	secret_free(opt->conninfo);
 	free(opt->mountpoint);
 	free(opt->mount_flags);
 	*opt = (struct options){ 0 };

@@ -18,11 +18,11 @@ struct options {
 	char *mountpoint;  /* absolute, resolved */
 	char *layout;      /* path of the layout file; NULL = the default layout */
 	char *config_file; /* -o config=FILE; NULL = none */
-	char *conninfo;    /* assembled, may hold a password: only db/ may see it */
-	bool foreground;   /* -f */
-	bool debug;        /* -d: libfuse's own debug output; implies foreground */
+	char *conninfo; /* assembled, may hold a password, which is nowhere else: only db/ may see it */
+	bool foreground; /* -f */
+	bool debug;      /* -d: libfuse's own debug output; implies foreground */
 
-	/* as they were given; `conninfo` is made of them */
+	/* as they were given; `conninfo` is made of them. The first and the password are NULL after that */
 	char *connection_string, *host, *port, *database, *username, *password;
 	char *ssl_mode, *ssl_cert, *ssl_key, *ssl_ca;
 
@@ -81,7 +81,7 @@ enum command { COMMAND_MOUNT, COMMAND_CHECK };
  * configuration file, the command line. ARGV[0] is the name of the command; what follows it is
  *   mount  [--layout FILE] [--config FILE] [-s] [-o opts] [-f] [-d] [CONNINFO] MOUNTPOINT
  *   check  [--config FILE] [-o opts] [LAYOUT [CONNINFO]]
- * Arguments of ARGV that hold a secret are overwritten in place. Returns 0; otherwise a sentence is
+ * Arguments of ARGV that hold a secret are overwritten in place, and so are variables of the environment. Returns 0; otherwise a sentence is
  * in ERR and the return value is the exit status: 2 for a mistake in the options, 1 for a
  * mountpoint that cannot be used. options_free() frees in both cases. */
 MUST_USE int options_parse(struct options *opt, enum command command, int argc, char **argv,

@@ -140,7 +140,16 @@ static const char *find_program(char *room) {
 	return "rowfs";
 }
 
-static int run(const char **argv) {
+/* This process waits until the mount is there, and ps shows it to everybody meanwhile. rowfs, which has its own copies now, hides its
+ * own in the same way. */
+static void hide_arguments(int argc, char **argv) {
+	for (int i = 1; i < argc; i++)
+		if (strpbrk(argv[i], "=:") != NULL)
+			memset(argv[i], 'x', strlen(argv[i]));
+}
+
+/* The arguments of this process are ARGC and OWN. */
+static int run(const char **argv, int argc, char **own) {
 	char room[PATH_MAX];
 	const char *program = find_program(room);
 	pid_t pid = 0;
@@ -148,6 +157,7 @@ static int run(const char **argv) {
 	int rc = posix_spawnp(&pid, program, NULL, NULL, (char *const *)argv, environ);
 	if (rc != 0)
 		return complain(EX_SYSTEM, program, strerror(rc));
+	hide_arguments(argc, own);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return complain(EX_SYSTEM, program, strerror(errno));
@@ -178,5 +188,5 @@ int main(int argc, char **argv) {
 	if (r.namespace != NULL && (status = enter_namespace(r.namespace)) != EX_OK)
 		return status;
 	make_command(&r, command);
-	return run(command);
+	return run(command, argc, argv);
 }

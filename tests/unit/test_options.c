@@ -285,6 +285,26 @@ static void test_secrets(void) {
 	check_secret(WORDS("mount", "postgresql://u:sEcReT@h/db", "/nonexistent"), 1);
 }
 
+/* Variables are overwritten where they stand, all of one name, and what is found in them is in the connection string. */
+static void check_variable(const char *name, const char *value, const char *want) {
+	AUTO_BUF struct buf err = { 0 };
+	struct options opt;
+	CHECK(setenv(name, value, 1) == 0);
+	char *stands = getenv(name);
+	CHECK_INT(parse(&opt, COMMAND_MOUNT, WORDS("mount", "host=h", dir), &err), 0);
+	CHECK(getenv(name) == NULL && stands[0] == '\0');
+	CHECK_STR(opt.conninfo, want);
+	CHECK(opt.password == NULL && opt.connection_string == NULL);
+	options_free(&opt);
+}
+
+static void test_variables(void) {
+	check_variable("PGPASSWORD", "it's", "host='h' password='it\\'s'");
+	check_variable("DB_PASSWORD", "p", "password='p' host='h'");
+	check_variable("DATABASE_URL", "postgresql://u:p@far/d", "host='h'");
+	check_variable("PGPASSWORD", "", "host='h'");
+}
+
 /* What holds no secret stays readable for ps. */
 static void test_arguments_without_secrets(void) {
 	struct arguments a = copy_arguments(WORDS("mount", "-o", "ro", "host=h password=p", dir));
@@ -329,6 +349,7 @@ int main(void) {
 	test_environment();
 	test_config();
 	test_secrets();
+	test_variables();
 	test_arguments_without_secrets();
 	test_texts();
 	rmdir(dir);
