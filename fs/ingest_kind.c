@@ -4,6 +4,7 @@
 #include "fs/ingest_twin.h"
 #include "fs/kind.h"
 #include "fs/store.h"
+#include "util/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,7 @@ static void show(struct call *call, const struct handle *h) {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	attr.size = ingest_size(h->stream);
-	attr.mtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	attr.mtime_ns = ns_of_timespec(now);
 	if (node->type == NODE_PLACE)
 		node_update(nodes, node, &attr, atomic_load(&call->fs->epoch));
 	node_put(nodes, node);

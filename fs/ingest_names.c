@@ -22,6 +22,9 @@ bool is_ingest(const struct place *place) {
 	return place != NULL && place->ingest != NULL;
 }
 
+/* 9e9 s: what is later, ingest_file_find() shows as this. */
+static const int64_t CHANGED_MOST_US = 9000000000000000;
+
 /* Neither a path's (bit 63 is 0), nor a plain file's (bit 62 is 0): see fs/node.c and lookup_plain_ino(). */
 static const uint64_t INGEST_INO = 0xc000000000000000u;
 
@@ -115,7 +118,9 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 	if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0)
 		at = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 	else if ((to_set & FUSE_SET_ATTR_MTIME) != 0)
-		at = (int64_t)attr->st_mtim.tv_sec * 1000000 + attr->st_mtim.tv_nsec / 1000;
+		at = ns_of_timespec(attr->st_mtim) / 1000;
+	if (at > CHANGED_MOST_US)
+		at = CHANGED_MOST_US;
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
 	if (path == NULL || (mode < 0 && at < 0))
 		return path == NULL ? -ENOMEM : 0;
@@ -138,7 +143,7 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 	if (mode >= 0)
 		shown.mode = S_IFREG | (mode_t)mode;
 	if (at >= 0)
-		shown.mtime_ns = at * 1000;
+		shown.mtime_ns = ns_of_us(at);
 	if (rc == 0)
 		node_update(call->fs->nodes, node, &shown, atomic_load(&call->fs->epoch));
 	return rc;
@@ -401,8 +406,7 @@ static int write_plain(struct call *call, struct ingest_stream *s, const char *p
 		rc = -errno;
 	if (rc == 0)
 		rc = plain_chmod(plain, path, s->rec.mode & 07777);
-	times[1].tv_sec = s->rec.changed_us / 1000000;
-	times[1].tv_nsec = s->rec.changed_us % 1000000 * 1000;
+	times[1] = timespec_of_us(s->rec.changed_us);
 	return rc == 0 ? plain_utimens(plain, path, times) : rc;
 }
 

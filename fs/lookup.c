@@ -93,7 +93,7 @@ struct attributes lookup_plain_attributes(const struct stat *st) {
 	return (struct attributes){
 		.mode = S_ISREG(st->st_mode) ? st->st_mode & ~(mode_t)PLAIN_MARK : st->st_mode,
 		.size = (uint64_t)st->st_size,
-		.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+		.mtime_ns = ns_of_timespec(st->st_mtim),
 	};
 }
 

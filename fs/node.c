@@ -284,7 +284,7 @@ static int64_t ttl_us(const struct nodes *nodes) {
 static int64_t now_ns(void) {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	return ns_of_timespec(now);
 }
 
 static void refresh_locked(struct nodes *nodes, struct node *node, const struct attributes *attr,
@@ -528,7 +528,7 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	uint64_t size = node->attr.size;
 	bool own = node->place != NULL ? node->place->ingest != NULL : node->type == NODE_PLAIN;
 	int64_t mtime =
-		node->attr.mtime_ns != 0 ? node->attr.mtime_ns : nodes->fs->started * 1000000000;
+		node->attr.mtime_ns != 0 ? node->attr.mtime_ns : nodes->fs->started * NS_PER_S;
 	/* a writer sees what it has written, unless somebody else reads the old version here */
 	const struct handle *writer = node->readers == 0 ? last_writer(node) : NULL;
 	if (writer != NULL)
@@ -542,7 +542,7 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 		.st_size = (off_t)size,
 		.st_blksize = 4096, /* as a disk says: programs make their buffers by it */
 		.st_blocks = (blkcnt_t)((size + 511) / 512),
-		.st_mtim = { .tv_sec = mtime / 1000000000, .tv_nsec = mtime % 1000000000 },
+		.st_mtim = timespec_of_ns(mtime),
 	};
 	st->st_ctim = st->st_atim = st->st_mtim;
 }

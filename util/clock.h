@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <time.h>
 
-enum { US_PER_MS = 1000, US_PER_S = 1000000 };
+enum { US_PER_MS = 1000, US_PER_S = 1000000, NS_PER_S = 1000000000 };
 
 /* A deadline that never comes. */
 #define NEVER_US INT64_MAX
@@ -28,8 +28,27 @@ static inline int64_t ns_of_us(int64_t us) {
 	return (us > most ? most : us < -most ? -most : us) * 1000;
 }
 
+/* A file's time, which anybody may have set, as nanoseconds; it ends there, too. */
+static inline int64_t ns_of_timespec(struct timespec t) {
+	int64_t ns;
+	if (__builtin_mul_overflow((int64_t)t.tv_sec, (int64_t)NS_PER_S, &ns) ||
+	    __builtin_add_overflow(ns, (int64_t)t.tv_nsec, &ns))
+		return t.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+	return ns;
+}
+
+/* Before 1970 the seconds are rounded down: tv_nsec is never negative. */
+static inline struct timespec timespec_of_ns(int64_t ns) {
+	int64_t part = ns % NS_PER_S;
+	part += part < 0 ? NS_PER_S : 0;
+	return (struct timespec){ .tv_sec = ns / NS_PER_S - (ns % NS_PER_S < 0), .tv_nsec = part };
+}
+
 static inline struct timespec timespec_of_us(int64_t us) {
-	return (struct timespec){ .tv_sec = us / US_PER_S, .tv_nsec = us % US_PER_S * 1000 };
+	int64_t part = us % US_PER_S;
+	part += part < 0 ? US_PER_S : 0;
+	return (struct timespec){ .tv_sec = us / US_PER_S - (us % US_PER_S < 0),
+				  .tv_nsec = part * 1000 };
 }
 
 /* Initializes CONDITION, whose waits then end by this clock. */

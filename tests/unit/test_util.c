@@ -124,6 +124,18 @@ static void test_clock(void) {
 	CHECK(d >= a + US_PER_S && d < a + 60 * (int64_t)US_PER_S);
 	struct timespec t = timespec_of_us(1500001);
 	CHECK(t.tv_sec == 1 && t.tv_nsec == 500001000);
+	t = timespec_of_us(-1);
+	CHECK(t.tv_sec == -1 && t.tv_nsec == 999999000);
+	t = timespec_of_ns(-1000000000);
+	CHECK(t.tv_sec == -1 && t.tv_nsec == 0);
+	t = timespec_of_ns(INT64_MIN);
+	CHECK(t.tv_nsec >= 0 && ns_of_timespec(t) == INT64_MIN);
+	t = timespec_of_ns(INT64_MAX);
+	CHECK(ns_of_timespec(t) == INT64_MAX);
+	CHECK(ns_of_timespec((struct timespec){ .tv_sec = INT64_MAX }) == INT64_MAX);
+	CHECK(ns_of_timespec((struct timespec){ .tv_sec = INT64_MIN }) == INT64_MIN);
+	CHECK(ns_of_us(INT64_MAX) == INT64_MAX / 1000 * 1000);
+	CHECK(ns_of_us(INT64_MIN) == INT64_MIN / 1000 * 1000);
 }
 
 int main(void) {
