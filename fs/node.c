@@ -122,7 +122,7 @@ static struct node *new_locked(struct nodes *nodes, struct node *parent, const c
 	memset(node, 0, sizeof(*node));
 	char *at = node->strings = node->text;
 	for (int i = 0; i < 3; i++)
-		at = lengths[i] > 0 ? mempcpy(at, strings[i], lengths[i]) : at;
+		at = strings[i] != NULL ? mempcpy(at, strings[i], lengths[i]) : at;
 	node->has_version = version != NULL;
 	node->has_keys = key != NULL;
 	node->parent = parent;

@@ -191,16 +191,15 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	AUTO_CALL struct call call;
 	call_begin(&call, req, false);
 	struct node *node = node_of(call.fs, ino), *held = NULL;
-	bool sizes = (to_set & FUSE_SET_ATTR_SIZE) != 0, by_path = sizes && fi == NULL;
-	int rc = by_path && node_is_succeeded(node) ? -ESTALE : find_successor(&call, &node, &held);
+	struct handle *h = fi != NULL ? handle_of(fi) : NULL;
+	bool sizes = (to_set & FUSE_SET_ATTR_SIZE) != 0, succeeded = sizes && h == NULL;
+	int rc = succeeded && node_is_succeeded(node) ? -ESTALE
+						      : find_successor(&call, &node, &held);
 	if (rc == 0 && sizes)
-		rc = may_resize(&call, node, fi != NULL ? handle_of(fi) : NULL,
-				(uint64_t)attr->st_size);
-	if (rc == 0 && by_path) {
-		rc = truncate_path(&call, node, (uint64_t)attr->st_size);
-	} else if (rc == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0) {
-		rc = truncate_handle(&call, handle_of(fi), (uint64_t)attr->st_size);
-	}
+		rc = may_resize(&call, node, h, (uint64_t)attr->st_size);
+	if (rc == 0 && sizes)
+		rc = h != NULL ? truncate_handle(&call, h, (uint64_t)attr->st_size)
+			       : truncate_path(&call, node, (uint64_t)attr->st_size);
 	/* owner, mode and times of a row are not files' own: set without effect, as on other file systems without them */
 	if (rc == 0 && node->type == NODE_PLAIN && !node_is_unlinked(call.fs->nodes, node))
 		rc = set_plain(&call, node, attr, to_set);

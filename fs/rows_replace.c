@@ -116,9 +116,9 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w,
 	h->lines = 0;
 	h->columns_known = false;
 	int rc = access_check(call, w->place, CHANGE_ANEW);
-	if (rc == 0 && text == NULL)
+	if (rc == 0 && text == NULL) {
 		rc = call_error(call, ENOMEM, "out of memory");
-	if (rc == 0) {
+	} else if (rc == 0) {
 		text->in = &in;
 		text->most = GROUPS_MOST_LINES;
 		rc = lines_each(&in, h->data.len, last ? RECORD_END : RECORD_MORE, true,
