@@ -4,6 +4,8 @@
 #include "schema/peers.h"
 #include "tests/fuzz/fuzz.h"
 
+#include <errno.h>
+
 static const char *const forms[] = { "t",    "nubx", "nniutt", "tniun", "t*t?i?i?t?t?",
 				     "t?t*", "b?",   "" };
 
@@ -17,6 +19,32 @@ static unsigned next(struct input *in) {
 		return 0;
 	in->left--;
 	return *in->data++;
+}
+
+static const PGresult *answer; /* what the server answers to the next statement */
+
+int __wrap_db_query(struct db_pool *pool, struct db_statement *st, const struct db_param *params,
+		    int n, unsigned flags, struct db_cancel *cancel, PGresult **out,
+		    struct db_error *err);
+/* In the place of the server: see tests/fuzz/run. */
+int __wrap_db_query(struct db_pool *pool, struct db_statement *st, const struct db_param *params,
+		    int n, unsigned flags, struct db_cancel *cancel, PGresult **out,
+		    struct db_error *err) {
+	if (out != NULL)
+		*out = PQcopyResult(answer, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES);
+	return out == NULL || *out != NULL ? 0 : db_error_set(err, ENOMEM, "out of memory");
+}
+
+/* The record of an ingest file. */
+static void read_record(const PGresult *res) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct ingest_record record = { 0 };
+	answer = res;
+	int rc = ingest_file_find(NULL, "dir", "name", 0, NULL, &record, &err);
+	HOLDS(rc == 0 || rc == -ENOENT || err.sentence != NULL);
+	HOLDS(rc != 0 || (record.size <= INT64_MAX && strlen(record.op) < sizeof(record.op)));
+	HOLDS(rc != 0 || record.state != NULL);
+	ingest_record_free(&record);
 }
 
 /* A value: NULL, a number, a truth value, or bytes. */
@@ -78,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 			(void)field_number(res, row, column);
 		}
 	db_error_clear(&err);
+	read_record(res);
 	rc = ingest_chunks_take(res, offset, &out, &at, &err);
 	HOLDS(rc != 0 || out.len == 0 || at <= offset);
 	struct peers *peers = peers_new("00000000-0000-4000-8000-000000000001");
