@@ -121,6 +121,8 @@ def test_what_postgres_may_write(place):
     for name in ("postmaster.pid", "rowfs.conf"):
         assert as_postgres('rm -f "$1/data/$2" && ln -s "$3" "$1/data/$2"', where, name, place / "secret").returncode == 0
     assert "pid" not in private("status", where, ok=False).stdout
+    assert as_postgres('cd "$1/data" && mkfifo fifo && mv fifo postmaster.pid', where).returncode == 0
+    assert private("status", where, ok=False).returncode == 3  # and it does not wait for a writer
     done = private("start", where, ok=False)
     assert done.returncode != 0 and "Permission denied" in done.stderr
     assert as_postgres('rm "$1/data/rowfs.conf"', where).returncode == 0
