@@ -22,6 +22,7 @@ struct intake;
 struct handles;
 struct moved;
 struct made;
+struct intents;
 struct orphans;
 struct removals;
 struct locks;
@@ -58,6 +59,7 @@ struct fs {
 	struct handles *handles;
 	struct moved *moved;
 	struct made *made;
+	struct intents *intents;
 	struct orphans *orphans;
 	struct removals *removals; /* NULL outside of a mount */
 	struct ingest_streams *ingest;

@@ -1,9 +1,32 @@
 #include "fs/intent.h"
 
+#include "util/clock.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/syscall.h>
+
+/*   state     who leaves it, for what
+ *   IDLE      one who asks: ASKED
+ *   ASKED     the thread: READING
+ *   READING   the thread: ANSWERED; or, since nobody waits any more, IDLE
+ *   ANSWERED  who has asked: IDLE
+ *
+ * Who has asked and waits no longer makes ASKED IDLE, and READING given up. */
+enum state { IDLE, ASKED, READING, ANSWERED };
+
+struct intents {
+	pthread_mutex_t lock; /* guards the rest */
+	pthread_cond_t changed;
+	enum state state;
+	bool given_up; /* nobody waits for what is being read */
+	bool started, ending;
+	int users; /* who frees it last: the owner, or the thread, which may never come back */
+	pid_t tid;
+	char name[NAME_MAX + 1];
+	enum intent answer;
+};
 
 /* True if the path at ADDRESS in TID's memory ends in NAME. */
 static bool path_ends_in(pid_t tid, unsigned long address, const char *name) {
@@ -52,7 +75,7 @@ static bool system_call_of(pid_t tid, long *number, unsigned long args[3]) {
 	return n == 4;
 }
 
-enum intent intent_of(pid_t tid, const char *name) {
+static enum intent read_intent(pid_t tid, const char *name) {
 	long number;
 	unsigned long args[3];
 	if (!system_call_of(tid, &number, args))
@@ -61,6 +84,99 @@ enum intent intent_of(pid_t tid, const char *name) {
 		return INTENT_REMOVE;
 	unsigned long made = made_path(number, args);
 	return made != 0 && path_ends_in(tid, made, name) ? INTENT_MAKE : INTENT_OTHER;
+}
+
+/* One user less; the last one frees it. Called with the lock, which is given back. */
+static void release(struct intents *all) {
+	bool last = --all->users == 0;
+	pthread_mutex_unlock(&all->lock);
+	if (!last)
+		return;
+	pthread_cond_destroy(&all->changed);
+	pthread_mutex_destroy(&all->lock);
+	free(all);
+}
+
+static void *reader_main(void *arg) {
+	struct intents *all = arg;
+	pthread_mutex_lock(&all->lock);
+	while (!all->ending) {
+		if (all->state != ASKED) {
+			pthread_cond_wait(&all->changed, &all->lock);
+			continue;
+		}
+		char name[NAME_MAX + 1];
+		pid_t tid = all->tid;
+		memcpy(name, all->name, sizeof(name));
+		all->state = READING;
+		pthread_mutex_unlock(&all->lock);
+		enum intent answer = read_intent(tid, name);
+		pthread_mutex_lock(&all->lock);
+		all->answer = answer;
+		all->state = all->given_up ? IDLE : ANSWERED;
+		all->given_up = false;
+		pthread_cond_broadcast(&all->changed);
+	}
+	release(all);
+	return NULL;
+}
+
+struct intents *intents_new(void) {
+	struct intents *all = calloc(1, sizeof(*all));
+	if (all == NULL)
+		return NULL;
+	pthread_mutex_init(&all->lock, NULL);
+	clock_condition(&all->changed);
+	all->users = 1;
+	return all;
+}
+
+void intents_free(struct intents *all) {
+	if (all == NULL)
+		return;
+	pthread_mutex_lock(&all->lock);
+	all->ending = true;
+	pthread_cond_broadcast(&all->changed);
+	release(all);
+}
+
+/* Held: the lock. */
+static bool start(struct intents *all) {
+	pthread_t thread;
+	if (all->started)
+		return true;
+	if (pthread_create(&thread, NULL, reader_main, all) != 0)
+		return false;
+	pthread_detach(thread);
+	all->users++;
+	return all->started = true;
+}
+
+enum intent intent_of(struct intents *all, pid_t tid, const char *name) {
+	struct timespec until = timespec_of_us(clock_us() + INTENT_MS * US_PER_MS);
+	size_t len = strlen(name);
+	int rc = 0;
+	if (len > NAME_MAX)
+		return INTENT_UNKNOWN;
+	LOCK_SCOPE(&all->lock);
+	if (all->given_up || !start(all))
+		return INTENT_UNKNOWN; /* it may be held for ever */
+	while (rc == 0 && all->state != IDLE)
+		rc = pthread_cond_timedwait(&all->changed, &all->lock, &until);
+	if (all->state != IDLE)
+		return INTENT_UNKNOWN;
+	all->state = ASKED;
+	all->tid = tid;
+	memcpy(all->name, name, len + 1);
+	pthread_cond_broadcast(&all->changed);
+	while (rc == 0 && all->state != ANSWERED)
+		rc = pthread_cond_timedwait(&all->changed, &all->lock, &until);
+	bool answered = all->state == ANSWERED;
+	all->given_up = all->state == READING;
+	if (!all->given_up)
+		all->state = IDLE;
+	pthread_cond_broadcast(&all->changed);
+	return answered ? all->answer : INTENT_UNKNOWN;
 }
 
 void intent_note_removed(struct removed_names *names, pid_t tid, uint64_t ino) {

@@ -180,6 +180,7 @@ static bool open_state(struct fs *fs) {
 	fs->handles = handles_new();
 	fs->moved = moved_new();
 	fs->made = made_new(fs->opt->max_document);
+	fs->intents = intents_new();
 	fs->orphans = orphans_new();
 	fs->removals = removals_new(fs);
 	fs->ingest = ingest_streams_new();
@@ -188,8 +189,9 @@ static bool open_state(struct fs *fs) {
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
 	       fs->transcripts != NULL && fs->calls != NULL && fs->intake != NULL &&
 	       fs->handles != NULL && fs->moved != NULL && fs->made != NULL &&
-	       fs->orphans != NULL && fs->removals != NULL && fs->ingest != NULL &&
-	       fs->locks != NULL && fs->writer != NULL && coherence_open(fs, !opt->read_only);
+	       fs->intents != NULL && fs->orphans != NULL && fs->removals != NULL &&
+	       fs->ingest != NULL && fs->locks != NULL && fs->writer != NULL &&
+	       coherence_open(fs, !opt->read_only);
 }
 
 static void close_state(struct fs *fs, bool served) {
@@ -206,6 +208,7 @@ static void close_state(struct fs *fs, bool served) {
 	handles_free(fs->handles);
 	moved_free(fs->moved);
 	made_free(fs->made);
+	intents_free(fs->intents);
 	orphans_free(fs->orphans);
 	ingest_streams_free(fs->ingest);
 	locks_free(fs->locks);

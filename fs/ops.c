@@ -48,7 +48,7 @@ static bool is_being_made(struct call *call, const struct node *dir, const char 
 	bool made =
 		node_maker(call->fs->nodes, dir) == tid && place_literal(dir->place, name) != NULL;
 	bool removed = intent_was_removed(&call->fs->removed, tid, node_child_ino(dir, name));
-	return (made || removed) && intent_of(tid, name) == INTENT_MAKE;
+	return (made || removed) && intent_of(call->fs->intents, tid, name) == INTENT_MAKE;
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {

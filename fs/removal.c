@@ -427,7 +427,7 @@ bool removal_hides(struct call *call, const struct node *dir, const char *name) 
 			return false;
 		hidden = removal_index(r, ino) >= 0;
 	}
-	if (goes && !hidden && intent_of(call_thread(call), name) == INTENT_MAKE)
+	if (goes && !hidden && intent_of(call->fs->intents, call_thread(call), name) == INTENT_MAKE)
 		(void)removal_commit(call);
 	return hidden;
 }
