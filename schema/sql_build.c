@@ -360,9 +360,11 @@ void put_mtime(struct buf *sql, int table, const struct column *column, const ch
 	buf_printf(&time, "%s(", aggregate);
 	put_column(&time, table, column->name);
 	buf_putc(&time, ')');
-	buf_printf(sql,
-		   "CASE WHEN isfinite(%s) THEN (extract(epoch FROM %s)*1000000)::bigint::text END",
-		   time.data, time.data);
+	buf_printf(
+		sql,
+		"CASE WHEN isfinite(%s) THEN greatest(least(extract(epoch FROM %s)*1000000, 9e18), "
+		"-9e18)::bigint::text END",
+		time.data, time.data);
 }
 
 void put_json_key(struct buf *sql, const char *name, const char *after) {

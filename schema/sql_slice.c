@@ -71,7 +71,8 @@ static void put_good(struct buf *sql, const struct place *place) {
 		   (long long)place->slice->id);
 }
 
-static const char changed_text[] = "(extract(epoch FROM c.changed) * 1000000)::bigint::text";
+static const char changed_text[] =
+	"greatest(least(extract(epoch FROM c.changed) * 1000000, 9e18), -9e18)::bigint::text";
 
 static size_t header_length(const struct place *place) {
 	return place->sql.header != NULL ? strlen(place->sql.header) : 0;

@@ -104,7 +104,9 @@ static void put_latest(struct buf *sql, const struct slice *s) {
 	}
 	buf_puts(&ref, "r.");
 	db_quote_ident(&ref, s->mtime->name);
-	buf_printf(sql, "CASE WHEN isfinite(%s) THEN (%s)::timestamptz END", ref.data, ref.data);
+	/* a date may be later than any timestamptz */
+	buf_printf(sql, "CASE WHEN isfinite(%s) THEN least(%s, '9999-12-31')::timestamptz END",
+		   ref.data, ref.data);
 }
 
 static int build_part(struct db_conn *conn, const char *id, const char *latest, const char *part,

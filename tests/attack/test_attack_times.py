@@ -16,6 +16,7 @@ def ns(*moment):
 @pytest.mark.parametrize("said, shown", [
     ("2024-05-06 07:08:09.25+00", ns(2024, 5, 6, 7, 8, 9, 250000)), ("1969-12-31 23:59:59.25+00", -750_000_000),
     ("1800-01-01 00:00:00.000001+00", ns(1800, 1, 1, 0, 0, 0, 1)), ("2263-01-01+00", LATEST), ("9999-12-31+00", LATEST),
+    ("294276-12-31+00", LATEST),
     ("1600-01-01+00", SOONEST), ("4714-11-24 00:00:00+00 BC", SOONEST), ("infinity", None), ("-infinity", None), (None, None)])
 def test_a_time_of_the_server(shop, said, shown):
     """By a lookup, and by a listing. A time that is none is as if it was not there."""
@@ -53,3 +54,18 @@ def test_a_time_before_1970(mount):
     (mount / "plain").write_text("")
     os.utime(mount / "plain", ns=(0, -1_250_000_000))
     assert os.stat(mount / "plain").st_mtime_ns == -1_250_000_000
+
+
+@pytest.mark.parametrize("kind, said", [("timestamptz", "294276-12-31+00"), ("timestamp", "294276-12-31"),
+                                        ("date", "5874897-12-31"), ("date", "4713-01-01 BC")])
+def test_a_time_of_a_rows_file(pg, make_mount, kind, said):
+    """Rows that were there before the mount, and are counted by it; and with a summary of their time."""
+    pg.sql(f"create table things (id bigserial primary key, name text not null, at {kind})")
+    pg.sql("insert into things (name, at) values ('a', %s), ('b', '2001-02-03 00:00+00')", said)
+    m = make_mount(layout={"tables": {"things": {"mtime": "at"}}, "routes": [{"path": "/{things.name}.jsonl", "rows": "things"},
+                                                                                 {"path": "/one/{things.id}.json", "row": "things"}]})
+    assert sorted(os.listdir(m.path)) == [".rowfs", "a.jsonl", "b.jsonl", "one"]
+    assert sorted(os.listdir(m / "one")) == ["1.json", "2.json"]
+    assert os.stat(m / "one/1.json").st_mtime_ns in (SOONEST, LATEST)
+    assert os.stat(m / "a.jsonl").st_mtime_ns in (SOONEST, LATEST)
+    assert os.stat(m / "b.jsonl").st_mtime_ns == ns(2001, 2, 3)
