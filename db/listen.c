@@ -116,10 +116,10 @@ static int ask_again(struct db_listener *l, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	if (!l->job->wants(l->arg))
 		return send_command(l, l->command, err); /* as good a question as any */
-	l->job->put_question(l->arg, &param);
+	const char *question = l->job->put_question(l->arg, &param);
 	if (param.failed)
 		return 0;
-	int rc = ask(l, l->job->question, &param, &res, err);
+	int rc = ask(l, question, param.len > 0 ? &param : NULL, &res, err);
 	tell(l); /* what came before the answer */
 	if (rc == 0)
 		l->job->answer(l->arg, res);

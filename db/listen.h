@@ -12,8 +12,7 @@ struct db_listen_job {
 	const char *channel; /* a word of lower-case letters */
 	/* A statement without parameters, asked as soon as it listens: what it answers and what is heard later leave no gap. */
 	const char *first;
-	const char *question; /* a statement with one parameter, to be asked EVERY_MS */
-	int every_ms;
+	int every_ms; /* between two questions */
 
 	/* From here on nothing is missed. FIRST is the answer to `first`, valid during the call. */
 	void (*up)(void *arg, const PGresult *first);
@@ -23,8 +22,8 @@ struct db_listen_job {
 	void (*notice)(void *arg, const char *payload);
 	/* Is there anything to ask? */
 	bool (*wants)(void *arg);
-	/* Appends the question's parameter. */
-	void (*put_question)(void *arg, struct buf *param);
+	/* The next question: a statement, valid until it is answered, with what was appended as its parameter, or without any. */
+	const char *(*put_question)(void *arg, struct buf *param);
 	/* RES, valid during the call, is what the server said to it. */
 	void (*answer)(void *arg, const PGresult *res);
 };

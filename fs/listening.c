@@ -75,9 +75,9 @@ static bool has_peers(void *arg) {
 	return peers_watched(c->peers);
 }
 
-static void put_question(void *arg, struct buf *param) {
+static const char *put_question(void *arg, struct buf *param) {
 	struct caches *c = arg;
-	peers_put_question(c->peers, param);
+	return peers_put_question(c->peers, param);
 }
 
 static void answered(void *arg, const PGresult *res) {
@@ -94,7 +94,6 @@ static void answered(void *arg, const PGresult *res) {
 static const struct db_listen_job job = {
 	.channel = NOTICE_CHANNEL,
 	.first = peers_survey_sql,
-	.question = peers_question_sql,
 	.every_ms = PEERS_MS,
 	.up = up,
 	.down = down,

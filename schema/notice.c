@@ -1,6 +1,7 @@
 /* What there is to be told of, and the triggers for it. */
 #include "db/field.h"
 #include "schema/array.h"
+#include "schema/mutex.h"
 #include "schema/notice_table.h"
 #include "schema/sql_build.h"
 #include "util/log.h"
@@ -337,13 +338,7 @@ static int tell_table(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct db_param params[] = { db_text(in->table->relation),
 				     { .data = in->definitions.data, .len = in->definitions.len } };
 	/* another mount may be about the same */
-	int rc = db_query_on(conn,
-			     "SELECT pg_advisory_xact_lock('rowfs.notice'::regclass::oid::int, "
-			     "$1::regclass::oid::int)",
-			     params, 1, NULL, err);
-	/* a writer is only waited for briefly: others queue behind us */
-	if (rc == 0)
-		rc = db_query_on(conn, "SET LOCAL lock_timeout = '2s'", NULL, 0, NULL, err);
+	int rc = mutex_lock(conn, "notice", &params[0], err);
 	if (rc == 0)
 		rc = db_query_on(conn, "SELECT rowfs.tell($1::regclass, $2::jsonb)", params, 2,
 				 NULL, err);

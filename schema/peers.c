@@ -12,10 +12,16 @@
 #define LIVES "1919316737"   /* held by every session of a mount */
 #define LISTENS "1919316738" /* held by the one that listens */
 
+/* Every so many questions look at who holds the locks: see peers_put_question(). */
+enum { SURVEY_TURNS = 5 };
+
 struct peer {
 	int key;
 	bool listens; /* it was seen to */
+	bool hollow;  /* by the last survey it did not: who holds that lock may be another */
 	bool parting; /* it has told all */
+	bool asked;   /* it was known when the survey that is under way was sent */
+	bool seen;    /* by that survey */
 };
 
 struct peers {
@@ -23,20 +29,37 @@ struct peers {
 	struct peer *list; /* owned */
 	int n, room;
 	int turn;   /* of whom is asked next */
+	int asked;  /* questions since the last survey */
 	bool blind; /* some could not be noted */
 };
 
+/* Anybody may hold such a lock. It counts if his role may read rowfs.notice, or may become one
+ * that does: no other can be a mount that tells. A backend that only the table of locks knows, for
+ * a moment, is believed. */
 const char peers_survey_sql[] =
-	"SELECT l.objid::text, bool_or(l.classid = " LISTENS ") FROM pg_catalog.pg_locks l "
-	"WHERE l.locktype = 'advisory' AND l.classid IN (" LIVES ", " LISTENS
-	") AND l.objsubid = 2 "
-	"AND l.granted AND l.mode = 'ShareLock' AND l.database = "
-	"(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()) "
-	"GROUP BY l.objid";
+	"WITH held AS MATERIALIZED (SELECT l.objid, l.classid OPERATOR(pg_catalog.=) " LISTENS
+	"::pg_catalog.oid AS listens, a.usesysid "
+	"FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a "
+	"ON a.pid OPERATOR(pg_catalog.=) l.pid WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' "
+	"AND l.classid OPERATOR(pg_catalog.=) ANY ('{" LIVES "," LISTENS "}'::pg_catalog.oid[]) "
+	"AND l.objsubid OPERATOR(pg_catalog.=) 2 AND l.pid IS NOT NULL "
+	"AND l.granted AND l.mode OPERATOR(pg_catalog.=) 'ShareLock' "
+	"AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
+	"WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())), "
+	"trusted AS MATERIALIZED (SELECT u.id FROM (SELECT DISTINCT usesysid FROM held) u(id), "
+	"(SELECT pg_catalog.to_regclass('rowfs.notice')::pg_catalog.oid) n(oid) WHERE u.id IS NULL "
+	"OR pg_catalog.has_table_privilege(u.id, n.oid, 'SELECT') "
+	"OR EXISTS (SELECT FROM pg_catalog.pg_roles r "
+	"WHERE pg_catalog.pg_has_role(u.id, r.oid, 'MEMBER') "
+	"AND pg_catalog.has_table_privilege(r.oid, n.oid, 'SELECT'))) "
+	"SELECT h.objid::pg_catalog.text, pg_catalog.bool_or(h.listens) FROM held h, trusted t "
+	"WHERE h.usesysid OPERATOR(pg_catalog.=) t.id OR (h.usesysid IS NULL AND t.id IS NULL) "
+	"GROUP BY h.objid";
 
-const char peers_question_sql[] =
-	"SELECT k::text, pg_try_advisory_xact_lock(" LIVES ", k), "
-	"pg_try_advisory_xact_lock(" LISTENS ", k) FROM unnest($1::text::int[]) k";
+static const char question_sql[] =
+	"SELECT k::pg_catalog.text, pg_catalog.pg_try_advisory_xact_lock(" LIVES ", k), "
+	"pg_catalog.pg_try_advisory_xact_lock(" LISTENS ", k) "
+	"FROM pg_catalog.unnest($1::pg_catalog.text::pg_catalog.int4[]) k";
 
 /* A number that tells mounts apart. Never negative, so that it reads the same as an oid. */
 static int key_of(const char *name, size_t len) {
@@ -78,21 +101,40 @@ void peers_free(struct peers *p) {
 	free(p);
 }
 
+/* A key that is told instead of a name: "#", zeros, the key. */
+static const char no_name[PEER_NAME + 1] = "#00000000000000000000000000000000000";
+
+/* Somebody else may hold the lock, or queue for it: who waited for him would keep the whole mount
+ * waiting. Then the session takes a key that nobody could know before, and is a peer of its own, in
+ * the eyes of its own mount, too; it says so, since that key cannot be made of the mount's name. */
 void peers_put_greeting(struct buf *sql, const char *me, bool listens) {
-	AUTO_BUF struct buf hello = { 0 };
-	int key = key_of(me, strlen(me));
-	buf_printf(sql, "SELECT pg_advisory_lock_shared(" LIVES ", %d), ", key);
-	if (listens) {
-		buf_printf(sql, "pg_advisory_lock_shared(" LISTENS ", %d);", key);
-		return;
-	}
+	AUTO_BUF struct buf hello = { 0 }, other = { 0 }, locks = { 0 };
 	notice_put_test(&hello, me);
+	notice_put_test(&other, no_name);
+	buf_puts(&locks, "pg_catalog.pg_try_advisory_lock_shared(" LIVES ", k.key)");
+	if (listens)
+		buf_puts(&locks, " AND pg_catalog.pg_try_advisory_lock_shared(" LISTENS ", k.key)");
+	sql->failed = sql->failed || hello.failed || other.failed || locks.failed;
+	if (sql->failed)
+		return;
+	buf_printf(
+		sql,
+		"WITH RECURSIVE greeting(key, held, tries) AS (SELECT k.key, %s, 1 "
+		"FROM (VALUES (%d)) k(key) UNION ALL SELECT k.key, %s, g.tries + 1 "
+		"FROM greeting g, LATERAL (SELECT (pg_catalog.random() * "
+		"2147483646::pg_catalog.float8)::pg_catalog.int4 + 0 * g.tries AS key OFFSET 0) k "
+		"WHERE NOT g.held AND g.tries < 10) SELECT ",
+		locks.data, key_of(me, strlen(me)), locks.data);
 	/* only who is awake needs to hear it: no need to wait for the disk */
-	buf_puts(sql, "set_config('synchronous_commit', 'off', true), "
-		      "pg_notify('" NOTICE_CHANNEL "', ");
-	db_quote_literal(sql, hello.data != NULL ? hello.data : "");
-	buf_puts(sql, ");");
-	sql->failed = sql->failed || hello.failed;
+	buf_puts(sql, "pg_catalog.set_config('synchronous_commit', 'off', true), "
+		      "pg_catalog.pg_notify('" NOTICE_CHANNEL "', CASE tries WHEN 1 THEN ");
+	db_quote_literal(sql, hello.data);
+	buf_puts(sql, " ELSE pg_catalog.replace(");
+	db_quote_literal(sql, other.data);
+	buf_printf(sql, ", '%s', '#' || pg_catalog.lpad(key::pg_catalog.text, %d, '0')) END) ",
+		   no_name, PEER_NAME - 1);
+	/* the one that listens changes nothing: another session of its mount greets */
+	buf_printf(sql, "FROM greeting WHERE held%s;", listens ? " AND tries > 1" : "");
 }
 
 /* -- who there is ---------------------------------------------------------------------------------- */
@@ -160,11 +202,24 @@ static bool is_farewell(const char *payload, const char *name) {
 	return strncmp(proven, name, PEER_NAME) == 0;
 }
 
+/* The key of NAME, or the one that it tells instead. */
+static int told_key(const char *name) {
+	int64_t key = 0;
+	if (name[0] != no_name[0])
+		return key_of(name, PEER_NAME);
+	for (int i = 1; i < PEER_NAME && key <= INT32_MAX; i++) {
+		if (name[i] < '0' || name[i] > '9')
+			return key_of(name, PEER_NAME);
+		key = 10 * key + (name[i] - '0');
+	}
+	return key <= INT32_MAX ? (int)key : key_of(name, PEER_NAME);
+}
+
 bool peers_hear(struct peers *p, const char *payload) {
 	const char *name = payload + HEAD;
 	if (strlen(payload) < HEAD + PEER_NAME || strncmp(payload, head, HEAD) != 0)
 		return false;
-	int key = key_of(name, PEER_NAME);
+	int key = told_key(name);
 	if (notice_is_test(payload, NULL)) {
 		(void)add(p, key);
 		return true;
@@ -187,27 +242,73 @@ int peers_count(const struct peers *p) {
 
 /* -- who is gone ----------------------------------------------------------------------------------- */
 
-void peers_put_question(struct peers *p, struct buf *param) {
+/* Who can take a lock knows that nobody holds it; who cannot knows less, since anybody may hold it.
+ * So now and then it is looked up who does. That is dearer: the server copies all its locks. */
+const char *peers_put_question(struct peers *p, struct buf *param) {
 	int n = p->n < PEERS_ASKED ? p->n : PEERS_ASKED;
+	p->asked = (p->asked + 1) % SURVEY_TURNS;
+	if (p->asked == 0) {
+		for (int i = 0; i < p->n; i++)
+			p->list[i].asked = true;
+		return peers_survey_sql;
+	}
 	for (int i = 0; i < n; i++)
 		array_add_number(param, p->list[(p->turn + i) % p->n].key);
 	p->turn = n > 0 ? (p->turn + n) % p->n : 0;
 	array_end(param);
+	return question_sql;
+}
+
+/* Notes whether PEER, which is there, LISTENS. Returns true if it has ceased to. */
+static bool note(struct peer *peer, bool listens) {
+	bool lost = peer->listens && !listens && !peer->parting;
+	peer->listens = listens;
+	return lost;
+}
+
+/* A survey's answer. Who has greeted since it was sent is not in it, and is there all the same. */
+static bool take_survey(struct peers *p, const PGresult *res) {
+	bool lost = false;
+	for (int row = 0; row < PQntuples(res); row++) {
+		struct peer *peer = add(p, (int)field_number(res, row, 0));
+		if (peer == NULL)
+			continue;
+		bool listens = field_is_true(res, row, 1);
+		peer->seen = true;
+		peer->hollow = !listens;
+		lost = note(peer, listens) || lost;
+	}
+	for (int i = p->n - 1; i >= 0; i--) {
+		struct peer *peer = &p->list[i];
+		bool gone = peer->asked && !peer->seen;
+		lost = lost || (gone && !peer->parting);
+		peer->asked = peer->seen = false;
+		if (gone)
+			*peer = p->list[--p->n];
+	}
+	return lost;
+}
+
+static bool take_locks(struct peers *p, const PGresult *res) {
+	bool lost = false;
+	for (int row = 0; row < PQntuples(res); row++) {
+		bool gone = field_is_true(res, row, 1), held = !field_is_true(res, row, 2);
+		struct peer *peer = find(p, (int)field_number(res, row, 0));
+		if (peer == NULL)
+			continue;
+		if (held && peer->hollow)
+			p->asked = SURVEY_TURNS - 1; /* who holds it is looked up next */
+		peer->hollow = peer->hollow && held;
+		lost = note(peer, held && !peer->hollow) || lost;
+		lost = lost || (gone && !peer->parting);
+		if (gone)
+			*peer = p->list[--p->n];
+	}
+	return lost;
 }
 
 bool peers_answer(struct peers *p, const PGresult *res) {
 	bool lost = p->blind;
 	p->blind = false; /* who could not be noted is heard of again, or has ended */
-	for (int row = 0; row < PQntuples(res); row++) {
-		bool gone = field_is_true(res, row, 1);
-		bool listens = !field_is_true(res, row, 2);
-		struct peer *peer = find(p, (int)field_number(res, row, 0));
-		if (peer == NULL)
-			continue;
-		lost = lost || (!peer->parting && (gone || (peer->listens && !listens)));
-		peer->listens = listens;
-		if (gone)
-			*peer = p->list[--p->n];
-	}
-	return lost;
+	return (p->asked == 0 ? take_survey(p, res) : take_locks(p, res)) || lost;
 }

@@ -2,6 +2,7 @@
 
 #include "db/field.h"
 #include "schema/array.h"
+#include "schema/mutex.h"
 #include "schema/sql_build.h"
 
 #include <errno.h>
@@ -162,14 +163,9 @@ static int install(struct db_conn *conn, void *arg, struct db_error *err) {
 	/* what is counted must be what is committed when the lock is there, not before */
 	int rc = db_query_on(conn, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", NULL, 0, NULL,
 			     err);
-	/* another mount may be counting, for long; a writer is only waited for briefly: others queue behind us */
+	/* another mount may be counting, for long */
 	if (rc == 0)
-		rc = db_query_on(conn,
-				 "SELECT pg_advisory_xact_lock('rowfs.slice'::regclass::oid::int, "
-				 "$1::regclass::oid::int)",
-				 params, 1, NULL, err);
-	if (rc == 0)
-		rc = db_query_on(conn, "SET LOCAL lock_timeout = '2s'", NULL, 0, NULL, err);
+		rc = mutex_lock(conn, "watch", &params[0], err);
 	if (rc == 0)
 		rc = db_query_on(
 			conn, "SELECT * FROM rowfs.install($1::regclass, $2::bigint[], $3::jsonb)",

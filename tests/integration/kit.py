@@ -128,7 +128,7 @@ def rss_kib(pid):
 class Queries(list):
     """(statement, calls) pairs seen by the server; .total is the number of statements that are no session set-up."""
     SETUP = re.compile(r"\s*(set|reset|begin|start|commit|rollback|discard|deallocate|listen|unlisten|select rowfs\.fold|select x\.id from rowfs\.slice"
-                       r"|select pg_advisory_lock_shared|select l\.objid::text|select k::text, pg_try_advisory_xact_lock)\b", re.I)
+                       r"|with recursive greeting|with held|select k::pg_catalog\.text, pg_catalog\.pg_try_advisory_xact_lock)\b", re.I)
 
     @property
     def total(self):

@@ -41,11 +41,18 @@ static bool missed(struct peers *p) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_BUF struct buf list = { 0 };
-	peers_put_question(p, &list);
+	const char *sql = peers_put_question(p, &list);
 	struct db_param param = { .data = list.data, .len = list.len };
-	return CHECK_INT(db_query_text(admin, peers_question_sql, &param, 1, 0, NULL, &res, &err),
-			 0) &&
+	return CHECK_INT(db_query_text(admin, sql, &param, list.len > 0, 0, NULL, &res, &err), 0) &&
 	       peers_answer(p, res);
+}
+
+/* Asks until it has been looked up who holds the locks; true if somebody was missed. */
+static bool missed_by_survey(struct peers *p) {
+	bool any = false;
+	for (int i = 0; i < 5; i++)
+		any = missed(p) || any;
+	return any;
 }
 
 static bool hear(struct peers *p, void (*put)(struct buf *, const char *), const char *from) {
@@ -147,10 +154,94 @@ static void test_greetings_of_nobody(void) {
 		CHECK(hear(p, notice_put_test, name));
 	}
 	CHECK(peers_count(p) <= PEERS_MOST);
-	for (int i = 0; i < PEERS_MOST / PEERS_ASKED; i++)
+	for (int i = 0; i < PEERS_MOST / PEERS_ASKED && peers_count(p) > 0; i++)
 		CHECK(missed(p));
 	CHECK_INT(peers_count(p), 0);
 	CHECK(!missed(p) && !peers_watched(p));
+	peers_free(p);
+}
+
+/* A pool of a role that may do nothing but connect. */
+static struct db_pool *stranger(void) {
+	AUTO_BUF struct buf conninfo = { 0 };
+	struct db_config cfg = kit_config();
+	buf_printf(&conninfo, "%s user=stranger", cfg.conninfo);
+	cfg.conninfo = conninfo.data;
+	cfg.max_connections = 1;
+	return kit_pool(&cfg);
+}
+
+static void lock_as(struct db_pool *pool, const char *how, const char *of) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_printf(&sql,
+		   "SELECT %s(classid::int, objid::int) FROM pg_locks WHERE locktype = 'advisory' "
+		   "AND %s",
+		   how, of);
+	kit_run(pool, sql.data);
+}
+
+/* Who holds the locks of a mount that is gone does not hide that. */
+static void test_a_stranger_holds_the_locks(void) {
+	struct peers *p = peers_new(us);
+	struct db_pool *other = stranger();
+	struct db_pool *listens = session(others[0], true), *works = session(others[0], false);
+	survey(p);
+	CHECK_INT(peers_count(p), 1);
+	lock_as(other, "pg_advisory_lock_shared", "pid <> pg_backend_pid()");
+	CHECK(!missed_by_survey(p));
+	end(listens);
+	CHECK(missed_by_survey(p));
+	CHECK(!missed_by_survey(p));
+	CHECK_INT(peers_count(p), 1);
+	end(works);
+	CHECK(missed_by_survey(p));
+	CHECK_INT(peers_count(p), 0);
+	survey(p);
+	CHECK_INT(peers_count(p), 0);
+	end(other);
+	peers_free(p);
+}
+
+/* Who has the lock for himself alone keeps no session from coming, and none is overlooked. */
+static void test_a_stranger_keeps_the_locks(void) {
+	AUTO_BUF struct buf sql = { 0 };
+	struct peers *p = peers_new(us);
+	struct db_pool *other = stranger(), *sessions[3];
+	struct db_pool *first = session(others[0], false);
+	lock_as(other, "pg_advisory_lock_shared", "pid <> pg_backend_pid()");
+	end(first);
+	lock_as(other, "pg_advisory_lock", "pid = pg_backend_pid()");
+	buf_puts(&sql, "SELECT pg_advisory_lock(1919316738, objid::int) FROM pg_locks "
+		       "WHERE locktype = 'advisory' AND classid = 1919316737");
+	kit_run(other, sql.data);
+	for (int i = 0; i < 3; i++)
+		sessions[i] = session(others[0], i == 0);
+	survey(p);
+	CHECK_INT(peers_count(p), 3);
+	CHECK(!missed_by_survey(p));
+	for (int i = 0; i < 3; i++) {
+		end(sessions[i]);
+		CHECK(missed_by_survey(p));
+		CHECK_INT(peers_count(p), 2 - i);
+	}
+	end(other);
+	peers_free(p);
+}
+
+/* What such a session sends tells its key. */
+static void test_a_greeting_with_a_key(void) {
+	struct peers *p = peers_new(us);
+	CHECK(hear(p, notice_put_test, "#00000000000000000000000000000000007"));
+	CHECK(hear(p, notice_put_test, "#00000000000000000000000000000000007"));
+	CHECK(hear(p, notice_put_test, "#00000000000000000000000002147483647"));
+	CHECK_INT(peers_count(p), 2);
+	/* no keys: names of nobody */
+	CHECK(hear(p, notice_put_test, "#00000000000000000000000002147483648"));
+	CHECK(hear(p, notice_put_test, "#99999999999999999999999999999999999"));
+	CHECK(hear(p, notice_put_test, "#-0000000000000000000000000000000001"));
+	CHECK_INT(peers_count(p), 5);
+	CHECK(missed(p));
+	CHECK_INT(peers_count(p), 0);
 	peers_free(p);
 }
 
@@ -183,10 +274,16 @@ static void test_many(void) {
 int main(void) {
 	log_setup(LOG_LEVEL_ERROR, false);
 	admin = kit_default_pool();
+	kit_run(admin, "CREATE SCHEMA rowfs");
+	kit_run(admin, "CREATE TABLE rowfs.notice ()");
+	kit_run(admin, "CREATE ROLE stranger LOGIN");
 	test_steps();
 	test_greeting_and_farewell();
 	test_farewell_of_a_stranger();
 	test_greetings_of_nobody();
+	test_a_stranger_holds_the_locks();
+	test_a_stranger_keeps_the_locks();
+	test_a_greeting_with_a_key();
 	test_many();
 	db_pool_free(admin);
 	return check_end();

@@ -100,9 +100,13 @@ DECLARE
 	made integer := 0;
 	before integer;
 BEGIN
-	PERFORM pg_advisory_xact_lock('rowfs.partitioned'::regclass::oid::int, 0);
 	FOR p IN SELECT * FROM rowfs.partitioned x
-	          WHERE make_partitions.relation IS NULL OR x.relation = make_partitions.relation LOOP
+	          WHERE make_partitions.relation IS NULL OR x.relation = make_partitions.relation
+	          ORDER BY x.relation LOOP
+		-- one at a time; who may not change the table can make nothing, and needs no lock
+		IF has_table_privilege(p.relation, 'UPDATE') THEN
+			EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', p.relation);
+		END IF;
 		before := made;
 		until := now() AT TIME ZONE 'UTC' + coalesce(make_partitions.ahead, p.ahead);
 		FOR at IN SELECT generate_series(date_trunc(p.width, since AT TIME ZONE 'UTC'), until,
@@ -144,10 +148,13 @@ DECLARE
 	limit_at bigint;
 	dropped integer := 0;
 BEGIN
-	PERFORM pg_advisory_xact_lock('rowfs.partitioned'::regclass::oid::int, 0);
 	FOR p IN SELECT * FROM rowfs.partitioned x
 	          WHERE (drop_partitions.relation IS NULL OR x.relation = drop_partitions.relation)
-	            AND coalesce(older, x.keep) IS NOT NULL LOOP
+	            AND coalesce(older, x.keep) IS NOT NULL
+	          ORDER BY x.relation LOOP
+		IF has_table_privilege(p.relation, 'UPDATE') THEN
+			EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', p.relation);
+		END IF;
 		limit_at := rowfs.partition_bound(p.per_second, now() AT TIME ZONE 'UTC' - coalesce(older, p.keep));
 		old := ARRAY(SELECT x.part FROM rowfs.partitions_of(p.relation) x WHERE x.upper <= limit_at);
 		-- all are counted first: the table itself is locked only for the moment of dropping

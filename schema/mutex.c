@@ -1,0 +1,21 @@
+#include "schema/mutex.h"
+
+#include <errno.h>
+#include <string.h>
+
+int mutex_lock(struct db_conn *conn, const char *name, const struct db_param *table,
+	       struct db_error *err) {
+	struct db_param params[] = { db_text(name), *table };
+	int rc = db_query_on(
+		conn, "SELECT rowfs.lock_mutex($1::pg_catalog.text, $2::pg_catalog.regclass)",
+		params, 2, NULL, err);
+	if (rc != 0 && strcmp(err->sqlstate, "42883") == 0)
+		return db_error_set(
+			err, EOPNOTSUPP,
+			"the schema rowfs is older than this program (enable_migrations, "
+			"or sqitch)");
+	/* a writer is only waited for briefly: others queue behind us */
+	if (rc == 0)
+		rc = db_query_on(conn, "SET LOCAL lock_timeout = '2s'", NULL, 0, NULL, err);
+	return rc;
+}

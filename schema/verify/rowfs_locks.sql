@@ -1,0 +1,9 @@
+-- Verify rowfs:rowfs_locks on pg
+
+BEGIN;
+
+SELECT 1 / count(*) FROM rowfs.mutex WHERE name = 'fold' AND relation = 0;
+SELECT has_function_privilege('rowfs.lock_mutex(text, regclass)', 'execute');
+SELECT 1 / (count(*) = 0)::int FROM pg_proc p WHERE p.pronamespace = 'rowfs'::regnamespace AND p.prosrc LIKE '%advisory%';
+
+ROLLBACK;
