@@ -1,6 +1,7 @@
 #include "schema/catalog.h"
 
 #include "db/field.h"
+#include "schema/array.h"
 #include "schema/embedded.h"
 
 #include <errno.h>
@@ -194,6 +195,25 @@ static char *names_of(const struct layout *layout) {
 	return buf_take(&out);
 }
 
+/* What stands in the schema rowfs is used only if it is rowfs's own. */
+static int ask_owners(struct db_pool *pool, const struct catalog *cat, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_BUF struct buf oids = { 0 };
+	for (int i = 0; i < cat->nrelations; i++)
+		array_add_number(&oids, cat->relations[i].oid);
+	array_end(&oids);
+	if (oids.failed)
+		return db_error_set(err, ENOMEM, "out of memory");
+	struct db_param param = { .data = oids.data, .len = oids.len };
+	int rc =
+		db_query_text(pool, embedded_owners_sql, &param, 1, DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE_OR_NONE, "t", err);
+	if (rc == 0 && PQntuples(res) > 0)
+		rc = db_error_set(err, EPERM, "%s", field_text(res, 0, 0));
+	return rc;
+}
+
 static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	int rc = db_query_text(
@@ -247,6 +267,8 @@ int catalog_load(struct db_pool *pool, const struct layout *layout, const char *
 		rc = db_error_set(err, ENOMEM, "out of memory");
 	for (int i = 0; i < n && rc == 0; i++)
 		rc = read_name(res, i, layout, cat);
+	if (rc == 0)
+		rc = ask_owners(pool, cat, err);
 	if (rc == 0)
 		rc = ask_session(pool, cat, err);
 	if (rc != 0)

@@ -326,9 +326,10 @@ static void ask(struct db_pool *pool, struct watched *table, const struct instal
 	if (rc == 0)
 		rc = field_judge(res, ROWS_ONE, "b?", &err);
 	table->told = rc == 0 && field_is_true(res, 0, 0);
-	const char *why = rc != 0 && err.sentence != NULL
-				  ? err.sentence
-				  : "its triggers are not installed: a mount by its owner does it";
+	const char *why =
+		rc != 0 && err.sentence != NULL
+			? err.sentence
+			: "its triggers are not installed: a mount by the owner of the schema rowfs does it";
 	if (!table->told && table->why == NULL)
 		table->why = strdup(why);
 }

@@ -90,7 +90,8 @@ static bool ask(struct db_pool *pool, struct table *t) {
 		}
 		all = all && (s->rel != t->rel || s->usable);
 	}
-	set_why(t, "its files were not counted yet: rowfs check, or a mount by its owner, does it");
+	set_why(t,
+		"its files were not counted yet: rowfs check, or a mount by the owner of the schema rowfs, does it");
 	return all;
 }
 
