@@ -271,12 +271,13 @@ int connect_session(struct db_conn *c, int allowed_ms, bool *final, struct db_er
 static void add_search_path(struct buf *sql, const char *path) {
 	AUTO_BUF struct buf ident = { 0 };
 	db_quote_ident(&ident, path);
-	buf_puts(sql, "SELECT set_config('search_path', concat_ws(', ', p.mine, "
-		      "nullif(current_setting('search_path'), '')), false) FROM (SELECT ");
+	buf_puts(sql,
+		 "SELECT pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', p.mine, "
+		 "nullif(pg_catalog.current_setting('search_path'), '')), false) FROM (SELECT ");
 	db_quote_literal(sql, ident.data);
 	buf_puts(
 		sql,
-		"::text AS mine) p WHERE NOT starts_with(current_setting('search_path'), p.mine);");
+		"::text AS mine) p WHERE NOT pg_catalog.starts_with(pg_catalog.current_setting('search_path'), p.mine);");
 }
 
 /* Rendered text depends on these (see docs); the server enforces the time-outs even if we hang. */
@@ -296,9 +297,10 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 		      "SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s';");
 	/* A backend whose client is dead ends within this time, even in the middle of a statement: it may
 	 * hold locks. Not every system can tell the server so. */
-	buf_puts(sql, "SELECT set_config('client_connection_check_interval', '1s', false) "
-		      "WHERE current_setting('client_connection_check_interval') = '0' "
-		      "AND version() LIKE '%linux%';");
+	buf_puts(sql,
+		 "SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false) "
+		 "WHERE pg_catalog.current_setting('client_connection_check_interval') = '0' "
+		 "AND pg_catalog.version() LIKE '%linux%';");
 	if (cfg->isolation_level != NULL && cfg->isolation_level[0] != '\0') {
 		buf_puts(sql, "SET default_transaction_isolation = ");
 		db_quote_literal(sql, cfg->isolation_level);
@@ -316,7 +318,7 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 	if (cfg->search_path != NULL && cfg->search_path[0] != '\0')
 		add_search_path(sql, cfg->search_path);
 	/* the answer: see note_level() */
-	buf_puts(sql, "SELECT current_setting('default_transaction_isolation')");
+	buf_puts(sql, "SELECT pg_catalog.current_setting('default_transaction_isolation')");
 }
 
 static void note_level(struct db_conn *c, const PGresult *res) {

@@ -55,6 +55,7 @@ static void read_columns(const cJSON *array, struct relation *rel) {
 			.name = get_string(e, "name"),
 			.type = get_string(e, "type"),
 			.base = get_string(e, "base"),
+			.operators = get_string(e, "operators"),
 			.category = get_char(e, "category"),
 			.kind = get_char(e, "kind"),
 			.modifier = (int)get_oid(e, "modifier"),
@@ -218,16 +219,16 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 	AUTO_RESULT PGresult *res = NULL;
 	int rc = db_query_text(
 		pool,
-		"SELECT current_database(), current_user, EXISTS (SELECT 1 FROM pg_class c "
+		"SELECT pg_catalog.current_database(), current_user, EXISTS (SELECT 1 FROM pg_class c "
 		"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'rowfs' "
-		"AND c.relname = 'applied' AND has_schema_privilege(n.oid, 'USAGE') "
-		"AND has_table_privilege(c.oid, 'INSERT')), EXISTS (SELECT 1 FROM pg_class c "
+		"AND c.relname = 'applied' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+		"AND pg_catalog.has_table_privilege(c.oid, 'INSERT')), EXISTS (SELECT 1 FROM pg_class c "
 		"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'rowfs' "
-		"AND c.relname = 'stream' AND has_schema_privilege(n.oid, 'USAGE') "
-		"AND has_table_privilege(c.oid, 'INSERT, UPDATE')), EXISTS (SELECT 1 FROM pg_attribute a "
+		"AND c.relname = 'stream' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+		"AND pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE')), EXISTS (SELECT 1 FROM pg_attribute a "
 		"JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
 		"WHERE n.nspname = 'rowfs' AND c.relname = 'file_rows' AND a.attname = 'xids' "
-		"AND NOT a.attisdropped), getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII')",
+		"AND NOT a.attisdropped), pg_catalog.getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII')",
 		NULL, 0, DB_REPEATABLE, NULL, &res, err);
 	if (rc == 0)
 		rc = field_judge(res, ROWS_ONE, "ttbbbb", err);
@@ -324,6 +325,7 @@ static void relation_free(struct relation *rel) {
 		free(rel->columns[i].name);
 		free(rel->columns[i].type);
 		free(rel->columns[i].base);
+		free(rel->columns[i].operators);
 	}
 	for (int i = 0; i < rel->nkeys; i++)
 		names_free(&rel->keys[i].columns);

@@ -14,7 +14,8 @@ struct column {
 	char *base;    /* the same below any domain */
 	char category; /* pg_type.typcategory of the base type */
 	char kind; /* pg_type.typtype of the base type: 'b'ase, 'c'omposite, 'e'num, 'r'ange ... */
-	int modifier; /* pg_attribute.atttypmod: length, precision and scale; -1: none */
+	char *operators; /* the schema of its type's =, < and >; "" if that is not known */
+	int modifier;    /* pg_attribute.atttypmod: length, precision and scale; -1: none */
 	bool not_null, has_default, generated, identity_always;
 };
 

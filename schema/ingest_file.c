@@ -14,7 +14,8 @@ enum {
 };
 
 /* Within what nanoseconds can say. */
-#define CHANGED_US "(1000000 * greatest(least(extract(epoch FROM changed), 9e9), -9e9))::bigint"
+#define CHANGED_US                                                                                 \
+	"(1000000::numeric * greatest(least(extract(epoch FROM changed), 9e9), -9e9))::bigint"
 
 static struct db_param number(char *text, int64_t value) {
 	snprintf(text, NUMBER, "%lld", (long long)value);
@@ -85,7 +86,7 @@ int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_
 		    struct db_error *err) {
 	static struct db_statement st = {
 		.sql = "UPDATE rowfs.file SET mode = coalesce($2::integer, mode), changed = coalesce("
-		       "to_timestamp($3::numeric / 1000000), changed) WHERE id = $1::bigint"
+		       "pg_catalog.to_timestamp($3::numeric / 1000000::numeric), changed) WHERE id = $1::bigint"
 	};
 	char texts[3][NUMBER];
 	struct db_param params[] = {
@@ -132,7 +133,7 @@ int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 	buf_printf(
 		&sql,
 		"WITH step AS (UPDATE rowfs.file SET op = $3::uuid, size = $4::bigint, state = $5::jsonb, "
-		"changed = clock_timestamp() WHERE id = $1::bigint AND op = $2::uuid RETURNING id), "
+		"changed = pg_catalog.clock_timestamp() WHERE id = $1::bigint AND op = $2::uuid RETURNING id), "
 		"bytes AS (INSERT INTO rowfs.chunk (file, at, len, zlib, data) SELECT id, $6::bigint, "
 		"$7::integer, $8::boolean, $9::bytea FROM step WHERE $7::integer > 0), "
 		"rows AS (INSERT INTO rowfs.file_rows (file, ids%s) SELECT id, $10::int8multirange%s%s FROM "
@@ -275,7 +276,7 @@ static int unpack(const PGresult *res, int row, struct buf *out, struct db_error
 
 static const char chunks_sql[] =
 	"SELECT at::text, len::text, CASE WHEN zlib THEN 't' ELSE 'f' END, data FROM rowfs.chunk AS c WHERE file = $1::bigint "
-	"AND at >= (SELECT max(at) FROM rowfs.chunk WHERE file = $1::bigint AND at <= $2::bigint) "
+	"AND at >= (SELECT pg_catalog.max(at) FROM rowfs.chunk WHERE file = $1::bigint AND at <= $2::bigint) "
 	"AND at < $2::bigint + 262144 AND at + len > $2::bigint ORDER BY c.at";
 
 int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,

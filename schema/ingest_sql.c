@@ -32,15 +32,15 @@ static void put_value(struct buf *sql, const struct ingest_field *f, const char 
 	}
 	buf_puts(sql, "CAST(CAST(q.v ->> ");
 	db_quote_literal(sql, name);
-	buf_printf(sql, " AS numeric) * %s AS %s)", f->factor, f->column->type);
+	buf_printf(sql, "::text AS numeric) * %s::numeric AS %s)", f->factor, f->column->type);
 }
 
 /* The record of the line's keys that are not converted. */
 static void put_record(struct buf *sql, const struct ingest *in, const char *const *names, int n) {
 	const char *comma = "";
-	buf_puts(sql, "json_populate_record(NULL::");
+	buf_puts(sql, "pg_catalog.json_populate_record(NULL::");
 	put_relation(sql, in);
-	buf_puts(sql, ", json_build_object(");
+	buf_puts(sql, ", pg_catalog.json_build_object(");
 	for (int i = 0; i < n; i++) {
 		int f = ingest_field(in, names[i], strlen(names[i]));
 		if (f < 0 || in->fields[f].factor != NULL)
@@ -49,6 +49,7 @@ static void put_record(struct buf *sql, const struct ingest *in, const char *con
 		db_quote_literal(sql, in->fields[f].column->name);
 		buf_puts(sql, ", e.v -> ");
 		db_quote_literal(sql, names[i]);
+		buf_puts(sql, "::text");
 		comma = ", ";
 	}
 	buf_puts(sql, "))");
@@ -96,10 +97,11 @@ char *ingest_insert_sql(const struct ingest *in, const char *const *names, int n
 		   ") OVERRIDING SYSTEM VALUE SELECT CAST(q.id AS %s)%s FROM (SELECT e.v, i.id, ",
 		   in->key->type, values.data != NULL ? values.data : "");
 	put_record(&sql, in, names, n);
-	buf_puts(&sql,
-		 " AS p FROM json_array_elements($1::json) WITH ORDINALITY AS e(v, n)"
-		 " JOIN json_array_elements_text($2::json) WITH ORDINALITY AS i(id, n) USING (n)"
-		 " OFFSET 0) AS q");
+	buf_puts(
+		&sql,
+		" AS p FROM pg_catalog.json_array_elements($1::json) WITH ORDINALITY AS e(v, n)"
+		" JOIN pg_catalog.json_array_elements_text($2::json) WITH ORDINALITY AS i(id, n) USING (n)"
+		" OFFSET 0) AS q");
 	return values.failed ? NULL : buf_take(&sql);
 }
 
@@ -108,11 +110,12 @@ char *ingest_ids_sql(const struct ingest *in) {
 	put_relation(&relation, in);
 	buf_puts(
 		&sql,
-		"SELECT string_agg(nextval(s.name)::text, ',') FROM (SELECT pg_get_serial_sequence(");
+		"SELECT pg_catalog.string_agg(pg_catalog.nextval(s.name)::text, ',') FROM (SELECT pg_catalog.pg_get_serial_sequence(");
 	db_quote_literal(&sql, relation.data != NULL ? relation.data : "");
 	buf_puts(&sql, ", ");
 	db_quote_literal(&sql, in->key->name);
-	buf_puts(&sql, ")::regclass OFFSET 0) AS s(name), generate_series(1, $1::integer)");
+	buf_puts(&sql,
+		 ")::regclass OFFSET 0) AS s(name), pg_catalog.generate_series(1, $1::integer)");
 	return relation.failed ? NULL : buf_take(&sql);
 }
 
@@ -129,15 +132,15 @@ char *ingest_xids_sql(const struct ingest *in, bool parts, int param) {
 	if (!in->has_proof)
 		return strdup("");
 	if (!parts || !in->rel->readable)
-		return strdup("ARRAY[pg_current_xact_id()::xid]");
+		return strdup("ARRAY[pg_catalog.pg_current_xact_id()::xid]");
 	/* a part of a transaction has a number of its own */
-	buf_puts(&sql, "(SELECT array_agg(x.xid) FROM (SELECT r.xmin AS xid FROM ");
+	buf_puts(&sql, "(SELECT pg_catalog.array_agg(x.xid) FROM (SELECT r.xmin AS xid FROM ");
 	put_relation(&sql, in);
-	buf_printf(&sql, " AS r JOIN unnest($%d::int8multirange) AS u(ids) ON ", param);
+	buf_printf(&sql, " AS r JOIN pg_catalog.unnest($%d::int8multirange) AS u(ids) ON ", param);
 	put_key(&sql, in, "r");
-	buf_puts(&sql, " >= lower(u.ids) AND ");
+	buf_puts(&sql, " >= pg_catalog.lower(u.ids) AND ");
 	put_key(&sql, in, "r");
-	buf_puts(&sql, " < upper(u.ids) GROUP BY 1) AS x)");
+	buf_puts(&sql, " < pg_catalog.upper(u.ids) GROUP BY 1) AS x)");
 	return buf_take(&sql);
 }
 
@@ -145,7 +148,9 @@ char *ingest_xids_sql(const struct ingest *in, bool parts, int param) {
 static void put_not_fresh(struct buf *sql, const struct ingest *in, int param) {
 	buf_puts(sql, " AND NOT ");
 	put_key(sql, in, "r");
-	buf_printf(sql, "::bigint <@ coalesce((SELECT $%d::int8multirange), '{}')", param);
+	buf_printf(sql,
+		   "::bigint OPERATOR(pg_catalog.<@) coalesce((SELECT $%d::int8multirange), '{}')",
+		   param);
 }
 
 /* A row of a range is the file's if it shows the transaction that brought it; or if a later one of the range does, and no two rows can have the
@@ -155,17 +160,19 @@ char *ingest_delete_sql(const struct ingest *in) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
 	put_relation(&sql, in);
-	buf_puts(&sql, " AS r USING (SELECT f.xids, lower(u.ids) AS low, (SELECT ");
+	buf_puts(&sql, " AS r USING (SELECT f.xids, pg_catalog.lower(u.ids) AS low, (SELECT ");
 	put_key(&sql, in, "m");
 	buf_puts(&sql, " FROM ");
 	put_relation(&sql, in);
 	buf_puts(&sql, " AS m WHERE ");
 	put_key(&sql, in, "m");
-	buf_puts(&sql, " >= lower(u.ids) AND ");
+	buf_puts(&sql, " >= pg_catalog.lower(u.ids) AND ");
 	put_key(&sql, in, "m");
-	buf_puts(&sql, " < upper(u.ids) AND m.xmin = ANY (f.xids) ORDER BY 1 DESC LIMIT 1) AS last"
-		       " FROM rowfs.file_rows AS f CROSS JOIN LATERAL unnest(f.ids) AS u(ids)"
-		       " WHERE f.file = $1::bigint OFFSET 0) AS f WHERE ");
+	buf_puts(
+		&sql,
+		" < pg_catalog.upper(u.ids) AND m.xmin = ANY (f.xids) ORDER BY 1 DESC LIMIT 1) AS last"
+		" FROM rowfs.file_rows AS f CROSS JOIN LATERAL pg_catalog.unnest(f.ids) AS u(ids)"
+		" WHERE f.file = $1::bigint OFFSET 0) AS f WHERE ");
 	put_key(&sql, in, "r");
 	buf_puts(&sql, " >= f.low AND ");
 	put_key(&sql, in, "r");
@@ -180,8 +187,9 @@ char *ingest_delete_one_sql(const struct ingest *in) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
 	put_relation(&sql, in);
-	buf_puts(&sql, " AS r USING rowfs.file_rows AS f WHERE f.file = $1::bigint"
-		       " AND f.ids @> $2::bigint AND r.xmin = ANY (f.xids) AND ");
+	buf_puts(&sql,
+		 " AS r USING rowfs.file_rows AS f WHERE f.file = $1::bigint"
+		 " AND f.ids OPERATOR(pg_catalog.@>) $2::bigint AND r.xmin = ANY (f.xids) AND ");
 	put_key(&sql, in, "r");
 	buf_puts(&sql, " = $2::bigint");
 	return buf_take(&sql);
@@ -191,14 +199,15 @@ char *ingest_delete_one_sql(const struct ingest *in) {
  * that is asked for, or NULL. The union with nothing fetches a long multirange once, and not from its TOAST table for each row. */
 static void put_ranges(struct buf *sql, const struct ingest *in) {
 	const char *xids = in->has_proof ? "o.xids" : "NULL::xid[]";
-	buf_printf(sql,
-		   "WITH own AS MATERIALIZED (SELECT unnest(ids) AS ids FROM rowfs.file_rows"
-		   " WHERE file = $1::bigint AND ($2::bigint IS NULL OR ids @> $2::bigint)),"
-		   " others AS MATERIALIZED (SELECT o.ids + '{}'::int8multirange AS ids, %s AS xids"
-		   " FROM rowfs.file_rows AS o"
-		   " WHERE o.file <> $1::bigint AND o.ids && (SELECT int8range(min(lower(ids)),"
-		   " max(upper(ids))) FROM own)) ",
-		   xids);
+	buf_printf(
+		sql,
+		"WITH own AS MATERIALIZED (SELECT pg_catalog.unnest(ids) AS ids FROM rowfs.file_rows"
+		" WHERE file = $1::bigint AND ($2::bigint IS NULL OR ids OPERATOR(pg_catalog.@>) $2::bigint)),"
+		" others AS MATERIALIZED (SELECT o.ids OPERATOR(pg_catalog.+) '{}'::int8multirange AS ids, %s AS xids"
+		" FROM rowfs.file_rows AS o"
+		" WHERE o.file <> $1::bigint AND o.ids OPERATOR(pg_catalog.&&) (SELECT pg_catalog.int8range(pg_catalog.min(pg_catalog.lower(ids)),"
+		" pg_catalog.max(pg_catalog.upper(ids))) FROM own)) ",
+		xids);
 }
 
 /* R is a row with an id of OWN, and no other file's. Range by range with the index of the key, whatever the planner believes of the numbers of
@@ -211,11 +220,13 @@ static void put_unclear(struct buf *sql, const struct ingest *in) {
 	put_relation(sql, in);
 	buf_puts(sql, " AS m WHERE ");
 	put_key(sql, in, "m");
-	buf_puts(sql, " >= lower(own.ids) AND ");
+	buf_puts(sql, " >= pg_catalog.lower(own.ids) AND ");
 	put_key(sql, in, "m");
-	buf_puts(sql, " < upper(own.ids) OFFSET 0) AS m) AND ($2::bigint IS NULL OR ");
+	buf_puts(sql, " < pg_catalog.upper(own.ids) OFFSET 0) AS m) AND ($2::bigint IS NULL OR ");
 	put_key(sql, in, "r");
-	buf_puts(sql, " = $2::bigint) AND NOT EXISTS (SELECT FROM others AS o WHERE o.ids @> ");
+	buf_puts(
+		sql,
+		" = $2::bigint) AND NOT EXISTS (SELECT FROM others AS o WHERE o.ids OPERATOR(pg_catalog.@>) ");
 	put_key(sql, in, "r");
 	buf_puts(sql, "::bigint AND r.xmin = ANY (o.xids))");
 	put_not_fresh(sql, in, 3);
@@ -239,7 +250,7 @@ static void put_hash(struct buf *sql, const struct ingest *in, const char *const
 		     bool line) {
 	const char *comma = "";
 	bool overflow = false;
-	buf_puts(sql, "hashtextextended(ARRAY[");
+	buf_puts(sql, "pg_catalog.hashtextextended(ARRAY[");
 	for (int i = 0; i < n; i++) {
 		int f = ingest_field(in, names[i], strlen(names[i]));
 		overflow = overflow || f < 0;
@@ -270,11 +281,12 @@ static void put_hash(struct buf *sql, const struct ingest *in, const char *const
 
 char *ingest_hash_sql(const struct ingest *in, const char *const *names, int n) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT string_agg(");
+	buf_puts(&sql, "SELECT pg_catalog.string_agg(");
 	put_hash(&sql, in, names, n, true);
 	buf_puts(&sql, "::text, ',') FROM (SELECT e.v, ");
 	put_record(&sql, in, names, n);
-	buf_puts(&sql, " AS p FROM json_array_elements($1::json) AS e(v) OFFSET 0) AS q");
+	buf_puts(&sql,
+		 " AS p FROM pg_catalog.json_array_elements($1::json) AS e(v) OFFSET 0) AS q");
 	return buf_take(&sql);
 }
 
@@ -287,21 +299,21 @@ char *ingest_delete_alike_sql(const struct ingest *in, const char *const *names,
 	put_unclear(&sql, in);
 	buf_puts(&sql, " AND ");
 	put_hash(&sql, in, names, n, false);
-	buf_puts(&sql, " IN (SELECT unnest($4::bigint[]))");
+	buf_puts(&sql, " IN (SELECT pg_catalog.unnest($4::bigint[]))");
 	return buf_take(&sql);
 }
 
 char *ingest_count_alike_sql(const struct ingest *in, const char *const *names, int n) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_ranges(&sql, in);
-	buf_puts(&sql, "SELECT count(*) FROM ");
+	buf_puts(&sql, "SELECT pg_catalog.count(*) FROM ");
 	put_relation(&sql, in);
 	buf_puts(&sql, " AS r WHERE ");
 	put_unclear(&sql, in);
 	if (names != NULL) {
 		buf_puts(&sql, " AND ");
 		put_hash(&sql, in, names, n, false);
-		buf_puts(&sql, " IN (SELECT unnest($4::bigint[]))");
+		buf_puts(&sql, " IN (SELECT pg_catalog.unnest($4::bigint[]))");
 	}
 	return buf_take(&sql);
 }

@@ -20,7 +20,7 @@ int ingest_twin_find(struct db_pool *pool, const char *dir, const char *name, in
 		     struct db_error *err) {
 	static struct db_statement st = {
 		.sql = "SELECT f.id, f.size, f.op, f.state, EXISTS (SELECT FROM rowfs.file_rows AS r "
-		       "WHERE r.file = f.id) OR (f.state ->> 'twin' = $4 AND f.state ->> 'whole' = $5) "
+		       "WHERE r.file = f.id) OR (f.state ->> 'twin'::text = $4 AND f.state ->> 'whole'::text = $5) "
 		       "FROM rowfs.file AS f WHERE (f.dir = $1::text AND f.name = $2::text "
 		       "OR f.id = $3::bigint) AND f.dir <> '' AND f.id <> $4::bigint"
 	};
@@ -56,8 +56,8 @@ int ingest_twin_take(struct db_conn *conn, int64_t from, int64_t me, const char 
 	struct db_param params[] = { db_text(texts[0]), db_text(texts[1]), db_text(op) };
 	return db_query_on(
 		conn,
-		"WITH given AS (UPDATE rowfs.file SET op = gen_random_uuid(), state = state || "
-		"jsonb_build_object('twin', $2::text, 'whole', $3::text) WHERE id = $1::bigint) "
+		"WITH given AS (UPDATE rowfs.file SET op = pg_catalog.gen_random_uuid(), state = state || "
+		"pg_catalog.jsonb_build_object('twin', $2::text, 'whole', $3::text) WHERE id = $1::bigint) "
 		"UPDATE rowfs.file_rows SET file = $2::bigint WHERE file = $1::bigint",
 		params, 3, NULL, err);
 }
@@ -68,10 +68,10 @@ int ingest_twin_give_back(struct db_conn *conn, int64_t me, struct db_error *err
 	struct db_param param = db_text(text);
 	return db_query_on(
 		conn,
-		"WITH back AS (UPDATE rowfs.file AS f SET op = gen_random_uuid(), "
-		"state = f.state - 'twin' - 'whole' FROM rowfs.file AS me WHERE me.id = $1::bigint "
-		"AND f.id = (me.state ->> 'took')::bigint AND f.dir <> '' "
-		"AND f.state ->> 'twin' = me.id::text AND f.state ->> 'whole' = me.op::text RETURNING f.id) "
+		"WITH back AS (UPDATE rowfs.file AS f SET op = pg_catalog.gen_random_uuid(), "
+		"state = f.state - 'twin'::text - 'whole'::text FROM rowfs.file AS me WHERE me.id = $1::bigint "
+		"AND f.id = (me.state ->> 'took'::text)::bigint AND f.dir <> '' "
+		"AND f.state ->> 'twin'::text = me.id::text AND f.state ->> 'whole'::text = me.op::text RETURNING f.id) "
 		"UPDATE rowfs.file_rows AS r SET file = back.id FROM back WHERE r.file = $1::bigint",
 		&param, 1, NULL, err);
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 const char notices_readable_sql[] =
-	"SELECT coalesce(has_table_privilege(to_regclass('rowfs.notice'), 'SELECT'), false)";
+	"SELECT coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass('rowfs.notice'), 'SELECT'), false)";
 
 enum { LOCK_TRIES = 3 };
 
@@ -222,8 +222,8 @@ static bool set_why(struct notices *n, const struct place *place, const char *wh
 }
 
 static const char sources_sql[] =
-	"SELECT (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c "
-	"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = s) "
+	"SELECT (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) FROM pg_class c "
+	"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) s) "
 	"FROM rowfs.sources($1::regclass) s";
 
 /* PLACE depends on a view. */
@@ -312,9 +312,9 @@ static bool install_fill(struct install *in, const struct notices *n) {
 }
 
 static const char ask_sql[] =
-	"SELECT rowfs.is_told($1::regclass) AND NOT EXISTS (SELECT FROM unnest($2::bigint[]) i "
+	"SELECT rowfs.is_told($1::regclass) AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::bigint[]) i "
 	"WHERE NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = i "
-	"AND to_regclass(n.relation) = $1::regclass))";
+	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) $1::regclass))";
 
 /* Sets TABLE->told, or ->why. */
 static void ask(struct db_pool *pool, struct watched *table, const struct install *in) {
@@ -365,7 +365,7 @@ static const char ask_all_sql[] =
 	"WITH d AS (SELECT * FROM unnest($1::text[], $2::bigint[]) d(rel, id)) "
 	"SELECT t.rel, rowfs.is_told(t.rel::regclass) AND NOT EXISTS (SELECT FROM d "
 	"WHERE d.rel = t.rel AND NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = d.id "
-	"AND to_regclass(n.relation) = t.rel::regclass)) FROM (SELECT DISTINCT rel FROM d) t";
+	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) t.rel::regclass)) FROM (SELECT DISTINCT rel FROM d) t";
 
 /* Asks for all tables at once: at most mounts, all is there. Returns false if that failed, for whatever reason. */
 static bool ask_all(struct db_pool *pool, struct notices *n) {

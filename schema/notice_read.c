@@ -7,8 +7,9 @@
 
 const char notice_send_sql[] =
 	/* only who is awake needs to hear it: no need to wait for the disk */
-	"SELECT set_config('synchronous_commit', 'off', true), "
-	"count(pg_notify('" NOTICE_CHANNEL "', x)) FROM unnest($1::text[]) x";
+	"SELECT pg_catalog.set_config('synchronous_commit', 'off', true), "
+	"pg_catalog.count(pg_catalog.pg_notify('" NOTICE_CHANNEL
+	"', x)) FROM pg_catalog.unnest($1::text[]) x";
 
 /* -- slices ---------------------------------------------------------------------------------------- */
 

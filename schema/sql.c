@@ -66,8 +66,9 @@ static void build_check(struct place *place) {
 		AUTO_BUF struct buf condition = { 0 };
 		put_key_condition(&condition, key, "x");
 		/* the last of its terms compares texts and needs no table */
-		const char *text =
-			condition.data != NULL ? strstr(condition.data, "to_char") : NULL;
+		const char *text = condition.data != NULL
+					   ? strstr(condition.data, "pg_catalog.to_char")
+					   : NULL;
 		buf_puts(&sql, text != NULL ? text : "true");
 	}
 	if (sql.len > 0)
@@ -115,15 +116,16 @@ static void build_remove(struct place *place, int target, bool empty, struct db_
 }
 
 /* " OR EXISTS (a row that refers by FK)" */
-static void put_referring(struct buf *sql, int target, const struct relation *rel,
-			  const struct foreign_key *fk) {
+static void put_referring(struct buf *sql, int target, const struct relation *target_rel,
+			  const struct relation *rel, const struct foreign_key *fk) {
 	buf_puts(sql, " OR EXISTS (SELECT 1 FROM ");
 	put_relation(sql, rel);
 	buf_puts(sql, " c WHERE true");
 	for (int i = 0; i < fk->columns.n; i++) {
 		buf_puts(sql, " AND c.");
 		db_quote_ident(sql, fk->columns.names[i]);
-		buf_puts(sql, " = ");
+		put_operator(sql, "=", relation_column(rel, fk->columns.names[i]),
+			     relation_column(target_rel, fk->references.names[i]));
 		put_column(sql, target, fk->references.names[i]);
 	}
 	buf_putc(sql, ')');
@@ -144,7 +146,8 @@ char *sql_find_referred(const struct place *place, const struct catalog *catalog
 		buf_printf(&known, ", %lld", (long long)rel->oid);
 		for (int k = 0; k < rel->nparents; k++)
 			if (rel->parents[k].relation == oid)
-				put_referring(&sql, target, rel, &rel->parents[k]);
+				put_referring(&sql, target, place->scope.tables[target].rel, rel,
+					      &rel->parents[k]);
 	}
 	buf_printf(&sql,
 		   " OR EXISTS (SELECT 1 FROM pg_catalog.pg_constraint WHERE contype = 'f' AND "

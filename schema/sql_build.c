@@ -26,6 +26,27 @@ bool is_text_type(const struct column *column) {
 	return strcmp(column->base, "text") == 0 || strcmp(column->base, "character varying") == 0;
 }
 
+static const struct column builtin = { .operators = (char *)(uintptr_t) "pg_catalog" }, unknown;
+
+const struct column *column_alike(int n, const struct column *before, const struct column *next) {
+	next = next != NULL ? next : &builtin;
+	bool same = n == 0 || (before->operators != NULL && next->operators != NULL &&
+			       strcmp(before->operators, next->operators) == 0);
+	return same ? next : &unknown;
+}
+
+void put_operator(struct buf *sql, const char *op, const struct column *a, const struct column *b) {
+	const char *schema = a != NULL && a->operators != NULL ? a->operators : "";
+	const char *other = b != NULL ? (b->operators != NULL ? b->operators : "") : schema;
+	if (schema[0] == '\0' || strcmp(schema, other) != 0) {
+		buf_printf(sql, " %s ", op);
+		return;
+	}
+	buf_puts(sql, " OPERATOR(");
+	db_quote_ident(sql, schema);
+	buf_printf(sql, ".%s) ", op);
+}
+
 int put_tables(struct buf *sql, const struct place *place, int except) {
 	int n = 0;
 	for (int t = 0; t < place->scope.n; t++) {
@@ -49,7 +70,11 @@ void put_join(struct buf *sql, const struct place *place, int table) {
 	for (int i = 0; i < t->fk->columns.n; i++) {
 		buf_puts(sql, " AND ");
 		put_column(sql, child, t->fk->columns.names[i]);
-		buf_puts(sql, " = ");
+		put_operator(
+			sql, "=",
+			relation_column(place->scope.tables[child].rel, t->fk->columns.names[i]),
+			relation_column(place->scope.tables[parent].rel,
+					t->fk->references.names[i]));
 		put_column(sql, parent, t->fk->references.names[i]);
 	}
 }
@@ -105,22 +130,27 @@ static void put_bucket_text(struct buf *sql, const struct key *key, const char *
 	db_quote_ident(&ref, key->column->name);
 	if (key->unit == NULL) {
 		/* the session's time zone is UTC; a date or timestamp is taken as it stands */
-		buf_printf(sql, "to_char(%s::timestamp, ", ref.data);
+		buf_printf(sql, "pg_catalog.to_char(%s::timestamp, ", ref.data);
 		put_format(sql, key->format);
 		buf_putc(sql, ')');
 		return;
 	}
 	AUTO_BUF struct buf value = { 0 };
 	if (strcmp(key->unit, "ns") == 0) /* downwards for years before 1970, too */
-		buf_printf(&value, "(%s / 1000 - (%s %% 1000 < 0)::int)", ref.data, ref.data);
+		buf_printf(&value,
+			   "((%s OPERATOR(pg_catalog./) 1000) OPERATOR(pg_catalog.-) "
+			   "((%s OPERATOR(pg_catalog.%%) 1000) OPERATOR(pg_catalog.<) 0)::int)",
+			   ref.data, ref.data);
 	else
 		buf_puts(&value, ref.data);
 	const char *per = unit_per_second(key->unit);
 	/* of the years 1 to 9999: a number beyond is in no bucket, and must not be in the way of the others */
 	buf_printf(sql,
-		   "CASE WHEN %s BETWEEN -62135596800 * %s::numeric AND 253402300799 * %s::numeric "
-		   "THEN to_char(timestamp 'epoch' + %s * interval '1 %s', ",
-		   ref.data, per, per, value.data,
+		   "CASE WHEN %s OPERATOR(pg_catalog.>=) (-62135596800::numeric * %s::numeric) "
+		   "AND %s OPERATOR(pg_catalog.<=) (253402300799::numeric * %s::numeric) "
+		   "THEN pg_catalog.to_char(timestamp 'epoch' + "
+		   "(%s OPERATOR(pg_catalog.*) interval '1 %s'), ",
+		   ref.data, per, ref.data, per, value.data,
 		   strcmp(key->unit, "s") == 0    ? "second"
 		   : strcmp(key->unit, "ms") == 0 ? "millisecond"
 						  : "microsecond");
@@ -130,7 +160,7 @@ static void put_bucket_text(struct buf *sql, const struct key *key, const char *
 
 /* The bucket's name as rows give it, of what parameter $N calls it. */
 static void put_canonical(struct buf *sql, int n, const char *format) {
-	buf_printf(sql, "to_char(to_timestamp($%d, ", n);
+	buf_printf(sql, "pg_catalog.to_char(pg_catalog.to_timestamp($%d, ", n);
 	put_format(sql, format);
 	buf_puts(sql, "), ");
 	put_format(sql, format);
@@ -140,14 +170,14 @@ static void put_canonical(struct buf *sql, int n, const char *format) {
 /* One end of the bucket in the column's own type. */
 static void put_bucket_end(struct buf *sql, const struct key *key, bool upper) {
 	AUTO_BUF struct buf at = { 0 };
-	buf_printf(&at, "(to_timestamp($%d, ", key->param + 1);
+	buf_printf(&at, "(pg_catalog.to_timestamp($%d, ", key->param + 1);
 	put_format(&at, key->format);
 	buf_printf(&at, ")%s%s%s)", upper ? " + interval '" : "",
 		   upper ? bucket_width(key->format) : "", upper ? "'" : "");
 	if (key->unit == NULL)
 		buf_printf(sql, "%s::%s", at.data, key->column->type);
 	else
-		buf_printf(sql, "(extract(epoch FROM %s) * %s)::bigint", at.data,
+		buf_printf(sql, "(extract(epoch FROM %s) * %s::numeric)::bigint", at.data,
 			   unit_per_second(key->unit));
 }
 
@@ -156,9 +186,9 @@ void put_bucket(struct buf *sql, const char *unit, const char *format, bool by_t
 	struct key key = { .column = &value, .unit = unit, .format = format, .param = 0 };
 	buf_puts(sql, "SELECT b.t");
 	for (int upper = 0; upper < 2; upper++) {
-		buf_puts(sql, ", (extract(epoch FROM to_timestamp(b.t, ");
+		buf_puts(sql, ", (extract(epoch FROM pg_catalog.to_timestamp(b.t, ");
 		put_format(sql, format);
-		buf_printf(sql, ")%s%s%s) * %s)::bigint", upper ? " + interval '" : "",
+		buf_printf(sql, ")%s%s%s) * %s::numeric)::bigint", upper ? " + interval '" : "",
 			   upper ? bucket_width(format) : "", upper ? "'" : "",
 			   unit_per_second(unit));
 	}
@@ -174,7 +204,7 @@ static void put_bucket_condition(struct buf *sql, const struct key *key, const c
 	for (int upper = 0; upper < 2; upper++) {
 		buf_printf(sql, " AND %s.", alias);
 		db_quote_ident(sql, key->column->name);
-		buf_puts(sql, upper ? " < " : " >= ");
+		put_operator(sql, upper ? "<" : ">=", key->column, NULL);
 		put_bucket_end(sql, key, upper);
 	}
 	/* only the canonical name of a bucket names it */
@@ -209,7 +239,8 @@ void put_key_condition(struct buf *sql, const struct key *key, const char *alias
 	}
 	buf_printf(sql, " AND %s.", alias);
 	db_quote_ident(sql, key->column->name);
-	buf_printf(sql, " = $%d::%s", key->param + 1, key->column->type);
+	put_operator(sql, "=", key->column, NULL);
+	buf_printf(sql, "$%d::%s", key->param + 1, key->column->type);
 	if (is_text_type(key->column))
 		return;
 	/* one value, one name: '007' or an upper-case uuid is not the name of row 7 */
@@ -273,7 +304,7 @@ void put_id(struct buf *sql, const struct place *place) {
 		buf_puts(sql, "::text");
 		return;
 	}
-	buf_puts(sql, "md5(");
+	buf_puts(sql, "pg_catalog.md5(");
 	put_key_text(sql, key);
 	buf_putc(sql, ')');
 }
@@ -281,7 +312,8 @@ void put_id(struct buf *sql, const struct place *place) {
 void put_bytes_of(struct buf *sql, const struct place *place, const char *text) {
 	/* convert_to() would copy the text even if there is nothing to convert */
 	buf_printf(sql,
-		   place->recodes ? "octet_length(convert_to(%s, 'UTF8'))" : "octet_length(%s)",
+		   place->recodes ? "pg_catalog.octet_length(pg_catalog.convert_to(%s, 'UTF8'))"
+				  : "pg_catalog.octet_length(%s)",
 		   text);
 }
 
@@ -310,15 +342,20 @@ void put_keys_not_null(struct buf *sql, const struct place *place) {
 }
 
 void put_list_cursor(struct buf *sql, const struct place *place, int first) {
+	const struct column *alike = NULL;
 	buf_puts(sql, " AND (");
 	for (int i = 0; i < place->nkeys; i++) {
+		alike = column_alike(i, alike,
+				     place->keys[i].format == NULL ? place->keys[i].column : NULL);
 		buf_puts(sql, i > 0 ? ", " : "");
 		if (place->keys[i].format != NULL)
 			put_key_text(sql, &place->keys[i]);
 		else
 			put_column(sql, place->keys[i].table, place->keys[i].column->name);
 	}
-	buf_puts(sql, ") > (");
+	buf_putc(sql, ')');
+	put_operator(sql, ">", alike, NULL);
+	buf_putc(sql, '(');
 	for (int i = 0; i < place->nkeys; i++)
 		buf_printf(sql, "%s$%d::%s", i > 0 ? ", " : "", first + i,
 			   place->keys[i].format != NULL ? "text" : place->keys[i].column->type);
@@ -357,14 +394,13 @@ void put_mtime(struct buf *sql, int table, const struct column *column, const ch
 		return;
 	}
 	AUTO_BUF struct buf time = { 0 };
-	buf_printf(&time, "%s(", aggregate);
+	buf_printf(&time, "%s%s(", aggregate[0] != '\0' ? "pg_catalog." : "", aggregate);
 	put_column(&time, table, column->name);
 	buf_putc(&time, ')');
-	buf_printf(
-		sql,
-		"CASE WHEN isfinite(%s) THEN greatest(least(extract(epoch FROM %s)*1000000, 9e18), "
-		"-9e18)::bigint::text END",
-		time.data, time.data);
+	buf_printf(sql,
+		   "CASE WHEN pg_catalog.isfinite(%s) THEN greatest(least(extract(epoch FROM %s)"
+		   "*1000000::numeric, 9e18), -9e18)::bigint::text END",
+		   time.data, time.data);
 }
 
 void put_json_key(struct buf *sql, const char *name, const char *after) {
@@ -380,10 +416,12 @@ static void put_value(struct buf *sql, const struct column *column, const char *
 	buf_printf(&ref, "%s.", alias);
 	db_quote_ident(&ref, column->name);
 	if (strcmp(column->base, "jsonb") == 0)
-		buf_printf(sql, "coalesce(replace(jsonb_pretty(%s), E'\\n', E'\\n%*s'), 'null')",
-			   ref.data, 4 * level, "");
+		buf_printf(
+			sql,
+			"coalesce(pg_catalog.replace(pg_catalog.jsonb_pretty(%s), E'\\n', E'\\n%*s'), 'null')",
+			ref.data, 4 * level, "");
 	else
-		buf_printf(sql, "coalesce(to_json(%s)::text, 'null')", ref.data);
+		buf_printf(sql, "coalesce(pg_catalog.to_json(%s)::text, 'null')", ref.data);
 }
 
 void put_object(struct buf *sql, const struct place *place, const char *alias, int level,
@@ -401,9 +439,10 @@ void put_object(struct buf *sql, const struct place *place, const char *alias, i
 	if (n == 0)
 		buf_puts(sql, "'{}'");
 	else
-		buf_printf(sql,
-			   "E'{\\n%*s' || array_to_string(ARRAY[%s], E',\\n%*s') || E'\\n%*s}'",
-			   4 * level, "", members.data, 4 * level, "", 4 * (level - 1), "");
+		buf_printf(
+			sql,
+			"E'{\\n%*s' || pg_catalog.array_to_string(ARRAY[%s], E',\\n%*s') || E'\\n%*s}'",
+			4 * level, "", members.data, 4 * level, "", 4 * (level - 1), "");
 }
 
 void put_document(struct buf *sql, const struct place *place, const char *alias) {
@@ -421,22 +460,23 @@ static bool csv_plain(const struct column *column) {
 static void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
 	AUTO_BUF struct buf ref = { 0 };
 	bool numeric = strcmp(column->base, "numeric") == 0;
-	buf_printf(&ref, "%s%s.", numeric ? "trim_scale(" : "", alias);
+	buf_printf(&ref, "%s%s.", numeric ? "pg_catalog.trim_scale(" : "", alias);
 	db_quote_ident(&ref, column->name);
 	buf_printf(&ref, "%s::text", numeric ? ")" : "");
 	if (csv_plain(column))
 		buf_printf(sql, "coalesce(%s, '')", ref.data);
 	else
-		buf_printf(sql,
-			   "coalesce(CASE WHEN %s = '' OR %s ~ E'[\",\\r\\n]' "
-			   "THEN '\"' || replace(%s, '\"', '\"\"') || '\"' ELSE %s END, '')",
-			   ref.data, ref.data, ref.data, ref.data);
+		buf_printf(
+			sql,
+			"coalesce(CASE WHEN %s = '' OR %s ~ E'[\",\\r\\n]' "
+			"THEN '\"' || pg_catalog.replace(%s, '\"', '\"\"') || '\"' ELSE %s END, '')",
+			ref.data, ref.data, ref.data, ref.data);
 }
 
 void put_line(struct buf *sql, const struct place *place, const char *alias) {
 	bool csv = path_format(place->route->path) == FORMAT_CSV;
 	if (!csv)
-		buf_puts(sql, "(SELECT row_to_json(x.*)::text FROM (SELECT ");
+		buf_puts(sql, "(SELECT pg_catalog.row_to_json(x.*)::text FROM (SELECT ");
 	for (int i = 0; i < place->ncolumns; i++) {
 		if (csv) {
 			buf_puts(sql, i > 0 ? " || ',' || " : "");

@@ -14,7 +14,8 @@ static void put_column_body(struct buf *sql, const struct place *place) {
 	else if (strcmp(column->base, "text") == 0)
 		buf_printf(sql, "%s::text", ref.data);
 	else if (strcmp(column->base, "jsonb") == 0)
-		buf_printf(sql, "coalesce(jsonb_pretty(%s), 'null') || E'\\n'", ref.data);
+		buf_printf(sql, "coalesce(pg_catalog.jsonb_pretty(%s), 'null') || E'\\n'",
+			   ref.data);
 	else if (strcmp(column->base, "json") == 0)
 		buf_printf(sql, "coalesce(%s::text, 'null') || E'\\n'", ref.data);
 	else
@@ -36,7 +37,7 @@ static void put_version(struct buf *sql, const struct place *place) {
 	if (kind == 'r' || kind == 'p' || kind == 'm')
 		buf_printf(sql, "t%d.xmin::text || t%d.ctid::text", place->target, place->target);
 	else
-		buf_puts(sql, "md5(b.body::text)");
+		buf_puts(sql, "pg_catalog.md5(b.body::text)");
 }
 
 static bool is_bytes(const struct place *place) {
@@ -47,7 +48,7 @@ static bool is_bytes(const struct place *place) {
 static void put_sized_body(struct buf *sql, const struct place *place, int inline_body) {
 	AUTO_BUF struct buf size = { 0 };
 	if (is_bytes(place))
-		buf_puts(&size, "octet_length(b.body)");
+		buf_puts(&size, "pg_catalog.octet_length(b.body)");
 	else
 		put_bytes_of(&size, place, "b.body");
 	buf_printf(sql, "%s::text, CASE WHEN %s <= %d THEN b.body END",
@@ -147,8 +148,9 @@ void sql_build_pieces(struct place *place) {
 		&sql,
 		"DECLARE " SQL_PIECES " NO SCROLL CURSOR FOR SELECT v.version, (i - 1)::text, "
 		"substring(v.bytes FROM i FOR %d) FROM (SELECT s.version, %s AS bytes FROM (%s) s "
-		"(version, body) OFFSET 0) v, generate_series(1, octet_length(v.bytes), %d) i",
-		SQL_PIECE, is_bytes(place) ? "s.body || ''::bytea" : "convert_to(s.body, 'UTF8')",
+		"(version, body) OFFSET 0) v, pg_catalog.generate_series(1, pg_catalog.octet_length(v.bytes), %d) i",
+		SQL_PIECE,
+		is_bytes(place) ? "s.body || ''::bytea" : "pg_catalog.convert_to(s.body, 'UTF8')",
 		place->sql.body.sql, SQL_PIECE);
 	place->sql.pieces = buf_take(&sql);
 }
@@ -297,8 +299,11 @@ static void put_arguments(struct buf *sql, const struct place *place) {
 		else
 			buf_puts(sql, n++ > 0 ? ", " : "");
 		db_quote_ident(sql, name);
-		buf_printf(sql, " %s $%d::%s", place->view != NULL ? "=" : "=>", key->param + 1,
-			   type);
+		if (place->view != NULL)
+			put_operator(sql, "=", &place->view->columns[i], NULL);
+		else
+			buf_puts(sql, " => ");
+		buf_printf(sql, "$%d::%s", key->param + 1, type);
 	}
 }
 
@@ -321,38 +326,44 @@ static void put_query_from(struct buf *sql, const struct place *place) {
 
 /* One row of a query as a pretty object: its columns are whatever it returns. */
 static const char query_object[] =
-	"(SELECT coalesce(E'{\\n    ' || string_agg(to_json(e.key)::text || ': ' || "
-	"CASE WHEN json_typeof(e.value) IN ('object', 'array') "
-	"THEN replace(jsonb_pretty(e.value::jsonb), E'\\n', E'\\n    ') ELSE e.value::text END, "
-	"E',\\n    ') || E'\\n}', '{}') FROM json_each(row_to_json(q.*)) e)";
+	"(SELECT coalesce(E'{\\n    ' || pg_catalog.string_agg(pg_catalog.to_json(e.key)::text || ': ' || "
+	"CASE WHEN pg_catalog.json_typeof(e.value) IN ('object', 'array') "
+	"THEN pg_catalog.replace(pg_catalog.jsonb_pretty(e.value::jsonb), E'\\n', E'\\n    ') ELSE e.value::text END, "
+	"E',\\n    ') || E'\\n}', '{}') FROM pg_catalog.json_each(pg_catalog.row_to_json(q.*)) e)";
 
 static const char query_csv_line[] =
-	"(SELECT string_agg(CASE WHEN e.value ~ E'[\",\\r\\n]' OR e.value = '' "
-	"THEN '\"' || replace(e.value, '\"', '\"\"') || '\"' ELSE coalesce(e.value, '') END, ',') "
-	"|| E'\\n' FROM json_each_text(row_to_json(q.*)) e)";
+	"(SELECT pg_catalog.string_agg(CASE WHEN e.value ~ E'[\",\\r\\n]' OR e.value = '' "
+	"THEN '\"' || pg_catalog.replace(e.value, '\"', '\"\"') || '\"' ELSE coalesce(e.value, '') END, ',') "
+	"|| E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)";
 
 static const char query_csv_header[] =
-	"(SELECT string_agg(CASE WHEN e.key ~ E'[\",\\r\\n]' THEN '\"' || replace(e.key, '\"', '\"\"') || '\"' "
-	"ELSE e.key END, ',') || E'\\n' FROM json_each_text(row_to_json(q.*)) e)";
+	"(SELECT pg_catalog.string_agg(CASE WHEN e.key ~ E'[\",\\r\\n]' THEN '\"' || pg_catalog.replace(e.key, '\"', '\"\"') || '\"' "
+	"ELSE e.key END, ',') || E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)";
 
 /* The whole document as one aggregate over the query's rows q; NULL where an object has no row. */
 static void put_query_body(struct buf *sql, const struct place *place) {
 	enum file_format format = path_format(place->route->path);
 	if (format == FORMAT_JSON && place->route->as_array)
-		buf_printf(sql,
-			   "coalesce(E'[\\n    ' || string_agg(replace(%s, E'\\n', E'\\n    '), "
-			   "E',\\n    ') || E'\\n]\\n', E'[]\\n')",
-			   query_object);
+		buf_printf(
+			sql,
+			"coalesce(E'[\\n    ' || pg_catalog.string_agg(pg_catalog.replace(%s, E'\\n', E'\\n    '), "
+			"E',\\n    ') || E'\\n]\\n', E'[]\\n')",
+			query_object);
 	else if (format == FORMAT_JSON)
-		buf_printf(sql, "(array_agg(%s || E'\\n'))[1]", query_object);
+		buf_printf(sql, "(pg_catalog.array_agg(%s || E'\\n'))[1]", query_object);
 	else if (format == FORMAT_JSONL)
-		buf_puts(sql, "coalesce(string_agg(row_to_json(q.*)::text || E'\\n', ''), '')");
+		buf_puts(
+			sql,
+			"coalesce(pg_catalog.string_agg(pg_catalog.row_to_json(q.*)::text || E'\\n', ''), '')");
 	else if (format == FORMAT_CSV)
-		buf_printf(sql, "coalesce((array_agg(%s))[1] || string_agg(%s, ''), '')",
-			   query_csv_header, query_csv_line);
+		buf_printf(
+			sql,
+			"coalesce((pg_catalog.array_agg(%s))[1] || pg_catalog.string_agg(%s, ''), '')",
+			query_csv_header, query_csv_line);
 	else
-		buf_puts(sql, "(array_agg((SELECT e.value || E'\\n' FROM "
-			      "json_each_text(row_to_json(q.*)) e LIMIT 1)))[1]");
+		buf_puts(sql,
+			 "(pg_catalog.array_agg((SELECT e.value || E'\\n' FROM "
+			 "pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e LIMIT 1)))[1]");
 }
 
 void sql_build_query(struct place *place) {
@@ -365,11 +376,11 @@ void sql_build_query(struct place *place) {
 	buf_puts(&sql, "SELECT ");
 	for (int i = 0; i < place->nkeys; i++)
 		buf_printf(&sql, "$%d::text, ", place->keys[i].param + 1);
-	buf_puts(&sql, "md5(b.body), NULL, ");
+	buf_puts(&sql, "pg_catalog.md5(b.body), NULL, ");
 	put_sized_body(&sql, place, SQL_INLINE_BODY);
 	buf_printf(&sql, ", NULL FROM %s", query.data);
 	statement_take(&place->sql.find, &sql);
-	buf_puts(&sql, "SELECT md5(b.body), b.body FROM ");
+	buf_puts(&sql, "SELECT pg_catalog.md5(b.body), b.body FROM ");
 	buf_puts(&sql, query.data);
 	statement_take(&place->sql.body, &sql);
 	sql_build_pieces(place);

@@ -64,7 +64,7 @@ struct page {
 /* The cursor's I-th value in its own type. */
 static void put_cursor_value(struct buf *sql, const struct page *p, int i) {
 	if (p->copy && may_be_null(p->place, i))
-		buf_printf(sql, "substr(nullif($%d, ''), 2)::%s", p->first + i,
+		buf_printf(sql, "pg_catalog.substr(nullif($%d, ''), 2)::%s", p->first + i,
 			   order_type(p->place, i));
 	else
 		buf_printf(sql, "$%d::%s", p->first + i, order_type(p->place, i));
@@ -72,18 +72,21 @@ static void put_cursor_value(struct buf *sql, const struct page *p, int i) {
 
 /* Lines beyond the cursor, where a column of the order may be NULL (NULLs are last): written out column by column. */
 static void put_nullable_cursor(struct buf *sql, const struct page *p, int i) {
-	AUTO_BUF struct buf ref = { 0 }, value = { 0 };
+	AUTO_BUF struct buf ref = { 0 }, value = { 0 }, beyond = { 0 }, equal = { 0 }, same = { 0 };
 	put_order_column(&ref, p->place, i);
 	put_cursor_value(&value, p, i);
-	buf_printf(sql, "(%s %s %s OR (%s IS %sNULL AND %s IS %sNULL)", ref.data,
-		   p->back ? "<" : ">", value.data, ref.data, p->back ? "NOT " : "", value.data,
-		   p->back ? "" : "NOT ");
+	put_operator(&beyond, p->back ? "<" : ">", order_column(p->place, i), NULL);
+	put_operator(&equal, "=", order_column(p->place, i), NULL);
+	buf_printf(&same, "(%s%s%s OR (%s IS NULL AND %s IS NULL))", ref.data, equal.data,
+		   value.data, ref.data, value.data);
+	buf_printf(sql, "(%s%s%s OR (%s IS %sNULL AND %s IS %sNULL)", ref.data, beyond.data,
+		   value.data, ref.data, p->back ? "NOT " : "", value.data, p->back ? "" : "NOT ");
 	if (i + 1 < p->n) {
-		buf_printf(sql, " OR (%s IS NOT DISTINCT FROM %s AND ", ref.data, value.data);
+		buf_printf(sql, " OR (%s AND ", same.data);
 		put_nullable_cursor(sql, p, i + 1);
 		buf_putc(sql, ')');
 	} else if (p->back) {
-		buf_printf(sql, " OR %s IS NOT DISTINCT FROM %s", ref.data, value.data);
+		buf_printf(sql, " OR %s", same.data);
 	}
 	buf_putc(sql, ')');
 }
@@ -97,13 +100,18 @@ static void put_page_cursor(struct buf *sql, const struct page *p) {
 		put_nullable_cursor(sql, p, 0);
 		return;
 	}
+	const struct column *alike = NULL;
+	for (int i = 0; i < p->n; i++)
+		alike = column_alike(i, alike, order_column(p->place, i));
 	/* one row comparison, which an index can answer */
 	buf_putc(sql, '(');
 	for (int i = 0; i < p->n; i++) {
 		buf_puts(sql, i > 0 ? ", " : "");
 		put_order_column(sql, p->place, i);
 	}
-	buf_printf(sql, ") %s (", p->back ? "<=" : ">");
+	buf_putc(sql, ')');
+	put_operator(sql, p->back ? "<=" : ">", alike, NULL);
+	buf_putc(sql, '(');
 	for (int i = 0; i < p->n; i++) {
 		buf_puts(sql, i > 0 ? ", " : "");
 		put_cursor_value(sql, p, i);
@@ -155,7 +163,7 @@ static void build_page(const struct page *p, bool size, struct db_statement *st)
 	for (int i = 0; i < p->n; i++)
 		buf_printf(&sql, ", p.o%d", i);
 	buf_puts(&sql,
-		 " FROM (SELECT *, sum(octet_length(q.line)) OVER "
+		 " FROM (SELECT *, pg_catalog.sum(pg_catalog.octet_length(q.line)) OVER "
 		 "(ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING) AS before FROM (SELECT ");
 	put_line_of(&sql, p->place);
 	buf_puts(&sql, " || E'\\n' AS line");
@@ -199,7 +207,7 @@ static void put_copy_fields(struct buf *sql, const struct place *place) {
 		const struct column *column = place->columns[i];
 		bool numeric = strcmp(column->base, "numeric") == 0;
 		buf_puts(sql, i > 0 ? ", " : "");
-		buf_puts(sql, numeric ? "trim_scale(" : "");
+		buf_puts(sql, numeric ? "pg_catalog.trim_scale(" : "");
 		put_column(sql, place->target, column->name);
 		buf_puts(sql, numeric ? ")" : prints_as_text(column) ? "" : "::text");
 	}
@@ -210,7 +218,7 @@ static void put_with_settings(struct buf *out, const char *sql) {
 	char quote = '\0';
 	for (const char *p = sql; *p != '\0'; p++) {
 		if (quote == '\0' && *p == '$' && p[1] >= '0' && p[1] <= '9') {
-			buf_puts(out, "current_setting('rowfs.k");
+			buf_puts(out, "pg_catalog.current_setting('rowfs.k");
 			for (; p[1] >= '0' && p[1] <= '9'; p++)
 				buf_putc(out, p[1]);
 			buf_puts(out, "')");

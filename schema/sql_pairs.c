@@ -32,6 +32,13 @@ static const char *key_type(const struct place *place, int i) {
 	return strcmp(type, "character") == 0 ? "bpchar" : type;
 }
 
+static const struct column *key_column(const struct place *place, int i) {
+	static const struct column in_table = { .operators = (char *)(uintptr_t) "pg_catalog" };
+	int table;
+	const struct name_list *key = key_of_rows(place);
+	return key != NULL ? relation_column(target_of(place, &table), key->names[i]) : &in_table;
+}
+
 static bool is_shown(const struct place *place, const struct column *column) {
 	for (int i = 0; i < place->ncolumns; i++)
 		if (place->columns[i] == column)
@@ -166,7 +173,7 @@ static void put_identity(struct buf *sql, const struct place *place, const char 
 		buf_puts(sql, "NULL::text");
 		return;
 	}
-	buf_puts(sql, "json_build_array(");
+	buf_puts(sql, "pg_catalog.json_build_array(");
 	for (int i = 0; i < key->n; i++) {
 		if (is_bound(place, table, relation_column(rel, key->names[i])))
 			continue;
@@ -183,7 +190,7 @@ static void put_rows_read(struct buf *sql, const struct place *place, bool lock,
 			  const char *snapshot) {
 	char alias[16];
 	snprintf(alias, sizeof(alias), "t%d", place->target);
-	buf_puts(sql, "(SELECT json_build_array(");
+	buf_puts(sql, "(SELECT pg_catalog.json_build_array(");
 	for (int i = 0; i < key_length(place); i++) {
 		buf_puts(sql, i > 0 ? ", " : "");
 		put_of(sql, alias, key_name(place, i));
@@ -227,14 +234,15 @@ char *sql_pairs_read(const struct place *place, bool lock, const char *snapshot)
 	int all, shown = shown_order(place, &all);
 	buf_puts(&sql, "SELECT p.k, p.line, p.tie, p.identity, ");
 	if (sql_pairs_order(place) == PAIRING_TIES) {
-		buf_puts(&sql, "row_number() OVER (");
+		buf_puts(&sql, "pg_catalog.row_number() OVER (");
 		put_order_from(&sql, place, shown);
 		buf_puts(&sql, ")");
 	} else {
 		buf_puts(&sql, "0");
 	}
-	buf_puts(&sql, " FROM (SELECT q.*, sum(octet_length(q.line) + 1) OVER () "
-		       "AS bytes FROM ");
+	buf_puts(&sql,
+		 " FROM (SELECT q.*, pg_catalog.sum(pg_catalog.octet_length(q.line) + 1) OVER () "
+		 "AS bytes FROM ");
 	put_rows_read(&sql, place, lock, snapshot);
 	buf_printf(&sql, ") p WHERE p.bytes <= $%d::bigint ", place->nparams + 1);
 	put_order_from(&sql, place, 0);
@@ -260,10 +268,11 @@ char *sql_pairs_lines(const struct place *place, const struct document_shape *sh
 static void put_pairs(struct buf *sql, const struct place *place) {
 	int table;
 	AUTO_BUF struct buf others = { 0 };
-	buf_printf(sql,
-		   "json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
-		   "(SELECT x.o->'j', x.n) e(j, n), LATERAL json_populate_record(NULL::",
-		   place->nparams + 1);
+	buf_printf(
+		sql,
+		"pg_catalog.json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
+		"(SELECT x.o->'j'::text, x.n) e(j, n), LATERAL pg_catalog.json_populate_record(NULL::",
+		place->nparams + 1);
 	put_relation(sql, target_of(place, &table));
 	buf_puts(sql, ", e.j) d");
 	if (put_tables(&others, place, table) > 0)
@@ -278,7 +287,8 @@ static void put_pair_conditions(struct buf *sql, const struct place *place,
 	for (int i = 0; i < key_length(place); i++) {
 		buf_puts(sql, " AND ");
 		put_column(sql, place->target, key_name(place, i));
-		buf_printf(sql, " = (x.o->'k'->>%d)::%s", i, key_type(place, i));
+		put_operator(sql, "=", key_column(place, i), NULL);
+		buf_printf(sql, "(x.o->'k'::text->>%d)::%s", i, key_type(place, i));
 	}
 }
 
@@ -340,7 +350,7 @@ char *sql_pairs_differing(const struct place *place, const struct document_shape
 char *sql_pairs_count(const struct place *place, const struct document_shape *shape) {
 	int table;
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT count(*) FROM ");
+	buf_puts(&sql, "SELECT pg_catalog.count(*) FROM ");
 	put_own_rows(&sql, target_of(place, &table));
 	buf_printf(&sql, " t%d, ", table);
 	put_pairs(&sql, place);
@@ -355,15 +365,19 @@ bool sql_pairs_have_key(const struct place *place) {
 
 char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const char *snapshot) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_printf(&sql, "%s AND (", place->sql.remove.sql);
+	const struct column *alike = NULL;
+	buf_printf(&sql, "%s AND %s(", place->sql.remove.sql, others ? "NOT " : "");
 	for (int i = 0; i < key_length(place); i++) {
+		alike = column_alike(i, alike, key_column(place, i));
 		buf_puts(&sql, i > 0 ? ", " : "");
 		put_column(&sql, place->target, key_name(place, i));
 	}
-	buf_puts(&sql, others ? ") NOT IN (SELECT " : ") IN (SELECT ");
+	buf_putc(&sql, ')');
+	put_operator(&sql, "=", alike, NULL);
+	buf_puts(&sql, "ANY (SELECT ");
 	for (int i = 0; i < key_length(place); i++)
 		buf_printf(&sql, "%s(x.k->>%d)::%s", i > 0 ? ", " : "", i, key_type(place, i));
-	buf_printf(&sql, " FROM json_array_elements($%d::json) x(k))",
+	buf_printf(&sql, " FROM pg_catalog.json_array_elements($%d::json) x(k))",
 		   place->nparams + (keyed ? 2 : 1));
 	if (keyed)
 		put_absent(&sql, place);

@@ -25,7 +25,7 @@ static void put_size(struct buf *sql, const struct place *place) {
 	snprintf(alias, sizeof(alias), "t%d", place->target);
 	AUTO_BUF struct buf line = { 0 };
 	put_line(&line, place, alias);
-	buf_printf(sql, "(%zu + coalesce(sum(",
+	buf_printf(sql, "(%zu + coalesce(pg_catalog.sum(",
 		   place->sql.header != NULL ? strlen(place->sql.header) : 0);
 	put_bytes_of(sql, place, line.data != NULL ? line.data : "");
 	buf_puts(sql, " + 1), 0))::text");
@@ -52,7 +52,7 @@ static void build_grouped_find(struct place *place) {
 		buf_puts(&sql, " GROUP BY ");
 		put_list_order(&sql, place);
 	} else {
-		buf_puts(&sql, " HAVING count(*) > 0");
+		buf_puts(&sql, " HAVING pg_catalog.count(*) > 0");
 	}
 	if (by_summary(place))
 		sql_slice_grouped_find(place, sql.data);

@@ -72,7 +72,7 @@ static void put_good(struct buf *sql, const struct place *place) {
 }
 
 static const char changed_text[] =
-	"greatest(least(extract(epoch FROM c.changed) * 1000000, 9e18), -9e18)::bigint::text";
+	"greatest(least(extract(epoch FROM c.changed) * 1000000::numeric, 9e18), -9e18)::bigint::text";
 
 static size_t header_length(const struct place *place) {
 	return place->sql.header != NULL ? strlen(place->sql.header) : 0;
@@ -81,8 +81,10 @@ static size_t header_length(const struct place *place) {
 /* "(SELECT rows, bytes, changed ...) c" of one file. WHERE restricts s to it. */
 static void put_totals(struct buf *sql, const char *where) {
 	static const char *const tables[] = { "summary", "delta" };
-	buf_puts(sql, "(SELECT sum(u.rows) AS rows, sum(u.bytes) AS bytes, max(u.changed) AS "
-		      "changed FROM (");
+	buf_puts(
+		sql,
+		"(SELECT pg_catalog.sum(u.rows) AS rows, pg_catalog.sum(u.bytes) AS bytes, pg_catalog.max(u.changed) AS "
+		"changed FROM (");
 	for (int i = 0; i < 2; i++) {
 		buf_printf(sql, "%sSELECT s.rows, s.bytes, s.changed FROM rowfs.%s s WHERE %s",
 			   i > 0 ? " UNION ALL " : "", tables[i], where);
@@ -103,10 +105,10 @@ void sql_slice_grouped_find(struct place *place, const char *plain) {
 	put_prefix(&file, place, place->slice->nkeys, false);
 	buf_puts(&sql, "SELECT ");
 	put_own_params(&sql, place);
-	buf_printf(&sql, "NULL, %s, (%zu + c.bytes)::text, NULL, NULL FROM ", changed_text,
+	buf_printf(&sql, "NULL, %s, (%zu::numeric + c.bytes)::text, NULL, NULL FROM ", changed_text,
 		   header_length(place));
 	put_totals(&sql, file.data);
-	buf_puts(&sql, " WHERE c.rows > 0 AND ");
+	buf_puts(&sql, " WHERE c.rows > 0::numeric AND ");
 	put_good(&sql, place);
 	buf_printf(&sql, " UNION ALL SELECT * FROM (%s) f WHERE NOT ", plain);
 	put_good(&sql, place);
@@ -119,7 +121,7 @@ void sql_slice_put_owned(struct buf *sql, const struct place *place, const char 
 	put_good(&good, place);
 	put_prefix(&file, place, place->slice->nkeys, true);
 	buf_printf(sql,
-		   "NULL, CASE WHEN %s THEN %s ELSE %s END, CASE WHEN %s THEN (%zu + "
+		   "NULL, CASE WHEN %s THEN %s ELSE %s END, CASE WHEN %s THEN (%zu::numeric + "
 		   "coalesce(c.bytes, 0))::text ELSE %s END, NULL, NULL FROM ",
 		   good.data, changed_text, mtime, good.data, header_length(place), size);
 	if (put_tables(&parents, place, place->target) > 0)
@@ -188,12 +190,12 @@ static void put_plain_list(struct buf *sql, const struct place *place, const cha
 static void put_exists(struct buf *sql, const char *prefix) {
 	buf_printf(
 		sql,
-		"((SELECT 1 FROM rowfs.summary s WHERE %s AND s.rows + coalesce((SELECT "
-		"sum(d.rows) FROM rowfs.delta d WHERE (d.slice, d.k1, d.k2, d.k3, d.k4) = (s.slice, "
-		"s.k1, s.k2, s.k3, s.k4)), 0) > 0 LIMIT 1) IS NOT NULL OR (SELECT 1 FROM rowfs.delta "
-		"s WHERE %s GROUP BY s.slice, s.k1, s.k2, s.k3, s.k4 HAVING sum(s.rows) + "
-		"coalesce((SELECT d.rows FROM rowfs.summary d WHERE (d.slice, d.k1, d.k2, d.k3, d.k4) = "
-		"(s.slice, s.k1, s.k2, s.k3, s.k4)), 0) > 0 LIMIT 1) IS NOT NULL)",
+		"((SELECT 1 FROM rowfs.summary s WHERE %s AND s.rows::numeric + coalesce((SELECT "
+		"pg_catalog.sum(d.rows) FROM rowfs.delta d WHERE (d.slice, d.k1, d.k2, d.k3, d.k4) = (s.slice, "
+		"s.k1, s.k2, s.k3, s.k4)), 0) > 0::numeric LIMIT 1) IS NOT NULL OR (SELECT 1 FROM rowfs.delta "
+		"s WHERE %s GROUP BY s.slice, s.k1, s.k2, s.k3, s.k4 HAVING pg_catalog.sum(s.rows) + "
+		"coalesce((SELECT d.rows::numeric FROM rowfs.summary d WHERE (d.slice, d.k1, d.k2, d.k3, d.k4) = "
+		"(s.slice, s.k1, s.k2, s.k3, s.k4)), 0) > 0::numeric LIMIT 1) IS NOT NULL)",
 		prefix, prefix);
 }
 
@@ -259,10 +261,10 @@ void sql_slice_list(struct place *place, bool next, const char *middle, struct d
 	put_names(&sql, place, next, &file);
 	buf_puts(&sql, "SELECT ");
 	put_own_names(&sql, place, "n");
-	buf_printf(&sql, ", NULL, %s, (%zu + c.bytes)::text, NULL, NULL FROM n, LATERAL ",
+	buf_printf(&sql, ", NULL, %s, (%zu::numeric + c.bytes)::text, NULL, NULL FROM n, LATERAL ",
 		   changed_text, header_length(place));
 	put_totals(&sql, file.data);
-	buf_puts(&sql, " WHERE c.rows > 0 AND ");
+	buf_puts(&sql, " WHERE c.rows > 0::numeric AND ");
 	put_good(&sql, place);
 	put_limit(&sql, place, next);
 	buf_putc(&sql, ')');

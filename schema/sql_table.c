@@ -24,9 +24,9 @@ static void put_body(struct buf *sql, const struct place *place) {
 	char alias[16];
 	const char *open = place->by != NULL ? "{" : "[", *close = place->by != NULL ? "}" : "]";
 	snprintf(alias, sizeof(alias), "t%d", place->target);
-	buf_printf(sql, "coalesce(E'%s\\n    ' || string_agg(", open);
+	buf_printf(sql, "coalesce(E'%s\\n    ' || pg_catalog.string_agg(", open);
 	if (place->by != NULL) {
-		buf_puts(sql, "to_json(");
+		buf_puts(sql, "pg_catalog.to_json(");
 		put_column(sql, place->target, place->by->name);
 		buf_puts(sql, "::text)::text || ': ' || ");
 	}
@@ -83,7 +83,7 @@ static void put_groups(struct buf *sql, const struct place *place, enum listing 
 		buf_puts(sql, " GROUP BY ");
 		put_list_order(sql, place);
 	} else {
-		buf_puts(sql, " HAVING count(*) > 0");
+		buf_puts(sql, " HAVING pg_catalog.count(*) > 0");
 	}
 	put_page_end(sql, place, list);
 	buf_puts(sql, ") b (");
@@ -126,7 +126,7 @@ static void build_find(struct place *place, enum listing list, struct db_stateme
 			buf_printf(&sql, "b.k%d, ", i);
 	else
 		put_own_keys(&sql, place);
-	buf_puts(&sql, "md5(b.body), b.mtime, ");
+	buf_puts(&sql, "pg_catalog.md5(b.body), b.mtime, ");
 	put_bytes_of(&sql, place, "b.body");
 	buf_puts(&sql, "::text, ");
 	if (list == LIST_NONE) {
@@ -142,7 +142,7 @@ static void build_find(struct place *place, enum listing list, struct db_stateme
 void sql_build_table(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 };
 	build_find(place, LIST_NONE, &place->sql.find);
-	buf_puts(&sql, "SELECT md5(b.body), b.body");
+	buf_puts(&sql, "SELECT pg_catalog.md5(b.body), b.body");
 	put_from(&sql, place, LIST_NONE);
 	statement_take(&place->sql.body, &sql);
 	sql_build_pieces(place);
@@ -181,7 +181,7 @@ static void put_match(struct buf *sql, const struct place *place) {
 			continue;
 		buf_puts(sql, " AND ");
 		put_d(sql, column->name);
-		buf_puts(sql, " = ");
+		put_operator(sql, "=", column, NULL);
 		put_column(sql, place->target, column->name);
 	}
 }
@@ -207,7 +207,7 @@ static void put_same_row(struct buf *sql, const struct place *place,
 			continue;
 		buf_puts(sql, " AND ");
 		put_d(sql, rel->columns[i].name);
-		buf_puts(sql, " = ");
+		put_operator(sql, "=", &rel->columns[i], NULL);
 		put_column(sql, place->target, rel->columns[i].name);
 	}
 }
@@ -223,11 +223,12 @@ char *sql_table_twice(const struct place *place) {
 		buf_puts(&keys, n++ > 0 ? ", " : "");
 		put_d(&keys, column->name);
 	}
-	buf_printf(&sql, n > 0 ? "SELECT concat_ws(', ', %s) FROM " : "SELECT '' FROM ", keys.data);
+	buf_printf(&sql, n > 0 ? "SELECT pg_catalog.concat_ws(', ', %s) FROM " : "SELECT '' FROM ",
+		   keys.data);
 	put_source(&sql, place, &none, SOURCE_ORDERED);
 	if (n > 0)
 		buf_printf(&sql, " GROUP BY %s", keys.data);
-	buf_puts(&sql, " HAVING count(*) > 1 LIMIT 1");
+	buf_puts(&sql, " HAVING pg_catalog.count(*) > 1 LIMIT 1");
 	return buf_take(&sql);
 }
 
@@ -251,7 +252,7 @@ char *sql_table_delete(const struct place *place) {
 
 char *sql_table_count(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT count(*) FROM ");
+	buf_puts(&sql, "SELECT pg_catalog.count(*) FROM ");
 	put_relation(&sql, place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d, ", place->target);
 	put_sources(&sql, place, shape);
@@ -315,7 +316,7 @@ char *sql_table_insert(const struct place *place, const struct document_shape *s
 
 char *sql_table_skipped(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT count(*)");
+	buf_puts(&sql, "SELECT pg_catalog.count(*)");
 	put_rows(&sql, place, shape, SOURCE_ORDERED);
 	put_without_row(&sql, place, shape);
 	return buf_take(&sql);

@@ -111,6 +111,19 @@ static void put_path_value(struct buf *sql, const struct place *place, int table
 			put_column(sql, t->joined, t->fk->references.names[i]);
 }
 
+/* " = " between COLUMN and that. */
+static void put_path_operator(struct buf *sql, const struct place *place, int table,
+			      const struct column *column) {
+	const struct scope_table *t = &place->scope.tables[table];
+	const struct column *other = NULL;
+	if (key_of(place, table, column) == NULL)
+		for (int i = 0; i < t->fk->columns.n; i++)
+			if (strcmp(t->fk->columns.names[i], column->name) == 0)
+				other = relation_column(place->scope.tables[t->joined].rel,
+							t->fk->references.names[i]);
+	put_operator(sql, "=", column, other);
+}
+
 void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		enum source from) {
 	int table, param = place->nparams + 1;
@@ -118,11 +131,14 @@ void put_source(struct buf *sql, const struct place *place, const struct documen
 	bool many = from != SOURCE_ONE,
 	     overflows = from == SOURCE_ORDERED || shape_overflows(place, shape);
 	if (many && overflows)
-		buf_printf(sql, "json_array_elements($%d::json) WITH ORDINALITY e(j, n), LATERAL ",
-			   param);
+		buf_printf(
+			sql,
+			"pg_catalog.json_array_elements($%d::json) WITH ORDINALITY e(j, n), LATERAL ",
+			param);
 	else if (overflows)
 		buf_printf(sql, "(SELECT $%d::json) e(j), ", param);
-	buf_printf(sql, "json_populate_record%s(NULL::", many && !overflows ? "set" : "");
+	buf_printf(sql,
+		   "pg_catalog.json_populate_record%s(NULL::", many && !overflows ? "set" : "");
 	put_relation(sql, rel);
 	if (overflows)
 		buf_puts(sql, ", e.j) d");
@@ -145,7 +161,7 @@ void put_agreement(struct buf *sql, const struct place *place, const struct docu
 		if (role != ROLE_FREE) {
 			buf_puts(sql, " AND ");
 			put_d(sql, column->name);
-			buf_puts(sql, " = ");
+			put_path_operator(sql, place, table, column);
 			put_path_value(sql, place, table, column);
 		} else if (key != NULL) {
 			put_key_condition(sql, key, "d");
@@ -192,7 +208,7 @@ static char *update_or_find(const struct place *place, const struct document_sha
 			continue;
 		buf_puts(&sql, " AND ");
 		put_d(&sql, rel->columns[i].name);
-		buf_puts(&sql, " = ");
+		put_operator(&sql, "=", &rel->columns[i], NULL);
 		put_column(&sql, table, rel->columns[i].name);
 	}
 	if (find)
@@ -210,7 +226,7 @@ char *sql_find_updated(const struct place *place, const struct document_shape *s
 
 char *sql_count_inserted(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT count(*)");
+	buf_puts(&sql, "SELECT pg_catalog.count(*)");
 	put_rows(&sql, place, shape, SOURCE_ONE);
 	return buf_take(&sql);
 }
@@ -302,7 +318,7 @@ char *sql_insert_lines(const struct place *place, const struct document_shape *s
 
 char *sql_count_lines(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT count(*)");
+	buf_puts(&sql, "SELECT pg_catalog.count(*)");
 	put_rows(&sql, place, shape, SOURCE_MANY);
 	return buf_take(&sql);
 }
@@ -343,11 +359,14 @@ static void put_same_file(struct buf *sql, const struct place *place, bool exclu
 			continue;
 		buf_puts(sql, " AND ");
 		put_column(sql, table, rel->columns[i].name);
-		buf_puts(sql, excluded ? " = EXCLUDED." : " = ");
-		if (excluded)
+		if (excluded) {
+			put_operator(sql, "=", &rel->columns[i], NULL);
+			buf_puts(sql, "EXCLUDED.");
 			db_quote_ident(sql, rel->columns[i].name);
-		else
-			put_path_value(sql, place, table, &rel->columns[i]);
+			continue;
+		}
+		put_path_operator(sql, place, table, &rel->columns[i]);
+		put_path_value(sql, place, table, &rel->columns[i]);
 	}
 }
 
@@ -398,7 +417,7 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 	const struct relation *rel = target_of(place, &table);
 	const struct name_list *key = target_key(place);
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT count(*)");
+	buf_puts(&sql, "SELECT pg_catalog.count(*)");
 	put_rows(&sql, place, shape, SOURCE_MANY);
 	buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
 	put_relation(&sql, rel);
@@ -407,7 +426,10 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 		const struct column *column = relation_column(rel, key->names[i]);
 		buf_puts(&sql, " AND ");
 		put_column(&sql, table, column->name);
-		buf_puts(&sql, " = ");
+		if (is_bound(place, table, column))
+			put_path_operator(&sql, place, table, column);
+		else
+			put_operator(&sql, "=", column, NULL);
 		if (is_bound(place, table, column))
 			put_path_value(&sql, place, table, column);
 		else
@@ -432,7 +454,7 @@ void put_absent(struct buf *sql, const struct place *place) {
 			continue; /* the conditions say it already, and a line need not */
 		buf_puts(sql, " AND ");
 		put_d(sql, key->names[i]);
-		buf_puts(sql, " = ");
+		put_operator(sql, "=", relation_column(rel, key->names[i]), NULL);
 		put_column(sql, table, key->names[i]);
 	}
 	buf_putc(sql, ')');

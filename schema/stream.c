@@ -9,11 +9,12 @@
 const char stream_open_sql[] =
 	"INSERT INTO rowfs.stream (stream) VALUES ($1::uuid) ON CONFLICT DO NOTHING";
 const char stream_move_sql[] =
-	"UPDATE rowfs.stream SET off = $2::bigint, touched = now() WHERE stream = $1::uuid AND off = $3::bigint";
+	"UPDATE rowfs.stream SET off = $2::bigint, touched = pg_catalog.now() WHERE stream = $1::uuid AND off = $3::bigint";
 const char stream_ask_sql[] = "SELECT off FROM rowfs.stream WHERE stream = $1::uuid FOR UPDATE";
 const char stream_fence_sql[] = "DELETE FROM rowfs.stream WHERE stream = ANY ($1::text::uuid[])";
 const char stream_no_triggers[] = "SET LOCAL rowfs.daemon = '1'";
-const char stream_trim_sql[] = "DELETE FROM rowfs.stream WHERE touched < now() - interval '1 day'";
+const char stream_trim_sql[] =
+	"DELETE FROM rowfs.stream WHERE touched < pg_catalog.now() - interval '1 day'";
 
 static void put_names(struct buf *sql, const struct column *const *columns, int n) {
 	for (int i = 0; i < n; i++) {
@@ -32,9 +33,9 @@ static void put_insert(struct buf *sql, const struct relation *rel,
 	buf_puts(sql, ") OVERRIDING SYSTEM VALUE SELECT ");
 	for (int i = 0; i < n; i++)
 		buf_printf(sql, "%su.c%d::%s", i > 0 ? ", " : "", i, columns[i]->type);
-	buf_printf(sql, " FROM %sunnest(", also);
+	buf_printf(sql, " FROM %sROWS FROM (", also);
 	for (int i = 0; i < n; i++)
-		buf_printf(sql, "%s$%d::text[]", i > 0 ? ", " : "", first + i);
+		buf_printf(sql, "%spg_catalog.unnest($%d::text[])", i > 0 ? ", " : "", first + i);
 	buf_puts(sql, ") AS u(");
 	for (int i = 0; i < n; i++)
 		buf_printf(sql, "%sc%d", i > 0 ? ", " : "", i);
@@ -46,7 +47,8 @@ static void put_insert(struct buf *sql, const struct relation *rel,
  * statement of one line, on both sides. */
 static void finish_insert(struct buf *sql, const struct relation *rel, const struct buf *insert) {
 	if (rel->rewrites_rows)
-		buf_printf(sql, ", put AS (%s) SELECT count(*) FROM moved", insert->data);
+		buf_printf(sql, ", put AS (%s) SELECT pg_catalog.count(*) FROM moved",
+			   insert->data);
 	else
 		buf_printf(sql, " %s", insert->data);
 }
@@ -70,7 +72,7 @@ bool stream_sql_make(const struct relation *rel, const struct column *const *col
 	finish_insert(&plain, rel, &put);
 	buf_printf(
 		&counted,
-		"WITH moved AS (%s RETURNING set_config('rowfs.daemon', '1', true)), counted AS (",
+		"WITH moved AS (%s RETURNING pg_catalog.set_config('rowfs.daemon', '1', true)), counted AS (",
 		stream_move_sql);
 	tally_put_sql(&counted, STREAM_LEDGER_PARAMS + 1, "moved");
 	buf_putc(&counted, ')');

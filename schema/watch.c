@@ -50,13 +50,13 @@ static bool table_fill(struct table *t) {
 
 static const char ask_sql[] =
 	"SELECT s.id, rowfs.is_true(s.id) AND w.watched, w.as_sent, p.writes "
-	"FROM unnest($2::bigint[]) s(id), (SELECT rowfs.is_watched($1::regclass) AS watched, "
+	"FROM pg_catalog.unnest($2::bigint[]) s(id), (SELECT rowfs.is_watched($1::regclass) AS watched, "
 	"rowfs.takes_rows_as_sent($1::regclass) AS as_sent) w, (SELECT "
-	"has_table_privilege('rowfs.summary', 'INSERT') AND has_table_privilege('rowfs.summary', "
-	"'UPDATE') AND has_table_privilege('rowfs.summary', 'SELECT') AS writes) p "
-	"WHERE has_table_privilege('rowfs.summary', 'SELECT') AND "
-	"has_table_privilege('rowfs.delta', 'SELECT') AND has_table_privilege('rowfs.slice', "
-	"'SELECT') AND has_table_privilege('rowfs.doubt', 'SELECT')";
+	"pg_catalog.has_table_privilege('rowfs.summary', 'INSERT') AND pg_catalog.has_table_privilege('rowfs.summary', "
+	"'UPDATE') AND pg_catalog.has_table_privilege('rowfs.summary', 'SELECT') AS writes) p "
+	"WHERE pg_catalog.has_table_privilege('rowfs.summary', 'SELECT') AND "
+	"pg_catalog.has_table_privilege('rowfs.delta', 'SELECT') AND pg_catalog.has_table_privilege('rowfs.slice', "
+	"'SELECT') AND pg_catalog.has_table_privilege('rowfs.doubt', 'SELECT')";
 
 static void set_why(const struct table *t, const char *why) {
 	for (int i = 0; i < t->nslices; i++) {
@@ -107,8 +107,10 @@ static void put_latest(struct buf *sql, const struct slice *s) {
 	buf_puts(&ref, "r.");
 	db_quote_ident(&ref, s->mtime->name);
 	/* a date may be later than any timestamptz */
-	buf_printf(sql, "CASE WHEN isfinite(%s) THEN least(%s, '9999-12-31')::timestamptz END",
-		   ref.data, ref.data);
+	buf_printf(
+		sql,
+		"CASE WHEN pg_catalog.isfinite(%s) THEN least(%s, '9999-12-31')::timestamptz END",
+		ref.data, ref.data);
 }
 
 static int build_part(struct db_conn *conn, const char *id, const char *latest, const char *part,
@@ -228,11 +230,11 @@ int watch_tree(struct db_pool *pool, struct tree *tree, bool may_install,
 static const char odd_sql[] =
 	"SELECT x.id FROM rowfs.slice x WHERE x.id = ANY ($1::bigint[]) AND x.relation = ANY (ARRAY("
 	"SELECT t.relation FROM (SELECT DISTINCT relation FROM rowfs.slice WHERE id = ANY "
-	"($1::bigint[])) t WHERE NOT rowfs.takes_rows_as_sent(to_regclass(t.relation))))";
+	"($1::bigint[])) t WHERE NOT rowfs.takes_rows_as_sent(pg_catalog.to_regclass(t.relation))))";
 
 static const char doubt_sql[] =
 	"INSERT INTO rowfs.doubt (slice, why) SELECT id, 'the table has got a trigger, rule or "
-	"policy that may change its rows' FROM unnest($1::bigint[]) s(id)";
+	"policy that may change its rows' FROM pg_catalog.unnest($1::bigint[]) s(id)";
 
 int watch_again(struct db_pool *pool, struct tree *tree, struct db_error *err) {
 	AUTO_BUF struct buf ids = { 0 }, odd = { 0 };
