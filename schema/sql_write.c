@@ -484,8 +484,8 @@ void put_older(struct buf *sql, const struct place *place, const char *snapshot)
 		end, place->target, end % 4294967296ULL);
 	buf_printf(
 		sql,
-		" AND NOT (%s BETWEEN %llu AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint "
-		"AND NOT pg_visible_in_snapshot(greatest(%s, 3)::text::xid8, '%s'::pg_snapshot))",
+		" AND NOT (%s BETWEEN %llu AND pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint "
+		"AND NOT pg_catalog.pg_visible_in_snapshot(greatest(%s, 3)::text::xid8, '%s'::pg_snapshot))",
 		xid.data != NULL ? xid.data : "", first, xid.data != NULL ? xid.data : "",
 		snapshot);
 	if (xid.failed)
