@@ -394,8 +394,8 @@ static bool load(struct caches *c, bool install) {
 	int rc =
 		db_query_text(pool, notices_readable_sql, NULL, 0, DB_REPEATABLE, NULL, &res, &err);
 	if (rc == 0 && !field_is_true(res, 0, 0)) {
-		c->why = strdup("the database has no rowfs.notice that this role may read "
-				"(enable_migrations, or sqitch)");
+		c->why = strdup("the database has no rowfs.notice and rowfs.secret that this role "
+				"may read (enable_migrations, or sqitch; rowfs.allow())");
 		return false;
 	}
 	if (rc == 0)

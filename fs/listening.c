@@ -295,6 +295,7 @@ static int start_listener(struct caches *c, struct db_error *err) {
 /* From now on sessions answer with what they change. */
 static bool mark_sessions(struct caches *c) {
 	AUTO_BUF struct buf greeting = { 0 };
+	buf_puts(&greeting, notice_prove_sql);
 	peers_put_greeting(&greeting, c->me, false);
 	return !greeting.failed && db_pool_mark(c->fs->pool, c->me, greeting.data, news, c) == 0;
 }

@@ -86,7 +86,7 @@ static void close_tree(struct fs *fs) {
 
 int rowfs_check(const struct options *opt) {
 	struct fs fs = { .opt = opt };
-	bool ok = open_tree(&fs);
+	bool ok = open_tree(&fs) && slices_compare(&fs, !opt->read_only);
 	if (ok)
 		printf("the layout fits: %d routes, %d places\n", fs.layout->nroutes,
 		       fs.tree->nall);

@@ -27,7 +27,11 @@ static void tell(void *arg, const struct relation *rel, int percent) {
 	log_info("building the summary of %s: %d %%", rel->layout_name, percent);
 }
 
-bool slices_open(struct fs *fs, bool install) {
+typedef int (*watch_fn)(struct db_pool *pool, struct tree *tree, bool install,
+			watch_progress_fn progress, void *arg);
+
+/* FN, with a connection of its own. Returns false if out of memory. */
+static bool watch(struct fs *fs, watch_fn fn, bool install) {
 	struct progress progress = { .terminal = isatty(STDERR_FILENO) == 1,
 				     .due_us = clock_us() + (int64_t)QUIET_MS * US_PER_MS };
 	struct db_config config = options_db_config(fs->opt);
@@ -40,11 +44,19 @@ bool slices_open(struct fs *fs, bool install) {
 	config.min_connections = config.max_connections = 1;
 	int rc = db_pool_new(&config, &pool, &err);
 	if (rc == 0)
-		rc = watch_tree(pool, fs->tree, install, tell, &progress);
+		rc = fn(pool, fs->tree, install, tell, &progress);
 	else
 		log_warning("summaries: %s", err.sentence != NULL ? err.sentence : "no connection");
 	db_pool_free(pool);
 	return rc == 0 || err.sentence != NULL;
+}
+
+bool slices_open(struct fs *fs, bool install) {
+	return watch(fs, watch_tree, install);
+}
+
+bool slices_compare(struct fs *fs, bool install) {
+	return watch(fs, watch_compare, install);
 }
 
 /* The first slice of a table; NULL if one before it has the same. */
@@ -64,10 +76,24 @@ static const char *why_not(const struct tree *tree, const struct slice *slice) {
 	return NULL;
 }
 
+/* For how many files a slice of the table was wrong, at most. */
+static int64_t most_differed(const struct tree *tree, const struct slice *slice) {
+	int64_t most = 0;
+	for (int i = 0; i < tree->nslices; i++)
+		if (tree->slices[i]->rel == slice->rel && tree->slices[i]->differed > most)
+			most = tree->slices[i]->differed;
+	return most;
+}
+
 void slices_print(const struct fs *fs) {
 	for (int i = 0; i < fs->tree->nslices; i++) {
 		const struct slice *s = first_of_table(fs->tree, i);
 		const char *why = s != NULL ? why_not(fs->tree, s) : NULL;
+		int64_t differed = s != NULL ? most_differed(fs->tree, s) : 0;
+		if (differed > 0)
+			printf("the summary of %s was wrong for %lld files%s\n",
+			       s->rel->layout_name, (long long)differed,
+			       why == NULL ? ": it was counted anew" : "");
 		if (s != NULL && why == NULL)
 			printf("the summary of %s is kept\n", s->rel->layout_name);
 		else if (s != NULL)

@@ -48,7 +48,8 @@ static void fold(struct timer *timer, struct task *task) {
 	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, DB_NO_RETRY, NULL, NULL, &err) != 0)
 		log_debug("timer: %s: %s", task->sql,
 			  err.sentence != NULL ? err.sentence : "failed");
-	else if (watch_again(timer->fs->pool, timer->fs->tree, &err) != 0)
+	db_error_clear(&err);
+	if (watch_again(timer->fs->pool, timer->fs->tree, &err) != 0)
 		log_debug("timer: whether tables have got triggers: %s",
 			  err.sentence != NULL ? err.sentence : "failed");
 	db_error_clear(&err);

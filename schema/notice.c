@@ -10,7 +10,11 @@
 #include <string.h>
 
 const char notices_readable_sql[] =
-	"SELECT coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass('rowfs.notice'), 'SELECT'), false)";
+	"SELECT coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass('rowfs.notice'), 'SELECT') AND "
+	"pg_catalog.has_table_privilege(pg_catalog.to_regclass('rowfs.secret'), 'SELECT'), false)";
+
+const char notice_prove_sql[] =
+	"SELECT pg_catalog.set_config('rowfs.proof', s.proof, false) FROM rowfs.secret s;";
 
 enum { LOCK_TRIES = 3 };
 
@@ -312,7 +316,7 @@ static bool install_fill(struct install *in, const struct notices *n) {
 }
 
 static const char ask_sql[] =
-	"SELECT rowfs.is_told($1::regclass) AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::bigint[]) i "
+	"SELECT rowfs.tells($1::regclass) AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::bigint[]) i "
 	"WHERE NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = i "
 	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) $1::regclass))";
 
@@ -363,7 +367,7 @@ static void install_table(struct db_pool *pool, struct watched *table, struct in
 
 static const char ask_all_sql[] =
 	"WITH d AS (SELECT * FROM unnest($1::text[], $2::bigint[]) d(rel, id)) "
-	"SELECT t.rel, rowfs.is_told(t.rel::regclass) AND NOT EXISTS (SELECT FROM d "
+	"SELECT t.rel, rowfs.tells(t.rel::regclass) AND NOT EXISTS (SELECT FROM d "
 	"WHERE d.rel = t.rel AND NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = d.id "
 	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) t.rel::regclass)) FROM (SELECT DISTINCT rel FROM d) t";
 

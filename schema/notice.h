@@ -17,7 +17,10 @@
 
 struct notices;
 
-/* "t" if the role may read the definitions. No parameters. */
+/* With what a session begins that is to answer to the mount. No parameters; ends with a semicolon. */
+extern const char notice_prove_sql[];
+
+/* "t" if the role may read the definitions, and what proves that it is a mount's. No parameters. */
 extern const char notices_readable_sql[];
 
 /* Makes the definitions for TREE and finds out which of its tables have their triggers. Returns 0 or -ENOMEM: what else goes wrong leaves tables

@@ -1,7 +1,7 @@
 /* Slices: what a rows file is, seen from its table. Each row of the table belongs to one file of the slice, named by key texts that are made
  * of the row alone; the summary (rowfs.summary and rowfs.delta) holds rows, bytes and time of the last change for each. Triggers on the
  * table keep it for every writer; the daemon's own appends bring their counts along and switch the triggers off
- * (SET LOCAL rowfs.daemon = '1').
+ * (the setting rowfs.daemon is the proof in rowfs.secret).
  *
  * Two places with the same table, keys, line format and time share a slice. What depends on how a path reaches the table is therefore no part
  * of it: one route may have a key by the foreign key of its parent's row, another as a key of its own. */
@@ -38,6 +38,7 @@ struct slice {
 		counted; /* usable, and rows arrive as they were sent (no trigger or rule of the table's own): a writer may bring
 			      * his counts along and switch the triggers off. watch_again() takes it back while others read it */
 	char *definition; /* a JSON object with columns of rowfs.slice: names, units and formats; owned */
+	int64_t differed; /* files for which the summary was found to be wrong: see watch_compare() */
 	char *why;        /* not usable: the reason; owned, may be NULL */
 };
 

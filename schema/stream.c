@@ -12,7 +12,8 @@ const char stream_move_sql[] =
 	"UPDATE rowfs.stream SET off = $2::bigint, touched = pg_catalog.now() WHERE stream = $1::uuid AND off = $3::bigint";
 const char stream_ask_sql[] = "SELECT off FROM rowfs.stream WHERE stream = $1::uuid FOR UPDATE";
 const char stream_fence_sql[] = "DELETE FROM rowfs.stream WHERE stream = ANY ($1::text::uuid[])";
-const char stream_no_triggers[] = "SET LOCAL rowfs.daemon = '1'";
+const char stream_no_triggers[] =
+	"SELECT pg_catalog.set_config('rowfs.daemon', s.proof, true) FROM rowfs.secret s";
 const char stream_trim_sql[] =
 	"DELETE FROM rowfs.stream WHERE touched < pg_catalog.now() - interval '1 day'";
 
@@ -70,10 +71,10 @@ bool stream_sql_make(const struct relation *rel, const struct column *const *col
 		return false;
 	buf_printf(&plain, "WITH moved AS (%s RETURNING 1)", stream_move_sql);
 	finish_insert(&plain, rel, &put);
-	buf_printf(
-		&counted,
-		"WITH moved AS (%s RETURNING pg_catalog.set_config('rowfs.daemon', '1', true)), counted AS (",
-		stream_move_sql);
+	buf_printf(&counted,
+		   "WITH moved AS (%s RETURNING pg_catalog.set_config('rowfs.daemon', "
+		   "(SELECT s.proof FROM rowfs.secret s), true)), counted AS (",
+		   stream_move_sql);
 	tally_put_sql(&counted, STREAM_LEDGER_PARAMS + 1, "moved");
 	buf_putc(&counted, ')');
 	finish_insert(&counted, rel, &put_counted);

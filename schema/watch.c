@@ -4,6 +4,7 @@
 #include "schema/array.h"
 #include "schema/mutex.h"
 #include "schema/sql_build.h"
+#include "util/log.h"
 
 #include <errno.h>
 #include <string.h>
@@ -51,9 +52,10 @@ static bool table_fill(struct table *t) {
 static const char ask_sql[] =
 	"SELECT s.id, rowfs.is_true(s.id) AND w.watched, w.as_sent, p.writes "
 	"FROM pg_catalog.unnest($2::bigint[]) s(id), (SELECT rowfs.is_watched($1::regclass) AS watched, "
-	"rowfs.takes_rows_as_sent($1::regclass) AS as_sent) w, (SELECT "
+	"rowfs.rows_arrive_as_sent($1::regclass) AS as_sent) w, (SELECT "
 	"pg_catalog.has_table_privilege('rowfs.summary', 'INSERT') AND pg_catalog.has_table_privilege('rowfs.summary', "
-	"'UPDATE') AND pg_catalog.has_table_privilege('rowfs.summary', 'SELECT') AS writes) p "
+	"'UPDATE') AND pg_catalog.has_table_privilege('rowfs.summary', 'SELECT') AND "
+	"pg_catalog.has_table_privilege('rowfs.secret', 'SELECT') AS writes) p "
 	"WHERE pg_catalog.has_table_privilege('rowfs.summary', 'SELECT') AND "
 	"pg_catalog.has_table_privilege('rowfs.delta', 'SELECT') AND pg_catalog.has_table_privilege('rowfs.slice', "
 	"'SELECT') AND pg_catalog.has_table_privilege('rowfs.doubt', 'SELECT')";
@@ -93,6 +95,62 @@ static bool ask(struct db_pool *pool, struct table *t) {
 	set_why(t,
 		"its files were not counted yet: rowfs check, or a mount by the owner of the schema rowfs, does it");
 	return all;
+}
+
+static const char compare_sql[] =
+	"SELECT x.id, rowfs.differing(x.id) FROM rowfs.slice x WHERE x.id = ANY ($1::bigint[])";
+
+static const char differs_sql[] =
+	"INSERT INTO rowfs.doubt (slice, why) SELECT id, 'rowfs check found that it differs from "
+	"the rows' FROM pg_catalog.unnest($1::bigint[]) s(id)";
+
+/* What nobody has counted nobody has told of either. */
+static const char tell_sql[] = "SELECT rowfs.notify_all($1::regclass)";
+
+/* The slice of T with ID that look-ups go by; NULL if there is none. */
+static struct slice *find_usable(const struct table *t, int64_t id) {
+	for (int i = 0; i < t->nslices; i++)
+		if (t->slices[i]->rel == t->rel && t->slices[i]->usable && t->slices[i]->id == id)
+			return t->slices[i];
+	return NULL;
+}
+
+/* Compares the usable slices with the rows. Those that differ are usable no more. Returns true if any does. */
+static bool compare(struct db_pool *pool, struct table *t) {
+	AUTO_RESULT PGresult *res = NULL;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_BUF struct buf wrong = { 0 };
+	struct db_param param = { .data = t->ids.data, .len = t->ids.len };
+	int rc = db_query_text(pool, compare_sql, &param, 1, DB_REPEATABLE, NULL, &res, &err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ANY, "ii?", &err);
+	if (rc != 0) {
+		log_warning("%s: its summary was not compared with the rows: %s",
+			    t->rel->layout_name, err.sentence != NULL ? err.sentence : "?");
+		return false;
+	}
+	for (int row = 0; row < PQntuples(res); row++) {
+		struct slice *s = find_usable(t, field_number(res, row, 0));
+		int64_t differed = field_is_null(res, row, 1) ? 0 : field_number(res, row, 1);
+		if (s == NULL || differed == 0)
+			continue;
+		s->differed = differed;
+		s->usable = false;
+		s->counted = false;
+		array_add_number(&wrong, s->id);
+	}
+	if (wrong.len == 0)
+		return false;
+	array_end(&wrong);
+	param = (struct db_param){ .data = wrong.data, .len = wrong.len };
+	if (wrong.failed ||
+	    db_query_text(pool, differs_sql, &param, 1, DB_REPEATABLE, NULL, NULL, &err) != 0)
+		log_error("%s: its summary differs from the rows, and mounts could not be told: %s",
+			  t->rel->layout_name,
+			  err.sentence != NULL ? err.sentence : "out of memory");
+	set_why(t,
+		"it differs from the rows: rowfs check, or a mount by the owner of the schema rowfs, counts anew");
+	return true;
 }
 
 /* -- installing ---------------------------------------------------------------------------------- */
@@ -197,8 +255,31 @@ static void install_table(struct db_pool *pool, struct table *t) {
 
 /* -- all ----------------------------------------------------------------------------------------- */
 
-int watch_tree(struct db_pool *pool, struct tree *tree, bool may_install,
-	       watch_progress_fn progress, void *arg) {
+/* What is done for each table that has slices. */
+typedef void (*table_fn)(struct db_pool *pool, struct table *t, bool has_streams, bool may_install);
+
+static void watch_table(struct db_pool *pool, struct table *t, bool has_streams, bool may_install) {
+	if (!has_streams)
+		set_why(t, "the database has no schema rowfs (enable_migrations, or sqitch)");
+	else if (!ask(pool, t) && may_install)
+		install_table(pool, t);
+}
+
+static void compare_table(struct db_pool *pool, struct table *t, bool has_streams,
+			  bool may_install) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_param name = { .data = t->name.data, .len = t->name.len };
+	if (!has_streams || !compare(pool, t))
+		return;
+	if (may_install)
+		install_table(pool, t);
+	if (db_query_text(pool, tell_sql, &name, 1, DB_REPEATABLE, NULL, NULL, &err) != 0)
+		log_warning("%s: mounts could not be told that it was counted anew: %s",
+			    t->rel->layout_name, err.sentence != NULL ? err.sentence : "?");
+}
+
+static int for_tables(struct db_pool *pool, struct tree *tree, table_fn fn, bool may_install,
+		      watch_progress_fn progress, void *arg) {
 	for (int i = 0; i < tree->nslices; i++) {
 		bool seen = false;
 		for (int k = 0; k < i; k++)
@@ -211,13 +292,10 @@ int watch_tree(struct db_pool *pool, struct tree *tree, bool may_install,
 				   .progress = progress,
 				   .arg = arg };
 		bool filled = table_fill(&t);
-		if (!filled)
+		if (filled)
+			fn(pool, &t, tree->has_streams, may_install);
+		else
 			tree->has_streams = false;
-		else if (!tree->has_streams)
-			set_why(&t,
-				"the database has no schema rowfs (enable_migrations, or sqitch)");
-		else if (!ask(pool, &t) && may_install)
-			install_table(pool, &t);
 		table_free(&t);
 		if (!filled)
 			return -ENOMEM;
@@ -225,30 +303,51 @@ int watch_tree(struct db_pool *pool, struct tree *tree, bool may_install,
 	return tree_use_slices(tree) ? 0 : -ENOMEM;
 }
 
+int watch_tree(struct db_pool *pool, struct tree *tree, bool may_install,
+	       watch_progress_fn progress, void *arg) {
+	return for_tables(pool, tree, watch_table, may_install, progress, arg);
+}
+
+int watch_compare(struct db_pool *pool, struct tree *tree, bool may_install,
+		  watch_progress_fn progress, void *arg) {
+	return for_tables(pool, tree, compare_table, may_install, progress, arg);
+}
+
 /* -- afterwards ---------------------------------------------------------------------------------- */
 
 static const char odd_sql[] =
-	"SELECT x.id FROM rowfs.slice x WHERE x.id = ANY ($1::bigint[]) AND x.relation = ANY (ARRAY("
-	"SELECT t.relation FROM (SELECT DISTINCT relation FROM rowfs.slice WHERE id = ANY "
-	"($1::bigint[])) t WHERE NOT rowfs.takes_rows_as_sent(pg_catalog.to_regclass(t.relation))))";
+	"SELECT x.id FROM rowfs.slice x JOIN (SELECT t.relation, "
+	"rowfs.rows_arrive_as_sent(pg_catalog.to_regclass(t.relation)) AS as_sent, "
+	"rowfs.can_count(pg_catalog.to_regclass(t.relation)) AS counts FROM (SELECT DISTINCT relation FROM "
+	"rowfs.slice WHERE id = ANY ($2::bigint[])) t) r USING (relation) WHERE "
+	"(x.id = ANY ($1::bigint[]) AND NOT r.as_sent) OR (x.id = ANY ($2::bigint[]) AND NOT "
+	"r.counts)";
 
 static const char doubt_sql[] =
-	"INSERT INTO rowfs.doubt (slice, why) SELECT id, 'the table has got a trigger, rule or "
-	"policy that may change its rows' FROM pg_catalog.unnest($1::bigint[]) s(id)";
+	"INSERT INTO rowfs.doubt (slice, why) SELECT x.id, CASE WHEN rowfs.can_count(pg_catalog.to_regclass("
+	"x.relation)) THEN 'the table has got a trigger, rule or policy that may change its rows' "
+	"ELSE 'the owner of its triggers has lost a right in the schema rowfs' END "
+	"FROM rowfs.slice x WHERE x.id = ANY ($1::bigint[]) "
+	"AND NOT EXISTS (SELECT FROM rowfs.doubt d WHERE d.slice = x.id)";
 
 int watch_again(struct db_pool *pool, struct tree *tree, struct db_error *err) {
-	AUTO_BUF struct buf ids = { 0 }, odd = { 0 };
+	AUTO_BUF struct buf counted = { 0 }, usable = { 0 }, odd = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	for (int i = 0; i < tree->nslices; i++)
+	for (int i = 0; i < tree->nslices; i++) {
 		if (tree->slices[i]->counted)
-			array_add_number(&ids, tree->slices[i]->id);
-	if (ids.len == 0)
+			array_add_number(&counted, tree->slices[i]->id);
+		if (tree->slices[i]->usable)
+			array_add_number(&usable, tree->slices[i]->id);
+	}
+	if (usable.len == 0)
 		return 0;
-	array_end(&ids);
-	if (ids.failed)
+	array_end(&counted);
+	array_end(&usable);
+	if (counted.failed || usable.failed)
 		return -ENOMEM;
-	struct db_param param = { .data = ids.data, .len = ids.len };
-	int rc = db_query_text(pool, odd_sql, &param, 1, DB_NO_RETRY, NULL, &res, err);
+	struct db_param params[] = { { .data = counted.data, .len = counted.len },
+				     { .data = usable.data, .len = usable.len } };
+	int rc = db_query_text(pool, odd_sql, params, 2, DB_NO_RETRY, NULL, &res, err);
 	if (rc == 0)
 		rc = field_judge(res, ROWS_ANY, "i", err);
 	if (rc != 0 || PQntuples(res) == 0)
@@ -265,6 +364,6 @@ int watch_again(struct db_pool *pool, struct tree *tree, struct db_error *err) {
 	array_end(&odd);
 	if (odd.failed)
 		return -ENOMEM;
-	param = (struct db_param){ .data = odd.data, .len = odd.len };
+	struct db_param param = { .data = odd.data, .len = odd.len };
 	return db_query_text(pool, doubt_sql, &param, 1, DB_REPEATABLE, NULL, NULL, err);
 }

@@ -4,6 +4,6 @@ BEGIN;
 
 SELECT id, relation, keys, used FROM rowfs.notice WHERE false;
 SELECT has_function_privilege(f, 'execute') FROM unnest(ARRAY['rowfs.tell(regclass)',
-	'rowfs.untell(regclass)', 'rowfs.notify_all(regclass)', 'rowfs.is_told(regclass)', 'rowfs.sources(regclass)']) f;
+	'rowfs.untell(regclass)', 'rowfs.notify_all(regclass)', 'rowfs.sources(regclass)']) f;
 
 ROLLBACK;

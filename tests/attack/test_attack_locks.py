@@ -145,3 +145,16 @@ def test_partitions_are_made_and_dropped(pg, stranger, upgraded):
         cur.execute("select rowfs.make_partitions('ticks', '7 months')")
         with pytest.raises(psycopg2.errors.LockNotAvailable):  # one at a time
             pg.sql("select rowfs.drop_partitions('ticks', '1 day')")
+
+
+def test_an_upgrade_is_held_up_by_mounts_only(pg, stranger):
+    """It refuses while the database is mounted. A lock that any role can take says nothing about that."""
+    sqitch(pg, "revert", "-y", "--to", "rowfs_bounds")
+    stranger("pg_advisory_lock_shared", LIVES, 5)
+    stranger("pg_advisory_lock", LIVES, 6)
+    with contextlib.closing(pg.connect()) as mounted, mounted.cursor() as cur:
+        cur.execute("select pg_advisory_lock_shared(%s, 7)", (LIVES,))
+        with pytest.raises(AssertionError, match="unmount it first"):
+            sqitch(pg, "deploy")
+    sqitch(pg, "deploy")
+    assert not pg.one("select rowfs.is_mounted()")

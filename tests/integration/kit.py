@@ -128,7 +128,7 @@ def rss_kib(pid):
 class Queries(list):
     """(statement, calls) pairs seen by the server; .total is the number of statements that are no session set-up."""
     SETUP = re.compile(r"\s*(set|reset|begin|start|commit|rollback|discard|deallocate|listen|unlisten|select rowfs\.fold|select x\.id from rowfs\.slice"
-                       r"|with recursive greeting|with held|select k::pg_catalog\.text, pg_catalog\.pg_try_advisory_xact_lock)\b", re.I)
+                       r"|with recursive greeting|with held|select k::pg_catalog\.text, pg_catalog\.pg_try_advisory_xact_lock|select pg_catalog\.set_config\(\$1, s\.proof)\b", re.I)
 
     @property
     def total(self):

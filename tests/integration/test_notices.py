@@ -118,14 +118,14 @@ def test_statements_without_rows(items, ear):
 def test_truncate_and_what_rowfs_tells_by_itself(items, ear):
     items.sql("truncate items")
     assert ear.heard() == {1: ANY}
-    items.sql("set rowfs.daemon = '1'; set rowfs.mount = 'me'; insert into items values (0, 'new'); reset rowfs.daemon; reset rowfs.mount")
+    items.sql("select set_config('rowfs.daemon', proof, false), set_config('rowfs.proof', proof, false) from rowfs.secret; set rowfs.mount = 'me'; insert into items values (0, 'new'); reset rowfs.daemon; reset rowfs.mount")
     assert ear.notices() == []
 
 
 def test_a_mount_gets_it_back(items, ear):
     """No notification, which would make all commits wait for each other: the keys come with the answer."""
     with items.connect() as conn, conn.cursor() as cur:
-        cur.execute("set rowfs.mount = %s", ('me "and" me',))
+        cur.execute("select set_config('rowfs.proof', proof, false), set_config('rowfs.mount', %s, false) from rowfs.secret", ('me "and" me',))
         cur.execute("update items set note = 'x' where id = 1")
         cur.execute("update items set note = 'x' where id < 3")
         cur.execute("update items set note = 'x' where id < 0")
@@ -375,7 +375,7 @@ def made(pg):
 
 def test_what_is_there_stays(items, ear):
     before = made(items)
-    assert before and items.one("select rowfs.is_told('items')")
+    assert before and items.one("select rowfs.tells('items')")
     assert ear.tell("items", ["name"]) == []
     items.sql("select rowfs.tell('items')")
     assert made(items) == before
@@ -388,9 +388,9 @@ def test_what_is_there_stays(items, ear):
 def test_what_is_not_right_is_made_anew(items, ear, harm):
     """A key of the table that comes or goes says otherwise when a row is the same: the function is no longer the one."""
     items.sql(harm)
-    assert not items.one("select rowfs.is_told('items')")
+    assert not items.one("select rowfs.tells('items')")
     items.sql("select rowfs.tell('items')")
-    assert items.one("select rowfs.is_told('items')")
+    assert items.one("select rowfs.tells('items')")
     assert ear.heard() == {1: ANY}  # what happened meanwhile was told to nobody
     items.sql("update items set note = 'x' where id = 1; delete from items where id = 2")
     assert [read(n) for n in ear.notices()] == [{1: contents("n1") if "pkey" not in harm else names("n1")}, {1: names("n2")}]
@@ -402,7 +402,7 @@ def test_a_partition_that_comes_later(pg, ear):
     ear.tell("t", ["name"])
     first = {row[1] for row in made(pg)}
     pg.sql("create table t2 partition of t for values from (10) to (20)")
-    assert not pg.one("select rowfs.is_told('t')")
+    assert not pg.one("select rowfs.tells('t')")
     pg.sql("select rowfs.tell('t2')")
     assert first < {row[1] for row in made(pg)}
     ear.notices()
@@ -416,11 +416,11 @@ def test_counting_and_telling_are_kept_apart(items, ear):
     """Both kinds of trigger on a table: what removes one leaves the other."""
     slices = [{"id": 7, "csv": True, "columns": ["note"], "keys": ["name"], "units": [None], "formats": [None]}]
     items.sql("select rowfs.install('items', '{7}', %s::jsonb)", json.dumps(slices))
-    assert items.one("select rowfs.is_watched('items') and rowfs.is_told('items')")
+    assert items.one("select rowfs.is_watched('items') and rowfs.tells('items')")
     items.sql("select rowfs.untell('items')")
-    assert items.one("select rowfs.is_watched('items') and not rowfs.is_told('items')")
+    assert items.one("select rowfs.is_watched('items') and not rowfs.tells('items')")
     ear.tell("items", ["name"])
     items.sql("select rowfs.unwatch('items')")
-    assert items.one("select rowfs.is_told('items') and not rowfs.is_watched('items')")
+    assert items.one("select rowfs.tells('items') and not rowfs.is_watched('items')")
     items.sql("select rowfs.drop_triggers('items')")
     assert made(items) == []

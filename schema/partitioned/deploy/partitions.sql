@@ -1,6 +1,8 @@
 -- Deploy rowfs_partitioned:partitions to pg
 -- requires: rowfs:rowfs_streams rowfs:rowfs_notify
 --
+-- rowfs:rowfs_proof, too, is to be there when the functions run; it mends them where they were made before it.
+--
 -- Tables in partitions of time, by an integer column that counts from 1970: made ahead, dropped when
 -- they are old. What has no partition sits in a DEFAULT one until there is. Buckets are UTC.
 
@@ -77,7 +79,7 @@ BEGIN
 		-- nobody adds to it until the new partition stands
 		EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', spare);
 		-- the rows stay in their files: the summary need not know
-		PERFORM set_config('rowfs.daemon', '1', true);
+		PERFORM set_config('rowfs.daemon', s.proof, true) FROM rowfs.secret s;
 		EXECUTE format('WITH moved AS (DELETE FROM %1$s WHERE %2$s >= %3$s AND %2$s < %4$s RETURNING *) '
 			'INSERT INTO %5$s SELECT * FROM moved', spare, here, low, high, name);
 		PERFORM set_config('rowfs.daemon', quiet, true);
@@ -236,7 +238,7 @@ BEGIN
 		EXECUTE inside USING whole::regclass, old::regclass;
 	END IF;
 	-- the rows stay in their files: the summary need not know
-	PERFORM set_config('rowfs.daemon', '1', true);
+	PERFORM set_config('rowfs.daemon', s.proof, true) FROM rowfs.secret s;
 	EXECUTE format('INSERT INTO %1$s (%2$s) SELECT %2$s FROM %3$s', whole,
 		(SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attrelid = t.oid AND attnum > 0
 		    AND NOT attisdropped AND attgenerated = ''), old);

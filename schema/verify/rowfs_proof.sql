@@ -1,0 +1,9 @@
+-- Verify rowfs:rowfs_proof on pg
+
+BEGIN;
+
+SELECT 1 / count(*) FROM rowfs.secret WHERE length(proof) = 64;
+SELECT has_function_privilege(f, 'execute') FROM unnest(ARRAY['rowfs.proof_hash()', 'rowfs.is_proven(text)', 'rowfs.tells(regclass)',
+	'rowfs.rows_arrive_as_sent(regclass)', 'rowfs.differing(bigint)', 'rowfs.is_mounted()']) f;
+
+ROLLBACK;
