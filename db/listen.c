@@ -18,7 +18,7 @@ enum {
 
 struct db_listener {
 	struct db_config cfg; /* the greeting is ours */
-	char *command;        /* "LISTEN channel" */
+	char *command;        /* "LISTEN channel; LISTEN other" */
 	const struct db_listen_job *job;
 	void *arg;
 	int stop_fd; /* eventfd, readable once it shall end */
@@ -47,7 +47,7 @@ static struct db_listener *new_listener(const struct db_config *cfg,
 	/* what is the other sessions' is not for this one */
 	l->cfg.search_path = l->cfg.isolation_level = l->cfg.mark = NULL;
 	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (asprintf(&l->command, "LISTEN %s", job->channel) < 0)
+	if (asprintf(&l->command, "LISTEN %s; LISTEN %s", job->channel, job->other) < 0)
 		l->command = NULL;
 	if (l->cfg.greeting == NULL || l->command == NULL || l->stop_fd < 0) {
 		free_listener(l);
@@ -105,7 +105,7 @@ static int connect_and_listen(struct db_listener *l, struct db_error *err) {
 static void tell(struct db_listener *l) {
 	PGnotify *n;
 	while ((n = PQnotifies(l->conn->pg)) != NULL) {
-		l->job->notice(l->arg, n->extra);
+		l->job->notice(l->arg, n->relname, n->extra);
 		PQfreemem(n);
 	}
 }

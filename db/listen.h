@@ -9,7 +9,8 @@
 /* What a listener is for. Its functions are called on the listener's thread (the first `up` on the starter's). None may wait for the
  * listener. */
 struct db_listen_job {
-	const char *channel; /* a word of lower-case letters */
+	/* Two channels, each a word of lower-case letters, digits and underscores. */
+	const char *channel, *other;
 	/* A statement without parameters, asked as soon as it listens: what it answers and what is heard later leave no gap. */
 	const char *first;
 	int every_ms; /* between two questions */
@@ -18,8 +19,8 @@ struct db_listen_job {
 	void (*up)(void *arg, const PGresult *first);
 	/* Something may be missed until the next `up`. */
 	void (*down)(void *arg, const char *sentence);
-	/* PAYLOAD is valid during the call. */
-	void (*notice)(void *arg, const char *payload);
+	/* CHANNEL is the one that it came by. It and PAYLOAD are valid during the call. */
+	void (*notice)(void *arg, const char *channel, const char *payload);
 	/* Is there anything to ask? */
 	bool (*wants)(void *arg);
 	/* The next question: a statement, valid until it is answered, with what was appended as its parameter, or without any. */

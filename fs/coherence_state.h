@@ -18,6 +18,8 @@ struct caches {
 	char secret[PEER_SECRET + 1]; /* proves that the name is ours; told with the farewell */
 	struct notices *notices;      /* NULL: nothing is told */
 	struct invalidator *inv;
+	char channel[NOTICE_CHANNEL_LEN + 1]; /* where notices are sent */
+	struct db_listen_job job;             /* the listener's */
 	struct db_listener *listener;
 	atomic_bool ready; /* told, as far as `listening` */
 	atomic_bool listening;

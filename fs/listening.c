@@ -1,5 +1,6 @@
 /* The ways that notices come and go: one connection that listens, one thread that passes on what this mount has changed. */
 #include "fs/coherence_state.h"
+#include "db/field.h"
 #include "schema/array.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -53,8 +54,13 @@ static void down(void *arg, const char *sentence) {
 	caches_changed(c, NULL, false);
 }
 
-static void heard(void *arg, const char *payload) {
+static void heard(void *arg, const char *channel, const char *payload) {
 	struct caches *c = arg;
+	if (strcmp(channel, c->channel) != 0 && !notice_is_open(payload)) {
+		atomic_fetch_add(&c->heard, 1);
+		atomic_fetch_add(&c->malformed, 1);
+		return;
+	}
 	if (notice_is_test(payload, c->me)) {
 		LOCK_SCOPE(&c->lock);
 		c->tested = true;
@@ -92,7 +98,7 @@ static void answered(void *arg, const PGresult *res) {
 }
 
 static const struct db_listen_job job = {
-	.channel = NOTICE_CHANNEL,
+	.other = NOTICE_OPEN_CHANNEL,
 	.first = peers_survey_sql,
 	.every_ms = PEERS_MS,
 	.up = up,
@@ -280,6 +286,24 @@ static bool fail(struct caches *c, const char *why) {
 	return false;
 }
 
+/* Learns the name of the channel. */
+static int ask_channel(struct caches *c, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_text(c->fs->pool, notice_channel_sql, NULL, 0, DB_REPEATABLE, NULL, &res,
+			       err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "t", err);
+	if (rc != 0)
+		return rc;
+	const char *name = field_text(res, 0, 0);
+	if (!notice_is_channel(name))
+		return db_error_set(err, EIO, "rowfs.secret has no name of a channel");
+	snprintf(c->channel, sizeof(c->channel), "%s", name);
+	c->job = job;
+	c->job.channel = c->channel;
+	return 0;
+}
+
 /* Connects the thread that listens. */
 static int start_listener(struct caches *c, struct db_error *err) {
 	struct db_config config = options_db_config(c->fs->opt);
@@ -289,7 +313,8 @@ static int start_listener(struct caches *c, struct db_error *err) {
 	if (c->peers == NULL || greeting.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
 	config.greeting = greeting.data;
-	return db_listen_start(&config, &job, c, &c->listener, err);
+	int rc = ask_channel(c, err);
+	return rc != 0 ? rc : db_listen_start(&config, &c->job, c, &c->listener, err);
 }
 
 /* From now on sessions answer with what they change. */

@@ -13,7 +13,11 @@
 #include "schema/tally.h"
 #include "schema/tree.h"
 
-#define NOTICE_CHANNEL "rowfs"
+/* Notices go over a channel whose name is a secret of the database's, since they show keys of rows. All mounts hear this one, too, for what a
+ * trigger says that cannot learn the name; any role can say it. */
+#define NOTICE_OPEN_CHANNEL "rowfs"
+
+enum { NOTICE_CHANNEL_LEN = 63 };
 
 struct notices;
 
@@ -77,6 +81,14 @@ void notice_put_all(struct buf *out, const char *me);
 void notice_put_test(struct buf *out, const char *me);
 /* True if PAYLOAD is the test of ME, or of anybody (NULL). */
 bool notice_is_test(const char *payload, const char *me);
+
+/* True if PAYLOAD is all that may be said over the open channel. */
+bool notice_is_open(const char *payload);
+
+/* The name of the secret channel. No parameters. */
+extern const char notice_channel_sql[];
+/* True if NAME can be one. */
+bool notice_is_channel(const char *name);
 
 /* Sends the payloads of $1, an array of texts. */
 extern const char notice_send_sql[];

@@ -8,8 +8,20 @@
 const char notice_send_sql[] =
 	/* only who is awake needs to hear it: no need to wait for the disk */
 	"SELECT pg_catalog.set_config('synchronous_commit', 'off', true), "
-	"pg_catalog.count(pg_catalog.pg_notify('" NOTICE_CHANNEL
-	"', x)) FROM pg_catalog.unnest($1::text[]) x";
+	"pg_catalog.count(pg_catalog.pg_notify(s.channel, x)) "
+	"FROM rowfs.secret s, pg_catalog.unnest($1::text[]) x";
+
+const char notice_channel_sql[] = "SELECT s.channel FROM rowfs.secret s";
+
+bool notice_is_channel(const char *name) {
+	size_t len = strlen(name);
+	return len > 0 && len <= NOTICE_CHANNEL_LEN && name[0] >= 'a' && name[0] <= 'z' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
+}
+
+bool notice_is_open(const char *payload) {
+	return strcmp(payload, "{\"m\": null, \"all\": true}") == 0;
+}
 
 /* -- slices ---------------------------------------------------------------------------------------- */
 

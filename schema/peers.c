@@ -127,14 +127,15 @@ void peers_put_greeting(struct buf *sql, const char *me, bool listens) {
 		locks.data, key_of(me, strlen(me)), locks.data);
 	/* only who is awake needs to hear it: no need to wait for the disk */
 	buf_puts(sql, "pg_catalog.set_config('synchronous_commit', 'off', true), "
-		      "pg_catalog.pg_notify('" NOTICE_CHANNEL "', CASE tries WHEN 1 THEN ");
+		      "pg_catalog.pg_notify(s.channel, CASE tries WHEN 1 THEN ");
 	db_quote_literal(sql, hello.data);
 	buf_puts(sql, " ELSE pg_catalog.replace(");
 	db_quote_literal(sql, other.data);
 	buf_printf(sql, ", '%s', '#' || pg_catalog.lpad(key::pg_catalog.text, %d, '0')) END) ",
 		   no_name, PEER_NAME - 1);
 	/* the one that listens changes nothing: another session of its mount greets */
-	buf_printf(sql, "FROM greeting WHERE held%s;", listens ? " AND tries > 1" : "");
+	buf_printf(sql, "FROM greeting, rowfs.secret s WHERE held%s;",
+		   listens ? " AND tries > 1" : "");
 }
 
 /* -- who there is ---------------------------------------------------------------------------------- */

@@ -97,7 +97,7 @@ def test_a_lock_on_the_parent_holds_up_no_writer_of_the_child(parts):
     parts.admin("grant select, update on makers to mallory")
     heard = connect(parts, "keeper")
     heard.autocommit = True
-    heard.cursor().execute("listen rowfs")
+    heard.cursor().execute(f"listen {parts.channel()}; listen rowfs")
     with connect(parts, "mallory") as mallory, mallory.cursor() as cur:
         cur.execute("lock table makers in access exclusive mode")
         with connect(parts, "keeper") as conn, conn.cursor() as writer:

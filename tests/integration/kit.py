@@ -306,6 +306,10 @@ class Database:
         return [r[0] for r in self.server.admin(f"select pid from pg_stat_activity where datname = %s and usename = 'keeper' "
                                                 f"and application_name <> 'test' and {more}", self.name)]
 
+    def channel(self):
+        """The channel that mounts and triggers tell each other by: a secret of theirs."""
+        return self.one("select channel from rowfs.secret")
+
     def listeners(self):
         """pids of the backends on this database by which mounts listen."""
         return [r[0] for r in self.admin("select l.pid from pg_locks l join pg_database d on d.oid = l.database "

@@ -112,7 +112,7 @@ def test_hostile_definitions_that_are_there_all_the_same(owned, make_mount):
     listener = pg.connect()
     listener.autocommit = True
     with contextlib.closing(listener), listener.cursor() as cur:
-        cur.execute("listen rowfs")
+        cur.execute(f"listen {pg.channel()}")
         pg.sql("insert into parts (maker, kind, at) values (1, 'kk', '2024-02-02')")
         cur.execute("select")
         listener.poll()

@@ -18,7 +18,7 @@ class Ear:
         self.pg, self.conn = pg, pg.connect()
         self.conn.autocommit = True
         with self.conn.cursor() as cur:
-            cur.execute("listen rowfs")
+            cur.execute(f"listen {pg.channel()}")
 
     def notices(self):
         """The payloads since the last call, all that were committed before it. A server has delivered them by the time that it has answered."""

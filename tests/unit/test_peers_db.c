@@ -274,9 +274,11 @@ static void test_many(void) {
 int main(void) {
 	log_setup(LOG_LEVEL_ERROR, false);
 	admin = kit_default_pool();
+	/* what greetings and surveys read of the schema */
 	kit_run(admin, "CREATE SCHEMA rowfs");
 	kit_run(admin, "CREATE TABLE rowfs.notice ()");
 	kit_run(admin, "CREATE ROLE stranger LOGIN");
+	kit_run(admin, "CREATE TABLE rowfs.secret AS SELECT 'rowfs_channel'::text AS channel");
 	test_steps();
 	test_greeting_and_farewell();
 	test_farewell_of_a_stranger();
