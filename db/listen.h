@@ -23,7 +23,8 @@ struct db_listen_job {
 	void (*notice)(void *arg, const char *channel, const char *payload);
 	/* Is there anything to ask? */
 	bool (*wants)(void *arg);
-	/* The next question: a statement, valid until it is answered, with what was appended as its parameter, or without any. */
+	/* The next question: a statement, valid until it is answered, with what was appended as
+	 * its parameter, or without any. */
 	const char *(*put_question)(void *arg, struct buf *param);
 	/* RES, valid during the call, is what the server said to it. */
 	void (*answer)(void *arg, const PGresult *res);

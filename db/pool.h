@@ -62,9 +62,9 @@ struct db_cancel {
  * after the statement. */
 void db_cancel_fire(struct db_cancel *c);
 
-/* Makes a pool; copies CFG and its strings, but for the conninfo. Opens min_connections, so that a wrong conninfo is told at
- * once: ERR then says why, password scrubbed. Returns 0 or -errno. The pool is freed by db_pool_free(),
- * when no call on it is under way. */
+/* Makes a pool; copies CFG and its strings, but for the conninfo. Opens min_connections, so that
+ * a wrong conninfo is told at once: ERR then says why, password scrubbed. Returns 0 or -errno.
+ * The pool is freed by db_pool_free(), when no call on it is under way. */
 MUST_USE int db_pool_new(const struct db_config *cfg, struct db_pool **out, struct db_error *err);
 void db_pool_free(struct db_pool *pool);
 

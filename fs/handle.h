@@ -92,8 +92,8 @@ struct handle {
 	struct lines_reader *lines_reader; /* the same for other lines: see lines_reader_free() */
 	enum rows_state rows;              /* what data is */
 	struct buf was;                    /* ROWS_EDITED: the text as it was loaded */
-	/* The table whose rows are to be replaced by a text that is written from nothing and not committed;
-	 * NULL: none, or `since` is known. Read without the lock. */
+	/* The table whose rows are to be replaced by a text that is written from nothing and not
+	 * committed; NULL: none, or `since` is known. Read without the lock. */
 	_Atomic(const struct relation *) anew_of;
 	char *since; /* such a text replaces what was there then: see rows_whole_meet(); NULL: all */
 	uint64_t

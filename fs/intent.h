@@ -6,9 +6,10 @@
  * - `rm -r` removes one by one the names that it has listed, of a row that went with the first of them. So these names are still
  *   there for whoever removes them, and for nobody else.
  *
- * The system call is read from /proc/TID/syscall and /proc/TID/mem, see proc(5). Such a read may wait for as long as the process likes: its
- * memory may be a file of a dead file system, or it may be in exec(2). So one thread of its own reads, for all, and who asks waits for a
- * moment only. While somebody keeps that thread, nobody's intent is known. */
+ * The system call is read from /proc/TID/syscall and /proc/TID/mem, see proc(5). Such a read may
+ * wait for as long as the process likes: its memory may be a file of a dead file system, or it may
+ * be in exec(2). So one thread of its own reads, for all, and who asks waits for a moment only.
+ * While somebody keeps that thread, nobody's intent is known. */
 #ifndef ROWFS_FS_INTENT_H
 #define ROWFS_FS_INTENT_H
 
@@ -31,7 +32,8 @@ struct intents;
 MUST_USE struct intents *intents_new(void);
 void intents_free(struct intents *intents);
 
-/* What thread TID is doing, which waits for NAME to be looked up. Takes at most INTENT_MS; INTENT_UNKNOWN then. Thread-safe. */
+/* What thread TID is doing, which waits for NAME to be looked up. Takes at most INTENT_MS;
+ * INTENT_UNKNOWN then. Thread-safe. */
 enum { INTENT_MS = 100 };
 enum intent intent_of(struct intents *intents, pid_t tid, const char *name);
 

@@ -26,7 +26,8 @@ struct kind {
 	/* Appends to OUT what stands at OFFSET, at most SIZE bytes; less only at the end. */
 	int (*read)(struct call *call, struct handle *h, size_t size, uint64_t offset,
 		    struct buf *out);
-	/* Before H's program writes, with no lock held. Returns 0 or -errno. NULL: nothing is to be done. */
+	/* Before H's program writes, with no lock held. Returns 0 or -errno. NULL: nothing is to
+	 * be done. */
 	int (*before_write)(struct call *call, struct handle *h);
 	int (*write)(struct call *call, struct handle *h, const char *data, size_t size,
 		     uint64_t offset);

@@ -4,10 +4,11 @@
 
 #include "fs/option_table.h"
 
-/* Makes opt->conninfo of connection_string and the single options (host, port ...). SOURCES says,
- * for each entry of the table, where its value is from. A single option from a stronger source
- * beats what the string says; otherwise the string does; a service in it stands for all that it
- * leaves open. A password that libpq would take from PGPASSWORD is in it, too. Returns 0, or -errno with a sentence in ERR. */
+/* Makes opt->conninfo of connection_string and the single options (host, port ...). SOURCES
+ * says, for each entry of the table, where its value is from. A single option from a stronger
+ * source beats what the string says; otherwise the string does; a service in it stands for all
+ * that it leaves open. A password that libpq would take from PGPASSWORD is in it, too. Returns
+ * 0, or -errno with a sentence in ERR. */
 MUST_USE int conninfo_assemble(struct options *opt, const enum option_source *sources,
 			       struct buf *err);
 

@@ -1,12 +1,14 @@
-/* Passwords in the environment. A process's own variables can be read by its user's other programs and are handed to its children,
- * so what rowfs has taken from there is overwritten. Private to fs/option*.c; for a process without threads. */
+/* Passwords in the environment. A process's own variables can be read by its user's other
+ * programs and are handed to its children, so what rowfs has taken from there is overwritten.
+ * Private to fs/option*.c; for a process without threads. */
 #ifndef ROWFS_FS_OPTION_SECRET_H
 #define ROWFS_FS_OPTION_SECRET_H
 
 #include "util/cleanup.h"
 
-/* The password that libpq would take from PGPASSWORD for a connection string that has none: not if the service has one. SERVICE is the one
- * that the string names, or NULL. NULL if there is none; freed with secret_free(). */
+/* The password that libpq would take from PGPASSWORD for a connection string that has none: not
+ * if the service has one. SERVICE is the one that the string names, or NULL. NULL if there is
+ * none; freed with secret_free(). */
 MUST_USE char *secret_of_libpq(const char *service);
 
 /* Overwrites the variable NAME where /proc/PID/environ shows it, and removes it. */

@@ -22,7 +22,8 @@ struct options {
 	bool foreground; /* -f */
 	bool debug;      /* -d: libfuse's own debug output; implies foreground */
 
-	/* as they were given; `conninfo` is made of them. The first and the password are NULL after that */
+	/* as they were given; `conninfo` is made of them. The first and the password are NULL
+	 * after that */
 	char *connection_string, *host, *port, *database, *username, *password;
 	char *ssl_mode, *ssl_cert, *ssl_key, *ssl_ca;
 

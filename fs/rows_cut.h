@@ -17,12 +17,12 @@ MUST_USE int rows_before_truncate(struct call *call, struct node *node, struct h
 /* The truncation itself; H's lock is held. */
 MUST_USE int rows_truncate(struct call *call, struct handle *h, uint64_t size);
 
-/* Before H's program writes; no handle's lock is held. What it writes stands behind the cuts of others
- * that are not committed yet, and is not to go with them. Returns 0 or -errno. */
+/* Before H's program writes; no handle's lock is held. What it writes stands behind the cuts of
+ * others that are not committed yet, and is not to go with them. Returns 0 or -errno. */
 MUST_USE int rows_before_write(struct call *call, struct handle *h);
 
-/* Commits the whole lines that were written to NODE's file and wait; what is wrong with them is told to their writers. False if there
- * were none. */
+/* Commits the whole lines that were written to NODE's file and wait; what is wrong with them is
+ * told to their writers. False if there were none. */
 bool rows_cut_settle(struct call *call, const struct node *node);
 /* Drops the half lines that wait for their rest. ALL: and the texts that replace the file and are not committed; who wrote them goes on
  * behind them. */

@@ -6,8 +6,8 @@
 
 /* INSTALL false: only looks at what is there. Returns false if out of memory. */
 MUST_USE bool slices_open(struct fs *fs, bool install);
-/* For `rowfs check`, after slices_open(): compares with the rows what look-ups go by, and counts anew what differs where INSTALL. Returns
- * false if out of memory. */
+/* For `rowfs check`, after slices_open(): compares with the rows what look-ups go by, and counts
+ * anew what differs where INSTALL. Returns false if out of memory. */
 MUST_USE bool slices_compare(struct fs *fs, bool install);
 /* For `rowfs check`: one line for each table. */
 void slices_print(const struct fs *fs);

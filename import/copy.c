@@ -70,7 +70,8 @@ static int copy_bytes(struct import *im, struct item *item, int in, uint64_t at,
 	return rc;
 }
 
-/* Of an ingest file, A in the old tree: how many of its first bytes are on the mount already. 0 also if what is there is something else. */
+/* Of an ingest file, A in the old tree: how many of its first bytes are on the mount already. 0
+ * also if what is there is something else. */
 static uint64_t bytes_there(const struct import *im, const struct item *item, int a) {
 	AUTO_FD int b = import_open_new(im, item);
 	AUTO_FREE char *x = malloc(CHUNK), *y = malloc(CHUNK);

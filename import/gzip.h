@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-/* True if the data of FD, which is read from where it stands, ends inside a gzip member. False also if it cannot be read, is damaged or is no gzip: the mount tells that. */
+/* True if the data of FD, which is read from where it stands, ends inside a gzip member. False
+ * also if it cannot be read, is damaged or is no gzip: the mount tells that. */
 bool gzip_is_cut(int fd);
 
 #endif

@@ -34,8 +34,9 @@ struct import {
  * arguments. */
 int import_main(int argc, char **argv);
 
-/* Opens ITEM for reading, in the old tree and on the mount. Others may write to both while the import runs, so no link is followed, and
- * only a regular file is opened. Returns the descriptor, the caller's, or -errno. */
+/* Opens ITEM for reading, in the old tree and on the mount. Others may write to both while the
+ * import runs, so no link is followed, and only a regular file is opened. Returns the
+ * descriptor, the caller's, or -errno. */
 MUST_USE int import_open_old(const struct import *im, const struct item *item);
 MUST_USE int import_open_new(const struct import *im, const struct item *item);
 

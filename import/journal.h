@@ -7,14 +7,14 @@
 
 struct journal;
 
-/* Where the journal of an import from OLD to MOUNT is kept, unless the user says where: below $XDG_STATE_HOME/rowfs or
- * ~/.local/state/rowfs, which are made, and must be safe as private_dir_open() says. The caller frees it; NULL, and a sentence in WHY,
- * if there is none. */
+/* Where the journal of an import from OLD to MOUNT is kept, unless the user says where: below
+ * $XDG_STATE_HOME/rowfs or ~/.local/state/rowfs, which are made, and must be safe as
+ * private_dir_open() says. The caller frees it; NULL, and a sentence in WHY, if there is none. */
 MUST_USE char *journal_place(const char *old, const char *mount, struct buf *why);
 
-/* Opens or makes the journal PATH and marks what it knows in PLAN; a journal of another import is refused, and so is one that is in use,
- * a link, or another user's.
- * RESTART forgets what is in it. Returns 0 or -errno; then WHY has a sentence. */
+/* Opens or makes the journal PATH and marks what it knows in PLAN; a journal of another import
+ * is refused, and so is one that is in use, a link, or another user's. RESTART forgets what is
+ * in it. Returns 0 or -errno; then WHY has a sentence. */
 MUST_USE int journal_open(const char *path, const char *old, const char *mount, bool restart,
 			  struct plan *plan, struct journal **out, struct buf *why);
 /* Frees; with REMOVE the file goes, too. */

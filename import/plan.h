@@ -66,8 +66,9 @@ struct plan {
 
 /* Reads the text of /.rowfs/layout.json. Returns false if it is none. */
 MUST_USE bool plan_routes(struct plan *plan, const char *layout);
-/* Walks the tree in the directory OLD, which is open; PREFIX is where it goes below the mount ("" or "users/"). What cannot be copied is an item that is left out or
- * refused. Returns 0 or -errno (of OLD itself). */
+/* Walks the tree in the directory OLD, which is open; PREFIX is where it goes below the mount
+ * ("" or "users/"). What cannot be copied is an item that is left out or refused. Returns 0 or
+ * -errno (of OLD itself). */
 MUST_USE int plan_scan(struct plan *plan, int old, const char *prefix);
 /* The item of that path, or NULL. Borrowed. */
 struct item *plan_find(const struct plan *plan, const char *path);

@@ -37,8 +37,10 @@ struct hash {
 
 #define AUTO_RECORDS __attribute__((cleanup(records_close)))
 
-/* Reads FD, which it takes over; -errno instead of a descriptor is given back. CSV or JSON Lines. For CSV, COLUMNS (borrowed, may be NULL) are the fields' names if the file has no header: a first line of
- * which every field is one of them is a header; without COLUMNS the first line is one. Returns 0 or -errno. */
+/* Reads FD, which it takes over; -errno instead of a descriptor is given back. CSV or JSON
+ * Lines. For CSV, COLUMNS (borrowed, may be NULL) are the fields' names if the file has no
+ * header: a first line of which every field is one of them is a header; without COLUMNS the
+ * first line is one. Returns 0 or -errno. */
 MUST_USE int records_open(struct records *r, int fd, bool csv, const struct shape *columns);
 void records_close(struct records *r);
 /* The next record; blank lines are left out. Returns 1, 0 at the end, or -errno. */

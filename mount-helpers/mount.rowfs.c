@@ -140,8 +140,8 @@ static const char *find_program(char *room) {
 	return "rowfs";
 }
 
-/* This process waits until the mount is there, and ps shows it to everybody meanwhile. rowfs, which has its own copies now, hides its
- * own in the same way. */
+/* This process waits until the mount is there, and ps shows it to everybody meanwhile. rowfs,
+ * which has its own copies now, hides its own in the same way. */
 static void hide_arguments(int argc, char **argv) {
 	for (int i = 1; i < argc; i++)
 		if (strpbrk(argv[i], "=:") != NULL)

@@ -13,15 +13,17 @@
 #include "schema/tally.h"
 #include "schema/tree.h"
 
-/* Notices go over a channel whose name is a secret of the database's, since they show keys of rows. All mounts hear this one, too, for what a
- * trigger says that cannot learn the name; any role can say it. */
+/* Notices go over a channel whose name is a secret of the database's, since they show keys of
+ * rows. All mounts hear this one, too, for what a trigger says that cannot learn the name; any
+ * role can say it. */
 #define NOTICE_OPEN_CHANNEL "rowfs"
 
 enum { NOTICE_CHANNEL_LEN = 63 };
 
 struct notices;
 
-/* With what a session begins that is to answer to the mount. No parameters; ends with a semicolon. */
+/* With what a session begins that is to answer to the mount. No parameters; ends with a
+ * semicolon. */
 extern const char notice_prove_sql[];
 
 /* "t" if the role may read the definitions, and what proves that it is a mount's. No parameters. */

@@ -1,17 +1,22 @@
 /* Peers: the other mounts of this database that tell changes by notices.
  *
- * A mount passes on what it has changed after the commit. If it dies in between, nobody tells: so the others must know that it is gone. Each
- * of its sessions holds an advisory lock, shared, until it ends; one of them listens and holds a second lock. Who can take such a lock
- * knows that nobody holds it any more; and since anybody may hold it, a survey looks every fifth time who does. If the listening session is gone, the mount is dead or cut off; if all are gone, nothing that it began
- * can be committed any more. After each of the two anything may have changed.
+ * A mount passes on what it has changed after the commit. If it dies in between, nobody tells: so
+ * the others must know that it is gone. Each of its sessions holds an advisory lock, shared, until
+ * it ends; one of them listens and holds a second lock. Who can take such a lock knows that nobody
+ * holds it any more; and since anybody may hold it, a survey looks every fifth time who does. If
+ * the listening session is gone, the mount is dead or cut off; if all are gone, nothing that it
+ * began can be committed any more. After each of the two anything may have changed.
  *
- * Peers are known from a survey of the locks, made after LISTEN, and from the greeting that each session sends before it changes
- * anything. A mount that ends well says farewell after its last notice.
+ * Peers are known from a survey of the locks, made after LISTEN, and from the greeting that each
+ * session sends before it changes anything. A mount that ends well says farewell after its last
+ * notice.
  *
- * Any role that may connect can take these locks, and send what looks like a greeting or a farewell. No session waits for such a lock: where it
- * is not to be had, the session takes one under a number that it has drawn, and tells that in its greeting. A lock of a role that cannot be a
- * mount's counts for nothing in a survey. A greeting of nobody is found out by the next question; a
- * farewell counts only if its sender can prove that the name is its own: a name is a hash of a secret, and the farewell tells the secret.
+ * Any role that may connect can take these locks, and send what looks like a greeting or a
+ * farewell. No session waits for such a lock: where it is not to be had, the session takes one
+ * under a number that it has drawn, and tells that in its greeting. A lock of a role that cannot be
+ * a mount's counts for nothing in a survey. A greeting of nobody is found out by the next question;
+ * a farewell counts only if its sender can prove that the name is its own: a name is a hash of a
+ * secret, and the farewell tells the secret.
  *
  * Not thread-safe. */
 #ifndef ROWFS_SCHEMA_PEERS_H
@@ -59,10 +64,12 @@ int peers_count(const struct peers *peers);
 /* True if there is anybody to ask for. */
 bool peers_watched(const struct peers *peers);
 
-/* What is to be asked next to know which peers are gone: a statement, and its parameter, if it has one, appended to PARAM. Not to be asked in a
- * transaction: it ends with the locks that it took. Static. */
+/* What is to be asked next to know which peers are gone: a statement, and its parameter, if it
+ * has one, appended to PARAM. Not to be asked in a transaction: it ends with the locks that it
+ * took. Static. */
 const char *peers_put_question(struct peers *peers, struct buf *param);
-/* Takes the answer to that. Returns true if a peer is gone that did not say farewell: then anything may have changed. */
+/* Takes the answer to that. Returns true if a peer is gone that did not say farewell: then
+ * anything may have changed. */
 MUST_USE bool peers_answer(struct peers *peers, const PGresult *res);
 
 #endif

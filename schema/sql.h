@@ -131,9 +131,10 @@ bool sql_pairs_cascade(const struct place *place);
  * may differ. */
 bool sql_pairs_say_more(const struct place *place, const struct document_shape *shape);
 
-/* read: the file's rows in its order; the parameter is how many bytes they may have, and
- * none is found if they have more. LOCK: nobody else changes them any more. SNAPSHOT: only
- * those that were there then; NULL: all. lines: the objects of the parameter, an array, as lines; all have SHAPE's keys. */
+/* read: the file's rows in its order; the parameter is how many bytes they may have, and none is
+ * found if they have more. LOCK: nobody else changes them any more. SNAPSHOT: only those that
+ * were there then; NULL: all. lines: the objects of the parameter, an array, as lines; all have
+ * SHAPE's keys. */
 char *sql_pairs_read(const struct place *place, bool lock, const char *snapshot);
 enum { PAIR_KEY, PAIR_LINE, PAIR_TIE, PAIR_IDENTITY, PAIR_RANK }; /* columns of read */
 #define PAIRS_FORM "ttt?t?n"

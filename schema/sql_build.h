@@ -28,11 +28,12 @@ void put_bucket(struct buf *sql, const char *unit, const char *format, bool by_t
 void put_key_text(struct buf *sql, const struct key *key);
 /* How many bytes the text that the expression TEXT is has in PLACE's file: files are UTF-8, whatever the database's encoding is. */
 void put_bytes_of(struct buf *sql, const struct place *place, const char *text);
-/* " = ", or another operator OP between A and B (NULL: a value of A's type): that of their type, whatever operators somebody has made for
- * varchar, enums and others that PostgreSQL has only by way of another type. Such an operator binds as tightly as ||, and not as =. */
+/* " = ", or another operator OP between A and B (NULL: a value of A's type): that of their type,
+ * whatever operators somebody has made for varchar, enums and others that PostgreSQL has only by
+ * way of another type. Such an operator binds as tightly as ||, and not as =. */
 void put_operator(struct buf *sql, const char *op, const struct column *a, const struct column *b);
-/* A column that stands for the N columns before, of which BEFORE does, and NEXT (NULL: one of PostgreSQL's types): an operator between rows of all
- * of them is put as for it. */
+/* A column that stands for the N columns before, of which BEFORE does, and NEXT (NULL: one of
+ * PostgreSQL's types): an operator between rows of all of them is put as for it. */
 const struct column *column_alike(int n, const struct column *before, const struct column *next);
 /* Microseconds since 1970 of COLUMN, as text; AGGREGATE is "max" for groups, "" otherwise. NULL column: NULL. */
 void put_mtime(struct buf *sql, int table, const struct column *column, const char *aggregate);

@@ -467,10 +467,10 @@ bool sql_is_snapshot(const char *text) {
 	       strspn(text + n, "0123456789,") == strlen(text + n);
 }
 
-/* A row's xmin has 32 bits, the snapshot 64: of the numbers with the same low bits, the one that is
- * nearest to the snapshot's end. Rows are newer if that is one of the transactions that have
- * begun since, or were under way. A row that was frozen long ago may have such a number by chance; no
- * transaction of the future has written it, so most are told by that. */
+/* A row's xmin has 32 bits, the snapshot 64: of the numbers with the same low bits, the one that
+ * is nearest to the snapshot's end. Rows are newer if that is one of the transactions that have
+ * begun since, or were under way. A row that was frozen long ago may have such a number by
+ * chance; no transaction of the future has written it, so most are told by that. */
 void put_older(struct buf *sql, const struct place *place, const char *snapshot) {
 	const struct relation *rel = place->scope.tables[place->target].rel;
 	unsigned long long first, end;

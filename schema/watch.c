@@ -115,7 +115,8 @@ static struct slice *find_usable(const struct table *t, int64_t id) {
 	return NULL;
 }
 
-/* Compares the usable slices with the rows. Those that differ are usable no more. Returns true if any does. */
+/* Compares the usable slices with the rows. Those that differ are usable no more. Returns true
+ * if any does. */
 static bool compare(struct db_pool *pool, struct table *t) {
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };

@@ -15,14 +15,16 @@ typedef void (*watch_progress_fn)(void *arg, const struct relation *rel, int per
 MUST_USE int watch_tree(struct db_pool *pool, struct tree *tree, bool install,
 			watch_progress_fn progress, void *arg);
 
-/* Counts all rows anew where TREE goes by a summary, and compares; writers do not wait. What differs is in
- * `differed`, and in doubt; with INSTALL it is built anew, as watch_tree() does it. The rest as there. */
+/* Counts all rows anew where TREE goes by a summary, and compares; writers do not wait. What
+ * differs is in `differed`, and in doubt; with INSTALL it is built anew, as watch_tree() does
+ * it. The rest as there. */
 MUST_USE int watch_compare(struct db_pool *pool, struct tree *tree, bool install,
 			   watch_progress_fn progress, void *arg);
 
-/* Looks whether rows still arrive in the tables as they are sent. Where somebody has made a trigger, rule or policy since, the slices
- * are no longer counted by writers, and in doubt until they are counted anew. So are all whose triggers can write nothing down any more. 0 or -errno with ERR filled. For one thread at a time, while
- * others use TREE. */
+/* Looks whether rows still arrive in the tables as they are sent. Where somebody has made a
+ * trigger, rule or policy since, the slices are no longer counted by writers, and in doubt until
+ * they are counted anew. So are all whose triggers can write nothing down any more. 0 or -errno
+ * with ERR filled. For one thread at a time, while others use TREE. */
 MUST_USE int watch_again(struct db_pool *pool, struct tree *tree, struct db_error *err);
 
 /* Brings what triggers have noted into the summary; cheap where there is nothing. Repeatable. */

@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Walks the directories of PATH's first LEN bytes. Returns a descriptor for openat(), the caller's, or -errno. */
+/* Walks the directories of PATH's first LEN bytes. Returns a descriptor for openat(), the
+ * caller's, or -errno. */
 static int walk(int dir, const char *path, size_t len, bool make) {
 	int at = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const char *end = path + len;

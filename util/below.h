@@ -1,5 +1,6 @@
-/* Files below a directory that is open, when somebody else may write to the tree: names are opened one after the other, and no link
- * is followed, so that nothing outside of the directory is reached. Thread-safe. */
+/* Files below a directory that is open, when somebody else may write to the tree: names are
+ * opened one after the other, and no link is followed, so that nothing outside of the directory
+ * is reached. Thread-safe. */
 #ifndef ROWFS_UTIL_BELOW_H
 #define ROWFS_UTIL_BELOW_H
 
@@ -7,10 +8,11 @@
 
 #include <sys/stat.h>
 
-/* Opens PATH, relative to DIR, as open() would; O_NOFOLLOW and O_CLOEXEC are added. Returns the descriptor, the caller's, or -errno:
- * -ELOOP or -ENOTDIR for a link. */
+/* Opens PATH, relative to DIR, as open() would; O_NOFOLLOW and O_CLOEXEC are added. Returns the
+ * descriptor, the caller's, or -errno: -ELOOP or -ENOTDIR for a link. */
 MUST_USE int below_open(int dir, const char *path, int flags, mode_t mode);
-/* Opens a regular file for reading: nothing that waits for somebody, or does something when it is opened. -EINVAL if it is none. */
+/* Opens a regular file for reading: nothing that waits for somebody, or does something when it
+ * is opened. -EINVAL if it is none. */
 MUST_USE int below_read(int dir, const char *path);
 /* As lstat(). Returns 0 or -errno. */
 MUST_USE int below_stat(int dir, const char *path, struct stat *st);

@@ -1,5 +1,6 @@
-/* Copies of passwords, and of what holds one: their bytes are overwritten before the memory is given back, so that they are in no
- * later allocation, core file or swapped page. Copies that libpq and libfuse make for themselves are out of reach. */
+/* Copies of passwords, and of what holds one: their bytes are overwritten before the memory is
+ * given back, so that they are in no later allocation, core file or swapped page. Copies that
+ * libpq and libfuse make for themselves are out of reach. */
 #ifndef ROWFS_UTIL_SECRET_H
 #define ROWFS_UTIL_SECRET_H
 

@@ -1,5 +1,6 @@
-/* catalog_load() and tree_build(): a layout beside what a server says of its relations, most of it as it should be. Whatever is odd
- * gives a tree, or an error, or the mistakes of the layout. tests/fuzz/run puts the functions below in the place of the server. */
+/* catalog_load() and tree_build(): a layout beside what a server says of its relations, most of
+ * it as it should be. Whatever is odd gives a tree, or an error, or the mistakes of the layout.
+ * tests/fuzz/run puts the functions below in the place of the server. */
 #include "db/query.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/treekit.h"

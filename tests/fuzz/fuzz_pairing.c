@@ -1,4 +1,5 @@
-/* pairing_make(): rows and lines of any pattern, in each order: a row has at most one line, and equal ones alone where that is asked. */
+/* pairing_make(): rows and lines of any pattern, in each order: a row has at most one line, and
+ * equal ones alone where that is asked. */
 #include "fs/pairing.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -285,7 +285,8 @@ static void test_secrets(void) {
 	check_secret(WORDS("mount", "postgresql://u:sEcReT@h/db", "/nonexistent"), 1);
 }
 
-/* Variables are overwritten where they stand, all of one name, and what is found in them is in the connection string. */
+/* Variables are overwritten where they stand, all of one name, and what is found in them is in
+ * the connection string. */
 static void check_variable(const char *name, const char *value, const char *want) {
 	AUTO_BUF struct buf err = { 0 };
 	struct options opt;
