@@ -102,6 +102,8 @@ char *sql_count_lines(const struct place *place, const struct document_shape *sh
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
 /* As sql_count_lines(), after the upsert: those that do not contradict the path, and whose key no row of another file has. */
 char *sql_count_upserts(const struct place *place, const struct document_shape *shape);
+/* Asks for the pg_snapshot of now. */
+extern const char sql_snapshot[];
 /* True if TEXT is a pg_snapshot as the server writes it: only that may get into the following. */
 bool sql_is_snapshot(const char *text);
 /* Deletes the rows of the file that were there in SNAPSHOT, NULL: all. absent: of these, those

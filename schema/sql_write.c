@@ -460,6 +460,8 @@ void put_absent(struct buf *sql, const struct place *place) {
 	buf_putc(sql, ')');
 }
 
+const char sql_snapshot[] = "SELECT pg_catalog.pg_current_snapshot()::text";
+
 bool sql_is_snapshot(const char *text) {
 	unsigned long long most;
 	int n = 0;
