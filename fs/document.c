@@ -8,6 +8,7 @@
 #include "fs/made.h"
 #include "fs/plain.h"
 #include "fs/report.h"
+#include "fs/scratch.h"
 #include "fs/store.h"
 #include "fs/table.h"
 #include "fs/orphans.h"
@@ -58,17 +59,15 @@ static int load(struct call *call, struct handle *h) {
 /* The same where it is too large for memory: the handle's file has it. */
 static int load_large(struct call *call, struct handle *h, const struct where *w) {
 	AUTO_BUF struct buf version = { 0 };
-	uint64_t size;
-	AUTO_FD int fd = -1;
-	int rc = large_read(call, w, &fd, &size, &version);
+	struct scratch *large;
+	int rc = large_read(call, w, &large, &version);
 	if (rc != 0)
 		return rc;
+	h->large = large;
 	h->cached = node_is_version(call->fs->nodes, h->node, version.data);
 	if (!h->cached && node_may_retry(call->fs->nodes, h->node, call_thread(call)))
 		return -ESTALE;
-	h->fd = fd;
-	fd = -1;
-	atomic_store(&h->size, size);
+	atomic_store(&h->size, scratch_size(large));
 	return 0;
 }
 
@@ -204,8 +203,8 @@ static int document_open(struct call *call, struct handle *h) {
 
 static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 			 struct buf *out) {
-	if (h->fd >= 0)
-		return plain_kind.read(call, h, size, offset, out);
+	if (h->large != NULL)
+		return scratch_read(h->large, size, offset, out);
 	int rc = offset == 0 ? load_again(call, h, false) : 0;
 	if (rc != 0)
 		return rc;
@@ -466,12 +465,11 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 struct present {
 	struct nodes *nodes;
 	struct node *node;
-	struct body *body; /* NULL: too large for memory, and in FD */
-	int fd;
+	struct body *body; /* NULL: too large for memory, and in LARGE */
+	struct scratch *large;
 	uint64_t size;
 	int64_t seen_at;
 	unsigned long seen_ticket;
-	int rc; /* -errno of one that could not go on */
 };
 
 /* Held while all that have a version open are shown another one: who is shown it early must not
@@ -484,8 +482,11 @@ static int read_present(struct call *call, struct present *p) {
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_BUF struct buf version = { 0 };
 	int rc = node_where(call->fs->nodes, p->node, &w);
-	if (rc == 0 && w.place->sql.pieces != NULL && p->size >= LARGE_FROM)
-		return large_read(call, &w, &p->fd, &p->size, &version);
+	if (rc == 0 && w.place->sql.pieces != NULL && p->size >= LARGE_FROM) {
+		rc = large_read(call, &w, &p->large, &version);
+		p->size = rc == 0 ? scratch_size(p->large) : p->size;
+		return rc;
+	}
 	if (rc == 0)
 		rc = query_body(call, &w, &res);
 	if (rc != 0)
@@ -505,14 +506,8 @@ static void show_present(void *arg, struct handle *h) {
 	if ((p->seen_at != 0 && p->seen_at < h->seen_at) ||
 	    (p->seen_at == h->seen_at && p->seen_ticket < h->seen_ticket))
 		return; /* somebody else has shown it a later one */
-	int fd = p->body == NULL ? dup(p->fd) : -1;
-	if (p->body == NULL && fd < 0) {
-		p->rc = -errno;
-		return;
-	}
-	if (h->fd >= 0)
-		close(h->fd);
-	h->fd = fd;
+	scratch_release(h->large);
+	h->large = p->large != NULL ? scratch_hold(p->large) : NULL;
 	body_release(h->body);
 	h->body = p->body;
 	if (p->body != NULL)
@@ -543,16 +538,14 @@ static int go_on(struct call *call, struct handle *h, struct present *p) {
 		LOCK_SCOPE(&showing);
 		node_moved_on(call->fs->nodes, p->node);
 		handles_of_file(call->fs, p->node->ino, show_present, p);
-		rc = p->rc;
 	}
 	body_release(p->body);
-	if (p->fd >= 0)
-		close(p->fd);
+	scratch_release(p->large);
 	return rc == -ENOENT ? 0 : rc; /* it is gone: what was opened is the last of it */
 }
 
 static int document_locked(struct call *call, struct handle *h) {
-	struct present p = { .nodes = call->fs->nodes, .node = h->node, .fd = -1 };
+	struct present p = { .nodes = call->fs->nodes, .node = h->node };
 	bool has;
 	{
 		LOCK_SCOPE(&h->lock);

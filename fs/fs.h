@@ -3,6 +3,7 @@
 #ifndef ROWFS_FS_FS_H
 #define ROWFS_FS_FS_H
 
+#include "fs/account.h"
 #include "fs/intent.h"
 #include "fs/options.h"
 #include "schema/tree.h"
@@ -68,6 +69,7 @@ struct fs {
 	struct fence *fence; /* NULL where nothing is served */
 	struct removed_names removed;
 	struct counters count;
+	struct account disk;          /* of state_dir: disk_max */
 	struct fuse_session *session; /* that serves; NULL before */
 	bool expires; /* the kernel can be told to look a name up again (Linux 6.2); set before any request */
 	atomic_int waiting;    /* see call_may_wait() */

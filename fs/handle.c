@@ -2,10 +2,12 @@
 
 #include "fs/kind.h"
 #include "fs/listing.h"
+#include "fs/plain.h"
 #include "fs/rows.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
 #include "fs/rows_whole.h"
+#include "fs/scratch.h"
 #include "fs/transcript.h"
 
 #include <fcntl.h>
@@ -64,8 +66,11 @@ void handle_free(struct fs *fs, struct handle *h) {
 		node_unsettle(fs->nodes, h->node, false);
 	rows_whole_free(h);
 	node_close(fs->nodes, h->node, h);
-	if (h->fd >= 0)
+	if (h->fd >= 0 && h->kind == &plain_kind)
+		plain_close(fs->plain, h->fd);
+	else if (h->fd >= 0)
 		close(h->fd);
+	scratch_release(h->large);
 	rows_reader_free(h->reader);
 	if (h->passing != NULL)
 		transcript_pass_end(h->passing);

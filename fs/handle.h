@@ -18,6 +18,7 @@ struct lines_reader;
 struct listing;
 struct rows_reader;
 struct rows_append;
+struct scratch;
 struct transcript;
 
 /* What the bytes of an open rows file are; rows_state.h says how it goes from one to the other. */
@@ -60,15 +61,16 @@ struct handle {
 
 	/* documents, and the bytes of a rows file that are not committed yet */
 	struct buf data;
-	struct body *body;    /* a reader's document, in place of data; holds a reference */
-	bool cached;          /* it is the node's version, and read through the kernel's pages */
-	bool wrote;           /* changed what the file is, committed or not */
-	atomic_int under_way; /* of a document, enum under_way; changed without the lock, too */
-	bool opened;          /* a document's open is over, and has succeeded */
-	bool loaded;          /* data holds the document */
-	bool dirty;           /* something to commit */
-	bool truncated;       /* emptied since the last commit, and nothing written since */
-	bool appending;       /* only appended to, behind `base` bytes that were there before */
+	struct body *body;     /* a reader's document, in place of data; holds a reference */
+	struct scratch *large; /* the same, where it is too large for memory; holds a reference */
+	bool cached;           /* it is the node's version, and read through the kernel's pages */
+	bool wrote;            /* changed what the file is, committed or not */
+	atomic_int under_way;  /* of a document, enum under_way; changed without the lock, too */
+	bool opened;           /* a document's open is over, and has succeeded */
+	bool loaded;           /* data holds the document */
+	bool dirty;            /* something to commit */
+	bool truncated;        /* emptied since the last commit, and nothing written since */
+	bool appending;        /* only appended to, behind `base` bytes that were there before */
 	size_t base;
 	int64_t seen_at;           /* node_changed_at() when data or body was loaded or committed */
 	unsigned long seen_ticket; /* coherence_ticket() before; 0: unknown */

@@ -38,11 +38,11 @@ struct ingest_stream {
 	struct buf pending;       /* bytes behind the committed ones */
 	int64_t began_us;         /* clock_us() when the first of them came; 0: there was none */
 	size_t parsed;            /* how many of them were parsed */
-	bool replacing;    /* pending is not behind the committed bytes, but instead of them */
-	bool unlinked;     /* it has no name any more, */
-	bool without_rows; /* and at the last close its rows go, too */
-	int copy;          /* a changed copy of the whole file: a descriptor, or -1 */
-	bool copy_changed; /* not committed yet */
+	bool replacing;       /* pending is not behind the committed bytes, but instead of them */
+	bool unlinked;        /* it has no name any more, */
+	bool without_rows;    /* and at the last close its rows go, too */
+	struct scratch *copy; /* a changed copy of the whole file, or NULL */
+	bool copy_changed;    /* not committed yet */
 	struct ingest_parser parser;
 	bool parsing; /* the parser stands at the end of the committed bytes and what was parsed */
 	struct ingest_twin *twin; /* the file that it follows, see fs/ingest_twin.h; or NULL */

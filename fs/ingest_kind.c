@@ -4,6 +4,7 @@
 #include "fs/ingest_twin.h"
 #include "fs/kind.h"
 #include "fs/store.h"
+#include "fs/scratch.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -117,17 +118,16 @@ static int kind_truncate(struct call *call, struct handle *h, uint64_t size) {
 /* The changed copy goes to rejected/ as a whole. */
 static void keep_copy(struct call *call, struct ingest_stream *s, int rc) {
 	size_t size = (size_t)ingest_size(s);
-	if (s->copy < 0)
+	if (s->copy == NULL)
 		return;
 	void *bytes = s->copy_changed && size > 0
-			      ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, s->copy, 0)
+			      ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, scratch_fd(s->copy), 0)
 			      : MAP_FAILED;
 	if (bytes != MAP_FAILED) {
 		(void)store_rejected(call, &s->w, 0, bytes, size, rc);
 		munmap(bytes, size);
 	}
-	close(s->copy);
-	s->copy = -1;
+	scratch_release(move_ptr(s->copy));
 	s->copy_changed = false;
 }
 

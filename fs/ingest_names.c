@@ -5,6 +5,7 @@
 #include "fs/ingest_rows.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"
+#include "fs/scratch.h"
 #include "schema/ingest_twin.h"
 #include "schema/name.h"
 #include "util/clock.h"
@@ -302,38 +303,52 @@ static int settled_stream(struct call *call, const struct place *place, const ch
 	return ingest_commit(call, *out, TAIL_WAITS);
 }
 
-/* Copies all bytes into FD. The stream's lock is held. */
-static int copy_bytes(struct call *call, struct ingest_stream *s, int fd, bool plain) {
+/* Where the bytes of a file are copied: one of the two. */
+struct copy_target {
+	struct scratch *scratch;
+	int plain; /* the descriptor of a plain file */
+};
+
+static int put_bytes(struct call *call, const struct copy_target *to, const struct buf *bytes,
+		     uint64_t at) {
+	if (to->scratch != NULL)
+		return scratch_write(to->scratch, bytes->data, bytes->len, at, &call->err);
+	ssize_t n = plain_write(call->fs->plain, to->plain, bytes->data, bytes->len, at, false);
+	if (n < 0 && n != -ENOSPC)
+		return (int)n;
+	return n == (ssize_t)bytes->len ? 0
+					: plain_no_room(call->fs->plain, bytes->len, &call->err);
+}
+
+/* Copies all bytes. The stream's lock is held. */
+static int copy_bytes(struct call *call, struct ingest_stream *s, const struct copy_target *to) {
 	uint64_t size = ingest_size(s);
-	for (uint64_t at = 0; at < size;) {
+	int rc = 0;
+	for (uint64_t at = 0; rc == 0 && at < size;) {
 		AUTO_BUF struct buf bytes = { 0 };
-		int rc = ingest_read(call, s, at, 256 << 10, &bytes);
-		if (rc != 0)
-			return rc;
-		ssize_t n =
-			plain ? plain_write(call->fs->plain, fd, bytes.data, bytes.len, at, false)
-			      : pwrite(fd, bytes.data, bytes.len, (off_t)at);
-		if (bytes.len == 0 || n != (ssize_t)bytes.len)
-			return call_error(
-				call, ENOSPC,
-				"no room for a copy of the file: free some in state_dir (%s), or mount with a larger plain_max",
-				call->fs->opt->state_dir);
+		rc = ingest_read(call, s, at, 256 << 10, &bytes);
+		if (rc == 0 && bytes.len == 0)
+			rc = call_error(call, EIO, "the bytes from %llu on are missing",
+					(unsigned long long)at);
+		if (rc == 0)
+			rc = put_bytes(call, to, &bytes, at);
 		at += bytes.len;
 	}
-	return 0;
+	return rc;
 }
 
 /* To a name of another meaning: its lines are taken anew there. */
 static int take_anew(struct call *call, struct ingest_stream *s, const struct place *to,
 		     const char *to_path) {
-	AUTO_FD int fd = openat(call->fs->state, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return call_error(call, errno, "no copy can be made in %s",
-				  call->fs->opt->state_dir);
-	int rc;
+	struct scratch *copy = NULL;
+	int rc = scratch_new(call->fs, "a copy of the file", &copy, &call->err);
+	if (rc != 0)
+		return rc;
 	{
 		LOCK_SCOPE(&s->lock);
-		rc = copy_bytes(call, s, fd, false);
+		rc = scratch_reserve(copy, ingest_size(s), &call->err);
+		if (rc == 0)
+			rc = copy_bytes(call, s, &(struct copy_target){ .scratch = copy });
 	}
 	struct ingest_stream *target = NULL;
 	if (rc == 0)
@@ -342,10 +357,11 @@ static int take_anew(struct call *call, struct ingest_stream *s, const struct pl
 		rc = settled_stream(call, to, to_path, &target);
 	if (rc == 0) {
 		LOCK_SCOPE(&target->lock);
-		rc = ingest_replace(call, target, fd, true);
+		rc = ingest_replace(call, target, scratch_fd(copy), true);
 	}
 	if (target != NULL)
 		ingest_stream_put(call, target);
+	scratch_release(copy);
 	return rc;
 }
 
@@ -401,7 +417,7 @@ static int write_plain(struct call *call, struct ingest_stream *s, const char *p
 	if (rc != 0)
 		return rc;
 	LOCK_SCOPE(&s->lock);
-	rc = copy_bytes(call, s, fd, true);
+	rc = copy_bytes(call, s, &(struct copy_target){ .plain = fd });
 	if (rc == 0 && fsync(fd) != 0)
 		rc = -errno;
 	if (rc == 0)

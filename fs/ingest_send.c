@@ -9,6 +9,7 @@
 #include "fs/ingest_rows.h"
 #include "fs/ingest_twin.h"
 #include "fs/report.h"
+#include "fs/scratch.h"
 #include "schema/ingest_twin.h"
 #include "schema/ledger.h"
 #include "schema/name.h"
@@ -528,7 +529,7 @@ static int send_pieces(struct db_conn *conn, struct whole *w, uint64_t size, str
 static int change_all(struct db_conn *conn, struct whole *w, uint64_t size, struct db_error *err) {
 	struct ingest_stream *s = w->s;
 	AUTO_BUF struct buf state = { 0 };
-	bool changed = w->fd == s->copy && !s->replacing;
+	bool changed = w->fd == scratch_fd(s->copy) && !s->replacing;
 	int rc = clear_file(conn, s, changed, NULL, &w->kept, err);
 	if (rc == 0)
 		rc = send_pieces(conn, w, size, err);

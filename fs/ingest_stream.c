@@ -1,6 +1,7 @@
 /* Streams: the bytes of open ingest files. */
 #include "fs/ingest.h"
 #include "fs/ingest_twin.h"
+#include "fs/scratch.h"
 #include "fs/store.h"
 #include "util/clock.h"
 
@@ -45,10 +46,8 @@ void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec) {
 		return;
 	}
 	if (strcmp(s->rec.op, rec->op) != 0) {
-		if (s->copy >= 0 && !s->copy_changed) {
-			close(s->copy);
-			s->copy = -1;
-		}
+		if (s->copy != NULL && !s->copy_changed)
+			scratch_release(move_ptr(s->copy));
 		ingest_stream_reset(s);
 	}
 	ingest_record_free(&s->rec);
@@ -65,9 +64,8 @@ static uint64_t committed(const struct ingest_stream *s) {
 }
 
 uint64_t ingest_size(const struct ingest_stream *s) {
-	struct stat st;
-	if (s->copy >= 0 && fstat(s->copy, &st) == 0)
-		return (uint64_t)st.st_size;
+	if (s->copy != NULL)
+		return scratch_size(s->copy);
 	return committed(s) + s->pending.len;
 }
 
@@ -88,7 +86,7 @@ static int look_again(struct call *call, struct ingest_stream *s, bool force) {
 }
 
 int ingest_catch_up(struct call *call, struct ingest_stream *s, uint64_t shown) {
-	int rc = ingest_is_clean(s) && s->copy < 0 && shown > ingest_size(s)
+	int rc = ingest_is_clean(s) && s->copy == NULL && shown > ingest_size(s)
 			 ? look_again(call, s, true)
 			 : 0;
 	return rc == -ENOENT ? 0 : rc;
@@ -130,17 +128,6 @@ static int read_chunk(struct call *call, struct ingest_stream *s, uint64_t offse
 	return out->failed ? -ENOMEM : 0;
 }
 
-static int read_copy(const struct ingest_stream *s, uint64_t offset, size_t size, struct buf *out) {
-	buf_reserve(out, out->len + size + 1);
-	if (out->failed)
-		return -ENOMEM;
-	ssize_t n = pread(s->copy, out->data + out->len, size, (off_t)offset);
-	if (n < 0)
-		return -errno;
-	out->len += (size_t)n;
-	return 0;
-}
-
 static int read_known(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
 		      struct buf *out) {
 	int rc = 0;
@@ -148,8 +135,8 @@ static int read_known(struct call *call, struct ingest_stream *s, uint64_t offse
 		rc = look_again(call, s, false);
 	if (rc != 0 && rc != -ENOENT)
 		return rc;
-	if (s->copy >= 0)
-		return read_copy(s, offset, size, out);
+	if (s->copy != NULL)
+		return scratch_read(s->copy, size, offset, out);
 	uint64_t end = ingest_size(s), base = committed(s);
 	rc = 0;
 	end = offset + size < end ? offset + size : end;
@@ -236,7 +223,7 @@ static int take_pending(struct call *call, struct ingest_stream *s, enum record_
 	int rc = ingest_twin_compare(call, s, &text);
 	if (rc == 0 && text == TWIN_OTHER)
 		rc = follow_no_more(call, s);
-	if (rc != 0 || s->copy >= 0)
+	if (rc != 0 || s->copy != NULL)
 		return rc;
 	s->twin_whole = text == TWIN_WHOLE;
 	rc = parser_feed(&s->parser, s->pending.data + s->parsed, s->pending.len - s->parsed, more,
@@ -269,7 +256,7 @@ static int parse(struct call *call, struct ingest_stream *s, enum ingest_tail ta
 		s->old_tail = move_ptr(s->parser.tail_id);
 	rc = take_pending(call, s, tail == TAIL_WAITS ? RECORD_MORE : RECORD_SYNC);
 	refusals_clear(&s->bad_tail);
-	return rc == 0 && s->copy < 0 ? take_tail(s, tail) : rc;
+	return rc == 0 && s->copy == NULL ? take_tail(s, tail) : rc;
 }
 
 /* How far a commit goes. */
@@ -285,7 +272,7 @@ static int prepare(struct call *call, struct ingest_stream *s, enum extent exten
 	size_t open = extent == WHOLE_LINES && !s->gzip ? s->parser.text.len : 0;
 	size_t len = open < s->parsed ? s->parsed - open : 0;
 	bool lines = s->sending != NULL || s->unit.n > 0 || s->unit.refused.n > 0;
-	*any = rc == 0 && s->copy < 0 &&
+	*any = rc == 0 && s->copy == NULL &&
 	       (len > 0 || (extent != WHOLE_LINES && (lines || s->replacing || s->twin_whole)));
 	if (*any)
 		rc = ingest_seal(call, s, len);
@@ -343,14 +330,13 @@ int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last
 }
 
 int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail tail) {
-	int rc = s->copy < 0 ? commit_pending(call, s, ALL_BYTES, tail) : 0;
-	if (rc != 0 || s->copy < 0)
+	int rc = s->copy == NULL ? commit_pending(call, s, ALL_BYTES, tail) : 0;
+	if (rc != 0 || s->copy == NULL)
 		return rc;
-	rc = s->copy_changed ? ingest_replace(call, s, s->copy, false) : 0;
+	rc = s->copy_changed ? ingest_replace(call, s, scratch_fd(s->copy), false) : 0;
 	if (rc != 0)
 		return rc;
-	close(s->copy);
-	s->copy = -1;
+	scratch_release(move_ptr(s->copy));
 	s->copy_changed = false;
 	ingest_show(s);
 	return tail != TAIL_WAITS ? commit_pending(call, s, ALL_BYTES, tail) : 0;
@@ -358,47 +344,77 @@ int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail t
 
 /* -- changing -------------------------------------------------------------------------------------- */
 
-/* Makes the local copy. */
-static int make_copy(struct call *call, struct ingest_stream *s) {
+/* Fills the local copy. */
+static int fill_copy(struct call *call, struct ingest_stream *s, struct scratch *copy) {
 	char op[sizeof(s->rec.op)];
-	if (s->copy >= 0)
-		return 0;
-	AUTO_FD int fd = openat(s->fs->state, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return call_error(call, errno, "no copy of the file can be made in %s: %s",
-				  s->fs->opt->state_dir, strerror(errno));
-	for (uint64_t at = 0; at < ingest_size(s);) {
+	int rc = 0;
+	for (uint64_t at = 0; rc == 0 && at < ingest_size(s);) {
 		AUTO_BUF struct buf bytes = { 0 };
+		if (at == 0) /* all of it fits, or nothing is asked for */
+			rc = scratch_reserve(copy, ingest_size(s), &call->err);
 		memcpy(op, s->rec.op, sizeof(op));
-		int rc = ingest_read(call, s, at, PIECE, &bytes);
+		if (rc == 0)
+			rc = ingest_read(call, s, at, PIECE, &bytes);
 		if (rc != 0)
 			return rc;
 		if (strcmp(op, s->rec.op) != 0) { /* another mount has changed it: from the start */
-			if (ftruncate(fd, 0) != 0)
-				return -errno;
+			rc = scratch_resize(copy, 0, &call->err);
 			at = 0;
 			continue;
 		}
-		if (bytes.len == 0 ||
-		    pwrite(fd, bytes.data, bytes.len, (off_t)at) != (ssize_t)bytes.len)
-			return call_error(call, ENOSPC, "no room in %s for a copy of the file",
-					  s->fs->opt->state_dir);
+		if (bytes.len == 0)
+			return call_error(call, EIO, "the bytes from %llu on are missing",
+					  (unsigned long long)at);
+		rc = scratch_write(copy, bytes.data, bytes.len, at, &call->err);
 		at += bytes.len;
 	}
-	s->copy = fd;
-	fd = -1;
-	return 0;
+	return rc;
+}
+
+/* Makes the local copy. */
+static int make_copy(struct call *call, struct ingest_stream *s) {
+	struct scratch *copy = NULL;
+	if (s->copy != NULL)
+		return 0;
+	int rc = scratch_new(s->fs, "a copy of the file", &copy, &call->err);
+	if (rc == 0)
+		rc = fill_copy(call, s, copy);
+	if (rc != 0)
+		scratch_release(copy);
+	else
+		s->copy = copy;
+	return rc;
+}
+
+/* A copy that was made for a change that was refused says what is there already. */
+static void drop_copy(struct ingest_stream *s) {
+	if (s->copy != NULL && !s->copy_changed)
+		scratch_release(move_ptr(s->copy));
+}
+
+/* Bytes that nobody has written cost their program nothing, and all others the time in which they
+ * become a change of the file: so they are bounded. */
+static int check_hole(struct call *call, const struct ingest_stream *s, uint64_t from) {
+	uint64_t end = ingest_size(s), most = s->fs->opt->max_document;
+	if (from <= end || from - end <= most)
+		return 0;
+	return call_error(
+		call, EFBIG,
+		"%llu bytes that nobody has written would stand behind the end of the file: in "
+		"an ingest file at most max_document (%llu) may",
+		(unsigned long long)(from - end), (unsigned long long)most);
 }
 
 static int write_copy(struct call *call, struct ingest_stream *s, const char *data, size_t size,
 		      uint64_t offset) {
 	int rc = make_copy(call, s);
-	if (rc != 0)
+	if (rc == 0)
+		rc = scratch_write(s->copy, data, size, offset, &call->err);
+	if (rc != 0) {
+		drop_copy(s);
 		return rc;
+	}
 	s->copy_changed = true;
-	if (pwrite(s->copy, data, size, (off_t)offset) != (ssize_t)size)
-		return call_error(call, ENOSPC, "no room in %s for a copy of the file",
-				  s->fs->opt->state_dir);
 	ingest_show(s);
 	return 0;
 }
@@ -445,7 +461,7 @@ static int append(struct call *call, struct ingest_stream *s, const char *data, 
 
 int64_t ingest_tend(struct call *call, struct ingest_stream *s) {
 	int64_t interval = (int64_t)(s->fs->opt->flush_interval * US_PER_S), now = clock_us();
-	if (s->copy >= 0 || s->pending.len == 0)
+	if (s->copy != NULL || s->pending.len == 0)
 		return interval;
 	if (now < s->began_us + interval)
 		return s->began_us + interval - now;
@@ -468,7 +484,10 @@ static ssize_t same_bytes(struct call *call, struct ingest_stream *s, const char
 int ingest_write(struct call *call, struct ingest_stream *s, const char *data, size_t size,
 		 uint64_t offset) {
 	uint64_t end = ingest_size(s);
-	if (s->copy >= 0 || offset > end + GAP_MOST)
+	int rc = check_hole(call, s, offset);
+	if (rc != 0)
+		return rc;
+	if (s->copy != NULL || offset > end + GAP_MOST)
 		return write_copy(call, s, data, size, offset);
 	if (offset >= end)
 		return append(call, s, data, size, (size_t)(offset - end));
@@ -486,9 +505,11 @@ int ingest_write(struct call *call, struct ingest_stream *s, const char *data, s
 static int truncate_copy(struct call *call, struct ingest_stream *s, uint64_t size) {
 	int rc = make_copy(call, s);
 	if (rc == 0)
-		rc = ftruncate(s->copy, (off_t)size) == 0 ? 0 : -errno;
-	if (rc != 0)
+		rc = scratch_resize(s->copy, size, &call->err);
+	if (rc != 0) {
+		drop_copy(s);
 		return rc;
+	}
 	s->copy_changed = true;
 	ingest_show(s);
 	return 0;
@@ -496,18 +517,18 @@ static int truncate_copy(struct call *call, struct ingest_stream *s, uint64_t si
 
 int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
 	uint64_t end = ingest_size(s);
-	if (size == end)
-		return 0;
-	if (size > 0 && s->copy < 0 && size > end && size - end <= GAP_MOST)
+	int rc = check_hole(call, s, size);
+	if (rc != 0 || size == end)
+		return rc;
+	if (size > 0 && s->copy == NULL && size > end && size - end <= GAP_MOST)
 		return append(call, s, NULL, 0, (size_t)(size - end));
 	if (size > 0)
 		return truncate_copy(call, s, size);
 	/* what is under way may be committed although this mount was not told, and is to be replaced, too */
 	bool may_have_bytes =
 		s->rec.size > 0 || s->replacing || s->copy_changed || ingest_is_sealed(s);
-	if (s->copy >= 0)
-		close(s->copy);
-	s->copy = -1;
+	if (s->copy != NULL)
+		scratch_release(move_ptr(s->copy));
 	s->copy_changed = false;
 	buf_resize(&s->pending, 0);
 	ingest_stream_reset(s);

@@ -1,5 +1,6 @@
 /* The table of the streams, and the thread that commits what has waited long enough. */
 #include "fs/ingest.h"
+#include "fs/scratch.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -29,8 +30,7 @@ struct ingest_streams *ingest_streams_new(void) {
 
 static void stream_free(struct ingest_stream *s) {
 	ingest_stream_reset(s);
-	if (s->copy >= 0)
-		close(s->copy);
+	scratch_release(s->copy);
 	where_free(&s->w);
 	ingest_record_free(&s->rec);
 	buf_free(&s->pending);
@@ -75,7 +75,6 @@ static struct ingest_stream *stream_new(struct fs *fs, const struct place *place
 	s->w.place = place;
 	s->in = place->ingest;
 	s->gzip = ingest_is_gzip(s->in, path);
-	s->copy = -1;
 	ingest_adopt(s, rec);
 	return s;
 }

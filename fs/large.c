@@ -1,29 +1,16 @@
 #include "fs/large.h"
 
 #include "db/field.h"
+#include "fs/scratch.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 
 struct reading {
 	const struct where *w;
-	int fd;
+	struct scratch *file;
 	uint64_t len;
 	struct buf *version;
 };
-
-static int write_all(const struct reading *r, const char *data, size_t len, struct db_error *err) {
-	for (size_t done = 0; done < len;) {
-		ssize_t n = pwrite(r->fd, data + done, len - done, (off_t)(r->len + done));
-		if (n < 0)
-			return db_error_set(err, errno,
-					    "a large document finds no room below state_dir: %s",
-					    strerror(errno));
-		done += (size_t)n;
-	}
-	return 0;
-}
 
 static int take_piece(struct reading *r, const PGresult *res, int row, struct db_error *err) {
 	if ((uint64_t)field_number(res, row, PIECE_OFFSET) != r->len)
@@ -33,7 +20,7 @@ static int take_piece(struct reading *r, const PGresult *res, int row, struct db
 		buf_puts(r->version, field_text(res, row, PIECE_VERSION));
 	}
 	size_t len = field_len(res, row, PIECE_BYTES);
-	int rc = write_all(r, field_text(res, row, PIECE_BYTES), len, err);
+	int rc = scratch_write(r->file, field_text(res, row, PIECE_BYTES), len, r->len, err);
 	r->len += len;
 	return rc;
 }
@@ -44,7 +31,7 @@ static int read_pieces(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
 	int n = where_params(r->w, params), rows = 1;
 	r->len = 0;
-	int rc = ftruncate(r->fd, 0) == 0 ? 0 : -errno;
+	int rc = scratch_resize(r->file, 0, err);
 	if (rc == 0)
 		rc = db_query_on(conn, r->w->place->sql.pieces, params, n, NULL, err);
 	while (rc == 0 && rows > 0) {
@@ -59,24 +46,20 @@ static int read_pieces(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
-int large_read(struct call *call, const struct where *w, int *fd, uint64_t *size,
+int large_read(struct call *call, const struct where *w, struct scratch **out,
 	       struct buf *version) {
-	const char *dir = call->fs->opt->state_dir;
 	struct reading r = { .w = w, .version = version };
-	r.fd = openat(call->fs->state, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (r.fd < 0)
-		return call_error(call, errno,
-				  "state directory %s: a file for a large document: %s", dir,
-				  strerror(errno));
-	int rc = db_transaction(call->fs->pool, read_pieces, &r, DB_REPEATABLE, call_cancel(call),
-				&call->err);
+	int rc = scratch_new(call->fs, "a large document", &r.file, &call->err);
+	if (rc != 0)
+		return rc;
+	rc = db_transaction(call->fs->pool, read_pieces, &r, DB_REPEATABLE, call_cancel(call),
+			    &call->err);
 	if (rc == 0 && (r.len == 0 || version->failed))
 		rc = r.len == 0 ? -ENOENT : -ENOMEM;
 	if (rc != 0) {
-		close(r.fd);
+		scratch_release(r.file);
 		return rc;
 	}
-	*fd = r.fd;
-	*size = r.len;
+	*out = r.file;
 	return 0;
 }

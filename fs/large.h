@@ -4,11 +4,13 @@
 
 #include "fs/call.h"
 
+struct scratch;
+
 enum { LARGE_FROM = 1 << 20 }; /* bytes */
 
-/* The document of W as it is now, one version of it: *FD is a file with its *SIZE bytes, the caller's to close, and VERSION gets its
+/* The document of W as it is now, one version of it: *OUT is a file with its bytes, whose reference is the caller's, and VERSION gets its
  * version. Returns 0, -ENOENT if there is none, or -errno with call->err saying why. */
-MUST_USE int large_read(struct call *call, const struct where *w, int *fd, uint64_t *size,
+MUST_USE int large_read(struct call *call, const struct where *w, struct scratch **out,
 			struct buf *version);
 
 #endif

@@ -157,7 +157,7 @@ static bool open_state(struct fs *fs) {
 	AUTO_BUF struct buf why = { 0 };
 	if (!open_fence(fs))
 		return false;
-	int rc = plain_new(fs->place, opt->plain_max, &fs->plain, &why);
+	int rc = plain_new(fs->place, opt->plain_max, &fs->disk, &fs->plain, &why);
 	if (rc == 0)
 		rc = report_new(fs->place, opt->errors_max, opt->rejected_max, &fs->report, &why);
 	if (rc == 0) {
@@ -312,6 +312,7 @@ int rowfs_mount(const struct options *opt) {
 		.rotations = -1,
 		.started = time(NULL),
 		.epoch = 1,
+		.disk.most = opt->disk_max,
 		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	bool ok =

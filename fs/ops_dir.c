@@ -185,12 +185,12 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 
 void op_statfs(fuse_req_t req, fuse_ino_t ino) {
 	struct fs *fs = fuse_req_userdata(req);
-	uint64_t used = plain_used(fs->plain), most = fs->opt->plain_max;
+	uint64_t room = plain_room(fs->plain), most = plain_used(fs->plain) + room;
 	struct statvfs st = {
 		.f_bsize = 4096,
 		.f_frsize = 4096,
 		.f_blocks = most / 4096,
-		.f_bfree = (most - (used < most ? used : most)) / 4096,
+		.f_bfree = room / 4096,
 		.f_namemax = 255,
 	};
 	struct statvfs disk;

@@ -59,6 +59,7 @@ struct options {
 	/* file system */
 	uint64_t max_document; /* bytes; a larger document is refused with EFBIG */
 	uint64_t plain_max;    /* bytes of plain files; beyond: ENOSPC */
+	uint64_t disk_max;     /* bytes of all local files but those with a limit of their own */
 	char *state_dir;       /* where plain files and rejected input live; absolute */
 	uint64_t read_cache;   /* bytes of transcripts (fs/transcript.h) */
 	int cache;             /* MiB that bodies of documents take at most */

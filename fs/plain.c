@@ -1,5 +1,6 @@
 #include "fs/plain.h"
 
+#include "fs/account.h"
 #include "util/private_dir.h"
 
 #include <dirent.h>
@@ -8,18 +9,28 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { LEFT_STRIPES = 64 };
+enum { LEFT_STRIPES = 64, OPEN_LISTS = 256 };
+
+/* A file that programs have open: its bytes are on the account as long as they do, whether it still
+ * has a name or not. */
+struct open_file {
+	struct open_file *next;
+	ino_t ino;
+	unsigned n; /* descriptors */
+};
 
 #define STORE "plain" /* the name of its directory */
 
 struct plain {
-	int root;  /* descriptor of the store's directory */
-	int place; /* the directory that it is in; borrowed */
-	uint64_t most;
-	atomic_ullong used;             /* bytes of content */
+	int root;                       /* descriptor of the store's directory */
+	int place;                      /* the directory that it is in; borrowed */
+	struct account account;         /* bytes of content */
+	struct account *disk;           /* they are part of; borrowed */
 	atomic_uint left[LEFT_STRIPES]; /* by name: see plain_left() */
 	atomic_ulong asked;             /* see plain_ask() */
-	pthread_mutex_t grow; /* held while a file's size changes, so that the account is exact */
+	/* held while a file's size changes, so that the account is exact; guards the next */
+	pthread_mutex_t grow;
+	struct open_file *open[OPEN_LISTS]; /* by st_ino */
 	pthread_mutex_t
 		names; /* held from the making of directories to that of what they are made for */
 };
@@ -55,18 +66,94 @@ static int open_parent(const struct plain *plain, const char *path, bool make, c
 /* -- the account ------------------------------------------------------------------------------- */
 
 static int reserve(struct plain *plain, uint64_t bytes) {
-	if (atomic_fetch_add(&plain->used, bytes) + bytes <= plain->most)
+	if (!account_take(&plain->account, bytes))
+		return -ENOSPC;
+	if (account_take(plain->disk, bytes))
 		return 0;
-	atomic_fetch_sub(&plain->used, bytes);
+	account_give(&plain->account, bytes);
 	return -ENOSPC;
 }
 
+/* For what is there already. */
+static void charge(struct plain *plain, uint64_t bytes) {
+	account_force(&plain->account, bytes);
+	account_force(plain->disk, bytes);
+}
+
 static void uncharge(struct plain *plain, uint64_t bytes) {
-	atomic_fetch_sub(&plain->used, bytes);
+	account_give(&plain->account, bytes);
+	account_give(plain->disk, bytes);
 }
 
 uint64_t plain_used(struct plain *plain) {
-	return atomic_load(&plain->used);
+	return account_used(&plain->account);
+}
+
+uint64_t plain_room(struct plain *plain) {
+	uint64_t own = account_left(&plain->account), disk = account_left(plain->disk);
+	return own < disk ? own : disk;
+}
+
+int plain_no_room(struct plain *plain, uint64_t bytes, struct db_error *err) {
+	if (bytes > account_left(&plain->account))
+		return db_error_set(
+			err, ENOSPC,
+			"plain files take all of plain_max (%llu bytes), removed ones that are still open, "
+			"too: remove or close some, or mount with a larger one",
+			(unsigned long long)plain->account.most);
+	if (bytes > account_left(plain->disk))
+		return db_error_set(
+			err, ENOSPC,
+			"local files take all of disk_max (%llu bytes): remove or close some, or mount with "
+			"a larger one",
+			(unsigned long long)plain->disk->most);
+	return db_error_set(err, ENOSPC, "the disk of state_dir is full: make room there");
+}
+
+/* -- open files: with `grow` held ------------------------------------------------------------- */
+
+/* The place in its list of the file INO, or of the end of that list. */
+static struct open_file **open_place(struct plain *plain, ino_t ino) {
+	struct open_file **at = &plain->open[ino % OPEN_LISTS];
+	while (*at != NULL && (*at)->ino != ino)
+		at = &(*at)->next;
+	return at;
+}
+
+static bool is_open(struct plain *plain, ino_t ino) {
+	return *open_place(plain, ino) != NULL;
+}
+
+int plain_hold(struct plain *plain, int fd) {
+	struct stat st;
+	LOCK_SCOPE(&plain->grow);
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	struct open_file **at = open_place(plain, st.st_ino);
+	if (*at == NULL) {
+		*at = calloc(1, sizeof(**at));
+		if (*at == NULL)
+			return -ENOMEM;
+		(*at)->ino = st.st_ino;
+		if (st.st_nlink == 0) /* it has lost its name since FD was opened */
+			charge(plain, (uint64_t)st.st_size);
+	}
+	(*at)->n++;
+	return 0;
+}
+
+void plain_close(struct plain *plain, int fd) {
+	struct stat st;
+	LOCK_SCOPE(&plain->grow);
+	struct open_file **at = fstat(fd, &st) == 0 ? open_place(plain, st.st_ino) : NULL;
+	if (at != NULL && *at != NULL && --(*at)->n == 0) {
+		struct open_file *last = *at;
+		*at = last->next;
+		free(last);
+		if (st.st_nlink == 0)
+			uncharge(plain, (uint64_t)st.st_size);
+	}
+	close(fd);
 }
 
 /* -- opening and emptying the store ------------------------------------------------------------ */
@@ -101,7 +188,7 @@ static void visit_count(struct plain *plain, int dir, const char *name, const st
 	(void)dir;
 	(void)name;
 	if (S_ISREG(st->st_mode))
-		atomic_fetch_add(&plain->used, (uint64_t)st->st_size);
+		charge(plain, (uint64_t)st->st_size);
 }
 
 static void visit_remove(struct plain *plain, int dir, const char *name, const struct stat *st) {
@@ -115,7 +202,7 @@ static void walk_all(struct plain *plain, visit_fn visit) {
 		walk(plain, fd, visit);
 }
 
-int plain_new(int place, uint64_t most, struct plain **out, struct buf *why) {
+int plain_new(int place, uint64_t most, struct account *disk, struct plain **out, struct buf *why) {
 	AUTO_FD int root = private_dir_below(place, STORE, why);
 	if (root < 0)
 		return root;
@@ -125,7 +212,8 @@ int plain_new(int place, uint64_t most, struct plain **out, struct buf *why) {
 	plain->place = place;
 	plain->root = root;
 	root = -1;
-	plain->most = most;
+	plain->account.most = most;
+	plain->disk = disk;
 	pthread_mutex_init(&plain->grow, NULL);
 	pthread_mutex_init(&plain->names, NULL);
 	walk_all(plain, visit_count);
@@ -141,6 +229,11 @@ void plain_free(struct plain *plain, bool empty) {
 		(void)unlinkat(plain->place, STORE, AT_REMOVEDIR);
 	}
 	close(plain->root);
+	for (int i = 0; i < OPEN_LISTS; i++)
+		for (struct open_file *f = plain->open[i], *next; f != NULL; f = next) {
+			next = f->next;
+			free(f);
+		}
 	pthread_mutex_destroy(&plain->grow);
 	pthread_mutex_destroy(&plain->names);
 	free(plain);
@@ -199,12 +292,11 @@ int plain_rmdir(struct plain *plain, const char *path) {
 	return unlinkat(dir, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
 }
 
-/* Bytes that go from the account when the name in DIR goes: all of them with its last link; whoever has it open still is not
- * counted any more, see size_charged(). */
-static uint64_t content_of(int dir, const char *name) {
+/* Bytes that go from the account when the name in DIR goes: none while the file is open. Held: `grow`. */
+static uint64_t content_of(struct plain *plain, int dir, const char *name) {
 	struct stat st;
 	bool file = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
-	return file ? (uint64_t)st.st_size : 0;
+	return file && !is_open(plain, st.st_ino) ? (uint64_t)st.st_size : 0;
 }
 
 int plain_unlink(struct plain *plain, const char *path) {
@@ -213,7 +305,7 @@ int plain_unlink(struct plain *plain, const char *path) {
 	if (dir < 0)
 		return dir;
 	LOCK_SCOPE(&plain->grow);
-	uint64_t size = content_of(dir, name);
+	uint64_t size = content_of(plain, dir, name);
 	atomic_fetch_add(left_of(plain, name), 1);
 	if (unlinkat(dir, name, 0) != 0)
 		return -errno;
@@ -267,7 +359,7 @@ int plain_rename(struct plain *plain, const char *from, const char *to, unsigned
 		return rc;
 	}
 	LOCK_SCOPE(&plain->grow);
-	uint64_t replaced = content_of(to_dir, new);
+	uint64_t replaced = content_of(plain, to_dir, new);
 	atomic_fetch_add(left_of(plain, old), 1);
 	if (renameat2(from_dir, old, to_dir, new, flags) != 0)
 		return -errno;
@@ -314,9 +406,11 @@ int plain_utimens(struct plain *plain, const char *path, const struct timespec t
 
 /* -- content ----------------------------------------------------------------------------------- */
 
-/* Returns the size that is on the account for a file, in bytes; a file without a name was taken off it, and grows for nothing. */
-static uint64_t size_charged(const struct stat *st) {
-	return st->st_nlink > 0 ? (uint64_t)st->st_size : UINT64_MAX;
+/* Returns the size that is on the account for a file, in bytes; one that has no name and is not
+ * open for a program was taken off it, and grows for nothing. */
+static uint64_t size_charged(struct plain *plain, const struct stat *st) {
+	bool counts = st->st_nlink > 0 || is_open(plain, st->st_ino);
+	return counts ? (uint64_t)st->st_size : UINT64_MAX;
 }
 
 /* Accounts for a file growing from OLD to END bytes. */
@@ -342,7 +436,7 @@ ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size, 
 		return -errno;
 	if (append)
 		offset = (uint64_t)st.st_size;
-	uint64_t old = size_charged(&st), end = offset + size;
+	uint64_t old = size_charged(plain, &st), end = offset + size;
 	int rc = charge_growth(plain, old, end);
 	if (rc != 0)
 		return rc;
@@ -358,7 +452,7 @@ int plain_truncate(struct plain *plain, int fd, uint64_t size) {
 	LOCK_SCOPE(&plain->grow);
 	if (fstat(fd, &st) != 0)
 		return -errno;
-	uint64_t old = size_charged(&st);
+	uint64_t old = size_charged(plain, &st);
 	int rc = charge_growth(plain, old, size);
 	if (rc != 0)
 		return rc;

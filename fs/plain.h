@@ -4,19 +4,23 @@
 #ifndef ROWFS_FS_PLAIN_H
 #define ROWFS_FS_PLAIN_H
 
+#include "db/error.h"
 #include "util/buf.h"
 
 #include <stdint.h>
 #include <sys/stat.h>
 
+struct account;
 struct plain;
 
 /* In the mode of a regular file of the store: it is a mark. Plain files never have it. */
 enum { PLAIN_MARK = S_ISVTX };
 
 /* Opens the store in the directory `plain` of PLACE, this mount's directory in state_dir, which
- * must stay open; at most MOST bytes of file content. Returns 0, or -errno with WHY. */
-MUST_USE int plain_new(int place, uint64_t most, struct plain **out, struct buf *why);
+ * must stay open; at most MOST bytes of file content, which are taken from DISK, too. Returns 0, or
+ * -errno with WHY. */
+MUST_USE int plain_new(int place, uint64_t most, struct account *disk, struct plain **out,
+		       struct buf *why);
 /* Frees; with EMPTY, removes the store's content. */
 void plain_free(struct plain *plain, bool empty);
 
@@ -52,6 +56,15 @@ MUST_USE ssize_t plain_write(struct plain *plain, int fd, const char *data, size
 			     uint64_t offset, bool append);
 MUST_USE int plain_truncate(struct plain *plain, int fd, uint64_t size);
 uint64_t plain_used(struct plain *plain);
+/* Bytes that plain files may still grow by. */
+uint64_t plain_room(struct plain *plain);
+/* Fills ERR with why there is no room for BYTES more. Returns -ENOSPC. */
+int plain_no_room(struct plain *plain, uint64_t bytes, struct db_error *err);
+
+/* A program has FD, of plain_open(), open: the file is on the account until plain_close(), also when its
+ * name is gone. Returns 0 or -errno; FD stays the caller's after an error. */
+MUST_USE int plain_hold(struct plain *plain, int fd);
+void plain_close(struct plain *plain, int fd);
 
 /* The whole content; -EFBIG beyond MOST bytes. */
 MUST_USE int plain_read_all(struct plain *plain, const char *path, uint64_t most, struct buf *out);

@@ -31,6 +31,9 @@ static int plain_kind_open(struct call *call, struct handle *h) {
 		return -ESTALE;
 	if (fd < 0)
 		return fd;
+	int rc = plain_hold(call->fs->plain, fd);
+	if (rc != 0)
+		return rc;
 	h->fd = fd;
 	fd = -1;
 	return writes && (h->flags & O_TRUNC) != 0 ? plain_truncate(call->fs->plain, h->fd, 0) : 0;
@@ -69,7 +72,7 @@ static bool carry_on(struct call *call, struct handle *h, int *rc) {
 	*rc = ingest_kind.open(call, h);
 	if (*rc != 0)
 		return true;
-	close(h->fd);
+	plain_close(call->fs->plain, h->fd);
 	h->fd = -1;
 	h->kind = &ingest_kind;
 	return true;
@@ -83,25 +86,17 @@ static int plain_kind_write(struct call *call, struct handle *h, const char *dat
 	/* pages of a mapping come by whichever handle the kernel takes, and belong where it says */
 	bool append = (h->flags & O_APPEND) != 0 && !call->mapped;
 	ssize_t n = plain_write(call->fs->plain, h->fd, data, size, offset, append);
-	if (n == -ENOSPC && plain_used(call->fs->plain) + size <= call->fs->opt->plain_max)
-		return call_error(call, ENOSPC,
-				  "the disk of state_dir (%s) is full: make room there",
-				  call->fs->opt->state_dir);
-	if (n == -ENOSPC)
-		return call_error(
-			call, ENOSPC,
-			"plain files take all of plain_max (%llu bytes): remove some, or mount with a larger one",
-			(unsigned long long)call->fs->opt->plain_max);
-	if (n < 0)
-		return (int)n;
-	return n == (ssize_t)size ? 0 : -ENOSPC;
+	if (n == -ENOSPC || (n >= 0 && n != (ssize_t)size))
+		return plain_no_room(call->fs->plain, size, &call->err);
+	return n < 0 ? (int)n : 0;
 }
 
 static int plain_kind_truncate(struct call *call, struct handle *h, uint64_t size) {
 	int rc;
 	if (carry_on(call, h, &rc))
 		return rc != 0 ? rc : ingest_kind.truncate(call, h, size);
-	return plain_truncate(call->fs->plain, h->fd, size);
+	rc = plain_truncate(call->fs->plain, h->fd, size);
+	return rc == -ENOSPC ? plain_no_room(call->fs->plain, size, &call->err) : rc;
 }
 
 static int plain_kind_sync(struct call *call, struct handle *h, enum sync_reason reason) {

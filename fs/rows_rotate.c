@@ -50,16 +50,13 @@ static int check_log(struct call *call, struct node *dir, const char *name) {
 			db_error_clear(&call->err);
 		return rc;
 	}
-	const struct options *opt = call->fs->opt;
 	struct stat st;
 	node_stat(call->fs->nodes, log, &st);
-	uint64_t used = plain_used(call->fs->plain);
-	uint64_t room = opt->plain_max > used ? opt->plain_max - used : 0;
-	if ((uint64_t)st.st_size > room)
+	if ((uint64_t)st.st_size > plain_room(call->fs->plain))
 		rc = call_error(
 			call, ENOSPC,
-			"a rotation moves the lines of %s to a plain file, and plain_max leaves no room "
-			"for them: nothing is moved",
+			"a rotation moves the lines of %s to a plain file, and plain_max (or disk_max) leaves no "
+			"room for them: nothing is moved",
 			name);
 	node_put(call->fs->nodes, log);
 	return rc;

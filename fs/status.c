@@ -16,7 +16,7 @@ struct figure {
 	unsigned long long value;
 };
 
-enum { FIGURES_MOST = 32 };
+enum { FIGURES_MOST = 40 };
 
 static unsigned long long get(atomic_ullong *value) {
 	return atomic_load(value);
@@ -57,6 +57,10 @@ static int figures(struct call *call, struct figure *out) {
 				    nodes_count(fs->nodes) };
 	out[n++] = (struct figure){ "plain_bytes", "Bytes of plain files.", false,
 				    plain_used(fs->plain) };
+	out[n++] = (struct figure){ "disk_bytes", "Bytes of local files that disk_max bounds.",
+				    false, account_used(&fs->disk) };
+	out[n++] =
+		(struct figure){ "disk_bytes_max", "What disk_max allows.", false, fs->disk.most };
 	out[n++] = (struct figure){ "rejected_bytes", "Bytes of refused input kept.", false,
 				    report_rejected_bytes(fs->report) };
 	out[n++] =
