@@ -118,6 +118,22 @@ struct body *body_take(struct fs *fs, struct node *node) {
 	return body;
 }
 
+bool body_open(struct fs *fs, struct body *body) {
+	LOCK_SCOPE(&fs->bodies->lock);
+	if (body->opened == 0 && !account_take(&fs->memory, cost(body)))
+		return false;
+	body->opened++;
+	return true;
+}
+
+void body_close(struct fs *fs, struct body *body) {
+	if (body == NULL)
+		return;
+	LOCK_SCOPE(&fs->bodies->lock);
+	if (--body->opened == 0)
+		account_give(&fs->memory, cost(body));
+}
+
 void body_drop(struct fs *fs, struct node *node) {
 	LOCK_SCOPE(&fs->bodies->lock);
 	if (node->body != NULL)

@@ -10,6 +10,7 @@
 #include "util/cleanup.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,8 +22,9 @@ struct body {
 	atomic_uint references; /* the cache's, and of each who took it */
 	struct node *node;      /* NULL: not in the cache (any more); guarded by the cache's lock */
 	struct body *next, *prev; /* in order of use; guarded by the cache's lock */
-	size_t len;               /* bytes of data */
-	char data[];              /* immutable */
+	unsigned opened; /* by handles, which memory_max counts; guarded by the cache's lock */
+	size_t len;      /* bytes of data */
+	char data[];     /* immutable */
 };
 
 /* A cache of at most MOST bytes, what malloc takes for them included. NULL if out of memory. Freed after the nodes. */
@@ -44,6 +46,11 @@ static inline void cleanup_body(struct body **body) {
 void body_keep(struct fs *fs, struct node *node, struct body *body);
 /* The body of NODE with a reference, or NULL. */
 MUST_USE struct body *body_take(struct fs *fs, struct node *node);
+/* A handle is going to have BODY: it is on the account of memory as long as any has. Returns false
+ * if that is full. */
+MUST_USE bool body_open(struct fs *fs, struct body *body);
+/* NULL is fine. */
+void body_close(struct fs *fs, struct body *body);
 /* Forgets the body of NODE. */
 void body_drop(struct fs *fs, struct node *node);
 

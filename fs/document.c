@@ -35,6 +35,16 @@ static int query_body(struct call *call, const struct where *w, PGresult **res) 
 	return PQntuples(*res) == 0 || field_is_null(*res, 0, BODY_BYTES) ? -ENOENT : 0;
 }
 
+/* H has these LEN bytes, and no others. */
+static int take_text(struct call *call, struct handle *h, const char *data, size_t len) {
+	int rc = handle_room(call, h, len);
+	if (rc != 0)
+		return rc;
+	buf_resize(&h->data, 0);
+	buf_add(&h->data, data, len);
+	return h->data.failed ? -ENOMEM : 0;
+}
+
 /* All of the document into the handle's own bytes, to be changed there. */
 static int load(struct call *call, struct handle *h) {
 	AUTO_BODY struct body *body = body_take(call->fs, h->node);
@@ -44,16 +54,14 @@ static int load(struct call *call, struct handle *h) {
 		return 0;
 	if (body != NULL && node_has_name(call->fs->nodes, h->node)) {
 		h->seen_at = node_found_at(call->fs->nodes, h->node, &h->seen_ticket);
-		buf_add(&h->data, body->data, body->len);
-		return h->data.failed ? -ENOMEM : 0;
+		return take_text(call, h, body->data, body->len);
 	}
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc == 0)
 		rc = query_body(call, &w, &res);
 	if (rc != 0)
 		return rc;
-	buf_add(&h->data, field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
-	return h->data.failed ? -ENOMEM : 0;
+	return take_text(call, h, field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
 }
 
 /* The same where it is too large for memory: the handle's file has it. */
@@ -85,8 +93,7 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	/* a body is of the node's version, and so is the size that the kernel knows; the name may have gone on to another since */
 	if (known != NULL && !h->node->written) {
 		h->cached = !h->node->pending;
-		h->body = move_ptr(known);
-		return 0;
+		return handle_set_body(call, h, move_ptr(known));
 	}
 	int rc = node_where(nodes, h->node, &w);
 	bool large = known == NULL && h->node->attr.size >= LARGE_FROM &&
@@ -95,19 +102,18 @@ static int load_for_reader(struct call *call, struct handle *h) {
 		return load_large(call, h, &w);
 	if (rc == 0)
 		rc = query_body(call, &w, &res);
-	if (rc == -ENOENT && known != NULL) {
-		h->body = move_ptr(known); /* it went after the look-up */
-		return 0;
-	}
+	if (rc == -ENOENT && known != NULL) /* it went after the look-up */
+		return handle_set_body(call, h, move_ptr(known));
 	if (rc != 0)
 		return rc;
 	h->cached = node_is_version(nodes, h->node, field_text(res, 0, BODY_VERSION));
 	if (!h->cached && node_may_retry(nodes, h->node, call_thread(call)))
 		return -ESTALE; /* the kernel looks the name up again */
-	h->body = body_new(field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
-	if (h->body != NULL && h->cached)
+	struct body *body = body_new(field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
+	rc = body != NULL ? handle_set_body(call, h, body) : -ENOMEM;
+	if (rc == 0 && h->cached)
 		body_keep(call->fs, h->node, h->body);
-	return h->body != NULL ? 0 : -ENOMEM;
+	return rc;
 }
 
 /* H has the document as it is, and its program has changed nothing of it. */
@@ -146,10 +152,9 @@ static int load_again(struct call *call, struct handle *h, bool locked) {
 	if (rc != 0)
 		return rc == -ENOENT ? 0
 				     : rc; /* it is gone: what was read before is the last of it */
-	buf_free(&h->data);
-	buf_add(&h->data, field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
-	if (h->data.failed)
-		return -ENOMEM;
+	rc = take_text(call, h, field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
+	if (rc != 0)
+		return rc;
 	h->seen_at = changed_at;
 	h->seen_ticket = ticket;
 	begin(h);
@@ -253,10 +258,11 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 	}
 	if (offset < h->data.len)
 		h->appending = false;
-	if (offset + size > h->data.len)
+	int rc = handle_room(call, h, (size_t)offset + size);
+	if (rc == 0 && offset + size > h->data.len)
 		buf_resize(&h->data, (size_t)offset + size);
-	if (h->data.failed) {
-		h->dirty = true;
+	if (rc != 0 || h->data.failed) {
+		h->dirty = h->wrote = true;
 		return h->refused = -ENOMEM;
 	}
 	memcpy(h->data.data + offset, data, size);
@@ -276,9 +282,11 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 	if (size == h->data.len)
 		return 0;
 	bool committed = !h->dirty && h->document > 0 && size == h->document;
+	int rc = handle_room(call, h, (size_t)size);
 	h->appending = h->appending && size > h->data.len;
-	buf_resize(&h->data, (size_t)size);
-	if (h->data.failed) {
+	if (rc == 0)
+		buf_resize(&h->data, (size_t)size);
+	if (rc != 0 || h->data.failed) {
 		h->refused = -ENOMEM; /* what is left must not be committed at close */
 		h->dirty = true;
 		return -ENOMEM;
@@ -463,6 +471,7 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 
 /* The document as it is now, for those who have opened an earlier version to read it. */
 struct present {
+	struct fs *fs;
 	struct nodes *nodes;
 	struct node *node;
 	struct body *body; /* NULL: too large for memory, and in LARGE */
@@ -492,8 +501,13 @@ static int read_present(struct call *call, struct present *p) {
 	if (rc != 0)
 		return rc;
 	p->size = field_len(res, 0, BODY_BYTES);
-	p->body = body_new(field_text(res, 0, BODY_BYTES), p->size);
-	return p->body != NULL ? 0 : -ENOMEM;
+	struct body *body = body_new(field_text(res, 0, BODY_BYTES), p->size);
+	if (body == NULL || !body_open(call->fs, body)) {
+		body_release(body);
+		return call_error(call, ENOMEM, "open files take all of memory_max: close some");
+	}
+	p->body = body;
+	return 0;
 }
 
 static void show_present(void *arg, struct handle *h) {
@@ -508,10 +522,13 @@ static void show_present(void *arg, struct handle *h) {
 		return; /* somebody else has shown it a later one */
 	scratch_release(h->large);
 	h->large = p->large != NULL ? scratch_hold(p->large) : NULL;
+	body_close(p->fs, h->body);
 	body_release(h->body);
-	h->body = p->body;
-	if (p->body != NULL)
+	h->body = NULL;
+	if (p->body != NULL && body_open(p->fs, p->body)) { /* it is open: see read_present() */
 		atomic_fetch_add(&p->body->references, 1);
+		h->body = p->body;
+	}
 	atomic_store(&h->size, p->size);
 	node_resized(p->nodes, p->node, p->size);
 	h->seen_at = p->seen_at;
@@ -539,13 +556,14 @@ static int go_on(struct call *call, struct handle *h, struct present *p) {
 		node_moved_on(call->fs->nodes, p->node);
 		handles_of_file(call->fs, p->node->ino, show_present, p);
 	}
+	body_close(call->fs, p->body);
 	body_release(p->body);
 	scratch_release(p->large);
 	return rc == -ENOENT ? 0 : rc; /* it is gone: what was opened is the last of it */
 }
 
 static int document_locked(struct call *call, struct handle *h) {
-	struct present p = { .nodes = call->fs->nodes, .node = h->node };
+	struct present p = { .fs = call->fs, .nodes = call->fs->nodes, .node = h->node };
 	bool has;
 	{
 		LOCK_SCOPE(&h->lock);

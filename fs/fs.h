@@ -70,6 +70,7 @@ struct fs {
 	struct removed_names removed;
 	struct counters count;
 	struct account disk;          /* of state_dir: disk_max */
+	struct account memory;        /* of open files: memory_max */
 	struct fuse_session *session; /* that serves; NULL before */
 	bool expires; /* the kernel can be told to look a name up again (Linux 6.2); set before any request */
 	atomic_int waiting;    /* see call_may_wait() */

@@ -1,5 +1,7 @@
 #include "fs/handle.h"
 
+#include "fs/body.h"
+#include "fs/call.h"
 #include "fs/kind.h"
 #include "fs/listing.h"
 #include "fs/plain.h"
@@ -10,6 +12,7 @@
 #include "fs/scratch.h"
 #include "fs/transcript.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 struct handles {
@@ -81,10 +84,51 @@ void handle_free(struct fs *fs, struct handle *h) {
 	listing_free(fs, h->listing);
 	buf_free(&h->data);
 	buf_free(&h->was);
+	account_give(&fs->memory, h->counted);
+	body_close(fs, h->body);
 	body_release(h->body);
 	free(h->columns);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
+}
+
+enum { SPARE_BYTES = 1 << 20 }; /* room for what comes that a buffer may keep */
+
+static int no_memory(struct call *call) {
+	struct account *memory = &call->fs->memory;
+	return call_error(
+		call, ENOMEM,
+		"open files take %llu of the %llu bytes of memory_max, and this needs more: close "
+		"some, or mount with a larger one",
+		(unsigned long long)account_used(memory), (unsigned long long)memory->most);
+}
+
+int handle_room(struct call *call, struct handle *h, size_t len) {
+	return account_grow(&call->fs->memory, &h->counted, &h->data, len) ? 0 : no_memory(call);
+}
+
+int handle_take(struct call *call, struct handle *h, uint64_t bytes) {
+	if (!account_take(&call->fs->memory, bytes))
+		return no_memory(call);
+	h->counted += bytes;
+	return 0;
+}
+
+void handle_settle(struct fs *fs, struct handle *h) {
+	if (h->data.cap > SPARE_BYTES && h->data.len < h->data.cap / 4)
+		buf_fit(&h->data, h->data.len + 1);
+	account_settle(&fs->memory, &h->counted, h->data.cap + h->was.cap);
+}
+
+int handle_set_body(struct call *call, struct handle *h, struct body *body) {
+	if (!body_open(call->fs, body)) {
+		body_release(body);
+		return no_memory(call);
+	}
+	body_close(call->fs, h->body);
+	body_release(h->body);
+	h->body = body;
+	return 0;
 }
 
 bool handle_has_size(const struct handle *h) {

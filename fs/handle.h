@@ -12,6 +12,7 @@
 #include "fs/node.h"
 #include "util/process.h"
 
+struct call;
 struct kind;
 struct ingest_stream;
 struct lines_reader;
@@ -62,6 +63,7 @@ struct handle {
 	/* documents, and the bytes of a rows file that are not committed yet */
 	struct buf data;
 	struct body *body;     /* a reader's document, in place of data; holds a reference */
+	uint64_t counted;      /* bytes on the account of memory: what `data` and `was` take */
 	struct scratch *large; /* the same, where it is too large for memory; holds a reference */
 	bool cached;           /* it is the node's version, and read through the kernel's pages */
 	bool wrote;            /* changed what the file is, committed or not */
@@ -143,6 +145,16 @@ void handle_resized(struct handle *h, uint64_t size);
 
 /* True if H, a writer, has bytes of its own whose size its program is to see. Thread-safe. */
 bool handle_has_size(const struct handle *h);
+
+/* Makes room in H->data for LEN bytes in all, within memory_max. Returns 0, or -ENOMEM with
+ * call->err, and H->data is as it was. Held: its lock; the same for the next three. */
+MUST_USE int handle_room(struct call *call, struct handle *h, size_t len);
+/* H is going to hold BYTES more. */
+MUST_USE int handle_take(struct call *call, struct handle *h, uint64_t bytes);
+/* Counts what H holds now. */
+void handle_settle(struct fs *fs, struct handle *h);
+/* Gives H the BODY, whose reference it takes over, in place of one that it may have. */
+MUST_USE int handle_set_body(struct call *call, struct handle *h, struct body *body);
 
 /* Any open handle, or NULL. */
 struct handle *handles_any(struct handles *handles);

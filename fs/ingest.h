@@ -36,6 +36,7 @@ struct ingest_stream {
 	struct ingest_record rec; /* as committed */
 	int64_t seen_us;          /* clock_us(): what was asked for before that is older */
 	struct buf pending;       /* bytes behind the committed ones */
+	uint64_t counted;         /* what `pending` takes, on the account of memory */
 	int64_t began_us;         /* clock_us() when the first of them came; 0: there was none */
 	size_t parsed;            /* how many of them were parsed */
 	bool replacing;       /* pending is not behind the committed bytes, but instead of them */

@@ -70,6 +70,9 @@ uint64_t ingest_size(const struct ingest_stream *s) {
 }
 
 void ingest_show(struct ingest_stream *s) {
+	if (s->pending.len == 0 && s->pending.cap > UNIT)
+		buf_free(&s->pending);
+	account_settle(&s->fs->memory, &s->counted, s->pending.cap);
 	atomic_store(&s->ahead, ingest_is_clean(s) ? -1 : (long long)ingest_size(s));
 }
 
@@ -443,6 +446,11 @@ static int append(struct call *call, struct ingest_stream *s, const char *data, 
 			return rc;
 	}
 	size_t before = s->pending.len;
+	if (!account_grow(&s->fs->memory, &s->counted, &s->pending, before + zeros + size))
+		return call_error(
+			call, ENOMEM,
+			"open files take all of memory_max (%llu bytes): close some, or mount with a larger one",
+			(unsigned long long)s->fs->memory.most);
 	buf_resize(&s->pending, before + zeros);
 	buf_add(&s->pending, data, size);
 	if (s->pending.failed) { /* what was there is whole */

@@ -34,6 +34,7 @@ static void stream_free(struct ingest_stream *s) {
 	where_free(&s->w);
 	ingest_record_free(&s->rec);
 	buf_free(&s->pending);
+	account_give(&s->fs->memory, s->counted);
 	id_stock_free(&s->ids);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -200,6 +201,7 @@ void ingest_stream_put(struct call *call, struct ingest_stream *s) {
 		streams->kept++;
 		if (s->pending.len == 0)
 			buf_free(&s->pending);
+		ingest_show(s);
 		buf_free(&s->chunk);
 		id_stock_free(&s->ids);
 		done = s->unlinked || !ingest_is_clean(s) ? s

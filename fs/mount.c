@@ -313,6 +313,7 @@ int rowfs_mount(const struct options *opt) {
 		.started = time(NULL),
 		.epoch = 1,
 		.disk.most = opt->disk_max,
+		.memory.most = opt->memory_max,
 		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	bool ok =

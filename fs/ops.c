@@ -170,7 +170,9 @@ static int truncate_handle(struct call *call, struct handle *h, uint64_t size) {
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	LOCK_SCOPE(&h->lock);
-	return h->kind->truncate(call, h, size);
+	rc = h->kind->truncate(call, h, size);
+	handle_settle(call->fs, h);
+	return rc;
 }
 
 /* Whether NODE may get SIZE; H as in truncate_handle(), or NULL. */
@@ -501,6 +503,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	if (rc == 0) {
 		LOCK_SCOPE(&h->lock);
 		rc = h->kind->write(&call, h, data, size, (uint64_t)off);
+		handle_settle(call.fs, h);
 	}
 	if (rc != 0) {
 		reply_status(&call, h->node, NULL, rc);
@@ -522,6 +525,7 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 		LOCK_SCOPE(&h->lock);
 		coherence_begin();
 		rc = h->kind->sync(&call, h, reason);
+		handle_settle(call.fs, h);
 		if (rc == 0)
 			rc = h->untold;
 		h->untold = 0;

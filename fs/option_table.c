@@ -112,6 +112,9 @@ const struct option option_table[] = {
 	NUMBER(OPTION_SIZE, "disk_max", disk_max, "16G", 0, LARGEST_SIZE, "SIZE", NULL,
 	       "room in state_dir for plain files, copies of ingest files that are changed, and large documents "
 	       "that are open; beyond it ENOSPC"),
+	NUMBER(OPTION_SIZE, "memory_max", memory_max, "1G", 0, LARGEST_SIZE, "SIZE", NULL,
+	       "memory for what is written to open files and not committed, and for documents that are open; "
+	       "beyond it ENOMEM"),
 	NUMBER(OPTION_SIZE, "rejected_max", rejected_max, "1G", 0, LARGEST_SIZE, "SIZE", NULL,
 	       "room for refused input in /.rowfs/rejected"),
 	INT("errors_max", errors_max, "1000", 1, 1000000, "LINES",

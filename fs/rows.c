@@ -163,9 +163,11 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 		h->next_offset = offset;
 	h->has_begun = true;
 	h->next_offset += size;
-	buf_add(&h->data, data, size);
+	rc = handle_room(call, h, h->data.len + size);
+	if (rc == 0)
+		buf_add(&h->data, data, size);
 	h->dirty = true;
-	if (h->data.failed) {
+	if (rc != 0 || h->data.failed) {
 		h->next_offset -= size;
 		return h->refused = -ENOMEM;
 	}

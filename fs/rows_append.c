@@ -10,7 +10,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { UNIT_LINES = 512 }; /* lines that are handed on together */
+enum {
+	UNIT_LINES = 512,    /* lines that are handed on together */
+	UNIT_KEPT = 1 << 20, /* bytes of room for them that a handle keeps */
+};
 
 /* What a line has to say of one key of its path. */
 struct path_key {
@@ -236,6 +239,8 @@ static int hand_on(struct rows_append *s) {
 	if (rc != 0)
 		return rc;
 	buf_resize(&s->data, 0);
+	if (s->data.cap > UNIT_KEPT) /* after a long line */
+		buf_free(&s->data);
 	tally_clear(&s->tally);
 	s->n = 0;
 	s->counted = true;

@@ -94,6 +94,9 @@ int rows_whole_load(struct call *call, struct handle *h) {
 	buf_add(&text, h->data.data, h->data.len);
 	if (text.failed || was.failed)
 		return -ENOMEM;
+	rc = handle_take(call, h, text.cap + was.cap);
+	if (rc != 0)
+		return rc;
 	h->written_to = h->data.len > 0 ? text.len : 0;
 	buf_free(&h->data);
 	buf_free(&h->was);
@@ -131,9 +134,10 @@ int rows_whole_write(struct call *call, struct handle *h, const char *data, size
 	if (offset + size > call->fs->opt->max_document)
 		return give_up(call, h, -EFBIG);
 	rows_move(h, ROWS_CHANGED);
-	if (offset + size > h->data.len)
+	int rc = handle_room(call, h, (size_t)offset + size);
+	if (rc == 0 && offset + size > h->data.len)
 		buf_resize(&h->data, (size_t)offset + size);
-	if (h->data.failed)
+	if (rc != 0 || h->data.failed)
 		return give_up(call, h, -ENOMEM);
 	memcpy(h->data.data + offset, data, size);
 	if (offset + size > h->written_to)
@@ -149,8 +153,10 @@ int rows_whole_truncate(struct call *call, struct handle *h, uint64_t size) {
 	if (size > 0 && size == h->data.len && rows_is_whole(h))
 		return 0;
 	rows_move(h, size == 0 ? ROWS_CUT_TO_NOTHING : ROWS_CHANGED);
-	buf_resize(&h->data, (size_t)size);
-	if (h->data.failed)
+	int rc = handle_room(call, h, (size_t)size);
+	if (rc == 0)
+		buf_resize(&h->data, (size_t)size);
+	if (rc != 0 || h->data.failed)
 		return give_up(call, h, -ENOMEM);
 	if (h->written_to > size)
 		h->written_to = 0; /* what ends the text now is a piece of something */
@@ -176,10 +182,15 @@ static bool ends_in_a_piece(const struct handle *h) {
 }
 
 /* The text that is committed, TAKEN bytes, is what the next edit changes. False if that cannot be compared with it: the lines have a header of their own. */
-static bool remember_committed(struct handle *h, const struct place *place, size_t taken) {
+static bool remember_committed(struct call *call, struct handle *h, const struct place *place,
+			       size_t taken) {
 	AUTO_BUF struct buf was = { 0 };
 	if (!rows_columns_as_shown(h, place))
 		return false;
+	if (taken + 1 > h->was.cap && handle_take(call, h, taken + 1 - h->was.cap) != 0) {
+		db_error_clear(&call->err);
+		return false;
+	}
 	buf_add(&was, h->data.data, taken);
 	if (was.failed)
 		return false;
@@ -206,7 +217,7 @@ int rows_whole_commit(struct call *call, struct handle *h, const struct where *w
 		return 0;
 	rows_move(h, rc == 0 ? ROWS_COMMITTED : last ? ROWS_DROPPED : ROWS_REFUSED);
 	h->dirty = rc == 0 && taken < h->data.len;
-	if (!rows_is_whole(h) || (rc == 0 && !remember_committed(h, w->place, taken)))
+	if (!rows_is_whole(h) || (rc == 0 && !remember_committed(call, h, w->place, taken)))
 		rows_whole_end(h, rc == 0 ? taken : h->data.len);
 	return rc;
 }

@@ -283,6 +283,7 @@ void rows_flush(struct fs *fs, struct handle *h) {
 		return;
 	pthread_mutex_init(&call.cancel.lock, NULL);
 	flush_lines(&call, h);
+	handle_settle(fs, h);
 	call_end(&call);
 	pthread_mutex_unlock(&h->lock);
 }

@@ -61,6 +61,11 @@ static int figures(struct call *call, struct figure *out) {
 				    false, account_used(&fs->disk) };
 	out[n++] =
 		(struct figure){ "disk_bytes_max", "What disk_max allows.", false, fs->disk.most };
+	out[n++] =
+		(struct figure){ "memory_bytes", "Memory of open files, which memory_max bounds.",
+				 false, account_used(&fs->memory) };
+	out[n++] = (struct figure){ "memory_bytes_max", "What memory_max allows.", false,
+				    fs->memory.most };
 	out[n++] = (struct figure){ "rejected_bytes", "Bytes of refused input kept.", false,
 				    report_rejected_bytes(fs->report) };
 	out[n++] =

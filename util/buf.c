@@ -39,6 +39,20 @@ void buf_reserve(struct buf *b, size_t cap) {
 		make_room(b, cap - b->len);
 }
 
+void buf_fit(struct buf *b, size_t cap) {
+	if (b->failed || cap <= b->len)
+		return;
+	char *data = realloc(b->data, cap);
+	if (data == NULL) {
+		b->failed = true;
+		return;
+	}
+	if (b->data == NULL)
+		data[0] = '\0';
+	b->data = data;
+	b->cap = cap;
+}
+
 void buf_add(struct buf *b, const void *data, size_t len) {
 	if (!make_room(b, len))
 		return;

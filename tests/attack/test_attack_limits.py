@@ -190,3 +190,128 @@ def test_holes_in_an_ingest_file_are_bounded(mount_with):
     assert get(m.at("in/0.csv")) == body
     append(m.at("in/0.csv"), b"5,y\n")
     assert get(m.at("in/0.csv")) == body + b"5,y\n"
+
+
+# -- memory ------------------------------------------------------------------------------------------
+
+
+def fill(path, data, piece=100_000):
+    """Opens PATH and writes DATA as far as it is taken. Returns the descriptor and what was taken."""
+    fd, taken = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 0
+    try:
+        while taken < len(data):
+            taken += os.write(fd, data[taken:taken + piece])
+    except OSError as e:
+        assert e.errno == errno.ENOMEM
+    return fd, data[:taken]
+
+
+KINDS = {  # name of the file, and its text
+    "column": ("text/{i}.txt", lambda i, size: b"x" * size),
+    "rows anew": ("n/{i}.csv", lambda i, size: b"n,body\n" + b"".join(b"%d,%s\n" % (i, b"y" * 90) for _ in range(size // 96))),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_has_a_limit_in_all(pg, make_mount, kind):
+    """24 documents of 1 MiB. What fits is committed; what does not is refused by write(), and what was taken of it is kept."""
+    pg.sql(SQL)
+    layout = {"routes": [*LAYOUT["routes"], {"path": "/n/{line.n}.csv", "rows": "line", "columns": ["n", "body"], "order": ["id"]}]}
+    m = make_mount(layout=layout, options={"memory_max": "8M", "read_cache": 0})
+    name, text = KINDS[kind]
+    for i in range(24):
+        if kind == "column":
+            pg.sql("insert into text values (%s, 'old')", str(i))
+        else:
+            pg.sql("insert into line (n, body) values (%s, 'old')", i)
+    old = {i: get(m.at(name.format(i=i))) for i in range(24)}
+    texts = {i: text(i, MIB) for i in range(24)}
+    open_files = {i: fill(m.at(name.format(i=i)), texts[i]) for i in range(24)}
+    whole = [i for i, (_, taken) in open_files.items() if taken == texts[i]]
+    assert 3 <= len(whole) <= 8
+    assert "memory_max" in m.sentence()
+    assert 4 * MIB < counter(m, "memory_bytes") <= 8 * MIB == counter(m, "memory_bytes_max")
+    for i, (fd, _) in open_files.items():
+        if i in whole:
+            os.fsync(fd)
+            os.close(fd)
+        else:
+            with refused(errno.ENOMEM):
+                os.close(fd)
+    until(lambda: counter(m, "memory_bytes") == 0, "it is free again")
+    for i in range(24):
+        assert get(m.at(name.format(i=i))) == (texts[i] if i in whole else old[i])
+    kept = sorted(len(body) for body in m.rejected().values())
+    assert kept == sorted(len(taken) for i, (_, taken) in open_files.items() if i not in whole and taken)
+    put(m.at(name.format(i=23)), texts[23])
+    assert get(m.at(name.format(i=23))) == texts[23]
+
+
+def test_appended_lines_without_their_end(mount_with, pg):
+    """Pieces of lines in many open files: what is behind the last newline waits in memory."""
+    m = mount_with(memory_max="4M")
+    fds = [os.open(m.at("lines.csv"), os.O_WRONLY | os.O_APPEND) for _ in range(20)]
+    taken = 0
+    for i, fd in enumerate(fds):
+        try:
+            os.write(fd, b"%d,whole\n%d," % (i, i))
+            for _ in range(10):
+                taken += os.write(fd, b"z" * 100_000)
+        except OSError as e:
+            assert e.errno == errno.ENOMEM
+    assert taken < 4 * MIB and counter(m, "memory_bytes") <= 4 * MIB
+    assert "memory_max" in m.sentence()
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.fsync(fd)
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    whole = {n for n, in pg.sql("select n from line where body = 'whole'")}
+    assert whole and whole <= set(range(20))
+    until(lambda: counter(m, "memory_bytes") == 0, "it is free again")
+    append(m.at("lines.csv"), b"77,after\n")
+    assert pg.one("select n from line where body = 'after'") == 77
+
+
+def test_ingest_files_that_wait_for_the_database(mount_with, pg):
+    """What cannot be committed waits in memory, and more than fits there is refused."""
+    m = mount_with(memory_max="2M", flush_interval=60)
+    fds = [os.open(m.at(f"in/{i}.csv"), os.O_WRONLY | os.O_CREAT) for i in range(20)]
+    full, texts = 0, [b""] * 20
+    for i, fd in enumerate(fds):
+        body = lines(300 * KIB, i * 10_000)
+        try:
+            while len(texts[i]) < len(body):
+                at = len(texts[i])
+                texts[i] = body[:at + os.write(fd, body[at:at + 65_536])]
+        except OSError as e:
+            assert e.errno == errno.ENOMEM
+            full += 1
+    assert full > 0 and counter(m, "memory_bytes") <= 2 * MIB
+    assert "memory_max" in m.sentence()
+    for fd in fds:
+        os.fsync(fd)
+        os.close(fd)
+    for i, body in enumerate(texts):
+        assert get(m.at(f"in/{i}.csv")) == body
+    until(lambda: counter(m, "memory_bytes") == 0, "it is free again")
+
+
+def test_documents_that_are_open_to_read(mount_with, pg):
+    m = mount_with(memory_max="2M", cache=1)
+    for i in range(12):
+        pg.sql("insert into text values (%s, repeat('x', 500000))", str(i))
+    fds, full = [], 0
+    for i in range(12):
+        try:
+            fds.append(os.open(m.at(f"text/{i}.txt"), os.O_RDONLY))
+        except OSError as e:
+            assert e.errno == errno.ENOMEM
+            full += 1
+    assert len(fds) == 4 and full == 8
+    assert "memory_max" in m.sentence()
+    assert [len(os.pread(fd, 1_000_000, 0)) for fd in fds] == [500_000] * 4
+    for fd in fds:
+        os.close(fd)
+    until(lambda: counter(m, "memory_bytes") == 0, "it is free again")
+    assert len(get(m.at("text/11.txt"))) == 500_000
