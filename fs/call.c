@@ -102,7 +102,8 @@ static void begin(struct call *call, fuse_req_t req, bool interruptible, bool se
 	if (interruptible || call->seeks)
 		(void)call_number(call);
 	intake_known(call->fs->intake);
-	removals_before(call);
+	if (!intake_is_quick()) /* it may commit what a process has removed */
+		removals_before(call);
 	call->outer = db_budget_enter();
 	if (interruptible)
 		fuse_req_interrupt_func(req, on_interrupt, call);

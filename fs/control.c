@@ -50,6 +50,14 @@ bool control_may_list(const struct fs *fs, fuse_req_t req, const struct node *di
 	return dir->type != NODE_CONTROL || may_see(fs, req, dir->control);
 }
 
+bool control_is_quick(const struct node *node, const char *name) {
+	if (node->type != NODE_CONTROL)
+		return false;
+	if (name != NULL && node->control == &top)
+		return strcmp(name, "health") != 0;
+	return node->control->render != status_health;
+}
+
 /* Permissions of FILE: the bits of MODE that go to the owner, or to all. */
 static mode_t permissions(const struct control_file *file, mode_t mode) {
 	return file->secret ? mode & 0700 : mode;

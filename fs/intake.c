@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum state { SERVES, READS, HAS_READ };
@@ -14,21 +15,52 @@ struct slot {
 	atomic_int state;
 };
 
+enum { QUEUE_BYTES = 64 << 20 };
+
+/* A request that waits for its turn. */
+struct queued {
+	struct queued *next;
+	size_t size;
+	char request[];
+};
+
 struct intake {
+	intake_quick_fn quick;
+	void *arg;
+	unsigned most;
+	pthread_mutex_t lock; /* guards the next four */
+	unsigned serving;     /* requests that are not quick. While there is a queue: `most` */
+	struct queued *first, **last;
+	size_t bytes; /* in the queue */
 	unsigned n;
 	struct slot slots[];
 };
 
 static _Thread_local struct slot *mine;
+static _Thread_local enum { NOTHING, QUICK, ANY } serves; /* what this thread serves */
 
-struct intake *intake_new(unsigned threads) {
-	struct intake *intake = calloc(1, sizeof(*intake) + threads * sizeof(intake->slots[0]));
-	if (intake != NULL)
-		intake->n = threads;
+struct intake *intake_new(unsigned most, intake_quick_fn quick, void *arg) {
+	unsigned n = most + INTAKE_SPARE;
+	struct intake *intake = calloc(1, sizeof(*intake) + n * sizeof(intake->slots[0]));
+	if (intake == NULL)
+		return NULL;
+	intake->quick = quick;
+	intake->arg = arg;
+	intake->most = most;
+	intake->n = n;
+	intake->last = &intake->first;
+	pthread_mutex_init(&intake->lock, NULL);
 	return intake;
 }
 
 void intake_free(struct intake *intake) {
+	if (intake == NULL)
+		return;
+	for (struct queued *q = intake->first, *next; q != NULL; q = next) {
+		next = q->next;
+		free(q);
+	}
+	pthread_mutex_destroy(&intake->lock);
 	free(intake);
 }
 
@@ -45,9 +77,7 @@ static void take_slot(struct intake *intake) {
 	}
 }
 
-ssize_t intake_read(struct intake *intake, int fd, void *buf, size_t len) {
-	if (mine == NULL)
-		take_slot(intake);
+static ssize_t read_request(int fd, void *buf, size_t len) {
 	set(READS);
 	ssize_t n = read(fd, buf, len);
 	int errnum = errno;
@@ -56,12 +86,86 @@ ssize_t intake_read(struct intake *intake, int fd, void *buf, size_t len) {
 	return n;
 }
 
+/* This thread is free. If one waits that it may serve, takes it; returns its size. 0: there is none. */
+static ssize_t next_queued(struct intake *intake, void *buf) {
+	struct queued *q = NULL;
+	{
+		LOCK_SCOPE(&intake->lock);
+		if (serves == ANY)
+			intake->serving--;
+		serves = NOTHING;
+		if (intake->first != NULL && intake->serving < intake->most) {
+			q = intake->first;
+			intake->first = q->next;
+			if (intake->first == NULL)
+				intake->last = &intake->first;
+			intake->bytes -= q->size;
+			intake->serving++;
+			serves = ANY;
+		}
+	}
+	if (q == NULL)
+		return 0;
+	ssize_t size = (ssize_t)q->size;
+	memcpy(buf, q->request, q->size);
+	free(q);
+	return size;
+}
+
+/* Puts a request into the queue. Returns false if this thread is to serve it. */
+static bool put_in_queue(struct intake *intake, const void *request, size_t size) {
+	LOCK_SCOPE(&intake->lock);
+	struct queued *q = NULL;
+	if (intake->serving >= intake->most && intake->bytes + size <= QUEUE_BYTES)
+		q = malloc(sizeof(*q) + size);
+	if (q == NULL) {
+		intake->serving++;
+		serves = ANY;
+		return false;
+	}
+	q->next = NULL;
+	q->size = size;
+	memcpy(q->request, request, size);
+	*intake->last = q;
+	intake->last = &q->next;
+	intake->bytes += size;
+	return true;
+}
+
+ssize_t intake_read(struct intake *intake, int fd, void *buf, size_t len) {
+	if (mine == NULL)
+		take_slot(intake);
+	set(HAS_READ); /* what it takes from the queue is on its way */
+	ssize_t n = next_queued(intake, buf);
+	while (n == 0) {
+		n = read_request(fd, buf, len);
+		if (n <= 0)
+			return n;
+		if (intake->quick(intake->arg, buf, (size_t)n))
+			serves = QUICK;
+		else if (put_in_queue(intake, buf, (size_t)n))
+			n = 0;
+	}
+	return n;
+}
+
+bool intake_is_quick(void) {
+	return serves == QUICK;
+}
+
 void intake_known(struct intake *intake) {
 	(void)intake;
 	set(SERVES);
 }
 
+static bool has_queue(struct intake *intake) {
+	LOCK_SCOPE(&intake->lock);
+	return intake->first != NULL;
+}
+
 bool intake_any(struct intake *intake) {
+	if (has_queue(intake))
+		return true;
 	for (unsigned i = 0; i < intake->n; i++) {
 		struct slot *slot = &intake->slots[i];
 		int state = atomic_load(&slot->state), tid = atomic_load(&slot->tid);

@@ -176,7 +176,7 @@ static bool open_state(struct fs *fs) {
 	fs->bodies = bodies_new((uint64_t)opt->cache << 20);
 	fs->nodes = fs->bodies != NULL ? nodes_new(fs) : NULL;
 	fs->calls = calls_new();
-	fs->intake = intake_new((unsigned)opt->threads);
+	fs->intake = intake_new((unsigned)opt->threads, session_is_quick, fs);
 	fs->handles = handles_new();
 	fs->moved = moved_new();
 	fs->made = made_new(fs->opt->max_document);

@@ -1,10 +1,12 @@
 #include "fs/session.h"
 
 #include "fs/call.h"
+#include "fs/control.h"
 #include "fs/coherence.h"
 #include "fs/intake.h"
 #include "fs/ops.h"
 #include "fs/ops_lock.h"
+#include "fs/reply.h"
 #include "fs/transcript.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -53,6 +55,41 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 static ssize_t read_request(int fd, void *buf, size_t len, void *userdata) {
 	const struct fs *fs = userdata;
 	return intake_read(fs->intake, fd, buf, len);
+}
+
+enum { OPCODE_STATX = 52 }; /* FUSE_STATX, which older headers do not have */
+
+bool session_is_quick(void *arg, const void *request, size_t size) {
+	struct fs *fs = arg;
+	const struct fuse_in_header *header = request;
+	if (size < sizeof(*header))
+		return true; /* it is none */
+	const char *name = (const char *)(header + 1);
+	bool named = size > sizeof(*header) && ((const char *)request)[size - 1] == '\0';
+	bool root = header->nodeid == FUSE_ROOT_ID;
+	switch (header->opcode) {
+	case FUSE_INIT:
+	case FUSE_DESTROY:
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+	case FUSE_GETXATTR: /* this and the next are not there: ENOSYS */
+	case FUSE_LISTXATTR:
+	case OPCODE_STATX:
+		return true;
+	case FUSE_LOOKUP:
+		return named && (root ? strcmp(name, CONTROL_DIRECTORY) == 0
+				      : control_is_quick(node_of(fs, header->nodeid), name));
+	case FUSE_GETATTR:
+	case FUSE_ACCESS:
+		return root || control_is_quick(node_of(fs, header->nodeid), NULL);
+	case FUSE_OPEN:
+	case FUSE_READ:
+	case FUSE_OPENDIR:
+		return control_is_quick(node_of(fs, header->nodeid), NULL);
+	default: /* among them RELEASE, whose lock may be somebody else's now, which asks the database */
+		return false;
+	}
 }
 
 static const struct fuse_custom_io io = { .writev = write_reply, .read = read_request };
@@ -198,8 +235,9 @@ void session_serve(struct fs *fs, struct fuse_session *se) {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	struct stopper stopper = { .fs = fs, .se = se };
 	if (config != NULL && stopper_start(&stopper)) {
-		fuse_loop_cfg_set_max_threads(config, (unsigned)fs->opt->threads);
-		fuse_loop_cfg_set_idle_threads(config, (unsigned)fs->opt->threads);
+		unsigned threads = (unsigned)fs->opt->threads + INTAKE_SPARE;
+		fuse_loop_cfg_set_max_threads(config, threads);
+		fuse_loop_cfg_set_idle_threads(config, threads);
 		int rc = fuse_session_loop_mt(se, config);
 		if (rc < 0)
 			log_error("serving ended: %s", strerror(-rc));

@@ -9,6 +9,9 @@
 /* Makes a session for FS and mounts it. Returns NULL after telling why on stderr. */
 MUST_USE struct fuse_session *session_mount(struct fs *fs);
 
+/* For intake.h, with the struct fs: true if a request never waits. */
+bool session_is_quick(void *arg, const void *request, size_t size);
+
 /* Blocks the signals that end a mount (SIGTERM, SIGINT, SIGHUP) in this thread and all that it will start. To be called before there are
  * other threads. */
 void session_block_signals(void);

@@ -1,13 +1,16 @@
 """Someone who may use the mount, and wants to keep others from it."""
+import contextlib
+import json
 import mmap
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from kit import until
+from kit import run, until
 from mountkit import is_mounted
 from shop import LAYOUT
 
@@ -88,3 +91,63 @@ def test_memory_that_answers_nobody(shop, make_mount, pg):
         process.kill()
         process.wait(60)
     m.umount()
+
+
+ALL = 40  # programs that wait at once: more than a mount has threads
+
+
+@contextlib.contextmanager
+def programs_that_wait(shop, pg, script):
+    """ALL shells that run SCRIPT with the number of an item, all of which wait for a lock in the database. Yields what ends that."""
+    for i in range(ALL):
+        shop.add(f"w{i}", note="old")
+    locker = pg.connect()
+    locker.cursor().execute("lock table items in access exclusive mode")
+    shells = [subprocess.Popen(["sh", "-c", script, "sh", str(shop.m.at(f"items/w{i}"))], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+              for i in range(ALL)]
+    try:
+        until(lambda: pg.one("select count(*) from pg_stat_activity where wait_event_type = 'Lock'") >= 5, "they wait")
+        yield locker, shells
+    finally:
+        locker.close()
+        for shell in shells:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                shell.wait(90)
+            shell.kill()
+
+
+@pytest.mark.parametrize("script", ['cat "$1/item.json"', 'echo new >"$1/note.txt"', 'rm "$1/note.txt"', 'ls "$1"'])
+def test_the_status_is_told_while_all_others_wait(shop_pg, shop, script):
+    """Two threads more than may wait serve /.rowfs. All that waited is done afterwards."""
+    with programs_that_wait(shop, shop_pg, script) as (locker, shells):
+        for _ in range(3):
+            began = time.monotonic()
+            status = json.loads(run("cat", shop.m.at(".rowfs/status.json"), timeout=20).stdout)
+            run("cat", shop.m.at(".rowfs/errors.jsonl"), timeout=20)
+            run("stat", shop.m.at(".rowfs/status.json"), shop.m.at(".rowfs"), timeout=20)
+            assert time.monotonic() - began < 5
+        assert status["connection"] == "up"
+        assert all(shell.poll() is None for shell in shells)
+        locker.rollback()
+        assert [shell.wait(90) for shell in shells] == [0] * ALL
+    notes = {note for note, in shop_pg.sql("select note from items where name like 'w%%'")}
+    assert notes == ({"new\n"} if "echo" in script else {None} if "rm" in script else {"old"})
+
+
+def test_one_thread_and_one_that_waits(shop_pg, make_mount):
+    """threads=1: what waits for its turn is served in order, and interrupted if its program is."""
+    m = make_mount(layout=LAYOUT, options={"threads": 1})
+    shop_pg.sql("insert into items (name, note) values ('a', 'x'), ('b', 'y')")
+    with contextlib.closing(shop_pg.connect()) as locker:
+        locker.cursor().execute("lock table items in access exclusive mode")
+        readers = [subprocess.Popen(["cat", str(m.at(f"items/{name}/note.txt"))], stdout=subprocess.PIPE) for name in "ab"]
+        try:
+            until(lambda: shop_pg.one("select count(*) from pg_stat_activity where wait_event_type = 'Lock'") == 1, "one waits")
+            assert json.loads(run("cat", m.at(".rowfs/status.json"), timeout=20).stdout)["connection"] == "up"
+            locker.rollback()
+            assert [r.communicate(timeout=30)[0] for r in readers] == [b"x", b"y"]
+        finally:
+            locker.close()
+            for r in readers:
+                r.kill()
+                r.wait(30)
