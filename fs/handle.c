@@ -148,6 +148,35 @@ struct handle *handles_any(struct handles *handles) {
 	return h != &handles->ring ? h : NULL;
 }
 
+struct handle *handles_claim(struct handles *handles) {
+	LOCK_SCOPE(&handles->lock);
+	struct handle *h = handles->ring.all_next;
+	while (h != &handles->ring && h->claimed)
+		h = h->all_next;
+	if (h == &handles->ring)
+		return NULL;
+	h->claimed = true;
+	h->users++;
+	return h;
+}
+
+void handles_unclaim(struct handles *handles, struct handle *h) {
+	LOCK_SCOPE(&handles->lock);
+	h->users--;
+	pthread_cond_broadcast(&handles->left);
+}
+
+void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle *h), void *arg) {
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec++;
+	if (pthread_mutex_timedlock(&handles->lock, &until) != 0)
+		return;
+	for (struct handle *h = handles->ring.all_next; h != &handles->ring; h = h->all_next)
+		each(arg, h);
+	pthread_mutex_unlock(&handles->lock);
+}
+
 /* Those of one file, or, where TABLE is not NULL, those whose anew_of that is. */
 struct which {
 	uint64_t ino;

@@ -50,6 +50,7 @@ enum under_way {
 struct handle {
 	struct handle *all_next, *all_prev; /* guarded by the table of handles, as is: */
 	int users;                          /* who works on it besides the kernel's requests */
+	bool claimed;                       /* see handles_claim() */
 	pthread_mutex_t lock;               /* guards everything below */
 	struct node *node;                  /* holds a reference */
 	const struct kind *_Atomic kind;    /* changes once at most: see plain_kind.c */
@@ -158,6 +159,13 @@ MUST_USE int handle_set_body(struct call *call, struct handle *h, struct body *b
 
 /* Any open handle, or NULL. */
 struct handle *handles_any(struct handles *handles);
+
+/* A handle that was not claimed before, which stays until handles_unclaim(); NULL: there is none. */
+struct handle *handles_claim(struct handles *handles);
+void handles_unclaim(struct handles *handles, struct handle *h);
+/* For the last words of a process: calls EACH with ARG for each handle, with the table locked if that can be
+ * had within a second. */
+void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle *h), void *arg);
 
 /* Calls EACH with ARG, with no lock held, for each open handle of a file with the st_ino INO: handles of one path may be on several nodes. A
  * handle stays while EACH runs. anew: for each whose anew_of is TABLE. */

@@ -2,6 +2,7 @@
 
 #include "fs/coherence.h"
 #include "fs/daemon.h"
+#include "fs/ending.h"
 #include "fs/fence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
@@ -231,8 +232,10 @@ static void close_handles(struct fs *fs) {
 	while ((h = handles_any(fs->handles)) != NULL) {
 		struct call call = { .fs = fs };
 		pthread_mutex_init(&call.cancel.lock, NULL);
-		if (h->kind->sync != NULL)
+		if (h->kind->sync != NULL) {
+			LOCK_SCOPE(&h->lock); /* the clock, or the ending, may work on it */
 			(void)h->kind->sync(&call, h, SYNC_RELEASE);
+		}
 		call_end(&call);
 		handle_free(fs, h);
 	}
@@ -251,10 +254,11 @@ static void *look(void *arg) {
 	return NULL;
 }
 
-static int serve(struct fs *fs) {
+static int serve(struct fs *fs, struct ending *ending) {
 	struct first_look first;
 	struct timer *timer = NULL;
 	snprintf(first.path, sizeof(first.path), "%s", fs->opt->mountpoint);
+	ending_mounts(ending);
 	struct fuse_session *se = session_mount(fs);
 	if (se == NULL)
 		return 1;
@@ -266,13 +270,14 @@ static int serve(struct fs *fs) {
 	bool looks = pthread_create(&first.thread, NULL, look, &first) == 0;
 	if (timer_start(fs, &timer) != 0)
 		log_warning("nothing will run by the clock");
-	session_serve(fs, se);
+	session_serve(fs, se, ending);
 	if (looks)
 		pthread_join(first.thread, NULL);
 	timer_stop(timer);
 	prefetch_end(fs);
 	removals_end(fs->removals); /* before open files: they may wait for its locks */
 	close_handles(fs);
+	ending_committed(ending);
 	orphans_tend(fs, true);
 	transcripts_free(move_ptr(fs->transcripts));
 	writer_free(move_ptr(fs->writer));
@@ -304,7 +309,7 @@ int rowfs_mount(const struct options *opt) {
 	}
 	log_setup(level, !opt->foreground);
 	keep_memory_private();
-	session_block_signals();
+	ending_block_signals();
 	struct fs fs = {
 		.opt = opt,
 		.state = -1,
@@ -316,12 +321,14 @@ int rowfs_mount(const struct options *opt) {
 		.memory.most = opt->memory_max,
 		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
-	bool ok =
-		(!opt->enable_migrations || migrate(opt) == 0) && open_tree(&fs) && open_state(&fs);
-	int status = ok ? serve(&fs) : 1;
+	struct ending *ending = ending_start(&fs);
+	bool ok = ending != NULL && (!opt->enable_migrations || migrate(opt) == 0) &&
+		  open_tree(&fs) && open_state(&fs);
+	int status = ok ? serve(&fs, ending) : 1;
 	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */
 	close_state(&fs, status == 0);
 	coherence_free(&fs);
 	close_tree(&fs);
+	ending_stop(ending);
 	return status;
 }

@@ -2,19 +2,18 @@
 
 #include "fs/call.h"
 #include "fs/control.h"
+#include "fs/ending.h"
 #include "fs/coherence.h"
 #include "fs/intake.h"
 #include "fs/ops.h"
 #include "fs/ops_lock.h"
 #include "fs/reply.h"
 #include "fs/transcript.h"
-#include "util/clock.h"
 #include "util/log.h"
 
 #include <errno.h>
 #include <linux/fuse.h>
 #include <mntent.h>
-#include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -152,102 +151,25 @@ struct fuse_session *session_mount(struct fs *fs) {
 	return se;
 }
 
-/* -- ending ------------------------------------------------------------------------------------
- *
- * The signals that end a mount are taken by a thread of their own, which interrupts slow readers and wakes the loop: libfuse
- * waits for its workers, and a worker would wait for its query. */
+/* -- serving ----------------------------------------------------------------------------------- */
 
-struct stopper {
-	struct fs *fs;
-	struct fuse_session *se;
-	pthread_t thread, loop;
-	pthread_mutex_t lock; /* guards ended */
-	pthread_cond_t changed;
-	bool ended;
-};
-
-enum { AGAIN_MS = 50 };
-
-static sigset_t ending_signals(void) {
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	return set;
-}
-
-void session_block_signals(void) {
-	sigset_t set = ending_signals();
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
-static void wake(int number) {
-	(void)number; /* to interrupt the loop's wait is all that it is for */
-}
-
-/* Waits a little. Returns true if the loop has ended. */
-static bool has_ended(struct stopper *s, int ms) {
-	struct timespec until = timespec_of_us(clock_us() + (int64_t)ms * US_PER_MS);
-	LOCK_SCOPE(&s->lock);
-	if (!s->ended && ms > 0)
-		pthread_cond_timedwait(&s->changed, &s->lock, &until);
-	return s->ended;
-}
-
-static void *stopper_main(void *arg) {
-	struct stopper *s = arg;
-	sigset_t set = ending_signals();
-	int number;
-	sigwait(&set, &number);
-	if (has_ended(s, 0))
-		return NULL;
-	log_info("signal %d: unmounting", number);
-	do { /* again, since a request may arrive, or the loop begin to wait, just behind our back */
-		fuse_session_exit(s->se);
-		calls_interrupt(s->fs->calls);
-		pthread_kill(s->loop, SIGUSR1);
-	} while (!has_ended(s, AGAIN_MS));
-	return NULL;
-}
-
-static bool stopper_start(struct stopper *s) {
-	struct sigaction action = { .sa_handler = wake };
-	sigaction(SIGUSR1, &action, NULL);
-	s->loop = pthread_self();
-	pthread_mutex_init(&s->lock, NULL);
-	clock_condition(&s->changed);
-	return pthread_create(&s->thread, NULL, stopper_main, s) == 0;
-}
-
-static void stopper_end(struct stopper *s) {
-	pthread_mutex_lock(&s->lock);
-	s->ended = true;
-	pthread_cond_signal(&s->changed);
-	pthread_mutex_unlock(&s->lock);
-	pthread_kill(s->thread,
-		     SIGHUP); /* it waits for one of these, and will see that we have ended */
-	pthread_join(s->thread, NULL);
-}
-
-void session_serve(struct fs *fs, struct fuse_session *se) {
+void session_serve(struct fs *fs, struct fuse_session *se, struct ending *ending) {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	struct stopper stopper = { .fs = fs, .se = se };
-	if (config != NULL && stopper_start(&stopper)) {
+	if (config != NULL) {
 		unsigned threads = (unsigned)fs->opt->threads + INTAKE_SPARE;
 		fuse_loop_cfg_set_max_threads(config, threads);
 		fuse_loop_cfg_set_idle_threads(config, threads);
+		ending_serves(ending, se);
 		int rc = fuse_session_loop_mt(se, config);
+		ending_has_served(ending);
 		if (rc < 0)
 			log_error("serving ended: %s", strerror(-rc));
-		stopper_end(&stopper);
-	}
-	if (config != NULL)
 		fuse_loop_cfg_destroy(config);
+	}
 	transcripts_serve(fs->transcripts, -1);
 	coherence_stop(fs);
 	ops_lock_end(fs);
+	ending_unmounts(ending);
 	fuse_session_unmount(se);
 	fuse_session_destroy(se);
 }

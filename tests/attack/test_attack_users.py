@@ -97,12 +97,12 @@ ALL = 40  # programs that wait at once: more than a mount has threads
 
 
 @contextlib.contextmanager
-def programs_that_wait(shop, pg, script):
+def programs_that_wait(shop, pg, script, mode="access exclusive"):
     """ALL shells that run SCRIPT with the number of an item, all of which wait for a lock in the database. Yields what ends that."""
     for i in range(ALL):
         shop.add(f"w{i}", note="old")
     locker = pg.connect()
-    locker.cursor().execute("lock table items in access exclusive mode")
+    locker.cursor().execute(f"lock table items in {mode} mode")
     shells = [subprocess.Popen(["sh", "-c", script, "sh", str(shop.m.at(f"items/w{i}"))], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
               for i in range(ALL)]
     try:
@@ -151,3 +151,66 @@ def test_one_thread_and_one_that_waits(shop_pg, make_mount):
             for r in readers:
                 r.kill()
                 r.wait(30)
+
+
+def ends_in_time(m):
+    """SIGTERM: the process ends, and nothing is mounted. Returns its exit status and what it said since."""
+    before = len(m.output())
+    began = time.monotonic()
+    m.kill(signal.SIGTERM)
+    status = m.wait(60)
+    assert time.monotonic() - began < 30
+    assert not is_mounted(m.path)
+    return status, m.output()[before:]
+
+
+def test_a_signal_ends_a_mount_whose_writers_all_wait(shop_pg, shop):
+    """After 25 s nobody is waited for: the log says which files that concerns."""
+    with programs_that_wait(shop, shop_pg, 'echo new >"$1/note.txt"', "exclusive") as (locker, shells):
+        status, said = ends_in_time(shop.m)
+        assert status == 1
+        assert "has not ended for 25 s" in said and "/items/w" in said and "note.txt: a commit is under way" in said
+        locker.rollback()
+        for shell in shells:
+            shell.wait(30)  # nobody waits for a mount that is gone
+    shop.m.process = None
+
+
+def test_a_signal_commits_what_does_not_wait(shop_pg, shop):
+    """One writer waits for a lock for ever; what other files have got is committed all the same."""
+    shop.add("stuck", note="old")
+    log = os.open(shop.m.at("log.csv"), os.O_WRONLY | os.O_APPEND)
+    flat = os.open(shop.m.at("flat/7.json"), os.O_WRONLY | os.O_CREAT)
+    with contextlib.closing(shop_pg.connect()) as locker:
+        locker.cursor().execute("lock table items in exclusive mode")  # who reads does not wait
+        writer = subprocess.Popen(["sh", "-c", 'echo new >"$1"', "sh", str(shop.m.at("items/stuck/note.txt"))], stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: shop_pg.one("select count(*) from pg_stat_activity where wait_event_type = 'Lock'") >= 1, "it waits")
+            os.write(log, b"a,1,,\n")
+            os.write(flat, b'{"title": "seven"}')
+            status, said = ends_in_time(shop.m)
+            assert status == 1 and "/items/stuck/note.txt: a commit is under way" in said
+            assert "/log.csv" not in said and "/flat/7.json" not in said
+            assert shop_pg.sql("select n from log") == [(1,)]
+            assert shop_pg.sql("select title from flat where id = 7") == [("seven",)]
+        finally:
+            locker.rollback()
+            writer.kill()
+            writer.wait(30)
+            for fd in (log, flat):
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+    shop.m.process = None
+
+
+def test_a_signal_before_anything_is_mounted(shop_pg, make_mount):
+    """The mount waits for a lock while it begins."""
+    m = make_mount(layout=LAYOUT)
+    m.umount()
+    with contextlib.closing(shop_pg.connect()) as locker:
+        locker.cursor().execute("lock table rowfs.slice in access exclusive mode")
+        m.spawn()
+        until(lambda: shop_pg.one("select count(*) from pg_stat_activity where wait_event_type = 'Lock'") >= 1, "it waits")
+        status, said = ends_in_time(m)
+        assert status == 1 and "before anything was mounted" in said
+    m.process = None

@@ -1,0 +1,251 @@
+#include "fs/ending.h"
+
+#include "fs/call.h"
+#include "fs/handle.h"
+#include "fs/kind.h"
+#include "fs/report.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+
+enum {
+	AGAIN_MS = 50,
+	HELP_MS = 5000,  /* from when on files are committed out of their turn */
+	LAST_MS = 25000, /* from when on nobody is waited for */
+	UNMOUNT_MS = 2000,
+	HELPERS = 4,
+};
+
+struct ending {
+	struct fs *fs;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t changed;
+	bool mounts;             /* see ending_mounts() */
+	struct fuse_session *se; /* NULL: there is none (any more) that is this thread's to end */
+	bool loops;
+	pthread_t loop;
+	bool over;
+	bool helped, committed;
+	int helpers;
+	bool unmounted;
+};
+
+static sigset_t ending_signals(void) {
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	return set;
+}
+
+void ending_block_signals(void) {
+	sigset_t set = ending_signals();
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* -- after 5 s --------------------------------------------------------------------------------- */
+
+/* Commits what H has, as fsync does, unless somebody works on it. */
+static void commit(struct fs *fs, struct handle *h) {
+	struct call call = { .fs = fs };
+	if (h->kind->sync == NULL || pthread_mutex_trylock(&h->lock) != 0)
+		return;
+	pthread_mutex_init(&call.cancel.lock, NULL);
+	int rc = h->kind->sync(&call, h, SYNC_FSYNC);
+	AUTO_FREE char *path = rc != 0 ? node_path(fs->nodes, h->node, NULL) : NULL;
+	(void)call_told(&call, path != NULL ? path : "?", rc);
+	pthread_mutex_unlock(&h->lock);
+	call_end(&call);
+}
+
+static void *helper_main(void *arg) {
+	struct ending *e = arg;
+	struct handle *h;
+	while ((h = handles_claim(e->fs->handles)) != NULL) {
+		commit(e->fs, h);
+		handles_unclaim(e->fs->handles, h);
+	}
+	LOCK_SCOPE(&e->lock);
+	e->helpers--;
+	pthread_cond_broadcast(&e->changed);
+	return NULL;
+}
+
+static void help_locked(struct ending *e) {
+	pthread_t thread;
+	e->helped = true;
+	for (int i = 0; i < HELPERS && !e->committed; i++) {
+		if (pthread_create(&thread, NULL, helper_main, e) != 0)
+			return;
+		pthread_detach(thread);
+		e->helpers++;
+	}
+}
+
+void ending_committed(struct ending *e) {
+	LOCK_SCOPE(&e->lock);
+	e->committed = true;
+	while (e->helpers > 0)
+		pthread_cond_wait(&e->changed, &e->lock);
+}
+
+/* -- after 25 s -------------------------------------------------------------------------------- */
+
+static void tell_rest(void *arg, struct handle *h) {
+	struct fs *fs = arg;
+	const char *why = "the mount was ended before its commit was over";
+	if ((h->flags & O_ACCMODE) == O_RDONLY)
+		return;
+	AUTO_FREE char *path = node_path(fs->nodes, h->node, NULL);
+	const char *name = path != NULL ? path : "?";
+	if (pthread_mutex_trylock(&h->lock) != 0) {
+		log_error("%s: a commit is under way, and may come too late", name);
+		return;
+	}
+	if (h->dirty && h->data.len > 0) {
+		log_error("%s: %zu bytes are not committed; they are in rejected/", name,
+			  h->data.len);
+		report_rejection(fs->report, &(struct rejection){ .path = name,
+								  .data = h->data.data,
+								  .len = h->data.len,
+								  .keep = true,
+								  .errnum = ETIMEDOUT,
+								  .sqlstate = "",
+								  .sentence = why });
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
+static void *unmount_main(void *arg) {
+	struct ending *e = arg;
+	/* it closes the device, too: whoever still waits for an answer gets an error, also if a thread of this
+	 * process can never end */
+	fuse_session_unmount(e->se);
+	LOCK_SCOPE(&e->lock);
+	e->unmounted = true;
+	pthread_cond_broadcast(&e->changed);
+	return NULL;
+}
+
+static void unmount_locked(struct ending *e) {
+	struct timespec until = timespec_of_us(clock_us() + (int64_t)UNMOUNT_MS * US_PER_MS);
+	pthread_t thread;
+	if (e->se == NULL || pthread_create(&thread, NULL, unmount_main, e) != 0)
+		return;
+	while (!e->unmounted && pthread_cond_timedwait(&e->changed, &e->lock, &until) == 0)
+		;
+}
+
+/* Does not return. */
+static void last_resort_locked(struct ending *e) {
+	log_error(
+		"the mount has not ended for %d s after the signal, since something waits for the database: it is ended "
+		"now",
+		LAST_MS / 1000);
+	if (!e->committed)
+		handles_tell(e->fs->handles, tell_rest, e->fs);
+	unmount_locked(e);
+	_exit(1); /* banned-ok: what is left waits for what never comes, so that nothing can be freed */
+}
+
+/* -- the thread -------------------------------------------------------------------------------- */
+
+static void wake(int number) {
+	(void)number; /* to interrupt the loop's wait is all that it is for */
+}
+
+static void watch_locked(struct ending *e) {
+	int64_t began = clock_us();
+	while (!e->over) { /* again, since a request may arrive, or the loop begin to wait, just behind our back */
+		int64_t passed_ms = (clock_us() - began) / US_PER_MS;
+		if (e->loops) {
+			fuse_session_exit(e->se);
+			calls_interrupt(e->fs->calls);
+			pthread_kill(e->loop, SIGUSR1);
+		}
+		if (passed_ms >= HELP_MS && !e->helped)
+			help_locked(e);
+		if (passed_ms >= LAST_MS)
+			last_resort_locked(e);
+		struct timespec until = timespec_of_us(clock_us() + (int64_t)AGAIN_MS * US_PER_MS);
+		pthread_cond_timedwait(&e->changed, &e->lock, &until);
+	}
+}
+
+static void *thread_main(void *arg) {
+	struct ending *e = arg;
+	sigset_t set = ending_signals();
+	int number;
+	sigwait(&set, &number);
+	LOCK_SCOPE(&e->lock);
+	if (e->over)
+		return NULL;
+	if (!e->mounts) {
+		log_error("signal %d: ended before anything was mounted", number);
+		_exit(1); /* banned-ok: the thread that mounts may wait for the database */
+	}
+	log_info("signal %d: unmounting", number);
+	watch_locked(e);
+	return NULL;
+}
+
+struct ending *ending_start(struct fs *fs) {
+	struct sigaction action = { .sa_handler = wake };
+	struct ending *e = calloc(1, sizeof(*e));
+	if (e == NULL)
+		return NULL;
+	sigaction(SIGUSR1, &action, NULL);
+	e->fs = fs;
+	pthread_mutex_init(&e->lock, NULL);
+	clock_condition(&e->changed);
+	if (pthread_create(&e->thread, NULL, thread_main, e) == 0)
+		return e;
+	pthread_cond_destroy(&e->changed);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+	return NULL;
+}
+
+void ending_mounts(struct ending *e) {
+	LOCK_SCOPE(&e->lock);
+	e->mounts = true;
+}
+
+void ending_serves(struct ending *e, struct fuse_session *se) {
+	LOCK_SCOPE(&e->lock);
+	e->se = se;
+	e->loops = true;
+	e->loop = pthread_self();
+}
+
+void ending_has_served(struct ending *e) {
+	LOCK_SCOPE(&e->lock);
+	e->loops = false;
+}
+
+void ending_unmounts(struct ending *e) {
+	LOCK_SCOPE(&e->lock);
+	e->se = NULL;
+}
+
+void ending_stop(struct ending *e) {
+	if (e == NULL)
+		return;
+	pthread_mutex_lock(&e->lock);
+	e->over = true;
+	pthread_cond_broadcast(&e->changed);
+	pthread_mutex_unlock(&e->lock);
+	pthread_kill(e->thread,
+		     SIGHUP); /* it waits for one of these, and will see that all is over */
+	pthread_join(e->thread, NULL);
+	pthread_cond_destroy(&e->changed);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+}
