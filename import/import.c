@@ -3,6 +3,7 @@
 #include "import/run.h"
 #include "schema/name.h"
 #include "util/below.h"
+#include "util/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,8 @@
 #include <string.h>
 
 enum { LARGEST_CONTROL = 64 * 1024 * 1024, JOBS_MOST = 64 };
+
+static const int64_t LARGEST_DOCUMENT = INT64_C(1) << 53; /* bytes; exact in a double */
 
 static const char usage_text[] =
 	"usage: rowfs import [OPTIONS] OLD-TREE MOUNTPOINT\n"
@@ -212,7 +215,7 @@ static void read_limits(struct import *im) {
 	AUTO_FREE char *text = read_control(im, "config.json");
 	AUTO_JSON cJSON *config = text != NULL ? cJSON_Parse(text) : NULL;
 	const cJSON *most = cJSON_GetObjectItemCaseSensitive(config, "max_document");
-	im->max_document = cJSON_IsNumber(most) ? (uint64_t)most->valuedouble : 16 * 1024 * 1024;
+	im->max_document = (uint64_t)json_integer(most, 0, LARGEST_DOCUMENT, 16 * 1024 * 1024);
 }
 
 /* -- what is told ------------------------------------------------------------------------------ */

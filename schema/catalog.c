@@ -3,8 +3,10 @@
 #include "db/field.h"
 #include "schema/array.h"
 #include "schema/embedded.h"
+#include "util/json.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 bool name_list_has(const struct name_list *list, const char *name) {
@@ -28,10 +30,14 @@ static bool get_bool(const cJSON *object, const char *name) {
 	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, name));
 }
 
-/* Oids and type modifiers have 32 bits: exact in a double. */
 static int64_t get_oid(const cJSON *object, const char *name) {
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-	return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
+	return json_integer(cJSON_GetObjectItemCaseSensitive(object, name), 0, UINT32_MAX, 0);
+}
+
+/* OTHERWISE where there is no such number from LOW to INT_MAX. */
+static int get_int(const cJSON *object, const char *name, int low, int otherwise) {
+	return (int)json_integer(cJSON_GetObjectItemCaseSensitive(object, name), low, INT_MAX,
+				 otherwise);
 }
 
 static struct name_list get_names(const cJSON *object, const char *name) {
@@ -58,7 +64,7 @@ static void read_columns(const cJSON *array, struct relation *rel) {
 			.operators = get_string(e, "operators"),
 			.category = get_char(e, "category"),
 			.kind = get_char(e, "kind"),
-			.modifier = (int)get_oid(e, "modifier"),
+			.modifier = get_int(e, "modifier", INT_MIN, -1),
 			.not_null = get_bool(e, "not_null"),
 			.has_default = get_bool(e, "default"),
 			.generated = get_bool(e, "generated"),
@@ -104,7 +110,7 @@ static void read_function(const cJSON *json, struct function *fn) {
 	const cJSON *e, *array = cJSON_GetObjectItemCaseSensitive(json, "arguments");
 	fn->schema = get_string(json, "schema");
 	fn->name = get_string(json, "name");
-	fn->ndefaults = (int)get_oid(json, "defaults");
+	fn->ndefaults = get_int(json, "defaults", 0, 0);
 	fn->arguments = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*fn->arguments));
 	cJSON_ArrayForEach(e, array) {
 		if (fn->arguments == NULL)

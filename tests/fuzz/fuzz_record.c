@@ -7,12 +7,18 @@
 
 enum { COLUMNS = 5, MOST = 200 };
 
+#define COLUMN(letter, of_type, of_category, of_modifier, never_null)                              \
+	{                                                                                          \
+		.name = (letter), .type = (of_type), .base = (of_type), .category = (of_category), \
+		.kind = 'b', .operators = "", .modifier = (of_modifier), .not_null = (never_null)  \
+	}
+
 static struct column columns[] = {
-	{ "v", "character varying", "character varying", 'S', 'b', 3 + 4, true },
-	{ "t", "text", "text", 'S', 'b', -1, false },
-	{ "i", "integer", "integer", 'N', 'b', -1, false },
-	{ "n", "numeric", "numeric", 'N', 'b', (5 << 16 | 2) + 4, false },
-	{ "d", "date", "date", 'D', 'b', -1, false },
+	COLUMN("v", "character varying", 'S', 3 + 4, true),
+	COLUMN("t", "text", 'S', -1, false),
+	COLUMN("i", "integer", 'N', -1, false),
+	COLUMN("n", "numeric", 'N', (5 << 16 | 2) + 4, false),
+	COLUMN("d", "date", 'D', -1, false),
 };
 
 /* A line that is taken: its fields are all of it, and csv_split() finds the same ones. */

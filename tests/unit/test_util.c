@@ -1,6 +1,7 @@
 #include "tests/unit/check.h"
 #include "util/buf.h"
 #include "util/clock.h"
+#include "util/json.h"
 #include "util/log.h"
 
 static void test_buf_grows(void) {
@@ -138,6 +139,20 @@ static void test_clock(void) {
 	CHECK(ns_of_us(INT64_MIN) == INT64_MIN / 1000 * 1000);
 }
 
+static int64_t integer_of(const char *text) {
+	AUTO_JSON cJSON *json = cJSON_Parse(text);
+	return json_integer(json, -10, UINT32_MAX, 7);
+}
+
+static void test_json_integer(void) {
+	CHECK_INT(integer_of("-10"), -10);
+	CHECK_INT(integer_of("4294967295"), UINT32_MAX);
+	static const char *const others[] = { "-11",   "4294967296", "1e300", "-1e300", "1e999",
+					      "\"1\"", "null",       "[1]",   "" };
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		CHECK_INT(integer_of(others[i]), 7);
+}
+
 int main(void) {
 	test_buf_grows();
 	test_buf_consume_and_resize();
@@ -145,6 +160,7 @@ int main(void) {
 	test_buf_reserve();
 	test_buf_failure_is_sticky();
 	test_json_string();
+	test_json_integer();
 	test_log_levels();
 	test_log_is_one_line();
 	test_clock();

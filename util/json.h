@@ -1,0 +1,19 @@
+/* Numbers of JSON that others have written: cJSON keeps a double, which may be anything. */
+#ifndef ROWFS_UTIL_JSON_H
+#define ROWFS_UTIL_JSON_H
+
+#include <cjson/cJSON.h>
+#include <stdint.h>
+
+/* The whole part of the number ITEM (may be NULL) if it is within LOW and HIGH, which a double must
+ * hold exactly; otherwise OTHERWISE. Pure. */
+static inline int64_t json_integer(const cJSON *item, int64_t low, int64_t high,
+				   int64_t otherwise) {
+	/* NaN compares with nothing */
+	if (!cJSON_IsNumber(item) ||
+	    !(item->valuedouble >= (double)low && item->valuedouble <= (double)high))
+		return otherwise;
+	return (int64_t)item->valuedouble;
+}
+
+#endif
