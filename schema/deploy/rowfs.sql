@@ -3,6 +3,7 @@
 -- What rowfs keeps for itself. Nothing here is part of the data that it serves.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE SCHEMA rowfs;
 

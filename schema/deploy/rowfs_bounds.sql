@@ -4,6 +4,7 @@
 -- What no mount writes, nobody else can write either: offsets and lengths that are none. Mounts check what they read all the same.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 ALTER TABLE rowfs.file
 	ADD CONSTRAINT file_size CHECK (size >= 0),

@@ -5,6 +5,7 @@
 -- only roles of mounts can read.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Mounts of the version before would listen where nothing is told any more.
 DO $$ BEGIN

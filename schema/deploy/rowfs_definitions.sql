@@ -5,12 +5,19 @@
 -- that make SQL of them: what is in a row of rowfs.slice or rowfs.notice cannot run with the rights of a table's owner.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
--- A mount of the version before would go on to trust triggers that are removed here.
+-- A mount of the version before would go on to trust triggers that are removed here. Anybody may hold such a lock: it
+-- counts if his role may read rowfs.notice, or may become one that does (as in rowfs_proof, and in schema/peers.c).
 DO $$ BEGIN
 	IF EXISTS (SELECT FROM rowfs.notice) AND EXISTS (
-		SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 1919316737 AND l.granted
-		   AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+		SELECT FROM pg_locks l LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = l.pid
+		 WHERE l.locktype = 'advisory' AND l.classid = 1919316737 AND l.objsubid = 2 AND l.granted
+		   AND l.mode = 'ShareLock' AND l.pid IS NOT NULL
+		   AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+		   AND (a.usesysid IS NULL OR EXISTS (
+			SELECT FROM pg_roles r WHERE pg_has_role(a.usesysid, r.oid, 'MEMBER')
+			   AND has_table_privilege(r.oid, 'rowfs.notice', 'SELECT'))))
 	THEN
 		RAISE object_in_use USING MESSAGE = 'this database is mounted: unmount it first, and mount it again after the upgrade';
 	END IF;

@@ -4,6 +4,7 @@
 -- Ingest files: their bytes as they were written, and which rows came from them.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE TABLE rowfs.file (
 	id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -6,6 +6,7 @@
 -- file's. NULL, for what came before this change: rows are compared with the file's lines.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 ALTER TABLE rowfs.file_rows ADD COLUMN xids xid[];
 

@@ -6,6 +6,7 @@
 -- take a right that it does not get.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 DO $$
 DECLARE

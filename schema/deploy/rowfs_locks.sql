@@ -4,6 +4,7 @@
 -- Who waits for whom: row locks instead of advisory locks, which any role that may connect can take.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- A row for each thing that one session does at a time. To lock a row takes the right to change it, which only the owner has.
 CREATE TABLE rowfs.mutex (

@@ -9,6 +9,7 @@
 -- rows have changed, null is any key.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- What mounts want to be told of a table. `keys` are expressions over the row r.
 CREATE TABLE rowfs.notice (

@@ -4,6 +4,7 @@
 -- What is called with a search path that others may write to means PostgreSQL's own functions all the same.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Sends a notice of WHAT, members of a JSON object as text; if that is too long, of NOTHING, the same without keys. A
 -- mount that changes something by itself gets it back with the answer, before the commit, and passes it on when it is

@@ -4,6 +4,7 @@
 -- Whose the things in this schema are: nobody but its owner makes any, and what somebody else has made is not used.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- What a table's owner may have been given, so that his triggers could be made.
 DO $$

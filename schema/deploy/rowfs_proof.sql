@@ -6,6 +6,7 @@
 -- the call, which most pay for anyway. Also what rowfs check compares.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- True if a session of a mount is there: it holds a lock under this number. Anybody may; it counts if his role may read rowfs.notice, or
 -- may become one that does (as in schema/peers.c).

@@ -4,6 +4,7 @@
 -- Streams of lines: how far each is committed, and what each rows file holds.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- One row for each lane of each mount. `off` is the number of its last committed batch; a batch moves
 -- it in its own transaction, and only from the value before: a repetition finds it moved.

@@ -1,6 +1,7 @@
 -- Revert rowfs:rowfs_channel from pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Sends a notice of WHAT, members of a JSON object as text; if that is too long, of NOTHING, the same without keys.
 CREATE OR REPLACE FUNCTION rowfs.send_notice(what text, nothing text) RETURNS void LANGUAGE sql

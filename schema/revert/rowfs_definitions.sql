@@ -3,6 +3,7 @@
 -- As it was before, without the definitions: each mount makes its own anew.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT rowfs.drop_triggers(NULL);
 DELETE FROM rowfs.notice;

@@ -1,6 +1,7 @@
 -- Revert rowfs:rowfs_guard from pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- True if the triggers that count are what they must be.
 CREATE OR REPLACE FUNCTION rowfs.is_watched(top regclass) RETURNS boolean LANGUAGE sql STABLE

@@ -3,6 +3,7 @@
 -- The functions of schema/partitioned stay as they are: they need nothing of this change.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- What a mount's role needs besides the tables that it serves.
 CREATE OR REPLACE FUNCTION rowfs.allow(role regrole) RETURNS void LANGUAGE plpgsql

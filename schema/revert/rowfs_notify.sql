@@ -1,6 +1,7 @@
 -- Revert rowfs:rowfs_notify from pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT rowfs.drop_triggers(NULL, 'notice');
 

@@ -3,6 +3,7 @@
 -- Search paths of functions stay: nothing needs them otherwise.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Sends a notice of WHAT, members of a JSON object as text; if that is too long, of NOTHING, the same without keys. A
 -- mount that changes something by itself gets it back with the answer, before the commit, and passes it on when it is

@@ -1,6 +1,7 @@
 -- Revert rowfs:rowfs_owners from pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE OR REPLACE FUNCTION rowfs.without_triggers(kind text, top regclass) RETURNS SETOF regclass LANGUAGE sql STABLE
 BEGIN ATOMIC

@@ -1,6 +1,7 @@
 -- Revert rowfs:rowfs_streams from pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT rowfs.drop_triggers(NULL, 'watch');
 

@@ -3,6 +3,8 @@
 -- What stands in that schema runs as the mount's role, or is believed by it. So the schema must belong to a role that can have that anyway: a
 -- superuser, the database's owner, an owner of what the layout serves (his triggers run as the mount's role), or the mount's own role, or one that
 -- it is a member of. And all that is in it must belong to the same role; the trigger functions are judged by rowfs.has_triggers().
+-- Nor may a function, a default or a check be bound to something of another role, as a deploy under his search path could: see
+-- schema/deploy/rowfs_bound.sql.
 -- Operators are said with their schema, since the types of these columns are not always the same.
 WITH s AS (
     SELECT n.oid, n.nspowner AS owner, n.nspacl AS acl, d.datdba AS dba
@@ -26,6 +28,26 @@ WITH s AS (
     UNION ALL
     SELECT o.oid::pg_catalog.regoperator::pg_catalog.text, 'OPERATOR', o.oprowner
       FROM pg_catalog.pg_operator o, s WHERE o.oprnamespace OPERATOR(pg_catalog.=) s.oid
+), bound AS (
+    SELECT pg_catalog.pg_describe_object(d.classid, d.objid, 0) AS what,
+           pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0) AS meant, pg_catalog.pg_get_userbyid(m.owner) AS owner
+      FROM s, LATERAL (
+               SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid, p.oid FROM pg_catalog.pg_proc p
+                WHERE p.pronamespace OPERATOR(pg_catalog.=) s.oid
+               UNION ALL SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_constraint k
+                WHERE k.connamespace OPERATOR(pg_catalog.=) s.oid
+               UNION ALL SELECT 'pg_catalog.pg_attrdef'::pg_catalog.regclass, f.oid FROM pg_catalog.pg_attrdef f, pg_catalog.pg_class c
+                WHERE c.oid OPERATOR(pg_catalog.=) f.adrelid AND c.relnamespace OPERATOR(pg_catalog.=) s.oid) u(class, oid),
+           pg_catalog.pg_depend d,
+           LATERAL (SELECT o.oprowner, o.oprnamespace FROM pg_catalog.pg_operator o
+                     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid AND o.oid OPERATOR(pg_catalog.=) d.refobjid
+                    UNION ALL SELECT p.proowner, p.pronamespace FROM pg_catalog.pg_proc p
+                     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid AND p.oid OPERATOR(pg_catalog.=) d.refobjid
+                    UNION ALL SELECT y.typowner, y.typnamespace FROM pg_catalog.pg_type y
+                     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid AND y.oid OPERATOR(pg_catalog.=) d.refobjid
+                    UNION ALL SELECT c.relowner, c.relnamespace FROM pg_catalog.pg_class c
+                     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AND c.oid OPERATOR(pg_catalog.=) d.refobjid) m(owner, nsp)
+     WHERE d.classid OPERATOR(pg_catalog.=) u.class AND d.objid OPERATOR(pg_catalog.=) u.oid AND m.nsp OPERATOR(pg_catalog.<>) s.oid AND NOT EXISTS (SELECT FROM trusted r WHERE r.oid OPERATOR(pg_catalog.=) m.owner)
 )
 SELECT pg_catalog.format('the schema rowfs belongs to %I, who is neither a superuser nor the owner of this database or of a table of the layout: '
            'ALTER SCHEMA rowfs OWNER TO one of them, or DROP SCHEMA rowfs', pg_catalog.pg_get_userbyid(s.owner))
@@ -44,4 +66,7 @@ SELECT pg_catalog.format('%s may create what he likes in the schema rowfs, which
                 ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text) END)
   FROM s, pg_catalog.aclexplode(s.acl) a
  WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND NOT EXISTS (SELECT FROM trusted r WHERE r.oid OPERATOR(pg_catalog.=) a.grantee)
+UNION ALL
+SELECT pg_catalog.format('%s in the schema rowfs uses %s, which belongs to %I, who does not own the schema: deploy the schema anew '
+           '(enable_migrations, or sqitch), or, if its last change is there, SELECT rowfs.rebind()', b.what, b.meant, b.owner) FROM bound b
 LIMIT 1

@@ -1,6 +1,7 @@
 -- Verify rowfs:rowfs_definitions on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT id, relation, csv, columns, keys, units, formats, built, used FROM rowfs.slice WHERE false;
 SELECT id, relation, keys -> 0 ->> 'column', used FROM rowfs.notice WHERE false;

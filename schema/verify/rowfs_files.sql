@@ -1,6 +1,7 @@
 -- Verify rowfs:rowfs_files on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT id, dir, name, size, mode, changed, state, op FROM rowfs.file WHERE false;
 SELECT file, at, len, zlib, data FROM rowfs.chunk WHERE false;

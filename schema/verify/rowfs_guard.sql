@@ -1,6 +1,7 @@
 -- Verify rowfs:rowfs_guard on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT has_function_privilege('rowfs.can_count(regclass)', 'execute');
 SELECT 1 / (count(*) = 0)::int FROM pg_class c, aclexplode(c.relacl) a

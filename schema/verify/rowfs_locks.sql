@@ -1,6 +1,7 @@
 -- Verify rowfs:rowfs_locks on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT 1 / count(*) FROM rowfs.mutex WHERE name = 'fold' AND relation = 0;
 SELECT has_function_privilege('rowfs.lock_mutex(text, regclass)', 'execute');

@@ -1,6 +1,7 @@
 -- Verify rowfs:rowfs_notify on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT id, relation, keys, used FROM rowfs.notice WHERE false;
 SELECT has_function_privilege(f, 'execute') FROM unnest(ARRAY['rowfs.tell(regclass)',

@@ -1,6 +1,7 @@
 -- Verify rowfs:rowfs_operators on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- a body that was parsed when it was made means the same for everybody, too
 SELECT 1 / (count(*) = 1)::int FROM pg_proc WHERE oid = 'rowfs.send_notice(text, text)'::regprocedure

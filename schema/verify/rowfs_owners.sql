@@ -1,6 +1,7 @@
 -- Verify rowfs:rowfs_owners on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT has_function_privilege(f, 'execute') FROM unnest(ARRAY['rowfs.owner()', 'rowfs.trigger_owner(regclass)',
 	'rowfs.own_function(text, regclass)']) f;

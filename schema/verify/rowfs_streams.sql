@@ -1,6 +1,7 @@
 -- Verify rowfs:rowfs_streams on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT stream, off, touched FROM rowfs.stream WHERE false;
 SELECT id, relation, built, used FROM rowfs.slice WHERE false;

@@ -130,10 +130,10 @@ def test_partitions_are_made_and_dropped(pg, stranger, upgraded):
     if upgraded:
         for fn in ("make_partitions", "drop_partitions"):
             pg.admin("do $do$ begin execute (select regexp_replace(regexp_replace(pg_get_functiondef(p.oid), '\\n *\\t* *ORDER BY x.relation LOOP', ' LOOP'), "
-                     "E'\\t\\tIF has_table_privilege.*?END IF;\\n', '') from pg_proc p where proname = %s); end $do$", fn)
+                     "E'\\t\\tIF has_table_privilege.*?END IF;\\n', '') from pg_proc p where proname = %s and prosqlbody is null); end $do$", fn)
             pg.admin("do $do$ begin execute (select regexp_replace(pg_get_functiondef(p.oid), E'BEGIN\\n', "
                      "E'BEGIN\\n\\tPERFORM pg_advisory_xact_lock(''rowfs.partitioned''::regclass::oid::int, 0);\\n') "
-                     "from pg_proc p where proname = %s); end $do$", fn)
+                     "from pg_proc p where proname = %s and prosqlbody is null); end $do$", fn)
         sqitch(pg, "deploy")
     stranger("pg_advisory_lock", pg.one("select 'rowfs.partitioned'::regclass::oid::int"), 0)
     pg.sql("create table ticks (at bigint primary key); insert into ticks values (1700000000000), (1)")
@@ -147,9 +147,12 @@ def test_partitions_are_made_and_dropped(pg, stranger, upgraded):
             pg.sql("select rowfs.drop_partitions('ticks', '1 day')")
 
 
-def test_an_upgrade_is_held_up_by_mounts_only(pg, stranger):
+@pytest.mark.parametrize("before", ["rowfs_bounds", "rowfs_notify"])
+def test_an_upgrade_is_held_up_by_mounts_only(pg, stranger, before):
     """It refuses while the database is mounted. A lock that any role can take says nothing about that."""
-    sqitch(pg, "revert", "-y", "--to", "rowfs_bounds")
+    sqitch(pg, "revert", "-y", "--to", before)
+    if before == "rowfs_notify":
+        pg.sql("insert into rowfs.notice (id, relation, keys) values (1, 'public.parts', '{}')")
     stranger("pg_advisory_lock_shared", LIVES, 5)
     stranger("pg_advisory_lock", LIVES, 6)
     with contextlib.closing(pg.connect()) as mounted, mounted.cursor() as cur:

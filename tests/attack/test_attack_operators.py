@@ -4,13 +4,15 @@ import contextlib
 import errno
 import os
 import re
+import time
 
 import psycopg2
 import pytest
 
 import kit
+import mountkit
 from ingestkit import lines
-from kit import append, get, put, rm, run
+from kit import ROOT, append, get, put, rm, run, sqitch
 from mountkit import clean_env, rowfs_binary
 from shop import LAYOUT, SQL, Shop
 
@@ -186,3 +188,162 @@ def test_types_with_operators_of_their_own_keep_them(pg, make_mount):
     assert pg.one("select n from streets where name = 'B'") == 8
     rm(m.at("cITY0007/city.json"))
     assert pg.one("select count(*) from streets") == 0
+
+
+# -- partitions ---------------------------------------------------------------------------------------------------------------------
+
+def test_partitions(armed):
+    """Functions of schema/partitioned. A user's trigger finds what it names by the path of whoever calls."""
+    pg = armed
+    pg.sql("create domain instant as bigint")
+    with contextlib.closing(psycopg2.connect(re.sub(r"user=\w+", "user=mallory", pg.conninfo))) as conn, conn, conn.cursor() as cur:
+        for name in (">=", "<", "/"):
+            for right in ("int4", "int8", "numeric"):
+                cur.execute(f"create or replace function public.at_{right}(a instant, b {right}) returns bool {BODY.replace('%', 'instant')}; "
+                            f"create operator public.{name} (function = public.at_{right}, leftarg = instant, rightarg = {right})")
+    sqitch(pg, "deploy", project="schema/partitioned")
+    pg.sql("create table ticks (at instant primary key, what varchar(9)); create table gone (at bigint); "
+           "create function note() returns trigger language plpgsql as 'begin insert into gone values (old.at); return old; end'; "
+           "create trigger note after delete on ticks for each row execute function note()")
+    year = 31_556_952_000  # in milliseconds
+    now = int(time.time() * 1000)
+    pg.sql("insert into ticks values (%s), (%s), (%s), (1)", now, now - year, now - 3 * year)
+    assert pg.one("select rowfs.partition_table('ticks', 'at', 1000, 'month', '2 years')::text") == "ticks"
+    assert pg.one("select count(*) from ticks_default") == 1
+    pg.sql("insert into ticks values (%s)", now + 2 * year)  # no partition yet
+    assert pg.one("select count(*) from ticks_default") == 2 and pg.sql("select * from gone") == []
+    assert pg.one("select rowfs.make_partitions('ticks', '25 months')") > 20
+    # the row has moved, which its table's trigger was told; the row of 1970 stays
+    assert pg.sql("select at from ticks_default") == [(1,)] and pg.sql("select at from gone") == [(now + 2 * year,)]
+    assert pg.one("select rowfs.drop_partitions('ticks')") == 1
+    assert sorted(pg.sql("select at from gone")) == [(1,), (now + 2 * year,)]
+    assert pg.one("select rowfs.unpartition_table('ticks', '{at}')::text") == "ticks"
+    assert sorted(pg.sql("select at from ticks")) == [(now - year,), (now,), (now + 2 * year,)]
+    assert pg.one("show search_path") == '"$user", public'
+    sqitch(pg, "verify", project="schema/partitioned")
+    sqitch(pg, "revert", "-y", project="schema/partitioned")
+    assert hijacked(pg) == []
+    left = pg.sql("set search_path = pg_catalog; select proname from pg_proc where pronamespace = 'rowfs'::regnamespace and proname ~ 'partition'")
+    assert left == []
+
+
+# -- what is bound when it is made --------------------------------------------------------------------------------------------------
+
+EXACT = [("=", "text", "text"), ("=", "oid", "oid"), ("=", "name", "text"), ("=", "oid", "regclass"), ("<>", "text", "text"), ("||", "text", "text"),
+         ("=", "bool", "bool"), ("~", "text", "text"), ("=", "int8", "int8"), ("=", "varchar", "varchar"), ("*", "numeric", "int8")]
+EXACT_FUNCTIONS = ["now() returns timestamptz", "gen_random_uuid() returns uuid", "current_setting(text) returns text", "octet_length(text) returns int4",
+                   "to_regclass(text) returns regclass", "quote_ident(text) returns text"]
+
+
+@pytest.fixture
+def planted(server):
+    """A database without rowfs, in which mallory has what fits exactly. With public before pg_catalog on the path, it comes first."""
+    pg = server.create_database("planted")
+    server.admin("create role planter login")
+    pg.admin("grant create, usage on schema public to planter, keeper")
+    with contextlib.closing(psycopg2.connect(re.sub(r"user=\w+", "user=planter", pg.conninfo))) as conn, conn, conn.cursor() as cur:
+        for i, (name, a, b) in enumerate(EXACT):
+            value = {"||": "text", "*": "numeric"}.get(name, "bool")
+            cur.execute(f"create function public.own_{i}(a {a}, b {b}) returns {value} {BODY.replace('%', name)}; "
+                        f"create operator public.{name} (function = public.own_{i}, leftarg = {a}, rightarg = {b})")
+        for name in EXACT_FUNCTIONS:
+            cur.execute(f"create function public.{name} {BODY.replace('%', name)}")
+    server.mark_log()
+    yield pg
+    pg.drop()
+    server.admin("drop role planter")
+
+
+HOSTILE = "public, pg_catalog"
+
+
+def scripts(project, kind):
+    """The scripts that make something in the schema rowfs only, in the plan's order."""
+    plan = (ROOT / project / "sqitch.plan").read_text()
+    names = [line.split()[0] for line in plan.splitlines() if line and not line.startswith("%")]
+    return [ROOT / project / kind / f"{name}.sql" for name in names if not re.match("voice_assistant|orderbook", name)]
+
+
+def psql(pg, *paths):
+    env = {"PGHOST": str(pg.server.dir), "PGUSER": "keeper", "PGDATABASE": pg.name, "PGOPTIONS": f"-c search_path={HOSTILE.replace(' ', '')}"}
+    for path in paths:
+        run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", path, env=env, timeout=60)
+
+
+def foreign(pg):
+    """What of the schema rowfs depends on what planter owns."""
+    return pg.admin("select pg_describe_object(classid, objid, 0), pg_describe_object(refclassid, refobjid, 0) from pg_depend d where refobjid in ("
+                    "select oid from pg_catalog.pg_operator where oprowner = 'planter'::regrole union select oid from pg_catalog.pg_proc "
+                    "where proowner = 'planter'::regrole) and pg_describe_object(classid, objid, 0) ~ 'rowfs[.]'")
+
+
+def test_a_deploy_under_a_hostile_path(planted):
+    for project in ("schema", "schema/partitioned"):
+        psql(planted, *scripts(project, "deploy"))
+        psql(planted, *scripts(project, "verify"))
+    assert foreign(planted) == [] and hijacked(planted) == []
+    for project in ("schema/partitioned", "schema"):
+        psql(planted, *reversed(scripts(project, "revert")))
+    assert hijacked(planted) == []
+
+
+def texts(pg):
+    """Everything of the schema rowfs that is bound, as PostgreSQL shows it: who owns what it names does not matter."""
+    return pg.admin("set search_path = pg_catalog; select oid::regprocedure::text, pg_get_functiondef(oid) from pg_proc where pronamespace = "
+                    "'rowfs'::regnamespace union all select conrelid::regclass || conname, pg_get_constraintdef(oid) from pg_constraint "
+                    "where connamespace = 'rowfs'::regnamespace union all select adrelid::regclass || ' ' || adnum, pg_get_expr(adbin, adrelid) "
+                    "from pg_attrdef join pg_class c on c.oid = adrelid where c.relnamespace = 'rowfs'::regnamespace order by 1, 2")
+
+
+def bind_anew(pg, path):
+    """As an older version's scripts did, under PATH: the texts mean what is first there."""
+    pg.sql("set search_path = pg_catalog")
+    made = [d for d, in pg.sql("select pg_get_functiondef(oid) from pg_proc where pronamespace = 'rowfs'::regnamespace and prosqlbody is not null")]
+    made += [d for d, in pg.sql("select format('alter table %s alter %I set default %s', d.adrelid::regclass, a.attname, pg_get_expr(d.adbin, d.adrelid)) "
+                                "from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum "
+                                "where d.adrelid::regclass::text ~ '^rowfs'")]
+    made += [d for d, in pg.sql("select format('alter table %1$s drop constraint %2$I, add constraint %2$I %3$s', conrelid::regclass, conname, "
+                                "pg_get_constraintdef(oid)) from pg_constraint where connamespace = 'rowfs'::regnamespace and contype = 'c'")]
+    pg.sql(f"set search_path = {path}")
+    for statement in made:
+        pg.sql(statement)
+    pg.sql("reset search_path")
+
+
+def test_an_upgrade_of_what_is_bound_to_another_role(planted):
+    pg = planted
+    before = [p for p in scripts("schema", "deploy") if p.stem != "rowfs_bound"]
+    psql(pg, *before)
+    bind_anew(pg, "pg_catalog")  # shown, read and shown again: aliases may differ once
+    told = texts(pg)
+    bind_anew(pg, HOSTILE)
+    secret = pg.admin("select proof, channel from rowfs.secret")[0]
+    pg.sql("create table things (id int primary key)")
+    pg.server.mark_log()
+    assert len(foreign(pg)) > 20 and {x.split(" ")[0] for x, _ in foreign(pg)} == {"function", "default", "constraint"}
+    m = mountkit.Mount(pg.conninfo, layout={"routes": [{"path": "/{things.id}.json", "row": "things"}]}, start=False)
+    try:
+        m.spawn()
+        assert m.process.wait(30) == 1 and re.search(r"(function|default value|constraint) .*rowfs.* uses (operator|function) .*planter", m.output())
+    finally:
+        m.destroy()
+    pg.sql(f"set search_path = {HOSTILE}; create view rowfs.mine as select 'a'::text = 'b'::text; reset search_path")
+    with pytest.raises(AssertionError, match=r"rule _RETURN on view rowfs.mine uses operator public.=\(text,text\) of another role"):
+        psql(pg, ROOT / "schema/deploy/rowfs_bound.sql")
+    pg.sql("drop view rowfs.mine")
+    psql(pg, ROOT / "schema/deploy/rowfs_bound.sql", ROOT / "schema/verify/rowfs_bound.sql")
+    assert foreign(pg) == []
+    assert not {*secret} & {*pg.admin("select proof, channel from rowfs.secret")[0]}, "mallory's functions may have chosen it"
+    assert [t for t in texts(pg) if "rebind" not in t[0] and "bound_elsewhere" not in t[0]] == told
+    assert hijacked(pg) == []
+
+
+def test_what_a_trusted_role_owns_may_be_used(planted):
+    """Something of an extension, or of the schema's owner, is no attack."""
+    pg = planted
+    pg.admin('create extension "uuid-ossp"')
+    psql(pg, *scripts("schema", "deploy"))
+    pg.sql("set search_path = pg_catalog, public; create function public.mine() returns int language sql return 1; "
+           "create table rowfs.kept (id uuid default uuid_generate_v4(), n int default public.mine()); reset search_path")
+    assert pg.sql("select * from rowfs.bound_elsewhere()") == []
+    psql(pg, ROOT / "schema/verify/rowfs_bound.sql")

@@ -1,6 +1,7 @@
 -- Verify rowfs_partitioned:partitions on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT relation, per_second, width, ahead, keep FROM rowfs.partitioned WHERE false;
 SELECT has_function_privilege('rowfs.make_partitions(regclass, interval, timestamptz)', 'EXECUTE');
