@@ -226,8 +226,9 @@ static bool set_why(struct notices *n, const struct place *place, const char *wh
 }
 
 static const char sources_sql[] =
-	"SELECT (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) FROM pg_class c "
-	"JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) s) "
+	"SELECT (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) "
+	"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+	"WHERE c.oid OPERATOR(pg_catalog.=) s) "
 	"FROM rowfs.sources($1::regclass) s";
 
 /* PLACE depends on a view. */
