@@ -10,7 +10,7 @@ BEGIN;
 -- on its search path.
 DO $$ BEGIN
 	PERFORM set_config('search_path', relnamespace::regnamespace::text, true)
-	   FROM pg_class WHERE oid = 'users'::regclass;
+	   FROM pg_class WHERE oid OPERATOR(pg_catalog.=) 'users'::regclass::oid;
 END $$;
 
 -- A session that is ended gets its end_time once; ending it again does not move it. A row that

@@ -16,7 +16,7 @@ SELECT id, hardware_id_hash FROM users_memory_view WHERE false;
 SELECT has_function_privilege('cleanup_expired_short_term_memory(integer)', 'execute');
 SELECT total_users FROM get_memory_stats();
 SELECT 1 / (count(*) = 2)::integer FROM pg_trigger
- WHERE (tgrelid, tgname) IN (('users'::regclass, 'update_users_updated_at'),
-                             ('sessions'::regclass, 'update_sessions_updated_at'));
+ WHERE (tgrelid, tgname) IN (('users'::regclass::oid, 'update_users_updated_at'),
+                             ('sessions'::regclass::oid, 'update_sessions_updated_at'));
 
 ROLLBACK;

@@ -8,8 +8,8 @@ SELECT hardware_id_hash FROM users_with_active_memory();
 SELECT id, hours_old, cleaned, ran_at FROM memory_cleanups WHERE false;
 SELECT has_function_privilege('memory_cleanup_run()', 'execute');
 SELECT 1 / (count(*) = 3)::integer FROM pg_trigger
- WHERE (tgrelid, tgname) IN (('sessions'::regclass, 'session_ends'),
-                             ('users'::regclass, 'memory_moves'),
-                             ('memory_cleanups'::regclass, 'memory_cleanups_run'));
+ WHERE (tgrelid, tgname) IN (('sessions'::regclass::oid, 'session_ends'),
+                             ('users'::regclass::oid, 'memory_moves'),
+                             ('memory_cleanups'::regclass::oid, 'memory_cleanups_run'));
 
 ROLLBACK;

@@ -347,3 +347,43 @@ def test_what_a_trusted_role_owns_may_be_used(planted):
            "create table rowfs.kept (id uuid default uuid_generate_v4(), n int default public.mine()); reset search_path")
     assert pg.sql("select * from rowfs.bound_elsewhere()") == []
     psql(pg, ROOT / "schema/verify/rowfs_bound.sql")
+
+
+def test_the_voice_assistant(server):
+    """Its tables are in public, and so is what planter has made. It is deployed there, used, and was bound wrongly by an older version."""
+    pg = server.create_database("assistant")
+    server.admin("create role planter login")
+    try:
+        pg.admin('create extension "uuid-ossp"; grant create, usage on schema public to planter, keeper')
+        with contextlib.closing(psycopg2.connect(re.sub(r"user=\w+", "user=planter", pg.conninfo))) as conn, conn, conn.cursor() as cur:
+            for i, (name, kind) in enumerate([("=", "varchar"), ("<>", "varchar")]):
+                cur.execute(f"create function public.own_{i}(a {kind}, b {kind}) returns bool {BODY.replace('%', name + kind)}; "
+                            f"create operator public.{name} (function = public.own_{i}, leftarg = {kind}, rightarg = {kind})")
+            cur.execute(f"create function public.own_oid(a oid, b regclass) returns bool {BODY.replace('%', 'oid')}; "
+                        "create operator public.= (function = public.own_oid, leftarg = oid, rightarg = regclass);"
+                        f"create function public.make_interval(hours int) returns interval {BODY.replace('%', 'make_interval')};"
+                        f"create function public.format(text, text, int) returns text {BODY.replace('%', 'format')}")
+        env = {"PGHOST": str(server.dir), "PGUSER": "keeper", "PGDATABASE": pg.name}
+        for name in ("voice_assistant", "voice_assistant_files", "voice_assistant_operators"):
+            for kind in ("deploy", "verify"):
+                run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", ROOT / f"schema/{kind}/{name}.sql", env=env, timeout=60)
+        server.mark_log()
+        with contextlib.closing(psycopg2.connect(re.sub(r"user=\w+", "user=planter", pg.conninfo))) as conn, conn, conn.cursor() as cur:
+            # fits the rows of a table exactly; it can be made once the table is there
+            cur.execute(f"create function public.own_row(a users, b users) returns bool {BODY.replace('%', 'row')}; "
+                        "create operator public.*= (function = public.own_row, leftarg = users, rightarg = users)")
+        pg.sql("insert into users (hardware_id_hash, short_term_memory) values ('h', 'm'); update users set metadata = '{}'; "
+               "insert into sessions (user_id) select id from users; update sessions set status = 'ended'; update sessions set metadata = '{}'")
+        assert pg.one("select end_time is not null from sessions") is True
+        assert pg.sql("select total_sessions from user_statistics('h')") == [(1,)]
+        pg.sql("insert into memory_cleanups (hours_old) values (1)")
+        for wrong in ("insert into users (hardware_id_hash) values ('')", "update sessions set status = 'odd'"):
+            with pytest.raises(psycopg2.errors.CheckViolation):
+                pg.sql(wrong)
+        with pytest.raises(psycopg2.errors.StringDataRightTruncation):
+            pg.sql("update users set short_term_memory = repeat('x', 10241)")
+        assert hijacked(pg) == []
+    finally:
+        pg.close()
+        pg.drop()
+        server.admin("drop role planter")
