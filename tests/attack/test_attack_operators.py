@@ -298,7 +298,8 @@ def texts(pg):
 def bind_anew(pg, path):
     """As an older version's scripts did, under PATH: the texts mean what is first there."""
     pg.sql("set search_path = pg_catalog")
-    made = [d for d, in pg.sql("select pg_get_functiondef(oid) from pg_proc where pronamespace = 'rowfs'::regnamespace and prosqlbody is not null")]
+    made = [d for d, in pg.sql("select pg_get_functiondef(oid) from pg_proc where pronamespace = 'rowfs'::regnamespace and prosqlbody is not null "
+                                "and proname <> 'bound_elsewhere'")]  # no older version has it
     made += [d for d, in pg.sql("select format('alter table %s alter %I set default %s', d.adrelid::regclass, a.attname, pg_get_expr(d.adbin, d.adrelid)) "
                                 "from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum "
                                 "where d.adrelid::regclass::text ~ '^rowfs'")]
@@ -387,3 +388,27 @@ def test_the_voice_assistant(server):
         pg.close()
         pg.drop()
         server.admin("drop role planter")
+
+
+def test_partitions_that_an_older_version_made(planted):
+    """Functions in PL/pgSQL without a search path, under the names that are called. Bound under a hostile path, the others."""
+    pg = planted
+    psql(pg, *scripts("schema", "deploy"), ROOT / "schema/partitioned/deploy/partitions.sql")
+    wrappers = pg.sql("set search_path = pg_catalog; select oid::regprocedure::text, pg_get_function_arguments(oid), prorettype::regtype::text from pg_proc "
+                      "where pronamespace = 'rowfs'::regnamespace and pg_get_functiondef(oid) like '%current_setting(''search_path%'")
+    assert len(wrappers) == 6
+    pg.sql("reset search_path")
+    for name, arguments, result in wrappers:
+        pg.sql(f"create or replace function {name.split('(')[0]}({arguments}) returns {result} language plpgsql set lock_timeout = '3s' "
+               "as 'begin return 1 = 2; end'")
+    pg.sql("create function rowfs.prepare_partitions(regclass, regclass, text, bigint, text, interval) returns void language sql as ''")
+    bind_anew(pg, HOSTILE)
+    psql(pg, *[ROOT / f"schema/partitioned/{kind}/partitions_path.sql" for kind in ("deploy", "verify", "deploy")])
+    assert foreign(pg) == []
+    assert pg.sql("select to_regprocedure('rowfs.prepare_partitions(regclass, regclass, text, bigint, text, interval)') is null") == [(True,)]
+    pg.sql("create table ticks (at bigint primary key); insert into ticks values (1700000000000), (1)")
+    pg.server.mark_log()
+    pg.sql("select rowfs.partition_table('ticks', 'at', 1000, 'month', '1 year')")
+    assert pg.one("select rowfs.make_partitions('ticks', '6 months')") == 3
+    assert pg.one("select rowfs.drop_partitions()") > 0
+    assert pg.sql("select * from ticks") == [] and hijacked(pg) == []
