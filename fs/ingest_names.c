@@ -23,6 +23,8 @@ bool is_ingest(const struct place *place) {
 	return place != NULL && place->ingest != NULL;
 }
 
+enum { CREATE_MOST = 3 };
+
 /* 9e9 s: what is later, ingest_file_find() shows as this. */
 static const int64_t CHANGED_MOST_US = 9000000000000000;
 
@@ -99,13 +101,33 @@ struct attributes ingest_attributes(struct fs *fs, const PGresult *page, int row
 	return attr;
 }
 
+/* By a file that cannot be seen. */
+static int name_is_taken(struct call *call) {
+	return call_error(
+		call, EACCES,
+		"the name is taken by an ingest file of a table that this mount's role has no "
+		"right on: choose another name, or ask the owner of the schema rowfs, who sees in "
+		"rowfs.file which table it is, and may set another");
+}
+
 int ingest_create(struct call *call, const struct place *place, const char *name, mode_t mode) {
 	if (!utf8_valid(name, strlen(name)))
 		return call_error(call, EINVAL,
 				  "the name is no UTF-8: give the file another, or one that no "
 				  "route knows");
-	int rc = ingest_file_create(call->fs->pool, place->ingest->dir, name, mode & 07777,
-				    &call->err);
+	struct ingest_record rec = { 0 };
+	bool made = false;
+	int rc = -ENOENT;
+	/* what another mount has made may be gone again before it is found */
+	for (int i = 0; rc == -ENOENT && i < CREATE_MOST; i++) {
+		rc = ingest_file_create(call->fs->pool, place->ingest->dir, name, mode & 07777,
+					place->ingest->of_table, &made, &call->err);
+		if (rc == 0 && !made)
+			rc = find(call, place, name, &rec);
+	}
+	if (rc == -ENOENT)
+		rc = name_is_taken(call);
+	ingest_record_free(&rec);
 	fs_changed(call->fs);
 	return rc;
 }
@@ -137,7 +159,8 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 		LOCK_SCOPE(&s->lock);
 		rc = ingest_commit(call, s, TAIL_WAITS);
 		if (rc == 0)
-			rc = ingest_file_set(call->fs->pool, s->rec.id, mode, at, &call->err);
+			rc = ingest_file_set(call->fs->pool, s->rec.id, mode, at, s->in->of_table,
+					     &call->err);
 		shown.size = ingest_size(s);
 	}
 	ingest_stream_put(call, s);
@@ -182,14 +205,14 @@ static int drop(struct db_conn *conn, struct renaming_files *r, struct db_error 
 	int rc = ingest_twin_give_back(conn, r->gone, err);
 	if (rc == 0 && r->with_rows)
 		rc = ingest_rows_delete(conn, r->fs, r->in, r->gone, 0, NULL, &r->kept, err);
-	return rc == 0 ? ingest_file_rename(conn, r->gone, "", name, err) : rc;
+	return rc == 0 ? ingest_file_rename(conn, r->gone, "", name, r->in->of_table, err) : rc;
 }
 
 static int rename_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct renaming_files *r = arg;
 	int rc = r->gone != 0 ? drop(conn, r, err) : 0;
 	if (rc == 0 && r->moved != 0)
-		rc = ingest_file_rename(conn, r->moved, r->dir, r->name, err);
+		rc = ingest_file_rename(conn, r->moved, r->dir, r->name, r->in->of_table, err);
 	return rc;
 }
 
@@ -266,7 +289,7 @@ void ingest_sweep(struct fs *fs) {
 		for (int i = 0; i < n; i++) {
 			const char *name = field_text(page, i, INGEST_NAME);
 			if (!may_be_open(name))
-				ingest_delete(fs, strtoll(name, NULL, 10), NULL, NULL);
+				ingest_delete(fs, field_number(page, i, INGEST_ID), NULL, NULL);
 		}
 		free(after);
 		after = more ? strdup(field_text(page, n - 1, INGEST_NAME)) : NULL;
@@ -396,8 +419,12 @@ int ingest_rename(struct call *call, const struct node *from, const struct place
 	}
 	if (s != NULL)
 		ingest_stream_put(call, s);
+	if (rc == 0)
+		rc = run(call, &r);
+	if (rc == -EEXIST && r.moved != 0 && find(call, to, to_name, &target) == -ENOENT)
+		rc = name_is_taken(call);
 	ingest_record_free(&target);
-	return rc == 0 ? run(call, &r) : rc;
+	return rc;
 }
 
 /* Where the bytes for the plain file TO_PATH are gathered: beside it, so that they can replace it at once. */

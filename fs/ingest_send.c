@@ -215,7 +215,8 @@ static int ask(struct db_conn *conn, struct batch_owner *owner, struct db_error 
 	x->parts = true;
 	int rc = enter(conn, x, err);
 	if (rc == 0)
-		rc = ingest_file_lock(conn, x->s->rec.id, x->s->rec.op, x->op.id, err);
+		rc = ingest_file_lock(conn, x->s->rec.id, x->s->rec.op, x->op.id,
+				      x->s->in->of_table, err);
 	return rc == INGEST_MOVED ? another_came(x, err) : rc;
 }
 
@@ -236,7 +237,7 @@ static int remove_old(struct db_conn *conn, struct ingest_sending *x, struct db_
 	const struct ingest_stream *s = x->s;
 	int rc = 0;
 	if (s->replacing) {
-		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, x->op.id, err);
+		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, x->op.id, s->in->of_table, err);
 		rc = rc == INGEST_MOVED ? another_came(x, err) : rc;
 		if (rc == 0)
 			rc = clear_file(conn, s, false, ranges_text(&x->ids), &x->kept, err);
@@ -253,6 +254,7 @@ static int finish(struct db_conn *conn, struct batch_owner *owner, struct db_err
 	AUTO_FREE char *xids = ingest_xids_sql(x->s->in, x->parts, INGEST_RANGES_PARAM);
 	const struct ingest_change change = {
 		.id = x->s->rec.id,
+		.of_table = x->s->in->of_table,
 		.old_op = x->s->rec.op,
 		.new_op = x->op.id,
 		.size = x->size,
@@ -267,7 +269,7 @@ static int finish(struct db_conn *conn, struct batch_owner *owner, struct db_err
 		err->retryable = true;
 	}
 	if (rc == 0 && x->takes)
-		rc = ingest_twin_lock(conn, x->s->twin, x->op.id, err);
+		rc = ingest_twin_lock(conn, x->s->twin, x->op.id, x->s->in->of_table, err);
 	if (rc == 0)
 		rc = remove_old(conn, x, err);
 	if (rc == 0)
@@ -538,6 +540,7 @@ static int change_all(struct db_conn *conn, struct whole *w, uint64_t size, stru
 		ingest_twin_put_state(w->twin, w->takes, &state);
 	const struct ingest_change change = {
 		.id = s->rec.id,
+		.of_table = s->in->of_table,
 		.old_op = s->rec.op,
 		.new_op = w->op.id,
 		.size = size,
@@ -560,9 +563,9 @@ static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err
 		return db_error_set(err, EIO, "the copy of the file cannot be read");
 	int rc = ledger_enter(conn, s->fs->tree, &w->op, err);
 	if (rc == 0)
-		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, w->op.id, err);
+		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, w->op.id, s->in->of_table, err);
 	if (rc == 0 && w->takes)
-		rc = ingest_twin_lock(conn, w->twin, w->op.id, err);
+		rc = ingest_twin_lock(conn, w->twin, w->op.id, s->in->of_table, err);
 	w->moved = rc == INGEST_MOVED;
 	if (rc != 0)
 		return rc > 0 ? 0 : rc;

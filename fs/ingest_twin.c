@@ -48,19 +48,8 @@ void ingest_twin_free(struct ingest_twin *twin) {
 
 /* The place of NAME beside PLACE, if a line means the same row there. */
 static const struct place *place_beside(const struct place *place, const char *name) {
-	const struct place *dir = place->parent, *found = place_literal(dir, name);
-	for (int i = 0; found == NULL && i < dir->nchildren; i++) {
-		char *values[PATH_KEYS_MAX] = { NULL };
-		const struct place *child = dir->children[i];
-		if (child->nkeys > 0 && place_match(child, name, values) == MATCH_KEYS)
-			found = child;
-		for (int k = 0; k < child->nkeys; k++)
-			free(values[k]);
-	}
-	return found != NULL && found->ingest != NULL &&
-			       ingest_same_rows(place->ingest, found->ingest)
-		       ? found
-		       : NULL;
+	const struct place *found = ingest_place_of(place->parent, name);
+	return found != NULL && ingest_same_rows(place->ingest, found->ingest) ? found : NULL;
 }
 
 /* The string NAME of the JSON object STATE, malloc'd; or NULL. */
@@ -290,8 +279,8 @@ void ingest_twin_put_state(const struct ingest_twin *twin, bool takes, struct bu
 }
 
 int ingest_twin_lock(struct db_conn *conn, const struct ingest_twin *twin, const char *op,
-		     struct db_error *err) {
-	int rc = ingest_file_lock(conn, twin->rec.id, twin->rec.op, op, err);
+		     const char *of_table, struct db_error *err) {
+	int rc = ingest_file_lock(conn, twin->rec.id, twin->rec.op, op, of_table, err);
 	if (rc == -ENOENT) {
 		db_error_clear(err);
 		return INGEST_MOVED;

@@ -39,7 +39,7 @@ void ingest_twin_put_state(const struct ingest_twin *twin, bool takes, struct bu
 /* In the transaction that commits all of the text, as change OP of file ME. First: 0, or INGEST_MOVED: TWIN was changed, compare again. Last: the
  * rows are ME's. */
 MUST_USE int ingest_twin_lock(struct db_conn *conn, const struct ingest_twin *twin, const char *op,
-			      struct db_error *err);
+			      const char *of_table, struct db_error *err);
 MUST_USE int ingest_twin_take_rows(struct db_conn *conn, const struct ingest_twin *twin, int64_t me,
 				   const char *op, struct db_error *err);
 

@@ -262,8 +262,10 @@ static int serve(struct fs *fs, struct ending *ending) {
 	struct fuse_session *se = session_mount(fs);
 	if (se == NULL)
 		return 1;
-	if (!fs->opt->read_only)
+	if (!fs->opt->read_only) {
+		ingest_claim(fs);
 		ingest_sweep(fs);
+	}
 	fs->session = se;
 	coherence_serve(fs, se);
 	transcripts_serve(fs->transcripts, fuse_session_fd(se));

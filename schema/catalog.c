@@ -78,6 +78,7 @@ static void read_relation(const cJSON *json, struct relation *rel) {
 	rel->oid = get_oid(json, "oid");
 	rel->schema = get_string(json, "schema");
 	rel->name = get_string(json, "name");
+	rel->full_name = get_string(json, "full");
 	rel->kind = get_char(json, "kind");
 	rel->takes_copy = get_bool(json, "copy");
 	rel->inherited = get_bool(json, "inherited");
@@ -239,10 +240,15 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 		"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
 		"WHERE n.nspname = 'rowfs' AND c.relname = 'file_rows' AND a.attname = 'xids' "
 		"AND NOT a.attisdropped), "
+		"EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a "
+		"JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
+		"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+		"WHERE n.nspname = 'rowfs' AND c.relname = 'file' AND a.attname = 'relation' "
+		"AND NOT a.attisdropped), "
 		"pg_catalog.getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII')",
 		NULL, 0, DB_REPEATABLE, NULL, &res, err);
 	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "ttbbbb", err);
+		rc = field_judge(res, ROWS_ONE, "ttbbbbb", err);
 	if (rc != 0)
 		return rc;
 	cat->database = strdup(field_text(res, 0, 0));
@@ -250,7 +256,8 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 	cat->has_ledger = field_is_true(res, 0, 2);
 	cat->has_streams = field_is_true(res, 0, 3);
 	cat->has_proof = field_is_true(res, 0, 4);
-	cat->recodes = field_is_true(res, 0, 5);
+	cat->has_file_relations = field_is_true(res, 0, 5);
+	cat->recodes = field_is_true(res, 0, 6);
 	return cat->database != NULL && cat->user != NULL
 		       ? 0
 		       : db_error_set(err, ENOMEM, "out of memory");
@@ -350,6 +357,7 @@ static void relation_free(struct relation *rel) {
 	free(rel->layout_name);
 	free(rel->schema);
 	free(rel->name);
+	free(rel->full_name);
 }
 
 static void function_free(struct function *fn) {

@@ -34,7 +34,8 @@ struct relation {
 	char *layout_name; /* as the layout writes it */
 	int64_t oid;
 	char *schema, *name;
-	char kind; /* pg_class.relkind */
+	char *full_name; /* both, quoted where needed: as of rowfs.full_name() */
+	char kind;       /* pg_class.relkind */
 	bool inherited; /* tables inherit from it: their rows are among its rows, but its keys do not hold for them */
 	bool referenced;    /* foreign keys of some table refer to it */
 	bool takes_copy;    /* a table without rules and row security: COPY does what INSERT does */
@@ -67,6 +68,7 @@ struct catalog {
 	bool has_ledger;  /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
 	bool has_streams; /* rowfs.stream is there: the same for streams of lines */
 	bool has_proof;   /* rowfs.file_rows has the column xids */
+	bool has_file_relations; /* rowfs.file says of which table a file is */
 	bool recodes; /* the database is not in UTF-8: a text has other bytes in a file than there */
 };
 

@@ -184,6 +184,7 @@ bool ingest_check(struct check *c, struct place *place) {
 		return false;
 	place->ingest->rel = rel;
 	place->ingest->has_proof = c->catalog->has_proof;
+	place->ingest->of_table = c->catalog->has_file_relations ? rel->full_name : NULL;
 	return take_all(c, place, place->ingest);
 }
 

@@ -28,6 +28,9 @@ struct ingest {
 	bool keep_replaced; /* replacing a file keeps the rows that came from it */
 	bool remove_rows;   /* removing a file removes them */
 	bool has_proof;     /* rowfs.file_rows keeps which transactions brought the rows */
+	/* rowfs.file.relation of its files: who has rights on that table may use them. NULL: the
+	 * database does not say it yet. Borrowed. */
+	const char *of_table;
 };
 
 /* Makes place->ingest of the route. False after a mistake, which is told. */

@@ -60,13 +60,90 @@ int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, in
 	return out->state != NULL ? 0 : -ENOMEM;
 }
 
-int ingest_file_create(struct db_pool *pool, const char *dir, const char *name, mode_t mode,
-		       struct db_error *err) {
-	static struct db_statement st = { .sql = "INSERT INTO rowfs.file (dir, name, mode) VALUES "
-						 "($1, $2, $3::integer) ON CONFLICT DO NOTHING" };
+/* -- rights ------------------------------------------------------------------------------------ */
+
+/* A row that the role may not change is no row for UPDATE: this tells it from one that is gone. */
+static const char may_write_sql[] =
+	"SELECT rowfs.may_write($1::text), pg_catalog.quote_ident(current_user::text)";
+
+static int judge_right(const PGresult *res, const char *of_table, struct db_error *err) {
+	int rc = field_judge(res, ROWS_ONE, "bt", err);
+	if (rc != 0 || field_is_true(res, 0, 0))
+		return rc;
+	const char *role = field_text(res, 0, 1);
+	return db_error_set(err, EACCES,
+			    "%s has neither INSERT nor DELETE on %s, so it may not make or change "
+			    "the ingest files of that table: GRANT INSERT ON %s TO %s",
+			    role, of_table, of_table, role);
+}
+
+/* After a statement that changed nothing: -EACCES if the role may change no file of OF_TABLE. */
+static int may_write(struct db_pool *pool, const char *of_table, struct db_error *err) {
+	static struct db_statement st = { .sql = may_write_sql };
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_param param = db_text(of_table);
+	if (of_table == NULL)
+		return 0;
+	int rc = db_query(pool, &st, &param, 1, DB_REPEATABLE, NULL, &res, err);
+	return rc == 0 ? judge_right(res, of_table, err) : rc;
+}
+
+static int may_write_on(struct db_conn *conn, const char *of_table, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_param param = db_text(of_table);
+	if (of_table == NULL)
+		return 0;
+	int rc = db_query_on(conn, may_write_sql, &param, 1, &res, err);
+	return rc == 0 ? judge_right(res, of_table, err) : rc;
+}
+
+int ingest_file_unclaimed(struct db_pool *pool, const char *dir, const char *after, int limit,
+			  PGresult **out, struct db_error *err) {
+	static struct db_statement st = {
+		.sql = "SELECT name, id FROM rowfs.file WHERE dir = $1::text AND relation IS NULL "
+		       "AND name > coalesce($2::text, '') ORDER BY name LIMIT $3::integer"
+	};
 	char text[NUMBER];
-	struct db_param params[] = { db_text(dir), db_text(name), number(text, mode) };
-	return db_query(pool, &st, params, 3, DB_REPEATABLE, NULL, NULL, err);
+	struct db_param params[] = { db_text(dir), db_text(after), number(text, limit) };
+	int rc = db_query(pool, &st, params, 3, DB_REPEATABLE, NULL, out, err);
+	return rc == 0 ? field_judge(*out, ROWS_ANY, "tn", err) : rc;
+}
+
+int ingest_file_claim(struct db_pool *pool, const struct buf *ids, const char *of_table,
+		      struct db_error *err) {
+	static struct db_statement st = {
+		.sql = "UPDATE rowfs.file SET relation = $2::text "
+		       "WHERE id = ANY ($1::bigint[]) AND relation IS NULL"
+	};
+	struct db_param params[] = { { .data = ids->data, .len = ids->len }, db_text(of_table) };
+	return db_query(pool, &st, params, 2, DB_REPEATABLE, NULL, NULL, err);
+}
+
+/* -- names ------------------------------------------------------------------------------------- */
+
+int ingest_file_create(struct db_pool *pool, const char *dir, const char *name, mode_t mode,
+		       const char *of_table, bool *made, struct db_error *err) {
+	static struct db_statement plain = {
+		.sql = "INSERT INTO rowfs.file (dir, name, mode) VALUES "
+		       "($1, $2, $3::integer) ON CONFLICT DO NOTHING"
+	};
+	static struct db_statement of = {
+		.sql = "INSERT INTO rowfs.file (dir, name, mode, relation) VALUES "
+		       "($1, $2, $3::integer, $4) ON CONFLICT DO NOTHING"
+	};
+	AUTO_RESULT PGresult *res = NULL;
+	char text[NUMBER];
+	struct db_param params[] = { db_text(dir), db_text(name), number(text, mode),
+				     db_text(of_table) };
+	int rc = db_query(pool, of_table != NULL ? &of : &plain, params, of_table != NULL ? 4 : 3,
+			  DB_REPEATABLE, NULL, &res, err);
+	*made = rc == 0 && field_changed(res) > 0;
+	if (rc == -EACCES) { /* with words that say more, if that is why */
+		AUTO_DB_ERROR struct db_error why = { 0 };
+		if (may_write(pool, of_table, &why) == -EACCES)
+			rc = db_error_set(err, EACCES, "%s", why.sentence);
+	}
+	return rc;
 }
 
 int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, int limit,
@@ -82,19 +159,26 @@ int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, i
 	return rc == 0 ? field_judge(*out, ROWS_ANY, "tniun", err) : rc;
 }
 
+#define SET_SQL                                                                                    \
+	"UPDATE rowfs.file SET mode = coalesce($2::integer, mode), changed = coalesce("            \
+	"pg_catalog.to_timestamp($3::numeric / 1000000::numeric), changed)"
+
 int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_us,
-		    struct db_error *err) {
-	static struct db_statement st = {
-		.sql = "UPDATE rowfs.file SET mode = coalesce($2::integer, mode), changed = coalesce("
-		       "pg_catalog.to_timestamp($3::numeric / 1000000::numeric), changed) WHERE id = $1::bigint"
-	};
+		    const char *of_table, struct db_error *err) {
+	static struct db_statement plain = { .sql = SET_SQL " WHERE id = $1::bigint" };
+	static struct db_statement of = { .sql = SET_SQL
+					  ", relation = $4::text WHERE id = $1::bigint" };
+	AUTO_RESULT PGresult *res = NULL;
 	char texts[3][NUMBER];
 	struct db_param params[] = {
 		number(texts[0], id),
 		mode >= 0 ? number(texts[1], mode) : db_text(NULL),
 		changed_us >= 0 ? number(texts[2], changed_us) : db_text(NULL),
+		db_text(of_table),
 	};
-	return db_query(pool, &st, params, 3, DB_REPEATABLE, NULL, NULL, err);
+	int rc = db_query(pool, of_table != NULL ? &of : &plain, params, of_table != NULL ? 4 : 3,
+			  DB_REPEATABLE, NULL, &res, err);
+	return rc == 0 && field_changed(res) == 0 ? may_write(pool, of_table, err) : rc;
 }
 
 /* -- inside a transaction -------------------------------------------------------------------------- */
@@ -110,7 +194,7 @@ static int run(struct db_conn *conn, const char *sql, const struct db_param *par
 }
 
 int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op, const char *new_op,
-		     struct db_error *err) {
+		     const char *of_table, struct db_error *err) {
 	char text[NUMBER];
 	struct db_param params[] = { number(text, id) };
 	AUTO_RESULT PGresult *res = NULL;
@@ -121,7 +205,11 @@ int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op, const
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 0)
-		return db_error_set(err, ENOENT, "the file was removed meanwhile");
+		rc = may_write_on(conn, of_table, err);
+	if (rc == 0 && PQntuples(res) == 0)
+		rc = db_error_set(err, ENOENT, "the file was removed meanwhile");
+	if (rc != 0)
+		return rc;
 	const char *op = field_text(res, 0, 0);
 	return strcmp(op, new_op) == 0 ? INGEST_DONE : strcmp(op, old_op) == 0 ? 0 : INGEST_MOVED;
 }
@@ -133,12 +221,13 @@ int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 	buf_printf(
 		&sql,
 		"WITH step AS (UPDATE rowfs.file SET op = $3::uuid, size = $4::bigint, state = $5::jsonb, "
-		"changed = pg_catalog.clock_timestamp() WHERE id = $1::bigint AND op = $2::uuid RETURNING id), "
+		"changed = pg_catalog.clock_timestamp()%s WHERE id = $1::bigint AND op = $2::uuid RETURNING id), "
 		"bytes AS (INSERT INTO rowfs.chunk (file, at, len, zlib, data) SELECT id, $6::bigint, "
 		"$7::integer, $8::boolean, $9::bytea FROM step WHERE $7::integer > 0), "
 		"rows AS (INSERT INTO rowfs.file_rows (file, ids%s) SELECT id, $10::int8multirange%s%s FROM "
 		"step WHERE $10::int8multirange IS NOT NULL) SELECT id FROM step",
-		keeps ? ", xids" : "", keeps ? ", " : "", keeps ? change->xids : "");
+		change->of_table != NULL ? ", relation = $11::text" : "", keeps ? ", xids" : "",
+		keeps ? ", " : "", keeps ? change->xids : "");
 	const struct ingest_chunk *chunk = change->chunk;
 	char texts[4][NUMBER];
 	AUTO_RESULT PGresult *res = NULL;
@@ -155,10 +244,15 @@ int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 		  .len = chunk->data.len,
 		  .oid = DB_BYTEA },
 		db_text(change->ranges),
+		db_text(change->of_table),
 	};
+	int n = change->of_table != NULL ? 11 : 10;
 	int rc = sql.failed ? db_error_set(err, ENOMEM, "out of memory")
-			    : db_query_on(conn, sql.data, params, 10, &res, err);
-	return rc == 0 && PQntuples(res) == 0 ? INGEST_MOVED : rc;
+			    : db_query_on(conn, sql.data, params, n, &res, err);
+	if (rc != 0 || PQntuples(res) > 0)
+		return rc;
+	rc = may_write_on(conn, change->of_table, err);
+	return rc == 0 ? INGEST_MOVED : rc;
 }
 
 int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err) {
@@ -228,14 +322,23 @@ int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges, c
 }
 
 int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const char *name,
-		       struct db_error *err) {
+		       const char *of_table, struct db_error *err) {
 	char text[NUMBER];
-	struct db_param params[] = { number(text, id), db_text(dir), db_text(name) };
+	struct db_param params[] = { number(text, id), db_text(dir), db_text(name),
+				     db_text(of_table) };
 	int changed = 0;
-	int rc = run(conn, "UPDATE rowfs.file SET dir = $2, name = $3 WHERE id = $1::bigint",
-		     params, 3, &changed, err);
-	return rc == 0 && changed == 0 ? db_error_set(err, ENOENT, "the file was removed meanwhile")
-				       : rc;
+	int rc = of_table != NULL
+			 ? run(conn,
+			       "UPDATE rowfs.file SET dir = $2, name = $3, relation = $4::text "
+			       "WHERE id = $1::bigint",
+			       params, 4, &changed, err)
+			 : run(conn,
+			       "UPDATE rowfs.file SET dir = $2, name = $3 WHERE id = $1::bigint",
+			       params, 3, &changed, err);
+	if (rc != 0 || changed > 0)
+		return rc;
+	rc = may_write_on(conn, of_table, err);
+	return rc == 0 ? db_error_set(err, ENOENT, "the file was removed meanwhile") : rc;
 }
 
 int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err) {
@@ -274,9 +377,11 @@ static int unpack(const PGresult *res, int row, struct buf *out, struct db_error
 	return 0;
 }
 
+/* With the policies of rowfs.chunk, max(at) would look at all chunks before the byte. */
 static const char chunks_sql[] =
 	"SELECT at::text, len::text, CASE WHEN zlib THEN 't' ELSE 'f' END, data FROM rowfs.chunk AS c WHERE file = $1::bigint "
-	"AND at >= (SELECT pg_catalog.max(at) FROM rowfs.chunk WHERE file = $1::bigint AND at <= $2::bigint) "
+	"AND at >= (SELECT b.at FROM rowfs.chunk AS b WHERE b.file = $1::bigint AND b.at <= $2::bigint "
+	"ORDER BY b.at DESC LIMIT 1) "
 	"AND at < $2::bigint + 262144 AND at + len > $2::bigint ORDER BY c.at";
 
 int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,

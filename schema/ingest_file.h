@@ -26,9 +26,22 @@ MUST_USE int ingest_file_find(struct db_pool *pool, const char *dir, const char 
 			      struct db_cancel *cancel, struct ingest_record *out,
 			      struct db_error *err);
 
-/* Makes an empty file; nothing happens if it is there. */
+/* OF_TABLE below is ingest.of_table: it becomes the file's, whatever was there. -EACCES with a
+ * sentence where the role has no right to change files of that table. */
+
+/* Makes an empty file. *MADE is false if the name was there already, perhaps of a file that the
+ * role may not see. */
 MUST_USE int ingest_file_create(struct db_pool *pool, const char *dir, const char *name,
-				mode_t mode, struct db_error *err);
+				mode_t mode, const char *of_table, bool *made,
+				struct db_error *err);
+
+/* The files of DIR, behind the name AFTER (NULL: from the start), that no mount has said the table
+ * of. Columns of *OUT: name, id. */
+MUST_USE int ingest_file_unclaimed(struct db_pool *pool, const char *dir, const char *after,
+				   int limit, PGresult **out, struct db_error *err);
+/* Says it of those among IDS (text of a bigint[]) that are still so. */
+MUST_USE int ingest_file_claim(struct db_pool *pool, const struct buf *ids, const char *of_table,
+			       struct db_error *err);
 
 /* A page of DIR in the order of names, behind AFTER (NULL: from the start). Columns of *OUT as enum. */
 enum { INGEST_NAME, INGEST_SIZE, INGEST_CHANGED, INGEST_MODE, INGEST_ID };
@@ -37,7 +50,7 @@ MUST_USE int ingest_file_page(struct db_pool *pool, const char *dir, const char 
 
 /* Sets permissions (MODE -1: leaves them) and time (CHANGED_US -1: leaves it). */
 MUST_USE int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_us,
-			     struct db_error *err);
+			     const char *of_table, struct db_error *err);
 
 /* -- inside a transaction -------------------------------------------------------------------------- */
 
@@ -46,7 +59,7 @@ enum { INGEST_DONE = 1, INGEST_MOVED = 2 };
 /* Locks the record, after any commit that is under way, until the transaction's end. Returns 0 if its last change is OLD_OP; INGEST_DONE
  * if it is NEW_OP; INGEST_MOVED if it is another one; -ENOENT: there is no such file any more; or -errno. */
 MUST_USE int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op,
-			      const char *new_op, struct db_error *err);
+			      const char *new_op, const char *of_table, struct db_error *err);
 
 /* Some bytes as they are stored: compressed if that makes them fewer. */
 struct ingest_chunk {
@@ -67,6 +80,7 @@ enum { INGEST_RANGES_PARAM = 10, INGEST_ADD_PARAM = 2 };
 /* A change of a file, from OLD_OP to NEW_OP. Borrows everything. */
 struct ingest_change {
 	int64_t id;
+	const char *of_table;
 	const char *old_op, *new_op;
 	uint64_t size;     /* bytes afterwards */
 	const char *state; /* JSON: where the parser goes on */
@@ -91,7 +105,7 @@ MUST_USE int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *
 				  const char *xids, struct db_error *err);
 /* Gives it another name; TO_DIR "" and its id as the name take it out of every directory. */
 MUST_USE int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const char *name,
-				struct db_error *err);
+				const char *of_table, struct db_error *err);
 MUST_USE int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err);
 
 /* -- bytes ----------------------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@ WITH RECURSIVE wanted AS (
 SELECT w.name,
        (SELECT pg_catalog.json_build_object(
                    'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
+                   'full', pg_catalog.format('%I.%I', n.nspname, c.relname),
                    'readable', pg_catalog.has_table_privilege(c.oid, 'SELECT'),
                    -- COPY knows neither rules nor row security
                    'copy', c.relkind IN ('r', 'p') AND NOT c.relrowsecurity

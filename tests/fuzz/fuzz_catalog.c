@@ -89,6 +89,8 @@ static void put_relation(struct buf *out, const struct relation *rel) {
 	put_text(out, "public");
 	put_key(out, "name");
 	put_text(out, rel->layout_name);
+	put_key(out, "full");
+	put_text(out, rel->layout_name);
 	put_key(out, "kind");
 	put_text(out, kind);
 	put_flag(out, "copy", rel->takes_copy);
@@ -183,8 +185,8 @@ static PGresult *names_result(void) {
 }
 
 static PGresult *session_result(void) {
-	PGresult *res = result_of(6);
-	for (int i = 0; i < 6; i++)
+	PGresult *res = result_of(7);
+	for (int i = 0; i < 7; i++)
 		set(res, 0, i, i < 2 ? "me" : choose(&choices, 2) > 0 ? "f" : "t");
 	return res;
 }

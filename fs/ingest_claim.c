@@ -1,0 +1,72 @@
+/* Ingest files that no mount has said the table of: they are from before rowfs.file.relation. Every mount's role
+ * may use them, until a mount that serves their directory says whose they are. */
+#include "fs/ingest.h"
+
+#include "db/field.h"
+#include "schema/array.h"
+#include "schema/name.h"
+#include "util/log.h"
+
+#include <string.h>
+
+const struct place *ingest_place_of(const struct place *dir, const char *name) {
+	const struct place *found = place_literal(dir, name);
+	for (int i = 0; found == NULL && i < dir->nkeyed; i++) {
+		char *values[PATH_KEYS_MAX] = { NULL };
+		if (place_match(dir->keyed[i], name, values) == MATCH_KEYS)
+			found = dir->keyed[i];
+		for (int k = 0; k < dir->keyed[i]->nkeys; k++)
+			free(values[k]);
+	}
+	return found != NULL && found->ingest != NULL ? found : NULL;
+}
+
+static const struct ingest *first_ingest(const struct place *dir) {
+	for (int i = 0; i < dir->nchildren; i++)
+		if (dir->children[i]->ingest != NULL)
+			return dir->children[i]->ingest;
+	return NULL;
+}
+
+/* Claims those files of PAGE that are PLACE's. A role that has no right to leaves them to another mount's. */
+static void claim_for(struct fs *fs, const struct place *place, const PGresult *page) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_BUF struct buf ids = { 0 };
+	for (int i = 0; i < PQntuples(page); i++)
+		if (ingest_place_of(place->parent, field_text(page, i, 0)) == place)
+			array_add_number(&ids, field_number(page, i, 1));
+	if (ids.len == 0)
+		return;
+	array_end(&ids);
+	if (!ids.failed && ingest_file_claim(fs->pool, &ids, place->ingest->of_table, &err) != 0)
+		log_info("ingest files of %s that no mount has said the table of stay so: %s",
+			 place->ingest->of_table,
+			 err.sentence != NULL ? err.sentence : "out of memory");
+}
+
+static void claim_in(struct fs *fs, const struct place *dir, const char *path) {
+	AUTO_FREE char *after = NULL;
+	for (bool more = true; more;) {
+		AUTO_DB_ERROR struct db_error err = { 0 };
+		AUTO_RESULT PGresult *page = NULL;
+		if (ingest_file_unclaimed(fs->pool, path, after, (int)fs->opt->fetch_size, &page,
+					  &err) != 0)
+			return; /* nothing can be asked: the next mount will */
+		int n = PQntuples(page);
+		for (int i = 0; n > 0 && i < dir->nchildren; i++)
+			if (dir->children[i]->ingest != NULL)
+				claim_for(fs, dir->children[i], page);
+		free(after);
+		after = n > 0 ? strdup(field_text(page, n - 1, 0)) : NULL;
+		more = after != NULL;
+	}
+}
+
+void ingest_claim(struct fs *fs) {
+	const struct tree *tree = fs->tree;
+	for (int i = 0; i < tree->nall; i++) {
+		const struct ingest *in = first_ingest(tree->all[i]);
+		if (in != NULL && in->of_table != NULL)
+			claim_in(fs, tree->all[i], in->dir);
+	}
+}
