@@ -1,6 +1,7 @@
 -- Revert rowfs:rowfs_file_policies from pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 DO $$
 DECLARE

@@ -1,6 +1,7 @@
 -- Verify rowfs:rowfs_file_policies on pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 SELECT relation FROM rowfs.file WHERE false;
 SELECT has_function_privilege(f, 'execute')
