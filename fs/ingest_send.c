@@ -587,8 +587,9 @@ void ingest_tell_cut(const struct ingest_stream *s, const struct ingest_parser *
 			(unsigned long long)p->reader.lines + 1,
 			(int)utf8_prefix(p->text.data, p->text.len < 200 ? p->text.len : 200),
 			p->text.data);
-	report_error(s->fs->report, s->w.path, EINVAL, "", why.failed ? "" : why.data);
+	/* who reads the sentence finds it counted */
 	atomic_fetch_add(&s->fs->count.gzip_cut, 1);
+	report_error(s->fs->report, s->w.path, EINVAL, "", why.failed ? "" : why.data);
 }
 
 int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last, bool *moved) {

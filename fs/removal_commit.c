@@ -77,9 +77,9 @@ static void tell(struct removals *all, const struct removed *name, int rc, struc
 		"the file was removed, but its removal was not committed, and what it shows is still there "
 		"(remove it again): %s",
 		err->sentence != NULL ? err->sentence : strerror(-rc));
+	atomic_fetch_add(&all->fs->count.errors, 1);
 	report_error(all->fs->report, name->w.path, -rc, err->sqlstate,
 		     text.failed ? "out of memory" : text.data);
-	atomic_fetch_add(&all->fs->count.errors, 1);
 	db_error_clear(err);
 }
 
