@@ -21,8 +21,8 @@ MUST_USE bool account_take(struct account *account, uint64_t bytes);
 void account_force(struct account *account, uint64_t bytes);
 void account_give(struct account *account, uint64_t bytes);
 
-/* Makes room in B, whose capacity is part of *COUNTED, for LEN bytes in all. Returns false, with all
- * as it was, if the account or the memory of the machine is full. */
+/* Makes room in B, whose capacity is part of *COUNTED, for LEN bytes in all. Returns false, with
+ * all as it was, if the account or the memory of the machine is full. */
 MUST_USE bool account_grow(struct account *account, uint64_t *counted, struct buf *b, size_t len);
 /* What *COUNTED stands for are NOW bytes. */
 void account_settle(struct account *account, uint64_t *counted, uint64_t now);

@@ -7,8 +7,8 @@
 
 #define CONTROL_DIRECTORY NAME_CONTROL
 
-/* True if a request for NODE, or for NAME in it if it is not NULL, never waits: NODE is in /.rowfs, and
- * neither is `health`, which asks the database. */
+/* True if a request for NODE, or for NAME in it if it is not NULL, never waits: NODE is in
+ * /.rowfs, and neither is `health`, which asks the database. */
 bool control_is_quick(const struct node *node, const char *name);
 
 /* NAME in DIR, which is the root (for .rowfs itself) or a control directory. */

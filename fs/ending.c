@@ -125,8 +125,8 @@ static void tell_rest(void *arg, struct handle *h) {
 
 static void *unmount_main(void *arg) {
 	struct ending *e = arg;
-	/* it closes the device, too: whoever still waits for an answer gets an error, also if a thread of this
-	 * process can never end */
+	/* it closes the device, too: whoever still waits for an answer gets an error, also if a
+	 * thread of this process can never end */
 	fuse_session_unmount(e->se);
 	LOCK_SCOPE(&e->lock);
 	e->unmounted = true;

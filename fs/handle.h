@@ -160,11 +160,12 @@ MUST_USE int handle_set_body(struct call *call, struct handle *h, struct body *b
 /* Any open handle, or NULL. */
 struct handle *handles_any(struct handles *handles);
 
-/* A handle that was not claimed before, which stays until handles_unclaim(); NULL: there is none. */
+/* A handle that was not claimed before, which stays until handles_unclaim(); NULL: there is
+ * none. */
 struct handle *handles_claim(struct handles *handles);
 void handles_unclaim(struct handles *handles, struct handle *h);
-/* For the last words of a process: calls EACH with ARG for each handle, with the table locked if that can be
- * had within a second. */
+/* For the last words of a process: calls EACH with ARG for each handle, with the table locked if
+ * that can be had within a second. */
 void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle *h), void *arg);
 
 /* Calls EACH with ARG, with no lock held, for each open handle of a file with the st_ino INO: handles of one path may be on several nodes. A

@@ -1,5 +1,6 @@
-/* Ingest files that no mount has said the table of: they are from before rowfs.file.relation. Every mount's role
- * may use them, until a mount that serves their directory says whose they are. */
+/* Ingest files that no mount has said the table of: they are from before rowfs.file.relation.
+ * Every mount's role may use them, until a mount that serves their directory says whose they
+ * are. */
 #include "fs/ingest.h"
 
 #include "db/field.h"
@@ -28,7 +29,8 @@ static const struct ingest *first_ingest(const struct place *dir) {
 	return NULL;
 }
 
-/* Claims those files of PAGE that are PLACE's. A role that has no right to leaves them to another mount's. */
+/* Claims those files of PAGE that are PLACE's. A role that has no right to leaves them to
+ * another mount's. */
 static void claim_for(struct fs *fs, const struct place *place, const PGresult *page) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_BUF struct buf ids = { 0 };

@@ -86,7 +86,8 @@ static ssize_t read_request(int fd, void *buf, size_t len) {
 	return n;
 }
 
-/* This thread is free. If one waits that it may serve, takes it; returns its size. 0: there is none. */
+/* This thread is free. If one waits that it may serve, takes it; returns its size. 0: there is
+ * none. */
 static ssize_t next_queued(struct intake *intake, void *buf) {
 	struct queued *q = NULL;
 	{

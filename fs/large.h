@@ -8,8 +8,9 @@ struct scratch;
 
 enum { LARGE_FROM = 1 << 20 }; /* bytes */
 
-/* The document of W as it is now, one version of it: *OUT is a file with its bytes, whose reference is the caller's, and VERSION gets its
- * version. Returns 0, -ENOENT if there is none, or -errno with call->err saying why. */
+/* The document of W as it is now, one version of it: *OUT is a file with its bytes, whose
+ * reference is the caller's, and VERSION gets its version. Returns 0, -ENOENT if there is none,
+ * or -errno with call->err saying why. */
 MUST_USE int large_read(struct call *call, const struct where *w, struct scratch **out,
 			struct buf *version);
 

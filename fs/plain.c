@@ -292,7 +292,8 @@ int plain_rmdir(struct plain *plain, const char *path) {
 	return unlinkat(dir, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
 }
 
-/* Bytes that go from the account when the name in DIR goes: none while the file is open. Held: `grow`. */
+/* Bytes that go from the account when the name in DIR goes: none while the file is open. Held:
+ * `grow`. */
 static uint64_t content_of(struct plain *plain, int dir, const char *name) {
 	struct stat st;
 	bool file = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);

@@ -61,8 +61,8 @@ uint64_t plain_room(struct plain *plain);
 /* Fills ERR with why there is no room for BYTES more. Returns -ENOSPC. */
 int plain_no_room(struct plain *plain, uint64_t bytes, struct db_error *err);
 
-/* A program has FD, of plain_open(), open: the file is on the account until plain_close(), also when its
- * name is gone. Returns 0 or -errno; FD stays the caller's after an error. */
+/* A program has FD, of plain_open(), open: the file is on the account until plain_close(), also
+ * when its name is gone. Returns 0 or -errno; FD stays the caller's after an error. */
 MUST_USE int plain_hold(struct plain *plain, int fd);
 void plain_close(struct plain *plain, int fd);
 

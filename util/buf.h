@@ -22,7 +22,8 @@ struct buf {
 void buf_free(struct buf *b);
 /* Makes room for at least CAP bytes in all. */
 void buf_reserve(struct buf *b, size_t cap);
-/* Makes it have room for exactly CAP bytes, the terminating NUL included; never fewer than it needs. */
+/* Makes it have room for exactly CAP bytes, the terminating NUL included; never fewer than it
+ * needs. */
 void buf_fit(struct buf *b, size_t cap);
 /* Append: LEN bytes; a C string; printf; one byte. */
 void buf_add(struct buf *b, const void *data, size_t len);
