@@ -100,8 +100,8 @@ static void give_up(struct fs *fs, const char *path) {
 			"the row of this file does not exist, or it says another one, and the file was not renamed to "
 			"one that has a row",
 	};
-	report_rejection(fs->report, &rejection);
 	atomic_fetch_add(&fs->count.errors, 1);
+	report_rejection(fs->report, &rejection);
 	if (plain_unlink(fs->plain, path) == 0)
 		fs_changed(fs);
 }

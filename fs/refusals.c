@@ -125,9 +125,10 @@ int refusal_tell(const struct refusal *one, struct fs *fs, const char *path) {
 		.sqlstate = one->sqlstate,
 		.sentence = why,
 	};
-	report_rejection(fs->report, &rejection);
+	/* who reads the sentence finds it counted */
 	atomic_fetch_add(&fs->count.errors, 1);
 	atomic_fetch_add(&fs->count.lines_rejected, one->more + 1);
+	report_rejection(fs->report, &rejection);
 	return -one->errnum;
 }
 

@@ -264,9 +264,9 @@ static void refuse_piece(struct call *call, struct handle *h, const struct where
 		: h->author.state == AUTHOR_WRITES
 			? "the mount ended while the program that wrote it had the file open"
 			: "/proc does not tell how the program that wrote it ended (see the option last_line)");
+	atomic_fetch_add(&call->fs->count.lines_rejected, 1);
 	store_rejected(call, w, rows_is_whole(h) ? 0 : h->lines + 1, h->data.data, h->data.len,
 		       -EINVAL);
-	atomic_fetch_add(&call->fs->count.lines_rejected, 1);
 	if (h->bad_line == 0)
 		h->bad_line = -EINVAL;
 	if (rows_is_whole(h))

@@ -34,8 +34,8 @@ int store_rejected(struct call *call, const struct where *w, uint64_t line, cons
 		.sqlstate = call->err.sqlstate,
 		.sentence = call->err.sentence != NULL ? call->err.sentence : strerror(-rc),
 	};
-	report_rejection(call->fs->report, &rejection);
 	atomic_fetch_add(&call->fs->count.errors, 1);
+	report_rejection(call->fs->report, &rejection);
 	db_error_clear(&call->err);
 	return rc;
 }
