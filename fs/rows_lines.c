@@ -57,8 +57,8 @@ void group_put(struct buf *out, const struct line_group *b, int low, int high) {
 }
 
 void lines_reject(struct input *in, const struct line *line, int rc) {
-	store_rejected(in->call, in->w, line->number, in->raw + line->raw_at, line->raw_len, rc);
 	atomic_fetch_add(&in->call->fs->count.lines_rejected, 1);
+	store_rejected(in->call, in->w, line->number, in->raw + line->raw_at, line->raw_len, rc);
 	if (in->first_error == 0)
 		in->first_error = rc;
 }
@@ -89,8 +89,8 @@ uint64_t rows_reject_lines(struct call *call, const struct where *w, const struc
 		if (len > 0) { /* store_rejected() clears it */
 			db_error_clear(&call->err);
 			db_error_copy(&call->err, &why);
-			store_rejected(call, w, lines + 1, line, len, rc);
 			atomic_fetch_add(&call->fs->count.lines_rejected, 1);
+			store_rejected(call, w, lines + 1, line, len, rc);
 		}
 		for (size_t i = 0; i < n; i++)
 			lines += line[i] == '\n';
