@@ -1,6 +1,6 @@
 /* Coherence: what this mount and the kernel remember is dropped when it changes, whoever changes it.
  *
- * Triggers tell of each statement that changed a watched table (schema/deploy/rowfs_notify.sql); the keys in a notice lead
+ * Triggers tell of each statement that changed a watched table (schema/core/deploy/rowfs_notify.sql); the keys in a notice lead
  * to names, and what is remembered of these is dropped: first our own marks, so that nothing old is handed out as fresh, then
  * the kernel's entries, attributes and pages. Changes of this mount come back with the answer to its own statement, before the
  * program that made them goes on, and are passed on to other mounts; changes of others come by LISTEN.

@@ -1,4 +1,4 @@
-/* What one session at a time does to a table's triggers: schema/deploy/rowfs_locks.sql. */
+/* What one session at a time does to a table's triggers: schema/core/deploy/rowfs_locks.sql. */
 #ifndef ROWFS_SCHEMA_MUTEX_H
 #define ROWFS_SCHEMA_MUTEX_H
 

@@ -1,4 +1,4 @@
-/* Notices: what triggers tell of a change (schema/deploy/rowfs_notify.sql), and which places it concerns.
+/* Notices: what triggers tell of a change (schema/core/deploy/rowfs_notify.sql), and which places it concerns.
  *
  * A definition is a table and key texts, made of one of its rows: all keys on the path to some place, as far as the row tells
  * them. A change is told with the key texts of the rows that it touched, so it leads to names. A key that the row does not tell is

@@ -327,14 +327,14 @@ class Database:
             self.server.admin(f'drop database if exists "{self.name}" with (force)')
 
 
-def sqitch(database, *words, timeout=120, project="schema"):
-    """Runs sqitch on the project's schema (or on another project of it) against DATABASE."""
+def sqitch(database, *words, timeout=120, project="schema/core"):
+    """Runs sqitch on rowfs's own schema, or on another project below schema/, against DATABASE."""
     env = {"PGHOST": str(database.server.dir), "PGUSER": "keeper", "PGDATABASE": database.name, "PGTZ": "UTC",
            "SQITCH_FULLNAME": "Test", "SQITCH_EMAIL": "test@example.org", "HOME": str(database.server.dir)}
     return run("sqitch", "--chdir", ROOT / project, *words, f"db:pg:{database.name}", env=env, timeout=timeout)
 
 
 def deploy(database):
-    """Deploys the schema with sqitch, if the project has one."""
-    if (ROOT / "schema/sqitch.plan").exists():
-        sqitch(database, "deploy")
+    """Deploys rowfs's own schema, and the tables of the default layout."""
+    for project in ("core", "voice-assistant", "orderbook"):
+        sqitch(database, "deploy", project=f"schema/{project}")

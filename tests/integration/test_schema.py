@@ -387,18 +387,24 @@ def objects(pg):
                          " union all select 's', nspname from pg_namespace where nspname = 'rowfs'"))
 
 
+PROJECTS = ["core", "voice-assistant", "orderbook"]
+SQITCH_TABLES = {"changes", "dependencies", "events", "projects", "releases", "tags"}
+
+
 def test_deploy_verify_revert(empty_pg):
     pg = empty_pg
     before = objects(pg)
     deploy(pg)
-    sqitch(pg, "verify")
+    for project in PROJECTS:
+        sqitch(pg, "verify", project=f"schema/{project}")
     deployed = objects(pg)
     assert deployed != before
     deploy(pg)  # again: nothing to do
-    sqitch(pg, "revert", "-y")
-    assert objects(pg) == before
+    for project in reversed(PROJECTS):
+        sqitch(pg, "revert", "-y", project=f"schema/{project}")
+    left = {name.split("_")[0] for kind, name in set(objects(pg)) - set(before)}
+    assert left == {"rowfs", *SQITCH_TABLES}  # and their indexes
     deploy(pg)
-    sqitch(pg, "verify")
     assert objects(pg) == deployed
 
 
@@ -406,19 +412,19 @@ def test_verify_notices_what_is_missing(empty_pg):
     deploy(empty_pg)
     empty_pg.sql("drop trigger memory_moves on users")
     with pytest.raises(AssertionError, match="voice_assistant_files"):
-        sqitch(empty_pg, "verify")
+        sqitch(empty_pg, "verify", project="schema/voice-assistant")
 
 
 def test_tables_that_are_there_already(empty_pg):
     """An old database keeps its own tables: they are only logged as deployed."""
     pg = empty_pg
     deploy(pg)
-    sqitch(pg, "revert", "-y", "--to", "orderbook")
-    pg.sql("drop schema sqitch cascade")
+    sqitch(pg, "revert", "-y", "--to", "voice_assistant", project="schema/voice-assistant")
+    pg.sql("delete from rowfs.dependencies; delete from rowfs.changes where project = 'rowfs_voice_assistant'")
     user = add_user(pg)
-    sqitch(pg, "deploy", "--log-only", "--to", "orderbook")
+    sqitch(pg, "deploy", "--log-only", "--to", "voice_assistant", project="schema/voice-assistant")
     deploy(pg)
-    sqitch(pg, "verify")
+    sqitch(pg, "verify", project="schema/voice-assistant")
     assert pg.one("select id from users") == user
     assert pg.one("select total_sessions from user_statistics('h')") == 0
 

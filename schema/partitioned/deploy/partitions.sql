@@ -1,7 +1,7 @@
 -- Deploy rowfs_partitioned:partitions to pg
--- requires: rowfs:rowfs_streams rowfs:rowfs_notify
+-- requires: rowfs_core:rowfs_streams rowfs_core:rowfs_notify
 --
--- rowfs:rowfs_proof, too, is to be there when the functions run; it mends them where they were made before it.
+-- rowfs_core:rowfs_proof, too, is to be there when the functions run; it mends them where they were made before it.
 --
 -- Tables in partitions of time, by an integer column that counts from 1970: made ahead, dropped when
 -- they are old. What has no partition sits in a DEFAULT one until there is. Buckets are UTC.

@@ -1,6 +1,6 @@
 -- Deploy rowfs_partitioned:partitions_path to pg
 -- requires: partitions
--- requires: rowfs:rowfs_bound
+-- requires: rowfs_core:rowfs_bound
 --
 -- Functions mean PostgreSQL's own operators and functions, whatever the search path, where "partitions" has made them
 -- before it did so itself. psql can run this script by itself, as often as one likes.

@@ -1,7 +1,0 @@
--- Revert rowfs:orderbook from pg
-
-BEGIN;
-
-DROP TABLE orderbook_data;
-
-COMMIT;

@@ -1,7 +1,0 @@
--- Revert rowfs:orderbook_files from pg
-
-BEGIN;
-
-DROP INDEX idx_orderbook_files;
-
-COMMIT;
