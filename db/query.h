@@ -76,6 +76,10 @@ MUST_USE int db_query_binary_on(struct db_conn *conn, const char *sql,
 				const struct db_param *params, int n, PGresult **out,
 				struct db_error *err);
 
+/* The process of the server that CONN talks to, as it was told when the connection was made: a pooler
+ * in between tells another. */
+int db_backend_on(const struct db_conn *conn);
+
 /* Runs FN inside the transaction on CONN, as a part of it. If FN does not return 0, what it did is undone and the transaction may go
  * on, unless the connection is lost or ERR is retryable or in doubt: then it must be given up. Returns what FN returned, or -errno; ERR is
  * filled then. */

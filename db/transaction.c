@@ -28,6 +28,10 @@ int db_query_binary_on(struct db_conn *conn, const char *sql, const struct db_pa
 	return run_on(conn, &w, out, err);
 }
 
+int db_backend_on(const struct db_conn *conn) {
+	return PQbackendPID(conn->pg);
+}
+
 static enum conn_end commit(struct db_conn *c, struct db_error *err) {
 	const struct conn_work w = { .sql = "COMMIT" };
 	AUTO_RESULT PGresult *res = NULL;

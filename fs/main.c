@@ -1,3 +1,4 @@
+#include "fs/init.h"
 #include "fs/mount.h"
 #include "fs/options.h"
 #include "import/import.h"
@@ -8,11 +9,13 @@
 
 static const char usage_text[] =
 	"usage: rowfs mount [--layout FILE] [--config FILE] [-o KEY[=VALUE],...] [-f] [-d] [CONNINFO] MOUNTPOINT\n"
+	"       rowfs init [OPTIONS] [PACK...] [CONNINFO]\n"
 	"       rowfs check [--config FILE] [-o KEY[=VALUE],...] [LAYOUT [CONNINFO]]\n"
 	"       rowfs import [OPTIONS] OLD-TREE MOUNTPOINT\n"
 	"       rowfs --help | --version\n"
 	"\n"
 	"mount   serve a PostgreSQL database as the directory MOUNTPOINT\n"
+	"init    put what rowfs needs, and tables of packs, into a database; rowfs init --help says more\n"
 	"check   say whether LAYOUT (default: the built-in one) fits the database\n"
 	"import  copy a tree of files into a mounted rowfs; rowfs import --help says more\n"
 	"\n"
@@ -95,11 +98,13 @@ int main(int argc, char **argv) {
 	set_memory();
 
 	if (word == NULL)
-		return usage_mistake("a command is needed: mount, check or import");
+		return usage_mistake("a command is needed: mount, init, check or import");
 	if (strcmp(word, "mount") == 0)
 		return run(COMMAND_MOUNT, argc - 1, argv + 1);
 	if (strcmp(word, "check") == 0)
 		return run(COMMAND_CHECK, argc - 1, argv + 1);
+	if (strcmp(word, "init") == 0)
+		return rowfs_init(argc - 1, argv + 1);
 	if (strcmp(word, "import") == 0)
 		return import_main(argc - 1, argv + 1);
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)

@@ -6,10 +6,10 @@
 #include "fs/fence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
+#include "fs/init.h"
 #include "fs/intake.h"
 #include "fs/kind.h"
 #include "fs/locks.h"
-#include "fs/migrate.h"
 #include "fs/made.h"
 #include "fs/moved.h"
 #include "fs/plain.h"
@@ -24,6 +24,8 @@
 #include "fs/trail.h"
 #include "fs/orphans.h"
 #include "fs/writer.h"
+#include "fs/option_conninfo.h"
+#include "init/version.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
 #include "util/log.h"
@@ -53,6 +55,22 @@ static char *read_file(const char *path) {
 	return buf_take(&text);
 }
 
+/* Says on stderr what does not hold because of what the schema rowfs is, and which command helps. */
+static void tell_version(struct fs *fs) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_BUF struct buf text = { 0 }, conninfo = { 0 };
+	enum version version = VERSION_SAME;
+	if (version_ask(fs->pool, &version, &err) != 0) {
+		log_warning("which schema rowfs the database has is not known: %s",
+			    err.sentence != NULL ? err.sentence : "out of memory");
+		return;
+	}
+	conninfo_without_secrets(fs->opt->conninfo, &conninfo);
+	version_put(&text, version, conninfo.len > 0 ? conninfo.data : "");
+	if (text.len > 0 && !text.failed && !conninfo.failed)
+		fprintf(stderr, "rowfs: %s\n", text.data);
+}
+
 /* Reads the layout, connects, and builds the tree. Tells every mistake on stderr. Returns false after one. */
 static bool open_tree(struct fs *fs) {
 	const struct options *opt = fs->opt;
@@ -74,6 +92,8 @@ static bool open_tree(struct fs *fs) {
 	else if (fs->tree == NULL)
 		fprintf(stderr, "rowfs: %s\n",
 			err.sentence != NULL ? err.sentence : "out of memory");
+	if (fs->tree != NULL)
+		tell_version(fs);
 	return fs->tree != NULL && slices_open(fs, !opt->read_only);
 }
 
@@ -324,7 +344,7 @@ int rowfs_mount(const struct options *opt) {
 		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	struct ending *ending = ending_start(&fs);
-	bool ok = ending != NULL && (!opt->enable_migrations || migrate(opt) == 0) &&
+	bool ok = ending != NULL && (!opt->enable_migrations || rowfs_init_core(opt) == 0) &&
 		  open_tree(&fs) && open_state(&fs);
 	int status = ok ? serve(&fs, ending) : 1;
 	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */

@@ -61,7 +61,7 @@ const struct option option_table[] = {
 	TEXT("table_prefix", table_prefix, "TEXT",
 	     "put before the name of each relation that a layout names"),
 	BOOL("enable_migrations", enable_migrations, "false",
-	     "deploy the schema's migrations (sqitch) before mounting"),
+	     "before mounting, do what rowfs init does"),
 
 	GROUP("Connections"),
 	INT("min_connections", min_connections, "1", 0, 1000, "N",

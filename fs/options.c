@@ -268,7 +268,7 @@ static int use_operands(struct parse *p, enum command command) {
 			    *string = option_find("connection_string", 17);
 	const char *conninfo = conninfo_operand(p, command);
 	bool names_layout = p->sources[layout - option_table] == FROM_COMMAND_LINE;
-	int most = command == COMMAND_CHECK && names_layout ? 1 : 2;
+	int most = command == COMMAND_INIT || (command == COMMAND_CHECK && names_layout) ? 1 : 2;
 
 	p->now = FROM_COMMAND_LINE;
 	if (p->noperands > most || (command == COMMAND_MOUNT && p->noperands == 0)) {

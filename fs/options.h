@@ -78,12 +78,13 @@ struct options {
 	char *mount_flags; /* "nosuid,noexec,...", for libfuse's -o as they are; NULL = none */
 };
 
-enum command { COMMAND_MOUNT, COMMAND_CHECK };
+enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_INIT };
 
 /* Fills OPT from, weakest first: built-in defaults, PG* (left to libpq), DB_* and DATABASE_URL, the
  * configuration file, the command line. ARGV[0] is the name of the command; what follows it is
  *   mount  [--layout FILE] [--config FILE] [-s] [-o opts] [-f] [-d] [CONNINFO] MOUNTPOINT
  *   check  [--config FILE] [-o opts] [LAYOUT [CONNINFO]]
+ *   init   [--config FILE] [-o opts] [CONNINFO]
  * Arguments of ARGV that hold a secret are overwritten in place, and so are variables of the environment. Returns 0; otherwise a sentence is
  * in ERR and the return value is the exit status: 2 for a mistake in the options, 1 for a
  * mountpoint that cannot be used. options_free() frees in both cases. */

@@ -1,6 +1,18 @@
-"""Makes C of text files: embed.py OUT.c OUT.h NAME=FILE ...; each becomes `const char embedded_NAME[]`, NUL-terminated,
-with its length in `embedded_NAME_len`."""
+"""Makes C of text files: embed.py OUT.c OUT.h; each of TEXTS becomes `const char embedded_NAME[]`, NUL-terminated, with its length
+in `embedded_NAME_len`. embed.py --list: the files, for who builds."""
+import json
 import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+# A text is a file; several layouts become one.
+TEXTS = {
+    "catalog_sql": ["sql/catalog.sql"],
+    "owners_sql": ["sql/owners.sql"],
+    "default_layout": ["voice-assistant/layout.json", "orderbook/layout.json"],
+    "core_plan": ["core/sqitch.plan"],
+}
 
 
 def c_literal(text):
@@ -10,14 +22,37 @@ def c_literal(text):
     return "\n".join('\t"' + "".join(plain.get(b, f"\\{b:03o}") for b in line) + '"' for line in lines)
 
 
+def merged(layouts):
+    """One layout with the tables, routes and timers of all; what several have is there once."""
+    whole = {}
+    for layout in layouts:
+        for key, value in layout.items():
+            if isinstance(value, dict):
+                whole.setdefault(key, {}).update(value)
+            elif isinstance(value, list):
+                whole.setdefault(key, []).extend(v for v in value if v not in whole.get(key, []))
+            else:
+                whole[key] = value
+    return whole
+
+
+def text_of(files):
+    texts = [(HERE / name).read_bytes() for name in files]
+    if len(texts) == 1:
+        return texts[0]
+    return (json.dumps(merged([json.loads(t) for t in texts]), indent="\t", ensure_ascii=False) + "\n").encode()
+
+
 def main():
-    source, header, *pairs = sys.argv[1:]
+    if sys.argv[1:] == ["--list"]:
+        print("\n".join(name for files in TEXTS.values() for name in files))
+        return
+    source, header = sys.argv[1:]
     with open(source, "w", encoding="ascii") as c, open(header, "w", encoding="ascii") as h:
         h.write("/* Made by schema/embed.py. */\n#pragma once\n\n#include <stddef.h>\n\n")
         c.write('/* Made by schema/embed.py. */\n#include "schema/embedded.h"\n')
-        for name, path in (pair.split("=", 1) for pair in pairs):
-            with open(path, "rb") as f:
-                text = f.read()
+        for name, files in TEXTS.items():
+            text = text_of(files)
             h.write(f"extern const char embedded_{name}[];\nextern const size_t embedded_{name}_len;\n")
             c.write(f"\nconst char embedded_{name}[] =\n{c_literal(text)};\nconst size_t embedded_{name}_len = {len(text)};\n")
 

@@ -118,7 +118,7 @@ def test_triggers_are_made_and_sizes_are_folded(pg, make_mount, stranger):
     assert pg.one("select count(*) from rowfs.delta") > 0
     assert pg.one("select rowfs.fold()") > 0
     assert pg.one("select count(*) from rowfs.delta") == 0
-    run(rowfs_binary(), "check", ROOT / "schema/layouts/default.json", pg.conninfo, env=clean_env(), timeout=60)
+    run(rowfs_binary(), "check", ROOT / "schema/orderbook/layout.json", pg.conninfo, env=clean_env(), timeout=60)
     pg.admin("drop owned by stranger")
 
 

@@ -133,7 +133,7 @@ def test_check_of_a_good_layout(shop_pg, tmp_path, pg):
     path.write_text(json.dumps(LAYOUT), encoding="utf-8")
     done = rowfs("check", path, shop_pg.conninfo)
     assert done.returncode == 0 and done.stderr == ""
-    rowfs("check", ROOT / "schema/layouts/default.json", pg.conninfo)
+    rowfs("check", ROOT / "schema/voice-assistant/layout.json", pg.conninfo)
 
 
 def test_check_without_a_database(tmp_path):

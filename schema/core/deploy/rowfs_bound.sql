@@ -91,7 +91,7 @@ BEGIN
 	FOR t IN SELECT b.what, b.meant FROM rowfs.bound_elsewhere() b ORDER BY 1, 2 LIMIT 1 LOOP
 		RAISE object_not_in_prerequisite_state USING
 			MESSAGE = format('%s uses %s of another role, and could not be bound to PostgreSQL''s own: %s', t.what, t.meant, why),
-			HINT = 'SET search_path = pg_catalog, make it anew as the script in schema/deploy says, and deploy again.';
+			HINT = 'SET search_path = pg_catalog, make it anew as the script in schema/core/deploy says, and deploy again.';
 	END LOOP;
 	IF others_chose THEN
 		-- triggers know a hash of the proof: the next mount of the schema's owner, or rowfs check, makes them anew

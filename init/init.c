@@ -1,0 +1,475 @@
+#include "init/init.h"
+
+#include "db/field.h"
+#include "init/sqitch.h"
+#include "init/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { CORE = 0 };
+
+/* One run of the command. */
+struct run {
+	const struct init *init;
+	const struct packs *packs;
+	struct db_pool *pool;
+	struct sqitch sqitch;
+	struct state before;
+	bool *wanted;  /* of each pack: is to be deployed, or taken out */
+	bool *touched; /* this run has deployed changes of it */
+};
+
+static int complain(const char *fmt, ...) PRINTF_LIKE(1, 2);
+static int complain(const char *fmt, ...) {
+	va_list ap;
+	va_start(ap, fmt);
+	fputs("rowfs init: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputs("\n", stderr);
+	va_end(ap);
+	return 1;
+}
+
+static const char *sentence(const struct db_error *err) {
+	return err->sentence != NULL ? err->sentence : "out of memory";
+}
+
+/* -- begin and end --------------------------------------------------------------------------------- */
+
+/* Connects, and looks at what is there. Returns the exit status. */
+static int run_begin(struct run *run, const struct init *init, const struct packs *packs) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_config config = *init->db;
+	config.min_connections = config.max_connections = 1;
+	config.search_path = NULL;
+	*run = (struct run){
+		.init = init,
+		.packs = packs,
+		.wanted = calloc((size_t)packs->n, sizeof(bool)),
+		.touched = calloc((size_t)packs->n, sizeof(bool)),
+	};
+	if (run->wanted == NULL || run->touched == NULL)
+		return complain("out of memory");
+	if (db_pool_new(&config, &run->pool, &err) != 0 ||
+	    state_load(run->pool, packs, &run->before, &err) != 0)
+		return complain("%s", sentence(&err));
+	const struct state *s = &run->before;
+	run->sqitch = (struct sqitch){
+		.conninfo = init->db->conninfo != NULL ? init->db->conninfo : "",
+		.schema = init->schema,
+		.role = s->owned && strcmp(s->owner, s->me) != 0 ? s->owner : NULL,
+		.root = packs->root,
+		.verbose = init->verbose,
+	};
+	return 0;
+}
+
+static void run_end(struct run *run) {
+	state_free(&run->before);
+	db_pool_free(run->pool);
+	free(run->wanted);
+	free(run->touched);
+}
+
+static int refuse(const struct run *run) {
+	AUTO_BUF struct buf why = { 0 };
+	return state_refuses(&run->before, run->packs, &why) ? complain("%s", why.data) : 0;
+}
+
+/* Reads the state anew. Returns the exit status. */
+static int look_again(struct run *run, struct state *now) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	int rc = state_load(run->pool, run->packs, now, &err);
+	return rc == 0 ? 0 : complain("%s", sentence(&err));
+}
+
+/* Runs sqitch for pack I. Returns the exit status. */
+static int sqitch(struct run *run, int i, const char *const *words) {
+	AUTO_BUF struct buf why = { 0 };
+	int rc = sqitch_run(&run->sqitch, &run->packs->list[i], words, &why);
+	return rc == 0 ? 0 : complain("%s", why.data != NULL ? why.data : strerror(-rc));
+}
+
+/* -- which ----------------------------------------------------------------------------------------- */
+
+static int find_project(const struct packs *packs, const char *project) {
+	for (int i = 0; i < packs->n; i++)
+		if (strcmp(packs->list[i].project, project) == 0)
+			return i;
+	return -1;
+}
+
+/* Wants pack I, and what it needs. */
+static void want(struct run *run, int i) {
+	const struct pack *p = &run->packs->list[i];
+	if (run->wanted[i])
+		return;
+	run->wanted[i] = true;
+	for (int k = 0; k < p->nneeds; k++) {
+		int needed = find_project(run->packs, p->needs[k]);
+		if (needed >= 0)
+			want(run, needed);
+	}
+}
+
+static bool needs(const struct packs *packs, int i, int other) {
+	const struct pack *p = &packs->list[i];
+	for (int k = 0; k < p->nneeds; k++)
+		if (find_project(packs, p->needs[k]) == other)
+			return true;
+	return false;
+}
+
+static void want_named(struct run *run) {
+	for (int k = 0; k < run->init->npacks; k++)
+		want(run, (int)(packs_find(run->packs, run->init->packs[k]) - run->packs->list));
+}
+
+typedef int (*pack_fn)(struct run *run, int i);
+
+/* FN for each wanted pack, those that others need first; or the other way round. Plans do not need
+ * each other in a circle: sqitch could not deploy them either. Returns FN's first status that is
+ * not 0, or 0. */
+static int each(struct run *run, bool forward, pack_fn fn) {
+	AUTO_FREE bool *done = calloc((size_t)run->packs->n, sizeof(bool));
+	if (done == NULL)
+		return complain("out of memory");
+	for (bool found = true; found;) {
+		found = false;
+		for (int i = 0; i < run->packs->n; i++) {
+			bool ready = run->wanted[i] && !done[i];
+			for (int k = 0; ready && k < run->packs->n; k++)
+				ready = !run->wanted[k] || done[k] ||
+					!needs(run->packs, forward ? i : k, forward ? k : i);
+			/* all need the core, whether they say so or not */
+			if (!forward && i == CORE)
+				for (int k = 1; ready && k < run->packs->n; k++)
+					ready = !run->wanted[k] || done[k];
+			if (!ready)
+				continue;
+			int status = fn(run, i);
+			if (status != 0)
+				return status;
+			done[i] = found = true;
+		}
+	}
+	return 0;
+}
+
+/* -- deploying ------------------------------------------------------------------------------------- */
+
+/* Where what is there was made by the scripts of today, sqitch is told so. Others take over what they
+ * find. */
+static int take_over(struct run *run, int i) {
+	const struct deployed *d = &run->before.of[i];
+	const struct pack *p = &run->packs->list[i];
+	const char *const words[] = { "deploy", "--log-only", "--to",
+				      d->old >= 0 ? p->changes[d->old] : "", NULL };
+	if (!d->same || d->old <= d->last)
+		return 0;
+	run->touched[i] = true;
+	return sqitch(run, i, words);
+}
+
+static int deploy(struct run *run, int i) {
+	static const char *const words[] = { "deploy", NULL };
+	const struct deployed *d = &run->before.of[i];
+	const struct pack *p = &run->packs->list[i];
+	if (d->last == p->nchanges - 1)
+		return 0;
+	int status = take_over(run, i);
+	if (status == 0) {
+		run->touched[i] = true;
+		status = sqitch(run, i, words);
+	}
+	return status;
+}
+
+/* Takes back what this run has deployed of pack I: where it was before. */
+static int take_back(struct run *run, int i) {
+	const struct deployed *d = &run->before.of[i];
+	const struct pack *p = &run->packs->list[i];
+	const char *const some[] = { "revert", "-y", "--to",
+				     d->last >= 0 ? p->changes[d->last] : "", NULL };
+	static const char *const all[] = { "revert", "-y", NULL };
+	struct state now = { 0 };
+	/* what the old registry says is there stays there */
+	if (!run->touched[i] || d->old >= 0)
+		return 0;
+	int status = look_again(run, &now);
+	if (status == 0 && now.of[i].last > d->last)
+		status = sqitch(run, i, d->last >= 0 ? some : all);
+	state_free(&now);
+	return status;
+}
+
+static int undo(struct run *run) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	int status = each(run, false, take_back);
+	if (status != 0)
+		return status;
+	if (!run->before.registry && !run->before.old) {
+		struct state now = { 0 };
+		status = look_again(run, &now);
+		if (status == 0 && now.registry && state_drop_registry(run->pool, &err) != 0)
+			status = complain("%s", sentence(&err));
+		state_free(&now);
+	}
+	if (status == 0)
+		fputs("rowfs init: the database is as it was\n", stderr);
+	return status;
+}
+
+/* -- what is said ---------------------------------------------------------------------------------- */
+
+static const char objects_sql[] =
+	"SELECT made, identity, pg_catalog.array_to_string(differs, '; '), promise "
+	"FROM rowfs.object WHERE pack = $1 ORDER BY n";
+
+/* What the deploy of pack I has made, taken and found to differ. */
+static int tell_objects(struct run *run, int i) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_param pack = db_text(run->packs->list[i].name);
+	int made = 0, taken = 0;
+	int rc = db_query_text(run->pool, objects_sql, &pack, 1, DB_REPEATABLE, NULL, &res, &err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ANY, "btt?t?", &err);
+	if (rc != 0)
+		return complain("%s", sentence(&err));
+	for (int row = 0; row < PQntuples(res); row++) {
+		made += field_is_true(res, row, 0);
+		taken += !field_is_true(res, row, 0) && field_len(res, row, 2) == 0;
+	}
+	if (made > 0)
+		printf("    %d objects made\n", made);
+	if (taken > 0)
+		printf("    %d objects were there and are as the pack needs them\n", taken);
+	for (int row = 0; row < PQntuples(res); row++)
+		if (field_len(res, row, 2) > 0)
+			printf("    %s: %s%s%s\n", field_text(res, row, 1), field_text(res, row, 2),
+			       field_is_null(res, row, 3) ? "" : "; so this does not hold: ",
+			       field_text(res, row, 3));
+	return 0;
+}
+
+static int tell(struct run *run, int i) {
+	const struct pack *p = &run->packs->list[i];
+	if (run->touched[i])
+		printf("%s: deployed (%s)\n", p->name, p->changes[p->nchanges - 1]);
+	else if (!run->init->quiet)
+		printf("%s: is there already (%s)\n", p->name, p->changes[p->nchanges - 1]);
+	return i != CORE && run->touched[i] ? tell_objects(run, i) : 0;
+}
+
+/* -- the role that has the schema's name ------------------------------------------------------------ */
+
+/* A role called rowfs has the schema rowfs first on its search path ("$user"): what it makes without
+ * naming a schema would go there. */
+static const char attracted_sql[] =
+	"SELECT pg_catalog.format('ALTER ROLE rowfs IN DATABASE %I SET search_path = public', "
+	"pg_catalog.current_database()) FROM pg_catalog.pg_roles r WHERE r.rolname "
+	"OPERATOR(pg_catalog.=) 'rowfs' AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s, "
+	"pg_catalog.unnest(s.setconfig) c WHERE s.setrole IN (r.oid, 0) AND c LIKE 'search_path=%' "
+	"AND c NOT LIKE '%$user%' AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database "
+	"d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())))";
+
+static const char attracts_again_sql[] =
+	"SELECT pg_catalog.format('ALTER ROLE rowfs IN DATABASE %I RESET search_path', "
+	"pg_catalog.current_database()) FROM pg_catalog.pg_roles r, pg_catalog.pg_db_role_setting s "
+	"WHERE r.rolname OPERATOR(pg_catalog.=) 'rowfs' AND s.setrole OPERATOR(pg_catalog.=) r.oid "
+	"AND s.setdatabase OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE "
+	"d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
+	"AND 'search_path=public' OPERATOR(pg_catalog.=) ANY (s.setconfig)";
+
+/* Runs the statement that SQL makes, if it makes one. */
+static void set_role(struct run *run, const char *sql) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_text(run->pool, sql, NULL, 0, DB_REPEATABLE, NULL, &res, &err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE_OR_NONE, "t", &err);
+	if (rc == 0 && PQntuples(res) == 0)
+		return;
+	const char *statement = rc == 0 ? field_text(res, 0, 0) : "";
+	if (rc == 0)
+		rc = db_query_text(run->pool, statement, NULL, 0, DB_REPEATABLE, NULL, NULL, &err);
+	if (rc != 0)
+		(void)complain("the role rowfs finds the schema rowfs first, and puts new tables "
+			       "there: %s (%s)",
+			       statement, sentence(&err));
+}
+
+/* -- commands -------------------------------------------------------------------------------------- */
+
+static int finish_deploy(struct run *run) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	int status = each(run, true, deploy);
+	if (status != 0)
+		return undo(run) == 0 ? status : 1;
+	if (run->before.old && state_drop_old(run->pool, &err) != 0)
+		return complain("everything is deployed, but the registry of the single project "
+				"could not be dropped: %s",
+				sentence(&err));
+	set_role(run, attracted_sql);
+	return each(run, true, tell);
+}
+
+int init_deploy(const struct init *init, const struct packs *packs) {
+	struct run run;
+	int status = run_begin(&run, init, packs);
+	if (status == 0)
+		status = refuse(&run);
+	if (status == 0) {
+		want(&run, CORE);
+		want_named(&run);
+		for (int i = 0; i < packs->n; i++)
+			if (run.before.of[i].old >= 0)
+				want(&run, i);
+		status = finish_deploy(&run);
+	}
+	run_end(&run);
+	return status;
+}
+
+int init_upgrade(const struct init *init, const struct packs *packs) {
+	struct run run;
+	int status = run_begin(&run, init, packs);
+	if (status == 0)
+		status = refuse(&run);
+	if (status == 0) {
+		bool any = false;
+		for (int i = 0; i < packs->n; i++)
+			if (run.before.of[i].last >= 0 || run.before.of[i].old >= 0) {
+				want(&run, i);
+				any = true;
+			}
+		status = any ? finish_deploy(&run)
+			     : complain("there is nothing to upgrade: rowfs init puts rowfs into "
+					"the database");
+	}
+	run_end(&run);
+	return status;
+}
+
+int init_status(const struct init *init, const struct packs *packs) {
+	struct run run;
+	int status = run_begin(&run, init, packs);
+	for (int i = 0; status == 0 && i < packs->n; i++) {
+		const struct pack *p = &packs->list[i];
+		const struct deployed *d = &run.before.of[i];
+		if (d->foreign)
+			printf("%s: newer than this rowfs (" ROWFS_VERSION ") knows\n", p->name);
+		else if (d->last == p->nchanges - 1)
+			printf("%s: deployed (%s)\n", p->name, p->changes[d->last]);
+		else if (d->last >= 0)
+			printf("%s: older (%s; newest: %s): rowfs init --upgrade\n", p->name,
+			       p->changes[d->last], p->changes[p->nchanges - 1]);
+		else if (d->old >= 0)
+			printf("%s: as part of the single project: rowfs init --upgrade\n",
+			       p->name);
+		else
+			printf("%s: not deployed\n", p->name);
+	}
+	for (int i = 0; status == 0 && i < packs->n; i++) {
+		const struct deployed *d = &run.before.of[i];
+		status = d->foreign || d->old >= 0 ||
+			 (d->last >= 0 && d->last < packs->list[i].nchanges - 1);
+	}
+	run_end(&run);
+	return status;
+}
+
+/* -- taking out ------------------------------------------------------------------------------------ */
+
+static int revert(struct run *run, int i) {
+	static const char *const words[] = { "revert", "-y", NULL };
+	int status = run->before.of[i].last >= 0 ? sqitch(run, i, words) : 0;
+	if (status == 0)
+		printf("%s: removed\n", run->packs->list[i].name);
+	return status;
+}
+
+static const char rows_sql[] = "SELECT identity, pg_catalog.format('%s rows', n) "
+			       "FROM rowfs.pack_rows($1) AS r(identity, n) WHERE n > 0 LIMIT 1";
+
+static const char bytes_sql[] =
+	"SELECT 'rowfs.chunk', 'the bytes of ' || n::text || ' ingest files' FROM "
+	"(SELECT pg_catalog.count(*) AS n FROM rowfs.file) f WHERE n > 0";
+
+/* Refuses to take out rows that are nowhere else. */
+static int guard_data(struct run *run, int i) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_param pack = db_text(run->packs->list[i].name);
+	if (run->before.of[i].last < 0)
+		return 0;
+	int rc = i == CORE ? db_query_text(run->pool, bytes_sql, NULL, 0, DB_REPEATABLE, NULL, &res,
+					   &err)
+			   : db_query_text(run->pool, rows_sql, &pack, 1, DB_REPEATABLE, NULL, &res,
+					   &err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE_OR_NONE, "tt", &err);
+	/* a half-deployed core has no such table */
+	if (rc != 0 && (strcmp(err.sqlstate, "42P01") == 0 || strcmp(err.sqlstate, "42883") == 0))
+		return 0;
+	if (rc != 0)
+		return complain("%s", sentence(&err));
+	if (PQntuples(res) > 0)
+		return complain("%s has %s, and they would be gone: nothing was removed; say "
+				"--with-data if nobody needs them",
+				field_text(res, 0, 0), field_text(res, 0, 1));
+	return 0;
+}
+
+/* Refuses to take out what a pack that stays needs. */
+static int guard_needs(const struct run *run) {
+	for (int i = 0; i < run->packs->n; i++)
+		for (int k = 0; k < run->packs->n; k++)
+			if (!run->wanted[i] && run->wanted[k] && run->before.of[i].last >= 0 &&
+			    (k == CORE || needs(run->packs, i, k)))
+				return complain("%s needs %s: remove it, too",
+						run->packs->list[i].name, run->packs->list[k].name);
+	return 0;
+}
+
+static int remove_wanted(struct run *run) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	int status = guard_needs(run);
+	if (status == 0 && run->before.mounts > 0)
+		status = complain("%d mount%s of this database %s up: unmount first",
+				  run->before.mounts, run->before.mounts > 1 ? "s" : "",
+				  run->before.mounts > 1 ? "are" : "is");
+	if (status == 0 && !run->init->with_data)
+		status = each(run, true, guard_data);
+	if (status == 0)
+		status = each(run, false, revert);
+	if (status != 0 || !run->wanted[CORE])
+		return status;
+	if (run->before.registry && state_drop_registry(run->pool, &err) != 0)
+		return complain("%s", sentence(&err));
+	set_role(run, attracts_again_sql);
+	return 0;
+}
+
+int init_remove(const struct init *init, const struct packs *packs) {
+	struct run run;
+	int status = run_begin(&run, init, packs);
+	if (status == 0)
+		status = refuse(&run);
+	if (status == 0 && run.before.old)
+		status = complain("this database has the single project of before: rowfs init "
+				  "--upgrade first, so that it is known what is whose");
+	if (status == 0) {
+		for (int k = 0; k < init->npacks; k++)
+			run.wanted[packs_find(packs, init->packs[k]) - packs->list] = true;
+		for (int i = 0; init->npacks == 0 && i < packs->n; i++)
+			run.wanted[i] = run.before.of[i].last >= 0;
+		if (init->npacks == 0 && run.before.registry)
+			run.wanted[CORE] = true;
+		status = remove_wanted(&run);
+	}
+	run_end(&run);
+	return status;
+}

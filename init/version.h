@@ -1,0 +1,22 @@
+/* Whether what rowfs keeps in a database is what this program knows. */
+#ifndef ROWFS_INIT_VERSION_H
+#define ROWFS_INIT_VERSION_H
+
+#include "db/query.h"
+
+enum version {
+	VERSION_SAME,
+	VERSION_NONE,    /* there is no schema rowfs */
+	VERSION_OLDER,   /* changes are missing, or it is of the single project of before */
+	VERSION_NEWER,   /* it has a change that this program does not know */
+	VERSION_UNKNOWN, /* this role may not read which changes are deployed */
+};
+
+/* Asks the database. Returns 0, or -errno with ERR filled. Thread-safe. */
+MUST_USE int version_ask(struct db_pool *pool, enum version *out, struct db_error *err);
+
+/* Appends a sentence that says what follows from V and which command helps, for the database
+ * CONNINFO (without a password). Nothing for VERSION_SAME and VERSION_UNKNOWN. */
+void version_put(struct buf *out, enum version v, const char *conninfo);
+
+#endif
