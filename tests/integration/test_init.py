@@ -1,0 +1,289 @@
+"""rowfs init: the core and packs, deployed, upgraded and taken out again."""
+import concurrent.futures
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+import kit
+from kit import ROOT, run, sqitch, until
+from mountkit import clean_env, rowfs_binary
+
+CORE_CHANGES = [line.split()[0] for line in (ROOT / "schema/core/sqitch.plan").read_text().splitlines()
+                if line and line[0] not in "%#@"]
+
+
+def init(pg, *words, ok=True, user=None, timeout=120, **env):
+    conninfo = pg.conninfo if user is None else pg.server.conninfo(pg.name, user)
+    return run(rowfs_binary(), "init", *words, conninfo, ok=ok, env={**clean_env(), **env}, timeout=timeout)
+
+
+def dump(pg):
+    """pg_dump -s, without the key that it makes up each time."""
+    text = run("pg_dump", "-s", pg.server.conninfo(pg.name, "postgres")).stdout
+    return re.sub(r"^\\(un)?restrict .*$", "", text, flags=re.M)
+
+
+def changes(pg):
+    return [r[0] for r in pg.sql("select change from rowfs.changes where project = 'rowfs_core' order by committed_at")]
+
+
+def schemas(pg):
+    return {r[0] for r in pg.sql("select nspname from pg_namespace where nspname !~ '^(pg_|information_schema)'")}
+
+
+def test_the_core_alone(empty_pg):
+    pg = empty_pg
+    before = dump(pg)
+    init(pg)
+    assert changes(pg) == CORE_CHANGES
+    assert schemas(pg) == {"public", "rowfs"}
+    assert pg.sql("select relname from pg_class where relnamespace = 'public'::regnamespace") == []
+    assert pg.sql("select extname from pg_extension") == [("plpgsql",)]
+    again = init(pg)
+    assert "is there already" in again.stdout
+    init(pg, "--remove")
+    assert dump(pg) == before
+    assert schemas(pg) == {"public"}
+
+
+def test_status(empty_pg):
+    pg = empty_pg
+    assert "core: not deployed" in init(pg, "--status").stdout
+    sqitch(pg, "deploy", "--to", CORE_CHANGES[3])
+    done = init(pg, "--status", ok=False)
+    assert done.returncode == 1 and f"core: older ({CORE_CHANGES[3]}; newest: {CORE_CHANGES[-1]})" in done.stdout
+    init(pg, "--upgrade")
+    done = init(pg, "--status")
+    assert f"core: deployed ({CORE_CHANGES[-1]})" in done.stdout and "voice-assistant: not deployed" in done.stdout
+    assert changes(pg) == CORE_CHANGES
+
+
+def test_upgrade_of_nothing(empty_pg):
+    done = init(empty_pg, "--upgrade", ok=False)
+    assert done.returncode == 1 and "nothing to upgrade" in done.stderr
+    assert schemas(empty_pg) == {"public"}
+
+
+def test_packs_bring_what_they_need(empty_pg):
+    pg = empty_pg
+    before = dump(pg)
+    init(pg, "partitioned")
+    assert pg.one("select count(*) from pg_partitioned_table where partrelid = 'orderbook_data'::regclass") == 1
+    done = init(pg, "--remove", "orderbook", ok=False)
+    assert done.returncode == 1 and "partitioned needs orderbook" in done.stderr
+    init(pg, "--remove", "partitioned")
+    assert pg.one("select relkind from pg_class where relname = 'orderbook_data'") == "r"
+    init(pg, "--remove")
+    assert dump(pg) == before
+
+
+def test_a_failure_leaves_the_database_as_it_was(empty_pg):
+    pg = empty_pg
+    pg.sql("create table orderbook_data (whatever int)")
+    pg.sql("create view v as select * from orderbook_data")
+    before = dump(pg)
+    done = init(pg, "partitioned", ok=False)  # partitioned refuses a table that a view refers to
+    assert done.returncode == 1 and "the database is as it was" in done.stderr, done.stderr
+    assert dump(pg) == before
+
+
+def test_a_schema_that_others_made(empty_pg):
+    pg = empty_pg
+    pg.sql("create schema rowfs; create table rowfs.mine (i int)")
+    before = dump(pg)
+    done = init(pg, ok=False)
+    assert done.returncode == 1 and "mine" in done.stderr and "RENAME" in done.stderr
+    assert dump(pg) == before
+    pg.sql("drop table rowfs.mine")
+    init(pg)
+    assert changes(pg) == CORE_CHANGES
+
+
+def test_half_deployed(empty_pg):
+    """An init that was killed: the next one goes on."""
+    pg = empty_pg
+    sqitch(pg, "deploy", "--to", CORE_CHANGES[5])
+    init(pg)
+    assert changes(pg) == CORE_CHANGES
+    init(pg, "--remove")
+    assert schemas(pg) == {"public"}
+
+
+def test_newer_than_the_program(empty_pg):
+    pg = empty_pg
+    init(pg)
+    pg.sql("insert into rowfs.changes select repeat('a', 40), repeat('b', 40), 'rowfs_future', project, note, now() + '1 min', committer_name,"
+           " committer_email, planned_at, planner_name, planner_email from rowfs.changes where change = %s", CORE_CHANGES[-1])
+    for words in ([], ["--upgrade"], ["--remove"]):
+        done = init(pg, *words, ok=False)
+        assert done.returncode == 1 and "newer" in done.stderr, (words, done.stderr)
+    assert "newer" in init(pg, "--status", ok=False).stdout
+
+
+def test_the_schema_of_somebody_else(empty_pg):
+    pg = empty_pg
+    pg.admin("create role landlord login")
+    try:
+        pg.admin(f"grant create on database \"{pg.name}\" to landlord")
+        init(pg, user="landlord")
+        done = init(pg, ok=False)
+        assert done.returncode == 1 and "belongs to landlord" in done.stderr
+        pg.admin("grant landlord to keeper")
+        init(pg, "--remove")  # as a member, in his name
+        assert schemas(pg) == {"public"}
+        init(pg, user="landlord")
+        init(pg, "orderbook")
+        assert pg.one("select pg_get_userbyid(relowner) from pg_class where oid = 'rowfs.object'::regclass") == "landlord"
+    finally:
+        pg.admin("drop owned by landlord cascade")
+        pg.admin("drop role landlord")
+
+
+def test_without_the_right_to_make_a_schema(empty_pg):
+    pg = empty_pg
+    pg.admin("create role guest login")
+    try:
+        done = init(pg, user="guest", ok=False)
+        assert done.returncode == 1 and "GRANT CREATE ON DATABASE" in done.stderr
+        assert schemas(pg) == {"public"}
+    finally:
+        pg.admin("drop role guest")
+
+
+def test_two_at_once(empty_pg):
+    pg = empty_pg
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda _: init(pg, "orderbook", ok=False), range(2)))
+    assert [d.returncode for d in done] == [0, 0], [d.stderr for d in done]
+    assert changes(pg) == CORE_CHANGES
+    assert pg.one("select count(*) from rowfs.changes where project = 'rowfs_orderbook'") == 1
+
+
+def test_a_role_with_the_name_of_the_schema(empty_pg):
+    """Its search path has the schema rowfs first, by "$user"."""
+    pg = empty_pg
+    pg.admin(f"create role rowfs login; grant create on database \"{pg.name}\" to rowfs")
+    pg.admin("grant create on schema public to rowfs")
+    try:
+        before = dump(pg)
+        init(pg, "orderbook", user="rowfs")
+        assert pg.one("select relnamespace::regnamespace::text from pg_class where relname = 'orderbook_data'") == "public"
+        run("psql", "-X", pg.server.conninfo(pg.name, "rowfs"), "-c", "create table of_his_own (i int)")
+        assert pg.one("select relnamespace::regnamespace::text from pg_class where relname = 'of_his_own'") == "public"
+        pg.admin("drop table of_his_own")
+        init(pg, "--remove", user="rowfs")
+        assert dump(pg) == before
+        assert pg.admin("select count(*) from pg_db_role_setting where setrole = 'rowfs'::regrole") == [(0,)]
+    finally:
+        pg.admin("drop owned by rowfs cascade")
+        pg.admin("drop role rowfs")
+
+
+def test_remove_keeps_rows_unless_told(empty_pg):
+    pg = empty_pg
+    before = dump(pg)
+    init(pg, "orderbook")
+    pg.sql("insert into orderbook_data (symbol, timestamp, local_timestamp) values ('s', 1, 1)")
+    done = init(pg, "--remove", ok=False)
+    assert done.returncode == 1 and "orderbook_data" in done.stderr and "--with-data" in done.stderr
+    assert pg.one("select count(*) from orderbook_data") == 1
+    init(pg, "--remove", "--with-data")
+    assert dump(pg) == before
+
+
+def test_remove_under_a_mount(empty_pg, make_mount):
+    pg = empty_pg
+    init(pg, "voice-assistant", "orderbook")
+    m = make_mount(conninfo=pg.conninfo)
+    done = init(pg, "--remove", ok=False)
+    assert done.returncode == 1 and "unmount first" in done.stderr
+    assert (m / "users").is_dir()
+    m.umount()
+    until(lambda: not pg.backends(), "the mount is gone")
+    init(pg, "--remove")
+    assert schemas(pg) == {"public"}
+
+
+@pytest.fixture(scope="module")
+def standby(server):
+    """A copy of the server that follows it."""
+    copy = kit.Postgres.__new__(kit.Postgres)
+    copy.dir = kit.scratch("standby")
+    copy.data, copy.log, copy.bin, copy.user = copy.dir / "data", copy.dir / "log", server.bin, server.user
+    if copy.user:
+        shutil.chown(copy.dir, copy.user, copy.user)
+    copy._as_owner(copy.bin / "pg_basebackup", "-h", server.dir, "-U", "postgres", "-D", copy.data, "-R", "-X", "stream", "-c", "fast")
+    with open(copy.data / "postgresql.conf", "a", encoding="utf-8") as conf:
+        conf.write(f"unix_socket_directories = '{copy.dir}'\n")
+    copy.start()
+    yield copy
+    copy.destroy()
+
+
+def test_a_standby(standby):
+    done = run(rowfs_binary(), "init", standby.conninfo("postgres"), ok=False, env=clean_env())
+    assert done.returncode == 1 and "a standby" in done.stderr and "primary" in done.stderr
+    done = run(rowfs_binary(), "init", "--status", standby.conninfo("postgres"), env=clean_env())
+    assert "core: not deployed" in done.stdout
+
+
+def test_through_a_pooler(empty_pg, tmp_path):
+    """A pooler lends sessions: sqitch's lock and its settings would be in another one."""
+    pg = empty_pg
+    ini = tmp_path / "pgbouncer.ini"
+    ini.write_text(f"[databases]\n* = host={pg.server.dir}\n[pgbouncer]\nunix_socket_dir = {tmp_path}\nlisten_port = 6432\n"
+                   f"auth_type = any\npool_mode = transaction\nlogfile = {tmp_path}/log\n")
+    ini.chmod(0o644)
+    for directory in [tmp_path, *tmp_path.parents[:2]]:
+        directory.chmod(0o777)
+    argv = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if kit.IS_ROOT else []
+    pooler = subprocess.Popen([*argv, "/usr/sbin/pgbouncer", str(ini)], stdin=subprocess.DEVNULL)
+    try:
+        until(lambda: (tmp_path / ".s.PGSQL.6432").exists(), "the pooler listens")
+        done = run(rowfs_binary(), "init", f"host={tmp_path} port=6432 dbname={pg.name} user=keeper", ok=False, env=clean_env())
+        assert done.returncode == 1 and "pooler" in done.stderr, done.stderr
+    finally:
+        pooler.terminate()
+        pooler.wait(30)
+    assert schemas(pg) == {"public"}
+
+
+@pytest.mark.parametrize("words, sentence", [
+    (["--status", "orderbook"], "are about all packs"),
+    (["--with-data"], "goes with --remove"),
+    (["--remove", "--follow=default"], "goes neither"),
+    (["-o", "nonsense=1"], "nonsense"),
+])
+def test_mistakes_in_the_arguments(empty_pg, words, sentence):
+    done = init(empty_pg, *words, ok=False)
+    assert done.returncode == 2 and sentence in done.stderr
+    assert schemas(empty_pg) == {"public"}
+
+
+def test_help_names_the_packs():
+    done = run(rowfs_binary(), "init", "--help", env=clean_env())
+    for name in ("core", "voice-assistant", "orderbook", "partitioned"):
+        assert name in done.stdout.split("Packs:")[1].split()
+
+
+def test_mount_and_check_say_which_command_helps(empty_pg, make_mount, tmp_path):
+    pg = empty_pg
+    pg.sql("create table t (id int primary key, v text)")
+    layout = tmp_path / "l.json"
+    layout.write_text('{"routes": [{"path": "/{t.id}.json", "row": "t"}]}')
+
+    def check():
+        return run(rowfs_binary(), "check", layout, pg.conninfo, env=clean_env()).stderr
+    said = check()
+    assert "no schema rowfs" in said
+    command = shlex.split(said[said.index("rowfs init"):])
+    run(rowfs_binary(), *command[1:], env=clean_env())  # the command that it names is the one
+    assert check() == ""
+    init(pg, "--remove")
+    sqitch(pg, "deploy", "--to", CORE_CHANGES[-2])
+    assert "older" in check() and "rowfs init --upgrade" in check()
+    init(pg, "--upgrade")
+    assert check() == ""
