@@ -217,7 +217,9 @@ static int undo(struct run *run) {
 		state_free(&now);
 	}
 	if (status == 0)
-		fputs("rowfs init: the database is as it was\n", stderr);
+		fputs(run->before.old ? "rowfs init: when that is mended, --upgrade goes on from here\n"
+				      : "rowfs init: the database is as it was\n",
+		      stderr);
 	return status;
 }
 

@@ -1,5 +1,6 @@
 """rowfs init: the core and packs, deployed, upgraded and taken out again."""
 import concurrent.futures
+import lzma
 import re
 import shlex
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 import pytest
 
 import kit
-from kit import ROOT, run, sqitch, until
+from kit import ROOT, append, get, run, sqitch, until
 from mountkit import clean_env, rowfs_binary
 
 CORE_CHANGES = [line.split()[0] for line in (ROOT / "schema/core/sqitch.plan").read_text().splitlines()
@@ -287,3 +288,83 @@ def test_mount_and_check_say_which_command_helps(empty_pg, make_mount, tmp_path)
     assert "older" in check() and "rowfs init --upgrade" in check()
     init(pg, "--upgrade")
     assert check() == ""
+
+
+# -- upgrades of what there was before -------------------------------------------------------------------
+
+@pytest.fixture
+def single(empty_pg, tmp_path):
+    """A database with the single project of before (its registry in the schema sqitch), and with data: the demo of the voice assistant, a
+    user made through a mount, lines of a rows file and of an ingest file in a partitioned table. pg_dump made it on the last commit
+    that had that project."""
+    sql = tmp_path / "single.sql"
+    sql.write_bytes(lzma.decompress((ROOT / "tests/integration/data/single-project.sql.xz").read_bytes()))
+    run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", sql, empty_pg.server.conninfo(empty_pg.name, "postgres"))
+    return empty_pg
+
+
+def rows_of(pg):
+    tables = [r[0] for r in pg.sql("select oid::regclass::text from pg_class where relkind = 'r' and relnamespace in"
+                                   " ('public'::regnamespace, 'rowfs'::regnamespace) and relname not in"
+                                   " ('changes', 'dependencies', 'events', 'projects', 'releases', 'tags', 'object') order by 1")]
+    return {t: pg.sql(f"select r::text from {t} r order by 1") for t in tables}
+
+
+def test_a_single_project_is_upgraded(single, make_mount):
+    pg = single
+    before = rows_of(pg)
+    done = init(pg, "--status", ok=False)
+    assert done.returncode == 1 and "single project" in done.stdout and "--upgrade" in done.stdout
+    done = init(pg, "--remove", ok=False)
+    assert done.returncode == 1 and "--upgrade first" in done.stderr
+    init(pg, "--upgrade")
+    after = rows_of(pg)
+    # what changes of the core since then do away with is made anew by the next install
+    assert {t: r for t, r in after.items() if t in before and t.startswith(("users", "sess", "comm", "order", "rowfs.file", "rowfs.chunk"))} \
+        == {t: r for t, r in before.items() if t.startswith(("users", "sess", "comm", "order", "rowfs.file", "rowfs.chunk"))}
+    assert changes(pg) == CORE_CHANGES
+    assert "sqitch" not in schemas(pg)
+    for project in ("core", "voice-assistant", "orderbook", "partitioned"):
+        sqitch(pg, "verify", project=f"schema/{project}")
+    m = make_mount(conninfo=pg.conninfo)
+    assert get(m / "users/anna/memory/long.txt") == b"likes tea\n"
+    assert get(m / "collector/BTCUSDT_orderbook_20250920.csv").count(b"\n") == 2
+    append(m / "users/anna/memory/long.txt", "and coffee\n", sync=True)
+    assert pg.one("select long_term_memory from users where hardware_id_hash = 'anna'") == "likes tea\nand coffee\n"
+
+
+def test_an_upgraded_database_is_like_a_new_one(single, server):
+    """But for what the packs have made, or found."""
+    init(single, "--upgrade")
+    fresh = server.create_database("fresh")
+    try:
+        init(fresh, "voice-assistant", "partitioned")
+        assert dump_of_schema(single) == dump_of_schema(fresh)
+    finally:
+        fresh.drop()
+
+
+def dump_of_schema(pg):
+    """The schema rowfs, without triggers' functions, which a mount's install makes."""
+    text = run("pg_dump", "-s", "-n", "rowfs", pg.server.conninfo(pg.name, "postgres")).stdout
+    parts = re.split(r"^--\n-- Name: ", text, flags=re.M)
+    return sorted(p.strip() for p in parts[1:] if not re.match(r"(FUNCTION )?(watch|notice)_\d+\(", p))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4, 5, 6])
+def test_an_upgrade_that_is_interrupted(single, tmp_path, turns):
+    """Whatever it has done by then, the next one goes on: here sqitch is killed when it is called for the N-th time."""
+    pg = single
+    sqitch_path = shutil.which("sqitch")
+    fake = tmp_path / "bin" / "sqitch"
+    fake.parent.mkdir()
+    fake.write_text(f"#!/bin/sh\necho x >>{tmp_path}/calls\n[ $(wc -l <{tmp_path}/calls) -lt {turns} ] || kill -9 $PPID $$\n"
+                    f"exec {sqitch_path} \"$@\"\n")
+    fake.chmod(0o755)
+    before = rows_of(pg)["users"]
+    done = init(pg, "--upgrade", ok=False, PATH=f"{fake.parent}:{clean_env()['PATH']}")
+    assert done.returncode == -9 or turns > len((tmp_path / "calls").read_text().splitlines())
+    init(pg, "--upgrade")
+    assert changes(pg) == CORE_CHANGES and "sqitch" not in schemas(pg)
+    assert rows_of(pg)["users"] == before
+    assert "older" not in init(pg, "--status").stdout
