@@ -91,6 +91,16 @@ def template(server):
     return database
 
 
+@pytest.fixture(scope="session")
+def packs_template(server, template):
+    """It, with all other packs, too."""
+    database = server.create_database("packs", template.name)
+    for name in ("partitioned", "neurograph", "shrinkage"):
+        kit.sqitch(database, "deploy", project=f"schema/{name}")
+    database.close()
+    return database
+
+
 @pytest.fixture
 def pg(server, template):
     if not server.running():

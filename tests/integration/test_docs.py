@@ -58,7 +58,7 @@ def test_the_tutorial(empty_pg, tmp_path, fuse):
 
 
 def pages():
-    return [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if p.exists()]
+    return [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if p.exists()]
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda p: p.name)
