@@ -10,8 +10,8 @@ CREATE FUNCTION pg_temp.demo_id(name text) RETURNS uuid LANGUAGE sql IMMUTABLE A
 $$;
 
 -- 24 tokens on a spiral: a place (L1) each, every third with a mood (L4) too.
-INSERT INTO tokens.api (id, id32, weight, field_radius, field_strength, timestamp, token_type, flags,
-                        coordinates, metadata)
+INSERT INTO tokens.api (id, id32, weight, field_radius, field_strength, timestamp, token_type,
+                        flags, coordinates, metadata)
 SELECT pg_temp.demo_id('token/' || n), n, 0.5 + n % 5 * 0.1, 1.0, 0.5 + n % 4 * 0.125,
        1758365391000 + n * 1000, (ARRAY['word', 'image', 'sound'])[1 + n % 3], 1,
        jsonb_build_object('L1', jsonb_build_array(round((n * cos(n / 4.0))::numeric, 2),
@@ -35,7 +35,8 @@ INSERT INTO graph.graph_snapshots (id, generation, fitness, node_count, edge_cou
 VALUES (pg_temp.demo_id('snapshot/1'), 1, 0.42, 24, 29, 2.4166, '{"nodes": 24, "edges": 29}')
 ON CONFLICT DO NOTHING;
 
-INSERT INTO tokens.spatial_index (id, region_id, min_x, min_y, min_z, max_x, max_y, max_z, token_count)
+INSERT INTO tokens.spatial_index (id, region_id, min_x, min_y, min_z, max_x, max_y, max_z,
+                                  token_count)
 SELECT pg_temp.demo_id('region/' || r), r, x, -25, 0, x + 25, 25, 3,
        (SELECT count(*) FROM tokens.in_box(0, x, -25, 0, x + 25, 25, 3))
   FROM (VALUES ('left', -25), ('right', 0)) AS v (r, x)
@@ -48,8 +49,9 @@ INSERT INTO experience.experience_events (id, event_type, timestamp, token_id, s
                                           state_after, action, reward, priority, trajectory_id,
                                           sequence_number, metadata)
 SELECT pg_temp.demo_id('event/' || n), 'rl.step', 1758365391000 + n * 1000,
-       pg_temp.demo_id('token/' || n), jsonb_build_array(n / 10.0), jsonb_build_array((n + 1) / 10.0),
-       '[1.0]', n % 3 * 0.25, 0.5, pg_temp.demo_id('trajectory/1'), n,
+       pg_temp.demo_id('token/' || n), jsonb_build_array(n / 10.0),
+       jsonb_build_array((n + 1) / 10.0), '[1.0]', n % 3 * 0.25, 0.5,
+       pg_temp.demo_id('trajectory/1'), n,
        jsonb_build_object('event_id', 'demo_' || n, 'source_component', 'agent')
   FROM generate_series(1, 10) AS n
 ON CONFLICT DO NOTHING;

@@ -1,4 +1,5 @@
--- A small data set for a first look at the shrinkage system. Running it again adds only what is missing.
+-- A small data set for a first look at the shrinkage system. Running it again adds only what is
+-- missing.
 --
 --   psql CONNINFO -v ON_ERROR_STOP=1 -1 -f schema/shrinkage/demo.sql
 
@@ -34,11 +35,12 @@ SELECT s.id, n.id, 10 + length(n.name), 5, 4.5, round((10.4 + length(n.name))::n
   FROM source_data s, nomenclature n
  WHERE s.file_name IN ('лист_1.xlsx', 'лист_2.xlsx')
    AND n.name IN ('РЫБА А Х/К', 'СКУМБРИЯ Г/К', 'СЫР "ГОЛЛАНДСКИЙ", 45 %', 'КОЛБАСА С/К', 'ЯБЛОКИ')
-   AND NOT EXISTS (SELECT FROM calculation_data c WHERE c.source_data_id = s.id AND c.nomenclature_id = n.id)
+   AND NOT EXISTS (SELECT FROM calculation_data c
+                    WHERE c.source_data_id = s.id AND c.nomenclature_id = n.id)
  ORDER BY s.id, n.id;
 
-INSERT INTO coefficients (calculation_data_id, model_id, coefficient_a, coefficient_b, coefficient_c,
-                          accuracy_r2, calculation_date)
+INSERT INTO coefficients (calculation_data_id, model_id, coefficient_a, coefficient_b,
+                          coefficient_c, accuracy_r2, calculation_date)
 SELECT c.id, (SELECT max(m.id) FROM models m WHERE m.model_type = 'linear'),
        round(0.01 + c.nomenclature_id % 7 / 1000.0, 4), 0.05, 0.001, 95.5, c.calculation_date
   FROM calculation_data c JOIN source_data s ON s.id = c.source_data_id
@@ -46,11 +48,12 @@ SELECT c.id, (SELECT max(m.id) FROM models m WHERE m.model_type = 'linear'),
    AND NOT EXISTS (SELECT FROM coefficients k WHERE k.calculation_data_id = c.id)
  ORDER BY c.id;
 
-INSERT INTO validation_errors (calculation_data_id, error_type, description, severity_level, detected_by,
-                               detection_date)
+INSERT INTO validation_errors (calculation_data_id, error_type, description, severity_level,
+                               detected_by, detection_date)
 SELECT c.id, 'Нулевая усушка', 'Остаток не изменился', 'низкая', 'валидатор', c.calculation_date
   FROM calculation_data c JOIN nomenclature n ON n.id = c.nomenclature_id
- WHERE n.name = 'ЯБЛОКИ' AND NOT EXISTS (SELECT FROM validation_errors e WHERE e.calculation_data_id = c.id)
+ WHERE n.name = 'ЯБЛОКИ'
+   AND NOT EXISTS (SELECT FROM validation_errors e WHERE e.calculation_data_id = c.id)
  ORDER BY c.id;
 
 INSERT INTO surplus_specifications (nomenclature_id, surplus_percentage, specification_start_date,

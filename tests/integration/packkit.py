@@ -56,6 +56,7 @@ def deploys_and_reverts(pg, pack, schemas):
     before = dump(pg)
     sqitch(pg, "deploy", project=f"schema/{pack}")
     assert dump(pg) != before and pg.sql("select extname from pg_extension") == [("plpgsql",)]
+    functions_mean_what_they_say(pg, schemas)
     verify_misses_nothing(pg, pack, schemas)
     sqitch(pg, "revert", "-y", project=f"schema/{pack}")
     assert dump(pg) == before

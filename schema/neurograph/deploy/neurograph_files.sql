@@ -1,8 +1,8 @@
 -- Deploy rowfs_neurograph:neurograph_files to pg
 -- requires: neurograph_tables
 --
--- What NeuroGraph's tables need to be served as files. Functions in SQL are bound to what they use here
--- and now (BEGIN ATOMIC). Those in plpgsql have a search path of their own.
+-- What NeuroGraph's tables need to be served as files. Functions in SQL are bound to what they use
+-- here and now (BEGIN ATOMIC). Those in plpgsql have a search path of their own.
 
 BEGIN;
 
@@ -31,7 +31,8 @@ CREATE TABLE experience.action_log (
 	data       text
 );
 
--- Whole files of fixed names. A body that is NULL is no file: programs start with their defaults then.
+-- Whole files of fixed names. A body that is NULL is no file: programs then start with their
+-- defaults.
 CREATE TABLE neurograph.files (
 	name text PRIMARY KEY,
 	body bytea
@@ -101,7 +102,8 @@ END;
 CREATE FUNCTION tokens.axis(b bytea, axis integer) RETURNS float8[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT array_agg(CASE WHEN s.v <> 127 THEN s.v / tokens.scale(s.level, axis) END ORDER BY s.level)
+	SELECT array_agg(CASE WHEN s.v <> 127 THEN s.v / tokens.scale(s.level, axis) END
+	                 ORDER BY s.level)
 	  FROM (SELECT level, CASE WHEN u > 32767 THEN u - 65536 ELSE u END AS v
 	          FROM generate_series(0, 7) AS level,
 	               LATERAL (SELECT tokens.uint(b, 6 * level + 2 * axis, 2)) AS r (u)) AS s;
@@ -120,7 +122,8 @@ END;
 CREATE FUNCTION tokens.real4_bits(r real) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT sum(get_byte(float4send(r), i)::bigint << (24 - 8 * i))::bigint FROM generate_series(0, 3) AS i;
+	SELECT sum(get_byte(float4send(r), i)::bigint << (24 - 8 * i))::bigint
+	  FROM generate_series(0, 3) AS i;
 END;
 
 -- The first 48 bytes. What OLD says already keeps its bytes: 0.29 * 100 is not quite 29.
@@ -139,8 +142,8 @@ BEGIN ATOMIC
 	                                 ELSE z[level + 1] END) AS v (c);
 END;
 
--- Bytes and columns say the same, part by part: the side that was changed decides. If both were changed,
--- both are taken as they are.
+-- Bytes and columns say the same, part by part: the side that was changed decides. If both were
+-- changed, both are taken as they are.
 CREATE FUNCTION tokens.bytes_and_columns() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -149,8 +152,8 @@ DECLARE
 	is_now bytea := NEW.binary_data;
 BEGIN
 	IF octet_length(is_now) IS DISTINCT FROM 64 THEN
-		RAISE check_violation USING MESSAGE =
-			format('binary_data has %s bytes, a token has 64', coalesce(octet_length(is_now)::text, 'no'));
+		RAISE check_violation USING MESSAGE = format('binary_data has %s bytes, a token has 64',
+			coalesce(octet_length(is_now)::text, 'no'));
 	END IF;
 	IF all_new THEN
 		IF NEW.coord_x IS NULL AND NEW.coord_y IS NULL AND NEW.coord_z IS NULL THEN
@@ -197,7 +200,8 @@ BEGIN
 			NEW.timestamp := 1000 * tokens.uint(is_now, 60, 4);
 		END IF;
 	ELSIF substr(is_now, 61, 4) = substr(was, 61, 4) THEN
-		NEW.binary_data := overlay(NEW.binary_data PLACING tokens.le(NEW.timestamp / 1000, 4) FROM 61);
+		NEW.binary_data := overlay(NEW.binary_data
+			PLACING tokens.le(NEW.timestamp / 1000, 4) FROM 61);
 	END IF;
 	RETURN NEW;
 END
@@ -351,7 +355,8 @@ BEGIN
 		'SELECT a.* FROM tokens.tokens AS t JOIN tokens.api AS a USING (id)
 		  WHERE point(t.coord_x[%1$s], t.coord_y[%1$s]) <@ box(point($1, $2), point($4, $5))
 		    AND point(t.coord_z[%1$s], 0) <@ box(point($3, 0), point($6, 0))
-		    AND t.coord_x[%1$s] IS NOT NULL AND t.coord_y[%1$s] IS NOT NULL AND t.coord_z[%1$s] IS NOT NULL
+		    AND t.coord_x[%1$s] IS NOT NULL AND t.coord_y[%1$s] IS NOT NULL
+		    AND t.coord_z[%1$s] IS NOT NULL
 		  ORDER BY a.id', level + 1)
 		USING min_x, min_y, min_z, max_x, max_y, max_z;
 END
@@ -379,7 +384,8 @@ BEGIN
 	NEW.flags := coalesce(NEW.flags, 1);
 	NEW.field_radius := coalesce(NEW.field_radius, 1.0);
 	NEW.field_strength := coalesce(NEW.field_strength, 1.0);
-	NEW.timestamp := coalesce(NEW.timestamp, (extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+	NEW.timestamp := coalesce(NEW.timestamp,
+		(extract(epoch FROM clock_timestamp()) * 1000)::bigint);
 	x := tokens.api_axis(coalesce(NEW.coordinates, '{}'), 0, x);
 	y := tokens.api_axis(coalesce(NEW.coordinates, '{}'), 1, y);
 	z := tokens.api_axis(coalesce(NEW.coordinates, '{}'), 2, z);
@@ -389,14 +395,15 @@ BEGIN
 		|| tokens.le(greatest(0, least(255, round(NEW.field_strength * 255)))::bigint, 1)
 		|| tokens.le(NEW.timestamp / 1000, 4);
 	IF TG_OP = 'INSERT' THEN
-		INSERT INTO tokens.tokens (id, binary_data, coord_x, coord_y, coord_z, flags, weight, timestamp,
-		                           token_type, metadata)
+		INSERT INTO tokens.tokens (id, binary_data, coord_x, coord_y, coord_z, flags, weight,
+		                           timestamp, token_type, metadata)
 		VALUES (NEW.id, bytes, x, y, z, NEW.flags, NEW.weight, NEW.timestamp,
 		        coalesce(NEW.token_type, 'default'), coalesce(NEW.metadata, '{}'));
 	ELSE
 		UPDATE tokens.tokens
-		   SET id = NEW.id, binary_data = bytes, coord_x = x, coord_y = y, coord_z = z, flags = NEW.flags,
-		       weight = NEW.weight, timestamp = NEW.timestamp, token_type = NEW.token_type,
+		   SET id = NEW.id, binary_data = bytes, coord_x = x, coord_y = y, coord_z = z,
+		       flags = NEW.flags, weight = NEW.weight, timestamp = NEW.timestamp,
+		       token_type = NEW.token_type,
 		       metadata = NEW.metadata, updated_at = now() AT TIME ZONE 'UTC'
 		 WHERE id = OLD.id;
 	END IF;
@@ -410,8 +417,8 @@ BEGIN
 	NEW.id := coalesce(NEW.id, gen_random_uuid());
 	INSERT INTO experience.experience_events (id, event_type, timestamp, state_before, state_after,
 	                                          action, reward, priority, metadata)
-	VALUES (NEW.id, NEW.event_type, round(NEW.timestamp * 1000), NEW.state, NEW.next_state, NEW.action,
-	        coalesce(NEW.reward, 0.0), coalesce(NEW.priority, 1.0),
+	VALUES (NEW.id, NEW.event_type, round(NEW.timestamp * 1000), NEW.state, NEW.next_state,
+	        NEW.action, coalesce(NEW.reward, 0.0), coalesce(NEW.priority, 1.0),
 	        coalesce(NEW.metadata, '{}')
 	        || jsonb_strip_nulls(jsonb_build_object('event_id', NEW.event_id,
 	                                                'source_component', NEW.source_component))

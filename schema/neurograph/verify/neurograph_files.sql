@@ -10,8 +10,8 @@ SELECT name, body FROM neurograph.data_files WHERE false;
 SELECT id, id32, weight, field_radius, field_strength, timestamp, token_type, flags, coordinates,
        metadata FROM tokens.api WHERE false;
 SELECT node_count, edge_count, avg_degree FROM graph.stats;
-SELECT id, event_id, event_type, timestamp, source_component, data, state, action, reward, next_state,
-       priority, metadata FROM experience.legacy WHERE false;
+SELECT id, event_id, event_type, timestamp, source_component, data, state, action, reward,
+       next_state, priority, metadata FROM experience.legacy WHERE false;
 
 SELECT 1 / (count(*) = 3)::integer FROM pg_constraint
  WHERE contype = 'p' AND conrelid IN ('experience.event_lines'::regclass,
@@ -39,7 +39,8 @@ SELECT 1 / (count(*) = 5)::integer FROM pg_trigger
 	('experience.event_lines'::regclass, 'line_to_event'),
 	('experience.event_lines'::regclass, 'line_gone'),
 	('experience.legacy'::regclass, 'legacy_write'));
-SELECT 'tokens.tokens_token_type_id'::regclass, 'experience.experience_events_timestamp_id'::regclass,
+SELECT 'tokens.tokens_token_type_id'::regclass,
+       'experience.experience_events_timestamp_id'::regclass,
        'experience.event_lines_event'::regclass, 'tokens.tokens_box_0'::regclass,
        'tokens.tokens_box_1'::regclass, 'tokens.tokens_box_2'::regclass,
        'tokens.tokens_box_3'::regclass, 'tokens.tokens_box_4'::regclass,

@@ -23,7 +23,8 @@ SELECT 1 / (count(*) = 14)::integer FROM pg_constraint
                     'experience.experience_events'::regclass,
                     'experience.experience_trajectories'::regclass)
    AND (contype = 'p' OR conname IN (
-	'tokens_binary_data_check', 'tokens_coord_x_check', 'tokens_coord_y_check', 'tokens_coord_z_check',
+	'tokens_binary_data_check', 'tokens_coord_x_check', 'tokens_coord_y_check',
+	'tokens_coord_z_check',
 	'spatial_index_region_id_key', 'connections_source_id_fkey', 'connections_target_id_fkey',
 	'experience_events_token_id_fkey'));
 SELECT 'tokens.idx_token_coords'::regclass, 'tokens.idx_token_created'::regclass,

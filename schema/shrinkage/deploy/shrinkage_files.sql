@@ -1,9 +1,9 @@
 -- Deploy rowfs_shrinkage:shrinkage_files to pg
 -- requires: shrinkage_tables
 --
--- What the shrinkage system's tables need to be served as files. Names are those of the first schema of
--- the search path. Functions in SQL are bound to their tables here and now (BEGIN ATOMIC); those in
--- plpgsql have this search path whoever calls them.
+-- What the shrinkage system's tables need to be served as files, in the first schema of the search
+-- path. Functions in SQL are bound to their tables here and now (BEGIN ATOMIC). Those in plpgsql
+-- have a search path of their own.
 
 BEGIN;
 
@@ -12,7 +12,7 @@ BEGIN
 	PERFORM set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 END $$;
 
--- JSON files that are lists or objects of rows. The number keeps their order; the files do not show it.
+-- JSON files that are lists or objects of rows. The number keeps their order; no file shows it.
 CREATE TABLE ai_chat_history (
 	seq       bigserial PRIMARY KEY,
 	role      text NOT NULL,
@@ -70,8 +70,8 @@ CREATE TABLE предварительный_расчет (
 	c                          float8
 );
 
--- Whole files of fixed names: text and not json, so that every byte is kept, NaN and 50.0 too. A text
--- that is NULL is no file: programs start with their defaults then.
+-- Whole files of fixed names: text and not json, so that every byte is kept, NaN and 50.0 too.
+-- Where it is NULL there is no file: programs then start with their defaults.
 CREATE TABLE документы (
 	имя  text PRIMARY KEY,
 	тело text
@@ -93,8 +93,8 @@ CREATE INDEX результаты_анализа_имя ON результаты_
 CREATE INDEX улучшенные_коэффициенты_период ON улучшенные_коэффициенты (период, seq);
 
 -- Sequences follow ids that a writer has given. They go up one by one as far as that takes no time:
--- setval could turn a sequence back that others draw from meanwhile. A writer may have no right to the
--- sequence, so this runs as its owner, and nobody else may make triggers of it.
+-- setval could turn a sequence back that others draw from meanwhile. A writer may have no right to
+-- the sequence, so this runs as its owner, and nobody else may make triggers of it.
 CREATE FUNCTION shrinkage_follow_ids() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -120,8 +120,8 @@ BEGIN ATOMIC
 	SELECT regexp_replace(file_name, '\.[^.]*$', '');
 END;
 
--- A result needs its source, position, model and calculation; what is missing is made, as the programs
--- do. Returns the id in coefficients.
+-- A result needs its source, position, model and calculation; what is missing is made, as the
+-- programs do. Returns the id in coefficients.
 CREATE FUNCTION коэффициент_вставить(источник text, позиция text, ka float8, kb float8, kc float8,
                                      точность float8, модель text, дней integer, излишек text)
 RETURNS integer LANGUAGE sql
@@ -141,8 +141,8 @@ BEGIN ATOMIC
 		        (SELECT n.id FROM nomenclature n WHERE n.name = позиция), дней, излишек, 'clean')
 		RETURNING id
 	)
-	INSERT INTO coefficients (calculation_data_id, model_id, coefficient_a, coefficient_b, coefficient_c,
-	                          accuracy_r2)
+	INSERT INTO coefficients (calculation_data_id, model_id, coefficient_a, coefficient_b,
+	                          coefficient_c, accuracy_r2)
 	SELECT d.id, (SELECT max(m.id) FROM models m WHERE m.model_type = модель), ka, kb, kc, точность
 	  FROM d
 	RETURNING id;
@@ -205,18 +205,22 @@ CREATE TRIGGER follow_ids AFTER INSERT ON ml_model_registry
 
 CREATE VIEW номенклатура_статистика AS
 	SELECT n.name,
-	       (SELECT count(*) FROM calculation_data c WHERE c.nomenclature_id = n.id) AS calculation_count,
+	       (SELECT count(*) FROM calculation_data c
+	         WHERE c.nomenclature_id = n.id) AS calculation_count,
 	       coalesce((SELECT a.avg_accuracy FROM analytics a WHERE a.nomenclature_id = n.id
-	                  ORDER BY a.last_updated DESC NULLS LAST, a.id DESC LIMIT 1), 0) AS avg_accuracy,
-	       (SELECT count(*) FROM validation_errors e JOIN calculation_data c ON c.id = e.calculation_data_id
+	                  ORDER BY a.last_updated DESC NULLS LAST, a.id DESC
+	                  LIMIT 1), 0) AS avg_accuracy,
+	       (SELECT count(*) FROM validation_errors e
+	          JOIN calculation_data c ON c.id = e.calculation_data_id
 	         WHERE c.nomenclature_id = n.id) AS error_count
 	  FROM nomenclature n;
 
 -- Results in the shape of their JSON files. A position has one result in a source: the last.
 CREATE VIEW коэффициенты_усушки AS
 	SELECT DISTINCT ON (имя_источника(s.file_name), n.name)
-	       имя_источника(s.file_name) AS источник, k.id, n.name AS "Номенклатура", k.coefficient_a AS a,
-	       k.coefficient_b AS b, k.coefficient_c AS c, k.accuracy_r2 AS "Точность",
+	       имя_источника(s.file_name) AS источник, k.id, n.name AS "Номенклатура",
+	       k.coefficient_a AS a, k.coefficient_b AS b, k.coefficient_c AS c,
+	       k.accuracy_r2 AS "Точность",
 	       m.model_type AS "Модель", d.storage_days AS "Дней_хранения",
 	       d.actual_deduction_batch AS "Учет_излишка"
 	  FROM coefficients k JOIN calculation_data d ON d.id = k.calculation_data_id
@@ -224,7 +228,8 @@ CREATE VIEW коэффициенты_усушки AS
 	  JOIN source_data s ON s.id = d.source_data_id
 	 ORDER BY имя_источника(s.file_name), n.name, k.id DESC;
 
--- All results of the position in the source go: otherwise an older one would take the place of the last.
+-- All results of the position in the source go: otherwise an older one would take the last one's
+-- place.
 CREATE FUNCTION коэффициент_удалить(исходный text, позиция text) RETURNS void LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM coefficients k USING calculation_data d, nomenclature n, source_data s
@@ -240,15 +245,16 @@ BEGIN
 		RETURN OLD;
 	END IF;
 	IF TG_OP = 'UPDATE' THEN
-		IF (NEW.источник, NEW."Номенклатура") IS NOT DISTINCT FROM (OLD.источник, OLD."Номенклатура") THEN
+		IF (NEW.источник, NEW."Номенклатура") IS NOT DISTINCT FROM
+		   (OLD.источник, OLD."Номенклатура") THEN
 			PERFORM коэффициент_изменить(OLD.id, NEW.a, NEW.b, NEW.c, NEW."Точность", NEW."Модель",
 				NEW."Дней_хранения", NEW."Учет_излишка");
 			RETURN NEW;
 		END IF;
 		PERFORM коэффициент_удалить(OLD.источник, OLD."Номенклатура");
 	END IF;
-	NEW.id := коэффициент_вставить(NEW.источник, NEW."Номенклатура", NEW.a, NEW.b, NEW.c, NEW."Точность",
-		NEW."Модель", NEW."Дней_хранения", NEW."Учет_излишка");
+	NEW.id := коэффициент_вставить(NEW.источник, NEW."Номенклатура", NEW.a, NEW.b, NEW.c,
+		NEW."Точность", NEW."Модель", NEW."Дней_хранения", NEW."Учет_излишка");
 	RETURN NEW;
 END
 $$;

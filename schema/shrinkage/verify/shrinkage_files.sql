@@ -10,8 +10,8 @@ SELECT seq, имя, "Номенклатура", "Начальный_остато
        "Фактическая_усушка", "Период_хранения_дней" FROM результаты_анализа WHERE false;
 SELECT seq, период, "Номенклатура", a, "b (день⁻¹)", c, "Примечание"
   FROM улучшенные_коэффициенты WHERE false;
-SELECT seq, "Номенклатура", "Начальный_остаток_кг", "Прогнозируемая_усушка_кг", "Конечный_остаток_кг",
-       a, b, c FROM предварительный_расчет WHERE false;
+SELECT seq, "Номенклатура", "Начальный_остаток_кг", "Прогнозируемая_усушка_кг",
+       "Конечный_остаток_кг", a, b, c FROM предварительный_расчет WHERE false;
 SELECT имя, тело FROM документы WHERE false;
 SELECT имя, тело FROM конфигурация WHERE false;
 SELECT name, calculation_count, avg_accuracy, error_count FROM номенклатура_статистика WHERE false;
@@ -22,7 +22,8 @@ SELECT 'имя_источника(text)'::regprocedure, 'коэффициент_
        'коэффициент_изменить(integer, float8, float8, float8, float8, text, integer, text)'::regprocedure;
 SELECT 1 / (count(*) = 9)::integer FROM pg_constraint
  WHERE contype = 'p'
-   AND conrelid IN ('ai_chat_history'::regclass, 'user_feedback'::regclass, 'chat_ratings'::regclass,
+   AND conrelid IN ('ai_chat_history'::regclass, 'user_feedback'::regclass,
+                    'chat_ratings'::regclass,
                     'ai_training_data'::regclass, 'результаты_анализа'::regclass,
                     'улучшенные_коэффициенты'::regclass, 'предварительный_расчет'::regclass,
                     'документы'::regclass, 'конфигурация'::regclass);
