@@ -5,6 +5,8 @@
 
 BEGIN;
 
+SET LOCAL search_path = pg_catalog, pg_temp; -- operators are PostgreSQL's own
+
 CREATE SCHEMA tokens;
 CREATE SCHEMA graph;
 CREATE SCHEMA experience;

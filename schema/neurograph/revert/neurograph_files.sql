@@ -25,6 +25,7 @@ DROP FUNCTION tokens.pack_coordinates(float8[], float8[], float8[], bytea);
 DROP FUNCTION tokens.real4_bits(real);
 DROP FUNCTION tokens.real4(bigint);
 DROP FUNCTION tokens.axis(bytea, integer);
+DROP FUNCTION tokens.coordinate(bigint, integer, integer);
 DROP FUNCTION tokens.le(bigint, integer);
 DROP FUNCTION tokens.uint(bytea, integer, integer);
 DROP FUNCTION tokens.scale(integer, integer);

@@ -20,6 +20,7 @@ SELECT 1 / (count(*) = 3)::integer FROM pg_constraint
 SELECT 'tokens.scale(integer, integer)'::regprocedure,
        'tokens.uint(bytea, integer, integer)'::regprocedure,
        'tokens.le(bigint, integer)'::regprocedure,
+       'tokens.coordinate(bigint, integer, integer)'::regprocedure,
        'tokens.axis(bytea, integer)'::regprocedure,
        'tokens.real4(bigint)'::regprocedure,
        'tokens.real4_bits(real)'::regprocedure,
