@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 import packkit
-from kit import get, rm, until
+from kit import get, rm, sqitch, until
 
 SCHEMAS = ("tokens", "graph", "experience", "neurograph")
 UUID, JSON, FLOAT, STAMP = "uuid", "jsonb", "double precision", "timestamp without time zone"
@@ -554,3 +554,10 @@ NOT_YET = [yet_nan, yet_bytes_of_lines, yet_new_bytes, yet_unknown_names, yet_pl
 def test_what_does_not_work_yet(p, number):
     assert len(packkit.not_yet("neurograph")) == len(NOT_YET)
     NOT_YET[number](p)
+
+
+def test_reverted_after_a_mount(p):
+    """Last, since the others need it: what mounts have added holds nothing back."""
+    p.m.umount()
+    sqitch(p.pg, "revert", "-y", project="schema/neurograph")
+    assert p.pg.sql("select nspname from pg_namespace where nspname = any(%s)", list(SCHEMAS)) == []

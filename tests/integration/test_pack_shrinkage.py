@@ -501,3 +501,13 @@ NOT_YET = [yet_whole_numbers, yet_repr, yet_read_back, yet_rows_that_others_refe
 def test_what_does_not_work_yet(p, number):
     assert len(packkit.not_yet("shrinkage")) == len(NOT_YET)
     NOT_YET[number](p)
+
+
+def test_reverted_after_a_mount(p, template):
+    """Last, since the others need it: what mounts have added holds nothing back, and other packs' objects stay."""
+    p.m.umount()
+    sqitch(p.pg, "revert", "-y", project="schema/shrinkage")
+    there = ("select relname::text from pg_class where relnamespace = 'public'::regnamespace and relname !~ '^orderbook' union"
+             " select proname::text from pg_proc where pronamespace = 'public'::regnamespace order by 1")
+    assert p.pg.sql(there) == p.pg.server.admin(there, dbname=template.name)
+    assert p.pg.one("select count(*) from orderbook_data") == 0
