@@ -128,7 +128,7 @@ def test_in_another_schema(empty_pg):
     empty_pg.close()
     sqitch(empty_pg, "deploy", project="schema/shrinkage")
     assert empty_pg.sql("select distinct relnamespace::regnamespace::text from pg_class where relkind in ('r', 'v', 'S') and relnamespace >= 16384"
-                        " and relnamespace <> to_regnamespace('sqitch')") == [('"Склад"',)]
+                        " and relnamespace <> to_regnamespace('rowfs')") == [('"Склад"',)]
     empty_pg.sql("set search_path = pg_catalog")
     empty_pg.sql('insert into "Склад".коэффициенты_усушки (источник, "Номенклатура", a, "Модель") values (\'лист\', \'РЫБА\', 0.5, \'linear\')')
     empty_pg.sql('update "Склад".коэффициенты_усушки set a = 0.25')
