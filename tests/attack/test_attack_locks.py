@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from coherencekit import coherence
-from kit import ROOT, get, put, run, sqitch, until
+from kit import ROOT, forget_packs, get, put, run, sqitch, until
 from mountkit import at_once, clean_env, rowfs_binary
 from shop import LAYOUT, SQL, Shop
 
@@ -125,6 +125,7 @@ def test_triggers_are_made_and_sizes_are_folded(pg, make_mount, stranger):
 @pytest.mark.parametrize("upgraded", [False, True])
 def test_partitions_are_made_and_dropped(pg, stranger, upgraded):
     if upgraded:  # the functions as they were before this was mended
+        forget_packs(pg)
         sqitch(pg, "revert", "-y", "--to", "rowfs_bounds")
     sqitch(pg, "deploy", "--to", "partitions", project="schema/partitioned")
     if upgraded:
@@ -150,6 +151,7 @@ def test_partitions_are_made_and_dropped(pg, stranger, upgraded):
 @pytest.mark.parametrize("before", ["rowfs_bounds", "rowfs_notify"])
 def test_an_upgrade_is_held_up_by_mounts_only(pg, stranger, before):
     """It refuses while the database is mounted. A lock that any role can take says nothing about that."""
+    forget_packs(pg)
     sqitch(pg, "revert", "-y", "--to", before)
     if before == "rowfs_notify":
         pg.sql("insert into rowfs.notice (id, relation, keys) values (1, 'public.parts', '{}')")

@@ -160,6 +160,31 @@ def test_ingest_files(armed, make_mount):
     assert hijacked(pg) == []
 
 
+def test_packs(armed):
+    """What is deployed, compared and removed is looked up by nobody's operators. (Statements of packs are the packs' own.)"""
+    pg = armed
+    with contextlib.closing(pg.connect()) as conn, conn, conn.cursor() as cur:
+        cur.execute("select rowfs.pack_begin('pots', 'pots')")
+        for statement in ("create table pots (code varchar(20) primary key, n bigint not null default 3)",
+                          "create table lids (code varchar(20) references pots on delete cascade)",
+                          "create index lids_code on lids (code)", "create view all_pots as table pots",
+                          "create function pots_move() returns trigger language plpgsql as 'begin return new; end'",
+                          "create trigger pots_move before update on pots for each row execute function pots_move()"):
+            cur.execute("select rowfs.make(%s, 'pots')", (statement,))
+        cur.execute("select rowfs.make_extension('uuid-ossp')")
+        cur.execute("select rowfs.pack_end()")
+    pg.sql("insert into pots values ('a')")
+    pg.sql("create or replace function pots_move() returns trigger language plpgsql as 'begin return old; end'")
+    assert pg.sql("select identity from rowfs.differences('pots')") == [("public.pots_move()",)]
+    pg.sql("select rowfs.replace('pots', 'pots_move')")
+    assert pg.sql("select rowfs.differences('pots')") == pg.sql("select rowfs.differences('voice-assistant')") == []
+    assert pg.sql("select * from rowfs.pack_rows('pots')") == [("public.pots", 1)]
+    pg.sql("select rowfs.pack_verify('pots')")
+    pg.sql("select rowfs.pack_remove('pots')")
+    assert pg.sql("select pg_catalog.to_regclass('pots'), pg_catalog.to_regclass('all_pots')") == [(None, None)]
+    assert hijacked(pg) == []
+
+
 def test_types_with_operators_of_their_own_keep_them(pg, make_mount):
     """citext in the schema public: equal is what its operator calls equal, in keys, joins, orders and pages."""
     pg.admin("create extension citext")
@@ -278,11 +303,11 @@ def foreign(pg):
 
 
 def test_a_deploy_under_a_hostile_path(planted):
-    for project in ("schema", "schema/partitioned"):
+    for project in ("schema/core", "schema/partitioned"):
         psql(planted, *scripts(project, "deploy"))
         psql(planted, *scripts(project, "verify"))
     assert foreign(planted) == [] and hijacked(planted) == []
-    for project in ("schema/partitioned", "schema"):
+    for project in ("schema/partitioned", "schema/core"):
         psql(planted, *reversed(scripts(project, "revert")))
     assert hijacked(planted) == []
 
@@ -313,7 +338,7 @@ def bind_anew(pg, path):
 
 def test_an_upgrade_of_what_is_bound_to_another_role(planted):
     pg = planted
-    before = [p for p in scripts("schema", "deploy") if p.stem != "rowfs_bound"]
+    before = [p for p in scripts("schema/core", "deploy") if p.stem != "rowfs_bound"]
     psql(pg, *before)
     bind_anew(pg, "pg_catalog")  # shown, read and shown again: aliases may differ once
     told = texts(pg)
@@ -330,9 +355,9 @@ def test_an_upgrade_of_what_is_bound_to_another_role(planted):
         m.destroy()
     pg.sql(f"set search_path = {HOSTILE}; create view rowfs.mine as select 'a'::text = 'b'::text; reset search_path")
     with pytest.raises(AssertionError, match=r"rule _RETURN on view rowfs.mine uses operator public.=\(text,text\) of another role"):
-        psql(pg, ROOT / "schema/deploy/rowfs_bound.sql")
+        psql(pg, ROOT / "schema/core/deploy/rowfs_bound.sql")
     pg.sql("drop view rowfs.mine")
-    psql(pg, ROOT / "schema/deploy/rowfs_bound.sql", ROOT / "schema/verify/rowfs_bound.sql")
+    psql(pg, ROOT / "schema/core/deploy/rowfs_bound.sql", ROOT / "schema/core/verify/rowfs_bound.sql")
     assert foreign(pg) == []
     assert not {*secret} & {*pg.admin("select proof, channel from rowfs.secret")[0]}, "mallory's functions may have chosen it"
     assert [t for t in texts(pg) if "rebind" not in t[0] and "bound_elsewhere" not in t[0]] == told
@@ -343,11 +368,11 @@ def test_what_a_trusted_role_owns_may_be_used(planted):
     """Something of an extension, or of the schema's owner, is no attack."""
     pg = planted
     pg.admin('create extension "uuid-ossp"')
-    psql(pg, *scripts("schema", "deploy"))
+    psql(pg, *scripts("schema/core", "deploy"))
     pg.sql("set search_path = pg_catalog, public; create function public.mine() returns int language sql return 1; "
            "create table rowfs.kept (id uuid default uuid_generate_v4(), n int default public.mine()); reset search_path")
     assert pg.sql("select * from rowfs.bound_elsewhere()") == []
-    psql(pg, ROOT / "schema/verify/rowfs_bound.sql")
+    psql(pg, ROOT / "schema/core/verify/rowfs_bound.sql")
 
 
 def test_the_voice_assistant(server):
@@ -364,10 +389,8 @@ def test_the_voice_assistant(server):
                         "create operator public.= (function = public.own_oid, leftarg = oid, rightarg = regclass);"
                         f"create function public.make_interval(hours int) returns interval {BODY.replace('%', 'make_interval')};"
                         f"create function public.format(text, text, int) returns text {BODY.replace('%', 'format')}")
-        env = {"PGHOST": str(server.dir), "PGUSER": "keeper", "PGDATABASE": pg.name}
-        for name in ("voice_assistant", "voice_assistant_files", "voice_assistant_operators"):
-            for kind in ("deploy", "verify"):
-                run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", ROOT / f"schema/{kind}/{name}.sql", env=env, timeout=60)
+        for project in ("core", "voice-assistant"):
+            sqitch(pg, "deploy", project=f"schema/{project}")
         server.mark_log()
         with contextlib.closing(psycopg2.connect(re.sub(r"user=\w+", "user=planter", pg.conninfo))) as conn, conn, conn.cursor() as cur:
             # fits the rows of a table exactly; it can be made once the table is there
@@ -393,7 +416,7 @@ def test_the_voice_assistant(server):
 def test_partitions_that_an_older_version_made(planted):
     """Functions in PL/pgSQL without a search path, under the names that are called. Bound under a hostile path, the others."""
     pg = planted
-    psql(pg, *scripts("schema", "deploy"), ROOT / "schema/partitioned/deploy/partitions.sql")
+    psql(pg, *scripts("schema/core", "deploy"), ROOT / "schema/partitioned/deploy/partitions.sql")
     wrappers = pg.sql("set search_path = pg_catalog; select oid::regprocedure::text, pg_get_function_arguments(oid), prorettype::regtype::text from pg_proc "
                       "where pronamespace = 'rowfs'::regnamespace and pg_get_functiondef(oid) like '%current_setting(''search_path%'")
     assert len(wrappers) == 6

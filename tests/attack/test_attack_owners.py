@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 
 import mountkit
-from kit import run, sqitch, until
+from kit import forget_packs, run, sqitch, until
 from mountkit import clean_env, rowfs_binary
 from shop import LAYOUT, SQL
 
@@ -128,6 +128,7 @@ def test_a_schema_of_another_role(pg, empty_pg, mallory, make_mount):
 
 def test_the_upgrade_takes_away_what_was_given(pg, mallory, make_mount):
     """A table's owner had to have CREATE on the schema for its triggers. An upgrade revokes it, and drops what came of it."""
+    forget_packs(pg)
     sqitch(pg, "revert", "-y", "--to", "rowfs_bounds")
     oid = pg.one("select 'items'::regclass::oid")
     mallory(SAID.format(f"rowfs.notice_{oid}()", "trigger", "return null;"))

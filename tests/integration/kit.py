@@ -327,14 +327,23 @@ class Database:
             self.server.admin(f'drop database if exists "{self.name}" with (force)')
 
 
-def sqitch(database, *words, timeout=120, project="schema/core"):
-    """Runs sqitch on rowfs's own schema, or on another project below schema/, against DATABASE."""
-    env = {"PGHOST": str(database.server.dir), "PGUSER": "keeper", "PGDATABASE": database.name, "PGTZ": "UTC",
-           "SQITCH_FULLNAME": "Test", "SQITCH_EMAIL": "test@example.org", "HOME": str(database.server.dir)}
-    return run("sqitch", "--chdir", ROOT / project, *words, f"db:pg:{database.name}", env=env, timeout=timeout)
+def sqitch(database, *words, timeout=120, project="schema/core", user="keeper", ok=True, **env):
+    """Runs sqitch on rowfs's own schema, or on another project below schema/ (or anywhere), against DATABASE."""
+    env = {"PGHOST": str(database.server.dir), "PGUSER": user, "PGDATABASE": database.name, "PGTZ": "UTC",
+           "SQITCH_FULLNAME": "Test", "SQITCH_EMAIL": "test@example.org", "HOME": str(database.server.dir), **env}
+    return run("sqitch", "--chdir", ROOT / project, *words, f"db:pg:{database.name}", env=env, timeout=timeout, ok=ok)
+
+
+PACKS = ("voice-assistant", "orderbook")
 
 
 def deploy(database):
     """Deploys rowfs's own schema, and the tables of the default layout."""
-    for project in ("core", "voice-assistant", "orderbook"):
+    for project in ("core", *PACKS):
         sqitch(database, "deploy", project=f"schema/{project}")
+
+
+def forget_packs(database):
+    """Leaves what packs have made, and forgets that it was them: as in a database that is older than packs are."""
+    database.sql("delete from rowfs.object; delete from rowfs.dependencies d using rowfs.changes c where c.change_id = d.change_id"
+                 " and project <> 'rowfs_core'; delete from rowfs.changes where project <> 'rowfs_core'")

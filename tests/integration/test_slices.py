@@ -9,7 +9,7 @@ import threading
 import psycopg2
 import pytest
 
-from kit import append, get, refused, rm, run, sqitch, until
+from kit import append, forget_packs, get, refused, rm, run, sqitch, until
 from mountkit import clean_env, rowfs_binary
 
 DAY = 86400 * 1_000_000
@@ -300,6 +300,7 @@ def test_a_role_without_rights_still_writes(table, make_mount):
 
 def test_without_the_schema_sizes_are_summed(table, make_mount):
     table.sql(insert(50))
+    forget_packs(table)
     sqitch(table, "revert", "-y", "--to", "rowfs")
     m = make_mount(layout=LAYOUT, options=TTL)
     assert "no schema rowfs" in m.status()["summary"]["ticks"]
@@ -315,6 +316,7 @@ def test_unwatch_and_revert(table, make_mount):
     table.sql(insert(50, 100))
     assert walk(m, "t") == expected(table)
     m.umount()
+    forget_packs(table)
     sqitch(table, "revert", "-y", "--to", "rowfs")
     assert table.one("select count(*) from pg_trigger where tgname like 'rowfs%%'") == 0
     table.sql("insert into things (text) values ('x')")

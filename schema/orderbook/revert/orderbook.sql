@@ -1,7 +1,11 @@
 -- Revert rowfs_orderbook:orderbook from pg
+--
+-- Drops what the pack has made, with its rows. What was there before it stays.
 
 BEGIN;
+\o /dev/null
 
-DROP TABLE orderbook_data;
+SELECT rowfs.pack_remove('orderbook');
 
+\o
 COMMIT;

@@ -1,8 +1,9 @@
 -- Verify rowfs_orderbook:orderbook on pg
+--
+-- What the pack has made or found is still there. What it could not make was said when it was deployed.
 
 BEGIN;
 
-SELECT id, exchange, symbol, timestamp, local_timestamp, ask_amount, ask_price, bid_price,
-       bid_amount, created_at FROM orderbook_data WHERE false;
+SELECT rowfs.pack_verify('orderbook');
 
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- Deploy rowfs_partitioned:orderbook_partitioned to pg
 -- requires: partitions
--- requires: rowfs_orderbook:orderbook_files
+-- requires: rowfs_orderbook:orderbook
 --
 -- The order book in months of its timestamp, with the rows that it has. Its key is (id, timestamp) then.
 

@@ -1,12 +1,11 @@
 -- Revert rowfs_voice_assistant:voice_assistant from pg
--- The extension uuid-ossp stays: others may use it.
+--
+-- Drops what the pack has made, with its rows. What was there before it stays.
 
 BEGIN;
+\o /dev/null
 
-DROP FUNCTION get_memory_stats();
-DROP VIEW users_memory_view;
-DROP FUNCTION cleanup_expired_short_term_memory(integer);
-DROP TABLE performance_metrics, screenshots, llm_answers, commands, sessions, users;
-DROP FUNCTION update_updated_at_column();
+SELECT rowfs.pack_remove('voice-assistant');
 
+\o
 COMMIT;
