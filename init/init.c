@@ -217,8 +217,9 @@ static int undo(struct run *run) {
 		state_free(&now);
 	}
 	if (status == 0)
-		fputs(run->before.old ? "rowfs init: when that is mended, --upgrade goes on from here\n"
-				      : "rowfs init: the database is as it was\n",
+		fputs(run->before.old
+			      ? "rowfs init: when that is mended, --upgrade goes on from here\n"
+			      : "rowfs init: the database is as it was\n",
 		      stderr);
 	return status;
 }

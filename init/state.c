@@ -8,19 +8,27 @@
 
 #define SQITCH_TABLES "'changes', 'dependencies', 'events', 'projects', 'releases', 'tags'"
 
+/* A name in a schema that one may not use is an error for to_regclass(). */
+#define HAS_CHANGES(schema)                                                                              \
+	"EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace m "                      \
+	"ON m.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE m.nspname OPERATOR(pg_catalog.=) '" schema \
+	"' AND c.relname OPERATOR(pg_catalog.=) 'changes' AND "                                          \
+	"pg_catalog.has_schema_privilege(m.oid, 'USAGE') AND "                                           \
+	"pg_catalog.has_table_privilege(c.oid, 'SELECT'))"
+
 static const char survey_sql[] =
 	"SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(), "
 	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), "
 	"current_user::pg_catalog.text, pg_catalog.pg_get_userbyid(n.nspowner)::pg_catalog.text, "
-	"coalesce(pg_catalog.pg_has_role(n.nspowner, 'MEMBER'), false), "
-	"pg_catalog.to_regclass('rowfs.changes') IS NOT NULL, "
-	"pg_catalog.to_regclass('sqitch.changes') IS NOT NULL, "
-	"(SELECT pg_catalog.string_agg(c.relname::pg_catalog.text, ', ') FROM (SELECT c.relname "
-	"FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid "
-	"AND c.relkind OPERATOR(pg_catalog.<>) 'i' AND c.relname OPERATOR(pg_catalog.<>) ALL "
-	"(ARRAY[" SQITCH_TABLES "]::pg_catalog.name[]) ORDER BY c.oid LIMIT 3) c) "
-	"FROM (SELECT) one LEFT JOIN pg_catalog.pg_namespace n "
-	"ON n.nspname OPERATOR(pg_catalog.=) 'rowfs'";
+	"coalesce(pg_catalog.pg_has_role(n.nspowner, 'MEMBER'), false), " HAS_CHANGES("rowfs") ", " HAS_CHANGES(
+		"sqitch") ", "
+			  "(SELECT pg_catalog.string_agg(c.relname::pg_catalog.text, ', ') FROM (SELECT c.relname "
+			  "FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid "
+			  "AND c.relkind OPERATOR(pg_catalog.<>) 'i' AND c.relname OPERATOR(pg_catalog.<>) ALL "
+			  "(ARRAY[" SQITCH_TABLES
+			  "]::pg_catalog.name[]) ORDER BY c.oid LIMIT 3) c) "
+			  "FROM (SELECT) one LEFT JOIN pg_catalog.pg_namespace n "
+			  "ON n.nspname OPERATOR(pg_catalog.=) 'rowfs'";
 
 static const char deployed_sql[] =
 	"SELECT project, change FROM rowfs.changes WHERE project LIKE 'rowfs\\_%'";

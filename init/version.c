@@ -6,12 +6,15 @@
 
 #include <string.h>
 
+/* A name in a schema that one may not use is an error for to_regclass(). */
 static const char there_sql[] =
-	"SELECT pg_catalog.to_regnamespace('rowfs') IS NOT NULL, "
-	"pg_catalog.to_regclass('rowfs.applied') IS NOT NULL, "
-	"pg_catalog.to_regclass('rowfs.changes') IS NOT NULL, "
-	"coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass('rowfs.changes'), 'SELECT'), "
-	"false)";
+	"SELECT pg_catalog.bool_or(c.relname OPERATOR(pg_catalog.=) 'applied'), "
+	"pg_catalog.bool_or(c.relname OPERATOR(pg_catalog.=) 'changes'), "
+	"pg_catalog.bool_or(c.relname OPERATOR(pg_catalog.=) 'changes' AND "
+	"pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND "
+	"pg_catalog.has_table_privilege(c.oid, 'SELECT')) "
+	"FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c "
+	"ON c.relnamespace OPERATOR(pg_catalog.=) n.oid WHERE n.nspname OPERATOR(pg_catalog.=) 'rowfs'";
 
 static const char changes_sql[] = "SELECT change FROM rowfs.changes WHERE project = 'rowfs_core'";
 
@@ -44,13 +47,13 @@ int version_ask(struct db_pool *pool, enum version *out, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	int rc = db_query_text(pool, there_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
 	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "bbbb", err);
+		rc = field_judge(res, ROWS_ONE, "b?b?b?", err);
 	if (rc != 0)
 		return rc;
-	if (field_is_true(res, 0, 2) && field_is_true(res, 0, 3))
+	if (field_is_true(res, 0, 2))
 		return ask_changes(pool, out, err);
-	*out = field_is_true(res, 0, 2)   ? VERSION_UNKNOWN
-	       : field_is_true(res, 0, 1) ? VERSION_OLDER
+	*out = field_is_true(res, 0, 1)   ? VERSION_UNKNOWN
+	       : field_is_true(res, 0, 0) ? VERSION_OLDER
 					  : VERSION_NONE;
 	return 0;
 }

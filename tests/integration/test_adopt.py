@@ -120,9 +120,8 @@ LISTED = {
         f"has the default 'open'::character varying for the column status: {ALTER}sessions ALTER COLUMN status "
         "SET DEFAULT 'active'::character varying",
         f"has the column device, which every new row must say: {ALTER}sessions ALTER COLUMN device DROP NOT NULL",
-        "has no CHECK (((status)::text = ANY ((ARRAY['active'::character varying, 'ended'::character varying, "
-        f"'timeout'::character varying])::text[]))): {ALTER}sessions ADD CHECK (((status)::text = ANY ((ARRAY["
-        "'active'::character varying, 'ended'::character varying, 'timeout'::character varying])::text[])))",
+        "has no CHECK (((status)::text = ANY (ARRAY['active'::text, 'ended'::text, 'timeout'::text]))): "
+        f"{ALTER}sessions ADD CHECK (((status)::text = ANY (ARRAY['active'::text, 'ended'::text, 'timeout'::text])))",
         f"has no FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE: {ALTER}sessions ADD FOREIGN KEY (user_id) "
         "REFERENCES public.users(id) ON DELETE CASCADE"],
     "public.idx_sessions_status": ["is another one: CREATE INDEX ON public.sessions USING btree (status, start_time)"],
