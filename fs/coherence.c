@@ -371,22 +371,8 @@ void coherence_settle(struct fs *fs) {
 
 /* -- life ---------------------------------------------------------------------------------------------- */
 
-/* Makes the triggers that are missing. */
-static int install_all(struct caches *c, struct db_error *err) {
-	struct db_config config = options_db_config(c->fs->opt);
-	struct db_pool *pool = NULL;
-	/* it may have to wait longer than any statement of a file takes */
-	config.command_timeout_ms = config.transaction_timeout_ms = 0;
-	config.min_connections = config.max_connections = 1;
-	int rc = db_pool_new(&config, &pool, err);
-	if (rc == 0)
-		rc = notices_install(pool, c->notices);
-	db_pool_free(pool);
-	return rc;
-}
-
 /* What is told. */
-static bool load(struct caches *c, bool install) {
+static bool load(struct caches *c) {
 	struct db_pool *pool = c->fs->pool;
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
@@ -395,25 +381,25 @@ static bool load(struct caches *c, bool install) {
 		db_query_text(pool, notices_readable_sql, NULL, 0, DB_REPEATABLE, NULL, &res, &err);
 	if (rc == 0 && !field_is_true(res, 0, 0)) {
 		c->why = strdup("the database has no rowfs.notice and rowfs.secret that this role "
-				"may read (enable_migrations, or sqitch; rowfs.allow())");
+				"may read (rowfs init; rowfs.allow())");
 		return false;
 	}
 	if (rc == 0)
 		rc = notices_load(pool, c->fs->tree, &c->notices);
-	if (rc == 0 && install && notices_missing(c->notices) > 0)
-		rc = install_all(c, &err);
 	if (rc == 0)
 		rc = notices_settle(c->notices);
 	if (rc == 0)
 		notices_count(c->notices, &told, &others);
-	if (rc != 0)
+	if (rc != 0) {
 		c->why = strdup(err.sentence != NULL ? err.sentence : strerror(-rc));
-	else if (told == 0)
+		log_warning("changes by others are seen after %g s only: %s", c->fs->opt->ttl,
+			    c->why != NULL ? c->why : "out of memory");
+	} else if (told == 0)
 		c->why = strdup("no table of the layout has its triggers");
 	return told > 0;
 }
 
-bool coherence_open(struct fs *fs, bool install) {
+bool coherence_open(struct fs *fs) {
 	struct caches *c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return false;
@@ -428,13 +414,18 @@ bool coherence_open(struct fs *fs, bool install) {
 		return false;
 	if (fs->opt->coherence != COHERENCE_NOTIFY)
 		return true;
-	if (load(c, install) && listening_start(c)) {
-		atomic_store(&c->ready, true);
-		return true;
+	if (load(c)) {
+		if (listening_start(c))
+			atomic_store(&c->ready, true);
+		else
+			log_warning("changes by others are seen after %g s only: %s", fs->opt->ttl,
+				    c->why != NULL ? c->why : "out of memory");
 	}
-	log_warning("changes by others are seen after %g s only: %s", fs->opt->ttl,
-		    c->why != NULL ? c->why : "out of memory");
 	return true;
+}
+
+const struct notices *coherence_notices(const struct fs *fs) {
+	return fs->caches != NULL ? fs->caches->notices : NULL;
 }
 
 void coherence_serve(struct fs *fs, struct fuse_session *se) {

@@ -124,16 +124,21 @@ static int act(const struct arguments *a, const struct packs *packs, struct opti
 		     : a->action == UPGRADE ? init_upgrade(&init, packs)
 		     : a->action == REMOVE  ? init_remove(&init, packs)
 					    : init_deploy(&init, packs);
-	return status;
+	return status == 0 && a->follow != NULL ? rowfs_install(opt) : status;
 }
 
 /* With the arguments taken apart. */
 static int run(struct arguments *a, const struct packs *packs) {
 	AUTO_BUF struct buf err = { 0 };
+	AUTO_FREE char *layout = NULL;
 	struct options opt;
 	int status = judge(a);
 	if (status != 0)
 		return status;
+	if (a->follow != NULL && asprintf(&layout, "--layout=%s", a->follow) < 0)
+		return 1;
+	if (layout != NULL)
+		a->rest[a->nrest++] = layout;
 	status = options_parse(&opt, COMMAND_INIT, a->nrest, a->rest, &err);
 	if (status != 0)
 		fprintf(stderr, "rowfs: %s\n", err.data != NULL ? err.data : "out of memory");
@@ -145,7 +150,7 @@ static int run(struct arguments *a, const struct packs *packs) {
 
 int rowfs_init(int argc, char **argv) {
 	AUTO_BUF struct buf why = { 0 };
-	AUTO_FREE char **rest = calloc((size_t)argc + 1, sizeof(*rest));
+	AUTO_FREE char **rest = calloc((size_t)argc + 2, sizeof(*rest));
 	AUTO_FREE const char **names = calloc((size_t)argc + 1, sizeof(*names));
 	struct arguments a = { .packs = names, .rest = rest };
 	struct packs packs;

@@ -10,13 +10,14 @@
 static const char usage_text[] =
 	"usage: rowfs mount [--layout FILE] [--config FILE] [-o KEY[=VALUE],...] [-f] [-d] [CONNINFO] MOUNTPOINT\n"
 	"       rowfs init [OPTIONS] [PACK...] [CONNINFO]\n"
-	"       rowfs check [--config FILE] [-o KEY[=VALUE],...] [LAYOUT [CONNINFO]]\n"
+	"       rowfs check [--install] [--config FILE] [-o KEY[=VALUE],...] [LAYOUT [CONNINFO]]\n"
 	"       rowfs import [OPTIONS] OLD-TREE MOUNTPOINT\n"
 	"       rowfs --help | --version\n"
 	"\n"
 	"mount   serve a PostgreSQL database as the directory MOUNTPOINT\n"
 	"init    put what rowfs needs, and tables of packs, into a database; rowfs init --help says more\n"
-	"check   say whether LAYOUT (default: the built-in one) fits the database\n"
+	"check   say whether LAYOUT (default: the built-in one) fits the database, and what is\n"
+	"        installed for it; nothing in the database changes\n"
 	"import  copy a tree of files into a mounted rowfs; rowfs import --help says more\n"
 	"\n"
 	"CONNINFO is a libpq connection string (\"host=... dbname=...\"), a postgresql:// URI, service=NAME, or\n"
@@ -26,6 +27,8 @@ static const char usage_text[] =
 	"  -f, --foreground                do not become a daemon\n"
 	"  -d, --debug                     -f, and libfuse tells every request\n"
 	"  -s                              ignore unknown options that follow (for mount(8))\n"
+	"      --install                   check: install the triggers that LAYOUT needs, and say what\n"
+	"                                  they cost; a mount installs nothing\n"
 	"      --layout FILE               the same as -o layout=FILE\n"
 	"      --config FILE               the same as -o config=FILE\n"
 	"  -o KEY[=VALUE][,KEY...]         options; a comma within a value is written \\,\n"
@@ -79,7 +82,10 @@ static int run(enum command command, int argc, char **argv) {
 	} else {
 		if (log_level_parse(opt.log_level, &level))
 			log_setup(level, false);
-		status = command == COMMAND_MOUNT ? rowfs_mount(&opt) : rowfs_check(&opt);
+		if (command == COMMAND_MOUNT)
+			status = rowfs_mount(&opt);
+		else
+			status = opt.install ? rowfs_install(&opt) : rowfs_check(&opt);
 	}
 	options_free(&opt);
 	return status;

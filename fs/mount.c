@@ -7,6 +7,7 @@
 #include "fs/handle.h"
 #include "fs/ingest.h"
 #include "fs/init.h"
+#include "fs/install.h"
 #include "fs/intake.h"
 #include "fs/kind.h"
 #include "fs/locks.h"
@@ -55,8 +56,9 @@ static char *read_file(const char *path) {
 	return buf_take(&text);
 }
 
-/* Says on stderr what does not hold because of what the schema rowfs is, and which command helps. */
-static void tell_version(struct fs *fs) {
+/* Says on stderr what does not hold because of what the schema rowfs is, and which command helps. That there is none, install_note() says
+ * for a mount. */
+static void tell_version(struct fs *fs, bool mount) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_BUF struct buf text = { 0 }, conninfo = { 0 };
 	enum version version = VERSION_SAME;
@@ -65,14 +67,17 @@ static void tell_version(struct fs *fs) {
 			    err.sentence != NULL ? err.sentence : "out of memory");
 		return;
 	}
+	if (mount && version == VERSION_NONE)
+		return;
 	conninfo_without_secrets(fs->opt->conninfo, &conninfo);
 	version_put(&text, version, conninfo.len > 0 ? conninfo.data : "");
 	if (text.len > 0 && !text.failed && !conninfo.failed)
 		fprintf(stderr, "rowfs: %s\n", text.data);
 }
 
-/* Reads the layout, connects, and builds the tree. Tells every mistake on stderr. Returns false after one. */
-static bool open_tree(struct fs *fs) {
+/* Reads the layout, connects, and builds the tree. HOW says what may be done about slices. Tells
+ * every mistake on stderr. Returns false after one. */
+static bool open_tree(struct fs *fs, enum watch_how how) {
 	const struct options *opt = fs->opt;
 	struct db_config config = options_db_config(opt);
 	AUTO_BUF struct buf mistakes = { 0 };
@@ -92,9 +97,7 @@ static bool open_tree(struct fs *fs) {
 	else if (fs->tree == NULL)
 		fprintf(stderr, "rowfs: %s\n",
 			err.sentence != NULL ? err.sentence : "out of memory");
-	if (fs->tree != NULL)
-		tell_version(fs);
-	return fs->tree != NULL && slices_open(fs, !opt->read_only);
+	return fs->tree != NULL && slices_open(fs, how);
 }
 
 static void close_tree(struct fs *fs) {
@@ -105,16 +108,26 @@ static void close_tree(struct fs *fs) {
 	db_pool_free(fs->pool);
 }
 
-int rowfs_check(const struct options *opt) {
+static int check(const struct options *opt, enum watch_how how) {
 	struct fs fs = { .opt = opt };
-	bool ok = open_tree(&fs) && slices_compare(&fs, !opt->read_only);
-	if (ok)
+	bool ok = open_tree(&fs, how) && slices_compare(&fs, how);
+	if (ok) {
+		tell_version(&fs, false);
 		printf("the layout fits: %d routes, %d places\n", fs.layout->nroutes,
 		       fs.tree->nall);
-	if (ok)
 		slices_print(&fs);
+		ok = install_report(&fs, how == WATCH_INSTALL);
+	}
 	close_tree(&fs);
 	return ok ? 0 : 1;
+}
+
+int rowfs_check(const struct options *opt) {
+	return check(opt, WATCH_LOOK);
+}
+
+int rowfs_install(const struct options *opt) {
+	return check(opt, WATCH_INSTALL);
 }
 
 /* -- what a mount needs besides -------------------------------------------------------------------- */
@@ -211,8 +224,7 @@ static bool open_state(struct fs *fs) {
 	       fs->transcripts != NULL && fs->calls != NULL && fs->intake != NULL &&
 	       fs->handles != NULL && fs->moved != NULL && fs->made != NULL &&
 	       fs->intents != NULL && fs->orphans != NULL && fs->removals != NULL &&
-	       fs->ingest != NULL && fs->locks != NULL && fs->writer != NULL &&
-	       coherence_open(fs, !opt->read_only);
+	       fs->ingest != NULL && fs->locks != NULL && fs->writer != NULL && coherence_open(fs);
 }
 
 static void close_state(struct fs *fs, bool served) {
@@ -345,7 +357,11 @@ int rowfs_mount(const struct options *opt) {
 	};
 	struct ending *ending = ending_start(&fs);
 	bool ok = ending != NULL && (!opt->enable_migrations || rowfs_init_core(opt) == 0) &&
-		  open_tree(&fs) && open_state(&fs);
+		  open_tree(&fs, opt->read_only ? WATCH_LOOK : WATCH_REPAIR) && open_state(&fs);
+	if (ok) {
+		tell_version(&fs, true);
+		install_note(&fs);
+	}
 	int status = ok ? serve(&fs, ending) : 1;
 	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */
 	close_state(&fs, status == 0);

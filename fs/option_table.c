@@ -98,7 +98,8 @@ const struct option option_table[] = {
 	     "whether a last line without a newline is a row where /proc does not tell how its writer ended"),
 
 	GROUP("Files"),
-	FILE_PATH("layout", layout, "FILE", "the layout (default: the built-in one)"),
+	ENTRY(OPTION_LAYOUT, "layout", layout, .value_name = "FILE",
+	      .help = "the layout: a file, or the name of a pack (default: the built-in one)"),
 	FILE_PATH("config", config_file, "FILE", "read options from this JSON file"),
 	NUMBER(OPTION_SIZE, "max_document", max_document, "16M", 1024, LARGEST_FIELD, "SIZE", NULL,
 	       "largest document or column; a larger one is refused with EFBIG"),

@@ -7,6 +7,7 @@
 enum option_type {
 	OPTION_TEXT,      /* char * */
 	OPTION_PATH,      /* char *, made absolute */
+	OPTION_LAYOUT,    /* char *: a path, made absolute, or the layout of a pack; NULL: the default */
 	OPTION_WORD,      /* char *, one of `words` */
 	OPTION_PORT,      /* char *, one port or several with commas */
 	OPTION_INT,       /* int */

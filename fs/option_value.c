@@ -1,4 +1,5 @@
 #include "fs/option_table.h"
+#include "init/pack.h"
 #include "util/secret.h"
 
 #include <ctype.h>
@@ -6,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 const struct option *option_find(const char *key, size_t len) {
 	for (const struct option *o = option_table; o < option_table + option_count; o++)
@@ -53,6 +55,19 @@ static int store_path(struct options *opt, const struct option *o, const char *t
 	}
 	buf_puts(&path, text);
 	return store_text(opt, o, buf_take(&path));
+}
+
+/* A word that is no file may be a pack's name. */
+static int store_layout(struct options *opt, const struct option *o, const char *text,
+			struct buf *err) {
+	bool word = strchr(text, '/') == NULL && access(text, F_OK) != 0;
+	if (word && strcmp(text, "default") == 0) {
+		char **field = field_of(opt, o);
+		free(move_ptr(*field));
+		return 0;
+	}
+	char *path = word && text[0] != '\0' ? packs_layout(text) : NULL;
+	return path != NULL ? store_text(opt, o, path) : store_path(opt, o, text, err);
 }
 
 /* Words are matched without regard to case; READ_COMMITTED and read-committed are "read committed".
@@ -228,6 +243,8 @@ int option_set(struct options *opt, const struct option *o, const char *text, st
 		return store_text(opt, o, strdup(text));
 	case OPTION_PATH:
 		return store_path(opt, o, text, err);
+	case OPTION_LAYOUT:
+		return store_layout(opt, o, text, err);
 	case OPTION_WORD:
 		return store_word(opt, o, text, err);
 	case OPTION_PORT:
@@ -268,6 +285,7 @@ void option_json(const struct options *opt, const struct option *o, struct buf *
 	switch (o->type) {
 	case OPTION_TEXT:
 	case OPTION_PATH:
+	case OPTION_LAYOUT:
 	case OPTION_WORD:
 	case OPTION_PORT:
 		json_text(*(char *const *)field, out);

@@ -113,14 +113,20 @@ static int take_option(struct parse *p, const char *arg) {
 	return -EINVAL;
 }
 
-enum { KEY_FOREGROUND = 1, KEY_DEBUG, KEY_SLOPPY, KEY_LAYOUT, KEY_CONFIG };
+enum { KEY_FOREGROUND = 1, KEY_DEBUG, KEY_SLOPPY, KEY_LAYOUT, KEY_CONFIG, KEY_INSTALL };
 
 static const struct fuse_opt words[] = {
-	FUSE_OPT_KEY("-f", KEY_FOREGROUND),    FUSE_OPT_KEY("--foreground", KEY_FOREGROUND),
-	FUSE_OPT_KEY("-d", KEY_DEBUG),         FUSE_OPT_KEY("--debug", KEY_DEBUG),
-	FUSE_OPT_KEY("-s", KEY_SLOPPY),        FUSE_OPT_KEY("--layout=", KEY_LAYOUT),
-	FUSE_OPT_KEY("--layout ", KEY_LAYOUT), FUSE_OPT_KEY("--config=", KEY_CONFIG),
-	FUSE_OPT_KEY("--config ", KEY_CONFIG), FUSE_OPT_END,
+	FUSE_OPT_KEY("-f", KEY_FOREGROUND),
+	FUSE_OPT_KEY("--foreground", KEY_FOREGROUND),
+	FUSE_OPT_KEY("-d", KEY_DEBUG),
+	FUSE_OPT_KEY("--debug", KEY_DEBUG),
+	FUSE_OPT_KEY("-s", KEY_SLOPPY),
+	FUSE_OPT_KEY("--layout=", KEY_LAYOUT),
+	FUSE_OPT_KEY("--layout ", KEY_LAYOUT),
+	FUSE_OPT_KEY("--config=", KEY_CONFIG),
+	FUSE_OPT_KEY("--config ", KEY_CONFIG),
+	FUSE_OPT_KEY("--install", KEY_INSTALL),
+	FUSE_OPT_END,
 };
 
 static int take_operand(struct parse *p, const char *arg) {
@@ -162,6 +168,9 @@ static int take_argument(void *data, const char *arg, int key, struct fuse_args 
 		break;
 	case KEY_CONFIG:
 		rc = take_file(p, "config", arg);
+		break;
+	case KEY_INSTALL:
+		p->opt->install = true;
 		break;
 	case FUSE_OPT_KEY_NONOPT:
 		rc = take_operand(p, arg);
@@ -271,6 +280,10 @@ static int use_operands(struct parse *p, enum command command) {
 	int most = command == COMMAND_INIT || (command == COMMAND_CHECK && names_layout) ? 1 : 2;
 
 	p->now = FROM_COMMAND_LINE;
+	if (p->opt->install && command != COMMAND_CHECK) {
+		buf_puts(p->err, "--install is for rowfs check: a mount installs nothing");
+		return -EINVAL;
+	}
 	if (p->noperands > most || (command == COMMAND_MOUNT && p->noperands == 0)) {
 		buf_puts(p->err,
 			 p->noperands == 0 ? "a mountpoint is needed" : "too many arguments");
@@ -373,7 +386,8 @@ void options_free(struct options *opt) {
 	for (int i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 		bool owned = o->type == OPTION_TEXT || o->type == OPTION_PATH ||
-			     o->type == OPTION_WORD || o->type == OPTION_PORT;
+			     o->type == OPTION_LAYOUT || o->type == OPTION_WORD ||
+			     o->type == OPTION_PORT;
 		if (owned && o->help != NULL)
 			free(*(char **)((char *)opt + o->offset));
 	}

@@ -21,6 +21,7 @@ struct options {
 	char *conninfo; /* assembled, may hold a password, which is nowhere else: only db/ may see it */
 	bool foreground; /* -f */
 	bool debug;      /* -d: libfuse's own debug output; implies foreground */
+	bool install;    /* check --install: make what the layout needs */
 
 	/* as they were given; `conninfo` is made of them. The first and the password are NULL
 	 * after that */
@@ -83,7 +84,7 @@ enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_INIT };
 /* Fills OPT from, weakest first: built-in defaults, PG* (left to libpq), DB_* and DATABASE_URL, the
  * configuration file, the command line. ARGV[0] is the name of the command; what follows it is
  *   mount  [--layout FILE] [--config FILE] [-s] [-o opts] [-f] [-d] [CONNINFO] MOUNTPOINT
- *   check  [--config FILE] [-o opts] [LAYOUT [CONNINFO]]
+ *   check  [--install] [--config FILE] [-o opts] [LAYOUT [CONNINFO]]
  *   init   [--config FILE] [-o opts] [CONNINFO]
  * Arguments of ARGV that hold a secret are overwritten in place, and so are variables of the environment. Returns 0; otherwise a sentence is
  * in ERR and the return value is the exit status: 2 for a mistake in the options, 1 for a

@@ -1,6 +1,5 @@
 #include "fs/slices.h"
 
-#include "schema/watch.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -27,11 +26,11 @@ static void tell(void *arg, const struct relation *rel, int percent) {
 	log_info("building the summary of %s: %d %%", rel->layout_name, percent);
 }
 
-typedef int (*watch_fn)(struct db_pool *pool, struct tree *tree, bool install,
+typedef int (*watch_fn)(struct db_pool *pool, struct tree *tree, enum watch_how how,
 			watch_progress_fn progress, void *arg);
 
 /* FN, with a connection of its own. Returns false if out of memory. */
-static bool watch(struct fs *fs, watch_fn fn, bool install) {
+static bool watch(struct fs *fs, watch_fn fn, enum watch_how how) {
 	struct progress progress = { .terminal = isatty(STDERR_FILENO) == 1,
 				     .due_us = clock_us() + (int64_t)QUIET_MS * US_PER_MS };
 	struct db_config config = options_db_config(fs->opt);
@@ -44,19 +43,19 @@ static bool watch(struct fs *fs, watch_fn fn, bool install) {
 	config.min_connections = config.max_connections = 1;
 	int rc = db_pool_new(&config, &pool, &err);
 	if (rc == 0)
-		rc = fn(pool, fs->tree, install, tell, &progress);
+		rc = fn(pool, fs->tree, how, tell, &progress);
 	else
 		log_warning("summaries: %s", err.sentence != NULL ? err.sentence : "no connection");
 	db_pool_free(pool);
 	return rc == 0 || err.sentence != NULL;
 }
 
-bool slices_open(struct fs *fs, bool install) {
-	return watch(fs, watch_tree, install);
+bool slices_open(struct fs *fs, enum watch_how how) {
+	return watch(fs, watch_tree, how);
 }
 
-bool slices_compare(struct fs *fs, bool install) {
-	return watch(fs, watch_compare, install);
+bool slices_compare(struct fs *fs, enum watch_how how) {
+	return watch(fs, watch_compare, how);
 }
 
 /* The first slice of a table; NULL if one before it has the same. */

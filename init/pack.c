@@ -17,6 +17,15 @@ char *packs_root(void) {
 	return NULL;
 }
 
+char *packs_layout(const char *name) {
+	AUTO_FREE char *root = packs_root();
+	AUTO_FREE char *path = NULL;
+	if (root == NULL || asprintf(&path, "%s/%s/layout.json", root, name) < 0 ||
+	    access(path, R_OK) != 0)
+		return NULL;
+	return move_ptr(path);
+}
+
 /* -- one plan -------------------------------------------------------------------------------------- */
 
 /* Appends LEN bytes of TEXT, as a string, to LIST of *N. */

@@ -35,6 +35,9 @@ void pack_free(struct pack *pack);
 /* The place of CHANGE in the plan of PACK; -1 if it is not there. */
 int pack_change(const struct pack *pack, const char *change);
 
+/* The path of the layout of the pack called NAME; NULL if there is no such. To be freed. */
+char *packs_layout(const char *name);
+
 /* The directory of the projects; NULL if there is none. To be freed. */
 char *packs_root(void);
 

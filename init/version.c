@@ -58,17 +58,6 @@ int version_ask(struct db_pool *pool, enum version *out, struct db_error *err) {
 	return 0;
 }
 
-/* Appends TEXT as one word of a shell. */
-static void put_word(struct buf *out, const char *text) {
-	buf_putc(out, '\'');
-	for (const char *p = text; *p != '\0'; p++)
-		if (*p == '\'')
-			buf_puts(out, "'\\''");
-		else
-			buf_putc(out, *p);
-	buf_putc(out, '\'');
-}
-
 void version_put(struct buf *out, enum version v, const char *conninfo) {
 	static const char *const texts[] = {
 		[VERSION_NONE] =
@@ -86,5 +75,5 @@ void version_put(struct buf *out, enum version v, const char *conninfo) {
 	if (v == VERSION_NEWER)
 		return;
 	buf_puts(out, v == VERSION_NONE ? "rowfs init " : "rowfs init --upgrade ");
-	put_word(out, conninfo);
+	buf_shell_word(out, conninfo);
 }

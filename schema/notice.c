@@ -319,7 +319,8 @@ static bool install_fill(struct install *in, const struct notices *n) {
 static const char ask_sql[] =
 	"SELECT rowfs.tells($1::regclass) AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::bigint[]) i "
 	"WHERE NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = i "
-	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) $1::regclass))";
+	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) $1::regclass)), "
+	"EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) $1::regclass)";
 
 /* Sets TABLE->told, or ->why. */
 static void ask(struct db_pool *pool, struct watched *table, const struct install *in) {
@@ -329,12 +330,14 @@ static void ask(struct db_pool *pool, struct watched *table, const struct instal
 				     { .data = in->ids.data, .len = in->ids.len } };
 	int rc = db_query_text(pool, ask_sql, params, 2, DB_REPEATABLE, NULL, &res, &err);
 	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "b?", &err);
+		rc = field_judge(res, ROWS_ONE, "b?b", &err);
 	table->told = rc == 0 && field_is_true(res, 0, 0);
+	bool part = rc == 0 && field_is_true(res, 0, 1);
+	table->missing = rc == 0 && !table->told && !part;
 	const char *why =
-		rc != 0 && err.sentence != NULL
-			? err.sentence
-			: "its triggers are not installed: a mount by the owner of the schema rowfs does it";
+		rc != 0 && err.sentence != NULL ? err.sentence
+		: part ? "it is a part of another table, whose statements do not tell it what they change"
+		       : "its triggers are not installed: rowfs check --install";
 	if (!table->told && table->why == NULL)
 		table->why = strdup(why);
 }
@@ -357,6 +360,7 @@ static void install_table(struct db_pool *pool, struct watched *table, struct in
 		int rc = db_transaction(pool, tell_table, in, DB_REPEATABLE, NULL, &err);
 		free(move_ptr(table->why));
 		if (rc == 0) {
+			table->made = true;
 			ask(pool, table, in);
 			return;
 		}
@@ -481,6 +485,27 @@ int notices_load(struct db_pool *pool, const struct tree *tree, struct notices *
 
 int notices_install(struct db_pool *pool, struct notices *n) {
 	return watch_tables(n, pool, true) ? 0 : -ENOMEM;
+}
+
+void notices_each(const struct notices *n, notices_table_fn fn, void *arg) {
+	for (int i = 0; i < n->ntables; i++) {
+		const struct watched *t = &n->tables[i];
+		fn(arg, &(struct notices_table){ .relation = t->relation,
+						 .told = t->told,
+						 .made = t->made,
+						 .missing = t->missing,
+						 .why = t->why });
+	}
+}
+
+bool notices_rest_on(const struct notices *n, const char *relation, const struct place *place) {
+	for (int i = 0; i < n->ndefinitions; i++) {
+		const struct definition *d = &n->definitions[i];
+		for (int s = 0; strcmp(d->relation, relation) == 0 && s < d->nsubscribers; s++)
+			if (d->subscribers[s].place == place)
+				return true;
+	}
+	return false;
 }
 
 int notices_settle(struct notices *n) {

@@ -37,6 +37,20 @@ int notices_missing(const struct notices *notices);
 /* Makes them, where that is possible: one transaction for each table, in which its writers wait. POOL should have no limit on the time of a
  * transaction. Returns 0 or -ENOMEM. */
 MUST_USE int notices_install(struct db_pool *pool, struct notices *notices);
+
+/* A table that notices come from. All borrowed. */
+struct notices_table {
+	const char *relation; /* "schema"."name", as SQL has it */
+	bool told, made;      /* it has its triggers; this process made them */
+	bool missing;         /* it lacks them, and notices_install() is what helps */
+	const char *why;      /* not told; may be NULL */
+};
+typedef void (*notices_table_fn)(void *arg, const struct notices_table *table);
+void notices_each(const struct notices *notices, notices_table_fn fn, void *arg);
+/* True if PLACE itself depends on RELATION, by whatever of its rows. */
+bool notices_rest_on(const struct notices *notices, const char *relation,
+		     const struct place *place);
+
 /* Works out which places are told. Nothing changes afterwards. Returns 0 or -ENOMEM. */
 MUST_USE int notices_settle(struct notices *notices);
 void notices_free(struct notices *notices);

@@ -26,7 +26,9 @@ struct definition {
 struct watched {
 	char *relation;
 	bool told;
-	char *why; /* not told */
+	bool made;    /* its triggers were made by this process */
+	bool missing; /* not told, and notices_install() is what helps */
+	char *why;    /* not told */
 };
 
 struct notices {

@@ -40,6 +40,9 @@ struct slice {
 	char *definition; /* a JSON object with columns of rowfs.slice: names, units and formats; owned */
 	int64_t differed; /* files for which the summary was found to be wrong: see watch_compare() */
 	char *why;        /* not usable: the reason; owned, may be NULL */
+	bool missing;     /* not usable, and watch_tree() with WATCH_INSTALL is what helps */
+	bool repairable; /* its triggers are there, and only its files are to be counted anew */
+	bool made;       /* installed or counted by this process */
 };
 
 /* Gives each rows place, and each directory that groups rows, its slice where it can have one. Pure. False if out of memory. */

@@ -19,6 +19,7 @@ struct table {
 	struct slice **slices; /* of the tree; those with another rel are passed over */
 	int nslices;
 	struct buf name, ids, definitions;
+	int nfilled; /* slices in them */
 	watch_progress_fn progress;
 	void *arg;
 };
@@ -29,19 +30,22 @@ static void table_free(struct table *t) {
 	buf_free(&t->definitions);
 }
 
-static bool table_fill(struct table *t) {
+/* REPAIRABLE: only slices that are so, and not usable. */
+static bool table_fill(struct table *t, bool repairable) {
 	int n = 0;
+	table_free(t);
 	put_relation(&t->name, t->rel);
 	buf_putc(&t->definitions, '[');
 	for (int i = 0; i < t->nslices; i++) {
 		const struct slice *s = t->slices[i];
-		if (s->rel != t->rel)
+		if (s->rel != t->rel || (repairable && (s->usable || !s->repairable)))
 			continue;
 		array_add_number(&t->ids, s->id);
 		/* the id, and then what else the object has */
 		buf_printf(&t->definitions, "%s{\"id\": %lld, %s", n++ > 0 ? ", " : "",
 			   (long long)s->id, s->definition + 1);
 	}
+	t->nfilled = n;
 	buf_putc(&t->definitions, ']');
 	array_end(&t->ids);
 	return !t->name.failed && !t->ids.failed && !t->definitions.failed;
@@ -50,7 +54,9 @@ static bool table_fill(struct table *t) {
 /* -- what is there ------------------------------------------------------------------------------- */
 
 static const char ask_sql[] =
-	"SELECT s.id, rowfs.is_true(s.id) AND w.watched, w.as_sent, p.writes "
+	"SELECT s.id, rowfs.is_true(s.id) AND w.watched, w.as_sent, p.writes, "
+	"w.watched AND EXISTS (SELECT FROM rowfs.slice x WHERE x.id = s.id), "
+	"EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) $1::regclass) "
 	"FROM pg_catalog.unnest($2::bigint[]) s(id), (SELECT rowfs.is_watched($1::regclass) AS watched, "
 	"rowfs.rows_arrive_as_sent($1::regclass) AS as_sent) w, (SELECT "
 	"pg_catalog.has_table_privilege('rowfs.summary', 'INSERT') AND pg_catalog.has_table_privilege('rowfs.summary', "
@@ -75,9 +81,9 @@ static bool ask(struct db_pool *pool, struct table *t) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param params[] = { { .data = t->name.data, .len = t->name.len },
 				     { .data = t->ids.data, .len = t->ids.len } };
-	bool all = true;
+	bool all = true, again = false;
 	if (db_query_text(pool, ask_sql, params, 2, DB_REPEATABLE, NULL, &res, &err) != 0 ||
-	    field_judge(res, ROWS_ANY, "ib?b?b?", &err) != 0) {
+	    field_judge(res, ROWS_ANY, "ib?b?b?b?b", &err) != 0) {
 		set_why(t, err.sentence != NULL ? err.sentence : "the database did not answer");
 		return false;
 	}
@@ -89,11 +95,19 @@ static bool ask(struct db_pool *pool, struct table *t) {
 			s->usable = field_is_true(res, row, 1);
 			s->counted = s->usable && field_is_true(res, row, 2) &&
 				     field_is_true(res, row, 3);
+			s->repairable = field_is_true(res, row, 4);
+			s->missing = !s->usable && !field_is_true(res, row, 5);
 		}
 		all = all && (s->rel != t->rel || s->usable);
+		again = again || (s->rel == t->rel && !s->usable && s->repairable);
 	}
 	set_why(t,
-		"its files were not counted yet: rowfs check, or a mount by the owner of the schema rowfs, does it");
+		PQntuples(res) == 0
+			? "this role may not read the schema rowfs: SELECT rowfs.allow(role)"
+		: field_is_true(res, 0, 5)
+			? "it is a part of another table, whose statements do not tell it what they change"
+		: again ? "its files must be counted anew: rowfs check --install"
+			: "its triggers are not installed: rowfs check --install");
 	return all;
 }
 
@@ -115,9 +129,9 @@ static struct slice *find_usable(const struct table *t, int64_t id) {
 	return NULL;
 }
 
-/* Compares the usable slices with the rows. Those that differ are usable no more. Returns true
- * if any does. */
-static bool compare(struct db_pool *pool, struct table *t) {
+/* Compares the usable slices with the rows. Those that differ are usable no more, and noted as in
+ * doubt if NOTE. Returns true if any does. */
+static bool compare(struct db_pool *pool, struct table *t, bool note) {
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_BUF struct buf wrong = { 0 };
@@ -144,13 +158,12 @@ static bool compare(struct db_pool *pool, struct table *t) {
 		return false;
 	array_end(&wrong);
 	param = (struct db_param){ .data = wrong.data, .len = wrong.len };
-	if (wrong.failed ||
-	    db_query_text(pool, differs_sql, &param, 1, DB_REPEATABLE, NULL, NULL, &err) != 0)
+	if (note && (wrong.failed || db_query_text(pool, differs_sql, &param, 1, DB_REPEATABLE,
+						   NULL, NULL, &err) != 0))
 		log_error("%s: its summary differs from the rows, and mounts could not be told: %s",
 			  t->rel->layout_name,
 			  err.sentence != NULL ? err.sentence : "out of memory");
-	set_why(t,
-		"it differs from the rows: rowfs check, or a mount by the owner of the schema rowfs, counts anew");
+	set_why(t, "it differs from the rows: rowfs check --install counts anew");
 	return true;
 }
 
@@ -245,6 +258,9 @@ static void install_table(struct db_pool *pool, struct table *t) {
 		AUTO_DB_ERROR struct db_error err = { 0 };
 		int rc = db_transaction(pool, install, t, DB_REPEATABLE, NULL, &err);
 		if (rc == 0) {
+			for (int s = 0; s < t->nslices; s++)
+				if (t->slices[s]->rel == t->rel && !t->slices[s]->usable)
+					t->slices[s]->made = true;
 			(void)ask(pool, t);
 			return;
 		}
@@ -257,29 +273,35 @@ static void install_table(struct db_pool *pool, struct table *t) {
 /* -- all ----------------------------------------------------------------------------------------- */
 
 /* What is done for each table that has slices. */
-typedef void (*table_fn)(struct db_pool *pool, struct table *t, bool has_streams, bool may_install);
+typedef void (*table_fn)(struct db_pool *pool, struct table *t, bool has_streams,
+			 enum watch_how how);
 
-static void watch_table(struct db_pool *pool, struct table *t, bool has_streams, bool may_install) {
+static void watch_table(struct db_pool *pool, struct table *t, bool has_streams,
+			enum watch_how how) {
 	if (!has_streams)
-		set_why(t, "the database has no schema rowfs (enable_migrations, or sqitch)");
-	else if (!ask(pool, t) && may_install)
+		set_why(t, "the schema rowfs is not installed");
+	else if (ask(pool, t) || how == WATCH_LOOK)
+		return;
+	else if (how == WATCH_INSTALL)
+		install_table(pool, t);
+	else if (table_fill(t, true) && t->nfilled > 0)
 		install_table(pool, t);
 }
 
 static void compare_table(struct db_pool *pool, struct table *t, bool has_streams,
-			  bool may_install) {
+			  enum watch_how how) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param name = { .data = t->name.data, .len = t->name.len };
-	if (!has_streams || !compare(pool, t))
+	bool mends = how == WATCH_INSTALL;
+	if (!has_streams || !compare(pool, t, mends) || !mends)
 		return;
-	if (may_install)
-		install_table(pool, t);
+	install_table(pool, t);
 	if (db_query_text(pool, tell_sql, &name, 1, DB_REPEATABLE, NULL, NULL, &err) != 0)
 		log_warning("%s: mounts could not be told that it was counted anew: %s",
 			    t->rel->layout_name, err.sentence != NULL ? err.sentence : "?");
 }
 
-static int for_tables(struct db_pool *pool, struct tree *tree, table_fn fn, bool may_install,
+static int for_tables(struct db_pool *pool, struct tree *tree, table_fn fn, enum watch_how how,
 		      watch_progress_fn progress, void *arg) {
 	for (int i = 0; i < tree->nslices; i++) {
 		bool seen = false;
@@ -292,9 +314,9 @@ static int for_tables(struct db_pool *pool, struct tree *tree, table_fn fn, bool
 				   .nslices = tree->nslices,
 				   .progress = progress,
 				   .arg = arg };
-		bool filled = table_fill(&t);
+		bool filled = table_fill(&t, false);
 		if (filled)
-			fn(pool, &t, tree->has_streams, may_install);
+			fn(pool, &t, tree->has_streams, how);
 		else
 			tree->has_streams = false;
 		table_free(&t);
@@ -304,14 +326,14 @@ static int for_tables(struct db_pool *pool, struct tree *tree, table_fn fn, bool
 	return tree_use_slices(tree) ? 0 : -ENOMEM;
 }
 
-int watch_tree(struct db_pool *pool, struct tree *tree, bool may_install,
+int watch_tree(struct db_pool *pool, struct tree *tree, enum watch_how how,
 	       watch_progress_fn progress, void *arg) {
-	return for_tables(pool, tree, watch_table, may_install, progress, arg);
+	return for_tables(pool, tree, watch_table, how, progress, arg);
 }
 
-int watch_compare(struct db_pool *pool, struct tree *tree, bool may_install,
+int watch_compare(struct db_pool *pool, struct tree *tree, enum watch_how how,
 		  watch_progress_fn progress, void *arg) {
-	return for_tables(pool, tree, compare_table, may_install, progress, arg);
+	return for_tables(pool, tree, compare_table, how, progress, arg);
 }
 
 /* -- afterwards ---------------------------------------------------------------------------------- */

@@ -24,6 +24,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "threads: many threads in the daemon; run under ThreadSanitizer too")
     config.addinivalue_line("markers", "root: needs root")
+    config.addinivalue_line("markers", "bare: pg has the schema, and no triggers of the built-in layout")
     mountkit.clean_stale()
 
 
@@ -82,9 +83,8 @@ def server():
 
 
 @pytest.fixture(scope="session")
-def template(server):
-    """The database that every test's own is a copy of."""
-    database = server.create_database("tmpl")
+def bare_template(server):
+    database = server.create_database("bare")
     database.admin("create extension pg_stat_statements")
     kit.deploy(database)
     database.close()
@@ -101,11 +101,22 @@ def packs_template(server, template):
     return database
 
 
+@pytest.fixture(scope="session")
+def template(server, bare_template):
+    """The database that every test's own is a copy of: with the triggers that the built-in layout needs."""
+    database = server.create_database("tmpl", bare_template.name)
+    if mountkit.rowfs_binary().exists():
+        mountkit.install(database.conninfo)
+    database.close()
+    return database
+
+
 @pytest.fixture
-def pg(server, template):
+def pg(request, server, bare_template):
     if not server.running():
         server.start()  # an earlier test failed while it was down
-    database = server.create_database(f"t{next(numbers)}", template.name)
+    bare = request.node.get_closest_marker("bare")
+    database = server.create_database(f"t{next(numbers)}", (bare_template if bare else request.getfixturevalue("template")).name)
     yield database
     if not server.running():
         server.start()

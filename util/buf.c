@@ -129,6 +129,22 @@ void buf_json_string(struct buf *b, const char *s, size_t len) {
 	buf_putc(b, '"');
 }
 
+void buf_shell_word(struct buf *b, const char *s) {
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789_-+=:,./@%";
+	if (s[0] != '\0' && s[strspn(s, plain)] == '\0') {
+		buf_puts(b, s);
+		return;
+	}
+	buf_putc(b, '\'');
+	for (const char *p = s; *p != '\0'; p++)
+		if (*p == '\'')
+			buf_puts(b, "'\\''");
+		else
+			buf_putc(b, *p);
+	buf_putc(b, '\'');
+}
+
 void buf_consume(struct buf *b, size_t n) {
 	if (n == 0 || b->data == NULL)
 		return;

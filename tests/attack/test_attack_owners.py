@@ -7,7 +7,7 @@ import pytest
 
 import mountkit
 from kit import forget_packs, run, sqitch, until
-from mountkit import clean_env, rowfs_binary
+from mountkit import clean_env, install, rowfs_binary
 from shop import LAYOUT, SQL
 
 SAID = "create function {} returns {} language plpgsql as $$ begin insert into public.secrets values (current_user, session_user); {} end $$"
@@ -72,13 +72,14 @@ def test_a_trigger_function_that_was_there_before(pg, mallory, make_mount, kind)
     assert pg.sql("select * from secrets where who <> 'mallory'") == pg.sql("select * from secrets") == []
 
 
+@pytest.mark.bare
 def test_a_function_that_has_changed_hands_is_made_anew(pg, mallory, make_mount):
     pg.admin("revoke create on schema rowfs from mallory")
     m = make_mount(layout=LAYOUT)
     m.umount()
     pg.admin("do $$ declare f regprocedure; begin for f in select oid from pg_proc where proname ~ '^(watch|notice)_[0-9]+$' and pronamespace = "
              "'rowfs'::regnamespace loop execute format('alter function %s owner to mallory', f); end loop; end $$")
-    run(rowfs_binary(), "check", m.dir / "layout.json", pg.conninfo, env=clean_env(), timeout=60)
+    install(pg.conninfo, m.layout)
     m.start()
     assert m.status()["coherence"]["mode"] == "notify"
     assert pg.sql("select distinct proowner::regrole::text from pg_proc where proname ~ '^(watch|notice)_[0-9]+$'") == [("keeper",)]
@@ -126,6 +127,7 @@ def test_a_schema_of_another_role(pg, empty_pg, mallory, make_mount):
         empty_pg.admin("reassign owned by mallory to postgres; drop owned by mallory")
 
 
+@pytest.mark.bare
 def test_the_upgrade_takes_away_what_was_given(pg, mallory, make_mount):
     """A table's owner had to have CREATE on the schema for its triggers. An upgrade revokes it, and drops what came of it."""
     forget_packs(pg)
@@ -157,6 +159,7 @@ def test_only_the_owner_of_the_schema_makes_triggers(pg, mallory, make_mount, se
     assert m.status()["coherence"]["mode"] == "ttl"
     m.umount()
     pg.admin("grant mallory to keeper")
+    install(pg.conninfo, m.layout)
     m = make_mount(layout=layout)
     assert m.status()["coherence"]["mode"] == "notify"
     mallory("insert into flat values (7, 'seven')")

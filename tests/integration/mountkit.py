@@ -12,7 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
-from kit import IS_ROOT, PREFIX, ROOT, get, put, scratch, until
+from kit import IS_ROOT, PREFIX, ROOT, get, put, run, scratch, until
 
 STRAY = re.compile(r"rowfs error \[|\bERROR\b|\bBUG\b|Sanitizer|runtime error|\bleak")
 HUNG_AFTER = 150  # seconds: a mount that lives longer than this in one test is killed, its stacks printed
@@ -76,10 +76,22 @@ def clean_stale():
             shutil.rmtree(path, ignore_errors=True)
 
 
-class Mount:
-    """rowfs mounted at .path. LAYOUT is a file, a dict (written to a file), or None for the built-in one; OPTIONS a dict for -o."""
+def install(conninfo, layout=None, options=None, env=None, ok=True):
+    """Installs the triggers that LAYOUT (a file; None: the built-in one) needs, as a user does. What it said."""
+    opts = ",".join(k if v is True else f"{k}={v}" for k, v in (options or {}).items() if v is not None)
+    argv = [rowfs_binary(), "check", "--install", "--layout", layout or ROOT / "schema/layouts/default.json",
+            *(["-o", opts] if opts else []), *([conninfo] if conninfo else [])]
+    return run(*argv, env=env or clean_env(), ok=ok, timeout=120).stdout
 
-    def __init__(self, conninfo, layout=None, options=None, env=None, mountpoint=None, words=(), start=True, log_level="info"):
+
+class Mount:
+    """rowfs mounted at .path. LAYOUT is a file, a dict (written to a file), or None for the built-in one; OPTIONS a dict for -o. The first
+    mount of a layout installs the triggers that it needs before it starts, as far as the role can, unless INSTALL is false. (Those of the
+    built-in layout are in the database that each test's own is a copy of, unless the test is marked as bare.)"""
+    installed = set()
+
+    def __init__(self, conninfo, layout=None, options=None, env=None, mountpoint=None, words=(), start=True, log_level="info",
+                 install=True):
         self.dir = scratch("mnt")
         self.path = Path(mountpoint) if mountpoint else self.dir / "m"
         self.path.mkdir(exist_ok=True)
@@ -92,6 +104,8 @@ class Mount:
         self.argv = [str(rowfs_binary()), "mount", "-f", *map(str, words), *(["--layout", str(layout)] if layout else []),
                      "-o", opts, *([conninfo] if conninfo else []), str(self.path)]
         self.env = clean_env(**(env or {}))
+        self.conninfo, self.layout = conninfo, layout
+        self.install = install and layout is not None and os.path.isfile(layout) and "ro" not in self.options
         self.expected, self.process, self.hung = [], None, False
         self._watch = None
         if start:
@@ -109,6 +123,10 @@ class Mount:
         self._watch.start()
 
     def start(self, timeout=30):
+        asked = (self.conninfo, Path(self.layout).read_bytes()) if self.install else None
+        if asked and asked not in Mount.installed:
+            install(self.conninfo, self.layout, self.options, self.env, ok=False)
+            Mount.installed.add(asked)
         self.spawn()
 
         def answers():

@@ -5,8 +5,8 @@ import json
 import psycopg2
 import pytest
 
-from kit import run, sqitch, until
-from mountkit import clean_env, rowfs_binary
+from kit import sqitch, until
+from mountkit import install
 
 TABLES = """
 create table makers (id int primary key, name text unique not null);
@@ -56,7 +56,7 @@ def attack(pg, statement, *values):
 def use(pg, make_mount):
     """The owner checks, mounts and changes rows in all ways."""
     m = make_mount(layout=LAYOUT)
-    run(rowfs_binary(), "check", m.dir / "layout.json", pg.conninfo, env=clean_env(), ok=False)
+    install(pg.conninfo, m.layout, ok=False)
     for change in ("insert into parts (maker, kind, at) values (1, 'new', now())", "update parts set kind = 'k9' where id = 1",
                    "update parts set price = id", "delete from parts where id = 2", "update makers set name = 'best'", "truncate parts"):
         pg.sql(change)

@@ -7,6 +7,7 @@ from collections import Counter
 import psycopg2
 import pytest
 
+pytestmark = pytest.mark.bare
 ANY = "any key"
 KEYS = {"n": "names", "c": "contents"}
 

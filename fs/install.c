@@ -1,0 +1,267 @@
+#include "fs/install.h"
+
+#include "db/field.h"
+#include "fs/coherence.h"
+#include "fs/option_conninfo.h"
+#include "fs/slices.h"
+#include "schema/notice.h"
+#include "schema/sql_build.h"
+#include "util/log.h"
+
+#include <string.h>
+
+/* What the triggers of one kind add to a statement that writes one row: docs/PERFORMANCE.md, "What
+ * triggers cost". */
+enum { INSERT_US = 60, UPDATE_US = 90 };
+
+enum { NAMES_SHOWN = 3 };
+
+/* -- lists of names --------------------------------------------------------------------------------- */
+
+/* RELATION, "schema"."name", without quotes where psql would show none. */
+static void put_shown(struct buf *out, const char *relation) {
+	bool simple =
+		strspn(relation, "abcdefghijklmnopqrstuvwxyz0123456789_.\"") == strlen(relation);
+	for (const char *p = relation; *p != '\0'; p++)
+		if (!simple || *p != '"')
+			buf_putc(out, *p);
+}
+
+/* Names with commas between them; those beyond a few are only counted. */
+struct names {
+	struct buf text;
+	int n;
+};
+
+static void names_add(struct names *names, const char *name) {
+	if (names->n++ < NAMES_SHOWN)
+		buf_printf(&names->text, "%s%s", names->n > 1 ? ", " : "", name);
+}
+
+static const char *names_end(struct names *names) {
+	if (names->n > NAMES_SHOWN)
+		buf_printf(&names->text, " and %d more", names->n - NAMES_SHOWN);
+	return names->text.data != NULL && !names->text.failed ? names->text.data : "";
+}
+
+/* True if one of the first N slices is of the table of slice N, too. */
+static bool has_been(const struct tree *tree, int n) {
+	for (int i = 0; i < n; i++)
+		if (tree->slices[i]->rel == tree->slices[n]->rel)
+			return true;
+	return false;
+}
+
+static bool is_relation(const struct relation *rel, const char *relation) {
+	AUTO_BUF struct buf name = { 0 };
+	put_relation(&name, rel);
+	return name.data != NULL && strcmp(name.data, relation) == 0;
+}
+
+/* -- what there is, for rowfs check ------------------------------------------------------------------ */
+
+struct report {
+	const struct fs *fs;
+	const struct notices *notices; /* NULL: none */
+	int made;                      /* tables that got triggers now */
+	bool any;                      /* a table has some */
+};
+
+/* What is in RELATION's files, by its slices. */
+static bool put_counted(struct report *r, const char *relation, struct buf *line) {
+	const struct tree *tree = r->fs->tree;
+	struct names routes = { 0 };
+	bool usable = true, any = false, made = false;
+	for (int i = 0; i < tree->nslices; i++) {
+		if (!is_relation(tree->slices[i]->rel, relation))
+			continue;
+		any = true;
+		usable = usable && tree->slices[i]->usable;
+		made = made || tree->slices[i]->made;
+	}
+	for (int i = 0; usable && any && i < tree->nall; i++) {
+		const struct place *place = tree->all[i];
+		if (place->route != NULL && place->slice != NULL &&
+		    is_relation(place->slice->rel, relation))
+			names_add(&routes, place->route->path);
+	}
+	if (routes.n > 0)
+		buf_printf(line, "rowfs_* keep the sizes of %s", names_end(&routes));
+	buf_free(&routes.text);
+	return made;
+}
+
+/* Which routes hear of RELATION's changes. */
+static void put_told(struct report *r, const char *relation, struct buf *line) {
+	const struct tree *tree = r->fs->tree;
+	struct names routes = { 0 };
+	for (int i = 0; i < tree->nall; i++)
+		if (tree->all[i]->route != NULL &&
+		    notices_rest_on(r->notices, relation, tree->all[i]))
+			names_add(&routes, tree->all[i]->route->path);
+	if (routes.n > 0)
+		buf_printf(line, "%stell_rowfs_* tell mounts of changes in %s",
+			   line->len > 0 ? "; " : "", names_end(&routes));
+	buf_free(&routes.text);
+}
+
+static void report_table(void *arg, const struct notices_table *t) {
+	struct report *r = arg;
+	AUTO_BUF struct buf line = { 0 };
+	bool made = put_counted(r, t->relation, &line) || t->made;
+	if (t->told)
+		put_told(r, t->relation, &line);
+	r->made += made;
+	r->any = r->any || line.len > 0;
+	AUTO_BUF struct buf name = { 0 };
+	put_shown(&name, t->relation);
+	if (line.len > 0)
+		printf("triggers on %s: %s\n", name.data != NULL ? name.data : "?", line.data);
+	if (!t->told)
+		printf("changes of %s are not told: %s\n", name.data != NULL ? name.data : "?",
+		       t->why != NULL ? t->why : "?");
+}
+
+static const char noted_sql[] =
+	"SELECT n.relation, pg_catalog.min(d.at)::text, pg_catalog.min(d.why) FROM rowfs.doubt d "
+	"JOIN rowfs.notice n ON n.id = d.slice GROUP BY n.relation ORDER BY n.relation";
+
+static const char forget_sql[] =
+	"DELETE FROM rowfs.doubt d USING rowfs.notice n WHERE n.id = d.slice";
+
+/* What triggers that tell could not tell. */
+static int report_failures(struct db_pool *pool, bool forget, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_text(pool, noted_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ANY, "tt?t?", err);
+	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
+		printf("a trigger on %s failed first at %s, and mounts forgot all that they knew: %s\n",
+		       field_text(res, row, 0), field_text(res, row, 1), field_text(res, row, 2));
+	if (rc == 0 && forget && PQntuples(res) > 0)
+		rc = db_query_text(pool, forget_sql, NULL, 0, DB_REPEATABLE, NULL, NULL, err);
+	return rc;
+}
+
+static int load(struct fs *fs, struct db_pool *pool, bool make, struct notices **out,
+		struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_text(pool, notices_readable_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "b", err);
+	if (rc != 0 || !field_is_true(res, 0, 0))
+		return rc;
+	rc = notices_load(pool, fs->tree, out);
+	if (rc == 0 && make && notices_missing(*out) > 0)
+		rc = notices_install(pool, *out);
+	if (rc == 0)
+		rc = notices_settle(*out);
+	return rc;
+}
+
+bool install_report(struct fs *fs, bool make) {
+	struct db_config config = options_db_config(fs->opt);
+	struct db_pool *pool = NULL;
+	struct notices *notices = NULL;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	/* to make a trigger may have to wait longer than any statement of a file takes */
+	config.command_timeout_ms = config.transaction_timeout_ms = 0;
+	config.min_connections = config.max_connections = 1;
+	int rc = db_pool_new(&config, &pool, &err);
+	if (rc == 0)
+		rc = load(fs, pool, make, &notices, &err);
+	if (rc == 0 && notices == NULL)
+		printf("changes are not told: the schema rowfs is not installed, or this role may not "
+		       "read it\n");
+	struct report r = { .fs = fs, .notices = notices };
+	if (rc == 0 && notices != NULL) {
+		notices_each(notices, report_table, &r);
+		rc = report_failures(pool, make, &err);
+	}
+	if (r.any)
+		printf("what they cost: rowfs_* and tell_rowfs_* each add about %d us to an INSERT and "
+		       "%d us to an UPDATE of one row (from docs/PERFORMANCE.md)\n",
+		       INSERT_US, UPDATE_US);
+	if (rc == 0 && make && notices != NULL && r.made > 0)
+		printf("installed on %d table%s\n", r.made, r.made == 1 ? "" : "s");
+	else if (rc == 0 && make && notices != NULL)
+		printf("nothing was to be installed\n");
+	if (rc != 0)
+		fprintf(stderr, "rowfs: %s\n",
+			err.sentence != NULL ? err.sentence : "out of memory");
+	notices_free(notices);
+	db_pool_free(pool);
+	return rc == 0;
+}
+
+/* -- what is missing, for a mount --------------------------------------------------------------------- */
+
+static void add_missing(void *arg, const struct notices_table *t) {
+	AUTO_BUF struct buf name = { 0 };
+	put_shown(&name, t->relation);
+	if (t->missing && name.data != NULL)
+		names_add(arg, name.data);
+}
+
+/* Once: to the log, and to whoever has called `rowfs mount`, who does not see the log. */
+static void say(const struct fs *fs, const char *sentence) {
+	log_warning("%s", sentence);
+	if (!fs->opt->foreground)
+		fprintf(stderr, "rowfs: %s\n", sentence);
+}
+
+/* "changes by others are seen after 0.1 s only" and so on, as far as it is so. */
+static void put_lost(struct buf *out, const struct fs *fs, bool appends, bool changes, bool sizes) {
+	const char *comma = "";
+	if (appends) {
+		buf_puts(out, "appends are not exactly-once");
+		comma = ", ";
+	}
+	if (changes && fs->opt->coherence == COHERENCE_NOTIFY) {
+		buf_printf(out, "%schanges by others are seen after %g s only", comma,
+			   fs->opt->ttl);
+		comma = ", ";
+	}
+	if (sizes)
+		buf_printf(out, "%ssizes of rows files are not kept", comma);
+}
+
+/* The command that installs the schema, or (FOLLOW) the triggers, ready to be pasted. */
+static void put_command(struct buf *out, const struct fs *fs, bool follow) {
+	AUTO_BUF struct buf conninfo = { 0 };
+	conninfo_without_secrets(fs->opt->conninfo, &conninfo);
+	buf_puts(out, ": rowfs init ");
+	if (follow) {
+		buf_puts(out, "--follow ");
+		buf_shell_word(out, fs->opt->layout != NULL ? fs->opt->layout : "default");
+		buf_putc(out, ' ');
+	}
+	buf_shell_word(out, conninfo.data != NULL ? conninfo.data : "");
+	out->failed = out->failed || conninfo.failed;
+}
+
+void install_note(const struct fs *fs) {
+	const struct tree *tree = fs->tree;
+	AUTO_BUF struct buf text = { 0 };
+	struct names uncounted = { 0 }, untold = { 0 };
+	const struct notices *notices = coherence_notices(fs);
+	if (notices != NULL)
+		notices_each(notices, add_missing, &untold);
+	for (int i = 0; i < tree->nslices; i++)
+		if (tree->slices[i]->missing && !has_been(tree, i))
+			names_add(&uncounted, tree->slices[i]->rel->layout_name);
+	if (!tree->has_streams) {
+		buf_puts(&text, "the schema rowfs is not installed in this database: ");
+		put_lost(&text, fs, !tree->has_ledger, true, tree->nslices > 0);
+		put_command(&text, fs, false);
+	} else if (uncounted.n > 0 || untold.n > 0) {
+		struct names *longer = untold.n >= uncounted.n ? &untold : &uncounted;
+		buf_printf(&text, "triggers are not installed on %s: ", names_end(longer));
+		put_lost(&text, fs, false, untold.n > 0, uncounted.n > 0);
+		put_command(&text, fs, true);
+	}
+	if (text.len > 0 && !text.failed)
+		say(fs, text.data);
+	buf_free(&uncounted.text);
+	buf_free(&untold.text);
+}
