@@ -129,6 +129,9 @@ double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool ent
 	if (since != ULONG_MAX && node->type == NODE_PLACE &&
 	    !node_is_unchanged(fs->nodes, node, since))
 		return 0;
+	/* it is asked for when the file is opened: the kernel is not to go by what it knew before */
+	if (file && !entry && node_is_unsized(fs->nodes, node))
+		return 0;
 	/* each writer has a size of its own, and the kernel has room for one: it asks each time */
 	if (file && !entry && node_has_writers(fs->nodes, node))
 		return 0;

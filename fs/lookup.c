@@ -112,6 +112,8 @@ void lookup_take_row(const struct place *place, const PGresult *res, int row, ch
 	found->place = place;
 	found->keys = values;
 	found->attr = lookup_attributes(place, size > 0 ? (uint64_t)size : 0, mtime);
+	found->attr.unsized = place->route != NULL && place->route->kind == KIND_ROWS &&
+			      field_is_null(res, row, at + FIND_SIZE);
 	if (!field_is_null(res, row, at + FIND_VERSION))
 		found->version = field_text(res, row, at + FIND_VERSION);
 	if (!field_is_null(res, row, at + FIND_BODY)) {
@@ -122,11 +124,15 @@ void lookup_take_row(const struct place *place, const PGresult *res, int row, ch
 
 /* -- rows -------------------------------------------------------------------------------------- */
 
-/* Runs PLACE's find with W's keys. On success *RES holds the row that FOUND and VALUES borrow from. */
-static int find_row(struct call *call, const struct where *w, bool by_id, char **values,
+enum search { SEARCH_GLANCE, SEARCH_FULL, SEARCH_BY_ID };
+
+/* Runs PLACE's find, or what SEARCH says, with W's keys. On success *RES holds the row that FOUND and VALUES borrow from. */
+static int find_row(struct call *call, const struct where *w, enum search search, char **values,
 		    PGresult **res, struct found *found) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
-	struct db_statement *st = by_id ? &sql->find_by_id : &sql->find;
+	struct db_statement *st = search == SEARCH_BY_ID ? &sql->find_by_id : &sql->find;
+	if (search == SEARCH_GLANCE && sql->glance.sql != NULL)
+		st = &sql->glance;
 	struct db_param params[WHERE_PARAMS];
 	found->epoch = atomic_load(&call->fs->epoch);
 	call->asked = true;
@@ -181,7 +187,8 @@ static int find_in_place(struct call *call, struct node *dir, const char *name,
 	} else {
 		int rc = node_where_child(call->fs->nodes, dir, name, place, keys, &w);
 		if (rc == 0)
-			rc = find_row(call, &w, by_id, values, &res, &found);
+			rc = find_row(call, &w, by_id ? SEARCH_BY_ID : SEARCH_GLANCE, values, &res,
+				      &found);
 		if (rc == 0 && !is_its_name(place, values, by_id ? keys[0] : NULL, name))
 			rc = -ENOENT;
 		if (rc != 0)
@@ -378,7 +385,7 @@ static int refresh_ingest(struct call *call, struct node *node) {
 	return rc == -ENOENT ? 0 : rc;
 }
 
-int lookup_refresh(struct call *call, struct node *node, bool force) {
+static int refresh(struct call *call, struct node *node, bool force, enum search search) {
 	struct nodes *nodes = call->fs->nodes;
 	if (node->type == NODE_PLAIN)
 		return refresh_plain(call, node);
@@ -390,12 +397,22 @@ int lookup_refresh(struct call *call, struct node *node, bool force) {
 		     node->place->route->kind == KIND_ROWS;
 	if (is_ingest(node->place) && node->type == NODE_PLACE)
 		return force || !node_fresh(nodes, node) ? refresh_ingest(call, node) : 0;
-	if (!lines || (!force && node_fresh(nodes, node)))
+	bool known = search == SEARCH_GLANCE || !node_is_unsized(nodes, node);
+	if (!lines || (!force && known && node_fresh(nodes, node)))
 		return 0;
 	int rc = node_where(nodes, node, &w);
 	if (rc == 0)
-		rc = find_row(call, &w, false, values, &res, &found);
+		rc = find_row(call, &w, search, values, &res, &found);
 	if (rc == 0)
 		node_update(nodes, node, &found.attr, found.epoch);
 	return rc == -ENOENT ? 0 : rc;
+}
+
+int lookup_refresh(struct call *call, struct node *node, bool force) {
+	return refresh(call, node, force, SEARCH_FULL);
+}
+
+int lookup_glance(struct call *call, struct node *node) {
+	bool open = node_is_open(call->fs->nodes, node);
+	return refresh(call, node, false, open ? SEARCH_FULL : SEARCH_GLANCE);
 }

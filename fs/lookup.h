@@ -15,6 +15,9 @@ bool lookup_is_there(struct call *call, struct node *dir, const char *name);
 /* Asks the database again about a rows file that has been looked up too long ago, or with FORCE in any case; and the plain store
  * about a plain file. */
 MUST_USE int lookup_refresh(struct call *call, struct node *node, bool force);
+/* The same for who only looks: the size of a rows file that the database would have to read all its
+ * rows for is asked for while the file is open; else the last known one stays. */
+MUST_USE int lookup_glance(struct call *call, struct node *node);
 
 /* True if NAME in DIR was renamed away and is hidden: see moved.h. */
 bool lookup_is_moved(struct call *call, const struct node *dir, const char *name);

@@ -292,8 +292,11 @@ static void refresh_locked(struct nodes *nodes, struct node *node, const struct 
 	if (node->type == NODE_PLAIN && epoch < node->epoch)
 		return; /* the answer to an older question */
 	int64_t mtime = node->attr.mtime_ns;
-	bool same_size = node->attr.size == attr->size;
+	uint64_t size = node->attr.size;
+	bool same_size = attr->unsized || size == attr->size;
 	node->attr = *attr;
+	if (attr->unsized)
+		node->attr.size = size;
 	/* without a column for it, the time of a file moves only when this mount sees it change */
 	if (attr->mtime_ns == 0 && node->type == NODE_PLACE)
 		node->attr.mtime_ns = same_size ? mtime : now_ns();
@@ -368,6 +371,11 @@ bool node_keep(struct nodes *nodes, struct node *node, bool attributes) {
 	bool keeps = node->writers == 0 && fresh_locked(nodes, node);
 	node->kept |= keeps && attributes;
 	return keeps;
+}
+
+bool node_is_unsized(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->attr.unsized;
 }
 
 bool node_has_writers(struct nodes *nodes, const struct node *node) {

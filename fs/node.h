@@ -23,6 +23,7 @@ struct attributes {
 	uint64_t size;    /* bytes */
 	int64_t mtime_ns; /* since 1970; 0 = not known: the mount's start */
 	mode_t mode;      /* type and permissions */
+	bool unsized;     /* nobody has worked out the size: it is the last known one, or 0 */
 };
 
 struct handle;
@@ -200,6 +201,8 @@ void node_update(struct nodes *nodes, struct node *node, const struct attributes
 static inline const char *node_name(const struct node *node) {
 	return node->strings;
 }
+/* True if NODE's size is only the last known one: see lookup_glance(). */
+bool node_is_unsized(struct nodes *nodes, const struct node *node);
 /* True if the document NODE is VERSION (NULL: has none). */
 bool node_is_version(struct nodes *nodes, const struct node *node, const char *version);
 

@@ -112,7 +112,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct node *node = node_of(call.fs, ino), *held = NULL;
 	int rc = find_successor(&call, &node, &held);
 	if (rc == 0)
-		rc = lookup_refresh(&call, node, false);
+		rc = lookup_glance(&call, node);
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);
 	else
@@ -176,12 +176,14 @@ static int truncate_handle(struct call *call, struct handle *h, uint64_t size) {
 }
 
 /* Whether NODE may get SIZE; H as in truncate_handle(), or NULL. */
-static int may_resize(struct call *call, const struct node *node, const struct handle *h,
-		      uint64_t size) {
+static int may_resize(struct call *call, struct node *node, const struct handle *h, uint64_t size) {
 	const struct layout_route *route = node->type == NODE_PLACE ? node->place->route : NULL;
 	struct stat st;
 	if (route == NULL || route->kind == KIND_ROW || route->kind == KIND_ROWS)
 		return access_check(call, access_place(node), CHANGE_ANY);
+	int rc = node_is_unsized(call->fs->nodes, node) ? lookup_refresh(call, node, false) : 0;
+	if (rc != 0)
+		return rc;
 	node_stat(call->fs->nodes, node, &st);
 	uint64_t now =
 		h != NULL && h->kind->own_size ? atomic_load(&h->size) : (uint64_t)st.st_size;

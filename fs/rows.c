@@ -58,9 +58,11 @@ static int rows_open(struct call *call, struct handle *h) {
 	if (!writes)
 		h->transcript = transcript_find(call->fs, h->node);
 	struct stat st;
-	/* a program that goes back from the end goes by the size that it is told now, so OPENED_AT must not be an older one */
-	if (writes && (h->flags & (O_APPEND | O_TRUNC)) == 0 &&
-	    lookup_refresh(call, h->node, false) != 0)
+	/* a program that goes back from the end goes by the size that it is told now, so OPENED_AT must
+	 * not be an older one; and one that reads goes by what fstat says */
+	bool asks = (writes && (h->flags & (O_APPEND | O_TRUNC)) == 0) ||
+		    node_is_unsized(call->fs->nodes, h->node);
+	if (asks && lookup_refresh(call, h->node, false) != 0)
 		db_error_clear(&call->err);
 	node_stat(call->fs->nodes, h->node, &st);
 	h->opened_at = (uint64_t)st.st_size;

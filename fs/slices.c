@@ -96,8 +96,8 @@ void slices_print(const struct fs *fs) {
 		if (s != NULL && why == NULL)
 			printf("the summary of %s is kept\n", s->rel->layout_name);
 		else if (s != NULL)
-			printf("no summary of %s, sizes are summed: %s\n", s->rel->layout_name,
-			       why);
+			printf("no summary of %s, sizes are asked for when a file is opened: %s\n",
+			       s->rel->layout_name, why);
 	}
 }
 

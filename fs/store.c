@@ -74,7 +74,8 @@ int store_run(struct call *call, struct db_statement *st, const struct where *w,
 int store_exists(struct call *call, const struct where *w, bool *exists) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
-	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.find;
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
+	struct db_statement *st = sql->glance.sql != NULL ? &sql->glance : &sql->find;
 	*exists = st->sql == NULL; /* literal directories */
 	if (st->sql == NULL)
 		return 0;

@@ -299,6 +299,7 @@ void sql_free(struct place_sql *sql) {
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		statement_free(all[i]);
 	statement_free(&sql->page_last);
+	statement_free(&sql->glance);
 	free(sql->pieces);
 	free(sql->copy_first);
 	free(sql->copy_next);

@@ -23,6 +23,9 @@ enum { PIECE_VERSION, PIECE_OFFSET, PIECE_BYTES };
 struct place_sql {
 	/* One name: keys in full. No row: it does not exist. FIND_BODY is NULL if longer than SQL_INLINE_BODY. */
 	struct db_statement find;
+	/* Rows: the same, with neither size nor time where only reading the rows tells them: their
+	 * columns are NULL then, as in the lists. No SQL for other kinds. */
+	struct db_statement glance;
 	/* The same, by the primary key's text in place of the own keys (names that are too long); needs K = 1. */
 	struct db_statement find_by_id;
 	/* A page of names after a cursor: parameters of the parent, K cursor texts (NULL at the start), limit. */

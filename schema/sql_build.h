@@ -64,7 +64,7 @@ void sql_build_pages(struct place *place);
 /* True if the statements of PLACE go by the summary: sql_slice.c makes them. PLAIN is the statement that asks the table itself; MTIME, SIZE
  * are its expressions, MIDDLE what stands between the keys and the FROM of its list. */
 bool by_summary(const struct place *place);
-void sql_slice_grouped_find(struct place *place, const char *plain);
+void sql_slice_grouped_find(const struct place *place, const char *plain, struct db_statement *st);
 void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
 			 const char *size);
 void sql_slice_list(struct place *place, bool next, const char *middle, struct db_statement *st);

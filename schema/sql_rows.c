@@ -31,38 +31,45 @@ static void put_size(struct buf *sql, const struct place *place) {
 	buf_puts(sql, " + 1), 0))::text");
 }
 
-/* "SELECT keys, NULL, mtime, size, NULL, NULL FROM all tables WHERE", for files that exist while they have rows. */
-static void put_grouped_select(struct buf *sql, const struct place *place) {
+/* "SELECT keys, NULL, mtime, size, NULL, NULL FROM all tables WHERE", for files that exist while they
+ * have rows. SUMS: time and size are worked out, from all rows of each file; else they are NULL. */
+static void put_grouped_select(struct buf *sql, const struct place *place, bool sums) {
 	buf_puts(sql, "SELECT ");
 	put_own_keys(sql, place);
 	buf_puts(sql, "NULL, ");
-	put_mtime(sql, place->target, place->mtime, "max");
-	buf_puts(sql, ", ");
-	put_size(sql, place);
-	buf_puts(sql, ", NULL, NULL FROM ");
+	if (sums) {
+		put_mtime(sql, place->target, place->mtime, "max");
+		buf_puts(sql, ", ");
+		put_size(sql, place);
+		buf_puts(sql, ", NULL, NULL FROM ");
+	} else {
+		buf_puts(sql, "NULL::text, NULL::text, NULL, NULL FROM ");
+	}
 	put_tables(sql, place, -1);
 	buf_puts(sql, " WHERE ");
 }
 
-static void build_grouped_find(struct place *place) {
+static void build_grouped_find(struct place *place, bool sums, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	put_grouped_select(&sql, place);
+	put_grouped_select(&sql, place, sums);
 	put_conditions(&sql, place, false);
-	if (place->nkeys > 0) {
+	if (!sums) {
+		buf_puts(&sql, " LIMIT 1"); /* one row tells that the file is there */
+	} else if (place->nkeys > 0) {
 		buf_puts(&sql, " GROUP BY ");
 		put_list_order(&sql, place);
 	} else {
 		buf_puts(&sql, " HAVING pg_catalog.count(*) > 0");
 	}
 	if (by_summary(place))
-		sql_slice_grouped_find(place, sql.data);
+		sql_slice_grouped_find(place, sql.data, st);
 	else
-		statement_take(&place->sql.find, &sql);
+		statement_take(st, &sql);
 }
 
 static void build_grouped_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	put_grouped_select(&sql, place);
+	put_grouped_select(&sql, place, false);
 	put_conditions(&sql, place, true);
 	put_list_rest(&sql, place, next, true);
 	statement_take(st, &sql);
@@ -70,32 +77,31 @@ static void build_grouped_list(struct place *place, bool next, struct db_stateme
 
 /* The same by the summary. */
 static void build_summary_list(struct place *place, bool next, struct db_statement *st) {
-	AUTO_BUF struct buf middle = { 0 };
-	put_mtime(&middle, place->target, place->mtime, "max");
-	buf_puts(&middle, ", ");
-	put_size(&middle, place);
-	buf_puts(&middle, ", NULL, NULL");
-	sql_slice_list(place, next, middle.data, st);
+	sql_slice_list(place, next, "NULL::text, NULL::text, NULL, NULL", st);
 }
 
 /* "NULL, mtime, size, NULL, NULL FROM the tables above", for a file that exists while the row that it belongs to does, with or without
- * lines. */
-static void put_owned(struct buf *sql, const struct place *place) {
+ * lines. SUMS as in put_grouped_select(). */
+static void put_owned(struct buf *sql, const struct place *place, bool sums) {
 	AUTO_BUF struct buf parents = { 0 }, lines = { 0 }, mtime = { 0 }, size = { 0 };
 	buf_puts(&lines, "FROM ");
 	put_relation(&lines, place->scope.tables[place->target].rel);
 	buf_printf(&lines, " t%d WHERE true", place->target);
 	put_join(&lines, place, place->target);
-	if (place->mtime != NULL) {
+	if (place->mtime != NULL && sums) {
 		buf_puts(&mtime, "(SELECT ");
 		put_mtime(&mtime, place->target, place->mtime, "max");
 		buf_printf(&mtime, " %s)", lines.data);
 	} else {
 		buf_puts(&mtime, "NULL");
 	}
-	buf_puts(&size, "(SELECT ");
-	put_size(&size, place);
-	buf_printf(&size, " %s)", lines.data);
+	if (sums) {
+		buf_puts(&size, "(SELECT ");
+		put_size(&size, place);
+		buf_printf(&size, " %s)", lines.data);
+	} else {
+		buf_puts(&size, "NULL");
+	}
 	if (by_summary(place)) {
 		sql_slice_put_owned(sql, place, mtime.data, size.data);
 		return;
@@ -105,21 +111,21 @@ static void put_owned(struct buf *sql, const struct place *place) {
 		buf_printf(sql, " FROM %s", parents.data);
 }
 
-static void build_owned_find(struct place *place) {
+static void build_owned_find(struct place *place, bool sums, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT ");
 	put_own_keys(&sql, place);
-	put_owned(&sql, place);
+	put_owned(&sql, place, sums);
 	buf_puts(&sql, " WHERE ");
 	put_parent_conditions(&sql, place, place->target);
-	statement_take(&place->sql.find, &sql);
+	statement_take(st, &sql);
 }
 
 static void build_owned_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT ");
 	put_own_keys(&sql, place);
-	put_owned(&sql, place);
+	put_owned(&sql, place, false);
 	buf_puts(&sql, " WHERE ");
 	put_listed_parent_conditions(&sql, place, place->target);
 	put_list_rest(&sql, place, next, false);
@@ -141,10 +147,13 @@ void sql_build_rows(struct place *place) {
 		put_header(&header, place);
 		place->sql.header = buf_take(&header);
 	}
-	if (place->grouped)
-		build_grouped_find(place);
-	else
-		build_owned_find(place);
+	for (int sums = 0; sums < 2; sums++) {
+		struct db_statement *st = sums != 0 ? &place->sql.find : &place->sql.glance;
+		if (place->grouped)
+			build_grouped_find(place, sums != 0, st);
+		else
+			build_owned_find(place, sums != 0, st);
+	}
 	for (int next = 0; next < 2 && place->nkeys > 0; next++)
 		build_list(place, next == 1,
 			   next == 1 ? &place->sql.list_next : &place->sql.list_first);

@@ -100,7 +100,7 @@ static void put_own_params(struct buf *sql, const struct place *place) {
 		buf_printf(sql, "$%d::text, ", place->keys[i].param + 1);
 }
 
-void sql_slice_grouped_find(struct place *place, const char *plain) {
+void sql_slice_grouped_find(const struct place *place, const char *plain, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 }, file = { 0 };
 	put_prefix(&file, place, place->slice->nkeys, false);
 	buf_puts(&sql, "SELECT ");
@@ -112,7 +112,7 @@ void sql_slice_grouped_find(struct place *place, const char *plain) {
 	put_good(&sql, place);
 	buf_printf(&sql, " UNION ALL SELECT * FROM (%s) f WHERE NOT ", plain);
 	put_good(&sql, place);
-	statement_take(&place->sql.find, &sql);
+	statement_take(st, &sql);
 }
 
 void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
