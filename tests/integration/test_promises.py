@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 
 from kit import ROOT, get, put, refused, run, until
+from mountkit import install
 from shop import LAYOUT as SHOP
 
 COLUMNS = "exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price,bid_price,bid_amount"
@@ -169,6 +170,7 @@ def test_what_fires_no_trigger_is_not_counted(make_mount, pg):
     assert os.stat(mount.at(DAY)).st_size == size
     pg.sql("select rowfs.unwatch('orderbook_data')")
     mount.umount()
+    install(pg.conninfo)
     mount = make_mount()
     assert os.stat(mount.at(DAY)).st_size == len(body) and get(mount.at(DAY)) == body
 

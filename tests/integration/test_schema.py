@@ -114,6 +114,7 @@ def test_indexes(pg, table):
     assert sorted(r[0] for r in found) == sorted(INDEXES[table])
 
 
+@pytest.mark.bare
 def test_tables_are_in_public_and_the_rest_in_rowfs(pg):
     where = dict(pg.sql("select relname, relnamespace::regnamespace::text from pg_class where relkind in ('r', 'v')"
                         "   and relnamespace::regnamespace::text in ('public', 'rowfs') and relname not like 'pg_stat_%'"))
