@@ -79,7 +79,7 @@ def clean_stale():
 def install(conninfo, layout=None, options=None, env=None, ok=True):
     """Installs the triggers that LAYOUT (a file; None: the built-in one) needs, as a user does. What it said."""
     opts = ",".join(k if v is True else f"{k}={v}" for k, v in (options or {}).items() if v is not None)
-    argv = [rowfs_binary(), "check", "--install", "--layout", layout or ROOT / "schema/layouts/default.json",
+    argv = [rowfs_binary(), "check", "--install", "--layout", layout or "default",
             *(["-o", opts] if opts else []), *([conninfo] if conninfo else [])]
     return run(*argv, env=env or clean_env(), ok=ok, timeout=120).stdout
 
