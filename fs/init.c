@@ -8,6 +8,7 @@
 static const char usage_text[] =
 	"usage: rowfs init [-o KEY=VALUE,...] [PACK...] [CONNINFO]\n"
 	"       rowfs init --follow LAYOUT [PACK...] [CONNINFO]\n"
+	"       rowfs init --replace FUNCTION PACK [CONNINFO]\n"
 	"       rowfs init --status | --upgrade [CONNINFO]\n"
 	"       rowfs init --remove [--with-data] [PACK...] [CONNINFO]\n"
 	"\n"
@@ -17,6 +18,8 @@ static const char usage_text[] =
 	"\n"
 	"      --follow LAYOUT   make the triggers, too, by which mounts of LAYOUT (a file, a pack, or\n"
 	"                        default) are told of changes and keep the sizes of files\n"
+	"      --replace FUNCTION  put the pack's function in the place of the one that was there; --remove gives\n"
+	"                        that back\n"
 	"      --status          say what is deployed\n"
 	"      --upgrade         bring what is deployed to the newest\n"
 	"      --remove          take the packs out, or everything; what was there before stays\n"
@@ -44,7 +47,8 @@ static const struct {
 struct arguments {
 	enum action action;
 	bool with_data, verbose, help;
-	const char *follow; /* a layout, or NULL */
+	const char *follow;  /* a layout, or NULL */
+	const char *replace; /* a function, or NULL */
 	const char **packs;
 	int npacks;
 	char **rest; /* argv of options_parse() */
@@ -82,6 +86,8 @@ static int take(struct arguments *a, const struct packs *packs, int argc, char *
 		a->follow = word + sizeof(follow);
 	else if (strcmp(word, follow) == 0)
 		return mistake("--follow needs a layout", "");
+	else if (strcmp(word, "--replace") == 0 && next)
+		a->replace = argv[++*i];
 	else if (packs_find(packs, word) != NULL)
 		a->packs[a->npacks++] = word;
 	else if (!take_action(a, word)) {
@@ -100,6 +106,9 @@ static int judge(const struct arguments *a) {
 	if (a->follow != NULL && a->action != DEPLOY && a->action != UPGRADE)
 		return mistake("--follow makes triggers, and goes neither with --status nor with ",
 			       "--remove");
+	if (a->replace != NULL && (a->npacks != 1 || a->action != DEPLOY || a->follow != NULL))
+		return mistake("--replace wants the pack that the function is of, and nothing else",
+			       "");
 	return 0;
 }
 
@@ -120,7 +129,8 @@ static int act(const struct arguments *a, const struct packs *packs, struct opti
 		.with_data = a->with_data,
 		.verbose = a->verbose,
 	};
-	int status = a->action == STATUS    ? init_status(&init, packs)
+	int status = a->replace != NULL     ? init_replace(&init, packs, a->replace)
+		     : a->action == STATUS  ? init_status(&init, packs)
 		     : a->action == UPGRADE ? init_upgrade(&init, packs)
 		     : a->action == REMOVE  ? init_remove(&init, packs)
 					    : init_deploy(&init, packs);

@@ -384,6 +384,31 @@ int init_status(const struct init *init, const struct packs *packs) {
 	return status;
 }
 
+static int replace(struct run *run, const char *pack, const char *function) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_param params[] = { db_text(pack), db_text(function) };
+	int rc = db_query_text(run->pool, "SELECT rowfs.replace($1, $2)", params, 2, DB_NO_RETRY,
+			       NULL, NULL, &err);
+	if (rc != 0)
+		return complain("%s", sentence(&err));
+	printf("%s: %s is the pack's now\n", pack, function);
+	return 0;
+}
+
+int init_replace(const struct init *init, const struct packs *packs, const char *function) {
+	struct run run;
+	const char *name = init->packs[0];
+	int status = run_begin(&run, init, packs);
+	if (status == 0)
+		status = refuse(&run);
+	if (status == 0 && run.before.of[packs_find(packs, name) - packs->list].last < 0)
+		status = complain("%s is not deployed: rowfs init %s first", name, name);
+	if (status == 0)
+		status = replace(&run, name, function);
+	run_end(&run);
+	return status;
+}
+
 /* -- taking out ------------------------------------------------------------------------------------ */
 
 static int revert(struct run *run, int i) {

@@ -29,6 +29,10 @@ MUST_USE int init_upgrade(const struct init *init, const struct packs *packs);
 /* Says what is deployed. 1 also if something is older or newer than this program. */
 MUST_USE int init_status(const struct init *init, const struct packs *packs);
 
+/* Puts the pack's function FUNCTION (its name, or its identity) in the place of the one that was there before; INIT names one pack.
+ * Taking the pack out gives the old one back. */
+MUST_USE int init_replace(const struct init *init, const struct packs *packs, const char *function);
+
 /* Takes out the packs; all packs and the core, if there are none in INIT. */
 MUST_USE int init_remove(const struct init *init, const struct packs *packs);
 

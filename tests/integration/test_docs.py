@@ -57,6 +57,31 @@ def test_the_tutorial(empty_pg, tmp_path, fuse):
                 lazy_umount(path)
 
 
+def test_a_database_of_ones_own(empty_pg, tmp_path, fuse):
+    """The three commands of README, in a home directory of their own; the database has the table that they name."""
+    commands = re.findall(r"^    (.+)$", section((ROOT / "README.md").read_text(encoding="utf-8"), "Your own database"), re.M)
+    assert len(commands) == 3
+    pg = empty_pg
+    pg.sql("create table customers (id int primary key, name text); insert into customers values (7, 'Anna')")
+    (tmp_path / "bin").mkdir()
+    os.symlink(rowfs_binary(), tmp_path / "bin/rowfs")
+    env = clean_env(PGHOST=str(pg.server.dir), PGUSER="keeper", HOME=str(tmp_path), XDG_STATE_HOME=str(tmp_path / "state"))
+    env["PATH"] = f"{tmp_path / 'bin'}:{pg.server.bin}:{os.environ['PATH']}"
+    (tmp_path / "shop").mkdir()
+    script = "\n".join(commands).replace("dbname=shop", f"dbname={pg.name}")
+    try:
+        run("bash", "-euc", script, cwd=tmp_path, env=env, timeout=120)
+        document = tmp_path / "shop/customers/7.json"
+        assert '"Anna"' in document.read_text()
+        document.write_text('{"id": 7, "name": "Berta"}')
+        assert pg.one("select name from customers") == "Berta"
+        assert '"mode": "notify"' in (tmp_path / "shop/.rowfs/status.json").read_text()
+    finally:
+        for path, _ in mountinfo():
+            if path.startswith(str(tmp_path)):
+                lazy_umount(path)
+
+
 def pages():
     return [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if p.exists()]
 

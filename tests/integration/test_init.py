@@ -252,6 +252,25 @@ def test_through_a_pooler(empty_pg, tmp_path):
     assert schemas(pg) == {"public"}
 
 
+def test_a_function_is_replaced_only_when_asked(empty_pg):
+    pg = empty_pg
+    pg.sql("create function update_updated_at_column() returns trigger language plpgsql as 'begin new.updated_at := now(); return new; end'")
+    before = dump(pg)
+    source = "select prosrc from pg_proc where proname = 'update_updated_at_column'"
+    old = pg.one(source)
+    said = init(pg, "voice-assistant").stdout
+    assert "update_updated_at_column()" in said and "is another one" in said
+    assert pg.one(source) == old
+    done = init(pg, "--replace", "update_updated_at_column", "orderbook", ok=False)
+    assert done.returncode == 1 and "orderbook is not deployed" in done.stderr
+    init(pg, "--replace", "update_updated_at_column", "voice-assistant")
+    assert pg.one(source) != old
+    pg.sql("insert into users (hardware_id_hash, updated_at) values ('h', '2001-01-01'); update users set metadata = metadata")
+    assert pg.one("select updated_at::date::text from users") == "2001-01-01"  # an update that changes nothing
+    init(pg, "--remove", "--with-data")
+    assert pg.one(source) == old and dump(pg) == before
+
+
 @pytest.mark.parametrize("words, sentence", [
     (["--status", "orderbook"], "are about all packs"),
     (["--with-data"], "goes with --remove"),
