@@ -186,6 +186,20 @@ static int deploy(struct run *run, int i) {
 	return status;
 }
 
+/* What the single project made is brought to the newest: functions of pack I that are another one there. The old definition is kept. */
+static int renew(struct run *run, int i) {
+	static const char sql[] =
+		"SELECT rowfs.replace(o.pack, o.identity) FROM rowfs.object o WHERE o.pack = $1 "
+		"AND o.type = 'function' AND o.differs IS NOT NULL";
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_param pack = db_text(run->packs->list[i].name);
+	const struct deployed *d = &run->before.of[i];
+	if (d->old < 0 || d->same || !run->touched[i])
+		return 0;
+	int rc = db_query_text(run->pool, sql, &pack, 1, DB_REPEATABLE, NULL, NULL, &err);
+	return rc == 0 ? 0 : complain("%s", sentence(&err));
+}
+
 /* Takes back what this run has deployed of pack I: where it was before. */
 static int take_back(struct run *run, int i) {
 	const struct deployed *d = &run->before.of[i];
@@ -309,6 +323,8 @@ static void set_role(struct run *run, const char *sql) {
 static int finish_deploy(struct run *run) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	int status = each(run, true, deploy);
+	if (status == 0)
+		status = each(run, true, renew);
 	if (status != 0)
 		return undo(run) == 0 ? status : 1;
 	if (run->before.old && state_drop_old(run->pool, &err) != 0)

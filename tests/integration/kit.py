@@ -327,6 +327,12 @@ class Database:
             self.server.admin(f'drop database if exists "{self.name}" with (force)')
 
 
+def dump(pg):
+    """What pg_dump -s says of a database, without the key that it makes up each time."""
+    text = run("pg_dump", "-s", pg.server.conninfo(pg.name, "postgres")).stdout
+    return re.sub(r"^\\(un)?restrict .*$", "", text, flags=re.M)
+
+
 def sqitch(database, *words, timeout=120, project="schema/core", user="keeper", ok=True, **env):
     """Runs sqitch on rowfs's own schema, or on another project below schema/ (or anywhere), against DATABASE."""
     env = {"PGHOST": str(database.server.dir), "PGUSER": user, "PGDATABASE": database.name, "PGTZ": "UTC",

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import kit
-from kit import ROOT, append, get, run, sqitch, until
+from kit import ROOT, append, dump, get, run, sqitch, until
 from mountkit import clean_env, rowfs_binary
 
 CORE_CHANGES = [line.split()[0] for line in (ROOT / "schema/core/sqitch.plan").read_text().splitlines()
@@ -19,12 +19,6 @@ CORE_CHANGES = [line.split()[0] for line in (ROOT / "schema/core/sqitch.plan").r
 def init(pg, *words, ok=True, user=None, timeout=120, **env):
     conninfo = pg.conninfo if user is None else pg.server.conninfo(pg.name, user)
     return run(rowfs_binary(), "init", *words, conninfo, ok=ok, env={**clean_env(), **env}, timeout=timeout)
-
-
-def dump(pg):
-    """pg_dump -s, without the key that it makes up each time."""
-    text = run("pg_dump", "-s", pg.server.conninfo(pg.name, "postgres")).stdout
-    return re.sub(r"^\\(un)?restrict .*$", "", text, flags=re.M)
 
 
 def changes(pg):
@@ -345,6 +339,7 @@ def test_a_single_project_is_upgraded(single, make_mount):
         == {t: r for t, r in before.items() if t.startswith(("users", "sess", "comm", "order", "rowfs.file", "rowfs.chunk"))}
     assert changes(pg) == CORE_CHANGES
     assert "sqitch" not in schemas(pg)
+    assert pg.sql("select identity from rowfs.object where differs is not null") == []
     for project in ("core", "voice-assistant", "orderbook", "partitioned"):
         sqitch(pg, "verify", project=f"schema/{project}")
     m = make_mount(conninfo=pg.conninfo)

@@ -1,16 +1,41 @@
 """docs/VOICE-ASSISTANT.md: each block of the page is run as it stands, on a mount of the default layout; the rows are checked by SQL."""
+import itertools
 import json
 import re
 import shlex
 
 import pytest
 
-from kit import ROOT, sh, until
+import mountkit
+from kit import ROOT, dump, run, sh, until
+from mountkit import clean_env, rowfs_binary
+
+numbers = itertools.count(1)
 
 IDS = {letter: f"{digit * 8}-{digit * 4}-4{digit * 3}-8{digit * 3}-{digit * 12}"
        for letter, digit in zip("SCAPM", "12345")}
 H = "5f0c" * 16
 PAGE = ROOT / "docs/VOICE-ASSISTANT.md"
+
+
+@pytest.fixture(scope="module")
+def adopted_template(server):
+    """Tables that other scripts have made, taken over by rowfs init."""
+    database = server.create_database("adopted")
+    run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", ROOT / "tests/integration/data/other-assistant.sql", database.conninfo)
+    database.admin('create extension "uuid-ossp"; create extension pg_stat_statements')
+    database.before = dump(database)
+    run(rowfs_binary(), "init", "--follow", "default", "voice-assistant", "orderbook", database.conninfo, env=clean_env(), timeout=120)
+    database.close()
+    return database
+
+
+@pytest.fixture(params=["new", "adopted"])
+def pg(request, server):
+    name = request.getfixturevalue("template" if request.param == "new" else "adopted_template").name
+    database = server.create_database(f"methods{next(numbers)}", name)
+    yield database
+    database.drop()
 
 
 def blocks():
@@ -301,6 +326,26 @@ def test_block(mount, pg, method, number, script):
     out = world.run(script)
     assert out.stderr == ""
     judge(world, out.stdout)
+
+
+def test_adopted_tables_are_given_back(server, adopted_template, fuse):
+    """All methods, one after the other, and then rowfs init --remove: the other scripts' tables are as they were, with their rows."""
+    pg = server.create_database("given_back", adopted_template.name)
+    mount = mountkit.Mount(pg.conninfo)
+    try:
+        world = World(mount, pg)
+        world.session()
+        for method, number, script in blocks():
+            world.run(script, ok=False)  # test_block judges each by itself
+        mount.umount()
+        users = pg.sql("select * from users order by id")
+        assert users != []
+        run(rowfs_binary(), "init", "--remove", "--with-data", pg.conninfo, env=clean_env(), timeout=120)
+        assert pg.sql("select * from users order by id") == users
+        assert dump(pg) == adopted_template.before
+    finally:
+        mount.destroy()
+        pg.drop()
 
 
 def test_every_check_has_its_block():

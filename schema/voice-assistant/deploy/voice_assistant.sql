@@ -327,7 +327,8 @@ BEGIN ATOMIC
 END
 $sql$, 'transcript.json of a session');
 
--- Users who have a memory, the one touched last first.
+-- Users who have a memory, the one touched last first. Not by users_memory_view: other scripts made
+-- that with other columns.
 SELECT rowfs.make($sql$
 CREATE FUNCTION users_with_active_memory("limit" integer DEFAULT 100) RETURNS TABLE (
 	hardware_id_hash  varchar,
@@ -337,9 +338,10 @@ CREATE FUNCTION users_with_active_memory("limit" integer DEFAULT 100) RETURNS TA
 )
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT v.hardware_id_hash, v.short_term_memory, v.long_term_memory, v.memory_updated_at
-	  FROM users_memory_view v
-	 ORDER BY v.memory_updated_at DESC NULLS LAST, v.hardware_id_hash
+	SELECT u.hardware_id_hash, u.short_term_memory, u.long_term_memory, u.memory_updated_at
+	  FROM users u
+	 WHERE u.short_term_memory IS NOT NULL OR u.long_term_memory IS NOT NULL
+	 ORDER BY u.memory_updated_at DESC NULLS LAST, u.hardware_id_hash
 	 LIMIT "limit";
 END
 $sql$, 'memory/active.jsonl');
