@@ -7,6 +7,7 @@
 -- The functions are edited, not written anew: what else has changed in them stays.
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 DO $do$
 DECLARE

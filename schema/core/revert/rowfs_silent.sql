@@ -1,6 +1,7 @@
 -- Revert rowfs_core:rowfs_silent from pg
 
 BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 DO $do$
 DECLARE
