@@ -92,6 +92,14 @@ BEGIN ATOMIC
 	                                '^(''.*''|\(?-?[0-9.]+\)?)::[a-z ]+(\([0-9,]+\))?$', '\1') END;
 END;
 
+-- A type, or a list of columns, that can be compared: varchar without a length holds what text
+-- does.
+CREATE FUNCTION rowfs.plain_types(types text) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT regexp_replace(types, '\ycharacter varying\y(?!\()', 'text', 'g');
+END;
+
 CREATE FUNCTION rowfs.describe_columns(rel oid) RETURNS jsonb LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -296,7 +304,7 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT 2, w.ordinality, format('has the column %s as %s, not %s: %sALTER COLUMN %I TYPE %s',
 		       w.name, h.type, w.type, w.alter, w.name, w.type)
-		  FROM w JOIN h USING (name) WHERE h.type <> w.type
+		  FROM w JOIN h USING (name) WHERE rowfs.plain_types(h.type) <> rowfs.plain_types(w.type)
 		UNION ALL
 		SELECT 3, w.ordinality, format('lets the column %s be NULL: %sALTER COLUMN %I SET NOT NULL',
 		       w.name, w.alter, w.name)
@@ -346,11 +354,12 @@ BEGIN ATOMIC
 	WHEN is_there ->> 'type' <> wanted ->> 'type'
 	THEN ARRAY[format('is no %s but a %s of that name', wanted ->> 'type', is_there ->> 'type')]
 	WHEN wanted ->> 'type' = 'table' THEN rowfs.compare_table(wanted, is_there)
-	WHEN rowfs.list_columns(wanted -> 'columns') <> rowfs.list_columns(is_there -> 'columns')
+	WHEN rowfs.plain_types(rowfs.list_columns(wanted -> 'columns')) <>
+	     rowfs.plain_types(rowfs.list_columns(is_there -> 'columns'))
 	THEN ARRAY[format('has other columns: %s (the pack''s: %s)',
 	                  rowfs.list_columns(is_there -> 'columns'),
 	                  rowfs.list_columns(wanted -> 'columns'))]
-	WHEN is_there ->> 'result' <> wanted ->> 'result'
+	WHEN rowfs.plain_types(is_there ->> 'result') <> rowfs.plain_types(wanted ->> 'result')
 	THEN ARRAY[format('returns %s, not %s', is_there ->> 'result', wanted ->> 'result')]
 	WHEN is_there ->> 'arguments' <> wanted ->> 'arguments'
 	THEN ARRAY[format('takes (%s), not (%s)', is_there ->> 'arguments', wanted ->> 'arguments')]
@@ -578,7 +587,8 @@ BEGIN ATOMIC
 END;
 
 -- Makes one object by SQL, a CREATE statement, unless the object is there. It goes to the pack's
--- schema, or to one that the statement names, and that make_schema() has been told of.
+-- schema, or to one that the statement names, and that make_schema() has been told of. Statements
+-- that make no object may follow (REVOKE, INSERT): they are run with it, or not at all.
 -- What is there is not changed. An object that cannot be made, because a column or a right is
 -- missing, is noted as not there. PROMISE says in plain words what rests on it.
 CREATE FUNCTION rowfs.make(sql text, promise text DEFAULT NULL) RETURNS void LANGUAGE plpgsql
@@ -757,6 +767,7 @@ DECLARE
 	o rowfs.object := wants[1];
 	fn oid;
 	old text;
+	rights aclitem[];
 	schema text;
 BEGIN
 	IF cardinality(wants) <> 1 THEN
@@ -772,10 +783,22 @@ BEGIN
 	END IF;
 	IF fn IS NOT NULL THEN
 		old := pg_get_functiondef(fn);
+		SELECT coalesce(p.proacl, acldefault('f', p.proowner)) INTO rights
+		  FROM pg_proc p WHERE p.oid = fn;
 	END IF;
 	schema := quote_ident((pg_identify_object('pg_proc'::regclass, fn, 0)).schema);
 	PERFORM rowfs.run_in(schema || (o.wanted ->> 'path'),
 		regexp_replace(o.wanted ->> 'sql', '^\s*CREATE\s+FUNCTION', 'CREATE OR REPLACE FUNCTION', 'i'));
+	-- rights that a REVOKE behind the pack's statement has taken
+	old := old || coalesce((
+		SELECT string_agg(format('; GRANT EXECUTE ON FUNCTION %s TO %s%s', o.identity,
+		                         CASE r.grantee WHEN 0 THEN 'PUBLIC' ELSE r.grantee::regrole::text END,
+		                         CASE WHEN r.is_grantable THEN ' WITH GRANT OPTION' END), '')
+		  FROM (SELECT a.grantee, a.is_grantable FROM aclexplode(rights) a
+		        EXCEPT
+		        SELECT a.grantee, a.is_grantable
+		          FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+		         WHERE p.oid = fn) r), '');
 	UPDATE rowfs.object x SET differs = rowfs.object_differs(x),
 	       before = CASE WHEN NOT x.made THEN coalesce(x.before, old) END
 	 WHERE x.pack = o.pack AND x.n = o.n;

@@ -44,6 +44,7 @@ DROP FUNCTION rowfs.pack_remove,
 	rowfs.describe_table,
 	rowfs.column_names,
 	rowfs.describe_columns,
+	rowfs.plain_types,
 	rowfs.plain_default;
 DROP TABLE rowfs.object;
 
