@@ -52,14 +52,60 @@ def dump(pg):
 
 
 def deploys_and_reverts(pg, pack, schemas):
-    """In a database with nothing else: deploy, verify and revert; afterwards it is defined as it was before."""
+    """In a database with rowfs's own schema and nothing else: deploy, verify and revert; afterwards it is defined as it was before."""
+    sqitch(pg, "deploy")
     before = dump(pg)
-    sqitch(pg, "deploy", project=f"schema/{pack}")
+    assert sqitch(pg, "deploy", project=f"schema/{pack}").stderr == ""
     assert dump(pg) != before and pg.sql("select extname from pg_extension") == [("plpgsql",)]
+    assert pg.sql("select identity from rowfs.object where not made or differs is not null") == [] == differing(pg, pack)
     functions_mean_what_they_say(pg, schemas)
     verify_misses_nothing(pg, pack, schemas)
     sqitch(pg, "revert", "-y", project=f"schema/{pack}")
-    assert dump(pg) == before
+    assert dump(pg) == before and pg.sql("select * from rowfs.object") == []
+
+
+DIFFERING = "select identity, unnest(differs) from rowfs.differences(%s)"
+
+
+def differing(pg, pack):
+    """(identity, sentence) for all that rowfs.differences() lists."""
+    return pg.sql(DIFFERING, pack)
+
+
+@contextlib.contextmanager
+def adopted(pg, pack, script, differs):
+    """Deploys the pack where other scripts have made what SCRIPT makes. Nothing of it changes, and DIFFERS, {identity: {what a sentence
+    says before its statement}}, is listed, and said. When the block ends, the pack is reverted, and the database is defined as it was before."""
+    sqitch(pg, "deploy")
+    pg.sql(script)
+    before = dump(pg)
+    there = set(before.splitlines())
+    said = sqitch(pg, "deploy", project=f"schema/{pack}").stderr
+    listed = differing(pg, pack)
+    found = {(name, sentence.split(": ALTER")[0]) for name, sentence in listed}
+    wanted = {(name, sentence) for name, sentences in differs.items() for sentence in sentences}
+    assert found == wanted, f"listed, too: {found - wanted}; not listed: {wanted - found}"
+    assert [s for name, s in listed if f"{name} {s}" not in said] == []
+    # what the database was defined by is there unchanged: the pack has only added to it
+    assert there - set(dump(pg).splitlines()) == set()
+    sqitch(pg, "verify", project=f"schema/{pack}")
+    yield
+    sqitch(pg, "revert", "-y", project=f"schema/{pack}")
+    assert dump(pg) == before and pg.sql("select * from rowfs.object") == []
+
+
+@contextlib.contextmanager
+def mended(pg, pack):
+    """Runs the statements that the list of differences names, in a transaction that is rolled back at the end of the block. (cursor, what is
+    listed still)"""
+    with contextlib.closing(pg.connect()) as conn, conn.cursor() as cur:
+        for _, sentence in differing(pg, pack):
+            statement = re.search(": (ALTER TABLE .*)", sentence)
+            if statement:
+                cur.execute(statement[1])
+        cur.execute(DIFFERING, (pack,))
+        yield cur, cur.fetchall()
+        conn.rollback()
 
 
 PARTS = """
@@ -78,23 +124,30 @@ union all select format('drop function %%s cascade', p.oid::regprocedure) from p
 
 
 def verify_misses_nothing(pg, pack, schemas):
-    """Takes away each table, column, constraint, index, view, trigger and function of the pack, one at a time: verify must say so."""
-    scripts = [re.sub(r"^(BEGIN|ROLLBACK);$", "", p.read_text(encoding="utf-8"), flags=re.M)
-               for p in sorted((ROOT / "schema" / pack / "verify").glob("*.sql"))]
+    """Takes away each table, column, constraint, index, view, trigger and function of the pack, and each of the rows that it has made, one at a
+    time. Of objects and rows verify must say so; of columns and constraints, which a table may have otherwise, the list of differences."""
+    (path,) = (ROOT / "schema" / pack / "verify").iterdir()
+    script = re.sub(r"^(BEGIN|ROLLBACK);$", "", path.read_text(encoding="utf-8"), flags=re.M)
     with contextlib.closing(pg.connect()) as conn, conn.cursor() as cur:
         cur.execute(PARTS, {"schemas": list(schemas)})
         drops = [d for d, in cur.fetchall()]
+        cur.execute("select identity from rowfs.object where pack = %s and type = 'table'", (pack,))
+        for table, in cur.fetchall():
+            cur.execute(f"select ctid::text from {table}")
+            drops += [f"delete from {table} where ctid = '{row}'" for row, in cur.fetchall()]
         conn.rollback()
-        assert len(drops) > 50
+        assert len(drops) > 50 and any(d.startswith("delete") for d in drops)
         for drop in drops:
             cur.execute(drop)
-            with pytest.raises(psycopg2.Error):
-                for script in scripts:
+            if re.match("alter table .* drop (column|constraint)", drop):
+                cur.execute("select count(*) from rowfs.differences(%s) where type = 'table'", (pack,))
+                assert cur.fetchone()[0] > 0, f"nothing is listed after {drop}"
+            else:
+                with pytest.raises(psycopg2.Error):
                     cur.execute(script)
-                pytest.fail(f"verify is content after {drop}")
+                    pytest.fail(f"verify is content after {drop}")
             conn.rollback()
-        for script in scripts:  # and with everything there it is
-            cur.execute(script)
+        cur.execute(script)  # and with everything there it is
 
 
 def functions_mean_what_they_say(pg, schemas):

@@ -114,6 +114,50 @@ def test_deploy_verify_revert(empty_pg):
     packkit.deploys_and_reverts(empty_pg, "shrinkage", ("public",))
 
 
+def others():
+    """The tables as the system's own programs make them: no defaults, and texts are varchar."""
+    for table, columns in TABLES.items():
+        made = ["id serial primary key"]
+        for m in re.finditer(r"(\w+) (\w+)(!)?(?:=\w+)?(?:>(\w+))?(?:, |$)", columns):
+            made.append(f"{m[1]} {TYPES[m[2]].replace('text', 'varchar')}{' not null' if m[3] else ''}{f' references {m[4]}' if m[4] else ''}")
+        yield f"create table {table} ({', '.join(made)})"
+    yield "create index on coefficients (calculation_data_id, id); alter table models add author varchar(20)"
+    yield "create function имя_источника(file_name text) returns text language sql immutable as 'select split_part(file_name, ''.'', 1)'"
+    yield "create function shrinkage_follow_ids() returns trigger language plpgsql as 'begin return null; end'"
+    yield "create table конфигурация (имя text primary key, владелец text not null); insert into конфигурация values ('config', 'я')"
+
+
+def test_where_its_programs_have_made_their_tables(empty_pg):
+    filled = {t: re.findall(r"(\w+) \w+!?=", columns) for t, columns in TABLES.items()}
+    differs = {f"public.{t}": {f"has no default for the column {c}" for c in columns} for t, columns in filled.items() if columns}
+    differs["public.nomenclature"] |= {"has no UNIQUE (name)"}
+    differs['public."имя_источника"(pg_catalog.text)'] = {"is another one"}
+    differs["public.shrinkage_follow_ids()"] = {"is another one"}
+    differs['public."конфигурация"'] = {"has no column тело", "has the column владелец, which every new row must say"}
+    with packkit.adopted(empty_pg, "shrinkage", "; ".join(others()), differs):
+        # what the pack has made works on the tables that were there
+        for_all = "select has_function_privilege('public', 'shrinkage_follow_ids()', 'execute')"
+        assert empty_pg.one(for_all)
+        empty_pg.sql("select rowfs.replace('shrinkage', 'shrinkage_follow_ids')")
+        assert not empty_pg.one(for_all)
+        empty_pg.sql("insert into models (id, name) values (77, 'm')")
+        assert empty_pg.one("insert into models (name) values ('n') returning id") == 78
+        assert empty_pg.sql("select имя from документы order by 1") == [("ai_chat_settings",), ("ai_knowledge_base",), ("system_settings",)]
+        result = "insert into коэффициенты_усушки (источник, \"Номенклатура\", a, \"Модель\") values ('лист', 'РЫБА', 0.5, 'linear')"
+        with pytest.raises(psycopg2.errors.InvalidColumnReference):  # "its name is unique" is not certain
+            empty_pg.sql(result)
+        with packkit.mended(empty_pg, "shrinkage") as (cur, listed):
+            assert dict(listed) == {'public."имя_источника"(pg_catalog.text)': "is another one"}
+            cur.execute(result)
+            cur.execute("select n.name, k.coefficient_a, d.calculation_date is not null from coefficients k join calculation_data d"
+                        " on d.id = calculation_data_id join nomenclature n on n.id = nomenclature_id")
+            assert cur.fetchall() == [("РЫБА", 0.5, True)]
+        empty_pg.sql("select rowfs.replace('shrinkage', 'имя_источника')")
+        assert empty_pg.one("select имя_источника('а.б.xlsx')") == "а.б"
+    assert empty_pg.one("select имя_источника('а.б.xlsx')") == "а"
+    assert empty_pg.sql("select * from конфигурация") == [("config", "я")] and empty_pg.sql("select name from models order by id") == [("m",), ("n",)]
+
+
 def test_beside_other_packs(p):
     """What other packs' programs know is as it was: the same names are theirs alone."""
     for table in ("users", "sessions", "commands", "llm_answers", "screenshots", "performance_metrics", "orderbook_data", "tokens.tokens"):
@@ -126,7 +170,8 @@ def test_in_another_schema(empty_pg):
     """It goes to the first schema of the search path, and needs it no more afterwards."""
     empty_pg.sql(f'create schema "Склад"; alter database {empty_pg.name} set search_path = "Склад", public')
     empty_pg.close()
-    sqitch(empty_pg, "deploy", project="schema/shrinkage")
+    for project in ("schema/core", "schema/shrinkage"):
+        sqitch(empty_pg, "deploy", project=project)
     assert empty_pg.sql("select distinct relnamespace::regnamespace::text from pg_class where relkind in ('r', 'v', 'S') and relnamespace >= 16384"
                         " and relnamespace <> to_regnamespace('rowfs')") == [('"Склад"',)]
     empty_pg.sql("set search_path = pg_catalog")
