@@ -132,16 +132,10 @@ static int add_pack(struct packs *packs, const char *name) {
 	return rc == -ENOENT ? 0 : rc;
 }
 
-bool packs_load(struct packs *packs, struct buf *why) {
-	*packs = (struct packs){ .root = packs_root() };
-	if (packs->root == NULL) {
-		buf_puts(why,
-			 "the SQL of rowfs is not in " ROWFS_DATADIR "/schema: install rowfs anew");
-		return false;
-	}
-	DIR *dir = opendir(packs->root);
+/* All projects of the directory. Returns 0, or -errno; WHY may say more. */
+static int read_all(struct packs *packs, DIR *dir, struct buf *why) {
 	const struct dirent *entry;
-	int rc = dir != NULL ? 0 : -errno;
+	int rc = 0;
 	while (rc == 0 && (entry = readdir(dir)) != NULL) {
 		if (entry->d_name[0] == '.')
 			continue;
@@ -150,10 +144,22 @@ bool packs_load(struct packs *packs, struct buf *why) {
 			buf_printf(why, "%s/%s/%s: %s", packs->root, entry->d_name, plan_name,
 				   rc == -EINVAL ? "this is no plan" : strerror(-rc));
 	}
-	if (rc != 0 && why->len == 0)
-		buf_printf(why, "%s: %s", packs->root, strerror(-rc));
+	return rc;
+}
+
+bool packs_load(struct packs *packs, struct buf *why) {
+	*packs = (struct packs){ .root = packs_root() };
+	if (packs->root == NULL) {
+		buf_puts(why,
+			 "the SQL of rowfs is not in " ROWFS_DATADIR "/schema: install rowfs anew");
+		return false;
+	}
+	DIR *dir = opendir(packs->root);
+	int rc = dir != NULL ? read_all(packs, dir, why) : -errno;
 	if (dir != NULL)
 		closedir(dir);
+	if (rc != 0 && why->len == 0)
+		buf_printf(why, "%s: %s", packs->root, strerror(-rc));
 	if (rc == 0)
 		qsort(packs->list, (size_t)packs->n, sizeof(*packs->list), by_name);
 	return rc == 0;

@@ -320,7 +320,7 @@ static const char ask_sql[] =
 	"SELECT rowfs.tells($1::regclass) AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::bigint[]) i "
 	"WHERE NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = i "
 	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) $1::regclass)), "
-	"EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) $1::regclass)";
+	"EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) $1::regclass)";
 
 /* Sets TABLE->told, or ->why. */
 static void ask(struct db_pool *pool, struct watched *table, const struct install *in) {
