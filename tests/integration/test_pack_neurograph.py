@@ -113,49 +113,59 @@ def test_deploy_verify_revert(empty_pg):
 FILLED = {
     "tokens.tokens": "id flags weight timestamp token_type metadata created_at updated_at",
     "tokens.spatial_index": "id token_count density metadata updated_at",
-    "graph.connections": "id connection_type weight decay_rate bidirectional metadata created_at updated_at generation fitness",
-    "graph.graph_snapshots": "id fitness node_count edge_count avg_degree clustering_coefficient metadata created_at",
+    "graph.connections": "id connection_type weight decay_rate bidirectional metadata created_at"
+                         " updated_at generation fitness",
+    "graph.graph_snapshots": "id fitness node_count edge_count avg_degree clustering_coefficient"
+                             " metadata created_at",
     "experience.experience_events": "id reward metadata priority sequence_number created_at",
     "experience.experience_trajectories": "id event_count total_reward metadata created_at",
 }
-REFERS = {"source_id": "tokens.tokens", "target_id": "tokens.tokens", "token_id": "tokens.tokens"}
+REFERS = dict.fromkeys(("source_id", "target_id", "token_id"), " references tokens.tokens")
 
 
 def others():
     """The tables as NeuroGraph's own programs make them, and what somebody has added since."""
     yield "create schema tokens; create schema graph; create schema experience"
     for table, columns in COLUMNS.items():
-        yield f"create table {table} ({', '.join(column(*c) for c in columns.items())}, primary key (id))"
-    yield "create index ix_flags on tokens.tokens (flags); create index idx_connection_type on graph.connections (connection_type, weight)"
-    yield "alter table tokens.tokens add note text; create view graph.stats as select count(*) as nodes from tokens.tokens"
-    yield "create function graph.degree(node uuid) returns bigint language sql as 'select count(*) from graph.connections where source_id = node'"
-
-
-def column(name, kind):
-    unique, refers = name == "region_id", REFERS.get(name)
-    return (f"{name} {kind.rstrip('!')}{' not null' if kind.endswith('!') else ''}{' unique' if unique else ''}"
-            f"{f' references {refers}' if refers else ''}")
+        made = [name + " " + kind.replace("!", " not null") + REFERS.get(name, "")
+                for name, kind in columns.items()]
+        yield f"create table {table} ({', '.join(made)}, primary key (id))"
+    yield "alter table tokens.spatial_index add unique (region_id)"
+    yield "alter table tokens.tokens add note text"
+    yield "create index ix_flags on tokens.tokens (flags)"
+    yield "create index idx_connection_type on graph.connections (connection_type, weight)"
+    yield "create view graph.stats as select count(*) as nodes from tokens.tokens"
+    yield ("create function graph.degree(node uuid) returns bigint language sql"
+           " as 'select count(*) from graph.connections where source_id = node'")
 
 
 def test_where_its_programs_have_made_their_tables(empty_pg):
-    differs = {table: {f"has no default for the column {c}" for c in columns.split()} for table, columns in FILLED.items()}
-    differs["tokens.tokens"] |= {f"has no CHECK (({f}({c}) = {n}))" for f, c, n in (
-        ("octet_length", "binary_data", 64), ("cardinality", "coord_x", 8), ("cardinality", "coord_y", 8), ("cardinality", "coord_z", 8))}
+    differs = {table: {f"has no default for the column {c}" for c in columns.split()}
+               for table, columns in FILLED.items()}
+    differs["tokens.tokens"] |= {"has no CHECK ((octet_length(binary_data) = 64))"}
+    differs["tokens.tokens"] |= {f"has no CHECK ((cardinality(coord_{axis}) = 8))" for axis in "xyz"}
     others_differ = {
-        "graph.idx_connection_type": {"is another one: CREATE INDEX ON graph.connections USING btree (connection_type, weight)"},
-        "graph.stats": {"has other columns: nodes bigint (the pack's: node_count bigint, edge_count bigint, avg_degree double precision)"},
-        "graph.degree(pg_catalog.uuid)": {"returns bigint, not TABLE(in_degree bigint, out_degree bigint, total_degree bigint)"}}
-    with packkit.adopted(empty_pg, "neurograph", "; ".join(others()), {**differs, **others_differ}):
-        assert empty_pg.one("select identity from rowfs.object where wanted ->> 'name' = 'ix_flags'") == "tokens.ix_flags"
+        "graph.idx_connection_type": {"is another one: CREATE INDEX ON graph.connections USING btree"
+                                      " (connection_type, weight)"},
+        "graph.stats": {"has other columns: nodes bigint (the pack's: node_count bigint,"
+                        " edge_count bigint, avg_degree double precision)"},
+        "graph.degree(pg_catalog.uuid)": {"returns bigint, not TABLE(in_degree bigint,"
+                                          " out_degree bigint, total_degree bigint)"}}
+    with packkit.adopted(empty_pg, "neurograph", others(), {**differs, **others_differ}):
+        assert empty_pg.sql("select identity, made from rowfs.object"
+                            " where wanted ->> 'name' = 'ix_flags'") == [("tokens.ix_flags", False)]
         # what the pack has made works on the tables that were there
-        name, now = new(), "2025-01-01"
-        empty_pg.sql("insert into tokens.tokens (id, timestamp, created_at, binary_data) values (%s, 1, %s, %s)", name, now, psycopg2.Binary(SAMPLE))
-        assert empty_pg.sql("select coord_x, coord_y, coord_z from tokens.tokens") == [tuple(decoded(SAMPLE)[0])]
-        with pytest.raises(psycopg2.errors.NotNullViolation):  # "each line is an event" is not certain
-            empty_pg.sql("insert into experience.event_lines (event_type, timestamp) values ('a', 1)")
+        name = new()
+        empty_pg.sql("insert into tokens.tokens (id, timestamp, created_at, binary_data)"
+                     " values (%s, 1, now(), %s)", name, psycopg2.Binary(SAMPLE))
+        axes = empty_pg.sql("select coord_x, coord_y, coord_z from tokens.tokens")
+        assert axes == [tuple(decoded(SAMPLE)[0])]
+        line = "insert into experience.event_lines (event_type, timestamp) values ('a', 1)"
+        with pytest.raises(psycopg2.errors.NotNullViolation):  # "each line is an event"
+            empty_pg.sql(line)
         with packkit.mended(empty_pg, "neurograph") as (cur, listed):
             assert {identity: {sentence} for identity, sentence in listed} == others_differ
-            cur.execute("insert into experience.event_lines (event_type, timestamp) values ('a', 1)")
+            cur.execute(line)
             cur.execute("select event_type, timestamp from experience.experience_events")
             assert cur.fetchall() == [("a", 1)]
     assert empty_pg.sql("select id::text from tokens.tokens") == [(name,)]

@@ -119,22 +119,30 @@ def others():
     for table, columns in TABLES.items():
         made = ["id serial primary key"]
         for m in re.finditer(r"(\w+) (\w+)(!)?(?:=\w+)?(?:>(\w+))?(?:, |$)", columns):
-            made.append(f"{m[1]} {TYPES[m[2]].replace('text', 'varchar')}{' not null' if m[3] else ''}{f' references {m[4]}' if m[4] else ''}")
+            made.append(f"{m[1]} {TYPES[m[2]].replace('text', 'varchar')}")
+            made[-1] += " not null" if m[3] else ""
+            made[-1] += f" references {m[4]}" if m[4] else ""
         yield f"create table {table} ({', '.join(made)})"
-    yield "create index on coefficients (calculation_data_id, id); alter table models add author varchar(20)"
-    yield "create function имя_источника(file_name text) returns text language sql immutable as 'select split_part(file_name, ''.'', 1)'"
-    yield "create function shrinkage_follow_ids() returns trigger language plpgsql as 'begin return null; end'"
-    yield "create table конфигурация (имя text primary key, владелец text not null); insert into конфигурация values ('config', 'я')"
+    yield "create index on coefficients (calculation_data_id, id)"
+    yield "alter table models add author varchar(20)"
+    yield ("create function имя_источника(file_name text) returns text language sql immutable"
+           " as 'select split_part(file_name, ''.'', 1)'")
+    yield ("create function shrinkage_follow_ids() returns trigger language plpgsql"
+           " as 'begin return null; end'")
+    yield "create table конфигурация (имя text primary key, владелец text not null)"
+    yield "insert into конфигурация values ('config', 'я')"
 
 
 def test_where_its_programs_have_made_their_tables(empty_pg):
     filled = {t: re.findall(r"(\w+) \w+!?=", columns) for t, columns in TABLES.items()}
-    differs = {f"public.{t}": {f"has no default for the column {c}" for c in columns} for t, columns in filled.items() if columns}
+    differs = {f"public.{t}": {f"has no default for the column {c}" for c in columns}
+               for t, columns in filled.items() if columns}
     differs["public.nomenclature"] |= {"has no UNIQUE (name)"}
     differs['public."имя_источника"(pg_catalog.text)'] = {"is another one"}
     differs["public.shrinkage_follow_ids()"] = {"is another one"}
-    differs['public."конфигурация"'] = {"has no column тело", "has the column владелец, which every new row must say"}
-    with packkit.adopted(empty_pg, "shrinkage", "; ".join(others()), differs):
+    differs['public."конфигурация"'] = {"has no column тело",
+                                        "has the column владелец, which every new row must say"}
+    with packkit.adopted(empty_pg, "shrinkage", others(), differs):
         # what the pack has made works on the tables that were there
         for_all = "select has_function_privilege('public', 'shrinkage_follow_ids()', 'execute')"
         assert empty_pg.one(for_all)
@@ -142,20 +150,24 @@ def test_where_its_programs_have_made_their_tables(empty_pg):
         assert not empty_pg.one(for_all)
         empty_pg.sql("insert into models (id, name) values (77, 'm')")
         assert empty_pg.one("insert into models (name) values ('n') returning id") == 78
-        assert empty_pg.sql("select имя from документы order by 1") == [("ai_chat_settings",), ("ai_knowledge_base",), ("system_settings",)]
-        result = "insert into коэффициенты_усушки (источник, \"Номенклатура\", a, \"Модель\") values ('лист', 'РЫБА', 0.5, 'linear')"
-        with pytest.raises(psycopg2.errors.InvalidColumnReference):  # "its name is unique" is not certain
+        assert empty_pg.one("select string_agg(имя, ' ' order by имя) from документы") == (
+            "ai_chat_settings ai_knowledge_base system_settings")
+        result = ("insert into коэффициенты_усушки (источник, \"Номенклатура\", a, \"Модель\")"
+                  " values ('лист', 'РЫБА', 0.5, 'linear')")
+        with pytest.raises(psycopg2.errors.InvalidColumnReference):  # "its name is unique"
             empty_pg.sql(result)
         with packkit.mended(empty_pg, "shrinkage") as (cur, listed):
             assert dict(listed) == {'public."имя_источника"(pg_catalog.text)': "is another one"}
             cur.execute(result)
-            cur.execute("select n.name, k.coefficient_a, d.calculation_date is not null from coefficients k join calculation_data d"
-                        " on d.id = calculation_data_id join nomenclature n on n.id = nomenclature_id")
+            cur.execute("select n.name, k.coefficient_a, d.calculation_date is not null"
+                        " from coefficients k join calculation_data d on d.id = calculation_data_id"
+                        " join nomenclature n on n.id = nomenclature_id")
             assert cur.fetchall() == [("РЫБА", 0.5, True)]
         empty_pg.sql("select rowfs.replace('shrinkage', 'имя_источника')")
         assert empty_pg.one("select имя_источника('а.б.xlsx')") == "а.б"
     assert empty_pg.one("select имя_источника('а.б.xlsx')") == "а"
-    assert empty_pg.sql("select * from конфигурация") == [("config", "я")] and empty_pg.sql("select name from models order by id") == [("m",), ("n",)]
+    assert empty_pg.sql("select * from конфигурация") == [("config", "я")]
+    assert empty_pg.sql("select name from models order by id") == [("m",), ("n",)]
 
 
 def test_beside_other_packs(p):
