@@ -75,6 +75,19 @@ static void tell_version(struct fs *fs, bool mount) {
 		fprintf(stderr, "rowfs: %s\n", text.data);
 }
 
+/* Says on stderr what the layout does without, and in the log of a daemon. */
+static void tell_left_out(const struct fs *fs) {
+	for (int i = 0; i < fs->tree->lacks.n; i++) {
+		AUTO_BUF struct buf text = { 0 };
+		lacks_put(&fs->tree->lacks, fs->layout, i, &text);
+		if (text.failed)
+			continue;
+		fprintf(stderr, "rowfs: %s\n", text.data);
+		if (!fs->opt->foreground && fs->opt->mountpoint != NULL)
+			log_warning("%s", text.data);
+	}
+}
+
 /* Reads the layout, connects, and builds the tree. HOW says what may be done about slices. Tells
  * every mistake on stderr. Returns false after one. */
 static bool open_tree(struct fs *fs, enum watch_how how) {
@@ -97,6 +110,8 @@ static bool open_tree(struct fs *fs, enum watch_how how) {
 	else if (fs->tree == NULL)
 		fprintf(stderr, "rowfs: %s\n",
 			err.sentence != NULL ? err.sentence : "out of memory");
+	else
+		tell_left_out(fs);
 	return fs->tree != NULL && slices_open(fs, how);
 }
 
@@ -113,8 +128,7 @@ static int check(const struct options *opt, enum watch_how how) {
 	bool ok = open_tree(&fs, how) && slices_compare(&fs, how);
 	if (ok) {
 		tell_version(&fs, false);
-		printf("the layout fits: %d routes, %d places\n", fs.layout->nroutes,
-		       fs.tree->nall);
+		printf("the layout fits: %d routes, %d places\n", fs.tree->nroutes, fs.tree->nall);
 		slices_print(&fs);
 		ok = install_report(&fs, how == WATCH_INSTALL);
 	}

@@ -101,6 +101,19 @@ static void put_string(struct buf *out, const char *name, const char *value, con
 	buf_puts(out, end);
 }
 
+/* Sentences: what the layout does without. */
+static void put_left_out(const struct fs *fs, struct buf *out) {
+	const struct lacks *lacks = &fs->tree->lacks;
+	buf_puts(out, "    \"left_out\": [");
+	for (int i = 0; i < lacks->n; i++) {
+		AUTO_BUF struct buf text = { 0 };
+		lacks_put(lacks, fs->layout, i, &text);
+		buf_puts(out, i > 0 ? ", " : "");
+		buf_json_string(out, text.data != NULL ? text.data : "", text.len);
+	}
+	buf_puts(out, "],\n");
+}
+
 void status_json(struct call *call, struct buf *out) {
 	struct figure list[FIGURES_MOST];
 	int n = figures(call, list), version = db_pool_server_version(call->fs->pool);
@@ -125,6 +138,7 @@ void status_json(struct call *call, struct buf *out) {
 	buf_puts(out, ",\n");
 	buf_printf(out, "    \"last_line\": \"%s\",\n", opt->last_line);
 	buf_printf(out, "    \"ledger\": %s,\n", call->fs->tree->has_ledger ? "true" : "false");
+	put_left_out(call->fs, out);
 	buf_puts(out, "    \"summary\": ");
 	slices_json(call->fs, out);
 	buf_puts(out, ",\n    \"counters\": {\n");

@@ -120,8 +120,8 @@ int timer_start(struct fs *fs, struct timer **out) {
 	if (folds && !fs->opt->read_only)
 		add(timer, watch_fold_sql, FOLD_S);
 	for (int i = 0; i < fs->tree->ntimers && fs->opt->enable_auto_cleanup; i++)
-		add(timer, fs->tree->timers[i],
-		    (int)options_interval(fs->opt, fs->layout->timers[i].every));
+		add(timer, fs->tree->timers[i].sql,
+		    (int)options_interval(fs->opt, fs->tree->timers[i].every));
 	pthread_mutex_init(&timer->lock, NULL);
 	clock_condition(&timer->wake);
 	if (timer->ntasks > 0 && pthread_create(&timer->thread, NULL, timer_main, timer) != 0)

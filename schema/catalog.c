@@ -168,6 +168,14 @@ static void add_name(cJSON *seen, const char *name) {
 		cJSON_AddNullToObject(seen, name);
 }
 
+/* The relation of "relation.column"; nothing for a column alone. */
+static void add_relation_of(cJSON *seen, const char *column) {
+	const char *dot = strrchr(column, '.');
+	AUTO_FREE char *name = dot != NULL ? strndup(column, (size_t)(dot - column)) : NULL;
+	if (name != NULL)
+		add_name(seen, name);
+}
+
 /* The names that LAYOUT speaks of, each once, as a JSON array. */
 static char *names_of(const struct layout *layout) {
 	AUTO_JSON cJSON *seen = cJSON_CreateObject();
@@ -177,6 +185,8 @@ static char *names_of(const struct layout *layout) {
 			continue;
 		if (route->relation != NULL)
 			add_name(seen, route->relation);
+		for (int k = 0; k < route->nkeys; k++)
+			add_relation_of(seen, route->keys[k].column);
 		/* {relation.column} in the path may speak of further relations */
 		for (const char *p = strchr(route->path, '{'); p != NULL; p = strchr(p + 1, '{')) {
 			const char *end = strchr(p, '}'), *dot = end;

@@ -31,6 +31,8 @@ def merged(layouts):
                 whole.setdefault(key, {}).update(value)
             elif isinstance(value, list):
                 whole.setdefault(key, []).extend(v for v in value if v not in whole.get(key, []))
+            elif any(other.get(key) != value for other in layouts):
+                sys.exit(f'embed.py: "{key}" holds for a whole layout, and layouts that become one differ in it')
             else:
                 whole[key] = value
     return whole

@@ -52,7 +52,13 @@ static bool take_fields(struct check *c, struct ingest *in) {
 	for (int i = 0; i < route->nfields; i++) {
 		const struct layout_field *f = &route->fields[i];
 		const struct column *column = relation_column(in->rel, f->column);
-		if (column == NULL || column->generated) {
+		if (column == NULL) {
+			check_missing(c, "table or view", in->rel->layout_name, f->column,
+				      "field \"%s\": column \"%s\" does not exist in %s", f->name,
+				      f->column, in->rel->layout_name);
+			return false;
+		}
+		if (column->generated) {
 			check_mistake(c, "field \"%s\": column \"%s\" does not exist in %s",
 				      f->name, f->column, in->rel->layout_name);
 			return false;
@@ -79,6 +85,17 @@ static bool take_fields(struct check *c, struct ingest *in) {
 	return true;
 }
 
+/* NAME of "columns" is no field: a column that a file cannot have, or none. */
+static void take_no_plain(struct check *c, const struct ingest *in, const char *name) {
+	static const char words[] =
+		"\"columns\": \"%s\" is no field of the file and no column of %s";
+	if (relation_column(in->rel, name) != NULL)
+		check_mistake(c, words, name, in->rel->layout_name);
+	else
+		check_missing(c, "table or view", in->rel->layout_name, name, words, name,
+			      in->rel->layout_name);
+}
+
 /* What the fields of a line are where no header says it: the route's columns, or all. */
 static bool take_plain(struct check *c, struct ingest *in) {
 	const struct name_list *list = &c->route->columns;
@@ -86,10 +103,7 @@ static bool take_plain(struct check *c, struct ingest *in) {
 	for (int i = 0; in->plain != NULL && i < list->n; i++) {
 		int f = ingest_field(in, list->names[i], strlen(list->names[i]));
 		if (f < 0) {
-			check_mistake(
-				c,
-				"\"columns\": \"%s\" is no field of the file and no column of %s",
-				list->names[i], in->rel->layout_name);
+			take_no_plain(c, in, list->names[i]);
 			return false;
 		}
 		in->plain[in->nplain++] = f;
@@ -157,6 +171,11 @@ static bool take_all(struct check *c, const struct place *place, struct ingest *
 	}
 	if (c->route->overflow != NULL) {
 		in->overflow = relation_column(in->rel, c->route->overflow);
+		if (in->overflow == NULL && c->route->optional) {
+			check_missing(c, "table or view", in->rel->layout_name, c->route->overflow,
+				      "\"overflow\"");
+			return false;
+		}
 		if (in->overflow == NULL || strcmp(in->overflow->base, "jsonb") != 0) {
 			check_mistake(c, "\"overflow\": \"%s\" is no jsonb column of %s",
 				      c->route->overflow, in->rel->layout_name);
@@ -174,11 +193,9 @@ static bool take_all(struct check *c, const struct place *place, struct ingest *
 }
 
 bool ingest_check(struct check *c, struct place *place) {
-	const struct relation *rel = catalog_relation(c->catalog, c->route->relation);
-	if (rel == NULL) {
-		check_mistake(c, "ingest: table %s does not exist", c->route->relation);
+	const struct relation *rel = check_relation(c, "ingest", "table", c->route->relation);
+	if (rel == NULL)
 		return false;
-	}
 	place->ingest = calloc(1, sizeof(*place->ingest));
 	if (place->ingest == NULL)
 		return false;

@@ -47,6 +47,12 @@ static void take_choice(struct reader *r, const cJSON *item, const char *no, con
 		mistake(r, "\"%s\" must be \"%s\" or \"%s\"", item->string, no, yes);
 }
 
+static void take_flag(struct reader *r, const cJSON *item, bool *out) {
+	if (!cJSON_IsBool(item))
+		mistake(r, "\"%s\" must be true or false", item->string);
+	*out = cJSON_IsTrue(item);
+}
+
 static void take_write(struct reader *r, const cJSON *item, enum layout_write *out) {
 	static const char *const words[] = { "none", "rows", "all" };
 	for (int i = 0; i < 3; i++)
@@ -260,7 +266,10 @@ static int read_word(struct reader *r, const cJSON *e, struct layout_route *rout
 		take_choice(r, e, "object", "array", &route->as_array);
 	else if (strcmp(e->string, "by") == 0)
 		take_string(r, e, &route->by);
-	else
+	else if (strcmp(e->string, "optional") == 0) {
+		take_flag(r, e, &route->optional);
+		route->says_optional = true;
+	} else
 		mistake(r, "unknown word \"%s\"", e->string);
 	return 0;
 }
@@ -427,9 +436,20 @@ static void read_section(struct reader *r, const cJSON *e, struct layout *layout
 		}
 	} else if (strcmp(e->string, "write") == 0 && layout->rules == NULL) {
 		read_rules(r, e, layout);
+	} else if (strcmp(e->string, "optional") == 0) {
+		take_flag(r, e, &layout->optional);
 	} else {
 		mistake(r, "unknown, repeated or wrongly shaped word \"%s\"", e->string);
 	}
+}
+
+/* What the layout says of all, its words being in any order. */
+static void spread_optional(struct layout *layout) {
+	for (int i = 0; i < layout->nroutes; i++)
+		if (!layout->routes[i].says_optional)
+			layout->routes[i].optional = layout->optional;
+	for (int i = 0; i < layout->ntimers; i++)
+		layout->timers[i].optional = layout->optional;
 }
 
 /* Line and column of byte AT, counted from 1. */
@@ -465,6 +485,7 @@ struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes) 
 	const cJSON *e;
 	cJSON_ArrayForEach(e, json)
 		read_section(&r, e, layout);
+	spread_optional(layout);
 	r.subject = "layout";
 	r.name = NULL;
 	if (layout->nroutes == 0)
@@ -477,6 +498,22 @@ const struct layout_table *layout_table(const struct layout *layout, const char 
 		if (strcmp(layout->tables[i].relation, relation) == 0)
 			return &layout->tables[i];
 	return NULL;
+}
+
+bool layout_route_names(const struct layout_route *route, const char *relation) {
+	size_t len = strlen(relation);
+	if (route->relation != NULL && strcmp(route->relation, relation) == 0)
+		return true;
+	for (const char *p = strchr(route->path, '{'); p != NULL; p = strchr(p + 1, '{'))
+		if (strncmp(p + 1, relation, len) == 0 && p[1 + len] == '.' &&
+		    p[2 + len + strcspn(p + 2 + len, ".}")] == '}')
+			return true;
+	for (int k = 0; k < route->nkeys; k++)
+		if (strncmp(route->keys[k].column, relation, len) == 0 &&
+		    route->keys[k].column[len] == '.' &&
+		    strchr(route->keys[k].column + len + 1, '.') == NULL)
+			return true;
+	return false;
 }
 
 static void list_free(struct name_list *list) {

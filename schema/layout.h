@@ -60,7 +60,9 @@ struct layout_route {
 	bool gzip, keep_replaced, remove_rows;
 	bool refuse_truncate, refuse_remove, as_array;
 	enum layout_write write;
-	bool broken; /* a mistake was told of it: not to be looked at further */
+	bool broken;   /* a mistake was told of it: not to be looked at further */
+	bool optional; /* is left out where the database lacks what it names */
+	bool says_optional;
 };
 
 /* What "tables" says of one relation. */
@@ -74,7 +76,8 @@ struct layout_table {
 
 struct layout_timer {
 	char *call;
-	char *every; /* name of the option that holds the interval, seconds */
+	char *every;   /* name of the option that holds the interval, seconds */
+	bool optional; /* as of a route */
 };
 
 /* What the layout's own "write" says of a path. */
@@ -92,6 +95,7 @@ struct layout {
 	int ntimers;
 	struct layout_rule *rules;
 	int nrules;
+	bool optional; /* all routes are that do not say otherwise, and all timers */
 };
 
 /* Reads LEN bytes of JSON. Every mistake is one line appended to MISTAKES: "route PATH: ...". Returns NULL if
@@ -101,6 +105,9 @@ void layout_free(struct layout *layout);
 
 /* What "tables" says of RELATION, or NULL. Borrowed. */
 const struct layout_table *layout_table(const struct layout *layout, const char *relation);
+
+/* True if ROUTE names RELATION: as its own, or in a key. */
+bool layout_route_names(const struct layout_route *route, const char *relation);
 
 /* The word of the language for a kind: "row", "column", ... */
 const char *route_kind_word(enum route_kind kind);

@@ -10,8 +10,13 @@
 #include <string.h>
 
 const char notices_readable_sql[] =
-	"SELECT coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass('rowfs.notice'), 'SELECT') AND "
-	"pg_catalog.has_table_privilege(pg_catalog.to_regclass('rowfs.secret'), 'SELECT'), false)";
+	"SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND "
+	"pg_catalog.has_table_privilege(c.oid, 'SELECT')), false) AND "
+	"pg_catalog.count(*) OPERATOR(pg_catalog.=) 2 "
+	"FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c "
+	"ON c.relnamespace OPERATOR(pg_catalog.=) n.oid "
+	"WHERE n.nspname OPERATOR(pg_catalog.=) 'rowfs' "
+	"AND c.relname OPERATOR(pg_catalog.=) ANY ('{notice,secret}'::pg_catalog.name[])";
 
 const char notice_prove_sql[] =
 	"SELECT pg_catalog.set_config('rowfs.proof', s.proof, false) FROM rowfs.secret s;";

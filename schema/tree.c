@@ -132,7 +132,18 @@ static struct place *add_component(struct check *c, struct tree *tree, struct pl
 	return place;
 }
 
-static void add_route(struct check *c, struct tree *tree, const struct layout_route *route) {
+/* Takes back the places from number BEFORE on: those of one route, each in the one before it. */
+static void drop_places(struct tree *tree, int before) {
+	while (tree->nall > before) {
+		struct place *place = tree->all[--tree->nall], *parent = place->parent;
+		/* one that did not fit has no place among its parent's children yet */
+		if (parent->nchildren > 0 && parent->children[parent->nchildren - 1] == place)
+			parent->nchildren--;
+		place_free(place);
+	}
+}
+
+static void build_route(struct check *c, struct tree *tree, const struct layout_route *route) {
 	AUTO_FREE char *path = strdup(route->path + 1);
 	struct place *place = tree->root;
 	char *rest = path;
@@ -149,11 +160,29 @@ static void add_route(struct check *c, struct tree *tree, const struct layout_ro
 		check_file(c, place);
 }
 
+static void add_route(struct check *c, struct tree *tree, int i) {
+	int before = tree->nall;
+	build_route(c, tree, &c->layout->routes[i]);
+	tree->lacks.of[i] = c->lack;
+	if (c->lack > 0)
+		drop_places(tree, before);
+	else
+		tree->nroutes++;
+}
+
 static void add_timers(struct check *c, struct tree *tree, const struct layout *layout) {
 	tree->timers = calloc((size_t)layout->ntimers + 1, sizeof(*tree->timers));
 	for (int i = 0; tree->timers != NULL && i < layout->ntimers; i++) {
 		const struct function *fn = catalog_function(c->catalog, layout->timers[i].call);
 		AUTO_BUF struct buf sql = { 0 };
+		if (fn == NULL && layout->timers[i].optional) {
+			struct lack *lack =
+				lacks_add(c->lacks, "function", layout->timers[i].call, NULL);
+			if (lack != NULL)
+				lack->timer = true;
+			c->mistakes->failed = c->mistakes->failed || lack == NULL;
+			continue;
+		}
 		if (fn == NULL || fn->narguments > fn->ndefaults) {
 			buf_printf(
 				c->mistakes,
@@ -166,8 +195,21 @@ static void add_timers(struct check *c, struct tree *tree, const struct layout *
 		buf_putc(&sql, '.');
 		db_quote_ident(&sql, fn->name);
 		buf_puts(&sql, "()");
-		tree->timers[tree->ntimers++] = buf_take(&sql);
+		tree->timers[tree->ntimers++] = (struct tree_timer){
+			.sql = buf_take(&sql),
+			.every = layout->timers[i].every,
+		};
 	}
+}
+
+/* A layout of which nothing is left is none for this database. */
+static void put_nothing_left(const struct tree *tree, const struct layout *layout,
+			     struct buf *mistakes) {
+	for (int i = 0; i < tree->lacks.n; i++) {
+		lacks_put(&tree->lacks, layout, i, mistakes);
+		buf_putc(mistakes, '\n');
+	}
+	buf_puts(mistakes, "layout: the database has nothing of it, and no route is left\n");
 }
 
 struct tree *tree_build(const struct layout *layout, const struct catalog *catalog,
@@ -175,17 +217,20 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 	struct check c = { .layout = layout, .catalog = catalog, .mistakes = mistakes };
 	struct tree *tree = calloc(1, sizeof(*tree));
 	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL &&
-		  (tree->buckets = bucket_cache_new()) != NULL;
+		  lacks_init(&tree->lacks, layout) && (tree->buckets = bucket_cache_new()) != NULL;
 	if (ok) {
 		tree->has_ledger = catalog->has_ledger;
 		tree->has_streams = catalog->has_streams;
+		c.lacks = &tree->lacks;
 		check_tables(&c);
 		for (int i = 0; i < layout->nroutes; i++)
 			if (!layout->routes[i].broken)
-				add_route(&c, tree, &layout->routes[i]);
+				add_route(&c, tree, i);
 		tree_set_write(tree, layout, mistakes);
 		add_timers(&c, tree, layout);
-		ok = mistakes->len == 0;
+		if (tree->nroutes == 0 && mistakes->len == 0)
+			put_nothing_left(tree, layout, mistakes);
+		ok = mistakes->len == 0 && !mistakes->failed;
 	}
 	for (int i = 0; ok && i < tree->nall; i++) {
 		tree->all[i]->recodes = catalog->recodes;
@@ -221,7 +266,8 @@ void tree_free(struct tree *tree) {
 	for (int i = 0; i < tree->nall; i++)
 		place_free(tree->all[i]);
 	for (int i = 0; i < tree->ntimers; i++)
-		free(tree->timers[i]);
+		free(tree->timers[i].sql);
+	lacks_free(&tree->lacks);
 	for (int i = 0; i < tree->nslices; i++)
 		slice_free(tree->slices[i]);
 	bucket_cache_free(tree->buckets);

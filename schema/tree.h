@@ -10,6 +10,7 @@
 #define ROWFS_SCHEMA_TREE_H
 
 #include "schema/catalog.h"
+#include "schema/lack.h"
 #include "schema/slice.h"
 #include "schema/sql.h"
 
@@ -97,8 +98,13 @@ struct tree {
 	struct place *root;
 	struct place **all; /* every place, root first */
 	int nall;
-	char **timers; /* SQL of each timer */
+	struct tree_timer {
+		char *sql;
+		const char *every; /* name of the option that holds the interval; borrowed */
+	} * timers;
 	int ntimers;
+	int nroutes;           /* that were not left out */
+	struct lacks lacks;    /* what the database does not have, and the layout does without */
 	struct slice **slices; /* of all rows files, each once */
 	int nslices;
 	bool has_ledger, has_streams;

@@ -13,11 +13,51 @@ void check_mistake(struct check *c, const char *fmt, ...) {
 	buf_putc(c->mistakes, '\n');
 }
 
+/* What is missing, noted; NULL (and MISTAKES failed) if out of memory. */
+static struct lack *note(struct check *c, const char *kind, const char *relation,
+			 const char *column) {
+	struct lack *lack = lacks_add(c->lacks, kind, relation, column);
+	c->mistakes->failed = c->mistakes->failed || lack == NULL;
+	return lack;
+}
+
+void check_missing(struct check *c, const char *kind, const char *relation, const char *column,
+		   const char *fmt, ...) {
+	if (c->route->optional) {
+		const struct lack *lack = note(c, kind, relation, column);
+		if (c->lack == 0 && lack != NULL)
+			c->lack = 1 + (int)(lack - c->lacks->list);
+		return;
+	}
+	va_list ap;
+	AUTO_BUF struct buf text = { 0 };
+	va_start(ap, fmt);
+	buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	check_mistake(c, "%s", text.data != NULL ? text.data : "out of memory");
+}
+
+/* True if all that name RELATION can do without it. Routes that cannot say so themselves. */
+static bool is_optional(const struct check *c, const char *relation) {
+	for (int i = 0; i < c->layout->nroutes; i++)
+		if (!c->layout->routes[i].broken && c->layout->routes[i].optional &&
+		    layout_route_names(&c->layout->routes[i], relation))
+			return true;
+	return c->layout->optional;
+}
+
 static void check_table_column(struct check *c, const struct relation *rel, const char *word,
 			       const char *column) {
-	if (column != NULL && relation_column(rel, column) == NULL)
+	if (column == NULL || relation_column(rel, column) != NULL)
+		return;
+	if (!is_optional(c, rel->layout_name)) {
 		buf_printf(c->mistakes, "table %s: %s: column \"%s\" does not exist\n",
 			   rel->layout_name, word, column);
+		return;
+	}
+	struct lack *lack = note(c, "table or view", rel->layout_name, column);
+	if (lack != NULL && strcmp(word, "\"mtime\"") == 0)
+		lack->mtime = true;
 }
 
 void check_tables(struct check *c) {
@@ -25,7 +65,11 @@ void check_tables(struct check *c) {
 		const struct layout_table *table = &c->layout->tables[i];
 		const struct relation *rel = catalog_relation(c->catalog, table->relation);
 		if (rel == NULL) {
-			buf_printf(c->mistakes, "table %s: does not exist\n", table->relation);
+			if (is_optional(c, table->relation))
+				(void)note(c, "table or view", table->relation, NULL);
+			else
+				buf_printf(c->mistakes, "table %s: does not exist\n",
+					   table->relation);
 			continue;
 		}
 		check_table_column(c, rel, "\"mtime\"", table->mtime);
@@ -38,6 +82,34 @@ void check_tables(struct check *c) {
 
 void check_begin_route(struct check *c, const struct layout_route *route) {
 	c->route = route;
+	c->lack = 0;
+}
+
+/* False if "tables" says by which columns RELATION is identified or joined, and they are missing. */
+static bool has_said_columns(struct check *c, const struct relation *rel) {
+	const struct layout_table *table = layout_table(c->layout, rel->layout_name);
+	if (table == NULL)
+		return true;
+	const struct name_list *lists[] = { &table->key, &table->parent_columns };
+	for (int k = 0; k < 2; k++) {
+		for (int i = 0; i < lists[k]->n; i++) {
+			const char *name = lists[k]->names[i];
+			if (relation_column(rel, name) != NULL)
+				continue;
+			check_missing(c, "table or view", rel->layout_name, name,
+				      "column \"%s\" does not exist in %s", name, rel->layout_name);
+			return false;
+		}
+	}
+	return true;
+}
+
+const struct relation *check_relation(struct check *c, const char *words, const char *kind,
+				      const char *name) {
+	const struct relation *rel = catalog_relation(c->catalog, name);
+	if (rel == NULL)
+		check_missing(c, kind, name, NULL, "%s: %s %s does not exist", words, kind, name);
+	return rel != NULL && has_said_columns(c, rel) ? rel : NULL;
 }
 
 /* -- scope ------------------------------------------------------------------------------------- */
@@ -201,20 +273,16 @@ static bool check_bucket(struct check *c, const struct key *key) {
 static const struct relation *key_relation(struct check *c, const char *name, const char **column) {
 	const char *dot = strrchr(name, '.');
 	*column = dot != NULL ? dot + 1 : name;
-	if (dot == NULL) {
-		const struct relation *own = catalog_relation(c->catalog, c->route->relation);
-		if (own == NULL)
-			check_mistake(c, "%s: table or view %s does not exist",
-				      route_kind_word(c->route->kind), c->route->relation);
-		return own;
-	}
+	if (dot == NULL)
+		return check_relation(c, route_kind_word(c->route->kind), "table or view",
+				      c->route->relation);
 	AUTO_FREE char *relation = strndup(name, (size_t)(dot - name));
-	const struct relation *rel =
-		relation != NULL ? catalog_relation(c->catalog, relation) : NULL;
-	if (rel == NULL)
-		check_mistake(c, "key {%s}: relation %s does not exist", name,
-			      relation != NULL ? relation : "");
-	return rel;
+	AUTO_BUF struct buf words = { 0 };
+	buf_printf(&words, "key {%s}", name);
+	if (relation != NULL && !words.failed)
+		return check_relation(c, words.data, "table or view", relation);
+	c->mistakes->failed = true;
+	return NULL;
 }
 
 /* Binds one key. False after a mistake. */
@@ -236,7 +304,8 @@ static bool bind_key(struct check *c, struct place *place, struct key *key) {
 		return false;
 	key->column = relation_column(rel, column);
 	if (key->column == NULL) {
-		check_mistake(c, "key {%s}: column \"%s\" does not exist in %s", key->name, column,
+		check_missing(c, "table or view", rel->layout_name, column,
+			      "key {%s}: column \"%s\" does not exist in %s", key->name, column,
 			      rel->layout_name);
 		return false;
 	}
@@ -338,7 +407,8 @@ static const struct column *need_column(struct check *c, const struct relation *
 					const char *word, const char *name) {
 	const struct column *column = relation_column(rel, name);
 	if (column == NULL)
-		check_mistake(c, "%s: column \"%s\" does not exist in %s", word, name,
+		check_missing(c, "table or view", rel->layout_name, name,
+			      "%s: column \"%s\" does not exist in %s", word, name,
 			      rel->layout_name);
 	return column;
 }
@@ -395,6 +465,12 @@ static bool take_mtime(struct check *c, struct place *place, const struct relati
 	if (name == NULL || (place->route != NULL && place->route->kind == KIND_QUERY))
 		return true;
 	place->mtime = relation_column(rel, name);
+	bool own = place->route != NULL && place->route->mtime != NULL;
+	if (place->mtime == NULL && c->route->optional) {
+		if (own)
+			check_missing(c, "table or view", rel->layout_name, name, "\"mtime\"");
+		return !own; /* what "tables" says is noted: the files are shown without it */
+	}
 	if (place->mtime == NULL || place->mtime->category != 'D') {
 		check_mistake(c, "\"mtime\": \"%s\" is no timestamp column of %s", name,
 			      rel->layout_name);
@@ -464,12 +540,10 @@ static bool check_rows(struct check *c, struct place *place, const struct relati
 
 static bool check_relation_file(struct check *c, struct place *place) {
 	const struct layout_route *route = c->route;
-	const struct relation *rel = catalog_relation(c->catalog, route->relation);
-	if (rel == NULL) {
-		check_mistake(c, "%s: table or view %s does not exist",
-			      route_kind_word(route->kind), route->relation);
+	const struct relation *rel =
+		check_relation(c, route_kind_word(route->kind), "table or view", route->relation);
+	if (rel == NULL)
 		return false;
-	}
 	place->target = scope_reach(c, place, rel);
 	if (place->target < 0 || !take_mtime(c, place, rel))
 		return false;
@@ -541,22 +615,37 @@ static bool check_required(struct check *c, const struct place *place) {
 	return ok;
 }
 
+/* A function without a parameter is there, and does something else; a view without a column shows less. */
+static void query_lacks(struct check *c, const struct place *place, const char *name,
+			const char *words) {
+	const char *query = c->route->relation;
+	if (place->view != NULL)
+		check_missing(c, "table or view", query, name, "%s: %s has no column \"%s\"", words,
+			      query, name);
+	else
+		check_mistake(c, "%s: %s has no parameter \"%s\"", words, query, name);
+}
+
 static bool check_query(struct check *c, struct place *place) {
 	bool ok = true;
 	place->view = catalog_relation(c->catalog, c->route->relation);
 	place->function = catalog_function(c->catalog, c->route->relation);
 	if (place->view == NULL && place->function == NULL) {
-		check_mistake(c, "query: view or function %s does not exist", c->route->relation);
+		check_missing(c, "view or function", c->route->relation, NULL,
+			      "query: view or function %s does not exist", c->route->relation);
 		return false;
 	}
+	if (place->view != NULL && !has_said_columns(c, place->view))
+		return false;
 	for (const struct place *p = place; p != NULL; p = p->parent) {
 		for (int i = 0; i < p->nkeys; i++) {
 			const struct key *key = &p->keys[i];
 			if (key->column != NULL || query_takes(place, parameter_of(c, key)))
 				continue;
-			check_mistake(
-				c, "key {%s}: %s has no %s \"%s\"", key->name, c->route->relation,
-				place->view != NULL ? "column" : "parameter", parameter_of(c, key));
+			AUTO_BUF struct buf words = { 0 };
+			buf_printf(&words, "key {%s}", key->name);
+			query_lacks(c, place, parameter_of(c, key),
+				    words.data != NULL ? words.data : "key");
 			ok = false;
 		}
 	}
@@ -568,8 +657,7 @@ static bool check_query(struct check *c, struct place *place) {
 			ok = false;
 		}
 		if (!query_takes(place, arg->parameter)) {
-			check_mistake(c, "\"args\": %s has no \"%s\"", c->route->relation,
-				      arg->parameter);
+			query_lacks(c, place, arg->parameter, "\"args\"");
 			ok = false;
 		}
 	}

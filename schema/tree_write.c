@@ -25,16 +25,17 @@ static const struct layout_rule *rule_of(const struct layout *layout, const stru
 }
 
 /* True if PLACE is the row's own document, or a column of it, that the layout does not let go. */
-static bool is_kept(const struct tree *tree, const struct place *place) {
+static bool is_kept(const struct layout *layout, const struct place *place) {
 	if (place->route == NULL || place->target < 0)
 		return false;
 	if (place->route->refuse_remove)
 		return true;
 	const struct relation *rel = place->scope.tables[place->target].rel;
-	for (int i = 0; place->route->kind == KIND_COLUMN && i < tree->nall; i++) {
-		const struct place *row = tree->all[i];
-		if (row->route != NULL && row->route->kind == KIND_ROW && row->target >= 0 &&
-		    row->route->refuse_remove && row->scope.tables[row->target].rel == rel)
+	/* also if the row's own document is left out of the tree */
+	for (int i = 0; place->route->kind == KIND_COLUMN && i < layout->nroutes; i++) {
+		const struct layout_route *row = &layout->routes[i];
+		if (row->kind == KIND_ROW && row->refuse_remove && row->relation != NULL &&
+		    strcmp(row->relation, rel->layout_name) == 0)
 			return true;
 	}
 	return false;
@@ -54,10 +55,10 @@ void tree_set_write(struct tree *tree, const struct layout *layout, struct buf *
 			place->write = rule->write;
 		if (place->route != NULL && place->route->write != WRITE_UNSAID)
 			place->write = place->route->write;
-		place->stays = is_kept(tree, place);
+		place->stays = is_kept(layout, place);
 	}
 	for (int i = 0; i < layout->nrules; i++)
-		if (!used[i])
+		if (!used[i] && !lacks_path(&tree->lacks, layout, layout->rules[i].path))
 			buf_printf(mistakes, "write %s: no route has this path or begins with it\n",
 				   layout->rules[i].path);
 	free(used);

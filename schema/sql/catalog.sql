@@ -9,7 +9,11 @@ WITH RECURSIVE wanted AS (
                 ELSE pg_catalog.quote_ident($2::text || w.name) END AS relation,
            CASE WHEN pg_catalog.strpos(w.name, '.') > 0 THEN pg_catalog.split_part(w.name, '.', 1) END AS function_schema,
            CASE WHEN pg_catalog.strpos(w.name, '.') > 0 THEN pg_catalog.substr(w.name, pg_catalog.strpos(w.name, '.') + 1)
-                ELSE w.name END AS function_name
+                ELSE w.name END AS function_name,
+           -- what is in a schema that one may not use is not there; to_regclass() would raise an error
+           EXISTS (SELECT 1 FROM pg_catalog.pg_namespace n
+                    WHERE pg_catalog.strpos(w.name, '.') > 0 AND n.nspname = pg_catalog.split_part(w.name, '.', 1)
+                      AND NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')) AS hidden
       FROM pg_catalog.json_array_elements_text($1::json) AS w(name)
 ), types AS (
     -- domains down to their base type
@@ -88,7 +92,8 @@ SELECT w.name,
                          FROM pg_catalog.pg_constraint f
                         WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0::oid), '[]'))
           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(w.relation) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')) AS relation,
+         WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CASE WHEN NOT w.hidden THEN w.relation END)
+           AND c.relkind IN ('r', 'p', 'v', 'm', 'f')) AS relation,
        (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                    'schema', n.nspname, 'name', p.proname, 'defaults', p.pronargdefaults,
                    'arguments', coalesce((
@@ -96,7 +101,7 @@ SELECT w.name,
                                                          'type', pg_catalog.format_type(k.type, -1)) ORDER BY k.ord)
                          FROM pg_catalog.unnest(p.proargtypes::oid[]) WITH ORDINALITY AS k(type, ord)), '[]')))
           FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-         WHERE p.proname = w.function_name AND p.prokind = 'f'
+         WHERE p.proname = w.function_name AND p.prokind = 'f' AND NOT w.hidden
            AND CASE WHEN w.function_schema IS NULL THEN pg_catalog.pg_function_is_visible(p.oid)
                     ELSE n.nspname = w.function_schema END) AS functions
   FROM wanted w
