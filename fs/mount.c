@@ -26,6 +26,7 @@
 #include "fs/orphans.h"
 #include "fs/writer.h"
 #include "fs/option_conninfo.h"
+#include "init/differ.h"
 #include "init/version.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
@@ -123,6 +124,14 @@ static void close_tree(struct fs *fs) {
 	db_pool_free(fs->pool);
 }
 
+/* What packs need otherwise, on stdout. It is no mistake of the layout. */
+static void tell_packs(struct fs *fs) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	if (differ_print_all(fs->pool, &err) != 0)
+		log_warning("how the packs differ is not known: %s",
+			    err.sentence != NULL ? err.sentence : "out of memory");
+}
+
 static int check(const struct options *opt, enum watch_how how) {
 	struct fs fs = { .opt = opt };
 	bool ok = open_tree(&fs, how) && slices_compare(&fs, how);
@@ -131,6 +140,8 @@ static int check(const struct options *opt, enum watch_how how) {
 		printf("the layout fits: %d routes, %d places\n", fs.tree->nroutes, fs.tree->nall);
 		slices_print(&fs);
 		ok = install_report(&fs, how == WATCH_INSTALL);
+		if (ok && how == WATCH_LOOK)
+			tell_packs(&fs);
 	}
 	close_tree(&fs);
 	return ok ? 0 : 1;

@@ -1,6 +1,7 @@
 #include "init/init.h"
 
 #include "db/field.h"
+#include "init/differ.h"
 #include "init/sqitch.h"
 #include "init/state.h"
 
@@ -240,35 +241,27 @@ static int undo(struct run *run) {
 
 /* -- what is said ---------------------------------------------------------------------------------- */
 
-static const char objects_sql[] =
-	"SELECT made, identity, pg_catalog.array_to_string(differs, '; '), promise "
-	"FROM rowfs.object WHERE pack = $1 ORDER BY n";
+static const char objects_sql[] = "SELECT pg_catalog.count(*) FILTER (WHERE made), "
+				  "pg_catalog.count(*) FILTER (WHERE NOT made AND differs IS NULL) "
+				  "FROM rowfs.object WHERE pack OPERATOR(pg_catalog.=) $1::text";
 
 /* What the deploy of pack I has made, taken and found to differ. */
 static int tell_objects(struct run *run, int i) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	struct db_param pack = db_text(run->packs->list[i].name);
-	int made = 0, taken = 0;
+	const char *name = run->packs->list[i].name;
+	struct db_param pack = db_text(name);
 	int rc = db_query_text(run->pool, objects_sql, &pack, 1, DB_REPEATABLE, NULL, &res, &err);
 	if (rc == 0)
-		rc = field_judge(res, ROWS_ANY, "btt?t?", &err);
-	if (rc != 0)
-		return complain("%s", sentence(&err));
-	for (int row = 0; row < PQntuples(res); row++) {
-		made += field_is_true(res, row, 0);
-		taken += !field_is_true(res, row, 0) && field_len(res, row, 2) == 0;
-	}
-	if (made > 0)
-		printf("    %d objects made\n", made);
-	if (taken > 0)
-		printf("    %d objects were there and are as the pack needs them\n", taken);
-	for (int row = 0; row < PQntuples(res); row++)
-		if (field_len(res, row, 2) > 0)
-			printf("    %s: %s%s%s\n", field_text(res, row, 1), field_text(res, row, 2),
-			       field_is_null(res, row, 3) ? "" : "; so this does not hold: ",
-			       field_text(res, row, 3));
-	return 0;
+		rc = field_judge(res, ROWS_ONE, "nn", &err);
+	if (rc == 0 && field_number(res, 0, 0) > 0)
+		printf("    %s objects made\n", field_text(res, 0, 0));
+	if (rc == 0 && field_number(res, 0, 1) > 0)
+		printf("    %s objects were there and are as the pack needs them\n",
+		       field_text(res, 0, 1));
+	if (rc == 0)
+		rc = differ_print(run->pool, name, DIFFER_DEPLOYED, &err);
+	return rc == 0 ? 0 : complain("%s", sentence(&err));
 }
 
 static int tell(struct run *run, int i) {

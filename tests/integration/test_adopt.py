@@ -9,6 +9,7 @@ import pytest
 
 import kit
 from kit import PACKS, ROOT, deploy, dump, forget_packs, run, sqitch
+from mountkit import clean_env, rowfs_binary
 
 DATA = Path(__file__).parent / "data"
 VOICE, BOOK = (f"schema/{pack}" for pack in PACKS)
@@ -588,3 +589,77 @@ def test_packs_that_were_forgotten_are_taken(empty_pg):
     before = dump(empty_pg)
     deploy(empty_pg)
     assert dump(empty_pg) == before and set(objects(empty_pg).values()) == {(False, None)}
+
+
+# -- rowfs check ------------------------------------------------------------------------------------------------------
+
+
+def check(pg, project=VOICE, user="keeper"):
+    """What `rowfs check` of the pack's layout says of packs: (lines that name a pack, lines of objects), and what it says on stderr."""
+    done = run(rowfs_binary(), "check", ROOT / project / "layout.json", pg.server.conninfo(pg.name, user), env=clean_env())
+    lines = done.stdout.splitlines()
+    return [line for line in lines if line.startswith("pack ")], [line.strip() for line in lines if line.startswith("    ")], done.stderr
+
+
+def expected(pg, pack="voice-assistant"):
+    return [f"{type_} {identity} {'; '.join(differs)}" + (f"; so this does not hold: {promise}" if promise else "")
+            for type_, identity, differs, promise in pg.sql("select type, identity, differs, promise from rowfs.differences(%s) order by n", pack)]
+
+
+def test_check_says_what_differs_now(other):
+    sqitch(other, "deploy", project=VOICE)
+    before, noted = dump(other), other.sql("select * from rowfs.object order by n")
+    packs, lines, _ = check(other)
+    told = expected(other)
+    assert lines == told and len(told) > 5
+    assert packs == [f"pack voice-assistant: {len(told)} objects are otherwise than it needs"]
+    assert dump(other) == before and other.sql("select * from rowfs.object order by n") == noted
+    # now, and not when it was deployed
+    other.sql("alter table sessions alter column status set default 'active'; drop table performance_metrics")
+    told = expected(other)
+    packs, lines, stderr = check(other)
+    assert lines == told and any(line.startswith("table public.performance_metrics is not there") for line in lines)
+    assert not any("has the default 'open'" in line for line in lines)
+    assert "table or view performance_metrics does not exist; left out: " in stderr
+
+
+def test_check_says_nothing_where_nothing_differs(pg):
+    for project in (VOICE, BOOK):
+        sqitch(pg, "deploy", project=project)
+    assert check(pg)[:2] == ([], [])
+    pg.sql("drop index idx_orderbook_symbol")
+    packs, lines, _ = check(pg)
+    assert packs == ["pack orderbook: 1 object is otherwise than it needs"] and lines == expected(pg, "orderbook")
+
+
+def test_check_of_a_role_that_may_not_read_what_is_noted(other):
+    sqitch(other, "deploy", project=VOICE)
+    other.admin("create role guest_of_packs login")
+    try:
+        other.admin("grant select on all tables in schema public to guest_of_packs")
+        assert check(other, user="guest_of_packs")[:2] == ([], [])
+        other.sql("select rowfs.allow('guest_of_packs')")
+        assert check(other, user="guest_of_packs")[1] == expected(other)
+    finally:
+        other.admin("drop owned by guest_of_packs cascade")
+        other.admin("drop role guest_of_packs")
+
+
+# -- where the pack and other programs differ on purpose ---------------------------------------------------------------
+
+
+def test_statistics_count_what_is_there(pg):
+    """One join over commands and screenshots, as other programs have it, multiplies the one with the other."""
+    sqitch(pg, "deploy", project=VOICE)
+    pg.sql("with u as (insert into users (hardware_id_hash) values ('u1') returning id), s as (insert into sessions (user_id, start_time,"
+           " end_time) select u.id, t.at, t.at + t.took * interval '1 s' from u, (values (timestamptz '2025-01-01', 10),"
+           " ('2025-01-02', 40)) t(at, took) returning id, start_time), c as (insert into commands (session_id, prompt) select s.id, n::text"
+           " from s, generate_series(1, 2) n where start_time = '2025-01-01') insert into screenshots (session_id, file_path)"
+           " select s.id, n::text from s, generate_series(1, 2) n where start_time = '2025-01-01'")
+    joined = pg.sql("select count(distinct s.id), count(c.id), count(p.id), avg(extract(epoch from s.end_time - s.start_time))::float8"
+                    " from users u left join sessions s on s.user_id = u.id left join commands c on c.session_id = s.id"
+                    " left join screenshots p on p.session_id = s.id where u.hardware_id_hash = 'u1'")
+    assert joined == [(2, 4, 4, (4 * 10 + 40) / 5)]
+    counted = [pg.one(f"select count(*) from {table}") for table in ("sessions", "commands", "screenshots")]
+    assert pg.sql("select total_sessions, total_commands, total_screenshots, avg_session_duration_seconds::float8"
+                  " from user_statistics('u1')") == [(*counted, (10 + 40) / 2)]

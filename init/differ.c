@@ -1,0 +1,63 @@
+#include "init/differ.h"
+
+#include "db/field.h"
+
+#include <stdio.h>
+
+static const char deployed_sql[] =
+	"SELECT type, identity, pg_catalog.array_to_string(differs, '; '), promise "
+	"FROM rowfs.object WHERE pack OPERATOR(pg_catalog.=) $1::text "
+	"AND pg_catalog.cardinality(differs) OPERATOR(pg_catalog.>) 0 ORDER BY n";
+
+static const char now_sql[] =
+	"SELECT type, identity, pg_catalog.array_to_string(differs, '; '), promise "
+	"FROM rowfs.differences($1::text) ORDER BY n";
+
+/* A name in a schema that one may not use is an error for to_regclass(). */
+static const char readable_sql[] =
+	"SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c "
+	"ON c.relnamespace OPERATOR(pg_catalog.=) n.oid JOIN pg_catalog.pg_proc p "
+	"ON p.pronamespace OPERATOR(pg_catalog.=) n.oid WHERE n.nspname OPERATOR(pg_catalog.=) 'rowfs' "
+	"AND c.relname OPERATOR(pg_catalog.=) 'object' AND p.proname OPERATOR(pg_catalog.=) 'differences' "
+	"AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+	"AND pg_catalog.has_table_privilege(c.oid, 'SELECT') "
+	"AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))";
+
+static const char packs_sql[] =
+	"SELECT o.pack, pg_catalog.count(*) FROM (SELECT DISTINCT pack FROM "
+	"rowfs.object) o, LATERAL rowfs.differences(o.pack) "
+	"GROUP BY o.pack ORDER BY o.pack";
+
+int differ_print(struct db_pool *pool, const char *pack, enum differ when, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_param param = db_text(pack);
+	int rc = db_query_text(pool, when == DIFFER_NOW ? now_sql : deployed_sql, &param, 1,
+			       DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ANY, "tttt?", err);
+	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
+		printf("    %s %s %s%s%s\n", field_text(res, row, 0), field_text(res, row, 1),
+		       field_text(res, row, 2),
+		       field_is_null(res, row, 3) ? "" : "; so this does not hold: ",
+		       field_text(res, row, 3));
+	return rc;
+}
+
+int differ_print_all(struct db_pool *pool, struct db_error *err) {
+	AUTO_RESULT PGresult *readable = NULL, *packs = NULL;
+	int rc = db_query_text(pool, readable_sql, NULL, 0, DB_REPEATABLE, NULL, &readable, err);
+	if (rc == 0)
+		rc = field_judge(readable, ROWS_ONE, "b", err);
+	if (rc != 0 || !field_is_true(readable, 0, 0))
+		return rc;
+	rc = db_query_text(pool, packs_sql, NULL, 0, DB_REPEATABLE, NULL, &packs, err);
+	if (rc == 0)
+		rc = field_judge(packs, ROWS_ANY, "tn", err);
+	for (int row = 0; rc == 0 && row < PQntuples(packs); row++) {
+		const char *pack = field_text(packs, row, 0), *n = field_text(packs, row, 1);
+		printf("pack %s: %s object%s otherwise than it needs\n", pack, n,
+		       field_number(packs, row, 1) == 1 ? " is" : "s are");
+		rc = differ_print(pool, pack, DIFFER_NOW, err);
+	}
+	return rc;
+}
