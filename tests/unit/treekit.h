@@ -320,7 +320,7 @@ static void treekit_layout(struct choices *c, struct buf *json) {
 		buf_puts(json, i > 0 ? ",\n" : "");
 		put_route(c, i, json);
 	}
-	buf_puts(json, " ] }");
+	buf_printf(json, " ], \"optional\": %s }", choose(c, 2) > 0 ? "true" : "false");
 }
 
 /* -- one try ----------------------------------------------------------------------------------- */
@@ -351,7 +351,12 @@ static bool treekit_try(const char *json, size_t len, int *built) {
 	ok = ok && (tree == NULL || tree_use_slices(tree));
 	for (int i = 0; ok && tree != NULL && i < tree->nall; i++) {
 		const struct place *place = tree->all[i];
-		ok = place->slice == NULL || treekit_slice_fits(place);
+		/* also where a route that lacks something was taken back */
+		ok = place->number == i && (i == 0 || place->parent->number < i) &&
+		     (place->route != NULL || place->nchildren > 0);
+		for (int k = 0; ok && k < place->nchildren; k++)
+			ok = tree->all[place->children[k]->number] == place->children[k];
+		ok = ok && (place->slice == NULL || treekit_slice_fits(place));
 		ok = ok &&
 		     (place->nkeys == 0 || place->route == NULL || place->sql.find.sql != NULL);
 	}
