@@ -121,6 +121,7 @@ static void help(const struct packs *packs) {
 
 static int act(const struct arguments *a, const struct packs *packs, struct options *opt) {
 	struct db_config db = options_db_config(opt);
+	db.slow_query_ms = 0;
 	const struct init init = {
 		.db = &db,
 		.schema = opt->schema_name,

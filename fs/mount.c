@@ -132,8 +132,10 @@ static void tell_packs(struct fs *fs) {
 			    err.sentence != NULL ? err.sentence : "out of memory");
 }
 
-static int check(const struct options *opt, enum watch_how how) {
-	struct fs fs = { .opt = opt };
+static int check(const struct options *given, enum watch_how how) {
+	struct options opt = *given;
+	struct fs fs = { .opt = &opt };
+	opt.log_slow_queries = false; /* who has asked waits for it, and nobody else does */
 	bool ok = open_tree(&fs, how) && slices_compare(&fs, how);
 	if (ok) {
 		tell_version(&fs, false);

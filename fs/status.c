@@ -111,6 +111,15 @@ static void put_left_out(const struct fs *fs, struct buf *out) {
 		buf_puts(out, i > 0 ? ", " : "");
 		buf_json_string(out, text.data != NULL ? text.data : "", text.len);
 	}
+	/* and the paths of its routes, for programs */
+	buf_puts(out, "],\n    \"left_out_routes\": [");
+	for (int i = 0, n = 0; i < fs->layout->nroutes; i++) {
+		const char *path = fs->layout->routes[i].path;
+		if (lacks->of == NULL || lacks->of[i] == 0 || path == NULL)
+			continue;
+		buf_puts(out, n++ > 0 ? ", " : "");
+		buf_json_string(out, path, strlen(path));
+	}
 	buf_puts(out, "],\n");
 }
 

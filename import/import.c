@@ -361,7 +361,8 @@ static int run(struct import *im) {
 			       im->target);
 	if (is_within(im->old, im->root) || is_within(im->root, im->old))
 		return mistake("the old tree and the mount must not be within each other");
-	if (!plan_routes(&im->plan, layout))
+	AUTO_FREE char *state = read_control(im, "status.json");
+	if (!plan_routes(&im->plan, layout, state))
 		return mistake("the mount's layout cannot be read");
 	read_limits(im);
 	im->old_dir = open(im->old, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -68,6 +68,10 @@ static struct item *add_item(struct walk *w, const char *path, const struct stat
 	item->route = route_match(plan, whole.data);
 	if (item->route != NULL)
 		item->what = item->route->what;
+	if (item->route != NULL && item->route->absent)
+		item_end(item, ITEM_REFUSED, EOPNOTSUPP, /* no later pass helps */
+			 "the database does not have what this path's route needs (left_out in "
+			 "/.rowfs/status.json says what): it would be no rows");
 	plan->n++;
 	return item;
 }

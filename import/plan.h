@@ -24,11 +24,12 @@ struct route {
 	char **parts; /* the path's components as patterns; owned */
 	int nparts;
 	enum file_class what;
-	char *relation;       /* owned; NULL for plain bytes */
-	int rank;             /* 0: its rows refer to no other relation of the layout's paths */
-	bool replaceable;     /* CLASS_LINES: writing it anew is allowed */
-	bool keeps;           /* CLASS_INGEST: writing it anew keeps the rows that came from it */
-	bool ingested;        /* CLASS_LINES: ingest files bring rows of the same relation */
+	char *relation;   /* owned; NULL for plain bytes */
+	int rank;         /* 0: its rows refer to no other relation of the layout's paths */
+	bool replaceable; /* CLASS_LINES: writing it anew is allowed */
+	bool absent;      /* the database does not have what it needs: the mount leaves it out */
+	bool keeps;       /* CLASS_INGEST: writing it anew keeps the rows that came from it */
+	bool ingested;    /* CLASS_LINES: ingest files bring rows of the same relation */
 	struct shape columns; /* CLASS_LINES in CSV: in their order; may be empty */
 };
 
@@ -64,8 +65,8 @@ struct plan {
 	bool failed; /* out of memory */
 };
 
-/* Reads the text of /.rowfs/layout.json. Returns false if it is none. */
-MUST_USE bool plan_routes(struct plan *plan, const char *layout);
+/* Reads the texts of /.rowfs/layout.json and /.rowfs/status.json. Returns false if the first is none. */
+MUST_USE bool plan_routes(struct plan *plan, const char *layout, const char *status);
 /* Walks the tree in the directory OLD, which is open; PREFIX is where it goes below the mount
  * ("" or "users/"). What cannot be copied is an item that is left out or refused. Returns 0 or
  * -errno (of OLD itself). */

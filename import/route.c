@@ -212,8 +212,19 @@ static void note_ingested(struct plan *plan) {
 				plan->routes[i].ingested = true;
 }
 
-bool plan_routes(struct plan *plan, const char *layout) {
+/* Those that the mount leaves out: what is written there would be plain files, and no rows. */
+static void note_absent(struct route *route, const cJSON *json, const cJSON *left_out) {
+	const char *path = word(json, "path");
+	const cJSON *one;
+	cJSON_ArrayForEach(one, left_out)
+		if (path != NULL && cJSON_IsString(one) && strcmp(one->valuestring, path) == 0)
+			route->absent = true;
+}
+
+bool plan_routes(struct plan *plan, const char *layout, const char *status) {
 	AUTO_JSON cJSON *json = cJSON_Parse(layout);
+	AUTO_JSON cJSON *state = status != NULL ? cJSON_Parse(status) : NULL;
+	const cJSON *left_out = cJSON_GetObjectItemCaseSensitive(state, "left_out_routes");
 	const cJSON *routes = cJSON_GetObjectItemCaseSensitive(json, "routes"), *route;
 	int n = cJSON_GetArraySize(routes), i = 0;
 	if (!cJSON_IsArray(routes))
@@ -221,9 +232,12 @@ bool plan_routes(struct plan *plan, const char *layout) {
 	plan->routes = calloc(n > 0 ? (size_t)n : 1, sizeof(*plan->routes));
 	if (plan->routes == NULL)
 		return false;
-	cJSON_ArrayForEach(route, routes)
-		if (!read_route(&plan->routes[plan->nroutes++], route))
+	cJSON_ArrayForEach(route, routes) {
+		struct route *one = &plan->routes[plan->nroutes++];
+		if (!read_route(one, route))
 			return false;
+		note_absent(one, route, left_out);
+	}
 	note_ingested(plan);
 	/* relations that refer to each other have no end: what is left is for the later passes */
 	for (bool moved = true; moved && i < 32; i++) {
