@@ -8,6 +8,7 @@
 static const char usage_text[] =
 	"usage: rowfs init [-o KEY=VALUE,...] [PACK...] [CONNINFO]\n"
 	"       rowfs init --follow LAYOUT [PACK...] [CONNINFO]\n"
+	"       rowfs init --dry-run [PACK...] [CONNINFO]\n"
 	"       rowfs init --replace FUNCTION PACK [CONNINFO]\n"
 	"       rowfs init --status | --upgrade [CONNINFO]\n"
 	"       rowfs init --remove [--with-data] [PACK...] [CONNINFO]\n"
@@ -20,6 +21,7 @@ static const char usage_text[] =
 	"                        default) are told of changes and keep the sizes of files\n"
 	"      --replace FUNCTION  put the pack's function in the place of the one that was there; --remove gives\n"
 	"                        that back\n"
+	"      --dry-run         say what would be made, what is there, and what differs; change nothing\n"
 	"      --status          say what is deployed\n"
 	"      --upgrade         bring what is deployed to the newest\n"
 	"      --remove          take the packs out, or everything; what was there before stays\n"
@@ -32,12 +34,13 @@ static const char usage_text[] =
 	"\n"
 	"Packs:";
 
-enum action { DEPLOY, STATUS, UPGRADE, REMOVE };
+enum action { DEPLOY, REHEARSE, STATUS, UPGRADE, REMOVE };
 
 static const struct {
 	const char *word;
 	enum action action;
 } actions[] = {
+	{ "--dry-run", REHEARSE },
 	{ "--status", STATUS },
 	{ "--upgrade", UPGRADE },
 	{ "--remove", REMOVE },
@@ -130,11 +133,12 @@ static int act(const struct arguments *a, const struct packs *packs, struct opti
 		.with_data = a->with_data,
 		.verbose = a->verbose,
 	};
-	int status = a->replace != NULL     ? init_replace(&init, packs, a->replace)
-		     : a->action == STATUS  ? init_status(&init, packs)
-		     : a->action == UPGRADE ? init_upgrade(&init, packs)
-		     : a->action == REMOVE  ? init_remove(&init, packs)
-					    : init_deploy(&init, packs);
+	int status = a->replace != NULL      ? init_replace(&init, packs, a->replace)
+		     : a->action == REHEARSE ? init_rehearse(&init, packs)
+		     : a->action == STATUS   ? init_status(&init, packs)
+		     : a->action == UPGRADE  ? init_upgrade(&init, packs)
+		     : a->action == REMOVE   ? init_remove(&init, packs)
+					     : init_deploy(&init, packs);
 	return status == 0 && a->follow != NULL ? rowfs_install(opt) : status;
 }
 

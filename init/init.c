@@ -15,10 +15,11 @@ struct run {
 	const struct init *init;
 	const struct packs *packs;
 	struct db_pool *pool;
-	struct sqitch sqitch;
+	struct program program;
 	struct state before;
-	bool *wanted;  /* of each pack: is to be deployed, or taken out */
-	bool *touched; /* this run has deployed changes of it */
+	struct buf script; /* for psql: what would be run */
+	bool *wanted;      /* of each pack: is to be deployed, or taken out */
+	bool *touched;     /* this run has deployed changes of it */
 };
 
 static int complain(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -56,7 +57,7 @@ static int run_begin(struct run *run, const struct init *init, const struct pack
 	    state_load(run->pool, packs, &run->before, &err) != 0)
 		return complain("%s", sentence(&err));
 	const struct state *s = &run->before;
-	run->sqitch = (struct sqitch){
+	run->program = (struct program){
 		.conninfo = init->db->conninfo != NULL ? init->db->conninfo : "",
 		.schema = init->schema,
 		.role = s->owned && strcmp(s->owner, s->me) != 0 ? s->owner : NULL,
@@ -69,6 +70,7 @@ static int run_begin(struct run *run, const struct init *init, const struct pack
 static void run_end(struct run *run) {
 	state_free(&run->before);
 	db_pool_free(run->pool);
+	buf_free(&run->script);
 	free(run->wanted);
 	free(run->touched);
 }
@@ -88,7 +90,7 @@ static int look_again(struct run *run, struct state *now) {
 /* Runs sqitch for pack I. Returns the exit status. */
 static int sqitch(struct run *run, int i, const char *const *words) {
 	AUTO_BUF struct buf why = { 0 };
-	int rc = sqitch_run(&run->sqitch, &run->packs->list[i], words, &why);
+	int rc = sqitch_run(&run->program, &run->packs->list[i], words, &why);
 	return rc == 0 ? 0 : complain("%s", why.data != NULL ? why.data : strerror(-rc));
 }
 
@@ -414,6 +416,63 @@ int init_replace(const struct init *init, const struct packs *packs, const char 
 		status = complain("%s is not deployed: rowfs init %s first", name, name);
 	if (status == 0)
 		status = replace(&run, name, function);
+	run_end(&run);
+	return status;
+}
+
+/* -- what it would do ------------------------------------------------------------------------------- */
+
+/* Appends the scripts of pack I that are still to be run. */
+static int add_scripts(struct run *run, int i) {
+	const struct deployed *d = &run->before.of[i];
+	const struct pack *p = &run->packs->list[i];
+	int last = d->same && d->old > d->last ? d->old : d->last;
+	int rc = sqitch_script(&run->program, p, last, &run->script);
+	return rc == 0 ? 0 : complain("%s: %s", p->name, strerror(-rc));
+}
+
+static const char would_sql[] =
+	"SELECT o.pack || ': ' || pg_catalog.count(*) FILTER (WHERE o.made) || ' objects would be made, ' || "
+	"pg_catalog.count(*) FILTER (WHERE NOT o.made AND o.differs IS NULL) || "
+	"' are there as the pack needs them' || coalesce(E'\\n' || pg_catalog.string_agg('    ' || o.type || ' ' || "
+	"o.identity || ' ' || pg_catalog.array_to_string(o.differs, '; ') || coalesce('; so this does not hold: ' || "
+	"o.promise, ''), E'\\n' ORDER BY o.n) FILTER (WHERE o.differs IS NOT NULL), '') "
+	"FROM rowfs.object o GROUP BY o.pack ORDER BY o.pack;\n";
+
+/* The scripts, in one transaction that is rolled back. It waits for no lock of others for long: theirs would wait behind it. */
+static int rehearse(struct run *run) {
+	static const char *const argv[] = { "psql", "-XqAt", "-v", "ON_ERROR_STOP=1",
+					    "-f",   "-",     NULL };
+	AUTO_BUF struct buf said = { 0 };
+	buf_puts(
+		&run->script,
+		"BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL lock_timeout = '3s';\n"
+		"\\o /dev/null\nSELECT pg_catalog.set_config('rowfs_init.path', "
+		"pg_catalog.current_setting('search_path'), true);\n");
+	int status = each(run, true, add_scripts);
+	buf_printf(&run->script, "\\o\n%sROLLBACK;\n", would_sql);
+	if (status != 0 || run->script.failed)
+		return status != 0 ? status : complain("out of memory");
+	int rc = program_run(&run->program, run->packs->list[CORE].name, argv, &run->script, &said);
+	if (rc != 0)
+		return complain("it would fail: %s", rc < 0         ? strerror(-rc)
+						     : said.len > 0 ? said.data
+								    : "psql said nothing");
+	printf("%s", said.len > 0 ? said.data : "nothing would be made\n");
+	printf("nothing was changed\n");
+	return 0;
+}
+
+int init_rehearse(const struct init *init, const struct packs *packs) {
+	struct run run;
+	int status = run_begin(&run, init, packs);
+	if (status == 0)
+		status = refuse(&run);
+	if (status == 0) {
+		want(&run, CORE);
+		want_named(&run);
+		status = rehearse(&run);
+	}
 	run_end(&run);
 	return status;
 }

@@ -23,6 +23,9 @@ struct init {
  * project of before is upgraded. After a failure the database is as it was. */
 MUST_USE int init_deploy(const struct init *init, const struct packs *packs);
 
+/* Says what init_deploy() would make, take and find to differ, and changes nothing. */
+MUST_USE int init_rehearse(const struct init *init, const struct packs *packs);
+
 /* Brings what is deployed to the newest. */
 MUST_USE int init_upgrade(const struct init *init, const struct packs *packs);
 

@@ -391,3 +391,30 @@ def test_an_upgrade_that_is_interrupted(single, tmp_path, turns):
     assert changes(pg) == CORE_CHANGES and "sqitch" not in schemas(pg)
     assert rows_of(pg)["users"] == before
     assert "older" not in init(pg, "--status").stdout
+
+
+# -- what it would do --------------------------------------------------------------------------------------
+
+def test_a_dry_run_says_the_same_and_changes_nothing(empty_pg):
+    pg = empty_pg
+    pg.sql((ROOT / "tests/integration/data/other-assistant.sql").read_text())
+    before = dump(pg)
+    would = init(pg, "--dry-run", "voice-assistant", "orderbook").stdout
+    assert dump(pg) == before and schemas(pg) == {"public"}
+    assert "nothing was changed" in would
+    does = init(pg, "voice-assistant", "orderbook").stdout
+    listed = {line for line in does.splitlines() if line.startswith("    ") and "objects" not in line}
+    assert listed == {line for line in would.splitlines() if line.startswith("    ")}
+    assert any("users_memory_view has other columns" in line for line in listed)
+    made = dict(pg.sql("select pack, count(*) filter (where made) from rowfs.object group by pack"))
+    for name in ("voice-assistant", "orderbook"):
+        assert f"{name}: {made[name]} objects would be made" in would
+
+
+def test_a_dry_run_that_would_fail(empty_pg):
+    pg = empty_pg
+    pg.sql("create view orderbook_data as select 1 as id")
+    before = dump(pg)
+    done = init(pg, "--dry-run", "partitioned", ok=False)
+    assert done.returncode == 1 and "it would fail" in done.stderr and "orderbook_data" in done.stderr
+    assert dump(pg) == before
