@@ -319,6 +319,10 @@ static void read_route(struct reader *r, const cJSON *item, struct layout_route 
 		return;
 	}
 	route->path = strdup(r->name);
+	if (route->path == NULL) {
+		mistake(r, "out of memory");
+		return;
+	}
 	check_path(r, r->name);
 	int kinds = 0;
 	cJSON_ArrayForEach(e, item)
