@@ -197,7 +197,7 @@ def test_a_partition_is_dropped(make_mount, pg):
 
 
 def script(pg, what):
-    run("psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-f", ROOT / "schema" / what / "rowfs_files_proof.sql", pg.conninfo)
+    run("psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-f", ROOT / "schema/core" / what / "rowfs_files_proof.sql", pg.conninfo)
 
 
 def test_a_schema_that_does_not_know_transactions_yet(make_mount, pg):

@@ -225,24 +225,26 @@ def test_a_standby(standby):
     assert "core: not deployed" in done.stdout
 
 
-def test_through_a_pooler(empty_pg, tmp_path):
+def test_through_a_pooler(empty_pg):
     """A pooler lends sessions: sqitch's lock and its settings would be in another one."""
     pg = empty_pg
-    ini = tmp_path / "pgbouncer.ini"
-    ini.write_text(f"[databases]\n* = host={pg.server.dir}\n[pgbouncer]\nunix_socket_dir = {tmp_path}\nlisten_port = 6432\n"
-                   f"auth_type = any\npool_mode = transaction\nlogfile = {tmp_path}/log\n")
-    ini.chmod(0o644)
-    for directory in [tmp_path, *tmp_path.parents[:2]]:
-        directory.chmod(0o777)
+    place = kit.scratch("pool")
+    ini = place / "pgbouncer.ini"
+    ini.write_text(f"[databases]\n* = host={pg.server.dir} user=keeper\n[pgbouncer]\nunix_socket_dir = {place}\nlisten_port = 6432\n"
+                   f"auth_type = any\npool_mode = transaction\nlogfile = {place}/log\n")
     argv = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if kit.IS_ROOT else []
-    pooler = subprocess.Popen([*argv, "/usr/sbin/pgbouncer", str(ini)], stdin=subprocess.DEVNULL)
+    if kit.IS_ROOT:
+        for path in (place, ini):
+            shutil.chown(path, "postgres", "postgres")
+    pooler = subprocess.Popen([*argv, "/usr/sbin/pgbouncer", str(ini)], stdin=subprocess.DEVNULL, cwd="/")
     try:
-        until(lambda: (tmp_path / ".s.PGSQL.6432").exists(), "the pooler listens")
-        done = run(rowfs_binary(), "init", f"host={tmp_path} port=6432 dbname={pg.name} user=keeper", ok=False, env=clean_env())
+        until(lambda: (place / ".s.PGSQL.6432").exists(), "the pooler listens")
+        done = run(rowfs_binary(), "init", f"host={place} port=6432 dbname={pg.name} user=keeper", ok=False, env=clean_env())
         assert done.returncode == 1 and "pooler" in done.stderr, done.stderr
     finally:
         pooler.terminate()
         pooler.wait(30)
+        shutil.rmtree(place, ignore_errors=True)
     assert schemas(pg) == {"public"}
 
 

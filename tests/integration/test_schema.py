@@ -44,8 +44,8 @@ COLUMNS = {
         ("created_at", "timestamp without time zone", False, "CURRENT_TIMESTAMP")],
 }
 
-STATUS = ("CHECK (((status)::text = ANY ((ARRAY['active'::character varying, 'ended'::character varying, "
-          "'timeout'::character varying])::text[])))")
+# as text: another role's operator between values of varchar would fit better
+STATUS = "CHECK (((status)::text = ANY (ARRAY['active'::text, 'ended'::text, 'timeout'::text])))"
 
 CONSTRAINTS = {
     "users": {"PRIMARY KEY (id)", "UNIQUE (hardware_id_hash)", "CHECK (((hardware_id_hash)::text <> ''::text))"},
