@@ -71,12 +71,12 @@ def test_a_service_without_a_password(pg, make_mount, password_server, tmp_path)
         m.umount()
 
 
-def test_what_a_child_gets(pg, password_server, tmp_path):  # noqa: F811
+def test_what_a_child_gets(empty_pg, password_server, tmp_path):  # noqa: F811
     """sqitch needs the password, and has it in PGPASSWORD alone, which libpq reads."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/sqitch").write_text(f'#!/bin/sh\ntr "\\0" "\\n" <"/proc/$$/environ" >{tmp_path}/environ\nexit 1\n')
     (tmp_path / "bin/sqitch").chmod(0o755)
-    env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "DB_PASSWORD": SECRET, "MY_URL": f"host={pg.server.dir} password={SECRET}"}
+    env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "DB_PASSWORD": SECRET, "MY_URL": f"{empty_pg.conninfo} password={SECRET}"}
     (tmp_path / "c.json").write_text('{"connection_string": "${MY_URL}"}')
     m = mountkit.Mount("", start=False, env=env, options={"enable_migrations": "true", "config": tmp_path / "c.json"})
     try:
