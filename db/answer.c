@@ -81,7 +81,8 @@ static void take_last_words(struct db_conn *c, struct waiting *w) {
 	}
 }
 
-/* One result of several statements that went out together. What the server skipped behind an error is none. */
+/* One result of several statements that went out together. What the server skipped behind an error
+ * is none. */
 static bool take_of_many(struct db_conn *c, struct waiting *w) {
 	PGresult *r = PQgetResult(c->pg);
 	ExecStatusType status = PQresultStatus(r);
@@ -153,8 +154,9 @@ static bool react(struct db_conn *c, struct waiting *w, enum wait_end end, short
 	return false;
 }
 
-/* A statement may take long, and a network that drops packets looks the same from here. Whether the server answers somebody else tells the
- * two apart: after some seconds of silence, and then in longer and longer pauses, it is asked for another connection. */
+/* A statement may take long, and a network that drops packets looks the same from here. Whether the
+ * server answers somebody else tells the two apart: after some seconds of silence, and then in
+ * longer and longer pauses, it is asked for another connection. */
 static bool server_answers(const struct db_conn *c) {
 	const char *conninfo = c->cfg->conninfo != NULL ? c->cfg->conninfo : "";
 	const char *const keys[] = {
@@ -212,8 +214,8 @@ static void collect(struct db_conn *c, struct waiting *w) {
 	}
 }
 
-/* The server's words for both are translated, its clock is not: an answer that came before our limit
- * was not the limit's doing. */
+/* The server's words for both are translated, its clock is not: an answer that came before our
+ * limit was not the limit's doing. */
 static bool was_statement_timeout(const struct db_conn *c, const struct waiting *w,
 				  const PGresult *r) {
 	const char *message = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
@@ -248,8 +250,9 @@ static enum conn_end say_stopped(struct db_conn *c, const struct waiting *w, str
 }
 
 static enum conn_end judge_lost(const struct db_error *err) {
-	/* An ordered shutdown is obeyed between statements or inside one, which is rolled back: never
-	 * between a commit and its answer. Nothing else about a lost connection is certain. */
+	/* An ordered shutdown is obeyed between statements or inside one, which is rolled back:
+	 * never between a commit and its answer. Nothing else about a lost connection is
+	 * certain. */
 	bool clean = strcmp(err->sqlstate, "57P01") == 0 || strcmp(err->sqlstate, "57P05") == 0;
 	if (strcmp(err->sqlstate, "25P03") == 0)
 		return CONN_FAILED;

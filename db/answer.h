@@ -1,4 +1,5 @@
-/* Waiting for the server's answer on one connection, with deadlines, cancel and shutdown. Internal to db/. */
+/* Waiting for the server's answer on one connection, with deadlines, cancel and shutdown. Internal
+ * to db/. */
 #ifndef ROWFS_DB_ANSWER_H
 #define ROWFS_DB_ANSWER_H
 
@@ -7,19 +8,21 @@
 /* What a wait is for. */
 enum answer_until {
 	UNTIL_DONE, /* the whole answer is in */
-	UNTIL_DROP, /* the same; at the deadline the connection is given up, the server is not asked */
+	/* the same; at the deadline the connection is given up, the server is not asked */
+	UNTIL_DROP,
 	UNTIL_COPY_IN,  /* the server wants a COPY's data */
 	UNTIL_COPY_OUT, /* the server is about to send a COPY's data */
 	UNTIL_SENT,     /* what libpq holds of a COPY's data has gone out */
 	UNTIL_SYNC, /* everything that went out together, up to its PQpipelineSync(), is answered */
 };
 
-/* Sends what is still to be sent and waits for UNTIL, at most command_timeout and C's deadline. On CONN_DONE *OUT (may
- * be NULL) is the last result; otherwise ERR is filled. */
+/* Sends what is still to be sent and waits for UNTIL, at most command_timeout and C's deadline. On
+ * CONN_DONE *OUT (may be NULL) is the last result; otherwise ERR is filled. */
 MUST_USE enum conn_end answer_wait(struct db_conn *c, enum answer_until until, PGresult **out,
 				   struct db_error *err);
 
-/* For a call of libpq that sent nothing: the connection was broken, or there was no memory. Fills ERR. */
+/* For a call of libpq that sent nothing: the connection was broken, or there was no memory. Fills
+ * ERR. */
 MUST_USE enum conn_end answer_not_sent(struct db_conn *c, struct db_error *err);
 
 /* Counts a statement that took TOOK_US and remembers its failure. Returns END. */

@@ -1,9 +1,10 @@
-/* One retry budget for one system call, however many statements it sends. The budget is what the pauses between retry_attempts
- * tries come to, and a fifth more; it runs from the time when the database stopped to answer, or when the call began, if that was
- * later. When it is used up, one short attempt is still made.
+/* One retry budget for one system call, however many statements it sends. The budget is what the
+ * pauses between retry_attempts tries come to, and a fifth more; it runs from the time when the
+ * database stopped to answer, or when the call began, if that was later. When it is used up, one
+ * short attempt is still made.
  *
- * What a thread does between enter and leave is one call. db/ asks when it began; a thread that never enters has a budget for each
- * function of db/ that it calls. */
+ * What a thread does between enter and leave is one call. db/ asks when it began; a thread that
+ * never enters has a budget for each function of db/ that it calls. */
 #ifndef ROWFS_DB_BUDGET_H
 #define ROWFS_DB_BUDGET_H
 

@@ -17,26 +17,26 @@ struct patience {
 	int64_t began_us;      /* when the call began whose budget counts: see db/budget.h */
 };
 
-/* Borrows a connection: an idle one, a new one, or the next that is given back. Waits for a busy pool
- * at most command_timeout, for a lost database as long as P allows. CANCEL may be NULL and must have
- * been entered. Returns 0, or -errno with ERR filled. */
+/* Borrows a connection: an idle one, a new one, or the next that is given back. Waits for a busy
+ * pool at most command_timeout, for a lost database as long as P allows. CANCEL may be NULL and
+ * must have been entered. Returns 0, or -errno with ERR filled. */
 MUST_USE int pool_take(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
 		       struct db_conn **out, struct db_error *err);
 
 /* Gives C back; a dead one is closed. C must be detached. */
 void pool_give(struct db_pool *pool, struct db_conn *c);
 
-/* Tells what triggers have said to C's statements so far, from byte FROM of it on, although its transaction goes on. Returns how far it is
- * told. */
+/* Tells what triggers have said to C's statements so far, from byte FROM of it on, although its
+ * transaction goes on. Returns how far it is told. */
 MUST_USE size_t pool_tell_early(struct db_pool *pool, struct db_conn *c, size_t from);
 
-/* The database went away under a statement: ERR's text is remembered, idle connections are closed. It has not answered since SINCE_US,
- * clock_us(). */
+/* The database went away under a statement: ERR's text is remembered, idle connections are closed.
+ * It has not answered since SINCE_US, clock_us(). */
 void pool_lost(struct db_pool *pool, const struct db_error *err, int64_t since_us);
 
-/* Counts one more loss of a connection against P and pauses before the next try (not before the first).
- * STALE: it was an idle connection that had died unnoticed. Returns 0 to try again, -errno to give up:
- * -EIO with ERR as it was when the budget is used up, otherwise with ERR filled. */
+/* Counts one more loss of a connection against P and pauses before the next try (not before the
+ * first). STALE: it was an idle connection that had died unnoticed. Returns 0 to try again, -errno
+ * to give up: -EIO with ERR as it was when the budget is used up, otherwise with ERR filled. */
 MUST_USE int pool_retry_loss(struct db_pool *pool, struct patience *p, bool stale,
 			     struct db_cancel *cancel, struct db_error *err);
 

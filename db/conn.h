@@ -1,6 +1,7 @@
-/* One connection to PostgreSQL: made, used and ended with deadlines, by one thread at a time. Internal to
- * db/; everybody else goes through the pool. Nothing here waits longer than its deadline: libpq is used
- * in its non-blocking form, and every wait also ends on a cancel and on the pool's shutdown. */
+/* One connection to PostgreSQL: made, used and ended with deadlines, by one thread at a time.
+ * Internal to db/; everybody else goes through the pool. Nothing here waits longer than its
+ * deadline: libpq is used in its non-blocking form, and every wait also ends on a cancel and on the
+ * pool's shutdown. */
 #ifndef ROWFS_DB_CONN_H
 #define ROWFS_DB_CONN_H
 
@@ -22,7 +23,8 @@ enum conn_end {
 	CONN_FAILED,    /* the server refused it; the connection is good, nothing was done */
 	CONN_LOST,      /* the connection is gone, and certainly nothing was done */
 	CONN_LOST_SENT, /* the connection is gone after the work was sent: it may have been done */
-	CONN_STOPPED, /* our deadline or a cancel came before an answer; connection dropped, as above */
+	/* our deadline or a cancel came before an answer; connection dropped, as above */
+	CONN_STOPPED,
 };
 
 struct db_conn {
@@ -35,13 +37,16 @@ struct db_conn {
 	unsigned char *prepared;  /* bit per statement id: known to this session */
 	size_t prepared_len;      /* bytes */
 	const char *
-		copy_table; /* what a COPY that runs here fills, unquoted, or NULL; the borrower's */
+		/* what a COPY that runs here fills, unquoted, or NULL; the borrower's */
+		copy_table;
 	int64_t deadline_us; /* of the transaction that runs here; NEVER_US outside */
 	bool reused;         /* has answered a statement before the present loan */
 	bool reads;          /* lent for work that a program may interrupt: it changes nothing */
-	bool one_snapshot; /* its transactions see what was committed before their first statement, and no more */
-	int64_t silent_since_us; /* clock_us(): no sign of life since then, as far as anybody waited for one */
-	bool doomed;             /* the server said FATAL, or we gave up on it: do not use again */
+	/* its transactions see what was committed before their first statement, and no more */
+	bool one_snapshot;
+	/* clock_us(): no sign of life since then, as far as anybody waited for one */
+	int64_t silent_since_us;
+	bool doomed;              /* the server said FATAL, or we gave up on it: do not use again */
 	char failed_state[6];     /* SQLSTATE of the last failure since conn_mark(); "" */
 	enum conn_end failed_end; /* and how it ended; CONN_DONE if nothing failed */
 	struct buf news; /* what triggers said to the borrower, each with its NUL; see db_news_fn */
@@ -69,8 +74,9 @@ struct conn_work {
 struct conn_work conn_work_of(struct db_statement *st, const struct db_param *params, int n,
 			      unsigned flags);
 
-/* Connects and prepares the session, within connect_timeout (for each host named), and within ALLOWED_MS unless that is 0. On failure ERR is
- * filled (password scrubbed) and -errno returned; *FINAL tells that trying again is useless. */
+/* Connects and prepares the session, within connect_timeout (for each host named), and within
+ * ALLOWED_MS unless that is 0. On failure ERR is filled (password scrubbed) and -errno returned;
+ * *FINAL tells that trying again is useless. */
 MUST_USE int conn_open(const struct db_config *cfg, int stop_fd, int allowed_ms,
 		       struct db_cancel *cancel, struct db_conn **out, bool *final,
 		       struct db_error *err);
@@ -78,7 +84,8 @@ MUST_USE int conn_open(const struct db_config *cfg, int stop_fd, int allowed_ms,
 /* Ends the session and frees. Does not wait. NULL is fine. */
 void conn_close(struct db_conn *c);
 
-/* True if an idle connection is still worth a statement: the server has not closed it. One poll(). */
+/* True if an idle connection is still worth a statement: the server has not closed it. One
+ * poll(). */
 bool conn_alive(struct db_conn *c);
 
 /* True if the connection must not be used again. */
@@ -88,13 +95,14 @@ bool conn_is_dead(const struct db_conn *c);
 MUST_USE enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **out,
 				struct db_error *err);
 
-/* The same, with the N statements FIRST before W in one message: one round trip. They take no parameters, and stop at the first that
- * fails. *OUT is W's result. */
+/* The same, with the N statements FIRST before W in one message: one round trip. They take no
+ * parameters, and stop at the first that fails. *OUT is W's result. */
 MUST_USE enum conn_end conn_run_behind(struct db_conn *c, const char *const *first, int n,
 				       const struct conn_work *w, PGresult **out,
 				       struct db_error *err);
 
-/* Sends SQL, possibly of several statements. On CONN_DONE *OUT (may be NULL) is the result of the last one. */
+/* Sends SQL, possibly of several statements. On CONN_DONE *OUT (may be NULL) is the result of the
+ * last one. */
 MUST_USE enum conn_end conn_script(struct db_conn *c, const char *sql, PGresult **out,
 				   struct db_error *err);
 /* The same, and drops what it returns. */
@@ -103,10 +111,12 @@ MUST_USE enum conn_end conn_command(struct db_conn *c, const char *sql, struct d
 /* Forgets earlier failures: a new piece of work begins. */
 void conn_mark(struct db_conn *c);
 
-/* Ties C's statements to CANCEL (may be NULL) and unties them. Returns false, untied, if it was fired. */
+/* Ties C's statements to CANCEL (may be NULL) and unties them. Returns false, untied, if it was
+ * fired. */
 MUST_USE bool conn_attach(struct db_conn *c, struct db_cancel *cancel);
 void conn_detach(struct db_conn *c);
-/* Makes the thread that waits for C's answer look at its cancel. From any thread, C held in place. */
+/* Makes the thread that waits for C's answer look at its cancel. From any thread, C held in
+ * place. */
 void conn_wake(struct db_conn *c);
 
 #endif

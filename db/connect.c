@@ -67,8 +67,8 @@ int conninfo_check(const char *conninfo, struct db_error *err) {
 		PQconninfoFree(options);
 		return 0;
 	}
-	/* libpq quotes what it does not understand, and that may be the password: keep what comes before
-	 * the quote. */
+	/* libpq quotes what it does not understand, and that may be the password: keep what comes
+	 * before the quote. */
 	int len = text != NULL ? (int)strcspn(text, "\"\n") : 0;
 	int rc = db_error_set(err, EINVAL, "the connection string cannot be read: %.*s(...)", len,
 			      text != NULL ? text : "");
@@ -78,7 +78,8 @@ int conninfo_check(const char *conninfo, struct db_error *err) {
 
 /* Appends TEXT without any occurrence of SECRET. */
 static void add_scrubbed(struct buf *out, const char *text, const char *secret) {
-	/* A secret of one or two letters cannot be told from ordinary text; libpq does not print it. */
+	/* A secret of one or two letters cannot be told from ordinary text; libpq does not print
+	 * it. */
 	size_t len = secret != NULL ? strlen(secret) : 0;
 	const char *hit;
 	while (len > 2 && (hit = strstr(text, secret)) != NULL) {
@@ -89,7 +90,8 @@ static void add_scrubbed(struct buf *out, const char *text, const char *secret) 
 	buf_puts(out, text);
 }
 
-/* Finds "  XXXXX: " as verbose messages have it after the severity, in any language. Returns the X. */
+/* Finds "  XXXXX: " as verbose messages have it after the severity, in any language. Returns the
+ * X. */
 static const char *find_sqlstate(const char *text) {
 	for (const char *p = strstr(text, ":  "); p != NULL; p = strstr(p + 1, ":  ")) {
 		int n = 0;
@@ -102,7 +104,8 @@ static const char *find_sqlstate(const char *text) {
 	return NULL;
 }
 
-/* "LOCATION:  auth_failed, auth.c:326": what the verbose form adds for the server's own developers. */
+/* "LOCATION:  auth_failed, auth.c:326": what the verbose form adds for the server's own
+ * developers. */
 static bool is_location(const char *line, size_t len) {
 	size_t end = len;
 	while (end > 0 && isdigit((unsigned char)line[end - 1]))
@@ -161,8 +164,8 @@ static PGconn *start(const struct db_config *cfg, int allowed_ms) {
 	if (allowed_ms > 0 && ms > allowed_ms / 2)
 		ms = allowed_ms / 2; /* there may be a second host */
 
-	/* A dead network is noticed by unanswered bytes (tcp_user_timeout, also of the connection's first
-	 * packet, so that the next host gets its turn) or by silence (keepalives). */
+	/* A dead network is noticed by unanswered bytes (tcp_user_timeout, also of the connection's
+	 * first packet, so that the next host gets its turn) or by silence (keepalives). */
 	snprintf(timeout_ms, sizeof(timeout_ms), "%d", ms < TCP_LEAST_MS ? TCP_LEAST_MS : ms);
 	const char *const keys[] = { "fallback_application_name", "keepalives_idle",
 				     "keepalives_interval",       "keepalives_count",
@@ -291,12 +294,13 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 		 "SET jit = off;");
 	buf_printf(sql, "SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d;",
 		   cfg->command_timeout_ms, cfg->transaction_timeout_ms);
-	/* A server must find out, too, that our machine or the network is gone: until then others wait for what the session holds. As in
-	 * start(); nothing happens where the connection is none of TCP. */
+	/* A server must find out, too, that our machine or the network is gone: until then others
+	 * wait for what the session holds. As in start(); nothing happens where the connection is
+	 * none of TCP. */
 	buf_puts(sql, "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10;"
 		      "SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s';");
-	/* A backend whose client is dead ends within this time, even in the middle of a statement: it may
-	 * hold locks. Not every system can tell the server so. */
+	/* A backend whose client is dead ends within this time, even in the middle of a statement:
+	 * it may hold locks. Not every system can tell the server so. */
 	buf_puts(sql,
 		 "SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false) "
 		 "WHERE pg_catalog.current_setting('client_connection_check_interval') = '0' "

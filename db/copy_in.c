@@ -1,4 +1,5 @@
-/* COPY ... FROM STDIN: fed piece by piece at the head of a transaction of its own, or all at once inside another one. */
+/* COPY ... FROM STDIN: fed piece by piece at the head of a transaction of its own, or all at once
+ * inside another one. */
 #include "db/answer.h"
 #include "db/copy.h"
 #include "db/copy_table.h"
@@ -104,9 +105,10 @@ static enum conn_end end_data(struct db_conn *c, long long *rows, struct db_erro
 	return end;
 }
 
-/* -- a transaction that begins with a COPY ------------------------------------------------------ */
+/* -- a transaction that begins with a COPY ----------------------------------------------------- */
 
-/* statement_timeout would end a COPY that merely waits for more lines: the deadlines are ours while it lasts. */
+/* statement_timeout would end a COPY that merely waits for more lines: the deadlines are ours while
+ * it lasts. */
 static bool opening(struct buf *text, const char *setup, const char *sql) {
 	buf_puts(text, "BEGIN;SET LOCAL statement_timeout = 0;");
 	if (setup != NULL) {
@@ -183,7 +185,8 @@ int db_copy_in_put(struct db_copy_in *copy, const char *data, size_t len, struct
 	return -err->errnum;
 }
 
-/* Gives the connection back and frees; a transaction that is still open is rolled back within GRACE. */
+/* Gives the connection back and frees; a transaction that is still open is rolled back within
+ * GRACE. */
 static void give_back(struct db_copy_in *copy, int grace_ms) {
 	struct db_conn *c = copy->conn;
 	transaction_roll_back(c, deadline_after_ms(grace_ms));
@@ -235,7 +238,8 @@ void db_copy_in_abort(struct db_copy_in *copy) {
 	struct db_conn *c = copy->conn;
 	if (copy->end == CONN_DONE && !conn_is_dead(c)) {
 		c->deadline_us = deadline_after_ms(ABORT_GRACE_MS);
-		/* The server answers with an error that says so; the connection is then good again. */
+		/* The server answers with an error that says so; the connection is then good
+		 * again. */
 		enum conn_end end = PQputCopyEnd(c->pg, "given up by the client") == 1
 					    ? answer_wait(c, UNTIL_DROP, NULL, &ignored)
 					    : answer_not_sent(c, &ignored);
@@ -244,7 +248,7 @@ void db_copy_in_abort(struct db_copy_in *copy) {
 	give_back(copy, ABORT_GRACE_MS);
 }
 
-/* -- inside a transaction ----------------------------------------------------------------------- */
+/* -- inside a transaction ---------------------------------------------------------------------- */
 
 int db_copy_on(struct db_conn *conn, const char *sql, const char *data, size_t len, long long *rows,
 	       struct db_error *err) {

@@ -31,7 +31,7 @@ static void copy_free(struct db_copy_out *copy) {
 	free(copy);
 }
 
-/* -- the start ---------------------------------------------------------------------------------- */
+/* -- the start --------------------------------------------------------------------------------- */
 
 /* All in one transaction: behind a pooler the next statement may meet another session. */
 static bool settings(struct buf *text, int n) {
@@ -102,9 +102,10 @@ int db_copy_out_begin(struct db_pool *pool, const struct db_param *keys, int n, 
 	return 0;
 }
 
-/* -- the rows ----------------------------------------------------------------------------------- */
+/* -- the rows ---------------------------------------------------------------------------------- */
 
-/* No more rows: what does the server say? Untied, so that an interrupt cannot turn the end into a failure. */
+/* No more rows: what does the server say? Untied, so that an interrupt cannot turn the end into a
+ * failure. */
 static int take_end(struct db_copy_out *copy, struct db_error *err) {
 	struct db_conn *c = copy->conn;
 	int64_t started = clock_us();
@@ -191,7 +192,7 @@ void db_copy_out_attach(struct db_copy_out *copy, struct db_cancel *cancel) {
 	copy->interrupted = !conn_attach(copy->conn, cancel);
 }
 
-/* -- the end ------------------------------------------------------------------------------------ */
+/* -- the end ----------------------------------------------------------------------------------- */
 
 /* Throws away what has come. Returns true if it was the last of it. */
 static bool drain_buffer(struct db_conn *c) {
@@ -202,7 +203,8 @@ static bool drain_buffer(struct db_conn *c) {
 	return n < 0;
 }
 
-/* Asks the server to stop, and throws away what it sent until it did. Dooms the connection if that takes too long. */
+/* Asks the server to stop, and throws away what it sent until it did. Dooms the connection if that
+ * takes too long. */
 static void stop_rows(struct db_conn *c) {
 	AUTO_DB_ERROR struct db_error ignored = { 0 };
 	int64_t deadline = deadline_after_ms(END_GRACE_MS);

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* SQLSTATE or its beginning -> errno. The first that fits is taken, so whole codes stand before their
- * class. What is not here is EIO. */
+/* SQLSTATE or its beginning -> errno. The first that fits is taken, so whole codes stand before
+ * their class. What is not here is EIO. */
 static const struct {
 	const char *state;
 	int errnum;
@@ -44,8 +44,8 @@ static const struct {
 	{ "55006", EBUSY },     /* object_in_use */
 };
 
-/* A code that functions of the database's owner raise: the standard leaves classes that begin with 5 to 9 and I to Z to everybody, and of these
- * PostgreSQL itself has 53 to 58, P0 and XX. */
+/* A code that functions of the database's owner raise: the standard leaves classes that begin with
+ * 5 to 9 and I to Z to everybody, and of these PostgreSQL itself has 53 to 58, P0 and XX. */
 static bool is_of_the_schema(const char *sqlstate) {
 	char c = sqlstate[0];
 	return ((c >= '6' && c <= '9') || (c >= 'I' && c <= 'Z')) &&
@@ -96,7 +96,8 @@ static bool is_catalog_drift(const char *sqlstate) {
 	return false;
 }
 
-/* "JSON data, line 3: ..." tells where in a document the mistake is; other contexts tell of our SQL. */
+/* "JSON data, line 3: ..." tells where in a document the mistake is; other contexts tell of our
+ * SQL. */
 static void add_json_context(struct buf *b, const char *context) {
 	if (context == NULL)
 		return;
@@ -198,9 +199,9 @@ static long long number_behind(const char *rest) {
 	return rest[to] != '\0' && rest[to] != '\n' ? strtoll(rest + to, NULL, 10) : 0;
 }
 
-/* "COPY book, line 3, column ..." in most languages; some put the table first and the word COPY behind it. The server does not
- * quote the name, which may look like anything: so it is compared, and the first line that begins with it counts (a value that
- * imitates one stands behind it). */
+/* "COPY book, line 3, column ..." in most languages; some put the table first and the word COPY
+ * behind it. The server does not quote the name, which may look like anything: so it is compared,
+ * and the first line that begins with it counts (a value that imitates one stands behind it). */
 long long db_error_copy_line(const char *context, const char *table) {
 	static const char word[] = "COPY ";
 	size_t len = strlen(table);

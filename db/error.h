@@ -8,11 +8,13 @@
 struct db_error {
 	int errnum;       /* positive errno; 0 if there was no error */
 	char sqlstate[6]; /* "" where the server said none (lost connection, time-out of ours) */
-	bool in_doubt; /* the connection was lost after the work was sent: it may have been committed */
-	bool retryable; /* there is no connection, or it was lost, or the server asks for a repetition (class
-			 * 40): the same may succeed later. Not set by a time-out, a cancel or an unmount. */
-	long long
-		copy_line; /* the line of a COPY's input that the server refused, from 1; 0: not known */
+	/* the connection was lost after the work was sent: it may have been committed */
+	bool in_doubt;
+	/* there is no connection, or it was lost, or the server asks for a repetition (class 40):
+	 * the same may succeed later. Not set by a time-out, a cancel or an unmount */
+	bool retryable;
+	/* the line of a COPY's input that the server refused, from 1; 0: not known */
+	long long copy_line;
 	char *sentence;   /* message, detail and hint, one line, for people; owned, may be NULL */
 	char *constraint; /* constraint name as the server gave it; owned, may be NULL */
 };
@@ -25,8 +27,8 @@ void db_error_clear(struct db_error *e);
 /* Fills E from a failed result or, where RES is NULL, from the connection. */
 void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn *conn);
 
-/* The line that CONTEXT (as PG_DIAG_CONTEXT has it, in any language of the server; may be NULL) names for a COPY into TABLE
- * (unquoted, without its schema), from 1; 0 if it names none. */
+/* The line that CONTEXT (as PG_DIAG_CONTEXT has it, in any language of the server; may be NULL)
+ * names for a COPY into TABLE (unquoted, without its schema), from 1; 0 if it names none. */
 long long db_error_copy_line(const char *context, const char *table);
 
 /* Makes TO, which must be zeroed, a copy of FROM. */

@@ -11,7 +11,8 @@ struct db_held {
 	struct db_pool *pool;
 	struct db_conn *conn;
 	size_t told; /* how far the news of conn have been told */
-	int last; /* number of the last statement that stands; 0: none, and no transaction is open */
+	/* number of the last statement that stands; 0: none, and no transaction is open */
+	int last;
 	int saved;    /* statements from this number on have savepoints, if there are that many */
 	bool limited; /* statements wait for locks for HELD_LOCK_MS only */
 	bool careful; /* each statement gets a savepoint */
@@ -19,7 +20,7 @@ struct db_held {
 	bool broken;
 };
 
-/* -- beginning ----------------------------------------------------------------------------------- */
+/* -- beginning --------------------------------------------------------------------------------- */
 
 struct beginning {
 	const struct conn_work *work;
@@ -63,7 +64,7 @@ int db_held_begin(struct db_pool *pool, struct db_statement *st, const struct db
 	return 0;
 }
 
-/* -- going on ------------------------------------------------------------------------------------ */
+/* -- going on ---------------------------------------------------------------------------------- */
 
 /* Undoes statement NUMBER and all after it; all there are if it has no savepoint. */
 static int undo(struct db_held *h, int number, struct db_error *err) {
@@ -143,7 +144,7 @@ int db_held_back(struct db_held *h, int number, struct db_error *err) {
 	return undo(h, number, err);
 }
 
-/* -- the end ------------------------------------------------------------------------------------- */
+/* -- the end ----------------------------------------------------------------------------------- */
 
 static void end(struct db_held *h) {
 	transaction_roll_back(h->conn, NEVER_US);

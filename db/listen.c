@@ -12,7 +12,9 @@
 enum {
 	ASK_S = 5, /* silence after which the server is asked whether it is there */
 	PAUSE_MIN_MS =
-		50, /* before the first attempt to connect anew; each pause is twice as long as the one before */
+		/* before the first attempt to connect anew; each pause is twice as long as the
+		 * one before */
+	50,
 	PAUSE_MAX_MS = 5000,
 };
 
@@ -126,7 +128,8 @@ static int ask_again(struct db_listener *l, struct db_error *err) {
 	return rc;
 }
 
-/* Waits for the server until DUE_US. Returns false at the end; -errno in *RC if the connection is lost. */
+/* Waits for the server until DUE_US. Returns false at the end; -errno in *RC if the connection is
+ * lost. */
 static bool listen_until(struct db_listener *l, int64_t due_us, int *rc, struct db_error *err) {
 	short revents;
 	switch (wait_for(PQsocket(l->conn->pg), POLLIN, -1, l->stop_fd, due_us, &revents)) {

@@ -1,17 +1,19 @@
-/* LISTEN: one connection that does nothing else, with a thread of its own. It is made anew when it is lost, with growing pauses; a
- * connection that is dead without saying so is found out by asking. Beside that it may ask a question of its user's now and then. */
+/* LISTEN: one connection that does nothing else, with a thread of its own. It is made anew when it
+ * is lost, with growing pauses; a connection that is dead without saying so is found out by asking.
+ * Beside that it may ask a question of its user's now and then. */
 #ifndef ROWFS_DB_LISTEN_H
 #define ROWFS_DB_LISTEN_H
 
 #include "db/pool.h"
 #include "util/buf.h"
 
-/* What a listener is for. Its functions are called on the listener's thread (the first `up` on the starter's). None may wait for the
- * listener. */
+/* What a listener is for. Its functions are called on the listener's thread (the first `up` on the
+ * starter's). None may wait for the listener. */
 struct db_listen_job {
 	/* Two channels, each a word of lower-case letters, digits and underscores. */
 	const char *channel, *other;
-	/* A statement without parameters, asked as soon as it listens: what it answers and what is heard later leave no gap. */
+	/* A statement without parameters, asked as soon as it listens: what it answers and what is
+	 * heard later leave no gap. */
 	const char *first;
 	int every_ms; /* between two questions */
 
@@ -32,8 +34,8 @@ struct db_listen_job {
 
 struct db_listener;
 
-/* Connects as CFG says (copied) and listens. Returns 0, or -errno with ERR filled if the first connection fails. JOB and ARG must live
- * until db_listen_stop(). */
+/* Connects as CFG says (copied) and listens. Returns 0, or -errno with ERR filled if the first
+ * connection fails. JOB and ARG must live until db_listen_stop(). */
 MUST_USE int db_listen_start(const struct db_config *cfg, const struct db_listen_job *job,
 			     void *arg, struct db_listener **out, struct db_error *err);
 

@@ -167,7 +167,8 @@ static void add_counts(struct db_pool *pool, struct db_conn *c) {
 	memset(&c->counts, 0, sizeof(c->counts));
 }
 
-/* The idle connection that was used longest ago, if it has been idle for too long. Under the lock. */
+/* The idle connection that was used longest ago, if it has been idle for too long. Under the
+ * lock. */
 static struct db_conn *take_expired(struct db_pool *pool) {
 	struct db_conn **p = &pool->idle;
 	if (pool->open <= pool->cfg.min_connections || *p == NULL)
@@ -230,8 +231,8 @@ void pool_give(struct db_pool *pool, struct db_conn *c) {
 		conn_close(c);
 }
 
-/* Takes the warmest idle connection that is still alive; the dead ones that it meets are closed. READS: nothing is in doubt if it turns out
- * to be dead after all. Under the lock. */
+/* Takes the warmest idle connection that is still alive; the dead ones that it meets are closed.
+ * READS: nothing is in doubt if it turns out to be dead after all. Under the lock. */
 static struct db_conn *take_idle(struct db_pool *pool, bool reads) {
 	while (pool->idle != NULL) {
 		struct db_conn *c = pool->idle;
@@ -264,8 +265,8 @@ static void attempt_failed(struct db_pool *pool, bool final, const struct db_err
 	memcpy(pool->failure.sqlstate, err->sqlstate, sizeof(err->sqlstate));
 }
 
-/* Makes a connection; unlocks for the time that it takes. Returns 0 or -errno with ERR filled; *FINAL
- * tells that trying again is useless. */
+/* Makes a connection; unlocks for the time that it takes. Returns 0 or -errno with ERR filled;
+ * *FINAL tells that trying again is useless. */
 static int attempt(struct db_pool *pool, int allowed_ms, struct db_cancel *cancel,
 		   struct db_conn **out, bool *final, struct db_error *err) {
 	bool was_down = pool->down;
@@ -358,7 +359,8 @@ static int wait_for_free(struct db_pool *pool, int64_t until_us, struct db_error
 	return 0;
 }
 
-/* How long an attempt to connect may take: if all is well so far, it may be the first sign of trouble. Under the lock. */
+/* How long an attempt to connect may take: if all is well so far, it may be the first sign of
+ * trouble. Under the lock. */
 static int allowed_ms(const struct db_pool *pool, const struct patience *p) {
 	int64_t now = clock_us();
 	int64_t until = pool->trouble_us > 0 ? patience_until_us(pool, p) : now + budget_us(pool);

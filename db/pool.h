@@ -2,8 +2,8 @@
  *
  * Idle connections are one LIFO list (the warm one is used first). A connection is checked out for
  * the length of one statement or transaction and belongs to its borrower meanwhile. After a failed
- * attempt to connect, one attempt at a time is made, with growing, jittered pauses; everybody else who
- * waits is told the failure's text when his own budget ends. Thread-safe throughout. */
+ * attempt to connect, one attempt at a time is made, with growing, jittered pauses; everybody else
+ * who waits is told the failure's text when his own budget ends. Thread-safe throughout. */
 #ifndef ROWFS_DB_POOL_H
 #define ROWFS_DB_POOL_H
 
@@ -23,7 +23,8 @@ struct db_config {
 	int max_connections;         /* never more than these at once */
 	int connect_timeout_s;       /* one attempt, seconds */
 	int command_timeout_ms;      /* one statement, milliseconds; 0 = no limit */
-	int transaction_timeout_ms; /* one transaction of several statements, milliseconds; 0 = no limit */
+	/* one transaction of several statements, milliseconds; 0 = no limit */
+	int transaction_timeout_ms;
 	int retry_attempts;   /* further attempts after the first, when the connection is lost */
 	int retry_delay_ms;   /* pause before the first of them, milliseconds */
 	double retry_backoff; /* each further pause is this much longer */
@@ -57,9 +58,9 @@ struct db_cancel {
 #define DB_CANCEL_INIT                                                                             \
 	{ .lock = PTHREAD_MUTEX_INITIALIZER }
 
-/* Stops the statement now running under C, or the next one, and every wait for a connection. Returns at
- * once: the thread that runs the statement asks the server. Thread-safe; may be called before, during and
- * after the statement. */
+/* Stops the statement now running under C, or the next one, and every wait for a connection.
+ * Returns at once: the thread that runs the statement asks the server. Thread-safe; may be called
+ * before, during and after the statement. */
 void db_cancel_fire(struct db_cancel *c);
 
 /* Makes a pool; copies CFG and its strings, but for the conninfo. Opens min_connections, so that
@@ -68,19 +69,21 @@ void db_cancel_fire(struct db_cancel *c);
 MUST_USE int db_pool_new(const struct db_config *cfg, struct db_pool **out, struct db_error *err);
 void db_pool_free(struct db_pool *pool);
 
-/* Told, by the thread that ran it, what triggers of rowfs said to a statement or transaction (messages with SQLSTATE RF001), after it has
- * ended and before its caller goes on. TEXT NULL: the connection was lost, and what they may have
- * said with it. COMMITTED is false where it is told early, by a transaction that stays open (db/held.h): it is told again at its end. */
+/* Told, by the thread that ran it, what triggers of rowfs said to a statement or transaction
+ * (messages with SQLSTATE RF001), after it has ended and before its caller goes on. TEXT NULL: the
+ * connection was lost, and what they may have said with it. COMMITTED is false where it is told
+ * early, by a transaction that stays open (db/held.h): it is told again at its end. */
 typedef void (*db_news_fn)(void *arg, const char *text, bool committed);
 
-/* From now on every session has MARK as its setting rowfs.mount, so that triggers answer to it instead of sending notices, and begins with
- * GREETING (trusted SQL); FN is told what the triggers say. Idle connections are closed. At most once, and before there are other threads
- * that use the pool. Returns 0 or -ENOMEM. */
+/* From now on every session has MARK as its setting rowfs.mount, so that triggers answer to it
+ * instead of sending notices, and begins with GREETING (trusted SQL); FN is told what the triggers
+ * say. Idle connections are closed. At most once, and before there are other threads that use the
+ * pool. Returns 0 or -ENOMEM. */
 MUST_USE int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting,
 			  db_news_fn fn, void *arg);
 
-/* Makes every wait in the pool (for a connection, for a retry) end at once with ESHUTDOWN-like EIO, so
- * that an unmount does not hang on a dead database. */
+/* Makes every wait in the pool (for a connection, for a retry) end at once with ESHUTDOWN-like EIO,
+ * so that an unmount does not hang on a dead database. */
 void db_pool_shutdown(struct db_pool *pool);
 
 void db_pool_stats(struct db_pool *pool, struct db_stats *out);
@@ -89,12 +92,13 @@ void db_pool_reset_stats(struct db_pool *pool);
 /* Server version as PQserverVersion() gives it (150018), from the last connection made. */
 int db_pool_server_version(struct db_pool *pool);
 
-/* True if a transaction sees only what was committed before its first statement: the option isolation_level, or else the database's or
- * the role's default, is above read committed. From the last connection made. */
+/* True if a transaction sees only what was committed before its first statement: the option
+ * isolation_level, or else the database's or the role's default, is above read committed. From the
+ * last connection made. */
 bool db_pool_one_snapshot(struct db_pool *pool);
 
-/* True if the last use of the database worked; otherwise the text of the last failure is copied into
- * TEXT (at most LEN bytes with the NUL). */
+/* True if the last use of the database worked; otherwise the text of the last failure is copied
+ * into TEXT (at most LEN bytes with the NUL). */
 bool db_pool_healthy(struct db_pool *pool, char *text, size_t len);
 
 #endif

@@ -1,6 +1,7 @@
 /* The one place that sends SQL. Statements are prepared once per connection, by identity of their
- * `struct db_statement`; parameters are text or bytea; results are text. Lost connections are replaced
- * and the statement sent again within the retry budget, where its flags say that this is safe. */
+ * `struct db_statement`; parameters are text or bytea; results are text. Lost connections are
+ * replaced and the statement sent again within the retry budget, where its flags say that this is
+ * safe. */
 #ifndef ROWFS_DB_QUERY_H
 #define ROWFS_DB_QUERY_H
 
@@ -10,8 +11,8 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-/* A statement that is used again and again. Zero-initialise all but `sql`; query.c numbers it at first
- * use. Must outlive the pool. */
+/* A statement that is used again and again. Zero-initialise all but `sql`; query.c numbers it at
+ * first use. Must outlive the pool. */
 struct db_statement {
 	const char *sql;
 	atomic_uint id;
@@ -32,15 +33,15 @@ enum {
 	DB_BINARY = 4,     /* ask for results in binary format (bytea bodies) */
 };
 
-/* Runs ST with N parameters. On success *OUT (may be NULL if not wanted) is the result, owned by the
- * caller (PQclear), and 0 is returned. On failure ERR is filled and -errno returned:
+/* Runs ST with N parameters. On success *OUT (may be NULL if not wanted) is the result, owned by
+ * the caller (PQclear), and 0 is returned. On failure ERR is filled and -errno returned:
  * - connection lost before the statement was sent: always retried within the budget;
- * - lost afterwards: retried with DB_REPEATABLE; otherwise -EIO with err->in_doubt;
- *   a retry after an in-doubt attempt sets err->in_doubt on whatever error follows (a unique violation may
- *   be our own commit);
+ * - lost afterwards: retried with DB_REPEATABLE; otherwise -EIO with err->in_doubt; a retry after
+ *   an in-doubt attempt sets err->in_doubt on whatever error follows (a unique violation may be our
+ *   own commit);
  * - serialization failure or deadlock (class 40): repeated, it was rolled back; in the end -EBUSY;
- * - cancelled by CANCEL (may be NULL): -EINTR; by command_timeout: -ETIMEDOUT (with in_doubt where the
- *   server did not even confirm that);
+ * - cancelled by CANCEL (may be NULL): -EINTR; by command_timeout: -ETIMEDOUT (with in_doubt where
+ *   the server did not even confirm that);
  * - no connection free for command_timeout: -ETIMEDOUT;
  * - everything else: db_errno_of_sqlstate().
  * Thread-safe. */
@@ -62,8 +63,8 @@ extern const char db_health_sql[];
 typedef int (*db_tx_fn)(struct db_conn *conn, void *arg, struct db_error *err);
 
 /* Runs FN in one transaction. Lost before COMMIT was sent: repeated within the budget. Lost after:
- * repeated only with DB_REPEATABLE in FLAGS (FN must find out by itself, from a ledger row of its own,
- * that it is done already), else -EIO with err->in_doubt. Thread-safe. */
+ * repeated only with DB_REPEATABLE in FLAGS (FN must find out by itself, from a ledger row of its
+ * own, that it is done already), else -EIO with err->in_doubt. Thread-safe. */
 MUST_USE int db_transaction(struct db_pool *pool, db_tx_fn fn, void *arg, unsigned flags,
 			    struct db_cancel *cancel, struct db_error *err);
 
@@ -76,17 +77,17 @@ MUST_USE int db_query_binary_on(struct db_conn *conn, const char *sql,
 				const struct db_param *params, int n, PGresult **out,
 				struct db_error *err);
 
-/* The process of the server that CONN talks to, as it was told when the connection was made: a pooler
- * in between tells another. */
+/* The process of the server that CONN talks to, as it was told when the connection was made: a
+ * pooler in between tells another. */
 int db_backend_on(const struct db_conn *conn);
 
-/* Runs FN inside the transaction on CONN, as a part of it. If FN does not return 0, what it did is undone and the transaction may go
- * on, unless the connection is lost or ERR is retryable or in doubt: then it must be given up. Returns what FN returned, or -errno; ERR is
- * filled then. */
+/* Runs FN inside the transaction on CONN, as a part of it. If FN does not return 0, what it did is
+ * undone and the transaction may go on, unless the connection is lost or ERR is retryable or in
+ * doubt: then it must be given up. Returns what FN returned, or -errno; ERR is filled then. */
 MUST_USE int db_part_on(struct db_conn *conn, db_tx_fn fn, void *arg, struct db_error *err);
 
-/* Has deferred constraints checked by each statement of the transaction on CONN, from here on and for those before.
- * Returns 0, or -errno with ERR filled. */
+/* Has deferred constraints checked by each statement of the transaction on CONN, from here on and
+ * for those before. Returns 0, or -errno with ERR filled. */
 MUST_USE int db_check_constraints_on(struct db_conn *conn, struct db_error *err);
 
 /* A C string as a text parameter. S must outlive the call; NULL is SQL NULL. */
@@ -95,8 +96,8 @@ struct db_param db_text(const char *s);
 /* Appends IDENT to SQL as a quoted identifier. The one quoting helper. */
 struct buf;
 void db_quote_ident(struct buf *sql, const char *ident);
-/* Appends S as a string literal (standard_conforming_strings is on for every connection). For catalog
- * names only; values are parameters. */
+/* Appends S as a string literal (standard_conforming_strings is on for every connection). For
+ * catalog names only; values are parameters. */
 void db_quote_literal(struct buf *sql, const char *s);
 
 #endif

@@ -71,8 +71,8 @@ static int decide_failed(struct retry *r, const char *state, struct db_error *er
 	return give_up(r, err, err->errnum != 0 ? err->errnum : EIO);
 }
 
-/* Decides, after the connection was given back. Returns 0 to try again (it has paused where needed), -errno with ERR filled to
- * give up. */
+/* Decides, after the connection was given back. Returns 0 to try again (it has paused where
+ * needed), -errno with ERR filled to give up. */
 static int decide(struct retry *r, const struct ending *e, struct db_error *err) {
 	switch (e->end) {
 	case CONN_FAILED:
@@ -105,7 +105,8 @@ static int try_once(struct retry *r, retry_fn once, void *arg, struct db_conn **
 	db_error_clear(err);
 	conn_mark(c);
 	e.end = once(c, arg, err);
-	/* A conflict or a stray cancel counts even where ONCE put an error of its own in its place. */
+	/* A conflict or a stray cancel counts even where ONCE put an error of its own in its
+	 * place. */
 	memcpy(e.sqlstate, c->failed_state, sizeof(e.sqlstate));
 	if (e.end == CONN_DONE && keep != NULL) {
 		*keep = c;

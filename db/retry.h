@@ -14,13 +14,14 @@ struct retry {
 	bool doubt; /* an earlier try may have been committed */
 };
 
-/* One try, on a connection that was borrowed for it. Returns how it ended; ERR is filled unless that is CONN_DONE. A
- * transaction that it leaves open after a failure is rolled back. */
+/* One try, on a connection that was borrowed for it. Returns how it ended; ERR is filled unless
+ * that is CONN_DONE. A transaction that it leaves open after a failure is rolled back. */
 typedef enum conn_end (*retry_fn)(struct db_conn *c, void *arg, struct db_error *err);
 
-/* Runs ONCE with ARG until it is done or there is no more to hope for: the rules are those of db_query(). Enters R's cancel
- * meanwhile. On success, *KEEP is the connection, which is the caller's to detach and to give back; with KEEP NULL it is
- * given back. Returns 0, or -errno with ERR filled. */
+/* Runs ONCE with ARG until it is done or there is no more to hope for: the rules are those of
+ * db_query(). Enters R's cancel meanwhile. On success, *KEEP is the connection, which is the
+ * caller's to detach and to give back; with KEEP NULL it is given back. Returns 0, or -errno with
+ * ERR filled. */
 MUST_USE int retry_run(struct retry *r, retry_fn once, void *arg, struct db_conn **keep,
 		       struct db_error *err);
 

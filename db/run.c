@@ -1,4 +1,5 @@
-/* Running one statement on one connection: send it, prepared where that is wanted, and have its answer judged. */
+/* Running one statement on one connection: send it, prepared where that is wanted, and have its
+ * answer judged. */
 #include "db/answer.h"
 #include "util/clock.h"
 
@@ -55,14 +56,14 @@ enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *
 	return conn_script(c, sql, NULL, err);
 }
 
-/* The name holds the text's hash: behind a pooler a session may have another daemon's statements, and
- * the same name must mean the same text. */
+/* The name holds the text's hash: behind a pooler a session may have another daemon's statements,
+ * and the same name must mean the same text. */
 static void statement_name(const struct conn_work *w, char name[NAME_LEN]) {
 	snprintf(name, NAME_LEN, "s%u_%016llx", w->id, w->hash);
 }
 
-/* Sends W, with its parameters as they are: binary format is exact for text too, NUL and bad UTF-8 included,
- * which the server then refuses with a sentence. */
+/* Sends W, with its parameters as they are: binary format is exact for text too, NUL and bad UTF-8
+ * included, which the server then refuses with a sentence. */
 static enum conn_end send_work(struct db_conn *c, const struct conn_work *w, const char *name,
 			       struct db_error *err) {
 	Oid few_types[FEW_PARAMS];
@@ -156,8 +157,8 @@ static enum conn_end prepare(struct db_conn *c, const struct conn_work *w, const
 	return end;
 }
 
-/* True if the session has lost the statement, or its tables have changed: it was not run, and is made
- * ready to be prepared anew. */
+/* True if the session has lost the statement, or its tables have changed: it was not run, and is
+ * made ready to be prepared anew. */
 static bool must_prepare_again(struct db_conn *c, const struct conn_work *w, const char *name,
 			       const struct db_error *err) {
 	AUTO_DB_ERROR struct db_error ignored = { 0 };
@@ -197,7 +198,7 @@ enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **
 	return answer_note(c, w->sql, clock_us() - started, end, err);
 }
 
-/* -- several statements in one message ----------------------------------------------------------- */
+/* -- several statements in one message --------------------------------------------------------- */
 
 static enum conn_end send_all(struct db_conn *c, const char *const *first, int n,
 			      const struct conn_work *w, const char *name, struct db_error *err) {

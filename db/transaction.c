@@ -96,7 +96,7 @@ int db_transaction(struct db_pool *pool, db_tx_fn fn, void *arg, unsigned flags,
 	return retry_run(&r, transact_once, &t, NULL, err);
 }
 
-/* -- within a transaction ----------------------------------------------------------------------- */
+/* -- within a transaction ---------------------------------------------------------------------- */
 
 static int command(struct db_conn *conn, const char *sql, struct db_error *err) {
 	return db_query_on(conn, sql, NULL, 0, NULL, err);

@@ -7,13 +7,13 @@
 /* What END means before COMMIT was sent: nothing can have been committed, so there is no doubt. */
 enum conn_end transaction_before_commit(enum conn_end end);
 
-/* Runs FN (may be NULL) in the transaction that is open on C, which conn_mark() began, and commits. On failure ERR is filled;
- * the caller rolls back. */
+/* Runs FN (may be NULL) in the transaction that is open on C, which conn_mark() began, and commits.
+ * On failure ERR is filled; the caller rolls back. */
 MUST_USE enum conn_end transaction_finish(struct db_conn *c, db_tx_fn fn, void *arg,
 					  struct db_error *err);
 
-/* Ends C's transaction, if one is open, by DEADLINE_US and a grace; a connection that does not obey is doomed. Unties C from
- * its cancel. */
+/* Ends C's transaction, if one is open, by DEADLINE_US and a grace; a connection that does not obey
+ * is doomed. Unties C from its cancel. */
 void transaction_roll_back(struct db_conn *c, int64_t deadline_us);
 
 #endif

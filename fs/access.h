@@ -1,4 +1,5 @@
-/* What the layout lets be changed: the only place that decides it. Everything that changes a file, a name or a row asks here first. */
+/* What the layout lets be changed: the only place that decides it. Everything that changes a file,
+ * a name or a row asks here first. */
 #ifndef ROWFS_FS_ACCESS_H
 #define ROWFS_FS_ACCESS_H
 
@@ -10,11 +11,13 @@ enum change {
 	CHANGE_REMOVE, /* the file is removed */
 };
 
-/* 0 if CHANGE is allowed at PLACE, or below it; NULL is no place: 0. Else -EROFS where nothing may be changed, -EPERM for a change that the
- * layout, or a table that others inherit from, does not allow, with a sentence that names the word. Thread-safe. */
+/* 0 if CHANGE is allowed at PLACE, or below it; NULL is no place: 0. Else -EROFS where nothing may
+ * be changed, -EPERM for a change that the layout, or a table that others inherit from, does not
+ * allow, with a sentence that names the word. Thread-safe. */
 MUST_USE int access_check(struct call *call, const struct place *place, enum change change);
 
-/* The place of NODE, or, of a plain file or directory, that of the directory of the layout that it is in. */
+/* The place of NODE, or, of a plain file or directory, that of the directory of the layout that it
+ * is in. */
 const struct place *access_place(const struct node *node);
 
 #endif

@@ -1,4 +1,5 @@
-/* The next page of a listing, asked for while the kernel takes the present one: by a thread of its own, which lives for one page. */
+/* The next page of a listing, asked for while the kernel takes the present one: by a thread of its
+ * own, which lives for one page. */
 #ifndef ROWFS_FS_AHEAD_H
 #define ROWFS_FS_AHEAD_H
 
@@ -23,8 +24,8 @@ struct ahead;
 
 /* Begins to ask for Q, whose contents become the call's own. NULL if it cannot. */
 struct ahead *ahead_start(struct fs *fs, struct page_query *q);
-/* Waits for the page if it is what Q asks for, and frees AHEAD. True: *RES is it, and *TICKET what coherence_ticket() was before; false: it is
- * another page, or failed. */
+/* Waits for the page if it is what Q asks for, and frees AHEAD. True: *RES is it, and *TICKET what
+ * coherence_ticket() was before; false: it is another page, or failed. */
 bool ahead_take(struct ahead *ahead, const struct page_query *q, PGresult **res,
 		unsigned long *ticket);
 /* Stops the query and frees. NULL is fine. */

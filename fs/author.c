@@ -38,10 +38,11 @@ static long pages_of(pid_t thread) {
 	return f != NULL && fgets(line, sizeof(line), f) != NULL ? strtol(line, NULL, 10) : -1;
 }
 
-/* How THREAD, which closes a descriptor just now, does it. exec() closes descriptors while it holds a lock (exec_update_lock) that a read of
- * /proc/TID/stat waits for on some kernels: the read would wait for exec, and exec for the reply to its flush, for ever. statm takes no such lock,
- * and tells the two apart: a thread in exec() has the old or the new memory, one in exit() has given its own up before it closes its files. So
- * stat is read only of a thread that has none. */
+/* How THREAD, which closes a descriptor just now, does it. exec() closes descriptors while it holds
+ * a lock (exec_update_lock) that a read of /proc/TID/stat waits for on some kernels: the read would
+ * wait for exec, and exec for the reply to its flush, for ever. statm takes no such lock, and tells
+ * the two apart: a thread in exec() has the old or the new memory, one in exit() has given its own
+ * up before it closes its files. So stat is read only of a thread that has none. */
 static enum author_state how(pid_t thread) {
 	long pages = pages_of(thread);
 	if (pages != 0)

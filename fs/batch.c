@@ -12,7 +12,8 @@
 #include <time.h>
 
 enum {
-	SMALL = 32, /* lines that go as one prepared statement; a COPY costs more up to about there */
+	/* lines that go as one prepared statement; a COPY costs more up to about there */
+	SMALL = 32,
 	FEED = 64 * 1024,           /* bytes that are worth sending before the batch is full */
 	MEMORY_PAUSE_MOST_MS = 256, /* pauses for memory to be free again: 1, 4, ... */
 };
@@ -154,7 +155,8 @@ static int feed(struct batch *b, const struct batch_target *to, struct db_error 
 	return rc;
 }
 
-/* Sends what was not sent yet. If that fails, whatever it was, the batch is sent as a whole when it is committed, and is judged then. */
+/* Sends what was not sent yet. If that fails, whatever it was, the batch is sent as a whole when it
+ * is committed, and is judged then. */
 static void feed_all(struct batch *b, const struct batch_target *to) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (feed(b, to, &err) == 0) {
@@ -168,7 +170,8 @@ static void feed_all(struct batch *b, const struct batch_target *to) {
 void batch_feed(struct batch *b, const struct batch_target *to) {
 	if (b->data.len - b->fed < FEED)
 		return;
-	/* a transaction that began before the one of the batch before has ended would not see what that one did to the ledger */
+	/* a transaction that began before the one of the batch before has ended would not see what
+	 * that one did to the ledger */
 	bool may = b->state == BATCH_OPEN && !db_pool_one_snapshot(to->fs->pool) &&
 		   may_wait(b, to->fs);
 	if (may || b->state == BATCH_FED)
@@ -182,7 +185,7 @@ void batch_feed_rest(struct batch *b, const struct batch_target *to) {
 		feed_all(b, to);
 }
 
-/* -- what is committed beside the lines ----------------------------------------------------------- */
+/* -- what is committed beside the lines -------------------------------------------------------- */
 
 struct sending {
 	struct batch *b;
@@ -221,8 +224,8 @@ static int count_lines(struct db_conn *conn, const struct sending *s, struct db_
 	return rc;
 }
 
-/* The owner's part or the ledger, and the counts: the last part of a batch's transaction, so that rows which others may wait for are held
- * shortly. */
+/* The owner's part or the ledger, and the counts: the last part of a batch's transaction, so that
+ * rows which others may wait for are held shortly. */
 static int finish(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct sending *s = arg;
 	struct batch_owner *owner = s->to->owner;
@@ -238,7 +241,7 @@ static int finish(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
-/* -- few lines: one statement ----------------------------------------------------------------------- */
+/* -- few lines: one statement ------------------------------------------------------------------ */
 
 static bool put_arrays(const struct batch *b, struct buf *arrays, int ncolumns) {
 	const char *at = b->data.data;
@@ -296,7 +299,7 @@ static enum sent send_small(struct sending *s, struct db_error *err) {
 	return end;
 }
 
-/* -- as a whole ---------------------------------------------------------------------------------------- */
+/* -- as a whole -------------------------------------------------------------------------------- */
 
 /* Was it committed before? The answer waits for a commit that is still under way. */
 static int ask_ledger(struct db_conn *conn, struct sending *s, struct db_error *err) {
@@ -345,7 +348,7 @@ static int send_again(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc == 0 ? finish(conn, s, err) : rc;
 }
 
-/* -- committing ---------------------------------------------------------------------------------------- */
+/* -- committing -------------------------------------------------------------------------------- */
 
 /* A repetition finds out what became of the attempt before. */
 static bool is_repeatable(const struct batch_target *to) {
@@ -379,7 +382,8 @@ static bool another_helps(const struct sending *s, enum sent end) {
 	       (end == IN_DOUBT && is_repeatable(s->to));
 }
 
-/* Once as it comes; if another attempt can mend what that came to, again around what is refused. Memory may be free again soon. */
+/* Once as it comes; if another attempt can mend what that came to, again around what is refused.
+ * Memory may be free again soon. */
 static enum sent send_all(struct sending *s, struct db_error *err) {
 	struct batch *b = s->b;
 	bool whole = b->state == BATCH_WHOLE || b->n == 0 ||
@@ -397,7 +401,7 @@ static enum sent send_all(struct sending *s, struct db_error *err) {
 	}
 }
 
-/* -- telling ------------------------------------------------------------------------------------------- */
+/* -- telling ----------------------------------------------------------------------------------- */
 
 static void tell_one(const struct batch *b, const struct batch_target *to,
 		     const struct refusal *one, bool given_up) {

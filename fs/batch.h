@@ -1,5 +1,6 @@
-/* Lines that are committed in one transaction: a batch of a lane of the grouped writer, or one that somebody makes for himself. One
- * thread at a time: a lane's is guarded by the lane's lock while it gathers, and the committing thread's own afterwards. */
+/* Lines that are committed in one transaction: a batch of a lane of the grouped writer, or one that
+ * somebody makes for himself. One thread at a time: a lane's is guarded by the lane's lock while it
+ * gathers, and the committing thread's own afterwards. */
 #ifndef ROWFS_FS_BATCH_H
 #define ROWFS_FS_BATCH_H
 
@@ -18,15 +19,17 @@ struct batch_line {
 		*source; /* whose it is in a lane; else NULL. The batch holds it: see `sources` */
 };
 
-/* Where a batch stands. Lines get their keys from the table's sequence while the server takes them, and a file shows them in the order of
- * their keys: so the lines of a batch are sent when the batch before it in its lane has sent all of its own.
+/* Where a batch stands. Lines get their keys from the table's sequence while the server takes them,
+ * and a file shows them in the order of their keys: so the lines of a batch are sent when the batch
+ * before it in its lane has sent all of its own.
  *
  *  state   it holds a COPY   goes to
  *  WAITS   no                OPEN: batch_follow(true), the lines before are at the server
  *  OPEN    no                FED: batch_feed(); WAITS: batch_follow(false); WHOLE
  *  FED     yes               WAITS: batch_follow(false), the lines before must be sent anew;
  *                            WHOLE: the COPY broke, or batch_commit() ended it
- *  WHOLE   no                stays: it is sent as a whole, in a transaction that asks first what became of an earlier attempt
+ *  WHOLE   no                stays: it is sent as a whole, in a transaction that asks first
+ *                            what became of an earlier attempt
  *
  * batch_commit() takes a batch in any state; few lines in WAITS or OPEN go as one statement. */
 enum batch_state { BATCH_OPEN, BATCH_WAITS, BATCH_FED, BATCH_WHOLE };
@@ -51,13 +54,13 @@ struct batch {
 
 /* A batch that is in no lane: what its owner says and commits beside the lines. */
 struct batch_owner {
-	/* First thing in a repetition, to wait for an earlier attempt that may still be under way. Returns 0, 1 if there is nothing to do
-	 * (any more), or -errno. */
+	/* First thing in a repetition, to wait for an earlier attempt that may still be under way.
+	 * Returns 0, 1 if there is nothing to do (any more), or -errno. */
 	int (*ask)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
 	/* After the lines. Returns 0 or -errno. */
 	int (*finish)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
-	/* Sends lines LOW .. HIGH - 1, which are of one group and begin at byte AT; LOW = HIGH: no line, by the same statement. NULL: they go by
-	 * COPY. Returns 0 or -errno. */
+	/* Sends lines LOW .. HIGH - 1, which are of one group and begin at byte AT; LOW = HIGH: no
+	 * line, by the same statement. NULL: they go by COPY. Returns 0 or -errno. */
 	int (*send)(struct db_conn *conn, struct batch_owner *owner, const struct batch *b, int low,
 		    int high, size_t at, struct db_error *err);
 };
@@ -66,12 +69,14 @@ struct batch_owner {
 struct batch_target {
 	struct fs *fs;
 	const char *copy; /* COPY ... FROM STDIN (FORMAT csv); borrowed */
-	/* Of a batch that is in no lane: its lines and what the server refused of them stay its owner's. Else NULL. */
+	/* Of a batch that is in no lane: its lines and what the server refused of them stay its
+	 * owner's. Else NULL. */
 	struct batch_owner *owner;
 	/* of a lane */
 	struct lane *lane;
-	/* Called while a batch is committed, without the lane's lock: MAY, its lines are at the server, and those of the next batch may follow;
-	 * or they must be sent anew, and those of the next are taken back. */
+	/* Called while a batch is committed, without the lane's lock: MAY, its lines are at the
+	 * server, and those of the next batch may follow; or they must be sent anew, and those of
+	 * the next are taken back. */
 	void (*follow)(struct lane *lane, bool may);
 	struct stream_sql *sql;
 	int ncolumns;
@@ -92,23 +97,28 @@ MUST_USE int batch_put(struct batch *b, struct source *source, const struct unit
 /* MAY: its lines may be sent from now on. Otherwise not, and what was sent is rolled back. */
 void batch_follow(struct batch *b, bool may);
 
-/* Sends what was gathered and not sent yet, and begins the COPY if there is none; unless it is too little to be worth it, or too many
- * connections wait for more lines already, or the state or the isolation level forbid it. */
+/* Sends what was gathered and not sent yet, and begins the COPY if there is none; unless it is too
+ * little to be worth it, or too many connections wait for more lines already, or the state or the
+ * isolation level forbid it. */
 void batch_feed(struct batch *b, const struct batch_target *to);
 
-/* Sends all that was not sent yet, if there is a COPY: its owner has something else to do before he commits. */
+/* Sends all that was not sent yet, if there is a COPY: its owner has something else to do before he
+ * commits. */
 void batch_feed_rest(struct batch *b, const struct batch_target *to);
 
-/* Commits the batch. Returns SENT, or with ERR filled IN_DOUBT or FAILED if it was given up.
- * In a lane: lines that the server refused are kept in rejected/ and noted with their sources; if it was given up, all lines are.
- * With an owner: B keeps all of it. After a failure batch_commit() may be called again, and finds out what became of it. */
+/* Commits the batch. Returns SENT, or with ERR filled IN_DOUBT or FAILED if it was given up. In a
+ * lane: lines that the server refused are kept in rejected/ and noted with their sources; if it was
+ * given up, all lines are. With an owner: B keeps all of it. After a failure batch_commit() may be
+ * called again, and finds out what became of it. */
 MUST_USE enum sent batch_commit(struct batch *b, struct batch_target *to, struct db_error *err);
 
-/* Gives up a batch of a lane for the reason ERR: its lines are kept in rejected/, and noted with their sources. */
+/* Gives up a batch of a lane for the reason ERR: its lines are kept in rejected/, and noted with
+ * their sources. */
 void batch_give_up(struct batch *b, const struct batch_target *to, const struct db_error *err);
 
-/* Sends B's lines in the transaction on CONN, around those that the server refuses, which are added to B's refusals: batch_around.c. An error
- * that no line is free of is the whole batch's: it is returned, after bounded work. Returns 0 or -errno. */
+/* Sends B's lines in the transaction on CONN, around those that the server refuses, which are added
+ * to B's refusals: batch_around.c. An error that no line is free of is the whole batch's: it is
+ * returned, after bounded work. Returns 0 or -errno. */
 MUST_USE int batch_send(struct db_conn *conn, struct batch *b, const struct batch_target *to,
 			struct db_error *err);
 

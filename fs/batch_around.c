@@ -1,10 +1,13 @@
-/* Sending a batch's lines around those that the server refuses, in the transaction that is open: part by part, each with a savepoint.
+/* Sending a batch's lines around those that the server refuses, in the transaction that is open:
+ * part by part, each with a savepoint.
  *
- * A part that is refused is sent again without the line that the server means; where the server names none, in halves. That costs a few
- * round trips for each bad line. If no line could ever be taken (a privilege is missing, the table is gone), it would cost that for each
- * line of the batch: so the same statement is run without any line before the first halving, and before a line is refused for a cause that
- * mostly is that of all (it would be told as a bad line, which `bad_lines=report` takes for no error); and after many lines that were refused for one
- * such cause, lines from all over the rest are tried. */
+ * A part that is refused is sent again without the line that the server means; where the server
+ * names none, in halves. That costs a few round trips for each bad line. If no line could ever be
+ * taken (a privilege is missing, the table is gone), it would cost that for each line of the batch:
+ * so the same statement is run without any line before the first halving, and before a line is
+ * refused for a cause that mostly is that of all (it would be told as a bad line, which
+ * `bad_lines=report` takes for no error); and after many lines that were refused for one such
+ * cause, lines from all over the rest are tried. */
 #include "fs/batch.h"
 
 #include <errno.h>
@@ -47,8 +50,9 @@ static int refuse_line(struct batch *b, int index, size_t at, const struct db_er
 	return line->refused ? 0 : -ENOMEM;
 }
 
-/* The line of LOW .. HIGH that the server means by line COPY_LINE of its input; -1 if it cannot be known. A record counts as many lines as
- * it has, but the first one is a single line: COPY knows a line end inside quotes only when it has seen one outside. */
+/* The line of LOW .. HIGH that the server means by line COPY_LINE of its input; -1 if it cannot be
+ * known. A record counts as many lines as it has, but the first one is a single line: COPY knows a
+ * line end inside quotes only when it has seen one outside. */
 static int blamed_line(const struct batch *b, int low, int high, size_t at, long long copy_line) {
 	long long number = 0;
 	if (copy_line <= 0)
@@ -94,7 +98,8 @@ static enum sent try_part(struct around *a, int low, int high, size_t at, struct
 	return send_part(a->conn, &r, err);
 }
 
-/* The end of the lines from LOW on that can go together: not more than MOST, of one group, none refused. */
+/* The end of the lines from LOW on that can go together: not more than MOST, of one group, none
+ * refused. */
 static int end_of_range(const struct batch *b, int low, int most) {
 	int high = low;
 	while (high < b->n && high - low < most && !b->lines[high].refused &&
@@ -108,7 +113,8 @@ static void pass(struct around *a, int high) {
 		a->at += a->b->lines[a->low].len;
 }
 
-/* Looks whether some line of the rest is taken, or fails for another cause. Returns true if none is. */
+/* Looks whether some line of the rest is taken, or fails for another cause. Returns true if none
+ * is. */
 static bool none_is_taken(struct around *a) {
 	int rest = a->b->n - a->low, every = rest / SAMPLES + 1;
 	size_t at = a->at;
@@ -143,7 +149,8 @@ static int refuse_next(struct around *a, const struct db_error *err) {
 	return 0;
 }
 
-/* Lines up to HIGH were refused, because of ERR. Returns 0, or -errno if it is not one of them that is to blame. */
+/* Lines up to HIGH were refused, because of ERR. Returns 0, or -errno if it is not one of them that
+ * is to blame. */
 static int come_closer(struct around *a, int high, struct db_error *err) {
 	int bad = blamed_line(a->b, a->low, high, a->at, err->copy_line);
 	if ((bad < 0 || sent_is_common(err)) && !a->probed) {
@@ -181,7 +188,8 @@ int batch_send(struct db_conn *conn, struct batch *b, const struct batch_target 
 		if (end == SENT) {
 			pass(&a, high);
 			a.refused = 0;
-			/* the next attempt is longer: many bad lines must not send all that is behind them again and again */
+			/* the next attempt is longer: many bad lines must not send all that is
+			 * behind them again and again */
 			a.step = a.step < b->n ? a.step * 2 : b->n;
 			continue;
 		}

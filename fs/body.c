@@ -40,7 +40,7 @@ static uint64_t limit(struct bodies *bodies) {
 	return bodies->most - (names < given_up ? names : given_up);
 }
 
-/* -- the list, in order of use ------------------------------------------------------------------- */
+/* -- the list, in order of use ----------------------------------------------------------------- */
 
 static void unlink_locked(struct bodies *bodies, struct body *body) {
 	*(body->prev != NULL ? &body->prev->next : &bodies->oldest) = body->next;
@@ -69,7 +69,7 @@ void bodies_free(struct bodies *bodies) {
 	free(bodies);
 }
 
-/* -- bodies -------------------------------------------------------------------------------------- */
+/* -- bodies ------------------------------------------------------------------------------------ */
 
 struct body *body_new(const char *data, size_t len) {
 	struct body *body = malloc(sizeof(*body) + len + 1);

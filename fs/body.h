@@ -1,9 +1,11 @@
-/* Bodies of documents, as look-ups, listings and opens brought them, so that an open and a read need no query.
+/* Bodies of documents, as look-ups, listings and opens brought them, so that an open and a read
+ * need no query.
  *
- * A body belongs to a node. A document's node is one version of it, so a body is never out of date: it is only dropped,
- * the one that was used longest ago first, when all of them take more than `-o cache`. Three quarters of that are given up for names where the kernel
- * knows very many. Whether the node is still what its
- * name means is the look-up's to say. Who has taken a body keeps it, dropped or not. Thread-safe. */
+ * A body belongs to a node. A document's node is one version of it, so a body is never out of date:
+ * it is only dropped, the one that was used longest ago first, when all of them take more than `-o
+ * cache`. Three quarters of that are given up for names where the kernel knows very many. Whether
+ * the node is still what its name means is the look-up's to say. Who has taken a body keeps it,
+ * dropped or not. Thread-safe. */
 #ifndef ROWFS_FS_BODY_H
 #define ROWFS_FS_BODY_H
 
@@ -27,13 +29,15 @@ struct body {
 	char data[];     /* immutable */
 };
 
-/* A cache of at most MOST bytes, what malloc takes for them included. NULL if out of memory. Freed after the nodes. */
+/* A cache of at most MOST bytes, what malloc takes for them included. NULL if out of memory. Freed
+ * after the nodes. */
 MUST_USE struct bodies *bodies_new(uint64_t most);
 void bodies_free(struct bodies *bodies);
 /* One name more (ADDED 1) or less (-1) that the kernel knows. */
 void bodies_count_name(struct bodies *bodies, int added);
 
-/* A body of LEN bytes with one reference, to be given back with body_release(). DATA is copied. NULL if out of memory. */
+/* A body of LEN bytes with one reference, to be given back with body_release(). DATA is copied.
+ * NULL if out of memory. */
 MUST_USE struct body *body_new(const char *data, size_t len);
 void body_release(struct body *body); /* NULL: nothing */
 static inline void cleanup_body(struct body **body) {
@@ -41,8 +45,8 @@ static inline void cleanup_body(struct body **body) {
 }
 #define AUTO_BODY __attribute__((cleanup(cleanup_body), unused))
 
-/* Keeps BODY (which stays the caller's) as that of NODE, in place of any other. What would take more than a quarter of the
- * cache is not kept. */
+/* Keeps BODY (which stays the caller's) as that of NODE, in place of any other. What would take
+ * more than a quarter of the cache is not kept. */
 void body_keep(struct fs *fs, struct node *node, struct body *body);
 /* The body of NODE with a reference, or NULL. */
 MUST_USE struct body *body_take(struct fs *fs, struct node *node);

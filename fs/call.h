@@ -11,8 +11,8 @@ struct call {
 	struct call *next, *prev; /* in fs->calls, and guarded by it; NULL: not there */
 	bool listed;              /* it is there: only its own thread may ask without the lock */
 	struct fs *fs;
-	fuse_req_t
-		req; /* NULL outside a request; gone with the reply, while the call may last longer */
+	/* NULL outside a request; gone with the reply, while the call may last longer */
+	fuse_req_t req;
 	pid_t thread; /* that asks; 0 outside a request */
 	struct db_cancel cancel;
 	struct db_error err;
@@ -21,7 +21,9 @@ struct call {
 	uint64_t number; /* of those in fs->calls; guarded by it */
 	int64_t outer;   /* of db_budget_enter() */
 	bool asked;      /* a look-up had to ask the database */
-	bool hidden; /* the name looked up last is not there for the caller, but may be again: nobody is to remember that */
+	/* the name looked up last is not there for the caller, but may be again: nobody is to
+	 * remember that */
+	bool hidden;
 	bool other_row; /* a document was refused since it says another row than its path */
 	bool mapped;    /* a write brings pages that a program changed in a mapping */
 	struct removal *removal; /* that its statements are part of, or NULL: see removal.h */
@@ -29,8 +31,8 @@ struct call {
 
 #define AUTO_CALL __attribute__((cleanup(call_end)))
 
-/* Begins a call for REQ. A reading call's queries are cancelled when the program that waits is interrupted; a writing
- * call's are not: it runs to its end. */
+/* Begins a call for REQ. A reading call's queries are cancelled when the program that waits is
+ * interrupted; a writing call's are not: it runs to its end. */
 void call_begin(struct call *call, fuse_req_t req, bool interruptible);
 void call_end(struct call *call);
 
@@ -57,16 +59,17 @@ static inline pid_t call_thread(const struct call *call) {
 	return call->thread;
 }
 
-/* True if a thread that serves a request may wait for the kernel: at most half of them do at a time, since what the kernel waits for may need one.
- * Asked once, and call_waited() is called afterwards, whatever the answer was. */
+/* True if a thread that serves a request may wait for the kernel: at most half of them do at a
+ * time, since what the kernel waits for may need one. Asked once, and call_waited() is called
+ * afterwards, whatever the answer was. */
 bool call_may_wait(struct fs *fs);
 void call_waited(struct fs *fs);
 
 /* The cancel token to give to db/: NULL for calls that are not interruptible. */
 struct db_cancel *call_cancel(struct call *call);
 
-/* Writes the failure RC (-errno) of what was done to PATH into /.rowfs/errors.jsonl, if there is a sentence for it;
- * returns RC. */
+/* Writes the failure RC (-errno) of what was done to PATH into /.rowfs/errors.jsonl, if there is a
+ * sentence for it; returns RC. */
 int call_told(struct call *call, const char *path, int rc);
 
 /* Fills call->err. Returns -ERRNUM. */

@@ -12,7 +12,8 @@
 
 static const double LONG_S = 3600; /* what is told of when it changes may be kept for so long */
 
-/* How long who has changed something waits until the kernel has forgotten it; NAMES: where it is told name by name. */
+/* How long who has changed something waits until the kernel has forgotten it; NAMES: where it is
+ * told name by name. */
 enum { SETTLE_MS = 20, SETTLE_NAMES_MS = 1000 };
 
 /* By then the kernel has surely taken in what it was given. */
@@ -25,7 +26,7 @@ static bool is_up(const struct caches *c) {
 	return c != NULL && atomic_load(&((struct caches *)(uintptr_t)c)->ready);
 }
 
-/* -- when what has changed --------------------------------------------------------------------------- */
+/* -- when what has changed --------------------------------------------------------------------- */
 
 static atomic_ulong *stripe_of(struct caches *c, const struct node *dir, const char *name) {
 	uint64_t h = 0xcbf29ce484222325u ^ (uintptr_t)dir;
@@ -77,7 +78,7 @@ unsigned long coherence_checked(struct fs *fs, unsigned long epoch, const struct
 	return atomic_load(stripe_of(c, node->parent, node->strings)) <= epoch ? epoch : 0;
 }
 
-/* -- for who asks the database ------------------------------------------------------------------------- */
+/* -- for who asks the database ----------------------------------------------------------------- */
 
 static bool is_told(const struct caches *c, const struct place *place) {
 	return notices_exact(c->notices, place);
@@ -129,7 +130,8 @@ double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool ent
 	if (since != ULONG_MAX && node->type == NODE_PLACE &&
 	    !node_is_unchanged(fs->nodes, node, since))
 		return 0;
-	/* it is asked for when the file is opened: the kernel is not to go by what it knew before */
+	/* it is asked for when the file is opened: the kernel is not to go by what it knew
+	 * before */
 	if (file && !entry && node_is_unsized(fs->nodes, node))
 		return 0;
 	/* each writer has a size of its own, and the kernel has room for one: it asks each time */
@@ -139,13 +141,14 @@ double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool ent
 		bool keeps = is_told(fs->caches, node->place) && node_keep(fs->nodes, node, !entry);
 		return keeps ? LONG_S : 0;
 	}
-	/* A file on a route gets a new node with each version, and a row's directory goes with its document: such a name is looked
-	 * up every time, which costs no query while the node is fresh. */
+	/* A file on a route gets a new node with each version, and a row's directory goes with its
+	 * document: such a name is looked up every time, which costs no query while the node is
+	 * fresh. */
 	bool row = node->type == NODE_PLACE && node->place->owns_row;
 	return entry && (file || row) ? 0 : ttl;
 }
 
-/* -- changes ------------------------------------------------------------------------------------------- */
+/* -- changes ----------------------------------------------------------------------------------- */
 
 /* One notice. */
 struct change {
@@ -241,8 +244,9 @@ static void drop_names(struct caches *c, struct forget **list) {
 	}
 }
 
-/* A change of this mount is to be seen when the program that made it goes on. Its thread must not wait for the kernel to forget one name; so
- * all are declared out of date, which is done at once and costs a look-up each, but no query. */
+/* A change of this mount is to be seen when the program that made it goes on. Its thread must not
+ * wait for the kernel to forget one name; so all are declared out of date, which is done at once
+ * and costs a look-up each, but no query. */
 static void forget_own(struct change *ch) {
 	struct caches *c = ch->c;
 	bool any = ch->names;
@@ -372,7 +376,7 @@ void coherence_settle(struct fs *fs) {
 	call_waited(fs);
 }
 
-/* -- life ---------------------------------------------------------------------------------------------- */
+/* -- life -------------------------------------------------------------------------------------- */
 
 /* What is told. */
 static bool load(struct caches *c) {

@@ -1,14 +1,19 @@
-/* Coherence: what this mount and the kernel remember is dropped when it changes, whoever changes it.
+/* Coherence: what this mount and the kernel remember is dropped when it changes, whoever changes
+ * it.
  *
- * Triggers tell of each statement that changed a watched table (schema/core/deploy/rowfs_notify.sql); the keys in a notice lead
- * to names, and what is remembered of these is dropped: first our own marks, so that nothing old is handed out as fresh, then
- * the kernel's entries, attributes and pages. Changes of this mount come back with the answer to its own statement, before the
- * program that made them goes on, and are passed on to other mounts; changes of others come by LISTEN.
+ * Triggers tell of each statement that changed a watched table
+ * (schema/core/deploy/rowfs_notify.sql); the keys in a notice lead to names, and what is remembered
+ * of these is dropped: first our own marks, so that nothing old is handed out as fresh, then the
+ * kernel's entries, attributes and pages. Changes of this mount come back with the answer to its
+ * own statement, before the program that made them goes on, and are passed on to other mounts;
+ * changes of others come by LISTEN.
  *
- * Every notice gets a number, the next value of fs->epoch. Who asks the database takes a ticket before it: the number of the last
- * notice. What a later notice concerned must not be remembered, and node_found() sees to it by `found.epoch`, which is the ticket.
+ * Every notice gets a number, the next value of fs->epoch. Who asks the database takes a ticket
+ * before it: the number of the last notice. What a later notice concerned must not be remembered,
+ * and node_found() sees to it by `found.epoch`, which is the ticket.
  *
- * While nothing is heard, nothing is remembered. Where nothing can be heard or told, things are remembered for a time (opt->ttl).
+ * While nothing is heard, nothing is remembered. Where nothing can be heard or told, things are
+ * remembered for a time (opt->ttl).
  *
  * All functions are thread-safe. */
 #ifndef ROWFS_FS_COHERENCE_H
@@ -21,10 +26,10 @@ struct caches;
 struct fuse_session;
 struct tally;
 
-/* -- for who asks the database ------------------------------------------------------------------- */
+/* -- for who asks the database ----------------------------------------------------------------- */
 
-/* To be called before a query whose result is to be remembered; goes into found.epoch, or to coherence_may_cache(). One
- * atomic load. */
+/* To be called before a query whose result is to be remembered; goes into found.epoch, or to
+ * coherence_may_cache(). One atomic load. */
 static inline unsigned long coherence_ticket(const struct fs *fs) {
 	return atomic_load(&((struct fs *)(uintptr_t)fs)->epoch);
 }
@@ -32,32 +37,37 @@ static inline unsigned long coherence_ticket(const struct fs *fs) {
 /* True while changes are heard of. */
 bool coherence_listens(const struct fs *fs);
 
-/* After the query: true if what was found under NAME in directory DIR may be remembered until a notice comes, because notices do come for it
- * and none came since TICKET. NAME NULL: the listing of DIR. For what is a node, node_found() and node_fresh() ask this. */
+/* After the query: true if what was found under NAME in directory DIR may be remembered until a
+ * notice comes, because notices do come for it and none came since TICKET. NAME NULL: the listing
+ * of DIR. For what is a node, node_found() and node_fresh() ask this. */
 bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
 			 const char *name);
 
-/* True if nodes of DIR's names that a query finds now stay good until a notice comes. Removals that are open change nothing about that: their
- * names are told of again when they are committed. */
+/* True if nodes of DIR's names that a query finds now stay good until a notice comes. Removals that
+ * are open change nothing about that: their names are told of again when they are committed. */
 bool coherence_may_fetch(struct fs *fs, const struct node *dir);
 
-/* Seconds for which the kernel may keep that NAME is not in DIR, as a query after TICKET said; 0: not at all. */
+/* Seconds for which the kernel may keep that NAME is not in DIR, as a query after TICKET said; 0:
+ * not at all. */
 double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,
 				  const char *name);
 
-/* Seconds for which the kernel may keep NODE's attributes, of MODE, and its name if ENTRY; 0: not at all. To be asked after what it is to keep was
- * copied. */
+/* Seconds for which the kernel may keep NODE's attributes, of MODE, and its name if ENTRY; 0: not
+ * at all. To be asked after what it is to keep was copied. */
 double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool entry);
 
-/* This mount has committed the lines that T counts, with the triggers switched off. Takes effect before it returns. */
+/* This mount has committed the lines that T counts, with the triggers switched off. Takes effect
+ * before it returns. */
 void coherence_appended(struct fs *fs, const struct tally *t);
 
-/* A handle was left unsettled (see handle.h): look-ups are to come here, and wait for what settles it. */
+/* A handle was left unsettled (see handle.h): look-ups are to come here, and wait for what settles
+ * it. */
 void coherence_unsettled(struct fs *fs);
 
 /* Before a request that commits: what else this thread has changed is not to be waited for. */
 void coherence_begin(void);
-/* Before the reply to a request that commits: waits, briefly, until the kernel has forgotten what it changed. */
+/* Before the reply to a request that commits: waits, briefly, until the kernel has forgotten what
+ * it changed. */
 void coherence_settle(struct fs *fs);
 
 /* A request that holds the kernel's lock of directory DIR is served (BUSY), or has been. */
@@ -74,11 +84,11 @@ void coherence_forget(struct fs *fs, struct node *node);
 MUST_USE int coherence_forget_then(struct fs *fs, struct node *node, void (*then)(void *arg),
 				   void *arg);
 
-/* -- life ------------------------------------------------------------------------------------------ */
+/* -- life -------------------------------------------------------------------------------------- */
 
-/* Listens, and tries whether a notice comes back. Where that cannot be, says why in the log and goes
- * by time; what triggers are missing install_note() says. Returns false if out of memory. After the
- * nodes are there and before the session. */
+/* Listens, and tries whether a notice comes back. Where that cannot be, says why in the log and
+ * goes by time; what triggers are missing install_note() says. Returns false if out of memory.
+ * After the nodes are there and before the session. */
 MUST_USE bool coherence_open(struct fs *fs);
 /* What is told; NULL: nothing. Borrowed. */
 const struct notices *coherence_notices(const struct fs *fs);
@@ -86,7 +96,8 @@ const struct notices *coherence_notices(const struct fs *fs);
 void coherence_serve(struct fs *fs, struct fuse_session *se);
 /* The kernel is told nothing from here on; before the session is unmounted. */
 void coherence_stop(struct fs *fs);
-/* Passes on what is left, and ends all threads. After the last statement that changes something, before the pool is shut down. */
+/* Passes on what is left, and ends all threads. After the last statement that changes something,
+ * before the pool is shut down. */
 void coherence_end(struct fs *fs);
 void coherence_free(struct fs *fs);
 
@@ -94,9 +105,10 @@ void coherence_free(struct fs *fs);
 struct buf;
 void coherence_json(struct fs *fs, struct buf *out);
 
-/* -- for node.c and node_mark.c, under the lock of the nodes -------------------------------------------- */
+/* -- for node.c and node_mark.c, under the lock of the nodes ----------------------------------- */
 
-/* EPOCH, the ticket with which NODE was just found; 0 if a notice has come since that concerns it. */
+/* EPOCH, the ticket with which NODE was just found; 0 if a notice has come since that concerns
+ * it. */
 unsigned long coherence_checked(struct fs *fs, unsigned long epoch, const struct node *node);
 /* True if NODE's changes are told, and not only a matter of time. */
 bool coherence_covers(struct fs *fs, const struct node *node);

@@ -38,9 +38,11 @@ struct caches {
 
 	atomic_uint serving[STRIPES]; /* requests under way in a directory, by its hash */
 	atomic_llong listed_us
-		[STRIPES]; /* clock_us() when names of it were last given to the kernel, by the same */
+		/* clock_us() when names of it were last given to the kernel, by the same */
+		[STRIPES];
 
-	/* notices heard, those of them that nobody can have meant, passed on; times that listening was lost */
+	/* notices heard, those of them that nobody can have meant, passed on; times that listening
+	 * was lost */
 	atomic_ullong heard, malformed, sent, losses;
 
 	pthread_mutex_t lock; /* guards all below */
@@ -55,7 +57,8 @@ struct caches {
 	pthread_t sender;
 };
 
-/* What PAYLOAD (NULL: cannot be known) says has changed is not fresh any more. OWN: by this mount. */
+/* What PAYLOAD (NULL: cannot be known) says has changed is not fresh any more. OWN: by this
+ * mount. */
 void caches_changed(struct caches *c, const char *payload, bool own);
 
 /* True if a request is under way in DIR. */

@@ -38,7 +38,8 @@ static const struct control_file rejected = { .name = "rejected",
 					      .secret = true };
 static const struct control_file rejected_file = { .name = NULL, .secret = true };
 
-/* The kernel asks the modes first, if the mount has default_permissions. This holds whatever it has. */
+/* The kernel asks the modes first, if the mount has default_permissions. This holds whatever it
+ * has. */
 static bool may_see(const struct fs *fs, fuse_req_t req, const struct control_file *file) {
 	if (!file->secret || req == NULL)
 		return true;
@@ -102,7 +103,8 @@ int control_lookup(struct call *call, struct node *dir, const char *name, bool l
 		found.attr.size = body.len;
 		found.body = body.data;
 		found.body_len = body.len;
-		/* every look-up is a version of its own: it keeps the text that it told the size of */
+		/* every look-up is a version of its own: it keeps the text that it told the size
+		 * of */
 		found.version = body.data;
 	}
 	*out = node_found(call->fs->nodes, dir, name, &found, lookup);

@@ -1,4 +1,5 @@
-/* /.rowfs: what the mount says of itself. Generated text, a snapshot at each look-up; rejected/ holds real files. */
+/* /.rowfs: what the mount says of itself. Generated text, a snapshot at each look-up; rejected/
+ * holds real files. */
 #ifndef ROWFS_FS_CONTROL_H
 #define ROWFS_FS_CONTROL_H
 
@@ -19,7 +20,8 @@ MUST_USE int control_lookup(struct call *call, struct node *dir, const char *nam
 typedef bool (*control_each_fn)(const char *name, bool directory, void *arg);
 void control_list(struct call *call, const struct node *dir, control_each_fn each, void *arg);
 
-/* True if the process that sent REQ may list DIR, whatever it is: rejected/ is for the mount's owner and root. */
+/* True if the process that sent REQ may list DIR, whatever it is: rejected/ is for the mount's
+ * owner and root. */
 bool control_may_list(const struct fs *fs, fuse_req_t req, const struct node *dir);
 
 /* Removes a file of rejected/; everything else refuses. */

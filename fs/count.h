@@ -5,9 +5,10 @@
 #include "fs/fs.h"
 #include "schema/tally.h"
 
-/* Adds the line that CHECKER has just accepted to TALLY. COUNTER may be NULL: nobody can count it here. *COUNTED becomes false if only
- * the server can, and a line after one that could not be counted is not counted either. Asks the database for a time bucket that was
- * not met before. Returns 0 or -errno. */
+/* Adds the line that CHECKER has just accepted to TALLY. COUNTER may be NULL: nobody can count it
+ * here. *COUNTED becomes false if only the server can, and a line after one that could not be
+ * counted is not counted either. Asks the database for a time bucket that was not met before.
+ * Returns 0 or -errno. */
 MUST_USE int count_line(struct fs *fs, struct counter *counter, const struct line_checker *checker,
 			struct tally *tally, bool *counted, struct db_error *err);
 

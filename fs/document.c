@@ -79,8 +79,8 @@ static int load_large(struct call *call, struct handle *h, const struct where *w
 	return 0;
 }
 
-/* The document for a reader: as the look-up brought it, or as it is now. What is another version than the node's must not get
- * into the node's pages. */
+/* The document for a reader: as the look-up brought it, or as it is now. What is another version
+ * than the node's must not get into the node's pages. */
 static int load_for_reader(struct call *call, struct handle *h) {
 	struct nodes *nodes = call->fs->nodes;
 	AUTO_BODY struct body *known =
@@ -90,7 +90,8 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	h->seen_ticket = coherence_ticket(call->fs);
 	h->seen_at = known != NULL ? node_found_at(nodes, h->node, &h->seen_ticket)
 				   : node_changed_at(nodes, h->node);
-	/* a body is of the node's version, and so is the size that the kernel knows; the name may have gone on to another since */
+	/* a body is of the node's version, and so is the size that the kernel knows; the name may
+	 * have gone on to another since */
 	if (known != NULL && !h->node->written) {
 		h->cached = !h->node->pending;
 		return handle_set_body(call, h, move_ptr(known));
@@ -310,7 +311,8 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 
 /* -- committing -------------------------------------------------------------------------------- */
 
-/* Sends the whole document. FROM as in kind.h. CREATED: what it is about most likely is not there. */
+/* Sends the whole document. FROM as in kind.h. CREATED: what it is about most likely is not
+ * there. */
 static int store_whole(struct call *call, const struct where *w, const struct where *from,
 		       const char *data, size_t len, bool created) {
 	switch (w->place->route->kind) {

@@ -47,7 +47,8 @@ static bool is_collection(const char *data, size_t len) {
 	return at < len && (data[at] == '{' || data[at] == '[') && is_json(data, len);
 }
 
-/* Takes the bracket before the newline that was overwritten out of DATA, if what is left is a document. */
+/* Takes the bracket before the newline that was overwritten out of DATA, if what is left is a
+ * document. */
 static void overwrite_bracket(const struct edits *e, struct buf *data) {
 	AUTO_BUF struct buf text = { 0 };
 	size_t bracket = e->end - 2;

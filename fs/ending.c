@@ -152,7 +152,8 @@ static void last_resort_locked(struct ending *e) {
 	if (!e->committed)
 		handles_tell(e->fs->handles, tell_rest, e->fs);
 	unmount_locked(e);
-	_exit(1); /* banned-ok: what is left waits for what never comes, so that nothing can be freed */
+	/* what is left waits for what never comes, so that nothing can be freed */
+	_exit(1); /* banned-ok: see above */
 }
 
 /* -- the thread -------------------------------------------------------------------------------- */
@@ -163,7 +164,8 @@ static void wake(int number) {
 
 static void watch_locked(struct ending *e) {
 	int64_t began = clock_us();
-	while (!e->over) { /* again, since a request may arrive, or the loop begin to wait, just behind our back */
+	/* again, since a request may arrive, or the loop begin to wait, just behind our back */
+	while (!e->over) {
 		int64_t passed_ms = (clock_us() - began) / US_PER_MS;
 		if (e->loops) {
 			fuse_session_exit(e->se);

@@ -20,8 +20,9 @@ enum {
 };
 
 struct fence {
-	/* Of the notes: uuids, a line each, and NUL bytes behind them; locked while this daemon lives. Its room is taken at the begin, so that a full
-	 * disk does not stop what needs no other room there. */
+	/* Of the notes: uuids, a line each, and NUL bytes behind them; locked while this daemon
+	 * lives. Its room is taken at the begin, so that a full disk does not stop what needs no
+	 * other room there. */
 	int fd;
 	atomic_llong end; /* of the notes in it */
 	atomic_bool doubt;
@@ -30,7 +31,7 @@ struct fence {
 	int64_t opened_us;    /* clock_us() */
 };
 
-/* -- one daemon for a place ---------------------------------------------------------------------- */
+/* -- one daemon for a place -------------------------------------------------------------------- */
 
 /* A record lock, since it tells who has it. It ends with the process, however it ends. */
 static int lock_notes(int fd, pid_t *other) {
@@ -65,7 +66,7 @@ int fence_claim(int dir, int wait_ms, struct fence **out, pid_t *other) {
 	return 0;
 }
 
-/* -- what an earlier one left ---------------------------------------------------------------------- */
+/* -- what an earlier one left ------------------------------------------------------------------ */
 
 static bool is_uuid(const char *text, size_t len) {
 	char copy[UUID_LEN + 1];
@@ -168,7 +169,7 @@ void fence_free(struct fence *fence) {
 	free(fence);
 }
 
-/* -- operations -------------------------------------------------------------------------------------- */
+/* -- operations -------------------------------------------------------------------------------- */
 
 /* The stream in use, or "" if a new one is to be opened. */
 static void stream_in_use(struct fence *fence, char stream[37]) {
@@ -177,7 +178,8 @@ static void stream_in_use(struct fence *fence, char stream[37]) {
 	snprintf(stream, sizeof(fence->stream), "%s", old ? "" : fence->stream);
 }
 
-/* The lock is not held meanwhile: in an outage all would wait one after another. Of two that come at once, the last one's is used from now on. */
+/* The lock is not held meanwhile: in an outage all would wait one after another. Of two that come
+ * at once, the last one's is used from now on. */
 static int open_stream(struct fence *fence, struct db_pool *pool, char stream[37],
 		       struct db_error *err) {
 	ledger_new_op(stream);

@@ -1,13 +1,16 @@
-/* What a killed mount left under way. A batch whose daemon died may still be committed, if its backend waits for a lock or is only slow; a
- * collector that asked the next mount how far it got would send its lines a second time. So the streams of a mount are noted in its
- * state directory, and the next mount of the same place removes them from the ledger before it serves anybody: that waits for a transaction
- * that has its stream already, and any other one finds its stream gone and is rolled back.
+/* What a killed mount left under way. A batch whose daemon died may still be committed, if its
+ * backend waits for a lock or is only slow; a collector that asked the next mount how far it got
+ * would send its lines a second time. So the streams of a mount are noted in its state directory,
+ * and the next mount of the same place removes them from the ledger before it serves anybody: that
+ * waits for a transaction that has its stream already, and any other one finds its stream gone and
+ * is rolled back.
  *
- * The grouped writer moves a stream with each batch. All other operations that must not be done twice hold on to one stream of the mount
- * while their transaction lasts: fence_run().
+ * The grouped writer moves a stream with each batch. All other operations that must not be done
+ * twice hold on to one stream of the mount while their transaction lasts: fence_run().
  *
- * The notes also say whose the state directory is: one daemon at a time serves a place. After `umount -l` the first one lives while
- * files are open, and commits what is written to them; a second one waits for its end, and gives up after a while. */
+ * The notes also say whose the state directory is: one daemon at a time serves a place. After
+ * `umount -l` the first one lives while files are open, and commits what is written to them; a
+ * second one waits for its end, and gives up after a while. */
 #ifndef ROWFS_FS_FENCE_H
 #define ROWFS_FS_FENCE_H
 
@@ -21,22 +24,26 @@ struct fence;
  * here), or -errno. */
 MUST_USE int fence_claim(int dir, int wait_ms, struct fence **out, pid_t *other);
 
-/* Removes the streams that are noted, and begins anew. Returns 0, or -errno with a sentence in ERR. */
+/* Removes the streams that are noted, and begins anew. Returns 0, or -errno with a sentence in
+ * ERR. */
 MUST_USE int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct db_error *err);
 
-/* Notes STREAM (a uuid's text), lastingly, before anything is sent in it. Returns 0, or -errno with a sentence in ERR. Thread-safe. */
+/* Notes STREAM (a uuid's text), lastingly, before anything is sent in it. Returns 0, or -errno with
+ * a sentence in ERR. Thread-safe. */
 MUST_USE int fence_note(struct fence *fence, const char *stream, struct db_error *err);
 
-/* Runs FN in one transaction that is committed once or not at all, whatever is lost on the way; FN begins with ledger_enter(OP), and may run
- * several times. Makes OP anew. Without a ledger a lost COMMIT is -EIO. Returns 0 or -errno with CALL's error filled. Thread-safe. */
+/* Runs FN in one transaction that is committed once or not at all, whatever is lost on the way; FN
+ * begins with ledger_enter(OP), and may run several times. Makes OP anew. Without a ledger a lost
+ * COMMIT is -EIO. Returns 0 or -errno with CALL's error filled. Thread-safe. */
 MUST_USE int fence_run(struct call *call, db_tx_fn fn, void *arg, struct ledger_op *op);
 
-/* Fills STREAM with the stream that the operations of this mount hold, for a transaction that is not made by fence_run(). Returns 0, or
- * -errno with a sentence in ERR. Thread-safe. */
+/* Fills STREAM with the stream that the operations of this mount hold, for a transaction that is
+ * not made by fence_run(). Returns 0, or -errno with a sentence in ERR. Thread-safe. */
 MUST_USE int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37],
 			  struct db_error *err);
 
-/* What became of an operation in STREAM is not known, or the stream is gone: the next one takes another. Thread-safe. */
+/* What became of an operation in STREAM is not known, or the stream is gone: the next one takes
+ * another. Thread-safe. */
 void fence_leave(struct fence *fence, const char *stream);
 
 /* Something was given up that may still be under way: the notes stay. Thread-safe. */

@@ -1,5 +1,5 @@
-/* What every part of the file system shares: one mounted tree. Made by mount.c, read-only afterwards but for the
- * parts that lock themselves. */
+/* What every part of the file system shares: one mounted tree. Made by mount.c, read-only
+ * afterwards but for the parts that lock themselves. */
 #ifndef ROWFS_FS_FS_H
 #define ROWFS_FS_FS_H
 
@@ -72,14 +72,17 @@ struct fs {
 	struct account disk;          /* of state_dir: disk_max */
 	struct account memory;        /* of open files: memory_max */
 	struct fuse_session *session; /* that serves; NULL before */
-	bool expires; /* the kernel can be told to look a name up again (Linux 6.2); set before any request */
+	/* the kernel can be told to look a name up again (Linux 6.2); set before any request */
+	bool expires;
 	atomic_int waiting;    /* see call_may_wait() */
 	atomic_int outwaiting; /* see may_outwait() in fs/ops_lock.c */
 	atomic_int feeding;    /* COPYs that wait for more lines: see fs/batch.c */
 	struct caches *caches;
-	/* Counts the changes that this mount knows of, its own and those that it was told of; from 1. See coherence.h. */
+	/* Counts the changes that this mount knows of, its own and those that it was told of; from
+	 * 1. See coherence.h. */
 	atomic_ulong epoch;
-	/* The epoch of the last one that this mount made: what is kept for a time only, and was found before, is looked up again. */
+	/* The epoch of the last one that this mount made: what is kept for a time only, and was
+	 * found before, is looked up again. */
 	atomic_ulong changed;
 	int64_t started; /* seconds since 1970 */
 };

@@ -48,7 +48,8 @@ static enum gunzip_event between(struct gunzip *g, const char **data, size_t *le
 	return begin_member(g, g->at, why);
 }
 
-/* Looks for the first three bytes of a member. They are given to zlib from here, since they may have come in pieces. */
+/* Looks for the first three bytes of a member. They are given to zlib from here, since they may
+ * have come in pieces. */
 static enum gunzip_event seek(struct gunzip *g, const char **data, size_t *len, const char **why) {
 	while (*len > 0 && g->matched < 3) {
 		unsigned char c = (unsigned char)**data;

@@ -197,7 +197,8 @@ static void handles_each(struct handles *handles, struct which which,
 	pthread_mutex_lock(&handles->lock);
 	struct handle *h = find(handles, handles->ring.all_next, which);
 	while (h != NULL) {
-		h->users++; /* a handle with a user stays in the ring, so that its next one is known */
+		/* a handle with a user stays in the ring, so that its next one is known */
+		h->users++;
 		pthread_mutex_unlock(&handles->lock);
 		each(arg, h);
 		pthread_mutex_lock(&handles->lock);

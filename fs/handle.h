@@ -1,9 +1,9 @@
 /* An open file.
  *
- * A document's handle holds the bytes as they were at open; writes change them, and flush or fsync sends them whole. A
- * handle is unsettled after a flush that could not tell what its writer means: a truncation with no data yet (`echo x > f`
- * flushes before it writes), or a last line without a newline. Look-ups then wait a moment for the write or the
- * release that settles it. */
+ * A document's handle holds the bytes as they were at open; writes change them, and flush or fsync
+ * sends them whole. A handle is unsettled after a flush that could not tell what its writer means:
+ * a truncation with no data yet (`echo x > f` flushes before it writes), or a last line without a
+ * newline. Look-ups then wait a moment for the write or the release that settles it. */
 #ifndef ROWFS_FS_HANDLE_H
 #define ROWFS_FS_HANDLE_H
 
@@ -56,10 +56,11 @@ struct handle {
 	const struct kind *_Atomic kind;    /* changes once at most: see plain_kind.c */
 	int flags;                          /* of open(2) */
 	struct handle *node_next; /* of the node's open handles; guarded by the node table */
-	/* A document's bytes as this handle has them, and when it changed them: see handle_resized(). May be read without the lock. */
+	/* A document's bytes as this handle has them, and when it changed them: see
+	 * handle_resized(). May be read without the lock. */
 	atomic_ullong size, changed;
-	atomic_llong
-		waiting_us; /* clock_us() of the oldest bytes that the clock may commit, 0: none; the same */
+	/* clock_us() of the oldest bytes that the clock may commit, 0: none; the same */
+	atomic_llong waiting_us;
 
 	/* documents, and the bytes of a rows file that are not committed yet */
 	struct buf data;
@@ -78,14 +79,18 @@ struct handle {
 	int64_t seen_at;           /* node_changed_at() when data or body was loaded or committed */
 	unsigned long seen_ticket; /* coherence_ticket() before; 0: unknown */
 	struct edits edits;
-	size_t document; /* of data, from the start on, what was committed; behind it is the rest of an older text. 0: all */
+	/* of data, from the start on, what was committed; behind it is the rest of an older
+	 * text. 0: all */
+	size_t document;
 	bool created; /* the file was made by this handle's open */
 	bool fresh;   /* it had no rows when it was opened, and its text is kept: see made.h */
-	bool given; /* its content was given to another name by a rename: what is written later has no place */
+	/* its content was given to another name by a rename: what is written later has no place */
+	bool given;
 	char maker[PROCESS_NAME]; /* name of the process that made it, for may_wait(); "" */
 	bool failed;              /* the last commit failed for good */
 	int refused; /* -errno of a write that was refused: the rest is not committed either */
-	int untold; /* -errno of a commit before a lock was given up: the next fsync or close tells it */
+	/* -errno of a commit before a lock was given up: the next fsync or close tells it */
+	int untold;
 	bool unsettled;
 
 	/* rows */
@@ -100,7 +105,8 @@ struct handle {
 	/* The table whose rows are to be replaced by a text that is written from nothing and not
 	 * committed; NULL: none, or `since` is known. Read without the lock. */
 	_Atomic(const struct relation *) anew_of;
-	char *since; /* such a text replaces what was there then: see rows_whole_meet(); NULL: all */
+	/* such a text replaces what was there then: see rows_whole_meet(); NULL: all */
+	char *since;
 	uint64_t
 		written_to; /* where the last write of that text ends; 0: a truncation came later */
 	uint64_t opened_at; /* the file's size when it was opened */
@@ -113,12 +119,14 @@ struct handle {
 	uint64_t next_offset;    /* where the next write of a sequential writer begins */
 	uint64_t lines;          /* lines of text taken so far, for messages */
 	uint64_t buffered_lines; /* newlines in data */
-	/* what fsync or close still has to tell, -errno: lines were given up, though they may be good ones; and a line was refused */
+	/* what fsync or close still has to tell, -errno: lines were given up, though they may be
+	 * good ones; and a line was refused */
 	int deferred, bad_line;
 
 	/* plain files; once it is open, node_fstat() reads it without the lock */
 	atomic_int fd;
-	bool other_file; /* a plain file that is not the one that its node is, but took its name later */
+	/* a plain file that is not the one that its node is, but took its name later */
+	bool other_file;
 
 	/* ingest files; of its table */
 	struct ingest_stream *stream;
@@ -129,7 +137,8 @@ struct handle {
 	unsigned long listed_since; /* the ticket of its opening */
 };
 
-/* All open handles: so that what is written and not committed yet can be committed when the mount ends. Thread-safe. */
+/* All open handles: so that what is written and not committed yet can be committed when the mount
+ * ends. Thread-safe. */
 struct handles;
 MUST_USE struct handles *handles_new(void);
 void handles_free(struct handles *handles);
@@ -140,8 +149,8 @@ MUST_USE struct handle *handle_new(struct fs *fs, struct node *node, const struc
 /* Waits until nobody works on it any more; H's lock must not be held. */
 void handle_free(struct fs *fs, struct handle *h);
 
-/* The document that H writes has SIZE bytes now, as H has it. Each writer has bytes of its own: stat of the name shows those of the one
- * that changed its bytes last. Thread-safe. */
+/* The document that H writes has SIZE bytes now, as H has it. Each writer has bytes of its own:
+ * stat of the name shows those of the one that changed its bytes last. Thread-safe. */
 void handle_resized(struct handle *h, uint64_t size);
 
 /* True if H, a writer, has bytes of its own whose size its program is to see. Thread-safe. */
@@ -168,14 +177,16 @@ void handles_unclaim(struct handles *handles, struct handle *h);
  * that can be had within a second. */
 void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle *h), void *arg);
 
-/* Calls EACH with ARG, with no lock held, for each open handle of a file with the st_ino INO: handles of one path may be on several nodes. A
- * handle stays while EACH runs. anew: for each whose anew_of is TABLE. */
+/* Calls EACH with ARG, with no lock held, for each open handle of a file with the st_ino INO:
+ * handles of one path may be on several nodes. A handle stays while EACH runs. anew: for each whose
+ * anew_of is TABLE. */
 void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
 		     void *arg);
 void handles_anew(struct fs *fs, const struct relation *table,
 		  void (*each)(void *arg, struct handle *h), void *arg);
 
-/* Calls FLUSH, with no lock held, for each handle with bytes that wait since BEFORE_US or longer. It stays while FLUSH runs. */
+/* Calls FLUSH, with no lock held, for each handle with bytes that wait since BEFORE_US or longer.
+ * It stays while FLUSH runs. */
 void handles_flush(struct fs *fs, int64_t before_us,
 		   void (*flush)(struct fs *fs, struct handle *h));
 

@@ -25,7 +25,8 @@ static void tidy(struct id_stock *stock) {
 	stock->next = 0;
 }
 
-/* How many to draw where N are needed: twice as many as the last time, as long as they are used up. */
+/* How many to draw where N are needed: twice as many as the last time, as long as they are used
+ * up. */
 static int how_many(const struct id_stock *stock, int n) {
 	int ahead = stock->last * 2 < LEAST  ? LEAST
 		    : stock->last * 2 < MOST ? stock->last * 2

@@ -1,6 +1,7 @@
-/* Ids for rows that are sent with them: drawn from the table's sequence many at a time, before they are needed. A stock is one
- * stream's. It does not last: rows whose ids were drawn long ago would come in behind those of others, and be missed by who asks for what
- * is behind the largest id that he has seen. What is left of it is never used. One thread at a time. */
+/* Ids for rows that are sent with them: drawn from the table's sequence many at a time, before they
+ * are needed. A stock is one stream's. It does not last: rows whose ids were drawn long ago would
+ * come in behind those of others, and be missed by who asks for what is behind the largest id that
+ * he has seen. What is left of it is never used. One thread at a time. */
 #ifndef ROWFS_FS_ID_STOCK_H
 #define ROWFS_FS_ID_STOCK_H
 
@@ -18,7 +19,8 @@ struct id_stock {
 
 void id_stock_free(struct id_stock *stock);
 
-/* Sees to it that at least N ids can be taken. Asks on CONN, inside a transaction, or with CONN NULL by POOL. Returns 0 or -errno. */
+/* Sees to it that at least N ids can be taken. Asks on CONN, inside a transaction, or with CONN
+ * NULL by POOL. Returns 0 or -errno. */
 MUST_USE int id_stock_fill(struct id_stock *stock, const struct ingest *in, int n,
 			   struct db_pool *pool, struct db_conn *conn, struct db_error *err);
 

@@ -1,12 +1,14 @@
 /* Ingest files: files whose bytes are kept as they were written, and whose lines become rows.
  *
- * An open one has a *stream*, one for each file and mount, shared by all its handles: the bytes that are not committed yet, the
- * parser, and the record as it was last seen. Lines go to the server as they come in. Bytes and rows are committed in one transaction, in
- * which the record takes a step from the change that this mount knows to a new one; if another mount came first, the stream reads the
- * record anew and appends behind it. What the stream commits by itself ends behind a line, so that the lines of several mounts stay whole.
+ * An open one has a *stream*, one for each file and mount, shared by all its handles: the bytes
+ * that are not committed yet, the parser, and the record as it was last seen. Lines go to the
+ * server as they come in. Bytes and rows are committed in one transaction, in which the record
+ * takes a step from the change that this mount knows to a new one; if another mount came first, the
+ * stream reads the record anew and appends behind it. What the stream commits by itself ends behind
+ * a line, so that the lines of several mounts stay whole.
  *
- * What is written at the end is appended. Any other change is made on a copy of the whole file in an unlinked local one, which replaces
- * bytes and rows at the next fsync or close. */
+ * What is written at the end is appended. Any other change is made on a copy of the whole file in
+ * an unlinked local one, which replaces bytes and rows at the next fsync or close. */
 #ifndef ROWFS_FS_INGEST_H
 #define ROWFS_FS_INGEST_H
 
@@ -25,7 +27,8 @@ struct ingest_stream {
 	struct ingest_stream *next; /* guarded by the table, as the next two */
 	int handles;
 	int64_t used_us; /* clock_us() of the last close */
-	/* The size while this mount has uncommitted bytes, or -1. Whoever lists the file reads it without waiting for a commit. */
+	/* The size while this mount has uncommitted bytes, or -1. Whoever lists the file reads it
+	 * without waiting for a commit. */
 	atomic_llong ahead;
 
 	pthread_mutex_t lock; /* guards the rest */
@@ -57,8 +60,8 @@ struct ingest_stream {
 	struct buf chunk; /* committed bytes that were read last; while there is a handle */
 	uint64_t chunk_at;
 	int deferred; /* -errno of a refused line that fsync or close still has to tell */
-	struct refusals
-		bad_tail; /* why the last line was no row when it was judged last, and is not refused yet */
+	/* why the last line was no row when it was judged last, and is not refused yet */
+	struct refusals bad_tail;
 	int writers;  /* handles that may write */
 	bool changed; /* something was written or cut since there are writers */
 	struct author
@@ -73,28 +76,31 @@ enum ingest_tail {
 	TAIL_LAST,     /* a row, or it is refused */
 };
 
-/* -- the table: ingest_table.c --------------------------------------------------------------------- */
+/* -- the table: ingest_table.c ----------------------------------------------------------------- */
 
 struct ingest_streams;
 MUST_USE struct ingest_streams *ingest_streams_new(void);
 void ingest_streams_free(struct ingest_streams *streams);
 
-/* The stream of the file that REC is of, at PLACE with PATH; one more handle holds it. Takes REC over. NULL if out of memory. */
+/* The stream of the file that REC is of, at PLACE with PATH; one more handle holds it. Takes REC
+ * over. NULL if out of memory. */
 struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place, const char *path,
 					struct ingest_record *rec);
 /* Gives it back. The stream is kept for a while. */
 void ingest_stream_put(struct call *call, struct ingest_stream *s);
-/* The size that this mount knows file ID to have, if it has uncommitted bytes. Never waits for a commit. */
+/* The size that this mount knows file ID to have, if it has uncommitted bytes. Never waits for a
+ * commit. */
 bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size);
-/* True if some handle is open on file ID; then it is also noted that it has no name any more, and WITH_ROWS that its rows go at the last
- * close. */
+/* True if some handle is open on file ID; then it is also noted that it has no name any more, and
+ * WITH_ROWS that its rows go at the last close. */
 bool ingest_stream_unlink(struct fs *fs, int64_t id, bool with_rows);
 
-/* -- one stream ------------------------------------------------------------------------------------ */
+/* -- one stream -------------------------------------------------------------------------------- */
 
 /* All of these want s->lock. They return 0 or -errno with call->err saying why. */
 uint64_t ingest_size(const struct ingest_stream *s);
-/* Reads the record anew if SHOWN, what stat has shown, is a larger size: another mount has written. */
+/* Reads the record anew if SHOWN, what stat has shown, is a larger size: another mount has
+ * written. */
 MUST_USE int ingest_catch_up(struct call *call, struct ingest_stream *s, uint64_t shown);
 MUST_USE int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
 			 struct buf *out);
@@ -103,11 +109,13 @@ MUST_USE int ingest_write(struct call *call, struct ingest_stream *s, const char
 MUST_USE int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size);
 /* Commits what was written. */
 MUST_USE int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail tail);
-/* Makes the content of FD the file's, in one transaction. With LAST a last line that is no row as it stands is refused. */
+/* Makes the content of FD the file's, in one transaction. With LAST a last line that is no row as
+ * it stands is refused. */
 MUST_USE int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last);
 /* Forgets what is not committed, and what is known of the rest. */
 void ingest_stream_reset(struct ingest_stream *s);
-/* Commits what has waited for flush_interval. Returns how long the rest has to wait, microseconds. */
+/* Commits what has waited for flush_interval. Returns how long the rest has to wait,
+ * microseconds. */
 int64_t ingest_tend(struct call *call, struct ingest_stream *s);
 /* Shows the size to those who do not hold the lock: after each change of it. */
 void ingest_show(struct ingest_stream *s);
@@ -116,17 +124,20 @@ bool ingest_is_clean(const struct ingest_stream *s);
 /* What was read of the record just now counts, unless this mount is ahead of it. Takes REC over. */
 void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec);
 
-/* -- one transaction: ingest_send.c ---------------------------------------------------------------- */
+/* -- one transaction: ingest_send.c ------------------------------------------------------------ */
 
-/* Takes the unit's lines and sends them ahead, if they are such as can be. Returns how many bytes of text wait for the commit. */
+/* Takes the unit's lines and sends them ahead, if they are such as can be. Returns how many bytes
+ * of text wait for the commit. */
 size_t ingest_gather(struct ingest_stream *s, struct db_error *err);
-/* Makes one operation of LEN pending bytes and the lines that were parsed of them. Returns 0 or -errno. */
+/* Makes one operation of LEN pending bytes and the lines that were parsed of them. Returns 0 or
+ * -errno. */
 MUST_USE int ingest_seal(struct call *call, struct ingest_stream *s, size_t len);
 bool ingest_is_sealed(const struct ingest_stream *s);
 /* NULL is fine. */
 void ingest_sending_free(struct ingest_sending *x);
-/* Commits what is sealed; the stream stands behind it then. After a failure it is still sealed, and may have been committed: the next
- * attempt finds out. *MOVED: another mount came first, nothing was done. */
+/* Commits what is sealed; the stream stands behind it then. After a failure it is still sealed, and
+ * may have been committed: the next attempt finds out. *MOVED: another mount came first, nothing
+ * was done. */
 MUST_USE int ingest_send(struct call *call, struct ingest_stream *s, bool *moved);
 /* Tells it if the compressed file that P has read ends inside a member. */
 void ingest_tell_cut(const struct ingest_stream *s, const struct ingest_parser *p);
@@ -134,12 +145,12 @@ void ingest_tell_cut(const struct ingest_stream *s, const struct ingest_parser *
 MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last,
 			      bool *moved);
 
-/* -- names: ingest_names.c ------------------------------------------------------------------------- */
+/* -- names: ingest_names.c --------------------------------------------------------------------- */
 
 /* True if PLACE's files are ingest files. */
 bool is_ingest(const struct place *place);
-/* st_ino of file ID: a file keeps it when it is renamed, and a new one of the same name has another. Programs that follow a log go by it. And
- * the other way; 0 if INO is no ingest file's. */
+/* st_ino of file ID: a file keeps it when it is renamed, and a new one of the same name has
+ * another. Programs that follow a log go by it. And the other way; 0 if INO is no ingest file's. */
 uint64_t ingest_ino(int64_t id);
 int64_t ingest_id_of_ino(uint64_t ino);
 /* Finds NAME at PLACE and fills FOUND. Returns 0, -ENOENT or -errno. */
@@ -151,8 +162,9 @@ MUST_USE int ingest_create(struct call *call, const struct place *place, const c
 			   mode_t mode);
 /* Removes PATH. */
 MUST_USE int ingest_remove(struct call *call, const struct place *place, const char *path);
-/* Deletes the bytes of file ID, which has no name and is not open any more, and the rows that came from it if IN is not NULL; PATH (may be
- * NULL) is what it was called. Failing is told in the log: the next mount removes the bytes. */
+/* Deletes the bytes of file ID, which has no name and is not open any more, and the rows that came
+ * from it if IN is not NULL; PATH (may be NULL) is what it was called. Failing is told in the log:
+ * the next mount removes the bytes. */
 void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in, const char *path);
 /* chmod and utimens. */
 MUST_USE int ingest_set_attr(struct call *call, struct node *node, const struct stat *attr,
@@ -160,8 +172,8 @@ MUST_USE int ingest_set_attr(struct call *call, struct node *node, const struct 
 /* An ingest file to another name of one: TARGET exists or not. */
 MUST_USE int ingest_rename(struct call *call, const struct node *from, const struct place *to,
 			   const char *to_name);
-/* Removes what is left of files that were removed while they were open, by mounts that are dead: of this machine, or of any other after a
- * week. For the begin of a mount. */
+/* Removes what is left of files that were removed while they were open, by mounts that are dead: of
+ * this machine, or of any other after a week. For the begin of a mount. */
 void ingest_sweep(struct fs *fs);
 /* Says the table of those files in the layout's directories of which nobody has said it. For the
  * begin of a mount. In ingest_claim.c, as the next. */

@@ -13,7 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The node of the file that H has open, wherever renames have taken it; to be given back with node_put(). */
+/* The node of the file that H has open, wherever renames have taken it; to be given back with
+ * node_put(). */
 static struct node *node_now(struct nodes *nodes, const struct handle *h) {
 	struct node *node = node_successor(nodes, h->node);
 	if (node == NULL)
@@ -142,8 +143,9 @@ static void give_up(struct call *call, struct ingest_stream *s, int rc) {
 	ingest_show(s);
 }
 
-/* A writer's flush tells of half a line at the end: more of it may come (a child process has closed its copy of the descriptor), and it may
- * have been the last close. Nothing is refused before the last writer is gone. */
+/* A writer's flush tells of half a line at the end: more of it may come (a child process has closed
+ * its copy of the descriptor), and it may have been the last close. Nothing is refused before the
+ * last writer is gone. */
 static int tell_tail(struct call *call, const struct handle *h) {
 	const struct refusals *bad = &h->stream->bad_tail;
 	if (bad->n == 0 || !h->dirty)
@@ -168,8 +170,8 @@ static int tell_open(struct call *call, const struct handle *h) {
 		(unsigned long long)line);
 }
 
-/* What becomes of the last line: its writer's close makes it a row, and nothing else does. If nobody has changed the file, it may be the
- * piece that a killed writer has left. */
+/* What becomes of the last line: its writer's close makes it a row, and nothing else does. If
+ * nobody has changed the file, it may be the piece that a killed writer has left. */
 static enum ingest_tail tail_of(const struct call *call, struct ingest_stream *s,
 				enum sync_reason reason, bool last) {
 	bool unknown, accept = strcmp(call->fs->opt->last_line, "accept") == 0;
@@ -209,7 +211,8 @@ static int sync_writer(struct call *call, struct handle *h, enum sync_reason rea
 	bool strict = strcmp(call->fs->opt->bad_lines, "report") != 0;
 	LOCK_SCOPE(&s->lock);
 	bool last = reason == SYNC_RELEASE && --s->writers == 0;
-	/* FLUSH comes before the first write of `echo x >FILE`: the old content stays until there is a new one */
+	/* FLUSH comes before the first write of `echo x >FILE`: the old content stays until there
+	 * is a new one */
 	if (reason == SYNC_FLUSH && s->replacing && s->pending.len == 0)
 		return 0;
 	enum ingest_tail tail = tail_of(call, s, reason, last);
@@ -250,7 +253,7 @@ static int kind_count(struct call *call, struct handle *h, struct rowfs_rows *ou
 	return ingest_rows_count(call, h->node->place->ingest, s->id, owner, out);
 }
 
-/* -- removing -------------------------------------------------------------------------------------- */
+/* -- removing ---------------------------------------------------------------------------------- */
 
 static int kind_remove(struct call *call, const struct where *w) {
 	return ingest_remove(call, w->place, w->path);

@@ -28,7 +28,8 @@ enum { CREATE_MOST = 3 };
 /* 9e9 s: what is later, ingest_file_find() shows as this. */
 static const int64_t CHANGED_MOST_US = 9000000000000000;
 
-/* Neither a path's (bit 63 is 0), nor a plain file's (bit 62 is 0): see fs/node.c and lookup_plain_ino(). */
+/* Neither a path's (bit 63 is 0), nor a plain file's (bit 62 is 0): see fs/node.c and
+ * lookup_plain_ino(). */
 static const uint64_t INGEST_INO = 0xc000000000000000u;
 
 uint64_t ingest_ino(int64_t id) {
@@ -173,7 +174,7 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 	return rc;
 }
 
-/* -- removing and renaming ------------------------------------------------------------------------- */
+/* -- removing and renaming --------------------------------------------------------------------- */
 
 /* A change of names, in one transaction. */
 struct renaming_files {
@@ -189,8 +190,8 @@ struct renaming_files {
 
 enum { REMOVED_NAME = 320, REMOVED_DAYS = 7, DAY_S = 24 * 3600 };
 
-/* The name of a file that has none any more, in the directory "": "ID PID SECONDS HOST". It says whose it is: when that mount is dead,
- * nobody can have it open, and ingest_sweep() removes it. */
+/* The name of a file that has none any more, in the directory "": "ID PID SECONDS HOST". It says
+ * whose it is: when that mount is dead, nobody can have it open, and ingest_sweep() removes it. */
 static void removed_name(int64_t id, char out[REMOVED_NAME]) {
 	char host[256] = "";
 	(void)!gethostname(host, sizeof(host) - 1);
@@ -427,7 +428,8 @@ int ingest_rename(struct call *call, const struct node *from, const struct place
 	return rc;
 }
 
-/* Where the bytes for the plain file TO_PATH are gathered: beside it, so that they can replace it at once. */
+/* Where the bytes for the plain file TO_PATH are gathered: beside it, so that they can replace it
+ * at once. */
 static char *gathering_path(const char *to_path, int64_t id) {
 	AUTO_BUF struct buf out = { 0 };
 	buf_add(&out, to_path, (size_t)(name_of(to_path) - to_path));
@@ -498,7 +500,8 @@ int ingest_from_plain(struct call *call, const char *from_path, const struct pla
 	}
 	if (s != NULL)
 		ingest_stream_put(call, s);
-	/* the name was only made for what did not come; if that may have come after all, the rename can be tried again */
+	/* the name was only made for what did not come; if that may have come after all, the rename
+	 * can be tried again */
 	if (rc != 0 && is_new && !call->err.in_doubt) {
 		struct call undo = { .fs = call->fs };
 		(void)!ingest_remove(&undo, to, to_path);

@@ -10,10 +10,12 @@
 enum {
 	LINE_MOST = 1 << 20, /* bytes of one line */
 	LINES_PASSED =
-		-2, /* index of a refusal: it stands for all lines behind a header that cannot be used */
+		/* index of a refusal: it stands for all lines behind a header that cannot be
+		 * used */
+	-2,
 };
 
-/* -- units ----------------------------------------------------------------------------------------- */
+/* -- units ------------------------------------------------------------------------------------- */
 
 void ingest_unit_clear(struct ingest_unit *unit) {
 	for (int i = 0; i < unit->nshapes; i++)
@@ -65,7 +67,7 @@ static int find_shape(struct ingest_unit *unit, struct shape *shape) {
 	return unit->nshapes++;
 }
 
-/* -- the fields ------------------------------------------------------------------------------------ */
+/* -- the fields -------------------------------------------------------------------------------- */
 
 static int set_order(struct ingest_parser *p, const int *order, int n) {
 	p->order = calloc((size_t)n + 1, sizeof(*p->order));
@@ -115,7 +117,8 @@ static void judge_names(const struct ingest *in, const struct csv_record *record
 		 "for it, and write the file anew)");
 }
 
-/* A copy of the text that can be kept in the database, and told: for what is no UTF-8, and for NUL, it has U+FFFD. NULL: out of memory. */
+/* A copy of the text that can be kept in the database, and told: for what is no UTF-8, and for NUL,
+ * it has U+FFFD. NULL: out of memory. */
 static char *readable(const char *text, size_t len) {
 	AUTO_BUF struct buf out = { 0 };
 	for (size_t at = 0; at < len; at++) {
@@ -141,8 +144,9 @@ static int refuse_header(struct ingest_parser *p, const char *line, size_t len,
 	return p->unusable != NULL && p->header != NULL ? 0 : -ENOMEM;
 }
 
-/* A first line that is no header as it stands, and yet is meant as one: most of its fields are names, or some are and it is no row. Taken
- * for a row it would cost only itself, and the fields of all others would be guessed. */
+/* A first line that is no header as it stands, and yet is meant as one: most of its fields are
+ * names, or some are and it is no row. Taken for a row it would cost only itself, and the fields of
+ * all others would be guessed. */
 static int look_for_names(struct ingest_parser *p, const char *line, size_t len) {
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
@@ -199,7 +203,7 @@ static void forget_fields(struct ingest_parser *p) {
 	p->norder = 0;
 }
 
-/* -- one line -------------------------------------------------------------------------------------- */
+/* -- one line ---------------------------------------------------------------------------------- */
 
 static int refuse(struct ingest_unit *unit, uint64_t number, int rc, const char *line, size_t len,
 		  const char *why) {
@@ -307,7 +311,8 @@ static int take_row(struct ingest_parser *p, struct ingest_unit *unit,
 			  : json_line(p, unit, found->number, found->text, found->len);
 }
 
-/* The first line says what the fields are. If it cannot be used, it is told, and no line behind it is a row. */
+/* The first line says what the fields are. If it cannot be used, it is told, and no line behind it
+ * is a row. */
 static int take_first(struct ingest_parser *p, struct ingest_unit *unit,
 		      const struct record_found *first) {
 	bool header;
@@ -342,7 +347,7 @@ static int take_record(struct ingest_parser *p, struct ingest_unit *unit, enum r
 		      kind == RECORD_LONG ? too_long : not_closed);
 }
 
-/* -- all of them ----------------------------------------------------------------------------------- */
+/* -- all of them ------------------------------------------------------------------------------- */
 
 /* Lines that were passed over are told together: one refusal for those of a unit. */
 static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
@@ -386,7 +391,7 @@ static int take_records(struct ingest_parser *p, struct ingest_unit *unit, enum 
 	return rc == 0 ? tell_passed(p, unit) : rc;
 }
 
-/* -- bytes ----------------------------------------------------------------------------------------- */
+/* -- bytes ------------------------------------------------------------------------------------- */
 
 /* The member's rest is lost, and with it the record that it ended in. */
 static int on_damage(struct ingest_parser *p, struct ingest_unit *unit, const char *why) {
@@ -446,7 +451,8 @@ uint64_t parser_open_line(const struct ingest_parser *p) {
 	return record_open_line(&p->reader);
 }
 
-/* Makes a row of the piece behind the last record, or refuses it. Nothing is taken: the next bytes may be its rest. */
+/* Makes a row of the piece behind the last record, or refuses it. Nothing is taken: the next bytes
+ * may be its rest. */
 static int judge_tail(struct ingest_parser *p, struct ingest_unit *unit) {
 	struct record_reader reader = p->reader; /* it stays where it is */
 	struct record_found found;
@@ -478,7 +484,8 @@ static int learn_of_tail(struct ingest_parser *p) {
 int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 		struct refusals *bad) {
 	if (p->gzip && p->gz.mode == GUNZIP_INSIDE)
-		return 0; /* the member goes on, or its writer was killed: the line is not all there */
+		/* the member goes on, or its writer was killed: the line is not all there */
+		return 0;
 	if (p->text.len == 0 || p->reader.skipping || p->reader.pass > 0 || p->skip > 0 ||
 	    p->tail_refused || p->tail_id != NULL)
 		return 0;
@@ -502,7 +509,7 @@ int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 	return rc;
 }
 
-/* -- state ----------------------------------------------------------------------------------------- */
+/* -- state ------------------------------------------------------------------------------------- */
 
 void parser_state(const struct ingest_parser *p, const char *tail_id, struct buf *out) {
 	buf_printf(out, "{\"at\":\"%llu\",\"lines\":\"%llu\",\"pass\":\"%llu\"",

@@ -1,5 +1,6 @@
-/* The bytes of an ingest file on their way to rows: inflated, cut into lines, judged, counted. Nothing here asks the database, but for
- * time buckets (see fs/count.h). One thread at a time; no part of it outlives its place. */
+/* The bytes of an ingest file on their way to rows: inflated, cut into lines, judged, counted.
+ * Nothing here asks the database, but for time buckets (see fs/count.h). One thread at a time; no
+ * part of it outlives its place. */
 #ifndef ROWFS_FS_INGEST_PARSE_H
 #define ROWFS_FS_INGEST_PARSE_H
 
@@ -43,13 +44,15 @@ struct ingest_parser {
 	struct buf text; /* records not taken yet */
 	struct record_reader reader;
 	uint64_t fed; /* bytes of the file that were fed */
-	uint64_t
-		skip; /* records to pass over: they were taken before, by a version that counted them and not lines */
+	/* records to pass over: they were taken before, by a version that counted them
+	 * and not lines */
+	uint64_t skip;
 	/* Where a parse can begin: the start of a line, or of a member that begins with one. */
 	uint64_t resume_at, resume_lines;
 	bool tail_refused; /* the piece behind the last newline was refused, and said so */
 	bool ready;        /* the fields are known, */
-	bool provisional; /* from a first line that has no end yet: the next bytes may make another one of it */
+	/* from a first line that has no end yet: the next bytes may make another one of it */
+	bool provisional;
 	char *header;    /* as it was written; NULL if there was none; owned */
 	char *unusable;  /* why no line can be taken: a sentence about the header; NULL; owned */
 	uint64_t passed; /* the first line that was passed over for it and is not told yet; or 0 */
@@ -62,26 +65,30 @@ struct ingest_parser {
 	char *tail_id; /* of the row that was made of an unfinished last line; owned */
 };
 
-/* A parse of bytes that are compressed, or not (GZIP); from the start, or with STATE (JSON of parser_state()) from parser->resume_at on: feed it from there. 0 or -ENOMEM. */
+/* A parse of bytes that are compressed, or not (GZIP); from the start, or with STATE (JSON of
+ * parser_state()) from parser->resume_at on: feed it from there. 0 or -ENOMEM. */
 MUST_USE int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in,
 			  bool gzip, const char *state);
 void parser_free(struct ingest_parser *p);
 
-/* Takes the next LEN bytes of the file. MORE: RECORD_MORE, or RECORD_SYNC if somebody wants to know what they are. Returns 0 or
- * -ENOMEM. */
+/* Takes the next LEN bytes of the file. MORE: RECORD_MORE, or RECORD_SYNC if somebody wants to know
+ * what they are. Returns 0 or -ENOMEM. */
 MUST_USE int parser_feed(struct ingest_parser *p, const char *data, size_t len,
 			 enum record_more more, struct ingest_unit *unit);
 /* The number of the line in which a quoted field began that is not closed yet; 0: there is none. */
 uint64_t parser_open_line(const struct ingest_parser *p);
-/* The file may be at its end: what stands behind the last whole record is a row if it is a record by itself. If it is none, it is refused
- * with LAST; otherwise it waits, and *BAD says why it is none (an empty list if it is one, or nothing is there). It is still not taken: more
- * bytes may follow. Returns 0 or -ENOMEM. */
+/* The file may be at its end: what stands behind the last whole record is a row if it is a record
+ * by itself. If it is none, it is refused with LAST; otherwise it waits, and *BAD says why it is
+ * none (an empty list if it is one, or nothing is there). It is still not taken: more bytes may
+ * follow. Returns 0 or -ENOMEM. */
 MUST_USE int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 			 struct refusals *bad);
 
-/* The fields of P's CSV lines, as the keys of an object; its fields must be known. False if out of memory. */
+/* The fields of P's CSV lines, as the keys of an object; its fields must be known. False if out of
+ * memory. */
 MUST_USE bool parser_shape(const struct ingest_parser *p, struct shape *out);
-/* Appends a CSV line (without its line end) that was judged with these fields, as an object of strings and nulls. False if it is none. */
+/* Appends a CSV line (without its line end) that was judged with these fields, as an object of
+ * strings and nulls. False if it is none. */
 MUST_USE bool ingest_put_object(const struct shape *shape, const char *line, size_t len,
 				struct buf *out);
 

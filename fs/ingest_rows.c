@@ -43,7 +43,7 @@ static int run(const struct comparison *c, char *sql, const struct db_param *par
 			   : db_error_set(err, ENOMEM, "out of memory");
 }
 
-/* -- by the transaction ------------------------------------------------------------------------------ */
+/* -- by the transaction ------------------------------------------------------------------------ */
 
 static int delete_shown(const struct comparison *c, struct db_error *err) {
 	struct db_param params[] = { db_text(c->file), c->one ? only_param(c) : db_text(c->fresh) };
@@ -65,7 +65,7 @@ static int ask_unclear(const struct comparison *c, PGresult **out, struct db_err
 	return rc == 0 ? field_judge(*out, ROWS_ANY, "i", err) : rc;
 }
 
-/* -- by what they say -------------------------------------------------------------------------------- */
+/* -- by what they say -------------------------------------------------------------------------- */
 
 static void comparison_free(struct comparison *c) {
 	for (int i = 0; i < c->n; i++) {
@@ -327,7 +327,7 @@ static int compare(struct comparison *c, struct fs *fs, struct db_error *err) {
 	return rc;
 }
 
-/* -- both -------------------------------------------------------------------------------------------- */
+/* -- both -------------------------------------------------------------------------------------- */
 
 static void put_sentence(const struct ingest *in, const PGresult *left, struct buf *out) {
 	int n = PQntuples(left), told = n > TOLD_MOST ? TOLD_MOST : n;
@@ -371,7 +371,7 @@ void ingest_rows_tell(struct fs *fs, const char *path, struct buf *kept) {
 	buf_free(kept);
 }
 
-/* -- counting ---------------------------------------------------------------------------------------- */
+/* -- counting ---------------------------------------------------------------------------------- */
 
 struct counting {
 	struct fs *fs;

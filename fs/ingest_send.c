@@ -1,8 +1,9 @@
 /* One transaction: bytes, rows, and the record's change.
  *
- * Lines are gathered in a batch of the stream's own, which goes to the server while they come in. When it is to be committed, it is
- * sealed: from then on it is one operation, with a name (op) that the ledger and the record know, and takes no more lines. After a failure it
- * stays as it is, and the next attempt finds out what became of it. */
+ * Lines are gathered in a batch of the stream's own, which goes to the server while they come in.
+ * When it is to be committed, it is sealed: from then on it is one operation, with a name (op) that
+ * the ledger and the record know, and takes no more lines. After a failure it stays as it is, and
+ * the next attempt finds out what became of it. */
 #include "fs/batch.h"
 #include "fs/fence.h"
 #include "fs/ingest.h"
@@ -59,7 +60,7 @@ static struct ingest_sending *of_owner(struct batch_owner *owner) {
 	return (struct ingest_sending *)owner;
 }
 
-/* -- ids ------------------------------------------------------------------------------------------- */
+/* -- ids --------------------------------------------------------------------------------------- */
 
 static void end_range(struct ranges *r) {
 	if (r->any)
@@ -86,9 +87,10 @@ static const char *ranges_text(struct ranges *r) {
 	return r->text.data;
 }
 
-/* -- lines ----------------------------------------------------------------------------------------- */
+/* -- lines ------------------------------------------------------------------------------------- */
 
-/* A line, its newline included, as an object. It stays as it is in the batch: that is what rejected/ gets. */
+/* A line, its newline included, as an object. It stays as it is in the batch: that is what
+ * rejected/ gets. */
 static bool put_object(const struct ingest_sending *x, const struct shape *shape, const char *line,
 		       size_t len, struct buf *out) {
 	if (x->s->in->csv)
@@ -161,7 +163,8 @@ static int put_lines(struct ingest_sending *x, struct ingest_unit *unit) {
 	return data.failed ? -ENOMEM : batch_put(x->batch, NULL, &all);
 }
 
-/* The keys of the objects that UNIT's lines are sent as: all lines that do not go by COPY are gathered at once. */
+/* The keys of the objects that UNIT's lines are sent as: all lines that do not go by COPY are
+ * gathered at once. */
 static bool take_shapes(struct ingest_sending *x, struct ingest_unit *unit) {
 	if (!x->s->in->csv) {
 		x->shapes = move_ptr(unit->shapes);
@@ -196,7 +199,7 @@ static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_
 	return 0;
 }
 
-/* -- beside the lines ------------------------------------------------------------------------------ */
+/* -- beside the lines -------------------------------------------------------------------------- */
 
 static int another_came(struct ingest_sending *x, struct db_error *err) {
 	x->moved = true;
@@ -220,7 +223,8 @@ static int ask(struct db_conn *conn, struct batch_owner *owner, struct db_error 
 	return rc == INGEST_MOVED ? another_came(x, err) : rc;
 }
 
-/* CHANGED: the same file in another version, whose rows are replaced in any case; else another content has come to its name. */
+/* CHANGED: the same file in another version, whose rows are replaced in any case; else another
+ * content has come to its name. */
 static int clear_file(struct db_conn *conn, const struct ingest_stream *s, bool changed,
 		      const char *fresh, struct buf *kept, struct db_error *err) {
 	int rc = ingest_twin_give_back(conn, s->rec.id, err);
@@ -279,7 +283,7 @@ static int finish(struct db_conn *conn, struct batch_owner *owner, struct db_err
 	return rc == INGEST_MOVED ? another_came(x, err) : rc;
 }
 
-/* -- a transaction's life -------------------------------------------------------------------------- */
+/* -- a transaction's life ---------------------------------------------------------------------- */
 
 static struct ingest_sending *sending_new(struct ingest_stream *s,
 					  const struct ingest_parser *parser) {
@@ -447,7 +451,7 @@ int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
 	return -errnum;
 }
 
-/* -- the whole content ----------------------------------------------------------------------------- */
+/* -- the whole content ------------------------------------------------------------------------- */
 
 struct whole {
 	struct call *call;

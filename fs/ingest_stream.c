@@ -20,7 +20,7 @@ enum {
 	AGAIN_MOST = 1000, /* times that another mount may come first */
 };
 
-/* -- the record ------------------------------------------------------------------------------------- */
+/* -- the record -------------------------------------------------------------------------------- */
 
 void ingest_stream_reset(struct ingest_stream *s) {
 	ingest_sending_free(move_ptr(s->sending));
@@ -40,7 +40,8 @@ bool ingest_is_clean(const struct ingest_stream *s) {
 }
 
 void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec) {
-	/* this mount has committed something, or has read it anew, since REC was asked for: that is the later word */
+	/* this mount has committed something, or has read it anew, since REC was asked for: that is
+	 * the later word */
 	if (rec->asked_us < s->seen_us) {
 		ingest_record_free(rec);
 		return;
@@ -57,7 +58,7 @@ void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec) {
 	ingest_show(s);
 }
 
-/* -- reading --------------------------------------------------------------------------------------- */
+/* -- reading ----------------------------------------------------------------------------------- */
 
 static uint64_t committed(const struct ingest_stream *s) {
 	return s->replacing ? 0 : s->rec.size;
@@ -167,7 +168,7 @@ int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, siz
 	return rc == -ESTALE ? -EIO : rc;
 }
 
-/* -- committing ------------------------------------------------------------------------------------ */
+/* -- committing -------------------------------------------------------------------------------- */
 
 /* Brings the parser to the end of the committed bytes that S knows of. */
 static int load_known(struct call *call, struct ingest_stream *s) {
@@ -201,7 +202,8 @@ static int load_parser(struct call *call, struct ingest_stream *s) {
 
 static int make_copy(struct call *call, struct ingest_stream *s);
 
-/* The text has turned out to be another one than that of the file that it followed: all of it is to become rows. */
+/* The text has turned out to be another one than that of the file that it followed: all of it is to
+ * become rows. */
 static int follow_no_more(struct call *call, struct ingest_stream *s) {
 	int rc;
 	if (committed(s) == 0) {
@@ -219,7 +221,8 @@ static int follow_no_more(struct call *call, struct ingest_stream *s) {
 	return 0;
 }
 
-/* Takes the lines of what is pending. Those of a text that follows another file are rows already. */
+/* Takes the lines of what is pending. Those of a text that follows another file are rows
+ * already. */
 static int take_pending(struct call *call, struct ingest_stream *s, enum record_more more) {
 	struct ingest_unit known = { 0 };
 	enum twin_text text;
@@ -345,7 +348,7 @@ int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail t
 	return tail != TAIL_WAITS ? commit_pending(call, s, ALL_BYTES, tail) : 0;
 }
 
-/* -- changing -------------------------------------------------------------------------------------- */
+/* -- changing ---------------------------------------------------------------------------------- */
 
 /* Fills the local copy. */
 static int fill_copy(struct call *call, struct ingest_stream *s, struct scratch *copy) {
@@ -532,7 +535,8 @@ int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
 		return append(call, s, NULL, 0, (size_t)(size - end));
 	if (size > 0)
 		return truncate_copy(call, s, size);
-	/* what is under way may be committed although this mount was not told, and is to be replaced, too */
+	/* what is under way may be committed although this mount was not told, and is to be
+	 * replaced, too */
 	bool may_have_bytes =
 		s->rec.size > 0 || s->replacing || s->copy_changed || ingest_is_sealed(s);
 	if (s->copy != NULL)

@@ -80,7 +80,7 @@ static struct ingest_stream *stream_new(struct fs *fs, const struct place *place
 	return s;
 }
 
-/* -- by the clock ----------------------------------------------------------------------------------- */
+/* -- by the clock ------------------------------------------------------------------------------ */
 
 /* A stream with an id above ID that has a handle, and one more now; NULL: there is none. */
 static struct ingest_stream *next_stream(struct ingest_streams *streams, int64_t id) {
@@ -94,7 +94,8 @@ static struct ingest_stream *next_stream(struct ingest_streams *streams, int64_t
 	return next;
 }
 
-/* Commits what has waited for flush_interval. Returns how long the next has to wait, microseconds. */
+/* Commits what has waited for flush_interval. Returns how long the next has to wait,
+ * microseconds. */
 static int64_t tend_all(struct ingest_streams *streams) {
 	int64_t wait = (int64_t)(streams->fs->opt->flush_interval * US_PER_S), id = -1;
 	struct ingest_stream *s;
@@ -135,7 +136,7 @@ static void begin_thread_locked(struct ingest_streams *streams, struct fs *fs) {
 		log_warning("what is written to ingest files waits for fsync or close");
 }
 
-/* -- getting and giving back ------------------------------------------------------------------------ */
+/* -- getting and giving back ------------------------------------------------------------------- */
 
 struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place, const char *path,
 					struct ingest_record *rec) {

@@ -44,7 +44,7 @@ void ingest_twin_free(struct ingest_twin *twin) {
 	free(twin);
 }
 
-/* -- the other file ---------------------------------------------------------------------------------- */
+/* -- the other file ---------------------------------------------------------------------------- */
 
 /* The place of NAME beside PLACE, if a line means the same row there. */
 static const struct place *place_beside(const struct place *place, const char *name) {
@@ -73,7 +73,8 @@ static struct ingest_twin *twin_new(const struct ingest_stream *s, const char *n
 	return twin;
 }
 
-/* Finds the other file. ANEW: the text begins; else the stream may follow it since an earlier time. *TWIN NULL: there is none to follow. */
+/* Finds the other file. ANEW: the text begins; else the stream may follow it since an earlier time.
+ * *TWIN NULL: there is none to follow. */
 static int find_twin(struct call *call, const struct ingest_stream *s, bool anew,
 		     struct ingest_twin **twin) {
 	AUTO_FREE char *name = ingest_twin_name(strrchr(s->w.path, '/') + 1);
@@ -98,7 +99,7 @@ static int find_twin(struct call *call, const struct ingest_stream *s, bool anew
 	return rc == -ENOENT ? 0 : rc;
 }
 
-/* -- text -------------------------------------------------------------------------------------------- */
+/* -- text -------------------------------------------------------------------------------------- */
 
 /* Adds the next LEN bytes of the file. */
 static int text_add(struct text *t, const char *bytes, size_t len) {
@@ -180,7 +181,7 @@ static void tell(const struct ingest_stream *s, const struct ingest_twin *twin) 
 	report_error(s->fs->report, s->w.path, EEXIST, "", why.failed ? "" : why.data);
 }
 
-/* -- both --------------------------------------------------------------------------------------------- */
+/* -- both -------------------------------------------------------------------------------------- */
 
 /* True if the other file is not as it was when the comparison began. */
 static bool was_changed(struct call *call, const struct ingest_stream *s,

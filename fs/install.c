@@ -16,7 +16,7 @@ enum { INSERT_US = 60, UPDATE_US = 90 };
 
 enum { NAMES_SHOWN = 3 };
 
-/* -- lists of names --------------------------------------------------------------------------------- */
+/* -- lists of names ---------------------------------------------------------------------------- */
 
 /* RELATION, "schema"."name", without quotes where psql would show none. */
 static void put_shown(struct buf *out, const char *relation) {
@@ -58,7 +58,7 @@ static bool is_relation(const struct relation *rel, const char *relation) {
 	return name.data != NULL && strcmp(name.data, relation) == 0;
 }
 
-/* -- what there is, for rowfs check ------------------------------------------------------------------ */
+/* -- what there is, for rowfs check ------------------------------------------------------------ */
 
 struct report {
 	const struct fs *fs;
@@ -194,7 +194,7 @@ bool install_report(struct fs *fs, bool make) {
 	return rc == 0;
 }
 
-/* -- what is missing, for a mount --------------------------------------------------------------------- */
+/* -- what is missing, for a mount -------------------------------------------------------------- */
 
 static void add_missing(void *arg, const struct notices_table *t) {
 	AUTO_BUF struct buf name = { 0 };

@@ -6,13 +6,15 @@
 
 #include "fs/fs.h"
 
-/* For `rowfs check`, after slices_open() and slices_compare(): prints a line for each table about
- * its triggers, and what they cost. With MAKE, first makes those that tell of changes, and forgets
- * what failing triggers have noted. Returns false if that could not be found out; stderr says why. */
+/* For `rowfs check`, after slices_open() and slices_compare(): prints a line for each table
+ * about its triggers, and what they cost. With MAKE, first makes those that tell of changes, and
+ * forgets what failing triggers have noted. Returns false if that could not be found out; stderr
+ * says why. */
 MUST_USE bool install_report(struct fs *fs, bool make);
 
-/* For a mount, after coherence_open(): one sentence about what is not there, what is missing because
- * of it, and the command that helps. To the log, and to stderr while that is a terminal's. */
+/* For a mount, after coherence_open(): one sentence about what is not there, what is missing
+ * because of it, and the command that helps. To the log, and to stderr while that is a
+ * terminal's. */
 void install_note(const struct fs *fs);
 
 #endif

@@ -1,15 +1,17 @@
-/* What a process that waits for a look-up is about to do. The kernel's LOOKUP does not say, and in two cases it matters:
+/* What a process that waits for a look-up is about to do. The kernel's LOOKUP does not say, and in
+ * two cases it matters:
  *
- * - `cp -r` and `tar -x` make a directory and then everything in it exclusively (mkdir, O_EXCL). They would fail on the names that a
- *   row's directory has from the start, or that stay when they are removed. So to the thread that made the directory, or has just
- *   removed the name, the name is not there while it makes it.
- * - `rm -r` removes one by one the names that it has listed, of a row that went with the first of them. So these names are still
- *   there for whoever removes them, and for nobody else.
+ * - `cp -r` and `tar -x` make a directory and then everything in it exclusively (mkdir, O_EXCL).
+ *   They would fail on the names that a row's directory has from the start, or that stay when they
+ *   are removed. So to the thread that made the directory, or has just removed the name, the name
+ *   is not there while it makes it.
+ * - `rm -r` removes one by one the names that it has listed, of a row that went with the first of
+ *   them. So these names are still there for whoever removes them, and for nobody else.
  *
  * The system call is read from /proc/TID/syscall and /proc/TID/mem, see proc(5). Such a read may
- * wait for as long as the process likes: its memory may be a file of a dead file system, or it may
- * be in exec(2). So one thread of its own reads, for all, and who asks waits for a moment only.
- * While somebody keeps that thread, nobody's intent is known. */
+ * wait for as long as the process likes: its memory may be a file of a dead file system, or it
+ * may be in exec(2). So one thread of its own reads, for all, and who asks waits for a moment
+ * only. While somebody keeps that thread, nobody's intent is known. */
 #ifndef ROWFS_FS_INTENT_H
 #define ROWFS_FS_INTENT_H
 

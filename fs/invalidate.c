@@ -30,8 +30,9 @@ struct teller {
 	struct forget *first, **last;
 	struct forget *later; /* to be told again */
 	uint64_t given, done; /* how many, ever */
-	int64_t since_us; /* clock_us() when it began with the one that it tells now; 0: with none */
-	bool stuck;       /* all names were declared out of date since */
+	/* clock_us() when it began with the one that it tells now; 0: with none */
+	int64_t since_us;
+	bool stuck; /* all names were declared out of date since */
 	bool stop, started;
 };
 
@@ -74,14 +75,15 @@ bool invalidates_by_name(struct invalidator *inv) {
 	return atomic_load(&inv->no_epoch);
 }
 
-/* -- tellers --------------------------------------------------------------------------------------- */
+/* -- tellers ----------------------------------------------------------------------------------- */
 
 static fuse_ino_t ino_of(const struct invalidator *inv, const struct node *node) {
 	return node == nodes_root(inv->fs->nodes) ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)node;
 }
 
-/* A directory that is somebody's working directory would lose its path if its name were dropped: the name is looked up again instead. A kernel that
- * cannot do that keeps no names of directories: see coherence_timeout(). */
+/* A directory that is somebody's working directory would lose its path if its name were dropped:
+ * the name is looked up again instead. A kernel that cannot do that keeps no names of directories:
+ * see coherence_timeout(). */
 static int tell_name(struct invalidator *inv, struct fuse_session *se, const struct forget *f) {
 	fuse_ino_t ino = ino_of(inv, f->node);
 	size_t len = strlen(f->name);
@@ -96,8 +98,9 @@ static int tell_name(struct invalidator *inv, struct fuse_session *se, const str
 #endif
 }
 
-/* True if F's name need not be told now: it would wait for a request that is under way, and all others in the directory for it. All names are
- * declared out of date instead. But one that is just taken in from a listing counts as looked up then: *AGAIN. */
+/* True if F's name need not be told now: it would wait for a request that is under way, and all
+ * others in the directory for it. All names are declared out of date instead. But one that is just
+ * taken in from a listing counts as looked up then: *AGAIN. */
 static bool is_passed_over(struct invalidator *inv, struct forget *f, bool *again) {
 	bool late = f->until_us != 0 && clock_us() >= f->until_us;
 	if (f->name == NULL || late || !caches_serve(inv->fs->caches, f->node))
@@ -107,7 +110,8 @@ static bool is_passed_over(struct invalidator *inv, struct forget *f, bool *agai
 	return f->expired;
 }
 
-/* Returns true if it is to be told again: the reply that makes the node, or the name, known to the kernel may still be on its way. */
+/* Returns true if it is to be told again: the reply that makes the node, or the name, known to the
+ * kernel may still be on its way. */
 static bool tell(struct invalidator *inv, struct forget *f) {
 	struct fuse_session *se = atomic_load(&inv->se);
 	bool again = false;
@@ -183,7 +187,8 @@ static void *teller_main(void *arg) {
 	return NULL;
 }
 
-/* True if T waits too long, and nobody has done anything about it. *IDLE is cleared if it has something to do. */
+/* True if T waits too long, and nobody has done anything about it. *IDLE is cleared if it has
+ * something to do. */
 static bool is_stuck(struct teller *t, bool *idle) {
 	LOCK_SCOPE(&t->lock);
 	*idle = *idle && t->first == NULL && t->since_us == 0;
@@ -212,7 +217,8 @@ static void give(struct invalidator *inv, struct forget *list) {
 	}
 }
 
-/* Lists all that is to be told, if it is wanted and little of the list before is left. Returns whether it still waits. */
+/* Lists all that is to be told, if it is wanted and little of the list before is left. Returns
+ * whether it still waits. */
 static bool list_all(struct invalidator *inv) {
 	struct forget *list = NULL;
 	{
@@ -260,7 +266,7 @@ static void call_guard(struct invalidator *inv, bool all) {
 	inv->all = inv->all || all;
 }
 
-/* -- from outside ------------------------------------------------------------------------------------ */
+/* -- from outside ------------------------------------------------------------------------------ */
 
 void invalidate(struct invalidator *inv, struct forget *list) {
 	if (list == NULL)

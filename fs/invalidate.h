@@ -1,11 +1,12 @@
 /* Telling the kernel what to forget.
  *
- * To forget a name, the kernel takes the lock of its directory, which every look-up under way there holds; to forget pages, it waits for
- * reads under way. So it is told by threads of their own that hold no lock, never by one that serves a request. Where a thread is kept
- * waiting, all names at once are declared out of date, which needs no lock (FUSE_NOTIFY_INC_EPOCH, since Linux 6.16).
+ * To forget a name, the kernel takes the lock of its directory, which every look-up under way there
+ * holds; to forget pages, it waits for reads under way. So it is told by threads of their own that
+ * hold no lock, never by one that serves a request. Where a thread is kept waiting, all names at
+ * once are declared out of date, which needs no lock (FUSE_NOTIFY_INC_EPOCH, since Linux 6.16).
  *
- * What waits to be told has a bound, however many changes come: beyond it, and where anything may have changed, all that the kernel knows is
- * listed once, when the list before has been told.
+ * What waits to be told has a bound, however many changes come: beyond it, and where anything may
+ * have changed, all that the kernel knows is listed once, when the list before has been told.
  *
  * All functions are thread-safe. */
 #ifndef ROWFS_FS_INVALIDATE_H
@@ -27,11 +28,13 @@ struct forget {
 	bool data;
 	bool directory; /* `name` is one's */
 	bool expired;   /* all names were declared out of date since */
-	int64_t until_us; /* the kernel did not know it: how long that may go on; 0: it was not told yet */
+	/* the kernel did not know it: how long that may go on; 0: it was not told yet */
+	int64_t until_us;
 	void (*then)(
 		void *arg); /* called when it has been told, or never will be; NULL: nothing is */
 	void *arg;
-	bool listing; /* `data`, and a directory: so it was when this was made, under the lock of the nodes */
+	/* `data`, and a directory: so it was when this was made, under the lock of the nodes */
+	bool listing;
 };
 
 /* NULL if out of memory. Does nothing until it has a session. */
@@ -50,8 +53,8 @@ void invalidate(struct invalidator *inv, struct forget *list);
 /* The same of all that it knows: attributes, pages, listings and names. */
 void invalidate_all(struct invalidator *inv);
 
-/* Has the kernel forget the attributes of the nodes in LIST at once, which needs no lock and waits for nobody: for threads that serve
- * requests. LIST stays the caller's. */
+/* Has the kernel forget the attributes of the nodes in LIST at once, which needs no lock and waits
+ * for nobody: for threads that serve requests. LIST stays the caller's. */
 void invalidate_attributes(struct invalidator *inv, const struct forget *list);
 
 /* Frees what need not be told. */
@@ -62,8 +65,8 @@ bool invalidate_names(struct invalidator *inv);
 /* True if it was found out that it cannot. */
 bool invalidates_by_name(struct invalidator *inv);
 
-/* Waits until all that was given to invalidate() before has been told, at most MS milliseconds. Not in a request that may hold a
- * directory's lock or a page. */
+/* Waits until all that was given to invalidate() before has been told, at most MS milliseconds. Not
+ * in a request that may hold a directory's lock or a page. */
 void invalidate_wait(struct invalidator *inv, int ms);
 
 #endif

@@ -1,5 +1,5 @@
-/* A kind of file: a table of functions. Everything that differs between kinds is here, and nowhere else.
- * All functions return 0 or -errno with call->err saying why; the handle's lock is held. */
+/* A kind of file: a table of functions. Everything that differs between kinds is here, and nowhere
+ * else. All functions return 0 or -errno with call->err saying why; the handle's lock is held. */
 #ifndef ROWFS_FS_KIND_H
 #define ROWFS_FS_KIND_H
 
@@ -20,7 +20,8 @@ enum { LOCKED_OTHER_PAGES = 1 };
 struct kind {
 	const char *name;
 	bool writable;
-	bool own_size; /* each writer has bytes of its own until they are committed, and sees their size */
+	/* each writer has bytes of its own until they are committed, and sees their size */
+	bool own_size;
 	/* The file is being opened; after a creation HANDLE->created is set. */
 	int (*open)(struct call *call, struct handle *h);
 	/* Appends to OUT what stands at OFFSET, at most SIZE bytes; less only at the end. */
@@ -31,8 +32,8 @@ struct kind {
 	int (*before_write)(struct call *call, struct handle *h);
 	int (*write)(struct call *call, struct handle *h, const char *data, size_t size,
 		     uint64_t offset);
-	/* Before a truncation of NODE through H, or by path (H is NULL), with no lock held. Returns 1 if it is no change: then there is
-	 * none. NULL: nothing is to be done. */
+	/* Before a truncation of NODE through H, or by path (H is NULL), with no lock held. Returns
+	 * 1 if it is no change: then there is none. NULL: nothing is to be done. */
 	int (*before_truncate)(struct call *call, struct node *node, struct handle *h,
 			       uint64_t size);
 	int (*truncate)(struct call *call, struct handle *h, uint64_t size);
@@ -48,8 +49,8 @@ struct kind {
 	int (*count)(struct call *call, struct handle *h, struct rowfs_rows *out);
 	/* Removes what stands behind W. */
 	int (*remove)(struct call *call, const struct where *w);
-	/* Replaces the whole content, as by a rename onto the name. FROM is another file of W's place, whose rows go in the same transaction, since
-	 * the content is theirs; or NULL. */
+	/* Replaces the whole content, as by a rename onto the name. FROM is another file of W's
+	 * place, whose rows go in the same transaction, since the content is theirs; or NULL. */
 	int (*store)(struct call *call, const struct where *w, const struct where *from,
 		     const char *data, size_t len);
 };

@@ -1,4 +1,5 @@
-/* Documents that are too large to be held in memory: they are read in pieces into a file without a name, below state_dir. */
+/* Documents that are too large to be held in memory: they are read in pieces into a file without a
+ * name, below state_dir. */
 #ifndef ROWFS_FS_LARGE_H
 #define ROWFS_FS_LARGE_H
 

@@ -1,4 +1,5 @@
-/* The ways that notices come and go: one connection that listens, one thread that passes on what this mount has changed. */
+/* The ways that notices come and go: one connection that listens, one thread that passes on what
+ * this mount has changed. */
 #include "fs/coherence_state.h"
 #include "db/field.h"
 #include "schema/array.h"
@@ -18,7 +19,7 @@ enum {
 		500 /* payloads that wait; beyond, others are told that anything may have changed */
 };
 
-/* -- coming ---------------------------------------------------------------------------------------- */
+/* -- coming ------------------------------------------------------------------------------------ */
 
 static void put_outgoing(struct caches *c, const char *payload);
 
@@ -37,7 +38,8 @@ static void note_peers(struct caches *c) {
 
 static void up(void *arg, const PGresult *first) {
 	struct caches *c = arg;
-	/* before what is remembered is dropped: a peer that is not there has told all, or it is dropped now */
+	/* before what is remembered is dropped: a peer that is not there has told all, or it is
+	 * dropped now */
 	peers_survey(c->peers, first);
 	note_peers(c);
 	/* what was told meanwhile nobody heard */
@@ -109,7 +111,8 @@ static const struct db_listen_job job = {
 	.answer = answered,
 };
 
-/* A change of this mount, told by its own statement. One that is not committed yet concerns no other mount. */
+/* A change of this mount, told by its own statement. One that is not committed yet concerns no
+ * other mount. */
 static void news(void *arg, const char *payload, bool committed) {
 	struct caches *c = arg;
 	AUTO_BUF struct buf all = { 0 };
@@ -124,7 +127,7 @@ static void news(void *arg, const char *payload, bool committed) {
 		listening_send(c, payload != NULL ? payload : all.data);
 }
 
-/* -- going ----------------------------------------------------------------------------------------- */
+/* -- going ------------------------------------------------------------------------------------- */
 
 /* The lock is held. */
 static void put_outgoing(struct caches *c, const char *payload) {
@@ -139,7 +142,8 @@ static void put_outgoing(struct caches *c, const char *payload) {
 		pthread_cond_broadcast(&c->wake);
 }
 
-/* True if nobody is to be told; then that is noted, since somebody may have come who is not known yet. The lock is held. */
+/* True if nobody is to be told; then that is noted, since somebody may have come who is not known
+ * yet. The lock is held. */
 static bool keep(struct caches *c) {
 	bool alone = atomic_load(&c->listening) && atomic_load(&c->npeers) == 0;
 	c->kept = c->kept || alone;
@@ -157,7 +161,8 @@ void listening_send(struct caches *c, const char *payload) {
 		put_outgoing(c, payload);
 }
 
-/* Sends the payloads in BATCH by POOL; FLAGS as for db_query(). Returns 0 or -errno with ERR filled. */
+/* Sends the payloads in BATCH by POOL; FLAGS as for db_query(). Returns 0 or -errno with ERR
+ * filled. */
 static int send_batch(struct db_pool *pool, const struct buf *batch, unsigned flags,
 		      struct db_cancel *cancel, struct db_error *err) {
 	AUTO_BUF struct buf list = { 0 };
@@ -170,8 +175,8 @@ static int send_batch(struct db_pool *pool, const struct buf *batch, unsigned fl
 	return db_query_text(pool, notice_send_sql, &param, 1, flags, cancel, NULL, err);
 }
 
-/* The same by a session of its own, which is made when there is something to tell: all others may be taken by statements that
- * take long. */
+/* The same by a session of its own, which is made when there is something to tell: all others may
+ * be taken by statements that take long. */
 static int tell_peers(struct caches *c, const struct buf *batch, unsigned flags) {
 	struct db_config config = options_db_config(c->fs->opt);
 	AUTO_DB_ERROR struct db_error err = { 0 };
@@ -231,7 +236,7 @@ static void *sender_main(void *arg) {
 	return NULL;
 }
 
-/* -- life ------------------------------------------------------------------------------------------ */
+/* -- life -------------------------------------------------------------------------------------- */
 
 /* True if a notice comes back: behind a pooler it may not. */
 static bool comes_back(struct caches *c) {

@@ -284,7 +284,8 @@ static void look_ahead(struct call *call, struct listing *l, struct node *dir,
 		page_query_free(&q);
 }
 
-/* Asks for the next page of CHILD, of at most LIMIT rows; 0: as many as are usual. The last one ends this child. */
+/* Asks for the next page of CHILD, of at most LIMIT rows; 0: as many as are usual. The last one
+ * ends this child. */
 static int fetch_child(struct call *call, struct listing *l, struct node *dir, int limit) {
 	const struct place *child = dir->place->children[l->child];
 	bool files = lists_files(dir->place, l->child);
@@ -320,8 +321,8 @@ static int fetch_child(struct call *call, struct listing *l, struct node *dir, i
 	return 0;
 }
 
-/* Replaces the entries by the next page that has any; none at the end. RESUMED: of at most so many rows, of a page that the trail
- * has already; 0 otherwise. */
+/* Replaces the entries by the next page that has any; none at the end. RESUMED: of at most so many
+ * rows, of a page that the trail has already; 0 otherwise. */
 static int next_page(struct call *call, struct listing *l, struct node *dir, int resumed) {
 	l->first += l->n;
 	clear_page(l);
@@ -403,7 +404,8 @@ static struct listing *new_listing(struct call *call, struct handle *h, bool plu
 	return l;
 }
 
-/* Fetches the page that L begins with anew, and drops what stands before POSITION, where its trail ends. */
+/* Fetches the page that L begins with anew, and drops what stands before POSITION, where its trail
+ * ends. */
 static int resume(struct call *call, struct listing *l, struct node *dir, uint64_t position) {
 	int limit = call->fs->opt->fetch_size * 2 + RESUMED_MORE;
 	uint64_t start = l->first;

@@ -1,9 +1,10 @@
-/* The entries of an open directory: first the names that are known (. and .., literal places, plain files), then page after
- * page of keys from the database. Offsets keep their meaning: see trail.h.
+/* The entries of an open directory: first the names that are known (. and .., literal places, plain
+ * files), then page after page of keys from the database. Offsets keep their meaning: see trail.h.
  *
- * A page with attributes costs ten times what a page of names does, and the kernel keeps a kilobyte of each entry that it was told the
- * attributes of. Who opens a directory without following links walks a tree and will ask for them all. For others the first page
- * has attributes but for its last entry, the bait: who looks that up before he reads on will want the others' too. */
+ * A page with attributes costs ten times what a page of names does, and the kernel keeps a kilobyte
+ * of each entry that it was told the attributes of. Who opens a directory without following links
+ * walks a tree and will ask for them all. For others the first page has attributes but for its last
+ * entry, the bait: who looks that up before he reads on will want the others' too. */
 #ifndef ROWFS_FS_LISTING_H
 #define ROWFS_FS_LISTING_H
 
@@ -18,11 +19,12 @@ struct entry {
 	bool bare;          /* its attributes were not asked for */
 };
 
-/* Goes to OFFSET (0: the start, and what is there now) of directory handle H, whose lock is held here and below. PLUS: entries are wanted
- * with attributes. Returns 0 or -errno. */
+/* Goes to OFFSET (0: the start, and what is there now) of directory handle H, whose lock is held
+ * here and below. PLUS: entries are wanted with attributes. Returns 0 or -errno. */
 MUST_USE int listing_seek(struct call *call, struct handle *h, uint64_t offset, bool plus);
 
-/* The entry there; *OUT is NULL at the end. Borrowed until the next call for H. Returns 0 or -errno. */
+/* The entry there; *OUT is NULL at the end. Borrowed until the next call for H. Returns 0 or
+ * -errno. */
 MUST_USE int listing_entry(struct call *call, struct handle *h, const struct entry **out);
 
 /* On to the entry behind it. */

@@ -94,7 +94,7 @@ static struct held *find_conflict(struct locks *locks, const struct lock *wanted
 	return h;
 }
 
-/* -- what one owner has of a file ------------------------------------------------------------------ */
+/* -- what one owner has of a file -------------------------------------------------------------- */
 
 /* Takes the range of WHAT away from its owner. SPARE has what a range that is cut in two needs. */
 static void cut(struct locks *locks, const struct lock *what, struct held **spare) {
@@ -175,7 +175,7 @@ static struct held *make_spare(void) {
 	return first;
 }
 
-/* -- who waits ------------------------------------------------------------------------------------- */
+/* -- who waits --------------------------------------------------------------------------------- */
 
 static void take_out(struct locks *locks, struct bucket *b, struct waiting **at) {
 	struct waiting *w = *at;
@@ -256,7 +256,7 @@ static bool has_already(struct locks *locks, const struct lock *wanted) {
 	return h != NULL && h->lock.type == wanted->type;
 }
 
-/* -- from outside ---------------------------------------------------------------------------------- */
+/* -- from outside ------------------------------------------------------------------------------ */
 
 /* Waits until nothing that goes by itself is in WANTED's way, or for too long. */
 static struct held *outwait(struct locks *locks, const struct lock *wanted) {

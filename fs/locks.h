@@ -1,14 +1,16 @@
 /* The locks of flock(2) and fcntl(2).
  *
- * The kernel would keep them by its inodes, and a document's inode is one version of it: two processes that have opened two
- * versions would both hold "the" lock. So they are kept here, by st_ino, which all versions of a file have in common.
+ * The kernel would keep them by its inodes, and a document's inode is one version of it: two
+ * processes that have opened two versions would both hold "the" lock. So they are kept here, by
+ * st_ino, which all versions of a file have in common.
  *
- * Locks of either kind say nothing to those of the other, as on a local file system. A lock of fcntl(2) has a range, and belongs to
- * a process or, with F_OFD_SETLK, to an open file; that of flock(2) is of the whole file, and belongs to an open file. Who belongs to whom is
- * the kernel's to say: an owner is a number of its.
+ * Locks of either kind say nothing to those of the other, as on a local file system. A lock of
+ * fcntl(2) has a range, and belongs to a process or, with F_OFD_SETLK, to an open file; that of
+ * flock(2) is of the whole file, and belongs to an open file. Who belongs to whom is the kernel's
+ * to say: an owner is a number of its.
  *
- * A request that must wait is kept until locks_granted() brings it out, or locks_cancel() does. All functions are thread-safe; no
- * callback takes a lock of this module. */
+ * A request that must wait is kept until locks_granted() brings it out, or locks_cancel() does. All
+ * functions are thread-safe; no callback takes a lock of this module. */
 #ifndef ROWFS_FS_LOCKS_H
 #define ROWFS_FS_LOCKS_H
 
@@ -45,7 +47,9 @@ void locks_free(struct locks *locks);
 /* Why a lock that is in the way is not waited for. */
 enum lock_wait {
 	LOCK_AT_ONCE, /* the caller does not want to */
-	LOCK_SOON, /* the same; but a lock that is `closing` may take LOCK_CLOSE_MS to go, and the thread may wait for that */
+	/* the same; but a lock that is `closing` may take LOCK_CLOSE_MS to go, and the thread
+	 * may wait for that */
+	LOCK_SOON,
 	LOCK_QUEUE, /* it waits: TICKET is kept */
 };
 enum { LOCK_CLOSE_MS = 50 };
@@ -53,12 +57,13 @@ enum { LOCK_CLOSE_MS = 50 };
 /* What locks_set() returns besides 0 and -errno. */
 enum { LOCK_QUEUED = 1 };
 
-/* Gives WANTED's owner the lock, in place of what he has of its range; F_UNLCK takes that away. TICKET names a request that waits, and is the
- * caller's; GONE (NULL: never) is asked, with this module's lock held, whether it is wanted no more. flock(2)'s own rule holds: a lock that is
+/* Gives WANTED's owner the lock, in place of what he has of its range; F_UNLCK takes that away.
+ * TICKET names a request that waits, and is the caller's; GONE (NULL: never) is asked, with this
+ * module's lock held, whether it is wanted no more. flock(2)'s own rule holds: a lock that is
  * changed is given up first.
  *
- * Returns 0; LOCK_QUEUED; -EAGAIN: somebody else has it; -EINTR: GONE said so; -EDEADLK: he waits for one who waits for him;
- * -ENOLCK: out of memory. */
+ * Returns 0; LOCK_QUEUED; -EAGAIN: somebody else has it; -EINTR: GONE said so; -EDEADLK: he waits
+ * for one who waits for him; -ENOLCK: out of memory. */
 int locks_set(struct locks *locks, const struct lock *wanted, enum lock_wait wait, void *ticket,
 	      bool (*gone)(void *ticket));
 

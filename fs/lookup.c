@@ -126,7 +126,8 @@ void lookup_take_row(const struct place *place, const PGresult *res, int row, ch
 
 enum search { SEARCH_GLANCE, SEARCH_FULL, SEARCH_BY_ID };
 
-/* Runs PLACE's find, or what SEARCH says, with W's keys. On success *RES holds the row that FOUND and VALUES borrow from. */
+/* Runs PLACE's find, or what SEARCH says, with W's keys. On success *RES holds the row that FOUND
+ * and VALUES borrow from. */
 static int find_row(struct call *call, const struct where *w, enum search search, char **values,
 		    PGresult **res, struct found *found) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
@@ -155,8 +156,8 @@ static int find_row(struct call *call, const struct where *w, enum search search
 	return 0;
 }
 
-/* True if the row that was found as NAME has this name: types may call values equal whose texts differ, and a key that is found by its id may be
- * short enough for a name. */
+/* True if the row that was found as NAME has this name: types may call values equal whose texts
+ * differ, and a key that is found by its id may be short enough for a name. */
 static bool is_its_name(const struct place *place, char *const *values, const char *id,
 			const char *name) {
 	AUTO_BUF struct buf its = { 0 };
@@ -264,8 +265,9 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 
 /* -- all --------------------------------------------------------------------------------------- */
 
-/* NAME among DIR's places, else in the plain store. A name that leaves the store in between, because its row is there now, is neither there yet nor there any
- * more; so such a look-up is done again. */
+/* NAME among DIR's places, else in the plain store. A name that leaves the store in between,
+ * because its row is there now, is neither there yet nor there any more; so such a look-up is done
+ * again. */
 static int find_anywhere(struct call *call, struct node *dir, const char *name, bool lookup,
 			 struct node **out) {
 	struct plain *plain = call->fs->plain;
@@ -296,8 +298,8 @@ bool lookup_is_moved(struct call *call, const struct node *dir, const char *name
 	return path != NULL && moved_has(call->fs->moved, path);
 }
 
-/* True if NAME in DIR, whose row is gone, is still there for the caller, who is removing it: see intent.h. KNOWN is its node, NULL if the
- * kernel has forgotten it meanwhile. */
+/* True if NAME in DIR, whose row is gone, is still there for the caller, who is removing it: see
+ * intent.h. KNOWN is its node, NULL if the kernel has forgotten it meanwhile. */
 static bool is_being_removed(struct call *call, const struct node *dir, const struct node *known,
 			     const char *name) {
 	if (call->req == NULL || (known != NULL && known->type != NODE_PLACE))

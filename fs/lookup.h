@@ -1,19 +1,22 @@
-/* From a name to what stands behind it: the control tree, the route tree and its rows, the plain store; in this order. */
+/* From a name to what stands behind it: the control tree, the route tree and its rows, the plain
+ * store; in this order. */
 #ifndef ROWFS_FS_LOOKUP_H
 #define ROWFS_FS_LOOKUP_H
 
 #include "fs/call.h"
 
-/* Finds NAME in directory DIR and makes it a node. LOOKUP: with one more look-up of the kernel's; otherwise with a
- * reference. Returns 0, -ENOENT, -ESTALE if DIR was succeeded (see node_succeed()), or -errno with call->err saying why. */
+/* Finds NAME in directory DIR and makes it a node. LOOKUP: with one more look-up of the kernel's;
+ * otherwise with a reference. Returns 0, -ENOENT, -ESTALE if DIR was succeeded (see
+ * node_succeed()), or -errno with call->err saying why. */
 MUST_USE int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
 			  struct node **out);
 
-/* True if NAME in DIR is there now, also for a process that is removing it. A failure to ask counts as there; call->err says why. */
+/* True if NAME in DIR is there now, also for a process that is removing it. A failure to ask counts
+ * as there; call->err says why. */
 bool lookup_is_there(struct call *call, struct node *dir, const char *name);
 
-/* Asks the database again about a rows file that has been looked up too long ago, or with FORCE in any case; and the plain store
- * about a plain file. */
+/* Asks the database again about a rows file that has been looked up too long ago, or with FORCE in
+ * any case; and the plain store about a plain file. */
 MUST_USE int lookup_refresh(struct call *call, struct node *node, bool force);
 /* The same for who only looks: the size of a rows file that the database would have to read all its
  * rows for is asked for while the file is open; else the last known one stays. */
@@ -35,15 +38,17 @@ struct target {
 void target_free(struct target *t);
 /* NAME in DIR, as a DIRECTORY or a file. */
 void lookup_target(const struct node *dir, const char *name, bool directory, struct target *out);
-/* Asks the database whether the keys of TARGET, which NAME in DIR was found to be, are values that their columns can have, in their canonical
- * form. Returns 0, also for a file whose key is no value, which is made a plain file's name then; or -errno. */
+/* Asks the database whether the keys of TARGET, which NAME in DIR was found to be, are values that
+ * their columns can have, in their canonical form. Returns 0, also for a file whose key is no
+ * value, which is made a plain file's name then; or -errno. */
 MUST_USE int lookup_check_target(struct call *call, struct node *dir, const char *name,
 				 struct target *target);
 
 /* The attributes of a place: mode by its kind. */
 struct attributes lookup_attributes(const struct place *place, uint64_t size, int64_t mtime_us);
 
-/* Fills FOUND from row ROW of a find or list result; VALUES gets the place's own keys, borrowed from RES. */
+/* Fills FOUND from row ROW of a find or list result; VALUES gets the place's own keys, borrowed
+ * from RES. */
 void lookup_take_row(const struct place *place, const PGresult *res, int row, char **values,
 		     struct found *found);
 

@@ -91,7 +91,8 @@ static int run(enum command command, int argc, char **argv) {
 	return status;
 }
 
-/* glibc gives each thread a heap of its own, which grows by one page, and one system call, at a time. */
+/* glibc gives each thread a heap of its own, which grows by one page, and one system call, at a
+ * time. */
 static void set_memory(void) {
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_TOP_PAD, 1 << 20);

@@ -41,7 +41,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* -- the layout and the database, for mount and check ---------------------------------------------- */
+/* -- the layout and the database, for mount and check ------------------------------------------ */
 
 static char *read_file(const char *path) {
 	AUTO_FILE FILE *f = fopen(path, "re");
@@ -57,8 +57,8 @@ static char *read_file(const char *path) {
 	return buf_take(&text);
 }
 
-/* Says on stderr what does not hold because of what the schema rowfs is, and which command helps. That there is none, install_note() says
- * for a mount. */
+/* Says on stderr what does not hold because of what the schema rowfs is, and which command helps.
+ * That there is none, install_note() says for a mount. */
 static void tell_version(struct fs *fs, bool mount) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_BUF struct buf text = { 0 }, conninfo = { 0 };
@@ -157,7 +157,7 @@ int rowfs_install(const struct options *opt) {
 	return check(opt, WATCH_INSTALL);
 }
 
-/* -- what a mount needs besides -------------------------------------------------------------------- */
+/* -- what a mount needs besides ---------------------------------------------------------------- */
 
 enum { PLACE_NAME_MOST = 200, CLAIM_WAIT_MS = 10000 };
 
@@ -283,9 +283,10 @@ static void close_state(struct fs *fs, bool served) {
 		close(fs->state);
 }
 
-/* -- serving --------------------------------------------------------------------------------------- */
+/* -- serving ----------------------------------------------------------------------------------- */
 
-/* Files that are still open when the mount ends: what was written to them is committed all the same. */
+/* Files that are still open when the mount ends: what was written to them is committed all the
+ * same. */
 static void close_handles(struct fs *fs) {
 	struct handle *h;
 	while ((h = handles_any(fs->handles)) != NULL) {

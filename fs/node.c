@@ -25,9 +25,10 @@ static uint64_t order_of(unsigned char c) {
 	return c < '0' ? 0 : 31;
 }
 
-/* An inode number that is the same for the same path at every mount. The literal names of a directory have numbers in the
- * order of the layout: `cp -r` and others go by them, and a row's document should come before what refers to the row.
- * Other names have numbers in about the order in which they are listed: `find`, `du`, `rm -r` and others sort a large directory by them, and
+/* An inode number that is the same for the same path at every mount. The literal names of a
+ * directory have numbers in the order of the layout: `cp -r` and others go by them, and a row's
+ * document should come before what refers to the row. Other names have numbers in about the order
+ * in which they are listed: `find`, `du`, `rm -r` and others sort a large directory by them, and
  * what was listed together is then looked at together. */
 static uint64_t path_ino(const struct node *parent, const char *name) {
 	uint64_t basis = 0xcbf29ce484222325u ^ parent->ino, order = 0;
@@ -109,7 +110,8 @@ static void drop_locked(struct nodes *nodes, struct node *node) {
 	}
 }
 
-/* A new node, not in the table yet, that has the strings NAME, VERSION and KEY, of which the last two may be NULL. */
+/* A new node, not in the table yet, that has the strings NAME, VERSION and KEY, of which the last
+ * two may be NULL. */
 static struct node *new_locked(struct nodes *nodes, struct node *parent, const char *name,
 			       const char *version, const char *key) {
 	const char *const strings[] = { name, version, key };
@@ -505,13 +507,14 @@ struct node *node_successor(struct nodes *nodes, struct node *node) {
 	return last;
 }
 
-/* -- handles and attributes ------------------------------------------------------------------------ */
+/* -- handles and attributes -------------------------------------------------------------------- */
 
 static bool is_writer(const struct handle *h) {
 	return (h->flags & O_ACCMODE) != O_RDONLY;
 }
 
-/* Of those who have bytes of their own of NODE, the one that changed them last; NULL if there is none. */
+/* Of those who have bytes of their own of NODE, the one that changed them last; NULL if there is
+ * none. */
 static const struct handle *last_writer(const struct node *node) {
 	const struct handle *last = NULL;
 	for (const struct handle *h = node->opened; h != NULL; h = h->node_next)

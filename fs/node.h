@@ -1,10 +1,12 @@
 /* The inode table: every name that the kernel knows, and what stands behind it.
  *
- * A node is the kernel's nodeid (its address). It lives while the kernel holds look-ups on it, while it has children,
- * or while somebody holds a reference; the kernel's FORGET gives look-ups back. Live names are hashed by (parent, name).
+ * A node is the kernel's nodeid (its address). It lives while the kernel holds look-ups on it,
+ * while it has children, or while somebody holds a reference; the kernel's FORGET gives look-ups
+ * back. Live names are hashed by (parent, name).
  *
- * A document's node is one version of it: when a look-up finds another version, the name gets a new node with the same
- * st_ino, and the old one serves only those who have it open. A rows file and a directory keep their node.
+ * A document's node is one version of it: when a look-up finds another version, the name gets a new
+ * node with the same st_ino, and the old one serves only those who have it open. A rows file and a
+ * directory keep their node.
  *
  * One lock guards the table and all fields of all nodes; nothing slow happens under it. */
 #ifndef ROWFS_FS_NODE_H
@@ -28,8 +30,8 @@ struct attributes {
 
 struct handle;
 
-/* Kept small: the kernel holds as many as it knows names. What a node is of, `type`, `place` and `control`, never changes: any thread
- * that holds a node may read them without the lock. */
+/* Kept small: the kernel holds as many as it knows names. What a node is of, `type`, `place` and
+ * `control`, never changes: any thread that holds a node may read them without the lock. */
 struct node {
 	struct node *parent;       /* NULL for the root; holds a reference */
 	const struct place *place; /* NODE_PLACE */
@@ -42,7 +44,8 @@ struct node {
 	struct node *successor; /* see node_succeed(); holds a reference; NULL: none */
 	uint64_t ino;           /* st_ino; never changes */
 	struct attributes attr;
-	/* fs->epoch when it was found; 0: it has changed since, or may have. Of a plain file, the number of the question: see plain_ask() */
+	/* fs->epoch when it was found; 0: it has changed since, or may have. Of a plain file, the
+	 * number of the question: see plain_ask() */
 	unsigned long epoch;
 	unsigned long below; /* fs->epoch when all below this directory changed last */
 	int64_t fresh_until; /* clock_us(): until then a look-up needs no query */
@@ -66,7 +69,8 @@ struct node {
 	bool given : 1;    /* the kernel was given its pages */
 	bool expelled : 1; /* a writer wants the name, and needs a node without `cached` readers */
 	bool has_version : 1, has_keys : 1, own_strings : 1;
-	/* Name; version, of a document; and the place's own keys where the name does not tell them. */
+	/* Name; version, of a document; and the place's own keys where the name does not tell
+	 * them. */
 	char *strings;
 	char text[]; /* where `strings` are, until they change */
 };
@@ -94,13 +98,13 @@ struct found {
 		epoch; /* fs->epoch before the query; of a plain file, plain_ask() before it */
 };
 
-/* Makes or refreshes the node NAME in PARENT. LOOKUP: one more look-up of the kernel's; otherwise a reference, to be
- * given back with node_put(). NULL if out of memory. */
+/* Makes or refreshes the node NAME in PARENT. LOOKUP: one more look-up of the kernel's; otherwise a
+ * reference, to be given back with node_put(). NULL if out of memory. */
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
 			const struct found *found, bool lookup);
 
-/* The live node NAME in PARENT with a reference, or NULL. Waits while a handle that concerns it is unsettled, at most until 100 ms after
- * the close that left it so. */
+/* The live node NAME in PARENT with a reference, or NULL. Waits while a handle that concerns it is
+ * unsettled, at most until 100 ms after the close that left it so. */
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);
 void node_hold(struct nodes *nodes, struct node *node);
 void node_put(struct nodes *nodes, struct node *node);
@@ -112,21 +116,25 @@ void node_add_lookup(struct nodes *nodes, struct node *node);
 
 /* True if NODE was found so recently that it need not be looked up again. */
 bool node_fresh(struct nodes *nodes, const struct node *node);
-/* The same, and nobody writes it: the kernel may keep it until it is told. ATTRIBUTES: notes that it keeps those, so that it is told. */
+/* The same, and nobody writes it: the kernel may keep it until it is told. ATTRIBUTES: notes that
+ * it keeps those, so that it is told. */
 bool node_keep(struct nodes *nodes, struct node *node, bool attributes);
 /* True if somebody has NODE open to write it. */
 bool node_has_writers(struct nodes *nodes, const struct node *node);
 /* The kernel is about to forget NODE's attributes. */
 void node_unkeep(struct nodes *nodes, struct node *node);
 
-/* True if changes of NODE are told, and none was told of since TICKET (see coherence.h). While something is listened to. */
+/* True if changes of NODE are told, and none was told of since TICKET (see coherence.h). While
+ * something is listened to. */
 bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket);
 
 /* The name no longer means this node: it was removed, or written. */
 void node_unhash(struct nodes *nodes, struct node *node);
-/* This mount has changed the document NAME in DIR, of which nobody need know a node: its st_mtime is now. */
+/* This mount has changed the document NAME in DIR, of which nobody need know a node: its st_mtime
+ * is now. */
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name);
-/* When the document that has NODE's name changed last, as far as this mount knows; no two changes have the same time. */
+/* When the document that has NODE's name changed last, as far as this mount knows; no two changes
+ * have the same time. */
 int64_t node_changed_at(struct nodes *nodes, const struct node *node);
 /* The same as NODE was found; -1 if this mount has committed a change since the look-up that
  * found it began: its version may be the one before. *TICKET: of that look-up, 0 if somebody has
@@ -135,14 +143,17 @@ int64_t node_found_at(struct nodes *nodes, const struct node *node, unsigned lon
 /* True if it is known that nobody has changed the document NODE since TICKET
  * (coherence_ticket(); 0: never). */
 bool node_is_same_since(struct nodes *nodes, const struct node *node, unsigned long ticket);
-/* This mount has committed what was written to the document NODE: its name means another version. */
+/* This mount has committed what was written to the document NODE: its name means another
+ * version. */
 void node_written(struct nodes *nodes, struct node *node);
 /* The plain file NODE has no name any more: only those who have it open do. */
 void node_unlinked(struct nodes *nodes, struct node *node);
-/* NODE is now NAME in PARENT, a name of the same place: the kernel goes on with its nodeid after a rename. */
+/* NODE is now NAME in PARENT, a name of the same place: the kernel goes on with its nodeid after a
+ * rename. */
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name);
-/* NODE was renamed, and the new name is of another kind or place: so of another node, SUCCESSOR (NULL: the one that a look-up finds). But
- * the kernel has NODE under the new name until it looks that up again. NODE has no name from here on, and:
+/* NODE was renamed, and the new name is of another kind or place: so of another node, SUCCESSOR
+ * (NULL: the one that a look-up finds). But the kernel has NODE under the new name until it looks
+ * that up again. NODE has no name from here on, and:
  *
  * - a request by path for it is told ESTALE: the kernel then looks the path up anew;
  * - what has NODE open goes on with the successor, if that is an ingest file or was one. */
@@ -154,7 +165,8 @@ static inline bool node_is_succeeded(const struct node *node) {
 /* The last of NODE's successors, with a reference; NULL if it has none. */
 MUST_USE struct node *node_successor(struct nodes *nodes, struct node *node);
 
-/* Copies place, keys and path of NODE, or of NAME in directory NODE at PLACE with KEYS. 0 or -ENOMEM. */
+/* Copies place, keys and path of NODE, or of NAME in directory NODE at PLACE with KEYS. 0 or
+ * -ENOMEM. */
 MUST_USE int node_where(struct nodes *nodes, const struct node *node, struct where *out);
 MUST_USE int node_where_child(struct nodes *nodes, const struct node *dir, const char *name,
 			      const struct place *place, char *const *keys, struct where *out);
@@ -171,15 +183,17 @@ bool node_is_unlinked(struct nodes *nodes, const struct node *node);
 /* True if NODE or a directory above it has no row yet. */
 bool node_is_pending(struct nodes *nodes, const struct node *node);
 
-/* The path of the directory that NODE is in, malloc'd; *LEVELS is how many components at its end are
- * directories of the layout that are not pending. NULL if out of memory. */
+/* The path of the directory that NODE is in, malloc'd; *LEVELS is how many components at its end
+ * are directories of the layout that are not pending. NULL if out of memory. */
 char *node_layout_path(struct nodes *nodes, const struct node *node, int *levels);
 
 /* True if NODE or a directory above it is gone. */
 bool node_is_gone(struct nodes *nodes, const struct node *node);
-/* The row of REL went with its document NODE: the directories above that stand for it are empty shells. */
+/* The row of REL went with its document NODE: the directories above that stand for it are empty
+ * shells. */
 void node_set_gone_above(struct nodes *nodes, struct node *node, const struct relation *rel);
-/* Fills INOS (room for MOST) with the st_ino of the directories above NODE that stand for the row of REL. Returns how many. */
+/* Fills INOS (room for MOST) with the st_ino of the directories above NODE that stand for the row
+ * of REL. Returns how many. */
 int node_row_dirs(struct nodes *nodes, const struct node *node, const struct relation *rel,
 		  uint64_t *inos, int most);
 /* True if NODE is a directory with one of N INOS, or below one. */
@@ -190,10 +204,11 @@ pid_t node_maker(struct nodes *nodes, const struct node *node);
 
 /* Fills ST. */
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st);
-/* What the disk has of the plain file NODE now, by any handle that has it open, whatever became of its name. False if none has. */
+/* What the disk has of the plain file NODE now, by any handle that has it open, whatever became of
+ * its name. False if none has. */
 bool node_fstat(struct nodes *nodes, const struct node *node, struct stat *st);
-/* Updates what was just found of a rows file, a directory or a plain file; of two answers about a plain file, the one to the later
- * question stays, in whatever order they come. */
+/* Updates what was just found of a rows file, a directory or a plain file; of two answers about a
+ * plain file, the one to the later question stays, in whatever order they come. */
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
 		 unsigned long epoch);
 
@@ -212,13 +227,15 @@ uint64_t node_child_ino(const struct node *dir, const char *name);
 /* Handles that write or read a node, as they open and close; an open handle holds a reference. */
 void node_open(struct nodes *nodes, struct node *node, struct handle *handle);
 void node_close(struct nodes *nodes, struct node *node, struct handle *handle);
-/* True if the open handle H, a reader, may read through the kernel's pages: nobody writes NODE. Counts it until node_close(). */
+/* True if the open handle H, a reader, may read through the kernel's pages: nobody writes NODE.
+ * Counts it until node_close(). */
 bool node_open_cached(struct nodes *nodes, struct node *node);
 /* True once: the kernel has no pages of NODE yet. */
 bool node_first_given(struct nodes *nodes, struct node *node);
-/* To be asked before a writer opens NODE: a write would change the pages and the size that readers see through the kernel. If there
- * are such readers, the name gets another node with its next look-up, and true is returned: say ESTALE, and the kernel
- * looks up anew. For the next seconds nobody is let into its pages, whatever node it has, since the kernel asks only twice. */
+/* To be asked before a writer opens NODE: a write would change the pages and the size that readers
+ * see through the kernel. If there are such readers, the name gets another node with its next
+ * look-up, and true is returned: say ESTALE, and the kernel looks up anew. For the next seconds
+ * nobody is let into its pages, whatever node it has, since the kernel asks only twice. */
 bool node_expel_cached(struct nodes *nodes, struct node *node);
 /* The name gets another node with its next look-up: say ESTALE, and the kernel looks up anew. */
 void node_expel(struct nodes *nodes, struct node *node);
@@ -229,12 +246,14 @@ void node_moved_on(struct nodes *nodes, struct node *node);
 void node_resized(struct nodes *nodes, struct node *node, uint64_t size);
 /* True if NODE has one open handle. */
 bool node_is_open_once(struct nodes *nodes, const struct node *node);
-/* To be asked where the document NODE turns out to have another version than its look-up found, when thread TID opens it: true if ESTALE
- * will make the kernel look its name up again; false if that was told to this open already, since it asks only twice. */
+/* To be asked where the document NODE turns out to have another version than its look-up found,
+ * when thread TID opens it: true if ESTALE will make the kernel look its name up again; false if
+ * that was told to this open already, since it asks only twice. */
 bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid);
 /* Thread TID has opened something, or failed to. */
 void nodes_retry_over(struct nodes *nodes, pid_t tid);
-/* A handle that has NODE open is UNSETTLED (see handle.h), or is so no more; it must be settled before it is closed. */
+/* A handle that has NODE open is UNSETTLED (see handle.h), or is so no more; it must be settled
+ * before it is closed. */
 void node_unsettle(struct nodes *nodes, struct node *node, bool unsettled);
 
 #endif

@@ -68,7 +68,8 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 		node->epoch = 0;
 	if (node != NULL && kind == NOTICE_NAMES)
 		node->below = epoch;
-	/* while a file is written, the kernel keeps nothing of it that could be old: most appends have nobody to tell */
+	/* while a file is written, the kernel keeps nothing of it that could be old: most appends
+	 * have nobody to tell */
 	if (node != NULL && is_followed(place) && node->kept)
 		forget_node(list, node, !is_directory(place));
 	if (kind == NOTICE_NAMES) {

@@ -1,4 +1,5 @@
-/* What a notice does to the nodes: what has changed is not fresh any more, and the kernel is to forget it. */
+/* What a notice does to the nodes: what has changed is not fresh any more, and the kernel is to
+ * forget it. */
 #ifndef ROWFS_FS_NODE_MARK_H
 #define ROWFS_FS_NODE_MARK_H
 
@@ -8,13 +9,15 @@
 
 enum { PLACES_DEEP = 64 }; /* components of a path */
 
-/* Marks what stands under NAMES (N components, from the root on; the last is of PLACE). EPOCH is the notice's number. What the kernel is to
- * forget is added to *LIST. Returns true if it must not trust any name: those below a directory that is another now may be in use, and
- * stay when the directory's name goes. Thread-safe. */
+/* Marks what stands under NAMES (N components, from the root on; the last is of PLACE). EPOCH is
+ * the notice's number. What the kernel is to forget is added to *LIST. Returns true if it must not
+ * trust any name: those below a directory that is another now may be in use, and stay when the
+ * directory's name goes. Thread-safe. */
 bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *names, int n,
 		enum notice_kind kind, unsigned long epoch, struct forget **list);
 
-/* Adds to *LIST the directories and rows files of PLACE (NULL: of all), and their names if NAMES. Marks none: see coherence.c. Thread-safe. */
+/* Adds to *LIST the directories and rows files of PLACE (NULL: of all), and their names if NAMES.
+ * Marks none: see coherence.c. Thread-safe. */
 void nodes_list(struct nodes *nodes, const struct place *place, bool names, struct forget **list);
 
 /* True if no directory from DIR upwards was marked as a whole after EPOCH. Thread-safe. */

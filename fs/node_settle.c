@@ -1,5 +1,5 @@
-/* Look-ups wait a moment for handles that are unsettled (see handle.h): of their name; or of a document, a column or a table's document, if what
- * is looked up shows rows of the same table. */
+/* Look-ups wait a moment for handles that are unsettled (see handle.h): of their name; or of a
+ * document, a column or a table's document, if what is looked up shows rows of the same table. */
 #include "fs/node_table.h"
 #include "util/clock.h"
 
@@ -27,7 +27,8 @@ static bool shows(const struct node *parent, const struct relation *table) {
 	return false;
 }
 
-/* The unsettled handle that concerns NAME in PARENT and is waited for longest, or NULL. Renames move the name that it has. */
+/* The unsettled handle that concerns NAME in PARENT and is waited for longest, or NULL. Renames
+ * move the name that it has. */
 static const struct unsettled *find_unsettled(const struct nodes *nodes, const struct node *parent,
 					      const char *name) {
 	const struct unsettled *found = NULL;

@@ -1,5 +1,5 @@
-/* The table of nodes. Its slots stand in the order of their hashes, so that a name that is not there costs one line of memory, and a
- * larger table is filled from one end to the other. */
+/* The table of nodes. Its slots stand in the order of their hashes, so that a name that is not
+ * there costs one line of memory, and a larger table is filled from one end to the other. */
 #include "fs/node_table.h"
 
 #include <stdlib.h>
@@ -63,7 +63,8 @@ void table_add(struct nodes *nodes, struct node *node) {
 	nodes->count++;
 }
 
-/* True if what belongs to slot HOME, or behind it, and stands in slot AT may stand in slot FREE: the way from HOME to AT leads past FREE. */
+/* True if what belongs to slot HOME, or behind it, and stands in slot AT may stand in slot FREE:
+ * the way from HOME to AT leads past FREE. */
 static bool may_move(size_t home, size_t at, size_t free) {
 	return free <= at ? home <= free || home > at : home <= free && home > at;
 }

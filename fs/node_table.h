@@ -1,4 +1,5 @@
-/* The table of nodes, for node.c, node_mark.c, node_settle.c, node_table.c and node_where.c alone. Its lock is held in all functions here. */
+/* The table of nodes, for node.c, node_mark.c, node_settle.c, node_table.c and node_where.c alone.
+ * Its lock is held in all functions here. */
 #ifndef ROWFS_FS_NODE_TABLE_H
 #define ROWFS_FS_NODE_TABLE_H
 
@@ -24,7 +25,8 @@ struct unsettled {
 	int64_t until;  /* clock_us(): how long a look-up of what it concerns waits */
 };
 
-/* One node, or none, and the hash of what it is found by: parent and name, or its address if it has no name. */
+/* One node, or none, and the hash of what it is found by: parent and name, or its address if it has
+ * no name. */
 struct slot {
 	uint64_t hash;
 	struct node *node;
@@ -47,7 +49,8 @@ struct nodes {
 	struct slot *slots; /* see node_table.c */
 	size_t nslots;
 	size_t count; /* of nodes in them */
-	/* Directories that the kernel has forgotten, but whose maker or end (see intent.h) is still to be known; a ring of references. */
+	/* Directories that the kernel has forgotten, but whose maker or end (see intent.h) is still
+	 * to be known; a ring of references. */
 	struct node *shells[SHELLS];
 	unsigned next_shell;
 	struct times *times;                      /* of documents */
@@ -65,7 +68,8 @@ static inline uint64_t fnv(uint64_t hash, const void *data, size_t len) {
 
 /* The node that has the name, or NULL. */
 struct node *nodes_find(const struct nodes *nodes, const struct node *parent, const char *name);
-/* Waits while a handle that concerns NAME in PARENT is unsettled; the lock is free meanwhile. See node_get(). */
+/* Waits while a handle that concerns NAME in PARENT is unsettled; the lock is free meanwhile. See
+ * node_get(). */
 void nodes_settle(struct nodes *nodes, const struct node *parent, const char *name);
 /* Forgets them all; at the end. */
 void nodes_settle_free(struct nodes *nodes);

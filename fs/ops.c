@@ -31,7 +31,8 @@ static void count(atomic_ullong *counter, unsigned long long n) {
 
 static void op_init(void *userdata, struct fuse_conn_info *conn) {
 	((struct fs *)userdata)->expires = (conn->capable & FUSE_CAP_EXPIRE_ONLY) != 0;
-	/* always with attributes: `find` and `du` list a whole directory before they ask for the first file */
+	/* always with attributes: `find` and `du` list a whole directory before they ask for the
+	 * first file */
 	conn->want |= conn->capable &
 		      (FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);
 	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
@@ -92,8 +93,9 @@ static void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *f
 	fuse_reply_none(req);
 }
 
-/* Puts into *NODE what a request for it is about, where it was succeeded by another: see node_succeed(). *HELD is to be given back. The kernel does not
- * say whether such a request came by a path or by an open file; so while it is open, it is taken for the latter. */
+/* Puts into *NODE what a request for it is about, where it was succeeded by another: see
+ * node_succeed(). *HELD is to be given back. The kernel does not say whether such a request came by
+ * a path or by an open file; so while it is open, it is taken for the latter. */
 static int find_successor(struct call *call, struct node **node, struct node **held) {
 	struct nodes *nodes = call->fs->nodes;
 	if (!node_is_succeeded(*node))
@@ -204,7 +206,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	if (rc == 0 && sizes)
 		rc = h != NULL ? truncate_handle(&call, h, (uint64_t)attr->st_size)
 			       : truncate_path(&call, node, (uint64_t)attr->st_size);
-	/* owner, mode and times of a row are not files' own: set without effect, as on other file systems without them */
+	/* owner, mode and times of a row are not files' own: set without effect, as on other file
+	 * systems without them */
 	if (rc == 0 && node->type == NODE_PLAIN && !node_is_unlinked(call.fs->nodes, node))
 		rc = set_plain(&call, node, attr, to_set);
 	else if (rc == 0 && node->type == NODE_PLACE && is_ingest(node->place))
@@ -239,14 +242,15 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino) {
 static void set_open_flags(const struct handle *h, struct fuse_file_info *fi) {
 	bool plain = h->kind == &plain_kind && !h->other_file;
 	fi->fh = (uintptr_t)h;
-	/* The node of a document is one version of it: its pages stay good as long as the kernel has the node. Nobody but the kernel writes
-	 * plain files. Rows files are followed. */
+	/* The node of a document is one version of it: its pages stay good as long as the kernel
+	 * has the node. Nobody but the kernel writes plain files. Rows files are followed. */
 	fi->direct_io = !plain && !h->cached;
 	fi->keep_cache = plain || h->cached;
 	fi->noflush = (h->flags & O_ACCMODE) == O_RDONLY;
 }
 
-/* What opening NODE to write does by itself, or leads to. Rows files see to their own truncation: it is none if they have no lines. */
+/* What opening NODE to write does by itself, or leads to. Rows files see to their own truncation:
+ * it is none if they have no lines. */
 static enum change change_of_open(const struct node *node, int flags, bool created) {
 	const struct layout_route *route = node->type == NODE_PLACE ? node->place->route : NULL;
 	if (route == NULL)
@@ -312,15 +316,17 @@ static void reply_passing(struct call *call, struct handle *h, const struct pass
 		handle_free(call->fs, h);
 }
 
-/* How H, which opens a rows file, is opened. The kernel would map the transcript for it: so who may write must not have one, and who reads none
- * but his own. Then ESTALE, and the name's next node has none. */
+/* How H, which opens a rows file, is opened. The kernel would map the transcript for it: so who may
+ * write must not have one, and who reads none but his own. Then ESTALE, and the name's next node
+ * has none. */
 static int pass(struct call *call, struct handle *h, struct passing *passing) {
 	struct nodes *nodes = call->fs->nodes;
 	if (h->kind != &rows_kind)
 		return 0;
 	bool writes = (h->flags & O_ACCMODE) == O_RDWR;
 	bool reads = (h->flags & O_ACCMODE) == O_RDONLY;
-	/* open_node() has said of this thread that its retry is over; so another number stands for it */
+	/* open_node() has said of this thread that its retry is over; so another number stands for
+	 * it */
 	pid_t retry = -call_thread(call);
 	*passing = transcript_pass(call->fs, h->node,
 				   (h->flags & O_DIRECT) == 0 ? h->transcript : NULL);
@@ -332,7 +338,8 @@ static int pass(struct call *call, struct handle *h, struct passing *passing) {
 	}
 	transcript_pass_end(move_ptr(passing->transcript));
 	node_expel(nodes, h->node);
-	/* no notice will find the node any more: from now on the kernel asks for its size, which `tail -f` goes by */
+	/* no notice will find the node any more: from now on the kernel asks for its size, which
+	 * `tail -f` goes by */
 	coherence_forget(call->fs, h->node);
 	return -ESTALE;
 }
@@ -360,8 +367,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 		handle_free(call.fs, h);
 }
 
-/* The file NAME in DIR, which the process has unlinked and makes anew: it is there as before, and gets a node of its own, since others read the
- * old one. -ENOENT if it is not there after all. */
+/* The file NAME in DIR, which the process has unlinked and makes anew: it is there as before, and
+ * gets a node of its own, since others read the old one. -ENOENT if it is not there after all. */
 static int create_again(struct call *call, struct node *dir, const char *name, struct node **out) {
 	struct nodes *nodes = call->fs->nodes;
 	struct node *old = node_get(nodes, dir, name);
@@ -375,8 +382,8 @@ static int create_again(struct call *call, struct node *dir, const char *name, s
 	return lookup_child(call, dir, name, true, out);
 }
 
-/* Opens it to be written anew. Whoever looks it up at the same time may read it; then once more, since such a reader is kept away from
- * the next node: see node_expel_cached(). */
+/* Opens it to be written anew. Whoever looks it up at the same time may read it; then once more,
+ * since such a reader is kept away from the next node: see node_expel_cached(). */
 static int open_again(struct call *call, struct node *dir, const char *name, int flags,
 		      struct node **out, struct handle **h) {
 	int rc = -ESTALE;

@@ -1,5 +1,6 @@
-/* The kernel's requests, each translated: find the node, ask its kind, send one reply. ops.c: attributes and files;
- * ops_dir.c: directories; ops_lock.c: locks; ops_name.c and ops_rename.c: names. */
+/* The kernel's requests, each translated: find the node, ask its kind, send one reply. ops.c:
+ * attributes and files; ops_dir.c: directories; ops_lock.c: locks; ops_name.c and ops_rename.c:
+ * names. */
 #ifndef ROWFS_FS_OPS_H
 #define ROWFS_FS_OPS_H
 
@@ -27,8 +28,8 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
-/* Directories of the plain store that only led to a plain file go with NODE, the last of them: one that is left behind would look like a
- * directory that waits for its row. */
+/* Directories of the plain store that only led to a plain file go with NODE, the last of them: one
+ * that is left behind would look like a directory that waits for its row. */
 void ops_prune(struct call *call, const struct node *node);
 
 /* ops_rename.c */

@@ -36,7 +36,8 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 		return;
 	}
 	fi->fh = (uintptr_t)h;
-	/* the kernel keeps the listing while it would be told of a change; but one that hides names is this process's alone */
+	/* the kernel keeps the listing while it would be told of a change; but one that hides names
+	 * is this process's alone */
 	h->listed_since = coherence_ticket(fs);
 	h->listing_kept = !removing && coherence_may_cache(fs, h->listed_since, h->node, NULL);
 	fi->cache_readdir = fi->keep_cache = h->listing_kept;
@@ -48,7 +49,8 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 	(void)ino;
-	/* a change that was told between a page's query and its reply found nothing to forget: it does now */
+	/* a change that was told between a page's query and its reply found nothing to forget: it
+	 * does now */
 	if (h->listing_kept && !coherence_may_cache(fs, h->listed_since, h->node, NULL))
 		coherence_forget(fs, h->node);
 	handle_free(fs, h);

@@ -46,7 +46,7 @@ static struct lock whole_of(const struct fuse_file_info *fi, int op) {
 	return lock_of(fi, LOCK_WHOLE_FILE, type);
 }
 
-/* -- what is read and written under a lock ------------------------------------------------------ */
+/* -- what is read and written under a lock ----------------------------------------------------- */
 
 static void reply_locked(void *req) {
 	fuse_reply_err(req, 0);

@@ -5,12 +5,13 @@
 #include "fs/options.h"
 
 enum option_type {
-	OPTION_TEXT,   /* char * */
-	OPTION_PATH,   /* char *, made absolute */
-	OPTION_LAYOUT, /* char *: a path, made absolute, or the layout of a pack; NULL: the default */
-	OPTION_WORD,   /* char *, one of `words` */
-	OPTION_PORT,   /* char *, one port or several with commas */
-	OPTION_INT,    /* int */
+	OPTION_TEXT, /* char * */
+	OPTION_PATH, /* char *, made absolute */
+	/* char *: a path, made absolute, or the layout of a pack; NULL: the default */
+	OPTION_LAYOUT,
+	OPTION_WORD,      /* char *, one of `words` */
+	OPTION_PORT,      /* char *, one port or several with commas */
+	OPTION_INT,       /* int */
 	OPTION_SECONDS,   /* double */
 	OPTION_FACTOR,    /* double */
 	OPTION_SIZE,      /* uint64_t, bytes; K, M, G, T are powers of 1024 */

@@ -18,7 +18,8 @@ struct options {
 	char *mountpoint;  /* absolute, resolved */
 	char *layout;      /* path of the layout file; NULL = the default layout */
 	char *config_file; /* -o config=FILE; NULL = none */
-	char *conninfo; /* assembled, may hold a password, which is nowhere else: only db/ may see it */
+	/* assembled, may hold a password, which is nowhere else: only db/ may see it */
+	char *conninfo;
 	bool foreground; /* -f */
 	bool debug;      /* -d: libfuse's own debug output; implies foreground */
 	bool install;    /* check --install: make what the layout needs */
@@ -86,9 +87,10 @@ enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_INIT };
  *   mount  [--layout FILE] [--config FILE] [-s] [-o opts] [-f] [-d] [CONNINFO] MOUNTPOINT
  *   check  [--install] [--config FILE] [-o opts] [LAYOUT [CONNINFO]]
  *   init   [--config FILE] [-o opts] [CONNINFO]
- * Arguments of ARGV that hold a secret are overwritten in place, and so are variables of the environment. Returns 0; otherwise a sentence is
- * in ERR and the return value is the exit status: 2 for a mistake in the options, 1 for a
- * mountpoint that cannot be used. options_free() frees in both cases. */
+ * Arguments of ARGV that hold a secret are overwritten in place, and so are variables of the
+ * environment. Returns 0; otherwise a sentence is in ERR and the return value is the exit
+ * status: 2 for a mistake in the options, 1 for a mountpoint that cannot be used. options_free()
+ * frees in both cases. */
 MUST_USE int options_parse(struct options *opt, enum command command, int argc, char **argv,
 			   struct buf *err);
 void options_free(struct options *opt);

@@ -1,7 +1,9 @@
-/* Column files of rows that do not exist, and documents that say another row than their name, where the key is in the file's own name and any name is
- * a value of it: a program that saves by a temporary file beside the old one and a rename writes and closes such a file first. So it is kept, as a
- * plain file, and the rename onto a file that has a row gives it its place. What is not renamed within a minute, or when the mount ends, had no row to go to: it goes to rejected/, and is
- * told. Thread-safe. */
+/* Column files of rows that do not exist, and documents that say another row than their name, where
+ * the key is in the file's own name and any name is a value of it: a program that saves by a
+ * temporary file beside the old one and a rename writes and closes such a file first. So it is
+ * kept, as a plain file, and the rename onto a file that has a row gives it its place. What is not
+ * renamed within a minute, or when the mount ends, had no row to go to: it goes to rejected/, and
+ * is told. Thread-safe. */
 #ifndef ROWFS_FS_ORPHANS_H
 #define ROWFS_FS_ORPHANS_H
 

@@ -1,8 +1,10 @@
-/* How a process gets on, which has been given some time for its next system call. On a busy machine time passes in which it cannot do anything:
- * it waits for a processor. That time is not counted against it. Where /proc does not tell (see proc(5)), no time is lost.
+/* How a process gets on, which has been given some time for its next system call. On a busy machine
+ * time passes in which it cannot do anything: it waits for a processor. That time is not counted
+ * against it. Where /proc does not tell (see proc(5)), no time is lost.
  *
- * Only files of /proc are read that never wait for the process. A process in exec() closes files while it holds a lock that a read of
- * /proc/TID/syscall or stat waits for, and the reply to such a close may wait for who asks here. */
+ * Only files of /proc are read that never wait for the process. A process in exec() closes files
+ * while it holds a lock that a read of /proc/TID/syscall or stat waits for, and the reply to such a
+ * close may wait for who asks here. */
 #ifndef ROWFS_FS_PACE_H
 #define ROWFS_FS_PACE_H
 
@@ -17,7 +19,9 @@ int64_t pace_waited_us(pid_t tgid);
 enum pace {
 	PACE_SLEEPS,   /* all threads of the process wait for something of their own */
 	PACE_RUNNABLE, /* one has a processor, or waits for one */
-	PACE_BLOCKED, /* one waits in the kernel and cannot be woken: for a lock (of a directory, say), a page, a disk */
+	/* one waits in the kernel and cannot be woken: for a lock (of a directory, say), a page,
+	 * a disk */
+	PACE_BLOCKED,
 };
 
 /* What thread TID does just now; PACE_SLEEPS if there is none. */

@@ -29,6 +29,7 @@ void pages_give(struct fs *fs, struct handle *h) {
 					   0);
 	}
 	call_waited(fs);
-	if (h->node->written) /* it has gone on to another version meanwhile: see document_locked() */
+	/* it has gone on to another version meanwhile: see document_locked() */
+	if (h->node->written)
 		coherence_forget(fs, h->node);
 }

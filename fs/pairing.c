@@ -12,7 +12,7 @@ enum {
 	SMALL = 128, /* a gap of at most so many lines and rows is paired by likeness */
 };
 
-/* -- the longest chain of equal lines -------------------------------------------------------- */
+/* -- the longest chain of equal lines ---------------------------------------------------------- */
 
 struct row {
 	int what, at;
@@ -259,7 +259,7 @@ static int find_chain(const int *rows, int nrows, const int *lines, int nlines, 
 	return rc;
 }
 
-/* -- gaps ------------------------------------------------------------------------------------ */
+/* -- gaps -------------------------------------------------------------------------------------- */
 
 /* What lies between two equal lines: rows and lines by their numbers in P. */
 struct gap {
@@ -338,7 +338,7 @@ static int pair_gaps(const struct pairing *p, const struct span *s, const bool *
 	return 0;
 }
 
-/* -- all lines ------------------------------------------------------------------------------- */
+/* -- all lines --------------------------------------------------------------------------------- */
 
 /* Lines whose place says nothing, or not all: a line that has moved is equal all the same. */
 static int pair_moved(const struct pairing *p, bool *taken) {
@@ -395,7 +395,7 @@ static int pair_all(const struct pairing *p, bool *taken) {
 	return rc;
 }
 
-/* -- ties ------------------------------------------------------------------------------------ */
+/* -- ties -------------------------------------------------------------------------------------- */
 
 static bool reads_back(const struct pairing *p, int low, int high) {
 	int rank = -1;

@@ -37,11 +37,11 @@ struct plain {
 
 /* -- paths -------------------------------------------------------------------------------------
  *
- * Directory by directory, and never through a symbolic link: a link that a user of the mount makes is for the kernel to
- * follow on his behalf, not for us with our rights. */
+ * Directory by directory, and never through a symbolic link: a link that a user of the mount
+ * makes is for the kernel to follow on his behalf, not for us with our rights. */
 
-/* Opens the directory that PATH ("/a/b") is in; with MAKE, makes what is missing. *NAME is its last component, "." for the root.
- * Returns a descriptor, the caller's, or -errno. */
+/* Opens the directory that PATH ("/a/b") is in; with MAKE, makes what is missing. *NAME is its last
+ * component, "." for the root. Returns a descriptor, the caller's, or -errno. */
 static int open_parent(const struct plain *plain, const char *path, bool make, const char **name) {
 	int dir = openat(plain->root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const char *rest = path + 1;
@@ -110,7 +110,7 @@ int plain_no_room(struct plain *plain, uint64_t bytes, struct db_error *err) {
 	return db_error_set(err, ENOSPC, "the disk of state_dir is full: make room there");
 }
 
-/* -- open files: with `grow` held ------------------------------------------------------------- */
+/* -- open files: with `grow` held -------------------------------------------------------------- */
 
 /* The place in its list of the file INO, or of the end of that list. */
 static struct open_file **open_place(struct plain *plain, ino_t ino) {

@@ -1,6 +1,7 @@
-/* Plain files: every name that no route knows, as a file on disk below the state directory, at the same path as in the
- * mount. It also holds a mark (an empty file with PLAIN_MARK, or a directory) for what was created on a route and has no row yet. Emptied at
- * a clean unmount; what a crash left behind is taken up again by the next mount of the same place. Thread-safe. */
+/* Plain files: every name that no route knows, as a file on disk below the state directory, at the
+ * same path as in the mount. It also holds a mark (an empty file with PLAIN_MARK, or a directory)
+ * for what was created on a route and has no row yet. Emptied at a clean unmount; what a crash left
+ * behind is taken up again by the next mount of the same place. Thread-safe. */
 #ifndef ROWFS_FS_PLAIN_H
 #define ROWFS_FS_PLAIN_H
 
@@ -24,9 +25,10 @@ MUST_USE int plain_new(int place, uint64_t most, struct account *disk, struct pl
 /* Frees; with EMPTY, removes the store's content. */
 void plain_free(struct plain *plain, bool empty);
 
-/* PATH is the mount's path ("/a/b"). All return 0 (or a descriptor) or -errno. Parent directories in the store are made
- * as needed by those that create. */
-/* Numbers a question about what is on the disk, before it is asked: of two answers, the one to the later question is true. */
+/* PATH is the mount's path ("/a/b"). All return 0 (or a descriptor) or -errno. Parent directories
+ * in the store are made as needed by those that create. */
+/* Numbers a question about what is on the disk, before it is asked: of two answers, the one to the
+ * later question is true. */
 unsigned long plain_ask(struct plain *plain);
 MUST_USE int plain_stat(struct plain *plain, const char *path, struct stat *st);
 MUST_USE int plain_open(struct plain *plain, const char *path, int flags, mode_t mode);
@@ -39,11 +41,13 @@ MUST_USE int plain_readlink(struct plain *plain, const char *path, char *out, si
 MUST_USE int plain_chmod(struct plain *plain, const char *path, mode_t mode);
 MUST_USE int plain_utimens(struct plain *plain, const char *path, const struct timespec times[2]);
 
-/* A number that grows before a file of that name, in whatever directory, leaves its place in the store: by plain_unlink(), plain_unmark() or
- * plain_rename(). For look-ups that have found a name neither here nor where it has gone. */
+/* A number that grows before a file of that name, in whatever directory, leaves its place in the
+ * store: by plain_unlink(), plain_unmark() or plain_rename(). For look-ups that have found a name
+ * neither here nor where it has gone. */
 unsigned plain_left(struct plain *plain, const char *name);
 
-/* Removes the mark at PATH, if there is one, and the directories above it that are empty: the row is there now. */
+/* Removes the mark at PATH, if there is one, and the directories above it that are empty: the row
+ * is there now. */
 void plain_unmark(struct plain *plain, const char *path);
 /* The mark at PATH alone: nothing came of it. */
 void plain_unmark_one(struct plain *plain, const char *path);
@@ -69,10 +73,12 @@ void plain_close(struct plain *plain, int fd);
 /* The whole content; -EFBIG beyond MOST bytes. */
 MUST_USE int plain_read_all(struct plain *plain, const char *path, uint64_t most, struct buf *out);
 
-/* Makes PATH a file of these LEN bytes: whoever reads it meets the old ones or the new ones, and a failure leaves the old ones. */
+/* Makes PATH a file of these LEN bytes: whoever reads it meets the old ones or the new ones, and a
+ * failure leaves the old ones. */
 MUST_USE int plain_replace(struct plain *plain, const char *path, const char *data, size_t len);
 
-/* Calls EACH with every name in the directory PATH but . and .., until it returns false. -ENOENT if there is none. */
+/* Calls EACH with every name in the directory PATH but . and .., until it returns false. -ENOENT if
+ * there is none. */
 typedef bool (*plain_each_fn)(const char *name, const struct stat *st, void *arg);
 MUST_USE int plain_list(struct plain *plain, const char *path, plain_each_fn each, void *arg);
 

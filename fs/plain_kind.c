@@ -15,8 +15,9 @@ static bool is_same_file(struct nodes *nodes, const struct node *node, int fd) {
 	       lookup_plain_ino(&st) == node->ino;
 }
 
-/* The kernel opens the file that it has looked up. If another one has taken the name since, the kernel is to look it up again; and if one
- * comes in between a second time, that one is opened, past the kernel's pages, which are of the first. */
+/* The kernel opens the file that it has looked up. If another one has taken the name since, the
+ * kernel is to look it up again; and if one comes in between a second time, that one is opened,
+ * past the kernel's pages, which are of the first. */
 static int plain_kind_open(struct call *call, struct handle *h) {
 	struct nodes *nodes = call->fs->nodes;
 	AUTO_FREE char *path = node_path(nodes, h->node, NULL);
@@ -52,8 +53,9 @@ static int plain_kind_read(struct call *call, struct handle *h, size_t size, uin
 	return 0;
 }
 
-/* The file was renamed onto a route while it was open. Onto an ingest route: the handle is one of the ingest file from the next change on.
- * Other routes have taken the content as it was. *RC: 0 or -errno of that. */
+/* The file was renamed onto a route while it was open. Onto an ingest route: the handle is one of
+ * the ingest file from the next change on. Other routes have taken the content as it was. *RC: 0 or
+ * -errno of that. */
 static bool carry_on(struct call *call, struct handle *h, int *rc) {
 	struct nodes *nodes = call->fs->nodes;
 	if (!node_is_succeeded(h->node))

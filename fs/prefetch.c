@@ -43,8 +43,8 @@ struct prefetch *prefetch_new(void) {
 	return p;
 }
 
-/* Gives back the nodes that the kernel has asked for, and the FIRST ones in any case. Returns how many of the last page it had asked
- * for. */
+/* Gives back the nodes that the kernel has asked for, and the FIRST ones in any case. Returns how
+ * many of the last page it had asked for. */
 static size_t sweep(struct fs *fs, struct directory *d, size_t first) {
 	size_t kept = 0, asked = 0, last = 0;
 	for (size_t i = 0; i < d->n; i++) {

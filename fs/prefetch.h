@@ -1,6 +1,7 @@
-/* Look-ups that follow a listing of names alone: `grep -r` and others read all names first, and then ask for one after the other.
- * Instead of a query for each, the directory is listed a second time, with attributes and small bodies, a page whenever some look-ups
- * had to ask the database. Its nodes wait here until the kernel asks for them. Thread-safe. */
+/* Look-ups that follow a listing of names alone: `grep -r` and others read all names first, and
+ * then ask for one after the other. Instead of a query for each, the directory is listed a second
+ * time, with attributes and small bodies, a page whenever some look-ups had to ask the database.
+ * Its nodes wait here until the kernel asks for them. Thread-safe. */
 #ifndef ROWFS_FS_PREFETCH_H
 #define ROWFS_FS_PREFETCH_H
 

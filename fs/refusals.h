@@ -1,4 +1,5 @@
-/* Lines that are no rows: what is told of them once it is certain that the others are. One thread at a time. */
+/* Lines that are no rows: what is told of them once it is certain that the others are. One thread
+ * at a time. */
 #ifndef ROWFS_FS_REFUSALS_H
 #define ROWFS_FS_REFUSALS_H
 
@@ -20,22 +21,27 @@ struct refusals {
 	struct refusal *all;
 	int n;
 	size_t bytes; /* of their texts */
-	int fold; /* index of the one that stands for all that were too many, plus 1; 0: there is none */
+	/* index of the one that stands for all that were too many, plus 1; 0: there is none */
+	int fold;
 };
 
 void refusals_clear(struct refusals *list);
-/* Adds one, which the caller fills but for TEXT (LEN bytes) and WHY: these are copied. False if out of memory. */
+/* Adds one, which the caller fills but for TEXT (LEN bytes) and WHY: these are copied. False if out
+ * of memory. */
 MUST_USE bool refusals_add(struct refusals *list, struct refusal one, const char *text, size_t len,
 			   const char *why);
-/* The same, if the text is kept elsewhere: after 1000, or 4 MiB of text, one stands for all others. */
+/* The same, if the text is kept elsewhere: after 1000, or 4 MiB of text, one stands for all
+ * others. */
 MUST_USE bool refusals_add_or_fold(struct refusals *list, struct refusal one, const char *text,
 				   size_t len, const char *why);
-/* Moves what FROM has behind what TO has. False if out of memory: then all of it is still in FROM. */
+/* Moves what FROM has behind what TO has. False if out of memory: then all of it is still in
+ * FROM. */
 MUST_USE bool refusals_move(struct refusals *to, struct refusals *from);
 /* The same for lists of which one folds. */
 MUST_USE bool refusals_move_or_fold(struct refusals *to, struct refusals *from);
 
-/* Writes ONE, a line of PATH, into rejected/ and errors.jsonl, and counts it. Returns its -errno. */
+/* Writes ONE, a line of PATH, into rejected/ and errors.jsonl, and counts it. Returns its
+ * -errno. */
 int refusal_tell(const struct refusal *one, struct fs *fs, const char *path);
 /* The same for all of them. Returns -errno of the first, or 0. */
 int refusals_tell(const struct refusals *list, struct fs *fs, const char *path);

@@ -72,7 +72,7 @@ struct removals {
 	int settlers;  /* that run: see settler_main() */
 };
 
-/* -- removal_commit.c; R's lock is held, unless it says otherwise -------------------------------- */
+/* -- removal_commit.c; R's lock is held, unless it says otherwise ------------------------------ */
 
 /* Adds NODE at W, which CALL removes by statement number STATEMENT (0: none). Returns false if out
  * of memory; then the statement is undone. */

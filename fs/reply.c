@@ -10,7 +10,8 @@ struct node *node_of(struct fs *fs, fuse_ino_t ino) {
 }
 
 void reply_begin(struct call *call) {
-	/* takes the request's lock: an interrupt that is being told now has been told when this returns */
+	/* takes the request's lock: an interrupt that is being told now has been told when this
+	 * returns */
 	if (call->interruptible)
 		fuse_req_interrupt_func(call->req, NULL, NULL);
 }

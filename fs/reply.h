@@ -4,7 +4,8 @@
 
 #include "fs/call.h"
 
-/* Reply with -errno RC (0: success); a failure's sentence goes to errors.jsonl under NODE's path and NAME (may be NULL). */
+/* Reply with -errno RC (0: success); a failure's sentence goes to errors.jsonl under NODE's path
+ * and NAME (may be NULL). */
 void reply_status(struct call *call, const struct node *node, const char *name, int rc);
 
 /* From here on no interrupt reaches the call: to be called before any other fuse_reply_*(). */
@@ -16,7 +17,8 @@ struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node);
 void reply_entry(struct call *call, struct node *node);
 /* The name is not there, and the kernel may keep that for SECONDS. */
 void reply_absent(struct call *call, double seconds);
-/* H, which may be NULL, is the handle that the program asks by: one that writes a document sees its own bytes. */
+/* H, which may be NULL, is the handle that the program asks by: one that writes a document sees its
+ * own bytes. */
 void reply_attr(struct call *call, struct node *node, const struct handle *h);
 
 /* The node of an inode number that the kernel sent. */

@@ -134,8 +134,8 @@ static void put_entry(struct buf *out, const struct entry *e) {
 	buf_puts(out, "}\n");
 }
 
-/* What a sentence says besides values: skips, at P, digits, what stands in parentheses, and a quoted text behind ": ". BEFORE is where the
- * sentence begins. */
+/* What a sentence says besides values: skips, at P, digits, what stands in parentheses, and a
+ * quoted text behind ": ". BEFORE is where the sentence begins. */
 static const char *skip_values(const char *p, const char *before) {
 	for (;;) {
 		char close = *p == '(' ? ')' : '\0';

@@ -1,5 +1,5 @@
-/* What went wrong, for people: /.rowfs/errors.jsonl (bounded, in memory) and the input that was refused, kept on disk
- * under /.rowfs/rejected/ (bounded). Thread-safe. */
+/* What went wrong, for people: /.rowfs/errors.jsonl (bounded, in memory) and the input that was
+ * refused, kept on disk under /.rowfs/rejected/ (bounded). Thread-safe. */
 #ifndef ROWFS_FS_REPORT_H
 #define ROWFS_FS_REPORT_H
 
@@ -17,7 +17,8 @@ struct report;
 MUST_USE int report_new(int place, int lines, uint64_t most, struct report **out, struct buf *why);
 void report_free(struct report *report);
 
-/* One error: what was done to PATH failed with ERRNUM, SQLSTATE ("" if none), for the reason SENTENCE. */
+/* One error: what was done to PATH failed with ERRNUM, SQLSTATE ("" if none), for the reason
+ * SENTENCE. */
 void report_error(struct report *report, const char *path, int errnum, const char *sqlstate,
 		  const char *sentence);
 
@@ -34,10 +35,11 @@ struct rejection {
 	const char *sqlstate, *sentence;
 };
 
-/* Keeps the input and tells of it, and why it could not be kept if so. A document becomes a file of its own in rejected/; a line is appended to
- * the file of its PATH as a JSON object with line number, sentence and text. Lines of one file that are refused for one cause, one soon
- * after the other, are one error: `line` is the first of them, `last_line` the last, `lines` their number. A cause is an errno, an SQLSTATE and
- * a sentence, whatever values and numbers it quotes. */
+/* Keeps the input and tells of it, and why it could not be kept if so. A document becomes a file of
+ * its own in rejected/; a line is appended to the file of its PATH as a JSON object with line
+ * number, sentence and text. Lines of one file that are refused for one cause, one soon after the
+ * other, are one error: `line` is the first of them, `last_line` the last, `lines` their number. A
+ * cause is an errno, an SQLSTATE and a sentence, whatever values and numbers it quotes. */
 void report_rejection(struct report *report, const struct rejection *r);
 /* All of them, oldest first, one JSON object a line. */
 void report_errors(struct report *report, struct buf *out);

@@ -43,7 +43,7 @@ void rotations_forget(struct fs *fs, unsigned number) {
 		log_warning("rotations/%s: %s", text, strerror(errno));
 }
 
-/* -- what an earlier mount left -------------------------------------------------------------------- */
+/* -- what an earlier mount left ---------------------------------------------------------------- */
 
 /* Reads the note NAME to TEXT, which its fields point into. False if it was cut short: then
  * nothing had been done yet. */

@@ -1,4 +1,5 @@
-/* Rows files: a slice of a table as lines. What open, write, truncate and close of one mean; see rows_read.c for reading. */
+/* Rows files: a slice of a table as lines. What open, write, truncate and close of one mean; see
+ * rows_read.c for reading. */
 #include "fs/access.h"
 #include "fs/rows.h"
 
@@ -24,7 +25,8 @@ static uint64_t header_length(const struct handle *h) {
 	return header != NULL ? strlen(header) : 0;
 }
 
-/* The text of a file that is made under a key that any name is a value of: see made.h. Other temporary names are plain files. */
+/* The text of a file that is made under a key that any name is a value of: see made.h. Other
+ * temporary names are plain files. */
 static void begin_text(struct call *call, struct handle *h) {
 	const struct place *place = h->node->place;
 	bool any_name = false;
@@ -58,8 +60,8 @@ static int rows_open(struct call *call, struct handle *h) {
 	if (!writes)
 		h->transcript = transcript_find(call->fs, h->node);
 	struct stat st;
-	/* a program that goes back from the end goes by the size that it is told now, so OPENED_AT must
-	 * not be an older one; and one that reads goes by what fstat says */
+	/* a program that goes back from the end goes by the size that it is told now, so OPENED_AT
+	 * must not be an older one; and one that reads goes by what fstat says */
 	bool asks = (writes && (h->flags & (O_APPEND | O_TRUNC)) == 0) ||
 		    node_is_unsized(call->fs->nodes, h->node);
 	if (asks && lookup_refresh(call, h->node, false) != 0)
@@ -87,8 +89,8 @@ static int rows_open(struct call *call, struct handle *h) {
 	return rows_whole_truncate(call, h, 0);
 }
 
-/* True if a write at OFFSET appends: where the file ends, or ended when H was opened or wrote last. Others may have appended since, which
- * must not be written over. */
+/* True if a write at OFFSET appends: where the file ends, or ended when H was opened or wrote last.
+ * Others may have appended since, which must not be written over. */
 static bool is_append(struct call *call, const struct handle *h, uint64_t offset) {
 	struct stat st;
 	if ((h->flags & O_APPEND) != 0 || (h->has_begun && offset == h->next_offset))
@@ -179,7 +181,8 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	author_wrote(&h->author, call_thread(call),
 		     size > 0 && (data[size - 1] != '\n' || (streams && h->data.len > 0)));
 	if (streams) {
-		/* the bytes are taken: what goes wrong with them is told at fsync or close, after another attempt */
+		/* the bytes are taken: what goes wrong with them is told at fsync or close, after
+		 * another attempt */
 		if (taken != 0)
 			db_error_clear(&call->err);
 		return 0;
@@ -189,7 +192,8 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	if (h->buffered_lines < (uint64_t)call->fs->opt->batch_size &&
 	    h->data.len <= call->fs->opt->max_document)
 		return 0;
-	/* A refused line among them is told at the next fsync or close: the bytes of this write were taken. */
+	/* A refused line among them is told at the next fsync or close: the bytes of this write
+	 * were taken. */
 	h->buffered_lines = 0;
 	AUTO_WHERE struct where w = { 0 };
 	rc = node_where(call->fs->nodes, h->node, &w);
@@ -200,8 +204,8 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	return 0;
 }
 
-/* After a write that was refused: what replaces the rows is dropped whole; of what is appended, the whole lines are committed, as they
- * were taken, and the rest is not. It is kept in rejected/. */
+/* After a write that was refused: what replaces the rows is dropped whole; of what is appended, the
+ * whole lines are committed, as they were taken, and the rest is not. It is kept in rejected/. */
 static int give_up(struct call *call, struct handle *h, const struct where *w) {
 	int rc = h->refused;
 	if (!rows_is_whole(h) && rows_settle_lines(call, h) != 0)
@@ -235,13 +239,15 @@ static int sync_stream(struct call *call, struct handle *h, const struct where *
 	return rc;
 }
 
-/* What this fsync or close says: RC is what it came to itself. With bad_lines=report, lines that were refused are told in errors.jsonl alone,
- * whatever the errno; what was given up, or refused as a whole, is always an error. */
+/* What this fsync or close says: RC is what it came to itself. With bad_lines=report, lines that
+ * were refused are told in errors.jsonl alone, whatever the errno; what was given up, or refused as
+ * a whole, is always an error. */
 static int told(struct call *call, struct handle *h, enum sync_reason reason, uint64_t open,
 		int rc) {
 	bool lenient = strcmp(call->fs->opt->bad_lines, "report") == 0;
 	rc = rc != 0 ? rc : h->deferred;
-	/* a close of a copy is perhaps not the writer's: his next fsync is told, too, that something was given up */
+	/* a close of a copy is perhaps not the writer's: his next fsync is told, too, that
+	 * something was given up */
 	h->deferred = reason == SYNC_FLUSH && !store_is_input_error(rc) ? rc : 0;
 	bool lines_only = rc == 0 || store_is_input_error(rc);
 	if (rc == 0 && !lenient)
@@ -256,7 +262,8 @@ static int told(struct call *call, struct handle *h, enum sync_reason reason, ui
 	return rc;
 }
 
-/* What is left of H->data is a piece of a record, and no row: its writer did not mean it to be one. */
+/* What is left of H->data is a piece of a record, and no row: its writer did not mean it to be
+ * one. */
 static void refuse_piece(struct call *call, struct handle *h, const struct where *w) {
 	if (h->data.len == 0)
 		return;
@@ -296,7 +303,8 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 		return rc;
 	if (h->refused != 0)
 		return give_up(call, h, &w);
-	/* a copy of the descriptor is closed by another process: its writer may be in the middle of a record */
+	/* a copy of the descriptor is closed by another process: its writer may be in the middle of
+	 * a record */
 	bool own = reason != SYNC_FLUSH || author_flushes(&h->author, call_thread(call));
 	bool killed = h->author.state == AUTHOR_KILLED;
 	bool accepts = reason != SYNC_RELEASE || accepts_tail(call, h);

@@ -66,7 +66,7 @@ void rows_append_free(struct rows_append *s) {
 	free(s);
 }
 
-/* -- which files ---------------------------------------------------------------------------------- */
+/* -- which files ------------------------------------------------------------------------------- */
 
 static bool key_fits(const struct key *key) {
 	enum field_kind kind = field_rule_of(key->column).kind;
@@ -89,7 +89,7 @@ bool rows_append_fits(const struct place *place) {
 	return true;
 }
 
-/* -- the first line --------------------------------------------------------------------------------- */
+/* -- the first line ---------------------------------------------------------------------------- */
 
 static int find_bounds(struct call *call, struct path_key *k) {
 	struct bucket bucket;
@@ -189,7 +189,7 @@ static int start(struct call *call, struct handle *h) {
 	return rc;
 }
 
-/* -- one line ----------------------------------------------------------------------------------------- */
+/* -- one line ---------------------------------------------------------------------------------- */
 
 static void refuse(struct call *call, struct handle *h, const struct record_found *found, int rc,
 		   const char *sentence) {
@@ -224,7 +224,8 @@ static const char *contradiction(const struct rows_append *s) {
 	return NULL;
 }
 
-/* Hands the unit to the writer. If that fails for want of memory, it stays: its lines were acknowledged. */
+/* Hands the unit to the writer. If that fails for want of memory, it stays: its lines were
+ * acknowledged. */
 static int hand_on(struct rows_append *s) {
 	struct unit unit = {
 		.data = s->data.data,
@@ -247,8 +248,8 @@ static int hand_on(struct rows_append *s) {
 	return 0;
 }
 
-/* Room in the unit for a line of LEN bytes: without it, the line is not taken. A unit for which there is no memory is handed on before it is
- * full. */
+/* Room in the unit for a line of LEN bytes: without it, the line is not taken. A unit for which
+ * there is no memory is handed on before it is full. */
 static int make_room(struct rows_append *s, size_t len) {
 	if (s->n < UNIT_LINES) {
 		buf_reserve(&s->data, s->data.len + len);
@@ -289,8 +290,8 @@ static int take_row(struct call *call, struct handle *h, const struct record_fou
 	if (s->added.len > 0)
 		buf_add(&s->data, s->added.data, s->added.len);
 	buf_putc(&s->data, '\n');
-	if (s->n ==
-	    UNIT_LINES) /* the line is taken: after a failure the next one, or the end, tries again */
+	/* the line is taken: after a failure the next one, or the end, tries again */
+	if (s->n == UNIT_LINES)
 		(void)!hand_on(s);
 	return 0;
 }

@@ -1,4 +1,5 @@
-/* Appended CSV on its way through the grouped writer: lines are cut, judged and handed on while they are written. */
+/* Appended CSV on its way through the grouped writer: lines are cut, judged and handed on while
+ * they are written. */
 #ifndef ROWFS_FS_ROWS_APPEND_H
 #define ROWFS_FS_ROWS_APPEND_H
 
@@ -8,22 +9,26 @@
 
 struct rows_append;
 
-/* True if lines of PLACE's files can go to their table by COPY: CSV for a table of its own columns, with keys that can be compared
- * here. Other files' lines go as JSON (rows_write.c). */
+/* True if lines of PLACE's files can go to their table by COPY: CSV for a table of its own columns,
+ * with keys that can be compared here. Other files' lines go as JSON (rows_write.c). */
 bool rows_append_fits(const struct place *place);
 
-/* Takes the whole records off H->data; MORE says what is known of the bytes behind. Refused lines are in rejected/ and noted in
- * H->bad_line. H's lock is held. Returns 0 or -errno, if the database is needed and not there, or memory: then H->data keeps what was not
- * taken, and some of what was taken may not be on its way. Another call tries again, or rows_append_give_up() ends it. */
+/* Takes the whole records off H->data; MORE says what is known of the bytes behind. Refused lines
+ * are in rejected/ and noted in H->bad_line. H's lock is held. Returns 0 or -errno, if the database
+ * is needed and not there, or memory: then H->data keeps what was not taken, and some of what was
+ * taken may not be on its way. Another call tries again, or rows_append_give_up() ends it. */
 MUST_USE int rows_append_take(struct call *call, struct handle *h, enum record_more more);
 
-/* After a failure RC of the above, if it is not tried again: what was taken and cannot be sent goes to rejected/. */
+/* After a failure RC of the above, if it is not tried again: what was taken and cannot be sent goes
+ * to rejected/. */
 void rows_append_give_up(struct call *call, struct handle *h, int rc);
 
-/* The number of the line in which a quoted field began that is not closed in what H->data keeps; 0: there is none. */
+/* The number of the line in which a quoted field began that is not closed in what H->data keeps; 0:
+ * there is none. */
 uint64_t rows_append_open_line(const struct handle *h);
 
-/* Waits until all that was taken is committed, or given up; H->deferred and H->bad_line say what fsync or close has to tell. */
+/* Waits until all that was taken is committed, or given up; H->deferred and H->bad_line say what
+ * fsync or close has to tell. */
 void rows_append_commit(struct call *call, struct handle *h);
 
 /* What H->data has is going to be dropped: see rows_drop_rest(). */

@@ -1,4 +1,5 @@
-/* Truncation of rows files: what was written before it, through any open file, is not to come back behind it. */
+/* Truncation of rows files: what was written before it, through any open file, is not to come back
+ * behind it. */
 #include "fs/access.h"
 #include "fs/rows_cut.h"
 
@@ -57,11 +58,14 @@ static void settle_lines(void *arg, struct handle *h) {
 
 struct cut {
 	const struct handle *
-		by; /* which settles its own; NULL: the file is cut by path, or by one that is being opened */
+		/* which settles its own; NULL: the file is cut by path, or by one that is being
+		 * opened */
+		by;
 	bool all; /* the file is cut to nothing */
 };
 
-/* What H has, and is not a line yet; and if the file is cut to nothing, a whole text that H has and has not committed. */
+/* What H has, and is not a line yet; and if the file is cut to nothing, a whole text that H has and
+ * has not committed. */
 static void drop_rest(void *arg, struct handle *h) {
 	const struct cut *cut = arg;
 	if (h == cut->by)
@@ -152,7 +156,8 @@ int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
 	if (rc != 0)
 		return rc;
 	if (size == 0) {
-		/* what follows is another text: it may have another header, and its refused lines are the only ones that count */
+		/* what follows is another text: it may have another header, and its refused lines
+		 * are the only ones that count */
 		rows_append_free(move_ptr(h->append));
 		lines_reader_free(h);
 		h->bad_line = 0;
@@ -161,7 +166,7 @@ int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
 	return rows_whole_truncate(call, h, size);
 }
 
-/* -- renaming ------------------------------------------------------------------------------------ */
+/* -- renaming ---------------------------------------------------------------------------------- */
 
 struct giving {
 	struct call *call;

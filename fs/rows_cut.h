@@ -1,17 +1,18 @@
 /* Truncation of rows files.
  *
- * Lines that were written and are not committed belong to the file that is truncated, whoever wrote them. So they are committed first,
- * and go with the rows that the truncation deletes: if that is refused, nothing is lost. Half a line that waits for its rest is dropped
- * with the truncation: its rest, if it comes, begins a line, as it would in any other file. So is a text that is to replace all of the
- * file, if it is cut to nothing. */
+ * Lines that were written and are not committed belong to the file that is truncated, whoever wrote
+ * them. So they are committed first, and go with the rows that the truncation deletes: if that is
+ * refused, nothing is lost. Half a line that waits for its rest is dropped with the truncation: its
+ * rest, if it comes, begins a line, as it would in any other file. So is a text that is to replace
+ * all of the file, if it is cut to nothing. */
 #ifndef ROWFS_FS_ROWS_CUT_H
 #define ROWFS_FS_ROWS_CUT_H
 
 #include "fs/call.h"
 #include "fs/handle.h"
 
-/* Before NODE's file is truncated to SIZE through H, or by path (H is NULL); no handle's lock is held. Returns 0; 1 if that
- * is no change; or -errno: then nothing has changed. */
+/* Before NODE's file is truncated to SIZE through H, or by path (H is NULL); no handle's lock is
+ * held. Returns 0; 1 if that is no change; or -errno: then nothing has changed. */
 MUST_USE int rows_before_truncate(struct call *call, struct node *node, struct handle *h,
 				  uint64_t size);
 /* The truncation itself; H's lock is held. */
@@ -24,11 +25,12 @@ MUST_USE int rows_before_write(struct call *call, struct handle *h);
 /* Commits the whole lines that were written to NODE's file and wait; what is wrong with them is
  * told to their writers. False if there were none. */
 bool rows_cut_settle(struct call *call, const struct node *node);
-/* Drops the half lines that wait for their rest. ALL: and the texts that replace the file and are not committed; who wrote them goes on
- * behind them. */
+/* Drops the half lines that wait for their rest. ALL: and the texts that replace the file and are
+ * not committed; who wrote them goes on behind them. */
 void rows_cut_rest(struct call *call, const struct node *node, bool all);
 
-/* Commits H's own whole lines; H's lock is held. Errors of lines and of the database are noted in H->deferred. Returns 0 or -ENOMEM. */
+/* Commits H's own whole lines; H's lock is held. Errors of lines and of the database are noted in
+ * H->deferred. Returns 0 or -ENOMEM. */
 MUST_USE int rows_settle_lines(struct call *call, struct handle *h);
 
 #endif

@@ -19,8 +19,8 @@ struct rows_flow {
 	struct buf line; /* an unescaped line */
 };
 
-/* All flows that are open, and the thread that ends the idle ones. It is started with the first flow, and waits for ever
- * where there are none: a process serves one mount. */
+/* All flows that are open, and the thread that ends the idle ones. It is started with the first
+ * flow, and waits for ever where there are none: a process serves one mount. */
 static struct {
 	pthread_mutex_t lock; /* taken after a handle's; who holds it only tries a handle's */
 	pthread_cond_t some;  /* there is a flow */
@@ -253,7 +253,8 @@ static void add_unquoted(struct buf *out, const char *p, const char *end) {
 	}
 }
 
-/* The text of the field from P to STOP, malloc'd; NULL for SQL NULL or, with *FAILED, if out of memory. */
+/* The text of the field from P to STOP, malloc'd; NULL for SQL NULL or, with *FAILED, if out of
+ * memory. */
 static char *field_text(const char *p, const char *stop, bool csv, bool *failed) {
 	AUTO_BUF struct buf text = { 0 };
 	if (csv ? stop == p : stop - p == 2 && memcmp(p, "\\N", 2) == 0)

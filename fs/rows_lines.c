@@ -1,4 +1,5 @@
-/* Lines to JSON objects. A CSV field stays a string: the column's own input function reads it on the server. */
+/* Lines to JSON objects. A CSV field stays a string: the column's own input function reads it on
+ * the server. */
 #include "fs/rows_lines.h"
 
 #include "fs/rows_append.h"
@@ -99,7 +100,7 @@ uint64_t rows_reject_lines(struct call *call, const struct where *w, const struc
 	return lines + (text->len > 0 && text->data[text->len - 1] != '\n');
 }
 
-/* -- one line to one JSON object ------------------------------------------------------------------ */
+/* -- one line to one JSON object --------------------------------------------------------------- */
 
 static int add_name(struct shape *shape, const char *name) {
 	char **names = reallocarray(shape->names, (size_t)shape->n + 1, sizeof(*names));
@@ -256,7 +257,7 @@ static int line_object(struct input *in, const char *line, size_t len, struct sh
 	return rc == 0 && json->failed ? call_error(in->call, ENOMEM, "out of memory") : rc;
 }
 
-/* -- records ------------------------------------------------------------------------------------- */
+/* -- records ----------------------------------------------------------------------------------- */
 
 void lines_reader_free(struct handle *h) {
 	struct lines_reader *r = move_ptr(h->lines_reader);

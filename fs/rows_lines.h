@@ -1,5 +1,5 @@
-/* Lines on their way to rows: cut, taken apart, gathered. Between rows_lines.c (text to JSON), rows_write.c (appending) and
- * rows_replace.c (replacing). */
+/* Lines on their way to rows: cut, taken apart, gathered. Between rows_lines.c (text to JSON),
+ * rows_write.c (appending) and rows_replace.c (replacing). */
 #ifndef ROWFS_FS_ROWS_LINES_H
 #define ROWFS_FS_ROWS_LINES_H
 
@@ -15,12 +15,15 @@ struct line {
 	uint64_t number;          /* of the line that it begins in, counted from 1 */
 };
 
-/* How the bytes of one open file become records: where they are not sent by COPY (rows_append.c). */
+/* How the bytes of one open file become records: where they are not sent by COPY
+ * (rows_append.c). */
 struct lines_reader {
 	struct record_reader records;
 	/* of CSV, once its first line was seen */
 	struct column *
-		columns; /* as the catalog's, but empty fields are fine: the path may say what they are; owned array */
+		/* as the catalog's, but empty fields are fine: the path may say what they are;
+		 * owned array */
+		columns;
 	struct field_rule *rules; /* owned */
 	struct line_checker checker;
 };
@@ -49,7 +52,8 @@ struct input {
 /* Empties B, keeping its memory; frees it. */
 void group_clear(struct line_group *b);
 void group_free(struct line_group *b);
-/* Adds a line to a batch that is empty or has its SHAPE, which an empty one takes over. Returns 0 or -errno. */
+/* Adds a line to a batch that is empty or has its SHAPE, which an empty one takes over. Returns 0
+ * or -errno. */
 MUST_USE int group_add(struct call *call, struct line_group *b, const struct line *line,
 		       struct shape *shape, const struct buf *json);
 /* Appends lines LOW to HIGH of B, "a,b,c"; a comma first if OUT has something. */
@@ -59,9 +63,10 @@ void group_put(struct buf *out, const struct line_group *b, int low, int high);
 typedef int (*line_fn)(struct input *in, void *arg, const struct line *line, struct shape *shape,
 		       const struct buf *json);
 
-/* Calls EACH with ARG for every record of IN->raw that is a row; MORE says what is known of the bytes behind. Lines that are refused go to
- * rejected/, or with STRICT end the walk. *TAKEN is how many bytes were records. The handle's reader goes on where the last call ended,
- * with what was not taken first. */
+/* Calls EACH with ARG for every record of IN->raw that is a row; MORE says what is known of the
+ * bytes behind. Lines that are refused go to rejected/, or with STRICT end the walk. *TAKEN is how
+ * many bytes were records. The handle's reader goes on where the last call ended, with what was not
+ * taken first. */
 MUST_USE int lines_each(struct input *in, size_t len, enum record_more more, bool strict,
 			line_fn each, void *arg, size_t *taken);
 
@@ -85,7 +90,9 @@ struct rows_tx {
 	const struct buf *keyed; /* the parameter of `remove`, NULL: it takes none */
 	struct insert {
 		char *sql; /* owned */
-		char *count; /* how many lines do not contradict the path; NULL: as many as rows are affected. Owned */
+		/* how many lines do not contradict the path; NULL: as many as rows are affected.
+		 * Owned */
+		char *count;
 		struct buf json; /* the array; owned */
 		int lines;
 	} * inserts;
@@ -108,8 +115,8 @@ MUST_USE int insert_make(const struct place *place, const struct line_group *gro
 /* Says in ERR that a line contradicts its path, as the server would refuse it. Returns -EINVAL. */
 int rows_contradict(struct db_error *err);
 
-/* Runs INSERT in the transaction on CONN. Lines that contradict the path are refused with an SQLSTATE, as the server refuses them. Returns 0 or
- * -errno. */
+/* Runs INSERT in the transaction on CONN. Lines that contradict the path are refused with an
+ * SQLSTATE, as the server refuses them. Returns 0 or -errno. */
 MUST_USE int insert_run(struct db_conn *conn, const struct input *in, const struct insert *insert,
 			struct db_error *err);
 void insert_free(struct insert *insert);

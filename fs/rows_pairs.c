@@ -19,7 +19,7 @@ enum way {
 	WAY_ALL,    /* all rows are deleted, all lines inserted: without the right to read */
 };
 
-/* -- the lines of a text --------------------------------------------------------------------- */
+/* -- the lines of a text ----------------------------------------------------------------------- */
 
 int rows_text_add(struct input *in, void *arg, const struct line *line, struct shape *shape,
 		  const struct buf *json) {
@@ -60,7 +60,7 @@ bool pairs_can(const struct place *place, bool edited) {
 	return sql_can_pair(place, edited);
 }
 
-/* -- one attempt ----------------------------------------------------------------------------- */
+/* -- one attempt ------------------------------------------------------------------------------- */
 
 /* One text in it: what its lines are. */
 struct side {
@@ -194,7 +194,7 @@ static int read_rows(struct db_conn *conn, struct attempt *a, struct db_error *e
 	return 0;
 }
 
-/* -- what the lines are ---------------------------------------------------------------------- */
+/* -- what the lines are ------------------------------------------------------------------------ */
 
 static int side_begin(struct side *s, const struct rows_text *text, const struct place *place) {
 	s->text = text;
@@ -319,7 +319,7 @@ static int know_lines(struct db_conn *conn, struct attempt *a, struct db_error *
 	return ask(conn, a, &a->now, err);
 }
 
-/* -- an edited file -------------------------------------------------------------------------- */
+/* -- an edited file ---------------------------------------------------------------------------- */
 
 static int changed_by_others(struct db_error *err) {
 	return db_error_set(
@@ -354,7 +354,7 @@ static int keep_to_edit(struct attempt *a, struct db_error *err) {
 	return lost && a->p->keyed == NULL ? changed_by_others(err) : 0;
 }
 
-/* -- pairing --------------------------------------------------------------------------------- */
+/* -- pairing ----------------------------------------------------------------------------------- */
 
 static size_t in_common(const char *a, size_t alen, const char *b, size_t blen) {
 	size_t most = alen < blen ? alen : blen, start = 0, end = 0;
@@ -493,7 +493,7 @@ static void part_changed(struct attempt *a) {
 	}
 }
 
-/* -- the statements -------------------------------------------------------------------------- */
+/* -- the statements ---------------------------------------------------------------------------- */
 
 static void put_key(struct buf *out, const struct attempt *a, int row) {
 	buf_puts(out, out->len > 1 ? "," : "");
@@ -671,7 +671,7 @@ static int insert_group(struct db_conn *conn, struct attempt *a, int g, struct d
 	return rc;
 }
 
-/* -- all of it ------------------------------------------------------------------------------- */
+/* -- all of it --------------------------------------------------------------------------------- */
 
 /* Deletes and inserts all. */
 static int replace_all(struct db_conn *conn, struct attempt *a, struct db_error *err) {

@@ -1,9 +1,11 @@
-/* Reading rows files. A reader has a *head*: a place between two lines, as an offset and as the cursor that fetches what follows. Lines
- * are fetched at the head, into a window that the answers are cut from; so who reads on and on sees each line once and whole, whatever
- * becomes of the lines behind him. The first lines come as pages, with a limit; who goes on reading gets a flow (COPY).
+/* Reading rows files. A reader has a *head*: a place between two lines, as an offset and as the
+ * cursor that fetches what follows. Lines are fetched at the head, into a window that the answers
+ * are cut from; so who reads on and on sees each line once and whole, whatever becomes of the lines
+ * behind him. The first lines come as pages, with a limit; who goes on reading gets a flow (COPY).
  *
- * A jump sets the head to the nearest place that is known: the start, the end (walked back to from the size that the same statement
- * found), or one of the places remembered on the way; and from there lines are passed over. */
+ * A jump sets the head to the nearest place that is known: the start, the end (walked back to from
+ * the size that the same statement found), or one of the places remembered on the way; and from
+ * there lines are passed over. */
 #include "fs/rows_read.h"
 
 #include "db/field.h"
@@ -42,8 +44,8 @@ struct rows_reader {
 	struct buf window; /* bytes that end at the head */
 	struct place_in_file head;
 	struct place_in_file back; /* where the window of the last jump to the end begins */
-	struct buf
-		raw; /* the head's cursor as the flow wrote it; not empty: it overrides head.cursor */
+	/* the head's cursor as the flow wrote it; not empty: it overrides head.cursor */
+	struct buf raw;
 	struct rows_flow
 		*flow; /* fetches at the head; NULL at any time while the handle is not locked */
 	bool going_on; /* a full page was read: a flow is worth its while */
@@ -277,7 +279,8 @@ static int begin_flow(struct call *call, struct rows_reader *r, const struct whe
 			       r->head.cursor, r->owner, &r->flow);
 }
 
-/* Lines of the flow until the head is at UNTIL or beyond, or the window is full. *MORE is false if there are no more. */
+/* Lines of the flow until the head is at UNTIL or beyond, or the window is full. *MORE is false if
+ * there are no more. */
 static int flow_on(struct call *call, struct rows_reader *r, const struct where *w, uint64_t until,
 		   bool *more) {
 	struct flow_line line;
@@ -306,7 +309,8 @@ static int flow_on(struct call *call, struct rows_reader *r, const struct where 
 	return note_head(r, w->place);
 }
 
-/* Moves the head on, at most to the line that holds UNTIL. *MORE is false if there is nothing behind it (yet). */
+/* Moves the head on, at most to the line that holds UNTIL. *MORE is false if there is nothing
+ * behind it (yet). */
 static int advance(struct call *call, struct rows_reader *r, const struct where *w, uint64_t until,
 		   bool *more) {
 	if (r->flow == NULL && (r->going_on || until > r->head.offset + NEAR_BYTES)) {
@@ -319,8 +323,9 @@ static int advance(struct call *call, struct rows_reader *r, const struct where 
 
 /* -- jumps ------------------------------------------------------------------------------------- */
 
-/* Puts the lines of a page that came last line first into the window, and what is before them into `back`. The row farthest back is only
- * the cursor of that place, unless START: then the file begins with it. Column 0 is the file's size, 1 the line. */
+/* Puts the lines of a page that came last line first into the window, and what is before them into
+ * `back`. The row farthest back is only the cursor of that place, unless START: then the file
+ * begins with it. Column 0 is the file's size, 1 the line. */
 static int take_last_page(struct rows_reader *r, const PGresult *res, bool start) {
 	int n = PQntuples(res), first = start ? n : n - 1;
 	uint64_t bytes = 0, size = (uint64_t)field_number(res, 0, 0);
@@ -349,7 +354,8 @@ static bool page_is_whole(const PGresult *res, uint64_t limit, uint64_t want) {
 	return (uint64_t)n < limit && bytes < want;
 }
 
-/* Sets the head to the end of the file, the window to what stands before it: at least WANT bytes if lines are not very short. */
+/* Sets the head to the end of the file, the window to what stands before it: at least WANT bytes if
+ * lines are not very short. */
 static int jump_to_end(struct call *call, struct rows_reader *r, const struct where *w,
 		       uint64_t want) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
@@ -366,7 +372,8 @@ static int jump_to_end(struct call *call, struct rows_reader *r, const struct wh
 	return take_last_page(r, res, page_is_whole(res, limit, want));
 }
 
-/* Sets the head to a place at or before OFFSET, passing over lines backwards from FROM, a place behind it. -EAGAIN: no connection for it. */
+/* Sets the head to a place at or before OFFSET, passing over lines backwards from FROM, a place
+ * behind it. -EAGAIN: no connection for it. */
 static int walk_back(struct call *call, struct rows_reader *r, const struct where *w,
 		     const struct place_in_file *from, uint64_t offset) {
 	struct flow_line line;
@@ -393,7 +400,8 @@ static int walk_back(struct call *call, struct rows_reader *r, const struct wher
 	return rc < 0 ? rc : settle_cursor(r, w->place);
 }
 
-/* Goes there from behind if that is nearer: from a known place, or from the end. Returns 1 if that was enough, 0, or -errno. */
+/* Goes there from behind if that is nearer: from a known place, or from the end. Returns 1 if that
+ * was enough, 0, or -errno. */
 static int jump_backwards(struct call *call, struct rows_reader *r, const struct where *w,
 			  const struct node *node, uint64_t offset) {
 	struct stat st;
@@ -422,7 +430,8 @@ static int jump_backwards(struct call *call, struct rows_reader *r, const struct
 	return rc == -EAGAIN ? 0 : rc != 0 ? rc : 1;
 }
 
-/* Sets the head to a place from which OFFSET, which is not in the window, is reached by going forward. */
+/* Sets the head to a place from which OFFSET, which is not in the window, is reached by going
+ * forward. */
 static int jump(struct call *call, struct rows_reader *r, const struct where *w,
 		const struct node *node, uint64_t offset) {
 	if (offset >= r->head.offset && offset - r->head.offset <= NEAR_BYTES)

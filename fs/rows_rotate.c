@@ -17,7 +17,7 @@
 
 enum { PAGE_BYTES = 1024 * 1024 };
 
-/* -- what is a rotation, and may it be ------------------------------------------------------------ */
+/* -- what is a rotation, and may it be --------------------------------------------------------- */
 
 bool rows_is_rotation(const struct node *node, const char *to) {
 	const char *name = node_name(node);
@@ -77,7 +77,7 @@ int rows_rotation_check(struct call *call, struct node *dir, const char *from, c
 	return rc;
 }
 
-/* -- moving the lines ------------------------------------------------------------------------------- */
+/* -- moving the lines -------------------------------------------------------------------------- */
 
 struct rotation {
 	struct call *call;
@@ -197,8 +197,9 @@ static int make_draft(struct db_conn *conn, struct rotation *r, struct db_error 
 				      strerror(-rc));
 }
 
-/* One snapshot for reading and deleting: what others insert meanwhile is in neither, and what they change fails the DELETE, which is
- * repeated. The file has its name before the commit, so that the lines are somewhere at any time. */
+/* One snapshot for reading and deleting: what others insert meanwhile is in neither, and what they
+ * change fails the DELETE, which is repeated. The file has its name before the commit, so that the
+ * lines are somewhere at any time. */
 static int rotate_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct rotation *r = arg;
 	struct db_param params[WHERE_PARAMS];

@@ -1,17 +1,20 @@
-/* Logs that are rows files, and programs that rotate logs. Such a program renames the older rotations first (LOG.1 to LOG.2), and then LOG itself to
- * LOG.1, and makes it anew. For a rows file the last rename moves the lines: they become a plain file, and their rows go, as with
- * copytruncate. What would forbid that is told at the first rename, before anything has moved. Thread-safe. */
+/* Logs that are rows files, and programs that rotate logs. Such a program renames the older
+ * rotations first (LOG.1 to LOG.2), and then LOG itself to LOG.1, and makes it anew. For a rows
+ * file the last rename moves the lines: they become a plain file, and their rows go, as with
+ * copytruncate. What would forbid that is told at the first rename, before anything has moved.
+ * Thread-safe. */
 #ifndef ROWFS_FS_ROWS_ROTATE_H
 #define ROWFS_FS_ROWS_ROTATE_H
 
 #include "fs/call.h"
 
-/* FROM and TO are names in DIR, and FROM is a plain file. If they are rotations ("LOG.1", "LOG.2.gz") of one rows file LOG that cannot be
- * rotated: -errno. Else 0. */
+/* FROM and TO are names in DIR, and FROM is a plain file. If they are rotations ("LOG.1",
+ * "LOG.2.gz") of one rows file LOG that cannot be rotated: -errno. Else 0. */
 MUST_USE int rows_rotation_check(struct call *call, struct node *dir, const char *from,
 				 const char *to);
 
-/* True if the name TO makes a rotation of NODE, a rows file with that directory: its own name, a dot or a dash, and a digit. */
+/* True if the name TO makes a rotation of NODE, a rows file with that directory: its own name, a
+ * dot or a dash, and a digit. */
 bool rows_is_rotation(const struct node *node, const char *to);
 
 /* Moves the lines of NODE to a plain file at path TO, which does not exist, and deletes their

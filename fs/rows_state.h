@@ -1,4 +1,5 @@
-/* What the bytes of an open rows file are, and how they turn into something else. One table says it for all of rows*.c. */
+/* What the bytes of an open rows file are, and how they turn into something else. One table says it
+ * for all of rows*.c. */
 #ifndef ROWFS_FS_ROWS_STATE_H
 #define ROWFS_FS_ROWS_STATE_H
 
@@ -14,11 +15,13 @@ enum rows_event {
 	ROWS_EVENTS
 };
 
-/* Row: what they are; column: what happens. A text that was written from nothing is gone when it was committed or refused. One that was
- * edited stays: if it was refused, more of the edit may come and make it good; if it was committed, the program's offsets go on to mean its own
- * text, while the rows may be shown in another order. */
+/* Row: what they are; column: what happens. A text that was written from nothing is gone when it
+ * was committed or refused. One that was edited stays: if it was refused, more of the edit may come
+ * and make it good; if it was committed, the program's offsets go on to mean its own text, while
+ * the rows may be shown in another order. */
 static const uint8_t rows_next[ROWS_STATES][ROWS_EVENTS] = {
-	/*                cut to nothing  loaded       changed      committed   refused      dropped */
+	/*                cut to nothing  loaded       changed      committed   refused
+	 *                                dropped */
 	[ROWS_LINES] = { ROWS_EMPTIED, ROWS_EDITED, ROWS_LINES, ROWS_LINES, ROWS_LINES,
 			 ROWS_LINES },
 	[ROWS_EMPTIED] = { ROWS_EMPTIED, ROWS_EMPTIED, ROWS_ANEW, ROWS_LINES, ROWS_LINES,

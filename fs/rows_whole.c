@@ -167,8 +167,8 @@ int rows_whole_truncate(struct call *call, struct handle *h, uint64_t size) {
 	return 0;
 }
 
-/* A truncation has left a piece of a line: it must not become a row that nobody wrote. A line that has only lost its newline is
- * none. */
+/* A truncation has left a piece of a line: it must not become a row that nobody wrote. A line that
+ * has only lost its newline is none. */
 static bool ends_in_a_piece(const struct handle *h) {
 	size_t len = h->data.len, from = len;
 	if (len == 0 || h->data.data[len - 1] == '\n' || h->written_to == len)
@@ -181,7 +181,8 @@ static bool ends_in_a_piece(const struct handle *h) {
 	return !same;
 }
 
-/* The text that is committed, TAKEN bytes, is what the next edit changes. False if that cannot be compared with it: the lines have a header of their own. */
+/* The text that is committed, TAKEN bytes, is what the next edit changes. False if that cannot be
+ * compared with it: the lines have a header of their own. */
 static bool remember_committed(struct call *call, struct handle *h, const struct place *place,
 			       size_t taken) {
 	AUTO_BUF struct buf was = { 0 };

@@ -1,5 +1,5 @@
-/* Appending lines: those with the same columns go to the server together, in one transaction with the ledger's row. If one is refused, they
- * are sent around it. */
+/* Appending lines: those with the same columns go to the server together, in one transaction with
+ * the ledger's row. If one is refused, they are sent around it. */
 #include "db/field.h"
 #include "fs/batch.h"
 #include "fs/fence.h"
@@ -62,7 +62,8 @@ void insert_free(struct insert *insert) {
 	free(insert->count);
 }
 
-/* The rows of the file whose lines these are. If they are not as many, somebody else has changed them. */
+/* The rows of the file whose lines these are. If they are not as many, somebody else has changed
+ * them. */
 static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db_error *err) {
 	int changed = 0;
 	int rc = store_remove_on(conn, tx->from, &changed, err);
@@ -109,7 +110,9 @@ struct append_tx {
 	struct batch_owner owner; /* the first member */
 	struct batch_target target;
 	struct batch *
-		batch; /* the lines as they were written, to be sent around those that are refused; else NULL */
+		/* the lines as they were written, to be sent around those that are refused; else
+		 * NULL */
+		batch;
 	struct input *in;
 	const struct line_group *group; /* and as JSON */
 	struct insert insert;           /* its json is made for each part */
@@ -278,7 +281,8 @@ static void flush_lines(struct call *call, struct handle *h) {
 
 void rows_flush(struct fs *fs, struct handle *h) {
 	struct call call = { .fs = fs };
-	/* who works on it may wait for the database: other handles and tasks must not wait for him */
+	/* who works on it may wait for the database: other handles and tasks must not wait for
+	 * him */
 	if (pthread_mutex_trylock(&h->lock) != 0)
 		return;
 	pthread_mutex_init(&call.cancel.lock, NULL);

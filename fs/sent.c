@@ -10,7 +10,8 @@ static bool begins_with_one(const char *sqlstate, const char *const *states) {
 	return false;
 }
 
-/* No line's: connections; transactions; resources; locks and time-outs; operators; the system below; a server's configuration. */
+/* No line's: connections; transactions; resources; locks and time-outs; operators; the system
+ * below; a server's configuration. */
 static const char *const not_the_lines[] = { "08",    "25", "40", "53", "55P",
 					     "55006", "57", "58", "F0", NULL };
 

@@ -20,9 +20,10 @@
 
 /* -- what libfuse does not ask the kernel for -----------------------------------------------------
  *
- * libfuse 3.14 offers FUSE_CAP_PARALLEL_DIROPS, but never tells the kernel that it was wanted: look-ups in one
- * directory would go one at a time, each waiting for the query of the one before it. So the reply to INIT, the first that is
- * sent, gets the flag here. Newer libfuse sets it itself, and setting it twice does no harm. FUSE_PASSTHROUGH (see transcript.h) it does not
+ * libfuse 3.14 offers FUSE_CAP_PARALLEL_DIROPS, but never tells the kernel that it was wanted:
+ * look-ups in one directory would go one at a time, each waiting for the query of the one before
+ * it. So the reply to INIT, the first that is sent, gets the flag here. Newer libfuse sets it
+ * itself, and setting it twice does no harm. FUSE_PASSTHROUGH (see transcript.h) it does not
  * know at all; a kernel that does not know it either ignores it. */
 
 enum { INIT_PASSTHROUGH = 1 << 5 }; /* of flags2; older headers do not have it, nor: */
@@ -86,7 +87,8 @@ bool session_is_quick(void *arg, const void *request, size_t size) {
 	case FUSE_READ:
 	case FUSE_OPENDIR:
 		return control_is_quick(node_of(fs, header->nodeid), NULL);
-	default: /* among them RELEASE, whose lock may be somebody else's now, which asks the database */
+	/* among them RELEASE, whose lock may be somebody else's now, which asks the database */
+	default:
 		return false;
 	}
 }

@@ -41,7 +41,8 @@ int store_rejected(struct call *call, const struct where *w, uint64_t line, cons
 }
 
 bool store_is_no_value(const struct call *call) {
-	/* invalid text representation, datetime format and range, numeric range, encoding, parameter value */
+	/* invalid text representation, datetime format and range, numeric range, encoding,
+	 * parameter value */
 	static const char *const states[] = { "22P02", "22007", "22008", "22003",
 					      "22021", "22023", "23514" };
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
@@ -89,7 +90,8 @@ int store_exists(struct call *call, const struct where *w, bool *exists) {
 	return rc;
 }
 
-/* Whether the row exists that the nearest row's directory above W stands for, one of table BUT not counted; true if there is none. */
+/* Whether the row exists that the nearest row's directory above W stands for, one of table BUT not
+ * counted; true if there is none. */
 static int row_above(struct call *call, const struct where *w, int but, bool *exists) {
 	struct where dir =
 		*w; /* borrows W's strings: a directory above has the first of its keys */
@@ -319,7 +321,8 @@ int store_replace_by(struct call *call, const struct where *from, const struct w
 
 /* -- columns ----------------------------------------------------------------------------------- */
 
-/* Length of the value in LEN bytes of a file of COLUMN: short scalars lose the newline that they are shown with. */
+/* Length of the value in LEN bytes of a file of COLUMN: short scalars lose the newline that they
+ * are shown with. */
 static size_t value_length(const struct column *column, const char *data, size_t len) {
 	bool exact = strcmp(column->base, "text") == 0 || strcmp(column->base, "bytea") == 0;
 	if (exact || len == 0 || data[len - 1] != '\n')
@@ -351,7 +354,8 @@ static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
-/* True if the file's directory was made by mkdir and waits for its row: then the column may be what makes it. */
+/* True if the file's directory was made by mkdir and waits for its row: then the column may be what
+ * makes it. */
 static bool is_waited_for(struct call *call, const struct where *w) {
 	const char *slash = strrchr(w->path, '/');
 	AUTO_FREE char *dir = strndup(w->path, (size_t)(slash - w->path));

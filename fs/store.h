@@ -5,16 +5,18 @@
 #include "fs/call.h"
 #include "schema/shape.h"
 
-/* The document of one row: updates the row, or inserts it. CREATED: it most likely is not there, so that is tried first. */
+/* The document of one row: updates the row, or inserts it. CREATED: it most likely is not there, so
+ * that is tried first. */
 MUST_USE int store_row(struct call *call, const struct where *w, const char *json, size_t len,
 		       bool created);
 
-/* The row at TO gets the document JSON, and the row at FROM, of the same place, goes, in one transaction: as when a file that was written
- * aside is renamed onto it. */
+/* The row at TO gets the document JSON, and the row at FROM, of the same place, goes, in one
+ * transaction: as when a file that was written aside is renamed onto it. */
 MUST_USE int store_replace_by(struct call *call, const struct where *from, const struct where *to,
 			      const char *json, size_t len);
 
-/* Deletes what the file at W shows, in the transaction on CONN; *CHANGED (may be NULL) is how many rows. Returns 0 or -errno. */
+/* Deletes what the file at W shows, in the transaction on CONN; *CHANGED (may be NULL) is how many
+ * rows. Returns 0 or -errno. */
 MUST_USE int store_remove_on(struct db_conn *conn, const struct where *w, int *changed,
 			     struct db_error *err);
 
@@ -36,13 +38,16 @@ MUST_USE int store_exists(struct call *call, const struct where *w, bool *exists
  * go with it, or lose what they refer to. */
 bool store_is_referred(struct call *call, const struct where *w);
 
-/* False if the directory that W's file is in stands for a row that does not exist; true if that cannot be known. */
+/* False if the directory that W's file is in stands for a row that does not exist; true if that
+ * cannot be known. */
 bool store_parent_exists(struct call *call, const struct where *w);
 
-/* The own keys of W are values that their columns can have, in their canonical form: 0, else -EINVAL. */
+/* The own keys of W are values that their columns can have, in their canonical form: 0, else
+ * -EINVAL. */
 MUST_USE int store_check_keys(struct call *call, const struct where *w);
 
-/* True if the statement failed because a key's text is no value of its type: then it names nothing. */
+/* True if the statement failed because a key's text is no value of its type: then it names
+ * nothing. */
 bool store_is_no_value(const struct call *call);
 
 /* Refuses keys of SHAPE that no column takes, unless an overflow column does. */

@@ -237,7 +237,8 @@ static int update_group(struct db_conn *conn, const struct table_tx *tx, struct 
 	return rc;
 }
 
-/* Fewer rows were inserted than GROUP has new ones. *SKIPPED: a trigger has skipped them; otherwise some contradict the path. */
+/* Fewer rows were inserted than GROUP has new ones. *SKIPPED: a trigger has skipped them; otherwise
+ * some contradict the path. */
 static int ask_why_fewer(struct db_conn *conn, const struct table_tx *tx, const struct group *group,
 			 bool *skipped, struct db_error *err) {
 	AUTO_RESULT PGresult *without = NULL, *there = NULL;

@@ -35,14 +35,16 @@ static void add(struct timer *timer, const char *sql, int every_s) {
 		(struct task){ .sql = sql, .every_us = every, .due_us = clock_us() + every };
 }
 
-/* Lines that are gathered in open files: see rows_write.c; and files that wait for a rename. Those that go by COPY have a clock of their own, in writer.c. */
+/* Lines that are gathered in open files: see rows_write.c; and files that wait for a rename. Those
+ * that go by COPY have a clock of their own, in writer.c. */
 static void flush(struct timer *timer, struct task *task) {
 	handles_flush(timer->fs, clock_us() - task->every_us, rows_flush);
 	orphans_tend(timer->fs, false);
 	task->due_us = clock_us() + task->every_us;
 }
 
-/* What triggers noted, brought together: nobody sees a difference, and if it fails the next one does it. */
+/* What triggers noted, brought together: nobody sees a difference, and if it fails the next one
+ * does it. */
 static void fold(struct timer *timer, struct task *task) {
 	struct db_error err = { 0 };
 	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, DB_NO_RETRY, NULL, NULL, &err) != 0)

@@ -1,4 +1,5 @@
-/* What runs by the clock: the layout's timers, a look at the database's health, the ledger's trimming. One thread. */
+/* What runs by the clock: the layout's timers, a look at the database's health, the ledger's
+ * trimming. One thread. */
 #ifndef ROWFS_FS_TIMER_H
 #define ROWFS_FS_TIMER_H
 

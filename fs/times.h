@@ -1,6 +1,7 @@
-/* When documents changed last, as far as this mount has seen: their time where no column of the row tells it. It outlives the nodes, which
- * the kernel gives back as it likes: a time that went back, or a change of the same length without a new time, would make `rsync`, `git` and
- * `make` take the new document for the old one. The last TIMES_SETS * TIMES_WAYS documents are remembered.
+/* When documents changed last, as far as this mount has seen: their time where no column of the row
+ * tells it. It outlives the nodes, which the kernel gives back as it likes: a time that went back,
+ * or a change of the same length without a new time, would make `rsync`, `git` and `make` take the
+ * new document for the old one. The last TIMES_SETS * TIMES_WAYS documents are remembered.
  *
  * The caller holds the lock of the node table. */
 #ifndef ROWFS_FS_TIMES_H
@@ -25,8 +26,9 @@ struct times {
 	struct document_time sets[TIMES_SETS][TIMES_WAYS];
 };
 
-/* The document INO was found in VERSION (NULL: its relation has none) at time NOW_NS. CHANGED: the caller knows that the version before was
- * another one. Returns when the document changed last; 0: not since the mount began, as far as is known. */
+/* The document INO was found in VERSION (NULL: its relation has none) at time NOW_NS. CHANGED: the
+ * caller knows that the version before was another one. Returns when the document changed last; 0:
+ * not since the mount began, as far as is known. */
 int64_t times_found(struct times *times, uint64_t ino, const char *version, bool changed,
 		    int64_t now_ns);
 /* When the document INO changed last; 0: not since the mount began, as far as is known. */

@@ -28,7 +28,7 @@ struct trails {
 	uint64_t next_number;
 };
 
-/* -- cursors ------------------------------------------------------------------------------------- */
+/* -- cursors ----------------------------------------------------------------------------------- */
 
 void cursor_free(char **cursor) {
 	for (char **p = cursor; p != NULL && *p != NULL; p++)
@@ -48,7 +48,7 @@ char **cursor_copy(char *const *cursor) {
 	return copy;
 }
 
-/* -- the table ----------------------------------------------------------------------------------- */
+/* -- the table --------------------------------------------------------------------------------- */
 
 struct trails *trails_new(void) {
 	struct trails *trails = calloc(1, sizeof(*trails));
@@ -129,7 +129,7 @@ void trail_release(struct trail *trail) {
 	release_locked(trail);
 }
 
-/* -- growing ------------------------------------------------------------------------------------- */
+/* -- growing ----------------------------------------------------------------------------------- */
 
 static bool add_page_locked(struct trail *trail, const struct page_start *start) {
 	if (trail->npages == trail->pages_room) {
@@ -183,7 +183,7 @@ void trail_add(struct trail *trail, size_t n, const char *(*name)(void *, size_t
 	trail->trails->names += trail->kept ? n : 0;
 }
 
-/* -- offsets ------------------------------------------------------------------------------------- */
+/* -- offsets ----------------------------------------------------------------------------------- */
 
 uint64_t trail_offset(const struct trail *trail, uint64_t position) {
 	return trail->number << POSITION_BITS | position;

@@ -147,7 +147,8 @@ static struct transcript *take_oldest(struct transcripts *all) {
 	return NULL;
 }
 
-/* Makes room for N transcripts and BYTES more, which are counted for T. GROWS: they are counted even if there is none. */
+/* Makes room for N transcripts and BYTES more, which are counted for T. GROWS: they are counted
+ * even if there is none. */
 static bool reserve(struct transcripts *all, struct transcript *t, int n, uint64_t bytes,
 		    bool grows) {
 	for (;;) {
@@ -293,7 +294,8 @@ static bool gather(struct transcript *t, uint64_t bytes) {
 	return all->gathered <= GATHERED_BYTES;
 }
 
-/* What is in memory goes to the file: many bytes at once, since the kernel reads large pieces fastest if they were written as such. */
+/* What is in memory goes to the file: many bytes at once, since the kernel reads large pieces
+ * fastest if they were written as such. */
 static bool flush(struct transcript *t) {
 	if (t->fd < 0 && !open_file(t))
 		return false;
@@ -388,8 +390,8 @@ struct transcript *transcript_find(struct fs *fs, struct node *node) {
 
 /* -- reading ----------------------------------------------------------------------------------- */
 
-/* True if a notice would have told of what has come behind T's end, and none did. If the name has another node by now (see pass() in ops.c), the
- * notices for that one are T's as well. */
+/* True if a notice would have told of what has come behind T's end, and none did. If the name has
+ * another node by now (see pass() in ops.c), the notices for that one are T's as well. */
 static bool has_all(struct fs *fs, struct transcript *t) {
 	t->nameless = false;
 	if (node_has_name(fs->nodes, t->node))
@@ -482,7 +484,7 @@ int transcript_read(struct call *call, struct transcript *t, size_t size, uint64
 	return rc == 0 ? take(t, size, offset, out) : rc;
 }
 
-/* -- the kernel reads by itself ------------------------------------------------------------------ */
+/* -- the kernel reads by itself ---------------------------------------------------------------- */
 
 /* Those that the kernel serves (NODE: of that file), each with a reference. Returns how many. */
 static int take_passing(struct transcripts *all, const struct node *node,

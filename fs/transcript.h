@@ -1,11 +1,13 @@
-/* What rows files said: a rows file that was read from its start to its end is kept as it was read, a transcript, small ones in memory and
- * others in files without a name below state_dir. While no notice has come that concerns it, who opens the file reads the transcript:
- * no query is needed; and where the kernel can (FUSE_PASSTHROUGH, Linux 6.9, and the right to ask for it) it reads the
+/* What rows files said: a rows file that was read from its start to its end is kept as it was read,
+ * a transcript, small ones in memory and others in files without a name below state_dir. While no
+ * notice has come that concerns it, who opens the file reads the transcript: no query is needed;
+ * and where the kernel can (FUSE_PASSTHROUGH, Linux 6.9, and the right to ask for it) it reads the
  * transcript's file by itself, as fast as any file.
  *
- * A transcript is never changed but at its end: who has it open when the rows change goes on reading what the file said, and then the lines
- * that have come behind its last one. Those are appended when they are asked for (transcript_read()), and, for readers whom only the
- * kernel serves, by a thread.
+ * A transcript is never changed but at its end: who has it open when the rows change goes on
+ * reading what the file said, and then the lines that have come behind its last one. Those are
+ * appended when they are asked for (transcript_read()), and, for readers whom only the kernel
+ * serves, by a thread.
  *
  * Thread-safe; but one that is being made belongs to its maker. */
 #ifndef ROWFS_FS_TRANSCRIPT_H
@@ -17,21 +19,25 @@ struct rows_reader;
 struct transcript;
 struct transcripts;
 
-/* For all transcripts of FS. They take at most opt->read_cache bytes in all. NULL if out of memory. */
+/* For all transcripts of FS. They take at most opt->read_cache bytes in all. NULL if out of
+ * memory. */
 MUST_USE struct transcripts *transcripts_new(struct fs *fs);
-/* SESSION is the file descriptor on which the kernel is asked to read by itself: before the first request. -1: it is about to be closed, after the
- * last request; nothing is appended for the kernel from here on. */
+/* SESSION is the file descriptor on which the kernel is asked to read by itself: before the first
+ * request. -1: it is about to be closed, after the last request; nothing is appended for the kernel
+ * from here on. */
 void transcripts_serve(struct transcripts *all, int session);
 /* Frees them. No handle has one any more; before the pool is shut down. NULL is fine. */
 void transcripts_free(struct transcripts *all);
 
-/* Begins the transcript of NODE, the file W, with a reference for its maker; NULL if it is not to be kept. Before the first query
- * that reads it. */
+/* Begins the transcript of NODE, the file W, with a reference for its maker; NULL if it is not to
+ * be kept. Before the first query that reads it. */
 struct transcript *transcript_begin(struct fs *fs, struct node *node, const struct where *w);
-/* Adds LEN bytes that stand at OFFSET. Returns false if they do not follow what is there, or find no room: then release it. */
+/* Adds LEN bytes that stand at OFFSET. Returns false if they do not follow what is there, or find
+ * no room: then release it. */
 MUST_USE bool transcript_add(struct transcript *t, uint64_t offset, const char *data, size_t len);
-/* All of the file was added; END reads on behind it, and is taken over (NULL: out of memory). From now on others find it, if the file has not
- * changed meanwhile. The maker's reference is given back. */
+/* All of the file was added; END reads on behind it, and is taken over (NULL: out of memory). From
+ * now on others find it, if the file has not changed meanwhile. The maker's reference is given
+ * back. */
 void transcript_finish(struct transcript *t, struct rows_reader *end);
 
 /* The lock for the reader given to transcript_finish(). */
@@ -41,8 +47,8 @@ pthread_mutex_t *transcript_lock(struct transcript *t);
 struct transcript *transcript_find(struct fs *fs, struct node *node);
 void transcript_release(struct transcript *t);
 
-/* Appends to OUT up to SIZE bytes from OFFSET on; fewer only at the end, after a look at what may have come behind it. Returns 0 or
- * -errno. */
+/* Appends to OUT up to SIZE bytes from OFFSET on; fewer only at the end, after a look at what may
+ * have come behind it. Returns 0 or -errno. */
 MUST_USE int transcript_read(struct call *call, struct transcript *t, size_t size, uint64_t offset,
 			     struct buf *out);
 
@@ -54,13 +60,15 @@ struct passing {
 	bool direct;         /* all the same it asks for what it reads, and tells what it writes */
 };
 
-/* For a handle that opens NODE (counted there already) and would read T, which may be NULL. A file that the kernel reads by itself for one
- * handle has all its handles opened with the same transcript; and as long as one is open without, none begins. */
+/* For a handle that opens NODE (counted there already) and would read T, which may be NULL. A file
+ * that the kernel reads by itself for one handle has all its handles opened with the same
+ * transcript; and as long as one is open without, none begins. */
 struct passing transcript_pass(struct fs *fs, struct node *node, struct transcript *t);
 void transcript_pass_end(struct transcript *t);
 
-/* At each flush and fsync of NODE, a rows file: what it may have committed is seen by readers whom the kernel serves before the writer goes on. No query
- * if there is no such reader, or nothing has changed. */
+/* At each flush and fsync of NODE, a rows file: what it may have committed is seen by readers whom
+ * the kernel serves before the writer goes on. No query if there is no such reader, or nothing has
+ * changed. */
 void transcripts_follow(struct fs *fs, const struct node *node);
 
 #endif

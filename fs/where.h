@@ -1,5 +1,5 @@
-/* A place with the values of its keys: which rows are meant. A copy of its own, so that it stays true while nodes are
- * renamed and forgotten. */
+/* A place with the values of its keys: which rows are meant. A copy of its own, so that it stays
+ * true while nodes are renamed and forgotten. */
 #ifndef ROWFS_FS_WHERE_H
 #define ROWFS_FS_WHERE_H
 

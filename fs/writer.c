@@ -43,7 +43,7 @@ struct writer {
 	pthread_t thread;
 };
 
-/* -- committing ----------------------------------------------------------------------------------- */
+/* -- committing -------------------------------------------------------------------------------- */
 
 static void new_stream(struct lane *lane) {
 	ledger_new_op(lane->target.stream);
@@ -83,7 +83,8 @@ static enum sent commit(struct lane *lane, struct batch *b, struct db_error *err
 	return FAILED;
 }
 
-/* Commits the gathering batch. Called with the lane's lock held, which it gives up meanwhile; nobody else is committing. */
+/* Commits the gathering batch. Called with the lane's lock held, which it gives up meanwhile;
+ * nobody else is committing. */
 static void commit_gathering(struct lane *lane) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct batch *b = lane->gathering, *next = lane->other;
@@ -126,7 +127,7 @@ static void commit_until(struct lane *lane, uint64_t number) {
 	}
 }
 
-/* -- gathering ------------------------------------------------------------------------------------- */
+/* -- gathering --------------------------------------------------------------------------------- */
 
 static void call_writer(struct writer *writer) {
 	LOCK_SCOPE(&writer->lock);
@@ -174,9 +175,10 @@ int source_commit(struct source *source, int *refused) {
 	return atomic_exchange(&source->given_up, 0);
 }
 
-/* -- by the clock ------------------------------------------------------------------------------------ */
+/* -- by the clock ------------------------------------------------------------------------------ */
 
-/* Commits what is full or has waited for flush_interval. Returns how long the next has to wait, microseconds. */
+/* Commits what is full or has waited for flush_interval. Returns how long the next has to wait,
+ * microseconds. */
 static int64_t tend(struct lane *lane, int64_t interval) {
 	LOCK_SCOPE(&lane->lock);
 	struct batch *b = lane->gathering;
@@ -259,7 +261,7 @@ void writer_free(struct writer *writer) {
 	free(writer);
 }
 
-/* -- lanes and sources -------------------------------------------------------------------------------- */
+/* -- lanes and sources ------------------------------------------------------------------------- */
 
 static struct lane *lane_new(struct writer *writer, const struct relation *rel,
 			     const struct column *const *columns, int n) {

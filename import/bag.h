@@ -1,4 +1,5 @@
-/* How often each record was seen, by its hash. Bounded: bag_add() says so when it is full. Not thread-safe. */
+/* How often each record was seen, by its hash. Bounded: bag_add() says so when it is full. Not
+ * thread-safe. */
 #ifndef ROWFS_IMPORT_BAG_H
 #define ROWFS_IMPORT_BAG_H
 

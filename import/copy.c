@@ -46,7 +46,8 @@ static uint64_t count_newlines(const char *data, size_t len) {
 
 /* -- copying ----------------------------------------------------------------------------------- */
 
-/* Copies what is left of IN, from byte AT. A rows file gets a newline behind its last line, so that close() commits it. */
+/* Copies what is left of IN, from byte AT. A rows file gets a newline behind its last line, so that
+ * close() commits it. */
 static int copy_bytes(struct import *im, struct item *item, int in, uint64_t at, int out,
 		      bool *source_failed) {
 	AUTO_FREE char *chunk = malloc(CHUNK);
@@ -117,7 +118,8 @@ static bool is_to_be_taken_anew(const struct import *im, const struct item *item
 	return item->route != NULL && !item->route->keeps && lacks_rows(im, item);
 }
 
-/* Writes the file as a whole; an ingest file that is there in part is continued, so that no row of it comes twice. */
+/* Writes the file as a whole; an ingest file that is there in part is continued, so that no row of
+ * it comes twice. */
 static int copy_whole(struct import *im, struct item *item, bool *source_failed) {
 	AUTO_FD int in = import_open_old(im, item);
 	*source_failed = in < 0;
@@ -147,7 +149,8 @@ static int copy_whole(struct import *im, struct item *item, bool *source_failed)
 	return rc == 0 && begun && lacks_rows(im, item) ? -EINVAL : rc;
 }
 
-/* The lines of a file that documents speak of again must not replace what these have brought since. */
+/* The lines of a file that documents speak of again must not replace what these have brought
+ * since. */
 static bool would_undo(const struct import *im, const struct item *item) {
 	struct records r = { .fd = -1 };
 	struct record record;

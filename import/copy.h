@@ -5,11 +5,12 @@
 #include "import/import.h"
 #include "util/rows_ioctl.h"
 
-/* Copies the item. When it returns 0 the mount has acknowledged it, and the journal says so. Otherwise -errno, with a sentence in
- * WHY; -ECANCELED if it was stopped. */
+/* Copies the item. When it returns 0 the mount has acknowledged it, and the journal says so.
+ * Otherwise -errno, with a sentence in WHY; -ECANCELED if it was stopped. */
 MUST_USE int copy_item(struct import *im, struct item *item, struct buf *why);
 
-/* For the parts of it. Opens the item on the mount for writing, making directories above it. Returns the descriptor or -errno. */
+/* For the parts of it. Opens the item on the mount for writing, making directories above it.
+ * Returns the descriptor or -errno. */
 MUST_USE int copy_open(const struct import *im, const struct item *item, int flags);
 /* Writes all. Returns 0 or -errno. */
 MUST_USE int copy_write(int fd, const char *data, size_t len);

@@ -193,7 +193,8 @@ static bool is_within(const char *path, const char *directory) {
 	       (len <= 1 || path[len] == '/' || path[len] == '\0');
 }
 
-/* Finds the mount that the target is in: the nearest directory with /.rowfs, upwards. Returns its layout, or NULL. */
+/* Finds the mount that the target is in: the nearest directory with /.rowfs, upwards. Returns its
+ * layout, or NULL. */
 static char *find_mount(struct import *im) {
 	im->root = strdup(im->target);
 	for (char *slash; im->root != NULL && (slash = strrchr(im->root, '/')) != NULL;

@@ -1,5 +1,5 @@
-/* `rowfs import`: copies a tree of files into a mounted rowfs. It is a client of the mount like any other program: it opens, writes and
- * closes files, and reads /.rowfs. */
+/* `rowfs import`: copies a tree of files into a mounted rowfs. It is a client of the mount like any
+ * other program: it opens, writes and closes files, and reads /.rowfs. */
 #ifndef ROWFS_IMPORT_IMPORT_H
 #define ROWFS_IMPORT_IMPORT_H
 
@@ -30,8 +30,8 @@ struct import {
 	pthread_mutex_t told; /* one line at a time */
 };
 
-/* Runs `rowfs import`; ARGV[0] is "import". Returns the exit status: 0 all is in (and equal), 1 something is not, 2 a mistake in the
- * arguments. */
+/* Runs `rowfs import`; ARGV[0] is "import". Returns the exit status: 0 all is in (and equal), 1
+ * something is not, 2 a mistake in the arguments. */
 int import_main(int argc, char **argv);
 
 /* Opens ITEM for reading, in the old tree and on the mount. Others may write to both while the
@@ -40,7 +40,8 @@ int import_main(int argc, char **argv);
 MUST_USE int import_open_old(const struct import *im, const struct item *item);
 MUST_USE int import_open_new(const struct import *im, const struct item *item);
 
-/* ITEM's first BYTES bytes are dealt with, and ROWS more rows. What is done again is not counted again: import_uncount() takes all of it back. */
+/* ITEM's first BYTES bytes are dealt with, and ROWS more rows. What is done again is not counted
+ * again: import_uncount() takes all of it back. */
 void import_count(struct import *im, struct item *item, uint64_t bytes, uint64_t rows);
 void import_uncount(struct import *im, struct item *item);
 

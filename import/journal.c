@@ -1,6 +1,6 @@
-/* A text file. The first line names the import. Then "D SIZE SECONDS.NANOSECONDS PATH": copied, as it was then; and "A SIZE
- * SECONDS.NANOSECONDS OFFSET GOOD PATH". Control characters and '%' in paths are %XX. A line that a crash has cut off does not
- * count. */
+/* A text file. The first line names the import. Then "D SIZE SECONDS.NANOSECONDS PATH": copied, as
+ * it was then; and "A SIZE SECONDS.NANOSECONDS OFFSET GOOD PATH". Control characters and '%' in
+ * paths are %XX. A line that a crash has cut off does not count. */
 #include "import/journal.h"
 
 #include "schema/name.h"

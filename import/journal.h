@@ -1,5 +1,5 @@
-/* What an import has finished, on disk before it counts: a line for each file whose copy was acknowledged, and for big rows files how
- * far they got. Thread-safe. */
+/* What an import has finished, on disk before it counts: a line for each file whose copy was
+ * acknowledged, and for big rows files how far they got. Thread-safe. */
 #ifndef ROWFS_IMPORT_JOURNAL_H
 #define ROWFS_IMPORT_JOURNAL_H
 
@@ -20,8 +20,8 @@ MUST_USE int journal_open(const char *path, const char *old, const char *mount, 
 /* Frees; with REMOVE the file goes, too. */
 void journal_close(struct journal *journal, bool remove);
 
-/* The item is copied. Lines before OFFSET are in, GOOD rows of them (-1: not known). Both are on disk when they return 0; otherwise
- * -errno. */
+/* The item is copied. Lines before OFFSET are in, GOOD rows of them (-1: not known). Both are on
+ * disk when they return 0; otherwise -errno. */
 MUST_USE int journal_done(struct journal *journal, const struct item *item);
 MUST_USE int journal_offset(struct journal *journal, const struct item *item, uint64_t offset,
 			    int64_t good);

@@ -1,6 +1,8 @@
-/* Lines go in pieces of about 8 MiB. Before the first one the file must have no rows; behind each one fsync() acknowledges it, and the
- * journal notes how far. What a crash leaves open is one piece: the journal does not know how much of it is in. Then the rows of the mount
- * are counted: those that the lines before the piece do not account for are the piece's, and their lines are not sent again. */
+/* Lines go in pieces of about 8 MiB. Before the first one the file must have no rows; behind each
+ * one fsync() acknowledges it, and the journal notes how far. What a crash leaves open is one
+ * piece: the journal does not know how much of it is in. Then the rows of the mount are counted:
+ * those that the lines before the piece do not account for are the piece's, and their lines are not
+ * sent again. */
 #include "import/lines.h"
 
 #include "import/bag.h"
@@ -37,7 +39,8 @@ static bool is_csv(const struct lines *l) {
 	return item_ends_in(l->item, ".csv");
 }
 
-/* The source. Its first line is a record even if it is a header, unless the columns are known from the mount. */
+/* The source. Its first line is a record even if it is a header, unless the columns are known from
+ * the mount. */
 static int open_old(const struct lines *l, struct records *r, bool know_header) {
 	static const struct shape none = { 0 };
 	struct records new = { .fd = -1 };
@@ -87,7 +90,8 @@ static struct hash hash_of(struct lines *l, struct records *r, const struct reco
 	return records_hash(r, record, &l->forms[find_form(l, r, record)]);
 }
 
-/* The hashes of the piece that begins at the item's offset, in PIECE; SEEN gets, by hash, minus what the lines before it have. */
+/* The hashes of the piece that begins at the item's offset, in PIECE; SEEN gets, by hash, minus
+ * what the lines before it have. */
 static int read_piece(struct lines *l, struct bag *piece, struct bag *seen) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
@@ -162,7 +166,8 @@ static int reconcile(struct lines *l) {
 		matched += e->count;
 	}
 	if (l->good >= 0 && matched != there - l->good) {
-		/* values that the database writes in another way: lines are committed in their order */
+		/* values that the database writes in another way: lines are committed in their
+		 * order */
 		if (there - l->good > lines) {
 			buf_puts(l->why, "the mount has more rows of it than were copied: somebody "
 					 "else has written to it");
@@ -234,8 +239,9 @@ static bool is_in(struct lines *l, struct records *r, const struct record *recor
 	return e != NULL && e->count-- > 0;
 }
 
-/* Opens the source behind its header, and sends that: each open file is told it anew. Before the first row is there nobody knows whether
- * the first line is one: it is sent as a line, and looked at again in acknowledge(). */
+/* Opens the source behind its header, and sends that: each open file is told it anew. Before the
+ * first row is there nobody knows whether the first line is one: it is sent as a line, and looked
+ * at again in acknowledge(). */
 static int open_lines(struct lines *l, struct records *r) {
 	AUTO_RECORDS struct records raw = { .fd = -1 };
 	struct record first;

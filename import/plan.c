@@ -31,7 +31,8 @@ bool item_ends_in(const struct item *item, const char *end) {
 	return len >= tail && strcmp(item->path + len - tail, end) == 0;
 }
 
-/* Room for one more behind N; doubles at powers of two. Returns the list, which may have moved, or NULL: then it is as it was. */
+/* Room for one more behind N; doubles at powers of two. Returns the list, which may have moved, or
+ * NULL: then it is as it was. */
 static void *make_room(void *list, size_t n, size_t size) {
 	if (list != NULL && (n & (n - 1)) != 0)
 		return list;

@@ -1,5 +1,6 @@
-/* What is in the old tree, what each file is on the mount, and in which order files go in: a row before what refers to it. The layout is
- * read from the mount; only forms of names are compared, whether a name is a key's is for the mount to say. */
+/* What is in the old tree, what each file is on the mount, and in which order files go in: a row
+ * before what refers to it. The layout is read from the mount; only forms of names are compared,
+ * whether a name is a key's is for the mount to say. */
 #ifndef ROWFS_IMPORT_PLAN_H
 #define ROWFS_IMPORT_PLAN_H
 
@@ -7,8 +8,8 @@
 
 #include <sys/stat.h>
 
-/* In the order in which files of one rank are copied: lines may bring rows that documents then bring again, and documents stay as they
- * are then. */
+/* In the order in which files of one rank are copied: lines may bring rows that documents then
+ * bring again, and documents stay as they are then. */
 enum file_class {
 	CLASS_LINES,  /* many rows, one a line */
 	CLASS_TABLE,  /* many rows as one document */
@@ -42,12 +43,15 @@ struct item {
 	mode_t mode;
 	enum file_class what;
 	const struct route *route; /* NULL: no route has it */
-	bool shadowed; /* CLASS_LINES: documents below the same directory are of the same relation */
+	/* CLASS_LINES: documents below the same directory are of the same relation */
+	bool shadowed;
 	enum item_state state;
 	int errnum;    /* ITEM_REFUSED */
 	char *why;     /* ITEM_REFUSED, ITEM_LEFT_OUT: a sentence; owned */
 	bool was_done; /* from the journal: an earlier run copied it as it is now */
-	bool begun; /* from the journal: its lines before `offset` are in, `good` rows of them (-1: not known) */
+	/* from the journal: its lines before `offset` are in, `good` rows of them (-1: not
+	 * known) */
+	bool begun;
 	uint64_t offset;
 	int64_t good;
 	uint64_t counted,
@@ -65,7 +69,8 @@ struct plan {
 	bool failed; /* out of memory */
 };
 
-/* Reads the texts of /.rowfs/layout.json and /.rowfs/status.json. Returns false if the first is none. */
+/* Reads the texts of /.rowfs/layout.json and /.rowfs/status.json. Returns false if the first is
+ * none. */
 MUST_USE bool plan_routes(struct plan *plan, const char *layout, const char *status);
 /* Walks the tree in the directory OLD, which is open; PREFIX is where it goes below the mount
  * ("" or "users/"). What cannot be copied is an item that is left out or refused. Returns 0 or
@@ -73,7 +78,8 @@ MUST_USE bool plan_routes(struct plan *plan, const char *layout, const char *sta
 MUST_USE int plan_scan(struct plan *plan, int old, const char *prefix);
 /* The item of that path, or NULL. Borrowed. */
 struct item *plan_find(const struct plan *plan, const char *path);
-/* True if documents below the directory of the item are of the same relation; with DONE: and one of them is in. */
+/* True if documents below the directory of the item are of the same relation; with DONE: and one of
+ * them is in. */
 bool plan_shadowed(const struct plan *plan, const struct item *item, bool done);
 void plan_free(struct plan *plan);
 

@@ -1,4 +1,5 @@
-/* How far an import is, on standard error: a line that is drawn again on a terminal, otherwise a line every few seconds. */
+/* How far an import is, on standard error: a line that is drawn again on a terminal, otherwise a
+ * line every few seconds. */
 #ifndef ROWFS_IMPORT_PROGRESS_H
 #define ROWFS_IMPORT_PROGRESS_H
 
@@ -6,7 +7,8 @@
 
 struct progress;
 
-/* Starts a thread that tells WHAT ("copied", "compared"). Returns NULL if the user wants none, or without memory. */
+/* Starts a thread that tells WHAT ("copied", "compared"). Returns NULL if the user wants none, or
+ * without memory. */
 struct progress *progress_begin(struct import *im, const char *what);
 /* Tells the last state and ends the thread. PROGRESS may be NULL. */
 void progress_end(struct progress *progress);

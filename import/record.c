@@ -67,7 +67,8 @@ static int fill(struct records *r) {
 	return n > 0;
 }
 
-/* What the reader finds next; bytes are read for it. RECORD_NONE at the end. Returns 0 or -errno. */
+/* What the reader finds next; bytes are read for it. RECORD_NONE at the end. Returns 0 or
+ * -errno. */
 static int next_found(struct records *r, enum record_kind *kind, struct record_found *found) {
 	for (;;) {
 		size_t len = r->data.len - r->at;
@@ -169,7 +170,7 @@ int records_open(struct records *r, int fd, bool csv, const struct shape *column
 	return csv ? read_header(r, columns) : 0;
 }
 
-/* -- what a record says -------------------------------------------------------------------------- */
+/* -- what a record says ------------------------------------------------------------------------ */
 
 bool records_form(struct records *r, const struct record *record, struct shape *out) {
 	AUTO_TREE struct json tree = { 0 };

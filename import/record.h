@@ -1,5 +1,6 @@
-/* The records of a rows file, one after the other, and what they mean as 128 bits: two records with the same hash say the same.
- * A file is read as a stream; the longest record is held in memory. Not thread-safe: one owner each. */
+/* The records of a rows file, one after the other, and what they mean as 128 bits: two records with
+ * the same hash say the same. A file is read as a stream; the longest record is held in memory. Not
+ * thread-safe: one owner each. */
 #ifndef ROWFS_IMPORT_RECORD_H
 #define ROWFS_IMPORT_RECORD_H
 
@@ -46,8 +47,8 @@ void records_close(struct records *r);
 /* The next record; blank lines are left out. Returns 1, 0 at the end, or -errno. */
 MUST_USE int records_next(struct records *r, struct record *out);
 
-/* The columns of the record itself: a CSV's header, the keys of a JSON object. Returns false if it is no record (then it is compared as its
- * text). */
+/* The columns of the record itself: a CSV's header, the keys of a JSON object. Returns false if it
+ * is no record (then it is compared as its text). */
 MUST_USE bool records_form(struct records *r, const struct record *record, struct shape *out);
 /* What the record says of the columns in FORM. */
 struct hash records_hash(struct records *r, const struct record *record, const struct shape *form);

@@ -60,7 +60,8 @@ static bool is_literal(const char *pattern) {
 	return strchr(pattern, ANY_TEXT) == NULL && strchr(pattern, ONE_DIGIT) == NULL;
 }
 
-/* True if the route has PATH; LITERALS gets a bit for each literal component, the first the highest. */
+/* True if the route has PATH; LITERALS gets a bit for each literal component, the first the
+ * highest. */
 static bool route_has(const struct route *route, const char *path, uint64_t *literals) {
 	*literals = 0;
 	for (int i = 0; i < route->nparts; i++) {
@@ -169,8 +170,8 @@ static bool read_route(struct route *out, const cJSON *json) {
 
 /* -- ranks ------------------------------------------------------------------------------------- */
 
-/* Relations that stand behind one another in a path refer to one another: each is a rank behind the one before it. Returns true if
- * anything moved. */
+/* Relations that stand behind one another in a path refer to one another: each is a rank behind the
+ * one before it. Returns true if anything moved. */
 static bool raise_ranks(struct plan *plan, const struct route *route, const char *path) {
 	int before = -1; /* rank of the relation of the last key */
 	const char *relation = NULL;
@@ -202,7 +203,8 @@ static bool raise_ranks(struct plan *plan, const struct route *route, const char
 	return moved;
 }
 
-/* Rows files and ingest files of one relation: who replaced the one would remove what the other has brought. */
+/* Rows files and ingest files of one relation: who replaced the one would remove what the other has
+ * brought. */
 static void note_ingested(struct plan *plan) {
 	for (int i = 0; i < plan->nroutes; i++)
 		for (int k = 0; k < plan->nroutes; k++)

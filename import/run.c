@@ -78,12 +78,14 @@ static void copy_one(struct import *im, struct item *item, atomic_ullong *count)
 	atomic_fetch_add(count, 1);
 }
 
-/* Two files of one route are two things; two routes may show one row, and two writers of one row would be in each other's way. */
+/* Two files of one route are two things; two routes may show one row, and two writers of one row
+ * would be in each other's way. */
 static bool at_once(const struct item *a, const struct item *b) {
 	return a->what == b->what && (a->what >= CLASS_INGEST || a->route == b->route);
 }
 
-/* One pass over all files that wait: those of one route at once, the next when they are done. Returns how many came in. */
+/* One pass over all files that wait: those of one route at once, the next when they are done.
+ * Returns how many came in. */
 static uint64_t copy_pass(struct import *im) {
 	struct plan *plan = &im->plan;
 	uint64_t done = 0;

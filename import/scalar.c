@@ -1,4 +1,5 @@
-/* Numbers and times in one spelling. They are compared as texts: 5000.0 is 5000, and 1e3 is 1000. */
+/* Numbers and times in one spelling. They are compared as texts: 5000.0 is 5000, and 1e3 is
+ * 1000. */
 #include "import/json.h"
 
 #include <ctype.h>

@@ -1,5 +1,5 @@
-/* Rows are compared as multisets of hashes. Where a file has more different rows than fit into memory, it is read several times, and each
- * time only the hashes of one part count. */
+/* Rows are compared as multisets of hashes. Where a file has more different rows than fit into
+ * memory, it is read several times, and each time only the hashes of one part count. */
 #include "import/verify.h"
 
 #include "import/bag.h"
@@ -309,7 +309,8 @@ static void compare_rows(struct check *c) {
 		atomic_fetch_add(&c->im->rows, p.rows);
 }
 
-/* The lines of an ingest file, which has the bytes of the old one, and the rows that came from it. */
+/* The lines of an ingest file, which has the bytes of the old one, and the rows that came from
+ * it. */
 static void compare_ingested(struct check *c) {
 	struct rowfs_rows rows = { 0 };
 	int rc = copy_ask_rows(c->im, c->item, &rows);

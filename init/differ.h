@@ -9,13 +9,13 @@ enum differ {
 	DIFFER_NOW,      /* compared now; nothing is changed */
 };
 
-/* Prints to stdout, for each object of PACK that differs, a line "type identity sentence; so this does not hold: promise",
- * indented. Returns 0, or -errno with ERR filled. Thread-safe. */
+/* Prints to stdout, for each object of PACK that differs, a line "type identity sentence; so this
+ * does not hold: promise", indented. Returns 0, or -errno with ERR filled. Thread-safe. */
 MUST_USE int differ_print(struct db_pool *pool, const char *pack, enum differ when,
 			  struct db_error *err);
 
-/* The same of all packs that are in the database, each with a line before it. Nothing where there is no
- * pack, or the role may not read what is noted. */
+/* The same of all packs that are in the database, each with a line before it. Nothing where there
+ * is no pack, or the role may not read what is noted. */
 MUST_USE int differ_print_all(struct db_pool *pool, struct db_error *err);
 
 #endif

@@ -37,7 +37,7 @@ static const char *sentence(const struct db_error *err) {
 	return err->sentence != NULL ? err->sentence : "out of memory";
 }
 
-/* -- begin and end --------------------------------------------------------------------------------- */
+/* -- begin and end ----------------------------------------------------------------------------- */
 
 /* Connects, and looks at what is there. Returns the exit status. */
 static int run_begin(struct run *run, const struct init *init, const struct packs *packs) {
@@ -94,7 +94,7 @@ static int sqitch(struct run *run, int i, const char *const *words) {
 	return rc == 0 ? 0 : complain("%s", why.data != NULL ? why.data : strerror(-rc));
 }
 
-/* -- which ----------------------------------------------------------------------------------------- */
+/* -- which ------------------------------------------------------------------------------------- */
 
 static int find_project(const struct packs *packs, const char *project) {
 	for (int i = 0; i < packs->n; i++)
@@ -160,10 +160,10 @@ static int each(struct run *run, bool forward, pack_fn fn) {
 	return 0;
 }
 
-/* -- deploying ------------------------------------------------------------------------------------- */
+/* -- deploying --------------------------------------------------------------------------------- */
 
-/* Where what is there was made by the scripts of today, sqitch is told so. Others take over what they
- * find. */
+/* Where what is there was made by the scripts of today, sqitch is told so. Others take over what
+ * they find. */
 static int take_over(struct run *run, int i) {
 	const struct deployed *d = &run->before.of[i];
 	const struct pack *p = &run->packs->list[i];
@@ -189,7 +189,8 @@ static int deploy(struct run *run, int i) {
 	return status;
 }
 
-/* What the single project made is brought to the newest: functions of pack I that are another one there. The old definition is kept. */
+/* What the single project made is brought to the newest: functions of pack I that are another one
+ * there. The old definition is kept. */
 static int renew(struct run *run, int i) {
 	static const char sql[] =
 		"SELECT rowfs.replace(o.pack, o.identity) FROM rowfs.object o WHERE o.pack = $1 "
@@ -241,7 +242,7 @@ static int undo(struct run *run) {
 	return status;
 }
 
-/* -- what is said ---------------------------------------------------------------------------------- */
+/* -- what is said ------------------------------------------------------------------------------ */
 
 static const char objects_sql[] = "SELECT pg_catalog.count(*) FILTER (WHERE made), "
 				  "pg_catalog.count(*) FILTER (WHERE NOT made AND differs IS NULL) "
@@ -275,10 +276,10 @@ static int tell(struct run *run, int i) {
 	return i != CORE && run->touched[i] ? tell_objects(run, i) : 0;
 }
 
-/* -- the role that has the schema's name ------------------------------------------------------------ */
+/* -- the role that has the schema's name ------------------------------------------------------- */
 
-/* A role called rowfs has the schema rowfs first on its search path ("$user"): what it makes without
- * naming a schema would go there. */
+/* A role called rowfs has the schema rowfs first on its search path ("$user"): what it makes
+ * without naming a schema would go there. */
 static const char attracted_sql[] =
 	"SELECT pg_catalog.format('ALTER ROLE rowfs IN DATABASE %I SET search_path = public', "
 	"pg_catalog.current_database()) FROM pg_catalog.pg_roles r WHERE r.rolname "
@@ -313,7 +314,7 @@ static void set_role(struct run *run, const char *sql) {
 			       statement, sentence(&err));
 }
 
-/* -- commands -------------------------------------------------------------------------------------- */
+/* -- commands ---------------------------------------------------------------------------------- */
 
 static int finish_deploy(struct run *run) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
@@ -420,7 +421,7 @@ int init_replace(const struct init *init, const struct packs *packs, const char 
 	return status;
 }
 
-/* -- what it would do ------------------------------------------------------------------------------- */
+/* -- what it would do -------------------------------------------------------------------------- */
 
 /* Appends the scripts of pack I that are still to be run. */
 static int add_scripts(struct run *run, int i) {
@@ -439,7 +440,8 @@ static const char would_sql[] =
 	"o.promise, ''), E'\\n' ORDER BY o.n) FILTER (WHERE o.differs IS NOT NULL), '') "
 	"FROM rowfs.object o GROUP BY o.pack ORDER BY o.pack;\n";
 
-/* The scripts, in one transaction that is rolled back. It waits for no lock of others for long: theirs would wait behind it. */
+/* The scripts, in one transaction that is rolled back. It waits for no lock of others for long:
+ * theirs would wait behind it. */
 static int rehearse(struct run *run) {
 	static const char *const argv[] = { "psql", "-XqAt", "-v", "ON_ERROR_STOP=1",
 					    "-f",   "-",     NULL };
@@ -477,7 +479,7 @@ int init_rehearse(const struct init *init, const struct packs *packs) {
 	return status;
 }
 
-/* -- taking out ------------------------------------------------------------------------------------ */
+/* -- taking out -------------------------------------------------------------------------------- */
 
 static int revert(struct run *run, int i) {
 	static const char *const words[] = { "revert", "-y", NULL };

@@ -17,7 +17,8 @@ struct init {
 	bool verbose;   /* sqitch's own words go to stderr */
 };
 
-/* Each returns the exit status: 0, or 1 with a sentence on stderr. What was done is said on stdout. */
+/* Each returns the exit status: 0, or 1 with a sentence on stderr. What was done is said on
+ * stdout. */
 
 /* Deploys the core and the packs, whatever is missing of them. A database that has the single
  * project of before is upgraded. After a failure the database is as it was. */
@@ -32,8 +33,8 @@ MUST_USE int init_upgrade(const struct init *init, const struct packs *packs);
 /* Says what is deployed. 1 also if something is older or newer than this program. */
 MUST_USE int init_status(const struct init *init, const struct packs *packs);
 
-/* Puts the pack's function FUNCTION (its name, or its identity) in the place of the one that was there before; INIT names one pack.
- * Taking the pack out gives the old one back. */
+/* Puts the pack's function FUNCTION (its name, or its identity) in the place of the one that was
+ * there before; INIT names one pack. Taking the pack out gives the old one back. */
 MUST_USE int init_replace(const struct init *init, const struct packs *packs, const char *function);
 
 /* Takes out the packs; all packs and the core, if there are none in INIT. */

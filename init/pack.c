@@ -26,7 +26,7 @@ char *packs_layout(const char *name) {
 	return move_ptr(path);
 }
 
-/* -- one plan -------------------------------------------------------------------------------------- */
+/* -- one plan ---------------------------------------------------------------------------------- */
 
 /* Appends LEN bytes of TEXT, as a string, to LIST of *N. */
 static bool add(char ***list, int *n, const char *text, size_t len) {
@@ -111,7 +111,7 @@ static int read_plan(const char *root, const char *name, struct pack *p) {
 	return text.failed ? -ENOMEM : pack_parse(p, text.data);
 }
 
-/* -- all ------------------------------------------------------------------------------------------- */
+/* -- all --------------------------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b) {
 	const struct pack *p = a, *q = b;

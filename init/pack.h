@@ -28,7 +28,8 @@ void packs_free(struct packs *packs);
 /* The pack called NAME; NULL if there is none. Borrowed. */
 const struct pack *packs_find(const struct packs *packs, const char *name);
 
-/* Reads TEXT, a sqitch.plan. Returns 0, -EINVAL if it is none, or -ENOMEM. pack_free() in all cases. */
+/* Reads TEXT, a sqitch.plan. Returns 0, -EINVAL if it is none, or -ENOMEM. pack_free() in all
+ * cases. */
 MUST_USE int pack_parse(struct pack *pack, const char *text);
 void pack_free(struct pack *pack);
 

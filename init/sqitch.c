@@ -53,7 +53,8 @@ static int add_file(const char *path, bool inner, struct buf *out) {
 	return rc;
 }
 
-/* Appends the deploy script of CHANGE. Each one begins with the search path that the first one found. */
+/* Appends the deploy script of CHANGE. Each one begins with the search path that the first one
+ * found. */
 static int add_script(const struct program *p, const struct pack *pack, const char *change,
 		      struct buf *out) {
 	AUTO_FREE char *path = NULL;

@@ -36,14 +36,15 @@ static const char deployed_sql[] =
 static const char old_sql[] =
 	"SELECT project, change FROM sqitch.changes WHERE project IN ('rowfs', 'rowfs_partitioned')";
 
-/* A mount that goes by time holds no lock: its sessions have rowfs's name. Those of other roles show no name to who may not see it. */
+/* A mount that goes by time holds no lock: its sessions have rowfs's name. Those of other roles
+ * show no name to who may not see it. */
 static const char sessions_sql[] =
 	"SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datname "
 	"OPERATOR(pg_catalog.=) pg_catalog.current_database() AND a.application_name "
 	"OPERATOR(pg_catalog.=) 'rowfs' AND a.pid OPERATOR(pg_catalog.<>) "
 	"pg_catalog.pg_backend_pid()";
 
-/* -- asking ---------------------------------------------------------------------------------------- */
+/* -- asking ------------------------------------------------------------------------------------ */
 
 struct asking {
 	const struct packs *packs;
@@ -193,7 +194,7 @@ bool state_refuses(const struct state *s, const struct packs *packs, struct buf 
 	return why->len > 0;
 }
 
-/* -- registries ------------------------------------------------------------------------------------ */
+/* -- registries -------------------------------------------------------------------------------- */
 
 /* Runs the statements of SQLS, which ends with NULL. */
 static int run_all(struct db_conn *conn, void *arg, struct db_error *err) {
@@ -204,7 +205,8 @@ static int run_all(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
-/* Drops the schema that sqitch keeps its tables in, where no project is in it any more. Anything else in it stays, and the schema, too. */
+/* Drops the schema that sqitch keeps its tables in, where no project is in it any more. Anything
+ * else in it stays, and the schema, too. */
 #define DROP_REGISTRY(schema)                                                                      \
 	"DO $do$ BEGIN IF NOT EXISTS (SELECT FROM " schema ".changes) THEN DROP TABLE " schema     \
 	".changes, " schema ".dependencies, " schema ".events, " schema ".projects, " schema       \

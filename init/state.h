@@ -36,10 +36,12 @@ void state_free(struct state *state);
 /* Why nothing can be deployed or reverted; false if something can. */
 bool state_refuses(const struct state *state, const struct packs *packs, struct buf *why);
 
-/* Drops what sqitch keeps in the schema rowfs, and the schema, where no project is left in it. Returns 0, or -errno with ERR filled. */
+/* Drops what sqitch keeps in the schema rowfs, and the schema, where no project is left in it.
+ * Returns 0, or -errno with ERR filled. */
 MUST_USE int state_drop_registry(struct db_pool *pool, struct db_error *err);
 
-/* Takes the single project out of the registry `sqitch`, and drops that where nobody else is in it. Returns 0, or -errno with ERR filled. */
+/* Takes the single project out of the registry `sqitch`, and drops that where nobody else is in it.
+ * Returns 0, or -errno with ERR filled. */
 MUST_USE int state_drop_old(struct db_pool *pool, struct db_error *err);
 
 #endif

@@ -36,7 +36,9 @@ struct relation {
 	char *schema, *name;
 	char *full_name; /* both, quoted where needed: as of rowfs.full_name() */
 	char kind;       /* pg_class.relkind */
-	bool inherited; /* tables inherit from it: their rows are among its rows, but its keys do not hold for them */
+	/* tables inherit from it: their rows are among its rows, but its keys do not hold for
+	 * them */
+	bool inherited;
 	bool referenced;    /* foreign keys of some table refer to it */
 	bool takes_copy;    /* a table without rules and row security: COPY does what INSERT does */
 	bool readable;      /* the mount's role may SELECT from it */
@@ -69,11 +71,13 @@ struct catalog {
 	bool has_streams; /* rowfs.stream is there: the same for streams of lines */
 	bool has_proof;   /* rowfs.file_rows has the column xids */
 	bool has_file_relations; /* rowfs.file says of which table a file is */
-	bool recodes; /* the database is not in UTF-8: a text has other bytes in a file than there */
+	/* the database is not in UTF-8: a text has other bytes in a file than there */
+	bool recodes;
 };
 
-/* Reads all that LAYOUT names, with PREFIX ("" for none) before every relation's name. Names that the database does
- * not know are simply absent. Returns 0 or -errno with ERR filled. Free with catalog_free(). */
+/* Reads all that LAYOUT names, with PREFIX ("" for none) before every relation's name. Names that
+ * the database does not know are simply absent. Returns 0 or -errno with ERR filled. Free with
+ * catalog_free(). */
 MUST_USE int catalog_load(struct db_pool *pool, const struct layout *layout, const char *prefix,
 			  struct catalog **out, struct db_error *err);
 void catalog_free(struct catalog *catalog);
@@ -83,7 +87,8 @@ const struct relation *catalog_relation(const struct catalog *catalog, const cha
 const struct function *catalog_function(const struct catalog *catalog, const char *layout_name);
 const struct column *relation_column(const struct relation *relation, const char *name);
 
-/* The columns that identify a row: the primary key, else the first unique key of NOT NULL columns, else NULL. */
+/* The columns that identify a row: the primary key, else the first unique key of NOT NULL columns,
+ * else NULL. */
 const struct name_list *relation_key(const struct relation *relation);
 
 /* True if NAME is in LIST. */

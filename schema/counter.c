@@ -1,6 +1,6 @@
-/* Counting lines for the summary: which file of each slice a line belongs to, and how long it will be there. Nothing is
- * computed from a value: a text key is the field's own bytes, and in which time bucket a number falls, the server says once for
- * each bucket. */
+/* Counting lines for the summary: which file of each slice a line belongs to, and how long it will
+ * be there. Nothing is computed from a value: a text key is the field's own bytes, and in which
+ * time bucket a number falls, the server says once for each bucket. */
 #include "schema/bucket.h"
 #include "schema/tally.h"
 #include "schema/tree.h"
@@ -14,7 +14,8 @@ struct counted_slice {
 	int key_field[SLICE_KEYS];     /* else the field that has it */
 	struct bucket bucket[SLICE_KEYS];
 	int *fields; /* the slice's columns as fields of the line; -1: fixed */
-	int64_t extra; /* bytes that every line has besides its fields: fixed columns, commas, newline */
+	/* bytes that every line has besides its fields: fixed columns, commas, newline */
+	int64_t extra;
 };
 
 struct counter {

@@ -1,4 +1,5 @@
-/* CSV records are split, nothing is converted (schema/record.h says where one ends). RFC 4180 with LF or CRLF. Pure; thread-safe. */
+/* CSV records are split, nothing is converted (schema/record.h says where one ends). RFC 4180 with
+ * LF or CRLF. Pure; thread-safe. */
 #ifndef ROWFS_SCHEMA_CSV_H
 #define ROWFS_SCHEMA_CSV_H
 
@@ -19,7 +20,8 @@ struct csv_record {
 
 void csv_free(struct csv_record *record);
 
-/* Splits one record (newline already taken off). Returns 0, or -EINVAL with a sentence appended to WHY. */
+/* Splits one record (newline already taken off). Returns 0, or -EINVAL with a sentence appended to
+ * WHY. */
 MUST_USE int csv_split(const char *line, size_t len, struct csv_record *out, struct buf *why);
 
 /* The field as bytes; not NUL-terminated. */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* -- the route's words --------------------------------------------------------------------------- */
+/* -- the route's words ------------------------------------------------------------------------- */
 
 /* The one column of the primary key that is drawn from a sequence. */
 static const struct column *find_key(const struct relation *rel) {

@@ -181,7 +181,7 @@ int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_
 	return rc == 0 && field_changed(res) == 0 ? may_write(pool, of_table, err) : rc;
 }
 
-/* -- inside a transaction -------------------------------------------------------------------------- */
+/* -- inside a transaction ---------------------------------------------------------------------- */
 
 /* Runs SQL; *CHANGED (may be NULL) is how many rows it changed. */
 static int run(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
@@ -347,7 +347,7 @@ int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err) {
 	return run(conn, "DELETE FROM rowfs.file WHERE id = $1::bigint", params, 1, NULL, err);
 }
 
-/* -- bytes ----------------------------------------------------------------------------------------- */
+/* -- bytes ------------------------------------------------------------------------------------- */
 
 static int changed_by_somebody(struct db_error *err, const char *what, const char *from) {
 	return db_error_set(

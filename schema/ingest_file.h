@@ -1,5 +1,6 @@
-/* The records of ingest files: rowfs.file, rowfs.chunk and rowfs.file_rows. Every change of a file's bytes names the change before it (`op`)
- * and leaves its own: a repetition after a lost connection finds itself, and of two writers one finds that the other came first. Thread-safe. */
+/* The records of ingest files: rowfs.file, rowfs.chunk and rowfs.file_rows. Every change of a
+ * file's bytes names the change before it (`op`) and leaves its own: a repetition after a lost
+ * connection finds itself, and of two writers one finds that the other came first. Thread-safe. */
 #ifndef ROWFS_SCHEMA_INGEST_FILE_H
 #define ROWFS_SCHEMA_INGEST_FILE_H
 
@@ -21,7 +22,8 @@ struct ingest_record {
 
 void ingest_record_free(struct ingest_record *record);
 
-/* The record of NAME in directory DIR, or with DIR NULL of the file ID. Returns 0, -ENOENT or -errno. */
+/* The record of NAME in directory DIR, or with DIR NULL of the file ID. Returns 0, -ENOENT or
+ * -errno. */
 MUST_USE int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, int64_t id,
 			      struct db_cancel *cancel, struct ingest_record *out,
 			      struct db_error *err);
@@ -43,7 +45,8 @@ MUST_USE int ingest_file_unclaimed(struct db_pool *pool, const char *dir, const 
 MUST_USE int ingest_file_claim(struct db_pool *pool, const struct buf *ids, const char *of_table,
 			       struct db_error *err);
 
-/* A page of DIR in the order of names, behind AFTER (NULL: from the start). Columns of *OUT as enum. */
+/* A page of DIR in the order of names, behind AFTER (NULL: from the start). Columns of *OUT as
+ * enum. */
 enum { INGEST_NAME, INGEST_SIZE, INGEST_CHANGED, INGEST_MODE, INGEST_ID };
 MUST_USE int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, int limit,
 			      struct db_cancel *cancel, PGresult **out, struct db_error *err);
@@ -52,12 +55,13 @@ MUST_USE int ingest_file_page(struct db_pool *pool, const char *dir, const char 
 MUST_USE int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_us,
 			     const char *of_table, struct db_error *err);
 
-/* -- inside a transaction -------------------------------------------------------------------------- */
+/* -- inside a transaction ---------------------------------------------------------------------- */
 
 enum { INGEST_DONE = 1, INGEST_MOVED = 2 };
 
-/* Locks the record, after any commit that is under way, until the transaction's end. Returns 0 if its last change is OLD_OP; INGEST_DONE
- * if it is NEW_OP; INGEST_MOVED if it is another one; -ENOENT: there is no such file any more; or -errno. */
+/* Locks the record, after any commit that is under way, until the transaction's end. Returns 0 if
+ * its last change is OLD_OP; INGEST_DONE if it is NEW_OP; INGEST_MOVED if it is another one;
+ * -ENOENT: there is no such file any more; or -errno. */
 MUST_USE int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op,
 			      const char *new_op, const char *of_table, struct db_error *err);
 
@@ -69,12 +73,14 @@ struct ingest_chunk {
 	struct buf data;
 };
 
-/* Makes a chunk of LEN bytes at AT; with PACK they are compressed. Free with ingest_chunk_free(). False if out of memory. */
+/* Makes a chunk of LEN bytes at AT; with PACK they are compressed. Free with ingest_chunk_free().
+ * False if out of memory. */
 MUST_USE bool ingest_chunk_make(struct ingest_chunk *chunk, uint64_t at, const char *data,
 				size_t len, bool pack);
 void ingest_chunk_free(struct ingest_chunk *chunk);
 
-/* The parameters with the ranges in the statements of ingest_file_change() and ingest_file_add_rows(). */
+/* The parameters with the ranges in the statements of ingest_file_change() and
+ * ingest_file_add_rows(). */
 enum { INGEST_RANGES_PARAM = 10, INGEST_ADD_PARAM = 2 };
 
 /* A change of a file, from OLD_OP to NEW_OP. Borrows everything. */
@@ -90,8 +96,8 @@ struct ingest_change {
 	const char *xids; /* of ingest_xids_sql(…, INGEST_RANGES_PARAM) */
 };
 
-/* Makes the change, in one statement. Returns 0; INGEST_MOVED: OLD_OP is not its last change, or there is no such file any more: nothing
- * was changed; or -errno. */
+/* Makes the change, in one statement. Returns 0; INGEST_MOVED: OLD_OP is not its last change, or
+ * there is no such file any more: nothing was changed; or -errno. */
 MUST_USE int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 				struct db_error *err);
 /* Forgets all bytes; which rows came from them. */
@@ -100,7 +106,8 @@ MUST_USE int ingest_file_forget(struct db_conn *conn, int64_t id, struct db_erro
 /* Adds CHUNK, without a step. */
 MUST_USE int ingest_file_add(struct db_conn *conn, int64_t id, const struct ingest_chunk *chunk,
 			     struct db_error *err);
-/* Adds RANGES (text of an int8multirange) to the rows that came from it; XIDS is of ingest_xids_sql(…, INGEST_ADD_PARAM). */
+/* Adds RANGES (text of an int8multirange) to the rows that came from it; XIDS is of
+ * ingest_xids_sql(…, INGEST_ADD_PARAM). */
 MUST_USE int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges,
 				  const char *xids, struct db_error *err);
 /* Gives it another name; TO_DIR "" and its id as the name take it out of every directory. */
@@ -108,17 +115,18 @@ MUST_USE int ingest_file_rename(struct db_conn *conn, int64_t id, const char *di
 				const char *of_table, struct db_error *err);
 MUST_USE int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err);
 
-/* -- bytes ----------------------------------------------------------------------------------------- */
+/* -- bytes ------------------------------------------------------------------------------------- */
 
-/* The chunk that holds byte OFFSET, and those behind it that begin within 256 KiB: their bytes in OUT, where they begin in *AT. An empty
- * OUT: there is none. */
+/* The chunk that holds byte OFFSET, and those behind it that begin within 256 KiB: their bytes in
+ * OUT, where they begin in *AT. An empty OUT: there is none. */
 MUST_USE int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset,
 				struct db_cancel *cancel, struct buf *out, uint64_t *at,
 				struct db_error *err);
 /* The same inside a transaction. */
 MUST_USE int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset,
 				   struct buf *out, uint64_t *at, struct db_error *err);
-/* The same of the rows RES: at, len, zlib, data. Whoever may write rowfs.chunk chooses them: what is no chunk is -EIO. */
+/* The same of the rows RES: at, len, zlib, data. Whoever may write rowfs.chunk chooses them: what
+ * is no chunk is -EIO. */
 MUST_USE int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,
 				struct db_error *err);
 

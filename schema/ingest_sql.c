@@ -23,7 +23,8 @@ char *ingest_copy_sql(const struct ingest *in, const int *fields, int n) {
 	return buf_take(&sql);
 }
 
-/* The value of the key NAME of the line as its column: "CAST(CAST(v->>'t' AS numeric) * 1000 AS bigint)". */
+/* The value of the key NAME of the line as its column: "CAST(CAST(v->>'t' AS numeric) * 1000 AS
+ * bigint)". */
 static void put_value(struct buf *sql, const struct ingest_field *f, const char *name) {
 	if (f->factor == NULL) {
 		buf_puts(sql, "(q.p).");
@@ -119,7 +120,7 @@ char *ingest_ids_sql(const struct ingest *in) {
 	return relation.failed ? NULL : buf_take(&sql);
 }
 
-/* -- which rows are a file's ------------------------------------------------------------------------ */
+/* -- which rows are a file's ------------------------------------------------------------------- */
 
 /* "r."key"", of the table's row R. */
 static void put_key(struct buf *sql, const struct ingest *in, const char *r) {
@@ -144,7 +145,8 @@ char *ingest_xids_sql(const struct ingest *in, bool parts, int param) {
 	return buf_take(&sql);
 }
 
-/* Not one of those that are just being inserted: parameter PARAM, which is read once and not for each row. */
+/* Not one of those that are just being inserted: parameter PARAM, which is read once and not for
+ * each row. */
 static void put_not_fresh(struct buf *sql, const struct ingest *in, int param) {
 	buf_puts(sql, " AND NOT ");
 	put_key(sql, in, "r");
@@ -153,8 +155,9 @@ static void put_not_fresh(struct buf *sql, const struct ingest *in, int param) {
 		   param);
 }
 
-/* A row of a range is the file's if it shows the transaction that brought it; or if a later one of the range does, and no two rows can have the
- * same id: a sequence that was set back would fail there. */
+/* A row of a range is the file's if it shows the transaction that brought it; or if a later one of
+ * the range does, and no two rows can have the same id: a sequence that was set back would fail
+ * there. */
 char *ingest_delete_sql(const struct ingest *in) {
 	const struct name_list *key = relation_key(in->rel);
 	AUTO_BUF struct buf sql = { 0 };
@@ -195,8 +198,9 @@ char *ingest_delete_one_sql(const struct ingest *in) {
 	return buf_take(&sql);
 }
 
-/* "WITH own AS (the file's ranges), others AS (those of other files that may share ids with them)"; parameters: the file, and the one id
- * that is asked for, or NULL. The union with nothing fetches a long multirange once, and not from its TOAST table for each row. */
+/* "WITH own AS (the file's ranges), others AS (those of other files that may share ids with them)";
+ * parameters: the file, and the one id that is asked for, or NULL. The union with nothing fetches a
+ * long multirange once, and not from its TOAST table for each row. */
 static void put_ranges(struct buf *sql, const struct ingest *in) {
 	const char *xids = in->has_proof ? "o.xids" : "NULL::xid[]";
 	buf_printf(
@@ -210,8 +214,9 @@ static void put_ranges(struct buf *sql, const struct ingest *in) {
 		xids);
 }
 
-/* R is a row with an id of OWN, and no other file's. Range by range with the index of the key, whatever the planner believes of the numbers of
- * ranges and rows: OFFSET 0 keeps it from comparing each row with each range, which takes minutes when files came in at once. */
+/* R is a row with an id of OWN, and no other file's. Range by range with the index of the key,
+ * whatever the planner believes of the numbers of ranges and rows: OFFSET 0 keeps it from comparing
+ * each row with each range, which takes minutes when files came in at once. */
 static void put_unclear(struct buf *sql, const struct ingest *in) {
 	put_key(sql, in, "r");
 	buf_puts(sql, " IN (SELECT m.id FROM own CROSS JOIN LATERAL (SELECT ");
@@ -245,7 +250,8 @@ char *ingest_unclear_sql(const struct ingest *in) {
 	return buf_take(&sql);
 }
 
-/* "hashtextextended(ARRAY[...]::text, 0)" of what the columns of NAMES have: in the line Q, or else in the table's row R. */
+/* "hashtextextended(ARRAY[...]::text, 0)" of what the columns of NAMES have: in the line Q, or else
+ * in the table's row R. */
 static void put_hash(struct buf *sql, const struct ingest *in, const char *const *names, int n,
 		     bool line) {
 	const char *comma = "";

@@ -67,7 +67,8 @@ static int days_of(int year, int month) {
 	return month == 2 && leap ? 29 : days[month - 1];
 }
 
-/* The digits at *TEXT as PART, of its width or fewer; -1 if they are none. *OTHER is set if they are fewer, or out of range. */
+/* The digits at *TEXT as PART, of its width or fewer; -1 if they are none. *OTHER is set if they
+ * are fewer, or out of range. */
 static int take_part(const struct time_part *part, const char **text, bool *other) {
 	int value = 0, n = 0;
 	for (; n < part->width && **text >= '0' && **text <= '9'; n++, (*text)++)

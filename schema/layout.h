@@ -98,8 +98,9 @@ struct layout {
 	bool optional; /* all routes are that do not say otherwise, and all timers */
 };
 
-/* Reads LEN bytes of JSON. Every mistake is one line appended to MISTAKES: "route PATH: ...". Returns NULL if
- * it is no JSON object; otherwise the layout, to be freed by layout_free(), with routes that have mistakes marked as broken. */
+/* Reads LEN bytes of JSON. Every mistake is one line appended to MISTAKES: "route PATH: ...".
+ * Returns NULL if it is no JSON object; otherwise the layout, to be freed by layout_free(), with
+ * routes that have mistakes marked as broken. */
 MUST_USE struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes);
 void layout_free(struct layout *layout);
 

@@ -60,8 +60,9 @@ void line_checker_free(struct line_checker *c) {
 
 /* -- bytes ------------------------------------------------------------------------------------- */
 
-/* Only printable ASCII and no quote? Then neither encoding nor quoting is a question. Eight bytes at a time: a byte is told by its
- * highest bit after a subtraction; a borrow from the byte below may tell one too many, never one too few. */
+/* Only printable ASCII and no quote? Then neither encoding nor quoting is a question. Eight bytes
+ * at a time: a byte is told by its highest bit after a subtraction; a borrow from the byte below
+ * may tell one too many, never one too few. */
 static bool is_plain(const char *line, size_t len) {
 	const uint64_t ones = UINT64_C(0x0101010101010101);
 	uint64_t odd = 0, word;
@@ -104,7 +105,8 @@ static int syntax_error(const struct line_checker *c, int field, const char *wha
 	return -EINVAL;
 }
 
-/* A field that begins with a quote: *P moves behind its closing one. c->decoded has room for the whole line. */
+/* A field that begins with a quote: *P moves behind its closing one. c->decoded has room for the
+ * whole line. */
 static int take_quoted(struct line_checker *c, int field, const char **p, const char *end,
 		       struct line_field *out, struct buf *why) {
 	const char *from = *p + 1, *q;

@@ -1,7 +1,8 @@
-/* The strict checker of CSV lines: the authority on what is a row's line. COPY by itself would swallow too much (a line `\.` ends
- * its data, a stray quote eats the lines behind it) and accept too much. It judges and never converts: what is sent to the server is the
- * line's own bytes. For numbers it also knows how long the server's text for them will be.
- * Pure; a checker belongs to one thread at a time. Source of the format: RFC 4180, and PostgreSQL's documentation of COPY. */
+/* The strict checker of CSV lines: the authority on what is a row's line. COPY by itself would
+ * swallow too much (a line `\.` ends its data, a stray quote eats the lines behind it) and accept
+ * too much. It judges and never converts: what is sent to the server is the line's own bytes. For
+ * numbers it also knows how long the server's text for them will be. Pure; a checker belongs to one
+ * thread at a time. Source of the format: RFC 4180, and PostgreSQL's documentation of COPY. */
 #ifndef ROWFS_SCHEMA_LINE_H
 #define ROWFS_SCHEMA_LINE_H
 
@@ -9,7 +10,8 @@
 #include "util/buf.h"
 
 enum field_kind {
-	FIELD_SERVER, /* only the server can judge it, and only the server knows how long its text will be */
+	/* only the server can judge it, and only the server knows how long its text will be */
+	FIELD_SERVER,
 	FIELD_TEXT,    /* text, character varying(n) */
 	FIELD_INTEGER, /* smallint, integer, bigint */
 	FIELD_NUMERIC, /* numeric, numeric(p,s) */
@@ -33,8 +35,10 @@ struct line_field {
 	const char *
 		text; /* decoded; borrowed from the line or from the checker, until the next line */
 	size_t len;
-	bool null;        /* empty and not quoted */
-	int64_t rendered; /* bytes of the field in a file that rowfs writes, quotes included; -1: only the server knows; 0 for NULL */
+	bool null; /* empty and not quoted */
+	/* bytes of the field in a file that rowfs writes, quotes included; -1: only the server
+	 * knows; 0 for NULL */
+	int64_t rendered;
 };
 
 struct line_checker {
@@ -48,14 +52,17 @@ struct line_checker {
 MUST_USE int line_checker_init(struct line_checker *c, const struct field_rule *rules, int n);
 void line_checker_free(struct line_checker *c);
 
-/* Judges LINE (LEN bytes, line end taken off). Returns 0 and fills c->fields, or -EINVAL (-EFBIG for a text too long for its column)
- * with a sentence in WHY that names the column. On 0 the raw fields, joined by commas in any order, are a record that COPY
- * (FORMAT csv) takes as exactly this row. An empty LINE is the NULL of a file with one column, and refused otherwise. A header is refused
- * unless all columns can hold its words: line_is_header() must have been asked for the first line. */
+/* Judges LINE (LEN bytes, line end taken off). Returns 0 and fills c->fields, or -EINVAL (-EFBIG
+ * for a text too long for its column) with a sentence in WHY that names the column. On 0 the raw
+ * fields, joined by commas in any order, are a record that COPY (FORMAT csv) takes as exactly this
+ * row. An empty LINE is the NULL of a file with one column, and refused otherwise. A header is
+ * refused unless all columns can hold its words: line_is_header() must have been asked for the
+ * first line. */
 MUST_USE int line_check(struct line_checker *c, const char *line, size_t len, struct buf *why);
 
-/* True if every field of LINE (LEN bytes, without a byte order mark) names one of the N columns and none twice: then it is a header, and
- * ORDER[i] (room for N) is the index of field i's column; *FIELDS their number. */
+/* True if every field of LINE (LEN bytes, without a byte order mark) names one of the N columns and
+ * none twice: then it is a header, and ORDER[i] (room for N) is the index of field i's column;
+ * *FIELDS their number. */
 bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
 		    int *order, int *fields);
 

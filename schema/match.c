@@ -25,8 +25,8 @@ struct place *place_literal(const struct place *dir, const char *name) {
 	return NULL;
 }
 
-/* The end of the key that begins at S: where the literal that follows it begins (the first such place), or
- * the end of the name for a literal that closes it. NULL if there is none. */
+/* The end of the key that begins at S: where the literal that follows it begins (the first such
+ * place), or the end of the name for a literal that closes it. NULL if there is none. */
 static const char *key_end(const struct place *place, int part, const char *s) {
 	if (part + 1 == place->nparts)
 		return s + strlen(s);
@@ -46,8 +46,9 @@ static void free_values(char **values, int n) {
 	}
 }
 
-/* True if RAW, which is no name of any text, is no value of KEY either: what is no number is none however it is written, and who makes an
- * enumeration with a lone dot in it has a plain file beside its row. */
+/* True if RAW, which is no name of any text, is no value of KEY either: what is no number is none
+ * however it is written, and who makes an enumeration with a lone dot in it has a plain file beside
+ * its row. */
 static bool is_none(const struct key *key, const char *raw) {
 	return key_text(key, raw) == KEY_NO_VALUE ||
 	       (key->column != NULL && key->column->kind == 'e');
@@ -116,7 +117,8 @@ static enum match take_apart(const struct place *place, const char *name, char *
 	return found;
 }
 
-/* Appends NAME with its first N characters in hex; of those that are so already, none changes. False if it has less. */
+/* Appends NAME with its first N characters in hex; of those that are so already, none changes.
+ * False if it has less. */
 static bool put_in_hex(struct buf *out, const char *name, int n) {
 	for (; n > 0; n--) {
 		if (*name == '\0' || strcmp(name, "%") == 0) /* all of an empty key */
@@ -132,8 +134,8 @@ static bool put_in_hex(struct buf *out, const char *name, int n) {
 	return true;
 }
 
-/* Appends the name for VALUES. SEPARATE: what follows a key is encoded in it. HEX: so many characters of the first key are in hex. False if it
- * has less. */
+/* Appends the name for VALUES. SEPARATE: what follows a key is encoded in it. HEX: so many
+ * characters of the first key are in hex. False if it has less. */
 static bool put_name(const struct place *place, const char *const *values, bool separate, int hex,
 		     struct buf *out) {
 	bool ok = true, first = true;
@@ -268,7 +270,8 @@ static const char *last_literal(const struct place *place) {
 	return literal != NULL ? literal : "";
 }
 
-/* True if some name might be of A's shape and of B's: one beginning begins with the other, and so do the ends. */
+/* True if some name might be of A's shape and of B's: one beginning begins with the other, and so
+ * do the ends. */
 static bool may_share(const struct place *a, const struct place *b) {
 	const char *x = first_literal(a), *y = first_literal(b);
 	size_t n = strlen(x) < strlen(y) ? strlen(x) : strlen(y);

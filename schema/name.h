@@ -16,8 +16,8 @@ enum { NAME_LONGEST = 255 }; /* bytes, as NAME_MAX */
  * component that has several keys. */
 void name_encode(struct buf *out, const char *key, const char *also);
 
-/* Decodes LEN bytes of NAME into OUT. Returns false if NAME is not the encoding of any key: a stray '%',
- * hex in lower case, what must be encoded and is not, invalid UTF-8, NUL. */
+/* Decodes LEN bytes of NAME into OUT. Returns false if NAME is not the encoding of any key: a stray
+ * '%', hex in lower case, what must be encoded and is not, invalid UTF-8, NUL. */
 MUST_USE bool name_decode(struct buf *out, const char *name, size_t len);
 
 /* How many of the LEN bytes, from the first, are valid UTF-8 without NUL. */

@@ -23,7 +23,7 @@ const char notice_prove_sql[] =
 
 enum { LOCK_TRIES = 3 };
 
-/* -- definitions --------------------------------------------------------------------------------- */
+/* -- definitions ------------------------------------------------------------------------------- */
 
 struct subscriber *definition_subscribe(struct definition *d, const struct place *place) {
 	struct subscriber *more =
@@ -70,7 +70,8 @@ static const struct foreign_key *key_between(const struct scope *scope, int chil
 						     : scope->tables[parent].fk;
 }
 
-/* The tables on the way from FROM to TO over foreign keys, FROM left out. Returns how many; -1 if a row of FROM does not lead to one of TO. */
+/* The tables on the way from FROM to TO over foreign keys, FROM left out. Returns how many; -1 if a
+ * row of FROM does not lead to one of TO. */
 static int way_up(const struct scope *scope, int from, int to, int before, int *way) {
 	if (from == to)
 		return 0;
@@ -113,7 +114,8 @@ static void put_json_text(struct buf *json, const char *name, const char *text) 
 	buf_json_string(json, text, strlen(text));
 }
 
-/* KEY as a row of table FROM tells it, over the N tables of WAY: names only, of which rowfs.notice_text() makes the SQL. */
+/* KEY as a row of table FROM tells it, over the N tables of WAY: names only, of which
+ * rowfs.notice_text() makes the SQL. */
 static void put_key_over(struct buf *json, const struct scope *scope, int from, const int *way,
 			 int n, const struct key *key) {
 	const char *same = n == 1 ? same_value(scope, from, way[0], key) : NULL;
@@ -222,7 +224,7 @@ static bool depend(struct notices *n, const struct place *place, const char *rel
 	return add_definition(n, &d);
 }
 
-/* -- what places depend on ------------------------------------------------------------------------- */
+/* -- what places depend on --------------------------------------------------------------------- */
 
 static bool set_why(struct notices *n, const struct place *place, const char *why) {
 	if (n->why[place->number] == NULL)
@@ -289,7 +291,7 @@ static bool depend_on_all(struct notices *n, struct db_pool *pool, const struct 
 	return ok;
 }
 
-/* -- triggers -------------------------------------------------------------------------------------- */
+/* -- triggers ---------------------------------------------------------------------------------- */
 
 /* The definitions of one table, as parameters. */
 struct install {
@@ -381,7 +383,8 @@ static const char ask_all_sql[] =
 	"WHERE d.rel = t.rel AND NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = d.id "
 	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) t.rel::regclass)) FROM (SELECT DISTINCT rel FROM d) t";
 
-/* Asks for all tables at once: at most mounts, all is there. Returns false if that failed, for whatever reason. */
+/* Asks for all tables at once: at most mounts, all is there. Returns false if that failed, for
+ * whatever reason. */
 static bool ask_all(struct db_pool *pool, struct notices *n) {
 	AUTO_BUF struct buf relations = { 0 }, ids = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
@@ -414,7 +417,8 @@ int notices_missing(const struct notices *n) {
 	return missing;
 }
 
-/* Asks for each table that is not told, so that it is known why; with INSTALL, makes its triggers. */
+/* Asks for each table that is not told, so that it is known why; with INSTALL, makes its
+ * triggers. */
 static bool watch_tables(struct notices *n, struct db_pool *pool, bool install) {
 	for (int i = 0; i < n->ntables; i++) {
 		struct watched *table = &n->tables[i];
@@ -433,7 +437,8 @@ static bool watch_tables(struct notices *n, struct db_pool *pool, bool install) 
 	return true;
 }
 
-/* Places of tables without triggers, and all that is below a place that is not told, are not told either. */
+/* Places of tables without triggers, and all that is below a place that is not told, are not told
+ * either. */
 static bool mark_places(struct notices *n) {
 	for (int i = 0; i < n->ndefinitions; i++) {
 		const struct definition *d = &n->definitions[i];
@@ -455,7 +460,8 @@ static bool mark_places(struct notices *n) {
 	return true;
 }
 
-/* A change of a place is told by its name only if every table that it depends on tells all keys of it. */
+/* A change of a place is told by its name only if every table that it depends on tells all keys of
+ * it. */
 static void mark_vague(struct notices *n) {
 	for (int i = 0; i < n->ndefinitions; i++) {
 		const struct definition *d = &n->definitions[i];
@@ -468,7 +474,7 @@ static void mark_vague(struct notices *n) {
 	}
 }
 
-/* -- all ------------------------------------------------------------------------------------------- */
+/* -- all --------------------------------------------------------------------------------------- */
 
 int notices_load(struct db_pool *pool, const struct tree *tree, struct notices **out) {
 	struct notices *n = calloc(1, sizeof(*n));

@@ -1,11 +1,13 @@
-/* Notices: what triggers tell of a change (schema/core/deploy/rowfs_notify.sql), and which places it concerns.
+/* Notices: what triggers tell of a change (schema/core/deploy/rowfs_notify.sql), and which places
+ * it concerns.
  *
- * A definition is a table and key texts, made of one of its rows: all keys on the path to some place, as far as the row tells
- * them. A change is told with the key texts of the rows that it touched, so it leads to names. A key that the row does not tell is
- * any; a place that depends on a table in another way than by its rows' keys (a view) is concerned as a whole.
+ * A definition is a table and key texts, made of one of its rows: all keys on the path to some
+ * place, as far as the row tells them. A change is told with the key texts of the rows that it
+ * touched, so it leads to names. A key that the row does not tell is any; a place that depends on a
+ * table in another way than by its rows' keys (a view) is concerned as a whole.
  *
- * A place is told when all tables that it depends on have their triggers, and the directories above it are told, too. Immutable once
- * loaded: any thread may read it. */
+ * A place is told when all tables that it depends on have their triggers, and the directories above
+ * it are told, too. Immutable once loaded: any thread may read it. */
 #ifndef ROWFS_SCHEMA_NOTICE_H
 #define ROWFS_SCHEMA_NOTICE_H
 
@@ -29,13 +31,13 @@ extern const char notice_prove_sql[];
 /* "t" if the role may read the definitions, and what proves that it is a mount's. No parameters. */
 extern const char notices_readable_sql[];
 
-/* Makes the definitions for TREE and finds out which of its tables have their triggers. Returns 0 or -ENOMEM: what else goes wrong leaves tables
- * without. */
+/* Makes the definitions for TREE and finds out which of its tables have their triggers. Returns 0
+ * or -ENOMEM: what else goes wrong leaves tables without. */
 MUST_USE int notices_load(struct db_pool *pool, const struct tree *tree, struct notices **out);
 /* How many tables have not. */
 int notices_missing(const struct notices *notices);
-/* Makes them, where that is possible: one transaction for each table, in which its writers wait. POOL should have no limit on the time of a
- * transaction. Returns 0 or -ENOMEM. */
+/* Makes them, where that is possible: one transaction for each table, in which its writers wait.
+ * POOL should have no limit on the time of a transaction. Returns 0 or -ENOMEM. */
 MUST_USE int notices_install(struct db_pool *pool, struct notices *notices);
 
 /* A table that notices come from. All borrowed. */
@@ -70,7 +72,8 @@ enum notice_kind {
 	NOTICE_GROWN,   /* rows were added, perhaps the first */
 };
 
-/* VALUES has a text for each key on the path to PLACE, NULL for any; or is itself NULL: all are any. */
+/* VALUES has a text for each key on the path to PLACE, NULL for any; or is itself NULL: all are
+ * any. */
 typedef void (*notice_fn)(void *arg, const struct place *place, const char *const *values,
 			  enum notice_kind kind);
 
@@ -81,15 +84,17 @@ enum notice_reading {
 	NOTICE_MALFORMED, /* nothing that rowfs has written: it says nothing */
 };
 
-/* Tells FN which places PAYLOAD concerns, unless mount ME (may be NULL) sent it. Any role that may connect to the database can send a
- * payload: it is read strictly, and FN is called only if all of it is what a notice is. */
+/* Tells FN which places PAYLOAD concerns, unless mount ME (may be NULL) sent it. Any role that may
+ * connect to the database can send a payload: it is read strictly, and FN is called only if all of
+ * it is what a notice is. */
 MUST_USE enum notice_reading notices_read(const struct notices *notices, const char *payload,
 					  const char *me, notice_fn fn, void *arg);
 
 /* Tells FN which places the lines in T concern, all NOTICE_GROWN. */
 void notices_tally(const struct notices *notices, const struct tally *t, notice_fn fn, void *arg);
 
-/* Appends the payload that tells of the lines in T, on behalf of mount ME; of all that is known if they are too many. */
+/* Appends the payload that tells of the lines in T, on behalf of mount ME; of all that is known if
+ * they are too many. */
 void notice_put_tally(struct buf *out, const char *me, const struct tally *t);
 /* The same: anything may have changed. */
 void notice_put_all(struct buf *out, const char *me);

@@ -23,9 +23,10 @@ bool notice_is_open(const char *payload) {
 	return strcmp(payload, "{\"m\": null, \"all\": true}") == 0;
 }
 
-/* -- slices ---------------------------------------------------------------------------------------- */
+/* -- slices ------------------------------------------------------------------------------------ */
 
-/* Which of S's keys KEY is; NOTICE_ANY if none. OWN is how many of the target's keys came before it on the path. */
+/* Which of S's keys KEY is; NOTICE_ANY if none. OWN is how many of the target's keys came before it
+ * on the path. */
 static int key_of_slice(const struct slice *s, const struct place *place, int target,
 			const struct key *key, int own) {
 	const struct scope_table *t = &place->scope.tables[target];
@@ -58,7 +59,8 @@ static bool is_subscribed(const struct definition *d, const struct place *place)
 	return false;
 }
 
-/* Places whose files the slice is are concerned by its keys, all others of the same table by any. */
+/* Places whose files the slice is are concerned by its keys, all others of the same table by
+ * any. */
 static bool subscribe_all(struct notices *n, struct definition *d, const struct slice *s,
 			  const char *relation) {
 	for (int i = 0; i < n->tree->nall; i++) {
@@ -98,7 +100,7 @@ bool notices_make_slices(struct notices *n) {
 	return n->slices != NULL;
 }
 
-/* -- reading --------------------------------------------------------------------------------------- */
+/* -- reading ----------------------------------------------------------------------------------- */
 
 struct reading {
 	notice_fn fn;
@@ -116,7 +118,8 @@ static void tell_keys(const struct reading *r, const struct definition *d, const
 			if (s->key[p] == NOTICE_ANY)
 				continue;
 			values[p] = s->key[p] < n ? keys[s->key[p]] : NULL;
-			/* a row without that key has no name here; one whose parent is gone has been told of with it */
+			/* a row without that key has no name here; one whose parent is gone has
+			 * been told of with it */
 			known = known && values[p] != NULL;
 		}
 		if (known)
@@ -146,7 +149,8 @@ static void tell_list(const struct reading *r, const struct definition *d, const
 		tell_tuple(r, d, tuple, kind);
 }
 
-/* What is told of one definition: {"n": [...], "c": [...]}, a list of tuples that have grown, or null. */
+/* What is told of one definition: {"n": [...], "c": [...]}, a list of tuples that have grown, or
+ * null. */
 static void tell_definition(const struct reading *r, const struct definition *d,
 			    const cJSON *what) {
 	if (cJSON_IsNull(what)) {
@@ -173,9 +177,10 @@ static void tell_all(const struct reading *r, const struct definition *list, int
 	}
 }
 
-/* -- what a notice is ------------------------------------------------------------------------------ */
+/* -- what a notice is -------------------------------------------------------------------------- */
 
-/* Any role that may connect to the database may send one, so nothing is taken from it that is not exactly what rowfs writes. */
+/* Any role that may connect to the database may send one, so nothing is taken from it that is not
+ * exactly what rowfs writes. */
 
 static bool is_tuple(const cJSON *tuple) {
 	const cJSON *key;
@@ -262,7 +267,7 @@ void notices_tally(const struct notices *n, const struct tally *t, notice_fn fn,
 	}
 }
 
-/* -- writing --------------------------------------------------------------------------------------- */
+/* -- writing ----------------------------------------------------------------------------------- */
 
 enum { PAYLOAD_MOST = 7900 }; /* PostgreSQL takes 7999 bytes */
 

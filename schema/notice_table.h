@@ -10,7 +10,8 @@ enum { NOTICE_ANY = -1 };
 struct subscriber {
 	const struct place *place;
 	int16_t key
-		[PATH_KEYS_MAX]; /* of each key on the path: which of the definition's, or NOTICE_ANY */
+		/* of each key on the path: which of the definition's, or NOTICE_ANY */
+		[PATH_KEYS_MAX];
 };
 
 struct definition {

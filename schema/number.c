@@ -45,7 +45,8 @@ enum number_verdict number_integer(const char *text, size_t len, int bits, int64
 
 /* -- decimals ---------------------------------------------------------------------------------- */
 
-/* A number taken apart. Its digits are those of `whole` and then those of `part`; digit i stands for 10^(point - 1 - i). */
+/* A number taken apart. Its digits are those of `whole` and then those of `part`; digit i stands
+ * for 10^(point - 1 - i). */
 struct decimal {
 	const char *whole, *part;
 	int64_t nwhole, n; /* digits in `whole`; in both */
@@ -96,8 +97,8 @@ static char digit_at(const struct decimal *d, int64_t i) {
 	return i < d->nwhole ? d->whole[i] : d->part[i - d->nwhole];
 }
 
-/* The digits that count, from FIRST to before END, after rounding to END_MOST digits at most. A carry out of the first digit makes it
- * one digit more, to the left. Empty: zero. */
+/* The digits that count, from FIRST to before END, after rounding to END_MOST digits at most. A
+ * carry out of the first digit makes it one digit more, to the left. Empty: zero. */
 static void significant(const struct decimal *d, int64_t end_most, int64_t *first, int64_t *end) {
 	int64_t from = 0, to = d->n;
 	while (from < d->n && digit_at(d, from) == '0')

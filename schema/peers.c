@@ -69,8 +69,8 @@ static int key_of(const char *name, size_t len) {
 	return (int)(h & INT32_MAX);
 }
 
-/* The name of the mount that knows SECRET, which need not end with a NUL: its first 122 bits of SHA-1 (a uuid of version 5), which nobody else
- * can find a secret for. */
+/* The name of the mount that knows SECRET, which need not end with a NUL: its first 122 bits of
+ * SHA-1 (a uuid of version 5), which nobody else can find a secret for. */
 static void name_of_secret(const char *secret, char name[PEER_NAME + 1]) {
 	static const uuid_t any = { 0 };
 	uuid_t id;
@@ -138,7 +138,7 @@ void peers_put_greeting(struct buf *sql, const char *me, bool listens) {
 		   listens ? " AND tries > 1" : "");
 }
 
-/* -- who there is ---------------------------------------------------------------------------------- */
+/* -- who there is ------------------------------------------------------------------------------ */
 
 static struct peer *find(struct peers *p, int key) {
 	for (int i = 0; i < p->n; i++)
@@ -192,7 +192,8 @@ void peers_put_farewell(struct buf *out, const char *me, const char *secret) {
 	buf_printf(out, "%s%s%s%s%s", head, me, farewell, secret, tail);
 }
 
-/* True if PAYLOAD is a farewell of the mount NAME, which stands in it, and it is the mount that says so. */
+/* True if PAYLOAD is a farewell of the mount NAME, which stands in it, and it is the mount that
+ * says so. */
 static bool is_farewell(const char *payload, const char *name) {
 	const char *secret = name + PEER_NAME + FAREWELL;
 	char proven[PEER_NAME + 1];
@@ -241,7 +242,7 @@ int peers_count(const struct peers *p) {
 	return p->n;
 }
 
-/* -- who is gone ----------------------------------------------------------------------------------- */
+/* -- who is gone ------------------------------------------------------------------------------- */
 
 /* Who can take a lock knows that nobody holds it; who cannot knows less, since anybody may hold it.
  * So now and then it is looked up who does. That is dearer: the server copies all its locks. */

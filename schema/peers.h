@@ -44,8 +44,8 @@ void peers_make_name(char secret[PEER_SECRET + 1], char name[PEER_NAME + 1]);
 struct peers *peers_new(const char *me);
 void peers_free(struct peers *peers);
 
-/* Appends the statements that each session of mount ME begins with: of those that change something, or of the one that listens. They are
- * to go in one transaction. */
+/* Appends the statements that each session of mount ME begins with: of those that change something,
+ * or of the one that listens. They are to go in one transaction. */
 void peers_put_greeting(struct buf *sql, const char *me, bool listens);
 
 /* Asks for all peers; no parameters. */
@@ -53,7 +53,8 @@ extern const char peers_survey_sql[];
 /* Takes its answer: these peers there are, and no others. */
 void peers_survey(struct peers *peers, const PGresult *res);
 
-/* Takes PAYLOAD if it is a greeting or a farewell of any mount; returns whether it is. What is none, but looks like one, is not. */
+/* Takes PAYLOAD if it is a greeting or a farewell of any mount; returns whether it is. What is
+ * none, but looks like one, is not. */
 bool peers_hear(struct peers *peers, const char *payload);
 
 /* Appends the notice that mount ME, with its SECRET, ends and has told all its changes. */

@@ -32,7 +32,7 @@ void record_again(struct record_reader *r, const struct record_found *found) {
 	r->mark = found->mark;
 }
 
-/* -- one byte after the other --------------------------------------------------------------------- */
+/* -- one byte after the other ------------------------------------------------------------------ */
 
 enum scan_state {
 	AT_FIELD, /* before a field */
@@ -102,7 +102,7 @@ static enum verdict step(const struct line_checker *c, struct record_scan *scan,
 	return step_outside(scan, byte);
 }
 
-/* -- a quoted field that goes on behind a line end ------------------------------------------------- */
+/* -- a quoted field that goes on behind a line end --------------------------------------------- */
 
 static size_t without_end(const char *data, size_t len) {
 	if (len > 0 && data[len - 1] == '\n')
@@ -117,7 +117,8 @@ static bool is_good(struct line_checker *c, const char *data, size_t len) {
 	return line_check(c, data, without_end(data, len), &why) == 0;
 }
 
-/* Is a line behind the first one a good record by itself? With END, what stands behind the last newline is a line. */
+/* Is a line behind the first one a good record by itself? With END, what stands behind the last
+ * newline is a line. */
 static bool good_line_behind(struct record_reader *r, const char *data, size_t len, bool end) {
 	struct record_scan *scan = &r->scan;
 	size_t at = scan->judged > 0 ? scan->judged : scan->newline;
@@ -171,7 +172,7 @@ static enum record_kind end_of_quoted(struct record_reader *r, const char *data,
 	return last || full ? RECORD_OPEN : RECORD_NONE;
 }
 
-/* -- records --------------------------------------------------------------------------------------- */
+/* -- records ----------------------------------------------------------------------------------- */
 
 /* Bytes up to the first newline and with it; 0: it is not there. Looks at no byte twice. */
 static size_t first_newline(struct record_scan *scan, const char *data, size_t len) {
@@ -242,8 +243,8 @@ void record_fields(struct record_reader *r, struct line_checker *checker, bool h
 	r->scan = (struct record_scan){ 0 };
 }
 
-/* Takes a whole line without a quote, which most records are: nothing is to be remembered for it. False if it is anything else, of which
- * nothing was taken. */
+/* Takes a whole line without a quote, which most records are: nothing is to be remembered for it.
+ * False if it is anything else, of which nothing was taken. */
 static bool take_plain(struct record_reader *r, const char *data, size_t len,
 		       struct record_found *out) {
 	if (r->skipping || r->header || (r->csv && r->checker == NULL) ||

@@ -1,6 +1,7 @@
-/* The shape of a JSON document, without its values: is it an object, which keys has it. A strict scanner (RFC 8259) that
- * converts nothing, so that numbers of any length pass; it also refuses what PostgreSQL would silently settle (duplicate
- * keys) and tells line and column. Pure; thread-safe. */
+/* The shape of a JSON document, without its values: is it an object, which keys has it. A strict
+ * scanner (RFC 8259) that converts nothing, so that numbers of any length pass; it also refuses
+ * what PostgreSQL would silently settle (duplicate keys) and tells line and column. Pure;
+ * thread-safe. */
 #ifndef ROWFS_SCHEMA_SHAPE_H
 #define ROWFS_SCHEMA_SHAPE_H
 
@@ -18,7 +19,8 @@ void shape_sort(struct shape *shape);
 
 void shape_free(struct shape *shape);
 
-/* Scans the LEN bytes of an object into OUT. Returns 0, or -EINVAL with a sentence appended to WHY. */
+/* Scans the LEN bytes of an object into OUT. Returns 0, or -EINVAL with a sentence appended to
+ * WHY. */
 MUST_USE int shape_scan(const char *json, size_t len, struct shape *out, struct buf *why);
 
 /* A part of a document of many objects. */
@@ -39,12 +41,13 @@ struct elements {
 
 void elements_free(struct elements *elements);
 
-/* Scans an array of objects or, with OBJECT, an object of objects, into OUT. WATCHED (may be NULL) is a key whose values are to be found.
- * Returns 0, or -EINVAL with a sentence appended to WHY. */
+/* Scans an array of objects or, with OBJECT, an object of objects, into OUT. WATCHED (may be NULL)
+ * is a key whose values are to be found. Returns 0, or -EINVAL with a sentence appended to WHY. */
 MUST_USE int elements_scan(const char *json, size_t len, bool object, const char *watched,
 			   struct elements *out, struct buf *why);
 
-/* True if the LEN bytes of a JSON value are a string or a number, true or false with the text NAME. */
+/* True if the LEN bytes of a JSON value are a string or a number, true or false with the text
+ * NAME. */
 bool json_is_text(const char *json, size_t len, const char *name);
 
 /* Scans any JSON value. Returns 0, or -EINVAL with a sentence appended to WHY. */
@@ -56,7 +59,8 @@ bool shape_equal(const struct shape *a, const struct shape *b);
 /* As sql.h wants it; borrowed from SHAPE. */
 struct document_shape shape_document(const struct shape *shape);
 
-/* Bytes that no text column takes: a sentence for the first NUL or invalid UTF-8 in WHY. Returns 0 or -EINVAL. */
+/* Bytes that no text column takes: a sentence for the first NUL or invalid UTF-8 in WHY. Returns 0
+ * or -EINVAL. */
 MUST_USE int text_check(const char *data, size_t len, struct buf *why);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* -- definitions --------------------------------------------------------------------------------- */
+/* -- definitions ------------------------------------------------------------------------------- */
 
 static void hash_text(uint64_t *h, const char *s) {
 	for (; *s != '\0'; s++)
@@ -89,7 +89,7 @@ static bool add_own(struct slice *s, const struct place *place, int target) {
 	return true;
 }
 
-/* -- how rows are counted ------------------------------------------------------------------------ */
+/* -- how rows are counted ---------------------------------------------------------------------- */
 
 /* The members of a list of names, which may be NULL. */
 static void put_names(struct buf *json, const char *name, const char *const *names, int n) {
@@ -127,7 +127,7 @@ static bool define(struct slice *s) {
 	return ok;
 }
 
-/* -- slices -------------------------------------------------------------------------------------- */
+/* -- slices ------------------------------------------------------------------------------------ */
 
 void slice_free(struct slice *slice) {
 	if (slice == NULL)
@@ -176,9 +176,10 @@ static bool make_slice(struct tree *tree, struct place *place) {
 	return true;
 }
 
-/* -- directories --------------------------------------------------------------------------------- */
+/* -- directories ------------------------------------------------------------------------------- */
 
-/* Rows that are in no file of WIDE, but in one of PLACE, would make a directory that WIDE does not know. */
+/* Rows that are in no file of WIDE, but in one of PLACE, would make a directory that WIDE does not
+ * know. */
 static bool covers(const struct slice *wide, const struct place *place) {
 	if (place->slice == wide)
 		return true;

@@ -1,10 +1,12 @@
-/* Slices: what a rows file is, seen from its table. Each row of the table belongs to one file of the slice, named by key texts that are made
- * of the row alone; the summary (rowfs.summary and rowfs.delta) holds rows, bytes and time of the last change for each. Triggers on the
- * table keep it for every writer; the daemon's own appends bring their counts along and switch the triggers off
- * (the setting rowfs.daemon is the proof in rowfs.secret).
+/* Slices: what a rows file is, seen from its table. Each row of the table belongs to one file of
+ * the slice, named by key texts that are made of the row alone; the summary (rowfs.summary and
+ * rowfs.delta) holds rows, bytes and time of the last change for each. Triggers on the table keep
+ * it for every writer; the daemon's own appends bring their counts along and switch the triggers
+ * off (the setting rowfs.daemon is the proof in rowfs.secret).
  *
- * Two places with the same table, keys, line format and time share a slice. What depends on how a path reaches the table is therefore no part
- * of it: one route may have a key by the foreign key of its parent's row, another as a key of its own. */
+ * Two places with the same table, keys, line format and time share a slice. What depends on how a
+ * path reaches the table is therefore no part of it: one route may have a key by the foreign key of
+ * its parent's row, another as a key of its own. */
 #ifndef ROWFS_SCHEMA_SLICE_H
 #define ROWFS_SCHEMA_SLICE_H
 
@@ -34,18 +36,22 @@ struct slice {
 		*mtime; /* what is taken as the time of a row that was there before; NULL: none */
 	bool csv;       /* else JSON Lines */
 	bool usable; /* installed and built: look-ups may go by it, and writers must count for it */
-	atomic_bool
-		counted; /* usable, and rows arrive as they were sent (no trigger or rule of the table's own): a writer may bring
-			      * his counts along and switch the triggers off. watch_again() takes it back while others read it */
-	char *definition; /* a JSON object with columns of rowfs.slice: names, units and formats; owned */
-	int64_t differed; /* files for which the summary was found to be wrong: see watch_compare() */
-	char *why;        /* not usable: the reason; owned, may be NULL */
-	bool missing;     /* not usable, and watch_tree() with WATCH_INSTALL is what helps */
+	/* usable, and rows arrive as they were sent (no trigger or rule of the table's own): a
+	 * writer may bring his counts along and switch the triggers off. watch_again() takes it
+	 * back while others read it */
+	atomic_bool counted;
+	/* a JSON object with columns of rowfs.slice: names, units and formats; owned */
+	char *definition;
+	/* files for which the summary was found to be wrong: see watch_compare() */
+	int64_t differed;
+	char *why;       /* not usable: the reason; owned, may be NULL */
+	bool missing;    /* not usable, and watch_tree() with WATCH_INSTALL is what helps */
 	bool repairable; /* its triggers are there, and only its files are to be counted anew */
 	bool made;       /* installed or counted by this process */
 };
 
-/* Gives each rows place, and each directory that groups rows, its slice where it can have one. Pure. False if out of memory. */
+/* Gives each rows place, and each directory that groups rows, its slice where it can have one.
+ * Pure. False if out of memory. */
 MUST_USE bool slices_make(struct tree *tree);
 void slice_free(struct slice *slice);
 

@@ -215,7 +215,8 @@ static void build_insert(struct place *place, int target) {
 
 /* -- all --------------------------------------------------------------------------------------- */
 
-/* A directory that only shows parts of a row (two of its columns, say) is not the row: emptying it must not delete it. */
+/* A directory that only shows parts of a row (two of its columns, say) is not the row: emptying it
+ * must not delete it. */
 static bool has_row_document(const struct place *place) {
 	const struct relation *rel = place->scope.tables[place->row_table].rel;
 	for (int i = 0; i < place->nchildren; i++) {

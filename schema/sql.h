@@ -1,5 +1,6 @@
-/* The statements of a place, made once when the tree is built. Names in the comments are the parameters after the
- * path's own keys ($1 .. $nparams); K is the number of the place's own keys. */
+/* The statements of a place, made once when the tree is built. Names in the comments are the
+ * parameters after the path's own keys ($1 .. $nparams); K is the number of the place's own
+ * keys. */
 #ifndef ROWFS_SCHEMA_SQL_H
 #define ROWFS_SCHEMA_SQL_H
 
@@ -9,8 +10,8 @@
 struct catalog;
 struct place;
 
-/* Columns of `find` and `list`: K key texts, then these. All text, except a bytea column's body. The modification time is in
- * microseconds since 1970; the id is what find_by_id takes. */
+/* Columns of `find` and `list`: K key texts, then these. All text, except a bytea column's body.
+ * The modification time is in microseconds since 1970; the id is what find_by_id takes. */
 enum { FIND_VERSION, FIND_MTIME, FIND_SIZE, FIND_BODY, FIND_ID, FIND_COLUMNS };
 #define FOUND_FORM "t*t?i?i?t?t?" /* see field_judge() */
 
@@ -21,42 +22,51 @@ enum { BODY_VERSION, BODY_BYTES };
 enum { PIECE_VERSION, PIECE_OFFSET, PIECE_BYTES };
 
 struct place_sql {
-	/* One name: keys in full. No row: it does not exist. FIND_BODY is NULL if longer than SQL_INLINE_BODY. */
+	/* One name: keys in full. No row: it does not exist. FIND_BODY is NULL if longer than
+	 * SQL_INLINE_BODY. */
 	struct db_statement find;
 	/* Rows: the same, with neither size nor time where only reading the rows tells them: their
 	 * columns are NULL then, as in the lists. No SQL for other kinds. */
 	struct db_statement glance;
-	/* The same, by the primary key's text in place of the own keys (names that are too long); needs K = 1. */
+	/* The same, by the primary key's text in place of the own keys (names that are too long);
+	 * needs K = 1. */
 	struct db_statement find_by_id;
-	/* A page of names after a cursor: parameters of the parent, K cursor texts (NULL at the start), limit. */
+	/* A page of names after a cursor: parameters of the parent, K cursor texts (NULL at the
+	 * start), limit. */
 	struct db_statement list_first, list_next;
-	/* Documents: the same without version, time, size and body; no SQL where it would be no cheaper. */
+	/* Documents: the same without version, time, size and body; no SQL where it would be no
+	 * cheaper. */
 	struct db_statement names_first, names_next;
 	/* Documents: BODY_VERSION and BODY_BYTES alone. */
 	struct db_statement body;
-	/* Documents: DECLARE of a cursor SQL_PIECES over the body in pieces of SQL_PIECE bytes, in order; for one that is too large to be
-	 * held in memory. */
+	/* Documents: DECLARE of a cursor SQL_PIECES over the body in pieces of SQL_PIECE bytes, in
+	 * order; for one that is too large to be held in memory. */
 	char *pieces;
-	/* Rows: pages of lines, with their cursor texts. From the start (limit, wanted bytes); behind a cursor (cursor texts, limit, wanted
-	 * bytes); and, last line first, from the end (limit, wanted bytes), with the file's size as the first column. A page ends after `limit` rows, or
-	 * with the row behind the one that completes the wanted bytes. */
+	/* Rows: pages of lines, with their cursor texts. From the start (limit, wanted bytes);
+	 * behind a cursor (cursor texts, limit, wanted bytes); and, last line first, from the end
+	 * (limit, wanted bytes), with the file's size as the first column. A page ends after
+	 * `limit` rows, or with the row behind the one that completes the wanted bytes. */
 	struct db_statement page_first, page_next, page_last;
-	/* Rows: COPY ... TO STDOUT of those cursor texts that are no fields of the line, and the line; from the start, behind a cursor, and
-	 * backwards from a cursor's own line. The parameters are settings; a cursor text that may be NULL is "" for NULL and has a letter before it
-	 * otherwise. CSV, or for JSON Lines COPY's text format with the line as the last column. */
+	/* Rows: COPY ... TO STDOUT of those cursor texts that are no fields of the line, and the
+	 * line; from the start, behind a cursor, and backwards from a cursor's own line. The
+	 * parameters are settings; a cursor text that may be NULL is "" for NULL and has a letter
+	 * before it otherwise. CSV, or for JSON Lines COPY's text format with the line as the last
+	 * column. */
 	char *copy_first, *copy_next, *copy_before;
 	int copy_extra;        /* fields of COPY before the line */
 	int *cursor_field;     /* of each cursor text: which field of COPY it is */
 	bool *cursor_nullable; /* of each cursor text */
 	char *header;          /* rows in CSV: the header line with its newline; else NULL */
-	/* Validates the own keys' texts: one boolean, canonical or not; class 22 if no such value. NULL if all are text. */
+	/* Validates the own keys' texts: one boolean, canonical or not; class 22 if no such value.
+	 * NULL if all are text. */
 	struct db_statement check;
 	/* Column: set to $; append $ to it; set to NULL. */
 	struct db_statement set, append, clear;
 	/* Column: its row, if `set` may change it. */
 	struct db_statement row;
-	/* Row: delete it; delete it if no child row refers to it (rmdir); insert it by its keys alone (mkdir; a column's
-	 * file: with $ as the column's value); change keys to the K texts that follow. Rows: delete what the file shows. */
+	/* Row: delete it; delete it if no child row refers to it (rmdir); insert it by its keys
+	 * alone (mkdir; a column's file: with $ as the column's value); change keys to the K texts
+	 * that follow. Rows: delete what the file shows. */
 	struct db_statement remove, remove_empty, insert, rename;
 	bool insertable; /* every column but the keys may be left out */
 	int cursor;      /* number of cursor texts of a line */
@@ -83,10 +93,11 @@ struct document_shape {
 	int n;
 };
 
-/* SQL that writes a JSON document to the row at PLACE; the parameter after the keys is the document.
- * UPDATE: no row affected means no such row, or that the document contradicts the path. INSERT: no row means that the
- * parent is missing or the contradiction. Unknown keys must have been refused before, unless the route has an overflow
- * column. Returned SQL is malloc'd; NULL if no column would get a value (or out of memory). Pure. */
+/* SQL that writes a JSON document to the row at PLACE; the parameter after the keys is the
+ * document. UPDATE: no row affected means no such row, or that the document contradicts the path.
+ * INSERT: no row means that the parent is missing or the contradiction. Unknown keys must have been
+ * refused before, unless the route has an overflow column. Returned SQL is malloc'd; NULL if no
+ * column would get a value (or out of memory). Pure. */
 char *sql_update_document(const struct place *place, const struct document_shape *shape);
 char *sql_insert_document(const struct place *place, const struct document_shape *shape);
 /* After the one or the other has affected no row: find_updated returns a row if there is one
@@ -95,15 +106,18 @@ char *sql_insert_document(const struct place *place, const struct document_shape
 char *sql_find_updated(const struct place *place, const struct document_shape *shape);
 char *sql_count_inserted(const struct place *place, const struct document_shape *shape);
 
-/* SQL that inserts a batch of lines: the parameter after the keys is a JSON array of objects that all have SHAPE's
- * keys. Affects as many rows as there are objects, fewer if one contradicts the path. */
+/* SQL that inserts a batch of lines: the parameter after the keys is a JSON array of objects that
+ * all have SHAPE's keys. Affects as many rows as there are objects, fewer if one contradicts the
+ * path. */
 char *sql_insert_lines(const struct place *place, const struct document_shape *shape);
-/* SQL that counts those of the objects that do not contradict the path: where the insert affected fewer rows than there are objects, a trigger
- * may have skipped some. */
+/* SQL that counts those of the objects that do not contradict the path: where the insert affected
+ * fewer rows than there are objects, a trigger may have skipped some. */
 char *sql_count_lines(const struct place *place, const struct document_shape *shape);
-/* The same for a whole file that replaces the old one, where lines have a key: update or insert each. */
+/* The same for a whole file that replaces the old one, where lines have a key: update or insert
+ * each. */
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
-/* As sql_count_lines(), after the upsert: those that do not contradict the path, and whose key no row of another file has. */
+/* As sql_count_lines(), after the upsert: those that do not contradict the path, and whose key no
+ * row of another file has. */
 char *sql_count_upserts(const struct place *place, const struct document_shape *shape);
 /* Asks for the pg_snapshot of now. */
 extern const char sql_snapshot[];
@@ -157,14 +171,16 @@ char *sql_pairs_differing(const struct place *place, const struct document_shape
 char *sql_pairs_count(const struct place *place, const struct document_shape *shape);
 char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const char *snapshot);
 
-/* Many rows as one document (KIND_TABLE). The parameter after the keys is a JSON array of objects; where SHAPE is given, all have its
- * keys; where it is not, all have their key. Returned SQL is malloc'd; NULL if out of memory. Pure.
- * twice: a row, with the key as text, if two objects have one key. delete: the file's rows whose key no object has. */
+/* Many rows as one document (KIND_TABLE). The parameter after the keys is a JSON array of objects;
+ * where SHAPE is given, all have its keys; where it is not, all have their key. Returned SQL is
+ * malloc'd; NULL if out of memory. Pure. twice: a row, with the key as text, if two objects have
+ * one key. delete: the file's rows whose key no object has. */
 char *sql_table_twice(const struct place *place);
 char *sql_table_delete(const struct place *place);
-/* count: how many objects agree with the path and stand for a row that is there. update: these rows, as far as they differ;
- * NULL if there is nothing to set. insert: the objects that stand for no row, in their order; NULL if no column would get a value. skipped, after the
- * insert: how many that agree with the path still stand for no row. */
+/* count: how many objects agree with the path and stand for a row that is there. update: these
+ * rows, as far as they differ; NULL if there is nothing to set. insert: the objects that stand for
+ * no row, in their order; NULL if no column would get a value. skipped, after the insert: how many
+ * that agree with the path still stand for no row. */
 char *sql_table_count(const struct place *place, const struct document_shape *shape);
 char *sql_table_update(const struct place *place, const struct document_shape *shape);
 char *sql_table_insert(const struct place *place, const struct document_shape *shape);

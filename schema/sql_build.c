@@ -116,7 +116,8 @@ static const char *bucket_width(const char *format) {
 	return "1 year";
 }
 
-/* How many of UNIT make a second, and what one is as an interval; 1 ns is beyond interval's precision. */
+/* How many of UNIT make a second, and what one is as an interval; 1 ns is beyond interval's
+ * precision. */
 static const char *unit_per_second(const char *unit) {
 	return strcmp(unit, "s") == 0    ? "1"
 	       : strcmp(unit, "ms") == 0 ? "1000"
@@ -144,7 +145,8 @@ static void put_bucket_text(struct buf *sql, const struct key *key, const char *
 	else
 		buf_puts(&value, ref.data);
 	const char *per = unit_per_second(key->unit);
-	/* of the years 1 to 9999: a number beyond is in no bucket, and must not be in the way of the others */
+	/* of the years 1 to 9999: a number beyond is in no bucket, and must not be in the way of
+	 * the others */
 	buf_printf(sql,
 		   "CASE WHEN %s OPERATOR(pg_catalog.>=) (-62135596800::numeric * %s::numeric) "
 		   "AND %s OPERATOR(pg_catalog.<=) (253402300799::numeric * %s::numeric) "
@@ -215,7 +217,8 @@ static void put_bucket_condition(struct buf *sql, const struct key *key, const c
 
 /* -- keys -------------------------------------------------------------------------------------- */
 
-/* KEY's text as it stands in a name, made of ALIAS's columns. Triggers have theirs from rowfs.key_text(): both must agree. */
+/* KEY's text as it stands in a name, made of ALIAS's columns. Triggers have theirs from
+ * rowfs.key_text(): both must agree. */
 static void put_key_text_of(struct buf *sql, const struct key *key, const char *alias) {
 	if (key->format != NULL) {
 		put_bucket_text(sql, key, alias);
@@ -456,7 +459,8 @@ static bool csv_plain(const struct column *column) {
 	       (strchr("NBD", column->category) != NULL || strcmp(column->base, "uuid") == 0);
 }
 
-/* COLUMN of ALIAS as a field of a CSV line; never NULL. What is counted of a line is made by rowfs.csv_field(): both must agree. */
+/* COLUMN of ALIAS as a field of a CSV line; never NULL. What is counted of a line is made by
+ * rowfs.csv_field(): both must agree. */
 static void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
 	AUTO_BUF struct buf ref = { 0 };
 	bool numeric = strcmp(column->base, "numeric") == 0;

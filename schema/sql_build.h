@@ -8,9 +8,11 @@
 void put_relation(struct buf *sql, const struct relation *rel);
 /* t3."name" */
 void put_column(struct buf *sql, int table, const char *name);
-/* REL's own rows, without those of tables that inherit from it: what a key determines, and all that is ever changed. */
+/* REL's own rows, without those of tables that inherit from it: what a key determines, and all that
+ * is ever changed. */
 void put_own_rows(struct buf *sql, const struct relation *rel);
-/* The scope's tables, "rel t0, rel t1", without table EXCEPT (-1 for all); nothing if there are none. Returns how many. */
+/* The scope's tables, "rel t0, rel t1", without table EXCEPT (-1 for all); nothing if there are
+ * none. Returns how many. */
 int put_tables(struct buf *sql, const struct place *place, int except);
 /* "true AND joins AND key conditions" for all of the path, own keys included unless WITHOUT_OWN. */
 void put_conditions(struct buf *sql, const struct place *place, bool without_own);
@@ -22,11 +24,13 @@ void put_listed_parent_conditions(struct buf *sql, const struct place *place, in
 void put_join(struct buf *sql, const struct place *place, int table);
 /* The condition that ALIAS's columns carry the value of KEY. */
 void put_key_condition(struct buf *sql, const struct key *key, const char *alias);
-/* "SELECT text, lower, upper" of the time bucket that the text $1 names, or that the integer $1 falls in; NULLs for a number that is in none. */
+/* "SELECT text, lower, upper" of the time bucket that the text $1 names, or that the integer $1
+ * falls in; NULLs for a number that is in none. */
 void put_bucket(struct buf *sql, const char *unit, const char *format, bool by_text);
 /* KEY's text as it stands in a name, made of the scope's table. */
 void put_key_text(struct buf *sql, const struct key *key);
-/* How many bytes the text that the expression TEXT is has in PLACE's file: files are UTF-8, whatever the database's encoding is. */
+/* How many bytes the text that the expression TEXT is has in PLACE's file: files are UTF-8,
+ * whatever the database's encoding is. */
 void put_bytes_of(struct buf *sql, const struct place *place, const char *text);
 /* " = ", or another operator OP between A and B (NULL: a value of A's type): that of their type,
  * whatever operators somebody has made for varchar, enums and others that PostgreSQL has only by
@@ -35,12 +39,13 @@ void put_operator(struct buf *sql, const char *op, const struct column *a, const
 /* A column that stands for the N columns before, of which BEFORE does, and NEXT (NULL: one of
  * PostgreSQL's types): an operator between rows of all of them is put as for it. */
 const struct column *column_alike(int n, const struct column *before, const struct column *next);
-/* Microseconds since 1970 of COLUMN, as text; AGGREGATE is "max" for groups, "" otherwise. NULL column: NULL. */
+/* Microseconds since 1970 of COLUMN, as text; AGGREGATE is "max" for groups, "" otherwise. NULL
+ * column: NULL. */
 void put_mtime(struct buf *sql, int table, const struct column *column, const char *aggregate);
 /* The row as a pretty JSON document ending in a newline; columns of table ALIAS. */
 void put_document(struct buf *sql, const struct place *place, const char *alias);
-/* The row as a pretty JSON object that stands LEVEL levels deep (1: by itself), without the column EXCEPT (may be NULL); no newline
- * at its end. */
+/* The row as a pretty JSON object that stands LEVEL levels deep (1: by itself), without the column
+ * EXCEPT (may be NULL); no newline at its end. */
 void put_object(struct buf *sql, const struct place *place, const char *alias, int level,
 		const struct column *except);
 /* The row as one line without its newline. */
@@ -61,8 +66,9 @@ void sql_build_query(struct place *place);
 void sql_build_rows(struct place *place);
 void sql_build_table(struct place *place);
 void sql_build_pages(struct place *place);
-/* True if the statements of PLACE go by the summary: sql_slice.c makes them. PLAIN is the statement that asks the table itself; MTIME, SIZE
- * are its expressions, MIDDLE what stands between the keys and the FROM of its list. */
+/* True if the statements of PLACE go by the summary: sql_slice.c makes them. PLAIN is the statement
+ * that asks the table itself; MTIME, SIZE are its expressions, MIDDLE what stands between the keys
+ * and the FROM of its list. */
 bool by_summary(const struct place *place);
 void sql_slice_grouped_find(const struct place *place, const char *plain, struct db_statement *st);
 void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
@@ -74,7 +80,8 @@ void sql_slice_list_directory(struct place *place, bool next, struct db_statemen
 void statement_take(struct db_statement *st, struct buf *sql);
 /* SELECT list of own keys' texts, each followed by a comma. */
 void put_own_keys(struct buf *sql, const struct place *place);
-/* The id column: the primary key's text, else md5 of the key; "NULL" where there is no single own key. */
+/* The id column: the primary key's text, else md5 of the key; "NULL" where there is no single own
+ * key. */
 void put_id(struct buf *sql, const struct place *place);
 /* The same for a list: NULL where a name surely has room for the key. */
 void put_list_id(struct buf *sql, const struct place *place);
@@ -84,8 +91,8 @@ void put_keys_not_null(struct buf *sql, const struct place *place);
 void put_list_cursor(struct buf *sql, const struct place *place, int first);
 /* The keys, as a list is ordered or grouped by them. */
 void put_list_order(struct buf *sql, const struct place *place);
-/* What follows the conditions of a list, up to its LIMIT: keys that are there, for a further page (NEXT) those behind the cursor,
- * GROUPED by them or not, in their order. */
+/* What follows the conditions of a list, up to its LIMIT: keys that are there, for a further page
+ * (NEXT) those behind the cursor, GROUPED by them or not, in their order. */
 void put_list_rest(struct buf *sql, const struct place *place, bool next, bool grouped);
 
 #endif

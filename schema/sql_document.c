@@ -56,7 +56,8 @@ static void put_sized_body(struct buf *sql, const struct place *place, int inlin
 		   inline_body);
 }
 
-/* "SELECT keys, version, mtime, size, body, id FROM tables, LATERAL body b"; the body where it has at most INLINE_BODY bytes. */
+/* "SELECT keys, version, mtime, size, body, id FROM tables, LATERAL body b"; the body where it has
+ * at most INLINE_BODY bytes. */
 static void put_select(struct buf *sql, const struct place *place, int inline_body) {
 	buf_puts(sql, "SELECT ");
 	put_own_keys(sql, place);
@@ -143,7 +144,8 @@ void sql_build_pieces(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 };
 	if (place->sql.body.sql == NULL)
 		return;
-	/* a value of its own, since a piece of a compressed one would be taken out of all of it each time */
+	/* a value of its own, since a piece of a compressed one would be taken out of all of it
+	 * each time */
 	buf_printf(
 		&sql,
 		"DECLARE " SQL_PIECES " NO SCROLL CURSOR FOR SELECT v.version, (i - 1)::text, "
@@ -266,7 +268,8 @@ static bool is_explicit(const struct place *place, const struct key *key) {
 	return false;
 }
 
-/* The key that gives the query NAME: what "args" says, else the nearest to the file. NULL if there is none. */
+/* The key that gives the query NAME: what "args" says, else the nearest to the file. NULL if there
+ * is none. */
 static const struct key *key_for(const struct place *place, const char *name) {
 	const struct key *found = NULL;
 	for (const struct place *p = place; p != NULL; p = p->parent) {

@@ -1,4 +1,5 @@
-/* Reading a rows file: the statements that fetch its lines in order, from anywhere, forwards and backwards. */
+/* Reading a rows file: the statements that fetch its lines in order, from anywhere, forwards and
+ * backwards. */
 #include "schema/sql_build.h"
 
 #include <string.h>
@@ -10,8 +11,9 @@ static int order_length(const struct place *place) {
 	return n;
 }
 
-/* What the lines are ordered by behind the layout's order and the key, so that no two are equal: without a key the row's place in the table;
- * where tables inherit from it, the table, too, since a key does not hold for all of them. */
+/* What the lines are ordered by behind the layout's order and the key, so that no two are equal:
+ * without a key the row's place in the table; where tables inherit from it, the table, too, since a
+ * key does not hold for all of them. */
 static const struct {
 	const char *name, *type;
 } last_resorts[] = { { "tableoid", "oid" }, { "ctid", "tid" } };
@@ -58,7 +60,9 @@ struct page {
 	int n;     /* columns of the order */
 	int first; /* number of the cursor's first parameter; 0: no cursor */
 	bool back; /* from the end towards the beginning; a cursor's own line comes first then */
-	bool copy; /* for COPY: a cursor text that may be NULL has a letter before it, since a setting is never NULL */
+	/* for COPY: a cursor text that may be NULL has a letter before it, since a setting is
+	 * never NULL */
+	bool copy;
 };
 
 /* The cursor's I-th value in its own type. */
@@ -70,7 +74,8 @@ static void put_cursor_value(struct buf *sql, const struct page *p, int i) {
 		buf_printf(sql, "$%d::%s", p->first + i, order_type(p->place, i));
 }
 
-/* Lines beyond the cursor, where a column of the order may be NULL (NULLs are last): written out column by column. */
+/* Lines beyond the cursor, where a column of the order may be NULL (NULLs are last): written out
+ * column by column. */
 static void put_nullable_cursor(struct buf *sql, const struct page *p, int i) {
 	AUTO_BUF struct buf ref = { 0 }, value = { 0 }, beyond = { 0 }, equal = { 0 }, same = { 0 };
 	put_order_column(&ref, p->place, i);
@@ -141,7 +146,8 @@ static void put_line_of(struct buf *sql, const struct place *place) {
 	put_line(sql, place, alias);
 }
 
-/* The file's size as look-ups see it, in the same snapshot as the lines: column `size` of `find`. */
+/* The file's size as look-ups see it, in the same snapshot as the lines: column `size` of
+ * `find`. */
 static void put_found_size(struct buf *sql, const struct place *place) {
 	buf_puts(sql, "(SELECT f.size FROM (");
 	buf_puts(sql, place->sql.find.sql);
@@ -151,8 +157,9 @@ static void put_found_size(struct buf *sql, const struct place *place) {
 	buf_puts(sql, "version, mtime, size, body, id)), ");
 }
 
-/* One line a row: [size,] line, order texts. It ends with the limit's rows, or with the row behind the one that completes the wanted
- * bytes: lines may be of any length, and the reader's memory must not grow with them. */
+/* One line a row: [size,] line, order texts. It ends with the limit's rows, or with the row behind
+ * the one that completes the wanted bytes: lines may be of any length, and the reader's memory must
+ * not grow with them. */
 static void build_page(const struct page *p, bool size, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	int limit = p->first > 0 ? p->first + p->n : p->place->nparams + 1;
@@ -213,7 +220,8 @@ static void put_copy_fields(struct buf *sql, const struct place *place) {
 	}
 }
 
-/* Appends SQL with each parameter $N, outside quotes, turned into the setting rowfs.kN: COPY takes no parameters. */
+/* Appends SQL with each parameter $N, outside quotes, turned into the setting rowfs.kN: COPY takes
+ * no parameters. */
 static void put_with_settings(struct buf *out, const char *sql) {
 	char quote = '\0';
 	for (const char *p = sql; *p != '\0'; p++) {
@@ -243,7 +251,8 @@ static int field_of_order(const struct place *place, int i) {
 	return -1;
 }
 
-/* Where each cursor text is in what COPY writes: among the line's own fields if it can be, since each field costs. */
+/* Where each cursor text is in what COPY writes: among the line's own fields if it can be, since
+ * each field costs. */
 static bool place_cursor(struct place *place, int n) {
 	struct place_sql *sql = &place->sql;
 	sql->cursor_nullable = calloc((size_t)n, sizeof(*sql->cursor_nullable));

@@ -31,8 +31,9 @@ static void put_size(struct buf *sql, const struct place *place) {
 	buf_puts(sql, " + 1), 0))::text");
 }
 
-/* "SELECT keys, NULL, mtime, size, NULL, NULL FROM all tables WHERE", for files that exist while they
- * have rows. SUMS: time and size are worked out, from all rows of each file; else they are NULL. */
+/* "SELECT keys, NULL, mtime, size, NULL, NULL FROM all tables WHERE", for files that exist while
+ * they have rows. SUMS: time and size are worked out, from all rows of each file; else they are
+ * NULL. */
 static void put_grouped_select(struct buf *sql, const struct place *place, bool sums) {
 	buf_puts(sql, "SELECT ");
 	put_own_keys(sql, place);
@@ -80,8 +81,8 @@ static void build_summary_list(struct place *place, bool next, struct db_stateme
 	sql_slice_list(place, next, "NULL::text, NULL::text, NULL, NULL", st);
 }
 
-/* "NULL, mtime, size, NULL, NULL FROM the tables above", for a file that exists while the row that it belongs to does, with or without
- * lines. SUMS as in put_grouped_select(). */
+/* "NULL, mtime, size, NULL, NULL FROM the tables above", for a file that exists while the row that
+ * it belongs to does, with or without lines. SUMS as in put_grouped_select(). */
 static void put_owned(struct buf *sql, const struct place *place, bool sums) {
 	AUTO_BUF struct buf parents = { 0 }, lines = { 0 }, mtime = { 0 }, size = { 0 };
 	buf_puts(&lines, "FROM ");

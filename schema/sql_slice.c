@@ -1,5 +1,6 @@
-/* Finding and listing by the summary: rows files, and the directories that group them. Each statement has two branches; the second one,
- * over the table itself, runs only while the slice is in doubt. Both list in the order of the keys' bytes. */
+/* Finding and listing by the summary: rows files, and the directories that group them. Each
+ * statement has two branches; the second one, over the table itself, runs only while the slice is
+ * in doubt. Both list in the order of the keys' bytes. */
 #include "schema/sql_build.h"
 
 #include <string.h>
@@ -92,7 +93,7 @@ static void put_totals(struct buf *sql, const char *where) {
 	buf_puts(sql, ") u) c");
 }
 
-/* -- files --------------------------------------------------------------------------------------- */
+/* -- files ------------------------------------------------------------------------------------- */
 
 /* The names' texts as parameters: who asks for a name knows them. */
 static void put_own_params(struct buf *sql, const struct place *place) {
@@ -129,7 +130,7 @@ void sql_slice_put_owned(struct buf *sql, const struct place *place, const char 
 	put_totals(sql, file.data);
 }
 
-/* -- lists --------------------------------------------------------------------------------------- */
+/* -- lists ------------------------------------------------------------------------------------- */
 
 /* "s.k2, s.k3" of the own keys. */
 static void put_own_names(struct buf *sql, const struct place *place, const char *alias) {
@@ -184,9 +185,10 @@ static void put_plain_list(struct buf *sql, const struct place *place, const cha
 	buf_putc(sql, ')');
 }
 
-/* -- directories --------------------------------------------------------------------------------- */
+/* -- directories ------------------------------------------------------------------------------- */
 
-/* True while a file below has rows; PREFIX restricts s to the directory. The keys of d are those of s. */
+/* True while a file below has rows; PREFIX restricts s to the directory. The keys of d are those of
+ * s. */
 static void put_exists(struct buf *sql, const char *prefix) {
 	buf_printf(
 		sql,
@@ -236,8 +238,8 @@ static void put_next_name(struct buf *sql, const struct place *place, const char
 	buf_puts(sql, " LIMIT 1)");
 }
 
-/* "WITH RECURSIVE n AS (names in their order)", and in PREFIX the condition that s belongs to n. Who reads with a LIMIT makes the
- * recursion go no further than that. */
+/* "WITH RECURSIVE n AS (names in their order)", and in PREFIX the condition that s belongs to n.
+ * Who reads with a LIMIT makes the recursion go no further than that. */
 static void put_names(struct buf *sql, const struct place *place, bool next, struct buf *prefix) {
 	AUTO_BUF struct buf cursor = { 0 }, before = { 0 };
 	int n = known_keys(place);

@@ -1,5 +1,5 @@
-/* Many rows as one JSON document: read as one body, written by statements that update what differs, insert what is new and delete what
- * is absent. */
+/* Many rows as one JSON document: read as one body, written by statements that update what differs,
+ * insert what is new and delete what is absent. */
 #include "schema/sql_write.h"
 
 #include <string.h>
@@ -38,7 +38,8 @@ static void put_body(struct buf *sql, const struct place *place) {
 
 enum listing { LIST_NONE, LIST_FIRST, LIST_NEXT };
 
-/* The conditions that choose the names: one name (LIST_NONE), or a page of them. TARGET: the target's own are among them. */
+/* The conditions that choose the names: one name (LIST_NONE), or a page of them. TARGET: the
+ * target's own are among them. */
 static void put_names(struct buf *sql, const struct place *place, bool target, enum listing list) {
 	if (list == LIST_NONE && target) {
 		put_conditions(sql, place, false);
@@ -195,7 +196,8 @@ static void put_sources(struct buf *sql, const struct place *place,
 		buf_printf(sql, ", %s", others.data);
 }
 
-/* Which row an element stands for, and that it agrees with the path. An identity cannot be changed: it must agree, too. */
+/* Which row an element stands for, and that it agrees with the path. An identity cannot be changed:
+ * it must agree, too. */
 static void put_same_row(struct buf *sql, const struct place *place,
 			 const struct document_shape *shape) {
 	const struct relation *rel = place->scope.tables[place->target].rel;
@@ -276,7 +278,8 @@ char *sql_table_update(const struct place *place, const struct document_shape *s
 		buf_puts(&set, n > 0 ? ", " : "");
 		db_quote_ident(&set, column->name);
 		buf_printf(&set, " = %s", value.data);
-		/* as text: not every type has an equality, and what is shown in another way is another value */
+		/* as text: not every type has an equality, and what is shown in another way is
+		 * another value */
 		buf_printf(&differs, "%s%s::text IS DISTINCT FROM (%s)::text",
 			   n++ > 0 ? " OR " : "", old.data, value.data);
 	}

@@ -1,5 +1,5 @@
-/* Writing documents and lines: the JSON goes to the server as it is, and json_populate_record() makes the
- * row of it, so that every type is parsed by its own input function. */
+/* Writing documents and lines: the JSON goes to the server as it is, and json_populate_record()
+ * makes the row of it, so that every type is parsed by its own input function. */
 #include "schema/sql_write.h"
 
 #include <string.h>
@@ -341,7 +341,8 @@ bool sql_has_key(const struct place *place, const struct document_shape *shape) 
 	return named > 0;
 }
 
-/* " AND ...": the target's row is one of this file; EXCLUDED: its columns that the path gives are those of the row that it conflicts with. */
+/* " AND ...": the target's row is one of this file; EXCLUDED: its columns that the path gives are
+ * those of the row that it conflicts with. */
 static void put_same_file(struct buf *sql, const struct place *place, bool excluded) {
 	int table;
 	const struct relation *rel = target_of(place, &table);

@@ -26,15 +26,18 @@ bool takes_value(const struct place *place, int table, const struct document_sha
 /* d."name" */
 void put_d(struct buf *sql, const char *name);
 
-/* The document's value for COLUMN. BASE is what an overflow column that the document leaves out starts from. */
+/* The document's value for COLUMN. BASE is what an overflow column that the document leaves out
+ * starts from. */
 void put_new_value(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		   const struct column *column, const char *base);
 
-/* FROM items: the document as the row d, and, where the overflow column or the order needs it, as e.j. */
+/* FROM items: the document as the row d, and, where the overflow column or the order needs it, as
+ * e.j. */
 void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		enum source from);
 
-/* "AND ..." for what the document repeats of the path: it must agree. A new row (INSERT) must say which bucket it falls in. */
+/* "AND ..." for what the document repeats of the path: it must agree. A new row (INSERT) must say
+ * which bucket it falls in. */
 void put_agreement(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		   bool insert);
 
@@ -42,8 +45,8 @@ void put_agreement(struct buf *sql, const struct place *place, const struct docu
 void put_rows(struct buf *sql, const struct place *place, const struct document_shape *shape,
 	      enum source from);
 
-/* "INSERT INTO rel (columns) SELECT values FROM source, parents WHERE ...". With no document, SHAPE is empty and there is
- * no source. Returns false if no column would get a value. */
+/* "INSERT INTO rel (columns) SELECT values FROM source, parents WHERE ...". With no document, SHAPE
+ * is empty and there is no source. Returns false if no column would get a value. */
 bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		enum source from);
 

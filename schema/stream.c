@@ -24,7 +24,8 @@ static void put_names(struct buf *sql, const struct column *const *columns, int 
 	}
 }
 
-/* "INSERT INTO rel (columns) SELECT values FROM unnest(arrays)", the arrays being parameters from FIRST. */
+/* "INSERT INTO rel (columns) SELECT values FROM unnest(arrays)", the arrays being parameters from
+ * FIRST. */
 static void put_insert(struct buf *sql, const struct relation *rel,
 		       const struct column *const *columns, int n, int first, const char *also) {
 	buf_puts(sql, "INSERT INTO ");
@@ -43,9 +44,10 @@ static void put_insert(struct buf *sql, const struct relation *rel,
 	buf_putc(sql, ')');
 }
 
-/* Puts the statement that begins with HEAD, which ends in a WITH that has `moved`, and goes on with INSERT. Where the table's triggers may drop
- * rows, the number of those inserted does not tell whether the ledger was moved, and is replaced by one that does; that costs a 20th of a
- * statement of one line, on both sides. */
+/* Puts the statement that begins with HEAD, which ends in a WITH that has `moved`, and goes on with
+ * INSERT. Where the table's triggers may drop rows, the number of those inserted does not tell
+ * whether the ledger was moved, and is replaced by one that does; that costs a 20th of a statement
+ * of one line, on both sides. */
 static void finish_insert(struct buf *sql, const struct relation *rel, const struct buf *insert) {
 	if (rel->rewrites_rows)
 		buf_printf(sql, ", put AS (%s) SELECT pg_catalog.count(*) FROM moved",

@@ -82,9 +82,10 @@ bool tally_add(struct tally *t, const struct tally *other) {
 	return true;
 }
 
-/* -- the statement ------------------------------------------------------------------------------- */
+/* -- the statement ----------------------------------------------------------------------------- */
 
-/* In the order of the keys, so that two that add to the same files do not wait for each other in a circle. */
+/* In the order of the keys, so that two that add to the same files do not wait for each other in a
+ * circle. */
 #define ADD_HEAD                                                                                   \
 	"INSERT INTO rowfs.summary AS s (slice, k1, k2, k3, k4, rows, bytes, changed) "            \
 	"SELECT t.slice, t.k1, t.k2, t.k3, t.k4, t.rows, t.bytes, pg_catalog.now() FROM "

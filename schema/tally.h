@@ -1,4 +1,5 @@
-/* What lines add to the summary of rows files: so many rows and bytes for each file (slice and keys). */
+/* What lines add to the summary of rows files: so many rows and bytes for each file (slice and
+ * keys). */
 #ifndef ROWFS_SCHEMA_TALLY_H
 #define ROWFS_SCHEMA_TALLY_H
 
@@ -6,7 +7,7 @@
 #include "schema/line.h"
 #include "schema/slice.h"
 
-/* -- sums ---------------------------------------------------------------------------------------- */
+/* -- sums -------------------------------------------------------------------------------------- */
 
 struct tally_item {
 	const struct slice *slice;
@@ -29,7 +30,8 @@ MUST_USE bool tally_add(struct tally *t, const struct tally *other);
 
 enum { TALLY_PARAMS = 4 + SLICE_KEYS - 1 };
 
-/* Appends the statement that adds a tally to rowfs.summary, its parameters from $FIRST on. FROM: a CTE that must have a row, or NULL. */
+/* Appends the statement that adds a tally to rowfs.summary, its parameters from $FIRST on. FROM: a
+ * CTE that must have a row, or NULL. */
 void tally_put_sql(struct buf *sql, int first, const char *from);
 /* The same by itself. */
 extern const char tally_sql[];
@@ -41,7 +43,7 @@ struct tally_texts {
 MUST_USE bool tally_params(const struct tally *t, struct tally_texts *out, struct db_param *params);
 void tally_texts_free(struct tally_texts *texts);
 
-/* -- counting lines -------------------------------------------------------------------------------- */
+/* -- counting lines ---------------------------------------------------------------------------- */
 
 struct tree;
 
@@ -55,8 +57,9 @@ struct fixed_key {
 	const char *text;   /* borrowed */
 };
 
-/* For lines with COLUMNS (N, in their order) of REL, and keys that are FIXED. Returns 0 with *OUT NULL if the table has slices whose
- * counts only the server can know (or none): then the triggers count. -ENOMEM. Borrows COLUMNS and what FIXED points to. */
+/* For lines with COLUMNS (N, in their order) of REL, and keys that are FIXED. Returns 0 with *OUT
+ * NULL if the table has slices whose counts only the server can know (or none): then the triggers
+ * count. -ENOMEM. Borrows COLUMNS and what FIXED points to. */
 MUST_USE int counter_new(const struct tree *tree, const struct relation *rel,
 			 const struct column *const *columns, int n, const struct fixed_key *fixed,
 			 int nfixed, struct counter **out);
@@ -64,8 +67,9 @@ void counter_free(struct counter *c);
 
 enum { COUNT_NO, COUNT_YES, COUNT_BUCKET, COUNT_FAILED };
 
-/* Counts the line that CHECKER has just accepted. COUNT_YES; COUNT_NO: only the server knows its length; COUNT_BUCKET: ask the
- * server with counter_ask(), and again; COUNT_FAILED: out of memory. */
+/* Counts the line that CHECKER has just accepted. COUNT_YES; COUNT_NO: only the server knows its
+ * length; COUNT_BUCKET: ask the server with counter_ask(), and again; COUNT_FAILED: out of
+ * memory. */
 MUST_USE int counter_line(struct counter *c, const struct line_checker *checker, struct tally *t);
 
 /* After COUNT_BUCKET: the bucket of the value that was met. 0 or -errno. */

@@ -95,8 +95,8 @@ static const char *some_path(const struct place *place) {
 	return place->route != NULL ? place->route->path : place->text;
 }
 
-/* Finds the sibling that FRESH would double. Returns it if both mean the same directory, FRESH if there is none, NULL
- * after a mistake. */
+/* Finds the sibling that FRESH would double. Returns it if both mean the same directory, FRESH if
+ * there is none, NULL after a mistake. */
 static struct place *merge(struct check *c, struct place *parent, struct place *fresh, bool last) {
 	for (int i = 0; i < parent->nchildren; i++) {
 		struct place *old = parent->children[i];

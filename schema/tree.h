@@ -1,9 +1,9 @@
 /* The route tree: a layout checked against the catalog.
  *
  * Each place is one component of a path template. A place with keys stands for as many names as the
- * database has values; a place without keys is one literal name. A place is a file (it has a route) or a
- * directory (it has children), never both. Keys of a path are numbered from the root: key I is SQL
- * parameter $I+1 of every statement at or below its place.
+ * database has values; a place without keys is one literal name. A place is a file (it has a route)
+ * or a directory (it has children), never both. Keys of a path are numbered from the root: key I is
+ * SQL parameter $I+1 of every statement at or below its place.
  *
  * Immutable once built: any thread may read it. */
 #ifndef ROWFS_SCHEMA_TREE_H
@@ -64,9 +64,12 @@ struct place {
 	int nkeys;
 	int nparams; /* keys on the path, own ones included */
 	struct scope scope;
-	int row_table; /* index into scope of the table that the own keys list; -1 without own keys */
+	/* index into scope of the table that the own keys list; -1 without own keys */
+	int row_table;
 	bool row_dir; /* a directory whose keys determine one row of row_table */
-	bool owns_row; /* and which has that row's document in it: mkdir, rmdir and mv make, delete and rename the row */
+	/* and which has that row's document in it: mkdir, rmdir and mv make, delete and rename
+	 * the row */
+	bool owns_row;
 
 	/* files only */
 	const struct layout_route *route; /* NULL for a directory */
@@ -82,9 +85,11 @@ struct place {
 		*match; /* KIND_TABLE: what tells its rows apart; NULL: nothing does */
 	bool grouped;   /* rows: the keys are the target's own; it exists while it has rows */
 	const struct column *mtime; /* NULL if none */
-	/* Rows, and directories that group rows: where the summary has them; NULL: nowhere. See slice.h. */
+	/* Rows, and directories that group rows: where the summary has them; NULL: nowhere. See
+	 * slice.h. */
 	struct slice *slice;
-	int slice_joined; /* how many of the slice's keys, the first, come from the parent's row by the foreign key */
+	/* how many of the slice's keys, the first, come from the parent's row by the foreign key */
+	int slice_joined;
 	struct ingest *ingest; /* KIND_FILE whose lines become rows; else NULL; owned */
 
 	enum layout_write write; /* what may be changed at and below it; never WRITE_UNSAID */
@@ -112,34 +117,42 @@ struct tree {
 		*buckets; /* of all its time buckets; owned; changes, under a lock of its own */
 };
 
-/* Builds the tree. Every mistake of the layout against the catalog is one line in MISTAKES, naming route, key and
- * column. Returns NULL if there was any, here or before (MISTAKES is not empty). LAYOUT and CATALOG are borrowed and must outlive the tree. */
+/* Builds the tree. Every mistake of the layout against the catalog is one line in MISTAKES, naming
+ * route, key and column. Returns NULL if there was any, here or before (MISTAKES is not empty).
+ * LAYOUT and CATALOG are borrowed and must outlive the tree. */
 MUST_USE struct tree *tree_build(const struct layout *layout, const struct catalog *catalog,
 				 struct buf *mistakes);
 void tree_free(struct tree *tree);
 
-/* Makes the statements anew of the places whose slice is usable; before the tree is shared. False if out of memory. */
+/* Makes the statements anew of the places whose slice is usable; before the tree is shared. False
+ * if out of memory. */
 MUST_USE bool tree_use_slices(struct tree *tree);
 
 enum match {
 	MATCH_NO, /* the name has another shape */
-	MATCH_BAD, /* it has the shape, but a value that is the encoding of no key, or another spelling of one */
-	MATCH_NO_VALUE, /* it has the shape, but a text that is no value of the key's type: see key_text.h */
+	/* it has the shape, but a value that is the encoding of no key, or another spelling of
+	 * one */
+	MATCH_BAD,
+	/* it has the shape, but a text that is no value of the key's type: see key_text.h */
+	MATCH_NO_VALUE,
 	MATCH_KEYS, /* the values are the keys */
 	MATCH_ID,   /* the value is the row's id, of a key that is too long for a name */
 };
 
-/* Takes NAME apart by the place's component. With MATCH_KEYS and MATCH_ID, VALUES (room for nkeys) gets a malloc'd
- * string for each key. Where several places of a directory match, NAME belongs to the first of the directory's `keyed`. */
+/* Takes NAME apart by the place's component. With MATCH_KEYS and MATCH_ID, VALUES (room for nkeys)
+ * gets a malloc'd string for each key. Where several places of a directory match, NAME belongs to
+ * the first of the directory's `keyed`. */
 enum match place_match(const struct place *place, const char *name, char **values);
 
-/* Sets the directory's `keyed`, and the `rivals` of each: places with more literal text come first ({name}.meta.json before {name}.json),
- * then as in the layout. A name belongs to a literal place, else to the first keyed one that matches. So every row has one name, which leads to
- * it alone: place_name() writes characters of a key in hex until no other place takes the name. False if out of memory. */
+/* Sets the directory's `keyed`, and the `rivals` of each: places with more literal text come first
+ * ({name}.meta.json before {name}.json), then as in the layout. A name belongs to a literal place,
+ * else to the first keyed one that matches. So every row has one name, which leads to it alone:
+ * place_name() writes characters of a key in hex until no other place takes the name. False if out
+ * of memory. */
 MUST_USE bool place_rank_children(struct place *dir);
 
-/* Appends the file name for key VALUES (nkeys C strings); ID is what find_by_id takes, for a name that
- * would be too long. Returns false if there is no name, or even that is too long. */
+/* Appends the file name for key VALUES (nkeys C strings); ID is what find_by_id takes, for a name
+ * that would be too long. Returns false if there is no name, or even that is too long. */
 bool place_name(const struct place *place, const char *const *values, const char *id,
 		struct buf *out);
 

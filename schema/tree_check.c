@@ -85,7 +85,8 @@ void check_begin_route(struct check *c, const struct layout_route *route) {
 	c->lack = 0;
 }
 
-/* False if "tables" says by which columns RELATION is identified or joined, and they are missing. */
+/* False if "tables" says by which columns RELATION is identified or joined, and they are
+ * missing. */
 static bool has_said_columns(struct check *c, const struct relation *rel) {
 	const struct layout_table *table = layout_table(c->layout, rel->layout_name);
 	if (table == NULL)
@@ -162,7 +163,8 @@ static int scope_push(struct scope *scope, const struct relation *rel, int joine
 	return scope->n++;
 }
 
-/* The index of REL in PLACE's scope, joined to the nearest table before it where it is new. -1 after a mistake. */
+/* The index of REL in PLACE's scope, joined to the nearest table before it where it is new. -1
+ * after a mistake. */
 static int scope_reach(struct check *c, struct place *place, const struct relation *rel) {
 	struct scope *scope = &place->scope;
 	int at = scope_find(scope, rel), n = 0;
@@ -491,7 +493,8 @@ static bool overflow_fits(struct check *c, const struct relation *rel) {
 	return false;
 }
 
-/* What tells the rows of one document apart: the key; for an object, the unique key that its "by" completes. */
+/* What tells the rows of one document apart: the key; for an object, the unique key that its "by"
+ * completes. */
 static bool take_match(struct check *c, struct place *place, const struct relation *rel) {
 	place->match = relation_key(rel);
 	if (c->route->by == NULL)
@@ -615,7 +618,8 @@ static bool check_required(struct check *c, const struct place *place) {
 	return ok;
 }
 
-/* A function without a parameter is there, and does something else; a view without a column shows less. */
+/* A function without a parameter is there, and does something else; a view without a column shows
+ * less. */
 static void query_lacks(struct check *c, const struct place *place, const char *name,
 			const char *words) {
 	const char *query = c->route->relation;

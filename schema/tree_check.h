@@ -21,8 +21,8 @@ void check_mistake(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void check_missing(struct check *c, const char *kind, const char *relation, const char *column,
 		   const char *fmt, ...) PRINTF_LIKE(5, 6);
 
-/* The relation NAME as the route names it, with "WORDS: KIND NAME does not exist" where it is missing. NULL also where
- * "tables" names columns of it that are. */
+/* The relation NAME as the route names it, with "WORDS: KIND NAME does not exist" where it is
+ * missing. NULL also where "tables" names columns of it that are. */
 const struct relation *check_relation(struct check *c, const char *words, const char *kind,
 				      const char *name);
 
@@ -32,7 +32,8 @@ void check_tables(struct check *c);
 /* Makes ROUTE the one that the following calls speak of. */
 void check_begin_route(struct check *c, const struct layout_route *route);
 
-/* Parses PLACE's text into parts and keys, binds the keys and extends the scope. False after a mistake. */
+/* Parses PLACE's text into parts and keys, binds the keys and extends the scope. False after a
+ * mistake. */
 bool check_component(struct check *c, struct place *place);
 
 /* Makes PLACE the route's file: target, columns, order. False after a mistake. */

@@ -51,7 +51,7 @@ static bool table_fill(struct table *t, bool repairable) {
 	return !t->name.failed && !t->ids.failed && !t->definitions.failed;
 }
 
-/* -- what is there ------------------------------------------------------------------------------- */
+/* -- what is there ----------------------------------------------------------------------------- */
 
 static const char ask_sql[] =
 	"SELECT s.id, rowfs.is_true(s.id) AND w.watched, w.as_sent, p.writes, "
@@ -167,7 +167,7 @@ static bool compare(struct db_pool *pool, struct table *t, bool note) {
 	return true;
 }
 
-/* -- installing ---------------------------------------------------------------------------------- */
+/* -- installing -------------------------------------------------------------------------------- */
 
 /* The expression for the time of a row that was there before. */
 static void put_latest(struct buf *sql, const struct slice *s) {
@@ -270,7 +270,7 @@ static void install_table(struct db_pool *pool, struct table *t) {
 	}
 }
 
-/* -- all ----------------------------------------------------------------------------------------- */
+/* -- all --------------------------------------------------------------------------------------- */
 
 /* What is done for each table that has slices. */
 typedef void (*table_fn)(struct db_pool *pool, struct table *t, bool has_streams,
@@ -336,7 +336,7 @@ int watch_compare(struct db_pool *pool, struct tree *tree, enum watch_how how,
 	return for_tables(pool, tree, compare_table, how, progress, arg);
 }
 
-/* -- afterwards ---------------------------------------------------------------------------------- */
+/* -- afterwards -------------------------------------------------------------------------------- */
 
 static const char odd_sql[] =
 	"SELECT x.id FROM rowfs.slice x JOIN (SELECT t.relation, "

@@ -11,7 +11,8 @@ typedef void (*watch_progress_fn)(void *arg, const struct relation *rel, int per
 /* What may be done about a slice that is not usable. */
 enum watch_how {
 	WATCH_LOOK, /* nothing: nothing in the database changes */
-	WATCH_REPAIR, /* its files are counted anew, if it is installed and all its triggers are there */
+	/* its files are counted anew, if it is installed and all its triggers are there */
+	WATCH_REPAIR,
 	WATCH_INSTALL, /* its triggers are made, too */
 };
 

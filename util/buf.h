@@ -31,7 +31,8 @@ void buf_puts(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void buf_putc(struct buf *b, char c);
-/* Appends S as a JSON string literal, quotes included; control bytes escaped, UTF-8 left as it is. */
+/* Appends S as a JSON string literal, quotes included; control bytes escaped, UTF-8 left as it
+ * is. */
 void buf_json_string(struct buf *b, const char *s, size_t len);
 /* Appends S as one word of a shell, in quotes where it needs them. */
 void buf_shell_word(struct buf *b, const char *s);

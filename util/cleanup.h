@@ -1,5 +1,5 @@
-/* Scope-bound cleanup: a variable declared with one of these attributes is given back when it leaves
- * its scope. Ownership leaves a scope by move_ptr() alone. */
+/* Scope-bound cleanup: a variable declared with one of these attributes is given back when it
+ * leaves its scope. Ownership leaves a scope by move_ptr() alone. */
 #ifndef ROWFS_UTIL_CLEANUP_H
 #define ROWFS_UTIL_CLEANUP_H
 

@@ -1,4 +1,5 @@
-/* Time for deadlines: microseconds of the monotonic clock, so that setting the wall clock moves none. */
+/* Time for deadlines: microseconds of the monotonic clock, so that setting the wall clock moves
+ * none. */
 #ifndef ROWFS_UTIL_CLOCK_H
 #define ROWFS_UTIL_CLOCK_H
 
@@ -22,7 +23,8 @@ static inline int64_t deadline_after_ms(int ms) {
 	return ms > 0 ? clock_us() + (int64_t)ms * US_PER_MS : NEVER_US;
 }
 
-/* A time in microseconds as nanoseconds; what these cannot hold, the years before 1677 and behind 2262, is their end. */
+/* A time in microseconds as nanoseconds; what these cannot hold, the years before 1677 and behind
+ * 2262, is their end. */
 static inline int64_t ns_of_us(int64_t us) {
 	int64_t most = INT64_MAX / 1000;
 	return (us > most ? most : us < -most ? -most : us) * 1000;

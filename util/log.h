@@ -1,5 +1,5 @@
-/* Logging: one line a message, to stderr or to syslog. Log once, at the lowest layer that knows why;
- * callers only pass on. Never hand a secret to it. All functions are thread-safe. */
+/* Logging: one line a message, to stderr or to syslog. Log once, at the lowest layer that knows
+ * why; callers only pass on. Never hand a secret to it. All functions are thread-safe. */
 #ifndef ROWFS_UTIL_LOG_H
 #define ROWFS_UTIL_LOG_H
 
@@ -12,7 +12,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 /* Chooses what is logged and where. Call before threads start; may be called again. */
 void log_setup(enum log_level most, bool to_syslog);
 
-/* Parses "error", "warning", "info" or "debug" (any case). Returns false if NAME is none of them. */
+/* Parses "error", "warning", "info" or "debug" (any case). Returns false if NAME is none of
+ * them. */
 bool log_level_parse(const char *name, enum log_level *out);
 
 /* True if a message of LEVEL would be written: to skip costly arguments. */

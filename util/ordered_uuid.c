@@ -5,7 +5,8 @@
 #include <time.h>
 #include <uuid/uuid.h>
 
-/* Milliseconds since 1970, and 12 bits that count within one; it runs ahead of the clock where they do not suffice. */
+/* Milliseconds since 1970, and 12 bits that count within one; it runs ahead of the clock where they
+ * do not suffice. */
 static uint64_t next_moment(void) {
 	static atomic_ullong last;
 	struct timespec now;

@@ -1,10 +1,11 @@
 /* Directories for files that nobody else is to choose.
  *
- * Who may write to a directory can put a link or a file of his own there before the mount comes, and the mount, perhaps root's, would empty or fill
- * what it points to. So a path is opened component by component, links too, and each must be safe: it belongs to root or to this
- * user, and nobody else may write to it. In a directory with the sticky bit (/tmp) others may make names but not change ours, so the
- * next component decides. A directory that its own group may write is safe if it is this user's own group, as many systems make
- * their users' directories. */
+ * Who may write to a directory can put a link or a file of his own there before the mount comes,
+ * and the mount, perhaps root's, would empty or fill what it points to. So a path is opened
+ * component by component, links too, and each must be safe: it belongs to root or to this user, and
+ * nobody else may write to it. In a directory with the sticky bit (/tmp) others may make names but
+ * not change ours, so the next component decides. A directory that its own group may write is safe
+ * if it is this user's own group, as many systems make their users' directories. */
 #ifndef ROWFS_UTIL_PRIVATE_DIR_H
 #define ROWFS_UTIL_PRIVATE_DIR_H
 

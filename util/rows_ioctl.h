@@ -1,4 +1,5 @@
-/* What a mount tells of an ingest file that is open for reading: ioctl(fd, ROWFS_IOC_ROWS, &rows). ENOTTY: it is no ingest file. */
+/* What a mount tells of an ingest file that is open for reading: ioctl(fd, ROWFS_IOC_ROWS, &rows).
+ * ENOTTY: it is no ingest file. */
 #ifndef ROWFS_UTIL_ROWS_IOCTL_H
 #define ROWFS_UTIL_ROWS_IOCTL_H
 

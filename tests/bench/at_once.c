@@ -51,7 +51,8 @@ static struct meeting *meeting_new(int processes) {
 	return m;
 }
 
-/* Forks all but the first. Returns false, and ends those that there are, if there cannot be as many. */
+/* Forks all but the first. Returns false, and ends those that there are, if there cannot be as
+ * many. */
 static bool gather(const struct crew *crew, struct meeting *m) {
 	fflush(NULL);
 	for (int i = 1; i < crew->processes; i++) {

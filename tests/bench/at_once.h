@@ -1,7 +1,9 @@
-/* Several processes that do the same work at the same time: for the rates of many readers and writers.
+/* Several processes that do the same work at the same time: for the rates of many readers and
+ * writers.
  *
- * Programs that are started one by one and time themselves hardly overlap: starting one takes as long as what it is to do. So
- * one program forks them all, lets them prepare, and lets them begin together. */
+ * Programs that are started one by one and time themselves hardly overlap: starting one takes as
+ * long as what it is to do. So one program forks them all, lets them prepare, and lets them begin
+ * together. */
 #ifndef ROWFS_BENCH_AT_ONCE_H
 #define ROWFS_BENCH_AT_ONCE_H
 
@@ -18,8 +20,9 @@ struct crew {
 /* Seconds since some moment that all processes share. */
 double now(void);
 
-/* Runs CREW's processes, or in this one if there is only one. Returns the seconds from the first one's beginning to work to the last one's
- * end; negative if one failed, which has then said why on stderr. Not thread-safe. */
+/* Runs CREW's processes, or in this one if there is only one. Returns the seconds from the first
+ * one's beginning to work to the last one's end; negative if one failed, which has then said why on
+ * stderr. Not thread-safe. */
 double at_once(const struct crew *crew);
 
 #endif

@@ -1,9 +1,11 @@
-/* The measured loops of the benchmark: file operations by plain system calls, so that no interpreter's time is in them.
+/* The measured loops of the benchmark: file operations by plain system calls, so that no
+ * interpreter's time is in them.
  *
- * Usage: drive [-p PROCESSES] [-r ROUNDS] OPERATION PREFIX WIDTH SUFFIX FIRST COUNT [BODY]. File I is PREFIX, I with at least WIDTH
- * digits, SUFFIX; for ls and lsl PREFIX is a directory; for append PREFIX is the file and BODY a file whose bytes are appended.
- * Each of PROCESSES has COUNT files of its own, one range behind the other, and goes through them ROUNDS times.
- * Prints: operations seconds. */
+ * Usage: drive [-p PROCESSES] [-r ROUNDS] OPERATION PREFIX WIDTH SUFFIX FIRST COUNT [BODY]. File I
+ * is PREFIX, I with at least WIDTH digits, SUFFIX; for ls and lsl PREFIX is a directory; for append
+ * PREFIX is the file and BODY a file whose bytes are appended. Each of PROCESSES has COUNT files of
+ * its own, one range behind the other, and goes through them ROUNDS times. Prints: operations
+ * seconds. */
 #include "at_once.h"
 
 #include <dirent.h>

@@ -2,14 +2,17 @@
  *
  * Usage: freshness CONNINFO DIRECTORY FIRST NAMES UPDATES RATE READERS
  *
- * One thread commits updates of the table docs: update I is of name FIRST + I % NAMES, and says I. The first NAMES are made before
- * anybody reads; then come UPDATES, RATE a second, which are measured. READERS
- * threads open, read and close without ever stopping. Reader R waits for each update I with I % READERS = R: while such have been
- * committed and not been seen yet, it reads those; and after each of them, or if there are none, the next of all names.
- * An update is lost if its name goes on showing an older one until the next update of it, or for 5 seconds at the end. A document
- * is wrong if it is none of the versions that were written, or older than what the same reader has seen of it.
+ * One thread commits updates of the table docs: update I is of name FIRST + I % NAMES, and says I.
+ * The first NAMES are made before anybody reads; then come UPDATES, RATE a second, which are
+ * measured. READERS threads open, read and close without ever stopping. Reader R waits for each
+ * update I with I % READERS = R: while such have been committed and not been seen yet, it reads
+ * those; and after each of them, or if there are none, the next of all names. An update is lost if
+ * its name goes on showing an older one until the next update of it, or for 5 seconds at the end. A
+ * document is wrong if it is none of the versions that were written, or older than what the same
+ * reader has seen of it.
  *
- * Prints: updates seconds, median and 99 % of the delays in seconds, the longest, lost, wrong, reads. */
+ * Prints: updates seconds, median and 99 % of the delays in seconds, the longest, lost, wrong,
+ * reads. */
 #include "at_once.h"
 
 #include <errno.h>
@@ -134,7 +137,8 @@ static int look(struct reader *r, int name) {
 	return version;
 }
 
-/* Settles update I if its name shows it by now. One that is over-written without having been seen is lost. */
+/* Settles update I if its name shows it by now. One that is over-written without having been seen
+ * is lost. */
 static bool settled(struct reader *r, int i) {
 	int version = look(r, i % all.names);
 	double t = now();

@@ -1,11 +1,14 @@
 /* What programs that write and read lines do to a file, by plain system calls.
  *
- * Usage: lines append EVERY SOURCE PATH [SOURCE PATH]...   writes of 8 KiB, fsync each EVERY lines (0: at the end); a pair is a thread
- *        lines sync COUNT SOURCE PATH [SOURCE PATH]...     COUNT lines each, fsync after each; a pair is a thread
- *        lines small SOURCE PATH COUNT                     COUNT writes of one line, without fsync
- *        lines read PATH                                   from the start to the end
- *        lines tail PATH                                   the last line, as tail -n 1 does it
- * Lines that are refused (EINVAL from fsync or close) are no failure here. Prints: lines seconds. */
+ * Usage: lines append EVERY SOURCE PATH [SOURCE PATH]...
+ *               writes of 8 KiB, fsync each EVERY lines (0: at the end); a pair is a thread
+ *        lines sync COUNT SOURCE PATH [SOURCE PATH]...
+ *               COUNT lines each, fsync after each; a pair is a thread
+ *        lines small SOURCE PATH COUNT    COUNT writes of one line, without fsync
+ *        lines read PATH                  from the start to the end
+ *        lines tail PATH                  the last line, as tail -n 1 does it
+ * Lines that are refused (EINVAL from fsync or close) are no failure here. Prints: lines
+ * seconds. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

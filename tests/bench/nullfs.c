@@ -1,8 +1,9 @@
-/* A file system with nothing behind it: N files of one size in one directory, in memory. What it takes is what the kernel and
- * libfuse take; rowfs is measured against it, mounted with the same time-outs and the same open flags.
+/* A file system with nothing behind it: N files of one size in one directory, in memory. What it
+ * takes is what the kernel and libfuse take; rowfs is measured against it, mounted with the same
+ * time-outs and the same open flags.
  *
- * Usage: nullfs MOUNTPOINT FILES SIZE TIMEOUT. Files are 00000.json and so on; as many again may be created. Stays in the
- * foreground; prints one line when it answers; ends when it is unmounted. */
+ * Usage: nullfs MOUNTPOINT FILES SIZE TIMEOUT. Files are 00000.json and so on; as many again may be
+ * created. Stays in the foreground; prints one line when it answers; ends when it is unmounted. */
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>

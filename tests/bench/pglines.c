@@ -1,9 +1,13 @@
 /* libpq alone doing what tests/bench/lines has a file system do.
  *
- * Usage: pglines CONNINFO copy SQL SOURCE EVERY          COPY of EVERY lines at a time, fed 8 KiB at a time; SOURCE may be "-"
- *        pglines CONNINFO insert SQL SOURCE WRITERS COUNT  each of WRITERS threads commits COUNT rows one by one
- *        pglines CONNINFO many SQL SOURCE COUNT SIZE     executemany: SIZE rows bound and executed, one Sync, as asyncpg does it
- * SQL takes the fields of a line (plain CSV, an empty one is NULL) as its parameters. Prints: lines seconds. */
+ * Usage: pglines CONNINFO copy SQL SOURCE EVERY
+ *               COPY of EVERY lines at a time, fed 8 KiB at a time; SOURCE may be "-"
+ *        pglines CONNINFO insert SQL SOURCE WRITERS COUNT
+ *               each of WRITERS threads commits COUNT rows one by one
+ *        pglines CONNINFO many SQL SOURCE COUNT SIZE
+ *               executemany: SIZE rows bound and executed, one Sync, as asyncpg does it
+ * SQL takes the fields of a line (plain CSV, an empty one is NULL) as its parameters. Prints:
+ * lines seconds. */
 #include <libpq-fe.h>
 #include <pthread.h>
 #include <stdbool.h>

@@ -1,9 +1,11 @@
-/* libpq alone, with prepared statements: what the database and the socket take, which no file system on top can beat.
+/* libpq alone, with prepared statements: what the database and the socket take, which no file
+ * system on top can beat.
  *
- * Usage: pgraw [-p PROCESSES] CONNINFO OPERATION FIRST COUNT [FILE]. Operations: select, update, insert (one row each), list (all rows
- * of the table in pages of 1000), keys (their names alone), records (the same of the table records, as documents), copy (FILE into the
- * table book). Tables as tests/bench/run makes them. Each of PROCESSES has COUNT rows of its own, and a connection that stands, with
- * its statement prepared, before any of them begins. Prints: operations seconds. */
+ * Usage: pgraw [-p PROCESSES] CONNINFO OPERATION FIRST COUNT [FILE]. Operations: select, update,
+ * insert (one row each), list (all rows of the table in pages of 1000), keys (their names alone),
+ * records (the same of the table records, as documents), copy (FILE into the table book). Tables as
+ * tests/bench/run makes them. Each of PROCESSES has COUNT rows of its own, and a connection that
+ * stands, with its statement prepared, before any of them begins. Prints: operations seconds. */
 #include "at_once.h"
 
 #include <libpq-fe.h>

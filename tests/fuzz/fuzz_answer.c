@@ -1,4 +1,5 @@
-/* What the server answers: rows of any shape are judged, and whatever reads them looks at nothing that is not there. */
+/* What the server answers: rows of any shape are judged, and whatever reads them looks at nothing
+ * that is not there. */
 #include "db/field.h"
 #include "schema/ingest_file.h"
 #include "schema/peers.h"

@@ -12,7 +12,7 @@ int __wrap_db_query_text(struct db_pool *pool, const char *sql, const struct db_
 			 int n, unsigned flags, struct db_cancel *cancel, PGresult **out,
 			 struct db_error *err);
 
-/* -- JSON ------------------------------------------------------------------------------------------ */
+/* -- JSON -------------------------------------------------------------------------------------- */
 
 /* Appends NORMAL, or now and then something else. */
 static void put(struct buf *out, const char *normal) {
@@ -147,7 +147,7 @@ static void put_functions(struct buf *out, const struct function *fn) {
 	buf_puts(out, "]}]");
 }
 
-/* -- the server ------------------------------------------------------------------------------------ */
+/* -- the server -------------------------------------------------------------------------------- */
 
 static PGresult *result_of(int ncolumns) {
 	PGresult *res = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);

@@ -1,4 +1,5 @@
-/* name_encode() and name_decode(): a key's name is its name alone, holds no '/', and gives the key back. */
+/* name_encode() and name_decode(): a key's name is its name alone, holds no '/', and gives the key
+ * back. */
 #include "tests/fuzz/fuzz.h"
 
 #include "schema/name.h"

@@ -1,5 +1,6 @@
-/* record_next() and line_check(): the records add up to the input and are the same however it arrives, and a row is what csv_split()
- * sees in it. Byte 0 chooses the columns, byte 1 how the input is cut. */
+/* record_next() and line_check(): the records add up to the input and are the same however it
+ * arrives, and a row is what csv_split() sees in it. Byte 0 chooses the columns, byte 1 how the
+ * input is cut. */
 #include "tests/fuzz/fuzz.h"
 
 #include "schema/csv.h"

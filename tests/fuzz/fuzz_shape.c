@@ -1,4 +1,5 @@
-/* shape_scan() and json_check(): an object with a shape is valid JSON, and each of its keys is UTF-8 and stands there once. */
+/* shape_scan() and json_check(): an object with a shape is valid JSON, and each of its keys is
+ * UTF-8 and stands there once. */
 #include "tests/fuzz/fuzz.h"
 
 #include "schema/name.h"

@@ -1,4 +1,5 @@
-/* tree_build(): any routes side by side, over tables with every kind of key, give a tree or the mistakes in them. */
+/* tree_build(): any routes side by side, over tables with every kind of key, give a tree or the
+ * mistakes in them. */
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/treekit.h"
 

@@ -1,5 +1,5 @@
-/* The kernel of Debian 12 (6.1), for a program that this is preloaded into: it knows neither FUSE_NOTIFY_INC_EPOCH (6.16) nor
- * FUSE_HAS_EXPIRE_ONLY (6.2). */
+/* The kernel of Debian 12 (6.1), for a program that this is preloaded into: it knows neither
+ * FUSE_NOTIFY_INC_EPOCH (6.16) nor FUSE_HAS_EXPIRE_ONLY (6.2). */
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/fuse.h>

@@ -1,4 +1,5 @@
-/* Checks of the unit tests. A failed check is printed and counted; the test goes on. Thread-safe. */
+/* Checks of the unit tests. A failed check is printed and counted; the test goes on.
+ * Thread-safe. */
 #ifndef ROWFS_TESTS_UNIT_CHECK_H
 #define ROWFS_TESTS_UNIT_CHECK_H
 

@@ -1,5 +1,5 @@
-/* What the tests of db/ share: pools on the test's own server, one value at a time, threads, waiting for
- * a condition. Needs run-with-postgres. */
+/* What the tests of db/ share: pools on the test's own server, one value at a time, threads,
+ * waiting for a condition. Needs run-with-postgres. */
 #ifndef ROWFS_TESTS_UNIT_DBKIT_H
 #define ROWFS_TESTS_UNIT_DBKIT_H
 
@@ -60,7 +60,8 @@ static inline struct db_stats stats_of(struct db_pool *pool) {
 	return stats;
 }
 
-/* The first value of SQL's result, "" if there is none, NULL (and the reason printed) on failure. */
+/* The first value of SQL's result, "" if there is none, NULL (and the reason printed) on
+ * failure. */
 static inline char *kit_value(struct db_pool *pool, const char *sql) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;

@@ -1,4 +1,5 @@
-/* What the tests of lines share: columns as the catalog would tell them, and random numbers that are the same in every run. */
+/* What the tests of lines share: columns as the catalog would tell them, and random numbers that
+ * are the same in every run. */
 #ifndef ROWFS_TESTS_UNIT_LINEKIT_H
 #define ROWFS_TESTS_UNIT_LINEKIT_H
 

@@ -3,7 +3,7 @@
 
 enum { MANY = 1000000 };
 
-/* -- what goes well ----------------------------------------------------------------------------- */
+/* -- what goes well ---------------------------------------------------------------------------- */
 
 /* Pieces of all sizes, cut anywhere in a line; read back in order and summed up here. */
 static void test_million(struct db_pool *pool) {

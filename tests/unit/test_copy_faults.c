@@ -13,7 +13,7 @@ static void terminate(long pid) {
 	CHECK_VALUE(admin, sql.data, "t");
 }
 
-/* -- connections that end ----------------------------------------------------------------------- */
+/* -- connections that end ---------------------------------------------------------------------- */
 
 /* Between begin and the first bytes, and in the middle: nothing is in doubt. */
 static void test_killed_while_fed(void) {
@@ -135,7 +135,7 @@ static void test_no_server(void) {
 	db_pool_free(pool);
 }
 
-/* -- time --------------------------------------------------------------------------------------- */
+/* -- time -------------------------------------------------------------------------------------- */
 
 /* Pauses longer than every time-out, in both directions. */
 static void test_pauses(void) {
@@ -221,7 +221,7 @@ static void test_frozen(void) {
 	db_pool_free(pool);
 }
 
-/* -- giving up ---------------------------------------------------------------------------------- */
+/* -- giving up --------------------------------------------------------------------------------- */
 
 static void test_abort(void) {
 	struct db_pool *pool = pool_of(1, 0);

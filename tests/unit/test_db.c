@@ -316,7 +316,8 @@ static int part(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc == 0 ? db_query_on(conn, arg, NULL, 0, NULL, err) : rc;
 }
 
-/* Parts that are refused leave nothing, and do not end what they are part of. ARG is the last part. */
+/* Parts that are refused leave nothing, and do not end what they are part of. ARG is the last
+ * part. */
 static int in_parts(struct db_conn *conn, void *arg, struct db_error *err) {
 	int rc = db_query_on(conn, "INSERT INTO parts VALUES (1)", NULL, 0, NULL, err);
 	if (rc < 0)
@@ -341,7 +342,8 @@ static void test_parts(struct db_pool *pool) {
 	CHECK_INT(db_transaction(pool, in_parts, (void *)"own", 0, NULL, &err), -EFBIG);
 	CHECK_STR(err.sentence, "I do not like it");
 	CHECK_VALUE(pool, "SELECT count(*) FROM parts", "0");
-	/* The connection is gone: the part says so, and all of it is done again, until there is no more patience. */
+	/* The connection is gone: the part says so, and all of it is done again, until there is no
+	 * more patience. */
 	CHECK(db_transaction(pool, in_parts,
 			     (void *)"SELECT pg_terminate_backend(pg_backend_pid())", DB_NO_RETRY,
 			     NULL, &err) < 0);

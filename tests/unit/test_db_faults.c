@@ -129,7 +129,8 @@ static void test_server_restart(void) {
 	db_pool_free(pool);
 }
 
-/* Every caller gets his own budget and the cached text, and few attempts are made for all of them. */
+/* Every caller gets his own budget and the cached text, and few attempts are made for all of
+ * them. */
 static void test_budget_when_unreachable(void) {
 	struct db_pool *pool = pool_of(10, 3);
 	struct job jobs[8];

@@ -1,4 +1,5 @@
-/* Cancels, time-outs, a full pool, shutdown, and what is said when no connection can be made at all. */
+/* Cancels, time-outs, a full pool, shutdown, and what is said when no connection can be made at
+ * all. */
 #include "tests/unit/dbkit.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,5 @@
-/* What the checker of lines takes, PostgreSQL takes by COPY, as the same row, and renders at the length that was foretold. A number that the
- * checker refuses is refused by the server, too. */
+/* What the checker of lines takes, PostgreSQL takes by COPY, as the same row, and renders at the
+ * length that was foretold. A number that the checker refuses is refused by the server, too. */
 #include "tests/unit/linekit.h"
 
 #include <libpq-fe.h>
@@ -138,7 +138,8 @@ static int make_lines(struct buf *csv, struct buf *expected) {
 	return taken;
 }
 
-/* NUMBER, an expression of type text, as COPY would read it into the column: a cast would lose what is too small before it rounds. */
+/* NUMBER, an expression of type text, as COPY would read it into the column: a cast would lose what
+ * is too small before it rounds. */
 static void put_input(struct buf *sql, const char *number, int column) {
 	if (columns[column].modifier < 0 && column != 5)
 		buf_printf(sql, "%s::%s", number, kinds[column].sql);

@@ -1,4 +1,5 @@
-/* Records: tables of cases, and random input in random pieces against a model that is written in another way. */
+/* Records: tables of cases, and random input in random pieces against a model that is written in
+ * another way. */
 #include "schema/record.h"
 #include "tests/unit/linekit.h"
 
@@ -19,8 +20,9 @@ static void put_record(struct buf *out, enum record_kind kind, const struct reco
 		   found->len, mark);
 }
 
-/* The records of DATA, fed in pieces of at most PIECE bytes (0: random), as "line:length/body " each; the bytes behind DATA are not
- * there. C may be NULL: JSON Lines. HEADER: the first line of CSV is one. */
+/* The records of DATA, fed in pieces of at most PIECE bytes (0: random), as "line:length/body "
+ * each; the bytes behind DATA are not there. C may be NULL: JSON Lines. HEADER: the first line of
+ * CSV is one. */
 static char *records(struct line_checker *c, const char *data, size_t len, int piece, size_t most,
 		     bool header) {
 	struct buf out = { 0 };
@@ -80,7 +82,8 @@ static const struct record_case cases[] = {
 	{ 2, false, MOST, "a,\"b\r\nc\"\r\n1,2\n", "1:10/8 3:4/3 " },
 	{ 2, false, MOST, "a,\"b\n\"\"c\"", "1:9/9 " },
 	{ 3, false, MOST, "a,\"b\nc\",1\n", "1:10/9 " },
-	/* a quote that is stray: text behind the closing one, too many fields or characters, a number that goes over two lines */
+	/* a quote that is stray: text behind the closing one, too many fields or characters, a
+	 * number that goes over two lines */
 	{ 2, false, MOST, "a,\"b\nc\"x\n1,2\n", "1:5/4 2:4/3 3:4/3 " },
 	{ 2, false, MOST, "a,\"b\nc\",d\n1,2\n", "1:5/4 2:5/4 3:4/3 " },
 	{ 2, false, MOST, "\"1\n2345678\",x\n", "1:14/13 " },
@@ -211,7 +214,8 @@ static void test_pass(void) {
 	line_checker_free(&c);
 }
 
-/* A megabyte byte by byte: inside quotes, of quotes, without any newline. Quadratic work would take minutes. */
+/* A megabyte byte by byte: inside quotes, of quotes, without any newline. Quadratic work would take
+ * minutes. */
 static void test_work_is_linear(void) {
 	struct column columns[] = { kit_column("a", PLAIN("text"), 'S', false),
 				    kit_column("b", PLAIN("text"), 'S', false) };
@@ -241,8 +245,8 @@ static void test_work_is_linear(void) {
 
 /* -- a model ----------------------------------------------------------------------------------- */
 
-/* Columns: varchar(4) not null, text, smallint, numeric(4,2). The model takes records from the front by a grammar and compares
- * numbers as integers. */
+/* Columns: varchar(4) not null, text, smallint, numeric(4,2). The model takes records from the
+ * front by a grammar and compares numbers as integers. */
 enum { MODEL_COLUMNS = 4, MODEL_FIELD = 256 };
 
 struct model_record {
@@ -371,7 +375,8 @@ static int64_t model_rendered(const struct model_record *r, int column) {
 	return n + 2;
 }
 
-/* Does a quoted field begin in the record at DATA that has no end, and could still be one of its columns? */
+/* Does a quoted field begin in the record at DATA that has no end, and could still be one of its
+ * columns? */
 static bool model_is_open(const char *data, size_t len) {
 	int field = 0, chars = 0;
 	bool quoted = false, begun = false;
@@ -421,7 +426,8 @@ static bool model_good_behind(const char *data, size_t len, size_t at) {
 	return false;
 }
 
-/* The first record of DATA, behind which nothing comes, as the model sees it; true and R filled if it is a row. */
+/* The first record of DATA, behind which nothing comes, as the model sees it; true and R filled if
+ * it is a row. */
 static bool model_line(const char *data, size_t len, struct model_record *r, size_t *cut,
 		       bool *open) {
 	size_t first = model_first(data, len);

@@ -1,4 +1,5 @@
-/* Trees of generated layouts: whatever routes stand side by side, there is a tree or a mistake, and never a crash. */
+/* Trees of generated layouts: whatever routes stand side by side, there is a tree or a mistake, and
+ * never a crash. */
 #include "tests/unit/treekit.h"
 
 #include "tests/unit/check.h"

@@ -1,5 +1,5 @@
-/* A tree made of generated routes over a catalog that is made up: tables with every kind of key and foreign key. The unit test and the fuzz
- * target share it. */
+/* A tree made of generated routes over a catalog that is made up: tables with every kind of key and
+ * foreign key. The unit test and the fuzz target share it. */
 #ifndef ROWFS_TESTS_UNIT_TREEKIT_H
 #define ROWFS_TESTS_UNIT_TREEKIT_H
 
@@ -337,8 +337,8 @@ static bool treekit_slice_fits(const struct place *place) {
 				     : place->slice_joined + own <= place->slice->nkeys);
 }
 
-/* Builds the tree of the layout JSON, with and without summaries. Returns true if what has to hold of it does: a tree or a mistake, and each
- * file with its statements. *BUILT counts the trees. */
+/* Builds the tree of the layout JSON, with and without summaries. Returns true if what has to hold
+ * of it does: a tree or a mistake, and each file with its statements. *BUILT counts the trees. */
 static bool treekit_try(const char *json, size_t len, int *built) {
 	AUTO_BUF struct buf mistakes = { 0 };
 	struct layout *layout = layout_parse(json, len, &mistakes);
