@@ -1,4 +1,3 @@
-#include "db/field.h"
 #include "fs/coherence_state.h"
 #include "fs/kind.h"
 #include "fs/node_mark.h"
@@ -382,17 +381,13 @@ void coherence_settle(struct fs *fs) {
 static bool load(struct caches *c) {
 	struct db_pool *pool = c->fs->pool;
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_RESULT PGresult *res = NULL;
 	int told = 0, others;
-	int rc =
-		db_query_text(pool, notices_readable_sql, NULL, 0, DB_REPEATABLE, NULL, &res, &err);
-	if (rc == 0 && !field_is_true(res, 0, 0)) {
+	int rc = notices_load(pool, c->fs->tree, &c->notices, &err);
+	if (rc == 0 && c->notices == NULL) {
 		c->why = strdup("the database has no rowfs.notice and rowfs.secret that this role "
 				"may read (rowfs init; rowfs.allow())");
 		return false;
 	}
-	if (rc == 0)
-		rc = notices_load(pool, c->fs->tree, &c->notices);
 	if (rc == 0)
 		rc = notices_settle(c->notices);
 	if (rc == 0)

@@ -1,6 +1,5 @@
 #include "fs/install.h"
 
-#include "db/field.h"
 #include "fs/coherence.h"
 #include "fs/option_conninfo.h"
 #include "fs/slices.h"
@@ -122,37 +121,17 @@ static void report_table(void *arg, const struct notices_table *t) {
 		       t->why != NULL ? t->why : "?");
 }
 
-static const char noted_sql[] =
-	"SELECT n.relation, pg_catalog.min(d.at)::text, pg_catalog.min(d.why) FROM rowfs.doubt d "
-	"JOIN rowfs.notice n ON n.id = d.slice GROUP BY n.relation ORDER BY n.relation";
-
-static const char forget_sql[] =
-	"DELETE FROM rowfs.doubt d USING rowfs.notice n WHERE n.id = d.slice";
-
-/* What triggers that tell could not tell. */
-static int report_failures(struct db_pool *pool, bool forget, struct db_error *err) {
-	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_text(pool, noted_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ANY, "tt?t?", err);
-	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
-		printf("a trigger on %s failed first at %s, and mounts forgot all that they knew: %s\n",
-		       field_text(res, row, 0), field_text(res, row, 1), field_text(res, row, 2));
-	if (rc == 0 && forget && PQntuples(res) > 0)
-		rc = db_query_text(pool, forget_sql, NULL, 0, DB_REPEATABLE, NULL, NULL, err);
-	return rc;
+static void report_failure(void *arg, const char *relation, const char *at, const char *why) {
+	printf("a trigger on %s failed first at %s, and mounts forgot all that they knew: %s\n",
+	       relation, at, why);
 }
 
 static int load(struct fs *fs, struct db_pool *pool, bool make, struct notices **out,
 		struct db_error *err) {
-	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_text(pool, notices_readable_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "b", err);
-	if (rc != 0 || !field_is_true(res, 0, 0))
+	int rc = notices_load(pool, fs->tree, out, err);
+	if (rc != 0 || *out == NULL)
 		return rc;
-	rc = notices_load(pool, fs->tree, out);
-	if (rc == 0 && make && notices_missing(*out) > 0)
+	if (make && notices_missing(*out) > 0)
 		rc = notices_install(pool, *out);
 	if (rc == 0)
 		rc = notices_settle(*out);
@@ -176,7 +155,7 @@ bool install_report(struct fs *fs, bool make) {
 	struct report r = { .fs = fs, .notices = notices };
 	if (rc == 0 && notices != NULL) {
 		notices_each(notices, report_table, &r);
-		rc = report_failures(pool, make, &err);
+		rc = notices_failures(pool, report_failure, NULL, make, &err);
 	}
 	if (r.any)
 		printf("what they cost: rowfs_* and tell_rowfs_* each add about %d us to an INSERT and "

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-const char notices_readable_sql[] =
+static const char readable_sql[] =
 	"SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND "
 	"pg_catalog.has_table_privilege(c.oid, 'SELECT')), false) AND "
 	"pg_catalog.count(*) OPERATOR(pg_catalog.=) 2 "
@@ -476,22 +476,34 @@ static void mark_vague(struct notices *n) {
 
 /* -- all --------------------------------------------------------------------------------------- */
 
-int notices_load(struct db_pool *pool, const struct tree *tree, struct notices **out) {
+/* The definitions alone, without a question whether the role may read them. */
+static struct notices *make(struct db_pool *pool, const struct tree *tree) {
 	struct notices *n = calloc(1, sizeof(*n));
 	if (n == NULL)
-		return -ENOMEM;
+		return NULL;
 	n->tree = tree;
 	n->why = calloc((size_t)tree->nall, sizeof(*n->why));
 	n->vague = calloc((size_t)tree->nall, sizeof(*n->vague));
 	bool ok = n->why != NULL && n->vague != NULL;
 	for (int i = 0; ok && i < tree->nall; i++)
 		ok = depend_on_all(n, pool, tree->all[i]);
-	if (!ok || (!ask_all(pool, n) && !watch_tables(n, pool, false))) {
-		notices_free(n);
-		return -ENOMEM;
-	}
-	*out = n;
-	return 0;
+	if (ok && (ask_all(pool, n) || watch_tables(n, pool, false)))
+		return n;
+	notices_free(n);
+	return NULL;
+}
+
+int notices_load(struct db_pool *pool, const struct tree *tree, struct notices **out,
+		 struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	*out = NULL;
+	int rc = db_query_text(pool, readable_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "b", err);
+	if (rc != 0 || !field_is_true(res, 0, 0))
+		return rc;
+	*out = make(pool, tree);
+	return *out != NULL ? 0 : -ENOMEM;
 }
 
 int notices_install(struct db_pool *pool, struct notices *n) {
@@ -517,6 +529,26 @@ bool notices_rest_on(const struct notices *n, const char *relation, const struct
 				return true;
 	}
 	return false;
+}
+
+static const char noted_sql[] =
+	"SELECT n.relation, pg_catalog.min(d.at)::text, pg_catalog.min(d.why) FROM rowfs.doubt d "
+	"JOIN rowfs.notice n ON n.id = d.slice GROUP BY n.relation ORDER BY n.relation";
+
+static const char forget_sql[] =
+	"DELETE FROM rowfs.doubt d USING rowfs.notice n WHERE n.id = d.slice";
+
+int notices_failures(struct db_pool *pool, notices_failure_fn fn, void *arg, bool forget,
+		     struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_text(pool, noted_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ANY, "tt?t?", err);
+	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
+		fn(arg, field_text(res, row, 0), field_text(res, row, 1), field_text(res, row, 2));
+	if (rc == 0 && forget && PQntuples(res) > 0)
+		rc = db_query_text(pool, forget_sql, NULL, 0, DB_REPEATABLE, NULL, NULL, err);
+	return rc;
 }
 
 int notices_settle(struct notices *n) {

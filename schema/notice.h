@@ -28,12 +28,12 @@ struct notices;
  * semicolon. */
 extern const char notice_prove_sql[];
 
-/* "t" if the role may read the definitions, and what proves that it is a mount's. No parameters. */
-extern const char notices_readable_sql[];
-
-/* Makes the definitions for TREE and finds out which of its tables have their triggers. Returns 0
- * or -ENOMEM: what else goes wrong leaves tables without. */
-MUST_USE int notices_load(struct db_pool *pool, const struct tree *tree, struct notices **out);
+/* Makes the definitions for TREE and finds out which of its tables have their triggers. *OUT is the
+ * caller's, and NULL where the role may not read the definitions and what proves that it is a
+ * mount's: then there are none. Returns 0 or -errno, with ERR filled unless out of memory; what
+ * else goes wrong leaves tables without. */
+MUST_USE int notices_load(struct db_pool *pool, const struct tree *tree, struct notices **out,
+			  struct db_error *err);
 /* How many tables have not. */
 int notices_missing(const struct notices *notices);
 /* Makes them, where that is possible: one transaction for each table, in which its writers wait.
@@ -52,6 +52,15 @@ void notices_each(const struct notices *notices, notices_table_fn fn, void *arg)
 /* True if PLACE itself depends on RELATION, by whatever of its rows. */
 bool notices_rest_on(const struct notices *notices, const char *relation,
 		     const struct place *place);
+
+/* What triggers that tell could not tell: RELATION, the time of the first failure, and its reason,
+ * "" where none is noted. All borrowed. */
+typedef void (*notices_failure_fn)(void *arg, const char *relation, const char *at,
+				   const char *why);
+/* FN for each table of which that is noted; with FORGET the notes are removed. Returns 0, or -errno
+ * with ERR filled. */
+MUST_USE int notices_failures(struct db_pool *pool, notices_failure_fn fn, void *arg, bool forget,
+			      struct db_error *err);
 
 /* Works out which places are told. Nothing changes afterwards. Returns 0 or -ENOMEM. */
 MUST_USE int notices_settle(struct notices *notices);
