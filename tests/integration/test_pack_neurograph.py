@@ -606,7 +606,8 @@ def yet_words(p):
 
 
 def yet_128(p):
-    assert p.pg.one("select count(*) from pg_class where relname ~ '128'") == 0
+    # names of toast tables have an oid, with any digits
+    assert p.pg.one("select count(*) from pg_class where relname ~ '128' and relnamespace::regnamespace::text = any(%s)", list(SCHEMAS)) == 0
 
 
 NOT_YET = [yet_nan, yet_bytes_of_lines, yet_new_bytes, yet_unknown_names, yet_plain, yet_long, yet_arrays, yet_words, yet_128]
