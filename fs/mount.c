@@ -46,11 +46,7 @@
 static char *read_file(const char *path) {
 	AUTO_FILE FILE *f = fopen(path, "re");
 	AUTO_BUF struct buf text = { 0 };
-	char chunk[8192];
-	size_t n;
-	while (f != NULL && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
-		buf_add(&text, chunk, n);
-	if (f == NULL || ferror(f)) {
+	if (f == NULL || !buf_add_file(&text, f, SIZE_MAX)) {
 		fprintf(stderr, "rowfs: layout %s: %s\n", path, strerror(errno));
 		return NULL;
 	}

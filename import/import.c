@@ -84,16 +84,12 @@ void import_put_name(struct buf *out, const char *name) {
 /* A file of /.rowfs as text, or NULL with errno. */
 static char *read_control(const struct import *im, const char *name) {
 	AUTO_BUF struct buf path = { 0 }, text = { 0 };
-	char chunk[8192];
-	size_t n;
 	buf_printf(&path, "%s/.rowfs/%s", im->root, name);
 	AUTO_FILE FILE *f = path.failed ? NULL : fopen(path.data, "re");
 	if (f == NULL)
 		return NULL;
 	buf_puts(&text, "");
-	while (text.len < LARGEST_CONTROL && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
-		buf_add(&text, chunk, n);
-	return ferror(f) ? NULL : buf_take(&text);
+	return buf_add_file(&text, f, LARGEST_CONTROL) ? buf_take(&text) : NULL;
 }
 
 void import_sentence(const struct import *im, const struct item *item, struct buf *out) {

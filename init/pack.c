@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 
 static const char core_name[] = "core", plan_name[] = "sqitch.plan";
@@ -97,8 +98,6 @@ void pack_free(struct pack *p) {
 static int read_plan(const char *root, const char *name, struct pack *p) {
 	AUTO_FREE char *path = NULL;
 	AUTO_BUF struct buf text = { 0 };
-	char chunk[4096];
-	size_t n;
 	*p = (struct pack){ .name = strdup(name) };
 	if (p->name == NULL || asprintf(&path, "%s/%s/%s", root, name, plan_name) < 0)
 		return -ENOMEM;
@@ -106,8 +105,8 @@ static int read_plan(const char *root, const char *name, struct pack *p) {
 	if (f == NULL)
 		return errno == ENOTDIR ? -ENOENT : -errno;
 	buf_puts(&text, "");
-	while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0)
-		buf_add(&text, chunk, n);
+	if (!buf_add_file(&text, f, SIZE_MAX))
+		return -errno;
 	return text.failed ? -ENOMEM : pack_parse(p, text.data);
 }
 

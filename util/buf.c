@@ -114,6 +114,14 @@ static void add_escaped_byte(struct buf *b, unsigned char c) {
 	}
 }
 
+bool buf_add_file(struct buf *b, FILE *f, size_t most) {
+	char chunk[8192];
+	size_t n;
+	while (b->len < most && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+		buf_add(b, chunk, n);
+	return ferror(f) == 0;
+}
+
 void buf_json_string(struct buf *b, const char *s, size_t len) {
 	buf_putc(b, '"');
 	size_t plain = 0; /* start of the run that needs no escape */

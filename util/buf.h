@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 struct buf {
 	char *data;  /* always NUL-terminated once anything was added; owned */
@@ -31,6 +32,9 @@ void buf_puts(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void buf_putc(struct buf *b, char c);
+/* Appends what F has, from where it stands to its end, or until B has MOST bytes or more. Returns
+ * false, with errno, if F cannot be read. */
+MUST_USE bool buf_add_file(struct buf *b, FILE *f, size_t most);
 /* Appends S as a JSON string literal, quotes included; control bytes escaped, UTF-8 left as it
  * is. */
 void buf_json_string(struct buf *b, const char *s, size_t len);
