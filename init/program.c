@@ -1,5 +1,7 @@
 #include "init/program.h"
 
+#include "db/query.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
@@ -35,24 +37,13 @@ static void put_setting(struct buf *out, const char *name, const char *value) {
 	}
 }
 
-/* Appends NAME as an identifier, in quotes. */
-static void put_ident(struct buf *out, const char *name) {
-	buf_putc(out, '"');
-	for (const char *at = name; *at != '\0'; at++) {
-		if (*at == '"')
-			buf_putc(out, '"');
-		buf_putc(out, *at);
-	}
-	buf_putc(out, '"');
-}
-
 /* Behind what the user has there: the last setting of a name counts. */
 static bool export_settings(const struct program *p) {
 	AUTO_BUF struct buf text = { 0 }, path = { 0 };
 	const char *before = getenv("PGOPTIONS");
 	buf_puts(&text, before != NULL ? before : "");
 	if (p->schema != NULL) {
-		put_ident(&path, p->schema);
+		db_quote_ident(&path, p->schema);
 		put_setting(&text, "search_path", path.failed ? "" : path.data);
 	}
 	if (p->role != NULL)
