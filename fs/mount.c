@@ -67,7 +67,7 @@ static void tell_version(struct fs *fs, bool mount) {
 	if (mount && version == VERSION_NONE)
 		return;
 	conninfo_without_secrets(fs->opt->conninfo, &conninfo);
-	version_put(&text, version, conninfo.len > 0 ? conninfo.data : "");
+	version_put(&text, version, fs->opt->ttl, conninfo.len > 0 ? conninfo.data : "");
 	if (text.len > 0 && !text.failed && !conninfo.failed)
 		fprintf(stderr, "rowfs: %s\n", text.data);
 }

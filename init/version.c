@@ -58,11 +58,11 @@ int version_ask(struct db_pool *pool, enum version *out, struct db_error *err) {
 	return 0;
 }
 
-void version_put(struct buf *out, enum version v, const char *conninfo) {
+void version_put(struct buf *out, enum version v, double ttl, const char *conninfo) {
 	static const char *const texts[] = {
 		[VERSION_NONE] =
 			"the database has no schema rowfs, so an append whose connection breaks may be "
-			"repeated, changes by others are seen after 0.1 s, and sizes are not kept: ",
+			"repeated, changes by others are seen after ",
 		[VERSION_OLDER] = "the schema rowfs is older than this rowfs: ",
 		[VERSION_NEWER] =
 			"the schema rowfs is newer than this rowfs (" ROWFS_VERSION
@@ -74,6 +74,8 @@ void version_put(struct buf *out, enum version v, const char *conninfo) {
 	buf_puts(out, texts[v]);
 	if (v == VERSION_NEWER)
 		return;
+	if (v == VERSION_NONE)
+		buf_printf(out, "%g s, and sizes are not kept: ", ttl);
 	buf_puts(out, v == VERSION_NONE ? "rowfs init " : "rowfs init --upgrade ");
 	buf_shell_word(out, conninfo);
 }
