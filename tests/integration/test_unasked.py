@@ -148,6 +148,14 @@ def test_what_is_missing_without_the_schema(empty_pg, make_mount):
         assert word in said[0], said
 
 
+def test_the_time_that_is_told_is_the_option(empty_pg, tmp_path):
+    empty_pg.sql(TABLES)
+    layout = tmp_path / "layout.json"
+    layout.write_text(json.dumps(LAYOUT))
+    said = run(rowfs_binary(), "check", "-o", "coherence=ttl=0.25", layout, empty_pg.conninfo).stderr
+    assert "changes by others are seen after 0.25 s, " in said
+
+
 def test_install_is_for_check(pg, tmp_path):
     done = run(rowfs_binary(), "mount", "--install", pg.conninfo, tmp_path, env=clean_env(), ok=False)
     assert done.returncode == 2 and "--install is for rowfs check" in done.stderr
