@@ -5,7 +5,7 @@
 
 #include "fs/account.h"
 #include "fs/intent.h"
-#include "fs/options.h"
+#include "fs/options/options.h"
 #include "schema/tree.h"
 
 #include <stdatomic.h>

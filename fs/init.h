@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_INIT_H
 #define ROWFS_FS_INIT_H
 
-#include "fs/options.h"
+#include "fs/options/options.h"
 
 /* Runs the command; ARGV[0] is "init". Arguments that hold a secret are overwritten. Returns the
  * exit status: 0, 1 if something could not be done, 2 after a mistake in the arguments. */

@@ -1,7 +1,7 @@
 #include "fs/install.h"
 
 #include "fs/coherence.h"
-#include "fs/option_conninfo.h"
+#include "fs/options/option_conninfo.h"
 #include "fs/slices.h"
 #include "schema/notice.h"
 #include "schema/sql_build.h"

@@ -1,6 +1,6 @@
 #include "fs/init.h"
 #include "fs/mount.h"
-#include "fs/options.h"
+#include "fs/options/options.h"
 #include "import/import.h"
 #include "util/log.h"
 

@@ -25,7 +25,7 @@
 #include "fs/trail.h"
 #include "fs/orphans.h"
 #include "fs/writer.h"
-#include "fs/option_conninfo.h"
+#include "fs/options/option_conninfo.h"
 #include "init/differ.h"
 #include "init/version.h"
 #include "schema/embedded.h"

@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_MOUNT_H
 #define ROWFS_FS_MOUNT_H
 
-#include "fs/options.h"
+#include "fs/options/options.h"
 #include "util/cleanup.h"
 
 /* Mounts and, in the foreground, serves until it is unmounted or a signal ends it. In the

@@ -1,6 +1,6 @@
 /* The options: sources and their order, values, connection strings, secrets. Needs no database. */
-#include "fs/option_config.h"
-#include "fs/options.h"
+#include "fs/options/option_config.h"
+#include "fs/options/options.h"
 #include "tests/unit/check.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-#include "fs/option_conninfo.h"
+#include "fs/options/option_conninfo.h"
 
-#include "fs/option_secret.h"
+#include "fs/options/option_secret.h"
 #include "util/secret.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-#include "fs/option_secret.h"
+#include "fs/options/option_secret.h"
 
-#include "fs/option_table.h"
+#include "fs/options/option_table.h"
 #include "util/secret.h"
 
 static const char variable[] = "PGPASSWORD";

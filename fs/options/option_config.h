@@ -1,6 +1,6 @@
 /* The configuration file. Private to fs/option*.c. */
-#ifndef ROWFS_FS_OPTION_CONFIG_H
-#define ROWFS_FS_OPTION_CONFIG_H
+#ifndef ROWFS_FS_OPTIONS_OPTION_CONFIG_H
+#define ROWFS_FS_OPTIONS_OPTION_CONFIG_H
 
 #include "util/buf.h"
 

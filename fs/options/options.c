@@ -1,9 +1,9 @@
-#include "fs/options.h"
+#include "fs/options/options.h"
 
-#include "fs/option_config.h"
-#include "fs/option_conninfo.h"
-#include "fs/option_secret.h"
-#include "fs/option_table.h"
+#include "fs/options/option_config.h"
+#include "fs/options/option_conninfo.h"
+#include "fs/options/option_secret.h"
+#include "fs/options/option_table.h"
 #include "util/secret.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
-/* Every option of rowfs, in one table (fs/option_table.c): the command line, the configuration
+/* Every option of rowfs, in one table (fs/options/option_table.c): the command line, the configuration
  * file, the environment, the help text, the man page and /.rowfs/config.json are all made from it.
  */
-#ifndef ROWFS_FS_OPTIONS_H
-#define ROWFS_FS_OPTIONS_H
+#ifndef ROWFS_FS_OPTIONS_OPTIONS_H
+#define ROWFS_FS_OPTIONS_OPTIONS_H
 
 #include "db/pool.h"
 #include "util/buf.h"

@@ -1,4 +1,4 @@
-#include "fs/option_table.h"
+#include "fs/options/option_table.h"
 
 #include <limits.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* One connection string out of all that names the database. Private to fs/option*.c. */
-#ifndef ROWFS_FS_OPTION_CONNINFO_H
-#define ROWFS_FS_OPTION_CONNINFO_H
+#ifndef ROWFS_FS_OPTIONS_OPTION_CONNINFO_H
+#define ROWFS_FS_OPTIONS_OPTION_CONNINFO_H
 
-#include "fs/option_table.h"
+#include "fs/options/option_table.h"
 
 /* Makes opt->conninfo of connection_string and the single options (host, port ...). SOURCES
  * says, for each entry of the table, where its value is from. A single option from a stronger

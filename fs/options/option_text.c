@@ -1,6 +1,6 @@
 /* What the table of options says to people: help, man page, /.rowfs/config.json. */
-#include "fs/option_conninfo.h"
-#include "fs/option_table.h"
+#include "fs/options/option_conninfo.h"
+#include "fs/options/option_table.h"
 
 #include <string.h>
 

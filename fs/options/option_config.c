@@ -1,7 +1,7 @@
-#include "fs/option_config.h"
+#include "fs/options/option_config.h"
 
-#include "fs/option_secret.h"
-#include "fs/option_table.h"
+#include "fs/options/option_secret.h"
+#include "fs/options/option_table.h"
 #include "util/secret.h"
 
 #include <ctype.h>

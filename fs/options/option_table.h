@@ -1,8 +1,8 @@
 /* The table of options and what can be done with one entry. Private to fs/option*.c. */
-#ifndef ROWFS_FS_OPTION_TABLE_H
-#define ROWFS_FS_OPTION_TABLE_H
+#ifndef ROWFS_FS_OPTIONS_OPTION_TABLE_H
+#define ROWFS_FS_OPTIONS_OPTION_TABLE_H
 
-#include "fs/options.h"
+#include "fs/options/options.h"
 
 enum option_type {
 	OPTION_TEXT, /* char * */
