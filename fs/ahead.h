@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_AHEAD_H
 #define ROWFS_FS_AHEAD_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 #include "fs/where.h"
 
 /* A page of the names of PLACE in a directory. */

@@ -19,7 +19,7 @@
 #ifndef ROWFS_FS_COHERENCE_H
 #define ROWFS_FS_COHERENCE_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 
 struct node;
 struct caches;

@@ -2,7 +2,7 @@
 
 #include "fs/kind.h"
 #include "fs/lookup.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "fs/status.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_CONTROL_H
 #define ROWFS_FS_CONTROL_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "schema/name.h"
 
 #define CONTROL_DIRECTORY NAME_CONTROL

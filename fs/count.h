@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_COUNT_H
 #define ROWFS_FS_COUNT_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 #include "schema/tally.h"
 
 /* Adds the line that CHECKER has just accepted to TALLY. COUNTER may be NULL: nobody can count it

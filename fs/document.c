@@ -7,7 +7,7 @@
 #include "fs/large.h"
 #include "fs/made.h"
 #include "fs/plain.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "fs/scratch.h"
 #include "fs/store.h"
 #include "fs/table.h"

@@ -1,9 +1,9 @@
 #include "fs/ending.h"
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 #include "fs/kind.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "util/clock.h"
 #include "util/log.h"
 

@@ -14,7 +14,7 @@
 #ifndef ROWFS_FS_FENCE_H
 #define ROWFS_FS_FENCE_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "schema/ledger.h"
 
 struct fence;

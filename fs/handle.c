@@ -1,7 +1,7 @@
 #include "fs/handle.h"
 
 #include "fs/body.h"
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/kind.h"
 #include "fs/listing.h"
 #include "fs/plain.h"

@@ -12,7 +12,7 @@
 #ifndef ROWFS_FS_INGEST_H
 #define ROWFS_FS_INGEST_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 #include "fs/id_stock.h"
 #include "fs/ingest_parse.h"

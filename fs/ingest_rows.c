@@ -2,7 +2,7 @@
 
 #include "db/field.h"
 #include "fs/ingest_parse.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -15,7 +15,7 @@
 #ifndef ROWFS_FS_INGEST_ROWS_H
 #define ROWFS_FS_INGEST_ROWS_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "schema/ingest_file.h"
 #include "schema/ingest.h"
 #include "util/rows_ioctl.h"

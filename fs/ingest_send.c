@@ -9,7 +9,7 @@
 #include "fs/ingest.h"
 #include "fs/ingest_rows.h"
 #include "fs/ingest_twin.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "fs/scratch.h"
 #include "schema/ingest_twin.h"
 #include "schema/ledger.h"

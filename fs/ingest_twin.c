@@ -1,6 +1,6 @@
 #include "fs/ingest_twin.h"
 
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "schema/ingest_twin.h"
 
 #include <errno.h>

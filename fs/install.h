@@ -4,7 +4,7 @@
 #ifndef ROWFS_FS_INSTALL_H
 #define ROWFS_FS_INSTALL_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 
 /* For `rowfs check`, after slices_open() and slices_compare(): prints a line for each table
  * about its triggers, and what they cost. With MAKE, first makes those that tell of changes, and

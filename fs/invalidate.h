@@ -12,7 +12,7 @@
 #ifndef ROWFS_FS_INVALIDATE_H
 #define ROWFS_FS_INVALIDATE_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 
 #include <fuse_lowlevel.h>
 

@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_KIND_H
 #define ROWFS_FS_KIND_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 
 struct rowfs_rows;

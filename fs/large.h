@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_LARGE_H
 #define ROWFS_FS_LARGE_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 struct scratch;
 

@@ -8,7 +8,7 @@
 #ifndef ROWFS_FS_LISTING_H
 #define ROWFS_FS_LISTING_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 
 struct entry {

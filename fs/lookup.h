@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_LOOKUP_H
 #define ROWFS_FS_LOOKUP_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 /* Finds NAME in directory DIR and makes it a node. LOOKUP: with one more look-up of the kernel's;
  * otherwise with a reference. Returns 0, -ENOENT, -ESTALE if DIR was succeeded (see

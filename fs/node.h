@@ -13,7 +13,7 @@
 #define ROWFS_FS_NODE_H
 
 #include "fs/body.h"
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 #include "fs/where.h"
 
 #include <sys/stat.h>

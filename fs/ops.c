@@ -1,6 +1,6 @@
 #include "fs/ops.h"
 
-#include "fs/access.h"
+#include "fs/core/access.h"
 #include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
@@ -15,7 +15,7 @@
 #include "fs/locks.h"
 #include "fs/ops_lock.h"
 #include "fs/reply.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "fs/store.h"
 #include "fs/transcript.h"
 #include "util/rows_ioctl.h"

@@ -4,7 +4,7 @@
 #ifndef ROWFS_FS_OPS_H
 #define ROWFS_FS_OPS_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 /* The table for fuse_session_new(). The session's user data is the struct fs. */
 extern const struct fuse_lowlevel_ops rowfs_ops;

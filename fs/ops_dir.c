@@ -9,7 +9,7 @@
 #include "fs/plain.h"
 #include "fs/removal.h"
 #include "fs/reply.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_OPS_LOCK_H
 #define ROWFS_FS_OPS_LOCK_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 
 void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);

@@ -1,5 +1,5 @@
 /* Making and removing names. */
-#include "fs/access.h"
+#include "fs/core/access.h"
 #include "fs/control.h"
 #include "fs/ingest.h"
 #include "fs/kind.h"

@@ -1,6 +1,6 @@
 /* Renaming names. What a rename means is a question of what both names are: SEMANTICS 8 has the
  * table. */
-#include "fs/access.h"
+#include "fs/core/access.h"
 #include "fs/ingest.h"
 #include "fs/intent.h"
 #include "fs/kind.h"

@@ -1,7 +1,7 @@
 #include "fs/orphans.h"
 
 #include "fs/plain.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 

@@ -7,7 +7,7 @@
 #ifndef ROWFS_FS_ORPHANS_H
 #define ROWFS_FS_ORPHANS_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 struct orphans;
 

@@ -1,6 +1,6 @@
 #include "fs/pages.h"
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/coherence.h"
 
 #include <fuse_lowlevel.h>

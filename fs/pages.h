@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_PAGES_H
 #define ROWFS_FS_PAGES_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 #include "fs/handle.h"
 
 /* Gives the kernel what H, which is `cached` and not open to its program yet, has in memory; once

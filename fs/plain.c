@@ -1,6 +1,6 @@
 #include "fs/plain.h"
 
-#include "fs/account.h"
+#include "fs/core/account.h"
 #include "util/private_dir.h"
 
 #include <dirent.h>

@@ -5,7 +5,7 @@
 #ifndef ROWFS_FS_PREFETCH_H
 #define ROWFS_FS_PREFETCH_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 struct prefetch;
 

@@ -1,6 +1,6 @@
 #include "fs/refusals.h"
 
-#include "fs/report.h"
+#include "fs/core/report.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_REFUSALS_H
 #define ROWFS_FS_REFUSALS_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 
 struct refusal {
 	uint64_t number; /* of the line in its file, from 1 */

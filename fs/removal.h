@@ -56,7 +56,7 @@
 #ifndef ROWFS_FS_REMOVAL_H
 #define ROWFS_FS_REMOVAL_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 enum {
 	REMOVAL_US = 45000,        /* so that it is seen 50 ms after unlink has returned */

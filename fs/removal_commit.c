@@ -1,9 +1,9 @@
 /* What is being removed by a process, and how it is committed or taken back. */
-#include "fs/access.h"
-#include "fs/intake.h"
-#include "fs/pace.h"
+#include "fs/core/access.h"
+#include "fs/core/intake.h"
+#include "fs/core/pace.h"
 #include "fs/removal_state.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "util/clock.h"
 #include "util/log.h"
 

@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_REPLY_H
 #define ROWFS_FS_REPLY_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 /* Reply with -errno RC (0: success); a failure's sentence goes to errors.jsonl under NODE's path
  * and NAME (may be NULL). */

@@ -5,7 +5,7 @@
 #ifndef ROWFS_FS_ROTATIONS_H
 #define ROWFS_FS_ROTATIONS_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 
 #include <stdint.h>
 #include <sys/types.h>

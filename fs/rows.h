@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_ROWS_H
 #define ROWFS_FS_ROWS_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 #include "schema/record.h"
 

@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_ROWS_APPEND_H
 #define ROWFS_FS_ROWS_APPEND_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 #include "schema/record.h"
 

@@ -1,6 +1,6 @@
 /* Truncation of rows files: what was written before it, through any open file, is not to come back
  * behind it. */
-#include "fs/access.h"
+#include "fs/core/access.h"
 #include "fs/rows_cut.h"
 
 #include "fs/kind.h"

@@ -8,7 +8,7 @@
 #ifndef ROWFS_FS_ROWS_CUT_H
 #define ROWFS_FS_ROWS_CUT_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 
 /* Before NODE's file is truncated to SIZE through H, or by path (H is NULL); no handle's lock is

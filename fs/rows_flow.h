@@ -4,7 +4,7 @@
 #ifndef ROWFS_FS_ROWS_FLOW_H
 #define ROWFS_FS_ROWS_FLOW_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 struct rows_flow;
 

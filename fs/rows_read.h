@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_ROWS_READ_H
 #define ROWFS_FS_ROWS_READ_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 
 /* Appends up to SIZE bytes of H's file, from OFFSET on, to OUT; fewer only at the end. H's lock is

@@ -1,7 +1,7 @@
 #include "fs/rows_rotate.h"
 
 #include "db/field.h"
-#include "fs/access.h"
+#include "fs/core/access.h"
 #include "fs/fence.h"
 #include "fs/lookup.h"
 #include "fs/plain.h"

@@ -1,6 +1,6 @@
 #include "fs/rows_whole.h"
 
-#include "fs/access.h"
+#include "fs/core/access.h"
 #include "fs/rows.h"
 #include "fs/rows_append.h"
 #include "fs/rows_cut.h"

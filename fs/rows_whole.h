@@ -4,7 +4,7 @@
 #ifndef ROWFS_FS_ROWS_WHOLE_H
 #define ROWFS_FS_ROWS_WHOLE_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/handle.h"
 #include "schema/record.h"
 

@@ -5,7 +5,7 @@
 #ifndef ROWFS_FS_SCRATCH_H
 #define ROWFS_FS_SCRATCH_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 struct scratch;
 

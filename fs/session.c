@@ -1,10 +1,10 @@
 #include "fs/session.h"
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "fs/control.h"
 #include "fs/ending.h"
 #include "fs/coherence.h"
-#include "fs/intake.h"
+#include "fs/core/intake.h"
 #include "fs/ops.h"
 #include "fs/ops_lock.h"
 #include "fs/reply.h"

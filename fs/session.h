@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_SESSION_H
 #define ROWFS_FS_SESSION_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 
 #include <fuse_lowlevel.h>
 

@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_SLICES_H
 #define ROWFS_FS_SLICES_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 #include "schema/watch.h"
 
 /* Finds out which are usable; HOW says what may be done about the others. Returns false if out of

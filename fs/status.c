@@ -3,7 +3,7 @@
 #include "db/query.h"
 #include "fs/coherence.h"
 #include "fs/plain.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "fs/slices.h"
 
 #include <string.h>

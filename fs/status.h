@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_STATUS_H
 #define ROWFS_FS_STATUS_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 void status_json(struct call *call, struct buf *out);
 void status_health(struct call *call, struct buf *out);

@@ -4,7 +4,7 @@
 #include "fs/fence.h"
 #include "fs/plain.h"
 #include "fs/removal.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 
 #include <errno.h>
 #include <string.h>

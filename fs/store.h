@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_STORE_H
 #define ROWFS_FS_STORE_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "schema/shape.h"
 
 /* The document of one row: updates the row, or inserts it. CREATED: it most likely is not there, so

@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_TABLE_H
 #define ROWFS_FS_TABLE_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 /* Makes the rows of the file at W what the document says, in one transaction: all of it or nothing.
  * The rows of the file at FROM (NULL: none) go in it. Returns 0 or -errno with call->err saying

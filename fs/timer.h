@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_TIMER_H
 #define ROWFS_FS_TIMER_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 
 struct timer;
 

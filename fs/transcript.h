@@ -13,7 +13,7 @@
 #ifndef ROWFS_FS_TRANSCRIPT_H
 #define ROWFS_FS_TRANSCRIPT_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 struct rows_reader;
 struct transcript;

@@ -3,7 +3,7 @@
 #include "db/budget.h"
 #include "fs/batch.h"
 #include "fs/fence.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "schema/ledger.h"
 #include "util/clock.h"
 #include "util/log.h"

@@ -13,7 +13,7 @@
 #ifndef ROWFS_FS_WRITER_H
 #define ROWFS_FS_WRITER_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 #include "schema/tally.h"
 
 struct writer;

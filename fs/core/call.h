@@ -1,8 +1,8 @@
 /* One request under way: who asked, how to stop its query, what went wrong. */
-#ifndef ROWFS_FS_CALL_H
-#define ROWFS_FS_CALL_H
+#ifndef ROWFS_FS_CORE_CALL_H
+#define ROWFS_FS_CORE_CALL_H
 
-#include "fs/fs.h"
+#include "fs/core/fs.h"
 #include "fs/node.h"
 
 #include <fuse_lowlevel.h>

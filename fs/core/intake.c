@@ -1,6 +1,6 @@
-#include "fs/intake.h"
+#include "fs/core/intake.h"
 
-#include "fs/pace.h"
+#include "fs/core/pace.h"
 
 #include <errno.h>
 #include <stdatomic.h>

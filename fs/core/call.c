@@ -1,9 +1,9 @@
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 #include "db/budget.h"
-#include "fs/intake.h"
+#include "fs/core/intake.h"
 #include "fs/removal.h"
-#include "fs/report.h"
+#include "fs/core/report.h"
 #include "util/process.h"
 
 #include <errno.h>

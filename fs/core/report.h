@@ -1,7 +1,7 @@
 /* What went wrong, for people: /.rowfs/errors.jsonl (bounded, in memory) and the input that was
  * refused, kept on disk under /.rowfs/rejected/ (bounded). Thread-safe. */
-#ifndef ROWFS_FS_REPORT_H
-#define ROWFS_FS_REPORT_H
+#ifndef ROWFS_FS_CORE_REPORT_H
+#define ROWFS_FS_CORE_REPORT_H
 
 #include "util/buf.h"
 

@@ -5,8 +5,8 @@
  * Only files of /proc are read that never wait for the process. A process in exec() closes files
  * while it holds a lock that a read of /proc/TID/syscall or stat waits for, and the reply to such a
  * close may wait for who asks here. */
-#ifndef ROWFS_FS_PACE_H
-#define ROWFS_FS_PACE_H
+#ifndef ROWFS_FS_CORE_PACE_H
+#define ROWFS_FS_CORE_PACE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* What a mount holds for its programs, in bytes, and the most that it may: one account for the
  * disk of state_dir, one for memory. So no number of files makes either of them full. Zeroed with
  * `most` set is an empty one. Thread-safe. */
-#ifndef ROWFS_FS_ACCOUNT_H
-#define ROWFS_FS_ACCOUNT_H
+#ifndef ROWFS_FS_CORE_ACCOUNT_H
+#define ROWFS_FS_CORE_ACCOUNT_H
 
 #include "util/buf.h"
 

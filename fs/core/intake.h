@@ -12,8 +12,8 @@
  * not take such a process for an idle one.
  *
  * Thread-safe. */
-#ifndef ROWFS_FS_INTAKE_H
-#define ROWFS_FS_INTAKE_H
+#ifndef ROWFS_FS_CORE_INTAKE_H
+#define ROWFS_FS_CORE_INTAKE_H
 
 #include "util/cleanup.h"
 

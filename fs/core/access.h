@@ -1,9 +1,9 @@
 /* What the layout lets be changed: the only place that decides it. Everything that changes a file,
  * a name or a row asks here first. */
-#ifndef ROWFS_FS_ACCESS_H
-#define ROWFS_FS_ACCESS_H
+#ifndef ROWFS_FS_CORE_ACCESS_H
+#define ROWFS_FS_CORE_ACCESS_H
 
-#include "fs/call.h"
+#include "fs/core/call.h"
 
 enum change {
 	CHANGE_ANY,    /* a row by its key, lines that are appended, a plain file, a directory */

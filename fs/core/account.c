@@ -1,4 +1,4 @@
-#include "fs/account.h"
+#include "fs/core/account.h"
 
 bool account_take(struct account *account, uint64_t bytes) {
 	unsigned long long used = atomic_load(&account->used);

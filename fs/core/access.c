@@ -1,4 +1,4 @@
-#include "fs/access.h"
+#include "fs/core/access.h"
 
 #include <errno.h>
 

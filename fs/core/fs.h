@@ -1,9 +1,9 @@
 /* What every part of the file system shares: one mounted tree. Made by mount.c, read-only
  * afterwards but for the parts that lock themselves. */
-#ifndef ROWFS_FS_FS_H
-#define ROWFS_FS_FS_H
+#ifndef ROWFS_FS_CORE_FS_H
+#define ROWFS_FS_CORE_FS_H
 
-#include "fs/account.h"
+#include "fs/core/account.h"
 #include "fs/intent.h"
 #include "fs/options/options.h"
 #include "schema/tree.h"

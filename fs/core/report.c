@@ -1,4 +1,4 @@
-#include "fs/report.h"
+#include "fs/core/report.h"
 
 #include "schema/name.h"
 #include "util/clock.h"

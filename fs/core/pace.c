@@ -1,4 +1,4 @@
-#include "fs/pace.h"
+#include "fs/core/pace.h"
 
 #include "util/cleanup.h"
 
