@@ -4,7 +4,7 @@
 #define ROWFS_FS_AHEAD_H
 
 #include "fs/core/fs.h"
-#include "fs/where.h"
+#include "fs/inodes/where.h"
 
 /* A page of the names of PLACE in a directory. */
 struct page_query {

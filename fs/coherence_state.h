@@ -5,7 +5,7 @@
 #include "db/listen.h"
 #include "fs/coherence.h"
 #include "fs/invalidate.h"
-#include "fs/node.h"
+#include "fs/inodes/node.h"
 #include "schema/notice.h"
 #include "schema/peers.h"
 #include "util/buf.h"

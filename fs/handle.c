@@ -1,6 +1,6 @@
 #include "fs/handle.h"
 
-#include "fs/body.h"
+#include "fs/inodes/body.h"
 #include "fs/core/call.h"
 #include "fs/kind.h"
 #include "fs/listing.h"

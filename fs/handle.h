@@ -9,7 +9,7 @@
 
 #include "fs/edits.h"
 #include "fs/author.h"
-#include "fs/node.h"
+#include "fs/inodes/node.h"
 #include "util/process.h"
 
 struct call;

@@ -28,7 +28,7 @@ enum { CREATE_MOST = 3 };
 /* 9e9 s: what is later, ingest_file_find() shows as this. */
 static const int64_t CHANGED_MOST_US = 9000000000000000;
 
-/* Neither a path's (bit 63 is 0), nor a plain file's (bit 62 is 0): see fs/node.c and
+/* Neither a path's (bit 63 is 0), nor a plain file's (bit 62 is 0): see fs/inodes/node.c and
  * lookup_plain_ino(). */
 static const uint64_t INGEST_INO = 0xc000000000000000u;
 

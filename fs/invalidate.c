@@ -1,5 +1,5 @@
 #include "fs/coherence_state.h"
-#include "fs/node.h"
+#include "fs/inodes/node.h"
 #include "fs/node_mark.h"
 #include "util/clock.h"
 #include "util/log.h"

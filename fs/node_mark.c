@@ -1,7 +1,7 @@
 #include "fs/node_mark.h"
 
 #include "fs/coherence.h"
-#include "fs/node_table.h"
+#include "fs/inodes/node_table.h"
 
 /* Out of memory: the kernel keeps it, until its time is up or the next notice. */
 static struct forget *add_forget(struct forget **list, struct node *node) {

@@ -4,7 +4,7 @@
 #define ROWFS_FS_NODE_MARK_H
 
 #include "fs/invalidate.h"
-#include "fs/node.h"
+#include "fs/inodes/node.h"
 #include "schema/notice.h"
 
 enum { PLACES_DEEP = 64 }; /* components of a path */

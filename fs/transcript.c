@@ -1,7 +1,7 @@
 #include "fs/transcript.h"
 
 #include "fs/coherence.h"
-#include "fs/node.h"
+#include "fs/inodes/node.h"
 #include "fs/rows_read.h"
 #include "util/clock.h"
 #include "util/log.h"

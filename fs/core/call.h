@@ -3,7 +3,7 @@
 #define ROWFS_FS_CORE_CALL_H
 
 #include "fs/core/fs.h"
-#include "fs/node.h"
+#include "fs/inodes/node.h"
 
 #include <fuse_lowlevel.h>
 

@@ -1,5 +1,5 @@
 /* The table of nodes against a list of what is in it. */
-#include "fs/node_table.h"
+#include "fs/inodes/node_table.h"
 #include "tests/unit/check.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 #include "fs/coherence.h"
 #include "fs/handle.h"
 #include "fs/kind.h"
-#include "fs/node_table.h"
+#include "fs/inodes/node_table.h"
 #include "schema/name.h"
 #include "util/clock.h"
 

@@ -1,4 +1,4 @@
-#include "fs/where.h"
+#include "fs/inodes/where.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* A place with the values of its keys: which rows are meant. A copy of its own, so that it stays
  * true while nodes are renamed and forgotten. */
-#ifndef ROWFS_FS_WHERE_H
-#define ROWFS_FS_WHERE_H
+#ifndef ROWFS_FS_INODES_WHERE_H
+#define ROWFS_FS_INODES_WHERE_H
 
 #include "db/query.h"
 #include "schema/tree.h"

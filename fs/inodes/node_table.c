@@ -1,6 +1,6 @@
 /* The table of nodes. Its slots stand in the order of their hashes, so that a name that is not
  * there costs one line of memory, and a larger table is filled from one end to the other. */
-#include "fs/node_table.h"
+#include "fs/inodes/node_table.h"
 
 #include <stdlib.h>
 

@@ -9,12 +9,12 @@
  * directory keep their node.
  *
  * One lock guards the table and all fields of all nodes; nothing slow happens under it. */
-#ifndef ROWFS_FS_NODE_H
-#define ROWFS_FS_NODE_H
+#ifndef ROWFS_FS_INODES_NODE_H
+#define ROWFS_FS_INODES_NODE_H
 
-#include "fs/body.h"
+#include "fs/inodes/body.h"
 #include "fs/core/fs.h"
-#include "fs/where.h"
+#include "fs/inodes/where.h"
 
 #include <sys/stat.h>
 

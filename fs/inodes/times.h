@@ -4,8 +4,8 @@
  * new document for the old one. The last TIMES_SETS * TIMES_WAYS documents are remembered.
  *
  * The caller holds the lock of the node table. */
-#ifndef ROWFS_FS_TIMES_H
-#define ROWFS_FS_TIMES_H
+#ifndef ROWFS_FS_INODES_TIMES_H
+#define ROWFS_FS_INODES_TIMES_H
 
 #include <stdbool.h>
 #include <stdint.h>

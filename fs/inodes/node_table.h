@@ -1,10 +1,10 @@
 /* The table of nodes, for node.c, node_mark.c, node_settle.c, node_table.c and node_where.c alone.
  * Its lock is held in all functions here. */
-#ifndef ROWFS_FS_NODE_TABLE_H
-#define ROWFS_FS_NODE_TABLE_H
+#ifndef ROWFS_FS_INODES_NODE_TABLE_H
+#define ROWFS_FS_INODES_NODE_TABLE_H
 
-#include "fs/node.h"
-#include "fs/times.h"
+#include "fs/inodes/node.h"
+#include "fs/inodes/times.h"
 
 #include <string.h>
 

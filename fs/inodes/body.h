@@ -6,8 +6,8 @@
  * cache`. Three quarters of that are given up for names where the kernel knows very many. Whether
  * the node is still what its name means is the look-up's to say. Who has taken a body keeps it,
  * dropped or not. Thread-safe. */
-#ifndef ROWFS_FS_BODY_H
-#define ROWFS_FS_BODY_H
+#ifndef ROWFS_FS_INODES_BODY_H
+#define ROWFS_FS_INODES_BODY_H
 
 #include "util/cleanup.h"
 

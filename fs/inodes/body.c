@@ -1,6 +1,6 @@
-#include "fs/body.h"
+#include "fs/inodes/body.h"
 
-#include "fs/node.h"
+#include "fs/inodes/node.h"
 
 #include <pthread.h>
 #include <stdlib.h>

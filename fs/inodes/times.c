@@ -1,4 +1,4 @@
-#include "fs/times.h"
+#include "fs/inodes/times.h"
 
 #include <stddef.h>
 #include <string.h>
