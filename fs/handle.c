@@ -4,12 +4,12 @@
 #include "fs/core/call.h"
 #include "fs/kind.h"
 #include "fs/listing.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/rows.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
 #include "fs/rows_whole.h"
-#include "fs/scratch.h"
+#include "fs/bytes/scratch.h"
 #include "fs/transcript.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
 #include "fs/ingest_twin.h"
 #include "fs/kind.h"
 #include "fs/store.h"
-#include "fs/scratch.h"
+#include "fs/bytes/scratch.h"
 #include "util/clock.h"
 
 #include <errno.h>

@@ -10,7 +10,7 @@
 #include "fs/ingest_rows.h"
 #include "fs/ingest_twin.h"
 #include "fs/core/report.h"
-#include "fs/scratch.h"
+#include "fs/bytes/scratch.h"
 #include "schema/ingest_twin.h"
 #include "schema/ledger.h"
 #include "schema/name.h"

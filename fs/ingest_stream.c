@@ -1,7 +1,7 @@
 /* Streams: the bytes of open ingest files. */
 #include "fs/ingest.h"
 #include "fs/ingest_twin.h"
-#include "fs/scratch.h"
+#include "fs/bytes/scratch.h"
 #include "fs/store.h"
 #include "util/clock.h"
 

@@ -1,6 +1,6 @@
 /* The table of the streams, and the thread that commits what has waited long enough. */
 #include "fs/ingest.h"
-#include "fs/scratch.h"
+#include "fs/bytes/scratch.h"
 #include "util/clock.h"
 #include "util/log.h"
 

@@ -1,7 +1,7 @@
 #include "fs/large.h"
 
 #include "db/field.h"
-#include "fs/scratch.h"
+#include "fs/bytes/scratch.h"
 
 #include <errno.h>
 

@@ -6,7 +6,7 @@
 #include "fs/control.h"
 #include "fs/ingest.h"
 #include "fs/lookup.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/prefetch.h"
 #include "fs/trail.h"
 #include "util/log.h"

@@ -5,7 +5,7 @@
 #include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/moved.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/removal.h"
 #include "fs/store.h"
 #include "schema/name.h"

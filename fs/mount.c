@@ -13,7 +13,7 @@
 #include "fs/locks.h"
 #include "fs/made.h"
 #include "fs/moved.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/prefetch.h"
 #include "fs/removal.h"
 #include "fs/core/report.h"

@@ -9,7 +9,7 @@
 #include "fs/lookup.h"
 #include "fs/moved.h"
 #include "fs/pages.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/prefetch.h"
 #include "fs/removal.h"
 #include "fs/locks.h"

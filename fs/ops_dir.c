@@ -6,7 +6,7 @@
 #include "fs/listing.h"
 #include "fs/lookup.h"
 #include "fs/ops.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/removal.h"
 #include "fs/reply.h"
 #include "fs/core/report.h"

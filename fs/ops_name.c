@@ -7,7 +7,7 @@
 #include "fs/made.h"
 #include "fs/moved.h"
 #include "fs/ops.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/removal.h"
 #include "fs/reply.h"
 #include "fs/store.h"

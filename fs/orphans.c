@@ -1,6 +1,6 @@
 #include "fs/orphans.h"
 
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/core/report.h"
 #include "util/cleanup.h"
 #include "util/clock.h"

@@ -2,7 +2,7 @@
 #include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/lookup.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 
 #include "db/field.h"
 #include "db/pool.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "util/log.h"
 
 #include <dirent.h>

@@ -6,7 +6,7 @@
 #include "fs/kind.h"
 #include "fs/lookup.h"
 #include "fs/made.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"
 #include "fs/rows_cut.h"

@@ -1,7 +1,7 @@
 #include "fs/rows_append.h"
 
 #include "fs/count.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/store.h"
 #include "fs/writer.h"
 #include "schema/bucket.h"

@@ -3,7 +3,7 @@
  * file does not show, and what refers to it. Where lines show the key of the table, it says
  * which row a line is; elsewhere rows_pairs.h does. */
 #include "fs/core/access.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/rows_pairs.h"
 #include "fs/store.h"
 

@@ -4,7 +4,7 @@
 #include "fs/core/access.h"
 #include "fs/fence.h"
 #include "fs/lookup.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/rotations.h"
 #include "fs/rows_cut.h"
 #include "util/cleanup.h"

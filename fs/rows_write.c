@@ -4,7 +4,7 @@
 #include "fs/batch.h"
 #include "fs/fence.h"
 #include "fs/kind.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/rows_lines.h"
 #include "fs/rows_pairs.h"
 #include "fs/rows_state.h"

@@ -2,7 +2,7 @@
 
 #include "db/query.h"
 #include "fs/coherence.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/core/report.h"
 #include "fs/slices.h"
 

@@ -2,7 +2,7 @@
 
 #include "db/field.h"
 #include "fs/fence.h"
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 #include "fs/removal.h"
 #include "fs/core/report.h"
 

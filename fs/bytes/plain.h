@@ -2,8 +2,8 @@
  * same path as in the mount. It also holds a mark (an empty file with PLAIN_MARK, or a directory)
  * for what was created on a route and has no row yet. Emptied at a clean unmount; what a crash left
  * behind is taken up again by the next mount of the same place. Thread-safe. */
-#ifndef ROWFS_FS_PLAIN_H
-#define ROWFS_FS_PLAIN_H
+#ifndef ROWFS_FS_BYTES_PLAIN_H
+#define ROWFS_FS_BYTES_PLAIN_H
 
 #include "db/error.h"
 #include "util/buf.h"

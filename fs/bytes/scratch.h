@@ -2,8 +2,8 @@
  * document that is too large for memory. It goes with its last reference, also when rowfs is
  * killed. Its bytes, holes included, are on the account of the disk. References are counted
  * thread-safely; all else is its owner's to guard. */
-#ifndef ROWFS_FS_SCRATCH_H
-#define ROWFS_FS_SCRATCH_H
+#ifndef ROWFS_FS_BYTES_SCRATCH_H
+#define ROWFS_FS_BYTES_SCRATCH_H
 
 #include "fs/core/call.h"
 

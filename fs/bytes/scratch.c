@@ -1,4 +1,4 @@
-#include "fs/scratch.h"
+#include "fs/bytes/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "fs/plain.h"
+#include "fs/bytes/plain.h"
 
 #include "fs/core/account.h"
 #include "util/private_dir.h"
