@@ -1,7 +1,7 @@
 #include "fs/ahead.h"
 
 #include "db/field.h"
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/trail.h"
 
 #include <pthread.h>

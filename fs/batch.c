@@ -1,5 +1,5 @@
 #include "db/field.h"
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/batch.h"
 
 #include "schema/array.h"

@@ -2,7 +2,7 @@
  * holds the bytes as they were at open; what is written changes them there, and flush, fsync or
  * release sends them whole, in one statement. */
 #include "db/field.h"
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/kind.h"
 #include "fs/large.h"
 #include "fs/made.h"

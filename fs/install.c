@@ -1,6 +1,6 @@
 #include "fs/install.h"
 
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/options/option_conninfo.h"
 #include "fs/slices.h"
 #include "schema/notice.h"

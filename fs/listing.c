@@ -2,7 +2,7 @@
 
 #include "db/field.h"
 #include "fs/ahead.h"
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/control.h"
 #include "fs/ingest.h"
 #include "fs/lookup.h"

@@ -1,6 +1,6 @@
 #include "fs/mount.h"
 
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/daemon.h"
 #include "fs/ending.h"
 #include "fs/fence.h"

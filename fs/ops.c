@@ -1,7 +1,7 @@
 #include "fs/ops.h"
 
 #include "fs/core/access.h"
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/handle.h"
 #include "fs/ingest.h"
 #include "fs/intent.h"

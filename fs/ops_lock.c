@@ -1,6 +1,6 @@
 #include "fs/ops_lock.h"
 
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/kind.h"
 #include "fs/locks.h"
 #include "fs/lookup.h"

@@ -1,7 +1,7 @@
 #include "fs/pages.h"
 
 #include "fs/core/call.h"
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 
 #include <fuse_lowlevel.h>
 

@@ -1,6 +1,6 @@
 #include "fs/prefetch.h"
 
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/kind.h"
 #include "fs/listing.h"
 #include "util/clock.h"

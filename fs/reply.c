@@ -1,6 +1,6 @@
 #include "fs/reply.h"
 
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/kind.h"
 
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #include "fs/core/call.h"
 #include "fs/control.h"
 #include "fs/ending.h"
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/core/intake.h"
 #include "fs/ops.h"
 #include "fs/ops_lock.h"

@@ -1,7 +1,7 @@
 #include "fs/status.h"
 
 #include "db/query.h"
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/bytes/plain.h"
 #include "fs/core/report.h"
 #include "fs/slices.h"

@@ -1,6 +1,6 @@
 #include "fs/transcript.h"
 
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/inodes/node.h"
 #include "fs/rows_read.h"
 #include "util/clock.h"

@@ -1,4 +1,4 @@
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/handle.h"
 #include "fs/kind.h"
 #include "fs/inodes/node_table.h"

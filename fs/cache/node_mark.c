@@ -1,6 +1,6 @@
-#include "fs/node_mark.h"
+#include "fs/cache/node_mark.h"
 
-#include "fs/coherence.h"
+#include "fs/cache/coherence.h"
 #include "fs/inodes/node_table.h"
 
 /* Out of memory: the kernel keeps it, until its time is up or the next notice. */

@@ -1,6 +1,6 @@
-#include "fs/coherence_state.h"
+#include "fs/cache/coherence_state.h"
 #include "fs/inodes/node.h"
-#include "fs/node_mark.h"
+#include "fs/cache/node_mark.h"
 #include "util/clock.h"
 #include "util/log.h"
 

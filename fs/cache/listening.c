@@ -1,6 +1,6 @@
 /* The ways that notices come and go: one connection that listens, one thread that passes on what
  * this mount has changed. */
-#include "fs/coherence_state.h"
+#include "fs/cache/coherence_state.h"
 #include "db/field.h"
 #include "schema/array.h"
 #include "util/clock.h"

@@ -1,9 +1,9 @@
 /* What a notice does to the nodes: what has changed is not fresh any more, and the kernel is to
  * forget it. */
-#ifndef ROWFS_FS_NODE_MARK_H
-#define ROWFS_FS_NODE_MARK_H
+#ifndef ROWFS_FS_CACHE_NODE_MARK_H
+#define ROWFS_FS_CACHE_NODE_MARK_H
 
-#include "fs/invalidate.h"
+#include "fs/cache/invalidate.h"
 #include "fs/inodes/node.h"
 #include "schema/notice.h"
 

@@ -16,8 +16,8 @@
  * remembered for a time (opt->ttl).
  *
  * All functions are thread-safe. */
-#ifndef ROWFS_FS_COHERENCE_H
-#define ROWFS_FS_COHERENCE_H
+#ifndef ROWFS_FS_CACHE_COHERENCE_H
+#define ROWFS_FS_CACHE_COHERENCE_H
 
 #include "fs/core/fs.h"
 

@@ -1,10 +1,10 @@
 /* What coherence.c and listening.c share. */
-#ifndef ROWFS_FS_COHERENCE_STATE_H
-#define ROWFS_FS_COHERENCE_STATE_H
+#ifndef ROWFS_FS_CACHE_COHERENCE_STATE_H
+#define ROWFS_FS_CACHE_COHERENCE_STATE_H
 
 #include "db/listen.h"
-#include "fs/coherence.h"
-#include "fs/invalidate.h"
+#include "fs/cache/coherence.h"
+#include "fs/cache/invalidate.h"
 #include "fs/inodes/node.h"
 #include "schema/notice.h"
 #include "schema/peers.h"

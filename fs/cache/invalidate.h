@@ -9,8 +9,8 @@
  * have changed, all that the kernel knows is listed once, when the list before has been told.
  *
  * All functions are thread-safe. */
-#ifndef ROWFS_FS_INVALIDATE_H
-#define ROWFS_FS_INVALIDATE_H
+#ifndef ROWFS_FS_CACHE_INVALIDATE_H
+#define ROWFS_FS_CACHE_INVALIDATE_H
 
 #include "fs/core/fs.h"
 
