@@ -1,7 +1,7 @@
 #include "fs/ending.h"
 
 #include "fs/core/call.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 #include "fs/kind.h"
 #include "fs/core/report.h"
 #include "util/clock.h"

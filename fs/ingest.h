@@ -13,7 +13,7 @@
 #define ROWFS_FS_INGEST_H
 
 #include "fs/core/call.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 #include "fs/id_stock.h"
 #include "fs/ingest_parse.h"
 #include "schema/ingest_file.h"

@@ -4,7 +4,7 @@
 #define ROWFS_FS_KIND_H
 
 #include "fs/core/call.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 
 struct rowfs_rows;
 

@@ -9,7 +9,7 @@
 #define ROWFS_FS_LISTING_H
 
 #include "fs/core/call.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 
 struct entry {
 	const char *name;

@@ -2,7 +2,7 @@
 
 #include "fs/core/access.h"
 #include "fs/cache/coherence.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 #include "fs/ingest.h"
 #include "fs/intent.h"
 #include "fs/kind.h"
@@ -12,7 +12,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/prefetch.h"
 #include "fs/removal.h"
-#include "fs/locks.h"
+#include "fs/open/locks.h"
 #include "fs/ops_lock.h"
 #include "fs/reply.h"
 #include "fs/core/report.h"

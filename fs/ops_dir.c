@@ -1,6 +1,6 @@
 #include "fs/cache/coherence.h"
 #include "fs/control.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 #include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/listing.h"

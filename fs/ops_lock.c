@@ -2,7 +2,7 @@
 
 #include "fs/cache/coherence.h"
 #include "fs/kind.h"
-#include "fs/locks.h"
+#include "fs/open/locks.h"
 #include "fs/lookup.h"
 #include "fs/ops.h"
 #include "fs/reply.h"

@@ -4,7 +4,7 @@
 #define ROWFS_FS_PAGES_H
 
 #include "fs/core/fs.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 
 /* Gives the kernel what H, which is `cached` and not open to its program yet, has in memory; once
  * for each node. What the kernel does not take or has dropped again, it reads. Thread-safe. */

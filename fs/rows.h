@@ -3,7 +3,7 @@
 #define ROWFS_FS_ROWS_H
 
 #include "fs/core/call.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 #include "schema/record.h"
 
 /* Commits the records at the start of H->data, written to the file W; MORE says what is known of

@@ -4,7 +4,7 @@
 #define ROWFS_FS_ROWS_APPEND_H
 
 #include "fs/core/call.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 #include "schema/record.h"
 
 struct rows_append;

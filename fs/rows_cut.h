@@ -9,7 +9,7 @@
 #define ROWFS_FS_ROWS_CUT_H
 
 #include "fs/core/call.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 
 /* Before NODE's file is truncated to SIZE through H, or by path (H is NULL); no handle's lock is
  * held. Returns 0; 1 if that is no change; or -errno: then nothing has changed. */

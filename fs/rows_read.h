@@ -3,7 +3,7 @@
 #define ROWFS_FS_ROWS_READ_H
 
 #include "fs/core/call.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 
 /* Appends up to SIZE bytes of H's file, from OFFSET on, to OUT; fewer only at the end. H's lock is
  * held. Returns 0 or -errno. */

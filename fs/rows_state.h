@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_ROWS_STATE_H
 #define ROWFS_FS_ROWS_STATE_H
 
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 
 enum rows_event {
 	ROWS_CUT_TO_NOTHING, /* O_TRUNC, ftruncate(0) */

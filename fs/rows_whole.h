@@ -5,7 +5,7 @@
 #define ROWFS_FS_ROWS_WHOLE_H
 
 #include "fs/core/call.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 #include "schema/record.h"
 
 /* Loads the file's text: H's own lines are committed first, and half a line that waits for its rest

@@ -1,5 +1,5 @@
 #include "fs/cache/coherence.h"
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 #include "fs/kind.h"
 #include "fs/inodes/node_table.h"
 #include "schema/name.h"

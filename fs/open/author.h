@@ -15,8 +15,8 @@
  *
  * Where /proc does not tell, at the write or at the flush, the state is AUTHOR_UNKNOWN. Guarded
  * by the lock of what it is a part of. */
-#ifndef ROWFS_FS_AUTHOR_H
-#define ROWFS_FS_AUTHOR_H
+#ifndef ROWFS_FS_OPEN_AUTHOR_H
+#define ROWFS_FS_OPEN_AUTHOR_H
 
 #include <stdbool.h>
 #include <sys/types.h>

@@ -1,4 +1,4 @@
-#include "fs/handle.h"
+#include "fs/open/handle.h"
 
 #include "fs/inodes/body.h"
 #include "fs/core/call.h"

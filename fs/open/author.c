@@ -1,4 +1,4 @@
-#include "fs/author.h"
+#include "fs/open/author.h"
 
 #include "util/cleanup.h"
 #include "util/process.h"

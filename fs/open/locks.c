@@ -1,4 +1,4 @@
-#include "fs/locks.h"
+#include "fs/open/locks.h"
 
 #include "util/clock.h"
 

@@ -11,8 +11,8 @@
  *
  * A request that must wait is kept until locks_granted() brings it out, or locks_cancel() does. All
  * functions are thread-safe; no callback takes a lock of this module. */
-#ifndef ROWFS_FS_LOCKS_H
-#define ROWFS_FS_LOCKS_H
+#ifndef ROWFS_FS_OPEN_LOCKS_H
+#define ROWFS_FS_OPEN_LOCKS_H
 
 #include "util/cleanup.h"
 

@@ -4,11 +4,11 @@
  * sends them whole. A handle is unsettled after a flush that could not tell what its writer means:
  * a truncation with no data yet (`echo x > f` flushes before it writes), or a last line without a
  * newline. Look-ups then wait a moment for the write or the release that settles it. */
-#ifndef ROWFS_FS_HANDLE_H
-#define ROWFS_FS_HANDLE_H
+#ifndef ROWFS_FS_OPEN_HANDLE_H
+#define ROWFS_FS_OPEN_HANDLE_H
 
 #include "fs/edits.h"
-#include "fs/author.h"
+#include "fs/open/author.h"
 #include "fs/inodes/node.h"
 #include "util/process.h"
 
