@@ -1,7 +1,7 @@
 #include "fs/control.h"
 
 #include "fs/kind.h"
-#include "fs/lookup.h"
+#include "fs/names/lookup.h"
 #include "fs/core/report.h"
 #include "fs/status.h"
 

@@ -5,13 +5,13 @@
 #include "fs/cache/coherence.h"
 #include "fs/kind.h"
 #include "fs/large.h"
-#include "fs/made.h"
+#include "fs/names/made.h"
 #include "fs/bytes/plain.h"
 #include "fs/core/report.h"
 #include "fs/bytes/scratch.h"
 #include "fs/store.h"
 #include "fs/table.h"
-#include "fs/orphans.h"
+#include "fs/names/orphans.h"
 #include "schema/shape.h"
 
 #include <errno.h>

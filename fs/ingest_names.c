@@ -3,7 +3,7 @@
 
 #include "db/field.h"
 #include "fs/ingest_rows.h"
-#include "fs/lookup.h"
+#include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/bytes/scratch.h"
 #include "schema/ingest_twin.h"

@@ -5,7 +5,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/control.h"
 #include "fs/ingest.h"
-#include "fs/lookup.h"
+#include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/prefetch.h"
 #include "fs/trail.h"

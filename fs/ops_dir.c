@@ -4,10 +4,10 @@
 #include "fs/ingest.h"
 #include "fs/kind.h"
 #include "fs/listing.h"
-#include "fs/lookup.h"
+#include "fs/names/lookup.h"
 #include "fs/ops.h"
 #include "fs/bytes/plain.h"
-#include "fs/removal.h"
+#include "fs/names/removal.h"
 #include "fs/reply.h"
 #include "fs/core/report.h"
 

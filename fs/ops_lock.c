@@ -3,7 +3,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/kind.h"
 #include "fs/open/locks.h"
-#include "fs/lookup.h"
+#include "fs/names/lookup.h"
 #include "fs/ops.h"
 #include "fs/reply.h"
 

@@ -1,7 +1,7 @@
 /* Plain files as a kind: bytes on disk, in the plain store. */
 #include "fs/ingest.h"
 #include "fs/kind.h"
-#include "fs/lookup.h"
+#include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 
 #include <errno.h>

@@ -4,8 +4,8 @@
 #include "fs/rows.h"
 
 #include "fs/kind.h"
-#include "fs/lookup.h"
-#include "fs/made.h"
+#include "fs/names/lookup.h"
+#include "fs/names/made.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows_read.h"
 #include "fs/rows_append.h"

@@ -4,7 +4,7 @@
 #include "fs/rows_cut.h"
 
 #include "fs/kind.h"
-#include "fs/lookup.h"
+#include "fs/names/lookup.h"
 #include "fs/rows.h"
 #include "fs/rows_append.h"
 #include "fs/rows_state.h"

@@ -3,7 +3,7 @@
 #include "db/field.h"
 #include "fs/core/access.h"
 #include "fs/fence.h"
-#include "fs/lookup.h"
+#include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/rotations.h"
 #include "fs/rows_cut.h"

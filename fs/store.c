@@ -3,7 +3,7 @@
 #include "db/field.h"
 #include "fs/fence.h"
 #include "fs/bytes/plain.h"
-#include "fs/removal.h"
+#include "fs/names/removal.h"
 #include "fs/core/report.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 #include "fs/timer.h"
 
 #include "fs/rows.h"
-#include "fs/orphans.h"
+#include "fs/names/orphans.h"
 #include "schema/ledger.h"
 #include "schema/watch.h"
 #include "schema/stream.h"

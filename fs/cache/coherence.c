@@ -1,7 +1,7 @@
 #include "fs/cache/coherence_state.h"
 #include "fs/kind.h"
 #include "fs/cache/node_mark.h"
-#include "fs/removal.h"
+#include "fs/names/removal.h"
 #include "util/clock.h"
 #include "util/log.h"
 

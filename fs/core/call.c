@@ -2,7 +2,7 @@
 
 #include "db/budget.h"
 #include "fs/core/intake.h"
-#include "fs/removal.h"
+#include "fs/names/removal.h"
 #include "fs/core/report.h"
 #include "util/process.h"
 

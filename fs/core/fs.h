@@ -4,7 +4,7 @@
 #define ROWFS_FS_CORE_FS_H
 
 #include "fs/core/account.h"
-#include "fs/intent.h"
+#include "fs/names/intent.h"
 #include "fs/options/options.h"
 #include "schema/tree.h"
 

@@ -12,8 +12,8 @@
  * wait for as long as the process likes: its memory may be a file of a dead file system, or it
  * may be in exec(2). So one thread of its own reads, for all, and who asks waits for a moment
  * only. While somebody keeps that thread, nobody's intent is known. */
-#ifndef ROWFS_FS_INTENT_H
-#define ROWFS_FS_INTENT_H
+#ifndef ROWFS_FS_NAMES_INTENT_H
+#define ROWFS_FS_NAMES_INTENT_H
 
 #include "util/cleanup.h"
 

@@ -1,7 +1,7 @@
 /* From a name to what stands behind it: the control tree, the route tree and its rows, the plain
  * store; in this order. */
-#ifndef ROWFS_FS_LOOKUP_H
-#define ROWFS_FS_LOOKUP_H
+#ifndef ROWFS_FS_NAMES_LOOKUP_H
+#define ROWFS_FS_NAMES_LOOKUP_H
 
 #include "fs/core/call.h"
 

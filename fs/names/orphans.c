@@ -1,4 +1,4 @@
-#include "fs/orphans.h"
+#include "fs/names/orphans.h"
 
 #include "fs/bytes/plain.h"
 #include "fs/core/report.h"

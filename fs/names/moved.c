@@ -1,4 +1,4 @@
-#include "fs/moved.h"
+#include "fs/names/moved.h"
 
 #include <stdatomic.h>
 #include <string.h>

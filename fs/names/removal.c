@@ -1,4 +1,4 @@
-#include "fs/removal_state.h"
+#include "fs/names/removal_state.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/process.h"

@@ -1,4 +1,4 @@
-#include "fs/intent.h"
+#include "fs/names/intent.h"
 
 #include "util/clock.h"
 

@@ -1,4 +1,4 @@
-#include "fs/made.h"
+#include "fs/names/made.h"
 
 #include "util/cleanup.h"
 #include "util/clock.h"

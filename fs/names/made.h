@@ -10,8 +10,8 @@
  * session counts, too, but rename_made() takes more care then.
  *
  * Thread-safe. */
-#ifndef ROWFS_FS_MADE_H
-#define ROWFS_FS_MADE_H
+#ifndef ROWFS_FS_NAMES_MADE_H
+#define ROWFS_FS_NAMES_MADE_H
 
 #include "util/buf.h"
 

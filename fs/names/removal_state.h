@@ -1,10 +1,10 @@
 /* What removal.c (processes, requests, the clock) and removal_commit.c (names, statements,
  * transactions) share. */
-#ifndef ROWFS_FS_REMOVAL_STATE_H
-#define ROWFS_FS_REMOVAL_STATE_H
+#ifndef ROWFS_FS_NAMES_REMOVAL_STATE_H
+#define ROWFS_FS_NAMES_REMOVAL_STATE_H
 
 #include "db/held.h"
-#include "fs/removal.h"
+#include "fs/names/removal.h"
 
 enum { GONE_MOST = 4 }; /* directories above a document that stand for its row */
 enum { TIDS = 8 };      /* threads of a process that are remembered */

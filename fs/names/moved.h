@@ -2,8 +2,8 @@
  * they write the new version under the old name. The row stays as it is and the name is hidden,
  * until the name is made anew or the mount ends: a rename can not tell "save" from "delete", and
  * only one of them can be taken back. Thread-safe. */
-#ifndef ROWFS_FS_MOVED_H
-#define ROWFS_FS_MOVED_H
+#ifndef ROWFS_FS_NAMES_MOVED_H
+#define ROWFS_FS_NAMES_MOVED_H
 
 #include "util/cleanup.h"
 

@@ -4,8 +4,8 @@
  * kept, as a plain file, and the rename onto a file that has a row gives it its place. What is not
  * renamed within a minute, or when the mount ends, had no row to go to: it goes to rejected/, and
  * is told. Thread-safe. */
-#ifndef ROWFS_FS_ORPHANS_H
-#define ROWFS_FS_ORPHANS_H
+#ifndef ROWFS_FS_NAMES_ORPHANS_H
+#define ROWFS_FS_NAMES_ORPHANS_H
 
 #include "fs/core/call.h"
 

@@ -53,8 +53,8 @@
  * again when the time is over. Nobody waits for a connection here: unlink holds the kernel's lock
  * of the directory, which the creates of others need. Where the process cannot be known (another
  * PID namespace, no /proc), unlink is committed when it returns. */
-#ifndef ROWFS_FS_REMOVAL_H
-#define ROWFS_FS_REMOVAL_H
+#ifndef ROWFS_FS_NAMES_REMOVAL_H
+#define ROWFS_FS_NAMES_REMOVAL_H
 
 #include "fs/core/call.h"
 

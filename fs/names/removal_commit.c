@@ -2,7 +2,7 @@
 #include "fs/core/access.h"
 #include "fs/core/intake.h"
 #include "fs/core/pace.h"
-#include "fs/removal_state.h"
+#include "fs/names/removal_state.h"
 #include "fs/core/report.h"
 #include "util/clock.h"
 #include "util/log.h"
