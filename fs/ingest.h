@@ -14,8 +14,8 @@
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
-#include "fs/id_stock.h"
-#include "fs/ingest_parse.h"
+#include "fs/stream/id_stock.h"
+#include "fs/stream/ingest_parse.h"
 #include "schema/ingest_file.h"
 
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* Ingest files as a kind: what open, write and close mean. */
 #include "fs/ingest.h"
-#include "fs/ingest_rows.h"
+#include "fs/stream/ingest_rows.h"
 #include "fs/ingest_twin.h"
 #include "fs/kind.h"
 #include "fs/store.h"

@@ -2,7 +2,7 @@
 #include "fs/ingest.h"
 
 #include "db/field.h"
-#include "fs/ingest_rows.h"
+#include "fs/stream/ingest_rows.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/bytes/scratch.h"

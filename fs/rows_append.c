@@ -1,9 +1,9 @@
 #include "fs/rows_append.h"
 
-#include "fs/count.h"
+#include "fs/stream/count.h"
 #include "fs/bytes/plain.h"
 #include "fs/store.h"
-#include "fs/writer.h"
+#include "fs/stream/writer.h"
 #include "schema/bucket.h"
 #include "schema/tally.h"
 

@@ -2,7 +2,7 @@
 
 #include "db/field.h"
 #include "fs/core/access.h"
-#include "fs/fence.h"
+#include "fs/stream/fence.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/rotations.h"

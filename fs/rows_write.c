@@ -1,8 +1,8 @@
 /* Appending lines: those with the same columns go to the server together, in one transaction with
  * the ledger's row. If one is refused, they are sent around it. */
 #include "db/field.h"
-#include "fs/batch.h"
-#include "fs/fence.h"
+#include "fs/stream/batch.h"
+#include "fs/stream/fence.h"
 #include "fs/kind.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows_lines.h"

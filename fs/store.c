@@ -1,7 +1,7 @@
 #include "fs/store.h"
 
 #include "db/field.h"
-#include "fs/fence.h"
+#include "fs/stream/fence.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/core/report.h"

@@ -3,7 +3,7 @@
 #include "db/field.h"
 #include "fs/rows_pairs.h"
 #include "fs/store.h"
-#include "fs/fence.h"
+#include "fs/stream/fence.h"
 
 #include <errno.h>
 #include <string.h>

@@ -12,7 +12,7 @@ enum { LEDGER_DONE = 1 };
 /* An operation that must not be done twice. */
 struct ledger_op {
 	char id[37];     /* uuid */
-	char stream[37]; /* that it holds on to, see fs/fence.h; "": none */
+	char stream[37]; /* that it holds on to, see fs/stream/fence.h; "": none */
 };
 
 /* Makes a new uuid. */

@@ -76,7 +76,7 @@ struct fs {
 	bool expires;
 	atomic_int waiting;    /* see call_may_wait() */
 	atomic_int outwaiting; /* see may_outwait() in fs/ops_lock.c */
-	atomic_int feeding;    /* COPYs that wait for more lines: see fs/batch.c */
+	atomic_int feeding;    /* COPYs that wait for more lines: see fs/stream/batch.c */
 	struct caches *caches;
 	/* Counts the changes that this mount knows of, its own and those that it was told of; from
 	 * 1. See coherence.h. */

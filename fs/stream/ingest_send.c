@@ -4,10 +4,10 @@
  * When it is to be committed, it is sealed: from then on it is one operation, with a name (op) that
  * the ledger and the record know, and takes no more lines. After a failure it stays as it is, and
  * the next attempt finds out what became of it. */
-#include "fs/batch.h"
-#include "fs/fence.h"
+#include "fs/stream/batch.h"
+#include "fs/stream/fence.h"
 #include "fs/ingest.h"
-#include "fs/ingest_rows.h"
+#include "fs/stream/ingest_rows.h"
 #include "fs/ingest_twin.h"
 #include "fs/core/report.h"
 #include "fs/bytes/scratch.h"

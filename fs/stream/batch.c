@@ -1,6 +1,6 @@
 #include "db/field.h"
 #include "fs/cache/coherence.h"
-#include "fs/batch.h"
+#include "fs/stream/batch.h"
 
 #include "schema/array.h"
 #include "schema/csv.h"

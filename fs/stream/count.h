@@ -1,6 +1,6 @@
 /* Counting the lines that go by COPY, so that the triggers need not. */
-#ifndef ROWFS_FS_COUNT_H
-#define ROWFS_FS_COUNT_H
+#ifndef ROWFS_FS_STREAM_COUNT_H
+#define ROWFS_FS_STREAM_COUNT_H
 
 #include "fs/core/fs.h"
 #include "schema/tally.h"

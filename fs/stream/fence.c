@@ -1,4 +1,4 @@
-#include "fs/fence.h"
+#include "fs/stream/fence.h"
 
 #include "schema/stream.h"
 #include "util/clock.h"

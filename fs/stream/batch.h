@@ -1,13 +1,13 @@
 /* Lines that are committed in one transaction: a batch of a lane of the grouped writer, or one that
  * somebody makes for himself. One thread at a time: a lane's is guarded by the lane's lock while it
  * gathers, and the committing thread's own afterwards. */
-#ifndef ROWFS_FS_BATCH_H
-#define ROWFS_FS_BATCH_H
+#ifndef ROWFS_FS_STREAM_BATCH_H
+#define ROWFS_FS_STREAM_BATCH_H
 
 #include "db/copy.h"
-#include "fs/refusals.h"
-#include "fs/sent.h"
-#include "fs/writer.h"
+#include "fs/stream/refusals.h"
+#include "fs/stream/sent.h"
+#include "fs/stream/writer.h"
 #include "schema/stream.h"
 
 struct batch_line {

@@ -1,7 +1,7 @@
-#include "fs/ingest_rows.h"
+#include "fs/stream/ingest_rows.h"
 
 #include "db/field.h"
-#include "fs/ingest_parse.h"
+#include "fs/stream/ingest_parse.h"
 #include "fs/core/report.h"
 
 #include <errno.h>

@@ -12,8 +12,8 @@
  *
  * Any other row stays, and is told of: it may be somebody else's. The second test reads the file's
  * bytes again, and is made only if the first leaves rows over. */
-#ifndef ROWFS_FS_INGEST_ROWS_H
-#define ROWFS_FS_INGEST_ROWS_H
+#ifndef ROWFS_FS_STREAM_INGEST_ROWS_H
+#define ROWFS_FS_STREAM_INGEST_ROWS_H
 
 #include "fs/core/call.h"
 #include "schema/ingest_file.h"

@@ -1,7 +1,7 @@
 /* Lines that are no rows: what is told of them once it is certain that the others are. One thread
  * at a time. */
-#ifndef ROWFS_FS_REFUSALS_H
-#define ROWFS_FS_REFUSALS_H
+#ifndef ROWFS_FS_STREAM_REFUSALS_H
+#define ROWFS_FS_STREAM_REFUSALS_H
 
 #include "fs/core/fs.h"
 

@@ -8,7 +8,7 @@
  * refused for a cause that mostly is that of all (it would be told as a bad line, which
  * `bad_lines=report` takes for no error); and after many lines that were refused for one such
  * cause, lines from all over the rest are tried. */
-#include "fs/batch.h"
+#include "fs/stream/batch.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,8 +1,8 @@
-#include "fs/writer.h"
+#include "fs/stream/writer.h"
 
 #include "db/budget.h"
-#include "fs/batch.h"
-#include "fs/fence.h"
+#include "fs/stream/batch.h"
+#include "fs/stream/fence.h"
 #include "fs/core/report.h"
 #include "schema/ledger.h"
 #include "util/clock.h"

@@ -1,6 +1,6 @@
-#include "fs/ingest_parse.h"
+#include "fs/stream/ingest_parse.h"
 
-#include "fs/count.h"
+#include "fs/stream/count.h"
 #include "schema/csv.h"
 #include "schema/name.h"
 

@@ -15,8 +15,8 @@
  *  FAILED        rolled back, for a cause that is none    the lines are given up: kept in
  *                of the lines: no privilege, no table,    rejected/, and told
  *                a time-out */
-#ifndef ROWFS_FS_SENT_H
-#define ROWFS_FS_SENT_H
+#ifndef ROWFS_FS_STREAM_SENT_H
+#define ROWFS_FS_STREAM_SENT_H
 
 #include "db/error.h"
 

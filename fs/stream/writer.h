@@ -10,8 +10,8 @@
  * Lines that the server refuses (a CHECK, a trigger, no partition) cost only themselves: the batch
  * is repeated around them in one transaction with savepoints, and they go to rejected/.
  * Thread-safe. */
-#ifndef ROWFS_FS_WRITER_H
-#define ROWFS_FS_WRITER_H
+#ifndef ROWFS_FS_STREAM_WRITER_H
+#define ROWFS_FS_STREAM_WRITER_H
 
 #include "fs/core/call.h"
 #include "schema/tally.h"

@@ -1,11 +1,11 @@
 /* The bytes of an ingest file on their way to rows: inflated, cut into lines, judged, counted.
- * Nothing here asks the database, but for time buckets (see fs/count.h). One thread at a time; no
+ * Nothing here asks the database, but for time buckets (see fs/stream/count.h). One thread at a time; no
  * part of it outlives its place. */
-#ifndef ROWFS_FS_INGEST_PARSE_H
-#define ROWFS_FS_INGEST_PARSE_H
+#ifndef ROWFS_FS_STREAM_INGEST_PARSE_H
+#define ROWFS_FS_STREAM_INGEST_PARSE_H
 
-#include "fs/gunzip.h"
-#include "fs/refusals.h"
+#include "fs/stream/gunzip.h"
+#include "fs/stream/refusals.h"
 #include "schema/ingest.h"
 #include "schema/record.h"
 #include "schema/shape.h"

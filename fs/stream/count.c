@@ -1,4 +1,4 @@
-#include "fs/count.h"
+#include "fs/stream/count.h"
 
 #include <errno.h>
 

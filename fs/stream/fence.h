@@ -11,8 +11,8 @@
  * The notes also say whose the state directory is: one daemon at a time serves a place. After
  * `umount -l` the first one lives while files are open, and commits what is written to them; a
  * second one waits for its end, and gives up after a while. */
-#ifndef ROWFS_FS_FENCE_H
-#define ROWFS_FS_FENCE_H
+#ifndef ROWFS_FS_STREAM_FENCE_H
+#define ROWFS_FS_STREAM_FENCE_H
 
 #include "fs/core/call.h"
 #include "schema/ledger.h"

@@ -1,4 +1,4 @@
-#include "fs/id_stock.h"
+#include "fs/stream/id_stock.h"
 
 #include "db/field.h"
 #include "util/clock.h"

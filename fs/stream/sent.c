@@ -1,4 +1,4 @@
-#include "fs/sent.h"
+#include "fs/stream/sent.h"
 
 #include <errno.h>
 #include <string.h>

@@ -2,8 +2,8 @@
  * are needed. A stock is one stream's. It does not last: rows whose ids were drawn long ago would
  * come in behind those of others, and be missed by who asks for what is behind the largest id that
  * he has seen. What is left of it is never used. One thread at a time. */
-#ifndef ROWFS_FS_ID_STOCK_H
-#define ROWFS_FS_ID_STOCK_H
+#ifndef ROWFS_FS_STREAM_ID_STOCK_H
+#define ROWFS_FS_STREAM_ID_STOCK_H
 
 #include "db/query.h"
 #include "schema/ingest.h"

@@ -1,4 +1,4 @@
-#include "fs/gunzip.h"
+#include "fs/stream/gunzip.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "fs/refusals.h"
+#include "fs/stream/refusals.h"
 
 #include "fs/core/report.h"
 
