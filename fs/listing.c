@@ -4,7 +4,7 @@
 #include "fs/ahead.h"
 #include "fs/cache/coherence.h"
 #include "fs/control.h"
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/prefetch.h"

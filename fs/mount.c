@@ -5,7 +5,7 @@
 #include "fs/ending.h"
 #include "fs/stream/fence.h"
 #include "fs/open/handle.h"
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/init.h"
 #include "fs/install.h"
 #include "fs/core/intake.h"

@@ -3,7 +3,7 @@
 #include "fs/core/access.h"
 #include "fs/cache/coherence.h"
 #include "fs/open/handle.h"
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/names/intent.h"
 #include "fs/kind.h"
 #include "fs/names/lookup.h"

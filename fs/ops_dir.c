@@ -1,7 +1,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/control.h"
 #include "fs/open/handle.h"
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/kind.h"
 #include "fs/listing.h"
 #include "fs/names/lookup.h"

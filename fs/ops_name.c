@@ -1,7 +1,7 @@
 /* Making and removing names. */
 #include "fs/core/access.h"
 #include "fs/control.h"
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/names/made.h"

@@ -1,7 +1,7 @@
 /* Renaming names. What a rename means is a question of what both names are: SEMANTICS 8 has the
  * table. */
 #include "fs/core/access.h"
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/names/intent.h"
 #include "fs/kind.h"
 #include "fs/names/lookup.h"

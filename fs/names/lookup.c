@@ -2,7 +2,7 @@
 
 #include "db/field.h"
 #include "fs/control.h"
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/kind.h"
 #include "fs/names/moved.h"
 #include "fs/bytes/plain.h"

@@ -30,7 +30,7 @@ MUST_USE int ingest_rows_delete(struct db_conn *conn, struct fs *fs, const struc
 				struct db_error *err);
 
 /* Compares the committed lines of file ID with the rows that came from file OWNER: the same, or the
- * one that ID follows (fs/ingest_twin.h). Returns 0 or -errno with CALL's error filled.
+ * one that ID follows (fs/files/ingest_twin.h). Returns 0 or -errno with CALL's error filled.
  * Thread-safe. */
 MUST_USE int ingest_rows_count(struct call *call, const struct ingest *in, int64_t id,
 			       int64_t owner, struct rowfs_rows *out);

@@ -6,9 +6,9 @@
  * the next attempt finds out what became of it. */
 #include "fs/stream/batch.h"
 #include "fs/stream/fence.h"
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/stream/ingest_rows.h"
-#include "fs/ingest_twin.h"
+#include "fs/files/ingest_twin.h"
 #include "fs/core/report.h"
 #include "fs/bytes/scratch.h"
 #include "schema/ingest_twin.h"

@@ -1,7 +1,7 @@
 /* Ingest files that no mount has said the table of: they are from before rowfs.file.relation.
  * Every mount's role may use them, until a mount that serves their directory says whose they
  * are. */
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 
 #include "db/field.h"
 #include "schema/array.h"

@@ -7,10 +7,10 @@
  * that there are two files is told.
  *
  * s->lock is held in all of these. */
-#ifndef ROWFS_FS_INGEST_TWIN_H
-#define ROWFS_FS_INGEST_TWIN_H
+#ifndef ROWFS_FS_FILES_INGEST_TWIN_H
+#define ROWFS_FS_FILES_INGEST_TWIN_H
 
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 
 struct ingest_twin;
 void ingest_twin_free(struct ingest_twin *twin);

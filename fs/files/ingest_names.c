@@ -1,5 +1,5 @@
 /* Names of ingest files: finding, making, removing, renaming. */
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 
 #include "db/field.h"
 #include "fs/stream/ingest_rows.h"

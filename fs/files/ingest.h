@@ -9,8 +9,8 @@
  *
  * What is written at the end is appended. Any other change is made on a copy of the whole file in
  * an unlinked local one, which replaces bytes and rows at the next fsync or close. */
-#ifndef ROWFS_FS_INGEST_H
-#define ROWFS_FS_INGEST_H
+#ifndef ROWFS_FS_FILES_INGEST_H
+#define ROWFS_FS_FILES_INGEST_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
@@ -49,10 +49,11 @@ struct ingest_stream {
 	bool copy_changed;    /* not committed yet */
 	struct ingest_parser parser;
 	bool parsing; /* the parser stands at the end of the committed bytes and what was parsed */
-	struct ingest_twin *twin; /* the file that it follows, see fs/ingest_twin.h; or NULL */
-	bool twin_asked;          /* and that is known */
-	bool twin_whole;          /* what was parsed is all of its text */
-	struct ingest_unit unit;  /* lines that were parsed, and not gathered yet */
+	struct ingest_twin
+		*twin;           /* the file that it follows, see fs/files/ingest_twin.h; or NULL */
+	bool twin_asked;         /* and that is known */
+	bool twin_whole;         /* what was parsed is all of its text */
+	struct ingest_unit unit; /* lines that were parsed, and not gathered yet */
 	struct ingest_sending *sending; /* those that were; NULL: none */
 	struct id_stock ids;
 	bool stalled;   /* to send ahead has failed: nothing more is sent before the next commit */

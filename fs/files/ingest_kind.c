@@ -1,7 +1,7 @@
 /* Ingest files as a kind: what open, write and close mean. */
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/stream/ingest_rows.h"
-#include "fs/ingest_twin.h"
+#include "fs/files/ingest_twin.h"
 #include "fs/kind.h"
 #include "fs/store.h"
 #include "fs/bytes/scratch.h"

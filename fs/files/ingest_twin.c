@@ -1,4 +1,4 @@
-#include "fs/ingest_twin.h"
+#include "fs/files/ingest_twin.h"
 
 #include "fs/core/report.h"
 #include "schema/ingest_twin.h"

@@ -1,5 +1,5 @@
 /* The table of the streams, and the thread that commits what has waited long enough. */
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/bytes/scratch.h"
 #include "util/clock.h"
 #include "util/log.h"

@@ -1,5 +1,5 @@
 /* Plain files as a kind: bytes on disk, in the plain store. */
-#include "fs/ingest.h"
+#include "fs/files/ingest.h"
 #include "fs/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"

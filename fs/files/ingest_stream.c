@@ -1,6 +1,6 @@
 /* Streams: the bytes of open ingest files. */
-#include "fs/ingest.h"
-#include "fs/ingest_twin.h"
+#include "fs/files/ingest.h"
+#include "fs/files/ingest_twin.h"
 #include "fs/bytes/scratch.h"
 #include "fs/store.h"
 #include "util/clock.h"
