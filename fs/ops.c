@@ -17,7 +17,7 @@
 #include "fs/reply.h"
 #include "fs/core/report.h"
 #include "fs/store.h"
-#include "fs/transcript.h"
+#include "fs/rows/transcript.h"
 #include "util/rows_ioctl.h"
 
 #include <errno.h>

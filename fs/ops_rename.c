@@ -11,8 +11,8 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/reply.h"
-#include "fs/rows.h"
-#include "fs/rows_rotate.h"
+#include "fs/rows/rows.h"
+#include "fs/rows/rows_rotate.h"
 #include "fs/store.h"
 #include "util/log.h"
 

@@ -8,7 +8,7 @@
 #include "fs/ops.h"
 #include "fs/ops_lock.h"
 #include "fs/reply.h"
-#include "fs/transcript.h"
+#include "fs/rows/transcript.h"
 #include "util/log.h"
 
 #include <errno.h>

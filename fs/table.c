@@ -1,7 +1,7 @@
 #include "fs/table.h"
 
 #include "db/field.h"
-#include "fs/rows_pairs.h"
+#include "fs/rows/rows_pairs.h"
 #include "fs/store.h"
 #include "fs/stream/fence.h"
 

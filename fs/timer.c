@@ -1,6 +1,6 @@
 #include "fs/timer.h"
 
-#include "fs/rows.h"
+#include "fs/rows/rows.h"
 #include "fs/names/orphans.h"
 #include "schema/ledger.h"
 #include "schema/watch.h"

@@ -128,7 +128,7 @@ bool sql_is_snapshot(const char *text);
 char *sql_remove_older(const struct place *place, const char *snapshot);
 char *sql_delete_absent(const struct place *place, const char *snapshot);
 
-/* Lines that do not show the key of their rows, see fs/rows_pairs.h. What decides where a
+/* Lines that do not show the key of their rows, see fs/rows/rows_pairs.h. What decides where a
  * line stands when the file is read: */
 enum pairing_order {
 	PAIRING_FREE,     /* what it says, or nothing that lasts (there is no key) */

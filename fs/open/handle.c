@@ -5,12 +5,12 @@
 #include "fs/kind.h"
 #include "fs/listing.h"
 #include "fs/bytes/plain.h"
-#include "fs/rows.h"
-#include "fs/rows_read.h"
-#include "fs/rows_append.h"
-#include "fs/rows_whole.h"
+#include "fs/rows/rows.h"
+#include "fs/rows/rows_read.h"
+#include "fs/rows/rows_append.h"
+#include "fs/rows/rows_whole.h"
 #include "fs/bytes/scratch.h"
-#include "fs/transcript.h"
+#include "fs/rows/transcript.h"
 
 #include <errno.h>
 #include <fcntl.h>

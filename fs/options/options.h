@@ -64,7 +64,7 @@ struct options {
 	uint64_t disk_max;     /* bytes of all local files but those with a limit of their own */
 	uint64_t memory_max;   /* bytes in memory of files that are open; beyond: ENOMEM */
 	char *state_dir;       /* where plain files and rejected input live; absolute */
-	uint64_t read_cache;   /* bytes of transcripts (fs/transcript.h) */
+	uint64_t read_cache;   /* bytes of transcripts (fs/rows/transcript.h) */
 	int cache;             /* MiB that bodies of documents take at most */
 	int threads;           /* most requests served at once */
 	int errors_max;        /* lines kept in /.rowfs/errors.jsonl */

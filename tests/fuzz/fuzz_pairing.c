@@ -1,6 +1,6 @@
 /* pairing_make(): rows and lines of any pattern, in each order: a row has at most one line, and
  * equal ones alone where that is asked. */
-#include "fs/pairing.h"
+#include "fs/rows/pairing.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { MOST = 64, KINDS = 6 };

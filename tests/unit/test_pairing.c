@@ -1,6 +1,6 @@
 /* Which row each line gets: small files against an exhaustive search, and large ones by what
  * must hold. */
-#include "fs/pairing.h"
+#include "fs/rows/pairing.h"
 #include "tests/unit/check.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "fs/pairing.h"
+#include "fs/rows/pairing.h"
 
 #include "util/cleanup.h"
 

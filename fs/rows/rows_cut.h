@@ -5,8 +5,8 @@
  * refused, nothing is lost. Half a line that waits for its rest is dropped with the truncation: its
  * rest, if it comes, begins a line, as it would in any other file. So is a text that is to replace
  * all of the file, if it is cut to nothing. */
-#ifndef ROWFS_FS_ROWS_CUT_H
-#define ROWFS_FS_ROWS_CUT_H
+#ifndef ROWFS_FS_ROWS_ROWS_CUT_H
+#define ROWFS_FS_ROWS_ROWS_CUT_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"

@@ -4,7 +4,7 @@
  * which row a line is; elsewhere rows_pairs.h does. */
 #include "fs/core/access.h"
 #include "fs/bytes/plain.h"
-#include "fs/rows_pairs.h"
+#include "fs/rows/rows_pairs.h"
 #include "fs/store.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "fs/rows_flow.h"
+#include "fs/rows/rows_flow.h"
 
 #include "db/copy.h"
 #include "util/clock.h"

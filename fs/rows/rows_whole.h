@@ -1,8 +1,8 @@
 /* An open rows file whose whole text the handle has: written from nothing, or loaded to be changed
  * in its middle. Reads and writes go to that text; fsync or close makes the rows what it says, in
  * one transaction. See rows_state.h for when. H's lock is held in all of them. */
-#ifndef ROWFS_FS_ROWS_WHOLE_H
-#define ROWFS_FS_ROWS_WHOLE_H
+#ifndef ROWFS_FS_ROWS_ROWS_WHOLE_H
+#define ROWFS_FS_ROWS_ROWS_WHOLE_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"

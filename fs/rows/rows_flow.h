@@ -1,8 +1,8 @@
 /* The lines of a rows file by COPY: for who reads on and on. A flow holds a connection, so at most
  * half of the pool's are used for flows, and one that nobody has read from for a second is ended;
  * its reader begins another one where it stood. */
-#ifndef ROWFS_FS_ROWS_FLOW_H
-#define ROWFS_FS_ROWS_FLOW_H
+#ifndef ROWFS_FS_ROWS_ROWS_FLOW_H
+#define ROWFS_FS_ROWS_ROWS_FLOW_H
 
 #include "fs/core/call.h"
 

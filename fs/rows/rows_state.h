@@ -1,7 +1,7 @@
 /* What the bytes of an open rows file are, and how they turn into something else. One table says it
  * for all of rows*.c. */
-#ifndef ROWFS_FS_ROWS_STATE_H
-#define ROWFS_FS_ROWS_STATE_H
+#ifndef ROWFS_FS_ROWS_ROWS_STATE_H
+#define ROWFS_FS_ROWS_ROWS_STATE_H
 
 #include "fs/open/handle.h"
 

@@ -1,6 +1,6 @@
 /* Reading rows files. */
-#ifndef ROWFS_FS_ROWS_READ_H
-#define ROWFS_FS_ROWS_READ_H
+#ifndef ROWFS_FS_ROWS_ROWS_READ_H
+#define ROWFS_FS_ROWS_ROWS_READ_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"

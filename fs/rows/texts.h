@@ -1,7 +1,7 @@
 /* Texts by numbers: equal ones have one, so that many of them can be compared as numbers. Not
  * thread-safe. */
-#ifndef ROWFS_FS_TEXTS_H
-#define ROWFS_FS_TEXTS_H
+#ifndef ROWFS_FS_ROWS_TEXTS_H
+#define ROWFS_FS_ROWS_TEXTS_H
 
 #include "util/cleanup.h"
 

@@ -8,8 +8,8 @@
  * the order of the rows; lines that are equal keep theirs as far as that allows.
  *
  * Pure; thread-safe. */
-#ifndef ROWFS_FS_PAIRING_H
-#define ROWFS_FS_PAIRING_H
+#ifndef ROWFS_FS_ROWS_PAIRING_H
+#define ROWFS_FS_ROWS_PAIRING_H
 
 #include "schema/sql.h"
 

@@ -1,12 +1,12 @@
-#include "fs/rows_rotate.h"
+#include "fs/rows/rows_rotate.h"
 
 #include "db/field.h"
 #include "fs/core/access.h"
 #include "fs/stream/fence.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
-#include "fs/rotations.h"
-#include "fs/rows_cut.h"
+#include "fs/rows/rotations.h"
+#include "fs/rows/rows_cut.h"
 #include "util/cleanup.h"
 
 #include <ctype.h>

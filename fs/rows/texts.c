@@ -1,4 +1,4 @@
-#include "fs/texts.h"
+#include "fs/rows/texts.h"
 
 #include <errno.h>
 #include <limits.h>

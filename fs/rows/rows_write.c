@@ -5,9 +5,9 @@
 #include "fs/stream/fence.h"
 #include "fs/kind.h"
 #include "fs/bytes/plain.h"
-#include "fs/rows_lines.h"
-#include "fs/rows_pairs.h"
-#include "fs/rows_state.h"
+#include "fs/rows/rows_lines.h"
+#include "fs/rows/rows_pairs.h"
+#include "fs/rows/rows_state.h"
 #include "fs/store.h"
 
 #include <errno.h>

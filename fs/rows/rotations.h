@@ -2,8 +2,8 @@
  * in a plain file before the server commits that their rows are gone. If rowfs is killed between
  * the two, the next mount asks the server what became of the transaction: the file stays if it
  * was committed, and goes if its rows are there. Thread-safe. */
-#ifndef ROWFS_FS_ROTATIONS_H
-#define ROWFS_FS_ROTATIONS_H
+#ifndef ROWFS_FS_ROWS_ROTATIONS_H
+#define ROWFS_FS_ROWS_ROTATIONS_H
 
 #include "fs/core/fs.h"
 

@@ -3,8 +3,8 @@
  * file the last rename moves the lines: they become a plain file, and their rows go, as with
  * copytruncate. What would forbid that is told at the first rename, before anything has moved.
  * Thread-safe. */
-#ifndef ROWFS_FS_ROWS_ROTATE_H
-#define ROWFS_FS_ROWS_ROTATE_H
+#ifndef ROWFS_FS_ROWS_ROWS_ROTATE_H
+#define ROWFS_FS_ROWS_ROWS_ROTATE_H
 
 #include "fs/core/call.h"
 

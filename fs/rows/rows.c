@@ -1,19 +1,19 @@
 /* Rows files: a slice of a table as lines. What open, write, truncate and close of one mean; see
  * rows_read.c for reading. */
 #include "fs/core/access.h"
-#include "fs/rows.h"
+#include "fs/rows/rows.h"
 
 #include "fs/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/names/made.h"
 #include "fs/bytes/plain.h"
-#include "fs/rows_read.h"
-#include "fs/rows_append.h"
-#include "fs/rows_cut.h"
-#include "fs/rows_state.h"
-#include "fs/rows_whole.h"
+#include "fs/rows/rows_read.h"
+#include "fs/rows/rows_append.h"
+#include "fs/rows/rows_cut.h"
+#include "fs/rows/rows_state.h"
+#include "fs/rows/rows_whole.h"
 #include "fs/store.h"
-#include "fs/transcript.h"
+#include "fs/rows/transcript.h"
 #include "util/clock.h"
 
 #include <errno.h>

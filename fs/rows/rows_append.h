@@ -1,7 +1,7 @@
 /* Appended CSV on its way through the grouped writer: lines are cut, judged and handed on while
  * they are written. */
-#ifndef ROWFS_FS_ROWS_APPEND_H
-#define ROWFS_FS_ROWS_APPEND_H
+#ifndef ROWFS_FS_ROWS_ROWS_APPEND_H
+#define ROWFS_FS_ROWS_ROWS_APPEND_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"

@@ -10,8 +10,8 @@
  * serves, by a thread.
  *
  * Thread-safe; but one that is being made belongs to its maker. */
-#ifndef ROWFS_FS_TRANSCRIPT_H
-#define ROWFS_FS_TRANSCRIPT_H
+#ifndef ROWFS_FS_ROWS_TRANSCRIPT_H
+#define ROWFS_FS_ROWS_TRANSCRIPT_H
 
 #include "fs/core/call.h"
 

@@ -6,11 +6,11 @@
  * A jump sets the head to the nearest place that is known: the start, the end (walked back to from
  * the size that the same statement found), or one of the places remembered on the way; and from
  * there lines are passed over. */
-#include "fs/rows_read.h"
+#include "fs/rows/rows_read.h"
 
 #include "db/field.h"
-#include "fs/rows_flow.h"
-#include "fs/transcript.h"
+#include "fs/rows/rows_flow.h"
+#include "fs/rows/transcript.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
-#include "fs/rows_pairs.h"
+#include "fs/rows/rows_pairs.h"
 
 #include "db/field.h"
-#include "fs/pairing.h"
-#include "fs/texts.h"
+#include "fs/rows/pairing.h"
+#include "fs/rows/texts.h"
 #include "util/ordered_uuid.h"
 
 #include <errno.h>

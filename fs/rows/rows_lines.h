@@ -1,9 +1,9 @@
 /* Lines on their way to rows: cut, taken apart, gathered. Between rows_lines.c (text to JSON),
  * rows_write.c (appending) and rows_replace.c (replacing). */
-#ifndef ROWFS_FS_ROWS_LINES_H
-#define ROWFS_FS_ROWS_LINES_H
+#ifndef ROWFS_FS_ROWS_ROWS_LINES_H
+#define ROWFS_FS_ROWS_ROWS_LINES_H
 
-#include "fs/rows.h"
+#include "fs/rows/rows.h"
 #include "schema/ledger.h"
 #include "schema/record.h"
 #include "schema/shape.h"

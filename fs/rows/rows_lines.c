@@ -1,8 +1,8 @@
 /* Lines to JSON objects. A CSV field stays a string: the column's own input function reads it on
  * the server. */
-#include "fs/rows_lines.h"
+#include "fs/rows/rows_lines.h"
 
-#include "fs/rows_append.h"
+#include "fs/rows/rows_append.h"
 #include "fs/store.h"
 #include "schema/csv.h"
 #include "util/ordered_uuid.h"

@@ -1,6 +1,6 @@
 /* Between rows.c (the kind: what open, write and close mean) and rows_write.c (lines to rows). */
-#ifndef ROWFS_FS_ROWS_H
-#define ROWFS_FS_ROWS_H
+#ifndef ROWFS_FS_ROWS_ROWS_H
+#define ROWFS_FS_ROWS_ROWS_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"

@@ -1,4 +1,4 @@
-#include "fs/rows_append.h"
+#include "fs/rows/rows_append.h"
 
 #include "fs/stream/count.h"
 #include "fs/bytes/plain.h"

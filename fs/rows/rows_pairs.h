@@ -7,10 +7,10 @@
  * updated by their keys, as far as the lines show them; rows without a line are deleted; lines
  * without a row are inserted. That is one statement of each kind for all lines that have the same
  * columns. So a row keeps its key, what the file does not show, and what refers to it. */
-#ifndef ROWFS_FS_ROWS_PAIRS_H
-#define ROWFS_FS_ROWS_PAIRS_H
+#ifndef ROWFS_FS_ROWS_ROWS_PAIRS_H
+#define ROWFS_FS_ROWS_ROWS_PAIRS_H
 
-#include "fs/rows_lines.h"
+#include "fs/rows/rows_lines.h"
 
 enum { GROUPS_MOST = 256, GROUPS_MOST_LINES = 64 };
 

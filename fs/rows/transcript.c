@@ -1,8 +1,8 @@
-#include "fs/transcript.h"
+#include "fs/rows/transcript.h"
 
 #include "fs/cache/coherence.h"
 #include "fs/inodes/node.h"
-#include "fs/rows_read.h"
+#include "fs/rows/rows_read.h"
 #include "util/clock.h"
 #include "util/log.h"
 

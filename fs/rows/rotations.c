@@ -1,4 +1,4 @@
-#include "fs/rotations.h"
+#include "fs/rows/rotations.h"
 
 #include "db/field.h"
 #include "db/pool.h"

@@ -1,14 +1,14 @@
 /* Truncation of rows files: what was written before it, through any open file, is not to come back
  * behind it. */
 #include "fs/core/access.h"
-#include "fs/rows_cut.h"
+#include "fs/rows/rows_cut.h"
 
 #include "fs/kind.h"
 #include "fs/names/lookup.h"
-#include "fs/rows.h"
-#include "fs/rows_append.h"
-#include "fs/rows_state.h"
-#include "fs/rows_whole.h"
+#include "fs/rows/rows.h"
+#include "fs/rows/rows_append.h"
+#include "fs/rows/rows_state.h"
+#include "fs/rows/rows_whole.h"
 #include "fs/store.h"
 
 #include <errno.h>
