@@ -16,7 +16,7 @@
 #include "fs/ops_lock.h"
 #include "fs/reply.h"
 #include "fs/core/report.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 #include "fs/rows/transcript.h"
 #include "util/rows_ioctl.h"
 

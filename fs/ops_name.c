@@ -10,7 +10,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/reply.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -13,7 +13,7 @@
 #include "fs/reply.h"
 #include "fs/rows/rows.h"
 #include "fs/rows/rows_rotate.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 #include "util/log.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 #include "fs/stream/ingest_rows.h"
 #include "fs/files/ingest_twin.h"
 #include "fs/kind.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 #include "fs/bytes/scratch.h"
 #include "util/clock.h"
 

@@ -7,7 +7,7 @@
 #include "fs/names/moved.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 #include "schema/name.h"
 #include "util/clock.h"
 

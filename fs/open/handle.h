@@ -7,7 +7,7 @@
 #ifndef ROWFS_FS_OPEN_HANDLE_H
 #define ROWFS_FS_OPEN_HANDLE_H
 
-#include "fs/edits.h"
+#include "fs/docs/edits.h"
 #include "fs/open/author.h"
 #include "fs/inodes/node.h"
 #include "util/process.h"

@@ -12,7 +12,7 @@
 #include "fs/rows/rows_cut.h"
 #include "fs/rows/rows_state.h"
 #include "fs/rows/rows_whole.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 #include "fs/rows/transcript.h"
 #include "util/clock.h"
 

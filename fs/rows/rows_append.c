@@ -2,7 +2,7 @@
 
 #include "fs/stream/count.h"
 #include "fs/bytes/plain.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 #include "fs/stream/writer.h"
 #include "schema/bucket.h"
 #include "schema/tally.h"

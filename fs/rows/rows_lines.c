@@ -3,7 +3,7 @@
 #include "fs/rows/rows_lines.h"
 
 #include "fs/rows/rows_append.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 #include "schema/csv.h"
 #include "util/ordered_uuid.h"
 

@@ -5,7 +5,7 @@
 #include "fs/core/access.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows_pairs.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 
 #include <errno.h>
 #include <fcntl.h>

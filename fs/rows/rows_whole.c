@@ -7,7 +7,7 @@
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_read.h"
 #include "fs/rows/rows_state.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 #include "db/field.h"
 #include "db/query.h"
 

@@ -8,7 +8,7 @@
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_pairs.h"
 #include "fs/rows/rows_state.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "fs/edits.h"
+#include "fs/docs/edits.h"
 
 #include "schema/shape.h"
 

@@ -1,4 +1,4 @@
-#include "fs/large.h"
+#include "fs/docs/large.h"
 
 #include "db/field.h"
 #include "fs/bytes/scratch.h"

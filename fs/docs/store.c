@@ -1,4 +1,4 @@
-#include "fs/store.h"
+#include "fs/docs/store.h"
 
 #include "db/field.h"
 #include "fs/stream/fence.h"

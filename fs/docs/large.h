@@ -1,7 +1,7 @@
 /* Documents that are too large to be held in memory: they are read in pieces into a file without a
  * name, below state_dir. */
-#ifndef ROWFS_FS_LARGE_H
-#define ROWFS_FS_LARGE_H
+#ifndef ROWFS_FS_DOCS_LARGE_H
+#define ROWFS_FS_DOCS_LARGE_H
 
 #include "fs/core/call.h"
 

@@ -7,8 +7,8 @@
  *    overwrites here is the newline that rowfs has put behind the document.
  *
  * Pure; belongs to a handle, and is guarded by its lock. */
-#ifndef ROWFS_FS_EDITS_H
-#define ROWFS_FS_EDITS_H
+#ifndef ROWFS_FS_DOCS_EDITS_H
+#define ROWFS_FS_DOCS_EDITS_H
 
 #include "util/buf.h"
 

@@ -1,6 +1,6 @@
 /* Many rows as one JSON document: writing it. */
-#ifndef ROWFS_FS_TABLE_H
-#define ROWFS_FS_TABLE_H
+#ifndef ROWFS_FS_DOCS_TABLE_H
+#define ROWFS_FS_DOCS_TABLE_H
 
 #include "fs/core/call.h"
 

@@ -1,6 +1,6 @@
 /* Writing to rows: what the kinds share. All return 0 or -errno with call->err saying why. */
-#ifndef ROWFS_FS_STORE_H
-#define ROWFS_FS_STORE_H
+#ifndef ROWFS_FS_DOCS_STORE_H
+#define ROWFS_FS_DOCS_STORE_H
 
 #include "fs/core/call.h"
 #include "schema/shape.h"

@@ -1,8 +1,8 @@
-#include "fs/table.h"
+#include "fs/docs/table.h"
 
 #include "db/field.h"
 #include "fs/rows/rows_pairs.h"
-#include "fs/store.h"
+#include "fs/docs/store.h"
 #include "fs/stream/fence.h"
 
 #include <errno.h>
