@@ -10,7 +10,7 @@
 #include "fs/names/moved.h"
 #include "fs/pages.h"
 #include "fs/bytes/plain.h"
-#include "fs/prefetch.h"
+#include "fs/list/prefetch.h"
 #include "fs/names/removal.h"
 #include "fs/open/locks.h"
 #include "fs/ops_lock.h"

@@ -3,7 +3,7 @@
 #include "fs/open/handle.h"
 #include "fs/files/ingest.h"
 #include "fs/kind.h"
-#include "fs/listing.h"
+#include "fs/list/listing.h"
 #include "fs/names/lookup.h"
 #include "fs/ops.h"
 #include "fs/bytes/plain.h"

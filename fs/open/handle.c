@@ -3,7 +3,7 @@
 #include "fs/inodes/body.h"
 #include "fs/core/call.h"
 #include "fs/kind.h"
-#include "fs/listing.h"
+#include "fs/list/listing.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows.h"
 #include "fs/rows/rows_read.h"

@@ -1,7 +1,7 @@
 /* The next page of a listing, asked for while the kernel takes the present one: by a thread of its
  * own, which lives for one page. */
-#ifndef ROWFS_FS_AHEAD_H
-#define ROWFS_FS_AHEAD_H
+#ifndef ROWFS_FS_LIST_AHEAD_H
+#define ROWFS_FS_LIST_AHEAD_H
 
 #include "fs/core/fs.h"
 #include "fs/inodes/where.h"

@@ -1,8 +1,8 @@
-#include "fs/ahead.h"
+#include "fs/list/ahead.h"
 
 #include "db/field.h"
 #include "fs/cache/coherence.h"
-#include "fs/trail.h"
+#include "fs/list/trail.h"
 
 #include <pthread.h>
 #include <string.h>

@@ -6,8 +6,8 @@
  * listing began, and four bytes of each name. Who comes back fetches the page anew and looks for
  * the entry before the offset, or if that has gone the nearest one that is left: what comes behind
  * it has not been seen. The last trails are kept. Thread-safe; a trail grows by one handle. */
-#ifndef ROWFS_FS_TRAIL_H
-#define ROWFS_FS_TRAIL_H
+#ifndef ROWFS_FS_LIST_TRAIL_H
+#define ROWFS_FS_LIST_TRAIL_H
 
 #include "util/cleanup.h"
 

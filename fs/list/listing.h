@@ -5,8 +5,8 @@
  * of each entry that it was told the attributes of. Who opens a directory without following links
  * walks a tree and will ask for them all. For others the first page has attributes but for its last
  * entry, the bait: who looks that up before he reads on will want the others' too. */
-#ifndef ROWFS_FS_LISTING_H
-#define ROWFS_FS_LISTING_H
+#ifndef ROWFS_FS_LIST_LISTING_H
+#define ROWFS_FS_LIST_LISTING_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"

@@ -2,8 +2,8 @@
  * then ask for one after the other. Instead of a query for each, the directory is listed a second
  * time, with attributes and small bodies, a page whenever some look-ups had to ask the database.
  * Its nodes wait here until the kernel asks for them. Thread-safe. */
-#ifndef ROWFS_FS_PREFETCH_H
-#define ROWFS_FS_PREFETCH_H
+#ifndef ROWFS_FS_LIST_PREFETCH_H
+#define ROWFS_FS_LIST_PREFETCH_H
 
 #include "fs/core/call.h"
 

@@ -1,14 +1,14 @@
-#include "fs/listing.h"
+#include "fs/list/listing.h"
 
 #include "db/field.h"
-#include "fs/ahead.h"
+#include "fs/list/ahead.h"
 #include "fs/cache/coherence.h"
 #include "fs/control.h"
 #include "fs/files/ingest.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
-#include "fs/prefetch.h"
-#include "fs/trail.h"
+#include "fs/list/prefetch.h"
+#include "fs/list/trail.h"
 #include "util/log.h"
 
 #include <errno.h>

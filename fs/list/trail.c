@@ -1,4 +1,4 @@
-#include "fs/trail.h"
+#include "fs/list/trail.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
-#include "fs/prefetch.h"
+#include "fs/list/prefetch.h"
 
 #include "fs/cache/coherence.h"
 #include "fs/kind.h"
-#include "fs/listing.h"
+#include "fs/list/listing.h"
 #include "util/clock.h"
 
 #include <fcntl.h>
