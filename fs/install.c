@@ -2,7 +2,7 @@
 
 #include "fs/cache/coherence.h"
 #include "fs/options/option_conninfo.h"
-#include "fs/slices.h"
+#include "fs/admin/slices.h"
 #include "schema/notice.h"
 #include "schema/sql_build.h"
 #include "util/log.h"

@@ -1,5 +1,5 @@
 #include "fs/cache/coherence.h"
-#include "fs/control.h"
+#include "fs/admin/control.h"
 #include "fs/open/handle.h"
 #include "fs/files/ingest.h"
 #include "fs/kind.h"

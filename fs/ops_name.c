@@ -1,6 +1,6 @@
 /* Making and removing names. */
 #include "fs/core/access.h"
-#include "fs/control.h"
+#include "fs/admin/control.h"
 #include "fs/files/ingest.h"
 #include "fs/kind.h"
 #include "fs/names/lookup.h"

@@ -1,7 +1,7 @@
 #include "fs/session.h"
 
 #include "fs/core/call.h"
-#include "fs/control.h"
+#include "fs/admin/control.h"
 #include "fs/ending.h"
 #include "fs/cache/coherence.h"
 #include "fs/core/intake.h"

@@ -3,7 +3,7 @@
 #include "db/field.h"
 #include "fs/list/ahead.h"
 #include "fs/cache/coherence.h"
-#include "fs/control.h"
+#include "fs/admin/control.h"
 #include "fs/files/ingest.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"

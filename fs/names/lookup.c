@@ -1,7 +1,7 @@
 #include "fs/names/lookup.h"
 
 #include "db/field.h"
-#include "fs/control.h"
+#include "fs/admin/control.h"
 #include "fs/files/ingest.h"
 #include "fs/kind.h"
 #include "fs/names/moved.h"

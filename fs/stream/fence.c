@@ -16,7 +16,7 @@ enum {
 	UUID_LEN = 36,
 	CLAIM_AGAIN_MS = 20,
 	NOTES_ROOM = 64 << 10, /* bytes: some 1700 streams */
-	STREAM_AGE_S = 3600,   /* after a day a stream is trimmed: see fs/timer.c */
+	STREAM_AGE_S = 3600,   /* after a day a stream is trimmed: see fs/admin/timer.c */
 };
 
 struct fence {

@@ -75,7 +75,7 @@ static enum sent commit(struct lane *lane, struct batch *b, struct db_error *err
 	if (b->n == 0)
 		return SENT;
 	if (clock_us() - lane->used_us > (int64_t)STREAM_IDLE_S * US_PER_S)
-		new_stream(lane); /* the old one may have been trimmed: see fs/timer.c */
+		new_stream(lane); /* the old one may have been trimmed: see fs/admin/timer.c */
 	lane->used_us = clock_us();
 	if (open_stream(lane, err) == 0)
 		return batch_commit(b, &lane->target, err);

@@ -1,9 +1,9 @@
-#include "fs/control.h"
+#include "fs/admin/control.h"
 
 #include "fs/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/core/report.h"
-#include "fs/status.h"
+#include "fs/admin/status.h"
 
 #include <errno.h>
 #include <fcntl.h>

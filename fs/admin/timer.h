@@ -1,7 +1,7 @@
 /* What runs by the clock: the layout's timers, a look at the database's health, the ledger's
  * trimming. One thread. */
-#ifndef ROWFS_FS_TIMER_H
-#define ROWFS_FS_TIMER_H
+#ifndef ROWFS_FS_ADMIN_TIMER_H
+#define ROWFS_FS_ADMIN_TIMER_H
 
 #include "fs/core/fs.h"
 

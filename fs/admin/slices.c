@@ -1,4 +1,4 @@
-#include "fs/slices.h"
+#include "fs/admin/slices.h"
 
 #include "util/clock.h"
 #include "util/log.h"

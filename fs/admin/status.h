@@ -1,6 +1,6 @@
 /* The texts of /.rowfs. Each appends to OUT; the resets start counting anew. */
-#ifndef ROWFS_FS_STATUS_H
-#define ROWFS_FS_STATUS_H
+#ifndef ROWFS_FS_ADMIN_STATUS_H
+#define ROWFS_FS_ADMIN_STATUS_H
 
 #include "fs/core/call.h"
 

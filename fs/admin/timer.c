@@ -1,4 +1,4 @@
-#include "fs/timer.h"
+#include "fs/admin/timer.h"
 
 #include "fs/rows/rows.h"
 #include "fs/names/orphans.h"

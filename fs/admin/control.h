@@ -1,7 +1,7 @@
 /* /.rowfs: what the mount says of itself. Generated text, a snapshot at each look-up; rejected/
  * holds real files. */
-#ifndef ROWFS_FS_CONTROL_H
-#define ROWFS_FS_CONTROL_H
+#ifndef ROWFS_FS_ADMIN_CONTROL_H
+#define ROWFS_FS_ADMIN_CONTROL_H
 
 #include "fs/core/call.h"
 #include "schema/name.h"

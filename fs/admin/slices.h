@@ -1,7 +1,7 @@
 /* Slices at the start of a mount, and for `rowfs check`: looked at, counted anew or installed, with
  * progress on stderr. */
-#ifndef ROWFS_FS_SLICES_H
-#define ROWFS_FS_SLICES_H
+#ifndef ROWFS_FS_ADMIN_SLICES_H
+#define ROWFS_FS_ADMIN_SLICES_H
 
 #include "fs/core/fs.h"
 #include "schema/watch.h"

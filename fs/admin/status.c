@@ -1,10 +1,10 @@
-#include "fs/status.h"
+#include "fs/admin/status.h"
 
 #include "db/query.h"
 #include "fs/cache/coherence.h"
 #include "fs/bytes/plain.h"
 #include "fs/core/report.h"
-#include "fs/slices.h"
+#include "fs/admin/slices.h"
 
 #include <string.h>
 #include <time.h>
