@@ -1,6 +1,6 @@
 #include "fs/admin/control.h"
 
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/core/report.h"
 #include "fs/admin/status.h"

@@ -1,5 +1,5 @@
 #include "fs/cache/coherence_state.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/cache/node_mark.h"
 #include "fs/names/removal.h"
 #include "util/clock.h"

@@ -75,7 +75,7 @@ struct fs {
 	/* the kernel can be told to look a name up again (Linux 6.2); set before any request */
 	bool expires;
 	atomic_int waiting;    /* see call_may_wait() */
-	atomic_int outwaiting; /* see may_outwait() in fs/ops_lock.c */
+	atomic_int outwaiting; /* see may_outwait() in fs/kernel/ops_lock.c */
 	atomic_int feeding;    /* COPYs that wait for more lines: see fs/stream/batch.c */
 	struct caches *caches;
 	/* Counts the changes that this mount knows of, its own and those that it was told of; from

@@ -3,7 +3,7 @@
  * release sends them whole, in one statement. */
 #include "db/field.h"
 #include "fs/cache/coherence.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/docs/large.h"
 #include "fs/names/made.h"
 #include "fs/bytes/plain.h"

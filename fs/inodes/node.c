@@ -1,6 +1,6 @@
 #include "fs/cache/coherence.h"
 #include "fs/open/handle.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/inodes/node_table.h"
 #include "schema/name.h"
 #include "util/clock.h"

@@ -3,7 +3,7 @@
 #include "db/field.h"
 #include "fs/admin/control.h"
 #include "fs/files/ingest.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/names/moved.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"

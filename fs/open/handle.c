@@ -2,7 +2,7 @@
 
 #include "fs/inodes/body.h"
 #include "fs/core/call.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/list/listing.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows.h"

@@ -3,7 +3,7 @@
 #include "fs/core/access.h"
 #include "fs/rows/rows.h"
 
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/names/made.h"
 #include "fs/bytes/plain.h"

@@ -1,8 +1,8 @@
 /* The kernel's requests, each translated: find the node, ask its kind, send one reply. ops.c:
  * attributes and files; ops_dir.c: directories; ops_lock.c: locks; ops_name.c and ops_rename.c:
  * names. */
-#ifndef ROWFS_FS_OPS_H
-#define ROWFS_FS_OPS_H
+#ifndef ROWFS_FS_KERNEL_OPS_H
+#define ROWFS_FS_KERNEL_OPS_H
 
 #include "fs/core/call.h"
 

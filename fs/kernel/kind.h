@@ -1,7 +1,7 @@
 /* A kind of file: a table of functions. Everything that differs between kinds is here, and nowhere
  * else. All functions return 0 or -errno with call->err saying why; the handle's lock is held. */
-#ifndef ROWFS_FS_KIND_H
-#define ROWFS_FS_KIND_H
+#ifndef ROWFS_FS_KERNEL_KIND_H
+#define ROWFS_FS_KERNEL_KIND_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"

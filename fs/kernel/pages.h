@@ -1,7 +1,7 @@
 /* The kernel's pages of a document, filled when it is opened: so that reading it takes no
  * request. */
-#ifndef ROWFS_FS_PAGES_H
-#define ROWFS_FS_PAGES_H
+#ifndef ROWFS_FS_KERNEL_PAGES_H
+#define ROWFS_FS_KERNEL_PAGES_H
 
 #include "fs/core/fs.h"
 #include "fs/open/handle.h"

@@ -1,7 +1,7 @@
-#include "fs/reply.h"
+#include "fs/kernel/reply.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 
 #include <fcntl.h>
 

@@ -1,8 +1,8 @@
-#include "fs/ending.h"
+#include "fs/kernel/ending.h"
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/core/report.h"
 #include "util/clock.h"
 #include "util/log.h"

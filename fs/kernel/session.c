@@ -1,13 +1,13 @@
-#include "fs/session.h"
+#include "fs/kernel/session.h"
 
 #include "fs/core/call.h"
 #include "fs/admin/control.h"
-#include "fs/ending.h"
+#include "fs/kernel/ending.h"
 #include "fs/cache/coherence.h"
 #include "fs/core/intake.h"
-#include "fs/ops.h"
-#include "fs/ops_lock.h"
-#include "fs/reply.h"
+#include "fs/kernel/ops.h"
+#include "fs/kernel/ops_lock.h"
+#include "fs/kernel/reply.h"
 #include "fs/rows/transcript.h"
 #include "util/log.h"
 

@@ -1,4 +1,4 @@
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 
 #include <string.h>
 

@@ -9,8 +9,8 @@
  *                    works on it; the mount goes, and the process ends with status 1
  *
  * So it ends within 30 s, whatever waits for whatever. Thread-safe. */
-#ifndef ROWFS_FS_ENDING_H
-#define ROWFS_FS_ENDING_H
+#ifndef ROWFS_FS_KERNEL_ENDING_H
+#define ROWFS_FS_KERNEL_ENDING_H
 
 #include "fs/core/fs.h"
 

@@ -2,13 +2,13 @@
 #include "fs/admin/control.h"
 #include "fs/open/handle.h"
 #include "fs/files/ingest.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/list/listing.h"
 #include "fs/names/lookup.h"
-#include "fs/ops.h"
+#include "fs/kernel/ops.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
-#include "fs/reply.h"
+#include "fs/kernel/reply.h"
 #include "fs/core/report.h"
 
 #include <errno.h>

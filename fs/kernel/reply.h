@@ -1,6 +1,6 @@
 /* The one reply that every request gets. */
-#ifndef ROWFS_FS_REPLY_H
-#define ROWFS_FS_REPLY_H
+#ifndef ROWFS_FS_KERNEL_REPLY_H
+#define ROWFS_FS_KERNEL_REPLY_H
 
 #include "fs/core/call.h"
 

@@ -2,14 +2,14 @@
 #include "fs/core/access.h"
 #include "fs/admin/control.h"
 #include "fs/files/ingest.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/names/made.h"
 #include "fs/names/moved.h"
-#include "fs/ops.h"
+#include "fs/kernel/ops.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
-#include "fs/reply.h"
+#include "fs/kernel/reply.h"
 #include "fs/docs/store.h"
 
 #include <errno.h>

@@ -1,11 +1,11 @@
-#include "fs/ops_lock.h"
+#include "fs/kernel/ops_lock.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/kind.h"
+#include "fs/kernel/kind.h"
 #include "fs/open/locks.h"
 #include "fs/names/lookup.h"
-#include "fs/ops.h"
-#include "fs/reply.h"
+#include "fs/kernel/ops.h"
+#include "fs/kernel/reply.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* The requests of flock(2) and fcntl(2); locks.h has the locks themselves. */
-#ifndef ROWFS_FS_OPS_LOCK_H
-#define ROWFS_FS_OPS_LOCK_H
+#ifndef ROWFS_FS_KERNEL_OPS_LOCK_H
+#define ROWFS_FS_KERNEL_OPS_LOCK_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"

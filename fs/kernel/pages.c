@@ -1,4 +1,4 @@
-#include "fs/pages.h"
+#include "fs/kernel/pages.h"
 
 #include "fs/core/call.h"
 #include "fs/cache/coherence.h"

@@ -1,6 +1,6 @@
 /* The FUSE session: options for libfuse, the mount, the loop. */
-#ifndef ROWFS_FS_SESSION_H
-#define ROWFS_FS_SESSION_H
+#ifndef ROWFS_FS_KERNEL_SESSION_H
+#define ROWFS_FS_KERNEL_SESSION_H
 
 #include "fs/core/fs.h"
 
