@@ -95,7 +95,7 @@ def test_links_between_the_documents_exist(page):
 
 @pytest.mark.parametrize("page", pages(), ids=lambda p: p.name)
 def test_files_named_in_the_documents_exist(page):
-    """`fs/mount.c` in a page is a file of the project."""
+    """`fs/start/mount.c` in a page is a file of the project."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     for name in re.findall(r"`((?:fs|db|schema|util|tests|docs|mount-helpers)/[A-Za-z0-9_./-]+)`", text):
         assert (ROOT / name).exists() or (ROOT / name.rstrip("/")).exists(), f"{page.name} names {name}"

@@ -1,5 +1,5 @@
-#include "fs/init.h"
-#include "fs/mount.h"
+#include "fs/start/init.h"
+#include "fs/start/mount.h"
 #include "fs/options/options.h"
 #include "import/import.h"
 #include "util/log.h"

@@ -1,8 +1,8 @@
 /* What rowfs has in the tables themselves: triggers that keep the sizes of rows files, and triggers
  * that tell mounts of changes. Nothing here is made unless the user asks for it (rowfs check
  * --install, rowfs init --follow): a mount uses what is there, and says what is missing. */
-#ifndef ROWFS_FS_INSTALL_H
-#define ROWFS_FS_INSTALL_H
+#ifndef ROWFS_FS_START_INSTALL_H
+#define ROWFS_FS_START_INSTALL_H
 
 #include "fs/core/fs.h"
 

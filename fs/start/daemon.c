@@ -1,4 +1,4 @@
-#include "fs/daemon.h"
+#include "fs/start/daemon.h"
 
 #include <errno.h>
 #include <fcntl.h>

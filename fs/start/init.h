@@ -1,6 +1,6 @@
 /* The command `rowfs init`: its arguments; what it does is in init/. */
-#ifndef ROWFS_FS_INIT_H
-#define ROWFS_FS_INIT_H
+#ifndef ROWFS_FS_START_INIT_H
+#define ROWFS_FS_START_INIT_H
 
 #include "fs/options/options.h"
 

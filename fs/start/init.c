@@ -1,6 +1,6 @@
-#include "fs/init.h"
+#include "fs/start/init.h"
 
-#include "fs/mount.h"
+#include "fs/start/mount.h"
 #include "init/init.h"
 
 #include <string.h>

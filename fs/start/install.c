@@ -1,4 +1,4 @@
-#include "fs/install.h"
+#include "fs/start/install.h"
 
 #include "fs/cache/coherence.h"
 #include "fs/options/option_conninfo.h"

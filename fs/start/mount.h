@@ -1,7 +1,7 @@
 /* The commands: serve a database as a directory, say whether a layout fits it, or install what the
  * layout needs in the tables. */
-#ifndef ROWFS_FS_MOUNT_H
-#define ROWFS_FS_MOUNT_H
+#ifndef ROWFS_FS_START_MOUNT_H
+#define ROWFS_FS_START_MOUNT_H
 
 #include "fs/options/options.h"
 #include "util/cleanup.h"

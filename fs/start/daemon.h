@@ -1,7 +1,7 @@
 /* Going to the background, so that the command returns when the mount answers, with the real
  * outcome. */
-#ifndef ROWFS_FS_DAEMON_H
-#define ROWFS_FS_DAEMON_H
+#ifndef ROWFS_FS_START_DAEMON_H
+#define ROWFS_FS_START_DAEMON_H
 
 #include "util/cleanup.h"
 
