@@ -1,4 +1,4 @@
-/* The kernel's requests, each translated: find the node, ask its kind, send one reply. ops.c:
+/* The kernel's requests, each translated: find the node, ask its kind, send one reply. ops_file.c:
  * attributes and files; ops_dir.c: directories; ops_lock.c: locks; ops_name.c and ops_rename.c:
  * names. */
 #ifndef ROWFS_FS_KERNEL_OPS_H

@@ -1,4 +1,4 @@
-/* The configuration file. Private to fs/option*.c. */
+/* The configuration file. Private to fs/options/. */
 #ifndef ROWFS_FS_OPTIONS_OPTION_CONFIG_H
 #define ROWFS_FS_OPTIONS_OPTION_CONFIG_H
 

@@ -1,4 +1,4 @@
-/* One connection string out of all that names the database. Private to fs/option*.c. */
+/* One connection string out of all that names the database. Private to fs/options/. */
 #ifndef ROWFS_FS_OPTIONS_OPTION_CONNINFO_H
 #define ROWFS_FS_OPTIONS_OPTION_CONNINFO_H
 

@@ -1,6 +1,6 @@
 /* Passwords in the environment. A process's own variables can be read by its user's other
  * programs and are handed to its children, so what rowfs has taken from there is overwritten.
- * Private to fs/option*.c; for a process without threads. */
+ * Private to fs/options/; for a process without threads. */
 #ifndef ROWFS_FS_OPTIONS_OPTION_SECRET_H
 #define ROWFS_FS_OPTIONS_OPTION_SECRET_H
 

@@ -1,4 +1,4 @@
-/* The table of options and what can be done with one entry. Private to fs/option*.c. */
+/* The table of options and what can be done with one entry. Private to fs/options/. */
 #ifndef ROWFS_FS_OPTIONS_OPTION_TABLE_H
 #define ROWFS_FS_OPTIONS_OPTION_TABLE_H
 

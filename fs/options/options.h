@@ -1,4 +1,4 @@
-/* Every option of rowfs, in one table (fs/options/option_table.c): the command line, the configuration
+/* Every option of rowfs, in one table (option_table.c): the command line, the configuration
  * file, the environment, the help text, the man page and /.rowfs/config.json are all made from it.
  */
 #ifndef ROWFS_FS_OPTIONS_OPTIONS_H

@@ -6,8 +6,8 @@
 #include "fs/stream/fence.h"
 #include "fs/open/handle.h"
 #include "fs/files/ingest.h"
-#include "fs/start/init.h"
 #include "fs/start/install.h"
+#include "fs/start/migrate.h"
 #include "fs/core/intake.h"
 #include "fs/kernel/kind.h"
 #include "fs/open/locks.h"
@@ -380,7 +380,7 @@ int rowfs_mount(const struct options *opt) {
 		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	struct ending *ending = ending_start(&fs);
-	bool ok = ending != NULL && (!opt->enable_migrations || rowfs_init_core(opt) == 0) &&
+	bool ok = ending != NULL && (!opt->enable_migrations || migrate_core(opt) == 0) &&
 		  open_tree(&fs, opt->read_only ? WATCH_LOOK : WATCH_REPAIR) && open_state(&fs);
 	if (ok) {
 		tell_version(&fs, true);

@@ -1,5 +1,5 @@
 /* The bytes of an ingest file on their way to rows: inflated, cut into lines, judged, counted.
- * Nothing here asks the database, but for time buckets (see fs/stream/count.h). One thread at a time; no
+ * Nothing here asks the database, but for time buckets (see count.h). One thread at a time; no
  * part of it outlives its place. */
 #ifndef ROWFS_FS_STREAM_INGEST_PARSE_H
 #define ROWFS_FS_STREAM_INGEST_PARSE_H
