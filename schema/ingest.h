@@ -57,7 +57,7 @@ char *ingest_insert_sql(const struct ingest *in, const char *const *names, int n
  * sequence of its own. malloc'd. */
 char *ingest_ids_sql(const struct ingest *in);
 
-/* -- which rows are a file's: see ingest_rows.h. All malloc'd, NULL if out of memory ------------ */
+/* -- which rows are a file's: see ingest_rows.h. All malloc'd, NULL if out of memory -------- */
 
 /* The expression for rowfs.file_rows.xids: the transactions that brought the rows with the ids of
  * parameter PARAM, an int8multirange. PARTS: they may have come in parts of the transaction, which
