@@ -3,7 +3,7 @@
 #ifndef ROWFS_SCHEMA_INGEST_H
 #define ROWFS_SCHEMA_INGEST_H
 
-#include "schema/tree_check.h"
+#include "schema/check.h"
 
 /* A name that a header or a JSON object of the file may have. */
 struct ingest_field {

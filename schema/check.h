@@ -1,0 +1,40 @@
+/* What a layout is told of while it is checked against the catalog: mistakes, and what the database
+ * lacks. Private to schema/. */
+#ifndef ROWFS_SCHEMA_CHECK_H
+#define ROWFS_SCHEMA_CHECK_H
+
+#include "schema/tree.h"
+
+struct check {
+	const struct layout *layout;
+	const struct catalog *catalog;
+	const struct layout_route *route; /* the one being added */
+	struct buf *mistakes;
+	struct lacks *lacks;
+	int lack; /* 1 + what the route lacks, so that it is left out; 0: nothing */
+};
+
+/* Appends one line "route PATH: ...". */
+void check_mistake(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* The database does not have RELATION, a KIND of thing, or its COLUMN, if there is one. Where the
+ * route is optional, this is what it lacks; otherwise a mistake, one line "route PATH: ...". */
+void check_missing(struct check *c, const char *kind, const char *relation, const char *column,
+		   const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+/* The relation NAME as the route names it, with "WORDS: KIND NAME does not exist" where it is
+ * missing. NULL also where "tables" names columns of it that are. */
+const struct relation *check_relation(struct check *c, const char *words, const char *kind,
+				      const char *name);
+
+/* False if "tables" says by which columns REL is identified or joined, and they are missing: that is
+ * told. */
+bool check_said_columns(struct check *c, const struct relation *rel);
+
+/* Checks what "tables" says. */
+void check_tables(struct check *c);
+
+/* Makes ROUTE the one that the following calls speak of. */
+void check_begin_route(struct check *c, const struct layout_route *route);
+
+#endif
