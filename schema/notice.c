@@ -2,6 +2,7 @@
 #include "db/field.h"
 #include "schema/array.h"
 #include "schema/mutex.h"
+#include "schema/notice.h"
 #include "schema/notice_table.h"
 #include "schema/sql_build.h"
 #include "util/log.h"
@@ -24,19 +25,6 @@ const char notice_prove_sql[] =
 enum { LOCK_TRIES = 3 };
 
 /* -- definitions ------------------------------------------------------------------------------- */
-
-struct subscriber *definition_subscribe(struct definition *d, const struct place *place) {
-	struct subscriber *more =
-		reallocarray(d->subscribers, (size_t)d->nsubscribers + 1, sizeof(*more));
-	if (more == NULL)
-		return NULL;
-	d->subscribers = more;
-	struct subscriber *s = &more[d->nsubscribers++];
-	s->place = place;
-	for (int i = 0; i < PATH_KEYS_MAX; i++)
-		s->key[i] = NOTICE_ANY;
-	return s;
-}
 
 static void definition_free(struct definition *d) {
 	for (int i = 0; i < d->nkeys; i++)

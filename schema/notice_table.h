@@ -1,8 +1,8 @@
-/* The definitions of notices, for notice.c and notice_read.c alone. */
+/* The definitions of notices, for notice.c and notice_read.c. */
 #ifndef ROWFS_SCHEMA_NOTICE_TABLE_H
 #define ROWFS_SCHEMA_NOTICE_TABLE_H
 
-#include "schema/notice.h"
+#include "schema/tree.h"
 
 enum { NOTICE_ANY = -1 };
 

@@ -1,5 +1,6 @@
 /* notices_read(), peers_hear(): whatever comes over the channel is told of in full, or not at
  * all. */
+#include "schema/notice.h"
 #include "schema/notice_table.h"
 #include "schema/peers.h"
 #include "tests/fuzz/fuzz.h"
