@@ -19,7 +19,6 @@ struct counted_slice {
 };
 
 struct counter {
-	struct bucket_cache *buckets; /* the tree's */
 	struct counted_slice *slices;
 	int n;
 	/* where counter_line() stopped for a bucket */
@@ -97,7 +96,6 @@ int counter_new(const struct tree *tree, const struct relation *rel,
 		free(c);
 		return -ENOMEM;
 	}
-	c->buckets = tree->buckets;
 	for (int i = 0; can && i < tree->nslices; i++) {
 		const struct slice *slice = tree->slices[i];
 		if (slice->rel != rel || !slice->usable)
@@ -215,9 +213,10 @@ int counter_line(struct counter *c, const struct line_checker *checker, struct t
 	return COUNT_YES;
 }
 
-int counter_ask(struct counter *c, struct db_pool *pool, struct db_error *err) {
+int counter_ask(struct counter *c, struct bucket_cache *buckets, struct db_pool *pool,
+		struct db_error *err) {
 	const struct slice_key *key = &c->asking->slice->keys[c->asking_key];
 	struct bucket *bucket = &c->asking->bucket[c->asking_key];
 	bucket_free(bucket);
-	return bucket_of_value(c->buckets, pool, key->unit, key->format, c->asked, bucket, err);
+	return bucket_of_value(buckets, pool, key->unit, key->format, c->asked, bucket, err);
 }

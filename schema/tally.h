@@ -45,6 +45,7 @@ void tally_texts_free(struct tally_texts *texts);
 
 /* -- counting lines ---------------------------------------------------------------------------- */
 
+struct bucket_cache;
 struct tree;
 
 /* How the lines of one source are counted for every slice of their table. */
@@ -73,7 +74,8 @@ enum { COUNT_NO, COUNT_YES, COUNT_BUCKET, COUNT_FAILED };
 MUST_USE int counter_line(struct counter *c, const struct line_checker *checker, struct tally *t);
 
 /* After COUNT_BUCKET: the bucket of the value that was met. 0 or -errno. */
-MUST_USE int counter_ask(struct counter *c, struct db_pool *pool, struct db_error *err);
+MUST_USE int counter_ask(struct counter *c, struct bucket_cache *buckets, struct db_pool *pool,
+			 struct db_error *err);
 
 /* FIELD as an integer, if it is one of 64 bits. */
 bool line_field_number(const struct line_field *field, int64_t *out);

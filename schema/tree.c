@@ -1,6 +1,5 @@
 #include "schema/tree.h"
 
-#include "schema/bucket.h"
 #include "schema/ingest.h"
 #include "schema/slice.h"
 #include "schema/tree_check.h"
@@ -217,7 +216,7 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 	struct check c = { .layout = layout, .catalog = catalog, .mistakes = mistakes };
 	struct tree *tree = calloc(1, sizeof(*tree));
 	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL &&
-		  lacks_init(&tree->lacks, layout) && (tree->buckets = bucket_cache_new()) != NULL;
+		  lacks_init(&tree->lacks, layout);
 	if (ok) {
 		tree->has_ledger = catalog->has_ledger;
 		tree->has_streams = catalog->has_streams;
@@ -270,7 +269,6 @@ void tree_free(struct tree *tree) {
 	lacks_free(&tree->lacks);
 	for (int i = 0; i < tree->nslices; i++)
 		slice_free(tree->slices[i]);
-	bucket_cache_free(tree->buckets);
 	free(tree->slices);
 	free(tree->all);
 	free(tree->timers);

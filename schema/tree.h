@@ -14,7 +14,6 @@
 #include "schema/slice.h"
 #include "schema/sql.h"
 
-struct bucket_cache;
 struct ingest;
 
 enum { PATH_KEYS_MAX = 32 }; /* keys on one path */
@@ -113,8 +112,6 @@ struct tree {
 	struct slice **slices; /* of all rows files, each once */
 	int nslices;
 	bool has_ledger, has_streams;
-	struct bucket_cache
-		*buckets; /* of all its time buckets; owned; changes, under a lock of its own */
 };
 
 /* Builds the tree. Every mistake of the layout against the catalog is one line in MISTAKES, naming

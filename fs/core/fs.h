@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 struct bodies;
+struct bucket_cache;
 struct trails;
 struct prefetch;
 struct transcripts;
@@ -48,6 +49,7 @@ struct fs {
 	char *layout_text; /* as read, for /.rowfs/layout.json */
 	struct catalog *catalog;
 	struct tree *tree;
+	struct bucket_cache *buckets; /* time buckets that the server has told */
 	struct bodies *bodies;
 	struct trails *trails;
 	struct prefetch *prefetch;

@@ -93,8 +93,8 @@ bool rows_append_fits(const struct place *place) {
 
 static int find_bounds(struct call *call, struct path_key *k) {
 	struct bucket bucket;
-	int rc = bucket_of_text(call->fs->tree->buckets, call->fs->pool, k->key->unit,
-				k->key->format, k->text, &bucket, &call->err);
+	int rc = bucket_of_text(call->fs->buckets, call->fs->pool, k->key->unit, k->key->format,
+				k->text, &bucket, &call->err);
 	k->lower = bucket.lower;
 	k->upper = bucket.upper;
 	bucket_free(&bucket);

@@ -28,6 +28,7 @@
 #include "fs/options/option_conninfo.h"
 #include "init/differ.h"
 #include "init/version.h"
+#include "schema/bucket.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
 #include "util/log.h"
@@ -94,7 +95,8 @@ static bool open_tree(struct fs *fs, enum watch_how how) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	fs->layout_text =
 		opt->layout != NULL ? read_file(opt->layout) : strdup(embedded_default_layout);
-	if (fs->layout_text == NULL)
+	fs->buckets = bucket_cache_new();
+	if (fs->layout_text == NULL || fs->buckets == NULL)
 		return false;
 	fs->layout = layout_parse(fs->layout_text, strlen(fs->layout_text), &mistakes);
 	if (fs->layout != NULL && db_pool_new(&config, &fs->pool, &err) == 0 &&
@@ -113,6 +115,7 @@ static bool open_tree(struct fs *fs, enum watch_how how) {
 }
 
 static void close_tree(struct fs *fs) {
+	bucket_cache_free(fs->buckets);
 	tree_free(fs->tree);
 	catalog_free(fs->catalog);
 	layout_free(fs->layout);

@@ -10,7 +10,7 @@ int count_line(struct fs *fs, struct counter *counter, const struct line_checker
 	}
 	int how = counter_line(counter, checker, tally);
 	while (how == COUNT_BUCKET) {
-		if (counter_ask(counter, fs->pool, err) != 0) {
+		if (counter_ask(counter, fs->buckets, fs->pool, err) != 0) {
 			/* the database is away: the line must not be lost for that, the triggers
 			 * can count it */
 			db_error_clear(err);
