@@ -3,7 +3,7 @@
 #ifndef ROWFS_SCHEMA_CHECK_H
 #define ROWFS_SCHEMA_CHECK_H
 
-#include "schema/tree.h"
+#include "schema/place.h"
 
 struct check {
 	const struct layout *layout;

@@ -2,8 +2,8 @@
  * be there. Nothing is computed from a value: a text key is the field's own bytes, and in which
  * time bucket a number falls, the server says once for each bucket. */
 #include "schema/bucket.h"
+#include "schema/place.h"
 #include "schema/tally.h"
-#include "schema/tree.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,7 @@
 #include "schema/ingest.h"
 
+#include "schema/check.h"
+
 #include <string.h>
 
 /* -- the route's words ------------------------------------------------------------------------- */

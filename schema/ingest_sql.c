@@ -1,5 +1,4 @@
-/* The SQL of ingest files: what puts rows in, and what tells which rows are a file's. */
-#include "schema/ingest.h"
+#include "schema/ingest_sql.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #ifndef ROWFS_SCHEMA_KEY_TEXT_H
 #define ROWFS_SCHEMA_KEY_TEXT_H
 
-#include "schema/tree.h"
+#include "schema/place.h"
 
 enum key_text {
 	/* nothing speaks against it; of types that are not known here the server knows more */

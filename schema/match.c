@@ -1,7 +1,7 @@
-/* File names against a place's component, both ways. */
+#include "schema/match.h"
+
 #include "schema/key_text.h"
 #include "schema/name.h"
-#include "schema/tree.h"
 
 #include <string.h>
 

@@ -12,8 +12,8 @@
 #define ROWFS_SCHEMA_NOTICE_H
 
 #include "db/query.h"
+#include "schema/place.h"
 #include "schema/tally.h"
-#include "schema/tree.h"
 
 /* Notices go over a channel whose name is a secret of the database's, since they show keys of
  * rows. All mounts hear this one, too, for what a trigger says that cannot learn the name; any

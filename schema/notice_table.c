@@ -1,5 +1,8 @@
 #include "schema/notice_table.h"
 
+#include "schema/slice.h"
+#include "util/cleanup.h"
+
 #include <string.h>
 
 struct subscriber *definition_subscribe(struct definition *d, const struct place *place) {

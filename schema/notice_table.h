@@ -2,7 +2,7 @@
 #ifndef ROWFS_SCHEMA_NOTICE_TABLE_H
 #define ROWFS_SCHEMA_NOTICE_TABLE_H
 
-#include "schema/tree.h"
+#include "schema/place.h"
 
 enum { NOTICE_ANY = -1 };
 

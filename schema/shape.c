@@ -35,10 +35,6 @@ bool shape_equal(const struct shape *a, const struct shape *b) {
 	return true;
 }
 
-struct document_shape shape_document(const struct shape *shape) {
-	return (struct document_shape){ .names = (const char *const *)shape->names, .n = shape->n };
-}
-
 static void put_position(struct buf *why, const char *start, const char *at) {
 	int line = 1, column = 1;
 	for (const char *p = start; p < at; p++) {

@@ -5,7 +5,7 @@
 #ifndef ROWFS_SCHEMA_SHAPE_H
 #define ROWFS_SCHEMA_SHAPE_H
 
-#include "schema/sql.h"
+#include "util/buf.h"
 
 struct shape {
 	char **names; /* keys of the top-level object, decoded; owned */
@@ -55,9 +55,6 @@ MUST_USE int json_check(const char *json, size_t len, struct buf *why);
 
 /* The same keys in the same order? */
 bool shape_equal(const struct shape *a, const struct shape *b);
-
-/* As sql.h wants it; borrowed from SHAPE. */
-struct document_shape shape_document(const struct shape *shape);
 
 /* Bytes that no text column takes: a sentence for the first NUL or invalid UTF-8 in WHY. Returns 0
  * or -EINVAL. */

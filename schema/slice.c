@@ -1,6 +1,6 @@
 #include "schema/slice.h"
 
-#include "schema/tree.h"
+#include "schema/match.h"
 
 #include <string.h>
 

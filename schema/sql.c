@@ -1,5 +1,7 @@
 /* The statements of every place: finding and listing names, and changing rows as a whole. */
-#include "schema/sql_build.h"
+#include "schema/slice.h"
+#include "schema/sql.h"
+#include "schema/sql_parts.h"
 
 #include <string.h>
 
@@ -252,7 +254,7 @@ static void build_directory(struct place *place) {
 	build_insert(place, place->row_table);
 }
 
-bool sql_build(struct place *place) {
+static bool build_place(struct place *place) {
 	build_check(place);
 	if (place->route == NULL) {
 		build_directory(place);
@@ -285,27 +287,35 @@ bool sql_build(struct place *place) {
 	return true;
 }
 
-static void statement_free(struct db_statement *st) {
-	free((char *)(uintptr_t)st->sql);
-	st->sql = NULL;
+static void build_timer(struct tree_timer *timer) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT ");
+	db_quote_ident(&sql, timer->function->schema);
+	buf_putc(&sql, '.');
+	db_quote_ident(&sql, timer->function->name);
+	buf_puts(&sql, "()");
+	timer->sql = buf_take(&sql);
 }
 
-void sql_free(struct place_sql *sql) {
-	struct db_statement *all[] = { &sql->find,         &sql->find_by_id,  &sql->list_first,
-				       &sql->list_next,    &sql->names_first, &sql->names_next,
-				       &sql->body,         &sql->page_first,  &sql->page_next,
-				       &sql->check,        &sql->set,         &sql->append,
-				       &sql->clear,        &sql->row,         &sql->remove,
-				       &sql->remove_empty, &sql->insert,      &sql->rename };
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		statement_free(all[i]);
-	statement_free(&sql->page_last);
-	statement_free(&sql->glance);
-	free(sql->pieces);
-	free(sql->copy_first);
-	free(sql->copy_next);
-	free(sql->copy_before);
-	free(sql->cursor_nullable);
-	free(sql->cursor_field);
-	free(sql->header);
+bool sql_build(struct tree *tree) {
+	bool ok = true;
+	for (int i = 0; ok && i < tree->nall; i++)
+		ok = build_place(tree->all[i]);
+	for (int i = 0; i < tree->ntimers; i++) {
+		build_timer(&tree->timers[i]);
+		ok = ok && tree->timers[i].sql != NULL;
+	}
+	return ok;
+}
+
+bool sql_use_slices(struct tree *tree) {
+	for (int i = 0; i < tree->nall; i++) {
+		struct place *place = tree->all[i];
+		if (place->slice == NULL || !place->slice->usable)
+			continue;
+		place_sql_free(&place->sql);
+		if (!build_place(place))
+			return false;
+	}
+	return true;
 }

@@ -1,5 +1,7 @@
 #include "schema/sql_build.h"
 
+#include "schema/match.h"
+
 #include <string.h>
 
 void put_relation(struct buf *sql, const struct relation *rel) {

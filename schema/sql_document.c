@@ -1,5 +1,6 @@
 /* Documents: one row or one column, read as one body, written as one statement. */
-#include "schema/sql_build.h"
+#include "schema/match.h"
+#include "schema/sql_parts.h"
 
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* Reading a rows file: the statements that fetch its lines in order, from anywhere, forwards and
  * backwards. */
-#include "schema/sql_build.h"
+#include "schema/match.h"
+#include "schema/sql_parts.h"
 
 #include <string.h>
 

@@ -1,5 +1,6 @@
 /* Rows as lines: a file is a slice of a table in a stated order. */
-#include "schema/sql_build.h"
+#include "schema/match.h"
+#include "schema/sql_parts.h"
 
 #include <string.h>
 

@@ -2,6 +2,8 @@
  * makes the row of it, so that every type is parsed by its own input function. */
 #include "schema/sql_write.h"
 
+#include "schema/shape.h"
+
 #include <string.h>
 
 /* What a column of the written row is, for the place that is written through. */
@@ -40,6 +42,10 @@ static enum column_role role_of(const struct place *place, int table, const stru
 bool is_bound(const struct place *place, int table, const struct column *column) {
 	enum column_role role = role_of(place, table, column);
 	return role == ROLE_KEY || role == ROLE_PARENT;
+}
+
+struct document_shape shape_document(const struct shape *shape) {
+	return (struct document_shape){ .names = (const char *const *)shape->names, .n = shape->n };
 }
 
 bool shape_has(const struct document_shape *shape, const char *name) {

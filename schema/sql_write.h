@@ -2,7 +2,8 @@
 #ifndef ROWFS_SCHEMA_SQL_WRITE_H
 #define ROWFS_SCHEMA_SQL_WRITE_H
 
-#include "schema/sql_build.h"
+#include "schema/sql.h"
+#include "schema/sql_parts.h"
 
 /* What the document parameter is, and what is selected from it. */
 enum source {

@@ -40,7 +40,7 @@ static void place_free(struct place *place) {
 		free(place->parts[i].literal);
 	for (int i = 0; i < place->nkeys; i++)
 		free(place->keys[i].name);
-	sql_free(&place->sql);
+	place_sql_free(&place->sql);
 	ingest_free(place->ingest);
 	free(place->parts);
 	free(place->keys);
@@ -173,7 +173,6 @@ static void add_timers(struct check *c, struct tree *tree, const struct layout *
 	tree->timers = calloc((size_t)layout->ntimers + 1, sizeof(*tree->timers));
 	for (int i = 0; tree->timers != NULL && i < layout->ntimers; i++) {
 		const struct function *fn = catalog_function(c->catalog, layout->timers[i].call);
-		AUTO_BUF struct buf sql = { 0 };
 		if (fn == NULL && layout->timers[i].optional) {
 			struct lack *lack =
 				lacks_add(c->lacks, "function", layout->timers[i].call, NULL);
@@ -189,13 +188,8 @@ static void add_timers(struct check *c, struct tree *tree, const struct layout *
 				layout->timers[i].call);
 			continue;
 		}
-		buf_puts(&sql, "SELECT ");
-		db_quote_ident(&sql, fn->schema);
-		buf_putc(&sql, '.');
-		db_quote_ident(&sql, fn->name);
-		buf_puts(&sql, "()");
 		tree->timers[tree->ntimers++] = (struct tree_timer){
-			.sql = buf_take(&sql),
+			.function = fn,
 			.every = layout->timers[i].every,
 		};
 	}
@@ -236,27 +230,12 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 		ok = place_rank_children(tree->all[i]);
 	}
 	ok = ok && slices_make(tree);
-	for (int i = 0; ok && i < tree->nall; i++)
-		ok = sql_build(tree->all[i]);
 	if (ok)
 		return tree;
 	if (mistakes->len == 0)
 		buf_puts(mistakes, "layout: out of memory\n");
 	tree_free(tree);
 	return NULL;
-}
-
-bool tree_use_slices(struct tree *tree) {
-	for (int i = 0; i < tree->nall; i++) {
-		struct place *place = tree->all[i];
-		if (place->slice == NULL || !place->slice->usable)
-			continue;
-		sql_free(&place->sql);
-		memset(&place->sql, 0, sizeof(place->sql));
-		if (!sql_build(place))
-			return false;
-	}
-	return true;
 }
 
 void tree_free(struct tree *tree) {

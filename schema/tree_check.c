@@ -1,6 +1,7 @@
 #include "schema/tree_check.h"
 
 #include "schema/ingest.h"
+#include "schema/match.h"
 
 #include <string.h>
 

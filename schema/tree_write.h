@@ -2,7 +2,7 @@
 #ifndef ROWFS_SCHEMA_TREE_WRITE_H
 #define ROWFS_SCHEMA_TREE_WRITE_H
 
-#include "schema/tree.h"
+#include "schema/place.h"
 
 /* Fills `write` and `stays` of all places of TREE. The nearest word counts: the route's own, else
  * that of the longest path of the layout's "write" above it, else all. A path that no place has is

@@ -3,6 +3,8 @@
 #include "db/field.h"
 #include "schema/array.h"
 #include "schema/mutex.h"
+#include "schema/slice.h"
+#include "schema/sql.h"
 #include "schema/sql_build.h"
 #include "util/log.h"
 
@@ -323,7 +325,7 @@ static int for_tables(struct db_pool *pool, struct tree *tree, table_fn fn, enum
 		if (!filled)
 			return -ENOMEM;
 	}
-	return tree_use_slices(tree) ? 0 : -ENOMEM;
+	return sql_use_slices(tree) ? 0 : -ENOMEM;
 }
 
 int watch_tree(struct db_pool *pool, struct tree *tree, enum watch_how how,

@@ -5,6 +5,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/core/report.h"
+#include "schema/sql.h"
 
 #include <errno.h>
 #include <string.h>

@@ -31,6 +31,7 @@
 #include "schema/bucket.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
+#include "schema/sql.h"
 #include "util/log.h"
 #include "util/private_dir.h"
 
@@ -103,6 +104,8 @@ static bool open_tree(struct fs *fs, enum watch_how how) {
 	    catalog_load(fs->pool, fs->layout, opt->table_prefix != NULL ? opt->table_prefix : "",
 			 &fs->catalog, &err) == 0)
 		fs->tree = tree_build(fs->layout, fs->catalog, &mistakes);
+	if (fs->tree != NULL && !sql_build(fs->tree))
+		buf_puts(&mistakes, "layout: out of memory\n");
 	if (mistakes.len > 0)
 		fprintf(stderr, "rowfs: the layout %s does not fit:\n%s",
 			opt->layout != NULL ? opt->layout : "(default)", mistakes.data);
@@ -111,7 +114,7 @@ static bool open_tree(struct fs *fs, enum watch_how how) {
 			err.sentence != NULL ? err.sentence : "out of memory");
 	else
 		tell_left_out(fs);
-	return fs->tree != NULL && slices_open(fs, how);
+	return fs->tree != NULL && mistakes.len == 0 && slices_open(fs, how);
 }
 
 static void close_tree(struct fs *fs) {

@@ -1,6 +1,7 @@
 #include "fs/stream/id_stock.h"
 
 #include "db/field.h"
+#include "schema/ingest_sql.h"
 #include "util/clock.h"
 
 #include <errno.h>

@@ -212,9 +212,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	}
 	struct tree *tree = tree_build(layout, cat, &mistakes);
 	HOLDS((tree == NULL) == (mistakes.len > 0));
+	HOLDS(tree == NULL || sql_build(tree));
 	for (int i = 0; tree != NULL && i < tree->nslices; i++)
 		tree->slices[i]->usable = true;
-	HOLDS(tree == NULL || tree_use_slices(tree));
+	HOLDS(tree == NULL || sql_use_slices(tree));
 	tree_free(tree);
 	catalog_free(cat);
 	layout_free(layout);

@@ -3,6 +3,7 @@
 #ifndef ROWFS_TESTS_UNIT_TREEKIT_H
 #define ROWFS_TESTS_UNIT_TREEKIT_H
 
+#include "schema/sql.h"
 #include "schema/tree.h"
 
 #include <stdint.h>
@@ -346,9 +347,10 @@ static bool treekit_try(const char *json, size_t len, int *built) {
 		return mistakes.len > 0;
 	struct tree *tree = tree_build(layout, treekit_catalog(), &mistakes);
 	bool ok = (tree == NULL) == (mistakes.len > 0);
+	ok = ok && (tree == NULL || sql_build(tree));
 	for (int i = 0; ok && tree != NULL && i < tree->nslices; i++)
 		tree->slices[i]->usable = true;
-	ok = ok && (tree == NULL || tree_use_slices(tree));
+	ok = ok && (tree == NULL || sql_use_slices(tree));
 	for (int i = 0; ok && tree != NULL && i < tree->nall; i++) {
 		const struct place *place = tree->all[i];
 		/* also where a route that lacks something was taken back */

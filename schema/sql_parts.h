@@ -1,0 +1,29 @@
+/* What the files that make statements ask of each other. Private to them. */
+#ifndef ROWFS_SCHEMA_SQL_PARTS_H
+#define ROWFS_SCHEMA_SQL_PARTS_H
+
+#include "schema/place_sql.h"
+#include "schema/sql_build.h"
+
+/* INSERT of the row of a column file: its keys, and VALUE for the column. */
+void put_insert_column(struct buf *sql, const struct place *place, const char *value);
+
+/* The kinds' own statements. */
+void sql_build_find_document(struct place *place);
+/* Makes `pieces` of `body`. */
+void sql_build_pieces(struct place *place);
+void sql_build_query(struct place *place);
+void sql_build_rows(struct place *place);
+void sql_build_table(struct place *place);
+void sql_build_pages(struct place *place);
+/* True if the statements of PLACE go by the summary: sql_slice.c makes them. PLAIN is the statement
+ * that asks the table itself; MTIME, SIZE are its expressions, MIDDLE what stands between the keys
+ * and the FROM of its list. */
+bool by_summary(const struct place *place);
+void sql_slice_grouped_find(const struct place *place, const char *plain, struct db_statement *st);
+void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
+			 const char *size);
+void sql_slice_list(struct place *place, bool next, const char *middle, struct db_statement *st);
+void sql_slice_find_directory(struct place *place, const char *plain);
+void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st);
+#endif
