@@ -2,7 +2,7 @@
  * be there. Nothing is computed from a value: a text key is the field's own bytes, and in which
  * time bucket a number falls, the server says once for each bucket. */
 #include "schema/bucket.h"
-#include "schema/place.h"
+#include "schema/layout/place.h"
 #include "schema/tally.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 #ifndef ROWFS_SCHEMA_INGEST_SQL_H
 #define ROWFS_SCHEMA_INGEST_SQL_H
 
-#include "schema/ingest.h"
+#include "schema/layout/ingest.h"
 
 /* "COPY table (key, fields...) FROM STDIN"; malloc'd. */
 char *ingest_copy_sql(const struct ingest *in, const int *fields, int n);

@@ -5,7 +5,7 @@
 #define ROWFS_SCHEMA_LEDGER_H
 
 #include "db/query.h"
-#include "schema/place.h"
+#include "schema/layout/place.h"
 
 enum { LEDGER_DONE = 1 };
 

@@ -6,7 +6,7 @@
 #ifndef ROWFS_SCHEMA_LINE_H
 #define ROWFS_SCHEMA_LINE_H
 
-#include "schema/catalog.h"
+#include "schema/layout/catalog.h"
 #include "util/buf.h"
 
 enum field_kind {

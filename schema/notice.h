@@ -12,7 +12,7 @@
 #define ROWFS_SCHEMA_NOTICE_H
 
 #include "db/query.h"
-#include "schema/place.h"
+#include "schema/layout/place.h"
 #include "schema/tally.h"
 
 /* Notices go over a channel whose name is a secret of the database's, since they show keys of

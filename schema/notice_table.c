@@ -1,6 +1,6 @@
 #include "schema/notice_table.h"
 
-#include "schema/slice.h"
+#include "schema/layout/slice.h"
 #include "util/cleanup.h"
 
 #include <string.h>

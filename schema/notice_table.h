@@ -2,7 +2,7 @@
 #ifndef ROWFS_SCHEMA_NOTICE_TABLE_H
 #define ROWFS_SCHEMA_NOTICE_TABLE_H
 
-#include "schema/place.h"
+#include "schema/layout/place.h"
 
 enum { NOTICE_ANY = -1 };
 

@@ -1,5 +1,5 @@
 /* The statements of every place: finding and listing names, and changing rows as a whole. */
-#include "schema/slice.h"
+#include "schema/layout/slice.h"
 #include "schema/sql.h"
 #include "schema/sql_parts.h"
 

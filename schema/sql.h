@@ -3,7 +3,7 @@
 #ifndef ROWFS_SCHEMA_SQL_H
 #define ROWFS_SCHEMA_SQL_H
 
-#include "schema/place_sql.h"
+#include "schema/layout/place_sql.h"
 
 struct catalog;
 struct place;

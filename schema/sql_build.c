@@ -1,6 +1,6 @@
 #include "schema/sql_build.h"
 
-#include "schema/match.h"
+#include "schema/layout/match.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #ifndef ROWFS_SCHEMA_SQL_BUILD_H
 #define ROWFS_SCHEMA_SQL_BUILD_H
 
-#include "schema/place.h"
+#include "schema/layout/place.h"
 
 /* "schema"."name" */
 void put_relation(struct buf *sql, const struct relation *rel);

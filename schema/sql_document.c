@@ -1,5 +1,5 @@
 /* Documents: one row or one column, read as one body, written as one statement. */
-#include "schema/match.h"
+#include "schema/layout/match.h"
 #include "schema/sql_parts.h"
 
 #include <string.h>

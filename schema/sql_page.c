@@ -1,6 +1,6 @@
 /* Reading a rows file: the statements that fetch its lines in order, from anywhere, forwards and
  * backwards. */
-#include "schema/match.h"
+#include "schema/layout/match.h"
 #include "schema/sql_parts.h"
 
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef ROWFS_SCHEMA_SQL_PARTS_H
 #define ROWFS_SCHEMA_SQL_PARTS_H
 
-#include "schema/place_sql.h"
+#include "schema/layout/place_sql.h"
 #include "schema/sql_build.h"
 
 /* INSERT of the row of a column file: its keys, and VALUE for the column. */

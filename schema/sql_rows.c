@@ -1,5 +1,5 @@
 /* Rows as lines: a file is a slice of a table in a stated order. */
-#include "schema/match.h"
+#include "schema/layout/match.h"
 #include "schema/sql_parts.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Finding and listing by the summary: rows files, and the directories that group them. Each
  * statement has two branches; the second one, over the table itself, runs only while the slice is
  * in doubt. Both list in the order of the keys' bytes. */
-#include "schema/slice.h"
+#include "schema/layout/slice.h"
 #include "schema/sql_parts.h"
 
 #include <string.h>

@@ -8,7 +8,7 @@
 #ifndef ROWFS_SCHEMA_STREAM_H
 #define ROWFS_SCHEMA_STREAM_H
 
-#include "schema/catalog.h"
+#include "schema/layout/catalog.h"
 
 struct stream_sql {
 	char *copy; /* COPY rel (columns) FROM STDIN (FORMAT csv) */

@@ -5,7 +5,7 @@
 
 #include "db/query.h"
 #include "schema/line.h"
-#include "schema/slice.h"
+#include "schema/layout/slice.h"
 
 /* -- sums -------------------------------------------------------------------------------------- */
 

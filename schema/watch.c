@@ -3,7 +3,7 @@
 #include "db/field.h"
 #include "schema/array.h"
 #include "schema/mutex.h"
-#include "schema/slice.h"
+#include "schema/layout/slice.h"
 #include "schema/sql.h"
 #include "schema/sql_build.h"
 #include "util/log.h"

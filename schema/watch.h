@@ -3,7 +3,7 @@
 #define ROWFS_SCHEMA_WATCH_H
 
 #include "db/query.h"
-#include "schema/place.h"
+#include "schema/layout/place.h"
 
 /* Told while a table is counted, which may take long. */
 typedef void (*watch_progress_fn)(void *arg, const struct relation *rel, int percent);

@@ -6,7 +6,7 @@
 #include "fs/core/account.h"
 #include "fs/names/intent.h"
 #include "fs/options/options.h"
-#include "schema/tree.h"
+#include "schema/layout/tree.h"
 
 #include <stdatomic.h>
 

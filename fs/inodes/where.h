@@ -4,7 +4,7 @@
 #define ROWFS_FS_INODES_WHERE_H
 
 #include "db/query.h"
-#include "schema/tree.h"
+#include "schema/layout/tree.h"
 
 enum { WHERE_PARAMS = PATH_KEYS_MAX + 8 }; /* keys, and what a statement takes besides */
 

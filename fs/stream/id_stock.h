@@ -6,7 +6,7 @@
 #define ROWFS_FS_STREAM_ID_STOCK_H
 
 #include "db/query.h"
-#include "schema/ingest.h"
+#include "schema/layout/ingest.h"
 
 #include <stdint.h>
 

@@ -6,7 +6,7 @@
 
 #include "fs/stream/gunzip.h"
 #include "fs/stream/refusals.h"
-#include "schema/ingest.h"
+#include "schema/layout/ingest.h"
 #include "schema/record.h"
 #include "schema/shape.h"
 #include "schema/tally.h"

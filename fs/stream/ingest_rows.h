@@ -17,7 +17,7 @@
 
 #include "fs/core/call.h"
 #include "schema/ingest_file.h"
-#include "schema/ingest.h"
+#include "schema/layout/ingest.h"
 #include "util/rows_ioctl.h"
 
 /* Deletes, in the transaction on CONN, the rows that came from file ID, whose bytes must still be

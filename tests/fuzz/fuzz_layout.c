@@ -1,7 +1,7 @@
 /* layout_parse(): any bytes give a layout, or the mistakes in it. */
 #include "tests/fuzz/fuzz.h"
 
-#include "schema/layout.h"
+#include "schema/layout/layout.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	AUTO_BUF struct buf mistakes = { 0 };

@@ -4,7 +4,7 @@
 #define ROWFS_TESTS_UNIT_TREEKIT_H
 
 #include "schema/sql.h"
-#include "schema/tree.h"
+#include "schema/layout/tree.h"
 
 #include <stdint.h>
 #include <string.h>

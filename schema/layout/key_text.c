@@ -1,4 +1,4 @@
-#include "schema/key_text.h"
+#include "schema/layout/key_text.h"
 
 #include <ctype.h>
 #include <errno.h>

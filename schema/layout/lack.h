@@ -1,10 +1,10 @@
 /* What a layout names and the database does not have, where the layout says that it can do without
  * ("optional"): which routes and timers are left out because of it. Private to schema/, but for the
  * sentences. */
-#ifndef ROWFS_SCHEMA_LACK_H
-#define ROWFS_SCHEMA_LACK_H
+#ifndef ROWFS_SCHEMA_LAYOUT_LACK_H
+#define ROWFS_SCHEMA_LAYOUT_LACK_H
 
-#include "schema/layout.h"
+#include "schema/layout/layout.h"
 
 /* One table, view, function or column that is missing. */
 struct lack {

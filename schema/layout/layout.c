@@ -1,4 +1,4 @@
-#include "schema/layout.h"
+#include "schema/layout/layout.h"
 
 #include "schema/name.h"
 #include "schema/shape.h"

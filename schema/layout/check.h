@@ -1,9 +1,9 @@
 /* What a layout is told of while it is checked against the catalog: mistakes, and what the database
  * lacks. Private to schema/. */
-#ifndef ROWFS_SCHEMA_CHECK_H
-#define ROWFS_SCHEMA_CHECK_H
+#ifndef ROWFS_SCHEMA_LAYOUT_CHECK_H
+#define ROWFS_SCHEMA_LAYOUT_CHECK_H
 
-#include "schema/place.h"
+#include "schema/layout/place.h"
 
 struct check {
 	const struct layout *layout;

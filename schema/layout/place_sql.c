@@ -1,4 +1,4 @@
-#include "schema/place_sql.h"
+#include "schema/layout/place_sql.h"
 
 #include <stdint.h>
 #include <stdlib.h>

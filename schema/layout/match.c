@@ -1,6 +1,6 @@
-#include "schema/match.h"
+#include "schema/layout/match.h"
 
-#include "schema/key_text.h"
+#include "schema/layout/key_text.h"
 #include "schema/name.h"
 
 #include <string.h>

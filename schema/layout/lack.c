@@ -1,4 +1,4 @@
-#include "schema/lack.h"
+#include "schema/layout/lack.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
-#include "schema/tree_check.h"
+#include "schema/layout/tree_check.h"
 
-#include "schema/ingest.h"
-#include "schema/match.h"
+#include "schema/layout/ingest.h"
+#include "schema/layout/match.h"
 
 #include <string.h>
 

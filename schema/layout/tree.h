@@ -1,10 +1,10 @@
 /* The route tree: a layout checked against the catalog. Immutable once built: any thread may read
  * it. */
-#ifndef ROWFS_SCHEMA_TREE_H
-#define ROWFS_SCHEMA_TREE_H
+#ifndef ROWFS_SCHEMA_LAYOUT_TREE_H
+#define ROWFS_SCHEMA_LAYOUT_TREE_H
 
-#include "schema/match.h"
-#include "schema/slice.h"
+#include "schema/layout/match.h"
+#include "schema/layout/slice.h"
 
 /* Builds the tree, without its statements (sql_build()). Every mistake of the layout against the catalog is one line in MISTAKES, naming
  * route, key and column. Returns NULL if there was any, here or before (MISTAKES is not empty).

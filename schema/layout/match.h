@@ -1,8 +1,8 @@
 /* File names against a place's component, both ways. Pure; any thread. */
-#ifndef ROWFS_SCHEMA_MATCH_H
-#define ROWFS_SCHEMA_MATCH_H
+#ifndef ROWFS_SCHEMA_LAYOUT_MATCH_H
+#define ROWFS_SCHEMA_LAYOUT_MATCH_H
 
-#include "schema/place.h"
+#include "schema/layout/place.h"
 
 enum match {
 	MATCH_NO, /* the name has another shape */

@@ -1,4 +1,4 @@
-#include "schema/check.h"
+#include "schema/layout/check.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* Whether a text can be a key's value: what the text alone tells. Pure, thread-safe. */
-#ifndef ROWFS_SCHEMA_KEY_TEXT_H
-#define ROWFS_SCHEMA_KEY_TEXT_H
+#ifndef ROWFS_SCHEMA_LAYOUT_KEY_TEXT_H
+#define ROWFS_SCHEMA_LAYOUT_KEY_TEXT_H
 
-#include "schema/place.h"
+#include "schema/layout/place.h"
 
 enum key_text {
 	/* nothing speaks against it; of types that are not known here the server knows more */

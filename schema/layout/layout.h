@@ -1,7 +1,7 @@
 /* The layout file, read: routes, tables and timers as the person wrote them, before the catalog is
  * asked. docs/LAYOUT.md is the language. */
-#ifndef ROWFS_SCHEMA_LAYOUT_H
-#define ROWFS_SCHEMA_LAYOUT_H
+#ifndef ROWFS_SCHEMA_LAYOUT_LAYOUT_H
+#define ROWFS_SCHEMA_LAYOUT_LAYOUT_H
 
 #include "util/buf.h"
 

@@ -7,10 +7,10 @@
  * Two places with the same table, keys, line format and time share a slice. What depends on how a
  * path reaches the table is therefore no part of it: one route may have a key by the foreign key of
  * its parent's row, another as a key of its own. */
-#ifndef ROWFS_SCHEMA_SLICE_H
-#define ROWFS_SCHEMA_SLICE_H
+#ifndef ROWFS_SCHEMA_LAYOUT_SLICE_H
+#define ROWFS_SCHEMA_LAYOUT_SLICE_H
 
-#include "schema/catalog.h"
+#include "schema/layout/catalog.h"
 
 #include <stdatomic.h>
 

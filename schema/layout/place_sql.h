@@ -1,8 +1,8 @@
 /* The statements of a place. They are made once, with the tree: see sql.h. Names in the comments are
  * the parameters after the path's own keys ($1 .. $nparams); K is the number of the place's own
  * keys. */
-#ifndef ROWFS_SCHEMA_PLACE_SQL_H
-#define ROWFS_SCHEMA_PLACE_SQL_H
+#ifndef ROWFS_SCHEMA_LAYOUT_PLACE_SQL_H
+#define ROWFS_SCHEMA_LAYOUT_PLACE_SQL_H
 
 #include "db/query.h"
 

@@ -1,6 +1,6 @@
-#include "schema/slice.h"
+#include "schema/layout/slice.h"
 
-#include "schema/match.h"
+#include "schema/layout/match.h"
 
 #include <string.h>
 

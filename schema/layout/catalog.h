@@ -1,10 +1,10 @@
 /* What the database's catalog says of the relations and functions that a layout names. Read once at
  * mount, immutable afterwards, so any thread may read it. */
-#ifndef ROWFS_SCHEMA_CATALOG_H
-#define ROWFS_SCHEMA_CATALOG_H
+#ifndef ROWFS_SCHEMA_LAYOUT_CATALOG_H
+#define ROWFS_SCHEMA_LAYOUT_CATALOG_H
 
 #include "db/query.h"
-#include "schema/layout.h"
+#include "schema/layout/layout.h"
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
-#include "schema/ingest.h"
+#include "schema/layout/ingest.h"
 
-#include "schema/check.h"
+#include "schema/layout/check.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "schema/tree_write.h"
+#include "schema/layout/tree_write.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* What a layout says may be changed, place by place. */
-#ifndef ROWFS_SCHEMA_TREE_WRITE_H
-#define ROWFS_SCHEMA_TREE_WRITE_H
+#ifndef ROWFS_SCHEMA_LAYOUT_TREE_WRITE_H
+#define ROWFS_SCHEMA_LAYOUT_TREE_WRITE_H
 
-#include "schema/place.h"
+#include "schema/layout/place.h"
 
 /* Fills `write` and `stays` of all places of TREE. The nearest word counts: the route's own, else
  * that of the longest path of the layout's "write" above it, else all. A path that no place has is

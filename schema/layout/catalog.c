@@ -1,4 +1,4 @@
-#include "schema/catalog.h"
+#include "schema/layout/catalog.h"
 
 #include "db/field.h"
 #include "schema/array.h"

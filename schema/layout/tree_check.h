@@ -1,8 +1,8 @@
 /* The part of tree_build() that asks the catalog: keys, joins, columns. Private to schema/. */
-#ifndef ROWFS_SCHEMA_TREE_CHECK_H
-#define ROWFS_SCHEMA_TREE_CHECK_H
+#ifndef ROWFS_SCHEMA_LAYOUT_TREE_CHECK_H
+#define ROWFS_SCHEMA_LAYOUT_TREE_CHECK_H
 
-#include "schema/check.h"
+#include "schema/layout/check.h"
 
 /* Parses PLACE's text into parts and keys, binds the keys and extends the scope. False after a
  * mistake. */

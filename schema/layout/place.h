@@ -4,12 +4,12 @@
  * database has values; a place without keys is one literal name. A place is a file (it has a route)
  * or a directory (it has children), never both. Keys of a path are numbered from the root: key I is
  * SQL parameter $I+1 of every statement at or below its place. */
-#ifndef ROWFS_SCHEMA_PLACE_H
-#define ROWFS_SCHEMA_PLACE_H
+#ifndef ROWFS_SCHEMA_LAYOUT_PLACE_H
+#define ROWFS_SCHEMA_LAYOUT_PLACE_H
 
-#include "schema/catalog.h"
-#include "schema/lack.h"
-#include "schema/place_sql.h"
+#include "schema/layout/catalog.h"
+#include "schema/layout/lack.h"
+#include "schema/layout/place_sql.h"
 
 struct slice;
 struct ingest;

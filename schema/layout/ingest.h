@@ -1,9 +1,9 @@
 /* Ingest files, as far as the layout and the catalog go: which table their lines become rows of, and
  * what the fields are called there. Immutable once built. */
-#ifndef ROWFS_SCHEMA_INGEST_H
-#define ROWFS_SCHEMA_INGEST_H
+#ifndef ROWFS_SCHEMA_LAYOUT_INGEST_H
+#define ROWFS_SCHEMA_LAYOUT_INGEST_H
 
-#include "schema/place.h"
+#include "schema/layout/place.h"
 
 struct check;
 

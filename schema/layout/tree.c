@@ -1,9 +1,9 @@
-#include "schema/tree.h"
+#include "schema/layout/tree.h"
 
-#include "schema/ingest.h"
-#include "schema/slice.h"
-#include "schema/tree_check.h"
-#include "schema/tree_write.h"
+#include "schema/layout/ingest.h"
+#include "schema/layout/slice.h"
+#include "schema/layout/tree_check.h"
+#include "schema/layout/tree_write.h"
 
 #include <string.h>
 
