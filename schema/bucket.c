@@ -1,7 +1,7 @@
 #include "schema/bucket.h"
 
 #include "db/field.h"
-#include "schema/sql_build.h"
+#include "schema/expr/sql_build.h"
 #include "util/cleanup.h"
 
 #include <errno.h>

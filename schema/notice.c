@@ -4,7 +4,7 @@
 #include "schema/mutex.h"
 #include "schema/notice.h"
 #include "schema/notice_table.h"
-#include "schema/sql_build.h"
+#include "schema/expr/sql_build.h"
 #include "util/log.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 #define ROWFS_SCHEMA_SQL_PARTS_H
 
 #include "schema/layout/place_sql.h"
-#include "schema/sql_build.h"
+#include "schema/expr/sql_build.h"
 
 /* INSERT of the row of a column file: its keys, and VALUE for the column. */
 void put_insert_column(struct buf *sql, const struct place *place, const char *value);

@@ -1,7 +1,7 @@
 #include "schema/stream.h"
 
 #include "db/field.h"
-#include "schema/sql_build.h"
+#include "schema/expr/sql_build.h"
 #include "schema/tally.h"
 
 #include <string.h>

@@ -5,7 +5,7 @@
 #include "schema/mutex.h"
 #include "schema/layout/slice.h"
 #include "schema/sql.h"
-#include "schema/sql_build.h"
+#include "schema/expr/sql_build.h"
 #include "util/log.h"
 
 #include <errno.h>

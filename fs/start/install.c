@@ -4,7 +4,7 @@
 #include "fs/options/option_conninfo.h"
 #include "fs/admin/slices.h"
 #include "schema/notice.h"
-#include "schema/sql_build.h"
+#include "schema/expr/sql_build.h"
 #include "util/log.h"
 
 #include <string.h>

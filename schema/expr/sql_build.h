@@ -1,6 +1,6 @@
 /* Pieces of SQL that the statements of all kinds share. Private to schema/. */
-#ifndef ROWFS_SCHEMA_SQL_BUILD_H
-#define ROWFS_SCHEMA_SQL_BUILD_H
+#ifndef ROWFS_SCHEMA_EXPR_SQL_BUILD_H
+#define ROWFS_SCHEMA_EXPR_SQL_BUILD_H
 
 #include "schema/layout/place.h"
 

@@ -1,4 +1,4 @@
-#include "schema/sql_build.h"
+#include "schema/expr/sql_build.h"
 
 #include "schema/layout/match.h"
 
