@@ -4,7 +4,7 @@
 #include "schema/array.h"
 #include "schema/mutex.h"
 #include "schema/layout/slice.h"
-#include "schema/sql.h"
+#include "schema/statements/sql.h"
 #include "schema/expr/sql_build.h"
 #include "util/log.h"
 

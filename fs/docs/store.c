@@ -5,7 +5,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/core/report.h"
-#include "schema/sql.h"
+#include "schema/statements/sql.h"
 
 #include <errno.h>
 #include <string.h>

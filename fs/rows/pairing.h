@@ -11,7 +11,7 @@
 #ifndef ROWFS_FS_ROWS_PAIRING_H
 #define ROWFS_FS_ROWS_PAIRING_H
 
-#include "schema/sql.h"
+#include "schema/statements/sql.h"
 
 struct pairing {
 	enum pairing_order order;

@@ -7,7 +7,7 @@
 #include "schema/ledger.h"
 #include "schema/record.h"
 #include "schema/shape.h"
-#include "schema/sql.h"
+#include "schema/statements/sql.h"
 
 /* One line on its way. Offsets, since the buffers that they point into grow. */
 struct line {

@@ -10,7 +10,7 @@
 #include "fs/docs/store.h"
 #include "db/field.h"
 #include "db/query.h"
-#include "schema/sql.h"
+#include "schema/statements/sql.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -31,7 +31,7 @@
 #include "schema/bucket.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
-#include "schema/sql.h"
+#include "schema/statements/sql.h"
 #include "util/log.h"
 #include "util/private_dir.h"
 

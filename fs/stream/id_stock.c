@@ -1,7 +1,7 @@
 #include "fs/stream/id_stock.h"
 
 #include "db/field.h"
-#include "schema/ingest_sql.h"
+#include "schema/statements/ingest_sql.h"
 #include "util/clock.h"
 
 #include <errno.h>

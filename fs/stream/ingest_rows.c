@@ -3,7 +3,7 @@
 #include "db/field.h"
 #include "fs/stream/ingest_parse.h"
 #include "fs/core/report.h"
-#include "schema/ingest_sql.h"
+#include "schema/statements/ingest_sql.h"
 
 #include <errno.h>
 #include <stdio.h>

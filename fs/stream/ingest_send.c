@@ -11,7 +11,7 @@
 #include "fs/files/ingest_twin.h"
 #include "fs/core/report.h"
 #include "fs/bytes/scratch.h"
-#include "schema/ingest_sql.h"
+#include "schema/statements/ingest_sql.h"
 #include "schema/ingest_twin.h"
 #include "schema/ledger.h"
 #include "schema/name.h"

@@ -3,7 +3,7 @@
 #ifndef ROWFS_TESTS_UNIT_TREEKIT_H
 #define ROWFS_TESTS_UNIT_TREEKIT_H
 
-#include "schema/sql.h"
+#include "schema/statements/sql.h"
 #include "schema/layout/tree.h"
 
 #include <stdint.h>

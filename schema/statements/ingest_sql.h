@@ -1,6 +1,6 @@
 /* The SQL of ingest files: what puts rows in, and what tells which rows are a file's. */
-#ifndef ROWFS_SCHEMA_INGEST_SQL_H
-#define ROWFS_SCHEMA_INGEST_SQL_H
+#ifndef ROWFS_SCHEMA_STATEMENTS_INGEST_SQL_H
+#define ROWFS_SCHEMA_STATEMENTS_INGEST_SQL_H
 
 #include "schema/layout/ingest.h"
 

@@ -1,6 +1,6 @@
 /* Many rows as one JSON document: read as one body, written by statements that update what differs,
  * insert what is new and delete what is absent. */
-#include "schema/sql_write.h"
+#include "schema/statements/sql_write.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* Reading a rows file: the statements that fetch its lines in order, from anywhere, forwards and
  * backwards. */
 #include "schema/layout/match.h"
-#include "schema/sql_parts.h"
+#include "schema/statements/sql_parts.h"
 
 #include <string.h>
 

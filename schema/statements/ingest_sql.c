@@ -1,4 +1,4 @@
-#include "schema/ingest_sql.h"
+#include "schema/statements/ingest_sql.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* Pieces of the statements that write documents. Private to schema/. */
-#ifndef ROWFS_SCHEMA_SQL_WRITE_H
-#define ROWFS_SCHEMA_SQL_WRITE_H
+#ifndef ROWFS_SCHEMA_STATEMENTS_SQL_WRITE_H
+#define ROWFS_SCHEMA_STATEMENTS_SQL_WRITE_H
 
-#include "schema/sql.h"
-#include "schema/sql_parts.h"
+#include "schema/statements/sql.h"
+#include "schema/statements/sql_parts.h"
 
 /* What the document parameter is, and what is selected from it. */
 enum source {

@@ -1,6 +1,6 @@
 /* Writing lines over rows whose key the lines do not show: the rows are read with their keys, and
  * changed by them. Which row gets which line is not decided here. */
-#include "schema/sql_write.h"
+#include "schema/statements/sql_write.h"
 
 #include <string.h>
 

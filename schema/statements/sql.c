@@ -1,7 +1,7 @@
 /* The statements of every place: finding and listing names, and changing rows as a whole. */
 #include "schema/layout/slice.h"
-#include "schema/sql.h"
-#include "schema/sql_parts.h"
+#include "schema/statements/sql.h"
+#include "schema/statements/sql_parts.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Documents: one row or one column, read as one body, written as one statement. */
 #include "schema/layout/match.h"
-#include "schema/sql_parts.h"
+#include "schema/statements/sql_parts.h"
 
 #include <string.h>
 

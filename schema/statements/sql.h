@@ -1,7 +1,7 @@
 /* SQL for the places of a tree: the statements that each place has, and those that depend on what is
  * to be written. */
-#ifndef ROWFS_SCHEMA_SQL_H
-#define ROWFS_SCHEMA_SQL_H
+#ifndef ROWFS_SCHEMA_STATEMENTS_SQL_H
+#define ROWFS_SCHEMA_STATEMENTS_SQL_H
 
 #include "schema/layout/place_sql.h"
 

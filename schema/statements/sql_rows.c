@@ -1,6 +1,6 @@
 /* Rows as lines: a file is a slice of a table in a stated order. */
 #include "schema/layout/match.h"
-#include "schema/sql_parts.h"
+#include "schema/statements/sql_parts.h"
 
 #include <string.h>
 

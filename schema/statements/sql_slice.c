@@ -2,7 +2,7 @@
  * statement has two branches; the second one, over the table itself, runs only while the slice is
  * in doubt. Both list in the order of the keys' bytes. */
 #include "schema/layout/slice.h"
-#include "schema/sql_parts.h"
+#include "schema/statements/sql_parts.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Writing documents and lines: the JSON goes to the server as it is, and json_populate_record()
  * makes the row of it, so that every type is parsed by its own input function. */
-#include "schema/sql_write.h"
+#include "schema/statements/sql_write.h"
 
 #include "schema/shape.h"
 

@@ -1,6 +1,6 @@
 /* What the files that make statements ask of each other. Private to them. */
-#ifndef ROWFS_SCHEMA_SQL_PARTS_H
-#define ROWFS_SCHEMA_SQL_PARTS_H
+#ifndef ROWFS_SCHEMA_STATEMENTS_SQL_PARTS_H
+#define ROWFS_SCHEMA_STATEMENTS_SQL_PARTS_H
 
 #include "schema/layout/place_sql.h"
 #include "schema/expr/sql_build.h"
