@@ -1,7 +1,7 @@
 /* What there is to be told of, and the triggers for it. */
 #include "db/field.h"
 #include "schema/array.h"
-#include "schema/mutex.h"
+#include "schema/count/mutex.h"
 #include "schema/notice.h"
 #include "schema/notice_table.h"
 #include "schema/expr/sql_build.h"

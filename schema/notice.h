@@ -13,7 +13,7 @@
 
 #include "db/query.h"
 #include "schema/layout/place.h"
-#include "schema/tally.h"
+#include "schema/count/tally.h"
 
 /* Notices go over a channel whose name is a secret of the database's, since they show keys of
  * rows. All mounts hear this one, too, for what a trigger says that cannot learn the name; any

@@ -2,7 +2,7 @@
 
 #include "db/field.h"
 #include "schema/expr/sql_build.h"
-#include "schema/tally.h"
+#include "schema/count/tally.h"
 
 #include <string.h>
 

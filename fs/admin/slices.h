@@ -4,7 +4,7 @@
 #define ROWFS_FS_ADMIN_SLICES_H
 
 #include "fs/core/fs.h"
-#include "schema/watch.h"
+#include "schema/count/watch.h"
 
 /* Finds out which are usable; HOW says what may be done about the others. Returns false if out of
  * memory. */

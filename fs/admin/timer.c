@@ -3,7 +3,7 @@
 #include "fs/rows/rows.h"
 #include "fs/names/orphans.h"
 #include "schema/ledger.h"
-#include "schema/watch.h"
+#include "schema/count/watch.h"
 #include "schema/stream.h"
 #include "util/clock.h"
 #include "util/log.h"

@@ -4,8 +4,8 @@
 #include "fs/bytes/plain.h"
 #include "fs/docs/store.h"
 #include "fs/stream/writer.h"
-#include "schema/bucket.h"
-#include "schema/tally.h"
+#include "schema/count/bucket.h"
+#include "schema/count/tally.h"
 
 #include <errno.h>
 #include <string.h>

@@ -28,7 +28,7 @@
 #include "fs/options/option_conninfo.h"
 #include "init/differ.h"
 #include "init/version.h"
-#include "schema/bucket.h"
+#include "schema/count/bucket.h"
 #include "schema/embedded.h"
 #include "schema/name.h"
 #include "schema/statements/sql.h"

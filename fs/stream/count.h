@@ -3,7 +3,7 @@
 #define ROWFS_FS_STREAM_COUNT_H
 
 #include "fs/core/fs.h"
-#include "schema/tally.h"
+#include "schema/count/tally.h"
 
 /* Adds the line that CHECKER has just accepted to TALLY. COUNTER may be NULL: nobody can count it
  * here. *COUNTED becomes false if only the server can, and a line after one that could not be

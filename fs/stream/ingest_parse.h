@@ -9,7 +9,7 @@
 #include "schema/layout/ingest.h"
 #include "schema/record.h"
 #include "schema/shape.h"
-#include "schema/tally.h"
+#include "schema/count/tally.h"
 
 /* A line that is a row. */
 struct ingest_line {

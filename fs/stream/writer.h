@@ -14,7 +14,7 @@
 #define ROWFS_FS_STREAM_WRITER_H
 
 #include "fs/core/call.h"
-#include "schema/tally.h"
+#include "schema/count/tally.h"
 
 struct writer;
 

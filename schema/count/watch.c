@@ -1,8 +1,8 @@
-#include "schema/watch.h"
+#include "schema/count/watch.h"
 
 #include "db/field.h"
 #include "schema/array.h"
-#include "schema/mutex.h"
+#include "schema/count/mutex.h"
 #include "schema/layout/slice.h"
 #include "schema/statements/sql.h"
 #include "schema/expr/sql_build.h"

@@ -1,6 +1,6 @@
 /* Slices: triggers that keep the summary, and the first count of what is there. */
-#ifndef ROWFS_SCHEMA_WATCH_H
-#define ROWFS_SCHEMA_WATCH_H
+#ifndef ROWFS_SCHEMA_COUNT_WATCH_H
+#define ROWFS_SCHEMA_COUNT_WATCH_H
 
 #include "db/query.h"
 #include "schema/layout/place.h"

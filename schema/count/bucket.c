@@ -1,4 +1,4 @@
-#include "schema/bucket.h"
+#include "schema/count/bucket.h"
 
 #include "db/field.h"
 #include "schema/expr/sql_build.h"

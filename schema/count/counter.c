@@ -1,9 +1,9 @@
 /* Counting lines for the summary: which file of each slice a line belongs to, and how long it will
  * be there. Nothing is computed from a value: a text key is the field's own bytes, and in which
  * time bucket a number falls, the server says once for each bucket. */
-#include "schema/bucket.h"
+#include "schema/count/bucket.h"
 #include "schema/layout/place.h"
-#include "schema/tally.h"
+#include "schema/count/tally.h"
 
 #include <errno.h>
 #include <string.h>

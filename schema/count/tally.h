@@ -1,7 +1,7 @@
 /* What lines add to the summary of rows files: so many rows and bytes for each file (slice and
  * keys). */
-#ifndef ROWFS_SCHEMA_TALLY_H
-#define ROWFS_SCHEMA_TALLY_H
+#ifndef ROWFS_SCHEMA_COUNT_TALLY_H
+#define ROWFS_SCHEMA_COUNT_TALLY_H
 
 #include "db/query.h"
 #include "schema/line.h"

@@ -1,4 +1,4 @@
-#include "schema/mutex.h"
+#include "schema/count/mutex.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Time buckets that the server has told: a bucket's ends never change, so each is asked for once.
  * Any thread; one lock. */
-#ifndef ROWFS_SCHEMA_BUCKET_H
-#define ROWFS_SCHEMA_BUCKET_H
+#ifndef ROWFS_SCHEMA_COUNT_BUCKET_H
+#define ROWFS_SCHEMA_COUNT_BUCKET_H
 
 #include "db/query.h"
 

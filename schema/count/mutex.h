@@ -1,6 +1,6 @@
 /* What one session at a time does to a table's triggers: schema/core/deploy/rowfs_locks.sql. */
-#ifndef ROWFS_SCHEMA_MUTEX_H
-#define ROWFS_SCHEMA_MUTEX_H
+#ifndef ROWFS_SCHEMA_COUNT_MUTEX_H
+#define ROWFS_SCHEMA_COUNT_MUTEX_H
 
 #include "db/query.h"
 

@@ -1,4 +1,4 @@
-#include "schema/tally.h"
+#include "schema/count/tally.h"
 
 #include "schema/array.h"
 
