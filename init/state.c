@@ -1,7 +1,7 @@
 #include "init/state.h"
 
 #include "db/field.h"
-#include "schema/peers.h"
+#include "schema/notice/peers.h"
 
 #include <errno.h>
 #include <string.h>

@@ -6,8 +6,8 @@
 #include "fs/cache/coherence.h"
 #include "fs/cache/invalidate.h"
 #include "fs/inodes/node.h"
-#include "schema/notice.h"
-#include "schema/peers.h"
+#include "schema/notice/notice.h"
+#include "schema/notice/peers.h"
 #include "util/buf.h"
 
 enum { STRIPES = 4096 }; /* a power of two */

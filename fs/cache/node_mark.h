@@ -5,7 +5,7 @@
 
 #include "fs/cache/invalidate.h"
 #include "fs/inodes/node.h"
-#include "schema/notice.h"
+#include "schema/notice/notice.h"
 
 enum { PLACES_DEEP = 64 }; /* components of a path */
 

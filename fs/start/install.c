@@ -3,7 +3,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/options/option_conninfo.h"
 #include "fs/admin/slices.h"
-#include "schema/notice.h"
+#include "schema/notice/notice.h"
 #include "schema/expr/sql_build.h"
 #include "util/log.h"
 

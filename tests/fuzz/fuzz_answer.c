@@ -2,7 +2,7 @@
  * that is not there. */
 #include "db/field.h"
 #include "schema/ingest_file.h"
-#include "schema/peers.h"
+#include "schema/notice/peers.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* notices_read(), peers_hear(): whatever comes over the channel is told of in full, or not at
  * all. */
-#include "schema/notice.h"
-#include "schema/notice_table.h"
-#include "schema/peers.h"
+#include "schema/notice/notice.h"
+#include "schema/notice/notice_table.h"
+#include "schema/notice/peers.h"
 #include "tests/fuzz/fuzz.h"
 
 /* Made once: a tree of three files, and a definition whose keys are those of the third. */

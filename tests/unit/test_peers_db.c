@@ -1,6 +1,6 @@
 /* Who is missed when sessions end, and who is not. The sessions are real ones. */
-#include "schema/notice.h"
-#include "schema/peers.h"
+#include "schema/notice/notice.h"
+#include "schema/notice/peers.h"
 #include "tests/unit/dbkit.h"
 
 static const char us[] = "00000000-0000-4000-8000-000000000001";

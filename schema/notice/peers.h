@@ -19,8 +19,8 @@
  * secret, and the farewell tells the secret.
  *
  * Not thread-safe. */
-#ifndef ROWFS_SCHEMA_PEERS_H
-#define ROWFS_SCHEMA_PEERS_H
+#ifndef ROWFS_SCHEMA_NOTICE_PEERS_H
+#define ROWFS_SCHEMA_NOTICE_PEERS_H
 
 #include "util/buf.h"
 #include "util/cleanup.h"

@@ -1,4 +1,4 @@
-#include "schema/notice_table.h"
+#include "schema/notice/notice_table.h"
 
 #include "schema/layout/slice.h"
 #include "util/cleanup.h"

@@ -1,6 +1,6 @@
 /* Reading and writing notices. */
-#include "schema/notice.h"
-#include "schema/notice_table.h"
+#include "schema/notice/notice.h"
+#include "schema/notice/notice_table.h"
 #include "util/decimal.h"
 
 #include <cjson/cJSON.h>

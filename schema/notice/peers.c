@@ -1,8 +1,8 @@
-#include "schema/peers.h"
+#include "schema/notice/peers.h"
 
 #include "db/field.h"
 #include "schema/array.h"
-#include "schema/notice.h"
+#include "schema/notice/notice.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 #include "db/field.h"
 #include "schema/array.h"
 #include "schema/count/mutex.h"
-#include "schema/notice.h"
-#include "schema/notice_table.h"
+#include "schema/notice/notice.h"
+#include "schema/notice/notice_table.h"
 #include "schema/expr/sql_build.h"
 #include "util/log.h"
 

@@ -1,6 +1,6 @@
 /* The definitions of notices, for notice.c and notice_read.c. */
-#ifndef ROWFS_SCHEMA_NOTICE_TABLE_H
-#define ROWFS_SCHEMA_NOTICE_TABLE_H
+#ifndef ROWFS_SCHEMA_NOTICE_NOTICE_TABLE_H
+#define ROWFS_SCHEMA_NOTICE_NOTICE_TABLE_H
 
 #include "schema/layout/place.h"
 

@@ -8,8 +8,8 @@
  *
  * A place is told when all tables that it depends on have their triggers, and the directories above
  * it are told, too. Immutable once loaded: any thread may read it. */
-#ifndef ROWFS_SCHEMA_NOTICE_H
-#define ROWFS_SCHEMA_NOTICE_H
+#ifndef ROWFS_SCHEMA_NOTICE_NOTICE_H
+#define ROWFS_SCHEMA_NOTICE_NOTICE_H
 
 #include "db/query.h"
 #include "schema/layout/place.h"
