@@ -2,9 +2,9 @@
 
 #include "fs/rows/rows.h"
 #include "fs/names/orphans.h"
-#include "schema/ledger.h"
+#include "schema/state/ledger.h"
 #include "schema/count/watch.h"
-#include "schema/stream.h"
+#include "schema/state/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
 

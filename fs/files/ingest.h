@@ -16,7 +16,7 @@
 #include "fs/open/handle.h"
 #include "fs/stream/id_stock.h"
 #include "fs/stream/ingest_parse.h"
-#include "schema/ingest_file.h"
+#include "schema/state/ingest_file.h"
 
 #include <stdatomic.h>
 

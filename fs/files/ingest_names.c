@@ -6,7 +6,7 @@
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/bytes/scratch.h"
-#include "schema/ingest_twin.h"
+#include "schema/state/ingest_twin.h"
 #include "schema/name.h"
 #include "util/clock.h"
 #include "util/log.h"

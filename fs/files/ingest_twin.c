@@ -1,7 +1,7 @@
 #include "fs/files/ingest_twin.h"
 
 #include "fs/core/report.h"
-#include "schema/ingest_twin.h"
+#include "schema/state/ingest_twin.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #define ROWFS_FS_ROWS_ROWS_LINES_H
 
 #include "fs/rows/rows.h"
-#include "schema/ledger.h"
+#include "schema/state/ledger.h"
 #include "schema/record.h"
 #include "schema/shape.h"
 #include "schema/statements/sql.h"

@@ -8,7 +8,7 @@
 #include "fs/stream/refusals.h"
 #include "fs/stream/sent.h"
 #include "fs/stream/writer.h"
-#include "schema/stream.h"
+#include "schema/state/stream.h"
 
 struct batch_line {
 	uint32_t len, id_len;

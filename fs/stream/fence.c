@@ -1,6 +1,6 @@
 #include "fs/stream/fence.h"
 
-#include "schema/stream.h"
+#include "schema/state/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
 

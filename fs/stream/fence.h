@@ -15,7 +15,7 @@
 #define ROWFS_FS_STREAM_FENCE_H
 
 #include "fs/core/call.h"
-#include "schema/ledger.h"
+#include "schema/state/ledger.h"
 
 struct fence;
 

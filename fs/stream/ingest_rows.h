@@ -16,7 +16,7 @@
 #define ROWFS_FS_STREAM_INGEST_ROWS_H
 
 #include "fs/core/call.h"
-#include "schema/ingest_file.h"
+#include "schema/state/ingest_file.h"
 #include "schema/layout/ingest.h"
 #include "util/rows_ioctl.h"
 

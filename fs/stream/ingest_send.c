@@ -12,8 +12,8 @@
 #include "fs/core/report.h"
 #include "fs/bytes/scratch.h"
 #include "schema/statements/ingest_sql.h"
-#include "schema/ingest_twin.h"
-#include "schema/ledger.h"
+#include "schema/state/ingest_twin.h"
+#include "schema/state/ledger.h"
 #include "schema/name.h"
 #include "util/clock.h"
 

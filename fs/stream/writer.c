@@ -4,7 +4,7 @@
 #include "fs/stream/batch.h"
 #include "fs/stream/fence.h"
 #include "fs/core/report.h"
-#include "schema/ledger.h"
+#include "schema/state/ledger.h"
 #include "util/clock.h"
 #include "util/log.h"
 

@@ -1,7 +1,7 @@
 /* What the server answers: rows of any shape are judged, and whatever reads them looks at nothing
  * that is not there. */
 #include "db/field.h"
-#include "schema/ingest_file.h"
+#include "schema/state/ingest_file.h"
 #include "schema/notice/peers.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -5,8 +5,8 @@
  * its own transaction and only from the number before, so that it cannot be committed twice; who
  * has lost the connection at COMMIT asks FOR UPDATE, which waits for a commit that is still under
  * way. */
-#ifndef ROWFS_SCHEMA_STREAM_H
-#define ROWFS_SCHEMA_STREAM_H
+#ifndef ROWFS_SCHEMA_STATE_STREAM_H
+#define ROWFS_SCHEMA_STATE_STREAM_H
 
 #include "schema/layout/catalog.h"
 

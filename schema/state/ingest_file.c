@@ -1,4 +1,4 @@
-#include "schema/ingest_file.h"
+#include "schema/state/ingest_file.h"
 
 #include "db/field.h"
 #include "util/clock.h"

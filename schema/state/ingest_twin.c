@@ -1,4 +1,4 @@
-#include "schema/ingest_twin.h"
+#include "schema/state/ingest_twin.h"
 
 #include "db/field.h"
 #include "util/clock.h"

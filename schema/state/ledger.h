@@ -1,8 +1,8 @@
 /* The ledger of operations: a row of rowfs.applied, written in the same transaction as the data,
  * tells a repeated operation that its first attempt was committed. Appending twice is not appending
  * once: what cannot be told from the rows themselves is told from here. */
-#ifndef ROWFS_SCHEMA_LEDGER_H
-#define ROWFS_SCHEMA_LEDGER_H
+#ifndef ROWFS_SCHEMA_STATE_LEDGER_H
+#define ROWFS_SCHEMA_STATE_LEDGER_H
 
 #include "db/query.h"
 #include "schema/layout/place.h"

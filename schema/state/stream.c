@@ -1,4 +1,4 @@
-#include "schema/stream.h"
+#include "schema/state/stream.h"
 
 #include "db/field.h"
 #include "schema/expr/sql_build.h"

@@ -3,10 +3,10 @@
  * `twin` is the owner's id, and `whole`, if both texts are equal, the owner's last change when they
  * were. The owner's state says `took`, the follower's id, until the owner is changed again.
  * Thread-safe. */
-#ifndef ROWFS_SCHEMA_INGEST_TWIN_H
-#define ROWFS_SCHEMA_INGEST_TWIN_H
+#ifndef ROWFS_SCHEMA_STATE_INGEST_TWIN_H
+#define ROWFS_SCHEMA_STATE_INGEST_TWIN_H
 
-#include "schema/ingest_file.h"
+#include "schema/state/ingest_file.h"
 
 /* The name of the other file: with ".gz", or without it. malloc'd. */
 char *ingest_twin_name(const char *name);

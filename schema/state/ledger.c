@@ -1,4 +1,4 @@
-#include "schema/ledger.h"
+#include "schema/state/ledger.h"
 
 #include "db/field.h"
 

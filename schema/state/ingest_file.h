@@ -1,8 +1,8 @@
 /* The records of ingest files: rowfs.file, rowfs.chunk and rowfs.file_rows. Every change of a
  * file's bytes names the change before it (`op`) and leaves its own: a repetition after a lost
  * connection finds itself, and of two writers one finds that the other came first. Thread-safe. */
-#ifndef ROWFS_SCHEMA_INGEST_FILE_H
-#define ROWFS_SCHEMA_INGEST_FILE_H
+#ifndef ROWFS_SCHEMA_STATE_INGEST_FILE_H
+#define ROWFS_SCHEMA_STATE_INGEST_FILE_H
 
 #include "db/query.h"
 #include "util/buf.h"
