@@ -27,8 +27,8 @@ void check_missing(struct check *c, const char *kind, const char *relation, cons
 const struct relation *check_relation(struct check *c, const char *words, const char *kind,
 				      const char *name);
 
-/* False if "tables" says by which columns REL is identified or joined, and they are missing: that is
- * told. */
+/* False, after telling it, if "tables" says by which columns REL is identified or joined, and they
+ * are missing. */
 bool check_said_columns(struct check *c, const struct relation *rel);
 
 /* Checks what "tables" says. */

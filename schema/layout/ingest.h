@@ -1,5 +1,5 @@
-/* Ingest files, as far as the layout and the catalog go: which table their lines become rows of, and
- * what the fields are called there. Immutable once built. */
+/* Ingest files, as far as the layout and the catalog go: which table their lines become rows of,
+ * and what the fields are called there. Immutable once built. */
 #ifndef ROWFS_SCHEMA_LAYOUT_INGEST_H
 #define ROWFS_SCHEMA_LAYOUT_INGEST_H
 

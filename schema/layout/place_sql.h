@@ -1,5 +1,5 @@
-/* The statements of a place. They are made once, with the tree: see sql.h. Names in the comments are
- * the parameters after the path's own keys ($1 .. $nparams); K is the number of the place's own
+/* The statements of a place, made once: see schema/statements/sql.h. Names in the comments are the
+ * parameters after the path's own keys ($1 .. $nparams); K is the number of the place's own
  * keys. */
 #ifndef ROWFS_SCHEMA_LAYOUT_PLACE_SQL_H
 #define ROWFS_SCHEMA_LAYOUT_PLACE_SQL_H

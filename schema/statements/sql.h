@@ -1,5 +1,5 @@
-/* SQL for the places of a tree: the statements that each place has, and those that depend on what is
- * to be written. */
+/* SQL for the places of a tree: the statements that each place has, and those that depend on what
+ * is to be written. */
 #ifndef ROWFS_SCHEMA_STATEMENTS_SQL_H
 #define ROWFS_SCHEMA_STATEMENTS_SQL_H
 
