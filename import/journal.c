@@ -3,7 +3,7 @@
  * paths are %XX. A line that a crash has cut off does not count. */
 #include "import/journal.h"
 
-#include "schema/name.h"
+#include "util/text/name.h"
 #include "util/private_dir.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "import/record.h"
 
-#include "import/json.h"
+#include "util/text/json_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
 #ifndef ROWFS_IMPORT_RECORD_H
 #define ROWFS_IMPORT_RECORD_H
 
-#include "schema/csv.h"
+#include "util/text/csv.h"
 #include "schema/record.h"
 #include "schema/shape.h"
 #include "util/buf.h"

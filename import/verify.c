@@ -4,7 +4,7 @@
 
 #include "import/bag.h"
 #include "import/copy.h"
-#include "import/json.h"
+#include "util/text/json_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>

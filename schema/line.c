@@ -1,8 +1,8 @@
 #include "schema/line.h"
 
-#include "schema/csv.h"
-#include "schema/name.h"
-#include "schema/number.h"
+#include "util/text/csv.h"
+#include "util/text/name.h"
+#include "util/text/number.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #include "schema/shape.h"
 
-#include "schema/name.h"
+#include "util/text/name.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
 #define ROWFS_FS_ADMIN_CONTROL_H
 
 #include "fs/core/call.h"
-#include "schema/name.h"
+#include "util/text/name.h"
 
 #define CONTROL_DIRECTORY NAME_CONTROL
 

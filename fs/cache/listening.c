@@ -2,7 +2,7 @@
  * this mount has changed. */
 #include "fs/cache/coherence_state.h"
 #include "db/field.h"
-#include "schema/array.h"
+#include "util/text/array.h"
 #include "util/clock.h"
 #include "util/log.h"
 

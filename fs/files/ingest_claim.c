@@ -4,8 +4,8 @@
 #include "fs/files/ingest.h"
 
 #include "db/field.h"
-#include "schema/array.h"
-#include "schema/name.h"
+#include "util/text/array.h"
+#include "util/text/name.h"
 #include "util/log.h"
 
 #include <string.h>

@@ -2,7 +2,7 @@
 #include "fs/open/handle.h"
 #include "fs/kernel/kind.h"
 #include "fs/inodes/node_table.h"
-#include "schema/name.h"
+#include "util/text/name.h"
 #include "util/clock.h"
 
 #include <errno.h>

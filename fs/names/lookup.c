@@ -8,7 +8,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/docs/store.h"
-#include "schema/name.h"
+#include "util/text/name.h"
 #include "util/clock.h"
 
 #include <errno.h>

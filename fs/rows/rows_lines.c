@@ -4,7 +4,7 @@
 
 #include "fs/rows/rows_append.h"
 #include "fs/docs/store.h"
-#include "schema/csv.h"
+#include "util/text/csv.h"
 #include "util/ordered_uuid.h"
 
 #include <errno.h>

@@ -30,7 +30,7 @@
 #include "init/version.h"
 #include "schema/count/bucket.h"
 #include "schema/embedded.h"
-#include "schema/name.h"
+#include "util/text/name.h"
 #include "schema/statements/sql.h"
 #include "util/log.h"
 #include "util/private_dir.h"

@@ -2,8 +2,8 @@
 #include "fs/cache/coherence.h"
 #include "fs/stream/batch.h"
 
-#include "schema/array.h"
-#include "schema/csv.h"
+#include "util/text/array.h"
+#include "util/text/csv.h"
 #include "util/clock.h"
 #include "util/log.h"
 

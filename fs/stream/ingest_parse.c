@@ -1,8 +1,8 @@
 #include "fs/stream/ingest_parse.h"
 
 #include "fs/stream/count.h"
-#include "schema/csv.h"
-#include "schema/name.h"
+#include "util/text/csv.h"
+#include "util/text/name.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #ifndef ROWFS_FS_STREAM_INGEST_PARSE_H
 #define ROWFS_FS_STREAM_INGEST_PARSE_H
 
-#include "fs/stream/gunzip.h"
+#include "util/text/gunzip.h"
 #include "fs/stream/refusals.h"
 #include "schema/layout/ingest.h"
 #include "schema/record.h"

@@ -14,7 +14,7 @@
 #include "schema/statements/ingest_sql.h"
 #include "schema/state/ingest_twin.h"
 #include "schema/state/ledger.h"
-#include "schema/name.h"
+#include "util/text/name.h"
 #include "util/clock.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "schema/count/tally.h"
 
-#include "schema/array.h"
+#include "util/text/array.h"
 
 #include <string.h>
 

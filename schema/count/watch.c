@@ -1,7 +1,7 @@
 #include "schema/count/watch.h"
 
 #include "db/field.h"
-#include "schema/array.h"
+#include "util/text/array.h"
 #include "schema/count/mutex.h"
 #include "schema/layout/slice.h"
 #include "schema/statements/sql.h"

@@ -1,7 +1,7 @@
 #include "schema/layout/catalog.h"
 
 #include "db/field.h"
-#include "schema/array.h"
+#include "util/text/array.h"
 #include "schema/embedded.h"
 #include "util/json.h"
 

@@ -1,6 +1,6 @@
 #include "schema/layout/layout.h"
 
-#include "schema/name.h"
+#include "util/text/name.h"
 #include "schema/shape.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 #include "schema/layout/match.h"
 
 #include "schema/layout/key_text.h"
-#include "schema/name.h"
+#include "util/text/name.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* What there is to be told of, and the triggers for it. */
 #include "db/field.h"
-#include "schema/array.h"
+#include "util/text/array.h"
 #include "schema/count/mutex.h"
 #include "schema/notice/notice.h"
 #include "schema/notice/notice_table.h"

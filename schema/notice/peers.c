@@ -1,7 +1,7 @@
 #include "schema/notice/peers.h"
 
 #include "db/field.h"
-#include "schema/array.h"
+#include "util/text/array.h"
 #include "schema/notice/notice.h"
 
 #include <stdlib.h>

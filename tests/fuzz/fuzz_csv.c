@@ -1,7 +1,7 @@
 /* csv_split(): fields that were taken apart, quoted and joined again, are the same fields. */
 #include "tests/fuzz/fuzz.h"
 
-#include "schema/csv.h"
+#include "util/text/csv.h"
 
 static void put_field(struct buf *out, const struct csv_record *record, int field) {
 	const char *text = csv_text(record, field);

@@ -2,7 +2,7 @@
  * back. */
 #include "tests/fuzz/fuzz.h"
 
-#include "schema/name.h"
+#include "util/text/name.h"
 
 static void check_key(const char *key, const char *also) {
 	AUTO_BUF struct buf name = { 0 }, again = { 0 };

@@ -3,7 +3,7 @@
  * input is cut. */
 #include "tests/fuzz/fuzz.h"
 
-#include "schema/csv.h"
+#include "util/text/csv.h"
 #include "schema/record.h"
 
 enum { COLUMNS = 5, MOST = 200 };

@@ -2,7 +2,7 @@
  * UTF-8 and stands there once. */
 #include "tests/fuzz/fuzz.h"
 
-#include "schema/name.h"
+#include "util/text/name.h"
 #include "schema/shape.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

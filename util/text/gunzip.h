@@ -1,8 +1,8 @@
 /* A gzip stream of any number of members, inflated piece by piece as its writer flushes it. A
  * damaged member costs only its rest: what follows is looked through for the next one. Pure; one
  * thread at a time. */
-#ifndef ROWFS_FS_STREAM_GUNZIP_H
-#define ROWFS_FS_STREAM_GUNZIP_H
+#ifndef ROWFS_UTIL_TEXT_GUNZIP_H
+#define ROWFS_UTIL_TEXT_GUNZIP_H
 
 #include "util/buf.h"
 

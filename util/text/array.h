@@ -1,6 +1,6 @@
 /* PostgreSQL's text form of a one-dimensional array, for parameters that hold many values. Pure. */
-#ifndef ROWFS_SCHEMA_ARRAY_H
-#define ROWFS_SCHEMA_ARRAY_H
+#ifndef ROWFS_UTIL_TEXT_ARRAY_H
+#define ROWFS_UTIL_TEXT_ARRAY_H
 
 #include "util/buf.h"
 

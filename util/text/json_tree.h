@@ -1,7 +1,7 @@
 /* JSON as text: a tree whose numbers stay digits, for comparing documents. Nothing passes through a
  * floating-point number. Pure; a tree has one owner. */
-#ifndef ROWFS_IMPORT_JSON_H
-#define ROWFS_IMPORT_JSON_H
+#ifndef ROWFS_UTIL_TEXT_JSON_TREE_H
+#define ROWFS_UTIL_TEXT_JSON_TREE_H
 
 #include "util/buf.h"
 

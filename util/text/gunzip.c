@@ -1,4 +1,4 @@
-#include "fs/stream/gunzip.h"
+#include "util/text/gunzip.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "schema/csv.h"
+#include "util/text/csv.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Numbers as text: is it one that a column takes, and how long is the server's text for it. Works
  * on the digits, so that numbers of any length are judged exactly. Pure; thread-safe. */
-#ifndef ROWFS_SCHEMA_NUMBER_H
-#define ROWFS_SCHEMA_NUMBER_H
+#ifndef ROWFS_UTIL_TEXT_NUMBER_H
+#define ROWFS_UTIL_TEXT_NUMBER_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* Numbers and times in one spelling. They are compared as texts: 5000.0 is 5000, and 1e3 is
  * 1000. */
-#include "import/json.h"
+#include "util/text/json_tree.h"
 
 #include <ctype.h>
 #include <string.h>

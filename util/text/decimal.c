@@ -1,4 +1,4 @@
-#include "util/decimal.h"
+#include "util/text/decimal.h"
 
 #include <errno.h>
 #include <stdlib.h>

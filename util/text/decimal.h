@@ -1,7 +1,7 @@
 /* Decimal numbers in text from outside: the whole text is one number, within the bounds that the
  * caller can bear, or nothing is taken from it. Pure; thread-safe. */
-#ifndef ROWFS_UTIL_DECIMAL_H
-#define ROWFS_UTIL_DECIMAL_H
+#ifndef ROWFS_UTIL_TEXT_DECIMAL_H
+#define ROWFS_UTIL_TEXT_DECIMAL_H
 
 #include "util/cleanup.h"
 

@@ -1,7 +1,7 @@
 /* CSV records are split, nothing is converted (schema/record.h says where one ends). RFC 4180 with
  * LF or CRLF. Pure; thread-safe. */
-#ifndef ROWFS_SCHEMA_CSV_H
-#define ROWFS_SCHEMA_CSV_H
+#ifndef ROWFS_UTIL_TEXT_CSV_H
+#define ROWFS_UTIL_TEXT_CSV_H
 
 #include "util/buf.h"
 

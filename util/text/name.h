@@ -3,8 +3,8 @@
  * '/', '%', control characters, and the whole of "." and ".." are percent-encoded (upper-case hex);
  * letters of any script are themselves. An empty key is the name "%". A name that is too long for a
  * directory entry is "%~" and the row's primary key. All functions are pure and thread-safe. */
-#ifndef ROWFS_SCHEMA_NAME_H
-#define ROWFS_SCHEMA_NAME_H
+#ifndef ROWFS_UTIL_TEXT_NAME_H
+#define ROWFS_UTIL_TEXT_NAME_H
 
 #include "util/buf.h"
 

@@ -1,4 +1,4 @@
-#include "schema/array.h"
+#include "util/text/array.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "schema/name.h"
+#include "util/text/name.h"
 
 #include <string.h>
 

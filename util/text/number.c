@@ -1,4 +1,4 @@
-#include "schema/number.h"
+#include "util/text/number.h"
 
 #include <stdbool.h>
 #include <string.h>

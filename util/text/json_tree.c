@@ -1,4 +1,4 @@
-#include "import/json.h"
+#include "util/text/json_tree.h"
 
 #include <stdint.h>
 #include <string.h>
