@@ -124,15 +124,16 @@ static int guess_fields(struct records *r) {
 
 /* The reader knows how many fields there are, and nothing of their types. */
 static int set_fields(struct records *r, bool header) {
-	static const struct column any = { .name = (char *)(uintptr_t) "", .category = 'S' };
 	int n = r->columns.n > 0 ? r->columns.n : guess_fields(r);
 	r->rules = calloc((size_t)n, sizeof(*r->rules));
 	if (r->rules == NULL || line_checker_init(&r->checker, r->rules, n) != 0)
 		return -ENOMEM;
 	for (int i = 0; i < n; i++)
-		r->rules[i] = (struct field_rule){
-			.column = &any, .kind = FIELD_SERVER, .max_chars = -1, .precision = -1
-		};
+		r->rules[i] = (struct field_rule){ .name = "",
+						   .newlines = true,
+						   .kind = FIELD_SERVER,
+						   .max_chars = -1,
+						   .precision = -1 };
 	record_fields(&r->reader, &r->checker, header);
 	return 0;
 }

@@ -1,6 +1,5 @@
 #include "schema/line.h"
 
-#include "util/text/csv.h"
 #include "util/text/name.h"
 #include "util/text/number.h"
 
@@ -9,42 +8,6 @@
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 enum { MARK_LEN = sizeof(byte_order_mark) - 1 };
-
-/* -- rules ------------------------------------------------------------------------------------- */
-
-enum { MODIFIER_BIAS = 4 }; /* what PostgreSQL adds to a type's modifier */
-
-static void numeric_limits(int modifier, struct field_rule *rule) {
-	if (modifier < MODIFIER_BIAS)
-		return;
-	/* 16 bits of precision over 11 bits of signed scale */
-	rule->precision = (modifier - MODIFIER_BIAS) >> 16 & 0xffff;
-	rule->scale = (((modifier - MODIFIER_BIAS) & 0x7ff) ^ 1024) - 1024;
-}
-
-struct field_rule field_rule_of(const struct column *column) {
-	struct field_rule rule = {
-		.column = column, .kind = FIELD_SERVER, .max_chars = -1, .precision = -1
-	};
-	const char *type = column->type;
-	if (strcmp(type, column->base) != 0)
-		return rule; /* a domain has checks of its own */
-	if (strcmp(type, "text") == 0 || strcmp(type, "character varying") == 0) {
-		rule.kind = FIELD_TEXT;
-		if (column->modifier >= MODIFIER_BIAS)
-			rule.max_chars = column->modifier - MODIFIER_BIAS;
-	} else if (strcmp(type, "numeric") == 0) {
-		rule.kind = FIELD_NUMERIC;
-		numeric_limits(column->modifier, &rule);
-	} else {
-		rule.bits = strcmp(type, "smallint") == 0  ? 16
-			    : strcmp(type, "integer") == 0 ? 32
-			    : strcmp(type, "bigint") == 0  ? 64
-							   : 0;
-		rule.kind = rule.bits > 0 ? FIELD_INTEGER : FIELD_SERVER;
-	}
-	return rule;
-}
 
 int line_checker_init(struct line_checker *c, const struct field_rule *rules, int n) {
 	*c = (struct line_checker){ .rules = rules, .n = n };
@@ -99,7 +62,7 @@ static int64_t count_chars(const char *text, size_t len) {
 static int syntax_error(const struct line_checker *c, int field, const char *what,
 			struct buf *why) {
 	if (field < c->n)
-		buf_printf(why, "column %s: %s", c->rules[field].column->name, what);
+		buf_printf(why, "column %s: %s", c->rules[field].name, what);
 	else
 		buf_printf(why, "field %d: %s", field + 1, what);
 	return -EINVAL;
@@ -203,7 +166,7 @@ static int judge_text(const struct field_rule *rule, struct line_field *field, b
 		int64_t chars = plain ? (int64_t)field->len : count_chars(field->text, field->len);
 		if (chars > rule->max_chars) {
 			buf_printf(why, "column %s: %lld characters, but it takes %d at most",
-				   rule->column->name, (long long)chars, rule->max_chars);
+				   rule->name, (long long)chars, rule->max_chars);
 			return -EFBIG;
 		}
 	}
@@ -219,12 +182,12 @@ static int judge_number(const struct field_rule *rule, struct line_field *field,
 				       &field->rendered);
 	if (verdict == NUMBER_FITS)
 		return 0;
-	buf_printf(why, "column %s: ", rule->column->name);
+	buf_printf(why, "column %s: ", rule->name);
 	if (verdict == NUMBER_IS_NONE)
 		buf_puts(why, whole ? "not a whole number: write it as -12, without blanks"
 				    : "not a number: write it as -12.5 or 1e-05, without blanks");
 	else if (whole || rule->precision < 0)
-		buf_printf(why, "the number is out of range for %s", rule->column->type);
+		buf_printf(why, "the number is out of range for %s", rule->type);
 	else
 		buf_printf(why, "the number is out of range for numeric(%d,%d)", rule->precision,
 			   rule->scale);
@@ -234,8 +197,8 @@ static int judge_number(const struct field_rule *rule, struct line_field *field,
 static int judge(const struct field_rule *rule, struct line_field *field, bool plain,
 		 struct buf *why) {
 	field->rendered = field->null ? 0 : -1;
-	if (field->null && rule->column->not_null) {
-		buf_printf(why, "column %s: empty, but it must have a value", rule->column->name);
+	if (field->null && rule->not_null) {
+		buf_printf(why, "column %s: empty, but it must have a value", rule->name);
 		return -EINVAL;
 	}
 	if (field->null || rule->kind == FIELD_SERVER)
@@ -250,15 +213,15 @@ static int judge(const struct field_rule *rule, struct line_field *field, bool p
 /* All fields are the names of the columns? c->fields are set. */
 static bool is_own_header(const struct line_checker *c) {
 	for (int i = 0; i < c->n; i++)
-		if (c->fields[i].len != strlen(c->rules[i].column->name) ||
-		    memcmp(c->fields[i].text, c->rules[i].column->name, c->fields[i].len) != 0)
+		if (c->fields[i].len != strlen(c->rules[i].name) ||
+		    memcmp(c->fields[i].text, c->rules[i].name, c->fields[i].len) != 0)
 			return false;
 	return true;
 }
 
 static int check_whole(const struct line_checker *c, const char *line, size_t len,
 		       struct buf *why) {
-	if (len == 0 && (c->n != 1 || c->rules[0].column->not_null)) {
+	if (len == 0 && (c->n != 1 || c->rules[0].not_null)) {
 		buf_puts(why, "a blank line");
 		return -EINVAL;
 	}
@@ -294,31 +257,4 @@ int line_check(struct line_checker *c, const char *line, size_t len, struct buf 
 		return rc;
 	}
 	return 0;
-}
-
-/* -- headers ----------------------------------------------------------------------------------- */
-
-static int column_index(const struct column *const *columns, int n, const char *text, size_t len) {
-	for (int i = 0; i < n; i++)
-		if (strlen(columns[i]->name) == len && memcmp(columns[i]->name, text, len) == 0)
-			return i;
-	return -1;
-}
-
-bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
-		    int *order, int *fields) {
-	AUTO_CSV struct csv_record record = { 0 };
-	AUTO_BUF struct buf why = { 0 };
-	if (csv_split(line, len, &record, &why) != 0 || record.n > n)
-		return false;
-	for (int i = 0; i < record.n; i++) {
-		order[i] = column_index(columns, n, csv_text(&record, i), record.fields[i].len);
-		if (order[i] < 0)
-			return false;
-		for (int k = 0; k < i; k++)
-			if (order[k] == order[i])
-				return false;
-	}
-	*fields = record.n;
-	return true;
 }

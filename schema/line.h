@@ -6,8 +6,9 @@
 #ifndef ROWFS_SCHEMA_LINE_H
 #define ROWFS_SCHEMA_LINE_H
 
-#include "schema/layout/catalog.h"
 #include "util/buf.h"
+
+#include <stdint.h>
 
 enum field_kind {
 	/* only the server can judge it, and only the server knows how long its text will be */
@@ -18,15 +19,14 @@ enum field_kind {
 };
 
 struct field_rule {
-	const struct column *column;
+	const char *name, *type; /* of the column, for sentences; borrowed */
+	bool not_null;
+	bool newlines; /* a quoted field can hold one */
 	enum field_kind kind;
 	int max_chars;        /* FIELD_TEXT: most characters, -1 for any number */
 	int bits;             /* FIELD_INTEGER: 16, 32 or 64 */
 	int precision, scale; /* FIELD_NUMERIC; precision is -1 for any number */
 };
-
-/* The rule for COLUMN, from its type and modifier (domains: FIELD_SERVER). */
-struct field_rule field_rule_of(const struct column *column);
 
 /* One field of a checked line. */
 struct line_field {
@@ -56,14 +56,8 @@ void line_checker_free(struct line_checker *c);
  * for a text too long for its column) with a sentence in WHY that names the column. On 0 the raw
  * fields, joined by commas in any order, are a record that COPY (FORMAT csv) takes as exactly this
  * row. An empty LINE is the NULL of a file with one column, and refused otherwise. A header is
- * refused unless all columns can hold its words: line_is_header() must have been asked for the
- * first line. */
+ * refused unless all columns can hold its words: the caller must have looked for one in the first
+ * line. */
 MUST_USE int line_check(struct line_checker *c, const char *line, size_t len, struct buf *why);
-
-/* True if every field of LINE (LEN bytes, without a byte order mark) names one of the N columns and
- * none twice: then it is a header, and ORDER[i] (room for N) is the index of field i's column;
- * *FIELDS their number. */
-bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
-		    int *order, int *fields);
 
 #endif

@@ -44,15 +44,6 @@ enum scan_state {
 
 enum verdict { GO_ON, RECORD_ENDS, WRONG };
 
-/* Can a quoted field of this column hold a newline? */
-static bool holds_newline(const struct field_rule *rule) {
-	const struct column *column = rule->column;
-	if (rule->kind != FIELD_SERVER)
-		return rule->kind == FIELD_TEXT;
-	/* numbers, booleans, times, network addresses */
-	return column->category == '\0' || strchr("NBDTI", column->category) == NULL;
-}
-
 /* One byte inside quotes. */
 static enum verdict step_quoted(const struct line_checker *c, struct record_scan *scan, char byte) {
 	const struct field_rule *rule = scan->field < c->n ? &c->rules[scan->field] : NULL;
@@ -62,7 +53,7 @@ static enum verdict step_quoted(const struct line_checker *c, struct record_scan
 	}
 	scan->chars += ((unsigned char)byte & 0xc0) != 0x80;
 	scan->breaks += byte == '\n';
-	if (rule == NULL || (byte == '\n' && !holds_newline(rule)) ||
+	if (rule == NULL || (byte == '\n' && !rule->newlines) ||
 	    (rule->max_chars >= 0 && scan->chars > rule->max_chars))
 		return WRONG;
 	return GO_ON;

@@ -14,6 +14,7 @@
 #include "fs/rows/rows_whole.h"
 #include "fs/docs/store.h"
 #include "fs/rows/transcript.h"
+#include "schema/line_columns.h"
 #include "util/clock.h"
 
 #include <errno.h>

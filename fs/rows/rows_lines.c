@@ -4,6 +4,7 @@
 
 #include "fs/rows/rows_append.h"
 #include "fs/docs/store.h"
+#include "schema/line_columns.h"
 #include "util/text/csv.h"
 #include "util/ordered_uuid.h"
 

@@ -4,6 +4,8 @@
 
 #include "schema/shape.h"
 
+#include "schema/shape.h"
+
 #include <string.h>
 
 /* What a column of the written row is, for the place that is written through. */

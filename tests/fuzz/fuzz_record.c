@@ -4,6 +4,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "util/text/csv.h"
+#include "schema/line_columns.h"
 #include "schema/record.h"
 
 enum { COLUMNS = 5, MOST = 200 };

@@ -152,6 +152,7 @@ static void test_one_column(void) {
 	CHECK(memcmp(c.fields[0].text, "a\"\n,\"", 5) == 0);
 	CHECK_INT(c.fields[0].rendered, 9);
 	column.not_null = true;
+	rule = field_rule_of(&column); /* a rule does not follow its column */
 	CHECK_INT(line_check(&c, "", 0, &why), -EINVAL);
 	CHECK_HAS(why.data, "a blank line");
 	line_checker_free(&c);
