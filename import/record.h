@@ -5,8 +5,8 @@
 #define ROWFS_IMPORT_RECORD_H
 
 #include "util/text/csv.h"
-#include "schema/record.h"
-#include "schema/shape.h"
+#include "util/text/record.h"
+#include "util/text/json_shape.h"
 #include "util/buf.h"
 
 #include <stdint.h>

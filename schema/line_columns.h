@@ -4,7 +4,7 @@
 #define ROWFS_SCHEMA_LINE_COLUMNS_H
 
 #include "schema/catalog.h"
-#include "schema/line.h"
+#include "util/text/line.h"
 
 /* The rule for COLUMN, from its type and modifier (domains: FIELD_SERVER). It borrows from
  * COLUMN. */

@@ -12,7 +12,7 @@
 #include "fs/docs/store.h"
 #include "fs/docs/table.h"
 #include "fs/names/orphans.h"
-#include "schema/shape.h"
+#include "util/text/json_shape.h"
 
 #include <errno.h>
 #include <fcntl.h>

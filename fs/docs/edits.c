@@ -1,6 +1,6 @@
 #include "fs/docs/edits.h"
 
-#include "schema/shape.h"
+#include "util/text/json_shape.h"
 
 #include <stdint.h>
 #include <string.h>

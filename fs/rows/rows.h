@@ -4,7 +4,7 @@
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
-#include "schema/record.h"
+#include "util/text/record.h"
 
 /* Commits the records at the start of H->data, written to the file W; MORE says what is known of
  * the bytes behind. Takes them out of H->data. Lines that are refused cost only themselves: they go

@@ -5,7 +5,7 @@
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
-#include "schema/record.h"
+#include "util/text/record.h"
 
 struct rows_append;
 

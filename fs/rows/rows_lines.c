@@ -66,7 +66,7 @@ void lines_reject(struct input *in, const struct line *line, int rc) {
 }
 
 /* Length of the first record of DATA, with its newline, if each quote in it is closed (there
- * is nothing to judge: schema/record.h does that for what programs write). */
+ * is nothing to judge: util/text/record.h does that for what programs write). */
 static size_t record_length(bool csv, const char *data, size_t len) {
 	bool quoted = false;
 	for (size_t at = 0; at < len; at++) {

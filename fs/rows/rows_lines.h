@@ -5,8 +5,8 @@
 
 #include "fs/rows/rows.h"
 #include "schema/state/ledger.h"
-#include "schema/record.h"
-#include "schema/shape.h"
+#include "util/text/record.h"
+#include "util/text/json_shape.h"
 #include "schema/statements/sql.h"
 
 /* One line on its way. Offsets, since the buffers that they point into grow. */

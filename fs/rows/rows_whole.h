@@ -6,7 +6,7 @@
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
-#include "schema/record.h"
+#include "util/text/record.h"
 
 /* Loads the file's text: H's own lines are committed first, and half a line that waits for its rest
  * is put behind it. Returns 0 or -errno, -EFBIG among them; then nothing has changed but that. */

@@ -7,8 +7,8 @@
 #include "util/text/gunzip.h"
 #include "fs/stream/refusals.h"
 #include "schema/layout/ingest.h"
-#include "schema/record.h"
-#include "schema/shape.h"
+#include "util/text/record.h"
+#include "util/text/json_shape.h"
 #include "schema/count/tally.h"
 
 /* A line that is a row. */

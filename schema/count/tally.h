@@ -4,7 +4,7 @@
 #define ROWFS_SCHEMA_COUNT_TALLY_H
 
 #include "db/query.h"
-#include "schema/line.h"
+#include "util/text/line.h"
 #include "schema/layout/slice.h"
 
 /* -- sums -------------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 #include "schema/layout/layout.h"
 
 #include "util/text/name.h"
-#include "schema/shape.h"
+#include "util/text/json_shape.h"
 
 #include <string.h>
 

@@ -2,9 +2,9 @@
  * makes the row of it, so that every type is parsed by its own input function. */
 #include "schema/statements/sql_write.h"
 
-#include "schema/shape.h"
+#include "util/text/json_shape.h"
 
-#include "schema/shape.h"
+#include "util/text/json_shape.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 
 #include "util/text/csv.h"
 #include "schema/line_columns.h"
-#include "schema/record.h"
+#include "util/text/record.h"
 
 enum { COLUMNS = 5, MOST = 200 };
 

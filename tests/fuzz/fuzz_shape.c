@@ -3,7 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "util/text/name.h"
-#include "schema/shape.h"
+#include "util/text/json_shape.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	AUTO_SHAPE struct shape shape = { 0 };

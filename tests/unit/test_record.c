@@ -1,6 +1,6 @@
 /* Records: tables of cases, and random input in random pieces against a model that is written in
  * another way. */
-#include "schema/record.h"
+#include "util/text/record.h"
 #include "tests/unit/linekit.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* CSV records are split, nothing is converted (schema/record.h says where one ends). RFC 4180 with
- * LF or CRLF. Pure; thread-safe. */
+/* CSV records are split, nothing is converted (util/text/record.h says where one ends). RFC 4180
+ * with LF or CRLF. Pure; thread-safe. */
 #ifndef ROWFS_UTIL_TEXT_CSV_H
 #define ROWFS_UTIL_TEXT_CSV_H
 

@@ -2,8 +2,8 @@
  * scanner (RFC 8259) that converts nothing, so that numbers of any length pass; it also refuses
  * what PostgreSQL would silently settle (duplicate keys) and tells line and column. Pure;
  * thread-safe. */
-#ifndef ROWFS_SCHEMA_SHAPE_H
-#define ROWFS_SCHEMA_SHAPE_H
+#ifndef ROWFS_UTIL_TEXT_JSON_SHAPE_H
+#define ROWFS_UTIL_TEXT_JSON_SHAPE_H
 
 #include "util/buf.h"
 

@@ -19,10 +19,10 @@
  *   rest of it is passed over.
  *
  * Pure; a reader belongs to one thread at a time. */
-#ifndef ROWFS_SCHEMA_RECORD_H
-#define ROWFS_SCHEMA_RECORD_H
+#ifndef ROWFS_UTIL_TEXT_RECORD_H
+#define ROWFS_UTIL_TEXT_RECORD_H
 
-#include "schema/line.h"
+#include "util/text/line.h"
 
 /* What follows the bytes that are given. */
 enum record_more {

@@ -3,8 +3,8 @@
  * too much. It judges and never converts: what is sent to the server is the line's own bytes. For
  * numbers it also knows how long the server's text for them will be. Pure; a checker belongs to one
  * thread at a time. Source of the format: RFC 4180, and PostgreSQL's documentation of COPY. */
-#ifndef ROWFS_SCHEMA_LINE_H
-#define ROWFS_SCHEMA_LINE_H
+#ifndef ROWFS_UTIL_TEXT_LINE_H
+#define ROWFS_UTIL_TEXT_LINE_H
 
 #include "util/buf.h"
 

@@ -1,4 +1,4 @@
-#include "schema/line.h"
+#include "util/text/line.h"
 
 #include "util/text/name.h"
 #include "util/text/number.h"

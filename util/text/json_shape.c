@@ -1,4 +1,4 @@
-#include "schema/shape.h"
+#include "util/text/json_shape.h"
 
 #include "util/text/name.h"
 

@@ -1,4 +1,4 @@
-#include "schema/record.h"
+#include "util/text/record.h"
 
 #include <string.h>
 
