@@ -1,5 +1,6 @@
 #include "db/connect.h"
 
+#include "db/quote.h"
 #include "db/wait.h"
 #include "util/clock.h"
 #include "util/log.h"

@@ -1,7 +1,6 @@
 #include "db/query.h"
 
 #include "db/retry.h"
-#include "util/buf.h"
 
 #include <string.h>
 
@@ -38,23 +37,4 @@ int db_query_text(struct db_pool *pool, const char *sql, const struct db_param *
 
 struct db_param db_text(const char *s) {
 	return (struct db_param){ .data = s, .len = s != NULL ? strlen(s) : 0, .oid = DB_TEXT };
-}
-
-/* Appends S between QUOTEs, each QUOTE in it doubled. */
-static void quote(struct buf *sql, const char *s, char mark) {
-	buf_putc(sql, mark);
-	for (; *s != '\0'; s++) {
-		if (*s == mark)
-			buf_putc(sql, mark);
-		buf_putc(sql, *s);
-	}
-	buf_putc(sql, mark);
-}
-
-void db_quote_ident(struct buf *sql, const char *ident) {
-	quote(sql, ident, '"');
-}
-
-void db_quote_literal(struct buf *sql, const char *s) {
-	quote(sql, s, '\'');
 }

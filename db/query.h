@@ -93,11 +93,4 @@ MUST_USE int db_check_constraints_on(struct db_conn *conn, struct db_error *err)
 /* A C string as a text parameter. S must outlive the call; NULL is SQL NULL. */
 struct db_param db_text(const char *s);
 
-/* Appends IDENT to SQL as a quoted identifier. The one quoting helper. */
-struct buf;
-void db_quote_ident(struct buf *sql, const char *ident);
-/* Appends S as a string literal (standard_conforming_strings is on for every connection). For
- * catalog names only; values are parameters. */
-void db_quote_literal(struct buf *sql, const char *s);
-
 #endif

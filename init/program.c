@@ -1,6 +1,7 @@
 #include "init/program.h"
 
 #include "db/query.h"
+#include "db/quote.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,6 +4,8 @@
 
 #include "db/query.h"
 
+struct buf;
+
 enum version {
 	VERSION_SAME,
 	VERSION_NONE,    /* there is no schema rowfs */

@@ -4,6 +4,7 @@
 #define ROWFS_TESTS_UNIT_DBKIT_H
 
 #include "db/query.h"
+#include "db/quote.h"
 #include "tests/unit/check.h"
 #include "util/buf.h"
 #include "util/clock.h"

@@ -1,4 +1,5 @@
 /* Queries, parameters, results, errors, transactions, settings: the database is well. */
+#include "db/quote.h"
 #include "tests/unit/dbkit.h"
 
 static void test_errno_table(void) {
