@@ -2,6 +2,7 @@
 #include "db/answer.h"
 
 #include "db/cancel.h"
+#include "db/cancel_request.h"
 #include "db/wait.h"
 #include "util/clock.h"
 #include "util/log.h"

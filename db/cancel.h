@@ -1,20 +1,31 @@
-/* Asking the server to stop a statement. Internal to db/; callers use db_cancel_fire(). */
+/* Stopping what a request waits for: its statement, and its place in a pool's queues. */
 #ifndef ROWFS_DB_CANCEL_H
 #define ROWFS_DB_CANCEL_H
 
-#include "db/pool.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
-struct cancel_request;
+struct db_conn;
+struct db_pool;
 
-/* Asks the server to stop what PG runs, from a thread of its own: the request needs a connection,
- * and on a frozen host nobody knows for how long. Returns NULL where that cannot be done. Give the
- * result to cancel_request_end(). */
-struct cancel_request *cancel_request_send(PGconn *pg);
+/* A request's means to stop its statement: tied to a FUSE request, fired from another thread.
+ * Zero-initialise with DB_CANCEL_INIT; lives as long as the call that it is given to. */
+struct db_cancel {
+	pthread_mutex_t lock; /* guards conn and pool */
+	struct db_conn *conn; /* the connection now running our statement, or NULL */
+	struct db_pool *pool; /* the pool that our call is in, or NULL */
+	atomic_bool fired;
+};
+#define DB_CANCEL_INIT                                                                             \
+	{ .lock = PTHREAD_MUTEX_INITIALIZER }
 
-/* Waits until the request has been taken by the server, at most until DEADLINE_US. Returns false if
- * it has not: it may still arrive, and would then hit whatever runs on that connection next. R may
- * be NULL. */
-bool cancel_request_end(struct cancel_request *r, int64_t deadline_us);
+/* Stops the statement now running under C, or the next one, and every wait for a connection.
+ * Returns at once: the thread that runs the statement asks the server. Thread-safe; may be called
+ * before, during and after the statement. */
+void db_cancel_fire(struct db_cancel *c);
+
+/* -- internal to db/ --------------------------------------------------------------------------- */
 
 /* Ties CANCEL to the pool in whose queues its owner may wait, before he takes the pool's lock. */
 void cancel_enter(struct db_cancel *c, struct db_pool *pool);

@@ -1,9 +1,10 @@
-/* Borrowing connections from the pool. Internal to db/: query.c is the borrower. */
+/* Borrowing connections from the pool. Internal to db/: retry.c is the borrower. */
 #ifndef ROWFS_DB_CHECKOUT_H
 #define ROWFS_DB_CHECKOUT_H
 
 #include "db/conn.h"
-#include "db/pool.h"
+
+struct db_pool;
 
 /* How much of its retry budget one call has used. Zero-initialise. */
 struct patience {

@@ -5,9 +5,14 @@
 #ifndef ROWFS_DB_CONN_H
 #define ROWFS_DB_CONN_H
 
-#include "db/pool.h"
-#include "db/query.h"
+#include "db/cancel.h"
+#include "db/config.h"
+#include "db/error.h"
+#include "db/statement.h"
 #include "util/buf.h"
+#include "util/cleanup.h"
+
+#include <stdint.h>
 
 enum {
 	ANSWER_GRACE_MS =

@@ -1,6 +1,7 @@
 /* COPY (SELECT ...) TO STDOUT, row by row. */
 #include "db/answer.h"
 #include "db/cancel.h"
+#include "db/cancel_request.h"
 #include "db/copy.h"
 #include "db/retry.h"
 #include "db/transaction.h"

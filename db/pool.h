@@ -7,33 +7,12 @@
 #ifndef ROWFS_DB_POOL_H
 #define ROWFS_DB_POOL_H
 
+#include "db/cancel.h"
+#include "db/config.h"
 #include "db/error.h"
 #include "util/cleanup.h"
 
-#include <stdatomic.h>
 #include <stdint.h>
-
-struct db_config {
-	/* libpq conninfo or URI; may hold a password: never logged, and never copied: it is the
-	 * caller's as long as the pool (or the listener) lives */
-	const char *conninfo;
-	const char *search_path;     /* schema put first on the search path, or NULL */
-	const char *isolation_level; /* "read committed" ..., or NULL for the server's default */
-	int min_connections;         /* opened at start and kept */
-	int max_connections;         /* never more than these at once */
-	int connect_timeout_s;       /* one attempt, seconds */
-	int command_timeout_ms;      /* one statement, milliseconds; 0 = no limit */
-	/* one transaction of several statements, milliseconds; 0 = no limit */
-	int transaction_timeout_ms;
-	int retry_attempts;   /* further attempts after the first, when the connection is lost */
-	int retry_delay_ms;   /* pause before the first of them, milliseconds */
-	double retry_backoff; /* each further pause is this much longer */
-	bool prepared_statements; /* false behind a pooler that has no sessions */
-	bool log_queries;
-	int slow_query_ms;    /* log statements slower than this; 0 = never */
-	const char *mark;     /* every session's setting rowfs.mount, or NULL; see db_pool_mark() */
-	const char *greeting; /* statements that every session begins with, or NULL; trusted SQL */
-};
 
 struct db_pool;
 struct db_conn;
@@ -46,22 +25,6 @@ struct db_stats {
 	uint64_t query_us; /* time spent in statements, microseconds */
 	uint64_t slow_queries;
 };
-
-/* A request's means to stop its statement: tied to a FUSE request, fired from another thread.
- * Zero-initialise with DB_CANCEL_INIT; lives as long as the call that it is given to. */
-struct db_cancel {
-	pthread_mutex_t lock; /* guards conn and pool */
-	struct db_conn *conn; /* the connection now running our statement, or NULL */
-	struct db_pool *pool; /* the pool that our call is in, or NULL */
-	atomic_bool fired;
-};
-#define DB_CANCEL_INIT                                                                             \
-	{ .lock = PTHREAD_MUTEX_INITIALIZER }
-
-/* Stops the statement now running under C, or the next one, and every wait for a connection.
- * Returns at once: the thread that runs the statement asks the server. Thread-safe; may be called
- * before, during and after the statement. */
-void db_cancel_fire(struct db_cancel *c);
 
 /* Makes a pool; copies CFG and its strings, but for the conninfo. Opens min_connections, so that
  * a wrong conninfo is told at once: ERR then says why, password scrubbed. Returns 0 or -errno.

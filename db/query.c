@@ -2,8 +2,6 @@
 
 #include "db/retry.h"
 
-#include <string.h>
-
 struct work {
 	const struct conn_work *what;
 	PGresult **out;
@@ -33,8 +31,4 @@ int db_query_text(struct db_pool *pool, const char *sql, const struct db_param *
 		  unsigned flags, struct db_cancel *cancel, PGresult **out, struct db_error *err) {
 	const struct conn_work w = { .sql = sql, .params = params, .n = n, .flags = flags };
 	return run_work(pool, &w, cancel, out, err);
-}
-
-struct db_param db_text(const char *s) {
-	return (struct db_param){ .data = s, .len = s != NULL ? strlen(s) : 0, .oid = DB_TEXT };
 }

@@ -7,31 +7,7 @@
 
 #include "db/error.h"
 #include "db/pool.h"
-
-#include <stdatomic.h>
-#include <stddef.h>
-
-/* A statement that is used again and again. Zero-initialise all but `sql`; query.c numbers it at
- * first use. Must outlive the pool. */
-struct db_statement {
-	const char *sql;
-	atomic_uint id;
-	atomic_ullong hash; /* of sql; 0 until known */
-};
-
-enum { DB_TEXT = 25, DB_BYTEA = 17 }; /* type OIDs from pg_type */
-
-struct db_param {
-	const char *data; /* NULL is SQL NULL; not necessarily NUL-terminated */
-	size_t len;       /* bytes */
-	unsigned oid;     /* DB_TEXT or DB_BYTEA; 0 is DB_TEXT */
-};
-
-enum {
-	DB_REPEATABLE = 1, /* running it twice does no harm: repeat after a lost connection */
-	DB_NO_RETRY = 2,   /* fail at the first lost connection (health checks) */
-	DB_BINARY = 4,     /* ask for results in binary format (bytea bodies) */
-};
+#include "db/statement.h"
 
 /* Runs ST with N parameters. On success *OUT (may be NULL if not wanted) is the result, owned by
  * the caller (PQclear), and 0 is returned. On failure ERR is filled and -errno returned:
@@ -89,8 +65,5 @@ MUST_USE int db_part_on(struct db_conn *conn, db_tx_fn fn, void *arg, struct db_
 /* Has deferred constraints checked by each statement of the transaction on CONN, from here on and
  * for those before. Returns 0, or -errno with ERR filled. */
 MUST_USE int db_check_constraints_on(struct db_conn *conn, struct db_error *err);
-
-/* A C string as a text parameter. S must outlive the call; NULL is SQL NULL. */
-struct db_param db_text(const char *s);
 
 #endif

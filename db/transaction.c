@@ -1,6 +1,5 @@
 #include "db/transaction.h"
 
-#include "db/query.h"
 #include "db/retry.h"
 #include "util/clock.h"
 

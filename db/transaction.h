@@ -3,6 +3,7 @@
 #define ROWFS_DB_TRANSACTION_H
 
 #include "db/conn.h"
+#include "db/query.h"
 
 /* What END means before COMMIT was sent: nothing can have been committed, so there is no doubt. */
 enum conn_end transaction_before_commit(enum conn_end end);
