@@ -4,7 +4,6 @@
 #define ROWFS_FS_CORE_FS_H
 
 #include "fs/core/account.h"
-#include "fs/names/intent.h"
 #include "fs/options/options.h"
 #include "schema/layout/tree.h"
 
@@ -69,7 +68,6 @@ struct fs {
 	struct locks *locks;
 	struct writer *writer;
 	struct fence *fence; /* NULL where nothing is served */
-	struct removed_names removed;
 	struct counters count;
 	struct account disk;          /* of state_dir: disk_max */
 	struct account memory;        /* of open files: memory_max */

@@ -48,7 +48,7 @@ static bool is_being_made(struct call *call, const struct node *dir, const char 
 		return false;
 	bool made =
 		node_maker(call->fs->nodes, dir) == tid && place_literal(dir->place, name) != NULL;
-	bool removed = intent_was_removed(&call->fs->removed, tid, node_child_ino(dir, name));
+	bool removed = intent_was_removed(call->fs->intents, tid, node_child_ino(dir, name));
 	return (made || removed) && intent_of(call->fs->intents, tid, name) == INTENT_MAKE;
 }
 
@@ -463,7 +463,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 			node_forget(call.fs->nodes, node, 1);
 	}
 	if (rc == 0)
-		intent_note_made(&call.fs->removed, node->ino);
+		intent_note_made(call.fs->intents, node->ino);
 	if (rc != 0) {
 		reply_status(&call, dir, name, rc);
 		return;

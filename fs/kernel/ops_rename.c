@@ -266,7 +266,7 @@ static int rename_log(struct renaming *r) {
 	int rc = rows_rotate(r->call, r->node, r->to);
 	if (rc != 0)
 		return rc;
-	intent_note_removed(&fs->removed, call_thread(r->call), r->node->ino);
+	intent_note_removed(fs->intents, call_thread(r->call), r->node->ino);
 	node_succeed(fs->nodes, r->node, NULL);
 	return 0;
 }

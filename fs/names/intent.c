@@ -26,6 +26,13 @@ struct intents {
 	pid_t tid;
 	char name[NAME_MAX + 1];
 	enum intent answer;
+
+	/* a ring: the names that were removed last */
+	struct {
+		pid_t tid;
+		uint64_t ino;
+	} removed[INTENT_REMOVED];
+	unsigned next_removed;
 };
 
 /* True if the path at ADDRESS in TID's memory ends in NAME. */
@@ -179,24 +186,24 @@ enum intent intent_of(struct intents *all, pid_t tid, const char *name) {
 	return answered ? all->answer : INTENT_UNKNOWN;
 }
 
-void intent_note_removed(struct removed_names *names, pid_t tid, uint64_t ino) {
-	LOCK_SCOPE(&names->lock);
-	unsigned i = names->next++ % INTENT_REMOVED;
-	names->last[i].tid = tid;
-	names->last[i].ino = ino;
+void intent_note_removed(struct intents *all, pid_t tid, uint64_t ino) {
+	LOCK_SCOPE(&all->lock);
+	unsigned i = all->next_removed++ % INTENT_REMOVED;
+	all->removed[i].tid = tid;
+	all->removed[i].ino = ino;
 }
 
-void intent_note_made(struct removed_names *names, uint64_t ino) {
-	LOCK_SCOPE(&names->lock);
+void intent_note_made(struct intents *all, uint64_t ino) {
+	LOCK_SCOPE(&all->lock);
 	for (unsigned i = 0; i < INTENT_REMOVED; i++)
-		if (names->last[i].ino == ino)
-			names->last[i].tid = 0;
+		if (all->removed[i].ino == ino)
+			all->removed[i].tid = 0;
 }
 
-bool intent_was_removed(struct removed_names *names, pid_t tid, uint64_t ino) {
-	LOCK_SCOPE(&names->lock);
+bool intent_was_removed(struct intents *all, pid_t tid, uint64_t ino) {
+	LOCK_SCOPE(&all->lock);
 	for (unsigned i = 0; i < INTENT_REMOVED; i++)
-		if (names->last[i].tid == tid && names->last[i].ino == ino)
+		if (all->removed[i].tid == tid && all->removed[i].ino == ino)
 			return true;
 	return false;
 }

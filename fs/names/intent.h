@@ -39,20 +39,12 @@ void intents_free(struct intents *intents);
 enum { INTENT_MS = 100 };
 enum intent intent_of(struct intents *intents, pid_t tid, const char *name);
 
-/* The names that were removed last, and by whom. */
+/* The names that were removed last, and by whom: thread TID has removed the name whose path has the
+ * st_ino INO, as node.h makes it. The last INTENT_REMOVED of them are known. Thread-safe. */
 enum { INTENT_REMOVED = 64 };
-struct removed_names {
-	pthread_mutex_t lock; /* guards the rest */
-	struct {
-		pid_t tid;
-		uint64_t ino; /* of the path, as node.h makes it */
-	} last[INTENT_REMOVED];
-	unsigned next;
-};
-
-void intent_note_removed(struct removed_names *names, pid_t tid, uint64_t ino);
+void intent_note_removed(struct intents *intents, pid_t tid, uint64_t ino);
 /* The name is made anew, by whomever: nobody finds it removed any more. */
-void intent_note_made(struct removed_names *names, uint64_t ino);
-bool intent_was_removed(struct removed_names *names, pid_t tid, uint64_t ino);
+void intent_note_made(struct intents *intents, uint64_t ino);
+bool intent_was_removed(struct intents *intents, pid_t tid, uint64_t ino);
 
 #endif

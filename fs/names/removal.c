@@ -1,4 +1,5 @@
 #include "fs/names/removal_state.h"
+#include "fs/names/intent.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/process.h"

@@ -4,6 +4,7 @@
 #include "fs/core/pace.h"
 #include "fs/names/removal_state.h"
 #include "fs/core/report.h"
+#include "fs/names/intent.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -42,7 +43,7 @@ void removal_is_over(struct fs *fs, struct node *node, pid_t tid) {
 	if (row_of(place) != NULL)
 		node_set_gone_above(fs->nodes, node, row_of(place));
 	if (stays_when_removed(place))
-		intent_note_removed(&fs->removed, tid, node->ino);
+		intent_note_removed(fs->intents, tid, node->ino);
 }
 
 static void free_name(struct removals *all, struct removed *name) {

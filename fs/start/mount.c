@@ -23,6 +23,7 @@
 #include "fs/admin/timer.h"
 #include "fs/rows/transcript.h"
 #include "fs/list/trail.h"
+#include "fs/names/intent.h"
 #include "fs/names/orphans.h"
 #include "fs/stream/writer.h"
 #include "fs/options/option_conninfo.h"
@@ -383,7 +384,6 @@ int rowfs_mount(const struct options *opt) {
 		.epoch = 1,
 		.disk.most = opt->disk_max,
 		.memory.most = opt->memory_max,
-		.removed.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	struct ending *ending = ending_start(&fs);
 	bool ok = ending != NULL && (!opt->enable_migrations || migrate_core(opt) == 0) &&
