@@ -1,7 +1,6 @@
 #include "fs/cache/coherence_state.h"
 #include "fs/kernel/kind.h"
 #include "fs/cache/node_mark.h"
-#include "fs/names/removal.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -105,9 +104,14 @@ static bool stays_true(struct fs *fs, unsigned long ticket, const struct node *d
 	       node_is_since(fs->nodes, dir, ticket);
 }
 
+/* What was told of since is not certain yet: ULONG_MAX if all is. */
+static unsigned long uncommitted_since(struct fs *fs) {
+	return fs_has_uncommitted(fs) ? fs->uncommitted.since(fs) : ULONG_MAX;
+}
+
 bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
 			 const char *name) {
-	unsigned long since = removals_since(fs->removals);
+	unsigned long since = uncommitted_since(fs);
 	return stays_true(fs, ticket < since ? ticket : since, dir, name);
 }
 
@@ -125,7 +129,7 @@ double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool ent
 	bool file = !S_ISDIR(mode) && node->type != NODE_PLAIN;
 	if (entry && S_ISDIR(mode) && !fs->expires)
 		return 0; /* see tell_name() in invalidate.c */
-	unsigned long since = removals_since(fs->removals);
+	unsigned long since = uncommitted_since(fs);
 	if (since != ULONG_MAX && node->type == NODE_PLACE &&
 	    !node_is_unchanged(fs->nodes, node, since))
 		return 0;

@@ -2,7 +2,6 @@
 
 #include "db/budget.h"
 #include "fs/core/intake.h"
-#include "fs/names/removal.h"
 #include "fs/core/report.h"
 #include "util/process.h"
 
@@ -98,12 +97,12 @@ static void begin(struct call *call, fuse_req_t req, bool interruptible, bool se
 	call->thread = fuse_req_ctx(req)->pid;
 	call->fs = fuse_req_userdata(req);
 	call->interruptible = interruptible;
-	call->seeks = seeks && removals_any(call->fs->removals);
+	call->seeks = seeks && fs_has_uncommitted(call->fs);
 	if (interruptible || call->seeks)
 		(void)call_number(call);
 	intake_known(call->fs->intake);
-	if (!intake_is_quick()) /* it may commit what a process has removed */
-		removals_before(call);
+	if (!intake_is_quick() && fs_has_uncommitted(call->fs))
+		call->fs->uncommitted.settle(call);
 	call->outer = db_budget_enter();
 	if (interruptible)
 		fuse_req_interrupt_func(req, on_interrupt, call);

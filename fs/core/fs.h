@@ -38,6 +38,20 @@ struct counters {
 		errors, rows_written, lines_rejected, writers_unknown, gzip_cut;
 };
 
+struct call;
+struct fs;
+
+/* Changes that have run and are not committed: they may be taken back. fs/names/removal.c sets this
+ * up before the first request; the parts below it ask here. */
+struct uncommitted {
+	atomic_int n; /* processes that have some; 0: the functions are not called */
+	/* At the begin of a request: commits what processes that have ended left open. */
+	void (*settle)(struct call *call);
+	/* fs->epoch before the first of them; ULONG_MAX if there is none. What was told of since may
+	 * be about to change once more, so the kernel is to keep nothing of it. */
+	unsigned long (*since)(struct fs *fs);
+};
+
 struct fs {
 	const struct options *opt;
 	int state;     /* the directory state_dir: for files without a name */
@@ -68,6 +82,7 @@ struct fs {
 	struct locks *locks;
 	struct writer *writer;
 	struct fence *fence; /* NULL where nothing is served */
+	struct uncommitted uncommitted;
 	struct counters count;
 	struct account disk;          /* of state_dir: disk_max */
 	struct account memory;        /* of open files: memory_max */
@@ -86,6 +101,11 @@ struct fs {
 	atomic_ulong changed;
 	int64_t started; /* seconds since 1970 */
 };
+
+/* True if anything is not committed. One atomic load. */
+static inline bool fs_has_uncommitted(struct fs *fs) {
+	return atomic_load(&fs->uncommitted.n) > 0;
+}
 
 /* Says that this mount has changed something. */
 static inline void fs_changed(struct fs *fs) {

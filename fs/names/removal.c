@@ -61,7 +61,7 @@ static struct removal *make_locked(struct removals *all, pid_t tid) {
 	pidfd = -1;
 	r->next = all->list;
 	all->list = r;
-	atomic_fetch_add(&all->any, 1);
+	atomic_fetch_add(&all->fs->uncommitted.n, 1);
 	return r;
 }
 
@@ -82,7 +82,7 @@ static void leave(struct removals *all, struct removal *r) {
 	while (*p != r)
 		p = &(*p)->next;
 	*p = r->next;
-	atomic_fetch_sub(&all->any, 1);
+	atomic_fetch_sub(&all->fs->uncommitted.n, 1);
 	close(r->pidfd);
 	pthread_mutex_destroy(&r->lock);
 	free(r->names);
@@ -209,6 +209,36 @@ static void *main_loop(void *arg) {
 	return NULL;
 }
 
+/* -- what the parts below ask: see struct uncommitted ------------------------------------------ */
+
+static void settle_ended(struct call *call) {
+	struct removals *all = call->fs->removals;
+	while (fs_has_uncommitted(call->fs)) {
+		pthread_mutex_lock(&all->lock);
+		struct removal *r = all->list;
+		while (r != NULL &&
+		       (r->n == 0 || knows_thread(r, call_thread(call)) || !has_ended(r)))
+			r = r->next;
+		if (r != NULL)
+			r->users++;
+		pthread_mutex_unlock(&all->lock);
+		if (r == NULL)
+			return;
+		(void)settle_all_of(all, r);
+	}
+}
+
+static unsigned long open_since(struct fs *fs) {
+	struct removals *all = fs->removals;
+	unsigned long since = ULONG_MAX;
+	LOCK_SCOPE(&all->lock);
+	for (const struct removal *r = all->list; r != NULL; r = r->next) {
+		unsigned long epoch = r->n > 0 ? r->names[0].epoch : r->epoch;
+		since = epoch < since ? epoch : since;
+	}
+	return since;
+}
+
 /* -- life -------------------------------------------------------------------------------------- */
 
 struct removals *removals_new(struct fs *fs) {
@@ -216,6 +246,8 @@ struct removals *removals_new(struct fs *fs) {
 	if (all == NULL)
 		return NULL;
 	all->fs = fs;
+	fs->uncommitted.settle = settle_ended;
+	fs->uncommitted.since = open_since;
 	pthread_mutex_init(&all->lock, NULL);
 	all->slots = fs->opt->max_connections / 3;
 	all->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -246,45 +278,12 @@ void removals_free(struct removals *all) {
 	free(all);
 }
 
-bool removals_any(const struct removals *all) {
-	return all != NULL && atomic_load(&((struct removals *)(uintptr_t)all)->any) > 0;
-}
-
-unsigned long removals_since(struct removals *all) {
-	unsigned long since = ULONG_MAX;
-	if (!removals_any(all))
-		return since;
-	LOCK_SCOPE(&all->lock);
-	for (const struct removal *r = all->list; r != NULL; r = r->next) {
-		unsigned long epoch = r->n > 0 ? r->names[0].epoch : r->epoch;
-		since = epoch < since ? epoch : since;
-	}
-	return since;
-}
-
 /* -- requests ---------------------------------------------------------------------------------- */
-
-void removals_before(struct call *call) {
-	struct removals *all = call->fs->removals;
-	while (removals_any(all)) {
-		pthread_mutex_lock(&all->lock);
-		struct removal *r = all->list;
-		while (r != NULL &&
-		       (r->n == 0 || knows_thread(r, call_thread(call)) || !has_ended(r)))
-			r = r->next;
-		if (r != NULL)
-			r->users++;
-		pthread_mutex_unlock(&all->lock);
-		if (r == NULL)
-			return;
-		(void)settle_all_of(all, r);
-	}
-}
 
 /* The removal of the caller's process, with a user more; NULL if it has none. */
 static struct removal *own(struct call *call) {
 	struct removals *all = call->fs->removals;
-	if (!removals_any(all) || call_thread(call) == 0)
+	if (!fs_has_uncommitted(call->fs) || call_thread(call) == 0)
 		return NULL;
 	LOCK_SCOPE(&all->lock);
 	struct removal *r = find_locked(all, call_thread(call));
@@ -415,7 +414,7 @@ static bool has_name(const struct removal *r, uint64_t ino, bool *goes) {
 
 bool removal_hides(struct call *call, const struct node *dir, const char *name) {
 	struct removals *all = call->fs->removals;
-	if (!removals_any(all) || call_thread(call) == 0)
+	if (!fs_has_uncommitted(call->fs) || call_thread(call) == 0)
 		return false;
 	uint64_t ino = node_child_ino(dir, name);
 	bool hidden = false, goes = false;
@@ -435,7 +434,7 @@ bool removal_hides(struct call *call, const struct node *dir, const char *name) 
 
 /* The removal of whichever process has the name with INO, with a user more; NULL if none has. */
 static struct removal *whose(struct removals *all, uint64_t ino) {
-	if (!removals_any(all))
+	if (!fs_has_uncommitted(all->fs))
 		return NULL;
 	LOCK_SCOPE(&all->lock);
 	struct removal *r = all->list;
@@ -448,7 +447,8 @@ static struct removal *whose(struct removals *all, uint64_t ino) {
 
 bool removal_has(struct call *call, const struct node *dir, const char *name) {
 	struct removals *all = call->fs->removals;
-	struct removal *r = removals_any(all) ? whose(all, node_child_ino(dir, name)) : NULL;
+	struct removal *r =
+		fs_has_uncommitted(call->fs) ? whose(all, node_child_ino(dir, name)) : NULL;
 	if (r != NULL)
 		leave(all, r);
 	return r != NULL;

@@ -70,22 +70,12 @@ enum {
 
 struct removals;
 
-/* After the pool and the nodes. NULL if out of memory. */
+/* After the pool and the nodes; sets fs->uncommitted up. NULL if out of memory. */
 MUST_USE struct removals *removals_new(struct fs *fs);
 /* Commits all, and ends the thread. While the pool and coherence are there. */
 void removals_end(struct removals *removals);
 /* NULL is fine. */
 void removals_free(struct removals *removals);
-
-/* At the begin of each request: commits what processes that have ended left open. One atomic
- * load if there is nothing. */
-void removals_before(struct call *call);
-/* True if anything is open. One atomic load. NULL is fine. */
-bool removals_any(const struct removals *removals);
-/* fs->epoch before the first statement of those that are open; ULONG_MAX if there is none. What
- * was told of since may be about to change once more, so the kernel is to keep nothing of it.
- * NULL is fine. */
-unsigned long removals_since(struct removals *removals);
 
 /* An unlink of NODE at W, which went as RC says: removal_end() returns it. Between
  * removal_begin() and removal_end() the call's statements run in the removal of its process, if

@@ -62,14 +62,13 @@ struct removals {
 	int wake_fd;
 	bool started;     /* the clock */
 	pthread_t thread; /* the clock */
-	atomic_int any;   /* removals in the list */
 
 	pthread_mutex_t lock; /* guards the rest */
-	struct removal *list;
-	int slots;     /* that are left */
-	bool none;     /* from now on each is committed at once */
-	bool stopping; /* the clock is to end */
-	int settlers;  /* that run: see settler_main() */
+	struct removal *list; /* fs->uncommitted.n of them */
+	int slots;            /* that are left */
+	bool none;            /* from now on each is committed at once */
+	bool stopping;        /* the clock is to end */
+	int settlers;         /* that run: see settler_main() */
 };
 
 /* -- removal_commit.c; R's lock is held, unless it says otherwise ------------------------------ */
