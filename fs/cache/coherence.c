@@ -1,6 +1,7 @@
 #include "fs/cache/coherence_state.h"
-#include "fs/kernel/kind.h"
+#include "fs/core/call.h"
 #include "fs/cache/node_mark.h"
+#include "fs/inodes/fresh.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -21,87 +22,17 @@ enum { LISTED_US = 60 * US_PER_S };
 static _Thread_local bool owes;
 
 static bool is_up(const struct caches *c) {
-	return c != NULL && atomic_load(&((struct caches *)(uintptr_t)c)->ready);
-}
-
-/* -- when what has changed --------------------------------------------------------------------- */
-
-static atomic_ulong *stripe_of(struct caches *c, const struct node *dir, const char *name) {
-	uint64_t h = 0xcbf29ce484222325u ^ (uintptr_t)dir;
-	for (; *name != '\0'; name++)
-		h = (h ^ (unsigned char)*name) * 0x100000001b3u;
-	h = (h ^ (h >> 29)) * 0x9e3779b97f4a7c15u;
-	return &c->stripes[(h >> 40) & (STRIPES - 1)];
-}
-
-static void set_later(atomic_ulong *at, unsigned long epoch) {
-	unsigned long before = atomic_load(at);
-	while (before < epoch && !atomic_compare_exchange_weak(at, &before, epoch))
-		;
-}
-
-void coherence_stripe(struct fs *fs, const struct node *dir, const char *name,
-		      unsigned long epoch) {
-	if (fs->caches != NULL)
-		set_later(stripe_of(fs->caches, dir, name), epoch);
-}
-
-bool coherence_is_since(struct fs *fs, const struct node *dir, unsigned long epoch) {
-	struct caches *c = fs->caches;
-	for (; dir != NULL && dir->type == NODE_PLACE; dir = dir->parent)
-		if (dir->below > epoch || atomic_load(&c->whole[dir->place->number]) > epoch)
-			return false;
-	return epoch != 0 && atomic_load(&c->all) <= epoch;
+	return c != NULL && fresh_is_ready(c->fs->fresh);
 }
 
 bool coherence_listens(const struct fs *fs) {
-	return fs->caches != NULL && atomic_load(&fs->caches->listening);
-}
-
-bool coherence_covers(struct fs *fs, const struct node *node) {
-	const struct caches *c = fs->caches;
-	return is_up(c) && node->type == NODE_PLACE && !node->pending &&
-	       notices_told(c->notices, node->place);
-}
-
-bool coherence_fresh(struct fs *fs, const struct node *node) {
-	return coherence_listens(fs) &&
-	       coherence_is_since(fs, node, node->parent != NULL ? node->epoch : ULONG_MAX);
-}
-
-unsigned long coherence_checked(struct fs *fs, unsigned long epoch, const struct node *node) {
-	struct caches *c = fs->caches;
-	if (!is_up(c) || node->parent == NULL || node->type != NODE_PLACE)
-		return epoch;
-	return atomic_load(stripe_of(c, node->parent, node->strings)) <= epoch ? epoch : 0;
+	return fresh_is_listening(fs->fresh);
 }
 
 /* -- for who asks the database ----------------------------------------------------------------- */
 
 static bool is_told(const struct caches *c, const struct place *place) {
 	return notices_exact(c->notices, place);
-}
-
-/* True if it is told when NAME (NULL: any) appears in a directory of PLACE. */
-static bool tells_names(struct caches *c, unsigned long ticket, const struct place *place,
-			const char *name) {
-	for (int i = 0; i < place->nchildren; i++) {
-		const struct place *child = place->children[i];
-		if (child->nkeys == 0 && name != NULL && strcmp(child->text, name) != 0)
-			continue;
-		if (!is_told(c, child) || atomic_load(&c->whole[child->number]) > ticket)
-			return false;
-	}
-	return true;
-}
-
-static bool stays_true(struct fs *fs, unsigned long ticket, const struct node *dir,
-		       const char *name) {
-	struct caches *c = fs->caches;
-	return is_up(c) && atomic_load(&c->listening) && dir->type == NODE_PLACE && !dir->pending &&
-	       !dir->gone && is_told(c, dir->place) && tells_names(c, ticket, dir->place, name) &&
-	       atomic_load(stripe_of(c, dir, name != NULL ? name : "")) <= ticket &&
-	       node_is_since(fs->nodes, dir, ticket);
 }
 
 /* What was told of since is not certain yet: ULONG_MAX if all is. */
@@ -112,11 +43,12 @@ static unsigned long uncommitted_since(struct fs *fs) {
 bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
 			 const char *name) {
 	unsigned long since = uncommitted_since(fs);
-	return stays_true(fs, ticket < since ? ticket : since, dir, name);
+	return node_is_good_name(fs->nodes, dir, name != NULL ? name : "",
+				 ticket < since ? ticket : since);
 }
 
 bool coherence_may_fetch(struct fs *fs, const struct node *dir) {
-	return stays_true(fs, coherence_ticket(fs), dir, NULL);
+	return node_is_good_name(fs->nodes, dir, "", coherence_ticket(fs));
 }
 
 double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,
@@ -140,7 +72,7 @@ double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool ent
 	/* each writer has a size of its own, and the kernel has room for one: it asks each time */
 	if (file && !entry && node_has_writers(fs->nodes, node))
 		return 0;
-	if (coherence_covers(fs, node)) {
+	if (fresh_is_told(fs->fresh, node)) {
 		bool keeps = is_told(fs->caches, node->place) && node_keep(fs->nodes, node, !entry);
 		return keeps ? LONG_S : 0;
 	}
@@ -195,7 +127,7 @@ static int put_names(const struct place *place, const char *const *values, char 
 
 /* Anything of PLACE. */
 static void change_whole(struct change *ch, const struct place *place) {
-	set_later(&ch->c->whole[place->number], ch->epoch);
+	fresh_change_place(ch->c->fs->fresh, place, ch->epoch);
 	/* what is told of so vaguely the kernel does not keep */
 	if (!is_told(ch->c, place))
 		return;
@@ -223,7 +155,7 @@ static void change_place(void *arg, const struct place *place, const char *const
 }
 
 static void change_all(struct change *ch, bool own) {
-	set_later(&ch->c->all, ch->epoch);
+	fresh_change_all(ch->c->fs->fresh, ch->epoch);
 	if (!own) {
 		invalidate_all(ch->c->inv);
 		return;
@@ -413,16 +345,15 @@ bool coherence_open(struct fs *fs) {
 	peers_make_name(c->secret, c->me);
 	pthread_mutex_init(&c->lock, NULL);
 	clock_condition(&c->wake);
-	c->whole = calloc((size_t)fs->tree->nall, sizeof(*c->whole));
 	c->inv = invalidator_new(fs);
 	fs->caches = c;
-	if (c->whole == NULL || c->inv == NULL)
+	if (c->inv == NULL)
 		return false;
 	if (fs->opt->coherence != COHERENCE_NOTIFY)
 		return true;
 	if (load(c)) {
 		if (listening_start(c))
-			atomic_store(&c->ready, true);
+			fresh_tell(fs->fresh, c->notices);
 		else
 			log_warning("changes by others are seen after %g s only: %s", fs->opt->ttl,
 				    c->why != NULL ? c->why : "out of memory");
@@ -446,7 +377,7 @@ void coherence_end(struct fs *fs) {
 	if (fs->caches == NULL)
 		return;
 	listening_end(fs->caches);
-	atomic_store(&fs->caches->ready, false);
+	fresh_end(fs->fresh);
 	invalidator_free(move_ptr(fs->caches->inv));
 }
 
@@ -459,7 +390,6 @@ void coherence_free(struct fs *fs) {
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->wake);
 	buf_free(&c->outgoing);
-	free(c->whole);
 	free(c->why);
 	free(c);
 }
@@ -501,7 +431,7 @@ void coherence_json(struct fs *fs, struct buf *out) {
 		"        \"malformed\": %llu,\n        \"sent\": %llu,\n        \"peers\": %d,\n"
 		"        \"peers_lost\": %llu,\n"
 		"        \"by_time\": {",
-		atomic_load(&c->listening) ? "true" : "false", atomic_load(&c->losses),
+		coherence_listens(fs) ? "true" : "false", atomic_load(&c->losses),
 		atomic_load(&c->heard), atomic_load(&c->malformed), atomic_load(&c->sent),
 		atomic_load(&c->npeers), atomic_load(&c->peers_lost));
 	put_others(c, out);

@@ -105,18 +105,4 @@ void coherence_free(struct fs *fs);
 struct buf;
 void coherence_json(struct fs *fs, struct buf *out);
 
-/* -- for node.c and node_mark.c, under the lock of the nodes ----------------------------------- */
-
-/* EPOCH, the ticket with which NODE was just found; 0 if a notice has come since that concerns
- * it. */
-unsigned long coherence_checked(struct fs *fs, unsigned long epoch, const struct node *node);
-/* True if NODE's changes are told, and not only a matter of time. */
-bool coherence_covers(struct fs *fs, const struct node *node);
-/* True if nothing was told of NODE since it was found. */
-bool coherence_fresh(struct fs *fs, const struct node *node);
-/* True if no directory from DIR upwards was marked as a whole after EPOCH. */
-bool coherence_is_since(struct fs *fs, const struct node *dir, unsigned long epoch);
-/* Notes that NAME in DIR ("": what is listed there) changed at EPOCH. */
-void coherence_stripe(struct fs *fs, const struct node *dir, const char *name, unsigned long epoch);
-
 #endif

@@ -21,8 +21,6 @@ struct caches {
 	char channel[NOTICE_CHANNEL_LEN + 1]; /* where notices are sent */
 	struct db_listen_job job;             /* the listener's */
 	struct db_listener *listener;
-	atomic_bool ready; /* told, as far as `listening` */
-	atomic_bool listening;
 	char *why; /* not ready: the reason; owned, set before there are threads */
 
 	struct db_pool *telling;  /* the sender's, one session; NULL until it is needed */
@@ -30,11 +28,6 @@ struct caches {
 	struct peers *peers;      /* the listener's */
 	atomic_int npeers;        /* how many there are */
 	atomic_ullong peers_lost; /* times that one was found gone that had not told all */
-
-	/* When what changed last, as epochs. */
-	atomic_ulong all;              /* anything */
-	atomic_ulong *whole;           /* all of a place; by place->number */
-	atomic_ulong stripes[STRIPES]; /* a name in a directory, by its hash */
 
 	atomic_uint serving[STRIPES]; /* requests under way in a directory, by its hash */
 	atomic_llong listed_us

@@ -43,15 +43,15 @@ static void up(void *arg, const PGresult *first) {
 	peers_survey(c->peers, first);
 	note_peers(c);
 	/* what was told meanwhile nobody heard */
-	if (atomic_load(&c->ready))
+	if (fresh_is_ready(c->fs->fresh))
 		caches_changed(c, NULL, false);
-	atomic_store(&c->listening, true);
+	atomic_store(&c->fs->fresh->listening, true);
 }
 
 static void down(void *arg, const char *sentence) {
 	struct caches *c = arg;
 	(void)sentence;
-	atomic_store(&c->listening, false);
+	atomic_store(&c->fs->fresh->listening, false);
 	atomic_fetch_add(&c->losses, 1);
 	caches_changed(c, NULL, false);
 }
@@ -74,7 +74,7 @@ static void heard(void *arg, const char *channel, const char *payload) {
 		return;
 	}
 	atomic_fetch_add(&c->heard, 1);
-	if (atomic_load(&c->ready))
+	if (fresh_is_ready(c->fs->fresh))
 		caches_changed(c, payload, false);
 }
 
@@ -117,7 +117,7 @@ static void news(void *arg, const char *payload, bool committed) {
 	struct caches *c = arg;
 	AUTO_BUF struct buf all = { 0 };
 	/* while nothing is heard, nothing is remembered */
-	if (payload != NULL || atomic_load(&c->listening))
+	if (payload != NULL || fresh_is_listening(c->fs->fresh))
 		caches_changed(c, payload, true);
 	if (!committed)
 		return;
@@ -145,7 +145,7 @@ static void put_outgoing(struct caches *c, const char *payload) {
 /* True if nobody is to be told; then that is noted, since somebody may have come who is not known
  * yet. The lock is held. */
 static bool keep(struct caches *c) {
-	bool alone = atomic_load(&c->listening) && atomic_load(&c->npeers) == 0;
+	bool alone = fresh_is_listening(c->fs->fresh) && atomic_load(&c->npeers) == 0;
 	c->kept = c->kept || alone;
 	return alone;
 }
@@ -182,7 +182,7 @@ static int tell_peers(struct caches *c, const struct buf *batch, unsigned flags)
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	config.min_connections = 0;
 	config.max_connections = 1;
-	if (c->telling == NULL && atomic_load(&c->listening) &&
+	if (c->telling == NULL && fresh_is_listening(c->fs->fresh) &&
 	    db_pool_new(&config, &c->telling, &err) != 0)
 		log_debug("no session to tell with: %s", err.sentence);
 	int rc = send_batch(c->telling != NULL ? c->telling : c->fs->pool, batch, flags,
@@ -346,8 +346,8 @@ bool listening_start(struct caches *c) {
 /* Who is alone has not: a peer that we do not know of yet was not told what we kept. */
 static bool has_told_all(struct caches *c) {
 	LOCK_SCOPE(&c->lock);
-	return atomic_load(&c->listening) && atomic_load(&c->npeers) > 0 && !c->kept && !c->left &&
-	       c->noutgoing == 0;
+	return fresh_is_listening(c->fs->fresh) && atomic_load(&c->npeers) > 0 && !c->kept &&
+	       !c->left && c->noutgoing == 0;
 }
 
 /* Our sessions may go, and nobody is to miss us. */

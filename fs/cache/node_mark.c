@@ -1,6 +1,6 @@
 #include "fs/cache/node_mark.h"
 
-#include "fs/cache/coherence.h"
+#include "fs/inodes/fresh.h"
 #include "fs/inodes/node_table.h"
 
 /* Out of memory: the kernel keeps it, until its time is up or the next notice. */
@@ -63,7 +63,7 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 								      : NOTICE_NAMES;
 	if (node != NULL && kind == NOTICE_NAMES)
 		node->vanished = !grown;
-	coherence_stripe(nodes->fs, dir, name, epoch);
+	fresh_change_name(nodes->fs->fresh, dir, name, epoch);
 	if (node != NULL)
 		node->epoch = 0;
 	if (node != NULL && kind == NOTICE_NAMES)
@@ -73,7 +73,7 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 	if (node != NULL && is_followed(place) && node->kept)
 		forget_node(list, node, !is_directory(place));
 	if (kind == NOTICE_NAMES) {
-		coherence_stripe(nodes->fs, dir, "", epoch);
+		fresh_change_name(nodes->fs->fresh, dir, "", epoch);
 		forget_node(list, dir, true);
 	}
 	if (kind == NOTICE_NAMES || !is_followed(place))
@@ -94,9 +94,4 @@ void nodes_list(struct nodes *nodes, const struct place *place, bool names, stru
 		if (names && meant && node->hashed && node->parent != NULL)
 			forget_name(list, node->parent, node->strings, node);
 	}
-}
-
-bool node_is_since(struct nodes *nodes, const struct node *dir, unsigned long epoch) {
-	LOCK_SCOPE(&nodes->lock);
-	return coherence_is_since(nodes->fs, dir, epoch);
 }

@@ -20,7 +20,4 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
  * Marks none: see coherence.c. Thread-safe. */
 void nodes_list(struct nodes *nodes, const struct place *place, bool names, struct forget **list);
 
-/* True if no directory from DIR upwards was marked as a whole after EPOCH. Thread-safe. */
-bool node_is_since(struct nodes *nodes, const struct node *dir, unsigned long epoch);
-
 #endif

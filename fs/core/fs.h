@@ -15,6 +15,7 @@ struct trails;
 struct prefetch;
 struct transcripts;
 struct caches;
+struct fresh;
 struct nodes;
 struct plain;
 struct report;
@@ -93,6 +94,7 @@ struct fs {
 	atomic_int outwaiting; /* see may_outwait() in fs/kernel/ops_lock.c */
 	atomic_int feeding;    /* COPYs that wait for more lines: see fs/stream/batch.c */
 	struct caches *caches;
+	struct fresh *fresh; /* what is known of when what changed; never NULL in a mount */
 	/* Counts the changes that this mount knows of, its own and those that it was told of; from
 	 * 1. See coherence.h. */
 	atomic_ulong epoch;

@@ -1,6 +1,5 @@
-#include "fs/cache/coherence.h"
+#include "fs/inodes/fresh.h"
 #include "fs/open/handle.h"
-#include "fs/kernel/kind.h"
 #include "fs/inodes/node_table.h"
 #include "util/text/name.h"
 #include "util/clock.h"
@@ -278,11 +277,6 @@ static struct node *make_locked(struct nodes *nodes, struct node *parent, const 
 	return node;
 }
 
-static int64_t ttl_us(const struct nodes *nodes) {
-	const struct options *opt = nodes->fs->opt;
-	return opt->coherence != COHERENCE_NONE ? (int64_t)(opt->ttl * US_PER_S) : 0;
-}
-
 static int64_t now_ns(void) {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -302,9 +296,7 @@ static void refresh_locked(struct nodes *nodes, struct node *node, const struct 
 	/* without a column for it, the time of a file moves only when this mount sees it change */
 	if (attr->mtime_ns == 0 && node->type == NODE_PLACE)
 		node->attr.mtime_ns = same_size ? mtime : now_ns();
-	node->epoch = coherence_checked(nodes->fs, epoch, node);
-	node->vanished = false;
-	node->fresh_until = clock_us() + ttl_us(nodes);
+	fresh_found(nodes->fs, node, epoch);
 }
 
 static void keep_body(struct fs *fs, struct node *node, const struct found *found) {
@@ -356,11 +348,7 @@ struct node *node_get(struct nodes *nodes, struct node *parent, const char *name
 }
 
 static bool fresh_locked(struct nodes *nodes, const struct node *node) {
-	if (!node->hashed || node->gone || node->expelled)
-		return false;
-	if (coherence_covers(nodes->fs, node))
-		return coherence_fresh(nodes->fs, node);
-	return node->epoch >= atomic_load(&nodes->fs->changed) && clock_us() < node->fresh_until;
+	return node->hashed && !node->gone && !node->expelled && fresh_is_found(nodes->fs, node);
 }
 
 bool node_fresh(struct nodes *nodes, const struct node *node) {
@@ -390,12 +378,15 @@ void node_unkeep(struct nodes *nodes, struct node *node) {
 	node->kept = false;
 }
 
-bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket) {
-	struct fs *fs = nodes->fs;
+bool node_is_good_name(struct nodes *nodes, const struct node *dir, const char *name,
+		       unsigned long ticket) {
 	LOCK_SCOPE(&nodes->lock);
-	return node->hashed && !node->gone && coherence_covers(fs, node) &&
-	       coherence_checked(fs, ticket, node) == ticket &&
-	       coherence_is_since(fs, node, ticket);
+	return fresh_is_good(nodes->fs->fresh, dir, name, ticket);
+}
+
+bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->hashed && !node->gone && fresh_is_good(nodes->fs->fresh, node, NULL, ticket);
 }
 
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
@@ -432,11 +423,8 @@ int64_t node_changed_at(struct nodes *nodes, const struct node *node) {
 }
 
 bool node_is_same_since(struct nodes *nodes, const struct node *node, unsigned long ticket) {
-	struct fs *fs = nodes->fs;
 	LOCK_SCOPE(&nodes->lock);
-	return coherence_listens(fs) && coherence_covers(fs, node) &&
-	       coherence_checked(fs, ticket, node) == ticket &&
-	       coherence_is_since(fs, node, ticket);
+	return fresh_is_good(nodes->fs->fresh, node, NULL, ticket);
 }
 
 int64_t node_found_at(struct nodes *nodes, const struct node *node, unsigned long *ticket) {
@@ -462,10 +450,8 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 	LOCK_SCOPE(&nodes->lock);
 	AUTO_BUF struct buf strings = { 0 };
 	const char *version = version_of(node);
-	if (node->place != NULL && node->place->nkeys > 0) {
-		node->fresh_until = 0;
-		node->epoch = 0;
-	}
+	if (node->place != NULL && node->place->nkeys > 0)
+		fresh_lose(node);
 	buf_add(&strings, name, strlen(name) + 1);
 	if (version != NULL)
 		buf_add(&strings, version, strlen(version) + 1);
@@ -604,8 +590,7 @@ bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 		return false;
 	*slot = (struct retrying){ .tid = tid, .ino = ino, .until = now + RETRIED_US };
 	/* its next look-up must not answer what it has just turned out not to be */
-	node->epoch = 0;
-	node->fresh_until = 0;
+	fresh_lose(node);
 	return true;
 }
 

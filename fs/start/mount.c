@@ -21,6 +21,7 @@
 #include "fs/kernel/session.h"
 #include "fs/admin/slices.h"
 #include "fs/admin/timer.h"
+#include "fs/inodes/fresh.h"
 #include "fs/rows/transcript.h"
 #include "fs/list/trail.h"
 #include "fs/names/intent.h"
@@ -238,6 +239,7 @@ static bool open_state(struct fs *fs) {
 	fs->prefetch = prefetch_new();
 	fs->transcripts = transcripts_new(fs);
 	fs->bodies = bodies_new((uint64_t)opt->cache << 20);
+	fs->fresh = fresh_new(fs->tree->nall);
 	fs->nodes = fs->bodies != NULL ? nodes_new(fs) : NULL;
 	fs->calls = calls_new();
 	fs->intake = intake_new((unsigned)opt->threads, session_is_quick, fs);
@@ -254,7 +256,8 @@ static bool open_state(struct fs *fs) {
 	       fs->transcripts != NULL && fs->calls != NULL && fs->intake != NULL &&
 	       fs->handles != NULL && fs->moved != NULL && fs->made != NULL &&
 	       fs->intents != NULL && fs->orphans != NULL && fs->removals != NULL &&
-	       fs->ingest != NULL && fs->locks != NULL && fs->writer != NULL && coherence_open(fs);
+	       fs->ingest != NULL && fs->locks != NULL && fs->writer != NULL && fs->fresh != NULL &&
+	       coherence_open(fs);
 }
 
 static void close_state(struct fs *fs, bool served) {
@@ -396,6 +399,7 @@ int rowfs_mount(const struct options *opt) {
 	daemon_ready(status != 0 ? status : 1); /* no effect after the first look */
 	close_state(&fs, status == 0);
 	coherence_free(&fs);
+	fresh_free(fs.fresh);
 	close_tree(&fs);
 	ending_stop(ending);
 	return status;

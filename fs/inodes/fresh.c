@@ -1,0 +1,148 @@
+#include "fs/inodes/fresh.h"
+
+#include "fs/inodes/node_struct.h"
+#include "schema/notice.h"
+#include "util/clock.h"
+
+#include <limits.h>
+#include <string.h>
+
+/* -- life -------------------------------------------------------------------------------------- */
+
+struct fresh *fresh_new(int places) {
+	struct fresh *fresh = calloc(1, sizeof(*fresh));
+	if (fresh == NULL)
+		return NULL;
+	fresh->whole = calloc((size_t)places, sizeof(*fresh->whole));
+	if (fresh->whole == NULL) {
+		free(fresh);
+		return NULL;
+	}
+	return fresh;
+}
+
+void fresh_free(struct fresh *fresh) {
+	if (fresh == NULL)
+		return;
+	free(fresh->whole);
+	free(fresh);
+}
+
+void fresh_tell(struct fresh *fresh, const struct notices *notices) {
+	fresh->notices = notices;
+	atomic_store(&fresh->ready, true);
+}
+
+void fresh_end(struct fresh *fresh) {
+	atomic_store(&fresh->ready, false);
+}
+
+/* -- changes ----------------------------------------------------------------------------------- */
+
+static size_t stripe_of(const struct node *dir, const char *name) {
+	uint64_t h = 0xcbf29ce484222325u ^ (uintptr_t)dir;
+	for (; *name != '\0'; name++)
+		h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+	h = (h ^ (h >> 29)) * 0x9e3779b97f4a7c15u;
+	return (h >> 40) & (FRESH_STRIPES - 1);
+}
+
+static void set_later(atomic_ulong *at, unsigned long epoch) {
+	unsigned long before = atomic_load(at);
+	while (before < epoch && !atomic_compare_exchange_weak(at, &before, epoch))
+		;
+}
+
+void fresh_change_all(struct fresh *fresh, unsigned long epoch) {
+	set_later(&fresh->all, epoch);
+}
+
+void fresh_change_place(struct fresh *fresh, const struct place *place, unsigned long epoch) {
+	set_later(&fresh->whole[place->number], epoch);
+}
+
+void fresh_change_name(struct fresh *fresh, const struct node *dir, const char *name,
+		       unsigned long epoch) {
+	set_later(&fresh->stripes[stripe_of(dir, name)], epoch);
+}
+
+/* -- what was found ---------------------------------------------------------------------------- */
+
+static unsigned long load(const atomic_ulong *at) {
+	return atomic_load((atomic_ulong *)(uintptr_t)at);
+}
+
+/* True if nothing was told of NAME in DIR after TICKET, or of a name with the same hash. */
+static bool is_unnamed(const struct fresh *fresh, const struct node *dir, const char *name,
+		       unsigned long ticket) {
+	return load(&fresh->stripes[stripe_of(dir, name)]) <= ticket;
+}
+
+static int64_t ttl_us(const struct fs *fs) {
+	return fs->opt->coherence != COHERENCE_NONE ? (int64_t)(fs->opt->ttl * US_PER_S) : 0;
+}
+
+void fresh_found(const struct fs *fs, struct node *node, unsigned long ticket) {
+	bool told = fresh_is_ready(fs->fresh) && node->parent != NULL && node->type == NODE_PLACE;
+	node->epoch =
+		!told || is_unnamed(fs->fresh, node->parent, node->strings, ticket) ? ticket : 0;
+	node->vanished = false;
+	node->fresh_until = clock_us() + ttl_us(fs);
+}
+
+void fresh_lose(struct node *node) {
+	node->epoch = 0;
+	node->fresh_until = 0;
+}
+
+bool fresh_is_told(const struct fresh *fresh, const struct node *node) {
+	return fresh_is_ready(fresh) && node->type == NODE_PLACE && !node->pending &&
+	       notices_told(fresh->notices, node->place);
+}
+
+/* True if nothing from NODE upwards was marked as a whole after TICKET. */
+static bool is_whole_since(const struct fresh *fresh, const struct node *node,
+			   unsigned long ticket) {
+	for (; node != NULL && node->type == NODE_PLACE; node = node->parent)
+		if (node->below > ticket || load(&fresh->whole[node->place->number]) > ticket)
+			return false;
+	return ticket != 0 && load(&fresh->all) <= ticket;
+}
+
+/* True if it is told when NAME ("": any) appears in a directory of PLACE, and no place that may
+ * have it was marked as a whole after TICKET. */
+static bool tells_names(const struct fresh *fresh, const struct place *place, const char *name,
+			unsigned long ticket) {
+	if (!notices_exact(fresh->notices, place))
+		return false;
+	for (int i = 0; i < place->nchildren; i++) {
+		const struct place *child = place->children[i];
+		if (child->nkeys == 0 && *name != '\0' && strcmp(child->text, name) != 0)
+			continue;
+		if (!notices_exact(fresh->notices, child) ||
+		    load(&fresh->whole[child->number]) > ticket)
+			return false;
+	}
+	return true;
+}
+
+bool fresh_is_good(const struct fresh *fresh, const struct node *node, const char *name,
+		   unsigned long ticket) {
+	if (!fresh_is_listening(fresh) || !fresh_is_told(fresh, node) ||
+	    !is_whole_since(fresh, node, ticket))
+		return false;
+	if (name != NULL)
+		return !node->gone && tells_names(fresh, node->place, name, ticket) &&
+		       is_unnamed(fresh, node, name, ticket);
+	/* a notice that names a node takes its ticket: the stripe, which it shares with other
+	 * names, is for other tickets */
+	return node->parent == NULL || ticket == node->epoch ||
+	       is_unnamed(fresh, node->parent, node->strings, ticket);
+}
+
+bool fresh_is_found(const struct fs *fs, const struct node *node) {
+	if (fresh_is_told(fs->fresh, node))
+		return fresh_is_good(fs->fresh, node, NULL,
+				     node->parent != NULL ? node->epoch : ULONG_MAX);
+	return node->epoch >= load(&fs->changed) && clock_us() < node->fresh_until;
+}

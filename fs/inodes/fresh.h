@@ -1,0 +1,94 @@
+/* Freshness: whether what was found in the database, or is remembered of it, is still good.
+ *
+ * Changes are numbered: each that this mount makes, and each notice that it hears, gets the next
+ * value of fs->epoch. Who asks the database takes a ticket before: the number of the last change
+ * (coherence_ticket()). What was found with a ticket is good as long as no later change concerns
+ * it, and one function says so, for all: fresh_is_good().
+ *
+ *  what is known                 set by                               read by
+ *  fs->epoch                     fs_changed(), each notice            who takes a ticket
+ *  fs->changed                   fs_changed()                         fresh_is_found(), by time
+ *  fresh->notices                fresh_tell(), once                   fresh_is_good(), fresh_is_told()
+ *  fresh->ready                  fresh_tell(), fresh_end()            the same
+ *  fresh->listening              the listener, at its loss and return fresh_is_good()
+ *  fresh->all                    a notice that may mean anything      fresh_is_good()
+ *  fresh->whole[place]           a notice that names no key           fresh_is_good()
+ *  fresh->stripes[name's hash]   a notice that names it               fresh_is_good(), fresh_found()
+ *  node->epoch                   fresh_found(): the ticket;           fresh_is_found()
+ *                                fresh_lose(), a notice: 0
+ *  node->below                   a notice: another directory has the  fresh_is_good(), for all below
+ *                                name
+ *  node->fresh_until             fresh_found(); fresh_lose(): 0       fresh_is_found(), by time
+ *  a listing's, a transcript's   its reader, before it asks           fresh_is_good()
+ *  or a document's ticket
+ *
+ * What is not told goes by time: it is good for opt->ttl, unless this mount changes something.
+ *
+ * All that is in a node is guarded by the lock of the nodes, which is held in all functions that
+ * take a node to read or write it. The rest is atomic, or does not change once it is told. */
+#ifndef ROWFS_FS_INODES_FRESH_H
+#define ROWFS_FS_INODES_FRESH_H
+
+#include "fs/core/fs.h"
+
+struct node;
+struct notices;
+
+enum { FRESH_STRIPES = 4096 }; /* a power of two */
+
+struct fresh {
+	const struct notices *notices; /* which places are told; borrowed; read after `ready` */
+	atomic_bool ready;             /* changes are told, as far as `listening` */
+	atomic_bool listening;         /* notices are heard */
+
+	/* When what changed last, as epochs. */
+	atomic_ulong all;                    /* anything */
+	atomic_ulong *whole;                 /* all of a place; by place->number */
+	atomic_ulong stripes[FRESH_STRIPES]; /* a name in a directory, by its hash */
+};
+
+/* For PLACES places. NULL if out of memory. */
+MUST_USE struct fresh *fresh_new(int places);
+void fresh_free(struct fresh *fresh); /* NULL is fine */
+
+/* From here on changes are told of, as NOTICES says; they must live until fresh_end(). */
+void fresh_tell(struct fresh *fresh, const struct notices *notices);
+/* From here on none are. */
+void fresh_end(struct fresh *fresh);
+
+static inline bool fresh_is_ready(const struct fresh *fresh) {
+	return atomic_load(&((struct fresh *)(uintptr_t)fresh)->ready);
+}
+static inline bool fresh_is_listening(const struct fresh *fresh) {
+	return atomic_load(&((struct fresh *)(uintptr_t)fresh)->listening);
+}
+
+/* -- what has changed at EPOCH ----------------------------------------------------------------- */
+
+void fresh_change_all(struct fresh *fresh, unsigned long epoch);
+void fresh_change_place(struct fresh *fresh, const struct place *place, unsigned long epoch);
+/* NAME in DIR; "": what is listed there. */
+void fresh_change_name(struct fresh *fresh, const struct node *dir, const char *name,
+		       unsigned long epoch);
+
+/* -- what was found; the lock of the nodes is held ---------------------------------------------- */
+
+/* NODE was found with TICKET. */
+void fresh_found(const struct fs *fs, struct node *node, unsigned long ticket);
+/* NODE may not be what was found: its next look-up must ask. */
+void fresh_lose(struct node *node);
+
+/* True if NODE's changes are told, and not only a matter of time. Needs no lock. */
+bool fresh_is_told(const struct fresh *fresh, const struct node *node);
+
+/* The predicate: true if what was found with TICKET is told of when it changes, and was not told of
+ * since. NAME NULL: it is NODE itself. Otherwise it is what has NAME in the directory NODE, there
+ * or not; with NAME "", what is listed there. */
+bool fresh_is_good(const struct fresh *fresh, const struct node *node, const char *name,
+		   unsigned long ticket);
+
+/* True if NODE need not be looked up again: what its look-up found is good, or, where changes are
+ * not told, was found within opt->ttl. */
+bool fresh_is_found(const struct fs *fs, const struct node *node);
+
+#endif

@@ -1,0 +1,72 @@
+/* What a node is: see node.h, which says what can be done with it. */
+#ifndef ROWFS_FS_INODES_NODE_STRUCT_H
+#define ROWFS_FS_INODES_NODE_STRUCT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct body;
+struct control_file;
+struct place;
+
+enum node_type { NODE_PLACE, NODE_PLAIN, NODE_CONTROL };
+
+/* Attributes as they were found. */
+struct attributes {
+	uint64_t size;    /* bytes */
+	int64_t mtime_ns; /* since 1970; 0 = not known: the mount's start */
+	mode_t mode;      /* type and permissions */
+	bool unsized;     /* nobody has worked out the size: it is the last known one, or 0 */
+};
+
+struct handle;
+
+/* Kept small: the kernel holds as many as it knows names. What a node is of, `type`, `place` and
+ * `control`, never changes: any thread that holds a node may read them without the lock. */
+struct node {
+	struct node *parent;       /* NULL for the root; holds a reference */
+	const struct place *place; /* NODE_PLACE */
+	const struct control_file *control;
+	union {
+		struct handle *opened;  /* the open handles, the newest first */
+		struct node *next_dead; /* while it is being freed */
+	};
+	struct body *body;      /* NULL if not kept; see body.h */
+	struct node *successor; /* see node_succeed(); holds a reference; NULL: none */
+	uint64_t ino;           /* st_ino; never changes */
+	struct attributes attr;
+	/* fs->epoch when it was found; 0: it has changed since, or may have. Of a plain file, the
+	 * number of the question: see plain_ask() */
+	unsigned long epoch;
+	unsigned long below; /* fs->epoch when all below this directory changed last */
+	int64_t fresh_until; /* clock_us(): until then a look-up needs no query */
+	uint32_t lookups;    /* the kernel's; at UINT32_MAX it is never freed */
+	uint32_t references; /* children and callers */
+	uint32_t readers;    /* open handles that only read */
+	uint32_t cached;     /* those of them that read through the kernel's pages */
+	uint32_t writers;    /* open handles that may write */
+	pid_t maker;         /* the thread that made this directory; see intent.h */
+	uint8_t type;        /* enum node_type */
+	bool hashed;         /* it has its name */
+	bool gone;           /* a row's directory whose row this mount has deleted */
+	bool unlinked;
+	atomic_bool succeeded; /* see node_succeed() */
+	atomic_bool
+		written; /* a handle wrote: the kernel's pages and size are not what was found */
+	atomic_bool pending; /* known only to the plain store: no row yet */
+	/* Bits, so that a node of an ordinary name takes 16 bytes less. All under the lock. */
+	bool kept : 1;     /* the kernel may hold its attributes */
+	bool vanished : 1; /* its name came or went, as was told, and it was not found since */
+	bool given : 1;    /* the kernel was given its pages */
+	bool expelled : 1; /* a writer wants the name, and needs a node without `cached` readers */
+	bool has_version : 1, has_keys : 1, own_strings : 1;
+	/* Name; version, of a document; and the place's own keys where the name does not tell
+	 * them. */
+	char *strings;
+	char text[]; /* where `strings` are, until they change */
+};
+
+#endif
