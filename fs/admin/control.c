@@ -1,6 +1,7 @@
 #include "fs/admin/control.h"
 
-#include "fs/kernel/kind.h"
+#include "fs/docs/document.h"
+#include "fs/files/plain_kind.h"
 #include "fs/names/lookup.h"
 #include "fs/core/report.h"
 #include "fs/admin/status.h"

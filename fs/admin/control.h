@@ -8,6 +8,8 @@
 
 #define CONTROL_DIRECTORY NAME_CONTROL
 
+extern const struct kind control_kind;
+
 /* True if a request for NODE, or for NAME in it if it is not NULL, never waits: NODE is in
  * /.rowfs, and neither is `health`, which asks the database. */
 bool control_is_quick(const struct node *node, const char *name);

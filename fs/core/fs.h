@@ -22,6 +22,7 @@ struct report;
 struct calls;
 struct intake;
 struct handles;
+struct kinds;
 struct moved;
 struct made;
 struct intents;
@@ -74,6 +75,7 @@ struct fs {
 	struct calls *calls;
 	struct intake *intake;
 	struct handles *handles;
+	const struct kinds *kinds;
 	struct moved *moved;
 	struct made *made;
 	struct intents *intents;

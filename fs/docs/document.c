@@ -1,9 +1,10 @@
 /* Documents: one row, one column, many rows or the result of a query, as one body. The handle
  * holds the bytes as they were at open; what is written changes them there, and flush, fsync or
  * release sends them whole, in one statement. */
+#include "fs/docs/document.h"
+
 #include "db/field.h"
 #include "fs/cache/coherence.h"
-#include "fs/kernel/kind.h"
 #include "fs/docs/large.h"
 #include "fs/names/made.h"
 #include "fs/bytes/plain.h"

@@ -13,12 +13,14 @@
 #define ROWFS_FS_FILES_INGEST_H
 
 #include "fs/core/call.h"
-#include "fs/open/handle.h"
+#include "fs/open/kind.h"
 #include "fs/stream/id_stock.h"
 #include "fs/stream/ingest_parse.h"
 #include "schema/state/ingest_file.h"
 
 #include <stdatomic.h>
+
+extern const struct kind ingest_kind;
 
 struct ingest_twin;
 

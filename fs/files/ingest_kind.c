@@ -2,7 +2,6 @@
 #include "fs/files/ingest.h"
 #include "fs/stream/ingest_rows.h"
 #include "fs/files/ingest_twin.h"
-#include "fs/kernel/kind.h"
 #include "fs/docs/store.h"
 #include "fs/bytes/scratch.h"
 #include "util/clock.h"

@@ -1,6 +1,7 @@
 /* Plain files as a kind: bytes on disk, in the plain store. */
+#include "fs/files/plain_kind.h"
+
 #include "fs/files/ingest.h"
-#include "fs/kernel/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 

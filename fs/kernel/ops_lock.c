@@ -1,7 +1,7 @@
 #include "fs/kernel/ops_lock.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/kernel/kind.h"
+#include "fs/open/kind.h"
 #include "fs/open/locks.h"
 #include "fs/names/lookup.h"
 #include "fs/kernel/ops.h"

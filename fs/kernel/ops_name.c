@@ -2,7 +2,7 @@
 #include "fs/core/access.h"
 #include "fs/admin/control.h"
 #include "fs/files/ingest.h"
-#include "fs/kernel/kind.h"
+#include "fs/kernel/kinds.h"
 #include "fs/names/lookup.h"
 #include "fs/names/made.h"
 #include "fs/names/moved.h"

@@ -1,7 +1,7 @@
 #include "fs/kernel/reply.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/kernel/kind.h"
+#include "fs/open/kind.h"
 
 #include <fcntl.h>
 

@@ -354,7 +354,8 @@ static void show_file(struct listing *l, const struct node *dir, const struct ro
 }
 
 /* Fills l->entry with row ROW of the page of DIR. */
-static void show(struct listing *l, const struct node *dir, const struct row *row) {
+static void show(const struct fs *fs, struct listing *l, const struct node *dir,
+		 const struct row *row) {
 	struct entry *e = &l->entry;
 	memset(e, 0, sizeof(*e));
 	e->name = l->names.data + row->name;
@@ -362,7 +363,7 @@ static void show(struct listing *l, const struct node *dir, const struct row *ro
 	e->bare = l->bare;
 	e->found.epoch = l->ticket;
 	if (l->place != NULL)
-		lookup_take_row(l->place, l->res, row->row, l->values, &e->found);
+		lookup_take_row(fs, l->place, l->res, row->row, l->values, &e->found);
 	else
 		e->found.attr = row->attr;
 	if (row->file)
@@ -374,7 +375,7 @@ static void lay_bait(struct call *call, struct listing *l, struct node *dir) {
 	if (l->wish != WISH_UNKNOWN || l->bait != NULL || l->place == NULL || l->cursor == NULL ||
 	    l->n == 0 || l->place->sql.names_first.sql == NULL)
 		return;
-	show(l, dir, &l->rows[l->n - 1]);
+	show(call->fs, l, dir, &l->rows[l->n - 1]);
 	l->bait = node_found(call->fs->nodes, dir, l->entry.name, &l->entry.found, false);
 }
 
@@ -482,7 +483,7 @@ int listing_entry(struct call *call, struct handle *h, const struct entry **out)
 		}
 	}
 	size_t i = (size_t)(l->at - l->first);
-	show(l, h->node, &l->rows[i]);
+	show(call->fs, l, h->node, &l->rows[i]);
 	l->entry.next = trail_offset(l->trail, l->at + 1);
 	l->entry.bare = l->bare || (l->bait != NULL && i == l->n - 1);
 	*out = &l->entry;

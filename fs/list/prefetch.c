@@ -1,7 +1,7 @@
 #include "fs/list/prefetch.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/kernel/kind.h"
+#include "fs/open/kind.h"
 #include "fs/list/listing.h"
 #include "util/clock.h"
 

@@ -3,7 +3,7 @@
 #include "db/field.h"
 #include "fs/admin/control.h"
 #include "fs/files/ingest.h"
-#include "fs/kernel/kind.h"
+#include "fs/open/kind.h"
 #include "fs/names/moved.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
@@ -80,10 +80,11 @@ int lookup_check_target(struct call *call, struct node *dir, const char *name,
 
 /* -- attributes -------------------------------------------------------------------------------- */
 
-struct attributes lookup_attributes(const struct place *place, uint64_t size, int64_t mtime_us) {
+struct attributes lookup_attributes(const struct fs *fs, const struct place *place, uint64_t size,
+				    int64_t mtime_us) {
 	mode_t mode = S_IFDIR | 0777;
 	if (!is_directory(place))
-		mode = S_IFREG | (kind_of_place(place)->writable ? 0666 : 0444);
+		mode = S_IFREG | (fs->kinds->of_place(place)->writable ? 0666 : 0444);
 	if (place->write == WRITE_NONE)
 		mode &= ~(mode_t)0222;
 	return (struct attributes){ .mode = mode, .size = size, .mtime_ns = ns_of_us(mtime_us) };
@@ -101,8 +102,8 @@ uint64_t lookup_plain_ino(const struct stat *st) {
 	return (uint64_t)st->st_ino ^ 0x8000000000000000u;
 }
 
-void lookup_take_row(const struct place *place, const PGresult *res, int row, char **values,
-		     struct found *found) {
+void lookup_take_row(const struct fs *fs, const struct place *place, const PGresult *res, int row,
+		     char **values, struct found *found) {
 	int at = place->nkeys;
 	for (int i = 0; i < at; i++)
 		values[i] = (char *)(uintptr_t)field_text(res, row, i);
@@ -111,7 +112,7 @@ void lookup_take_row(const struct place *place, const PGresult *res, int row, ch
 	found->type = NODE_PLACE;
 	found->place = place;
 	found->keys = values;
-	found->attr = lookup_attributes(place, size > 0 ? (uint64_t)size : 0, mtime);
+	found->attr = lookup_attributes(fs, place, size > 0 ? (uint64_t)size : 0, mtime);
 	found->attr.unsized = place->route != NULL && place->route->kind == KIND_ROWS &&
 			      field_is_null(res, row, at + FIND_SIZE);
 	if (!field_is_null(res, row, at + FIND_VERSION))
@@ -152,7 +153,7 @@ static int find_row(struct call *call, const struct where *w, enum search search
 		return rc;
 	if (PQntuples(*res) == 0)
 		return -ENOENT;
-	lookup_take_row(w->place, *res, 0, values, found);
+	lookup_take_row(call->fs, w->place, *res, 0, values, found);
 	return 0;
 }
 
@@ -183,7 +184,7 @@ static int find_in_place(struct call *call, struct node *dir, const char *name,
 	} else if (is_directory(place) && place->row_table < 0) {
 		/* literal, or a query's parameter: there is nothing to ask */
 		found = (struct found){ .type = NODE_PLACE, .place = place, .keys = keys };
-		found.attr = lookup_attributes(place, 0, 0);
+		found.attr = lookup_attributes(call->fs, place, 0, 0);
 		found.epoch = atomic_load(&call->fs->epoch);
 	} else {
 		int rc = node_where_child(call->fs->nodes, dir, name, place, keys, &w);
@@ -249,8 +250,8 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 		found.keys = target.values;
 		found.pending = true;
 		const char *header = target.place->sql.header;
-		found.attr =
-			lookup_attributes(target.place, header != NULL ? strlen(header) : 0, 0);
+		found.attr = lookup_attributes(call->fs, target.place,
+					       header != NULL ? strlen(header) : 0, 0);
 	} else if (target.place != NULL) {
 		return -ENOENT; /* a directory of the store that only leads to plain files */
 	} else {
@@ -324,7 +325,7 @@ static int find_shell(struct call *call, struct node *dir, const char *name, boo
 	if (target.place == NULL)
 		return -ENOENT;
 	struct found found = { .type = NODE_PLACE, .place = target.place, .keys = target.values };
-	found.attr = lookup_attributes(target.place, 0, 0);
+	found.attr = lookup_attributes(call->fs, target.place, 0, 0);
 	*out = node_found(call->fs->nodes, dir, name, &found, lookup);
 	return *out != NULL ? 0 : -ENOMEM;
 }

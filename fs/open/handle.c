@@ -2,7 +2,8 @@
 
 #include "fs/inodes/body.h"
 #include "fs/core/call.h"
-#include "fs/kernel/kind.h"
+#include "fs/open/kind.h"
+#include "fs/files/plain_kind.h"
 #include "fs/list/listing.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows.h"

@@ -3,7 +3,6 @@
 #include "fs/core/access.h"
 #include "fs/rows/rows.h"
 
-#include "fs/kernel/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/names/made.h"
 #include "fs/bytes/plain.h"

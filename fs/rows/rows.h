@@ -3,8 +3,10 @@
 #define ROWFS_FS_ROWS_ROWS_H
 
 #include "fs/core/call.h"
-#include "fs/open/handle.h"
+#include "fs/open/kind.h"
 #include "util/text/record.h"
+
+extern const struct kind rows_kind;
 
 /* Commits the records at the start of H->data, written to the file W; MORE says what is known of
  * the bytes behind. Takes them out of H->data. Lines that are refused cost only themselves: they go

@@ -3,7 +3,6 @@
 #include "db/field.h"
 #include "fs/stream/batch.h"
 #include "fs/stream/fence.h"
-#include "fs/kernel/kind.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_pairs.h"

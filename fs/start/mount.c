@@ -9,7 +9,7 @@
 #include "fs/start/install.h"
 #include "fs/start/migrate.h"
 #include "fs/core/intake.h"
-#include "fs/kernel/kind.h"
+#include "fs/kernel/kinds.h"
 #include "fs/open/locks.h"
 #include "fs/names/made.h"
 #include "fs/names/moved.h"
@@ -379,6 +379,7 @@ int rowfs_mount(const struct options *opt) {
 	keep_memory_private();
 	ending_block_signals();
 	struct fs fs = {
+		.kinds = &all_kinds,
 		.opt = opt,
 		.state = -1,
 		.place = -1,

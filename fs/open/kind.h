@@ -1,7 +1,7 @@
 /* A kind of file: a table of functions. Everything that differs between kinds is here, and nowhere
  * else. All functions return 0 or -errno with call->err saying why; the handle's lock is held. */
-#ifndef ROWFS_FS_KERNEL_KIND_H
-#define ROWFS_FS_KERNEL_KIND_H
+#ifndef ROWFS_FS_OPEN_KIND_H
+#define ROWFS_FS_OPEN_KIND_H
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
@@ -55,11 +55,11 @@ struct kind {
 		     const char *data, size_t len);
 };
 
-extern const struct kind row_kind, column_kind, rows_kind, table_kind, query_kind, plain_kind,
-	control_kind, ingest_kind;
-
-/* The kind of the files at PLACE. */
-const struct kind *kind_of_place(const struct place *place);
-const struct kind *kind_of_node(const struct node *node);
+/* Which kinds there are: the registry, fs/kernel/kinds.c, for code that stands below it. */
+struct kinds {
+	/* The kind of the files at PLACE, or of NODE, which is no directory. */
+	const struct kind *(*of_place)(const struct place *place);
+	const struct kind *(*of_node)(const struct node *node);
+};
 
 #endif

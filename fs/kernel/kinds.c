@@ -1,6 +1,10 @@
-#include "fs/kernel/kind.h"
+#include "fs/kernel/kinds.h"
 
-#include <string.h>
+#include "fs/admin/control.h"
+#include "fs/docs/document.h"
+#include "fs/files/ingest.h"
+#include "fs/files/plain_kind.h"
+#include "fs/rows/rows.h"
 
 const struct kind *kind_of_place(const struct place *place) {
 	switch (place->route->kind) {
@@ -25,3 +29,8 @@ const struct kind *kind_of_node(const struct node *node) {
 		return &control_kind;
 	return node->type == NODE_PLAIN ? &plain_kind : kind_of_place(node->place);
 }
+
+const struct kinds all_kinds = {
+	.of_place = kind_of_place,
+	.of_node = kind_of_node,
+};

@@ -1,0 +1,9 @@
+/* The kind of plain files. */
+#ifndef ROWFS_FS_FILES_PLAIN_KIND_H
+#define ROWFS_FS_FILES_PLAIN_KIND_H
+
+#include "fs/open/kind.h"
+
+extern const struct kind plain_kind;
+
+#endif

@@ -1,0 +1,14 @@
+/* The registry: which kinds of file there are, and which kind a file is of. */
+#ifndef ROWFS_FS_KERNEL_KINDS_H
+#define ROWFS_FS_KERNEL_KINDS_H
+
+#include "fs/open/kind.h"
+
+/* For fs->kinds. */
+extern const struct kinds all_kinds;
+
+/* The kind of the files at PLACE; of NODE, which is no directory. */
+const struct kind *kind_of_place(const struct place *place);
+const struct kind *kind_of_node(const struct node *node);
+
+#endif
