@@ -3,7 +3,7 @@
 #ifndef ROWFS_SCHEMA_LINE_COLUMNS_H
 #define ROWFS_SCHEMA_LINE_COLUMNS_H
 
-#include "schema/catalog.h"
+#include "schema/layout/catalog.h"
 #include "util/text/line.h"
 
 /* The rule for COLUMN, from its type and modifier (domains: FIELD_SERVER). It borrows from

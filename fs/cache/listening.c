@@ -5,6 +5,7 @@
 #include "util/text/array.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "fs/inodes/fresh.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 #include "fs/inodes/fresh.h"
 
 #include "fs/inodes/node_struct.h"
-#include "schema/notice.h"
+#include "schema/notice/notice.h"
 #include "util/clock.h"
 
 #include <limits.h>

@@ -7,6 +7,7 @@
 #include "schema/statements/sql.h"
 #include "schema/expr/sql_build.h"
 #include "util/log.h"
+#include "db/quote.h"
 
 #include <errno.h>
 #include <string.h>

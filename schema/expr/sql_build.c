@@ -1,6 +1,7 @@
 #include "schema/expr/sql_build.h"
 
 #include "schema/layout/match.h"
+#include "db/quote.h"
 
 #include <string.h>
 

@@ -2,6 +2,7 @@
 
 #include "schema/layout/slice.h"
 #include "util/cleanup.h"
+#include "db/quote.h"
 
 #include <string.h>
 

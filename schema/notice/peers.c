@@ -3,6 +3,7 @@
 #include "db/field.h"
 #include "util/text/array.h"
 #include "schema/notice/notice.h"
+#include "db/quote.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 #include "schema/statements/ingest_sql.h"
+#include "db/quote.h"
 
 #include <string.h>
 

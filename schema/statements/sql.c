@@ -2,6 +2,7 @@
 #include "schema/layout/slice.h"
 #include "schema/statements/sql.h"
 #include "schema/statements/sql_parts.h"
+#include "db/quote.h"
 
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* Documents: one row or one column, read as one body, written as one statement. */
 #include "schema/layout/match.h"
 #include "schema/statements/sql_parts.h"
+#include "db/quote.h"
 
 #include <string.h>
 

@@ -5,6 +5,7 @@
 #include "util/text/json_shape.h"
 
 #include "util/text/json_shape.h"
+#include "db/quote.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #include "fs/inodes/fresh.h"
 
 #include "fs/inodes/node_struct.h"
-#include "schema/notice.h"
+#include "schema/notice/notice.h"
 #include "tests/unit/check.h"
 
 #include <stdlib.h>
