@@ -7,6 +7,7 @@
 #include "schema/state/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/ticker.h"
 
 #include <errno.h>
 
@@ -19,11 +20,8 @@ struct task {
 
 struct timer {
 	struct fs *fs;
-	pthread_t thread;
-	pthread_mutex_t lock; /* guards stop */
-	pthread_cond_t wake;
-	bool stop;
-	struct task tasks[TASKS_MOST]; /* the thread's own */
+	struct ticker *clock;
+	struct task tasks[TASKS_MOST]; /* the clock's own */
 	int ntasks;
 };
 
@@ -76,27 +74,18 @@ static void run(struct timer *timer, struct task *task) {
 	task->due_us = clock_us() + task->every_us;
 }
 
-/* Waits until AT or until the end. Returns false at the end. */
-static bool wait_until(struct timer *timer, int64_t at) {
-	struct timespec until = timespec_of_us(at);
-	LOCK_SCOPE(&timer->lock);
-	int rc = 0;
-	while (!timer->stop && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&timer->wake, &timer->lock, &until);
-	return !timer->stop;
-}
-
-static void *timer_main(void *arg) {
+/* Runs the next task if it is due. */
+static int64_t tend(void *arg) {
 	struct timer *timer = arg;
-	for (;;) {
-		struct task *first = &timer->tasks[0];
-		for (int i = 1; i < timer->ntasks; i++)
-			if (timer->tasks[i].due_us < first->due_us)
-				first = &timer->tasks[i];
-		if (!wait_until(timer, first->due_us))
-			return NULL;
-		run(timer, first);
-	}
+	struct task *first = &timer->tasks[0];
+	for (int i = 1; i < timer->ntasks; i++)
+		if (timer->tasks[i].due_us < first->due_us)
+			first = &timer->tasks[i];
+	int64_t wait = first->due_us - clock_us();
+	if (wait > 0)
+		return wait;
+	run(timer, first);
+	return 0;
 }
 
 int timer_start(struct fs *fs, struct timer **out) {
@@ -124,10 +113,8 @@ int timer_start(struct fs *fs, struct timer **out) {
 	for (int i = 0; i < fs->tree->ntimers && fs->opt->enable_auto_cleanup; i++)
 		add(timer, fs->tree->timers[i].sql,
 		    (int)options_interval(fs->opt, fs->tree->timers[i].every));
-	pthread_mutex_init(&timer->lock, NULL);
-	clock_condition(&timer->wake);
-	if (timer->ntasks > 0 && pthread_create(&timer->thread, NULL, timer_main, timer) != 0)
-		timer->ntasks = 0;
+	if (timer->ntasks > 0)
+		timer->clock = ticker_start(tend, timer);
 	*out = timer;
 	return 0;
 }
@@ -135,14 +122,6 @@ int timer_start(struct fs *fs, struct timer **out) {
 void timer_stop(struct timer *timer) {
 	if (timer == NULL)
 		return;
-	{
-		LOCK_SCOPE(&timer->lock);
-		timer->stop = true;
-		pthread_cond_signal(&timer->wake);
-	}
-	if (timer->ntasks > 0)
-		pthread_join(timer->thread, NULL);
-	pthread_mutex_destroy(&timer->lock);
-	pthread_cond_destroy(&timer->wake);
+	ticker_stop(timer->clock);
 	free(timer);
 }

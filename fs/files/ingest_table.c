@@ -1,8 +1,9 @@
-/* The table of the streams, and the thread that commits what has waited long enough. */
+/* The table of the streams, and the clock that commits what has waited long enough. */
 #include "fs/files/ingest.h"
 #include "fs/bytes/scratch.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/ticker.h"
 
 #include <string.h>
 
@@ -13,10 +14,7 @@ struct ingest_streams {
 	struct ingest_stream *first;
 	int kept; /* of them without a handle */
 	struct fs *fs;
-	pthread_cond_t wake; /* the end */
-	bool running;        /* the thread does; begins with the first stream */
-	bool stop;
-	pthread_t thread;
+	struct ticker *clock; /* begins with the first stream */
 };
 
 struct ingest_streams *ingest_streams_new(void) {
@@ -24,7 +22,6 @@ struct ingest_streams *ingest_streams_new(void) {
 	if (streams == NULL)
 		return NULL;
 	pthread_mutex_init(&streams->lock, NULL);
-	clock_condition(&streams->wake);
 	return streams;
 }
 
@@ -40,26 +37,15 @@ static void stream_free(struct ingest_stream *s) {
 	free(s);
 }
 
-static void end_thread(struct ingest_streams *streams) {
-	{
-		LOCK_SCOPE(&streams->lock);
-		streams->stop = true;
-		pthread_cond_signal(&streams->wake);
-	}
-	if (streams->running)
-		pthread_join(streams->thread, NULL);
-}
-
 void ingest_streams_free(struct ingest_streams *streams) {
 	if (streams == NULL)
 		return;
-	end_thread(streams);
+	ticker_stop(streams->clock);
 	for (struct ingest_stream *s = streams->first, *next; s != NULL; s = next) {
 		next = s->next;
 		stream_free(s);
 	}
 	pthread_mutex_destroy(&streams->lock);
-	pthread_cond_destroy(&streams->wake);
 	free(streams);
 }
 
@@ -96,7 +82,8 @@ static struct ingest_stream *next_stream(struct ingest_streams *streams, int64_t
 
 /* Commits what has waited for flush_interval. Returns how long the next has to wait,
  * microseconds. */
-static int64_t tend_all(struct ingest_streams *streams) {
+static int64_t tend_all(void *arg) {
+	struct ingest_streams *streams = arg;
 	int64_t wait = (int64_t)(streams->fs->opt->flush_interval * US_PER_S), id = -1;
 	struct ingest_stream *s;
 	while ((s = next_stream(streams, id)) != NULL) {
@@ -113,26 +100,12 @@ static int64_t tend_all(struct ingest_streams *streams) {
 	return wait;
 }
 
-static void *streams_main(void *arg) {
-	struct ingest_streams *streams = arg;
-	pthread_mutex_lock(&streams->lock);
-	while (!streams->stop) {
-		pthread_mutex_unlock(&streams->lock);
-		struct timespec until = timespec_of_us(clock_us() + tend_all(streams));
-		pthread_mutex_lock(&streams->lock);
-		if (!streams->stop)
-			pthread_cond_timedwait(&streams->wake, &streams->lock, &until);
-	}
-	pthread_mutex_unlock(&streams->lock);
-	return NULL;
-}
-
-static void begin_thread_locked(struct ingest_streams *streams, struct fs *fs) {
-	if (streams->running)
+static void begin_clock_locked(struct ingest_streams *streams, struct fs *fs) {
+	if (streams->clock != NULL)
 		return;
 	streams->fs = fs;
-	streams->running = pthread_create(&streams->thread, NULL, streams_main, streams) == 0;
-	if (!streams->running)
+	streams->clock = ticker_start(tend_all, streams);
+	if (streams->clock == NULL)
 		log_warning("what is written to ingest files waits for fsync or close");
 }
 
@@ -150,7 +123,7 @@ struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place
 			s->next = streams->first;
 			streams->first = s;
 			s->handles = 1;
-			begin_thread_locked(streams, fs);
+			begin_clock_locked(streams, fs);
 			return s;
 		}
 		if (s == NULL)

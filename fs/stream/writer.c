@@ -7,6 +7,7 @@
 #include "schema/state/ledger.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/ticker.h"
 
 #include <errno.h>
 #include <string.h>
@@ -29,18 +30,15 @@ struct lane {
 	/* Two batches take turns, so that a commit needs no memory. Neither is ever NULL. */
 	struct batch *gathering, *other;
 	bool committing;
-	bool wanted;   /* the writer's thread shall commit it */
+	bool wanted;   /* the clock shall commit it */
 	uint64_t done; /* number of the last batch that is done */
 };
 
 struct writer {
 	struct fs *fs;
-	pthread_mutex_t lock; /* guards lanes and stop */
-	pthread_cond_t wake;  /* a batch is full, or the end */
+	pthread_mutex_t lock; /* guards lanes */
 	struct lane *lanes;
-	bool stop;
-	bool called; /* wake was signalled and not seen yet */
-	pthread_t thread;
+	struct ticker *clock;
 };
 
 /* -- committing -------------------------------------------------------------------------------- */
@@ -129,12 +127,6 @@ static void commit_until(struct lane *lane, uint64_t number) {
 
 /* -- gathering --------------------------------------------------------------------------------- */
 
-static void call_writer(struct writer *writer) {
-	LOCK_SCOPE(&writer->lock);
-	writer->called = true;
-	pthread_cond_signal(&writer->wake);
-}
-
 /* Puts UNIT into the gathering batch; if there is no memory, into an empty one. */
 static int put(struct lane *lane, struct source *source, const struct unit *unit) {
 	int rc = batch_put(lane->gathering, source, unit);
@@ -161,7 +153,7 @@ int source_put(struct source *source, const struct unit *unit) {
 		lane->wanted = lane->wanted || full;
 	}
 	if (full)
-		call_writer(lane->writer);
+		ticker_call(lane->writer->clock);
 	return 0;
 }
 
@@ -190,26 +182,17 @@ static int64_t tend(struct lane *lane, int64_t interval) {
 	return interval;
 }
 
-static void *writer_main(void *arg) {
+static int64_t tend_all(void *arg) {
 	struct writer *writer = arg;
 	int64_t interval = (int64_t)(writer->fs->opt->flush_interval * US_PER_S), wait = interval;
 	pthread_mutex_lock(&writer->lock);
-	while (!writer->stop) {
-		struct timespec until = timespec_of_us(clock_us() + wait);
-		if (!writer->called)
-			pthread_cond_timedwait(&writer->wake, &writer->lock, &until);
-		writer->called = false;
-		struct lane *first = writer->lanes; /* lanes are only ever added in front */
-		pthread_mutex_unlock(&writer->lock);
-		wait = interval;
-		for (struct lane *lane = first; lane != NULL; lane = lane->next) {
-			int64_t one = tend(lane, interval);
-			wait = one < wait ? one : wait;
-		}
-		pthread_mutex_lock(&writer->lock);
-	}
+	struct lane *first = writer->lanes; /* lanes are only ever added in front */
 	pthread_mutex_unlock(&writer->lock);
-	return NULL;
+	for (struct lane *lane = first; lane != NULL; lane = lane->next) {
+		int64_t one = tend(lane, interval);
+		wait = one < wait ? one : wait;
+	}
+	return wait;
 }
 
 struct writer *writer_new(struct fs *fs) {
@@ -218,11 +201,10 @@ struct writer *writer_new(struct fs *fs) {
 		return NULL;
 	writer->fs = fs;
 	pthread_mutex_init(&writer->lock, NULL);
-	clock_condition(&writer->wake);
-	if (pthread_create(&writer->thread, NULL, writer_main, writer) == 0)
+	writer->clock = ticker_start(tend_all, writer);
+	if (writer->clock != NULL)
 		return writer;
 	pthread_mutex_destroy(&writer->lock);
-	pthread_cond_destroy(&writer->wake);
 	free(writer);
 	return NULL;
 }
@@ -240,12 +222,7 @@ static void lane_free(struct lane *lane) {
 void writer_free(struct writer *writer) {
 	if (writer == NULL)
 		return;
-	{
-		LOCK_SCOPE(&writer->lock);
-		writer->stop = true;
-		pthread_cond_signal(&writer->wake);
-	}
-	pthread_join(writer->thread, NULL);
+	ticker_stop(writer->clock);
 	while (writer->lanes != NULL) {
 		struct lane *lane = writer->lanes;
 		writer->lanes = lane->next;
@@ -257,7 +234,6 @@ void writer_free(struct writer *writer) {
 		lane_free(lane);
 	}
 	pthread_mutex_destroy(&writer->lock);
-	pthread_cond_destroy(&writer->wake);
 	free(writer);
 }
 

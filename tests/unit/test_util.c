@@ -3,6 +3,9 @@
 #include "util/clock.h"
 #include "util/json.h"
 #include "util/log.h"
+#include "util/ticker.h"
+
+#include <semaphore.h>
 
 static void test_buf_grows(void) {
 	AUTO_BUF struct buf b = { 0 };
@@ -153,6 +156,44 @@ static void test_json_integer(void) {
 		CHECK_INT(integer_of(others[i]), 7);
 }
 
+struct work {
+	sem_t done;     /* posted each time */
+	int64_t due_us; /* after which it is due again */
+};
+
+static int64_t do_work(void *arg) {
+	struct work *work = arg;
+	sem_post(&work->done);
+	return work->due_us;
+}
+
+/* The work is done at once and when it is due, without a call. */
+static void test_ticker_by_itself(void) {
+	struct work work = { .due_us = 1 };
+	CHECK_INT(sem_init(&work.done, 0, 0), 0);
+	struct ticker *ticker = ticker_start(do_work, &work);
+	CHECK(ticker != NULL);
+	for (int i = 0; i < 3; i++)
+		CHECK_INT(sem_wait(&work.done), 0);
+	ticker_stop(ticker);
+	sem_destroy(&work.done);
+}
+
+/* What is not due for an hour is done when it is called for; the end does not wait for it. */
+static void test_ticker_called(void) {
+	struct work work = { .due_us = (int64_t)3600 * US_PER_S };
+	CHECK_INT(sem_init(&work.done, 0, 0), 0);
+	struct ticker *ticker = ticker_start(do_work, &work);
+	CHECK(ticker != NULL);
+	for (int i = 0; i < 3; i++) {
+		CHECK_INT(sem_wait(&work.done), 0);
+		ticker_call(ticker);
+	}
+	ticker_stop(ticker);
+	ticker_stop(NULL);
+	sem_destroy(&work.done);
+}
+
 int main(void) {
 	test_buf_grows();
 	test_buf_consume_and_resize();
@@ -164,5 +205,7 @@ int main(void) {
 	test_log_levels();
 	test_log_is_one_line();
 	test_clock();
+	test_ticker_by_itself();
+	test_ticker_called();
 	return check_end();
 }

@@ -1,0 +1,73 @@
+#include "util/ticker.h"
+
+#include "util/clock.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+struct ticker {
+	ticker_fn tend;
+	void *arg;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards the rest; no other lock is taken while it is held */
+	pthread_cond_t wake;
+	bool called, stop;
+};
+
+/* Waits until UNTIL_US, a call, or the end. Returns false at the end. */
+static bool wait_until(struct ticker *ticker, int64_t until_us) {
+	struct timespec until = timespec_of_us(until_us);
+	LOCK_SCOPE(&ticker->lock);
+	int rc = 0;
+	while (!ticker->called && !ticker->stop && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&ticker->wake, &ticker->lock, &until);
+	ticker->called = false;
+	return !ticker->stop;
+}
+
+static void *ticker_main(void *arg) {
+	struct ticker *ticker = arg;
+	int64_t due_us = clock_us();
+	while (wait_until(ticker, due_us))
+		due_us = clock_us() + ticker->tend(ticker->arg);
+	return NULL;
+}
+
+static void ticker_free(struct ticker *ticker) {
+	pthread_mutex_destroy(&ticker->lock);
+	pthread_cond_destroy(&ticker->wake);
+	free(ticker);
+}
+
+struct ticker *ticker_start(ticker_fn tend, void *arg) {
+	struct ticker *ticker = calloc(1, sizeof(*ticker));
+	if (ticker == NULL)
+		return NULL;
+	ticker->tend = tend;
+	ticker->arg = arg;
+	pthread_mutex_init(&ticker->lock, NULL);
+	clock_condition(&ticker->wake);
+	if (pthread_create(&ticker->thread, NULL, ticker_main, ticker) == 0)
+		return ticker;
+	ticker_free(ticker);
+	return NULL;
+}
+
+void ticker_call(struct ticker *ticker) {
+	LOCK_SCOPE(&ticker->lock);
+	ticker->called = true;
+	pthread_cond_signal(&ticker->wake);
+}
+
+void ticker_stop(struct ticker *ticker) {
+	if (ticker == NULL)
+		return;
+	{
+		LOCK_SCOPE(&ticker->lock);
+		ticker->stop = true;
+		pthread_cond_signal(&ticker->wake);
+	}
+	pthread_join(ticker->thread, NULL);
+	ticker_free(ticker);
+}
