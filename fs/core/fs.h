@@ -4,6 +4,7 @@
 #define ROWFS_FS_CORE_FS_H
 
 #include "fs/core/account.h"
+#include "fs/core/counters.h"
 #include "fs/options/options.h"
 #include "schema/layout/tree.h"
 
@@ -31,14 +32,8 @@ struct removals;
 struct locks;
 struct ingest_streams;
 struct writer;
-struct fence;
+struct engine;
 struct fuse_session;
-
-/* Requests served since start or since the last reset; one per kind of work. */
-struct counters {
-	atomic_ullong lookups, opens, reads, writes, bytes_read, bytes_written, listings, removals,
-		errors, rows_written, lines_rejected, writers_unknown, gzip_cut;
-};
 
 struct call;
 struct fs;
@@ -84,7 +79,7 @@ struct fs {
 	struct ingest_streams *ingest;
 	struct locks *locks;
 	struct writer *writer;
-	struct fence *fence; /* NULL where nothing is served */
+	struct engine *stream; /* lines to committed rows: see fs/stream/engine.h */
 	struct uncommitted uncommitted;
 	struct counters count;
 	struct account disk;          /* of state_dir: disk_max */
@@ -94,7 +89,6 @@ struct fs {
 	bool expires;
 	atomic_int waiting;    /* see call_may_wait() */
 	atomic_int outwaiting; /* see may_outwait() in fs/kernel/ops_lock.c */
-	atomic_int feeding;    /* COPYs that wait for more lines: see fs/stream/batch.c */
 	struct caches *caches;
 	struct fresh *fresh; /* what is known of when what changed; never NULL in a mount */
 	/* Counts the changes that this mount knows of, its own and those that it was told of; from

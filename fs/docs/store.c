@@ -393,7 +393,7 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 		struct append_tx tx = {
 			.call = call, .w = w, .sql = sql->append.sql, .value = value
 		};
-		rc = fence_run(call, append_in_tx, &tx, &tx.op);
+		rc = fence_run(call->fs->stream, append_in_tx, &tx, &tx.op, &call->err);
 		changed = tx.changed;
 		fs_changed(call->fs);
 	} else {

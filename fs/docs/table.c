@@ -300,7 +300,7 @@ static int run_tx(struct table_tx *tx) {
 	int rc = -EEXIST;
 	for (int attempt = 0; rc == -EEXIST && attempt < 2; attempt++) {
 		db_error_clear(&call->err);
-		rc = fence_run(call, table_in_tx, tx, &tx->op);
+		rc = fence_run(call->fs->stream, table_in_tx, tx, &tx->op, &call->err);
 	}
 	fs_changed(call->fs);
 	return rc;

@@ -249,7 +249,8 @@ static int kind_count(struct call *call, struct handle *h, struct rowfs_rows *ou
 		LOCK_SCOPE(&s->lock);
 		owner = ingest_twin_owner(s);
 	}
-	return ingest_rows_count(call, h->node->place->ingest, s->id, owner, out);
+	return ingest_rows_count(call->fs->stream, h->node->place->ingest, s->id, owner,
+				 call_cancel(call), out, &call->err);
 }
 
 /* -- removing ---------------------------------------------------------------------------------- */

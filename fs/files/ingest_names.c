@@ -205,7 +205,8 @@ static int drop(struct db_conn *conn, struct renaming_files *r, struct db_error 
 	removed_name(r->gone, name);
 	int rc = ingest_twin_give_back(conn, r->gone, err);
 	if (rc == 0 && r->with_rows)
-		rc = ingest_rows_delete(conn, r->fs, r->in, r->gone, 0, NULL, &r->kept, err);
+		rc = ingest_rows_delete(conn, r->fs->stream, r->in, r->gone, 0, NULL, &r->kept,
+					err);
 	return rc == 0 ? ingest_file_rename(conn, r->gone, "", name, r->in->of_table, err) : rc;
 }
 
@@ -227,9 +228,9 @@ struct deletion {
 
 static int delete_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct deletion *d = arg;
-	int rc = d->in != NULL
-			 ? ingest_rows_delete(conn, d->fs, d->in, d->id, 0, NULL, &d->kept, err)
-			 : 0;
+	int rc = d->in != NULL ? ingest_rows_delete(conn, d->fs->stream, d->in, d->id, 0, NULL,
+						    &d->kept, err)
+			       : 0;
 	return rc == 0 ? ingest_file_delete(conn, d->id, err) : rc;
 }
 
@@ -238,7 +239,7 @@ void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in, const cha
 	struct deletion d = { .fs = fs, .id = id, .in = in };
 	int rc = db_transaction(fs->pool, delete_in_tx, &d, DB_REPEATABLE, NULL, &err);
 	if (rc == 0 && path != NULL)
-		ingest_rows_tell(fs, path, &d.kept);
+		ingest_rows_tell(fs->stream, path, &d.kept);
 	buf_free(&d.kept);
 	if (rc == 0)
 		return;
@@ -253,7 +254,7 @@ static int run(struct call *call, struct renaming_files *r) {
 	int rc = db_transaction(call->fs->pool, rename_in_tx, r, DB_REPEATABLE, NULL, &call->err);
 	fs_changed(call->fs);
 	if (rc == 0)
-		ingest_rows_tell(call->fs, r->path, &r->kept);
+		ingest_rows_tell(call->fs->stream, r->path, &r->kept);
 	buf_free(&r->kept);
 	/* only now: a removal that failed must not take the bytes along at the last close */
 	if (rc == 0 && r->gone != 0 && !ingest_stream_unlink(call->fs, r->gone, r->with_rows))

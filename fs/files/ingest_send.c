@@ -232,8 +232,8 @@ static int clear_file(struct db_conn *conn, const struct ingest_stream *s, bool 
 	if (rc == 0)
 		rc = s->in->keep_replaced && !changed
 			     ? ingest_file_forget(conn, s->rec.id, err)
-			     : ingest_rows_delete(conn, s->fs, s->in, s->rec.id, 0, fresh, kept,
-						  err);
+			     : ingest_rows_delete(conn, s->fs->stream, s->in, s->rec.id, 0, fresh,
+						  kept, err);
 	return rc == 0 ? ingest_file_clear(conn, s->rec.id, err) : rc;
 }
 
@@ -248,7 +248,7 @@ static int remove_old(struct db_conn *conn, struct ingest_sending *x, struct db_
 			rc = clear_file(conn, s, false, ranges_text(&x->ids), &x->kept, err);
 	}
 	if (rc == 0 && s->old_tail != NULL)
-		rc = ingest_rows_delete(conn, s->fs, s->in, s->rec.id,
+		rc = ingest_rows_delete(conn, s->fs->stream, s->in, s->rec.id,
 					strtoll(s->old_tail, NULL, 10), ranges_text(&x->ids),
 					&x->kept, err);
 	return rc;
@@ -300,7 +300,7 @@ static struct ingest_sending *sending_new(struct ingest_stream *s,
 		x->owner.send = insert_objects;
 		x->parts = true;
 	}
-	x->target = (struct batch_target){ .fs = s->fs, .owner = &x->owner };
+	x->target = (struct batch_target){ .engine = s->fs->stream, .owner = &x->owner };
 	return x;
 }
 
@@ -358,7 +358,7 @@ static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
 	batch_feed_rest(x->batch, &x->target); /* the server works while the bytes are compressed */
 	ledger_new_op(x->op.id);
 	if (rc == 0 && tree->has_ledger && tree->has_streams)
-		rc = fence_stream(s->fs->fence, s->fs->pool, x->op.stream, err);
+		rc = fence_stream(s->fs->stream->fence, s->fs->pool, x->op.stream, err);
 	if (rc != 0)
 		return rc;
 	if (x->has_tail)
@@ -385,7 +385,7 @@ int ingest_seal(struct call *call, struct ingest_stream *s, size_t len) {
 }
 
 static void told(struct ingest_stream *s, const struct refusals *list) {
-	int rc = refusals_tell(list, s->fs, s->w.path);
+	int rc = refusals_tell(list, s->fs->stream, s->w.path);
 	if (s->deferred == 0)
 		s->deferred = rc;
 }
@@ -403,7 +403,7 @@ static void settle(struct ingest_sending *x) {
 	struct ingest_stream *s = x->s;
 	told(s, &x->refused);
 	told(s, &x->batch->refused);
-	ingest_rows_tell(s->fs, s->w.path, &x->kept);
+	ingest_rows_tell(s->fs->stream, s->w.path, &x->kept);
 	if (x->takes)
 		ingest_twin_free(move_ptr(s->twin));
 	s->twin_whole = false;
@@ -448,7 +448,7 @@ int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
 	}
 	int errnum = call->err.errnum;
 	if (end == IN_DOUBT || errnum == EIO || errnum == ETIMEDOUT)
-		fence_leave(s->fs->fence, x->op.stream);
+		fence_leave(s->fs->stream->fence, x->op.stream);
 	return -errnum;
 }
 
@@ -564,7 +564,8 @@ static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err
 	struct stat st;
 	refusals_clear(&w->refused);
 	parser_free(&w->parser);
-	if (fstat(w->fd, &st) != 0 || parser_begin(&w->parser, s->fs, s->in, s->gzip, NULL) != 0)
+	if (fstat(w->fd, &st) != 0 ||
+	    parser_begin(&w->parser, s->fs->stream, s->in, s->gzip, NULL) != 0)
 		return db_error_set(err, EIO, "the copy of the file cannot be read");
 	int rc = ledger_enter(conn, s->fs->tree, &w->op, err);
 	if (rc == 0)
@@ -603,7 +604,7 @@ int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool la
 	int rc = ingest_twin_compare_file(call, s, fd, &w.twin, &text);
 	w.takes = text == TWIN_WHOLE;
 	if (rc == 0)
-		rc = fence_run(call, send_file_in_tx, &w, &w.op);
+		rc = fence_run(call->fs->stream, send_file_in_tx, &w, &w.op, &call->err);
 	ingest_twin_free(w.twin);
 	*moved = w.moved;
 	if (rc == 0 && !w.moved)
@@ -613,7 +614,7 @@ int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool la
 	if (rc == 0 && !w.moved) {
 		told(s, &w.refused);
 		changed(s, w.op.id);
-		ingest_rows_tell(s->fs, s->w.path, &w.kept);
+		ingest_rows_tell(s->fs->stream, s->w.path, &w.kept);
 	}
 	fs_changed(s->fs);
 	buf_free(&w.kept);

@@ -173,8 +173,8 @@ int ingest_read(struct call *call, struct ingest_stream *s, uint64_t offset, siz
 /* Brings the parser to the end of the committed bytes that S knows of. */
 static int load_known(struct call *call, struct ingest_stream *s) {
 	AUTO_BUF struct buf bytes = { 0 };
-	int rc =
-		parser_begin(&s->parser, s->fs, s->in, s->gzip, s->replacing ? NULL : s->rec.state);
+	int rc = parser_begin(&s->parser, s->fs->stream, s->in, s->gzip,
+			      s->replacing ? NULL : s->rec.state);
 	bool refused = s->parser.tail_refused;
 	uint64_t end = committed(s);
 	while (rc == 0 && s->parser.fed < end) {
@@ -209,7 +209,7 @@ static int follow_no_more(struct call *call, struct ingest_stream *s) {
 	if (committed(s) == 0) {
 		parser_free(&s->parser);
 		s->parsed = 0;
-		return parser_begin(&s->parser, s->fs, s->in, s->gzip, NULL);
+		return parser_begin(&s->parser, s->fs->stream, s->in, s->gzip, NULL);
 	}
 	/* what is committed has no rows yet: all is written anew by fsync or close */
 	rc = make_copy(call, s);

@@ -279,8 +279,8 @@ static int take_row(struct call *call, struct handle *h, const struct record_fou
 	}
 	rc = make_room(s, found->len + s->added.len + 1);
 	if (rc == 0)
-		rc = count_line(call->fs, s->counter, &s->checker, &s->tally, &s->counted,
-				&call->err);
+		rc = count_line(call->fs->buckets, call->fs->pool, s->counter, &s->checker,
+				&s->tally, &s->counted, &call->err);
 	if (rc != 0)
 		return rc;
 	s->lines[s->n++] = (struct unit_line){

@@ -242,7 +242,7 @@ int rows_rotate(struct call *call, struct node *node, const char *to) {
 			      .w = &w,
 			      .note = { .number = mine, .draft = draft.data, .to = to },
 			      .fd = -1 };
-	rc = fence_run(call, rotate_in_tx, &r, &r.op);
+	rc = fence_run(call->fs->stream, rotate_in_tx, &r, &r.op, &call->err);
 	fs_changed(call->fs);
 	forget_cursor(&r);
 	/* in doubt, the rows may be gone: the lines stay where they are, and the next mount asks

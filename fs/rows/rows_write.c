@@ -92,7 +92,7 @@ static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 
 int rows_tx_run(struct rows_tx *tx) {
 	struct call *call = tx->in->call;
-	int rc = fence_run(call, rows_in_tx, tx, &tx->op);
+	int rc = fence_run(call->fs->stream, rows_in_tx, tx, &tx->op, &call->err);
 	fs_changed(call->fs);
 	int written = tx->pairs != NULL ? tx->pairs->written : 0;
 	for (int i = 0; i < tx->ninserts; i++)
@@ -165,20 +165,20 @@ static int put_raw(struct batch *batch, const struct input *in, const struct lin
 /* All lines at once; if one is refused, again around it. */
 static int run_append(struct append_tx *tx) {
 	struct call *call = tx->in->call;
-	int rc = fence_run(call, append_in_tx, tx, &tx->op);
+	int rc = fence_run(call->fs->stream, append_in_tx, tx, &tx->op, &call->err);
 	if (sent_of(rc, &call->err) == LINE_REFUSED) {
 		db_error_clear(&call->err);
 		tx->batch = batch_new(1);
 		if (tx->batch == NULL || put_raw(tx->batch, tx->in, tx->group) != 0)
 			return call_error(call, ENOMEM, "out of memory");
-		rc = fence_run(call, append_in_tx, tx, &tx->op);
+		rc = fence_run(call->fs->stream, append_in_tx, tx, &tx->op, &call->err);
 	}
 	fs_changed(call->fs);
 	if (rc != 0)
 		return rc;
 	int n = tx->group->n, first = 0;
 	if (tx->batch != NULL) {
-		first = refusals_tell(&tx->batch->refused, call->fs, tx->in->w->path);
+		first = refusals_tell(&tx->batch->refused, call->fs->stream, tx->in->w->path);
 		n -= tx->batch->refused.n;
 	}
 	if (tx->in->first_error == 0)
@@ -207,7 +207,7 @@ static int flush_batch(struct input *in, struct line_group *group) {
 		.insert = { .sql = sql_insert_lines(in->w->place, &shape),
 			    .count = sql_count_lines(in->w->place, &shape) },
 	};
-	tx.target = (struct batch_target){ .fs = in->call->fs, .owner = &tx.owner };
+	tx.target = (struct batch_target){ .engine = in->call->fs->stream, .owner = &tx.owner };
 	int rc;
 	if (tx.insert.count == NULL)
 		rc = call_error(in->call, ENOMEM, "out of memory");

@@ -34,6 +34,7 @@
 #include "schema/embedded.h"
 #include "util/text/name.h"
 #include "schema/statements/sql.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/private_dir.h"
 
@@ -197,11 +198,11 @@ static bool open_fence(struct fs *fs) {
 	pid_t other = 0;
 	int rc = open_place(fs, &why);
 	if (rc == 0)
-		rc = fence_claim(fs->place, 0, &fs->fence, &other);
+		rc = fence_claim(fs->place, 0, &fs->stream->fence, &other);
 	if (rc == -EBUSY) {
 		fprintf(stderr, "rowfs: waiting for process %d, which served %s before\n",
 			(int)other, fs->opt->mountpoint);
-		rc = fence_claim(fs->place, CLAIM_WAIT_MS, &fs->fence, &other);
+		rc = fence_claim(fs->place, CLAIM_WAIT_MS, &fs->stream->fence, &other);
 	}
 	if (rc == -EBUSY)
 		fprintf(stderr,
@@ -211,20 +212,44 @@ static bool open_fence(struct fs *fs) {
 			(int)other, fs->opt->mountpoint);
 	else if (rc != 0)
 		complain_of_state(fs->opt, rc, &why);
-	else if ((rc = fence_end_earlier(fs->fence, fs->pool, &err)) != 0)
+	else if ((rc = fence_end_earlier(fs->stream->fence, fs->pool, &err)) != 0)
 		fprintf(stderr, "rowfs: what an earlier mount left under way cannot be ended: %s\n",
 			err.sentence != NULL ? err.sentence : "out of memory");
 	return rc == 0;
 }
 
+static void committed(void *arg, const struct tally *lines) {
+	struct fs *fs = arg;
+	if (lines != NULL)
+		coherence_appended(fs, lines);
+	fs_changed(fs);
+}
+
+static void set_engine(struct fs *fs) {
+	const struct options *opt = fs->opt;
+	*fs->stream = (struct engine){
+		.buckets = fs->buckets,
+		.pool = fs->pool,
+		.tree = fs->tree,
+		.count = &fs->count,
+		.batch_size = opt->batch_size,
+		.flush_us = (int64_t)(opt->flush_interval * US_PER_S),
+		.feeding_most = opt->max_connections / 2 - 1, /* others need some, too */
+		.changed = committed,
+		.arg = fs,
+	};
+}
+
 static bool open_state(struct fs *fs) {
 	const struct options *opt = fs->opt;
 	AUTO_BUF struct buf why = { 0 };
+	set_engine(fs);
 	if (!open_fence(fs))
 		return false;
 	int rc = plain_new(fs->place, opt->plain_max, &fs->disk, &fs->plain, &why);
 	if (rc == 0)
 		rc = report_new(fs->place, opt->errors_max, opt->rejected_max, &fs->report, &why);
+	fs->stream->report = fs->report;
 	if (rc == 0) {
 		fs->rotations = private_dir_below(fs->place, "rotations", &why);
 		rc = fs->rotations < 0 ? fs->rotations : 0;
@@ -251,7 +276,7 @@ static bool open_state(struct fs *fs) {
 	fs->removals = removals_new(fs);
 	fs->ingest = ingest_streams_new();
 	fs->locks = locks_new();
-	fs->writer = writer_new(fs);
+	fs->writer = writer_new(fs->stream);
 	return fs->nodes != NULL && fs->trails != NULL && fs->prefetch != NULL &&
 	       fs->transcripts != NULL && fs->calls != NULL && fs->intake != NULL &&
 	       fs->handles != NULL && fs->moved != NULL && fs->made != NULL &&
@@ -282,7 +307,7 @@ static void close_state(struct fs *fs, bool served) {
 	if (fs->rotations >= 0)
 		close(fs->rotations);
 	report_free(fs->report);
-	fence_free(fs->fence); /* the last of the place: another daemon may begin now */
+	fence_free(fs->stream->fence); /* the last of the place: another daemon may begin now */
 	if (fs->place >= 0)
 		close(fs->place);
 	if (fs->state >= 0)
@@ -378,9 +403,11 @@ int rowfs_mount(const struct options *opt) {
 	log_setup(level, !opt->foreground);
 	keep_memory_private();
 	ending_block_signals();
+	struct engine stream = { 0 };
 	struct fs fs = {
 		.kinds = &all_kinds,
 		.opt = opt,
+		.stream = &stream,
 		.state = -1,
 		.place = -1,
 		.rotations = -1,

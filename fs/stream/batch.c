@@ -1,5 +1,4 @@
 #include "db/field.h"
-#include "fs/cache/coherence.h"
 #include "fs/stream/batch.h"
 
 #include "util/text/array.h"
@@ -126,12 +125,12 @@ void batch_follow(struct batch *b, bool may) {
 }
 
 /* Another COPY may wait for lines: enough connections stay for everybody else. */
-static bool may_wait(struct batch *b, struct fs *fs) {
-	if (atomic_fetch_add(&fs->feeding, 1) >= fs->opt->max_connections / 2 - 1) {
-		atomic_fetch_sub(&fs->feeding, 1);
+static bool may_wait(struct batch *b, struct engine *engine) {
+	if (atomic_fetch_add(&engine->feeding, 1) >= engine->feeding_most) {
+		atomic_fetch_sub(&engine->feeding, 1);
 		return false;
 	}
-	b->feeding = &fs->feeding;
+	b->feeding = &engine->feeding;
 	return true;
 }
 
@@ -145,7 +144,7 @@ static int feed(struct batch *b, const struct batch_target *to, struct db_error 
 		return -EAGAIN; /* the triggers are to count after all */
 	if (b->copy == NULL) {
 		const char *setup = counts ? stream_no_triggers : NULL;
-		int rc = db_copy_in_begin(to->fs->pool, setup, to->copy, &b->copy, err);
+		int rc = db_copy_in_begin(to->engine->pool, setup, to->copy, &b->copy, err);
 		if (rc != 0)
 			return rc;
 		b->silent = counts;
@@ -172,8 +171,8 @@ void batch_feed(struct batch *b, const struct batch_target *to) {
 		return;
 	/* a transaction that began before the one of the batch before has ended would not see what
 	 * that one did to the ledger */
-	bool may = b->state == BATCH_OPEN && !db_pool_one_snapshot(to->fs->pool) &&
-		   may_wait(b, to->fs);
+	bool may = b->state == BATCH_OPEN && !db_pool_one_snapshot(to->engine->pool) &&
+		   may_wait(b, to->engine);
 	if (may || b->state == BATCH_FED)
 		feed_all(b, to);
 	if (b->copy == NULL)
@@ -281,7 +280,7 @@ static enum sent run_small(struct sending *s, struct buf *arrays, struct db_erro
 	}
 	for (int c = 0; ok && c < ncolumns; c++)
 		params[n++] = (struct db_param){ .data = arrays[c].data, .len = arrays[c].len };
-	int rc = ok ? db_query(s->to->fs->pool, st, params, n, 0, NULL, &res, err)
+	int rc = ok ? db_query(s->to->engine->pool, st, params, n, 0, NULL, &res, err)
 		    : db_error_set(err, ENOMEM, "out of memory");
 	tally_texts_free(&texts);
 	if (rc == 0 && s->to->ledger && !stream_was_moved(res, s->b->n))
@@ -361,7 +360,7 @@ static enum sent send_whole(struct sending *s, struct db_error *err) {
 	if (s->to->follow != NULL)
 		s->to->follow(s->to->lane, false);
 	unsigned flags = is_repeatable(s->to) ? DB_REPEATABLE : 0;
-	return sent_of(db_transaction(s->to->fs->pool, send_again, s, flags, NULL, err), err);
+	return sent_of(db_transaction(s->to->engine->pool, send_again, s, flags, NULL, err), err);
 }
 
 /* As it comes: by the COPY that has the first of it, or by one statement. */
@@ -407,7 +406,7 @@ static void tell_one(const struct batch *b, const struct batch_target *to,
 		     const struct refusal *one, bool given_up) {
 	struct source *source = b->lines[one->index].source;
 	int none = 0;
-	int rc = refusal_tell(one, to->fs, source->path);
+	int rc = refusal_tell(one, to->engine, source->path);
 	atomic_compare_exchange_strong(given_up ? &source->given_up : &source->refused, &none, rc);
 }
 
@@ -446,10 +445,8 @@ enum sent batch_commit(struct batch *b, struct batch_target *to, struct db_error
 	enum sent end = b->n > 0 || to->owner != NULL ? send_all(&s, err) : SENT;
 	if (end == SENT) {
 		to->off += b->n > 0;
-		atomic_fetch_add(&to->fs->count.rows_written, (unsigned)(b->n - b->refused.n));
-		if (s.counts)
-			coherence_appended(to->fs, &b->tally);
-		fs_changed(to->fs);
+		atomic_fetch_add(&to->engine->count->rows_written, (unsigned)(b->n - b->refused.n));
+		to->engine->changed(to->engine->arg, s.counts ? &b->tally : NULL);
 		if (to->owner == NULL)
 			tell(b, to);
 		return SENT;

@@ -67,7 +67,7 @@ struct batch_owner {
 
 /* What a batch is sent with. */
 struct batch_target {
-	struct fs *fs;
+	struct engine *engine;
 	const char *copy; /* COPY ... FROM STDIN (FORMAT csv); borrowed */
 	/* Of a batch that is in no lane: its lines and what the server refused of them stay its
 	 * owner's. Else NULL. */

@@ -208,19 +208,18 @@ void fence_leave(struct fence *fence, const char *stream) {
 		fence->stream[0] = '\0';
 }
 
-int fence_run(struct call *call, db_tx_fn fn, void *arg, struct ledger_op *op) {
-	const struct tree *tree = call->fs->tree;
-	struct fence *fence = call->fs->fence;
+int fence_run(struct engine *engine, db_tx_fn fn, void *arg, struct ledger_op *op,
+	      struct db_error *err) {
+	const struct tree *tree = engine->tree;
 	*op = (struct ledger_op){ 0 };
 	ledger_new_op(op->id);
 	int rc = tree->has_ledger && tree->has_streams
-			 ? fence_stream(fence, call->fs->pool, op->stream, &call->err)
+			 ? fence_stream(engine->fence, engine->pool, op->stream, err)
 			 : 0;
 	if (rc != 0)
 		return rc;
-	rc = db_transaction(call->fs->pool, fn, arg, tree->has_ledger ? DB_REPEATABLE : 0, NULL,
-			    &call->err);
-	if (rc != 0 && (rc == -EIO || rc == -ETIMEDOUT || call->err.in_doubt))
-		fence_leave(fence, op->stream);
+	rc = db_transaction(engine->pool, fn, arg, tree->has_ledger ? DB_REPEATABLE : 0, NULL, err);
+	if (rc != 0 && (rc == -EIO || rc == -ETIMEDOUT || err->in_doubt))
+		fence_leave(engine->fence, op->stream);
 	return rc;
 }

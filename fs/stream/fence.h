@@ -16,6 +16,7 @@
 
 #include "fs/core/call.h"
 #include "schema/state/ledger.h"
+#include "fs/stream/engine.h"
 
 struct fence;
 
@@ -34,8 +35,9 @@ MUST_USE int fence_note(struct fence *fence, const char *stream, struct db_error
 
 /* Runs FN in one transaction that is committed once or not at all, whatever is lost on the way; FN
  * begins with ledger_enter(OP), and may run several times. Makes OP anew. Without a ledger a lost
- * COMMIT is -EIO. Returns 0 or -errno with CALL's error filled. Thread-safe. */
-MUST_USE int fence_run(struct call *call, db_tx_fn fn, void *arg, struct ledger_op *op);
+ * COMMIT is -EIO. Returns 0, or -errno with ERR filled. Thread-safe. */
+MUST_USE int fence_run(struct engine *engine, db_tx_fn fn, void *arg, struct ledger_op *op,
+		       struct db_error *err);
 
 /* Fills STREAM with the stream that the operations of this mount hold, for a transaction that is
  * not made by fence_run(). Returns 0, or -errno with a sentence in ERR. Thread-safe. */

@@ -88,7 +88,7 @@ static int set_order(struct ingest_parser *p, const int *order, int n) {
 	p->ready = true;
 	int rc = line_checker_init(&p->checker, p->rules, n);
 	if (rc == 0 && p->in->by_copy)
-		rc = counter_new(p->fs->tree, p->in->rel, p->columns, n, NULL, 0, &p->counter);
+		rc = counter_new(p->engine->tree, p->in->rel, p->columns, n, NULL, 0, &p->counter);
 	return rc;
 }
 
@@ -245,7 +245,8 @@ bool ingest_put_object(const struct shape *shape, const char *line, size_t len, 
 static void count(struct ingest_parser *p, struct ingest_unit *unit) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	bool counted = !unit->uncounted;
-	int rc = count_line(p->fs, p->counter, &p->checker, &unit->tally, &counted, &err);
+	int rc = count_line(p->engine->buckets, p->engine->pool, p->counter, &p->checker,
+			    &unit->tally, &counted, &err);
 	unit->uncounted = rc != 0 || !counted;
 }
 
@@ -540,10 +541,10 @@ static bool get_bool(const cJSON *json, const char *name) {
 	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, name));
 }
 
-int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in, bool gzip,
+int parser_begin(struct ingest_parser *p, struct engine *engine, const struct ingest *in, bool gzip,
 		 const char *state) {
 	memset(p, 0, sizeof(*p));
-	p->fs = fs;
+	p->engine = engine;
 	p->in = in;
 	p->gzip = gzip;
 	record_begin(&p->reader, in->csv, LINE_MOST);

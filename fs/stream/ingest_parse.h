@@ -37,7 +37,7 @@ void ingest_unit_clear(struct ingest_unit *unit);
 void ingest_unit_clear_lines(struct ingest_unit *unit);
 
 struct ingest_parser {
-	struct fs *fs;
+	struct engine *engine;
 	const struct ingest *in;
 	bool gzip; /* the bytes are compressed */
 	struct gunzip gz;
@@ -67,7 +67,7 @@ struct ingest_parser {
 
 /* A parse of bytes that are compressed, or not (GZIP); from the start, or with STATE (JSON of
  * parser_state()) from parser->resume_at on: feed it from there. 0 or -ENOMEM. */
-MUST_USE int parser_begin(struct ingest_parser *p, struct fs *fs, const struct ingest *in,
+MUST_USE int parser_begin(struct ingest_parser *p, struct engine *engine, const struct ingest *in,
 			  bool gzip, const char *state);
 void parser_free(struct ingest_parser *p);
 

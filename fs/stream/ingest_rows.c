@@ -303,7 +303,7 @@ static int compare_in_tx(struct db_conn *conn, void *arg, struct db_error *err) 
 	return compare_bytes(c, strtoll(file, NULL, 10), file, err);
 }
 
-static int begin(struct comparison *c, struct fs *fs, struct db_error *err) {
+static int begin(struct comparison *c, struct engine *engine, struct db_error *err) {
 	/* no line begins with the byte that gzip data begins with */
 	AUTO_BUF struct buf first = { 0 };
 	uint64_t at = 0;
@@ -311,13 +311,13 @@ static int begin(struct comparison *c, struct fs *fs, struct db_error *err) {
 	if (rc != 0)
 		return rc;
 	bool gzip = first.len > 0 && (unsigned char)first.data[0] == 0x1f;
-	rc = parser_begin(&c->parser, fs, c->in, gzip, NULL);
+	rc = parser_begin(&c->parser, engine, c->in, gzip, NULL);
 	return rc != 0 ? db_error_set(err, ENOMEM, "out of memory") : 0;
 }
 
 /* Deletes those that say what the file says. What cannot be compared stays. */
-static int compare(struct comparison *c, struct fs *fs, struct db_error *err) {
-	int rc = begin(c, fs, err);
+static int compare(struct comparison *c, struct engine *engine, struct db_error *err) {
+	int rc = begin(c, engine, err);
 	if (rc != 0)
 		return rc;
 	rc = db_part_on(c->conn, compare_in_tx, c, err);
@@ -345,8 +345,9 @@ static void put_sentence(const struct ingest *in, const PGresult *left, struct b
 		ids.failed ? "?" : ids.data, n > told ? ", …" : "");
 }
 
-int ingest_rows_delete(struct db_conn *conn, struct fs *fs, const struct ingest *in, int64_t id,
-		       int64_t only, const char *fresh, struct buf *kept, struct db_error *err) {
+int ingest_rows_delete(struct db_conn *conn, struct engine *engine, const struct ingest *in,
+		       int64_t id, int64_t only, const char *fresh, struct buf *kept,
+		       struct db_error *err) {
 	struct comparison c = { .conn = conn, .in = in, .one = only != 0, .fresh = fresh };
 	AUTO_RESULT PGresult *left = NULL, *still = NULL;
 	snprintf(c.file, sizeof(c.file), "%lld", (long long)id);
@@ -356,7 +357,7 @@ int ingest_rows_delete(struct db_conn *conn, struct fs *fs, const struct ingest 
 	if (rc == 0)
 		rc = ask_unclear(&c, &left, err);
 	if (rc == 0 && PQntuples(left) > 0) {
-		rc = compare(&c, fs, err);
+		rc = compare(&c, engine, err);
 		comparison_free(&c);
 		if (rc == 0)
 			rc = ask_unclear(&c, &still, err);
@@ -366,16 +367,16 @@ int ingest_rows_delete(struct db_conn *conn, struct fs *fs, const struct ingest 
 	return rc == 0 && only == 0 ? ingest_file_forget(conn, id, err) : rc;
 }
 
-void ingest_rows_tell(struct fs *fs, const char *path, struct buf *kept) {
+void ingest_rows_tell(struct engine *engine, const char *path, struct buf *kept) {
 	if (kept->len > 0)
-		report_error(fs->report, path, EEXIST, "", kept->failed ? "" : kept->data);
+		report_error(engine->report, path, EEXIST, "", kept->failed ? "" : kept->data);
 	buf_free(kept);
 }
 
 /* -- counting ---------------------------------------------------------------------------------- */
 
 struct counting {
-	struct fs *fs;
+	struct engine *engine;
 	const struct ingest *in;
 	int64_t id, owner;
 	struct rowfs_rows *out;
@@ -388,7 +389,7 @@ static int count_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	*w->out = (struct rowfs_rows){ 0 };
 	snprintf(c.file, sizeof(c.file), "%lld", (long long)w->id);
 	snprintf(owner, sizeof(owner), "%lld", (long long)w->owner);
-	int rc = begin(&c, w->fs, err);
+	int rc = begin(&c, w->engine, err);
 	/* the bytes are this file's, the rows may be the owner's */
 	if (rc == 0)
 		rc = compare_bytes(&c, w->id, owner, err);
@@ -402,9 +403,8 @@ static int count_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
-int ingest_rows_count(struct call *call, const struct ingest *in, int64_t id, int64_t owner,
-		      struct rowfs_rows *out) {
-	struct counting w = { .fs = call->fs, .in = in, .id = id, .owner = owner, .out = out };
-	return db_transaction(call->fs->pool, count_in_tx, &w, DB_REPEATABLE, call_cancel(call),
-			      &call->err);
+int ingest_rows_count(struct engine *engine, const struct ingest *in, int64_t id, int64_t owner,
+		      struct db_cancel *cancel, struct rowfs_rows *out, struct db_error *err) {
+	struct counting w = { .engine = engine, .in = in, .id = id, .owner = owner, .out = out };
+	return db_transaction(engine->pool, count_in_tx, &w, DB_REPEATABLE, cancel, err);
 }

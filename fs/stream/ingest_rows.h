@@ -18,6 +18,7 @@
 #include "fs/core/call.h"
 #include "schema/state/ingest_file.h"
 #include "schema/layout/ingest.h"
+#include "fs/stream/engine.h"
 #include "util/rows_ioctl.h"
 
 /* Deletes, in the transaction on CONN, the rows that came from file ID, whose bytes must still be
@@ -25,17 +26,18 @@
  * ids (text of an int8multirange) of rows that the transaction has inserted, which stay; NULL:
  * none. Empties KEPT, and puts a sentence there if rows stay that had their ids: to be told once
  * the transaction is committed, see ingest_rows_tell(). Returns 0, or -errno with ERR filled. */
-MUST_USE int ingest_rows_delete(struct db_conn *conn, struct fs *fs, const struct ingest *in,
-				int64_t id, int64_t only, const char *fresh, struct buf *kept,
-				struct db_error *err);
+MUST_USE int ingest_rows_delete(struct db_conn *conn, struct engine *engine,
+				const struct ingest *in, int64_t id, int64_t only,
+				const char *fresh, struct buf *kept, struct db_error *err);
 
 /* Compares the committed lines of file ID with the rows that came from file OWNER: the same, or the
- * one that ID follows (fs/files/ingest_twin.h). Returns 0 or -errno with CALL's error filled.
- * Thread-safe. */
-MUST_USE int ingest_rows_count(struct call *call, const struct ingest *in, int64_t id,
-			       int64_t owner, struct rowfs_rows *out);
+ * one that ID follows (fs/files/ingest_twin.h). CANCEL may be NULL. Returns 0, or
+ * -errno with ERR filled. Thread-safe. */
+MUST_USE int ingest_rows_count(struct engine *engine, const struct ingest *in, int64_t id,
+			       int64_t owner, struct db_cancel *cancel, struct rowfs_rows *out,
+			       struct db_error *err);
 
 /* Tells of PATH what KEPT says, if anything, and empties it. Thread-safe. */
-void ingest_rows_tell(struct fs *fs, const char *path, struct buf *kept);
+void ingest_rows_tell(struct engine *engine, const char *path, struct buf *kept);
 
 #endif

@@ -1,7 +1,5 @@
 #include "fs/stream/refusals.h"
 
-#include "fs/core/report.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,7 +108,7 @@ static char *sentence_of_many(const struct refusal *one) {
 	return buf_take(&why);
 }
 
-int refusal_tell(const struct refusal *one, struct fs *fs, const char *path) {
+int refusal_tell(const struct refusal *one, struct engine *engine, const char *path) {
 	AUTO_FREE char *many = one->more > 0 ? sentence_of_many(one) : NULL;
 	const char *why = many != NULL ? many : one->why;
 	const struct rejection rejection = {
@@ -126,16 +124,16 @@ int refusal_tell(const struct refusal *one, struct fs *fs, const char *path) {
 		.sentence = why,
 	};
 	/* who reads the sentence finds it counted */
-	atomic_fetch_add(&fs->count.errors, 1);
-	atomic_fetch_add(&fs->count.lines_rejected, one->more + 1);
-	report_rejection(fs->report, &rejection);
+	atomic_fetch_add(&engine->count->errors, 1);
+	atomic_fetch_add(&engine->count->lines_rejected, one->more + 1);
+	report_rejection(engine->report, &rejection);
 	return -one->errnum;
 }
 
-int refusals_tell(const struct refusals *list, struct fs *fs, const char *path) {
+int refusals_tell(const struct refusals *list, struct engine *engine, const char *path) {
 	int first = 0;
 	for (int i = 0; i < list->n; i++) {
-		int rc = refusal_tell(&list->all[i], fs, path);
+		int rc = refusal_tell(&list->all[i], engine, path);
 		first = first != 0 ? first : rc;
 	}
 	return first;

@@ -3,7 +3,9 @@
 #ifndef ROWFS_FS_STREAM_REFUSALS_H
 #define ROWFS_FS_STREAM_REFUSALS_H
 
-#include "fs/core/fs.h"
+#include "fs/stream/engine.h"
+
+#include <stdbool.h>
 
 struct refusal {
 	uint64_t number; /* of the line in its file, from 1 */
@@ -42,8 +44,8 @@ MUST_USE bool refusals_move_or_fold(struct refusals *to, struct refusals *from);
 
 /* Writes ONE, a line of PATH, into rejected/ and errors.jsonl, and counts it. Returns its
  * -errno. */
-int refusal_tell(const struct refusal *one, struct fs *fs, const char *path);
+int refusal_tell(const struct refusal *one, struct engine *engine, const char *path);
 /* The same for all of them. Returns -errno of the first, or 0. */
-int refusals_tell(const struct refusals *list, struct fs *fs, const char *path);
+int refusals_tell(const struct refusals *list, struct engine *engine, const char *path);
 
 #endif

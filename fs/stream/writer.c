@@ -35,7 +35,7 @@ struct lane {
 };
 
 struct writer {
-	struct fs *fs;
+	struct engine *engine;
 	pthread_mutex_t lock; /* guards lanes */
 	struct lane *lanes;
 	struct ticker *clock;
@@ -57,14 +57,14 @@ static void follow(struct lane *lane, bool may) {
 
 /* Makes the stream's row, once. Returns 0, or -errno with ERR filled. */
 static int open_stream(struct lane *lane, struct db_error *err) {
-	struct fs *fs = lane->writer->fs;
+	struct engine *engine = lane->writer->engine;
 	struct db_param param = db_text(lane->target.stream);
 	if (!lane->target.ledger || lane->opened)
 		return 0;
-	int rc = fence_note(fs->fence, lane->target.stream, err);
+	int rc = fence_note(engine->fence, lane->target.stream, err);
 	if (rc == 0)
-		rc = db_query_text(fs->pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
-				   err);
+		rc = db_query_text(engine->pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL,
+				   NULL, err);
 	lane->opened = rc == 0;
 	return rc;
 }
@@ -99,7 +99,7 @@ static void commit_gathering(struct lane *lane) {
 	if (end != SENT) {
 		log_warning("lines are not committed and kept in rejected/: %s",
 			    err.sentence != NULL ? err.sentence : "?");
-		fence_doubt(lane->writer->fs->fence);
+		fence_doubt(lane->writer->engine->fence);
 		new_stream(lane); /* where the old one stands may be in doubt */
 	}
 	batch_reset(b, number, BATCH_WAITS); /* its sources may wait for it to be freed */
@@ -111,7 +111,7 @@ static void commit_gathering(struct lane *lane) {
 }
 
 static bool is_full(const struct lane *lane) {
-	return lane->gathering->n >= lane->writer->fs->opt->batch_size ||
+	return lane->gathering->n >= lane->writer->engine->batch_size ||
 	       lane->gathering->data.len >= BATCH_BYTES;
 }
 
@@ -184,7 +184,7 @@ static int64_t tend(struct lane *lane, int64_t interval) {
 
 static int64_t tend_all(void *arg) {
 	struct writer *writer = arg;
-	int64_t interval = (int64_t)(writer->fs->opt->flush_interval * US_PER_S), wait = interval;
+	int64_t interval = writer->engine->flush_us, wait = interval;
 	pthread_mutex_lock(&writer->lock);
 	struct lane *first = writer->lanes; /* lanes are only ever added in front */
 	pthread_mutex_unlock(&writer->lock);
@@ -195,11 +195,11 @@ static int64_t tend_all(void *arg) {
 	return wait;
 }
 
-struct writer *writer_new(struct fs *fs) {
+struct writer *writer_new(struct engine *engine) {
 	struct writer *writer = calloc(1, sizeof(*writer));
 	if (writer == NULL)
 		return NULL;
-	writer->fs = fs;
+	writer->engine = engine;
 	pthread_mutex_init(&writer->lock, NULL);
 	writer->clock = ticker_start(tend_all, writer);
 	if (writer->clock != NULL)
@@ -257,13 +257,13 @@ static struct lane *lane_new(struct writer *writer, const struct relation *rel,
 	}
 	memcpy(lane->columns, columns, (size_t)n * sizeof(*columns));
 	lane->target = (struct batch_target){
-		.fs = writer->fs,
+		.engine = writer->engine,
 		.copy = lane->sql.copy,
 		.lane = lane,
 		.follow = follow,
 		.sql = &lane->sql,
 		.ncolumns = n,
-		.ledger = writer->fs->tree->has_streams,
+		.ledger = writer->engine->tree->has_streams,
 	};
 	new_stream(lane);
 	return lane;

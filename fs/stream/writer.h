@@ -15,11 +15,12 @@
 
 #include "fs/core/call.h"
 #include "schema/count/tally.h"
+#include "fs/stream/engine.h"
 
 struct writer;
 
-/* FS has its fence, which outlives the writer. NULL if out of memory. */
-MUST_USE struct writer *writer_new(struct fs *fs);
+/* ENGINE outlives the writer. NULL if out of memory. */
+MUST_USE struct writer *writer_new(struct engine *engine);
 /* Commits what is there, and frees. */
 void writer_free(struct writer *writer);
 
