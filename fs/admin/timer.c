@@ -102,9 +102,9 @@ int timer_start(struct fs *fs, struct timer **out) {
 	}
 	add(timer, db_health_sql, fs->opt->health_check_interval);
 	if (fs->tree->has_ledger)
-		add(timer, ledger_trim, LEDGER_TRIM_S);
+		add(timer, ledger_trim_named_sql, LEDGER_TRIM_S);
 	if (fs->tree->has_streams)
-		add(timer, stream_trim_sql, LEDGER_TRIM_S);
+		add(timer, ledger_trim_streams_sql, LEDGER_TRIM_S);
 	bool folds = false;
 	for (int i = 0; i < fs->tree->nslices; i++)
 		folds = folds || fs->tree->slices[i]->usable;

@@ -1,7 +1,7 @@
 #include "fs/docs/store.h"
 
 #include "db/field.h"
-#include "fs/stream/fence.h"
+#include "fs/stream/once.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/core/report.h"
@@ -337,7 +337,6 @@ struct append_tx {
 	const struct where *w;
 	const char *sql;
 	struct db_param value;
-	struct ledger_op op;
 	int changed;
 };
 
@@ -345,12 +344,9 @@ static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct append_tx *tx = arg;
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = ledger_enter(conn, tx->call->fs->tree, &tx->op, err);
-	if (rc != 0)
-		return rc == LEDGER_DONE ? 0 : rc;
 	int n = where_params(tx->w, params);
 	params[n++] = tx->value;
-	rc = db_query_on(conn, tx->sql, params, n, &res, err);
+	int rc = db_query_on(conn, tx->sql, params, n, &res, err);
 	tx->changed = rc == 0 ? affected(res) : 0;
 	return rc;
 }
@@ -393,7 +389,7 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 		struct append_tx tx = {
 			.call = call, .w = w, .sql = sql->append.sql, .value = value
 		};
-		rc = fence_run(call->fs->stream, append_in_tx, &tx, &tx.op, &call->err);
+		rc = once_run(call->fs->stream, 0, append_in_tx, &tx, NULL, &call->err);
 		changed = tx.changed;
 		fs_changed(call->fs);
 	} else {

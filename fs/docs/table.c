@@ -3,7 +3,7 @@
 #include "db/field.h"
 #include "fs/rows/rows_pairs.h"
 #include "fs/docs/store.h"
-#include "fs/stream/fence.h"
+#include "fs/stream/once.h"
 
 #include <errno.h>
 #include <string.h>
@@ -29,7 +29,6 @@ struct table_tx {
 	 * groups hold them. */
 	struct rows_text *text;
 	struct pairs *pairs;
-	struct ledger_op op;
 };
 
 /* -- the document's parts ---------------------------------------------------------------------- */
@@ -275,11 +274,7 @@ static int insert_group(struct db_conn *conn, const struct table_tx *tx, const s
 
 static int table_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct table_tx *tx = arg;
-	int rc = ledger_enter(conn, tx->call->fs->tree, &tx->op, err);
-	if (rc != 0)
-		return rc == LEDGER_DONE ? 0 : rc;
-	if (tx->from != NULL)
-		rc = store_remove_on(conn, tx->from, NULL, err);
+	int rc = tx->from != NULL ? store_remove_on(conn, tx->from, NULL, err) : 0;
 	if (rc == 0 && tx->text != NULL)
 		return pairs_run(conn, tx->pairs, err);
 	if (rc == 0)
@@ -300,7 +295,7 @@ static int run_tx(struct table_tx *tx) {
 	int rc = -EEXIST;
 	for (int attempt = 0; rc == -EEXIST && attempt < 2; attempt++) {
 		db_error_clear(&call->err);
-		rc = fence_run(call->fs->stream, table_in_tx, tx, &tx->op, &call->err);
+		rc = once_run(call->fs->stream, 0, table_in_tx, tx, NULL, &call->err);
 	}
 	fs_changed(call->fs);
 	return rc;

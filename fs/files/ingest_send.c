@@ -5,7 +5,6 @@
  * the ledger and the record know, and takes no more lines. After a failure it stays as it is, and
  * the next attempt finds out what became of it. */
 #include "fs/stream/batch.h"
-#include "fs/stream/fence.h"
 #include "fs/files/ingest.h"
 #include "fs/stream/ingest_rows.h"
 #include "fs/files/ingest_twin.h"
@@ -15,6 +14,7 @@
 #include "schema/state/ingest_twin.h"
 #include "schema/state/ledger.h"
 #include "util/text/name.h"
+#include "fs/stream/once.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -43,8 +43,7 @@ struct ingest_sending {
 	int64_t last_id; /* of the line that was gathered last */
 	/* once it is sealed */
 	bool sealed;
-	struct ledger_op op;
-	bool entered;            /* in the ledger, by the transaction that is open */
+	struct once op;
 	bool moved;              /* another mount came first */
 	struct refusals refused; /* by the parser */
 	size_t len;              /* pending bytes that it commits */
@@ -207,20 +206,11 @@ static int another_came(struct ingest_sending *x, struct db_error *err) {
 	return db_error_set(err, ESTALE, "another mount has written the file meanwhile: try again");
 }
 
-static int enter(struct db_conn *conn, struct ingest_sending *x, struct db_error *err) {
-	int rc = x->entered ? 0 : ledger_enter(conn, x->s->fs->tree, &x->op, err);
-	x->entered = rc == 0;
-	return rc;
-}
-
-static int ask(struct db_conn *conn, struct batch_owner *owner, struct db_error *err) {
+static int lock(struct db_conn *conn, struct batch_owner *owner, struct db_error *err) {
 	struct ingest_sending *x = of_owner(owner);
-	x->entered = false;
 	x->parts = true;
-	int rc = enter(conn, x, err);
-	if (rc == 0)
-		rc = ingest_file_lock(conn, x->s->rec.id, x->s->rec.op, x->op.id,
-				      x->s->in->of_table, err);
+	int rc = ingest_file_lock(conn, x->s->rec.id, x->s->rec.op, x->op.id, x->s->in->of_table,
+				  err);
 	return rc == INGEST_MOVED ? another_came(x, err) : rc;
 }
 
@@ -268,11 +258,7 @@ static int finish(struct db_conn *conn, struct batch_owner *owner, struct db_err
 		.ranges = ranges_text(&x->ids),
 		.xids = xids,
 	};
-	int rc = xids != NULL ? enter(conn, x, err) : db_error_set(err, ENOMEM, "out of memory");
-	if (rc == LEDGER_DONE) { /* a first attempt cannot be that; a repetition asks */
-		rc = db_error_set(err, EIO, "the operation is in the ledger already");
-		err->retryable = true;
-	}
+	int rc = xids != NULL ? 0 : db_error_set(err, ENOMEM, "out of memory");
 	if (rc == 0 && x->takes)
 		rc = ingest_twin_lock(conn, x->s->twin, x->op.id, x->s->in->of_table, err);
 	if (rc == 0)
@@ -295,12 +281,14 @@ static struct ingest_sending *sending_new(struct ingest_stream *s,
 	}
 	x->s = s;
 	x->parser = parser;
-	x->owner = (struct batch_owner){ .ask = ask, .finish = finish };
+	x->owner = (struct batch_owner){ .lock = lock, .finish = finish };
 	if (!s->in->by_copy) {
 		x->owner.send = insert_objects;
 		x->parts = true;
 	}
-	x->target = (struct batch_target){ .engine = s->fs->stream, .owner = &x->owner };
+	x->target = (struct batch_target){ .engine = s->fs->stream,
+					   .once = &x->op,
+					   .owner = &x->owner };
 	return x;
 }
 
@@ -349,16 +337,14 @@ bool ingest_is_sealed(const struct ingest_stream *s) {
 
 static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
 	struct ingest_sending *x = s->sending;
-	const struct tree *tree = s->fs->tree;
 	uint64_t base = s->replacing ? 0 : s->rec.size;
 	AUTO_BUF struct buf tail = { 0 };
 	see_deletions(s);
 	x->has_tail = s->unit.has_tail;
 	int rc = gather(x, &s->unit, &s->ids, NULL, err);
 	batch_feed_rest(x->batch, &x->target); /* the server works while the bytes are compressed */
-	ledger_new_op(x->op.id);
-	if (rc == 0 && tree->has_ledger && tree->has_streams)
-		rc = fence_stream(s->fs->stream->fence, s->fs->pool, x->op.stream, err);
+	if (rc == 0)
+		rc = once_begin(s->fs->stream, &x->op, err);
 	if (rc != 0)
 		return rc;
 	if (x->has_tail)
@@ -435,7 +421,7 @@ static void settle(struct ingest_sending *x) {
 
 int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
 	struct ingest_sending *x = s->sending;
-	x->moved = x->entered = false;
+	x->moved = false;
 	enum sent end = batch_commit(x->batch, &x->target, &call->err);
 	*moved = x->moved;
 	if (x->moved) {
@@ -446,10 +432,8 @@ int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
 		settle(x);
 		return 0;
 	}
-	int errnum = call->err.errnum;
-	if (end == IN_DOUBT || errnum == EIO || errnum == ETIMEDOUT)
-		fence_leave(s->fs->stream->fence, x->op.stream);
-	return -errnum;
+	once_failed(s->fs->stream, &x->op, -call->err.errnum, &call->err);
+	return -call->err.errnum;
 }
 
 /* -- the whole content ------------------------------------------------------------------------- */
@@ -459,7 +443,7 @@ struct whole {
 	struct ingest_stream *s;
 	int fd;
 	bool last; /* a last line that is none is refused */
-	struct ledger_op op;
+	struct once op;
 	bool moved;
 	struct ingest_parser parser;
 	struct refusals refused;
@@ -567,9 +551,7 @@ static int send_file_in_tx(struct db_conn *conn, void *arg, struct db_error *err
 	if (fstat(w->fd, &st) != 0 ||
 	    parser_begin(&w->parser, s->fs->stream, s->in, s->gzip, NULL) != 0)
 		return db_error_set(err, EIO, "the copy of the file cannot be read");
-	int rc = ledger_enter(conn, s->fs->tree, &w->op, err);
-	if (rc == 0)
-		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, w->op.id, s->in->of_table, err);
+	int rc = ingest_file_lock(conn, s->rec.id, s->rec.op, w->op.id, s->in->of_table, err);
 	if (rc == 0 && w->takes)
 		rc = ingest_twin_lock(conn, w->twin, w->op.id, s->in->of_table, err);
 	w->moved = rc == INGEST_MOVED;
@@ -604,7 +586,7 @@ int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool la
 	int rc = ingest_twin_compare_file(call, s, fd, &w.twin, &text);
 	w.takes = text == TWIN_WHOLE;
 	if (rc == 0)
-		rc = fence_run(call->fs->stream, send_file_in_tx, &w, &w.op, &call->err);
+		rc = once_run(call->fs->stream, 0, send_file_in_tx, &w, &w.op, &call->err);
 	ingest_twin_free(w.twin);
 	*moved = w.moved;
 	if (rc == 0 && !w.moved)

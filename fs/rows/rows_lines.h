@@ -98,7 +98,6 @@ struct rows_tx {
 		int lines;
 	} * inserts;
 	int ninserts;
-	struct ledger_op op;
 };
 
 MUST_USE int rows_tx_run(struct rows_tx *tx);

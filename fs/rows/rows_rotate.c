@@ -2,7 +2,7 @@
 
 #include "db/field.h"
 #include "fs/core/access.h"
-#include "fs/stream/fence.h"
+#include "fs/stream/once.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rotations.h"
@@ -82,7 +82,6 @@ int rows_rotation_check(struct call *call, struct node *dir, const char *from, c
 struct rotation {
 	struct call *call;
 	const struct where *w;
-	struct ledger_op op;
 	struct rotation_note note; /* with the plain file's paths; its xid is of the last attempt */
 	int fd;
 	bool placed; /* it has its name note.to */
@@ -203,13 +202,7 @@ static int make_draft(struct db_conn *conn, struct rotation *r, struct db_error 
 static int rotate_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct rotation *r = arg;
 	struct db_param params[WHERE_PARAMS];
-	int rc = db_query_on(conn, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", NULL, 0, NULL,
-			     err);
-	if (rc == 0)
-		rc = ledger_enter(conn, r->call->fs->tree, &r->op, err);
-	if (rc != 0)
-		return rc == LEDGER_DONE ? 0 : rc;
-	rc = make_draft(conn, r, err);
+	int rc = make_draft(conn, r, err);
 	if (rc == 0)
 		rc = copy_lines(conn, r, err);
 	if (rc == 0)
@@ -242,7 +235,7 @@ int rows_rotate(struct call *call, struct node *node, const char *to) {
 			      .w = &w,
 			      .note = { .number = mine, .draft = draft.data, .to = to },
 			      .fd = -1 };
-	rc = fence_run(call->fs->stream, rotate_in_tx, &r, &r.op, &call->err);
+	rc = once_run(call->fs->stream, ONCE_ONE_SNAPSHOT, rotate_in_tx, &r, NULL, &call->err);
 	fs_changed(call->fs);
 	forget_cursor(&r);
 	/* in doubt, the rows may be gone: the lines stay where they are, and the next mount asks

@@ -3,6 +3,7 @@
 #include "db/field.h"
 #include "fs/stream/batch.h"
 #include "fs/stream/fence.h"
+#include "fs/stream/once.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_pairs.h"
@@ -76,11 +77,7 @@ static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db
 
 static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct rows_tx *tx = arg;
-	int changed, rc = ledger_enter(conn, tx->in->call->fs->tree, &tx->op, err);
-	if (rc != 0)
-		return rc == LEDGER_DONE ? 0 : rc;
-	if (tx->from != NULL)
-		rc = remove_from(conn, tx, err);
+	int changed, rc = tx->from != NULL ? remove_from(conn, tx, err) : 0;
 	if (rc == 0 && tx->pairs != NULL)
 		return pairs_run(conn, tx->pairs, err);
 	if (rc == 0 && tx->remove != NULL)
@@ -92,7 +89,7 @@ static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 
 int rows_tx_run(struct rows_tx *tx) {
 	struct call *call = tx->in->call;
-	int rc = fence_run(call->fs->stream, rows_in_tx, tx, &tx->op, &call->err);
+	int rc = once_run(call->fs->stream, 0, rows_in_tx, tx, NULL, &call->err);
 	fs_changed(call->fs);
 	int written = tx->pairs != NULL ? tx->pairs->written : 0;
 	for (int i = 0; i < tx->ninserts; i++)
@@ -115,7 +112,6 @@ struct append_tx {
 	struct input *in;
 	const struct line_group *group; /* and as JSON */
 	struct insert insert;           /* its json is made for each part */
-	struct ledger_op op;
 };
 
 static int send_lines(struct db_conn *conn, struct batch_owner *owner, const struct batch *b,
@@ -137,12 +133,9 @@ static int send_lines(struct db_conn *conn, struct batch_owner *owner, const str
 
 static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct append_tx *tx = arg;
-	int rc = ledger_enter(conn, tx->in->call->fs->tree, &tx->op, err);
-	if (rc != 0)
-		return rc == LEDGER_DONE ? 0 : rc;
 	if (tx->batch == NULL)
 		return send_lines(conn, &tx->owner, NULL, 0, tx->group->n, 0, err);
-	rc = db_check_constraints_on(conn, err);
+	int rc = db_check_constraints_on(conn, err);
 	return rc == 0 ? batch_send(conn, tx->batch, &tx->target, err) : rc;
 }
 
@@ -165,13 +158,13 @@ static int put_raw(struct batch *batch, const struct input *in, const struct lin
 /* All lines at once; if one is refused, again around it. */
 static int run_append(struct append_tx *tx) {
 	struct call *call = tx->in->call;
-	int rc = fence_run(call->fs->stream, append_in_tx, tx, &tx->op, &call->err);
+	int rc = once_run(call->fs->stream, 0, append_in_tx, tx, NULL, &call->err);
 	if (sent_of(rc, &call->err) == LINE_REFUSED) {
 		db_error_clear(&call->err);
 		tx->batch = batch_new(1);
 		if (tx->batch == NULL || put_raw(tx->batch, tx->in, tx->group) != 0)
 			return call_error(call, ENOMEM, "out of memory");
-		rc = fence_run(call->fs->stream, append_in_tx, tx, &tx->op, &call->err);
+		rc = once_run(call->fs->stream, 0, append_in_tx, tx, NULL, &call->err);
 	}
 	fs_changed(call->fs);
 	if (rc != 0)

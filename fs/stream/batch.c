@@ -135,7 +135,7 @@ static bool may_wait(struct batch *b, struct engine *engine) {
 }
 
 static bool can_count(const struct batch *b, const struct batch_target *to) {
-	return b->counted && (to->ledger || to->owner != NULL);
+	return b->counted && to->once != NULL;
 }
 
 static int feed(struct batch *b, const struct batch_target *to, struct db_error *err) {
@@ -193,26 +193,6 @@ struct sending {
 	bool done;   /* an earlier attempt was committed: see ask() */
 };
 
-static int ledger_params(const struct sending *s, char numbers[2][24], struct db_param *params) {
-	snprintf(numbers[0], sizeof(numbers[0]), "%lld", (long long)s->to->off + 1);
-	snprintf(numbers[1], sizeof(numbers[1]), "%lld", (long long)s->to->off);
-	params[0] = db_text(s->to->stream);
-	params[1] = db_text(numbers[0]);
-	params[2] = db_text(numbers[1]);
-	return STREAM_LEDGER_PARAMS;
-}
-
-static int move_ledger(struct db_conn *conn, const struct sending *s, struct db_error *err) {
-	struct db_param params[STREAM_LEDGER_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	char numbers[2][24];
-	int n = ledger_params(s, numbers, params);
-	int rc = db_query_on(conn, stream_move_sql, params, n, &res, err);
-	if (rc == 0 && field_changed(res) != 1) /* a repetition asks why */
-		rc = db_error_again(err, EIO, "the stream's row in rowfs.stream stands elsewhere");
-	return rc;
-}
-
 static int count_lines(struct db_conn *conn, const struct sending *s, struct db_error *err) {
 	struct db_param params[TALLY_PARAMS];
 	struct tally_texts texts;
@@ -223,7 +203,7 @@ static int count_lines(struct db_conn *conn, const struct sending *s, struct db_
 	return rc;
 }
 
-/* The owner's part or the ledger, and the counts: the last part of a batch's transaction, so that
+/* The ledger, the owner's part, and the counts: the last part of a batch's transaction, so that
  * rows which others may wait for are held shortly. */
 static int finish(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct sending *s = arg;
@@ -231,10 +211,10 @@ static int finish(struct db_conn *conn, void *arg, struct db_error *err) {
 	int rc = 0;
 	if (s->to->follow != NULL)
 		s->to->follow(s->to->lane, true);
-	if (owner != NULL)
+	if (s->to->once != NULL)
+		rc = ledger_enter(conn, s->to->engine->tree, s->to->once, err);
+	if (rc == 0 && owner != NULL)
 		rc = owner->finish(conn, owner, err);
-	else if (s->to->ledger)
-		rc = move_ledger(conn, s, err);
 	if (rc == 0 && s->counts && s->b->tally.n > 0)
 		rc = count_lines(conn, s, err);
 	return rc;
@@ -265,16 +245,16 @@ static bool put_arrays(const struct batch *b, struct buf *arrays, int ncolumns) 
 
 static enum sent run_small(struct sending *s, struct buf *arrays, struct db_error *err) {
 	int n = 0, ncolumns = s->to->ncolumns;
-	size_t most = STREAM_LEDGER_PARAMS + TALLY_PARAMS + (size_t)ncolumns;
+	size_t most = LEDGER_MOVE_PARAMS + TALLY_PARAMS + (size_t)ncolumns;
 	AUTO_FREE struct db_param *params = calloc(most, sizeof(*params));
 	AUTO_RESULT PGresult *res = NULL;
 	struct tally_texts texts = { 0 };
 	char numbers[2][24];
 	bool ok = params != NULL;
 	struct db_statement *st = &s->to->sql->insert_bare;
-	if (ok && s->to->ledger) {
+	if (ok && s->to->once != NULL) {
 		st = s->counts ? &s->to->sql->insert_counted : &s->to->sql->insert;
-		n = ledger_params(s, numbers, params);
+		n = ledger_move_params(s->to->once, numbers, params);
 		ok = !s->counts || tally_params(&s->b->tally, &texts, params + n);
 		n += s->counts ? TALLY_PARAMS : 0;
 	}
@@ -283,7 +263,7 @@ static enum sent run_small(struct sending *s, struct buf *arrays, struct db_erro
 	int rc = ok ? db_query(s->to->engine->pool, st, params, n, 0, NULL, &res, err)
 		    : db_error_set(err, ENOMEM, "out of memory");
 	tally_texts_free(&texts);
-	if (rc == 0 && s->to->ledger && !stream_was_moved(res, s->b->n))
+	if (rc == 0 && s->to->once != NULL && !stream_was_moved(res, s->b->n))
 		return DO_IT_AGAIN; /* which asks the ledger first */
 	return sent_of(rc, err);
 }
@@ -301,37 +281,13 @@ static enum sent send_small(struct sending *s, struct db_error *err) {
 /* -- as a whole -------------------------------------------------------------------------------- */
 
 /* Was it committed before? The answer waits for a commit that is still under way. */
-static int ask_ledger(struct db_conn *conn, struct sending *s, struct db_error *err) {
-	AUTO_RESULT PGresult *res = NULL;
-	struct db_param param = db_text(s->to->stream);
-	int rc = db_query_on(conn, stream_ask_sql, &param, 1, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE_OR_NONE, "n", err);
-	if (rc != 0)
-		return rc;
-	if (PQntuples(res) != 1)
-		return db_error_set(
-			err, EIO,
-			"the stream of these lines is gone from rowfs.stream: another mount serves the "
-			"place now, or the database was restored from an older copy; write them again");
-	long long off = field_number(res, 0, 0);
-	if (off < s->to->off)
-		return db_error_set(
-			err, EIO,
-			"the database was rolled back to an older copy: of this stream it has %lld "
-			"batches, and had confirmed %lld; what was written in between is gone from it",
-			off, (long long)s->to->off);
-	s->done = off > s->to->off;
-	return 0;
-}
-
 static int ask(struct db_conn *conn, struct sending *s, struct db_error *err) {
 	struct batch_owner *owner = s->to->owner;
-	if (owner == NULL)
-		return s->to->ledger ? ask_ledger(conn, s, err) : 0;
-	int rc = owner->ask(conn, owner, err);
-	s->done = rc == 1;
-	return rc == 1 ? 0 : rc;
+	int rc = s->to->once != NULL ? ledger_ask(conn, s->to->engine->tree, s->to->once, err) : 0;
+	if (rc == 0 && owner != NULL)
+		rc = owner->lock(conn, owner, err);
+	s->done = rc == LEDGER_DONE;
+	return s->done ? 0 : rc;
 }
 
 static int send_again(struct db_conn *conn, void *arg, struct db_error *err) {
@@ -349,17 +305,12 @@ static int send_again(struct db_conn *conn, void *arg, struct db_error *err) {
 
 /* -- committing -------------------------------------------------------------------------------- */
 
-/* A repetition finds out what became of the attempt before. */
-static bool is_repeatable(const struct batch_target *to) {
-	return to->ledger || to->owner != NULL;
-}
-
 static enum sent send_whole(struct sending *s, struct db_error *err) {
 	db_copy_in_abort(take_copy(s->b)); /* its rows would be waited for */
 	s->b->state = BATCH_WHOLE;
 	if (s->to->follow != NULL)
 		s->to->follow(s->to->lane, false);
-	unsigned flags = is_repeatable(s->to) ? DB_REPEATABLE : 0;
+	unsigned flags = s->to->once != NULL ? DB_REPEATABLE : 0;
 	return sent_of(db_transaction(s->to->engine->pool, send_again, s, flags, NULL, err), err);
 }
 
@@ -378,7 +329,7 @@ static enum sent send_first(struct sending *s, struct db_error *err) {
 
 static bool another_helps(const struct sending *s, enum sent end) {
 	return end == LINE_REFUSED || end == DO_IT_AGAIN ||
-	       (end == IN_DOUBT && is_repeatable(s->to));
+	       (end == IN_DOUBT && s->to->once != NULL);
 }
 
 /* Once as it comes; if another attempt can mend what that came to, again around what is refused.
@@ -444,7 +395,8 @@ enum sent batch_commit(struct batch *b, struct batch_target *to, struct db_error
 	struct sending s = { .b = b, .to = to, .counts = can_count(b, to) };
 	enum sent end = b->n > 0 || to->owner != NULL ? send_all(&s, err) : SENT;
 	if (end == SENT) {
-		to->off += b->n > 0;
+		if (to->once != NULL)
+			to->once->off += b->n > 0;
 		atomic_fetch_add(&to->engine->count->rows_written, (unsigned)(b->n - b->refused.n));
 		to->engine->changed(to->engine->arg, s.counts ? &b->tally : NULL);
 		if (to->owner == NULL)

@@ -54,10 +54,11 @@ struct batch {
 
 /* A batch that is in no lane: what its owner says and commits beside the lines. */
 struct batch_owner {
-	/* First thing in a repetition, to wait for an earlier attempt that may still be under way.
-	 * Returns 0, 1 if there is nothing to do (any more), or -errno. */
-	int (*ask)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
-	/* After the lines. Returns 0 or -errno. */
+	/* In a repetition, when the ledger was asked, before the lines: waits for what else an
+	 * earlier attempt may have locked. Returns 0, LEDGER_DONE if there is nothing to do (any
+	 * more), or -errno. */
+	int (*lock)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
+	/* After the lines, and the note in the ledger. Returns 0 or -errno. */
 	int (*finish)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
 	/* Sends lines LOW .. HIGH - 1, which are of one group and begin at byte AT; LOW = HIGH: no
 	 * line, by the same statement. NULL: they go by COPY. Returns 0 or -errno. */
@@ -68,7 +69,8 @@ struct batch_owner {
 /* What a batch is sent with. */
 struct batch_target {
 	struct engine *engine;
-	const char *copy; /* COPY ... FROM STDIN (FORMAT csv); borrowed */
+	struct once *once; /* what it is in the ledger; NULL: a lost COMMIT is in doubt */
+	const char *copy;  /* COPY ... FROM STDIN (FORMAT csv); borrowed */
 	/* Of a batch that is in no lane: its lines and what the server refused of them stay its
 	 * owner's. Else NULL. */
 	struct batch_owner *owner;
@@ -80,9 +82,6 @@ struct batch_target {
 	void (*follow)(struct lane *lane, bool may);
 	struct stream_sql *sql;
 	int ncolumns;
-	bool ledger;     /* rowfs.stream is there */
-	char stream[37]; /* uuid */
-	int64_t off;     /* its last committed number */
 };
 
 /* In state OPEN. NULL if out of memory. */

@@ -127,7 +127,7 @@ int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct db_error
 		return db_error_set(err, -rc, "the notes of streams: %s", strerror(-rc));
 	if (array.len > 0) {
 		struct db_param param = { .data = array.data, .len = array.len, .oid = DB_TEXT };
-		rc = db_query_text(pool, stream_fence_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
+		rc = db_query_text(pool, ledger_fence_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
 				   err);
 	}
 	if (rc == -EROFS) { /* nothing can be committed there; another mount may find it writable */
@@ -182,12 +182,12 @@ static void stream_in_use(struct fence *fence, char stream[37]) {
  * at once, the last one's is used from now on. */
 static int open_stream(struct fence *fence, struct db_pool *pool, char stream[37],
 		       struct db_error *err) {
-	ledger_new_op(stream);
+	ledger_new_uuid(stream);
 	struct db_param param = db_text(stream);
 	int rc = fence_note(fence, stream, err);
 	if (rc != 0)
 		return rc;
-	rc = db_query_text(pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL, err);
+	rc = db_query_text(pool, ledger_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL, err);
 	if (rc != 0)
 		return rc;
 	LOCK_SCOPE(&fence->lock);
@@ -206,20 +206,4 @@ void fence_leave(struct fence *fence, const char *stream) {
 	LOCK_SCOPE(&fence->lock);
 	if (strcmp(fence->stream, stream) == 0)
 		fence->stream[0] = '\0';
-}
-
-int fence_run(struct engine *engine, db_tx_fn fn, void *arg, struct ledger_op *op,
-	      struct db_error *err) {
-	const struct tree *tree = engine->tree;
-	*op = (struct ledger_op){ 0 };
-	ledger_new_op(op->id);
-	int rc = tree->has_ledger && tree->has_streams
-			 ? fence_stream(engine->fence, engine->pool, op->stream, err)
-			 : 0;
-	if (rc != 0)
-		return rc;
-	rc = db_transaction(engine->pool, fn, arg, tree->has_ledger ? DB_REPEATABLE : 0, NULL, err);
-	if (rc != 0 && (rc == -EIO || rc == -ETIMEDOUT || err->in_doubt))
-		fence_leave(engine->fence, op->stream);
-	return rc;
 }

@@ -6,7 +6,7 @@
  * is rolled back.
  *
  * The grouped writer moves a stream with each batch. All other operations that must not be done
- * twice hold on to one stream of the mount while their transaction lasts: fence_run().
+ * twice hold on to one stream of the mount while their transaction lasts: once_run().
  *
  * The notes also say whose the state directory is: one daemon at a time serves a place. After
  * `umount -l` the first one lives while files are open, and commits what is written to them; a
@@ -33,14 +33,7 @@ MUST_USE int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct
  * a sentence in ERR. Thread-safe. */
 MUST_USE int fence_note(struct fence *fence, const char *stream, struct db_error *err);
 
-/* Runs FN in one transaction that is committed once or not at all, whatever is lost on the way; FN
- * begins with ledger_enter(OP), and may run several times. Makes OP anew. Without a ledger a lost
- * COMMIT is -EIO. Returns 0, or -errno with ERR filled. Thread-safe. */
-MUST_USE int fence_run(struct engine *engine, db_tx_fn fn, void *arg, struct ledger_op *op,
-		       struct db_error *err);
-
-/* Fills STREAM with the stream that the operations of this mount hold, for a transaction that is
- * not made by fence_run(). Returns 0, or -errno with a sentence in ERR. Thread-safe. */
+/* Fills STREAM with the stream that the named operations of this mount hold. Returns 0, or -errno with a sentence in ERR. Thread-safe. */
 MUST_USE int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37],
 			  struct db_error *err);
 

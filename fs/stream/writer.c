@@ -23,6 +23,7 @@ struct lane {
 	struct stream_sql sql;
 	const struct column **columns; /* owned array */
 	struct batch_target target;
+	struct once once;     /* numbered: the batches, one after the other */
 	bool opened;          /* the stream's row is there; the committing thread's, as the next */
 	int64_t used_us;      /* clock_us() of the last commit */
 	pthread_mutex_t lock; /* guards what follows */
@@ -44,8 +45,8 @@ struct writer {
 /* -- committing -------------------------------------------------------------------------------- */
 
 static void new_stream(struct lane *lane) {
-	ledger_new_op(lane->target.stream);
-	lane->target.off = 0;
+	lane->once = (struct once){ 0 };
+	ledger_new_uuid(lane->once.stream);
 	lane->opened = false;
 }
 
@@ -58,12 +59,12 @@ static void follow(struct lane *lane, bool may) {
 /* Makes the stream's row, once. Returns 0, or -errno with ERR filled. */
 static int open_stream(struct lane *lane, struct db_error *err) {
 	struct engine *engine = lane->writer->engine;
-	struct db_param param = db_text(lane->target.stream);
-	if (!lane->target.ledger || lane->opened)
+	struct db_param param = db_text(lane->once.stream);
+	if (lane->target.once == NULL || lane->opened)
 		return 0;
-	int rc = fence_note(engine->fence, lane->target.stream, err);
+	int rc = fence_note(engine->fence, lane->once.stream, err);
 	if (rc == 0)
-		rc = db_query_text(engine->pool, stream_open_sql, &param, 1, DB_REPEATABLE, NULL,
+		rc = db_query_text(engine->pool, ledger_open_sql, &param, 1, DB_REPEATABLE, NULL,
 				   NULL, err);
 	lane->opened = rc == 0;
 	return rc;
@@ -263,7 +264,7 @@ static struct lane *lane_new(struct writer *writer, const struct relation *rel,
 		.follow = follow,
 		.sql = &lane->sql,
 		.ncolumns = n,
-		.ledger = writer->engine->tree->has_streams,
+		.once = writer->engine->tree->has_streams ? &lane->once : NULL,
 	};
 	new_stream(lane);
 	return lane;

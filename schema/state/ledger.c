@@ -6,18 +6,27 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
-const char ledger_trim[] = "SELECT rowfs.forget_applied('1 day')";
+const char ledger_open_sql[] =
+	"INSERT INTO rowfs.stream (stream) VALUES ($1::uuid) ON CONFLICT DO NOTHING";
+const char ledger_move_sql[] =
+	"UPDATE rowfs.stream SET off = $2::bigint, touched = pg_catalog.now() WHERE stream = $1::uuid AND off = $3::bigint";
+const char ledger_fence_sql[] = "DELETE FROM rowfs.stream WHERE stream = ANY ($1::text::uuid[])";
+const char ledger_trim_named_sql[] = "SELECT rowfs.forget_applied('1 day')";
+const char ledger_trim_streams_sql[] =
+	"DELETE FROM rowfs.stream WHERE touched < pg_catalog.now() - interval '1 day'";
 
-void ledger_new_op(char op[37]) {
+void ledger_new_uuid(char uuid[37]) {
 	uuid_t id;
 	uuid_generate(id);
-	uuid_unparse_lower(id, op);
+	uuid_unparse_lower(id, uuid);
 }
 
-/* Nothing was entered: was it done before, or is the stream gone? */
-static int why_not(struct db_conn *conn, const struct ledger_op *op, struct db_error *err) {
+/* -- named ------------------------------------------------------------------------------------- */
+
+/* Nothing was noted: was it done before, or is the stream gone? */
+static int why_not(struct db_conn *conn, const struct once *once, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	struct db_param param = db_text(op->id);
+	struct db_param param = db_text(once->id);
 	int rc = db_query_on(conn, "SELECT 1 FROM rowfs.applied WHERE op = $1::uuid", &param, 1,
 			     &res, err);
 	if (rc != 0)
@@ -29,13 +38,10 @@ static int why_not(struct db_conn *conn, const struct ledger_op *op, struct db_e
 			    "serves the place now, or the database was restored; write it again");
 }
 
-int ledger_enter(struct db_conn *conn, const struct tree *tree, const struct ledger_op *op,
-		 struct db_error *err) {
+static int note(struct db_conn *conn, const struct once *once, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	bool holds = op->stream[0] != '\0';
-	struct db_param params[] = { db_text(op->id), db_text(op->stream) };
-	if (!tree->has_ledger)
-		return 0;
+	bool holds = once->stream[0] != '\0';
+	struct db_param params[] = { db_text(once->id), db_text(once->stream) };
 	/* the unique index makes this wait for a first attempt that is still committing */
 	int rc = db_query_on(
 		conn,
@@ -45,5 +51,80 @@ int ledger_enter(struct db_conn *conn, const struct tree *tree, const struct led
 		params, holds ? 2 : 1, &res, err);
 	if (rc != 0 || field_changed(res) != 0)
 		return rc;
-	return holds ? why_not(conn, op, err) : LEDGER_DONE;
+	return holds ? why_not(conn, once, err) : LEDGER_DONE;
+}
+
+/* -- numbered ---------------------------------------------------------------------------------- */
+
+int ledger_move_params(const struct once *once, char numbers[2][24], struct db_param *params) {
+	snprintf(numbers[0], sizeof(numbers[0]), "%lld", (long long)once->off + 1);
+	snprintf(numbers[1], sizeof(numbers[1]), "%lld", (long long)once->off);
+	params[0] = db_text(once->stream);
+	params[1] = db_text(numbers[0]);
+	params[2] = db_text(numbers[1]);
+	return LEDGER_MOVE_PARAMS;
+}
+
+static int move(struct db_conn *conn, const struct once *once, struct db_error *err) {
+	struct db_param params[LEDGER_MOVE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	char numbers[2][24];
+	int n = ledger_move_params(once, numbers, params);
+	int rc = db_query_on(conn, ledger_move_sql, params, n, &res, err);
+	if (rc == 0 && field_changed(res) != 1) /* a repetition asks why */
+		rc = db_error_again(err, EIO, "the stream's row in rowfs.stream stands elsewhere");
+	return rc;
+}
+
+static int ask_number(struct db_conn *conn, const struct once *once, struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_param param = db_text(once->stream);
+	int rc =
+		db_query_on(conn, "SELECT off FROM rowfs.stream WHERE stream = $1::uuid FOR UPDATE",
+			    &param, 1, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE_OR_NONE, "n", err);
+	if (rc != 0)
+		return rc;
+	if (PQntuples(res) != 1)
+		return db_error_set(
+			err, EIO,
+			"the stream of these lines is gone from rowfs.stream: another mount serves the "
+			"place now, or the database was restored from an older copy; write them again");
+	long long off = field_number(res, 0, 0);
+	if (off < once->off)
+		return db_error_set(
+			err, EIO,
+			"the database was rolled back to an older copy: of this stream it has %lld "
+			"batches, and had confirmed %lld; what was written in between is gone from it",
+			off, (long long)once->off);
+	return off > once->off ? LEDGER_DONE : 0;
+}
+
+/* -- both -------------------------------------------------------------------------------------- */
+
+int ledger_ask(struct db_conn *conn, const struct tree *tree, struct once *once,
+	       struct db_error *err) {
+	if (once->id[0] == '\0')
+		return ask_number(conn, once, err);
+	once->entered = false;
+	if (!tree->has_ledger)
+		return 0;
+	int rc = note(conn, once, err);
+	once->entered = rc == 0;
+	return rc;
+}
+
+int ledger_enter(struct db_conn *conn, const struct tree *tree, struct once *once,
+		 struct db_error *err) {
+	if (once->id[0] == '\0')
+		return move(conn, once, err);
+	if (once->entered || !tree->has_ledger)
+		return 0;
+	int rc = note(conn, once, err);
+	once->entered = rc == 0;
+	/* a first attempt cannot be done; a repetition asks */
+	return rc == LEDGER_DONE
+		       ? db_error_again(err, EIO, "the operation is in the ledger already")
+		       : rc;
 }

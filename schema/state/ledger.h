@@ -1,31 +1,59 @@
-/* The ledger of operations: a row of rowfs.applied, written in the same transaction as the data,
- * tells a repeated operation that its first attempt was committed. Appending twice is not appending
- * once: what cannot be told from the rows themselves is told from here. */
+/* The ledger: an operation notes itself there in the transaction that has its data. So a repetition
+ * after a lost COMMIT finds out that it is done already. Appending twice is not appending once:
+ * what cannot be told from the rows themselves is told from here.
+ *
+ *  kind      noted in                              used by
+ *  named     rowfs.applied: a row with its uuid    an operation of its own: a file's text, an ingest
+ *                                                  file, a rotation
+ *  numbered  rowfs.stream: the number in its       the batches of one lane: they come in turn, and
+ *            stream's row                            one row for all of them costs less
+ *
+ * A named operation also holds the mount's row of rowfs.stream until its transaction ends: see
+ * fs/stream/fence.h. */
 #ifndef ROWFS_SCHEMA_STATE_LEDGER_H
 #define ROWFS_SCHEMA_STATE_LEDGER_H
 
 #include "db/query.h"
 #include "schema/layout/place.h"
 
-enum { LEDGER_DONE = 1 };
+enum { LEDGER_DONE = 1, LEDGER_MOVE_PARAMS = 3 };
 
-/* An operation that must not be done twice. */
-struct ledger_op {
-	char id[37];     /* uuid */
-	char stream[37]; /* that it holds on to, see fs/stream/fence.h; "": none */
+/* An operation that is committed once. One thread at a time. */
+struct once {
+	char id[37];     /* of a named one: its uuid; "": it is numbered */
+	char stream[37]; /* uuid of the stream that it holds or moves; "": it holds none */
+	int64_t off;     /* numbered: the last number of the stream that was committed */
+	bool entered;    /* named: noted by the transaction that is open */
 };
 
 /* Makes a new uuid. */
-void ledger_new_op(char op[37]);
+void ledger_new_uuid(char uuid[37]);
 
-/* SQL that forgets operations that nobody can repeat any more. */
-extern const char ledger_trim[];
+/* First thing in a transaction that may be a repetition. Returns 0 to go on, LEDGER_DONE if the
+ * operation was committed before (do no more, commit), or -errno. Waits for a commit of it that is
+ * still under way. -EIO if its stream is gone: another mount serves the place now. Notes a named
+ * operation. Without a ledger: 0. */
+MUST_USE int ledger_ask(struct db_conn *conn, const struct tree *tree, struct once *once,
+			struct db_error *err);
 
-/* First thing in the transaction. Returns 0 to go on, LEDGER_DONE if the operation was committed
- * before (go no further, commit), or -errno. Without a ledger: 0. A commit that is still under way
- * is waited for. -EIO if the operation's stream is gone: another mount serves the place now. From
- * here to the transaction's end nobody can remove the stream. */
-MUST_USE int ledger_enter(struct db_conn *conn, const struct tree *tree, const struct ledger_op *op,
+/* Notes the operation, unless ledger_ask() has, in the transaction on CONN; from here to the
+ * transaction's end nobody can remove its stream. Returns 0, or -errno: an error that is retryable
+ * if it is noted already, or its stream stands elsewhere. Without a ledger: 0. */
+MUST_USE int ledger_enter(struct db_conn *conn, const struct tree *tree, struct once *once,
 			  struct db_error *err);
+
+/* The LEDGER_MOVE_PARAMS of ledger_move_sql; their text is in NUMBERS. Returns how many. */
+int ledger_move_params(const struct once *once, char numbers[2][24], struct db_param *params);
+
+/* Makes the stream $1. Repeatable. */
+extern const char ledger_open_sql[];
+/* Moves a stream: stream, its new number, its number before. One row changed, or it stands
+ * elsewhere. */
+extern const char ledger_move_sql[];
+/* Ends the streams $1, an array as text: waits for what has moved them, and what has not cannot be
+ * committed. */
+extern const char ledger_fence_sql[];
+/* Forget named operations, and streams, that nobody can repeat any more. */
+extern const char ledger_trim_named_sql[], ledger_trim_streams_sql[];
 
 #endif

@@ -7,16 +7,8 @@
 
 #include <string.h>
 
-const char stream_open_sql[] =
-	"INSERT INTO rowfs.stream (stream) VALUES ($1::uuid) ON CONFLICT DO NOTHING";
-const char stream_move_sql[] =
-	"UPDATE rowfs.stream SET off = $2::bigint, touched = pg_catalog.now() WHERE stream = $1::uuid AND off = $3::bigint";
-const char stream_ask_sql[] = "SELECT off FROM rowfs.stream WHERE stream = $1::uuid FOR UPDATE";
-const char stream_fence_sql[] = "DELETE FROM rowfs.stream WHERE stream = ANY ($1::text::uuid[])";
 const char stream_no_triggers[] =
 	"SELECT pg_catalog.set_config('rowfs.daemon', s.proof, true) FROM rowfs.secret s";
-const char stream_trim_sql[] =
-	"DELETE FROM rowfs.stream WHERE touched < pg_catalog.now() - interval '1 day'";
 
 static void put_names(struct buf *sql, const struct column *const *columns, int n) {
 	for (int i = 0; i < n; i++) {
@@ -67,20 +59,19 @@ bool stream_sql_make(const struct relation *rel, const struct column *const *col
 	put_names(&copy, columns, n);
 	buf_puts(&copy, ") FROM STDIN (FORMAT csv)");
 	put_insert(&bare, rel, columns, n, 1, "");
-	put_insert(&put, rel, columns, n, STREAM_LEDGER_PARAMS + 1, "moved, ");
-	put_insert(&put_counted, rel, columns, n, STREAM_LEDGER_PARAMS + TALLY_PARAMS + 1,
-		   "moved, ");
+	put_insert(&put, rel, columns, n, LEDGER_MOVE_PARAMS + 1, "moved, ");
+	put_insert(&put_counted, rel, columns, n, LEDGER_MOVE_PARAMS + TALLY_PARAMS + 1, "moved, ");
 	if (put.failed || put_counted.failed)
 		return false;
-	buf_printf(&plain, "WITH moved AS (%s RETURNING 1)", stream_move_sql);
+	buf_printf(&plain, "WITH moved AS (%s RETURNING 1)", ledger_move_sql);
 	finish_insert(&plain, rel, &put);
 	buf_printf(&counted,
 		   "WITH moved AS (%s RETURNING pg_catalog.set_config('rowfs.daemon', coalesce("
 		   /* sessions of a mount that is told have it; it spares the look at the table */
 		   "nullif(pg_catalog.current_setting('rowfs.proof', true), ''), "
 		   "(SELECT s.proof FROM rowfs.secret s)), true)), counted AS (",
-		   stream_move_sql);
-	tally_put_sql(&counted, STREAM_LEDGER_PARAMS + 1, "moved");
+		   ledger_move_sql);
+	tally_put_sql(&counted, LEDGER_MOVE_PARAMS + 1, "moved");
 	buf_putc(&counted, ')');
 	finish_insert(&counted, rel, &put_counted);
 	out->copy = buf_take(&copy);
