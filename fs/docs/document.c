@@ -11,6 +11,7 @@
 #include "fs/core/report.h"
 #include "fs/bytes/scratch.h"
 #include "fs/docs/store.h"
+#include "fs/stream/refusals.h"
 #include "fs/docs/table.h"
 #include "fs/names/orphans.h"
 #include "util/text/json_shape.h"
@@ -348,7 +349,7 @@ static bool may_wait(struct call *call, const struct handle *h, const struct whe
 	if (!h->fresh || w->place->nkeys == 0)
 		return false;
 	if (h->kind == &column_kind)
-		return store_is_input_error(rc) && store_column_has_no_row(call, w);
+		return refuse_is_input_error(rc) && store_column_has_no_row(call, w);
 	bool temporary = (h->flags & (O_ACCMODE | O_EXCL)) == (O_RDWR | O_EXCL);
 	return h->kind == &row_kind && (call->other_row || rc == -EEXIST) &&
 	       (temporary || is_redirected(call, h));
@@ -375,7 +376,7 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 		else
 			(void)call_error(call, -rc, "a write was refused before: %s",
 					 strerror(-rc));
-		return store_rejected(call, &w, 0, data, h->data.len, rc);
+		return refuse_input(call->fs->stream, w.path, 0, data, h->data.len, rc, &call->err);
 	}
 	unsigned long ticket = coherence_ticket(call->fs);
 	/* others may have written since it was found empty or missing: what is there stays */
@@ -389,12 +390,14 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 		h->dirty = h->truncated = false;
 		rc = orphans_keep(call, w.path, data, len);
 		node_unhash(call->fs->nodes, h->node);
-		return rc != 0 ? store_rejected(call, &w, 0, data, len, rc) : 0;
+		return rc != 0 ? refuse_input(call->fs->stream, w.path, 0, data, len, rc,
+					      &call->err)
+			       : 0;
 	}
 	h->dirty = h->truncated = false;
 	if (rc != 0) {
 		h->failed = true;
-		return store_rejected(call, &w, 0, data, len, rc);
+		return refuse_input(call->fs->stream, w.path, 0, data, len, rc, &call->err);
 	}
 	h->failed = false;
 	h->base = h->data.len;
@@ -652,7 +655,7 @@ static int document_store(struct call *call, const struct where *w, const struct
 	if (rc != 0 && from != NULL)
 		return rc; /* it is kept: by the rows of its own name */
 	if (rc != 0)
-		return store_rejected(call, w, 0, data, len, rc);
+		return refuse_input(call->fs->stream, w->path, 0, data, len, rc, &call->err);
 	plain_unmark(call->fs->plain, w->path);
 	return 0;
 }

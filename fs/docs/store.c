@@ -14,31 +14,8 @@ static int affected(const PGresult *res) {
 	return (int)field_changed(res);
 }
 
-bool store_is_input_error(int rc) {
-	return rc == -EINVAL || rc == -EEXIST || rc == -ENOENT || rc == -EFBIG ||
-	       rc == -ENAMETOOLONG;
-}
-
 bool store_was_ours(const struct call *call) {
 	return call->err.in_doubt && strcmp(call->err.sqlstate, "23505") == 0;
-}
-
-int store_rejected(struct call *call, const struct where *w, uint64_t line, const char *data,
-		   size_t len, int rc) {
-	const struct rejection rejection = {
-		.path = w->path,
-		.line = line,
-		.data = data,
-		.len = len,
-		.keep = len > 0 || line > 0,
-		.errnum = -rc,
-		.sqlstate = call->err.sqlstate,
-		.sentence = call->err.sentence != NULL ? call->err.sentence : strerror(-rc),
-	};
-	atomic_fetch_add(&call->fs->count.errors, 1);
-	report_rejection(call->fs->report, &rejection);
-	db_error_clear(&call->err);
-	return rc;
 }
 
 bool store_is_no_value(const struct call *call) {

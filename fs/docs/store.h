@@ -54,13 +54,6 @@ bool store_is_no_value(const struct call *call);
 MUST_USE int store_check_shape(struct call *call, const struct place *place,
 			       const struct shape *shape);
 
-/* True for errors that lie in the input: the same input would fail again. */
-bool store_is_input_error(int rc);
-
-/* Keeps refused input in rejected/ and tells it; returns RC. LINE is 0 for a document. */
-int store_rejected(struct call *call, const struct where *w, uint64_t line, const char *data,
-		   size_t len, int rc);
-
 /* The unique violation that a retry met may be its own first attempt's commit. */
 bool store_was_ours(const struct call *call);
 

@@ -3,6 +3,7 @@
 #include "fs/stream/ingest_rows.h"
 #include "fs/files/ingest_twin.h"
 #include "fs/docs/store.h"
+#include "fs/stream/refusals.h"
 #include "fs/bytes/scratch.h"
 #include "util/clock.h"
 
@@ -124,7 +125,7 @@ static void keep_copy(struct call *call, struct ingest_stream *s, int rc) {
 			      ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, scratch_fd(s->copy), 0)
 			      : MAP_FAILED;
 	if (bytes != MAP_FAILED) {
-		(void)store_rejected(call, &s->w, 0, bytes, size, rc);
+		(void)refuse_input(call->fs->stream, s->w.path, 0, bytes, size, rc, &call->err);
 		munmap(bytes, size);
 	}
 	scratch_release(move_ptr(s->copy));
@@ -135,7 +136,8 @@ static void keep_copy(struct call *call, struct ingest_stream *s, int rc) {
 static void give_up(struct call *call, struct ingest_stream *s, int rc) {
 	keep_copy(call, s, rc);
 	if (s->pending.len > 0)
-		(void)store_rejected(call, &s->w, 0, s->pending.data, s->pending.len, rc);
+		(void)refuse_input(call->fs->stream, s->w.path, 0, s->pending.data, s->pending.len,
+				   rc, &call->err);
 	buf_resize(&s->pending, 0);
 	s->replacing = false;
 	ingest_stream_reset(s);

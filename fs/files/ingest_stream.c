@@ -2,7 +2,6 @@
 #include "fs/files/ingest.h"
 #include "fs/files/ingest_twin.h"
 #include "fs/bytes/scratch.h"
-#include "fs/docs/store.h"
 #include "util/clock.h"
 
 #include <errno.h>

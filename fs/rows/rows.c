@@ -12,6 +12,7 @@
 #include "fs/rows/rows_state.h"
 #include "fs/rows/rows_whole.h"
 #include "fs/docs/store.h"
+#include "fs/stream/refusals.h"
 #include "fs/rows/transcript.h"
 #include "schema/line_columns.h"
 #include "util/clock.h"
@@ -213,7 +214,8 @@ static int give_up(struct call *call, struct handle *h, const struct where *w) {
 	(void)call_error(
 		call, -rc,
 		"a write was refused before: what follows the last whole line is not committed");
-	store_rejected(call, w, 0, h->data.data != NULL ? h->data.data : "", h->data.len, rc);
+	refuse_input(call->fs->stream, w->path, 0, h->data.data != NULL ? h->data.data : "",
+		     h->data.len, rc, &call->err);
 	if (rows_is_whole(h))
 		rows_whole_end(h, h->data.len);
 	else
@@ -248,8 +250,8 @@ static int told(struct call *call, struct handle *h, enum sync_reason reason, ui
 	rc = rc != 0 ? rc : h->deferred;
 	/* a close of a copy is perhaps not the writer's: his next fsync is told, too, that
 	 * something was given up */
-	h->deferred = reason == SYNC_FLUSH && !store_is_input_error(rc) ? rc : 0;
-	bool lines_only = rc == 0 || store_is_input_error(rc);
+	h->deferred = reason == SYNC_FLUSH && !refuse_is_input_error(rc) ? rc : 0;
+	bool lines_only = rc == 0 || refuse_is_input_error(rc);
 	if (rc == 0 && !lenient)
 		rc = h->bad_line;
 	h->bad_line = 0;
@@ -273,9 +275,9 @@ static void refuse_piece(struct call *call, struct handle *h, const struct where
 		: h->author.state == AUTHOR_WRITES
 			? "the mount ended while the program that wrote it had the file open"
 			: "/proc does not tell how the program that wrote it ended (see the option last_line)");
-	atomic_fetch_add(&call->fs->count.lines_rejected, 1);
-	store_rejected(call, w, rows_is_whole(h) ? 0 : h->lines + 1, h->data.data, h->data.len,
-		       -EINVAL);
+	atomic_fetch_add(&call->fs->count.lines_rejected, rows_is_whole(h));
+	refuse_input(call->fs->stream, w->path, rows_is_whole(h) ? 0 : h->lines + 1, h->data.data,
+		     h->data.len, -EINVAL, &call->err);
 	if (h->bad_line == 0)
 		h->bad_line = -EINVAL;
 	if (rows_is_whole(h))

@@ -2,7 +2,7 @@
 
 #include "fs/stream/count.h"
 #include "fs/bytes/plain.h"
-#include "fs/docs/store.h"
+#include "fs/stream/refusals.h"
 #include "fs/stream/writer.h"
 #include "schema/count/bucket.h"
 #include "schema/count/tally.h"
@@ -195,10 +195,8 @@ static int start(struct call *call, struct handle *h) {
 static void refuse(struct call *call, struct handle *h, const struct record_found *found, int rc,
 		   const char *sentence) {
 	(void)call_error(call, -rc, "%s", sentence);
-	atomic_fetch_add(&call->fs->count.lines_rejected, 1);
-	store_rejected(call, &h->append->where, found->number, found->text - found->mark,
-		       found->len + found->mark, rc);
-	db_error_clear(&call->err);
+	refuse_input(call->fs->stream, h->append->where.path, found->number,
+		     found->text - found->mark, found->len + found->mark, rc, &call->err);
 	if (h->bad_line == 0)
 		h->bad_line = rc;
 }
@@ -380,9 +378,8 @@ void rows_append_give_up(struct call *call, struct handle *h, int rc) {
 	const char *at = s->data.data;
 	for (int i = 0; i < s->n; at += s->lines[i++].len) {
 		(void)call_error(call, -rc, "%s", strerror(-rc));
-		atomic_fetch_add(&call->fs->count.lines_rejected, 1);
-		store_rejected(call, &s->where, s->lines[i].number, at,
-			       s->lines[i].len - s->added.len - 1, rc);
+		refuse_input(call->fs->stream, s->where.path, s->lines[i].number, at,
+			     s->lines[i].len - s->added.len - 1, rc, &call->err);
 	}
 	buf_free(&s->data);
 	tally_clear(&s->tally);

@@ -8,7 +8,6 @@
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_state.h"
 #include "fs/rows/rows_whole.h"
-#include "fs/docs/store.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,6 +6,7 @@
 #include "fs/docs/store.h"
 #include "schema/line_columns.h"
 #include "util/text/csv.h"
+#include "fs/stream/refusals.h"
 #include "util/ordered_uuid.h"
 
 #include <errno.h>
@@ -59,8 +60,8 @@ void group_put(struct buf *out, const struct line_group *b, int low, int high) {
 }
 
 void lines_reject(struct input *in, const struct line *line, int rc) {
-	atomic_fetch_add(&in->call->fs->count.lines_rejected, 1);
-	store_rejected(in->call, in->w, line->number, in->raw + line->raw_at, line->raw_len, rc);
+	refuse_input(in->call->fs->stream, in->w->path, line->number, in->raw + line->raw_at,
+		     line->raw_len, rc, &in->call->err);
 	if (in->first_error == 0)
 		in->first_error = rc;
 }
@@ -88,11 +89,11 @@ uint64_t rows_reject_lines(struct call *call, const struct where *w, const struc
 		n = record_length(csv, line, text->len - at);
 		size_t len = n - (line[n - 1] == '\n');
 		len -= len > 0 && line[len - 1] == '\r';
-		if (len > 0) { /* store_rejected() clears it */
+		if (len > 0) { /* refuse_input() clears it */
 			db_error_clear(&call->err);
 			db_error_copy(&call->err, &why);
-			atomic_fetch_add(&call->fs->count.lines_rejected, 1);
-			store_rejected(call, w, lines + 1, line, len, rc);
+			refuse_input(call->fs->stream, w->path, lines + 1, line, len, rc,
+				     &call->err);
 		}
 		for (size_t i = 0; i < n; i++)
 			lines += line[i] == '\n';
@@ -381,7 +382,7 @@ static int take_record(struct input *in, enum record_kind kind, const struct rec
 			 : line_object(in, found->text, found->len, &shape, &json);
 	if (rc == 0)
 		return each(in, arg, &line, &shape, &json);
-	if (strict || !store_is_input_error(rc))
+	if (strict || !refuse_is_input_error(rc))
 		return rc;
 	lines_reject(in, &line, rc);
 	return 0;

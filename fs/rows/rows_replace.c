@@ -5,7 +5,7 @@
 #include "fs/core/access.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows_pairs.h"
-#include "fs/docs/store.h"
+#include "fs/stream/refusals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -130,8 +130,8 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w,
 	if (rc != 0 && from != NULL) { /* it is kept: by the rows of its own name */
 		lines_reader_free(h);
 	} else if (rc != 0) {
-		store_rejected(call, w, 0, h->data.data != NULL ? h->data.data : "", h->data.len,
-			       rc);
+		refuse_input(call->fs->stream, w->path, 0, h->data.data != NULL ? h->data.data : "",
+			     h->data.len, rc, &call->err);
 		lines_reader_free(h);
 	} else if (!waits) {
 		plain_unmark(call->fs->plain, w->path);

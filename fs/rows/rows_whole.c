@@ -7,7 +7,7 @@
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_read.h"
 #include "fs/rows/rows_state.h"
-#include "fs/docs/store.h"
+#include "fs/stream/refusals.h"
 #include "db/field.h"
 #include "db/query.h"
 #include "schema/statements/sql.h"
@@ -207,12 +207,13 @@ int rows_whole_commit(struct call *call, struct handle *h, const struct where *w
 	size_t taken = 0;
 	int rc;
 	if (ends_in_a_piece(h))
-		rc = store_rejected(
-			call, w, 0, h->data.data, h->data.len,
+		rc = refuse_input(
+			call->fs->stream, w->path, 0, h->data.data, h->data.len,
 			call_error(
 				call, EINVAL,
 				"the file was cut in the middle of its last line: cut it behind the end of a line, "
-				"or write the line's rest; nothing is changed"));
+				"or write the line's rest; nothing is changed"),
+			&call->err);
 	else
 		rc = rows_replace(call, h, w, NULL, more == RECORD_END, &taken);
 	if (rc == 0 && rows_open_line(h) > 0)

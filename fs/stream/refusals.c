@@ -1,5 +1,6 @@
 #include "fs/stream/refusals.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,4 +138,30 @@ int refusals_tell(const struct refusals *list, struct engine *engine, const char
 		first = first != 0 ? first : rc;
 	}
 	return first;
+}
+
+/* -- without a list ---------------------------------------------------------------------------- */
+
+bool refuse_is_input_error(int rc) {
+	return rc == -EINVAL || rc == -EEXIST || rc == -ENOENT || rc == -EFBIG ||
+	       rc == -ENAMETOOLONG;
+}
+
+int refuse_input(struct engine *engine, const char *path, uint64_t line, const char *data,
+		 size_t len, int rc, struct db_error *err) {
+	const struct rejection rejection = {
+		.path = path,
+		.line = line,
+		.data = data,
+		.len = len,
+		.keep = len > 0 || line > 0,
+		.errnum = -rc,
+		.sqlstate = err->sqlstate,
+		.sentence = err->sentence != NULL ? err->sentence : strerror(-rc),
+	};
+	atomic_fetch_add(&engine->count->errors, 1);
+	atomic_fetch_add(&engine->count->lines_rejected, line > 0);
+	report_rejection(engine->report, &rejection);
+	db_error_clear(err);
+	return rc;
 }

@@ -42,6 +42,15 @@ MUST_USE bool refusals_move(struct refusals *to, struct refusals *from);
 /* The same for lists of which one folds. */
 MUST_USE bool refusals_move_or_fold(struct refusals *to, struct refusals *from);
 
+/* True for errors that lie in the input: the same input would fail again. */
+bool refuse_is_input_error(int rc);
+
+/* Keeps input of PATH that was refused in rejected/ and tells it, at once: a LINE, counted from 1,
+ * or with LINE 0 a whole text. RC is its -errno, and ERR says why, if it has a sentence. Empties
+ * ERR. Returns RC. */
+int refuse_input(struct engine *engine, const char *path, uint64_t line, const char *data,
+		 size_t len, int rc, struct db_error *err);
+
 /* Writes ONE, a line of PATH, into rejected/ and errors.jsonl, and counts it. Returns its
  * -errno. */
 int refusal_tell(const struct refusal *one, struct engine *engine, const char *path);
