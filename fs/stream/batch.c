@@ -353,20 +353,12 @@ static enum sent send_all(struct sending *s, struct db_error *err) {
 
 /* -- telling ----------------------------------------------------------------------------------- */
 
-static void tell_one(const struct batch *b, const struct batch_target *to,
-		     const struct refusal *one, bool given_up) {
-	struct source *source = b->lines[one->index].source;
-	int none = 0;
-	int rc = refusal_tell(one, to->engine, source->path);
-	atomic_compare_exchange_strong(given_up ? &source->given_up : &source->refused, &none, rc);
-}
-
 /* Tells the sources what was refused, file by file. */
 static void tell(const struct batch *b, const struct batch_target *to) {
 	for (int k = 0; b->refused.n > 0 && k < b->nsources; k++)
 		for (int i = 0; i < b->refused.n; i++)
 			if (b->lines[b->refused.all[i].index].source == b->sources[k])
-				tell_one(b, to, &b->refused.all[i], false);
+				source_tell(b->sources[k], to->engine, &b->refused.all[i], false);
 }
 
 void batch_give_up(struct batch *b, const struct batch_target *to, const struct db_error *err) {
@@ -386,7 +378,7 @@ void batch_give_up(struct batch *b, const struct batch_target *to, const struct 
 					       .len = line->len - line->id_len - 1,
 					       .why = (char *)(uintptr_t)why };
 			memcpy(one.sqlstate, err->sqlstate, sizeof(one.sqlstate));
-			tell_one(b, to, &one, true);
+			source_tell(line->source, to->engine, &one, true);
 		}
 	}
 }

@@ -9,6 +9,7 @@
 #include "fs/stream/sent.h"
 #include "fs/stream/writer.h"
 #include "schema/state/stream.h"
+#include "fs/stream/source.h"
 
 struct batch_line {
 	uint32_t len, id_len;

@@ -33,7 +33,8 @@ MUST_USE int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct
  * a sentence in ERR. Thread-safe. */
 MUST_USE int fence_note(struct fence *fence, const char *stream, struct db_error *err);
 
-/* Fills STREAM with the stream that the named operations of this mount hold. Returns 0, or -errno with a sentence in ERR. Thread-safe. */
+/* Fills STREAM with the stream that the named operations of this mount hold. Returns 0, or -errno
+ * with a sentence in ERR. Thread-safe. */
 MUST_USE int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37],
 			  struct db_error *err);
 

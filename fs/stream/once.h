@@ -23,7 +23,7 @@ enum { ONCE_ONE_SNAPSHOT = 1 }; /* all statements of the transaction see the sam
 MUST_USE int once_run(struct engine *engine, unsigned flags, db_tx_fn fn, void *arg,
 		      struct once *once, struct db_error *err);
 
-/* -- for a transaction that is not made by once_run(): fs/stream/batch.c ------------------------- */
+/* -- for a transaction that once_run() does not make: fs/stream/batch.c ----------------------- */
 
 /* Makes ONCE a new named operation. Returns 0, or -errno with ERR filled. Thread-safe. */
 MUST_USE int once_begin(struct engine *engine, struct once *once, struct db_error *err);

@@ -293,28 +293,14 @@ static struct lane *find_lane(struct writer *writer, const struct relation *rel,
 int source_open(struct writer *writer, const struct relation *rel,
 		const struct column *const *columns, int ncolumns, const char *path,
 		struct source **out) {
-	struct source *source = calloc(1, sizeof(*source));
+	struct source *source = source_new(path);
 	if (source == NULL)
 		return -ENOMEM;
-	source->users = 1;
-	source->path = strdup(path);
-	source->lane = source->path != NULL ? find_lane(writer, rel, columns, ncolumns) : NULL;
+	source->lane = find_lane(writer, rel, columns, ncolumns);
 	if (source->lane == NULL) {
 		source_drop(source);
 		return -ENOMEM;
 	}
 	*out = source;
 	return 0;
-}
-
-struct source *source_hold(struct source *source) {
-	atomic_fetch_add(&source->users, 1);
-	return source;
-}
-
-void source_drop(struct source *source) {
-	if (source == NULL || atomic_fetch_sub(&source->users, 1) > 1)
-		return;
-	free(source->path);
-	free(source);
 }

@@ -16,6 +16,7 @@
 #include "fs/core/call.h"
 #include "schema/count/tally.h"
 #include "fs/stream/engine.h"
+#include "fs/stream/source.h"
 
 struct writer;
 
@@ -24,53 +25,11 @@ MUST_USE struct writer *writer_new(struct engine *engine);
 /* Commits what is there, and frees. */
 void writer_free(struct writer *writer);
 
-/* One writer of lines: an open handle. It is counted: the handle has one reference, and so has each
- * batch that holds lines of it, since a batch may be committed after the handle is closed (a
- * truncation in between commits nothing). The last one frees it. */
-struct source {
-	struct lane *lane;
-	atomic_int users;
-	char *path; /* for messages and rejected/; owned */
-	uint64_t
-		batch; /* the last batch with something of it; 0: none. The lane's lock guards it */
-	/* not told yet: -errno of the first line that the server refused; and of the first that was
-	 * given up, though it may be a good one */
-	atomic_int refused, given_up;
-};
-
 /* For lines whose fields are COLUMNS (NCOLUMNS of them, in this order) of REL; PATH for messages.
  * *OUT has one reference, the caller's. Returns 0 or -ENOMEM. */
 MUST_USE int source_open(struct writer *writer, const struct relation *rel,
 			 const struct column *const *columns, int ncolumns, const char *path,
 			 struct source **out);
-/* One more reference. Thread-safe, as the next. */
-struct source *source_hold(struct source *source);
-/* Gives a reference back. What was put and is not committed stays on its way: source_commit() comes
- * first. NULL is fine. */
-void source_drop(struct source *source);
-
-/* One line within a unit. */
-struct unit_line {
-	uint32_t len; /* bytes in the unit's data, newline included */
-	/* of these, what was put before the person's own line (an id and its comma):
-	 * left out of rejected/ */
-	uint32_t id_len;
-	int group;       /* 0 where all lines go by COPY: see batch.h */
-	uint64_t number; /* of the line in its file, from 1 */
-};
-
-/* Lines that go into one batch. The writer copies data and lines. */
-struct unit {
-	const char *
-		/* records for COPY (FORMAT csv), each with its newline, in the order of the
-		 * source's columns */
-		data;
-	size_t len;
-	const struct unit_line *lines;
-	int n;
-	const struct tally *tally; /* what the lines add to the summary; NULL: the triggers count */
-};
-
 /* Adds a unit. It may wait for an earlier batch (bounded memory), and may send and commit. Errors
  * of the database are told by source_commit(). Returns 0 or -ENOMEM. */
 MUST_USE int source_put(struct source *source, const struct unit *unit);

@@ -3,8 +3,8 @@
  * what cannot be told from the rows themselves is told from here.
  *
  *  kind      noted in                              used by
- *  named     rowfs.applied: a row with its uuid    an operation of its own: a file's text, an ingest
- *                                                  file, a rotation
+ *  named     rowfs.applied: a row with its uuid    an operation of its own: a file's text, an
+ *                                                  ingest file, a rotation
  *  numbered  rowfs.stream: the number in its       the batches of one lane: they come in turn, and
  *            stream's row                            one row for all of them costs less
  *

@@ -1,5 +1,5 @@
-/* The statements of a stream of lines: COPY and INSERT into some columns of a table. An INSERT moves
- * the stream in the ledger in the same statement: see schema/state/ledger.h. */
+/* The statements of a stream of lines: COPY and INSERT into some columns of a table. An INSERT
+ * moves the stream in the ledger in the same statement: see schema/state/ledger.h. */
 #ifndef ROWFS_SCHEMA_STATE_STREAM_H
 #define ROWFS_SCHEMA_STATE_STREAM_H
 
