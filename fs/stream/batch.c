@@ -17,6 +17,48 @@ enum {
 	MEMORY_PAUSE_MOST_MS = 256, /* pauses for memory to be free again: 1, 4, ... */
 };
 
+static const char *const states[BATCH_STATES] = {
+	[BATCH_OPEN] = "open",
+	[BATCH_WAITS] = "waits",
+	[BATCH_FED] = "fed",
+	[BATCH_WHOLE] = "whole",
+};
+static const char *const events[BATCH_EVENTS] = {
+	[BATCH_MAY] = "may",
+	[BATCH_HOLD] = "hold",
+	[BATCH_FEED] = "feed",
+	[BATCH_COMMIT] = "commit",
+};
+
+/* A batch that is whole stays so, whatever becomes of the one before it: it is sent behind that one
+ * in any case. */
+static const state_next moves[BATCH_STATES][BATCH_EVENTS] = {
+	[BATCH_OPEN][BATCH_MAY] = STATE_TO(BATCH_OPEN),
+	[BATCH_OPEN][BATCH_HOLD] = STATE_TO(BATCH_WAITS),
+	[BATCH_OPEN][BATCH_FEED] = STATE_TO(BATCH_FED),
+	[BATCH_OPEN][BATCH_COMMIT] = STATE_TO(BATCH_WHOLE),
+
+	[BATCH_WAITS][BATCH_MAY] = STATE_TO(BATCH_OPEN),
+	[BATCH_WAITS][BATCH_HOLD] = STATE_TO(BATCH_WAITS),
+
+	[BATCH_FED][BATCH_MAY] = STATE_TO(BATCH_FED),
+	[BATCH_FED][BATCH_HOLD] = STATE_TO(BATCH_WAITS),
+	[BATCH_FED][BATCH_FEED] = STATE_TO(BATCH_FED),
+	[BATCH_FED][BATCH_COMMIT] = STATE_TO(BATCH_WHOLE),
+
+	[BATCH_WHOLE][BATCH_MAY] = STATE_TO(BATCH_WHOLE),
+	[BATCH_WHOLE][BATCH_HOLD] = STATE_TO(BATCH_WHOLE),
+	[BATCH_WHOLE][BATCH_COMMIT] = STATE_TO(BATCH_WHOLE),
+};
+
+/* A batch that is sent as a whole asks the ledger first: that is right in any case. */
+struct state_table batch_states =
+	STATE_TABLE_SAFE("batch", states, events, moves, STATE_TO(BATCH_WHOLE));
+
+static void move(struct batch *b, enum batch_event event) {
+	b->state = (enum batch_state)state_move(&batch_states, b->state, event);
+}
+
 struct batch *batch_new(uint64_t number) {
 	struct batch *b = calloc(1, sizeof(*b));
 	if (b == NULL)
@@ -106,22 +148,12 @@ int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
 	return 0;
 }
 
-/* Rolls back what was sent ahead. */
-static void take_back(struct batch *b) {
-	db_copy_in_abort(take_copy(b));
-	b->fed = 0;
-	if (b->state == BATCH_FED)
-		b->state = BATCH_OPEN;
-}
-
 void batch_follow(struct batch *b, bool may) {
-	if (may && b->state == BATCH_WAITS)
-		b->state = BATCH_OPEN;
+	move(b, may ? BATCH_MAY : BATCH_HOLD);
 	if (may)
 		return;
-	take_back(b);
-	if (b->state == BATCH_OPEN)
-		b->state = BATCH_WAITS;
+	db_copy_in_abort(take_copy(b)); /* rolls back what was sent ahead */
+	b->fed = 0;
 }
 
 /* Another COPY may wait for lines: enough connections stay for everybody else. */
@@ -159,11 +191,11 @@ static int feed(struct batch *b, const struct batch_target *to, struct db_error 
 static void feed_all(struct batch *b, const struct batch_target *to) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (feed(b, to, &err) == 0) {
-		b->state = BATCH_FED;
+		move(b, BATCH_FEED);
 		return;
 	}
 	db_copy_in_abort(take_copy(b));
-	b->state = BATCH_WHOLE;
+	move(b, BATCH_COMMIT);
 }
 
 void batch_feed(struct batch *b, const struct batch_target *to) {
@@ -307,7 +339,7 @@ static int send_again(struct db_conn *conn, void *arg, struct db_error *err) {
 
 static enum sent send_whole(struct sending *s, struct db_error *err) {
 	db_copy_in_abort(take_copy(s->b)); /* its rows would be waited for */
-	s->b->state = BATCH_WHOLE;
+	move(s->b, BATCH_COMMIT);
 	if (s->to->follow != NULL)
 		s->to->follow(s->to->lane, false);
 	unsigned flags = s->to->once != NULL ? DB_REPEATABLE : 0;
@@ -323,7 +355,7 @@ static enum sent send_first(struct sending *s, struct db_error *err) {
 	feed_all(b, s->to);
 	if (b->state == BATCH_WHOLE)
 		return DO_IT_AGAIN;
-	b->state = BATCH_WHOLE; /* from here on the batch can only be sent anew */
+	move(b, BATCH_COMMIT); /* from here on the batch can only be sent anew */
 	return sent_of(db_copy_in_finish(take_copy(b), finish, s, NULL, err), err);
 }
 

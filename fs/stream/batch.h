@@ -11,6 +11,8 @@
 #include "schema/state/stream.h"
 #include "fs/stream/source.h"
 
+#include "util/states.h"
+
 struct batch_line {
 	uint32_t len, id_len;
 	int group; /* lines of different groups go in statements of their own */
@@ -22,18 +24,25 @@ struct batch_line {
 
 /* Where a batch stands. Lines get their keys from the table's sequence while the server takes them,
  * and a file shows them in the order of their keys: so the lines of a batch are sent when the batch
- * before it in its lane has sent all of its own.
- *
- *  state   it holds a COPY   goes to
- *  WAITS   no                OPEN: batch_follow(true), the lines before are at the server
- *  OPEN    no                FED: batch_feed(); WAITS: batch_follow(false); WHOLE
- *  FED     yes               WAITS: batch_follow(false), the lines before must be sent anew;
- *                            WHOLE: the COPY broke, or batch_commit() ended it
- *  WHOLE   no                stays: it is sent as a whole, in a transaction that asks first
- *                            what became of an earlier attempt
- *
- * batch_commit() takes a batch in any state; few lines in WAITS or OPEN go as one statement. */
-enum batch_state { BATCH_OPEN, BATCH_WAITS, BATCH_FED, BATCH_WHOLE };
+ * before it in its lane has sent all of its own. Few lines in OPEN go as one statement. */
+enum batch_state {
+	BATCH_OPEN,  /* nothing was sent; lines may be, ahead of the commit */
+	BATCH_WAITS, /* nothing was sent; the lines before come first */
+	BATCH_FED,   /* a COPY has some of the lines */
+	BATCH_WHOLE, /* it is sent as a whole, in a transaction that asks the ledger first */
+	BATCH_STATES
+};
+
+enum batch_event {
+	BATCH_MAY,    /* the lines before are at the server */
+	BATCH_HOLD,   /* the lines before must be sent anew: what was sent ahead is rolled back */
+	BATCH_FEED,   /* lines have gone to a COPY */
+	BATCH_COMMIT, /* its commit begins, or its COPY broke */
+	BATCH_EVENTS
+};
+
+/* At the top of batch.c. */
+extern struct state_table batch_states;
 
 struct batch {
 	uint64_t number;
