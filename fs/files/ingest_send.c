@@ -141,26 +141,20 @@ static int *sort_lines(const struct ingest_unit *unit) {
 static int put_lines(struct ingest_sending *x, struct ingest_unit *unit) {
 	AUTO_FREE int *order = sort_lines(unit);
 	AUTO_FREE struct unit_line *lines = calloc((size_t)unit->n, sizeof(*lines));
-	AUTO_BUF struct buf data = { 0 };
 	if (order == NULL || lines == NULL)
 		return -ENOMEM;
-	buf_reserve(&data, unit->text.len + (size_t)unit->n * 12);
 	for (int i = 0; i < unit->n; i++) {
 		const struct ingest_line *line = &unit->lines[order[i]];
-		size_t at = data.len;
-		buf_printf(&data, "%lld,", (long long)line->id);
-		lines[i].id_len = (uint32_t)(data.len - at);
-		lines[i].len = (uint32_t)(lines[i].id_len + line->len);
-		lines[i].group = line->shape;
-		lines[i].number = line->number;
-		buf_add(&data, unit->text.data + line->at, line->len);
+		lines[i] = (struct unit_line){ .text = unit->text.data + line->at,
+					       .len = (uint32_t)line->len - 1, /* its newline */
+					       .group = line->shape,
+					       .number = line->number,
+					       .id = line->id };
 	}
-	const struct unit all = { .data = data.data,
-				  .len = data.len,
-				  .lines = lines,
+	const struct unit all = { .lines = lines,
 				  .n = unit->n,
 				  .tally = unit->uncounted ? NULL : &unit->tally };
-	return data.failed ? -ENOMEM : batch_put(x->batch, NULL, &all);
+	return batch_put(x->batch, NULL, &all);
 }
 
 /* The keys of the objects that UNIT's lines are sent as: all lines that do not go by COPY are

@@ -169,7 +169,7 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	h->has_begun = true;
 	h->next_offset += size;
 	rc = handle_room(call, h, h->data.len + size);
-	if (rc == 0)
+	if (rc == 0 && !streams)
 		buf_add(&h->data, data, size);
 	h->dirty = true;
 	if (rc != 0 || h->data.failed) {
@@ -178,7 +178,7 @@ static int rows_write(struct call *call, struct handle *h, const char *data, siz
 	}
 	settle(call, h, false);
 	h->buffered_lines += count_newlines(data, size);
-	int taken = streams ? rows_append_take(call, h, RECORD_MORE) : 0;
+	int taken = streams ? rows_append_write(call, h, data, size) : 0;
 	author_wrote(&h->author, call_thread(call),
 		     size > 0 && (data[size - 1] != '\n' || (streams && h->data.len > 0)));
 	if (streams) {
@@ -233,7 +233,6 @@ static int sync_stream(struct call *call, struct handle *h, const struct where *
 		       enum record_more more) {
 	int rc = rows_append_take(call, h, more);
 	if (rc != 0) { /* given up for good: what was not taken is kept */
-		rows_append_give_up(call, h, rc);
 		(void)rows_reject_lines(call, w, &h->data, h->lines, rc);
 		rows_drop_rest(h);
 	}

@@ -11,10 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum {
-	UNIT_LINES = 512,    /* lines that are handed on together */
-	UNIT_KEPT = 1 << 20, /* bytes of room for them that a handle keeps */
-};
+enum { UNIT_LINES = 512 }; /* lines that are handed on together */
 
 /* What a line has to say of one key of its path. */
 struct path_key {
@@ -38,10 +35,11 @@ struct rows_append {
 	struct counter *counter;
 	struct source *source; /* NULL until the columns are known */
 	bool settled;          /* something of this handle is committed */
-	/* the unit that is being made */
-	struct buf data;
+	/* the unit that is being made, of bytes that rows_append_take() was given */
 	struct unit_line lines[UNIT_LINES];
 	int n;
+	size_t at, first_at;       /* where the record that is taken begins, and the first line */
+	struct record_found first; /* that line */
 	struct tally tally;
 	bool counted;
 };
@@ -62,7 +60,6 @@ void rows_append_free(struct rows_append *s) {
 	source_drop(s->source);
 	forget_columns(s);
 	tally_free(&s->tally);
-	buf_free(&s->data);
 	where_free(&s->where);
 	free(s);
 }
@@ -192,15 +189,6 @@ static int start(struct call *call, struct handle *h) {
 
 /* -- one line ---------------------------------------------------------------------------------- */
 
-static void refuse(struct call *call, struct handle *h, const struct record_found *found, int rc,
-		   const char *sentence) {
-	(void)call_error(call, -rc, "%s", sentence);
-	refuse_input(call->fs->stream, h->append->where.path, found->number,
-		     found->text - found->mark, found->len + found->mark, rc, &call->err);
-	if (h->bad_line == 0)
-		h->bad_line = rc;
-}
-
 /* NULL, or why the line that was checked belongs to another file. */
 static const char *contradiction(const struct rows_append *s) {
 	for (int i = 0; i < s->nkeys; i++) {
@@ -223,47 +211,49 @@ static const char *contradiction(const struct rows_append *s) {
 	return NULL;
 }
 
-/* Hands the unit to the writer. If that fails for want of memory, it stays: its lines were
- * acknowledged. */
+/* The unit is empty. */
+static void begin_unit(struct rows_append *s) {
+	tally_clear(&s->tally);
+	s->n = 0;
+	s->counted = true;
+}
+
+/* Hands the unit to the writer. If that fails for want of memory, it stays. */
 static int hand_on(struct rows_append *s) {
 	struct unit unit = {
-		.data = s->data.data,
-		.len = s->data.len,
 		.lines = s->lines,
 		.n = s->n,
+		.tail = s->added.data,
+		.tail_len = s->added.len,
 		.tally = s->counted ? &s->tally : NULL,
 	};
 	if (s->n == 0)
 		return 0;
 	int rc = source_put(s->source, &unit);
-	if (rc != 0)
-		return rc;
-	buf_resize(&s->data, 0);
-	if (s->data.cap > UNIT_KEPT) /* after a long line */
-		buf_free(&s->data);
-	tally_clear(&s->tally);
-	s->n = 0;
-	s->counted = true;
-	return 0;
+	if (rc == 0)
+		begin_unit(s);
+	return rc;
 }
 
-/* Room in the unit for a line of LEN bytes: without it, the line is not taken. A unit for which
- * there is no memory is handed on before it is full. */
-static int make_room(struct rows_append *s, size_t len) {
-	if (s->n < UNIT_LINES) {
-		buf_reserve(&s->data, s->data.len + len);
-		if (!s->data.failed)
-			return 0;
-	}
-	s->data.failed = false; /* what is there is whole */
-	int rc = hand_on(s);
-	if (rc != 0)
-		return rc;
-	buf_free(&s->data);
-	buf_reserve(&s->data, len);
-	bool failed = s->data.failed;
-	s->data.failed = false;
-	return failed ? -ENOMEM : 0;
+/* The unit's lines come again. Returns where they begin. */
+static size_t give_back(struct rows_append *s) {
+	record_again(&s->reader, &s->first);
+	begin_unit(s);
+	return s->first_at;
+}
+
+/* What is told is not taken again: so the lines before go on first. */
+static int refuse(struct call *call, struct handle *h, const struct record_found *found, int rc,
+		  const char *sentence) {
+	int before = hand_on(h->append);
+	if (before != 0)
+		return before;
+	(void)call_error(call, -rc, "%s", sentence);
+	(void)refuse_input(call->fs->stream, h->append->where.path, found->number,
+			   found->text - found->mark, found->len + found->mark, rc, &call->err);
+	if (h->bad_line == 0)
+		h->bad_line = rc;
+	return 0;
 }
 
 static int take_row(struct call *call, struct handle *h, const struct record_found *found) {
@@ -271,27 +261,24 @@ static int take_row(struct call *call, struct handle *h, const struct record_fou
 	AUTO_BUF struct buf why = { 0 };
 	int rc = line_check(&s->checker, found->text - found->mark, found->len + found->mark, &why);
 	const char *sentence = rc == 0 ? contradiction(s) : why.data;
-	if (rc != 0 || sentence != NULL) {
-		refuse(call, h, found, rc != 0 ? rc : -EINVAL, sentence != NULL ? sentence : "");
-		return 0;
-	}
-	rc = make_room(s, found->len + s->added.len + 1);
+	if (rc != 0 || sentence != NULL)
+		return refuse(call, h, found, rc != 0 ? rc : -EINVAL,
+			      sentence != NULL ? sentence : "");
+	rc = s->n == UNIT_LINES ? hand_on(s) : 0;
 	if (rc == 0)
 		rc = count_line(call->fs->buckets, call->fs->pool, s->counter, &s->checker,
 				&s->tally, &s->counted, &call->err);
 	if (rc != 0)
 		return rc;
+	if (s->n == 0) {
+		s->first = *found;
+		s->first_at = s->at;
+	}
 	s->lines[s->n++] = (struct unit_line){
-		.len = (uint32_t)(found->len + s->added.len + 1),
+		.text = found->text,
+		.len = (uint32_t)found->len,
 		.number = found->number,
 	};
-	buf_add(&s->data, found->text, found->len);
-	if (s->added.len > 0)
-		buf_add(&s->data, s->added.data, s->added.len);
-	buf_putc(&s->data, '\n');
-	/* the line is taken: after a failure the next one, or the end, tries again */
-	if (s->n == UNIT_LINES)
-		(void)!hand_on(s);
 	return 0;
 }
 
@@ -321,8 +308,9 @@ static int take_first(struct call *call, struct handle *h, const struct record_f
 		return rc;
 	record_fields(&s->reader, &s->checker, header);
 	if (header && first->mark > 0)
-		refuse(call, h, first, -EINVAL,
-		       "the header begins with a byte order mark: it was understood, but save the file without it");
+		return refuse(
+			call, h, first, -EINVAL,
+			"the header begins with a byte order mark: it was understood, but save the file without it");
 	return 0;
 }
 
@@ -335,13 +323,12 @@ static int take(struct call *call, struct handle *h, enum record_kind kind,
 	case RECORD_TAIL:
 		return take_row(call, h, found);
 	case RECORD_LONG:
-		refuse(call, h, found, -EFBIG,
-		       "the line is longer than max_document; the rest of it is left out");
-		return 0;
+		return refuse(call, h, found, -EFBIG,
+			      "the line is longer than max_document; the rest of it is left out");
 	case RECORD_OPEN:
-		refuse(call, h, found, -EINVAL,
-		       "a quoted field that began in this line is not closed (write it as \"...\", with each quote inside it doubled)");
-		return 0;
+		return refuse(
+			call, h, found, -EINVAL,
+			"a quoted field that began in this line is not closed (write it as \"...\", with each quote inside it doubled)");
 	case RECORD_NONE:
 	case RECORD_HEADER:
 	case RECORD_REST:
@@ -350,41 +337,50 @@ static int take(struct call *call, struct handle *h, enum record_kind kind,
 	return 0;
 }
 
-int rows_append_take(struct call *call, struct handle *h, enum record_more more) {
-	int rc = start(call, h);
-	struct rows_append *s = h->append;
+/* Takes the whole records off the LEN bytes at DATA. *TAKEN is how many bytes they are. */
+static int take_from(struct call *call, struct handle *h, const char *data, size_t len,
+		     enum record_more more, size_t *taken) {
+	struct rows_append *s;
 	struct record_found found = { 0 };
 	enum record_kind kind;
-	size_t at = 0;
+	*taken = 0;
+	int rc = start(call, h);
 	if (rc != 0)
 		return rc;
-	while (rc == 0 && (kind = record_next(&s->reader, h->data.data + at, h->data.len - at, more,
+	s = h->append;
+	s->at = 0;
+	while (rc == 0 && (kind = record_next(&s->reader, data + s->at, len - s->at, more,
 					      &found)) != RECORD_NONE) {
 		rc = take(call, h, kind, &found);
 		if (rc == 0)
-			at += found.taken;
+			s->at += found.taken;
 		else if (kind != RECORD_FIRST)
 			record_again(&s->reader, &found);
 	}
-	buf_consume(&h->data, at);
+	*taken = s->at;
+	int last = hand_on(s);
+	if (last != 0)
+		*taken = give_back(s);
 	h->lines = s->reader.lines;
-	return rc == 0 ? hand_on(s) : rc;
+	return rc == 0 ? last : rc;
 }
 
-void rows_append_give_up(struct call *call, struct handle *h, int rc) {
-	struct rows_append *s = h->append;
-	if (s == NULL || hand_on(s) == 0)
-		return;
-	const char *at = s->data.data;
-	for (int i = 0; i < s->n; at += s->lines[i++].len) {
-		(void)call_error(call, -rc, "%s", strerror(-rc));
-		refuse_input(call->fs->stream, s->where.path, s->lines[i].number, at,
-			     s->lines[i].len - s->added.len - 1, rc, &call->err);
+int rows_append_take(struct call *call, struct handle *h, enum record_more more) {
+	size_t taken;
+	int rc = take_from(call, h, h->data.data, h->data.len, more, &taken);
+	buf_consume(&h->data, taken);
+	return rc;
+}
+
+int rows_append_write(struct call *call, struct handle *h, const char *data, size_t size) {
+	size_t taken = 0;
+	if (h->data.len > 0) {
+		buf_add(&h->data, data, size);
+		return rows_append_take(call, h, RECORD_MORE);
 	}
-	buf_free(&s->data);
-	tally_clear(&s->tally);
-	s->n = 0;
-	s->counted = true;
+	int rc = take_from(call, h, data, size, RECORD_MORE, &taken);
+	buf_add(&h->data, data + taken, size - taken);
+	return rc;
 }
 
 uint64_t rows_append_open_line(const struct handle *h) {

@@ -15,13 +15,13 @@ bool rows_append_fits(const struct place *place);
 
 /* Takes the whole records off H->data; MORE says what is known of the bytes behind. Refused lines
  * are in rejected/ and noted in H->bad_line. H's lock is held. Returns 0 or -errno, if the database
- * is needed and not there, or memory: then H->data keeps what was not taken, and some of what was
- * taken may not be on its way. Another call tries again, or rows_append_give_up() ends it. */
+ * is needed and not there, or memory: then H->data keeps what was not taken, and another call tries
+ * again. */
 MUST_USE int rows_append_take(struct call *call, struct handle *h, enum record_more more);
 
-/* After a failure RC of the above, if it is not tried again: what was taken and cannot be sent goes
- * to rejected/. */
-void rows_append_give_up(struct call *call, struct handle *h, int rc);
+/* The same for SIZE bytes behind those of H->data, which has room for them. The lines that are
+ * whole are handed on from where they stand; H->data gets the rest. */
+MUST_USE int rows_append_write(struct call *call, struct handle *h, const char *data, size_t size);
 
 /* The number of the line in which a quoted field began that is not closed in what H->data keeps; 0:
  * there is none. */

@@ -25,8 +25,6 @@ int rows_settle_lines(struct call *call, struct handle *h) {
 		return rc;
 	if (rows_append_fits(w.place)) {
 		rc = rows_append_take(call, h, RECORD_MORE);
-		if (rc != 0)
-			rows_append_give_up(call, h, rc);
 		rows_append_commit(call, h);
 	} else {
 		rc = rows_commit(call, h, &w, RECORD_MORE);

@@ -142,14 +142,11 @@ static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 static int put_raw(struct batch *batch, const struct input *in, const struct line_group *group) {
 	for (int i = 0; i < group->n; i++) {
 		const struct line *line = &group->lines[i];
-		AUTO_BUF struct buf text = { 0 };
-		buf_add(&text, in->raw + line->raw_at, line->raw_len);
-		buf_putc(&text, '\n');
-		const struct unit_line one = { .len = (uint32_t)text.len, .number = line->number };
-		const struct unit unit = {
-			.data = text.data, .len = text.len, .lines = &one, .n = 1
-		};
-		if (text.failed || batch_put(batch, NULL, &unit) != 0)
+		const struct unit_line one = { .text = in->raw + line->raw_at,
+					       .len = (uint32_t)line->raw_len,
+					       .number = line->number };
+		const struct unit unit = { .lines = &one, .n = 1 };
+		if (batch_put(batch, NULL, &unit) != 0)
 			return -ENOMEM;
 	}
 	return 0;

@@ -126,23 +126,44 @@ static bool keep_source(struct batch *b, struct source *source) {
 	return true;
 }
 
+/* Bytes that UNIT takes at most. */
+static size_t length(const struct unit *unit) {
+	enum { ID_MOST = 21 }; /* a number of 64 bits, and a comma */
+	size_t len = 0;
+	for (int i = 0; i < unit->n; i++)
+		len += unit->lines[i].len + unit->tail_len + 1 + ID_MOST;
+	return len;
+}
+
+/* There is room for it. */
+static void put_line(struct batch *b, struct source *source, const struct unit *unit,
+		     const struct unit_line *line) {
+	size_t at = b->data.len;
+	struct batch_line *out = &b->lines[b->n++];
+	*out = (struct batch_line){ .group = line->group,
+				    .number = line->number,
+				    .source = source };
+	if (line->id != 0) {
+		buf_printf(&b->data, "%lld,", (long long)line->id);
+		out->id_len = (uint32_t)(b->data.len - at);
+	}
+	buf_add(&b->data, line->text, line->len);
+	if (unit->tail != NULL)
+		buf_add(&b->data, unit->tail, unit->tail_len);
+	buf_putc(&b->data, '\n');
+	out->len = (uint32_t)(b->data.len - at);
+}
+
 int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
-	buf_reserve(&b->data, b->data.len + unit->len + 1);
+	buf_reserve(&b->data, b->data.len + length(unit) + 1);
 	bool room = !b->data.failed && make_room(b, unit->n) && keep_source(b, source);
 	b->data.failed = false; /* nothing was lost: there was only no room for more */
 	if (!room)
 		return -ENOMEM;
 	if (b->began_us == 0)
 		b->began_us = clock_us();
-	buf_add(&b->data, unit->data, unit->len);
 	for (int i = 0; i < unit->n; i++)
-		b->lines[b->n++] = (struct batch_line){
-			.len = unit->lines[i].len,
-			.id_len = unit->lines[i].id_len,
-			.group = unit->lines[i].group,
-			.number = unit->lines[i].number,
-			.source = source,
-		};
+		put_line(b, source, unit, &unit->lines[i]);
 	if (unit->n > 0 && (unit->tally == NULL || !tally_add(&b->tally, unit->tally)))
 		b->counted = false;
 	return 0;

@@ -14,8 +14,9 @@
 #include "util/states.h"
 
 struct batch_line {
-	uint32_t len, id_len;
-	int group; /* lines of different groups go in statements of their own */
+	uint32_t len;    /* bytes in the batch's data, newline included */
+	uint32_t id_len; /* of these, the id before the person's own line, and its comma */
+	int group;       /* lines of different groups go in statements of their own */
 	bool refused;
 	uint64_t number;
 	struct source

@@ -24,25 +24,21 @@ struct source {
 	atomic_int refused, given_up;
 };
 
-/* One line within a unit. */
+/* One line within a unit: a record for COPY (FORMAT csv), or whatever its sender takes. */
 struct unit_line {
-	uint32_t len; /* bytes in the unit's data, newline included */
-	/* of these, what was put before the person's own line (an id and its comma):
-	 * left out of rejected/ */
-	uint32_t id_len;
+	const char *text; /* without its line end; borrowed */
+	uint32_t len;
 	int group;       /* 0 where all lines go by COPY: see batch.h */
 	uint64_t number; /* of the line in its file, from 1 */
+	int64_t id;      /* the key that is put before it, with a comma; 0: none */
 };
 
-/* Lines that go into one batch. The writer copies data and lines. */
+/* Lines that go into one batch, which copies their text: no other copy is made of it. */
 struct unit {
-	const char *
-		/* records for COPY (FORMAT csv), each with its newline, in the order of the
-		 * source's columns */
-		data;
-	size_t len;
 	const struct unit_line *lines;
 	int n;
+	const char *tail; /* what is put behind each line, before its line end; NULL: nothing */
+	size_t tail_len;
 	const struct tally *tally; /* what the lines add to the summary; NULL: the triggers count */
 };
 

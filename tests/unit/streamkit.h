@@ -92,13 +92,16 @@ static inline struct source *streamkit_source(struct streamkit *kit, const char 
 static inline int streamkit_put(struct source *source, int first, int n, int room) {
 	AUTO_BUF struct buf data = { 0 };
 	AUTO_FREE struct unit_line *lines = calloc((size_t)n, sizeof(*lines));
+	AUTO_FREE size_t *at = calloc((size_t)n + 1, sizeof(*at));
 	for (int i = 0; i < n; i++) {
-		size_t at = data.len;
-		buf_printf(&data, "%d,%0*d\n", first + i, room, first + i);
-		lines[i] = (struct unit_line){ .len = (uint32_t)(data.len - at),
-					       .number = (uint64_t)(first + i) };
+		buf_printf(&data, "%d,%0*d", first + i, room, first + i);
+		at[i + 1] = data.len;
 	}
-	const struct unit unit = { .data = data.data, .len = data.len, .lines = lines, .n = n };
+	for (int i = 0; i < n; i++)
+		lines[i] = (struct unit_line){ .text = data.data + at[i],
+					       .len = (uint32_t)(at[i + 1] - at[i]),
+					       .number = (uint64_t)(first + i) };
+	const struct unit unit = { .lines = lines, .n = n };
 	return source_put(source, &unit);
 }
 
