@@ -104,13 +104,8 @@ int rows_tx_run(struct rows_tx *tx) {
 /* Lines of one shape on their way. */
 struct append_tx {
 	struct batch_owner owner; /* the first member */
-	struct batch_target target;
-	struct batch *
-		/* the lines as they were written, to be sent around those that are refused; else
-		 * NULL */
-		batch;
 	struct input *in;
-	const struct line_group *group; /* and as JSON */
+	const struct line_group *group; /* the lines as JSON; the batch has them as written */
 	struct insert insert;           /* its json is made for each part */
 };
 
@@ -131,14 +126,6 @@ static int send_lines(struct db_conn *conn, struct batch_owner *owner, const str
 	return insert_run(conn, tx->in, &tx->insert, err);
 }
 
-static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	struct append_tx *tx = arg;
-	if (tx->batch == NULL)
-		return send_lines(conn, &tx->owner, NULL, 0, tx->group->n, 0, err);
-	int rc = db_check_constraints_on(conn, err);
-	return rc == 0 ? batch_send(conn, tx->batch, &tx->target, err) : rc;
-}
-
 static int put_raw(struct batch *batch, const struct input *in, const struct line_group *group) {
 	for (int i = 0; i < group->n; i++) {
 		const struct line *line = &group->lines[i];
@@ -153,28 +140,37 @@ static int put_raw(struct batch *batch, const struct input *in, const struct lin
 }
 
 /* All lines at once; if one is refused, again around it. */
-static int run_append(struct append_tx *tx) {
+static int send_batch(struct append_tx *tx, struct batch *batch) {
 	struct call *call = tx->in->call;
-	int rc = once_run(call->fs->stream, 0, append_in_tx, tx, NULL, &call->err);
-	if (sent_of(rc, &call->err) == LINE_REFUSED) {
-		db_error_clear(&call->err);
-		tx->batch = batch_new(1);
-		if (tx->batch == NULL || put_raw(tx->batch, tx->in, tx->group) != 0)
-			return call_error(call, ENOMEM, "out of memory");
-		rc = once_run(call->fs->stream, 0, append_in_tx, tx, NULL, &call->err);
-	}
-	fs_changed(call->fs);
+	struct engine *engine = call->fs->stream;
+	struct once once;
+	struct batch_target target = { .engine = engine,
+				       .once = engine->tree->has_ledger ? &once : NULL,
+				       .owner = &tx->owner };
+	int rc = put_raw(batch, tx->in, tx->group);
+	if (rc != 0)
+		return call_error(call, ENOMEM, "out of memory");
+	rc = once_begin(engine, &once, &call->err);
 	if (rc != 0)
 		return rc;
-	int n = tx->group->n, first = 0;
-	if (tx->batch != NULL) {
-		first = refusals_tell(&tx->batch->refused, call->fs->stream, tx->in->w->path);
-		n -= tx->batch->refused.n;
+	enum sent end = batch_commit(batch, &target, &call->err);
+	fs_changed(call->fs);
+	if (end != SENT) {
+		once_failed(engine, &once, -call->err.errnum, &call->err);
+		return -call->err.errnum;
 	}
+	int first = refusals_tell(&batch->refused, engine, tx->in->w->path);
 	if (tx->in->first_error == 0)
 		tx->in->first_error = first;
-	atomic_fetch_add(&call->fs->count.rows_written, (unsigned)n);
 	return 0;
+}
+
+static int run_append(struct append_tx *tx) {
+	struct batch *batch = batch_new(1);
+	int rc = batch != NULL ? send_batch(tx, batch)
+			       : call_error(tx->in->call, ENOMEM, "out of memory");
+	batch_free(batch);
+	return rc;
 }
 
 /* Lines that give no column a value, such as {}: each is a bad one. */
@@ -191,13 +187,12 @@ static int flush_batch(struct input *in, struct line_group *group) {
 	if (group->n == 0)
 		return 0;
 	struct append_tx tx = {
-		.owner = { .send = send_lines },
+		.owner = { .send = send_lines, .plain = true },
 		.in = in,
 		.group = group,
 		.insert = { .sql = sql_insert_lines(in->w->place, &shape),
 			    .count = sql_count_lines(in->w->place, &shape) },
 	};
-	tx.target = (struct batch_target){ .engine = in->call->fs->stream, .owner = &tx.owner };
 	int rc;
 	if (tx.insert.count == NULL)
 		rc = call_error(in->call, ENOMEM, "out of memory");
@@ -208,7 +203,6 @@ static int flush_batch(struct input *in, struct line_group *group) {
 	if (rc == 0)
 		in->settled =
 			group->lines[group->n - 1].raw_at + group->lines[group->n - 1].raw_len;
-	batch_free(tx.batch);
 	insert_free(&tx.insert);
 	group_clear(group);
 	return rc;

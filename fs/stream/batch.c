@@ -266,7 +266,7 @@ static int finish(struct db_conn *conn, void *arg, struct db_error *err) {
 		s->to->follow(s->to->lane, true);
 	if (s->to->once != NULL)
 		rc = ledger_enter(conn, s->to->engine->tree, s->to->once, err);
-	if (rc == 0 && owner != NULL)
+	if (rc == 0 && owner != NULL && owner->finish != NULL)
 		rc = owner->finish(conn, owner, err);
 	if (rc == 0 && s->counts && s->b->tally.n > 0)
 		rc = count_lines(conn, s, err);
@@ -337,7 +337,7 @@ static enum sent send_small(struct sending *s, struct db_error *err) {
 static int ask(struct db_conn *conn, struct sending *s, struct db_error *err) {
 	struct batch_owner *owner = s->to->owner;
 	int rc = s->to->once != NULL ? ledger_ask(conn, s->to->engine->tree, s->to->once, err) : 0;
-	if (rc == 0 && owner != NULL)
+	if (rc == 0 && owner != NULL && owner->lock != NULL)
 		rc = owner->lock(conn, owner, err);
 	s->done = rc == LEDGER_DONE;
 	return s->done ? 0 : rc;
@@ -356,15 +356,31 @@ static int send_again(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc == 0 ? finish(conn, s, err) : rc;
 }
 
+/* All lines at once: few are refused, and savepoints cost the others. */
+static int send_plain(struct db_conn *conn, void *arg, struct db_error *err) {
+	struct sending *s = arg;
+	struct batch_owner *owner = s->to->owner;
+	int rc = ask(conn, s, err);
+	if (rc != 0 || s->done)
+		return rc;
+	s->counts = false; /* the triggers count what is no CSV */
+	rc = owner->send(conn, owner, s->b, 0, s->b->n, 0, err);
+	return rc == 0 ? finish(conn, s, err) : rc;
+}
+
 /* -- committing -------------------------------------------------------------------------------- */
+
+static enum sent transact(struct sending *s, db_tx_fn fn, struct db_error *err) {
+	unsigned flags = s->to->once != NULL ? DB_REPEATABLE : 0;
+	return sent_of(db_transaction(s->to->engine->pool, fn, s, flags, NULL, err), err);
+}
 
 static enum sent send_whole(struct sending *s, struct db_error *err) {
 	db_copy_in_abort(take_copy(s->b)); /* its rows would be waited for */
 	move(s->b, BATCH_COMMIT);
 	if (s->to->follow != NULL)
 		s->to->follow(s->to->lane, false);
-	unsigned flags = s->to->once != NULL ? DB_REPEATABLE : 0;
-	return sent_of(db_transaction(s->to->engine->pool, send_again, s, flags, NULL, err), err);
+	return transact(s, send_again, err);
 }
 
 /* As it comes: by the COPY that has the first of it, or by one statement. */
@@ -389,10 +405,14 @@ static bool another_helps(const struct sending *s, enum sent end) {
  * Memory may be free again soon. */
 static enum sent send_all(struct sending *s, struct db_error *err) {
 	struct batch *b = s->b;
-	bool whole = b->state == BATCH_WHOLE || b->n == 0 ||
-		     (s->to->owner != NULL && s->to->owner->send != NULL);
-	enum sent end = whole ? DO_IT_AGAIN : send_first(s, err);
-	if (!another_helps(s, end))
+	const struct batch_owner *owner = s->to->owner;
+	bool plain = owner != NULL && owner->plain && b->state != BATCH_WHOLE;
+	bool whole = b->state == BATCH_WHOLE || b->n == 0 || (owner != NULL && owner->send != NULL);
+	enum sent end = plain   ? transact(s, send_plain, err)
+			: whole ? DO_IT_AGAIN
+				: send_first(s, err);
+	/* that was a transaction with all its repetitions */
+	if (plain ? end != LINE_REFUSED : !another_helps(s, end))
 		return end;
 	for (int pause_ms = 1;; pause_ms *= 4) {
 		db_error_clear(err);

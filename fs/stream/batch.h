@@ -65,16 +65,18 @@ struct batch {
 
 /* A batch that is in no lane: what its owner says and commits beside the lines. */
 struct batch_owner {
-	/* In a repetition, when the ledger was asked, before the lines: waits for what else an
+	/* In a repetition (NULL: nothing), when the ledger was asked, before the lines: waits for what else an
 	 * earlier attempt may have locked. Returns 0, LEDGER_DONE if there is nothing to do (any
 	 * more), or -errno. */
 	int (*lock)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
-	/* After the lines, and the note in the ledger. Returns 0 or -errno. */
+	/* After the lines and the note in the ledger (NULL: nothing). Returns 0 or -errno. */
 	int (*finish)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
 	/* Sends lines LOW .. HIGH - 1, which are of one group and begin at byte AT; LOW = HIGH: no
 	 * line, by the same statement. NULL: they go by COPY. Returns 0 or -errno. */
 	int (*send)(struct db_conn *conn, struct batch_owner *owner, const struct batch *b, int low,
 		    int high, size_t at, struct db_error *err);
+	/* All lines are of one group, and are first sent by SEND at once, without savepoints. */
+	bool plain;
 };
 
 /* What a batch is sent with. */
