@@ -16,12 +16,45 @@
 #include "util/text/name.h"
 #include "fs/stream/once.h"
 #include "util/clock.h"
+#include "util/states.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum { PIECE = 256 << 10 };
+
+enum sending_state {
+	SENDING_GATHERS, /* it takes lines, which may go ahead */
+	SENDING_SEALED,  /* one operation: what it has is committed once, all of it */
+	SENDING_DONE,    /* it is committed */
+	SENDING_STATES
+};
+
+enum sending_event { SENDING_GATHER, SENDING_SEAL, SENDING_TRY, SENDING_COMMITTED, SENDING_EVENTS };
+
+static const char *const states[SENDING_STATES] = {
+	[SENDING_GATHERS] = "gathers",
+	[SENDING_SEALED] = "sealed",
+	[SENDING_DONE] = "done",
+};
+static const char *const events[SENDING_EVENTS] = {
+	[SENDING_GATHER] = "gather",
+	[SENDING_SEAL] = "seal",
+	[SENDING_TRY] = "try",
+	[SENDING_COMMITTED] = "committed",
+};
+
+/* A commit that fails leaves it sealed: the next one finds out what became of it. If another mount
+ * came first, or the stream is reset, it is freed in any state: its bytes are parsed again. */
+static const state_next moves[SENDING_STATES][SENDING_EVENTS] = {
+	[SENDING_GATHERS][SENDING_GATHER] = STATE_TO(SENDING_GATHERS),
+	[SENDING_GATHERS][SENDING_SEAL] = STATE_TO(SENDING_SEALED),
+	[SENDING_SEALED][SENDING_TRY] = STATE_TO(SENDING_SEALED),
+	[SENDING_SEALED][SENDING_COMMITTED] = STATE_TO(SENDING_DONE),
+};
+
+static struct state_table sending_states = STATE_TABLE("ingest_sending", states, events, moves);
 
 /* Ids as text of an int8multirange. Neighbours make one range. */
 struct ranges {
@@ -41,8 +74,8 @@ struct ingest_sending {
 	int nshapes;
 	struct ranges ids;
 	int64_t last_id; /* of the line that was gathered last */
+	enum sending_state stage;
 	/* once it is sealed */
-	bool sealed;
 	struct once op;
 	bool moved;              /* another mount came first */
 	struct refusals refused; /* by the parser */
@@ -55,6 +88,10 @@ struct ingest_sending {
 	bool takes;      /* the rows of s->twin */
 	struct buf kept; /* what is to be told of rows that stay */
 };
+
+static void move(struct ingest_sending *x, enum sending_event event) {
+	x->stage = (enum sending_state)state_move(&sending_states, x->stage, event);
+}
 
 static struct ingest_sending *of_owner(struct batch_owner *owner) {
 	return (struct ingest_sending *)owner;
@@ -175,6 +212,7 @@ static bool take_shapes(struct ingest_sending *x, struct ingest_unit *unit) {
 static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_stock *stock,
 		  struct db_conn *conn, struct db_error *err) {
 	const struct ingest *in = x->s->in;
+	move(x, SENDING_GATHER);
 	if (unit->n == 0)
 		return 0;
 	int rc = id_stock_fill(stock, in, unit->n, x->s->fs->pool, conn, err);
@@ -326,7 +364,7 @@ size_t ingest_gather(struct ingest_stream *s, struct db_error *err) {
 }
 
 bool ingest_is_sealed(const struct ingest_stream *s) {
-	return s->sending != NULL && s->sending->sealed;
+	return s->sending != NULL && s->sending->stage == SENDING_SEALED;
 }
 
 static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
@@ -354,7 +392,7 @@ static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
 	    x->state.failed || tail.failed || x->ids.text.failed ||
 	    !refusals_move_or_fold(&x->refused, &s->unit.refused))
 		return db_error_set(err, ENOMEM, "out of memory");
-	x->sealed = true;
+	move(x, SENDING_SEAL);
 	return 0;
 }
 
@@ -381,6 +419,7 @@ static void changed(struct ingest_stream *s, const char *op) {
 /* It is committed: the stream stands behind it. */
 static void settle(struct ingest_sending *x) {
 	struct ingest_stream *s = x->s;
+	move(x, SENDING_COMMITTED);
 	told(s, &x->refused);
 	told(s, &x->batch->refused);
 	ingest_rows_tell(s->fs->stream, s->w.path, &x->kept);
@@ -415,6 +454,7 @@ static void settle(struct ingest_sending *x) {
 
 int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
 	struct ingest_sending *x = s->sending;
+	move(x, SENDING_TRY);
 	x->moved = false;
 	enum sent end = batch_commit(x->batch, &x->target, &call->err);
 	*moved = x->moved;

@@ -65,9 +65,9 @@ struct batch {
 
 /* A batch that is in no lane: what its owner says and commits beside the lines. */
 struct batch_owner {
-	/* In a repetition (NULL: nothing), when the ledger was asked, before the lines: waits for what else an
-	 * earlier attempt may have locked. Returns 0, LEDGER_DONE if there is nothing to do (any
-	 * more), or -errno. */
+	/* In a repetition, when the ledger was asked, before the lines: waits for what else an
+	 * earlier attempt may have locked (NULL: nothing). Returns 0, LEDGER_DONE if there is
+	 * nothing to do (any more), or -errno. */
 	int (*lock)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
 	/* After the lines and the note in the ledger (NULL: nothing). Returns 0 or -errno. */
 	int (*finish)(struct db_conn *conn, struct batch_owner *owner, struct db_error *err);
