@@ -374,7 +374,10 @@ enum conn_end answer_note(struct db_conn *c, const char *sql, int64_t took_us, e
 		return end;
 	err->retryable =
 		end == CONN_LOST || end == CONN_LOST_SENT || strncmp(err->sqlstate, "40", 2) == 0;
-	if (c->failed_end == CONN_DONE) {
+	/* the last one says what became of the work: one before it may have been undone with its
+	 * part of the transaction; but not that the transaction has failed before (25P02) */
+	if (c->failed_end == CONN_DONE ||
+	    (c->failed_end == CONN_FAILED && strcmp(err->sqlstate, "25P02") != 0)) {
 		memcpy(c->failed_state, err->sqlstate, sizeof(c->failed_state));
 		c->failed_end = end;
 	}

@@ -67,8 +67,9 @@ enum conn_end transaction_finish(struct db_conn *c, db_tx_fn fn, void *arg, stru
 	else if (err->errnum == 0)
 		db_error_set(err, -rc, "%s", strerror(-rc));
 	enum conn_end end = transaction_before_commit(c->failed_end);
-	if (end ==
-	    CONN_DONE) /* no statement told it: lost between two of them, or FN gave up by itself */
+	/* No statement told it: lost between two of them, also behind one that had failed and was
+	 * undone with its part; or FN gave up by itself. */
+	if (end == CONN_DONE || (end == CONN_FAILED && conn_is_dead(c)))
 		end = conn_is_dead(c) ? CONN_LOST : CONN_FAILED;
 	return end;
 }
