@@ -1,5 +1,6 @@
 /* Lines to rows without a mount: what comes of them, and that each becomes a row exactly once
  * though the connection is lost, at each message of the protocol in turn. */
+#include "fs/stream/batch.h"
 #include "fs/stream/once.h"
 #include "tests/unit/cutkit.h"
 #include "tests/unit/streamkit.h"
@@ -138,6 +139,70 @@ static void test_once_cut_at_each_message(void) {
 	cutter_close(&cutter);
 }
 
+/* -- lines that do not go by COPY -------------------------------------------------------------- */
+
+/* Sends lines LOW .. HIGH - 1 as one statement. */
+static int insert_lines(struct db_conn *conn, struct batch_owner *owner, const struct batch *b,
+			int low, int high, size_t at, struct db_error *err) {
+	AUTO_BUF struct buf sql = { 0 };
+	(void)owner;
+	buf_puts(&sql, "INSERT INTO t (a) SELECT a FROM (SELECT unnest('{");
+	for (int i = low; i < high; at += b->lines[i++].len) {
+		buf_puts(&sql, i > low ? "," : "");
+		buf_add(&sql, b->data.data + at, b->lines[i].len - 1);
+	}
+	buf_puts(&sql, "}'::integer[]) AS a) AS lines");
+	return db_query_on(conn, sql.data, NULL, 0, NULL, err);
+}
+
+/* The numbers 1 to 40, and between them two that the table refuses. */
+static void put_numbers(struct batch *b) {
+	for (int i = 1; i <= 42; i++) {
+		char text[16];
+		snprintf(text, sizeof(text), "%d", i < 10 ? i : i == 10 || i == 42 ? -i : i - 1);
+		const struct unit_line line = { .text = text,
+						.len = (uint32_t)strlen(text),
+						.number = (uint64_t)i };
+		const struct unit unit = { .lines = &line, .n = 1 };
+		CHECK_INT(batch_put(b, NULL, &unit), 0);
+	}
+}
+
+/* At once, and then around what is refused, under one operation: PLAIN or not. */
+static void test_owner_cut_at_each_message(bool plain) {
+	struct streamkit kit;
+	struct cutter cutter;
+	long cut_at = 1;
+	cutter_open(&cutter);
+	struct db_pool *pool = cut_pool(&cutter);
+	streamkit_open(&kit, pool);
+	do {
+		AUTO_DB_ERROR struct db_error err = { 0 };
+		struct once once;
+		struct batch_owner owner = { .send = insert_lines, .plain = plain };
+		struct batch_target to = { .engine = &kit.engine, .once = &once, .owner = &owner };
+		struct batch *b = batch_new(1);
+		put_numbers(b);
+		kit_run(admin, "TRUNCATE public.t");
+		cutter_arm(&cutter, cut_at++, 0);
+		CHECK_INT(once_begin(&kit.engine, &once, &err), 0);
+		if (!CHECK_INT(batch_commit(b, &to, &err), SENT))
+			fprintf(stderr, "cut at message %ld: %s\n", cut_at - 1, err.sentence);
+		CHECK_VALUE(admin, "SELECT count(*) || ' ' || min(a) || ' ' || max(a) FROM t",
+			    "40 1 40");
+		CHECK_INT(b->refused.n, 2);
+		if (b->refused.n == 2) {
+			CHECK_INT((long long)b->refused.all[0].number, 10);
+			CHECK_INT((long long)b->refused.all[1].number, 42);
+		}
+		batch_free(b);
+	} while (atomic_load(&cutter.cuts) > 0);
+	CHECK(cut_at > 20);
+	streamkit_close(&kit);
+	db_pool_free(pool);
+	cutter_close(&cutter);
+}
+
 /* Another mount has ended the stream of this one: nothing is committed. */
 static void test_once_fenced(void) {
 	struct streamkit kit;
@@ -166,6 +231,8 @@ int main(void) {
 	test_cut_at_each_message();
 	test_once_cut_at_each_message();
 	test_once_fenced();
+	test_owner_cut_at_each_message(true);
+	test_owner_cut_at_each_message(false);
 	db_pool_free(admin);
 	return check_end();
 }
