@@ -13,7 +13,7 @@
 #define ROWFS_FS_STREAM_ONCE_H
 
 #include "fs/stream/engine.h"
-#include "schema/ledger.h"
+#include "schema/state/ledger.h"
 
 enum { ONCE_ONE_SNAPSHOT = 1 }; /* all statements of the transaction see the same rows */
 

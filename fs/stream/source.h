@@ -4,7 +4,7 @@
 #define ROWFS_FS_STREAM_SOURCE_H
 
 #include "fs/stream/refusals.h"
-#include "schema/tally.h"
+#include "schema/count/tally.h"
 
 #include <stdatomic.h>
 

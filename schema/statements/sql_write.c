@@ -4,7 +4,6 @@
 
 #include "util/text/json_shape.h"
 
-#include "util/text/json_shape.h"
 #include "db/quote.h"
 
 #include <string.h>
