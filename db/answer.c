@@ -1,7 +1,6 @@
 /* Waiting for what the server answers, and judging it. */
 #include "db/answer.h"
 
-#include "db/cancel.h"
 #include "db/cancel_request.h"
 #include "db/wait.h"
 #include "util/clock.h"

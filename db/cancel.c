@@ -2,33 +2,34 @@
  * pool's waiters, and nobody who holds the pool's lock touches a cancel's. */
 #include "db/cancel.h"
 
-#include "db/checkout.h"
-#include "db/conn.h"
 #include "util/cleanup.h"
 
-void cancel_enter(struct db_cancel *c, struct db_pool *pool) {
+void cancel_tie(struct db_cancel *c, struct db_waker *waker) {
 	if (c == NULL)
 		return;
 	LOCK_SCOPE(&c->lock);
-	c->pool = pool;
+	waker->next = c->wakers;
+	c->wakers = waker;
 }
 
-void cancel_leave(struct db_cancel *c) {
+void cancel_untie(struct db_cancel *c, struct db_waker *waker) {
 	if (c == NULL)
 		return;
 	LOCK_SCOPE(&c->lock);
-	c->pool = NULL;
+	struct db_waker **p = &c->wakers;
+	while (*p != NULL && *p != waker)
+		p = &(*p)->next;
+	if (*p != NULL)
+		*p = waker->next;
 }
 
-bool cancel_fired(struct db_cancel *c) {
+bool cancel_fired(const struct db_cancel *c) {
 	return c != NULL && atomic_load(&c->fired);
 }
 
 void db_cancel_fire(struct db_cancel *c) {
 	LOCK_SCOPE(&c->lock);
 	atomic_store(&c->fired, true);
-	if (c->conn != NULL)
-		conn_wake(c->conn);
-	if (c->pool != NULL)
-		pool_wake(c->pool);
+	for (struct db_waker *w = c->wakers; w != NULL; w = w->next)
+		w->wake(w);
 }

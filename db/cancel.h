@@ -6,15 +6,19 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-struct db_conn;
-struct db_pool;
+/* Somebody whose wait ends when a cancel is fired. */
+struct db_waker {
+	/* Called by the thread that fires, with the cancel's lock held: it may take the locks of a
+	 * pool, and must not wait. */
+	void (*wake)(struct db_waker *waker);
+	struct db_waker *next; /* the cancel's */
+};
 
 /* A request's means to stop its statement: tied to a FUSE request, fired from another thread.
  * Zero-initialise with DB_CANCEL_INIT; lives as long as the call that it is given to. */
 struct db_cancel {
-	pthread_mutex_t lock; /* guards conn and pool */
-	struct db_conn *conn; /* the connection now running our statement, or NULL */
-	struct db_pool *pool; /* the pool that our call is in, or NULL */
+	pthread_mutex_t lock;    /* guards wakers */
+	struct db_waker *wakers; /* the connection of our statement, and the pool of our call */
 	atomic_bool fired;
 };
 #define DB_CANCEL_INIT                                                                             \
@@ -27,10 +31,13 @@ void db_cancel_fire(struct db_cancel *c);
 
 /* -- internal to db/ --------------------------------------------------------------------------- */
 
-/* Ties CANCEL to the pool in whose queues its owner may wait, before he takes the pool's lock. */
-void cancel_enter(struct db_cancel *c, struct db_pool *pool);
-void cancel_leave(struct db_cancel *c);
+/* Ties WAKER to C (may be NULL) until cancel_untie(): it is woken once C is fired, and must live so
+ * long. Not to be called with the lock of a pool. If C was fired before, it is not woken: ask
+ * cancel_fired() then. */
+void cancel_tie(struct db_cancel *c, struct db_waker *waker);
+/* After it has returned, WAKER is not called any more. */
+void cancel_untie(struct db_cancel *c, struct db_waker *waker);
 /* NULL is never fired. */
-bool cancel_fired(struct db_cancel *c);
+bool cancel_fired(const struct db_cancel *c);
 
 #endif

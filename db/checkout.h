@@ -19,8 +19,9 @@ struct patience {
 };
 
 /* Borrows a connection: an idle one, a new one, or the next that is given back. Waits for a busy
- * pool at most command_timeout, for a lost database as long as P allows. CANCEL may be NULL and
- * must have been entered. Returns 0, or -errno with ERR filled. */
+ * pool at most command_timeout, for a lost database as long as P allows. CANCEL may be NULL;
+ * otherwise a waker that calls pool_wake() must be tied to it. Returns 0, or -errno with ERR
+ * filled. */
 MUST_USE int pool_take(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
 		       struct db_conn **out, struct db_error *err);
 

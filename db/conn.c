@@ -1,6 +1,5 @@
 #include "db/conn.h"
 
-#include "db/cancel.h"
 #include "db/connect.h"
 #include "db/wait.h"
 #include "util/clock.h"
@@ -19,6 +18,15 @@ static void empty_wake_fd(struct db_conn *c) {
 		log_error("BUG: eventfd: %s", strerror(errno));
 }
 
+/* Makes the thread that waits for C's answer look at its cancel. */
+static void wake(struct db_waker *waker) {
+	struct db_conn *c = (struct db_conn *)((char *)waker - offsetof(struct db_conn, waker));
+	uint64_t one = 1;
+	c->woken = true;
+	if (write(c->wake_fd, &one, sizeof(one)) < 0)
+		log_error("BUG: eventfd: %s", strerror(errno));
+}
+
 static struct db_conn *conn_new(const struct db_config *cfg, int stop_fd) {
 	struct db_conn *c = calloc(1, sizeof(*c));
 	if (c == NULL)
@@ -26,6 +34,7 @@ static struct db_conn *conn_new(const struct db_config *cfg, int stop_fd) {
 	c->cfg = cfg;
 	c->stop_fd = stop_fd;
 	c->deadline_us = NEVER_US;
+	c->waker.wake = wake;
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->wake_fd < 0) {
 		free(c);
@@ -51,12 +60,10 @@ int conn_open(const struct db_config *cfg, int stop_fd, int allowed_ms, struct d
 	if (c == NULL)
 		return db_error_set(err, errno == 0 ? ENOMEM : errno,
 				    "cannot make a connection: %s", strerror(errno));
-	if (!conn_attach(c, cancel)) {
-		conn_close(c);
-		return db_error_set(err, EINTR, "interrupted");
-	}
 	int64_t until_us = deadline_after_ms(allowed_ms);
-	int rc = connect_session(c, allowed_ms, final, err);
+	conn_attach(c, cancel);
+	int rc = cancel_fired(cancel) ? db_error_set(err, EINTR, "interrupted")
+				      : connect_session(c, allowed_ms, final, err);
 	if (rc == 0)
 		rc = session_setup(c, until_us, final, err);
 	conn_detach(c);
@@ -92,30 +99,16 @@ void conn_mark(struct db_conn *c) {
 	c->failed_end = CONN_DONE;
 }
 
-bool conn_attach(struct db_conn *c, struct db_cancel *cancel) {
+void conn_attach(struct db_conn *c, struct db_cancel *cancel) {
 	c->reads = cancel != NULL;
 	if (cancel == NULL)
-		return true;
-	LOCK_SCOPE(&cancel->lock);
-	if (atomic_load(&cancel->fired))
-		return false;
+		return;
 	empty_wake_fd(c);
-	cancel->conn = c;
 	c->cancel = cancel;
-	return true;
+	cancel_tie(cancel, &c->waker);
 }
 
 void conn_detach(struct db_conn *c) {
-	if (c->cancel == NULL)
-		return;
-	LOCK_SCOPE(&c->cancel->lock);
-	c->cancel->conn = NULL;
+	cancel_untie(c->cancel, &c->waker);
 	c->cancel = NULL;
-}
-
-void conn_wake(struct db_conn *c) {
-	uint64_t one = 1;
-	c->woken = true;
-	if (write(c->wake_fd, &one, sizeof(one)) < 0)
-		log_error("BUG: eventfd: %s", strerror(errno));
 }

@@ -38,6 +38,7 @@ struct db_conn {
 	int stop_fd;                 /* readable once the pool is shut down; the pool's */
 	int wake_fd;                 /* eventfd: a cancel was fired; ours */
 	bool woken; /* something may be in wake_fd; guarded by the lock of whose cancel it is */
+	struct db_waker waker;    /* writes to it */
 	struct db_cancel *cancel; /* whose statement runs here, or NULL; the borrower's */
 	unsigned char *prepared;  /* bit per statement id: known to this session */
 	size_t prepared_len;      /* bytes */
@@ -116,12 +117,9 @@ MUST_USE enum conn_end conn_command(struct db_conn *c, const char *sql, struct d
 /* Forgets earlier failures: a new piece of work begins. */
 void conn_mark(struct db_conn *c);
 
-/* Ties C's statements to CANCEL (may be NULL) and unties them. Returns false, untied, if it was
- * fired. */
-MUST_USE bool conn_attach(struct db_conn *c, struct db_cancel *cancel);
+/* Ties C's statements to CANCEL (may be NULL), which ends their waits once it is fired; and unties
+ * them. */
+void conn_attach(struct db_conn *c, struct db_cancel *cancel);
 void conn_detach(struct db_conn *c);
-/* Makes the thread that waits for C's answer look at its cancel. From any thread, C held in
- * place. */
-void conn_wake(struct db_conn *c);
 
 #endif

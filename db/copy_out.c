@@ -1,6 +1,5 @@
 /* COPY (SELECT ...) TO STDOUT, row by row. */
 #include "db/answer.h"
-#include "db/cancel.h"
 #include "db/cancel_request.h"
 #include "db/copy.h"
 #include "db/retry.h"
@@ -20,7 +19,6 @@ struct db_copy_out {
 	char *sql;
 	char *row;             /* the caller's until the next call; libpq's memory */
 	bool over;             /* the last row is out, or it has failed */
-	bool interrupted;      /* the cancel was fired before it was attached */
 	int64_t busy_us;       /* spent waiting for the server */
 	struct db_error error; /* of a COPY that failed; errnum 0 if it has not */
 };
@@ -140,7 +138,7 @@ static int wait_for_data(struct db_copy_out *copy, struct db_error *err) {
 	int64_t deadline = deadline_after_ms(c->cfg->command_timeout_ms);
 	short revents;
 
-	if (copy->interrupted)
+	if (cancel_fired(c->cancel)) /* before it was attached, or before this call */
 		return db_error_set(err, EINTR, "the request was interrupted");
 	enum wait_end end =
 		wait_for(PQsocket(c->pg), POLLIN, c->wake_fd, c->stop_fd, deadline, &revents);
@@ -190,7 +188,7 @@ int db_copy_out_next(struct db_copy_out *copy, const char **data, size_t *len,
 
 void db_copy_out_attach(struct db_copy_out *copy, struct db_cancel *cancel) {
 	conn_detach(copy->conn);
-	copy->interrupted = !conn_attach(copy->conn, cancel);
+	conn_attach(copy->conn, cancel);
 }
 
 /* -- the end ----------------------------------------------------------------------------------- */

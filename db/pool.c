@@ -1,6 +1,5 @@
 #include "db/pool.h"
 
-#include "db/cancel.h"
 #include "db/checkout.h"
 #include "db/connect.h"
 #include "util/clock.h"

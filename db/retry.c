@@ -1,7 +1,6 @@
 #include "db/retry.h"
 
 #include "db/budget.h"
-#include "db/cancel.h"
 #include "db/transaction.h"
 #include "util/clock.h"
 
@@ -29,8 +28,10 @@ static int take(struct retry *r, struct db_conn **out, struct db_error *err) {
 	int rc = pool_take(r->pool, &r->patience, r->cancel, out, err);
 	if (rc < 0)
 		return give_up(r, err, -rc);
-	if (conn_attach(*out, r->cancel))
+	conn_attach(*out, r->cancel);
+	if (!cancel_fired(r->cancel))
 		return 0;
+	conn_detach(*out);
 	pool_give(r->pool, *out);
 	db_error_set(err, EINTR, "the request was interrupted");
 	return give_up(r, err, EINTR);
@@ -120,16 +121,22 @@ static int try_once(struct retry *r, retry_fn once, void *arg, struct db_conn **
 	return e.end == CONN_DONE ? 1 : decide(r, &e, err);
 }
 
+/* Its owner may wait in the pool's queues. */
+static void wake(struct db_waker *waker) {
+	pool_wake(((struct retry *)((char *)waker - offsetof(struct retry, waker)))->pool);
+}
+
 int retry_run(struct retry *r, retry_fn once, void *arg, struct db_conn **keep,
 	      struct db_error *err) {
 	int rc = 0;
 	db_error_clear(err);
 	r->patience.no_retry = (r->flags & DB_NO_RETRY) != 0;
 	r->patience.began_us = budget_began_us();
-	cancel_enter(r->cancel, r->pool);
+	r->waker.wake = wake;
+	cancel_tie(r->cancel, &r->waker);
 	while (rc == 0)
 		rc = try_once(r, once, arg, keep, err);
-	cancel_leave(r->cancel);
+	cancel_untie(r->cancel, &r->waker);
 	if (rc < 0)
 		return rc;
 	db_error_clear(err);

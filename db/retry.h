@@ -11,7 +11,8 @@ struct retry {
 	unsigned flags;           /* DB_REPEATABLE, DB_NO_RETRY */
 	int undo_ms; /* how long a failed try's ROLLBACK may take; 0: command_timeout */
 	struct patience patience;
-	bool doubt; /* an earlier try may have been committed */
+	bool doubt;            /* an earlier try may have been committed */
+	struct db_waker waker; /* of the pool, while retry_run() lasts */
 };
 
 /* One try, on a connection that was borrowed for it. Returns how it ended; ERR is filled unless
