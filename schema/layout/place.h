@@ -45,9 +45,13 @@ struct part {
 	int key;
 };
 
+struct snapshot;
+struct tree;
+
 struct place {
-	int number;           /* its index in tree->all */
-	struct place *parent; /* NULL for the root */
+	const struct tree *tree; /* that it belongs to */
+	int number;              /* its index in tree->all */
+	struct place *parent;    /* NULL for the root */
 	struct place **children;
 	int nchildren;
 	struct place **keyed; /* those of them that have keys: see place_rank_children() */
@@ -97,6 +101,7 @@ struct place {
 };
 
 struct tree {
+	struct snapshot *snapshot; /* that it belongs to; NULL: none, as in tests */
 	struct place *root;
 	struct place **all; /* every place, root first */
 	int nall;

@@ -16,6 +16,7 @@ static struct place *place_new(struct tree *tree, struct place *parent, const ch
 		free(place);
 		return NULL;
 	}
+	place->tree = tree;
 	place->parent = parent;
 	place->text = strdup(text);
 	place->row_table = -1;

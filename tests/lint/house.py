@@ -12,7 +12,7 @@ ROOMS = """
 fs/start fs/kernel fs/admin fs/list fs/docs fs/rows fs/files fs/stream fs/names fs/open fs/cache fs/bytes fs/inodes fs/core fs/options
 init
 import
-schema/state schema/notice schema/count schema/statements schema/expr schema/layout schema
+schema/snapshot schema/state schema/notice schema/count schema/statements schema/expr schema/layout schema
 db
 util/text
 util
