@@ -1,3 +1,4 @@
+#include "fs/cache/coherence.h"
 #include "fs/cache/coherence_state.h"
 #include "fs/core/call.h"
 #include "fs/cache/node_mark.h"
@@ -14,9 +15,6 @@ static const double LONG_S = 3600; /* what is told of when it changes may be kep
 /* How long who has changed something waits until the kernel has forgotten it; NAMES: where it is
  * told name by name. */
 enum { SETTLE_MS = 20, SETTLE_NAMES_MS = 1000 };
-
-/* By then the kernel has surely taken in what it was given. */
-enum { LISTED_US = 60 * US_PER_S };
 
 /* Something that this thread's request has changed is still to be forgotten by the kernel. */
 static _Thread_local bool owes;
@@ -169,7 +167,7 @@ static void drop_names(struct caches *c, struct forget **list) {
 	for (struct forget **p = list; *p != NULL;) {
 		struct forget *f = *p;
 		f->expired = f->name != NULL;
-		if (f->name == NULL || caches_list(c, f->node)) {
+		if (f->name == NULL || invalidate_is_listed(c->inv, f->node)) {
 			p = &f->next;
 			continue;
 		}
@@ -212,7 +210,7 @@ static void end_change(struct change *ch, bool own) {
 	invalidate(ch->c->inv, ch->list);
 }
 
-void caches_changed(struct caches *c, const char *payload, bool own) {
+static void changed(struct caches *c, const char *payload, bool own) {
 	struct change ch;
 	if (!is_up(c))
 		return;
@@ -265,29 +263,12 @@ int coherence_forget_then(struct fs *fs, struct node *node, void (*then)(void *a
 	return 0;
 }
 
-static size_t stripe_of_node(const struct node *dir) {
-	return ((uintptr_t)dir >> 6) & (STRIPES - 1);
-}
-
 void coherence_serves(struct fs *fs, const struct node *dir, bool busy) {
-	atomic_uint *serving = &fs->caches->serving[stripe_of_node(dir)];
-	if (busy)
-		atomic_fetch_add(serving, 1);
-	else
-		atomic_fetch_sub(serving, 1);
-}
-
-bool caches_serve(struct caches *c, const struct node *dir) {
-	return atomic_load(&c->serving[stripe_of_node(dir)]) > 0;
+	invalidate_serves(fs->caches->inv, dir, busy);
 }
 
 void coherence_lists(struct fs *fs, const struct node *dir) {
-	atomic_store(&fs->caches->listed_us[stripe_of_node(dir)], clock_us());
-}
-
-bool caches_list(struct caches *c, const struct node *dir) {
-	int64_t at = atomic_load(&c->listed_us[stripe_of_node(dir)]);
-	return at != 0 && clock_us() - at < LISTED_US;
+	invalidate_lists(fs->caches->inv, dir);
 }
 
 void coherence_unsettled(struct fs *fs) {
@@ -342,6 +323,7 @@ bool coherence_open(struct fs *fs) {
 	if (c == NULL)
 		return false;
 	c->fs = fs;
+	c->changed = changed;
 	peers_make_name(c->secret, c->me);
 	pthread_mutex_init(&c->lock, NULL);
 	clock_condition(&c->wake);

@@ -1,19 +1,20 @@
-/* What coherence.c and listening.c share. */
+/* What coherence.c and listening.c share: it stands below both, and listening.c below coherence.c,
+ * which it calls back. */
 #ifndef ROWFS_FS_CACHE_COHERENCE_STATE_H
 #define ROWFS_FS_CACHE_COHERENCE_STATE_H
 
 #include "db/listen.h"
-#include "fs/cache/coherence.h"
 #include "fs/cache/invalidate.h"
 #include "fs/inodes/node.h"
 #include "schema/notice/notice.h"
 #include "schema/notice/peers.h"
 #include "util/buf.h"
 
-enum { STRIPES = 4096 }; /* a power of two */
-
 struct caches {
 	struct fs *fs;
+	/* Called by listening.c: what PAYLOAD (NULL: cannot be known) says has changed is not fresh
+	 * any more. OWN: by this mount. By any thread; no lock is held. */
+	void (*changed)(struct caches *c, const char *payload, bool own);
 	char me[PEER_NAME + 1];       /* this mount's name in notices */
 	char secret[PEER_SECRET + 1]; /* proves that the name is ours; told with the farewell */
 	struct notices *notices;      /* NULL: nothing is told */
@@ -28,11 +29,6 @@ struct caches {
 	struct peers *peers;      /* the listener's */
 	atomic_int npeers;        /* how many there are */
 	atomic_ullong peers_lost; /* times that one was found gone that had not told all */
-
-	atomic_uint serving[STRIPES]; /* requests under way in a directory, by its hash */
-	atomic_llong listed_us
-		/* clock_us() when names of it were last given to the kernel, by the same */
-		[STRIPES];
 
 	/* notices heard, those of them that nobody can have meant, passed on; times that listening
 	 * was lost */
@@ -49,15 +45,6 @@ struct caches {
 	bool resting; /* the sender looks by itself soon */
 	pthread_t sender;
 };
-
-/* What PAYLOAD (NULL: cannot be known) says has changed is not fresh any more. OWN: by this
- * mount. */
-void caches_changed(struct caches *c, const char *payload, bool own);
-
-/* True if a request is under way in DIR. */
-bool caches_serve(struct caches *c, const struct node *dir);
-/* True if the kernel may be about to take in names of DIR that it was given with a listing. */
-bool caches_list(struct caches *c, const struct node *dir);
 
 /* Starts listening and sending. Returns false, with C->why, if that is not possible. */
 bool listening_start(struct caches *c);

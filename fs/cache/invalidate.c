@@ -1,6 +1,7 @@
-#include "fs/cache/coherence_state.h"
-#include "fs/inodes/node.h"
+#include "fs/cache/invalidate.h"
+
 #include "fs/cache/node_mark.h"
+#include "fs/inodes/node.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -18,7 +19,11 @@ enum {
 	PENDING_MOST = 50000, /* that wait to be told; beyond, all is told */
 	STUCK_MS = 20,        /* a teller that waits longer for one lock is not waited for */
 	NOTIFY_EPOCH = 8,     /* FUSE_NOTIFY_INC_EPOCH, which older headers do not have */
+	DIRECTORIES = 4096,   /* by whose hash it is noted what they do; a power of two */
 };
+
+/* By then the kernel has surely taken in what it was given. */
+enum { LISTED_US = 60 * US_PER_S };
 
 /* A thread that tells, and its queue. What concerns one directory always goes to the same. */
 struct teller {
@@ -48,7 +53,38 @@ struct invalidator {
 	bool stop, busy, started; /* busy: something was given since the guard looked */
 	bool all;            /* all is to be told, when little is left of what was listed before */
 	atomic_long pending; /* entries of all tellers */
+
+	atomic_uint serving[DIRECTORIES]; /* requests under way in a directory, by its hash */
+	/* clock_us() when names of it were last given to the kernel, by the same */
+	atomic_llong listed_us[DIRECTORIES];
 };
+
+/* -- directories in use ------------------------------------------------------------------------ */
+
+static size_t hash_of(const struct node *dir) {
+	return ((uintptr_t)dir >> 6) & (DIRECTORIES - 1);
+}
+
+void invalidate_serves(struct invalidator *inv, const struct node *dir, bool busy) {
+	atomic_uint *serving = &inv->serving[hash_of(dir)];
+	if (busy)
+		atomic_fetch_add(serving, 1);
+	else
+		atomic_fetch_sub(serving, 1);
+}
+
+static bool is_served(struct invalidator *inv, const struct node *dir) {
+	return atomic_load(&inv->serving[hash_of(dir)]) > 0;
+}
+
+void invalidate_lists(struct invalidator *inv, const struct node *dir) {
+	atomic_store(&inv->listed_us[hash_of(dir)], clock_us());
+}
+
+bool invalidate_is_listed(struct invalidator *inv, const struct node *dir) {
+	int64_t at = atomic_load(&inv->listed_us[hash_of(dir)]);
+	return at != 0 && clock_us() - at < LISTED_US;
+}
 
 static void free_forget(struct invalidator *inv, struct forget *f) {
 	if (f->then != NULL)
@@ -103,10 +139,10 @@ static int tell_name(struct invalidator *inv, struct fuse_session *se, const str
  * taken in from a listing counts as looked up then: *AGAIN. */
 static bool is_passed_over(struct invalidator *inv, struct forget *f, bool *again) {
 	bool late = f->until_us != 0 && clock_us() >= f->until_us;
-	if (f->name == NULL || late || !caches_serve(inv->fs->caches, f->node))
+	if (f->name == NULL || late || !is_served(inv, f->node))
 		return false;
 	f->expired = f->expired || invalidate_names(inv);
-	*again = f->expired && caches_list(inv->fs->caches, f->node);
+	*again = f->expired && invalidate_is_listed(inv, f->node);
 	return f->expired;
 }
 

@@ -12,30 +12,13 @@
 #ifndef ROWFS_FS_CACHE_INVALIDATE_H
 #define ROWFS_FS_CACHE_INVALIDATE_H
 
+#include "fs/cache/forget.h"
 #include "fs/core/fs.h"
 
 #include <fuse_lowlevel.h>
 
 struct node;
 struct invalidator;
-
-/* Something to forget. */
-struct forget {
-	struct forget *next;
-	struct node *
-		node; /* with a reference: what `name` is in, or whose attributes and pages it is */
-	char *name;   /* NULL: attributes and, with `data`, pages and listings */
-	bool data;
-	bool directory; /* `name` is one's */
-	bool expired;   /* all names were declared out of date since */
-	/* the kernel did not know it: how long that may go on; 0: it was not told yet */
-	int64_t until_us;
-	void (*then)(
-		void *arg); /* called when it has been told, or never will be; NULL: nothing is */
-	void *arg;
-	/* `data`, and a directory: so it was when this was made, under the lock of the nodes */
-	bool listing;
-};
 
 /* NULL if out of memory. Does nothing until it has a session. */
 MUST_USE struct invalidator *invalidator_new(struct fs *fs);
@@ -47,6 +30,14 @@ void invalidator_serve(struct invalidator *inv, struct fuse_session *se);
 /* From now on nothing is told any more, and what waited to be told is over with. Before the
  * session is unmounted. */
 void invalidator_stop(struct invalidator *inv);
+
+/* A request that holds the kernel's lock of directory DIR is served (BUSY), or has been: names in
+ * it are not told meanwhile, as that would wait for the request. */
+void invalidate_serves(struct invalidator *inv, const struct node *dir, bool busy);
+/* Names of directory DIR are being given to the kernel with a listing. */
+void invalidate_lists(struct invalidator *inv, const struct node *dir);
+/* True if the kernel may be about to take in names of DIR that it was given with a listing. */
+bool invalidate_is_listed(struct invalidator *inv, const struct node *dir);
 
 /* Takes LIST over and has the kernel told, soon. */
 void invalidate(struct invalidator *inv, struct forget *list);

@@ -45,7 +45,7 @@ static void up(void *arg, const PGresult *first) {
 	note_peers(c);
 	/* what was told meanwhile nobody heard */
 	if (fresh_is_ready(c->fs->fresh))
-		caches_changed(c, NULL, false);
+		c->changed(c, NULL, false);
 	atomic_store(&c->fs->fresh->listening, true);
 }
 
@@ -54,7 +54,7 @@ static void down(void *arg, const char *sentence) {
 	(void)sentence;
 	atomic_store(&c->fs->fresh->listening, false);
 	atomic_fetch_add(&c->losses, 1);
-	caches_changed(c, NULL, false);
+	c->changed(c, NULL, false);
 }
 
 static void heard(void *arg, const char *channel, const char *payload) {
@@ -76,7 +76,7 @@ static void heard(void *arg, const char *channel, const char *payload) {
 	}
 	atomic_fetch_add(&c->heard, 1);
 	if (fresh_is_ready(c->fs->fresh))
-		caches_changed(c, payload, false);
+		c->changed(c, payload, false);
 }
 
 static bool has_peers(void *arg) {
@@ -97,7 +97,7 @@ static void answered(void *arg, const PGresult *res) {
 		return;
 	log_info("another mount is gone: what it has not told may be anything");
 	atomic_fetch_add(&c->peers_lost, 1);
-	caches_changed(c, NULL, false);
+	c->changed(c, NULL, false);
 }
 
 static const struct db_listen_job job = {
@@ -119,7 +119,7 @@ static void news(void *arg, const char *payload, bool committed) {
 	AUTO_BUF struct buf all = { 0 };
 	/* while nothing is heard, nothing is remembered */
 	if (payload != NULL || fresh_is_listening(c->fs->fresh))
-		caches_changed(c, payload, true);
+		c->changed(c, payload, true);
 	if (!committed)
 		return;
 	if (payload == NULL)

@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_CACHE_NODE_MARK_H
 #define ROWFS_FS_CACHE_NODE_MARK_H
 
-#include "fs/cache/invalidate.h"
+#include "fs/cache/forget.h"
 #include "fs/inodes/node.h"
 #include "schema/notice/notice.h"
 
