@@ -1,6 +1,6 @@
 #include "fs/kernel/ops.h"
 
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 #include "fs/cache/coherence.h"
 #include "fs/open/handle.h"
 #include "fs/files/ingest.h"

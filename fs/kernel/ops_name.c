@@ -1,5 +1,5 @@
 /* Making and removing names. */
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 #include "fs/admin/control.h"
 #include "fs/files/ingest.h"
 #include "fs/kernel/kinds.h"

@@ -1,6 +1,6 @@
 /* Renaming names. What a rename means is a question of what both names are: SEMANTICS 8 has the
  * table. */
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 #include "fs/files/ingest.h"
 #include "fs/names/intent.h"
 #include "fs/kernel/kinds.h"

@@ -1,5 +1,5 @@
 /* What is being removed by a process, and how it is committed or taken back. */
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 #include "fs/core/intake.h"
 #include "fs/core/pace.h"
 #include "fs/names/removal_state.h"

@@ -1,6 +1,6 @@
 /* Rows files: a slice of a table as lines. What open, write, truncate and close of one mean; see
  * rows_read.c for reading. */
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 #include "fs/rows/rows.h"
 
 #include "fs/names/lookup.h"

@@ -1,6 +1,6 @@
 /* Truncation of rows files: what was written before it, through any open file, is not to come back
  * behind it. */
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 #include "fs/rows/rows_cut.h"
 
 #include "fs/names/lookup.h"

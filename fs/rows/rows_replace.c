@@ -2,7 +2,7 @@
  * What is there is changed into what the file says, so that a row that stays keeps what the
  * file does not show, and what refers to it. Where lines show the key of the table, it says
  * which row a line is; elsewhere rows_pairs.h does. */
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows_pairs.h"
 #include "fs/stream/refusals.h"

@@ -1,8 +1,10 @@
 #include "fs/rows/rows_rotate.h"
 
 #include "db/field.h"
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 #include "fs/stream/once.h"
+#include "fs/inodes/access.h"
+#include "fs/stream/fence.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rotations.h"

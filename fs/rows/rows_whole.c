@@ -1,6 +1,6 @@
 #include "fs/rows/rows_whole.h"
 
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 #include "fs/rows/rows.h"
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_cut.h"

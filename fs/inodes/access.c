@@ -1,4 +1,4 @@
-#include "fs/core/access.h"
+#include "fs/inodes/access.h"
 
 #include <errno.h>
 

@@ -1,7 +1,7 @@
 /* What the layout lets be changed: the only place that decides it. Everything that changes a file,
  * a name or a row asks here first. */
-#ifndef ROWFS_FS_CORE_ACCESS_H
-#define ROWFS_FS_CORE_ACCESS_H
+#ifndef ROWFS_FS_INODES_ACCESS_H
+#define ROWFS_FS_INODES_ACCESS_H
 
 #include "fs/core/call.h"
 
