@@ -3,7 +3,6 @@
 #include "db/field.h"
 #include "fs/inodes/access.h"
 #include "fs/stream/once.h"
-#include "fs/inodes/access.h"
 #include "fs/stream/fence.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
