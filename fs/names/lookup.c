@@ -4,6 +4,7 @@
 #include "fs/admin/control.h"
 #include "fs/files/ingest.h"
 #include "fs/open/kind.h"
+#include "fs/names/intent.h"
 #include "fs/names/moved.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"

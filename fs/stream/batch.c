@@ -1,5 +1,6 @@
 #include "db/field.h"
 #include "fs/stream/batch.h"
+#include "schema/state/ledger.h"
 
 #include "util/text/array.h"
 #include "util/text/csv.h"

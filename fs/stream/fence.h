@@ -14,7 +14,6 @@
 #ifndef ROWFS_FS_STREAM_FENCE_H
 #define ROWFS_FS_STREAM_FENCE_H
 
-#include "fs/core/call.h"
 #include "schema/state/ledger.h"
 #include "fs/stream/engine.h"
 

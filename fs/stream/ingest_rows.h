@@ -15,7 +15,6 @@
 #ifndef ROWFS_FS_STREAM_INGEST_ROWS_H
 #define ROWFS_FS_STREAM_INGEST_ROWS_H
 
-#include "fs/core/call.h"
 #include "schema/state/ingest_file.h"
 #include "schema/layout/ingest.h"
 #include "fs/stream/engine.h"

@@ -13,7 +13,6 @@
 #ifndef ROWFS_FS_STREAM_WRITER_H
 #define ROWFS_FS_STREAM_WRITER_H
 
-#include "fs/core/call.h"
 #include "schema/count/tally.h"
 #include "fs/stream/engine.h"
 #include "fs/stream/source.h"

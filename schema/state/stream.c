@@ -3,6 +3,7 @@
 #include "db/field.h"
 #include "schema/expr/sql_build.h"
 #include "schema/count/tally.h"
+#include "schema/state/ledger.h"
 #include "db/quote.h"
 
 #include <string.h>
