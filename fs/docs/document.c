@@ -39,7 +39,7 @@ static int query_body(struct call *call, const struct where *w, PGresult **res) 
 
 /* H has these LEN bytes, and no others. */
 static int take_text(struct call *call, struct handle *h, const char *data, size_t len) {
-	int rc = handle_room(call, h, len);
+	int rc = handle_room(call, h, &h->data, len);
 	if (rc != 0)
 		return rc;
 	buf_resize(&h->data, 0);
@@ -261,7 +261,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 	}
 	if (offset < h->data.len)
 		h->appending = false;
-	int rc = handle_room(call, h, (size_t)offset + size);
+	int rc = handle_room(call, h, &h->data, (size_t)offset + size);
 	if (rc == 0 && offset + size > h->data.len)
 		buf_resize(&h->data, (size_t)offset + size);
 	if (rc != 0 || h->data.failed) {
@@ -285,7 +285,7 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 	if (size == h->data.len)
 		return 0;
 	bool committed = !h->dirty && h->document > 0 && size == h->document;
-	int rc = handle_room(call, h, (size_t)size);
+	int rc = handle_room(call, h, &h->data, (size_t)size);
 	h->appending = h->appending && size > h->data.len;
 	if (rc == 0)
 		buf_resize(&h->data, (size_t)size);
@@ -669,12 +669,16 @@ static int query_store(struct call *call, const struct where *w, const struct wh
 }
 
 /* Kinds whose documents can be written differ only in how they go. */
+static const struct buf *document_unsent(const struct handle *h) {
+	return h->dirty ? &h->data : NULL;
+}
+
 #define DOCUMENT_KIND(its_name, its_remove)                                                        \
 	{                                                                                          \
 		.name = (its_name), .writable = true, .own_size = true, .open = document_open,     \
 		.read = document_read, .write = document_write, .truncate = document_truncate,     \
 		.sync = document_sync, .locked = document_locked, .unlocking = document_unlocking, \
-		.remove = (its_remove), .store = document_store                                    \
+		.unsent = document_unsent, .remove = (its_remove), .store = document_store         \
 	}
 
 const struct kind row_kind = DOCUMENT_KIND("row", row_remove);

@@ -109,12 +109,13 @@ static void tell_rest(void *arg, struct handle *h) {
 		log_error("%s: a commit is under way, and may come too late", name);
 		return;
 	}
-	if (h->dirty && h->data.len > 0) {
+	const struct buf *unsent = h->kind->unsent != NULL ? h->kind->unsent(h) : NULL;
+	if (unsent != NULL && unsent->len > 0) {
 		log_error("%s: %zu bytes are not committed; they are in rejected/", name,
-			  h->data.len);
+			  unsent->len);
 		report_rejection(fs->report, &(struct rejection){ .path = name,
-								  .data = h->data.data,
-								  .len = h->data.len,
+								  .data = unsent->data,
+								  .len = unsent->len,
 								  .keep = true,
 								  .errnum = ETIMEDOUT,
 								  .sqlstate = "",

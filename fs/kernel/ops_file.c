@@ -7,6 +7,7 @@
 #include "fs/names/intent.h"
 #include "fs/kernel/kinds.h"
 #include "fs/files/plain_kind.h"
+#include "fs/rows/rows_file.h"
 #include "fs/rows/rows.h"
 #include "fs/names/lookup.h"
 #include "fs/names/moved.h"
@@ -306,13 +307,14 @@ enum { OPEN_DIRECT_IO = 1 << 0, OPEN_NOFLUSH = 1 << 5, OPEN_PASSTHROUGH = 1 << 7
 
 /* Replies that H is opened with a transcript. */
 static void reply_passing(struct call *call, struct handle *h, const struct passing *passing) {
+	struct rows_file *f = rows_of(h);
 	bool reads = (h->flags & O_ACCMODE) == O_RDONLY;
 	const struct open_out out = { .fh = (uintptr_t)h,
 				      .open_flags = OPEN_PASSTHROUGH |
 						    (passing->direct ? OPEN_DIRECT_IO : 0u) |
 						    (reads ? OPEN_NOFLUSH : 0u),
 				      .backing = passing->backing };
-	h->passing = passing->transcript;
+	f->passing = passing->transcript;
 	reply_begin(call);
 	if (fuse_reply_buf(call->req, (const char *)&out, sizeof(out)) != 0)
 		handle_free(call->fs, h);
@@ -322,6 +324,7 @@ static void reply_passing(struct call *call, struct handle *h, const struct pass
  * write must not have one, and who reads none but his own. Then ESTALE, and the name's next node
  * has none. */
 static int pass(struct call *call, struct handle *h, struct passing *passing) {
+	struct rows_file *f = rows_of(h);
 	struct nodes *nodes = call->fs->nodes;
 	if (h->kind != &rows_kind)
 		return 0;
@@ -331,8 +334,8 @@ static int pass(struct call *call, struct handle *h, struct passing *passing) {
 	 * it */
 	pid_t retry = -call_thread(call);
 	*passing = transcript_pass(call->fs, h->node,
-				   (h->flags & O_DIRECT) == 0 ? h->transcript : NULL);
-	bool other = reads && passing->transcript != h->transcript;
+				   (h->flags & O_DIRECT) == 0 ? f->transcript : NULL);
+	bool other = reads && passing->transcript != f->transcript;
 	if (passing->transcript == NULL ||
 	    (!writes && (!other || !node_may_retry(nodes, h->node, retry)))) {
 		nodes_retry_over(nodes, retry);

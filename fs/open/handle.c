@@ -6,12 +6,7 @@
 #include "fs/files/plain_kind.h"
 #include "fs/list/listing.h"
 #include "fs/bytes/plain.h"
-#include "fs/rows/rows.h"
-#include "fs/rows/rows_read.h"
-#include "fs/rows/rows_append.h"
-#include "fs/rows/rows_whole.h"
 #include "fs/bytes/scratch.h"
-#include "fs/rows/transcript.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +39,10 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 	struct handle *h = calloc(1, sizeof(*h));
 	if (h == NULL)
 		return NULL;
+	if (kind->state_size > 0 && (h->state = calloc(1, kind->state_size)) == NULL) {
+		free(h);
+		return NULL;
+	}
 	pthread_mutex_init(&h->lock, NULL);
 	h->node = node;
 	h->kind = kind;
@@ -68,32 +67,31 @@ void handle_free(struct fs *fs, struct handle *h) {
 	}
 	if (h->unsettled)
 		node_unsettle(fs->nodes, h->node, false);
-	rows_whole_free(h);
 	node_close(fs->nodes, h->node, h);
 	if (h->fd >= 0 && h->kind == &plain_kind)
 		plain_close(fs->plain, h->fd);
 	else if (h->fd >= 0)
 		close(h->fd);
+	if (h->kind->close != NULL)
+		h->kind->close(fs, h);
 	scratch_release(h->large);
-	rows_reader_free(h->reader);
-	if (h->passing != NULL)
-		transcript_pass_end(h->passing);
-	transcript_release(h->transcript);
-	transcript_release(h->writing);
-	rows_append_free(h->append);
-	lines_reader_free(h);
 	listing_free(fs, h->listing);
 	buf_free(&h->data);
-	buf_free(&h->was);
 	account_give(&fs->memory, h->counted);
 	body_close(fs, h->body);
 	body_release(h->body);
-	free(h->columns);
+	free(h->state);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
 }
 
 enum { SPARE_BYTES = 1 << 20 }; /* room for what comes that a buffer may keep */
+
+uint64_t handle_fit(struct buf *data) {
+	if (data->cap > SPARE_BYTES && data->len < data->cap / 4)
+		buf_fit(data, data->len + 1);
+	return data->cap;
+}
 
 static int no_memory(struct call *call) {
 	struct account *memory = &call->fs->memory;
@@ -104,8 +102,8 @@ static int no_memory(struct call *call) {
 		(unsigned long long)account_used(memory), (unsigned long long)memory->most);
 }
 
-int handle_room(struct call *call, struct handle *h, size_t len) {
-	return account_grow(&call->fs->memory, &h->counted, &h->data, len) ? 0 : no_memory(call);
+int handle_room(struct call *call, struct handle *h, struct buf *data, size_t len) {
+	return account_grow(&call->fs->memory, &h->counted, data, len) ? 0 : no_memory(call);
 }
 
 int handle_take(struct call *call, struct handle *h, uint64_t bytes) {
@@ -116,9 +114,8 @@ int handle_take(struct call *call, struct handle *h, uint64_t bytes) {
 }
 
 void handle_settle(struct fs *fs, struct handle *h) {
-	if (h->data.cap > SPARE_BYTES && h->data.len < h->data.cap / 4)
-		buf_fit(&h->data, h->data.len + 1);
-	account_settle(&fs->memory, &h->counted, h->data.cap + h->was.cap);
+	uint64_t held = h->kind->held != NULL ? h->kind->held(h) : 0;
+	account_settle(&fs->memory, &h->counted, handle_fit(&h->data) + held);
 }
 
 int handle_set_body(struct call *call, struct handle *h, struct body *body) {
@@ -178,46 +175,46 @@ void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle
 	pthread_mutex_unlock(&handles->lock);
 }
 
-/* Those of one file, or, where TABLE is not NULL, those whose anew_of that is. */
-struct which {
-	uint64_t ino;
-	const struct relation *table;
-};
+typedef bool (*is_fn)(void *arg, const struct handle *h);
 
-/* The first handle from H on that is one of WHICH; NULL: there is none. Held: the table's lock. */
-static struct handle *find(struct handles *handles, struct handle *h, struct which which) {
+/* The first handle from H on that IS; NULL: there is none. Held: the table's lock. */
+static struct handle *find(struct handles *handles, struct handle *h, is_fn is, void *arg) {
 	for (; h != &handles->ring; h = h->all_next)
-		if (which.table != NULL ? atomic_load(&h->anew_of) == which.table
-					: h->node->ino == which.ino)
+		if (is(arg, h))
 			return h;
 	return NULL;
 }
 
-static void handles_each(struct handles *handles, struct which which,
+/* A handle with a user stays in the ring, so that its next one is known. */
+static void handles_each(struct handles *handles, is_fn is, void *is_arg,
 			 void (*each)(void *arg, struct handle *h), void *arg) {
 	pthread_mutex_lock(&handles->lock);
-	struct handle *h = find(handles, handles->ring.all_next, which);
+	struct handle *h = find(handles, handles->ring.all_next, is, is_arg);
 	while (h != NULL) {
-		/* a handle with a user stays in the ring, so that its next one is known */
 		h->users++;
 		pthread_mutex_unlock(&handles->lock);
 		each(arg, h);
 		pthread_mutex_lock(&handles->lock);
 		h->users--;
 		pthread_cond_broadcast(&handles->left);
-		h = find(handles, h->all_next, which);
+		h = find(handles, h->all_next, is, is_arg);
 	}
 	pthread_mutex_unlock(&handles->lock);
 }
 
-void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
-		     void *arg) {
-	handles_each(fs->handles, (struct which){ .ino = ino }, each, arg);
+static bool is_of_file(void *arg, const struct handle *h) {
+	const uint64_t *ino = arg;
+	return h->node->ino == *ino;
 }
 
-void handles_anew(struct fs *fs, const struct relation *table,
-		  void (*each)(void *arg, struct handle *h), void *arg) {
-	handles_each(fs->handles, (struct which){ .table = table }, each, arg);
+void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
+		     void *arg) {
+	handles_each(fs->handles, is_of_file, &ino, each, arg);
+}
+
+void handles_which(struct fs *fs, bool (*is)(void *arg, const struct handle *h),
+		   void (*each)(void *arg, struct handle *h), void *arg) {
+	handles_each(fs->handles, is, arg, each, arg);
 }
 
 void handles_flush(struct fs *fs, int64_t before_us,

@@ -15,21 +15,8 @@
 struct call;
 struct kind;
 struct ingest_stream;
-struct lines_reader;
 struct listing;
-struct rows_reader;
-struct rows_append;
 struct scratch;
-struct transcript;
-
-/* What the bytes of an open rows file are; rows_state.h says how it goes from one to the other. */
-enum rows_state {
-	ROWS_LINES,   /* lines that are appended, and not taken yet */
-	ROWS_EMPTIED, /* nothing: the file was cut, and nothing was written since */
-	ROWS_ANEW,    /* the whole file, written from nothing */
-	ROWS_EDITED,  /* the whole file, loaded and changed */
-	ROWS_STATES
-};
 
 /* Why a write to a handle that is `given` is ESTALE. */
 #define HANDLE_GIVEN                                                                               \
@@ -62,10 +49,12 @@ struct handle {
 	/* clock_us() of the oldest bytes that the clock may commit, 0: none; the same */
 	atomic_llong waiting_us;
 
-	/* documents, and the bytes of a rows file that are not committed yet */
+	void *state; /* what its kind keeps, kind->state_size bytes; its room has the accessor */
+
+	/* documents */
 	struct buf data;
 	struct body *body;     /* a reader's document, in place of data; holds a reference */
-	uint64_t counted;      /* bytes on the account of memory: what `data` and `was` take */
+	uint64_t counted;      /* bytes on the account of memory: what the handle holds */
 	struct scratch *large; /* the same, where it is too large for memory; holds a reference */
 	bool cached;           /* it is the node's version, and read through the kernel's pages */
 	bool wrote;            /* changed what the file is, committed or not */
@@ -92,36 +81,6 @@ struct handle {
 	/* -errno of a commit before a lock was given up: the next fsync or close tells it */
 	int untold;
 	bool unsettled;
-
-	/* rows */
-	struct rows_reader *reader;
-	struct transcript *transcript; /* it is read from there; holds a reference */
-	struct transcript *writing;    /* what this reader makes of what it reads; its own */
-	struct transcript *passing; /* what the kernel has opened with it: see transcript_pass() */
-	struct rows_append *append; /* appended CSV on its way; NULL until the first line */
-	struct lines_reader *lines_reader; /* the same for other lines: see lines_reader_free() */
-	enum rows_state rows;              /* what data is */
-	struct buf was;                    /* ROWS_EDITED: the text as it was loaded */
-	/* The table whose rows are to be replaced by a text that is written from nothing and not
-	 * committed; NULL: none, or `since` is known. Read without the lock. */
-	_Atomic(const struct relation *) anew_of;
-	/* such a text replaces what was there then: see rows_whole_meet(); NULL: all */
-	char *since;
-	uint64_t
-		written_to; /* where the last write of that text ends; 0: a truncation came later */
-	uint64_t opened_at; /* the file's size when it was opened */
-	bool opened_empty;  /* it had no lines then: 0 is its end, too */
-	bool has_begun;     /* something was written since open or truncation */
-	bool columns_known; /* the first line of CSV was seen: `columns` says what each field is */
-	int *columns;       /* which of the place's columns each CSV field is; owned */
-	int ncolumns;
-	struct author author;    /* of the piece of a line at the end of what was written */
-	uint64_t next_offset;    /* where the next write of a sequential writer begins */
-	uint64_t lines;          /* lines of text taken so far, for messages */
-	uint64_t buffered_lines; /* newlines in data */
-	/* what fsync or close still has to tell, -errno: lines were given up, though they may be
-	 * good ones; and a line was refused */
-	int deferred, bad_line;
 
 	/* plain files; once it is open, node_fstat() reads it without the lock */
 	atomic_int fd;
@@ -156,9 +115,11 @@ void handle_resized(struct handle *h, uint64_t size);
 /* True if H, a writer, has bytes of its own whose size its program is to see. Thread-safe. */
 bool handle_has_size(const struct handle *h);
 
-/* Makes room in H->data for LEN bytes in all, within memory_max. Returns 0, or -ENOMEM with
- * call->err, and H->data is as it was. Held: its lock; the same for the next three. */
-MUST_USE int handle_room(struct call *call, struct handle *h, size_t len);
+/* Makes room in DATA, a buffer of H's state, for LEN bytes in all, within memory_max. Returns 0, or
+ * -ENOMEM with call->err, and DATA is as it was. Held: its lock; the same for the next four. */
+MUST_USE int handle_room(struct call *call, struct handle *h, struct buf *data, size_t len);
+/* Gives back what DATA has far too much of; returns how many bytes it takes then. */
+uint64_t handle_fit(struct buf *data);
 /* H is going to hold BYTES more. */
 MUST_USE int handle_take(struct call *call, struct handle *h, uint64_t bytes);
 /* Counts what H holds now. */
@@ -178,12 +139,12 @@ void handles_unclaim(struct handles *handles, struct handle *h);
 void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle *h), void *arg);
 
 /* Calls EACH with ARG, with no lock held, for each open handle of a file with the st_ino INO:
- * handles of one path may be on several nodes. A handle stays while EACH runs. anew: for each whose
- * anew_of is TABLE. */
+ * handles of one path may be on several nodes. A handle stays while EACH runs. which: for each
+ * that IS, asked under the table's lock, without the handle's. */
 void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
 		     void *arg);
-void handles_anew(struct fs *fs, const struct relation *table,
-		  void (*each)(void *arg, struct handle *h), void *arg);
+void handles_which(struct fs *fs, bool (*is)(void *arg, const struct handle *h),
+		   void (*each)(void *arg, struct handle *h), void *arg);
 
 /* Calls FLUSH, with no lock held, for each handle with bytes that wait since BEFORE_US or longer.
  * It stays while FLUSH runs. */

@@ -22,6 +22,7 @@ struct kind {
 	bool writable;
 	/* each writer has bytes of its own until they are committed, and sees their size */
 	bool own_size;
+	size_t state_size; /* bytes of a handle's `state`, which begins as zeros */
 	/* The file is being opened; after a creation HANDLE->created is set. */
 	int (*open)(struct call *call, struct handle *h);
 	/* Appends to OUT what stands at OFFSET, at most SIZE bytes; less only at the end. */
@@ -47,6 +48,14 @@ struct kind {
 	int (*unlocking)(struct call *call, struct handle *h);
 	/* Compares what the file says with the rows that came from it. NULL: ENOTTY. */
 	int (*count)(struct call *call, struct handle *h, struct rowfs_rows *out);
+	/* Frees what H's state holds, but not the state. Nobody else knows H any more, and H->node
+	 * may be gone. NULL: it holds nothing. */
+	void (*close)(struct fs *fs, struct handle *h);
+	/* How many bytes of memory H's state holds; it may give back some before. NULL: none. */
+	uint64_t (*held)(struct handle *h);
+	/* The bytes that H's program has written and that are not committed; NULL: none. Valid
+	 * while H's lock is held. The function NULL: there never are. */
+	const struct buf *(*unsent)(const struct handle *h);
 	/* Removes what stands behind W. */
 	int (*remove)(struct call *call, const struct where *w);
 	/* Replaces the whole content, as by a rename onto the name. FROM is another file of W's

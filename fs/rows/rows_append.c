@@ -173,17 +173,18 @@ static int set_columns(struct call *call, struct rows_append *s, const int *orde
 }
 
 static int start(struct call *call, struct handle *h) {
-	if (h->append != NULL)
+	struct rows_file *f = rows_of(h);
+	if (f->append != NULL)
 		return 0;
-	h->append = calloc(1, sizeof(*h->append));
-	if (h->append == NULL)
+	f->append = calloc(1, sizeof(*f->append));
+	if (f->append == NULL)
 		return -ENOMEM;
-	h->append->counted = true;
-	record_begin(&h->append->reader, true, call->fs->opt->max_document);
-	h->append->reader.lines = h->lines;
-	int rc = node_where(call->fs->nodes, h->node, &h->append->where);
+	f->append->counted = true;
+	record_begin(&f->append->reader, true, call->fs->opt->max_document);
+	f->append->reader.lines = f->lines;
+	int rc = node_where(call->fs->nodes, h->node, &f->append->where);
 	if (rc != 0)
-		rows_append_free(move_ptr(h->append));
+		rows_append_free(move_ptr(f->append));
 	return rc;
 }
 
@@ -245,19 +246,21 @@ static size_t give_back(struct rows_append *s) {
 /* What is told is not taken again: so the lines before go on first. */
 static int refuse(struct call *call, struct handle *h, const struct record_found *found, int rc,
 		  const char *sentence) {
-	int before = hand_on(h->append);
+	struct rows_file *f = rows_of(h);
+	int before = hand_on(f->append);
 	if (before != 0)
 		return before;
 	(void)call_error(call, -rc, "%s", sentence);
-	(void)refuse_input(call->fs->stream, h->append->where.path, found->number,
+	(void)refuse_input(call->fs->stream, f->append->where.path, found->number,
 			   found->text - found->mark, found->len + found->mark, rc, &call->err);
-	if (h->bad_line == 0)
-		h->bad_line = rc;
+	if (f->bad_line == 0)
+		f->bad_line = rc;
 	return 0;
 }
 
 static int take_row(struct call *call, struct handle *h, const struct record_found *found) {
-	struct rows_append *s = h->append;
+	struct rows_file *f = rows_of(h);
+	struct rows_append *s = f->append;
 	AUTO_BUF struct buf why = { 0 };
 	int rc = line_check(&s->checker, found->text - found->mark, found->len + found->mark, &why);
 	const char *sentence = rc == 0 ? contradiction(s) : why.data;
@@ -284,21 +287,22 @@ static int take_row(struct call *call, struct handle *h, const struct record_fou
 
 /* The first line of a handle may be a header. */
 static int take_first(struct call *call, struct handle *h, const struct record_found *first) {
-	struct rows_append *s = h->append;
+	struct rows_file *f = rows_of(h);
+	struct rows_append *s = f->append;
 	const struct place *place = s->where.place;
 	AUTO_FREE int *order = calloc((size_t)place->ncolumns + 1, sizeof(*order));
 	int n = place->ncolumns;
 	bool header = false;
 	if (order == NULL)
 		return -ENOMEM;
-	if (h->columns_known) { /* by what was written anew through this handle before */
-		n = h->ncolumns;
-		memcpy(order, h->columns, (size_t)n * sizeof(*order));
+	if (f->columns_known) { /* by what was written anew through this handle before */
+		n = f->ncolumns;
+		memcpy(order, f->columns, (size_t)n * sizeof(*order));
 	} else {
 		header = line_is_header(first->text, first->len, place->columns, place->ncolumns,
 					order, &n);
 	}
-	if (!header && !h->columns_known) {
+	if (!header && !f->columns_known) {
 		n = place->ncolumns;
 		for (int i = 0; i < n; i++)
 			order[i] = i;
@@ -340,6 +344,7 @@ static int take(struct call *call, struct handle *h, enum record_kind kind,
 /* Takes the whole records off the LEN bytes at DATA. *TAKEN is how many bytes they are. */
 static int take_from(struct call *call, struct handle *h, const char *data, size_t len,
 		     enum record_more more, size_t *taken) {
+	struct rows_file *f = rows_of(h);
 	struct rows_append *s;
 	struct record_found found = { 0 };
 	enum record_kind kind;
@@ -347,7 +352,7 @@ static int take_from(struct call *call, struct handle *h, const char *data, size
 	int rc = start(call, h);
 	if (rc != 0)
 		return rc;
-	s = h->append;
+	s = f->append;
 	s->at = 0;
 	while (rc == 0 && (kind = record_next(&s->reader, data + s->at, len - s->at, more,
 					      &found)) != RECORD_NONE) {
@@ -361,39 +366,44 @@ static int take_from(struct call *call, struct handle *h, const char *data, size
 	int last = hand_on(s);
 	if (last != 0)
 		*taken = give_back(s);
-	h->lines = s->reader.lines;
+	f->lines = s->reader.lines;
 	return rc == 0 ? last : rc;
 }
 
 int rows_append_take(struct call *call, struct handle *h, enum record_more more) {
+	struct rows_file *f = rows_of(h);
 	size_t taken;
-	int rc = take_from(call, h, h->data.data, h->data.len, more, &taken);
-	buf_consume(&h->data, taken);
+	int rc = take_from(call, h, f->data.data, f->data.len, more, &taken);
+	buf_consume(&f->data, taken);
 	return rc;
 }
 
 int rows_append_write(struct call *call, struct handle *h, const char *data, size_t size) {
+	struct rows_file *f = rows_of(h);
 	size_t taken = 0;
-	if (h->data.len > 0) {
-		buf_add(&h->data, data, size);
+	if (f->data.len > 0) {
+		buf_add(&f->data, data, size);
 		return rows_append_take(call, h, RECORD_MORE);
 	}
 	int rc = take_from(call, h, data, size, RECORD_MORE, &taken);
-	buf_add(&h->data, data + taken, size - taken);
+	buf_add(&f->data, data + taken, size - taken);
 	return rc;
 }
 
 uint64_t rows_append_open_line(const struct handle *h) {
-	return h->append != NULL ? record_open_line(&h->append->reader) : 0;
+	const struct rows_file *f = rows_of(h);
+	return f->append != NULL ? record_open_line(&f->append->reader) : 0;
 }
 
 void rows_append_drop(struct handle *h) {
-	if (h->append != NULL)
-		record_drop(&h->append->reader, h->data.data, h->data.len);
+	struct rows_file *f = rows_of(h);
+	if (f->append != NULL)
+		record_drop(&f->append->reader, f->data.data, f->data.len);
 }
 
 void rows_append_commit(struct call *call, struct handle *h) {
-	struct rows_append *s = h->append;
+	struct rows_file *f = rows_of(h);
+	struct rows_append *s = f->append;
 	if (s == NULL)
 		return;
 	int refused = 0, rc = s->source != NULL ? source_commit(s->source, &refused) : 0;
@@ -401,8 +411,8 @@ void rows_append_commit(struct call *call, struct handle *h) {
 		plain_unmark(call->fs->plain, s->where.path);
 		s->settled = true;
 	}
-	if (h->deferred == 0)
-		h->deferred = rc;
-	if (h->bad_line == 0)
-		h->bad_line = refused;
+	if (f->deferred == 0)
+		f->deferred = rc;
+	if (f->bad_line == 0)
+		f->bad_line = refused;
 }

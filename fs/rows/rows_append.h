@@ -4,7 +4,7 @@
 #define ROWFS_FS_ROWS_ROWS_APPEND_H
 
 #include "fs/core/call.h"
-#include "fs/open/handle.h"
+#include "fs/rows/rows_file.h"
 #include "util/text/record.h"
 
 struct rows_append;
@@ -13,25 +13,25 @@ struct rows_append;
  * with keys that can be compared here. Other files' lines go as JSON (rows_write.c). */
 bool rows_append_fits(const struct place *place);
 
-/* Takes the whole records off H->data; MORE says what is known of the bytes behind. Refused lines
- * are in rejected/ and noted in H->bad_line. H's lock is held. Returns 0 or -errno, if the database
- * is needed and not there, or memory: then H->data keeps what was not taken, and another call tries
- * again. */
+/* Takes the whole records off H's data; MORE says what is known of the bytes behind. Refused lines
+ * are in rejected/ and noted in H's bad_line. H's lock is held. Returns 0 or -errno, if the
+ * database is needed and not there, or memory: then H's data keeps what was not taken, and another
+ * call tries again. */
 MUST_USE int rows_append_take(struct call *call, struct handle *h, enum record_more more);
 
-/* The same for SIZE bytes behind those of H->data, which has room for them. The lines that are
- * whole are handed on from where they stand; H->data gets the rest. */
+/* The same for SIZE bytes behind those of H's data, which has room for them. The lines that are
+ * whole are handed on from where they stand; H's data gets the rest. */
 MUST_USE int rows_append_write(struct call *call, struct handle *h, const char *data, size_t size);
 
-/* The number of the line in which a quoted field began that is not closed in what H->data keeps; 0:
- * there is none. */
+/* The number of the line in which a quoted field began that is not closed in what H's data keeps;
+ * 0: there is none. */
 uint64_t rows_append_open_line(const struct handle *h);
 
-/* Waits until all that was taken is committed, or given up; H->deferred and H->bad_line say what
+/* Waits until all that was taken is committed, or given up; H's deferred and H's bad_line say what
  * fsync or close has to tell. */
 void rows_append_commit(struct call *call, struct handle *h);
 
-/* What H->data has is going to be dropped: see rows_drop_rest(). */
+/* What H's data has is going to be dropped: see rows_drop_rest(). */
 void rows_append_drop(struct handle *h);
 
 void rows_append_free(struct rows_append *s);

@@ -14,11 +14,13 @@
 #include <string.h>
 
 static bool appends(const struct handle *h) {
+	const struct rows_file *f = rows_of(h);
 	return h->kind == &rows_kind && (h->flags & O_ACCMODE) != O_RDONLY && !rows_is_whole(h) &&
-	       h->refused == 0;
+	       f->refused == 0;
 }
 
 int rows_settle_lines(struct call *call, struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	AUTO_WHERE struct where w = { 0 };
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc != 0)
@@ -28,12 +30,12 @@ int rows_settle_lines(struct call *call, struct handle *h) {
 		rows_append_commit(call, h);
 	} else {
 		rc = rows_commit(call, h, &w, RECORD_MORE);
-		h->buffered_lines = 0;
+		f->buffered_lines = 0;
 	}
-	if (rc != 0 && h->deferred == 0)
-		h->deferred = rc; /* its own fsync or close tells it */
+	if (rc != 0 && f->deferred == 0)
+		f->deferred = rc; /* its own fsync or close tells it */
 	db_error_clear(&call->err);
-	h->dirty = h->data.len > 0;
+	f->dirty = f->data.len > 0;
 	return 0;
 }
 
@@ -43,9 +45,10 @@ struct settling {
 };
 
 static void settle_lines(void *arg, struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	struct settling *s = arg;
 	LOCK_SCOPE(&h->lock);
-	if (!appends(h) || (!h->dirty && h->append == NULL))
+	if (!appends(h) || (!f->dirty && f->append == NULL))
 		return;
 	s->any = true;
 	if (rows_settle_lines(s->call, h) != 0)
@@ -63,18 +66,19 @@ struct cut {
 /* What H has, and is not a line yet; and if the file is cut to nothing, a whole text that H has and
  * has not committed. */
 static void drop_rest(void *arg, struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	const struct cut *cut = arg;
 	if (h == cut->by)
 		return;
 	LOCK_SCOPE(&h->lock);
 	if (cut->all && h->kind == &rows_kind && rows_is_whole(h)) {
-		rows_whole_end(h, h->data.len);
+		rows_whole_end(h, f->data.len);
 		lines_reader_free(h);
 	}
 	if (!appends(h))
 		return;
 	rows_drop_rest(h);
-	h->dirty = false;
+	f->dirty = false;
 	h->waiting_us = 0;
 }
 
@@ -93,10 +97,11 @@ void rows_cut_rest(struct call *call, const struct node *node, bool all) {
  * -1: the file is to be asked. A file that H has emptied may have lines of others again, whether
  * that is committed or not. */
 static int ask_handle(struct handle *h, uint64_t size) {
+	struct rows_file *f = rows_of(h);
 	LOCK_SCOPE(&h->lock);
-	bool own_end = size > 0 && h->has_begun && size == h->next_offset;
+	bool own_end = size > 0 && f->has_begun && size == f->next_offset;
 	if (rows_is_whole(h))
-		return size > 0 && (size == h->data.len || (own_end && (h->flags & O_APPEND) != 0));
+		return size > 0 && (size == f->data.len || (own_end && (h->flags & O_APPEND) != 0));
 	return own_end ? 1 : -1;
 }
 
@@ -128,8 +133,14 @@ int rows_before_truncate(struct call *call, struct node *node, struct handle *h,
 struct meeting {
 	struct call *call;
 	const struct handle *writer;
+	const struct relation *table;
 	int rc;
 };
+
+static bool replaces(void *arg, const struct handle *h) {
+	const struct meeting *m = arg;
+	return h->kind == &rows_kind && atomic_load(&rows_of(h)->anew_of) == m->table;
+}
 
 static void meet(void *arg, struct handle *h) {
 	struct meeting *m = arg;
@@ -140,24 +151,27 @@ static void meet(void *arg, struct handle *h) {
 }
 
 int rows_before_write(struct call *call, struct handle *h) {
-	struct meeting m = { .call = call, .writer = h };
 	const struct place *place = h->node->place;
+	struct meeting m = { .call = call,
+			     .writer = h,
+			     .table = place->scope.tables[place->target].rel };
 	if (rows_whole_any(h))
-		handles_anew(call->fs, place->scope.tables[place->target].rel, meet, &m);
+		handles_which(call->fs, replaces, meet, &m);
 	return m.rc;
 }
 
 int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
+	struct rows_file *f = rows_of(h);
 	int rc = rows_is_whole(h) || size == 0 ? 0 : rows_whole_load(call, h);
 	if (rc != 0)
 		return rc;
 	if (size == 0) {
 		/* what follows is another text: it may have another header, and its refused lines
 		 * are the only ones that count */
-		rows_append_free(move_ptr(h->append));
+		rows_append_free(move_ptr(f->append));
 		lines_reader_free(h);
-		h->bad_line = 0;
-		h->has_begun = false;
+		f->bad_line = 0;
+		f->has_begun = false;
 	}
 	return rows_whole_truncate(call, h, size);
 }
@@ -170,13 +184,14 @@ struct giving {
 };
 
 static void give(void *arg, struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	struct giving *g = arg;
 	LOCK_SCOPE(&h->lock);
 	if (h->kind != &rows_kind || (h->flags & O_ACCMODE) == O_RDONLY)
 		return;
-	if (appends(h) && (h->dirty || h->append != NULL) && rows_settle_lines(g->call, h) != 0)
+	if (appends(h) && (f->dirty || f->append != NULL) && rows_settle_lines(g->call, h) != 0)
 		g->waits = true;
-	g->waits = g->waits || h->dirty || h->refused != 0;
+	g->waits = g->waits || f->dirty || f->refused != 0;
 	h->given = true;
 }
 

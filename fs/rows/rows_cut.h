@@ -30,7 +30,7 @@ bool rows_cut_settle(struct call *call, const struct node *node);
 void rows_cut_rest(struct call *call, const struct node *node, bool all);
 
 /* Commits H's own whole lines; H's lock is held. Errors of lines and of the database are noted in
- * H->deferred. Returns 0 or -ENOMEM. */
+ * H's deferred. Returns 0 or -ENOMEM. */
 MUST_USE int rows_settle_lines(struct call *call, struct handle *h);
 
 #endif

@@ -217,17 +217,18 @@ static int csv_object(struct input *in, const char *line, size_t len, struct sha
 		      struct buf *json) {
 	const struct place *place = in->w->place;
 	const struct handle *h = in->h;
+	const struct rows_file *f = rows_of(h);
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
 	int rc = 0;
 	if (csv_split(line, len, &record, &why) != 0)
 		return call_error(in->call, EINVAL, "%s", why.data);
-	if (record.n != h->ncolumns)
+	if (record.n != f->ncolumns)
 		return call_error(in->call, EINVAL, "%d fields, but there are %d columns", record.n,
-				  h->ncolumns);
+				  f->ncolumns);
 	buf_putc(json, '{');
 	for (int i = 0; i < record.n && rc == 0; i++) {
-		const struct column *column = place->columns[h->columns[i]];
+		const struct column *column = place->columns[f->columns[i]];
 		if (i > 0)
 			buf_putc(json, ',');
 		rc = put_csv_value(in->call, column, &record, i, json);
@@ -262,7 +263,8 @@ static int line_object(struct input *in, const char *line, size_t len, struct sh
 /* -- records ----------------------------------------------------------------------------------- */
 
 void lines_reader_free(struct handle *h) {
-	struct lines_reader *r = move_ptr(h->lines_reader);
+	struct rows_file *f = rows_of(h);
+	struct lines_reader *r = move_ptr(f->lines_reader);
 	if (r == NULL)
 		return;
 	line_checker_free(&r->checker);
@@ -272,14 +274,16 @@ void lines_reader_free(struct handle *h) {
 }
 
 uint64_t rows_open_line(const struct handle *h) {
-	return h->lines_reader != NULL ? record_open_line(&h->lines_reader->records) : 0;
+	const struct rows_file *f = rows_of(h);
+	return f->lines_reader != NULL ? record_open_line(&f->lines_reader->records) : 0;
 }
 
 void rows_drop_rest(struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	rows_append_drop(h);
-	if (h->lines_reader != NULL)
-		record_drop(&h->lines_reader->records, h->data.data, h->data.len);
-	buf_resize(&h->data, 0);
+	if (f->lines_reader != NULL)
+		record_drop(&f->lines_reader->records, f->data.data, f->data.len);
+	buf_resize(&f->data, 0);
 }
 
 static bool is_csv(const struct place *place) {
@@ -288,23 +292,25 @@ static bool is_csv(const struct place *place) {
 
 static struct lines_reader *reader_of(const struct input *in) {
 	struct handle *h = in->h;
-	if (h->lines_reader == NULL) {
-		h->lines_reader = calloc(1, sizeof(*h->lines_reader));
-		if (h->lines_reader == NULL)
+	struct rows_file *f = rows_of(h);
+	if (f->lines_reader == NULL) {
+		f->lines_reader = calloc(1, sizeof(*f->lines_reader));
+		if (f->lines_reader == NULL)
 			return NULL;
-		record_begin(&h->lines_reader->records, is_csv(in->w->place),
+		record_begin(&f->lines_reader->records, is_csv(in->w->place),
 			     in->call->fs->opt->max_document);
-		h->lines_reader->records.lines = h->lines;
+		f->lines_reader->records.lines = f->lines;
 	}
-	return h->lines_reader;
+	return f->lines_reader;
 }
 
 /* What the fields of FIRST, or of the lines behind it, are. *HEADER: it says so. */
 static int learn_columns(struct handle *h, const struct place *place,
 			 const struct record_found *first, bool *header) {
+	struct rows_file *f = rows_of(h);
 	int n = place->ncolumns;
 	*header = false;
-	if (h->columns_known)
+	if (f->columns_known)
 		return 0;
 	int *columns = calloc((size_t)n + 1, sizeof(*columns));
 	if (columns == NULL)
@@ -313,17 +319,18 @@ static int learn_columns(struct handle *h, const struct place *place,
 				 &n);
 	for (int i = 0; i < place->ncolumns && !*header; i++)
 		columns[i] = i;
-	free(h->columns);
-	h->columns = columns;
-	h->ncolumns = *header ? n : place->ncolumns;
-	h->columns_known = true;
+	free(f->columns);
+	f->columns = columns;
+	f->ncolumns = *header ? n : place->ncolumns;
+	f->columns_known = true;
 	return 0;
 }
 
 /* The first line was seen: from now on records can be cut. */
 static int take_first(struct input *in, const struct record_found *first) {
 	struct handle *h = in->h;
-	struct lines_reader *r = h->lines_reader;
+	struct rows_file *f = rows_of(h);
+	struct lines_reader *r = f->lines_reader;
 	const struct place *place = in->w->place;
 	bool header;
 	int rc = learn_columns(h, place, first, &header);
@@ -332,16 +339,16 @@ static int take_first(struct input *in, const struct record_found *first) {
 	free(move_ptr(r->columns));
 	free(move_ptr(r->rules));
 	line_checker_free(&r->checker);
-	r->columns = calloc((size_t)h->ncolumns + 1, sizeof(*r->columns));
-	r->rules = calloc((size_t)h->ncolumns + 1, sizeof(*r->rules));
+	r->columns = calloc((size_t)f->ncolumns + 1, sizeof(*r->columns));
+	r->rules = calloc((size_t)f->ncolumns + 1, sizeof(*r->rules));
 	if (r->columns == NULL || r->rules == NULL)
 		return -ENOMEM;
-	for (int i = 0; i < h->ncolumns; i++) {
-		r->columns[i] = *place->columns[h->columns[i]];
+	for (int i = 0; i < f->ncolumns; i++) {
+		r->columns[i] = *place->columns[f->columns[i]];
 		r->columns[i].not_null = false;
 		r->rules[i] = field_rule_of(&r->columns[i]);
 	}
-	rc = line_checker_init(&r->checker, r->rules, h->ncolumns);
+	rc = line_checker_init(&r->checker, r->rules, f->ncolumns);
 	if (rc == 0)
 		record_fields(&r->records, &r->checker, header);
 	return rc;
@@ -402,26 +409,28 @@ int lines_each(struct input *in, size_t len, enum record_more more, bool strict,
 		at += found.taken;
 	}
 	if (r != NULL)
-		in->h->lines = r->records.lines;
+		rows_of(in->h)->lines = r->records.lines;
 	*taken = at;
 	return rc;
 }
 
 bool rows_columns_as_shown(const struct handle *h, const struct place *place) {
+	const struct rows_file *f = rows_of(h);
 	if (path_format(place->route->path) != FORMAT_CSV)
 		return true;
-	bool same = !h->columns_known || h->ncolumns == place->ncolumns;
-	for (int i = 0; same && h->columns_known && i < place->ncolumns; i++)
-		same = h->columns[i] == i;
+	bool same = !f->columns_known || f->ncolumns == place->ncolumns;
+	for (int i = 0; same && f->columns_known && i < place->ncolumns; i++)
+		same = f->columns[i] == i;
 	return same;
 }
 
 bool rows_tail_is_whole(const struct handle *h, const struct place *place) {
-	if (path_format(place->route->path) != FORMAT_JSONL || h->data.len == 0)
+	const struct rows_file *f = rows_of(h);
+	if (path_format(place->route->path) != FORMAT_JSONL || f->data.len == 0)
 		return false;
 	AUTO_SHAPE struct shape shape = { 0 };
 	AUTO_BUF struct buf why = { 0 };
-	const char *newline = memrchr(h->data.data, '\n', h->data.len);
-	const char *tail = newline != NULL ? newline + 1 : h->data.data;
-	return shape_scan(tail, h->data.len - (size_t)(tail - h->data.data), &shape, &why) == 0;
+	const char *newline = memrchr(f->data.data, '\n', f->data.len);
+	const char *tail = newline != NULL ? newline + 1 : f->data.data;
+	return shape_scan(tail, f->data.len - (size_t)(tail - f->data.data), &shape, &why) == 0;
 }

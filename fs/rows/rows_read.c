@@ -8,6 +8,8 @@
  * there lines are passed over. */
 #include "fs/rows/rows_read.h"
 
+#include "fs/rows/rows_file.h"
+
 #include "db/field.h"
 #include "fs/rows/rows_flow.h"
 #include "fs/rows/transcript.h"
@@ -506,38 +508,41 @@ int rows_reader_on(struct call *call, struct rows_reader *reader, const struct w
 
 /* The first read of H, at OFFSET. */
 static int begin(struct call *call, struct handle *h, const struct where *w, uint64_t offset) {
-	h->reader = reader_new(w->place, &h->lock);
-	if (h->reader != NULL && offset == 0 && (h->flags & O_ACCMODE) == O_RDONLY)
-		h->writing = transcript_begin(call->fs, h->node, w);
-	return h->reader != NULL ? 0 : -ENOMEM;
+	struct rows_file *f = rows_of(h);
+	f->reader = reader_new(w->place, &h->lock);
+	if (f->reader != NULL && offset == 0 && (h->flags & O_ACCMODE) == O_RDONLY)
+		f->writing = transcript_begin(call->fs, h->node, w);
+	return f->reader != NULL ? 0 : -ENOMEM;
 }
 
 /* Keeps what was read at FROM, as long as it is the file from its start on; FEWER: to its end. */
 static void write_transcript(struct handle *h, const struct place *place, uint64_t from,
 			     const struct buf *out, bool fewer) {
-	struct transcript *t = h->writing;
+	struct rows_file *f = rows_of(h);
+	struct transcript *t = f->writing;
 	if (!transcript_add(t, from, out->data, out->len))
-		transcript_release(move_ptr(h->writing));
+		transcript_release(move_ptr(f->writing));
 	else if (fewer)
-		transcript_finish(move_ptr(h->writing),
-				  rows_reader_fork(h->reader, place, transcript_lock(t)));
+		transcript_finish(move_ptr(f->writing),
+				  rows_reader_fork(f->reader, place, transcript_lock(t)));
 }
 
 int rows_read(struct call *call, struct handle *h, size_t size, uint64_t offset, struct buf *out) {
+	struct rows_file *f = rows_of(h);
 	AUTO_WHERE struct where w = { 0 };
 	uint64_t from = offset, end = offset + size;
-	if (h->transcript != NULL)
-		return transcript_read(call, h->transcript, size, offset, out);
+	if (f->transcript != NULL)
+		return transcript_read(call, f->transcript, size, offset, out);
 	int rc = node_where(call->fs->nodes, h->node, &w);
-	if (rc == 0 && h->reader == NULL)
+	if (rc == 0 && f->reader == NULL)
 		rc = begin(call, h, &w, offset);
 	if (rc != 0)
 		return rc;
-	struct rows_reader *r = h->reader;
+	struct rows_reader *r = f->reader;
 	if (w.place->sql.header != NULL)
 		copy_overlap(out, w.place->sql.header, 0, r->start, &offset, end);
 	rc = rows_reader_on(call, r, &w, h->node, offset, (size_t)(end - offset), out);
-	if (h->writing != NULL && rc == 0)
+	if (f->writing != NULL && rc == 0)
 		write_transcript(h, w.place, from, out, out->len < size);
 	return rc;
 }

@@ -76,20 +76,25 @@ static int replace(const struct input *in, const struct where *from, const struc
 static int take_was(const struct input *in, struct handle *h, struct input *old,
 		    struct rows_text *was) {
 	size_t taken;
-	*old = (struct input){
-		.call = in->call, .h = h, .w = in->w, .raw = in->h->was.data, .ids_later = true
-	};
+	*old = (struct input){ .call = in->call,
+			       .h = h,
+			       .w = in->w,
+			       .raw = rows_of(in->h)->was.data,
+			       .ids_later = true };
 	was->in = old;
 	was->most = GROUPS_MOST_LINES;
-	return lines_each(old, in->h->was.len, RECORD_END, true, rows_text_add, was, &taken);
+	return lines_each(old, rows_of(in->h)->was.len, RECORD_END, true, rows_text_add, was,
+			  &taken);
 }
 
 static int replace_by(struct input *in, const struct where *from, struct rows_text *text) {
 	struct handle *h = in->h;
-	if (h->was.len == 0 || !pairs_can(in->w->place, true))
+	struct rows_file *f = rows_of(h);
+	if (f->was.len == 0 || !pairs_can(in->w->place, true))
 		return replace(in, from, text, NULL);
 	AUTO_FREE struct rows_text *was = calloc(1, sizeof(*was));
-	struct handle before = { .flags = O_RDONLY };
+	struct rows_file file = { .rows = ROWS_LINES };
+	struct handle before = { .flags = O_RDONLY, .state = &file };
 	struct input old;
 	int rc = was != NULL ? take_was(in, &before, &old, was)
 			     : call_error(in->call, ENOMEM, "out of memory");
@@ -98,30 +103,31 @@ static int replace_by(struct input *in, const struct where *from, struct rows_te
 	if (was != NULL)
 		rows_text_free(was);
 	lines_reader_free(&before);
-	free(before.columns);
+	free(file.columns);
 	return rc;
 }
 
 int rows_replace(struct call *call, struct handle *h, const struct where *w,
 		 const struct where *from, bool last, size_t *taken) {
+	struct rows_file *f = rows_of(h);
 	struct input in = { .call = call,
 			    .h = h,
 			    .w = w,
-			    .raw = h->data.data,
-			    .since = h->since,
+			    .raw = f->data.data,
+			    .since = f->since,
 			    .ids_later = true };
 	AUTO_FREE struct rows_text *text = calloc(1, sizeof(*text));
 	*taken = 0;
 	lines_reader_free(h);
-	h->lines = 0;
-	h->columns_known = false;
+	f->lines = 0;
+	f->columns_known = false;
 	int rc = access_check(call, w->place, CHANGE_ANEW);
 	if (rc == 0 && text == NULL) {
 		rc = call_error(call, ENOMEM, "out of memory");
 	} else if (rc == 0) {
 		text->in = &in;
 		text->most = GROUPS_MOST_LINES;
-		rc = lines_each(&in, h->data.len, last ? RECORD_END : RECORD_MORE, true,
+		rc = lines_each(&in, f->data.len, last ? RECORD_END : RECORD_MORE, true,
 				rows_text_add, text, taken);
 	}
 	bool waits = rc == 0 && rows_open_line(h) > 0;
@@ -130,8 +136,8 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w,
 	if (rc != 0 && from != NULL) { /* it is kept: by the rows of its own name */
 		lines_reader_free(h);
 	} else if (rc != 0) {
-		refuse_input(call->fs->stream, w->path, 0, h->data.data != NULL ? h->data.data : "",
-			     h->data.len, rc, &call->err);
+		refuse_input(call->fs->stream, w->path, 0, f->data.data != NULL ? f->data.data : "",
+			     f->data.len, rc, &call->err);
 		lines_reader_free(h);
 	} else if (!waits) {
 		plain_unmark(call->fs->plain, w->path);

@@ -3,7 +3,7 @@
 #ifndef ROWFS_FS_ROWS_ROWS_STATE_H
 #define ROWFS_FS_ROWS_ROWS_STATE_H
 
-#include "fs/open/handle.h"
+#include "fs/rows/rows_file.h"
 
 enum rows_event {
 	ROWS_CUT_TO_NOTHING, /* O_TRUNC, ftruncate(0) */
@@ -33,12 +33,14 @@ static const uint8_t rows_next[ROWS_STATES][ROWS_EVENTS] = {
 
 /* True if H has cut the file to nothing, and that is not committed. */
 static inline bool rows_is_anew(const struct handle *h) {
-	return h->rows == ROWS_EMPTIED || h->rows == ROWS_ANEW;
+	const struct rows_file *f = rows_of(h);
+	return f->rows == ROWS_EMPTIED || f->rows == ROWS_ANEW;
 }
 
-/* True if H->data is the whole file, to be committed as a replacement. */
+/* True if H's data is the whole file, to be committed as a replacement. */
 static inline bool rows_is_whole(const struct handle *h) {
-	return h->rows != ROWS_LINES;
+	const struct rows_file *f = rows_of(h);
+	return f->rows != ROWS_LINES;
 }
 
 #endif

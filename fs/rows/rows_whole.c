@@ -22,32 +22,37 @@
 static atomic_int anew;
 
 static void note_anew(struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	const struct relation *table = NULL;
-	if (rows_is_anew(h) && h->since == NULL)
+	if (rows_is_anew(h) && f->since == NULL)
 		table = h->node->place->scope.tables[h->node->place->target].rel;
-	const struct relation *was = atomic_exchange(&h->anew_of, table);
+	const struct relation *was = atomic_exchange(&f->anew_of, table);
 	atomic_fetch_add(&anew, (table != NULL) - (was != NULL));
 }
 
 static void rows_move(struct handle *h, enum rows_event event) {
-	h->rows = rows_next[h->rows][event];
+	struct rows_file *f = rows_of(h);
+	f->rows = rows_next[f->rows][event];
 	/* what was written before another cut is cut, too */
 	if (!rows_is_anew(h) || event == ROWS_CUT_TO_NOTHING)
-		free(move_ptr(h->since));
+		free(move_ptr(f->since));
 	note_anew(h);
 }
 
 bool rows_whole_any(const struct handle *but) {
-	return atomic_load(&anew) > (atomic_load(&but->anew_of) != NULL ? 1 : 0);
+	return atomic_load(&anew) > (atomic_load(&rows_of(but)->anew_of) != NULL ? 1 : 0);
 }
 
 void rows_whole_free(struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	rows_move(h, ROWS_DROPPED);
+	buf_free(&f->was);
 }
 
 int rows_whole_meet(struct call *call, struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	AUTO_RESULT PGresult *res = NULL;
-	if (!rows_is_anew(h) || h->since != NULL)
+	if (!rows_is_anew(h) || f->since != NULL)
 		return 0;
 	int rc = db_query_text(call->fs->pool, sql_snapshot, NULL, 0, DB_REPEATABLE, &call->cancel,
 			       &res, &call->err);
@@ -56,7 +61,7 @@ int rows_whole_meet(struct call *call, struct handle *h) {
 	if (rc == 0 && !sql_is_snapshot(field_text(res, 0, 0)))
 		rc = call_error(call, EIO,
 				"the server has answered something else than a snapshot");
-	if (rc == 0 && (h->since = strdup(field_text(res, 0, 0))) == NULL)
+	if (rc == 0 && (f->since = strdup(field_text(res, 0, 0))) == NULL)
 		rc = call_error(call, ENOMEM, "out of memory");
 	note_anew(h);
 	return rc;
@@ -69,12 +74,13 @@ static int too_large(struct call *call, const char *what) {
 
 /* The text as the database has it now. */
 static int read_text(struct call *call, struct handle *h, struct buf *text) {
+	struct rows_file *f = rows_of(h);
 	uint64_t most = call->fs->opt->max_document;
 	struct stat st;
 	node_stat(call->fs->nodes, h->node, &st);
-	rows_reader_free(move_ptr(h->reader));
+	rows_reader_free(move_ptr(f->reader));
 	int rc = (uint64_t)st.st_size <= most ? rows_read(call, h, (size_t)most + 1, 0, text) : 0;
-	rows_reader_free(move_ptr(h->reader));
+	rows_reader_free(move_ptr(f->reader));
 	if (rc == 0 && ((uint64_t)st.st_size > most || text->len > most))
 		rc = too_large(
 			call,
@@ -83,6 +89,7 @@ static int read_text(struct call *call, struct handle *h, struct buf *text) {
 }
 
 int rows_whole_load(struct call *call, struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	AUTO_BUF struct buf text = { 0 }, was = { 0 };
 	int rc = access_check(call, h->node->place, CHANGE_ANEW);
 	if (rc == 0)
@@ -92,93 +99,98 @@ int rows_whole_load(struct call *call, struct handle *h) {
 	if (rc != 0)
 		return rc;
 	buf_add(&was, text.data, text.len);
-	buf_add(&text, h->data.data, h->data.len);
+	buf_add(&text, f->data.data, f->data.len);
 	if (text.failed || was.failed)
 		return -ENOMEM;
 	rc = handle_take(call, h, text.cap + was.cap);
 	if (rc != 0)
 		return rc;
-	h->written_to = h->data.len > 0 ? text.len : 0;
-	buf_free(&h->data);
-	buf_free(&h->was);
-	h->data = text;
-	h->was = was;
+	f->written_to = f->data.len > 0 ? text.len : 0;
+	buf_free(&f->data);
+	buf_free(&f->was);
+	f->data = text;
+	f->was = was;
 	text = was = (struct buf){ 0 };
-	rows_append_free(move_ptr(h->append));
+	rows_append_free(move_ptr(f->append));
 	lines_reader_free(h);
-	h->buffered_lines = 0;
+	f->buffered_lines = 0;
 	h->waiting_us = 0;
 	rows_move(h, ROWS_LOADED);
-	handle_resized(h, h->data.len);
+	handle_resized(h, f->data.len);
 	return 0;
 }
 
 int rows_whole_read(const struct handle *h, size_t size, uint64_t offset, struct buf *out) {
-	if (offset >= h->data.len)
+	const struct rows_file *f = rows_of(h);
+	if (offset >= f->data.len)
 		return 0;
-	size_t left = h->data.len - (size_t)offset;
-	buf_add(out, h->data.data + offset, size < left ? size : left);
+	size_t left = f->data.len - (size_t)offset;
+	buf_add(out, f->data.data + offset, size < left ? size : left);
 	return out->failed ? -ENOMEM : 0;
 }
 
 /* The write or truncation cannot be done: what there is must not be committed at close. */
 static int give_up(struct call *call, struct handle *h, int rc) {
-	h->refused = rc;
-	h->dirty = true;
+	struct rows_file *f = rows_of(h);
+	f->refused = rc;
+	f->dirty = true;
 	return rc == -EFBIG ? too_large(call, "what replaces the rows would be") : rc;
 }
 
 int rows_whole_write(struct call *call, struct handle *h, const char *data, size_t size,
 		     uint64_t offset) {
+	struct rows_file *f = rows_of(h);
 	if ((h->flags & O_APPEND) != 0)
-		offset = h->data.len;
+		offset = f->data.len;
 	if (offset + size > call->fs->opt->max_document)
 		return give_up(call, h, -EFBIG);
 	rows_move(h, ROWS_CHANGED);
-	int rc = handle_room(call, h, (size_t)offset + size);
-	if (rc == 0 && offset + size > h->data.len)
-		buf_resize(&h->data, (size_t)offset + size);
-	if (rc != 0 || h->data.failed)
+	int rc = handle_room(call, h, &f->data, (size_t)offset + size);
+	if (rc == 0 && offset + size > f->data.len)
+		buf_resize(&f->data, (size_t)offset + size);
+	if (rc != 0 || f->data.failed)
 		return give_up(call, h, -ENOMEM);
-	memcpy(h->data.data + offset, data, size);
-	if (offset + size > h->written_to)
-		h->written_to = offset + size;
-	h->dirty = true;
-	handle_resized(h, h->data.len);
+	memcpy(f->data.data + offset, data, size);
+	if (offset + size > f->written_to)
+		f->written_to = offset + size;
+	f->dirty = true;
+	handle_resized(h, f->data.len);
 	return 0;
 }
 
 int rows_whole_truncate(struct call *call, struct handle *h, uint64_t size) {
+	struct rows_file *f = rows_of(h);
 	if (size > call->fs->opt->max_document)
 		return too_large(call, "the file would be");
-	if (size > 0 && size == h->data.len && rows_is_whole(h))
+	if (size > 0 && size == f->data.len && rows_is_whole(h))
 		return 0;
 	rows_move(h, size == 0 ? ROWS_CUT_TO_NOTHING : ROWS_CHANGED);
-	int rc = handle_room(call, h, (size_t)size);
+	int rc = handle_room(call, h, &f->data, (size_t)size);
 	if (rc == 0)
-		buf_resize(&h->data, (size_t)size);
-	if (rc != 0 || h->data.failed)
+		buf_resize(&f->data, (size_t)size);
+	if (rc != 0 || f->data.failed)
 		return give_up(call, h, -ENOMEM);
-	if (h->written_to > size)
-		h->written_to = 0; /* what ends the text now is a piece of something */
+	if (f->written_to > size)
+		f->written_to = 0; /* what ends the text now is a piece of something */
 	if (size == 0)
-		buf_free(&h->was);
-	h->dirty = true;
-	handle_resized(h, h->data.len);
+		buf_free(&f->was);
+	f->dirty = true;
+	handle_resized(h, f->data.len);
 	return 0;
 }
 
 /* A truncation has left a piece of a line: it must not become a row that nobody wrote. A line that
  * has only lost its newline is none. */
 static bool ends_in_a_piece(const struct handle *h) {
-	size_t len = h->data.len, from = len;
-	if (len == 0 || h->data.data[len - 1] == '\n' || h->written_to == len)
+	const struct rows_file *f = rows_of(h);
+	size_t len = f->data.len, from = len;
+	if (len == 0 || f->data.data[len - 1] == '\n' || f->written_to == len)
 		return false;
-	while (from > 0 && h->data.data[from - 1] != '\n')
+	while (from > 0 && f->data.data[from - 1] != '\n')
 		from--;
-	bool same = h->was.len > len && h->was.data[len] == '\n' &&
-		    memcmp(h->was.data + from, h->data.data + from, len - from) == 0 &&
-		    (from == 0 || h->was.data[from - 1] == '\n');
+	bool same = f->was.len > len && f->was.data[len] == '\n' &&
+		    memcmp(f->was.data + from, f->data.data + from, len - from) == 0 &&
+		    (from == 0 || f->was.data[from - 1] == '\n');
 	return !same;
 }
 
@@ -186,29 +198,31 @@ static bool ends_in_a_piece(const struct handle *h) {
  * compared with it: the lines have a header of their own. */
 static bool remember_committed(struct call *call, struct handle *h, const struct place *place,
 			       size_t taken) {
+	struct rows_file *f = rows_of(h);
 	AUTO_BUF struct buf was = { 0 };
 	if (!rows_columns_as_shown(h, place))
 		return false;
-	if (taken + 1 > h->was.cap && handle_take(call, h, taken + 1 - h->was.cap) != 0) {
+	if (taken + 1 > f->was.cap && handle_take(call, h, taken + 1 - f->was.cap) != 0) {
 		db_error_clear(&call->err);
 		return false;
 	}
-	buf_add(&was, h->data.data, taken);
+	buf_add(&was, f->data.data, taken);
 	if (was.failed)
 		return false;
-	buf_free(&h->was);
-	h->was = was;
+	buf_free(&f->was);
+	f->was = was;
 	was = (struct buf){ 0 };
 	return true;
 }
 
 int rows_whole_commit(struct call *call, struct handle *h, const struct where *w,
 		      enum record_more more, bool last) {
+	struct rows_file *f = rows_of(h);
 	size_t taken = 0;
 	int rc;
 	if (ends_in_a_piece(h))
 		rc = refuse_input(
-			call->fs->stream, w->path, 0, h->data.data, h->data.len,
+			call->fs->stream, w->path, 0, f->data.data, f->data.len,
 			call_error(
 				call, EINVAL,
 				"the file was cut in the middle of its last line: cut it behind the end of a line, "
@@ -219,22 +233,23 @@ int rows_whole_commit(struct call *call, struct handle *h, const struct where *w
 	if (rc == 0 && rows_open_line(h) > 0)
 		return 0;
 	rows_move(h, rc == 0 ? ROWS_COMMITTED : last ? ROWS_DROPPED : ROWS_REFUSED);
-	h->dirty = rc == 0 && taken < h->data.len;
+	f->dirty = rc == 0 && taken < f->data.len;
 	if (!rows_is_whole(h) || (rc == 0 && !remember_committed(call, h, w->place, taken)))
-		rows_whole_end(h, rc == 0 ? taken : h->data.len);
+		rows_whole_end(h, rc == 0 ? taken : f->data.len);
 	return rc;
 }
 
 void rows_whole_end(struct handle *h, size_t taken) {
+	struct rows_file *f = rows_of(h);
 	rows_move(h, ROWS_DROPPED);
 	/* a program that goes on does so behind what it has */
-	if (!h->has_begun || (h->flags & O_APPEND) == 0)
-		h->next_offset = h->data.len;
-	h->has_begun = true;
-	buf_consume(&h->data, taken);
-	buf_free(&h->was);
-	h->written_to = 0;
-	h->dirty = h->data.len > 0;
-	rows_reader_free(move_ptr(h->reader));
+	if (!f->has_begun || (h->flags & O_APPEND) == 0)
+		f->next_offset = f->data.len;
+	f->has_begun = true;
+	buf_consume(&f->data, taken);
+	buf_free(&f->was);
+	f->written_to = 0;
+	f->dirty = f->data.len > 0;
+	rows_reader_free(move_ptr(f->reader));
 	atomic_store(&h->size, HANDLE_NO_SIZE);
 }

@@ -217,14 +217,15 @@ static int append_line(struct input *in, void *arg, const struct line *line, str
 }
 
 int rows_commit(struct call *call, struct handle *h, const struct where *w, enum record_more more) {
-	struct input in = { .call = call, .h = h, .w = w, .raw = h->data.data };
+	struct rows_file *f = rows_of(h);
+	struct input in = { .call = call, .h = h, .w = w, .raw = f->data.data };
 	struct line_group batch = { 0 };
 	size_t taken = 0;
-	uint64_t before = h->lines;
+	uint64_t before = f->lines;
 	h->waiting_us = 0;
-	if (h->data.len == 0)
+	if (f->data.len == 0)
 		return 0;
-	int rc = lines_each(&in, h->data.len, more, false, append_line, &batch, &taken);
+	int rc = lines_each(&in, f->data.len, more, false, append_line, &batch, &taken);
 	if (rc == 0)
 		rc = flush_batch(&in, &batch);
 	group_free(&batch);
@@ -232,34 +233,35 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, enum
 		/* given up for good: what was not sent is kept */
 		for (size_t i = 0; i < in.settled; i++)
 			before += in.raw[i] == '\n';
-		buf_consume(&h->data, in.settled);
+		buf_consume(&f->data, in.settled);
 		/* the reader may have stopped among them */
-		h->lines = rows_reject_lines(call, w, &h->data, before, rc);
-		buf_resize(&h->data, 0);
+		f->lines = rows_reject_lines(call, w, &f->data, before, rc);
+		buf_resize(&f->data, 0);
 		rows_drop_rest(h);
-		if (h->lines_reader != NULL)
-			h->lines_reader->records.lines = h->lines;
+		if (f->lines_reader != NULL)
+			f->lines_reader->records.lines = f->lines;
 	} else {
-		buf_consume(&h->data, taken);
+		buf_consume(&f->data, taken);
 	}
 	plain_unmark(call->fs->plain, w->path);
-	if (h->bad_line == 0)
-		h->bad_line = in.first_error;
+	if (f->bad_line == 0)
+		f->bad_line = in.first_error;
 	return rc;
 }
 
 static void flush_lines(struct call *call, struct handle *h) {
+	struct rows_file *f = rows_of(h);
 	AUTO_WHERE struct where w = { 0 };
 	h->waiting_us = 0;
-	if (!h->dirty || rows_is_whole(h) || h->refused != 0 || h->kind != &rows_kind)
+	if (h->kind != &rows_kind || !f->dirty || rows_is_whole(h) || f->refused != 0)
 		return;
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc == 0)
 		rc = rows_commit(call, h, &w, RECORD_MORE);
-	if (rc != 0 && h->deferred == 0)
-		h->deferred = rc; /* told at fsync or close */
-	h->buffered_lines = 0;
-	h->dirty = h->data.len > 0;
+	if (rc != 0 && f->deferred == 0)
+		f->deferred = rc; /* told at fsync or close */
+	f->buffered_lines = 0;
+	f->dirty = f->data.len > 0;
 }
 
 void rows_flush(struct fs *fs, struct handle *h) {
