@@ -1,8 +1,8 @@
 #include "fs/admin/control.h"
 
-#include "fs/docs/document.h"
-#include "fs/files/plain_kind.h"
+#include "fs/open/kind.h"
 #include "fs/names/lookup.h"
+#include "fs/open/handle.h"
 #include "fs/core/report.h"
 #include "fs/admin/status.h"
 
@@ -144,64 +144,107 @@ int control_unlink(struct call *call, const struct node *dir, const char *name) 
 
 /* -- as a kind --------------------------------------------------------------------------------- */
 
+struct open_control {
+	bool on_disk; /* a file of rejected/: FD; else TEXT */
+	int fd;
+	struct buf text;
+	bool resets; /* it was written to, and its close resets what it shows */
+};
+
+static struct open_control *control_of(const struct handle *h) {
+	return h->state;
+}
+
 static int control_open(struct call *call, struct handle *h) {
+	struct open_control *c = control_of(h);
 	const struct control_file *file = h->node->control;
 	if (!may_see(call->fs, call->req, file) ||
 	    ((h->flags & O_ACCMODE) != O_RDONLY && file->reset == NULL))
 		return -EACCES;
 	if (file == &rejected_file) {
-		h->fd = openat(report_rejected_dir(call->fs->report), node_name(h->node),
+		c->fd = openat(report_rejected_dir(call->fs->report), node_name(h->node),
 			       O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-		return h->fd >= 0 ? 0 : -errno;
+		c->on_disk = c->fd >= 0;
+		return c->on_disk ? 0 : -errno;
 	}
 	AUTO_BODY struct body *body = body_take(call->fs, h->node);
 	if (body != NULL)
-		buf_add(&h->data, body->data, body->len);
+		buf_add(&c->text, body->data, body->len);
 	else
-		file->render(call, &h->data);
-	h->dirty = (h->flags & O_TRUNC) != 0;
-	atomic_store(&h->size, h->data.len);
-	return h->data.failed ? -ENOMEM : 0;
+		file->render(call, &c->text);
+	c->resets = (h->flags & O_TRUNC) != 0;
+	atomic_store(&h->size, c->text.len);
+	return c->text.failed ? -ENOMEM : 0;
+}
+
+static int read_at(int fd, size_t size, uint64_t offset, struct buf *out) {
+	buf_reserve(out, size + 1);
+	if (out->failed)
+		return -ENOMEM;
+	ssize_t n = pread(fd, out->data, size, (off_t)offset);
+	if (n < 0)
+		return -errno;
+	out->len = (size_t)n;
+	return 0;
 }
 
 static int control_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 			struct buf *out) {
-	if (h->fd >= 0)
-		return plain_kind.read(call, h, size, offset, out);
-	return row_kind.read(call, h, size, offset, out);
+	const struct open_control *c = control_of(h);
+	(void)call;
+	if (c->on_disk)
+		return read_at(c->fd, size, offset, out);
+	if (offset >= c->text.len)
+		return 0;
+	size_t left = c->text.len - (size_t)offset;
+	buf_add(out, c->text.data + offset, size < left ? size : left);
+	return out->failed ? -ENOMEM : 0;
+}
+
+static void control_close(struct fs *fs, struct handle *h) {
+	struct open_control *c = control_of(h);
+	(void)fs;
+	if (c->on_disk)
+		close(c->fd);
+	buf_free(&c->text);
 }
 
 static int control_write(struct call *call, struct handle *h, const char *data, size_t size,
 			 uint64_t offset) {
+	struct open_control *c = control_of(h);
 	(void)call;
 	(void)data;
 	(void)size;
 	(void)offset;
-	h->dirty = true;
+	c->resets = true;
 	return 0;
 }
 
 static int control_truncate(struct call *call, struct handle *h, uint64_t size) {
+	struct open_control *c = control_of(h);
 	(void)call;
 	(void)size;
-	h->dirty = true;
+	c->resets = true;
 	return 0;
 }
 
 static int control_sync(struct call *call, struct handle *h, enum sync_reason reason) {
+	struct open_control *c = control_of(h);
 	(void)reason;
-	if (h->dirty)
+	if (c->resets)
 		h->node->control->reset(call);
-	h->dirty = false;
+	c->resets = false;
 	return 0;
 }
 
 const struct kind control_kind = {
 	.name = "control",
 	.writable = true,
+	.state_size = sizeof(struct open_control),
 	.open = control_open,
 	.read = control_read,
 	.write = control_write,
 	.truncate = control_truncate,
 	.sync = control_sync,
+	.close = control_close,
 };
