@@ -5,6 +5,7 @@
 
 #include "db/field.h"
 #include "fs/cache/coherence.h"
+#include "fs/docs/edits.h"
 #include "fs/docs/large.h"
 #include "fs/names/made.h"
 #include "fs/bytes/plain.h"
@@ -15,11 +16,48 @@
 #include "fs/docs/table.h"
 #include "fs/names/orphans.h"
 #include "util/text/json_shape.h"
+#include "util/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Whether a document's text is written and not committed. */
+enum under_way {
+	UNDER_WAY_NONE,
+	UNDER_WAY_TEXT,
+	UNDER_WAY_MADE, /* and the handle that made the file has given way to this one: if nothing
+			 * comes of it, the name goes */
+};
+
+/* A document's handle. Guarded by the handle's lock, where nothing else is said. */
+struct open_document {
+	struct buf data;
+	struct body *body;     /* a reader's document, in place of data; holds a reference */
+	struct scratch *large; /* the same, where it is too large for memory; holds a reference */
+	atomic_int under_way;  /* enum under_way; changed without the lock, too */
+	bool opened;           /* its open is over, and has succeeded */
+	bool loaded;           /* data holds the document */
+	bool dirty;            /* something to commit */
+	bool truncated;        /* emptied since the last commit, and nothing written since */
+	bool appending;        /* only appended to, behind `base` bytes that were there before */
+	size_t base;
+	int64_t seen_at;           /* node_changed_at() when data or body was loaded or committed */
+	unsigned long seen_ticket; /* coherence_ticket() before; 0: unknown */
+	struct edits edits;
+	/* of data, from the start on, what was committed; behind it is the rest of an older
+	 * text. 0: all */
+	size_t document;
+	bool fresh;  /* it had no rows when it was opened */
+	bool failed; /* the last commit failed for good */
+	int refused; /* -errno of a write that was refused: the rest is not committed either */
+	char maker[PROCESS_NAME]; /* name of the process that made it, for may_wait(); "" */
+};
+
+static struct open_document *document_of(const struct handle *h) {
+	return h->state;
+}
 
 /* -- reading ----------------------------------------------------------------------------------- */
 
@@ -39,23 +77,25 @@ static int query_body(struct call *call, const struct where *w, PGresult **res) 
 
 /* H has these LEN bytes, and no others. */
 static int take_text(struct call *call, struct handle *h, const char *data, size_t len) {
-	int rc = handle_room(call, h, &h->data, len);
+	struct open_document *d = document_of(h);
+	int rc = handle_room(call, h, &d->data, len);
 	if (rc != 0)
 		return rc;
-	buf_resize(&h->data, 0);
-	buf_add(&h->data, data, len);
-	return h->data.failed ? -ENOMEM : 0;
+	buf_resize(&d->data, 0);
+	buf_add(&d->data, data, len);
+	return d->data.failed ? -ENOMEM : 0;
 }
 
 /* All of the document into the handle's own bytes, to be changed there. */
 static int load(struct call *call, struct handle *h) {
+	struct open_document *d = document_of(h);
 	AUTO_BODY struct body *body = body_take(call->fs, h->node);
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	if (h->node->pending)
 		return 0;
 	if (body != NULL && node_has_name(call->fs->nodes, h->node)) {
-		h->seen_at = node_found_at(call->fs->nodes, h->node, &h->seen_ticket);
+		d->seen_at = node_found_at(call->fs->nodes, h->node, &d->seen_ticket);
 		return take_text(call, h, body->data, body->len);
 	}
 	int rc = node_where(call->fs->nodes, h->node, &w);
@@ -68,12 +108,13 @@ static int load(struct call *call, struct handle *h) {
 
 /* The same where it is too large for memory: the handle's file has it. */
 static int load_large(struct call *call, struct handle *h, const struct where *w) {
+	struct open_document *d = document_of(h);
 	AUTO_BUF struct buf version = { 0 };
 	struct scratch *large;
 	int rc = large_read(call, w, &large, &version);
 	if (rc != 0)
 		return rc;
-	h->large = large;
+	d->large = large;
 	h->cached = node_is_version(call->fs->nodes, h->node, version.data);
 	if (!h->cached && node_may_retry(call->fs->nodes, h->node, call_thread(call)))
 		return -ESTALE;
@@ -81,22 +122,36 @@ static int load_large(struct call *call, struct handle *h, const struct where *w
 	return 0;
 }
 
+/* Gives H the BODY, whose reference it takes over, in place of one that it may have. */
+static int set_body(struct call *call, struct handle *h, struct body *body) {
+	struct open_document *d = document_of(h);
+	if (!body_open(call->fs, body)) {
+		body_release(body);
+		return handle_no_memory(call);
+	}
+	body_close(call->fs, d->body);
+	body_release(d->body);
+	d->body = body;
+	return 0;
+}
+
 /* The document for a reader: as the look-up brought it, or as it is now. What is another version
  * than the node's must not get into the node's pages. */
 static int load_for_reader(struct call *call, struct handle *h) {
+	struct open_document *d = document_of(h);
 	struct nodes *nodes = call->fs->nodes;
 	AUTO_BODY struct body *known =
 		h->node->pending ? body_new("", 0) : body_take(call->fs, h->node);
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	h->seen_ticket = coherence_ticket(call->fs);
-	h->seen_at = known != NULL ? node_found_at(nodes, h->node, &h->seen_ticket)
+	d->seen_ticket = coherence_ticket(call->fs);
+	d->seen_at = known != NULL ? node_found_at(nodes, h->node, &d->seen_ticket)
 				   : node_changed_at(nodes, h->node);
 	/* a body is of the node's version, and so is the size that the kernel knows; the name may
 	 * have gone on to another since */
 	if (known != NULL && !h->node->written) {
 		h->cached = !h->node->pending;
-		return handle_set_body(call, h, move_ptr(known));
+		return set_body(call, h, move_ptr(known));
 	}
 	int rc = node_where(nodes, h->node, &w);
 	bool large = known == NULL && h->node->attr.size >= LARGE_FROM &&
@@ -106,47 +161,50 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	if (rc == 0)
 		rc = query_body(call, &w, &res);
 	if (rc == -ENOENT && known != NULL) /* it went after the look-up */
-		return handle_set_body(call, h, move_ptr(known));
+		return set_body(call, h, move_ptr(known));
 	if (rc != 0)
 		return rc;
 	h->cached = node_is_version(nodes, h->node, field_text(res, 0, BODY_VERSION));
 	if (!h->cached && node_may_retry(nodes, h->node, call_thread(call)))
 		return -ESTALE; /* the kernel looks the name up again */
 	struct body *body = body_new(field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
-	rc = body != NULL ? handle_set_body(call, h, body) : -ENOMEM;
+	rc = body != NULL ? set_body(call, h, body) : -ENOMEM;
 	if (rc == 0 && h->cached)
-		body_keep(call->fs, h->node, h->body);
+		body_keep(call->fs, h->node, d->body);
 	return rc;
 }
 
 /* H has the document as it is, and its program has changed nothing of it. */
 static void begin(struct handle *h) {
-	h->base = h->data.len;
-	h->appending = true;
-	h->document = 0;
-	edits_begin(&h->edits, &h->data);
+	struct open_document *d = document_of(h);
+	d->base = d->data.len;
+	d->appending = true;
+	d->document = 0;
+	edits_begin(&d->edits, &d->data);
 }
 
 /* True if H has the document as it is now; so far as this mount has changed it, unless
  * BY_ANYBODY. *AT, *TICKET: for what is loaded then. */
 static bool is_present(struct call *call, const struct handle *h, bool by_anybody, int64_t *at,
 		       unsigned long *ticket) {
+	const struct open_document *d = document_of(h);
 	struct nodes *nodes = call->fs->nodes;
 	*ticket = coherence_ticket(call->fs);
 	*at = node_changed_at(nodes, h->node);
-	return *at == h->seen_at &&
-	       (!by_anybody || node_is_same_since(nodes, h->node, h->seen_ticket));
+	return *at == d->seen_at &&
+	       (!by_anybody || node_is_same_since(nodes, h->node, d->seen_ticket));
 }
 
 /* A program that reads from the start, and has changed nothing that is not committed, means the
  * document as it is now: it may have waited for a lock since it opened the file, and another one
  * has written meanwhile. LOCKED: it has got one, and others than this mount count, too. */
 static int load_again(struct call *call, struct handle *h, bool locked) {
+	struct open_document *d = document_of(h);
 	int64_t changed_at;
 	unsigned long ticket;
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	if (!h->loaded || h->dirty || h->refused != 0 ||
+	if (!d->loaded || d->dirty || d->refused != 0 ||
 	    is_present(call, h, locked, &changed_at, &ticket))
 		return 0;
 	int rc = node_where(call->fs->nodes, h->node, &w);
@@ -158,66 +216,69 @@ static int load_again(struct call *call, struct handle *h, bool locked) {
 	rc = take_text(call, h, field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
 	if (rc != 0)
 		return rc;
-	h->seen_at = changed_at;
-	h->seen_ticket = ticket;
+	d->seen_at = changed_at;
+	d->seen_ticket = ticket;
 	begin(h);
-	handle_resized(h, h->data.len);
+	handle_resized(h, d->data.len);
 	return 0;
 }
 
 static int open_locked(struct call *call, struct handle *h) {
+	struct open_document *d = document_of(h);
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
 	if (writes && !h->kind->writable)
 		return call_error(call, EROFS,
 				  "this file is made by the database and cannot be written");
 	if (!writes) {
 		int rc = load_for_reader(call, h);
-		if (rc == 0 && h->body != NULL)
-			atomic_store(&h->size, h->body->len);
+		if (rc == 0 && d->body != NULL)
+			atomic_store(&h->size, d->body->len);
 		return rc;
 	}
-	h->seen_ticket = coherence_ticket(call->fs);
-	h->seen_at = node_changed_at(call->fs->nodes, h->node);
+	d->seen_ticket = coherence_ticket(call->fs);
+	d->seen_at = node_changed_at(call->fs->nodes, h->node);
 	if ((h->flags & O_TRUNC) != 0) {
-		h->truncated = h->dirty = !h->created;
+		d->truncated = d->dirty = !h->created;
 	} else if (!h->created) {
 		int rc = load(call, h);
 		if (rc != 0)
 			return rc;
 	}
 	if (h->created && h->kind == &column_kind)
-		h->truncated = h->dirty = true; /* an empty file is the value '' */
-	h->loaded = true;
-	h->fresh = h->created || h->node->pending;
-	if (h->fresh && h->kind == &row_kind)
-		process_name(call_thread(call), h->maker);
-	h->wrote = h->dirty;
+		d->truncated = d->dirty = true; /* an empty file is the value '' */
+	d->loaded = true;
+	d->fresh = h->created || h->node->pending;
+	if (d->fresh && h->kind == &row_kind)
+		process_name(call_thread(call), d->maker);
+	h->wrote = d->dirty;
 	begin(h);
-	h->appending = (h->flags & O_TRUNC) == 0;
-	if (h->dirty)
-		handle_resized(h, h->data.len);
+	d->appending = (h->flags & O_TRUNC) == 0;
+	if (d->dirty)
+		handle_resized(h, d->data.len);
 	else
-		atomic_store(&h->size, h->data.len);
+		atomic_store(&h->size, d->data.len);
 	return 0;
 }
 
 /* Other threads know of the handle already: see show_present(). */
 static int document_open(struct call *call, struct handle *h) {
+	struct open_document *d = document_of(h);
 	LOCK_SCOPE(&h->lock);
 	int rc = open_locked(call, h);
-	h->opened = rc == 0;
+	d->opened = rc == 0;
 	return rc;
 }
 
 static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 			 struct buf *out) {
-	if (h->large != NULL)
-		return scratch_read(h->large, size, offset, out);
+	struct open_document *d = document_of(h);
+	if (d->large != NULL)
+		return scratch_read(d->large, size, offset, out);
 	int rc = offset == 0 ? load_again(call, h, false) : 0;
 	if (rc != 0)
 		return rc;
-	const char *data = h->body != NULL ? h->body->data : h->data.data;
-	size_t len = h->body != NULL ? h->body->len : h->data.len;
+	const char *data = d->body != NULL ? d->body->data : d->data.data;
+	size_t len = d->body != NULL ? d->body->len : d->data.len;
 	if (offset >= len)
 		return 0;
 	size_t left = len - (size_t)offset;
@@ -241,72 +302,75 @@ static int too_large(struct call *call) {
 }
 
 static void note_under_way(struct handle *h) {
+	struct open_document *d = document_of(h);
 	int none = UNDER_WAY_NONE;
-	if (h->dirty && !h->truncated)
-		(void)atomic_compare_exchange_strong(&h->under_way, &none, UNDER_WAY_TEXT);
-	else if (atomic_exchange(&h->under_way, UNDER_WAY_NONE) == UNDER_WAY_MADE)
-		h->created = h->failed || h->dirty;
+	if (d->dirty && !d->truncated)
+		(void)atomic_compare_exchange_strong(&d->under_way, &none, UNDER_WAY_TEXT);
+	else if (atomic_exchange(&d->under_way, UNDER_WAY_NONE) == UNDER_WAY_MADE)
+		h->created = d->failed || d->dirty;
 }
 
 static int document_write(struct call *call, struct handle *h, const char *data, size_t size,
 			  uint64_t offset) {
+	struct open_document *d = document_of(h);
 	if (h->given)
 		return call_error(call, ESTALE, HANDLE_GIVEN);
 	if ((h->flags & O_APPEND) != 0)
-		offset = h->data.len;
+		offset = d->data.len;
 	if (offset + size > call->fs->opt->max_document) {
-		h->dirty = h->wrote = true;
-		h->refused = -EFBIG; /* half a document must not be committed at close */
+		d->dirty = h->wrote = true;
+		d->refused = -EFBIG; /* half a document must not be committed at close */
 		return too_large(call);
 	}
-	if (offset < h->data.len)
-		h->appending = false;
-	int rc = handle_room(call, h, &h->data, (size_t)offset + size);
-	if (rc == 0 && offset + size > h->data.len)
-		buf_resize(&h->data, (size_t)offset + size);
-	if (rc != 0 || h->data.failed) {
-		h->dirty = h->wrote = true;
-		return h->refused = -ENOMEM;
+	if (offset < d->data.len)
+		d->appending = false;
+	int rc = handle_room(call, h, &d->data, (size_t)offset + size);
+	if (rc == 0 && offset + size > d->data.len)
+		buf_resize(&d->data, (size_t)offset + size);
+	if (rc != 0 || d->data.failed) {
+		d->dirty = h->wrote = true;
+		return d->refused = -ENOMEM;
 	}
-	memcpy(h->data.data + offset, data, size);
-	edits_write(&h->edits, (size_t)offset, size);
-	h->document = 0;
-	h->dirty = h->wrote = true;
-	h->truncated = false;
+	memcpy(d->data.data + offset, data, size);
+	edits_write(&d->edits, (size_t)offset, size);
+	d->document = 0;
+	d->dirty = h->wrote = true;
+	d->truncated = false;
 	settle(call, h);
-	handle_resized(h, h->data.len);
+	handle_resized(h, d->data.len);
 	note_under_way(h);
 	return 0;
 }
 
 static int document_truncate(struct call *call, struct handle *h, uint64_t size) {
+	struct open_document *d = document_of(h);
 	if (size > call->fs->opt->max_document)
 		return too_large(call);
-	if (size == h->data.len)
+	if (size == d->data.len)
 		return 0;
-	bool committed = !h->dirty && h->document > 0 && size == h->document;
-	int rc = handle_room(call, h, &h->data, (size_t)size);
-	h->appending = h->appending && size > h->data.len;
+	bool committed = !d->dirty && d->document > 0 && size == d->document;
+	int rc = handle_room(call, h, &d->data, (size_t)size);
+	d->appending = d->appending && size > d->data.len;
 	if (rc == 0)
-		buf_resize(&h->data, (size_t)size);
-	if (rc != 0 || h->data.failed) {
-		h->refused = -ENOMEM; /* what is left must not be committed at close */
-		h->dirty = true;
+		buf_resize(&d->data, (size_t)size);
+	if (rc != 0 || d->data.failed) {
+		d->refused = -ENOMEM; /* what is left must not be committed at close */
+		d->dirty = true;
 		return -ENOMEM;
 	}
-	h->document = 0;
+	d->document = 0;
 	if (committed) { /* only the rest of the older text is cut off */
-		h->base = h->data.len;
-		edits_begin(&h->edits, &h->data);
-		handle_resized(h, h->data.len);
+		d->base = d->data.len;
+		edits_begin(&d->edits, &d->data);
+		handle_resized(h, d->data.len);
 		return 0;
 	}
-	edits_truncate(&h->edits, (size_t)size);
-	h->dirty = h->wrote = true;
-	h->truncated = size == 0;
-	if (h->truncated)
-		h->seen_at = node_changed_at(call->fs->nodes, h->node);
-	handle_resized(h, h->data.len);
+	edits_truncate(&d->edits, (size_t)size);
+	d->dirty = h->wrote = true;
+	d->truncated = size == 0;
+	if (d->truncated)
+		d->seen_at = node_changed_at(call->fs->nodes, h->node);
+	handle_resized(h, d->data.len);
 	note_under_way(h);
 	return 0;
 }
@@ -336,9 +400,10 @@ static bool is_json(const struct place *place) {
 /* True if another program writes H than the one that made it: a shell has directed output there.
  * The shell's child makes the file, and then becomes the program. */
 static bool is_redirected(const struct call *call, const struct handle *h) {
+	const struct open_document *d = document_of(h);
 	char name[PROCESS_NAME];
 	process_name(call_thread(call), name);
-	return h->maker[0] != '\0' && name[0] != '\0' && strcmp(h->maker, name) != 0;
+	return d->maker[0] != '\0' && name[0] != '\0' && strcmp(d->maker, name) != 0;
 }
 
 /* RC says why a new file was refused: true if it may be the temporary file of a save all the
@@ -346,7 +411,8 @@ static bool is_redirected(const struct call *call, const struct handle *h) {
  * value of it; since that is a mistake where nobody means to rename the file, it must have been
  * made as mkstemp(3) makes files, or by a shell. */
 static bool may_wait(struct call *call, const struct handle *h, const struct where *w, int rc) {
-	if (!h->fresh || w->place->nkeys == 0)
+	const struct open_document *d = document_of(h);
+	if (!d->fresh || w->place->nkeys == 0)
 		return false;
 	if (h->kind == &column_kind)
 		return refuse_is_input_error(rc) && store_column_has_no_row(call, w);
@@ -356,61 +422,62 @@ static bool may_wait(struct call *call, const struct handle *h, const struct whe
 }
 
 static int commit(struct call *call, struct handle *h, enum sync_reason reason) {
+	struct open_document *d = document_of(h);
 	AUTO_WHERE struct where w = { 0 };
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc != 0)
 		return rc;
-	size_t len = h->data.len, was = len;
-	if (h->refused == 0 && is_json(w.place))
-		len = edits_document(&h->edits, &h->data, reason == SYNC_FSYNC);
-	if (h->data.len != was)
-		handle_resized(h, h->data.len);
-	const char *data = h->data.data != NULL ? h->data.data : "";
-	if (h->refused != 0) {
-		rc = h->refused;
-		h->dirty = h->truncated = false;
-		h->failed = true;
-		h->refused = 0;
+	size_t len = d->data.len, was = len;
+	if (d->refused == 0 && is_json(w.place))
+		len = edits_document(&d->edits, &d->data, reason == SYNC_FSYNC);
+	if (d->data.len != was)
+		handle_resized(h, d->data.len);
+	const char *data = d->data.data != NULL ? d->data.data : "";
+	if (d->refused != 0) {
+		rc = d->refused;
+		d->dirty = d->truncated = false;
+		d->failed = true;
+		d->refused = 0;
 		if (rc == -EFBIG)
 			(void)too_large(call);
 		else
 			(void)call_error(call, -rc, "a write was refused before: %s",
 					 strerror(-rc));
-		return refuse_input(call->fs->stream, w.path, 0, data, h->data.len, rc, &call->err);
+		return refuse_input(call->fs->stream, w.path, 0, data, d->data.len, rc, &call->err);
 	}
 	unsigned long ticket = coherence_ticket(call->fs);
 	/* others may have written since it was found empty or missing: what is there stays */
-	bool append = h->appending && (h->flags & O_APPEND) != 0 && w.place->sql.append.sql != NULL;
+	bool append = d->appending && (h->flags & O_APPEND) != 0 && w.place->sql.append.sql != NULL;
 	if (append)
-		rc = store_column(call, &w, data + h->base, h->data.len - h->base, true);
+		rc = store_column(call, &w, data + d->base, d->data.len - d->base, true);
 	else
 		rc = store_whole(call, &w, NULL, data, len, h->created);
 	if (rc != 0 && may_wait(call, h, &w, rc)) {
 		db_error_clear(&call->err);
-		h->dirty = h->truncated = false;
+		d->dirty = d->truncated = false;
 		rc = orphans_keep(call, w.path, data, len);
 		node_unhash(call->fs->nodes, h->node);
 		return rc != 0 ? refuse_input(call->fs->stream, w.path, 0, data, len, rc,
 					      &call->err)
 			       : 0;
 	}
-	h->dirty = h->truncated = false;
+	d->dirty = d->truncated = false;
 	if (rc != 0) {
-		h->failed = true;
+		d->failed = true;
 		return refuse_input(call->fs->stream, w.path, 0, data, len, rc, &call->err);
 	}
-	h->failed = false;
-	h->base = h->data.len;
-	h->document = len < h->data.len ? len : 0;
-	h->appending = true;
-	edits_begin(&h->edits, &h->data);
+	d->failed = false;
+	d->base = d->data.len;
+	d->document = len < d->data.len ? len : 0;
+	d->appending = true;
+	edits_begin(&d->edits, &d->data);
 	plain_unmark(call->fs->plain, w.path);
 	if (h->kind != &column_kind)
-		made_note(call->fs->made, call_thread(call), w.path, h->fresh, data, len);
-	h->created = h->fresh = false;
-	h->seen_ticket = ticket;
+		made_note(call->fs->made, call_thread(call), w.path, d->fresh, data, len);
+	h->created = d->fresh = false;
+	d->seen_ticket = ticket;
 	node_written(call->fs->nodes, h->node);
-	h->seen_at = node_changed_at(call->fs->nodes, h->node);
+	d->seen_at = node_changed_at(call->fs->nodes, h->node);
 	return 0;
 }
 
@@ -420,15 +487,16 @@ struct others {
 };
 
 static void look_at(void *arg, struct handle *h) {
+	struct open_document *d = document_of(h);
 	struct others *others = arg;
 	int text = UNDER_WAY_TEXT;
 	if (others->write || h == others->than)
 		return;
-	others->write = atomic_load(&h->under_way) != UNDER_WAY_NONE;
+	others->write = atomic_load(&d->under_way) != UNDER_WAY_NONE;
 	/* unless it ends just now: then this one comes last */
 	if (others->write && others->than->created)
 		others->write =
-			atomic_compare_exchange_strong(&h->under_way, &text, UNDER_WAY_MADE) ||
+			atomic_compare_exchange_strong(&d->under_way, &text, UNDER_WAY_MADE) ||
 			text == UNDER_WAY_MADE;
 }
 
@@ -436,34 +504,36 @@ static void look_at(void *arg, struct handle *h) {
  * since, that is what stands in it, as in any file: there is nothing to commit. Nor is there if
  * H is CLOSED, and another one is about to commit: it comes last. */
 static void give_way(struct call *call, struct handle *h, bool closed) {
+	struct open_document *d = document_of(h);
 	struct others others = { .than = h };
-	if (!h->dirty || !h->truncated || h->refused != 0)
+	if (!d->dirty || !d->truncated || d->refused != 0)
 		return;
 	if (closed)
 		handles_of_file(call->fs, h->node->ino, look_at, &others);
 	/* in this order: a text is under way until the change is known */
-	if (!others.write && node_changed_at(call->fs->nodes, h->node) == h->seen_at)
+	if (!others.write && node_changed_at(call->fs->nodes, h->node) == d->seen_at)
 		return;
-	h->dirty = h->truncated = h->created = false;
+	d->dirty = d->truncated = h->created = false;
 	begin(h);
 }
 
 static int document_sync(struct call *call, struct handle *h, enum sync_reason reason) {
+	struct open_document *d = document_of(h);
 	int rc = 0;
 	give_way(call, h, reason == SYNC_RELEASE);
-	if (h->dirty && h->truncated && h->refused == 0 && reason == SYNC_FLUSH) {
+	if (d->dirty && d->truncated && d->refused == 0 && reason == SYNC_FLUSH) {
 		if (!h->unsettled) {
 			h->unsettled = true;
 			node_unsettle(call->fs->nodes, h->node, true);
 		}
 		return 0;
 	}
-	if (h->dirty)
+	if (d->dirty)
 		rc = commit(call, h, reason);
 	note_under_way(h);
 	settle(call, h);
-	if (reason == SYNC_RELEASE && h->created && h->failed &&
-	    node_changed_at(call->fs->nodes, h->node) == h->seen_at) {
+	if (reason == SYNC_RELEASE && h->created && d->failed &&
+	    node_changed_at(call->fs->nodes, h->node) == d->seen_at) {
 		/* nothing came of it, nor of others: the name goes, too */
 		AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
 		if (path != NULL)
@@ -517,38 +587,40 @@ static int read_present(struct call *call, struct present *p) {
 }
 
 static void show_present(void *arg, struct handle *h) {
+	struct open_document *d = document_of(h);
 	struct present *p = arg;
 	if (h->node != p->node)
 		return;
 	LOCK_SCOPE(&h->lock);
-	if (!h->opened || h->loaded)
+	if (!d->opened || d->loaded)
 		return; /* what it reads it has still to find; or it writes */
-	if ((p->seen_at != 0 && p->seen_at < h->seen_at) ||
-	    (p->seen_at == h->seen_at && p->seen_ticket < h->seen_ticket))
+	if ((p->seen_at != 0 && p->seen_at < d->seen_at) ||
+	    (p->seen_at == d->seen_at && p->seen_ticket < d->seen_ticket))
 		return; /* somebody else has shown it a later one */
-	scratch_release(h->large);
-	h->large = p->large != NULL ? scratch_hold(p->large) : NULL;
-	body_close(p->fs, h->body);
-	body_release(h->body);
-	h->body = NULL;
+	scratch_release(d->large);
+	d->large = p->large != NULL ? scratch_hold(p->large) : NULL;
+	body_close(p->fs, d->body);
+	body_release(d->body);
+	d->body = NULL;
 	if (p->body != NULL && body_open(p->fs, p->body)) { /* it is open: see read_present() */
 		atomic_fetch_add(&p->body->references, 1);
-		h->body = p->body;
+		d->body = p->body;
 	}
 	atomic_store(&h->size, p->size);
 	node_resized(p->nodes, p->node, p->size);
-	h->seen_at = p->seen_at;
-	h->seen_ticket = p->seen_ticket;
+	d->seen_at = p->seen_at;
+	d->seen_ticket = p->seen_ticket;
 }
 
 /* True if H has just that document: then only what is known of it is newer. */
 static bool has_present(struct handle *h, const struct present *p) {
+	struct open_document *d = document_of(h);
 	LOCK_SCOPE(&h->lock);
-	bool same = h->seen_at == p->seen_at && h->body != NULL && p->body != NULL &&
-		    h->body->len == p->body->len &&
-		    memcmp(h->body->data, p->body->data, p->body->len) == 0;
+	bool same = d->seen_at == p->seen_at && d->body != NULL && p->body != NULL &&
+		    d->body->len == p->body->len &&
+		    memcmp(d->body->data, p->body->data, p->body->len) == 0;
 	if (same)
-		h->seen_ticket = p->seen_ticket;
+		d->seen_ticket = p->seen_ticket;
 	return same;
 }
 
@@ -569,11 +641,12 @@ static int go_on(struct call *call, struct handle *h, struct present *p) {
 }
 
 static int document_locked(struct call *call, struct handle *h) {
+	struct open_document *d = document_of(h);
 	struct present p = { .fs = call->fs, .nodes = call->fs->nodes, .node = h->node };
 	bool has;
 	{
 		LOCK_SCOPE(&h->lock);
-		if (h->loaded)
+		if (d->loaded)
 			return load_again(call, h, true);
 		p.size = atomic_load(&h->size);
 		has = is_present(call, h, true, &p.seen_at, &p.seen_ticket);
@@ -588,13 +661,15 @@ static int document_locked(struct call *call, struct handle *h) {
 
 /* A text that is no document yet has its rest in the program's buffer. */
 static bool is_whole(struct handle *h) {
+	struct open_document *d = document_of(h);
 	AUTO_BUF struct buf why = { 0 };
-	size_t len = edits_document(&h->edits, &h->data, true);
-	return !is_json(h->node->place) || json_check(h->data.data, len, &why) == 0;
+	size_t len = edits_document(&d->edits, &d->data, true);
+	return !is_json(h->node->place) || json_check(d->data.data, len, &why) == 0;
 }
 
 static int document_unlocking(struct call *call, struct handle *h) {
-	if (!h->dirty || h->truncated || h->refused != 0 || !is_whole(h))
+	struct open_document *d = document_of(h);
+	if (!d->dirty || d->truncated || d->refused != 0 || !is_whole(h))
 		return 0;
 	return document_sync(call, h, SYNC_FSYNC);
 }
@@ -668,32 +743,53 @@ static int query_store(struct call *call, const struct where *w, const struct wh
 	return query_remove(call, w);
 }
 
-/* Kinds whose documents can be written differ only in how they go. */
-static const struct buf *document_unsent(const struct handle *h) {
-	return h->dirty ? &h->data : NULL;
+static void document_close(struct fs *fs, struct handle *h) {
+	struct open_document *d = document_of(h);
+	scratch_release(d->large);
+	buf_free(&d->data);
+	body_close(fs, d->body);
+	body_release(d->body);
 }
 
-#define DOCUMENT_KIND(its_name, its_remove)                                                        \
+static uint64_t document_held(struct handle *h) {
+	return handle_fit(&document_of(h)->data);
+}
+
+static struct body *document_body(struct handle *h) {
+	struct open_document *d = document_of(h);
+	LOCK_SCOPE(&h->lock);
+	if (d->body != NULL)
+		atomic_fetch_add(&d->body->references, 1);
+	return d->body;
+}
+
+static const struct buf *document_unsent(const struct handle *h) {
+	const struct open_document *d = document_of(h);
+	return d->dirty ? &d->data : NULL;
+}
+
+/* What all documents have. */
+#define DOCUMENT                                                                                   \
+	.state_size = sizeof(struct open_document), .open = document_open, .read = document_read,  \
+	.write = document_write, .truncate = document_truncate, .sync = document_sync,             \
+	.locked = document_locked, .close = document_close, .held = document_held,                 \
+	.body = document_body, .unsent = document_unsent
+
+/* Kinds whose documents can be written differ only in how they go. */
+#define WRITTEN_DOCUMENT(its_name, its_remove)                                                     \
 	{                                                                                          \
-		.name = (its_name), .writable = true, .own_size = true, .open = document_open,     \
-		.read = document_read, .write = document_write, .truncate = document_truncate,     \
-		.sync = document_sync, .locked = document_locked, .unlocking = document_unlocking, \
-		.unsent = document_unsent, .remove = (its_remove), .store = document_store         \
+		.name = (its_name), .writable = true, .own_size = true, DOCUMENT,                  \
+		.unlocking = document_unlocking, .remove = (its_remove), .store = document_store   \
 	}
 
-const struct kind row_kind = DOCUMENT_KIND("row", row_remove);
-const struct kind column_kind = DOCUMENT_KIND("column", column_remove);
-const struct kind table_kind = DOCUMENT_KIND("table", table_remove);
+const struct kind row_kind = WRITTEN_DOCUMENT("row", row_remove);
+const struct kind column_kind = WRITTEN_DOCUMENT("column", column_remove);
+const struct kind table_kind = WRITTEN_DOCUMENT("table", table_remove);
 
 const struct kind query_kind = {
 	.name = "query",
 	.writable = false,
-	.open = document_open,
-	.read = document_read,
-	.write = document_write,
-	.truncate = document_truncate,
-	.sync = document_sync,
-	.locked = document_locked,
+	DOCUMENT,
 	.remove = query_remove,
 	.store = query_store,
 };

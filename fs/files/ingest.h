@@ -13,6 +13,7 @@
 #define ROWFS_FS_FILES_INGEST_H
 
 #include "fs/core/call.h"
+#include "fs/open/author.h"
 #include "fs/open/kind.h"
 #include "fs/stream/id_stock.h"
 #include "fs/stream/ingest_parse.h"

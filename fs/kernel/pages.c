@@ -2,23 +2,15 @@
 
 #include "fs/core/call.h"
 #include "fs/cache/coherence.h"
+#include "fs/open/kind.h"
 
 #include <fuse_lowlevel.h>
 
 /* Bytes; longer documents are read ahead by the kernel. */
 enum { GIVEN_MOST = 128 << 10 };
 
-/* H's document, with a reference. Somebody who gets a lock may put another one in its place: see
- * document_locked(). */
-static struct body *take_body(struct handle *h) {
-	LOCK_SCOPE(&h->lock);
-	if (h->body != NULL)
-		atomic_fetch_add(&h->body->references, 1);
-	return h->body;
-}
-
 void pages_give(struct fs *fs, struct handle *h) {
-	AUTO_BODY struct body *body = take_body(h);
+	AUTO_BODY struct body *body = h->kind->body != NULL ? h->kind->body(h) : NULL;
 	if (body == NULL || body->len == 0 || body->len > GIVEN_MOST)
 		return;
 	/* the kernel locks the pages, and waits where somebody reads them */

@@ -6,7 +6,6 @@
 #include "fs/files/plain_kind.h"
 #include "fs/list/listing.h"
 #include "fs/bytes/plain.h"
-#include "fs/bytes/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,12 +73,9 @@ void handle_free(struct fs *fs, struct handle *h) {
 		close(h->fd);
 	if (h->kind->close != NULL)
 		h->kind->close(fs, h);
-	scratch_release(h->large);
 	listing_free(fs, h->listing);
 	buf_free(&h->data);
 	account_give(&fs->memory, h->counted);
-	body_close(fs, h->body);
-	body_release(h->body);
 	free(h->state);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
@@ -93,7 +89,7 @@ uint64_t handle_fit(struct buf *data) {
 	return data->cap;
 }
 
-static int no_memory(struct call *call) {
+int handle_no_memory(struct call *call) {
 	struct account *memory = &call->fs->memory;
 	return call_error(
 		call, ENOMEM,
@@ -103,12 +99,12 @@ static int no_memory(struct call *call) {
 }
 
 int handle_room(struct call *call, struct handle *h, struct buf *data, size_t len) {
-	return account_grow(&call->fs->memory, &h->counted, data, len) ? 0 : no_memory(call);
+	return account_grow(&call->fs->memory, &h->counted, data, len) ? 0 : handle_no_memory(call);
 }
 
 int handle_take(struct call *call, struct handle *h, uint64_t bytes) {
 	if (!account_take(&call->fs->memory, bytes))
-		return no_memory(call);
+		return handle_no_memory(call);
 	h->counted += bytes;
 	return 0;
 }
@@ -116,17 +112,6 @@ int handle_take(struct call *call, struct handle *h, uint64_t bytes) {
 void handle_settle(struct fs *fs, struct handle *h) {
 	uint64_t held = h->kind->held != NULL ? h->kind->held(h) : 0;
 	account_settle(&fs->memory, &h->counted, handle_fit(&h->data) + held);
-}
-
-int handle_set_body(struct call *call, struct handle *h, struct body *body) {
-	if (!body_open(call->fs, body)) {
-		body_release(body);
-		return no_memory(call);
-	}
-	body_close(call->fs, h->body);
-	body_release(h->body);
-	h->body = body;
-	return 0;
 }
 
 bool handle_has_size(const struct handle *h) {

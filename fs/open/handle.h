@@ -7,16 +7,12 @@
 #ifndef ROWFS_FS_OPEN_HANDLE_H
 #define ROWFS_FS_OPEN_HANDLE_H
 
-#include "fs/docs/edits.h"
-#include "fs/open/author.h"
 #include "fs/inodes/node.h"
-#include "util/process.h"
 
 struct call;
 struct kind;
 struct ingest_stream;
 struct listing;
-struct scratch;
 
 /* Why a write to a handle that is `given` is ESTALE. */
 #define HANDLE_GIVEN                                                                               \
@@ -25,14 +21,6 @@ struct scratch;
 
 /* The size of a handle that has no bytes of its own. */
 #define HANDLE_NO_SIZE UINT64_MAX
-
-/* Whether a document's text is written and not committed. */
-enum under_way {
-	UNDER_WAY_NONE,
-	UNDER_WAY_TEXT,
-	UNDER_WAY_MADE, /* and the handle that made the file has given way to this one: if nothing
-			 * comes of it, the name goes */
-};
 
 struct handle {
 	struct handle *all_next, *all_prev; /* guarded by the table of handles, as is: */
@@ -51,36 +39,17 @@ struct handle {
 
 	void *state; /* what its kind keeps, kind->state_size bytes; its room has the accessor */
 
-	/* documents */
-	struct buf data;
-	struct body *body;     /* a reader's document, in place of data; holds a reference */
-	uint64_t counted;      /* bytes on the account of memory: what the handle holds */
-	struct scratch *large; /* the same, where it is too large for memory; holds a reference */
-	bool cached;           /* it is the node's version, and read through the kernel's pages */
-	bool wrote;            /* changed what the file is, committed or not */
-	atomic_int under_way;  /* of a document, enum under_way; changed without the lock, too */
-	bool opened;           /* a document's open is over, and has succeeded */
-	bool loaded;           /* data holds the document */
-	bool dirty;            /* something to commit */
-	bool truncated;        /* emptied since the last commit, and nothing written since */
-	bool appending;        /* only appended to, behind `base` bytes that were there before */
-	size_t base;
-	int64_t seen_at;           /* node_changed_at() when data or body was loaded or committed */
-	unsigned long seen_ticket; /* coherence_ticket() before; 0: unknown */
-	struct edits edits;
-	/* of data, from the start on, what was committed; behind it is the rest of an older
-	 * text. 0: all */
-	size_t document;
-	bool created; /* the file was made by this handle's open */
-	bool fresh;   /* it had no rows when it was opened, and its text is kept: see made.h */
+	uint64_t counted; /* bytes on the account of memory: what the handle holds */
+	bool cached;      /* it is the node's version, and read through the kernel's pages */
+	bool wrote;       /* changed what the file is, committed or not */
+	bool created;     /* the file was made by this handle's open */
 	/* its content was given to another name by a rename: what is written later has no place */
 	bool given;
-	char maker[PROCESS_NAME]; /* name of the process that made it, for may_wait(); "" */
-	bool failed;              /* the last commit failed for good */
-	int refused; /* -errno of a write that was refused: the rest is not committed either */
 	/* -errno of a commit before a lock was given up: the next fsync or close tells it */
 	int untold;
 	bool unsettled;
+	struct buf data;
+	bool dirty;
 
 	/* plain files; once it is open, node_fstat() reads it without the lock */
 	atomic_int fd;
@@ -116,16 +85,16 @@ void handle_resized(struct handle *h, uint64_t size);
 bool handle_has_size(const struct handle *h);
 
 /* Makes room in DATA, a buffer of H's state, for LEN bytes in all, within memory_max. Returns 0, or
- * -ENOMEM with call->err, and DATA is as it was. Held: its lock; the same for the next four. */
+ * -ENOMEM with call->err, and DATA is as it was. Held: its lock; the same for the next three. */
 MUST_USE int handle_room(struct call *call, struct handle *h, struct buf *data, size_t len);
+/* Says that memory_max does not allow more. Returns -ENOMEM. */
+int handle_no_memory(struct call *call);
 /* Gives back what DATA has far too much of; returns how many bytes it takes then. */
 uint64_t handle_fit(struct buf *data);
 /* H is going to hold BYTES more. */
 MUST_USE int handle_take(struct call *call, struct handle *h, uint64_t bytes);
 /* Counts what H holds now. */
 void handle_settle(struct fs *fs, struct handle *h);
-/* Gives H the BODY, whose reference it takes over, in place of one that it may have. */
-MUST_USE int handle_set_body(struct call *call, struct handle *h, struct body *body);
 
 /* Any open handle, or NULL. */
 struct handle *handles_any(struct handles *handles);

@@ -53,6 +53,9 @@ struct kind {
 	void (*close)(struct fs *fs, struct handle *h);
 	/* How many bytes of memory H's state holds; it may give back some before. NULL: none. */
 	uint64_t (*held)(struct handle *h);
+	/* The whole of what H, which reads through the kernel's pages, reads: with a reference, or
+	 * NULL. With no lock held. NULL: the kernel is to ask for its pages. */
+	struct body *(*body)(struct handle *h);
 	/* The bytes that H's program has written and that are not committed; NULL: none. Valid
 	 * while H's lock is held. The function NULL: there never are. */
 	const struct buf *(*unsent)(const struct handle *h);
