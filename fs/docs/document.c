@@ -17,6 +17,7 @@
 #include "fs/names/orphans.h"
 #include "util/text/json_shape.h"
 #include "util/process.h"
+#include "util/states.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,32 +32,109 @@ enum under_way {
 			 * comes of it, the name goes */
 };
 
+/* What a handle has of its document. */
+enum document_state {
+	DOCUMENT_OPENING, /* its open is not over, or has failed */
+	DOCUMENT_READS,   /* a reader's: a body, or a file of its own */
+	DOCUMENT_CLEAN,   /* a writer's: nothing to commit */
+	DOCUMENT_EMPTIED, /* emptied or made, and nothing written since */
+	DOCUMENT_CHANGED, /* a text to commit */
+	DOCUMENT_REFUSED, /* a write was refused: the text is not committed, but kept in rejected/ */
+	DOCUMENT_FAILED,  /* the same as clean, but the last commit failed for good */
+	DOCUMENT_STATES
+};
+
+enum document_event {
+	DOCUMENT_OPENED_TO_READ,
+	DOCUMENT_OPENED,
+	DOCUMENT_OPENED_EMPTY, /* O_TRUNC, or it was made and an empty file is a value */
+	DOCUMENT_WRITTEN,
+	DOCUMENT_CUT_TO_NOTHING,
+	DOCUMENT_CUT, /* to another length */
+	DOCUMENT_NOT_WRITTEN,
+	DOCUMENT_COMMITTED,
+	DOCUMENT_NOT_COMMITTED, /* refused by the server, or given up */
+	DOCUMENT_GIVES_WAY,     /* to the text of another handle */
+	DOCUMENT_SET_ASIDE,     /* kept as an orphan: see orphans.h */
+	DOCUMENT_LOADED,        /* again, since another one has changed it */
+	DOCUMENT_EVENTS
+};
+
+static const char *const document_states[DOCUMENT_STATES] = {
+	"opening", "reads", "clean", "emptied", "changed", "refused", "failed",
+};
+static const char *const document_events[DOCUMENT_EVENTS] = {
+	"opened-to-read", "opened",    "opened-empty",  "written",   "cut-to-nothing", "cut",
+	"not-written",    "committed", "not-committed", "gives-way", "set-aside",      "loaded",
+};
+
+#define CHANGES                                                                                    \
+	[DOCUMENT_WRITTEN] = STATE_TO(DOCUMENT_CHANGED),                                           \
+	[DOCUMENT_CUT_TO_NOTHING] = STATE_TO(DOCUMENT_EMPTIED),                                    \
+	[DOCUMENT_CUT] = STATE_TO(DOCUMENT_CHANGED),                                               \
+	[DOCUMENT_NOT_WRITTEN] = STATE_TO(DOCUMENT_REFUSED)
+#define COMMITS                                                                                    \
+	[DOCUMENT_COMMITTED] = STATE_TO(DOCUMENT_CLEAN),                                           \
+	[DOCUMENT_NOT_COMMITTED] = STATE_TO(DOCUMENT_FAILED),                                      \
+	[DOCUMENT_SET_ASIDE] = STATE_TO(DOCUMENT_CLEAN)
+
+static const state_next document_moves[DOCUMENT_STATES][DOCUMENT_EVENTS] = {
+	[DOCUMENT_OPENING] = { [DOCUMENT_OPENED_TO_READ] = STATE_TO(DOCUMENT_READS),
+			       [DOCUMENT_OPENED] = STATE_TO(DOCUMENT_CLEAN),
+			       [DOCUMENT_OPENED_EMPTY] = STATE_TO(DOCUMENT_EMPTIED) },
+	[DOCUMENT_CLEAN] = { CHANGES, [DOCUMENT_LOADED] = STATE_TO(DOCUMENT_CLEAN) },
+	[DOCUMENT_EMPTIED] = { [DOCUMENT_WRITTEN] = STATE_TO(DOCUMENT_CHANGED),
+			       [DOCUMENT_CUT] = STATE_TO(DOCUMENT_CHANGED),
+			       [DOCUMENT_NOT_WRITTEN] = STATE_TO(DOCUMENT_REFUSED),
+			       COMMITS,
+			       [DOCUMENT_GIVES_WAY] = STATE_TO(DOCUMENT_CLEAN) },
+	[DOCUMENT_CHANGED] = { CHANGES, COMMITS },
+	/* half a text must not be committed, whatever is written behind it */
+	[DOCUMENT_REFUSED] = { [DOCUMENT_WRITTEN] = STATE_TO(DOCUMENT_REFUSED),
+			       [DOCUMENT_CUT_TO_NOTHING] = STATE_TO(DOCUMENT_REFUSED),
+			       [DOCUMENT_CUT] = STATE_TO(DOCUMENT_REFUSED),
+			       [DOCUMENT_NOT_WRITTEN] = STATE_TO(DOCUMENT_REFUSED),
+			       [DOCUMENT_NOT_COMMITTED] = STATE_TO(DOCUMENT_FAILED) },
+	[DOCUMENT_FAILED] = { CHANGES, [DOCUMENT_LOADED] = STATE_TO(DOCUMENT_CLEAN) },
+};
+
+static struct state_table document_table =
+	STATE_TABLE("document", document_states, document_events, document_moves);
+
+#define NOT_APPENDED SIZE_MAX
+
 /* A document's handle. Guarded by the handle's lock, where nothing else is said. */
 struct open_document {
 	struct buf data;
 	struct body *body;     /* a reader's document, in place of data; holds a reference */
 	struct scratch *large; /* the same, where it is too large for memory; holds a reference */
 	atomic_int under_way;  /* enum under_way; changed without the lock, too */
-	bool opened;           /* its open is over, and has succeeded */
-	bool loaded;           /* data holds the document */
-	bool dirty;            /* something to commit */
-	bool truncated;        /* emptied since the last commit, and nothing written since */
-	bool appending;        /* only appended to, behind `base` bytes that were there before */
-	size_t base;
+	int state;             /* enum document_state */
+	size_t base; /* it was only appended to, behind so many bytes; NOT_APPENDED: it was not */
 	int64_t seen_at;           /* node_changed_at() when data or body was loaded or committed */
 	unsigned long seen_ticket; /* coherence_ticket() before; 0: unknown */
 	struct edits edits;
 	/* of data, from the start on, what was committed; behind it is the rest of an older
 	 * text. 0: all */
 	size_t document;
-	bool fresh;  /* it had no rows when it was opened */
-	bool failed; /* the last commit failed for good */
-	int refused; /* -errno of a write that was refused: the rest is not committed either */
+	bool made;                /* by this handle's open, and nothing is committed */
+	bool fresh;               /* it had no rows when it was opened, and nothing is committed */
+	int refused;              /* DOCUMENT_REFUSED: -errno of the write */
 	char maker[PROCESS_NAME]; /* name of the process that made it, for may_wait(); "" */
 };
 
 static struct open_document *document_of(const struct handle *h) {
 	return h->state;
+}
+
+static void move(struct open_document *d, enum document_event event) {
+	d->state = state_move(&document_table, d->state, event);
+}
+
+/* True if D has something to commit. */
+static bool is_dirty(const struct open_document *d) {
+	return d->state == DOCUMENT_EMPTIED || d->state == DOCUMENT_CHANGED ||
+	       d->state == DOCUMENT_REFUSED;
 }
 
 /* -- reading ----------------------------------------------------------------------------------- */
@@ -178,7 +256,6 @@ static int load_for_reader(struct call *call, struct handle *h) {
 static void begin(struct handle *h) {
 	struct open_document *d = document_of(h);
 	d->base = d->data.len;
-	d->appending = true;
 	d->document = 0;
 	edits_begin(&d->edits, &d->data);
 }
@@ -204,7 +281,7 @@ static int load_again(struct call *call, struct handle *h, bool locked) {
 	unsigned long ticket;
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	if (!d->loaded || d->dirty || d->refused != 0 ||
+	if ((d->state != DOCUMENT_CLEAN && d->state != DOCUMENT_FAILED) ||
 	    is_present(call, h, locked, &changed_at, &ticket))
 		return 0;
 	int rc = node_where(call->fs->nodes, h->node, &w);
@@ -219,6 +296,7 @@ static int load_again(struct call *call, struct handle *h, bool locked) {
 	d->seen_at = changed_at;
 	d->seen_ticket = ticket;
 	begin(h);
+	move(d, DOCUMENT_LOADED);
 	handle_resized(h, d->data.len);
 	return 0;
 }
@@ -233,27 +311,30 @@ static int open_locked(struct call *call, struct handle *h) {
 		int rc = load_for_reader(call, h);
 		if (rc == 0 && d->body != NULL)
 			atomic_store(&h->size, d->body->len);
+		if (rc == 0)
+			move(d, DOCUMENT_OPENED_TO_READ);
 		return rc;
 	}
 	d->seen_ticket = coherence_ticket(call->fs);
 	d->seen_at = node_changed_at(call->fs->nodes, h->node);
-	if ((h->flags & O_TRUNC) != 0) {
-		d->truncated = d->dirty = !h->created;
-	} else if (!h->created) {
+	bool cut = (h->flags & O_TRUNC) != 0;
+	if (!cut && !h->created) {
 		int rc = load(call, h);
 		if (rc != 0)
 			return rc;
 	}
-	if (h->created && h->kind == &column_kind)
-		d->truncated = d->dirty = true; /* an empty file is the value '' */
-	d->loaded = true;
-	d->fresh = h->created || h->node->pending;
+	d->made = h->created;
+	d->fresh = d->made || h->node->pending;
 	if (d->fresh && h->kind == &row_kind)
 		process_name(call_thread(call), d->maker);
-	h->wrote = d->dirty;
 	begin(h);
-	d->appending = (h->flags & O_TRUNC) == 0;
-	if (d->dirty)
+	if (cut)
+		d->base = NOT_APPENDED;
+	/* an empty file is a column's value ''; other documents that are made say nothing yet */
+	bool empty = d->made ? h->kind == &column_kind : cut;
+	move(d, empty ? DOCUMENT_OPENED_EMPTY : DOCUMENT_OPENED);
+	h->wrote = empty;
+	if (empty)
 		handle_resized(h, d->data.len);
 	else
 		atomic_store(&h->size, d->data.len);
@@ -262,11 +343,8 @@ static int open_locked(struct call *call, struct handle *h) {
 
 /* Other threads know of the handle already: see show_present(). */
 static int document_open(struct call *call, struct handle *h) {
-	struct open_document *d = document_of(h);
 	LOCK_SCOPE(&h->lock);
-	int rc = open_locked(call, h);
-	d->opened = rc == 0;
-	return rc;
+	return open_locked(call, h);
 }
 
 static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
@@ -304,10 +382,19 @@ static int too_large(struct call *call) {
 static void note_under_way(struct handle *h) {
 	struct open_document *d = document_of(h);
 	int none = UNDER_WAY_NONE;
-	if (d->dirty && !d->truncated)
+	if (d->state == DOCUMENT_CHANGED || d->state == DOCUMENT_REFUSED)
 		(void)atomic_compare_exchange_strong(&d->under_way, &none, UNDER_WAY_TEXT);
 	else if (atomic_exchange(&d->under_way, UNDER_WAY_NONE) == UNDER_WAY_MADE)
-		h->created = d->failed || d->dirty;
+		d->made = d->state == DOCUMENT_FAILED || d->state == DOCUMENT_EMPTIED;
+}
+
+/* A write, or a cut, of H was refused: half a text must not be committed at close. Returns RC. */
+static int refuse(struct handle *h, int rc) {
+	struct open_document *d = document_of(h);
+	d->refused = rc;
+	move(d, DOCUMENT_NOT_WRITTEN);
+	h->wrote = true;
+	return rc;
 }
 
 static int document_write(struct call *call, struct handle *h, const char *data, size_t size,
@@ -318,24 +405,21 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 	if ((h->flags & O_APPEND) != 0)
 		offset = d->data.len;
 	if (offset + size > call->fs->opt->max_document) {
-		d->dirty = h->wrote = true;
-		d->refused = -EFBIG; /* half a document must not be committed at close */
+		(void)refuse(h, -EFBIG);
 		return too_large(call);
 	}
 	if (offset < d->data.len)
-		d->appending = false;
+		d->base = NOT_APPENDED;
 	int rc = handle_room(call, h, &d->data, (size_t)offset + size);
 	if (rc == 0 && offset + size > d->data.len)
 		buf_resize(&d->data, (size_t)offset + size);
-	if (rc != 0 || d->data.failed) {
-		d->dirty = h->wrote = true;
-		return d->refused = -ENOMEM;
-	}
+	if (rc != 0 || d->data.failed)
+		return refuse(h, -ENOMEM);
 	memcpy(d->data.data + offset, data, size);
 	edits_write(&d->edits, (size_t)offset, size);
 	d->document = 0;
-	d->dirty = h->wrote = true;
-	d->truncated = false;
+	move(d, DOCUMENT_WRITTEN);
+	h->wrote = true;
 	settle(call, h);
 	handle_resized(h, d->data.len);
 	note_under_way(h);
@@ -348,16 +432,14 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 		return too_large(call);
 	if (size == d->data.len)
 		return 0;
-	bool committed = !d->dirty && d->document > 0 && size == d->document;
+	bool committed = !is_dirty(d) && d->document > 0 && size == d->document;
 	int rc = handle_room(call, h, &d->data, (size_t)size);
-	d->appending = d->appending && size > d->data.len;
+	if (size < d->data.len)
+		d->base = NOT_APPENDED;
 	if (rc == 0)
 		buf_resize(&d->data, (size_t)size);
-	if (rc != 0 || d->data.failed) {
-		d->refused = -ENOMEM; /* what is left must not be committed at close */
-		d->dirty = true;
-		return -ENOMEM;
-	}
+	if (rc != 0 || d->data.failed)
+		return refuse(h, -ENOMEM);
 	d->document = 0;
 	if (committed) { /* only the rest of the older text is cut off */
 		d->base = d->data.len;
@@ -366,9 +448,9 @@ static int document_truncate(struct call *call, struct handle *h, uint64_t size)
 		return 0;
 	}
 	edits_truncate(&d->edits, (size_t)size);
-	d->dirty = h->wrote = true;
-	d->truncated = size == 0;
-	if (d->truncated)
+	move(d, size == 0 ? DOCUMENT_CUT_TO_NOTHING : DOCUMENT_CUT);
+	h->wrote = true;
+	if (size == 0)
 		d->seen_at = node_changed_at(call->fs->nodes, h->node);
 	handle_resized(h, d->data.len);
 	note_under_way(h);
@@ -428,16 +510,14 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	if (rc != 0)
 		return rc;
 	size_t len = d->data.len, was = len;
-	if (d->refused == 0 && is_json(w.place))
+	if (d->state != DOCUMENT_REFUSED && is_json(w.place))
 		len = edits_document(&d->edits, &d->data, reason == SYNC_FSYNC);
 	if (d->data.len != was)
 		handle_resized(h, d->data.len);
 	const char *data = d->data.data != NULL ? d->data.data : "";
-	if (d->refused != 0) {
+	if (d->state == DOCUMENT_REFUSED) {
 		rc = d->refused;
-		d->dirty = d->truncated = false;
-		d->failed = true;
-		d->refused = 0;
+		move(d, DOCUMENT_NOT_COMMITTED);
 		if (rc == -EFBIG)
 			(void)too_large(call);
 		else
@@ -447,34 +527,32 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	}
 	unsigned long ticket = coherence_ticket(call->fs);
 	/* others may have written since it was found empty or missing: what is there stays */
-	bool append = d->appending && (h->flags & O_APPEND) != 0 && w.place->sql.append.sql != NULL;
+	bool append = d->base != NOT_APPENDED && (h->flags & O_APPEND) != 0 &&
+		      w.place->sql.append.sql != NULL;
 	if (append)
 		rc = store_column(call, &w, data + d->base, d->data.len - d->base, true);
 	else
-		rc = store_whole(call, &w, NULL, data, len, h->created);
+		rc = store_whole(call, &w, NULL, data, len, d->made);
 	if (rc != 0 && may_wait(call, h, &w, rc)) {
 		db_error_clear(&call->err);
-		d->dirty = d->truncated = false;
+		move(d, DOCUMENT_SET_ASIDE);
 		rc = orphans_keep(call, w.path, data, len);
 		node_unhash(call->fs->nodes, h->node);
 		return rc != 0 ? refuse_input(call->fs->stream, w.path, 0, data, len, rc,
 					      &call->err)
 			       : 0;
 	}
-	d->dirty = d->truncated = false;
+	move(d, rc == 0 ? DOCUMENT_COMMITTED : DOCUMENT_NOT_COMMITTED);
 	if (rc != 0) {
-		d->failed = true;
 		return refuse_input(call->fs->stream, w.path, 0, data, len, rc, &call->err);
 	}
-	d->failed = false;
 	d->base = d->data.len;
 	d->document = len < d->data.len ? len : 0;
-	d->appending = true;
 	edits_begin(&d->edits, &d->data);
 	plain_unmark(call->fs->plain, w.path);
 	if (h->kind != &column_kind)
 		made_note(call->fs->made, call_thread(call), w.path, d->fresh, data, len);
-	h->created = d->fresh = false;
+	d->made = d->fresh = false;
 	d->seen_ticket = ticket;
 	node_written(call->fs->nodes, h->node);
 	d->seen_at = node_changed_at(call->fs->nodes, h->node);
@@ -487,14 +565,14 @@ struct others {
 };
 
 static void look_at(void *arg, struct handle *h) {
-	struct open_document *d = document_of(h);
 	struct others *others = arg;
 	int text = UNDER_WAY_TEXT;
-	if (others->write || h == others->than)
+	if (others->write || h == others->than || h->kind->open != document_open)
 		return;
+	struct open_document *d = document_of(h);
 	others->write = atomic_load(&d->under_way) != UNDER_WAY_NONE;
 	/* unless it ends just now: then this one comes last */
-	if (others->write && others->than->created)
+	if (others->write && document_of(others->than)->made)
 		others->write =
 			atomic_compare_exchange_strong(&d->under_way, &text, UNDER_WAY_MADE) ||
 			text == UNDER_WAY_MADE;
@@ -506,14 +584,15 @@ static void look_at(void *arg, struct handle *h) {
 static void give_way(struct call *call, struct handle *h, bool closed) {
 	struct open_document *d = document_of(h);
 	struct others others = { .than = h };
-	if (!d->dirty || !d->truncated || d->refused != 0)
+	if (d->state != DOCUMENT_EMPTIED)
 		return;
 	if (closed)
 		handles_of_file(call->fs, h->node->ino, look_at, &others);
 	/* in this order: a text is under way until the change is known */
 	if (!others.write && node_changed_at(call->fs->nodes, h->node) == d->seen_at)
 		return;
-	d->dirty = d->truncated = h->created = false;
+	move(d, DOCUMENT_GIVES_WAY);
+	d->made = false;
 	begin(h);
 }
 
@@ -521,18 +600,18 @@ static int document_sync(struct call *call, struct handle *h, enum sync_reason r
 	struct open_document *d = document_of(h);
 	int rc = 0;
 	give_way(call, h, reason == SYNC_RELEASE);
-	if (d->dirty && d->truncated && d->refused == 0 && reason == SYNC_FLUSH) {
+	if (d->state == DOCUMENT_EMPTIED && reason == SYNC_FLUSH) {
 		if (!h->unsettled) {
 			h->unsettled = true;
 			node_unsettle(call->fs->nodes, h->node, true);
 		}
 		return 0;
 	}
-	if (d->dirty)
+	if (is_dirty(d))
 		rc = commit(call, h, reason);
 	note_under_way(h);
 	settle(call, h);
-	if (reason == SYNC_RELEASE && h->created && d->failed &&
+	if (reason == SYNC_RELEASE && d->made && d->state == DOCUMENT_FAILED &&
 	    node_changed_at(call->fs->nodes, h->node) == d->seen_at) {
 		/* nothing came of it, nor of others: the name goes, too */
 		AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
@@ -592,7 +671,7 @@ static void show_present(void *arg, struct handle *h) {
 	if (h->node != p->node)
 		return;
 	LOCK_SCOPE(&h->lock);
-	if (!d->opened || d->loaded)
+	if (d->state != DOCUMENT_READS)
 		return; /* what it reads it has still to find; or it writes */
 	if ((p->seen_at != 0 && p->seen_at < d->seen_at) ||
 	    (p->seen_at == d->seen_at && p->seen_ticket < d->seen_ticket))
@@ -646,7 +725,7 @@ static int document_locked(struct call *call, struct handle *h) {
 	bool has;
 	{
 		LOCK_SCOPE(&h->lock);
-		if (d->loaded)
+		if (d->state != DOCUMENT_READS)
 			return load_again(call, h, true);
 		p.size = atomic_load(&h->size);
 		has = is_present(call, h, true, &p.seen_at, &p.seen_ticket);
@@ -669,7 +748,7 @@ static bool is_whole(struct handle *h) {
 
 static int document_unlocking(struct call *call, struct handle *h) {
 	struct open_document *d = document_of(h);
-	if (!d->dirty || d->truncated || d->refused != 0 || !is_whole(h))
+	if (d->state != DOCUMENT_CHANGED || !is_whole(h))
 		return 0;
 	return document_sync(call, h, SYNC_FSYNC);
 }
@@ -765,7 +844,7 @@ static struct body *document_body(struct handle *h) {
 
 static const struct buf *document_unsent(const struct handle *h) {
 	const struct open_document *d = document_of(h);
-	return d->dirty ? &d->data : NULL;
+	return is_dirty(d) ? &d->data : NULL;
 }
 
 /* What all documents have. */
