@@ -193,8 +193,9 @@ static int load_large(struct call *call, struct handle *h, const struct where *w
 	if (rc != 0)
 		return rc;
 	d->large = large;
-	h->cached = node_is_version(call->fs->nodes, h->node, version.data);
-	if (!h->cached && node_may_retry(call->fs->nodes, h->node, call_thread(call)))
+	bool cached = node_is_version(call->fs->nodes, h->node, version.data);
+	h->pages = cached ? PAGES_VERSION : PAGES_NONE;
+	if (!cached && node_may_retry(call->fs->nodes, h->node, call_thread(call)))
 		return -ESTALE;
 	atomic_store(&h->size, scratch_size(large));
 	return 0;
@@ -228,7 +229,7 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	/* a body is of the node's version, and so is the size that the kernel knows; the name may
 	 * have gone on to another since */
 	if (known != NULL && !h->node->written) {
-		h->cached = !h->node->pending;
+		h->pages = h->node->pending ? PAGES_NONE : PAGES_VERSION;
 		return set_body(call, h, move_ptr(known));
 	}
 	int rc = node_where(nodes, h->node, &w);
@@ -242,12 +243,13 @@ static int load_for_reader(struct call *call, struct handle *h) {
 		return set_body(call, h, move_ptr(known));
 	if (rc != 0)
 		return rc;
-	h->cached = node_is_version(nodes, h->node, field_text(res, 0, BODY_VERSION));
-	if (!h->cached && node_may_retry(nodes, h->node, call_thread(call)))
+	bool cached = node_is_version(nodes, h->node, field_text(res, 0, BODY_VERSION));
+	h->pages = cached ? PAGES_VERSION : PAGES_NONE;
+	if (!cached && node_may_retry(nodes, h->node, call_thread(call)))
 		return -ESTALE; /* the kernel looks the name up again */
 	struct body *body = body_new(field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
 	rc = body != NULL ? set_body(call, h, body) : -ENOMEM;
-	if (rc == 0 && h->cached)
+	if (rc == 0 && cached)
 		body_keep(call->fs, h->node, d->body);
 	return rc;
 }

@@ -1,5 +1,6 @@
 /* Ingest files as a kind: what open, write and close mean. */
 #include "fs/files/ingest.h"
+#include "fs/files/open_file.h"
 #include "fs/stream/ingest_rows.h"
 #include "fs/files/ingest_twin.h"
 #include "fs/docs/store.h"
@@ -29,7 +30,7 @@ static void show(struct call *call, const struct handle *h) {
 	struct attributes attr = node->attr;
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
-	attr.size = ingest_size(h->stream);
+	attr.size = ingest_size(file_of(h)->stream);
 	attr.mtime_ns = ns_of_timespec(now);
 	if (node->type == NODE_PLACE)
 		node_update(nodes, node, &attr, atomic_load(&call->fs->epoch));
@@ -42,7 +43,7 @@ static bool writes(const struct handle *h) {
 
 /* One writer more. */
 static int begin_to_write(struct call *call, struct handle *h) {
-	struct ingest_stream *s = h->stream;
+	struct ingest_stream *s = file_of(h)->stream;
 	LOCK_SCOPE(&s->lock);
 	int rc = (h->flags & O_TRUNC) != 0 ? ingest_truncate(call, s, 0) : 0;
 	if (rc != 0)
@@ -73,13 +74,13 @@ static int open_stream(struct call *call, const struct node *node, struct ingest
 static int kind_open(struct call *call, struct handle *h) {
 	struct nodes *nodes = call->fs->nodes;
 	struct node *node = node_now(nodes, h);
-	int rc = is_ingest(node->place) ? open_stream(call, node, &h->stream) : -ESTALE;
+	int rc = is_ingest(node->place) ? open_stream(call, node, &file_of(h)->stream) : -ESTALE;
 	node_put(nodes, node);
 	if (rc != 0 || !writes(h))
 		return rc;
 	rc = begin_to_write(call, h);
 	if (rc != 0)
-		ingest_stream_put(call, move_ptr(h->stream));
+		ingest_stream_put(call, move_ptr(file_of(h)->stream));
 	return rc;
 }
 
@@ -87,30 +88,30 @@ static int kind_read(struct call *call, struct handle *h, size_t size, uint64_t 
 		     struct buf *out) {
 	struct stat st;
 	node_stat(call->fs->nodes, h->node, &st);
-	LOCK_SCOPE(&h->stream->lock);
-	int rc = ingest_catch_up(call, h->stream, (uint64_t)st.st_size);
-	return rc == 0 ? ingest_read(call, h->stream, offset, size, out) : rc;
+	LOCK_SCOPE(&file_of(h)->stream->lock);
+	int rc = ingest_catch_up(call, file_of(h)->stream, (uint64_t)st.st_size);
+	return rc == 0 ? ingest_read(call, file_of(h)->stream, offset, size, out) : rc;
 }
 
 static int kind_write(struct call *call, struct handle *h, const char *data, size_t size,
 		      uint64_t offset) {
-	LOCK_SCOPE(&h->stream->lock);
+	LOCK_SCOPE(&file_of(h)->stream->lock);
 	if ((h->flags & O_APPEND) != 0) /* the kernel's offset may be behind */
-		offset = ingest_size(h->stream);
-	int rc = ingest_write(call, h->stream, data, size, offset);
-	h->dirty = true; /* its close tells how the file ends */
-	h->stream->changed = true;
-	author_wrote(&h->stream->author, call_thread(call),
-		     size > 0 && (h->stream->in->gzip || data[size - 1] != '\n'));
+		offset = ingest_size(file_of(h)->stream);
+	int rc = ingest_write(call, file_of(h)->stream, data, size, offset);
+	file_of(h)->wrote = true; /* its close tells how the file ends */
+	file_of(h)->stream->changed = true;
+	author_wrote(&file_of(h)->stream->author, call_thread(call),
+		     size > 0 && (file_of(h)->stream->in->gzip || data[size - 1] != '\n'));
 	if (rc == 0)
 		show(call, h);
 	return rc;
 }
 
 static int kind_truncate(struct call *call, struct handle *h, uint64_t size) {
-	LOCK_SCOPE(&h->stream->lock);
-	int rc = ingest_truncate(call, h->stream, size);
-	h->stream->changed = true;
+	LOCK_SCOPE(&file_of(h)->stream->lock);
+	int rc = ingest_truncate(call, file_of(h)->stream, size);
+	file_of(h)->stream->changed = true;
 	if (rc == 0)
 		show(call, h);
 	return rc;
@@ -148,8 +149,8 @@ static void give_up(struct call *call, struct ingest_stream *s, int rc) {
  * its copy of the descriptor), and it may have been the last close. Nothing is refused before the
  * last writer is gone. */
 static int tell_tail(struct call *call, const struct handle *h) {
-	const struct refusals *bad = &h->stream->bad_tail;
-	if (bad->n == 0 || !h->dirty)
+	const struct refusals *bad = &file_of(h)->stream->bad_tail;
+	if (bad->n == 0 || !file_of(h)->wrote)
 		return 0;
 	return call_error(
 		call, bad->all[0].errnum,
@@ -160,8 +161,8 @@ static int tell_tail(struct call *call, const struct handle *h) {
 
 /* A quoted field is open: its lines are no rows yet, though the bytes are committed. */
 static int tell_open(struct call *call, const struct handle *h) {
-	const struct ingest_stream *s = h->stream;
-	uint64_t line = s->parsing && h->dirty ? parser_open_line(&s->parser) : 0;
+	const struct ingest_stream *s = file_of(h)->stream;
+	uint64_t line = s->parsing && file_of(h)->wrote ? parser_open_line(&s->parser) : 0;
 	if (line == 0)
 		return 0;
 	return call_error(
@@ -208,7 +209,7 @@ static void tell_piece(struct call *call, struct ingest_stream *s, enum ingest_t
 }
 
 static int sync_writer(struct call *call, struct handle *h, enum sync_reason reason) {
-	struct ingest_stream *s = h->stream;
+	struct ingest_stream *s = file_of(h)->stream;
 	bool strict = strcmp(call->fs->opt->bad_lines, "report") != 0;
 	LOCK_SCOPE(&s->lock);
 	bool last = reason == SYNC_RELEASE && --s->writers == 0;
@@ -240,12 +241,12 @@ static int sync_writer(struct call *call, struct handle *h, enum sync_reason rea
 static int kind_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	int rc = writes(h) ? sync_writer(call, h, reason) : 0;
 	if (reason == SYNC_RELEASE)
-		ingest_stream_put(call, move_ptr(h->stream));
+		ingest_stream_put(call, move_ptr(file_of(h)->stream));
 	return rc;
 }
 
 static int kind_count(struct call *call, struct handle *h, struct rowfs_rows *out) {
-	struct ingest_stream *s = h->stream;
+	struct ingest_stream *s = file_of(h)->stream;
 	int64_t owner;
 	{
 		LOCK_SCOPE(&s->lock);
@@ -264,6 +265,7 @@ static int kind_remove(struct call *call, const struct where *w) {
 const struct kind ingest_kind = {
 	.name = "file",
 	.writable = true,
+	.state_size = sizeof(struct open_file),
 	.open = kind_open,
 	.read = kind_read,
 	.write = kind_write,

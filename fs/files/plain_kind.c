@@ -2,6 +2,7 @@
 #include "fs/files/plain_kind.h"
 
 #include "fs/files/ingest.h"
+#include "fs/files/open_file.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 
@@ -20,6 +21,7 @@ static bool is_same_file(struct nodes *nodes, const struct node *node, int fd) {
  * kernel is to look it up again; and if one comes in between a second time, that one is opened,
  * past the kernel's pages, which are of the first. */
 static int plain_kind_open(struct call *call, struct handle *h) {
+	struct open_file *f = file_of(h);
 	struct nodes *nodes = call->fs->nodes;
 	AUTO_FREE char *path = node_path(nodes, h->node, NULL);
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
@@ -28,17 +30,22 @@ static int plain_kind_open(struct call *call, struct handle *h) {
 	AUTO_FD int fd = plain_open(call->fs->plain, path, writes ? O_RDWR : O_RDONLY, 0);
 	if (fd < 0 && fd != -ENOENT)
 		return fd;
-	h->other_file = fd < 0 || !is_same_file(nodes, h->node, fd);
-	if (h->other_file && node_may_retry(nodes, h->node, call_thread(call)))
+	bool same = fd >= 0 && is_same_file(nodes, h->node, fd);
+	if (!same && node_may_retry(nodes, h->node, call_thread(call)))
 		return -ESTALE;
 	if (fd < 0)
 		return fd;
 	int rc = plain_hold(call->fs->plain, fd);
 	if (rc != 0)
 		return rc;
-	h->fd = fd;
+	struct stat st;
+	if (!same && fstat(fd, &st) == 0)
+		h->lock_ino = lookup_plain_ino(&st);
+	h->pages = same ? PAGES_FILE : PAGES_NONE;
+	f->fd = fd;
+	f->open = true;
 	fd = -1;
-	return writes && (h->flags & O_TRUNC) != 0 ? plain_truncate(call->fs->plain, h->fd, 0) : 0;
+	return writes && (h->flags & O_TRUNC) != 0 ? plain_truncate(call->fs->plain, f->fd, 0) : 0;
 }
 
 static int plain_kind_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
@@ -47,11 +54,22 @@ static int plain_kind_read(struct call *call, struct handle *h, size_t size, uin
 	buf_reserve(out, size + 1);
 	if (out->failed)
 		return -ENOMEM;
-	ssize_t n = pread(h->fd, out->data, size, (off_t)offset);
+	ssize_t n = pread(file_of(h)->fd, out->data, size, (off_t)offset);
 	if (n < 0)
 		return -errno;
 	out->len = (size_t)n;
 	return 0;
+}
+
+static void plain_kind_close(struct fs *fs, struct handle *h) {
+	struct open_file *f = file_of(h);
+	if (atomic_exchange(&f->open, false))
+		plain_close(fs->plain, f->fd);
+}
+
+static bool plain_kind_fstat(const struct handle *h, struct stat *st) {
+	struct open_file *f = file_of(h);
+	return f->open && fstat(f->fd, st) == 0;
 }
 
 /* The file was renamed onto a route while it was open. Onto an ingest route: the handle is one of
@@ -75,8 +93,8 @@ static bool carry_on(struct call *call, struct handle *h, int *rc) {
 	*rc = ingest_kind.open(call, h);
 	if (*rc != 0)
 		return true;
-	plain_close(call->fs->plain, h->fd);
-	h->fd = -1;
+	plain_kind_close(call->fs, h);
+	h->lock_ino = h->node->ino;
 	h->kind = &ingest_kind;
 	return true;
 }
@@ -88,7 +106,7 @@ static int plain_kind_write(struct call *call, struct handle *h, const char *dat
 		return rc != 0 ? rc : ingest_kind.write(call, h, data, size, offset);
 	/* pages of a mapping come by whichever handle the kernel takes, and belong where it says */
 	bool append = (h->flags & O_APPEND) != 0 && !call->mapped;
-	ssize_t n = plain_write(call->fs->plain, h->fd, data, size, offset, append);
+	ssize_t n = plain_write(call->fs->plain, file_of(h)->fd, data, size, offset, append);
 	if (n == -ENOSPC || (n >= 0 && n != (ssize_t)size))
 		return plain_no_room(call->fs->plain, size, &call->err);
 	return n < 0 ? (int)n : 0;
@@ -98,7 +116,7 @@ static int plain_kind_truncate(struct call *call, struct handle *h, uint64_t siz
 	int rc;
 	if (carry_on(call, h, &rc))
 		return rc != 0 ? rc : ingest_kind.truncate(call, h, size);
-	rc = plain_truncate(call->fs->plain, h->fd, size);
+	rc = plain_truncate(call->fs->plain, file_of(h)->fd, size);
 	return rc == -ENOSPC ? plain_no_room(call->fs->plain, size, &call->err) : rc;
 }
 
@@ -106,15 +124,18 @@ static int plain_kind_sync(struct call *call, struct handle *h, enum sync_reason
 	(void)call;
 	if (reason != SYNC_FSYNC || (h->flags & O_ACCMODE) == O_RDONLY)
 		return 0;
-	return fsync(h->fd) == 0 ? 0 : -errno;
+	return fsync(file_of(h)->fd) == 0 ? 0 : -errno;
 }
 
 const struct kind plain_kind = {
 	.name = "file",
 	.writable = true,
+	.state_size = sizeof(struct open_file),
 	.open = plain_kind_open,
 	.read = plain_kind_read,
 	.write = plain_kind_write,
 	.truncate = plain_kind_truncate,
 	.sync = plain_kind_sync,
+	.close = plain_kind_close,
+	.fstat = plain_kind_fstat,
 };

@@ -1,5 +1,6 @@
 #include "fs/inodes/fresh.h"
 #include "fs/open/handle.h"
+#include "fs/open/kind.h"
 #include "fs/inodes/node_table.h"
 #include "util/text/name.h"
 #include "util/clock.h"
@@ -514,7 +515,7 @@ bool node_fstat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	LOCK_SCOPE(&nodes->lock);
 	for (struct handle *h = node->opened; h != NULL && node->type == NODE_PLAIN;
 	     h = h->node_next)
-		if (h->fd >= 0 && fstat(h->fd, st) == 0)
+		if (h->kind->fstat != NULL && h->kind->fstat(h, st))
 			return true;
 	return false;
 }
@@ -565,7 +566,7 @@ void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {
 		node->writers--;
 	else
 		node->readers--;
-	node->cached -= handle->cached;
+	node->cached -= handle->pages == PAGES_VERSION;
 	node->written |= handle->wrote;
 	node->references--;
 	drop_locked(nodes, node);

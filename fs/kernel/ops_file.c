@@ -6,7 +6,6 @@
 #include "fs/files/ingest.h"
 #include "fs/names/intent.h"
 #include "fs/kernel/kinds.h"
-#include "fs/files/plain_kind.h"
 #include "fs/rows/rows_file.h"
 #include "fs/rows/rows.h"
 #include "fs/names/lookup.h"
@@ -243,12 +242,11 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino) {
 /* -- opening and creating ---------------------------------------------------------------------- */
 
 static void set_open_flags(const struct handle *h, struct fuse_file_info *fi) {
-	bool plain = h->kind == &plain_kind && !h->other_file;
 	fi->fh = (uintptr_t)h;
 	/* The node of a document is one version of it: its pages stay good as long as the kernel
 	 * has the node. Nobody but the kernel writes plain files. Rows files are followed. */
-	fi->direct_io = !plain && !h->cached;
-	fi->keep_cache = plain || h->cached;
+	fi->direct_io = h->pages == PAGES_NONE;
+	fi->keep_cache = h->pages != PAGES_NONE;
 	fi->noflush = (h->flags & O_ACCMODE) == O_RDONLY;
 }
 
@@ -286,12 +284,13 @@ static int open_node(struct call *call, struct node *node, int flags, bool creat
 	if (rc != -ESTALE)
 		nodes_retry_over(call->fs->nodes, call_thread(call));
 	if (rc != 0) {
-		h->cached = false;
+		h->pages = PAGES_NONE;
 		handle_free(call->fs, h);
 		return rc;
 	}
-	h->cached = h->cached && node_open_cached(call->fs->nodes, node);
-	if (h->cached)
+	if (h->pages == PAGES_VERSION && !node_open_cached(call->fs->nodes, node))
+		h->pages = PAGES_NONE;
+	if (h->pages == PAGES_VERSION)
 		pages_give(call->fs, h);
 	*out = h;
 	return 0;
@@ -549,7 +548,7 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 	/* who gets a lock next reads what was written; and whoever is told of the close finds
 	 * the lock free */
 	if (reason == SYNC_FLUSH)
-		locks_flushed(call.fs->locks, ops_lock_ino(h), fi->lock_owner, h);
+		locks_flushed(call.fs->locks, h->lock_ino, fi->lock_owner, h);
 	if (h->kind == &rows_kind)
 		transcripts_follow(call.fs, h->node);
 	coherence_settle(call.fs);

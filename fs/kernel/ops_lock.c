@@ -11,16 +11,11 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
-uint64_t ops_lock_ino(const struct handle *h) {
-	struct stat st;
-	return h->other_file && fstat(h->fd, &st) == 0 ? lookup_plain_ino(&st) : h->node->ino;
-}
-
 /* All of the file that FI has open, by its owner. */
 static struct lock lock_of(const struct fuse_file_info *fi, enum lock_kind kind, short type) {
 	const struct handle *h = handle_of(fi);
 	return (struct lock){
-		.ino = ops_lock_ino(h),
+		.ino = h->lock_ino,
 		.owner = fi->lock_owner,
 		.via = h,
 		.kind = kind,

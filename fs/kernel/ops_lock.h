@@ -10,9 +10,6 @@ void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 	      int sleep);
 void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
 
-/* What H's locks are kept by: the st_ino of its file. */
-uint64_t ops_lock_ino(const struct handle *h);
-
 /* Answers the requests that have waited and got their lock. Where locks went, when nothing is
  * held and no call is under way. */
 void ops_lock_grant(struct fs *fs);

@@ -3,9 +3,7 @@
 #include "fs/inodes/body.h"
 #include "fs/core/call.h"
 #include "fs/open/kind.h"
-#include "fs/files/plain_kind.h"
 #include "fs/list/listing.h"
-#include "fs/bytes/plain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +44,7 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 	h->node = node;
 	h->kind = kind;
 	h->flags = flags;
-	h->fd = -1;
+	h->lock_ino = node->ino;
 	h->size = HANDLE_NO_SIZE;
 	node_open(fs->nodes, node, h);
 	LOCK_SCOPE(&fs->handles->lock);
@@ -67,14 +65,9 @@ void handle_free(struct fs *fs, struct handle *h) {
 	if (h->unsettled)
 		node_unsettle(fs->nodes, h->node, false);
 	node_close(fs->nodes, h->node, h);
-	if (h->fd >= 0 && h->kind == &plain_kind)
-		plain_close(fs->plain, h->fd);
-	else if (h->fd >= 0)
-		close(h->fd);
 	if (h->kind->close != NULL)
 		h->kind->close(fs, h);
 	listing_free(fs, h->listing);
-	buf_free(&h->data);
 	account_give(&fs->memory, h->counted);
 	free(h->state);
 	pthread_mutex_destroy(&h->lock);
@@ -111,7 +104,7 @@ int handle_take(struct call *call, struct handle *h, uint64_t bytes) {
 
 void handle_settle(struct fs *fs, struct handle *h) {
 	uint64_t held = h->kind->held != NULL ? h->kind->held(h) : 0;
-	account_settle(&fs->memory, &h->counted, handle_fit(&h->data) + held);
+	account_settle(&fs->memory, &h->counted, held);
 }
 
 bool handle_has_size(const struct handle *h) {

@@ -11,7 +11,6 @@
 
 struct call;
 struct kind;
-struct ingest_stream;
 struct listing;
 
 /* Why a write to a handle that is `given` is ESTALE. */
@@ -22,6 +21,13 @@ struct listing;
 /* The size of a handle that has no bytes of its own. */
 #define HANDLE_NO_SIZE UINT64_MAX
 
+/* How the kernel may keep what it reads through a handle. */
+enum pages {
+	PAGES_NONE,
+	PAGES_FILE,    /* while the file is known: nobody but the kernel writes it */
+	PAGES_VERSION, /* while the node is known: it is one version of a document */
+};
+
 struct handle {
 	struct handle *all_next, *all_prev; /* guarded by the table of handles, as is: */
 	int users;                          /* who works on it besides the kernel's requests */
@@ -30,6 +36,7 @@ struct handle {
 	struct node *node;                  /* holds a reference */
 	const struct kind *_Atomic kind;    /* changes once at most: see plain_kind.c */
 	int flags;                          /* of open(2) */
+	uint64_t lock_ino;        /* st_ino of the file that is open, by which it is locked */
 	struct handle *node_next; /* of the node's open handles; guarded by the node table */
 	/* A document's bytes as this handle has them, and when it changed them: see
 	 * handle_resized(). May be read without the lock. */
@@ -40,25 +47,14 @@ struct handle {
 	void *state; /* what its kind keeps, kind->state_size bytes; its room has the accessor */
 
 	uint64_t counted; /* bytes on the account of memory: what the handle holds */
-	bool cached;      /* it is the node's version, and read through the kernel's pages */
-	bool wrote;       /* changed what the file is, committed or not */
-	bool created;     /* the file was made by this handle's open */
+	enum pages pages;
+	bool wrote;   /* changed what the file is, committed or not */
+	bool created; /* the file was made by this handle's open */
 	/* its content was given to another name by a rename: what is written later has no place */
 	bool given;
 	/* -errno of a commit before a lock was given up: the next fsync or close tells it */
 	int untold;
 	bool unsettled;
-	struct buf data;
-	bool dirty;
-
-	/* plain files; once it is open, node_fstat() reads it without the lock */
-	atomic_int fd;
-	/* a plain file that is not the one that its node is, but took its name later */
-	bool other_file;
-
-	/* ingest files; of its table */
-	struct ingest_stream *stream;
-
 	/* directories */
 	struct listing *listing;
 	bool listing_kept;          /* the kernel may keep what it lists */

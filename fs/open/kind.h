@@ -56,6 +56,9 @@ struct kind {
 	/* The whole of what H, which reads through the kernel's pages, reads: with a reference, or
 	 * NULL. With no lock held. NULL: the kernel is to ask for its pages. */
 	struct body *(*body)(struct handle *h);
+	/* What the disk has of H's file now. Called without H's lock, also while it is opened.
+	 * False: nothing, or it is not known yet. NULL: never. */
+	bool (*fstat)(const struct handle *h, struct stat *st);
 	/* The bytes that H's program has written and that are not committed; NULL: none. Valid
 	 * while H's lock is held. The function NULL: there never are. */
 	const struct buf *(*unsent)(const struct handle *h);

@@ -1,0 +1,22 @@
+/* An open plain or ingest file: what its handle has besides what all kinds share. One struct for
+ * both, since a plain file may be renamed onto an ingest route while it is open: the handle then
+ * goes on as one of the ingest file. */
+#ifndef ROWFS_FS_FILES_OPEN_FILE_H
+#define ROWFS_FS_FILES_OPEN_FILE_H
+
+#include "fs/open/kind.h"
+
+struct ingest_stream;
+
+struct open_file {
+	atomic_int fd;    /* of a plain file; read without the lock where `open` is true */
+	atomic_bool open; /* there is one */
+	struct ingest_stream *stream; /* of an ingest file; of its table */
+	bool wrote; /* this handle wrote to the stream, and its close tells how the file ends */
+};
+
+static inline struct open_file *file_of(const struct handle *h) {
+	return h->state;
+}
+
+#endif
