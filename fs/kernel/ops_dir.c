@@ -15,9 +15,6 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 
-/* Directories have handles, but no kind of file. */
-static const struct kind directory_kind = { .name = "directory" };
-
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
 	call_begin(&call, req, false);
@@ -38,9 +35,12 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	fi->fh = (uintptr_t)h;
 	/* the kernel keeps the listing while it would be told of a change; but one that hides names
 	 * is this process's alone */
-	h->listed_since = coherence_ticket(fs);
-	h->listing_kept = !removing && coherence_may_cache(fs, h->listed_since, h->node, NULL);
-	fi->cache_readdir = fi->keep_cache = h->listing_kept;
+	struct open_directory *d = directory_of(h);
+	d->node = node;
+	d->walks = (fi->flags & O_NOFOLLOW) != 0;
+	d->since = coherence_ticket(fs);
+	d->kept = !removing && coherence_may_cache(fs, d->since, node, NULL);
+	fi->cache_readdir = fi->keep_cache = d->kept;
 	if (fuse_reply_open(req, fi) != 0)
 		handle_free(fs, h);
 }
@@ -48,10 +48,11 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
+	const struct open_directory *d = directory_of(h);
 	(void)ino;
 	/* a change that was told between a page's query and its reply found nothing to forget: it
 	 * does now */
-	if (h->listing_kept && !coherence_may_cache(fs, h->listed_since, h->node, NULL))
+	if (d->kept && !coherence_may_cache(fs, d->since, h->node, NULL))
 		coherence_forget(fs, h->node);
 	handle_free(fs, h);
 	fuse_reply_err(req, 0);
@@ -60,7 +61,7 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 /* One reply under way. */
 struct page {
 	struct call *call;
-	struct handle *h;
+	struct open_directory *d;
 	char *data;
 	size_t size, len; /* bytes there are, bytes used */
 	bool plus;
@@ -70,23 +71,23 @@ struct page {
 static int entry_node(const struct page *p, const struct entry *entry, struct node **out) {
 	struct nodes *nodes = p->call->fs->nodes;
 	if (entry->found.place == NULL) /* a known name: it was looked up a moment ago */
-		return lookup_child(p->call, p->h->node, entry->name, true, out);
+		return lookup_child(p->call, p->d->node, entry->name, true, out);
 	/* an ingest file may have grown since the page was read */
 	struct node *known =
-		is_ingest(entry->found.place) ? node_get(nodes, p->h->node, entry->name) : NULL;
+		is_ingest(entry->found.place) ? node_get(nodes, p->d->node, entry->name) : NULL;
 	bool fresh = known != NULL && node_fresh(nodes, known);
 	node_put(nodes, known);
 	if (fresh)
-		return lookup_child(p->call, p->h->node, entry->name, true, out);
-	*out = node_found(nodes, p->h->node, entry->name, &entry->found, true);
+		return lookup_child(p->call, p->d->node, entry->name, true, out);
+	*out = node_found(nodes, p->d->node, entry->name, &entry->found, true);
 	return *out != NULL ? 0 : -ENOMEM;
 }
 
 /* st_ino of an entry whose node is not made. */
 static uint64_t listed_ino(const struct page *p, const struct entry *entry) {
 	if (entry->dots)
-		return p->h->node->ino;
-	return entry->found.ino != 0 ? entry->found.ino : node_child_ino(p->h->node, entry->name);
+		return p->d->node->ino;
+	return entry->found.ino != 0 ? entry->found.ino : node_child_ino(p->d->node, entry->name);
 }
 
 /* Adds an entry. Returns 1 if it does not fit any more, 0, or -errno. */
@@ -97,7 +98,7 @@ static int add_entry(struct page *p, const struct entry *entry) {
 	struct fuse_entry_param e = { .attr = { .st_mode = entry->found.attr.mode } };
 	struct node *node = NULL;
 	/* what the kernel keeps is for all */
-	if (!p->h->listing_kept && !entry->dots && removal_hides(p->call, p->h->node, entry->name))
+	if (!p->d->kept && !entry->dots && removal_hides(p->call, p->d->node, entry->name))
 		return 0;
 	if (!p->plus) {
 		e.attr.st_ino = listed_ino(p, entry);
@@ -124,16 +125,16 @@ static int add_entry(struct page *p, const struct entry *entry) {
 
 static int fill(struct page *p, off_t off) {
 	const struct entry *entry;
-	int rc = listing_seek(p->call, p->h, (uint64_t)off, p->plus);
+	int rc = listing_seek(p->call, p->d, (uint64_t)off, p->plus);
 	while (rc == 0) {
-		rc = listing_entry(p->call, p->h, &entry);
+		rc = listing_entry(p->call, p->d, &entry);
 		if (rc == 0 && entry == NULL)
 			return 0;
 		if (rc == 0)
 			rc = add_entry(p, entry);
 		if (rc == 0)
-			listing_advance(p->h);
-		if (rc == 0 && p->len > 0 && listing_pauses(p->h))
+			listing_advance(p->d);
+		if (rc == 0 && p->len > 0 && listing_pauses(p->d))
 			return 0;
 	}
 	/* what was gathered so far is sent first, an error with the next call */
@@ -146,7 +147,9 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 	call_begin(&call, req, true);
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 	AUTO_FREE char *data = malloc(size);
-	struct page p = { .call = &call, .h = h, .data = data, .size = size, .plus = plus };
+	struct page p = {
+		.call = &call, .d = directory_of(h), .data = data, .size = size, .plus = plus
+	};
 	int rc = -ENOMEM;
 	atomic_fetch_add(&call.fs->count.listings, 1);
 	coherence_serves(call.fs, h->node, true);

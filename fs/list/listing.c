@@ -12,7 +12,6 @@
 #include "util/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 enum { FIRST_PAGE = 100, NAMES_FACTOR = 4, RESUMED_MORE = 100, RESUMED_PAGES = 8 };
@@ -71,6 +70,16 @@ void listing_free(struct fs *fs, struct listing *l) {
 	free(l->rows);
 	free(l);
 }
+
+static void directory_close(struct fs *fs, struct handle *h) {
+	listing_free(fs, directory_of(h)->listing);
+}
+
+const struct kind directory_kind = {
+	.name = "directory",
+	.state_size = sizeof(struct open_directory),
+	.close = directory_close,
+};
 
 static const char *name_at(void *listing, size_t i) {
 	const struct listing *l = listing;
@@ -390,18 +399,16 @@ static int forward(struct call *call, struct listing *l, struct node *dir) {
 
 /* -- offsets ----------------------------------------------------------------------------------- */
 
-static struct listing *new_listing(struct call *call, struct handle *h, bool plus) {
+static struct listing *new_listing(struct call *call, struct open_directory *d, bool plus) {
 	struct listing *l = calloc(1, sizeof(*l));
 	if (l == NULL)
 		return NULL;
 	l->child = KNOWN_NAMES;
-	l->wish = !plus                          ? WISH_NAMES
-		  : (h->flags & O_NOFOLLOW) != 0 ? WISH_ATTRIBUTES
-						 : WISH_UNKNOWN;
-	if (h->listing != NULL && h->listing->wish != WISH_UNKNOWN && plus)
-		l->wish = h->listing->wish;
-	listing_free(call->fs, h->listing);
-	h->listing = l;
+	l->wish = !plus ? WISH_NAMES : d->walks ? WISH_ATTRIBUTES : WISH_UNKNOWN;
+	if (d->listing != NULL && d->listing->wish != WISH_UNKNOWN && plus)
+		l->wish = d->listing->wish;
+	listing_free(call->fs, d->listing);
+	d->listing = l;
 	return l;
 }
 
@@ -429,29 +436,30 @@ static int resume(struct call *call, struct listing *l, struct node *dir, uint64
 }
 
 /* An offset whose trail is not known any more: counted from the start. */
-static int count_forward(struct call *call, struct handle *h, uint64_t position, bool plus) {
-	struct listing *l = new_listing(call, h, plus);
-	if (l == NULL || (l->trail = trail_new(call->fs->trails, h->node->ino)) == NULL)
+static int count_forward(struct call *call, struct open_directory *d, uint64_t position,
+			 bool plus) {
+	struct listing *l = new_listing(call, d, plus);
+	if (l == NULL || (l->trail = trail_new(call->fs->trails, d->node->ino)) == NULL)
 		return -ENOMEM;
 	l->at = position;
 	return 0;
 }
 
-int listing_seek(struct call *call, struct handle *h, uint64_t offset, bool plus) {
-	struct listing *l = h->listing;
+int listing_seek(struct call *call, struct open_directory *d, uint64_t offset, bool plus) {
+	struct listing *l = d->listing;
 	struct page_start start;
 	uint64_t position = trail_position(offset);
 	if (offset == 0)
-		return count_forward(call, h, 0, plus);
+		return count_forward(call, d, 0, plus);
 	if (l != NULL && l->trail != NULL && trail_has(l->trail, offset) && position >= l->first &&
 	    position <= l->first + l->n) {
 		l->at = position;
 		return 0;
 	}
-	struct trail *trail = trail_fork(call->fs->trails, h->node->ino, offset, &start);
+	struct trail *trail = trail_fork(call->fs->trails, d->node->ino, offset, &start);
 	if (trail == NULL)
-		return count_forward(call, h, position, plus);
-	l = new_listing(call, h, plus);
+		return count_forward(call, d, position, plus);
+	l = new_listing(call, d, plus);
 	if (l == NULL) {
 		trail_release(trail);
 		cursor_free(start.cursor);
@@ -461,7 +469,7 @@ int listing_seek(struct call *call, struct handle *h, uint64_t offset, bool plus
 	l->first = start.position;
 	l->child = start.child;
 	l->cursor = start.cursor;
-	return resume(call, l, h->node, position);
+	return resume(call, l, d->node, position);
 }
 
 /* Who was given names alone may come back for the rest of them. */
@@ -470,31 +478,31 @@ static void note_end(struct call *call, struct listing *l, struct node *dir) {
 		prefetch_listed(call->fs, dir, l->at);
 }
 
-int listing_entry(struct call *call, struct handle *h, const struct entry **out) {
-	struct listing *l = h->listing;
+int listing_entry(struct call *call, struct open_directory *d, const struct entry **out) {
+	struct listing *l = d->listing;
 	*out = NULL;
 	while (l->at >= l->first + l->n) {
-		int rc = forward(call, l, h->node);
+		int rc = forward(call, l, d->node);
 		if (rc != 0)
 			return rc;
 		if (l->n == 0) {
-			note_end(call, l, h->node);
+			note_end(call, l, d->node);
 			return 0;
 		}
 	}
 	size_t i = (size_t)(l->at - l->first);
-	show(call->fs, l, h->node, &l->rows[i]);
+	show(call->fs, l, d->node, &l->rows[i]);
 	l->entry.next = trail_offset(l->trail, l->at + 1);
 	l->entry.bare = l->bare || (l->bait != NULL && i == l->n - 1);
 	*out = &l->entry;
 	return 0;
 }
 
-void listing_advance(struct handle *h) {
-	h->listing->at++;
+void listing_advance(struct open_directory *d) {
+	d->listing->at++;
 }
 
-bool listing_pauses(const struct handle *h) {
-	const struct listing *l = h->listing;
+bool listing_pauses(const struct open_directory *d) {
+	const struct listing *l = d->listing;
 	return l->bait != NULL && l->at == l->first + l->n;
 }

@@ -9,7 +9,10 @@
 #define ROWFS_FS_LIST_LISTING_H
 
 #include "fs/core/call.h"
-#include "fs/open/handle.h"
+#include "fs/inodes/node.h"
+#include "fs/open/kind.h"
+
+struct listing;
 
 struct entry {
 	const char *name;
@@ -19,19 +22,37 @@ struct entry {
 	bool bare;          /* its attributes were not asked for */
 };
 
-/* Goes to OFFSET (0: the start, and what is there now) of directory handle H, whose lock is held
- * here and below. PLUS: entries are wanted with attributes. Returns 0 or -errno. */
-MUST_USE int listing_seek(struct call *call, struct handle *h, uint64_t offset, bool plus);
+/* A directory that is read: by a program, then it is the state of a handle, or to fetch its entries
+ * before they are asked for. One thread at a time. */
+struct open_directory {
+	struct node *node; /* held by whoever reads it */
+	bool walks;        /* opened without following links: see above */
+	struct listing *listing;
+	/* of a handle */
+	bool kept;           /* the kernel may keep what it lists */
+	unsigned long since; /* coherence_ticket() of its opening */
+};
 
-/* The entry there; *OUT is NULL at the end. Borrowed until the next call for H. Returns 0 or
+/* The kind of a handle that has a directory open; its state is a struct open_directory. */
+extern const struct kind directory_kind;
+
+static inline struct open_directory *directory_of(const struct handle *h) {
+	return h->state;
+}
+
+/* Goes to OFFSET (0: the start, and what is there now) of D. PLUS: entries are wanted with
+ * attributes. Returns 0 or -errno. */
+MUST_USE int listing_seek(struct call *call, struct open_directory *d, uint64_t offset, bool plus);
+
+/* The entry there; *OUT is NULL at the end. Borrowed until the next call for D. Returns 0 or
  * -errno. */
-MUST_USE int listing_entry(struct call *call, struct handle *h, const struct entry **out);
+MUST_USE int listing_entry(struct call *call, struct open_directory *d, const struct entry **out);
 
 /* On to the entry behind it. */
-void listing_advance(struct handle *h);
+void listing_advance(struct open_directory *d);
 
 /* True if the reply should end here: what the reader does next tells what he wants. */
-bool listing_pauses(const struct handle *h);
+bool listing_pauses(const struct open_directory *d);
 
 void listing_free(struct fs *fs, struct listing *listing);
 

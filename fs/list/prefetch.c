@@ -1,11 +1,8 @@
 #include "fs/list/prefetch.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/open/kind.h"
 #include "fs/list/listing.h"
 #include "util/clock.h"
-
-#include <fcntl.h>
 
 enum {
 	DIRECTORIES = 4,
@@ -22,7 +19,7 @@ struct directory {
 	int64_t used;  /* clock_us() */
 	int64_t since; /* of the first of `misses` */
 	unsigned misses;
-	struct handle *h; /* lists it a second time */
+	struct open_directory open; /* lists it a second time; without a node: it does not yet */
 	bool ended;
 	struct node **nodes;  /* with a reference each */
 	size_t n, room, last; /* from `last` on: of the last page */
@@ -33,8 +30,6 @@ struct prefetch {
 	pthread_mutex_t lock; /* guards everything below; held while a page is fetched */
 	struct directory all[DIRECTORIES];
 };
-
-static const struct kind directory_kind = { .name = "directory" };
 
 struct prefetch *prefetch_new(void) {
 	struct prefetch *p = calloc(1, sizeof(*p));
@@ -65,8 +60,7 @@ static size_t sweep(struct fs *fs, struct directory *d, size_t first) {
 static void clear(struct fs *fs, struct directory *d) {
 	(void)sweep(fs, d, d->n);
 	free(d->nodes);
-	if (d->h != NULL)
-		handle_free(fs, d->h);
+	listing_free(fs, d->open.listing);
 	node_put(fs->nodes, d->dir);
 	*d = (struct directory){ 0 };
 }
@@ -126,14 +120,14 @@ static bool add_node(struct directory *d, struct node *node) {
 /* One page more. A failure ends it: the look-ups will ask for themselves. */
 static void fetch(struct call *call, struct directory *d) {
 	struct fs *fs = call->fs;
-	if (d->h == NULL) {
-		d->h = handle_new(fs, d->dir, &directory_kind, O_NOFOLLOW);
-		d->ended = d->h == NULL || listing_seek(call, d->h, 0, true) != 0;
+	if (d->open.node == NULL) {
+		d->open = (struct open_directory){ .node = d->dir, .walks = true };
+		d->ended = listing_seek(call, &d->open, 0, true) != 0;
 	}
 	d->last = d->n;
 	for (int i = 0; !d->ended && i < fs->opt->fetch_size; i++) {
 		const struct entry *e = NULL;
-		int rc = listing_entry(call, d->h, &e);
+		int rc = listing_entry(call, &d->open, &e);
 		struct node *node = NULL;
 		if (rc == 0 && e != NULL && e->found.place != NULL)
 			node = node_found(fs->nodes, d->dir, e->name, &e->found, false);
@@ -141,7 +135,7 @@ static void fetch(struct call *call, struct directory *d) {
 			node_put(fs->nodes, node);
 		d->ended = rc != 0 || e == NULL;
 		if (!d->ended)
-			listing_advance(d->h);
+			listing_advance(&d->open);
 	}
 	db_error_clear(&call->err);
 }

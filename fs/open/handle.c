@@ -3,7 +3,6 @@
 #include "fs/inodes/body.h"
 #include "fs/core/call.h"
 #include "fs/open/kind.h"
-#include "fs/list/listing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,7 +66,6 @@ void handle_free(struct fs *fs, struct handle *h) {
 	node_close(fs->nodes, h->node, h);
 	if (h->kind->close != NULL)
 		h->kind->close(fs, h);
-	listing_free(fs, h->listing);
 	account_give(&fs->memory, h->counted);
 	free(h->state);
 	pthread_mutex_destroy(&h->lock);

@@ -11,7 +11,6 @@
 
 struct call;
 struct kind;
-struct listing;
 
 /* Why a write to a handle that is `given` is ESTALE. */
 #define HANDLE_GIVEN                                                                               \
@@ -55,10 +54,6 @@ struct handle {
 	/* -errno of a commit before a lock was given up: the next fsync or close tells it */
 	int untold;
 	bool unsettled;
-	/* directories */
-	struct listing *listing;
-	bool listing_kept;          /* the kernel may keep what it lists */
-	unsigned long listed_since; /* the ticket of its opening */
 };
 
 /* All open handles: so that what is written and not committed yet can be committed when the mount
