@@ -1,6 +1,6 @@
 #include "fs/admin/control.h"
 
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
 #include "fs/names/lookup.h"
 #include "fs/open/handle.h"
 #include "fs/core/report.h"

@@ -3,6 +3,9 @@
  * release sends them whole, in one statement. */
 #include "fs/docs/document.h"
 
+#include "fs/core/call.h"
+#include "fs/open/handle.h"
+
 #include "db/field.h"
 #include "fs/cache/coherence.h"
 #include "fs/docs/edits.h"

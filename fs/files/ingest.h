@@ -14,7 +14,8 @@
 
 #include "fs/core/call.h"
 #include "fs/open/author.h"
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
+#include "fs/open/handle.h"
 #include "fs/stream/id_stock.h"
 #include "fs/stream/ingest_parse.h"
 #include "schema/state/ingest_file.h"

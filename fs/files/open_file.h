@@ -4,7 +4,9 @@
 #ifndef ROWFS_FS_FILES_OPEN_FILE_H
 #define ROWFS_FS_FILES_OPEN_FILE_H
 
-#include "fs/open/kind.h"
+#include "fs/core/call.h"
+#include "fs/core/kind.h"
+#include "fs/open/handle.h"
 
 struct ingest_stream;
 

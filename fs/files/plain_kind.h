@@ -2,7 +2,7 @@
 #ifndef ROWFS_FS_FILES_PLAIN_KIND_H
 #define ROWFS_FS_FILES_PLAIN_KIND_H
 
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
 
 extern const struct kind plain_kind;
 

@@ -2,7 +2,7 @@
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
 #include "fs/core/report.h"
 #include "util/clock.h"
 #include "util/log.h"

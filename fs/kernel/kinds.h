@@ -2,7 +2,8 @@
 #ifndef ROWFS_FS_KERNEL_KINDS_H
 #define ROWFS_FS_KERNEL_KINDS_H
 
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
+#include "fs/open/handle.h"
 
 /* For fs->kinds. */
 extern const struct kinds all_kinds;

@@ -2,7 +2,7 @@
 #include "fs/admin/control.h"
 #include "fs/open/handle.h"
 #include "fs/files/ingest.h"
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
 #include "fs/list/listing.h"
 #include "fs/names/lookup.h"
 #include "fs/kernel/ops.h"

@@ -1,7 +1,8 @@
 #include "fs/kernel/ops_lock.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
+#include "fs/open/handle.h"
 #include "fs/open/locks.h"
 #include "fs/names/lookup.h"
 #include "fs/kernel/ops.h"

@@ -2,7 +2,8 @@
 
 #include "fs/core/call.h"
 #include "fs/cache/coherence.h"
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
+#include "fs/open/handle.h"
 
 #include <fuse_lowlevel.h>
 

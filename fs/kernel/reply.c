@@ -1,7 +1,8 @@
 #include "fs/kernel/reply.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
+#include "fs/open/handle.h"
 
 #include <fcntl.h>
 

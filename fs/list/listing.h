@@ -10,7 +10,8 @@
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
+#include "fs/open/handle.h"
 
 struct listing;
 

@@ -2,7 +2,7 @@
 
 #include "fs/inodes/body.h"
 #include "fs/core/call.h"
-#include "fs/open/kind.h"
+#include "fs/core/kind.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,9 @@
 #define ROWFS_FS_ROWS_ROWS_FILE_H
 
 #include "fs/open/author.h"
-#include "fs/open/kind.h"
+#include "fs/core/call.h"
+#include "fs/core/kind.h"
+#include "fs/open/handle.h"
 
 struct lines_reader;
 struct rows_append;

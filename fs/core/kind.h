@@ -1,12 +1,22 @@
 /* A kind of file: a table of functions. Everything that differs between kinds is here, and nowhere
  * else. All functions return 0 or -errno with call->err saying why; the handle's lock is held. */
-#ifndef ROWFS_FS_OPEN_KIND_H
-#define ROWFS_FS_OPEN_KIND_H
+#ifndef ROWFS_FS_CORE_KIND_H
+#define ROWFS_FS_CORE_KIND_H
 
-#include "fs/core/call.h"
-#include "fs/open/handle.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
 
+struct body;
+struct buf;
+struct call;
+struct fs;
+struct handle;
+struct node;
+struct place;
 struct rowfs_rows;
+struct where;
 
 enum sync_reason {
 	SYNC_FLUSH, /* close(2) of one of perhaps several descriptors */
