@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 struct control_file {
+	struct own_name own; /* the first member */
 	const char *name;
 	void (*render)(struct call *call,
 		       struct buf *out);  /* NULL for directories and rejected files */
@@ -20,24 +21,30 @@ struct control_file {
 	bool secret; /* may hold what was in rows: for the mount's owner and root alone */
 };
 
+#define OWN .own = { &control_kind }
+
 static const struct control_file files[] = {
-	{ .name = "status.json", .render = status_json, .reset = status_reset },
-	{ .name = "health", .render = status_health },
-	{ .name = "config.json", .render = status_config, .secret = true },
-	{ .name = "layout.json", .render = status_layout },
-	{ .name = "metrics", .render = status_metrics, .reset = status_reset },
-	{ .name = "errors.jsonl",
-	  .render = status_errors,
-	  .reset = status_reset_errors,
+	{ OWN, .name = "status.json", .render = status_json, .reset = status_reset },
+	{ OWN, .name = "health", .render = status_health },
+	{ OWN, .name = "config.json", .render = status_config, .secret = true },
+	{ OWN, .name = "layout.json", .render = status_layout },
+	{ OWN, .name = "metrics", .render = status_metrics, .reset = status_reset },
+	{ OWN, .name = "errors.jsonl", .render = status_errors, .reset = status_reset_errors,
 	  .secret = true },
 };
 enum { NFILES = sizeof(files) / sizeof(files[0]) };
 
-static const struct control_file top = { .name = CONTROL_DIRECTORY, .directory = true };
-static const struct control_file rejected = { .name = "rejected",
-					      .directory = true,
+static const struct control_file top = { OWN, .name = CONTROL_DIRECTORY, .directory = true };
+static const struct control_file rejected = { OWN, .name = "rejected", .directory = true,
 					      .secret = true };
-static const struct control_file rejected_file = { .name = NULL, .secret = true };
+static const struct control_file rejected_file = { OWN, .name = NULL, .secret = true };
+
+/* The file that NODE is, if it is one of /.rowfs; else NULL. */
+static const struct control_file *file_of(const struct node *node) {
+	return node->type == NODE_CONTROL && node->control->kind == &control_kind
+		       ? (const struct control_file *)node->control
+		       : NULL;
+}
 
 /* The kernel asks the modes first, if the mount has default_permissions. This holds whatever it
  * has. */
@@ -48,16 +55,17 @@ static bool may_see(const struct fs *fs, fuse_req_t req, const struct control_fi
 	return uid == 0 || uid == fs->opt->uid || uid == geteuid();
 }
 
-bool control_may_list(const struct fs *fs, fuse_req_t req, const struct node *dir) {
-	return dir->type != NODE_CONTROL || may_see(fs, req, dir->control);
+static bool control_may_list(const struct fs *fs, fuse_req_t req, const struct node *dir) {
+	return may_see(fs, req, file_of(dir));
 }
 
 bool control_is_quick(const struct node *node, const char *name) {
-	if (node->type != NODE_CONTROL)
+	const struct control_file *file = file_of(node);
+	if (file == NULL)
 		return false;
-	if (name != NULL && node->control == &top)
+	if (name != NULL && file == &top)
 		return strcmp(name, "health") != 0;
-	return node->control->render != status_health;
+	return file->render != status_health;
 }
 
 /* Permissions of FILE: the bits of MODE that go to the owner, or to all. */
@@ -66,9 +74,10 @@ static mode_t permissions(const struct control_file *file, mode_t mode) {
 }
 
 static const struct control_file *find_file(const struct node *dir, const char *name) {
-	if (dir->type != NODE_CONTROL)
+	const struct control_file *in = file_of(dir);
+	if (in == NULL)
 		return &top;
-	if (dir->control == &rejected)
+	if (in == &rejected)
 		return &rejected_file;
 	if (strcmp(name, rejected.name) == 0)
 		return &rejected;
@@ -78,14 +87,19 @@ static const struct control_file *find_file(const struct node *dir, const char *
 	return NULL;
 }
 
-int control_lookup(struct call *call, struct node *dir, const char *name, bool lookup,
-		   struct node **out) {
+static bool control_owns(const struct node *dir, const char *name) {
+	return file_of(dir) != NULL ||
+	       (dir->parent == NULL && strcmp(name, CONTROL_DIRECTORY) == 0);
+}
+
+static int control_look_up(struct call *call, struct node *dir, const char *name, bool lookup,
+			   struct node **out) {
 	const struct control_file *file = find_file(dir, name);
 	AUTO_BUF struct buf body = { 0 };
 	struct stat st;
-	struct found found = { .type = NODE_CONTROL, .control = file };
 	if (file == NULL)
 		return -ENOENT;
+	struct found found = { .type = NODE_CONTROL, .control = &file->own };
 	if (file->directory) {
 		found.attr.mode = S_IFDIR | permissions(file, 0755);
 	} else if (file == &rejected_file) {
@@ -112,12 +126,18 @@ int control_lookup(struct call *call, struct node *dir, const char *name, bool l
 	return *out != NULL ? 0 : -ENOMEM;
 }
 
-void control_list(struct call *call, const struct node *dir, control_each_fn each, void *arg) {
-	if (dir->control != &rejected) {
+static void control_names(struct call *call, const struct node *dir, name_each_fn each, void *arg) {
+	const struct control_file *in = file_of(dir);
+	if (in == NULL) {
+		if (dir->parent == NULL)
+			each(CONTROL_DIRECTORY, arg);
+		return;
+	}
+	if (in != &rejected) {
 		for (int i = 0; i < NFILES; i++)
-			if (!each(files[i].name, false, arg))
+			if (!each(files[i].name, arg))
 				return;
-		each(rejected.name, true, arg);
+		each(rejected.name, arg);
 		return;
 	}
 	int fd = openat(report_rejected_dir(call->fs->report), ".",
@@ -126,7 +146,7 @@ void control_list(struct call *call, const struct node *dir, control_each_fn eac
 	const struct dirent *e;
 	while (d != NULL && (e = readdir(d)) != NULL)
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
-		    !each(e->d_name, false, arg))
+		    !each(e->d_name, arg))
 			break;
 	if (d != NULL)
 		closedir(d);
@@ -134,8 +154,8 @@ void control_list(struct call *call, const struct node *dir, control_each_fn eac
 		close(fd);
 }
 
-int control_unlink(struct call *call, const struct node *dir, const char *name) {
-	if (dir->control != &rejected)
+static int control_unlink(struct call *call, const struct node *dir, const char *name) {
+	if (file_of(dir) != &rejected)
 		return -EPERM;
 	if (!may_see(call->fs, call->req, &rejected))
 		return -EACCES;
@@ -157,7 +177,7 @@ static struct open_control *control_of(const struct handle *h) {
 
 static int control_open(struct call *call, struct handle *h) {
 	struct open_control *c = control_of(h);
-	const struct control_file *file = h->node->control;
+	const struct control_file *file = file_of(h->node);
 	if (!may_see(call->fs, call->req, file) ||
 	    ((h->flags & O_ACCMODE) != O_RDONLY && file->reset == NULL))
 		return -EACCES;
@@ -232,7 +252,7 @@ static int control_sync(struct call *call, struct handle *h, enum sync_reason re
 	struct open_control *c = control_of(h);
 	(void)reason;
 	if (c->resets)
-		h->node->control->reset(call);
+		file_of(h->node)->reset(call);
 	c->resets = false;
 	return 0;
 }
@@ -247,4 +267,9 @@ const struct kind control_kind = {
 	.truncate = control_truncate,
 	.sync = control_sync,
 	.close = control_close,
+	.owns = control_owns,
+	.look_up = control_look_up,
+	.names = control_names,
+	.may_list = control_may_list,
+	.unlink = control_unlink,
 };

@@ -1,6 +1,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/cache/coherence_state.h"
 #include "fs/core/call.h"
+#include "fs/core/kind.h"
 #include "fs/cache/node_mark.h"
 #include "fs/inodes/fresh.h"
 #include "util/clock.h"
@@ -382,7 +383,7 @@ static void put_others(const struct caches *c, struct buf *out) {
 	for (int i = 0; i < c->fs->tree->nall; i++) {
 		const struct place *place = c->fs->tree->all[i];
 		const char *why = notices_why(c->notices, place);
-		if (why == NULL || place->route == NULL || place->route->kind == KIND_FILE)
+		if (why == NULL || place->route == NULL || c->fs->kinds->of_place(place)->bytes)
 			continue;
 		buf_puts(out, n++ > 0 ? ",\n            " : "\n            ");
 		buf_json_string(out, place->route->path, strlen(place->route->path));

@@ -1,4 +1,5 @@
 #include "fs/cache/node_mark.h"
+#include "fs/core/kind.h"
 
 #include "fs/inodes/fresh.h"
 #include "fs/inodes/node_table.h"
@@ -42,8 +43,8 @@ static bool is_directory(const struct place *place) {
 }
 
 /* True if the node stays the same when what stands behind it changes. */
-static bool is_followed(const struct place *place) {
-	return is_directory(place) || place->route->kind == KIND_ROWS;
+static bool is_followed(const struct nodes *nodes, const struct place *place) {
+	return is_directory(place) || nodes->fs->kinds->of_place(place)->followed;
 }
 
 bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *names, int n,
@@ -70,13 +71,13 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 		node->below = epoch;
 	/* while a file is written, the kernel keeps nothing of it that could be old: most appends
 	 * have nobody to tell */
-	if (node != NULL && is_followed(place) && node->kept)
+	if (node != NULL && is_followed(nodes, place) && node->kept)
 		forget_node(list, node, !is_directory(place));
 	if (kind == NOTICE_NAMES) {
 		fresh_change_name(nodes->fs->fresh, dir, "", epoch);
 		forget_node(list, dir, true);
 	}
-	if (kind == NOTICE_NAMES || !is_followed(place))
+	if (kind == NOTICE_NAMES || !is_followed(nodes, place))
 		forget_name(list, dir, name, node);
 	return kind == NOTICE_NAMES && node != NULL && is_directory(place) && node->references > 0;
 }
@@ -89,7 +90,7 @@ void nodes_list(struct nodes *nodes, const struct place *place, bool names, stru
 			continue;
 		bool listed = place != NULL && node->place == place->parent;
 		bool meant = place == NULL || node->place == place;
-		if (listed || (meant && is_followed(node->place)))
+		if (listed || (meant && is_followed(nodes, node->place)))
 			forget_node(list, node, true);
 		if (names && meant && node->hashed && node->parent != NULL)
 			forget_name(list, node->parent, node->strings, node);

@@ -8,9 +8,13 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include <fuse_lowlevel.h>
+#include <libpq-fe.h>
+
 struct body;
 struct buf;
 struct call;
+struct found;
 struct fs;
 struct handle;
 struct node;
@@ -26,6 +30,21 @@ enum sync_reason {
 };
 
 enum { LOCKED_OTHER_PAGES = 1 };
+
+/* One name of a kind's own. */
+struct own_name {
+	const struct kind *kind;
+};
+
+typedef bool (*name_each_fn)(const char *name, void *arg);
+
+/* One file of a page of names. `name` is borrowed from the page. */
+struct listed {
+	const char *name;
+	uint64_t ino, size;
+	int64_t mtime_ns;
+	mode_t mode;
+};
 
 struct kind {
 	const char *name;
@@ -72,6 +91,45 @@ struct kind {
 	/* The bytes that H's program has written and that are not committed; NULL: none. Valid
 	 * while H's lock is held. The function NULL: there never are. */
 	const struct buf *(*unsent)(const struct handle *h);
+
+	/* -- names: what a kind has none of is as for files that show rows -- */
+
+	/* A file of bytes: its names are no keys of rows, and what it holds is no row. */
+	bool bytes;
+	/* Its names are those of the plain store, and of no place. */
+	bool stored;
+	/* Its st_size is looked up again while the kernel has it, and its node stays when what
+	 * stands behind it changes. */
+	bool followed;
+	/* This mount may know more of a file than a page of a listing says. */
+	bool ahead;
+	/* Fills FOUND for the file NAME at PLACE; its keys are given. -ENOENT: there is none. */
+	int (*find)(struct call *call, const struct place *place, const char *name,
+		    struct found *found);
+	/* Asks again about NODE: with FORCE in any case, else if it was looked up too long ago.
+	 * GLANCE: a size that is hard to work out is not asked for. NULL: there is nothing to ask. */
+	int (*refresh)(struct call *call, struct node *node, bool force, bool glance);
+	/* A page of at most LIMIT names at PLACE and its like in one directory, behind the name
+	 * AFTER (NULL: the first), in *PAGE, which is to be cleared; and row ROW of it. NULL: they
+	 * are listed as keys of rows. */
+	int (*page)(struct call *call, const struct place *place, const char *after, int limit,
+		    PGresult **page);
+	void (*listed)(struct fs *fs, const PGresult *page, int row, struct listed *out);
+
+	/* Names that the kind adds to a directory of the layout, and directories of its own: nodes
+	 * of NODE_CONTROL. Each begins with a struct own_name. True if NAME in DIR is one. NULL: it
+	 * has none, nor the next four. */
+	bool (*owns)(const struct node *dir, const char *name);
+	/* As lookup_child(). */
+	int (*look_up)(struct call *call, struct node *dir, const char *name, bool lookup,
+		       struct node **out);
+	/* Calls EACH with ARG for each such name in DIR, until it returns false. */
+	void (*names)(struct call *call, const struct node *dir, name_each_fn each, void *arg);
+	/* True if the process that has sent REQ may list DIR, one of its own. */
+	bool (*may_list)(const struct fs *fs, fuse_req_t req, const struct node *dir);
+	/* Removes NAME in DIR, one of its own. */
+	int (*unlink)(struct call *call, const struct node *dir, const char *name);
+
 	/* Removes what stands behind W. */
 	int (*remove)(struct call *call, const struct where *w);
 	/* Replaces the whole content, as by a rename onto the name. FROM is another file of W's
@@ -82,9 +140,10 @@ struct kind {
 
 /* Which kinds there are: the registry, fs/kernel/kinds.c, for code that stands below it. */
 struct kinds {
-	/* The kind of the files at PLACE, or of NODE, which is no directory. */
+	/* The kind of the files at PLACE, which is no directory; and of NODE. */
 	const struct kind *(*of_place)(const struct place *place);
 	const struct kind *(*of_node)(const struct node *node);
+	const struct kind *const *naming; /* those with names of their own; NULL at the end */
 };
 
 #endif

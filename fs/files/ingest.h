@@ -189,7 +189,7 @@ const struct place *ingest_place_of(const struct place *dir, const char *name);
 MUST_USE int ingest_to_plain(struct call *call, const struct node *from, const char *to_path);
 MUST_USE int ingest_from_plain(struct call *call, const char *from_path, const struct place *to,
 			       const char *to_path);
-/* Attributes of row ROW of a page of names. */
-struct attributes ingest_attributes(struct fs *fs, const PGresult *page, int row);
+/* As kind->listed. */
+void ingest_listed(struct fs *fs, const PGresult *page, int row, struct listed *out);
 
 #endif

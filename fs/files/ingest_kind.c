@@ -262,6 +262,23 @@ static int kind_remove(struct call *call, const struct where *w) {
 	return ingest_remove(call, w->place, w->path);
 }
 
+static int kind_refresh(struct call *call, struct node *node, bool force, bool glance) {
+	struct found found = { 0 };
+	(void)glance;
+	if (!force && node_fresh(call->fs->nodes, node))
+		return 0;
+	int rc = ingest_refresh(call, ingest_id_of_ino(node->ino), &found);
+	if (rc == 0)
+		node_update(call->fs->nodes, node, &found.attr, found.epoch);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int kind_page(struct call *call, const struct place *place, const char *after, int limit,
+		     PGresult **page) {
+	return ingest_file_page(call->fs->pool, place->ingest->dir, after, limit, call_cancel(call),
+				page, &call->err);
+}
+
 const struct kind ingest_kind = {
 	.name = "file",
 	.writable = true,
@@ -272,5 +289,11 @@ const struct kind ingest_kind = {
 	.truncate = kind_truncate,
 	.sync = kind_sync,
 	.count = kind_count,
+	.bytes = true,
+	.ahead = true,
+	.find = ingest_find,
+	.refresh = kind_refresh,
+	.page = kind_page,
+	.listed = ingest_listed,
 	.remove = kind_remove,
 };

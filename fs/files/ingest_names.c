@@ -90,16 +90,18 @@ int ingest_refresh(struct call *call, int64_t id, struct found *found) {
 	return 0;
 }
 
-struct attributes ingest_attributes(struct fs *fs, const PGresult *page, int row) {
-	struct attributes attr = {
-		.mode = S_IFREG | ((mode_t)field_number(page, row, INGEST_MODE) & 07777),
+void ingest_listed(struct fs *fs, const PGresult *page, int row, struct listed *out) {
+	int64_t id = field_number(page, row, INGEST_ID);
+	*out = (struct listed){
+		.name = field_text(page, row, INGEST_NAME),
+		.ino = ingest_ino(id),
 		.size = (uint64_t)field_number(page, row, INGEST_SIZE),
 		.mtime_ns = ns_of_us(field_number(page, row, INGEST_CHANGED)),
+		.mode = S_IFREG | ((mode_t)field_number(page, row, INGEST_MODE) & 07777),
 	};
 	uint64_t size;
-	if (ingest_stream_size(fs, field_number(page, row, INGEST_ID), &size))
-		attr.size = size;
-	return attr;
+	if (ingest_stream_size(fs, id, &size))
+		out->size = size;
 }
 
 /* By a file that cannot be seen. */

@@ -127,6 +127,24 @@ static int plain_kind_sync(struct call *call, struct handle *h, enum sync_reason
 	return fsync(file_of(h)->fd) == 0 ? 0 : -errno;
 }
 
+/* Of a directory of the plain store, too. */
+static int plain_kind_refresh(struct call *call, struct node *node, bool force, bool glance) {
+	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
+	struct stat st;
+	(void)force;
+	(void)glance;
+	if (path == NULL)
+		return -ENOMEM;
+	unsigned long asked = plain_ask(call->fs->plain);
+	if (node_fstat(call->fs->nodes, node, &st) ||
+	    (node_has_name(call->fs->nodes, node) && plain_stat(call->fs->plain, path, &st) == 0 &&
+	     lookup_plain_ino(&st) == node->ino)) {
+		struct attributes attr = lookup_plain_attributes(&st);
+		node_update(call->fs->nodes, node, &attr, asked);
+	}
+	return 0;
+}
+
 const struct kind plain_kind = {
 	.name = "file",
 	.writable = true,
@@ -138,4 +156,7 @@ const struct kind plain_kind = {
 	.sync = plain_kind_sync,
 	.close = plain_kind_close,
 	.fstat = plain_kind_fstat,
+	.bytes = true,
+	.stored = true,
+	.refresh = plain_kind_refresh,
 };

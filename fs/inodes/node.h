@@ -29,7 +29,7 @@ struct found {
 	enum node_type type;
 	const struct place *place;
 	char *const *keys;
-	const struct control_file *control;
+	const struct own_name *control;
 	struct attributes attr;
 	uint64_t ino; /* st_ino of a plain file or an ingest file; 0 = by the path */
 	const char *version;

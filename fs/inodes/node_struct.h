@@ -29,7 +29,7 @@ struct handle;
 struct node {
 	struct node *parent;       /* NULL for the root; holds a reference */
 	const struct place *place; /* NODE_PLACE */
-	const struct control_file *control;
+	const struct own_name *control;
 	union {
 		struct handle *opened;  /* the open handles, the newest first */
 		struct node *next_dead; /* while it is being freed */

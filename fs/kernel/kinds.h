@@ -8,7 +8,7 @@
 /* For fs->kinds. */
 extern const struct kinds all_kinds;
 
-/* The kind of the files at PLACE; of NODE, which is no directory. */
+/* The kind of the files at PLACE, or of directories; and of NODE. */
 const struct kind *kind_of_place(const struct place *place);
 const struct kind *kind_of_node(const struct node *node);
 

@@ -1,8 +1,6 @@
 #include "fs/cache/coherence.h"
-#include "fs/admin/control.h"
 #include "fs/open/handle.h"
-#include "fs/files/ingest.h"
-#include "fs/core/kind.h"
+#include "fs/kernel/kinds.h"
 #include "fs/list/listing.h"
 #include "fs/names/lookup.h"
 #include "fs/kernel/ops.h"
@@ -20,7 +18,8 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	call_begin(&call, req, false);
 	struct fs *fs = call.fs;
 	struct node *node = node_of(fs, ino);
-	if (!control_may_list(fs, req, node)) {
+	const struct kind *kind = kind_of_node(node);
+	if (kind->may_list != NULL && !kind->may_list(fs, req, node)) {
 		fuse_reply_err(req, EACCES);
 		return;
 	}
@@ -72,9 +71,10 @@ static int entry_node(const struct page *p, const struct entry *entry, struct no
 	struct nodes *nodes = p->call->fs->nodes;
 	if (entry->found.place == NULL) /* a known name: it was looked up a moment ago */
 		return lookup_child(p->call, p->d->node, entry->name, true, out);
-	/* an ingest file may have grown since the page was read */
-	struct node *known =
-		is_ingest(entry->found.place) ? node_get(nodes, p->d->node, entry->name) : NULL;
+	/* the file may have grown since the page was read */
+	struct node *known = kind_of_place(entry->found.place)->ahead
+				     ? node_get(nodes, p->d->node, entry->name)
+				     : NULL;
 	bool fresh = known != NULL && node_fresh(nodes, known);
 	node_put(nodes, known);
 	if (fresh)

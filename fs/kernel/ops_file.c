@@ -409,7 +409,7 @@ static int create_file(struct call *call, struct node *dir, const char *name, mo
 	AUTO_TARGET struct target target = { 0 };
 	if (path == NULL)
 		return -ENOMEM;
-	lookup_target(dir, name, false, &target);
+	lookup_target(call->fs, dir, name, false, &target);
 	int rc = lookup_check_target(call, dir, name, &target);
 	if (rc != 0)
 		return rc;

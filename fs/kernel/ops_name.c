@@ -1,6 +1,5 @@
 /* Making and removing names. */
 #include "fs/inodes/access.h"
-#include "fs/admin/control.h"
 #include "fs/files/ingest.h"
 #include "fs/kernel/kinds.h"
 #include "fs/names/lookup.h"
@@ -40,9 +39,9 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 	AUTO_TARGET struct target target = { 0 };
 	AUTO_WHERE struct where w = { 0 };
 	int rc = 0;
-	lookup_target(dir, name, true, &target);
+	lookup_target(call->fs, dir, name, true, &target);
 	if (target.place == NULL && !target.bad)
-		lookup_target(dir, name, false, &target);
+		lookup_target(call->fs, dir, name, false, &target);
 	if (target.place != NULL && target.place->route != NULL)
 		return call_error(
 			call, EINVAL,
@@ -98,7 +97,7 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 	call_begin(&call, req, false);
 	struct node *dir = node_of(call.fs, parent);
 	AUTO_FREE char *path = node_path(call.fs->nodes, dir, name);
-	lookup_target(dir, name, false, &known);
+	lookup_target(call.fs, dir, name, false, &known);
 	int rc = path == NULL ? -ENOMEM : 0;
 	if (dir->type == NODE_CONTROL || known.place != NULL)
 		rc = -EPERM; /* a row is no link */
@@ -173,7 +172,8 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	struct node *dir = node_of(call.fs, parent);
 	int rc;
 	if (dir->type == NODE_CONTROL) {
-		rc = control_unlink(&call, dir, name);
+		const struct kind *kind = kind_of_node(dir);
+		rc = kind->unlink != NULL ? kind->unlink(&call, dir, name) : -EPERM;
 	} else {
 		/* what another process is removing is removed already */
 		rc = removal_has(&call, dir, name) ? -ENOENT

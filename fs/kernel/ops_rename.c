@@ -334,7 +334,7 @@ static int rename_any(struct renaming *r) {
 	bool directory = S_ISDIR(r->node->attr.mode);
 	if (r->node->type == NODE_CONTROL || r->dir->type == NODE_CONTROL)
 		return -EPERM;
-	lookup_target(r->dir, r->name, directory, &r->target);
+	lookup_target(r->call->fs, r->dir, r->name, directory, &r->target);
 	int rc = lookup_check_target(r->call, r->dir, r->name, &r->target);
 	if (rc != 0)
 		return rc;

@@ -3,8 +3,6 @@
 #include "db/field.h"
 #include "fs/list/ahead.h"
 #include "fs/cache/coherence.h"
-#include "fs/admin/control.h"
-#include "fs/files/ingest.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/list/prefetch.h"
@@ -23,7 +21,8 @@ struct row {
 	size_t name; /* in `names` */
 	int row;     /* in `res` */
 	struct attributes attr;
-	bool dots, file; /* . or ..; an ingest file */
+	bool dots;    /* . or .. */
+	uint64_t ino; /* of a name that is no key of a row: its st_ino; else 0 */
 };
 
 struct listing {
@@ -33,7 +32,7 @@ struct listing {
 	struct buf names;          /* each with its NUL */
 	struct buf name;           /* of the row at hand */
 	PGresult *res;             /* what the rows borrow from; NULL for known names */
-	const struct place *place; /* of the rows; NULL for known names and ingest files */
+	const struct place *place; /* of the rows; NULL for known names and those of a kind */
 	unsigned long ticket;      /* before `res` was asked for */
 	bool bare;                 /* the page has no attributes */
 	uint64_t first, at;        /* positions of rows[0] and of the entry that is next */
@@ -43,7 +42,7 @@ struct listing {
 	struct ahead *ahead; /* the next page, on its way; NULL if not */
 	struct node *bait;   /* of the last row of the first page; holds a reference */
 	char *values[PATH_KEYS_MAX];
-	struct target file; /* what `entry` borrows from if it is an ingest file */
+	struct target file; /* what `entry` borrows from if it is no row */
 	struct entry entry;
 };
 
@@ -134,9 +133,11 @@ static bool has_entry(struct listing *l, const char *name) {
 	return false;
 }
 
-static bool collect_control(const char *name, bool directory, void *arg) {
+/* A name of a kind's own; where it is a place's, too, that is listed already. */
+static bool collect_own(const char *name, void *arg) {
 	struct collect *c = arg;
-	(void)directory;
+	if (c->dir->type == NODE_PLACE && has_entry(c->l, name))
+		return true;
 	c->rc = add_found(c->call, c->l, c->dir, name);
 	return c->rc == 0;
 }
@@ -145,7 +146,7 @@ static bool collect_control(const char *name, bool directory, void *arg) {
 static bool collect_plain(const char *name, const struct stat *st, void *arg) {
 	struct collect *c = arg;
 	AUTO_TARGET struct target target = { 0 };
-	lookup_target(c->dir, name, S_ISDIR(st->st_mode), &target);
+	lookup_target(c->call->fs, c->dir, name, S_ISDIR(st->st_mode), &target);
 	if (target.place != NULL && target.place->nkeys == 0)
 		return true; /* a literal place: listed already */
 	if (target.place != NULL) {
@@ -170,21 +171,17 @@ static int add_known(struct call *call, struct listing *l, struct node *dir) {
 		row->dots = true;
 		row->attr.mode = S_IFDIR;
 	}
-	if (dir->type == NODE_CONTROL) {
-		control_list(call, dir, collect_control, &c);
-		return c.rc;
-	}
 	for (int i = 0; dir->type == NODE_PLACE && i < dir->place->nchildren; i++) {
 		const struct place *child = dir->place->children[i];
 		int rc = child->nkeys == 0 ? add_found(call, l, dir, child->text) : 0;
 		if (rc != 0)
 			return rc;
 	}
-	if (dir->parent == NULL && !has_entry(l, CONTROL_DIRECTORY)) {
-		int rc = add_found(call, l, dir, CONTROL_DIRECTORY);
-		if (rc != 0)
-			return rc;
-	}
+	for (const struct kind *const *kind = call->fs->kinds->naming; *kind != NULL && c.rc == 0;
+	     kind++)
+		(*kind)->names(call, dir, collect_own, &c);
+	if (c.rc != 0 || dir->type == NODE_CONTROL)
+		return c.rc;
 	AUTO_FREE char *path = node_path(call->fs->nodes, dir, NULL);
 	int rc = path != NULL ? plain_list(call->fs->plain, path, collect_plain, &c) : -ENOMEM;
 	return rc == 0 || rc == -ENOENT ? c.rc : rc;
@@ -212,27 +209,41 @@ static int add_key(struct call *call, struct listing *l, const struct node *dir,
 	return 0;
 }
 
-/* The first of DIR's places with ingest files of any name: one listing serves them all. */
-static bool lists_files(const struct place *dir, int child) {
-	for (int i = 0; i <= child; i++)
-		if (is_ingest(dir->children[i]) && dir->children[i]->nkeys > 0)
-			return i == child;
-	return false;
+/* The kind of the files at PLACE, if their names come as pages of their own; else NULL. */
+static const struct kind *paged(const struct fs *fs, const struct place *place) {
+	const struct kind *kind = place != NULL && place->route != NULL && place->nkeys > 0
+					  ? fs->kinds->of_place(place)
+					  : NULL;
+	return kind != NULL && kind->page != NULL ? kind : NULL;
 }
 
-/* One row of a page of ingest files. Those that no route knows any more are left out. */
-static int add_file(struct call *call, struct listing *l, const struct node *dir, int row) {
+/* The kind whose names are listed with the place CHILD of DIR: with the first one of the kind,
+ * since one listing serves them all. NULL: none. */
+static const struct kind *lists_files(const struct fs *fs, const struct place *dir, int child) {
+	const struct kind *kind = paged(fs, dir->children[child]);
+	for (int i = 0; i < child && kind != NULL; i++)
+		if (paged(fs, dir->children[i]) == kind)
+			return NULL;
+	return kind;
+}
+
+/* One row of a page of KIND's names. Those that no route knows any more are left out. */
+static int add_file(struct call *call, struct listing *l, const struct node *dir,
+		    const struct kind *kind, int row) {
 	AUTO_TARGET struct target target = { 0 };
-	const char *name = field_text(l->res, row, INGEST_NAME);
-	lookup_target(dir, name, false, &target);
-	if (!is_ingest(target.place) || target.place->nkeys == 0)
+	struct listed file;
+	kind->listed(call->fs, l->res, row, &file);
+	lookup_target(call->fs, dir, file.name, false, &target);
+	if (paged(call->fs, target.place) != kind)
 		return 0;
-	struct row *entry = add_row(l, name);
+	struct row *entry = add_row(l, file.name);
 	if (entry == NULL)
 		return -ENOMEM;
 	entry->row = row;
-	entry->file = true;
-	entry->attr = ingest_attributes(call->fs, l->res, row);
+	entry->ino = file.ino;
+	entry->attr = (struct attributes){ .mode = file.mode,
+					   .size = file.size,
+					   .mtime_ns = file.mtime_ns };
 	return 0;
 }
 
@@ -297,35 +308,35 @@ static void look_ahead(struct call *call, struct listing *l, struct node *dir,
  * ends this child. */
 static int fetch_child(struct call *call, struct listing *l, struct node *dir, int limit) {
 	const struct place *child = dir->place->children[l->child];
-	bool files = lists_files(dir->place, l->child);
-	if (!files && child->sql.list_first.sql == NULL) {
+	const struct kind *files = lists_files(call->fs, dir->place, l->child);
+	if (files == NULL && child->sql.list_first.sql == NULL) {
 		l->child++;
 		return 0;
 	}
-	bool bare = !wants_attributes(call, l) && !files && child->sql.names_first.sql != NULL;
+	bool bare =
+		!wants_attributes(call, l) && files == NULL && child->sql.names_first.sql != NULL;
 	bool resumed = limit > 0;
 	if (!resumed)
-		limit = files ? call->fs->opt->fetch_size : page_limit(call, l, bare);
+		limit = files != NULL ? call->fs->opt->fetch_size : page_limit(call, l, bare);
 	clear_page(l);
 	l->bare = bare;
 	l->ticket = coherence_ticket(call->fs);
-	int rc = files ? ingest_file_page(call->fs->pool, child->ingest->dir,
-					  l->cursor != NULL ? l->cursor[0] : NULL, limit,
-					  call_cancel(call), &l->res, &call->err)
-		       : run_page(call, l, dir, child, limit);
-	l->place = files ? NULL : child;
+	int rc = files != NULL ? files->page(call, child, l->cursor != NULL ? l->cursor[0] : NULL,
+					     limit, &l->res)
+			       : run_page(call, l, dir, child, limit);
+	l->place = files != NULL ? NULL : child;
 	int n = rc == 0 ? PQntuples(l->res) : 0;
 	for (int i = 0; i < n && rc == 0; i++)
-		rc = files ? add_file(call, l, dir, i) : add_key(call, l, dir, i);
+		rc = files != NULL ? add_file(call, l, dir, files, i) : add_key(call, l, dir, i);
 	if (rc != 0)
 		return rc;
 	cursor_free(l->cursor);
 	l->cursor = NULL;
 	if (n == limit)
-		l->cursor = last_keys(files ? 1 : child->nkeys, l->res);
+		l->cursor = last_keys(files != NULL ? 1 : child->nkeys, l->res);
 	else
 		l->child++;
-	if (l->cursor != NULL && !files && !resumed && l->wish != WISH_UNKNOWN)
+	if (l->cursor != NULL && files == NULL && !resumed && l->wish != WISH_UNKNOWN)
 		look_ahead(call, l, dir, child);
 	return 0;
 }
@@ -351,15 +362,15 @@ static int next_page(struct call *call, struct listing *l, struct node *dir, int
 	return 0;
 }
 
-/* What an entry of DIR tells of an ingest file beside its attributes. */
-static void show_file(struct listing *l, const struct node *dir, const struct row *row,
-		      struct entry *e) {
+/* What an entry of DIR tells of a file that is no row beside its attributes. */
+static void show_file(const struct fs *fs, struct listing *l, const struct node *dir,
+		      const struct row *row, struct entry *e) {
 	target_free(&l->file);
-	lookup_target(dir, e->name, false, &l->file);
+	lookup_target(fs, dir, e->name, false, &l->file);
 	e->found.type = NODE_PLACE;
 	e->found.place = l->file.place;
 	e->found.keys = l->file.values;
-	e->found.ino = ingest_ino(field_number(l->res, row->row, INGEST_ID));
+	e->found.ino = row->ino;
 }
 
 /* Fills l->entry with row ROW of the page of DIR. */
@@ -375,8 +386,8 @@ static void show(const struct fs *fs, struct listing *l, const struct node *dir,
 		lookup_take_row(fs, l->place, l->res, row->row, l->values, &e->found);
 	else
 		e->found.attr = row->attr;
-	if (row->file)
-		show_file(l, dir, row, e);
+	if (row->ino != 0)
+		show_file(fs, l, dir, row, e);
 }
 
 /* Makes the last entry of the first page the bait, if there are more to come. */

@@ -1,8 +1,6 @@
 #include "fs/names/lookup.h"
 
 #include "db/field.h"
-#include "fs/admin/control.h"
-#include "fs/files/ingest.h"
 #include "fs/names/intent.h"
 #include "fs/core/kind.h"
 #include "fs/names/moved.h"
@@ -25,17 +23,24 @@ static bool is_directory(const struct place *place) {
 	return place->route == NULL;
 }
 
-static bool is_plain_route(const struct place *place) {
-	return place->route != NULL && place->route->kind == KIND_FILE && !is_ingest(place);
+/* True if PLACE's files are plain ones: its names are those of the plain store. */
+static bool is_plain_route(const struct fs *fs, const struct place *place) {
+	return place->route != NULL && fs->kinds->of_place(place)->stored;
 }
 
-void lookup_target(const struct node *dir, const char *name, bool directory, struct target *out) {
+/* The kind of the files at PLACE; NULL: they are directories. */
+static const struct kind *kind_of(const struct call *call, const struct place *place) {
+	return is_directory(place) ? NULL : call->fs->kinds->of_place(place);
+}
+
+void lookup_target(const struct fs *fs, const struct node *dir, const char *name, bool directory,
+		   struct target *out) {
 	memset(out, 0, sizeof(*out));
 	if (dir->type != NODE_PLACE)
 		return;
 	struct place *literal = place_literal(dir->place, name);
 	if (literal != NULL) {
-		out->place = is_plain_route(literal) ? NULL : literal;
+		out->place = is_plain_route(fs, literal) ? NULL : literal;
 		return;
 	}
 	for (int i = 0; i < dir->place->nkeyed; i++) {
@@ -63,7 +68,8 @@ void lookup_target(const struct node *dir, const char *name, bool directory, str
 int lookup_check_target(struct call *call, struct node *dir, const char *name,
 			struct target *target) {
 	AUTO_WHERE struct where w = { 0 };
-	if (target->place == NULL || is_ingest(target->place))
+	const struct kind *kind = target->place != NULL ? kind_of(call, target->place) : NULL;
+	if (target->place == NULL || (kind != NULL && kind->bytes))
 		return 0;
 	int rc = node_where_child(call->fs->nodes, dir, name, target->place, target->values, &w);
 	if (rc == 0)
@@ -114,7 +120,7 @@ void lookup_take_row(const struct fs *fs, const struct place *place, const PGres
 	found->place = place;
 	found->keys = values;
 	found->attr = lookup_attributes(fs, place, size > 0 ? (uint64_t)size : 0, mtime);
-	found->attr.unsized = place->route != NULL && place->route->kind == KIND_ROWS &&
+	found->attr.unsized = place->route != NULL && fs->kinds->of_place(place)->followed &&
 			      field_is_null(res, row, at + FIND_SIZE);
 	if (!field_is_null(res, row, at + FIND_VERSION))
 		found->version = field_text(res, row, at + FIND_VERSION);
@@ -177,9 +183,10 @@ static int find_in_place(struct call *call, struct node *dir, const char *name,
 	AUTO_RESULT PGresult *res = NULL;
 	struct found found = { 0 };
 	char *values[PATH_KEYS_MAX];
-	if (is_ingest(place)) {
+	const struct kind *kind = kind_of(call, place);
+	if (kind != NULL && kind->find != NULL) {
 		found.keys = keys;
-		int rc = ingest_find(call, place, name, &found);
+		int rc = kind->find(call, place, name, &found);
 		if (rc != 0)
 			return rc;
 	} else if (is_directory(place) && place->row_table < 0) {
@@ -205,7 +212,7 @@ static int find_in_place(struct call *call, struct node *dir, const char *name,
 static int find_route(struct call *call, struct node *dir, const char *name, bool lookup,
 		      struct node **out) {
 	struct place *literal = place_literal(dir->place, name);
-	if (literal != NULL && is_plain_route(literal))
+	if (literal != NULL && is_plain_route(call->fs, literal))
 		return -ENOENT;
 	if (literal != NULL)
 		return find_in_place(call, dir, name, literal, NULL, false, lookup, out);
@@ -244,7 +251,7 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 	/* a file that is no mark has a name that is no key's, whatever its shape */
 	bool mark = S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & PLAIN_MARK) != 0);
 	if (mark)
-		lookup_target(dir, name, S_ISDIR(st.st_mode), &target);
+		lookup_target(call->fs, dir, name, S_ISDIR(st.st_mode), &target);
 	if (target.place != NULL && is_directory(target.place) == S_ISDIR(st.st_mode)) {
 		found.type = NODE_PLACE;
 		found.place = target.place;
@@ -318,10 +325,10 @@ static bool is_being_removed(struct call *call, const struct node *dir, const st
 static int find_shell(struct call *call, struct node *dir, const char *name, bool lookup,
 		      struct node **out) {
 	AUTO_TARGET struct target target = { 0 };
-	lookup_target(dir, name, false, &target);
+	lookup_target(call->fs, dir, name, false, &target);
 	if (target.place == NULL) {
 		target_free(&target);
-		lookup_target(dir, name, true, &target);
+		lookup_target(call->fs, dir, name, true, &target);
 	}
 	if (target.place == NULL)
 		return -ENOENT;
@@ -336,9 +343,9 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	struct nodes *nodes = call->fs->nodes;
 	if (strlen(name) > NAME_LONGEST)
 		return -ENAMETOOLONG;
-	if (dir->type == NODE_CONTROL ||
-	    (dir->parent == NULL && strcmp(name, CONTROL_DIRECTORY) == 0))
-		return control_lookup(call, dir, name, lookup, out);
+	for (const struct kind *const *kind = call->fs->kinds->naming; *kind != NULL; kind++)
+		if ((*kind)->owns(dir, name))
+			return (*kind)->look_up(call, dir, name, lookup, out);
 	if (node_is_succeeded(dir))
 		return -ESTALE;
 	call->hidden = lookup_is_moved(call, dir, name) || removal_hides(call, dir, name);
@@ -366,57 +373,32 @@ bool lookup_is_there(struct call *call, struct node *dir, const char *name) {
 	return rc != -ENOENT;
 }
 
-static int refresh_plain(struct call *call, struct node *node) {
-	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
-	struct stat st;
-	if (path == NULL)
-		return -ENOMEM;
-	unsigned long asked = plain_ask(call->fs->plain);
-	if (node_fstat(call->fs->nodes, node, &st) ||
-	    (node_has_name(call->fs->nodes, node) && plain_stat(call->fs->plain, path, &st) == 0 &&
-	     lookup_plain_ino(&st) == node->ino)) {
-		struct attributes attr = lookup_plain_attributes(&st);
-		node_update(call->fs->nodes, node, &attr, asked);
-	}
-	return 0;
-}
-
-static int refresh_ingest(struct call *call, struct node *node) {
-	struct found found = { 0 };
-	int rc = ingest_refresh(call, ingest_id_of_ino(node->ino), &found);
-	if (rc == 0)
-		node_update(call->fs->nodes, node, &found.attr, found.epoch);
-	return rc == -ENOENT ? 0 : rc;
-}
-
-static int refresh(struct call *call, struct node *node, bool force, enum search search) {
+int lookup_refresh_row(struct call *call, struct node *node, bool force, bool glance) {
 	struct nodes *nodes = call->fs->nodes;
-	if (node->type == NODE_PLAIN)
-		return refresh_plain(call, node);
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	struct found found = { 0 };
 	char *values[PATH_KEYS_MAX];
-	bool lines = node->type == NODE_PLACE && node->place->route != NULL &&
-		     node->place->route->kind == KIND_ROWS;
-	if (is_ingest(node->place) && node->type == NODE_PLACE)
-		return force || !node_fresh(nodes, node) ? refresh_ingest(call, node) : 0;
-	bool known = search == SEARCH_GLANCE || !node_is_unsized(nodes, node);
-	if (!lines || (!force && known && node_fresh(nodes, node)))
+	bool known = glance || !node_is_unsized(nodes, node);
+	if (!force && known && node_fresh(nodes, node))
 		return 0;
 	int rc = node_where(nodes, node, &w);
 	if (rc == 0)
-		rc = find_row(call, &w, search, values, &res, &found);
+		rc = find_row(call, &w, glance ? SEARCH_GLANCE : SEARCH_FULL, values, &res, &found);
 	if (rc == 0)
 		node_update(nodes, node, &found.attr, found.epoch);
 	return rc == -ENOENT ? 0 : rc;
 }
 
+static int refresh(struct call *call, struct node *node, bool force, bool glance) {
+	const struct kind *kind = call->fs->kinds->of_node(node);
+	return kind->refresh != NULL ? kind->refresh(call, node, force, glance) : 0;
+}
+
 int lookup_refresh(struct call *call, struct node *node, bool force) {
-	return refresh(call, node, force, SEARCH_FULL);
+	return refresh(call, node, force, false);
 }
 
 int lookup_glance(struct call *call, struct node *node) {
-	bool open = node_is_open(call->fs->nodes, node);
-	return refresh(call, node, false, open ? SEARCH_FULL : SEARCH_GLANCE);
+	return refresh(call, node, false, !node_is_open(call->fs->nodes, node));
 }

@@ -1,5 +1,5 @@
-/* From a name to what stands behind it: the control tree, the route tree and its rows, the plain
- * store; in this order. */
+/* From a name to what stands behind it: names of a kind's own, the route tree and its rows, the
+ * plain store; in this order. */
 #ifndef ROWFS_FS_NAMES_LOOKUP_H
 #define ROWFS_FS_NAMES_LOOKUP_H
 
@@ -22,6 +22,9 @@ MUST_USE int lookup_refresh(struct call *call, struct node *node, bool force);
  * rows for is asked for while the file is open; else the last known one stays. */
 MUST_USE int lookup_glance(struct call *call, struct node *node);
 
+/* As kind->refresh, of a file whose size and time a place's statement tells. */
+MUST_USE int lookup_refresh_row(struct call *call, struct node *node, bool force, bool glance);
+
 /* True if NAME in DIR was renamed away and is hidden: see moved.h. */
 bool lookup_is_moved(struct call *call, const struct node *dir, const char *name);
 
@@ -37,7 +40,8 @@ struct target {
 
 void target_free(struct target *t);
 /* NAME in DIR, as a DIRECTORY or a file. */
-void lookup_target(const struct node *dir, const char *name, bool directory, struct target *out);
+void lookup_target(const struct fs *fs, const struct node *dir, const char *name, bool directory,
+		   struct target *out);
 /* Asks the database whether the keys of TARGET, which NAME in DIR was found to be, are values that
  * their columns can have, in their canonical form. Returns 0, also for a file whose key is no
  * value, which is made a plain file's name then; or -errno. */

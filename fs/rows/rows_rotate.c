@@ -41,7 +41,7 @@ static int may_rotate(struct call *call, const struct place *place) {
 static int check_log(struct call *call, struct node *dir, const char *name) {
 	AUTO_TARGET struct target target = { 0 };
 	struct node *log = NULL;
-	lookup_target(dir, name, false, &target);
+	lookup_target(call->fs, dir, name, false, &target);
 	if (target.place == NULL || target.place->route == NULL ||
 	    target.place->route->kind != KIND_ROWS)
 		return 0;

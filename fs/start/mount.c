@@ -139,7 +139,7 @@ static void tell_packs(struct fs *fs) {
 
 static int check(const struct options *given, enum watch_how how) {
 	struct options opt = *given;
-	struct fs fs = { .opt = &opt };
+	struct fs fs = { .opt = &opt, .kinds = &all_kinds };
 	opt.log_slow_queries = false; /* who has asked waits for it, and nobody else does */
 	bool ok = open_tree(&fs, how) && slices_compare(&fs, how);
 	if (ok) {
