@@ -85,7 +85,7 @@ double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool ent
 /* -- changes ----------------------------------------------------------------------------------- */
 
 /* One notice. */
-struct change {
+struct data_change {
 	struct caches *c;
 	unsigned long epoch;
 	struct forget *list; /* what the kernel is to forget */
@@ -125,7 +125,7 @@ static int put_names(const struct place *place, const char *const *values, char 
 }
 
 /* Anything of PLACE. */
-static void change_whole(struct change *ch, const struct place *place) {
+static void change_whole(struct data_change *ch, const struct place *place) {
 	fresh_change_place(ch->c->fs->fresh, place, ch->epoch);
 	/* what is told of so vaguely the kernel does not keep */
 	if (!is_told(ch->c, place))
@@ -136,7 +136,7 @@ static void change_whole(struct change *ch, const struct place *place) {
 
 static void change_place(void *arg, const struct place *place, const char *const *values,
 			 enum notice_kind kind) {
-	struct change *ch = arg;
+	struct data_change *ch = arg;
 	char *names[PLACES_DEEP];
 	static const char *const nothing[PATH_KEYS_MAX];
 	int n = values != NULL || place->nparams == 0
@@ -153,7 +153,7 @@ static void change_place(void *arg, const struct place *place, const char *const
 		free(names[--n]);
 }
 
-static void change_all(struct change *ch, bool own) {
+static void change_all(struct data_change *ch, bool own) {
 	fresh_change_all(ch->c->fs->fresh, ch->epoch);
 	if (!own) {
 		invalidate_all(ch->c->inv);
@@ -181,7 +181,7 @@ static void drop_names(struct caches *c, struct forget **list) {
 /* A change of this mount is to be seen when the program that made it goes on. Its thread must not
  * wait for the kernel to forget one name; so all are declared out of date, which is done at once
  * and costs a look-up each, but no query. */
-static void forget_own(struct change *ch) {
+static void forget_own(struct data_change *ch) {
 	struct caches *c = ch->c;
 	bool any = ch->names;
 	for (struct forget *f = ch->list; f != NULL; f = f->next)
@@ -196,12 +196,12 @@ static void forget_own(struct change *ch) {
 		owes = owes || (f->name != NULL && !f->expired) || f->listing;
 }
 
-static void begin_change(struct change *ch, struct caches *c) {
-	*ch = (struct change){ .c = c, .epoch = atomic_fetch_add(&c->fs->epoch, 1) + 1 };
+static void begin_change(struct data_change *ch, struct caches *c) {
+	*ch = (struct data_change){ .c = c, .epoch = atomic_fetch_add(&c->fs->epoch, 1) + 1 };
 }
 
 /* What was marked the kernel is told to forget. OWN: a change of this mount. */
-static void end_change(struct change *ch, bool own) {
+static void end_change(struct data_change *ch, bool own) {
 	if (own)
 		forget_own(ch);
 	if (ch->names && !invalidate_names(ch->c->inv)) {
@@ -212,7 +212,7 @@ static void end_change(struct change *ch, bool own) {
 }
 
 static void changed(struct caches *c, const char *payload, bool own) {
-	struct change ch;
+	struct data_change ch;
 	if (!is_up(c))
 		return;
 	begin_change(&ch, c);
@@ -230,7 +230,7 @@ static void changed(struct caches *c, const char *payload, bool own) {
 
 void coherence_appended(struct fs *fs, const struct tally *t) {
 	struct caches *c = fs->caches;
-	struct change ch;
+	struct data_change ch;
 	AUTO_BUF struct buf payload = { 0 };
 	if (!is_up(c) || t->n == 0)
 		return;

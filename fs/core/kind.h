@@ -29,11 +29,31 @@ enum sync_reason {
 	SYNC_RELEASE, /* the last one is closed; errors are only reported */
 };
 
+/* What the layout is asked for: see access_check(). */
+enum change {
+	CHANGE_ANY,    /* a row by its key, lines that are appended, a plain file, a directory */
+	CHANGE_ANEW,   /* what the file holds is emptied, cut or replaced as a whole */
+	CHANGE_REMOVE, /* the file is removed */
+};
+
+/* What a removal of a file runs. */
+enum removal_by {
+	REMOVAL_NONE, /* no statement: the kind sees to it */
+	REMOVAL_ROWS, /* the place's `remove` */
+	REMOVAL_VALUE /* the place's `clear` */
+};
+
 enum { LOCKED_OTHER_PAGES = 1 };
 
 /* One name of a kind's own. */
 struct own_name {
 	const struct kind *kind;
+};
+
+/* The kernel reads a file by itself, and asks rowfs for nothing. */
+struct passing {
+	int backing; /* the kernel's number for the file that it reads */
+	bool direct; /* all the same it asks for what it reads, and tells what it writes */
 };
 
 typedef bool (*name_each_fn)(const char *name, void *arg);
@@ -68,6 +88,11 @@ struct kind {
 			       uint64_t size);
 	int (*truncate)(struct call *call, struct handle *h, uint64_t size);
 	int (*sync)(struct call *call, struct handle *h, enum sync_reason reason);
+	/* H was flushed or synced, and no lock is held. NULL: nothing follows. */
+	void (*synced)(struct fs *fs, struct handle *h);
+	/* H was opened: 1 if the kernel is to read the file as OUT says, 0, or -errno. With no lock
+	 * held. NULL: 0. */
+	int (*pass)(struct call *call, struct handle *h, struct passing *out);
 	/* H's program has got a lock on the file (flock, fcntl), and is to read what the file
 	 * says now. With no lock held. Returns 0, -errno, or LOCKED_OTHER_PAGES: the kernel must
 	 * forget what it has of H's node before the program goes on. NULL: it does so anyway. */
@@ -107,7 +132,8 @@ struct kind {
 	int (*find)(struct call *call, const struct place *place, const char *name,
 		    struct found *found);
 	/* Asks again about NODE: with FORCE in any case, else if it was looked up too long ago.
-	 * GLANCE: a size that is hard to work out is not asked for. NULL: there is nothing to ask. */
+	 * GLANCE: a size that is hard to work out is not asked for. NULL: there is nothing to
+	 * ask. */
 	int (*refresh)(struct call *call, struct node *node, bool force, bool glance);
 	/* A page of at most LIMIT names at PLACE and its like in one directory, behind the name
 	 * AFTER (NULL: the first), in *PAGE, which is to be cleared; and row ROW of it. NULL: they
@@ -130,6 +156,42 @@ struct kind {
 	/* Removes NAME in DIR, one of its own. */
 	int (*unlink)(struct call *call, const struct node *dir, const char *name);
 
+	/* -- what the layout allows, and what goes with a file -- */
+
+	bool row;      /* it is a row, which goes with it */
+	bool document; /* its text is rows as a whole: editors save it, and keep a backup beside */
+	bool lines;    /* it shows many rows: what changes them at once is asked for */
+	bool appended; /* lines can be appended where it must not be written anew */
+	bool name_stays; /* when it was removed, its name is still there, and shows nothing */
+	/* To open it to write; to empty it, or cut it, by itself; to rename another file onto it,
+	 * if it is there and if it is not. */
+	enum change to_write, to_cut, to_replace, to_place;
+	enum removal_by removal;
+	/* True if CHANGE, which is not CHANGE_ANY, changes many rows at PLACE. NULL: as `lines`. */
+	bool (*many)(const struct place *place, enum change change);
+
+	/* -- changes of names -- */
+
+	/* Whether the file W can be made, in a directory that is PENDING or not. NULL: it can. */
+	int (*may_create)(struct call *call, const struct where *w, bool pending);
+	/* Makes the file NAME at PLACE. NULL: it is marked in the plain store until it has rows. */
+	int (*create)(struct call *call, const struct place *place, const char *name, mode_t mode);
+	/* chmod and utimens. NULL: without effect. */
+	int (*set_attr)(struct call *call, struct node *node, const struct stat *attr, int to_set);
+	/* The file NODE gets another name: NAME at PLACE, of the same kind; or TO, a plain file's
+	 * path, where PLACE is NULL. NULL: as files that show rows are renamed. */
+	int (*rename)(struct call *call, const struct node *node, const struct place *place,
+		      const char *name, const char *to);
+	/* The plain file FROM becomes the file TO at PLACE, and FROM stays. NULL: what it holds is
+	 * stored, see below. */
+	int (*adopt)(struct call *call, const char *from, const struct place *place,
+		     const char *to);
+	/* NODE's file is going to be renamed onto another one, which takes its content: what is
+	 * open on it is given (see handle.h). False if something of it cannot be committed as it
+	 * is; then nothing is given. give_not: it was not renamed after all. NULL: open files are
+	 * given when the rename is over. */
+	bool (*give)(struct call *call, const struct node *node);
+	void (*give_not)(struct call *call, const struct node *node);
 	/* Removes what stands behind W. */
 	int (*remove)(struct call *call, const struct where *w);
 	/* Replaces the whole content, as by a rename onto the name. FROM is another file of W's
@@ -140,7 +202,7 @@ struct kind {
 
 /* Which kinds there are: the registry, fs/kernel/kinds.c, for code that stands below it. */
 struct kinds {
-	/* The kind of the files at PLACE, which is no directory; and of NODE. */
+	/* The kind of the files at PLACE, or of directories; and of NODE. */
 	const struct kind *(*of_place)(const struct place *place);
 	const struct kind *(*of_node)(const struct node *node);
 	const struct kind *const *naming; /* those with names of their own; NULL at the end */

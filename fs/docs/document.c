@@ -42,7 +42,7 @@ enum document_state {
 	DOCUMENT_CLEAN,   /* a writer's: nothing to commit */
 	DOCUMENT_EMPTIED, /* emptied or made, and nothing written since */
 	DOCUMENT_CHANGED, /* a text to commit */
-	DOCUMENT_REFUSED, /* a write was refused: the text is not committed, but kept in rejected/ */
+	DOCUMENT_REFUSED, /* a write was refused: the text goes to rejected/ */
 	DOCUMENT_FAILED,  /* the same as clean, but the last commit failed for good */
 	DOCUMENT_STATES
 };
@@ -808,6 +808,11 @@ static int query_remove(struct call *call, const struct where *w) {
 	return call_error(call, EROFS, "this file is made by the database and cannot be removed");
 }
 
+/* In a directory that has a row, or is going to have one. */
+static int column_may_create(struct call *call, const struct where *w, bool pending) {
+	return pending || store_parent_exists(call, w) ? 0 : -ENOENT;
+}
+
 static int document_store(struct call *call, const struct where *w, const struct where *from,
 			  const char *data, size_t len) {
 	int rc = store_whole(call, w, from, data, len, false);
@@ -859,21 +864,50 @@ static const struct buf *document_unsent(const struct handle *h) {
 	.locked = document_locked, .close = document_close, .held = document_held,                 \
 	.body = document_body, .unsent = document_unsent
 
-/* Kinds whose documents can be written differ only in how they go. */
-#define WRITTEN_DOCUMENT(its_name, its_remove)                                                     \
-	{                                                                                          \
-		.name = (its_name), .writable = true, .own_size = true, DOCUMENT,                  \
-		.unlocking = document_unlocking, .remove = (its_remove), .store = document_store   \
-	}
+/* And those that can be written. */
+#define WRITTEN_DOCUMENT                                                                           \
+	DOCUMENT, .writable = true, .own_size = true, .document = true,                            \
+		  .unlocking = document_unlocking, .store = document_store
 
-const struct kind row_kind = WRITTEN_DOCUMENT("row", row_remove);
-const struct kind column_kind = WRITTEN_DOCUMENT("column", column_remove);
-const struct kind table_kind = WRITTEN_DOCUMENT("table", table_remove);
+const struct kind row_kind = {
+	.name = "row",
+	WRITTEN_DOCUMENT,
+	.row = true,
+	.removal = REMOVAL_ROWS,
+	.remove = row_remove,
+};
+
+const struct kind column_kind = {
+	.name = "column",
+	WRITTEN_DOCUMENT,
+	.name_stays = true,
+	.to_cut = CHANGE_ANEW,
+	.to_replace = CHANGE_ANEW,
+	.removal = REMOVAL_VALUE,
+	.may_create = column_may_create,
+	.remove = column_remove,
+};
+
+const struct kind table_kind = {
+	.name = "table",
+	WRITTEN_DOCUMENT,
+	.lines = true,
+	.name_stays = true,
+	.to_write = CHANGE_ANEW,
+	.to_cut = CHANGE_ANEW,
+	.to_replace = CHANGE_ANEW,
+	.to_place = CHANGE_ANEW,
+	.removal = REMOVAL_ROWS,
+	.remove = table_remove,
+};
 
 const struct kind query_kind = {
 	.name = "query",
 	.writable = false,
 	DOCUMENT,
+	.to_cut = CHANGE_ANEW,
+	.to_replace = CHANGE_ANEW,
+	.removal = REMOVAL_ROWS,
 	.remove = query_remove,
 	.store = query_store,
 };

@@ -279,6 +279,16 @@ static int kind_page(struct call *call, const struct place *place, const char *a
 				page, &call->err);
 }
 
+static bool kind_many(const struct place *place, enum change change) {
+	return change == CHANGE_ANEW ? !place->route->keep_replaced : place->route->remove_rows;
+}
+
+static int kind_rename(struct call *call, const struct node *node, const struct place *place,
+		       const char *name, const char *to) {
+	return place != NULL ? ingest_rename(call, node, place, name)
+			     : ingest_to_plain(call, node, to);
+}
+
 const struct kind ingest_kind = {
 	.name = "file",
 	.writable = true,
@@ -292,6 +302,13 @@ const struct kind ingest_kind = {
 	.bytes = true,
 	.ahead = true,
 	.find = ingest_find,
+	.to_cut = CHANGE_ANEW,
+	.to_replace = CHANGE_ANEW,
+	.many = kind_many,
+	.create = ingest_create,
+	.set_attr = ingest_set_attr,
+	.rename = kind_rename,
+	.adopt = ingest_from_plain,
 	.refresh = kind_refresh,
 	.page = kind_page,
 	.listed = ingest_listed,

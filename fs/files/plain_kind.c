@@ -145,6 +145,30 @@ static int plain_kind_refresh(struct call *call, struct node *node, bool force, 
 	return 0;
 }
 
+/* Of a directory of the plain store, too. */
+static int plain_kind_set_attr(struct call *call, struct node *node, const struct stat *attr,
+			       int to_set) {
+	if (node_is_unlinked(call->fs->nodes, node))
+		return lookup_refresh(call, node, true);
+	struct plain *plain = call->fs->plain;
+	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
+	int rc = path != NULL ? 0 : -ENOMEM;
+	if (rc == 0 && (to_set & FUSE_SET_ATTR_MODE) != 0)
+		rc = plain_chmod(plain, path, attr->st_mode & 07777);
+	if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0)
+		times[0].tv_nsec = UTIME_NOW;
+	else if ((to_set & FUSE_SET_ATTR_ATIME) != 0)
+		times[0] = attr->st_atim;
+	if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0)
+		times[1].tv_nsec = UTIME_NOW;
+	else if ((to_set & FUSE_SET_ATTR_MTIME) != 0)
+		times[1] = attr->st_mtim;
+	if (rc == 0 && (times[0].tv_nsec != UTIME_OMIT || times[1].tv_nsec != UTIME_OMIT))
+		rc = plain_utimens(plain, path, times);
+	return rc == 0 ? lookup_refresh(call, node, true) : rc;
+}
+
 const struct kind plain_kind = {
 	.name = "file",
 	.writable = true,
@@ -158,5 +182,6 @@ const struct kind plain_kind = {
 	.fstat = plain_kind_fstat,
 	.bytes = true,
 	.stored = true,
+	.set_attr = plain_kind_set_attr,
 	.refresh = plain_kind_refresh,
 };

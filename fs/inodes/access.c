@@ -2,14 +2,11 @@
 
 #include <errno.h>
 
-/* True if CHANGE, to a file at PLACE, is one to many rows at once. */
-static bool is_many(const struct place *place, enum change change) {
-	const struct layout_route *route = place->route;
-	if (route == NULL || change == CHANGE_ANY)
+/* True if CHANGE, to a file of KIND at PLACE, is one to many rows at once. */
+static bool is_many(const struct kind *kind, const struct place *place, enum change change) {
+	if (change == CHANGE_ANY)
 		return false;
-	if (route->kind == KIND_FILE && place->ingest != NULL)
-		return change == CHANGE_ANEW ? !route->keep_replaced : route->remove_rows;
-	return route->kind == KIND_ROWS || route->kind == KIND_TABLE;
+	return kind->many != NULL ? kind->many(place, change) : kind->lines;
 }
 
 /* What the route's own words say. */
@@ -18,7 +15,7 @@ static int check_words(struct call *call, const struct place *place, enum change
 		return call_error(
 			call, EPERM,
 			"the layout refuses to write this file anew (\"truncate\": \"refuse\")%s",
-			place->route->kind == KIND_ROWS ? ": append to it" : "");
+			call->fs->kinds->of_place(place)->appended ? ": append to it" : "");
 	if (change == CHANGE_REMOVE && place->stays)
 		return call_error(
 			call, EPERM,
@@ -35,7 +32,7 @@ int access_check(struct call *call, const struct place *place, enum change chang
 		return call_error(call, EROFS,
 				  "the layout allows no changes here (\"write\": \"none\")");
 	int rc = check_words(call, place, change);
-	if (rc != 0 || !is_many(place, change))
+	if (rc != 0 || !is_many(call->fs->kinds->of_place(place), place, change))
 		return rc;
 	if (place->write == WRITE_ROWS)
 		return call_error(

@@ -4,12 +4,7 @@
 #define ROWFS_FS_INODES_ACCESS_H
 
 #include "fs/core/call.h"
-
-enum change {
-	CHANGE_ANY,    /* a row by its key, lines that are appended, a plain file, a directory */
-	CHANGE_ANEW,   /* what the file holds is emptied, cut or replaced as a whole */
-	CHANGE_REMOVE, /* the file is removed */
-};
+#include "fs/core/kind.h"
 
 /* 0 if CHANGE is allowed at PLACE, or below it; NULL is no place: 0. Else -EROFS where nothing may
  * be changed, -EPERM for a change that the layout, or a table that others inherit from, does not

@@ -1,5 +1,6 @@
 /* Look-ups wait a moment for handles that are unsettled (see handle.h): of their name; or of a
  * document, a column or a table's document, if what is looked up shows rows of the same table. */
+#include "fs/core/kind.h"
 #include "fs/inodes/node_table.h"
 #include "util/clock.h"
 
@@ -8,11 +9,9 @@
 enum { SETTLE_US = 100 * US_PER_MS };
 
 /* The table whose rows the file at PLACE is made of, if it is made of them as a whole. */
-static const struct relation *table_of(const struct place *place) {
-	enum route_kind kind = place->route->kind;
-	return kind == KIND_ROW || kind == KIND_COLUMN || kind == KIND_TABLE
-		       ? place->scope.tables[place->target].rel
-		       : NULL;
+static const struct relation *table_of(const struct nodes *nodes, const struct place *place) {
+	return nodes->fs->kinds->of_place(place)->document ? place->scope.tables[place->target].rel
+							   : NULL;
 }
 
 /* True if a name in PARENT may show rows of TABLE. */
@@ -55,7 +54,7 @@ void node_unsettle(struct nodes *nodes, struct node *node, bool unsettled) {
 	if (new != NULL) { /* without memory nobody waits */
 		*new = (struct unsettled){ .next = nodes->unsettled,
 					   .node = node,
-					   .table = table_of(node->place),
+					   .table = table_of(nodes, node->place),
 					   .until = clock_us() + SETTLE_US };
 		nodes->unsettled = new;
 	}

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 struct body;
-struct control_file;
+struct own_name;
 struct place;
 
 enum node_type { NODE_PLACE, NODE_PLAIN, NODE_CONTROL };

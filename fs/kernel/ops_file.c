@@ -3,11 +3,8 @@
 #include "fs/inodes/access.h"
 #include "fs/cache/coherence.h"
 #include "fs/open/handle.h"
-#include "fs/files/ingest.h"
 #include "fs/names/intent.h"
 #include "fs/kernel/kinds.h"
-#include "fs/rows/rows_file.h"
-#include "fs/rows/rows.h"
 #include "fs/names/lookup.h"
 #include "fs/names/moved.h"
 #include "fs/kernel/pages.h"
@@ -19,7 +16,6 @@
 #include "fs/kernel/reply.h"
 #include "fs/core/report.h"
 #include "fs/docs/store.h"
-#include "fs/rows/transcript.h"
 #include "util/rows_ioctl.h"
 
 #include <errno.h>
@@ -124,26 +120,6 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	node_put(call.fs->nodes, held);
 }
 
-static int set_plain(struct call *call, struct node *node, const struct stat *attr, int to_set) {
-	struct plain *plain = call->fs->plain;
-	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
-	int rc = path != NULL ? 0 : -ENOMEM;
-	if (rc == 0 && (to_set & FUSE_SET_ATTR_MODE) != 0)
-		rc = plain_chmod(plain, path, attr->st_mode & 07777);
-	if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0)
-		times[0].tv_nsec = UTIME_NOW;
-	else if ((to_set & FUSE_SET_ATTR_ATIME) != 0)
-		times[0] = attr->st_atim;
-	if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0)
-		times[1].tv_nsec = UTIME_NOW;
-	else if ((to_set & FUSE_SET_ATTR_MTIME) != 0)
-		times[1] = attr->st_mtim;
-	if (rc == 0 && (times[0].tv_nsec != UTIME_OMIT || times[1].tv_nsec != UTIME_OMIT))
-		rc = plain_utimens(plain, path, times);
-	return rc;
-}
-
 /* Truncation by path: as if it were opened, truncated and closed. */
 static int truncate_path(struct call *call, struct node *node, uint64_t size) {
 	const struct kind *kind = kind_of_node(node);
@@ -181,9 +157,9 @@ static int truncate_handle(struct call *call, struct handle *h, uint64_t size) {
 
 /* Whether NODE may get SIZE; H as in truncate_handle(), or NULL. */
 static int may_resize(struct call *call, struct node *node, const struct handle *h, uint64_t size) {
-	const struct layout_route *route = node->type == NODE_PLACE ? node->place->route : NULL;
+	enum change to_cut = kind_of_node(node)->to_cut;
 	struct stat st;
-	if (route == NULL || route->kind == KIND_ROW || route->kind == KIND_ROWS)
+	if (to_cut == CHANGE_ANY)
 		return access_check(call, access_place(node), CHANGE_ANY);
 	int rc = node_is_unsized(call->fs->nodes, node) ? lookup_refresh(call, node, false) : 0;
 	if (rc != 0)
@@ -191,7 +167,7 @@ static int may_resize(struct call *call, struct node *node, const struct handle 
 	node_stat(call->fs->nodes, node, &st);
 	uint64_t now =
 		h != NULL && h->kind->own_size ? atomic_load(&h->size) : (uint64_t)st.st_size;
-	return access_check(call, node->place, size < now ? CHANGE_ANEW : CHANGE_ANY);
+	return access_check(call, node->place, size < now ? to_cut : CHANGE_ANY);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -210,12 +186,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 			       : truncate_path(&call, node, (uint64_t)attr->st_size);
 	/* owner, mode and times of a row are not files' own: set without effect, as on other file
 	 * systems without them */
-	if (rc == 0 && node->type == NODE_PLAIN && !node_is_unlinked(call.fs->nodes, node))
-		rc = set_plain(&call, node, attr, to_set);
-	else if (rc == 0 && node->type == NODE_PLACE && is_ingest(node->place))
-		rc = ingest_set_attr(&call, node, attr, to_set);
-	if (rc == 0 && node->type == NODE_PLAIN)
-		rc = lookup_refresh(&call, node, true);
+	const struct kind *kind = kind_of_node(node);
+	if (rc == 0 && kind->set_attr != NULL)
+		rc = kind->set_attr(&call, node, attr, to_set);
 	if (rc != 0)
 		reply_status(&call, node, NULL, rc);
 	else
@@ -253,12 +226,9 @@ static void set_open_flags(const struct handle *h, struct fuse_file_info *fi) {
 /* What opening NODE to write does by itself, or leads to. Rows files see to their own truncation:
  * it is none if they have no lines. */
 static enum change change_of_open(const struct node *node, int flags, bool created) {
-	const struct layout_route *route = node->type == NODE_PLACE ? node->place->route : NULL;
-	if (route == NULL)
-		return CHANGE_ANY;
-	bool empties = (flags & O_TRUNC) != 0 && !created &&
-		       (route->kind == KIND_COLUMN || route->kind == KIND_FILE);
-	return empties || route->kind == KIND_TABLE ? CHANGE_ANEW : CHANGE_ANY;
+	const struct kind *kind = kind_of_node(node);
+	return (flags & O_TRUNC) != 0 && !created && kind->to_cut != CHANGE_ANY ? kind->to_cut
+										: kind->to_write;
 }
 
 /* A handle on NODE, opened. */
@@ -304,48 +274,17 @@ struct open_out {
 };
 enum { OPEN_DIRECT_IO = 1 << 0, OPEN_NOFLUSH = 1 << 5, OPEN_PASSTHROUGH = 1 << 7 };
 
-/* Replies that H is opened with a transcript. */
+/* Replies that the kernel reads the file of H by itself. */
 static void reply_passing(struct call *call, struct handle *h, const struct passing *passing) {
-	struct rows_file *f = rows_of(h);
 	bool reads = (h->flags & O_ACCMODE) == O_RDONLY;
 	const struct open_out out = { .fh = (uintptr_t)h,
 				      .open_flags = OPEN_PASSTHROUGH |
 						    (passing->direct ? OPEN_DIRECT_IO : 0u) |
 						    (reads ? OPEN_NOFLUSH : 0u),
 				      .backing = passing->backing };
-	f->passing = passing->transcript;
 	reply_begin(call);
 	if (fuse_reply_buf(call->req, (const char *)&out, sizeof(out)) != 0)
 		handle_free(call->fs, h);
-}
-
-/* How H, which opens a rows file, is opened. The kernel would map the transcript for it: so who may
- * write must not have one, and who reads none but his own. Then ESTALE, and the name's next node
- * has none. */
-static int pass(struct call *call, struct handle *h, struct passing *passing) {
-	struct rows_file *f = rows_of(h);
-	struct nodes *nodes = call->fs->nodes;
-	if (h->kind != &rows_kind)
-		return 0;
-	bool writes = (h->flags & O_ACCMODE) == O_RDWR;
-	bool reads = (h->flags & O_ACCMODE) == O_RDONLY;
-	/* open_node() has said of this thread that its retry is over; so another number stands for
-	 * it */
-	pid_t retry = -call_thread(call);
-	*passing = transcript_pass(call->fs, h->node,
-				   (h->flags & O_DIRECT) == 0 ? f->transcript : NULL);
-	bool other = reads && passing->transcript != f->transcript;
-	if (passing->transcript == NULL ||
-	    (!writes && (!other || !node_may_retry(nodes, h->node, retry)))) {
-		nodes_retry_over(nodes, retry);
-		return 0;
-	}
-	transcript_pass_end(move_ptr(passing->transcript));
-	node_expel(nodes, h->node);
-	/* no notice will find the node any more: from now on the kernel asks for its size, which
-	 * `tail -f` goes by */
-	coherence_forget(call->fs, h->node);
-	return -ESTALE;
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
@@ -353,15 +292,15 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct handle *h = NULL;
 	call_begin_seeking(&call, req, (fi->flags & O_ACCMODE) == O_RDONLY);
 	struct node *node = node_of(call.fs, ino);
-	struct passing passing = { .transcript = NULL };
+	struct passing passing;
 	int rc = open_node(&call, node, fi->flags, false, &h);
-	if (rc == 0 && (rc = pass(&call, h, &passing)) != 0)
+	if (rc == 0 && h->kind->pass != NULL && (rc = h->kind->pass(&call, h, &passing)) < 0)
 		handle_free(call.fs, h);
-	if (rc != 0) {
+	if (rc < 0) {
 		reply_status(&call, node, NULL, rc);
 		return;
 	}
-	if (passing.transcript != NULL) {
+	if (rc > 0) {
 		reply_passing(&call, h, &passing);
 		return;
 	}
@@ -423,20 +362,20 @@ static int create_file(struct call *call, struct node *dir, const char *name, mo
 				   CHANGE_ANY);
 	if (allowed != 0)
 		return allowed;
-	if (target.place != NULL) {
+	const struct kind *kind = target.place != NULL ? kind_of_place(target.place) : NULL;
+	if (kind != NULL) {
 		AUTO_WHERE struct where w = { 0 };
 		rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values, &w);
-		if (rc == 0 && !kind_of_place(target.place)->writable)
+		if (rc == 0 && !kind->writable)
 			rc = call_error(call, EROFS,
 					"this file is made by the database and cannot be written");
-		if (rc == 0 && target.place->route->kind == KIND_COLUMN && !dir->pending &&
-		    !store_parent_exists(call, &w))
-			rc = -ENOENT;
+		if (rc == 0 && kind->may_create != NULL)
+			rc = kind->may_create(call, &w, dir->pending);
 		if (rc != 0)
 			return rc;
 	}
-	if (is_ingest(target.place)) {
-		rc = ingest_create(call, target.place, name, mode);
+	if (kind != NULL && kind->create != NULL) {
+		rc = kind->create(call, target.place, name, mode);
 		return rc != 0 ? rc : lookup_child(call, dir, name, true, out);
 	}
 	mode = (mode & 07777 & ~(mode_t)PLAIN_MARK) | (target.place != NULL ? PLAIN_MARK : 0);
@@ -549,8 +488,8 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 	 * the lock free */
 	if (reason == SYNC_FLUSH)
 		locks_flushed(call.fs->locks, h->lock_ino, fi->lock_owner, h);
-	if (h->kind == &rows_kind)
-		transcripts_follow(call.fs, h->node);
+	if (h->kind->synced != NULL)
+		h->kind->synced(call.fs, h);
 	coherence_settle(call.fs);
 	reply_status(&call, h->node, NULL, rc);
 }

@@ -1,6 +1,5 @@
 /* Making and removing names. */
 #include "fs/inodes/access.h"
-#include "fs/files/ingest.h"
 #include "fs/kernel/kinds.h"
 #include "fs/names/lookup.h"
 #include "fs/names/made.h"
@@ -150,10 +149,11 @@ static int remove_file(struct call *call, struct node *node) {
 	int rc = access_check(call, node->place, CHANGE_REMOVE);
 	if (rc == 0)
 		rc = node_where(call->fs->nodes, node, &w);
-	if (rc == 0 && !is_ingest(node->place) && !node_is_pending(call->fs->nodes, node))
+	const struct kind *kind = kind_of_node(node);
+	if (rc == 0 && kind->removal != REMOVAL_NONE && !node_is_pending(call->fs->nodes, node))
 		removal_begin(call);
 	if (rc == 0)
-		rc = kind_of_node(node)->remove(call, &w);
+		rc = kind->remove(call, &w);
 	if (rc == -ENOENT && !store_parent_exists(call, &w))
 		rc = 0; /* the row that it belonged to is gone: so is the file */
 	rc = removal_end(call, node, &w, rc);
@@ -191,8 +191,8 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&node->place->sql;
 	bool exists;
 	for (int i = 0; i < node->place->nchildren; i++) {
-		const struct layout_route *route = node->place->children[i]->route;
-		if (route != NULL && route->kind == KIND_ROW && node->place->children[i]->stays)
+		const struct place *child = node->place->children[i];
+		if (kind_of_place(child)->row && child->stays)
 			return call_error(
 				call, EPERM,
 				"the layout refuses to remove this row (\"remove\": \"refuse\")");

@@ -1,7 +1,6 @@
 /* Renaming names. What a rename means is a question of what both names are: SEMANTICS 8 has the
  * table. */
 #include "fs/inodes/access.h"
-#include "fs/files/ingest.h"
 #include "fs/names/intent.h"
 #include "fs/kernel/kinds.h"
 #include "fs/names/lookup.h"
@@ -11,7 +10,6 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/kernel/reply.h"
-#include "fs/rows/rows.h"
 #include "fs/rows/rows_rotate.h"
 #include "fs/docs/store.h"
 #include "util/log.h"
@@ -136,21 +134,22 @@ static void become(struct renaming *r) {
 	node_put(nodes, successor);
 }
 
-/* A plain file onto the name of an ingest file, and an ingest file to the name of another one or
- * of a plain file. */
-static int rename_ingest(struct renaming *r) {
+/* A plain file onto a name of a kind that takes its bytes as they are. */
+static int rename_adopted(struct renaming *r) {
 	struct fs *fs = r->call->fs;
-	int rc;
-	if (r->node->type == NODE_PLAIN)
-		rc = ingest_from_plain(r->call, r->from, r->target.place, r->to);
-	else if (r->target.place == NULL)
-		rc = ingest_to_plain(r->call, r->node, r->to);
-	else
-		rc = ingest_rename(r->call, r->node, r->target.place, r->name);
-	if (rc == 0 && r->node->type == NODE_PLAIN) {
+	int rc = kind_of_place(r->target.place)->adopt(r->call, r->from, r->target.place, r->to);
+	if (rc == 0) {
 		rc = plain_unlink(fs->plain, r->from);
 		node_unlinked(fs->nodes, r->node);
 	}
+	if (rc == 0)
+		become(r);
+	return rc;
+}
+
+/* A file whose kind sees to its names, to another one of the kind or to a plain file's. */
+static int rename_by_kind(struct renaming *r) {
+	int rc = kind_of_node(r->node)->rename(r->call, r->node, r->target.place, r->name, r->to);
 	if (rc == 0)
 		become(r);
 	return rc;
@@ -179,8 +178,8 @@ static int rename_made(struct renaming *r) {
 		return rc;
 	if (!may_go(r, &from, by))
 		return -EXDEV;
-	bool rows = place->route->kind == KIND_ROWS;
-	if (rows && !rows_give(r->call, r->node))
+	const struct kind *kind = kind_of_place(place);
+	if (kind->give != NULL && !kind->give(r->call, r->node))
 		return -EXDEV;
 	bool made = made_take(fs->made, call_thread(r->call), r->from, &text);
 	rc = made ? access_check(r->call, place, CHANGE_REMOVE) : -EXDEV;
@@ -188,12 +187,13 @@ static int rename_made(struct renaming *r) {
 		rc = node_where_child(fs->nodes, r->dir, r->name, place, r->target.values, &to);
 	buf_puts(&text, "");
 	if (rc == 0)
-		rc = kind_of_place(place)->store(r->call, &to, &from, text.data, text.len);
+		rc = kind->store(r->call, &to, &from, text.data, text.len);
 	if (rc != 0) {
-		rows_give_not(r->call, r->node);
+		if (kind->give_not != NULL)
+			kind->give_not(r->call, r->node);
 		return rc;
 	}
-	if (!rows)
+	if (kind->give == NULL)
 		handles_of_file(fs, r->node->ino, give, NULL);
 	show_anew(r);
 	plain_unmark_one(fs->plain, r->from);
@@ -271,17 +271,9 @@ static int rename_log(struct renaming *r) {
 	return 0;
 }
 
-/* Files at PLACE show many rows. */
-static bool is_lines(const struct place *place) {
-	return place->route != NULL &&
-	       (place->route->kind == KIND_ROWS || place->route->kind == KIND_TABLE);
-}
-
 static int rename_place(struct renaming *r) {
 	const struct node *node = r->node;
-	bool document = node->place->route != NULL && (node->place->route->kind == KIND_ROW ||
-						       node->place->route->kind == KIND_COLUMN ||
-						       node->place->route->kind == KIND_TABLE);
+	const struct kind *kind = kind_of_node(node);
 	bool is_beside =
 		r->target.place == node->place && node_is_in(r->call->fs->nodes, node, r->dir);
 	if (node->place->nkeys == 0 && node->place->route == NULL)
@@ -292,10 +284,10 @@ static int rename_place(struct renaming *r) {
 	    node_is_open(r->call->fs->nodes, node))
 		return -EXDEV;
 	bool replaces = r->existing != NULL && !r->existing->pending;
-	if (node->pending && replaces && document && is_beside &&
+	if (node->pending && replaces && kind->document && is_beside &&
 	    node_is_open(r->call->fs->nodes, node))
 		return rename_unwritten(r);
-	if (is_lines(node->place) && is_beside) {
+	if (kind->lines && is_beside) {
 		int rc = rename_made(r);
 		if (rc != -EXDEV || replaces || !node->pending)
 			return rc;
@@ -308,8 +300,9 @@ static int rename_place(struct renaming *r) {
 	/* an editor's backup stands beside its file; to another directory the row itself is
 	 * meant, and `mv` copies and removes it then */
 	if (r->target.place == NULL)
-		return document && node_is_in(r->call->fs->nodes, node, r->dir) ? rename_to_plain(r)
-										: -EXDEV;
+		return kind->document && node_is_in(r->call->fs->nodes, node, r->dir)
+			       ? rename_to_plain(r)
+			       : -EXDEV;
 	if (is_beside && node->place->sql.rename.sql != NULL)
 		return rename_row(r);
 	return -EXDEV;
@@ -317,11 +310,10 @@ static int rename_place(struct renaming *r) {
 
 /* What is replaced: one row by a document, or as much as the file holds. */
 static enum change change_of_rename(const struct renaming *r) {
-	const struct place *place = r->target.place;
-	if (place == NULL || place->route == NULL || place->route->kind == KIND_ROW)
+	if (r->target.place == NULL)
 		return CHANGE_ANY;
-	bool whole = place->route->kind == KIND_ROWS || place->route->kind == KIND_TABLE;
-	return whole || r->existing != NULL ? CHANGE_ANEW : CHANGE_ANY;
+	const struct kind *kind = kind_of_place(r->target.place);
+	return r->existing != NULL ? kind->to_replace : kind->to_place;
 }
 
 static int rename_allowed(const struct renaming *r) {
@@ -349,9 +341,10 @@ static int rename_any(struct renaming *r) {
 	rc = rename_allowed(r);
 	if (rc != 0)
 		return rc;
-	if (r->node->type == NODE_PLACE && is_ingest(r->node->place) &&
-	    (r->target.place == NULL || is_ingest(r->target.place)))
-		return rename_ingest(r);
+	const struct kind *kind = kind_of_node(r->node);
+	if (kind->rename != NULL &&
+	    (r->target.place == NULL || kind_of_place(r->target.place) == kind))
+		return rename_by_kind(r);
 	if (r->node->type != NODE_PLAIN)
 		return rename_place(r);
 	if (r->target.place == NULL && !directory &&
@@ -364,8 +357,8 @@ static int rename_any(struct renaming *r) {
 									      : -EEXIST;
 	if (directory || r->target.place->route == NULL)
 		return -EXDEV;
-	if (is_ingest(r->target.place))
-		return rename_ingest(r);
+	if (kind_of_place(r->target.place)->adopt != NULL)
+		return rename_adopted(r);
 	return rename_onto_route(r);
 }
 

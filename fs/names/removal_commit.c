@@ -2,6 +2,7 @@
 #include "fs/inodes/access.h"
 #include "fs/core/intake.h"
 #include "fs/core/pace.h"
+#include "fs/core/kind.h"
 #include "fs/names/removal_state.h"
 #include "fs/core/report.h"
 #include "fs/names/intent.h"
@@ -21,28 +22,23 @@ enum {
 
 /* -- names ------------------------------------------------------------------------------------- */
 
-static const struct relation *row_of(const struct place *place) {
-	return place->route->kind == KIND_ROW ? place->scope.tables[place->target].rel : NULL;
+static const struct relation *row_of(const struct fs *fs, const struct place *place) {
+	return fs->kinds->of_place(place)->row ? place->scope.tables[place->target].rel : NULL;
 }
 
-static struct db_statement *statement_of(const struct place *place) {
+static struct db_statement *statement_of(const struct fs *fs, const struct place *place) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&place->sql;
-	return place->route->kind == KIND_COLUMN ? &sql->clear : &sql->remove;
-}
-
-/* A column that shows NULL, and the lines of a row that stays, have their name for ever: see
- * intent.h. */
-static bool stays_when_removed(const struct place *place) {
-	return place->route->kind == KIND_COLUMN || place->route->kind == KIND_ROWS ||
-	       place->route->kind == KIND_TABLE;
+	return fs->kinds->of_place(place)->removal == REMOVAL_VALUE ? &sql->clear : &sql->remove;
 }
 
 /* NODE was removed by thread TID, and that is committed. */
 void removal_is_over(struct fs *fs, struct node *node, pid_t tid) {
 	const struct place *place = node->place;
-	if (row_of(place) != NULL)
-		node_set_gone_above(fs->nodes, node, row_of(place));
-	if (stays_when_removed(place))
+	if (row_of(fs, place) != NULL)
+		node_set_gone_above(fs->nodes, node, row_of(fs, place));
+	/* a column that shows NULL, and the lines of a row that stays, keep their name: see
+	 * intent.h */
+	if (fs->kinds->of_place(place)->name_stays)
 		intent_note_removed(fs->intents, tid, node->ino);
 }
 
@@ -246,7 +242,7 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 		 struct call *call, int statement) {
 	struct nodes *nodes = all->fs->nodes;
 	struct removed name = { .ino = node->ino,
-				.st = statement_of(node->place),
+				.st = statement_of(all->fs, node->place),
 				.node = node,
 				.tid = call_thread(call),
 				.statement = statement,
@@ -258,8 +254,9 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 		removal_withdraw(all, r, statement);
 		return false;
 	}
-	if (row_of(node->place) != NULL)
-		name.ngone = node_row_dirs(nodes, node, row_of(node->place), name.gone, GONE_MOST);
+	if (row_of(all->fs, node->place) != NULL)
+		name.ngone = node_row_dirs(nodes, node, row_of(all->fs, node->place), name.gone,
+					   GONE_MOST);
 	uint64_t one = 1;
 	node_hold(nodes, node);
 	LOCK_SCOPE(&all->lock);

@@ -1,6 +1,7 @@
 /* Rows files: a slice of a table as lines. What open, write, truncate and close of one mean; see
  * rows_read.c for reading. */
 #include "fs/inodes/access.h"
+#include "fs/cache/coherence.h"
 #include "fs/rows/rows.h"
 
 #include "fs/names/lookup.h"
@@ -412,6 +413,37 @@ static uint64_t rows_held(struct handle *h) {
 	return handle_fit(&f->data) + f->was.cap;
 }
 
+/* What may be committed now is seen by readers whom the kernel serves. */
+static void rows_synced(struct fs *fs, struct handle *h) {
+	transcripts_follow(fs, h->node);
+}
+
+/* The kernel would map the transcript for a reader: so a writer must not have one, and a reader
+ * none but its own. Then ESTALE, and the name's next node has none. */
+static int rows_pass(struct call *call, struct handle *h, struct passing *out) {
+	struct rows_file *f = rows_of(h);
+	struct nodes *nodes = call->fs->nodes;
+	bool writes = (h->flags & O_ACCMODE) == O_RDWR;
+	bool reads = (h->flags & O_ACCMODE) == O_RDONLY;
+	/* the open has said of this thread that its retry is over; so another number stands for
+	 * it */
+	pid_t retry = -call_thread(call);
+	struct transcript *passing = transcript_pass(
+		call->fs, h->node, (h->flags & O_DIRECT) == 0 ? f->transcript : NULL, out);
+	bool other = reads && passing != f->transcript;
+	if (passing == NULL || (!writes && (!other || !node_may_retry(nodes, h->node, retry)))) {
+		nodes_retry_over(nodes, retry);
+		f->passing = passing;
+		return passing != NULL;
+	}
+	transcript_pass_end(passing);
+	node_expel(nodes, h->node);
+	/* no notice will find the node any more: from now on the kernel asks for its size, which
+	 * `tail -f` goes by */
+	coherence_forget(call->fs, h->node);
+	return -ESTALE;
+}
+
 const struct kind rows_kind = {
 	.name = "rows",
 	.writable = true,
@@ -430,6 +462,16 @@ const struct kind rows_kind = {
 	.held = rows_held,
 	.unsent = rows_unsent,
 	.unlocking = rows_unlocking,
+	.synced = rows_synced,
+	.pass = rows_pass,
+	.lines = true,
+	.appended = true,
+	.name_stays = true,
+	.to_replace = CHANGE_ANEW,
+	.to_place = CHANGE_ANEW,
+	.removal = REMOVAL_ROWS,
+	.give = rows_give,
+	.give_not = rows_give_not,
 	.remove = rows_remove,
 	.store = rows_store,
 };

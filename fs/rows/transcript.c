@@ -574,7 +574,8 @@ static bool has_backing(struct transcripts *all, struct transcript *t) {
 	return t->backing > 0 && all->has_thread;
 }
 
-struct passing transcript_pass(struct fs *fs, struct node *node, struct transcript *t) {
+struct transcript *transcript_pass(struct fs *fs, struct node *node, struct transcript *t,
+				   struct passing *out) {
 	struct transcripts *all = fs->transcripts;
 	LOCK_SCOPE(&all->lock);
 	struct transcript *now = all->passing > 0 ? all->newest : NULL;
@@ -583,12 +584,13 @@ struct passing transcript_pass(struct fs *fs, struct node *node, struct transcri
 	if (now == NULL && t != NULL && node_is_open_once(fs->nodes, node) && has_backing(all, t))
 		now = t;
 	if (now == NULL)
-		return (struct passing){ .transcript = NULL };
+		return NULL;
 	now->references++;
 	now->passing++;
 	all->passing++;
 	pthread_cond_signal(&all->wake);
-	return (struct passing){ .transcript = now, .backing = now->backing, .direct = now != t };
+	*out = (struct passing){ .backing = now->backing, .direct = now != t };
+	return now;
 }
 
 void transcript_pass_end(struct transcript *t) {

@@ -13,6 +13,7 @@
 #ifndef ROWFS_FS_ROWS_TRANSCRIPT_H
 #define ROWFS_FS_ROWS_TRANSCRIPT_H
 
+#include "fs/core/kind.h"
 #include "fs/core/call.h"
 
 struct rows_reader;
@@ -52,18 +53,12 @@ void transcript_release(struct transcript *t);
 MUST_USE int transcript_read(struct call *call, struct transcript *t, size_t size, uint64_t offset,
 			     struct buf *out);
 
-/* How the kernel is to open a handle. */
-struct passing {
-	struct transcript
-		*transcript; /* NULL: as any; otherwise counted until transcript_pass_end() */
-	int backing;         /* the kernel's number for its file */
-	bool direct;         /* all the same it asks for what it reads, and tells what it writes */
-};
-
 /* For a handle that opens NODE (counted there already) and would read T, which may be NULL. A file
  * that the kernel reads by itself for one handle has all its handles opened with the same
- * transcript; and as long as one is open without, none begins. */
-struct passing transcript_pass(struct fs *fs, struct node *node, struct transcript *t);
+ * transcript; and as long as one is open without, none begins. Returns that transcript, counted
+ * until transcript_pass_end(), and in OUT how the kernel opens it; NULL: as any other file. */
+struct transcript *transcript_pass(struct fs *fs, struct node *node, struct transcript *t,
+				   struct passing *out);
 void transcript_pass_end(struct transcript *t);
 
 /* At each flush and fsync of NODE, a rows file: what it may have committed is seen by readers whom
