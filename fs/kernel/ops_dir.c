@@ -1,7 +1,9 @@
 #include "fs/cache/coherence.h"
 #include "fs/open/handle.h"
+#include "fs/options/options.h"
 #include "fs/kernel/kinds.h"
 #include "fs/list/listing.h"
+#include "fs/list/prefetch.h"
 #include "fs/names/lookup.h"
 #include "fs/kernel/ops.h"
 #include "fs/bytes/plain.h"
@@ -123,13 +125,22 @@ static int add_entry(struct page *p, const struct entry *entry) {
 	return 0;
 }
 
+/* Who was given names alone may come back for the rest of them. */
+static void note_end(struct fs *fs, const struct open_directory *d) {
+	uint64_t n = listing_named(d);
+	if (n > (uint64_t)fs->opt->fetch_size / 10)
+		prefetch_listed(fs, d->node, n);
+}
+
 static int fill(struct page *p, off_t off) {
 	const struct entry *entry;
 	int rc = listing_seek(p->call, p->d, (uint64_t)off, p->plus);
 	while (rc == 0) {
 		rc = listing_entry(p->call, p->d, &entry);
-		if (rc == 0 && entry == NULL)
+		if (rc == 0 && entry == NULL) {
+			note_end(p->call->fs, p->d);
 			return 0;
+		}
 		if (rc == 0)
 			rc = add_entry(p, entry);
 		if (rc == 0)

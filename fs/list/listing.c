@@ -5,7 +5,6 @@
 #include "fs/cache/coherence.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
-#include "fs/list/prefetch.h"
 #include "fs/list/trail.h"
 #include "util/log.h"
 
@@ -483,10 +482,8 @@ int listing_seek(struct call *call, struct open_directory *d, uint64_t offset, b
 	return resume(call, l, d->node, position);
 }
 
-/* Who was given names alone may come back for the rest of them. */
-static void note_end(struct call *call, struct listing *l, struct node *dir) {
-	if (l->wish == WISH_NAMES && l->at > (uint64_t)call->fs->opt->fetch_size / 10)
-		prefetch_listed(call->fs, dir, l->at);
+uint64_t listing_named(const struct open_directory *d) {
+	return d->listing->wish == WISH_NAMES ? d->listing->at : 0;
 }
 
 int listing_entry(struct call *call, struct open_directory *d, const struct entry **out) {
@@ -496,10 +493,8 @@ int listing_entry(struct call *call, struct open_directory *d, const struct entr
 		int rc = forward(call, l, d->node);
 		if (rc != 0)
 			return rc;
-		if (l->n == 0) {
-			note_end(call, l, d->node);
+		if (l->n == 0)
 			return 0;
-		}
 	}
 	size_t i = (size_t)(l->at - l->first);
 	show(call->fs, l, d->node, &l->rows[i]);

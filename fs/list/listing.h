@@ -49,6 +49,9 @@ MUST_USE int listing_seek(struct call *call, struct open_directory *d, uint64_t 
  * -errno. */
 MUST_USE int listing_entry(struct call *call, struct open_directory *d, const struct entry **out);
 
+/* How many names D has given without attributes. */
+uint64_t listing_named(const struct open_directory *d);
+
 /* On to the entry behind it. */
 void listing_advance(struct open_directory *d);
 
