@@ -15,6 +15,7 @@
 #include "fs/core/report.h"
 #include "fs/bytes/scratch.h"
 #include "fs/docs/store.h"
+#include "fs/names/statement.h"
 #include "fs/stream/refusals.h"
 #include "fs/docs/table.h"
 #include "fs/names/orphans.h"
@@ -763,7 +764,7 @@ static int document_unlocking(struct call *call, struct handle *h) {
 /* Runs ST. *GONE: it has changed something. */
 static int run_removal(struct call *call, const struct where *w, struct db_statement *st,
 		       bool *gone) {
-	int changed, rc = store_run(call, st, w, NULL, 0, DB_REPEATABLE, &changed);
+	int changed, rc = statement_run(call, st, w, NULL, 0, DB_REPEATABLE, &changed);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to this row: remove them first");
@@ -780,7 +781,7 @@ static int remove_by(struct call *call, const struct where *w, struct db_stateme
 	int rc = run_removal(call, w, st, &gone);
 	if (rc != 0 || gone)
 		return rc;
-	rc = store_exists(call, w, &exists);
+	rc = statement_exists(call, w, &exists);
 	if (rc == 0 && exists)
 		return call_error(call, EPERM,
 				  "a trigger or a policy has skipped it: it is still there");
@@ -810,7 +811,7 @@ static int query_remove(struct call *call, const struct where *w) {
 
 /* In a directory that has a row, or is going to have one. */
 static int column_may_create(struct call *call, const struct where *w, bool pending) {
-	return pending || store_parent_exists(call, w) ? 0 : -ENOENT;
+	return pending || statement_parent_exists(call, w) ? 0 : -ENOENT;
 }
 
 static int document_store(struct call *call, const struct where *w, const struct where *from,

@@ -3,141 +3,13 @@
 #include "db/field.h"
 #include "fs/stream/once.h"
 #include "fs/bytes/plain.h"
-#include "fs/names/removal.h"
-#include "fs/core/report.h"
+#include "fs/names/statement.h"
 #include "schema/statements/sql.h"
 
 #include <errno.h>
 #include <string.h>
 
-static int affected(const PGresult *res) {
-	return (int)field_changed(res);
-}
-
-bool store_was_ours(const struct call *call) {
-	return call->err.in_doubt && strcmp(call->err.sqlstate, "23505") == 0;
-}
-
-bool store_is_no_value(const struct call *call) {
-	/* invalid text representation, datetime format and range, numeric range, encoding,
-	 * parameter value */
-	static const char *const states[] = { "22P02", "22007", "22008", "22003",
-					      "22021", "22023", "23514" };
-	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-		if (strcmp(call->err.sqlstate, states[i]) == 0)
-			return true;
-	return false;
-}
-
-/* Runs ST by itself, or in the removal that CALL is part of. */
-static int run(struct call *call, struct db_statement *st, const struct db_param *params, int n,
-	       unsigned flags, PGresult **res) {
-	return call->removal != NULL
-		       ? removal_query(call, st, params, n, flags, res)
-		       : db_query(call->fs->pool, st, params, n, flags, NULL, res, &call->err);
-}
-
-int store_run(struct call *call, struct db_statement *st, const struct where *w,
-	      const struct db_param *more, int nmore, unsigned flags, int *changed) {
-	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	int n = where_params(w, params);
-	for (int i = 0; i < nmore; i++)
-		params[n++] = more[i];
-	int rc = run(call, st, params, n, flags, &res);
-	*changed = rc == 0 ? affected(res) : 0;
-	fs_changed(call->fs);
-	return rc;
-}
-
-int store_exists(struct call *call, const struct where *w, bool *exists) {
-	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
-	struct db_statement *st = sql->glance.sql != NULL ? &sql->glance : &sql->find;
-	*exists = st->sql == NULL; /* literal directories */
-	if (st->sql == NULL)
-		return 0;
-	int n = where_params(w, params);
-	int rc = run(call, st, params, n, DB_REPEATABLE | DB_BINARY, &res);
-	*exists = rc == 0 && PQntuples(res) > 0;
-	if (store_is_no_value(call)) {
-		db_error_clear(&call->err);
-		return 0;
-	}
-	return rc;
-}
-
-/* Whether the row exists that the nearest row's directory above W stands for, one of table BUT not
- * counted; true if there is none. */
-static int row_above(struct call *call, const struct where *w, int but, bool *exists) {
-	struct where dir =
-		*w; /* borrows W's strings: a directory above has the first of its keys */
-	*exists = true;
-	dir.place = w->place->parent;
-	while (dir.place != NULL && (!dir.place->row_dir || dir.place->row_table == but))
-		dir.place = dir.place->parent;
-	return dir.place != NULL ? store_exists(call, &dir, exists) : 0;
-}
-
-bool store_parent_exists(struct call *call, const struct where *w) {
-	bool exists;
-	return row_above(call, w, -1, &exists) != 0 || exists;
-}
-
-bool store_is_referred(struct call *call, const struct where *w) {
-	struct db_param params[WHERE_PARAMS];
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_FREE char *sql = sql_find_referred(w->place, call->fs->catalog);
-	AUTO_RESULT PGresult *res = NULL;
-	int n = where_params(w, params);
-	return sql == NULL ||
-	       db_query_text(call->fs->pool, sql, params, n, DB_REPEATABLE, NULL, &res, &err) !=
-		       0 ||
-	       PQntuples(res) > 0;
-}
-
-int store_check_keys(struct call *call, const struct where *w) {
-	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.check;
-	if (st->sql == NULL)
-		return 0;
-	int n = where_params(w, params);
-	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE, NULL, &res, &call->err);
-	if (rc != 0)
-		return rc;
-	if (PQntuples(res) == 1 && field_is_true(res, 0, 0))
-		return 0;
-	return call_error(call, EINVAL,
-			  "the name is not the canonical form of its key: write it as the "
-			  "database would (a uuid in lower case, a number without leading zeros)");
-}
-
-/* -- documents --------------------------------------------------------------------------------- */
-
-static const struct relation *target_of(const struct place *place) {
-	return place->scope.tables[place->target].rel;
-}
-
-int store_check_shape(struct call *call, const struct place *place, const struct shape *shape) {
-	const struct relation *rel = target_of(place);
-	if (place->route->overflow != NULL)
-		return 0;
-	AUTO_BUF struct buf unknown = { 0 }, known = { 0 };
-	int n = 0;
-	for (int i = 0; i < shape->n; i++) {
-		if (relation_column(rel, shape->names[i]) != NULL)
-			continue;
-		buf_printf(&unknown, "%s\"%s\"", n++ > 0 ? ", " : "", shape->names[i]);
-	}
-	if (n == 0)
-		return 0;
-	for (int i = 0; i < rel->ncolumns; i++)
-		buf_printf(&known, "%s%s", i > 0 ? ", " : "", rel->columns[i].name);
-	return call_error(call, EINVAL, "no column of %s takes the key%s %s (it has: %s)",
-			  rel->layout_name, n > 1 ? "s" : "", unknown.data, known.data);
-}
+/* -- rows -------------------------------------------------------------------------------------- */
 
 /* Runs made SQL on W's keys and the document. */
 static int run_document(struct call *call, char *sql, const struct where *w, const char *json,
@@ -151,7 +23,7 @@ static int run_document(struct call *call, char *sql, const struct where *w, con
 	int n = where_params(w, params);
 	params[n++] = (struct db_param){ .data = json, .len = len, .oid = DB_TEXT };
 	int rc = db_query_text(call->fs->pool, sql, params, n, flags, NULL, &res, &call->err);
-	*changed = rc == 0 ? affected(res) : 0;
+	*changed = rc == 0 ? (int)field_changed(res) : 0;
 	return rc;
 }
 
@@ -175,7 +47,7 @@ static bool finds(struct call *call, char *sql, const struct where *w, const cha
 static int why_nothing(struct call *call, const struct where *w) {
 	bool exists;
 	/* the row's own directory is not its parent */
-	int rc = row_above(call, w, w->place->target, &exists);
+	int rc = statement_row_above(call, w, w->place->target, &exists);
 	if (rc != 0)
 		return rc;
 	if (!exists)
@@ -195,7 +67,7 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 	int changed = 0;
 	if (shape_scan(json, len, &shape, &why) != 0)
 		return call_error(call, EINVAL, "%s", why.data);
-	int rc = store_check_shape(call, w->place, &shape);
+	int rc = statement_check_shape(call, w->place, &shape);
 	struct document_shape document = shape_document(&shape);
 	/* in turn, since the row may appear or go between the two; the insert has the last word */
 	int last = created ? 2 : 3;
@@ -220,17 +92,6 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 		}
 	}
 	fs_changed(call->fs);
-	return rc;
-}
-
-int store_remove_on(struct db_conn *conn, const struct where *w, int *changed,
-		    struct db_error *err) {
-	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_on(conn, w->place->sql.remove.sql, params, where_params(w, params), &res,
-			     err);
-	if (rc == 0 && changed != NULL)
-		*changed = affected(res);
 	return rc;
 }
 
@@ -262,12 +123,13 @@ static int replace_in_tx(struct db_conn *conn, void *arg, struct db_error *err) 
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
 	/* first, since both may have the same unique values */
-	int rc = store_remove_on(conn, r->from, NULL, err);
+	int rc = statement_remove_on(conn, r->from, NULL, err);
 	int n = where_params(r->to, params);
 	params[n++] = r->json;
 	if (rc == 0)
 		rc = db_query_on(conn, r->update, params, n, &res, err);
-	return rc == 0 && affected(res) == 0 ? why_not_replaced(conn, r, params, n, err) : rc;
+	return rc == 0 && (int)field_changed(res) == 0 ? why_not_replaced(conn, r, params, n, err)
+						       : rc;
 }
 
 int store_replace_by(struct call *call, const struct where *from, const struct where *to,
@@ -324,7 +186,7 @@ static int append_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	int n = where_params(tx->w, params);
 	params[n++] = tx->value;
 	int rc = db_query_on(conn, tx->sql, params, n, &res, err);
-	tx->changed = rc == 0 ? affected(res) : 0;
+	tx->changed = rc == 0 ? (int)field_changed(res) : 0;
 	return rc;
 }
 
@@ -340,10 +202,9 @@ static bool is_waited_for(struct call *call, const struct where *w) {
 
 /* Whether W's row is there, and may be changed. */
 static int column_row(struct call *call, const struct where *w, bool *exists) {
-	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.row;
-	int rc = run(call, st, params, where_params(w, params), DB_REPEATABLE, &res);
+	int rc = statement_query(call, st, w, DB_REPEATABLE, &res);
 	*exists = rc == 0 && PQntuples(res) > 0;
 	return rc;
 }
@@ -370,10 +231,10 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 		changed = tx.changed;
 		fs_changed(call->fs);
 	} else {
-		rc = store_run(call, &sql->set, w, &value, 1, DB_REPEATABLE, &changed);
+		rc = statement_run(call, &sql->set, w, &value, 1, DB_REPEATABLE, &changed);
 	}
 	if (rc == 0 && changed == 0 && is_waited_for(call, w) && sql->insert.sql != NULL)
-		rc = store_run(call, &sql->insert, w, &value, 1, DB_REPEATABLE, &changed);
+		rc = statement_run(call, &sql->insert, w, &value, 1, DB_REPEATABLE, &changed);
 	bool skipped = false; /* by a trigger */
 	if (rc == 0 && changed == 0)
 		rc = column_row(call, w, &skipped);

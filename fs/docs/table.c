@@ -2,7 +2,7 @@
 
 #include "db/field.h"
 #include "fs/rows/rows_pairs.h"
-#include "fs/docs/store.h"
+#include "fs/names/statement.h"
 #include "fs/stream/once.h"
 
 #include <errno.h>
@@ -104,7 +104,7 @@ static int add_element(struct table_tx *tx, const char *json, struct element *e)
 	else
 		buf_add(&text, json + e->at, e->len);
 	if (rc == 0)
-		rc = store_check_shape(tx->call, tx->w->place, &e->shape);
+		rc = statement_check_shape(tx->call, tx->w->place, &e->shape);
 	if (rc != 0)
 		return rc;
 	shape_sort(&e->shape);
@@ -274,7 +274,7 @@ static int insert_group(struct db_conn *conn, const struct table_tx *tx, const s
 
 static int table_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct table_tx *tx = arg;
-	int rc = tx->from != NULL ? store_remove_on(conn, tx->from, NULL, err) : 0;
+	int rc = tx->from != NULL ? statement_remove_on(conn, tx->from, NULL, err) : 0;
 	if (rc == 0 && tx->text != NULL)
 		return pairs_run(conn, tx->pairs, err);
 	if (rc == 0)
@@ -312,7 +312,7 @@ int table_store(struct call *call, const struct where *w, const struct where *fr
 	if (text == NULL)
 		return no_memory(call);
 	*text = (struct rows_text){ .in = &in, .most = GROUPS_MOST };
-	if (!store_parent_exists(call, w))
+	if (!statement_parent_exists(call, w))
 		return call_error(call, ENOENT, "the row that this file belongs to does not exist");
 	db_error_clear(&call->err);
 	rc = take_document(&tx, json, len, text);

@@ -3,7 +3,6 @@
 #include "fs/files/open_file.h"
 #include "fs/stream/ingest_rows.h"
 #include "fs/files/ingest_twin.h"
-#include "fs/docs/store.h"
 #include "fs/stream/refusals.h"
 #include "fs/bytes/scratch.h"
 #include "util/clock.h"

@@ -15,7 +15,6 @@
 #include "fs/kernel/ops_lock.h"
 #include "fs/kernel/reply.h"
 #include "fs/core/report.h"
-#include "fs/docs/store.h"
 #include "util/rows_ioctl.h"
 
 #include <errno.h>

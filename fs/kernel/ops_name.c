@@ -8,7 +8,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/kernel/reply.h"
-#include "fs/docs/store.h"
+#include "fs/names/statement.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,14 +18,14 @@
 
 static int insert_row(struct call *call, const struct where *w) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
-	int changed, rc = store_run(call, &sql->insert, w, NULL, 0, DB_REPEATABLE, &changed);
-	if (store_was_ours(call)) {
+	int changed, rc = statement_run(call, &sql->insert, w, NULL, 0, DB_REPEATABLE, &changed);
+	if (statement_was_ours(call)) {
 		db_error_clear(&call->err);
 		return 0;
 	}
 	if (rc == -EFBIG) /* the value that is too long is the name */
 		rc = -ENAMETOOLONG;
-	if (rc == 0 && changed == 0 && store_parent_exists(call, w))
+	if (rc == 0 && changed == 0 && statement_parent_exists(call, w))
 		rc = call_error(call, EPERM, "a trigger has skipped the row of this directory");
 	else if (rc == 0 && changed == 0)
 		rc = call_error(call, ENOENT, "the parent row of this directory does not exist");
@@ -54,7 +54,7 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 	if (rc == 0 && target.place != NULL) {
 		rc = node_where_child(call->fs->nodes, dir, name, target.place, target.values, &w);
 		if (rc == 0)
-			rc = store_check_keys(call, &w);
+			rc = statement_check_keys(call, &w);
 	}
 	if (rc != 0)
 		return rc;
@@ -154,7 +154,7 @@ static int remove_file(struct call *call, struct node *node) {
 		removal_begin(call);
 	if (rc == 0)
 		rc = kind->remove(call, &w);
-	if (rc == -ENOENT && !store_parent_exists(call, &w))
+	if (rc == -ENOENT && !statement_parent_exists(call, &w))
 		rc = 0; /* the row that it belonged to is gone: so is the file */
 	rc = removal_end(call, node, &w, rc);
 	if (rc != 0)
@@ -199,13 +199,13 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	}
 	int changed, rc = node_where(call->fs->nodes, node, &w);
 	if (rc == 0)
-		rc = store_run(call, &sql->remove_empty, &w, NULL, 0, DB_REPEATABLE, &changed);
+		rc = statement_run(call, &sql->remove_empty, &w, NULL, 0, DB_REPEATABLE, &changed);
 	if (rc == -ENOENT) /* a foreign key that the layout does not know */
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to this row: remove them first");
 	if (rc != 0 || changed > 0)
 		return rc;
-	rc = store_exists(call, &w, &exists);
+	rc = statement_exists(call, &w, &exists);
 	return rc != 0 ? rc : exists ? -ENOTEMPTY : 0;
 }
 

@@ -11,7 +11,7 @@
 #include "fs/names/removal.h"
 #include "fs/kernel/reply.h"
 #include "fs/rows/rows_rotate.h"
-#include "fs/docs/store.h"
+#include "fs/names/statement.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -159,7 +159,7 @@ static int rename_by_kind(struct renaming *r) {
  * has made them itself. Of another process it is only likely that they are temporary; rows that
  * others have put below them say that they are not. */
 static bool may_go(struct renaming *r, const struct where *from, enum made_by by) {
-	return by == MADE_BY_PROCESS || !store_is_referred(r->call, from);
+	return by == MADE_BY_PROCESS || !statement_is_referred(r->call, from);
 }
 
 /* What this process, or another one of its session, has just made, onto another name of the same
@@ -236,13 +236,13 @@ static int rename_row(struct renaming *r) {
 	for (int i = 0; i < place->nkeys; i++)
 		keys[i] = db_text(r->target.values[i]);
 	if (rc == 0)
-		rc = store_run(r->call, &sql->rename, &from, keys, place->nkeys, DB_REPEATABLE,
-			       &changed);
+		rc = statement_run(r->call, &sql->rename, &from, keys, place->nkeys, DB_REPEATABLE,
+				   &changed);
 	if (rc != 0)
 		return rc == -EFBIG ? -ENAMETOOLONG : rc;
 	bool exists = false;
 	if (changed == 0)
-		rc = store_exists(r->call, &from, &exists);
+		rc = statement_exists(r->call, &from, &exists);
 	if (exists)
 		return call_error(r->call, EPERM, "a trigger has skipped the change of the key");
 	if (changed == 0)

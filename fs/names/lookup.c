@@ -6,7 +6,7 @@
 #include "fs/names/moved.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
-#include "fs/docs/store.h"
+#include "fs/names/statement.h"
 #include "util/text/name.h"
 #include "util/clock.h"
 
@@ -73,11 +73,11 @@ int lookup_check_target(struct call *call, struct node *dir, const char *name,
 		return 0;
 	int rc = node_where_child(call->fs->nodes, dir, name, target->place, target->values, &w);
 	if (rc == 0)
-		rc = store_check_keys(call, &w);
+		rc = statement_check_keys(call, &w);
 	/* numeric and datetime values out of range are mistaken keys, no temporary names */
 	bool out_of_range = strcmp(call->err.sqlstate, "22003") == 0 ||
 			    strcmp(call->err.sqlstate, "22008") == 0;
-	if (rc == 0 || is_directory(target->place) || out_of_range || !store_is_no_value(call))
+	if (rc == 0 || is_directory(target->place) || out_of_range || !statement_is_no_value(call))
 		return rc;
 	db_error_clear(&call->err);
 	target_free(target);
@@ -150,7 +150,7 @@ static int find_row(struct call *call, const struct where *w, enum search search
 	int n = where_params(w, params);
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY,
 			  call_cancel(call), res, &call->err);
-	if (rc != 0 && w->place->nparams > 0 && store_is_no_value(call)) {
+	if (rc != 0 && w->place->nparams > 0 && statement_is_no_value(call)) {
 		db_error_clear(&call->err);
 		return -ENOENT;
 	}

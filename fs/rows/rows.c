@@ -12,7 +12,7 @@
 #include "fs/rows/rows_cut.h"
 #include "fs/rows/rows_state.h"
 #include "fs/rows/rows_whole.h"
-#include "fs/docs/store.h"
+#include "fs/names/statement.h"
 #include "fs/stream/refusals.h"
 #include "fs/rows/transcript.h"
 #include "schema/line_columns.h"
@@ -359,8 +359,8 @@ static int rows_unlocking(struct call *call, struct handle *h) {
 
 static int rows_remove(struct call *call, const struct where *w) {
 	int changed;
-	int rc = store_run(call, (struct db_statement *)(uintptr_t)&w->place->sql.remove, w, NULL,
-			   0, DB_REPEATABLE, &changed);
+	int rc = statement_run(call, (struct db_statement *)(uintptr_t)&w->place->sql.remove, w,
+			       NULL, 0, DB_REPEATABLE, &changed);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to these rows: remove them first");

@@ -3,7 +3,7 @@
 #include "fs/rows/rows_lines.h"
 
 #include "fs/rows/rows_append.h"
-#include "fs/docs/store.h"
+#include "fs/names/statement.h"
 #include "schema/line_columns.h"
 #include "util/text/csv.h"
 #include "fs/stream/refusals.h"
@@ -245,7 +245,7 @@ static int jsonl_object(struct input *in, const char *line, size_t len, struct s
 	if (shape_scan(line, len, shape, &why) != 0)
 		return call_error(in->call, EINVAL, "%s", why.data);
 	buf_add(json, line, len);
-	return store_check_shape(in->call, in->w->place, shape);
+	return statement_check_shape(in->call, in->w->place, shape);
 }
 
 /* Makes JSON and SHAPE of a line. */

@@ -8,7 +8,7 @@
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_pairs.h"
 #include "fs/rows/rows_state.h"
-#include "fs/docs/store.h"
+#include "fs/names/statement.h"
 
 #include <errno.h>
 #include <string.h>
@@ -66,7 +66,7 @@ void insert_free(struct insert *insert) {
  * them. */
 static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db_error *err) {
 	int changed = 0;
-	int rc = store_remove_on(conn, tx->from, &changed, err);
+	int rc = statement_remove_on(conn, tx->from, &changed, err);
 	if (rc == 0 && changed != tx->lines)
 		rc = db_error_set(
 			err, EXDEV,

@@ -1,0 +1,144 @@
+#include "fs/names/statement.h"
+
+#include "db/field.h"
+#include "fs/names/removal.h"
+#include "schema/statements/sql.h"
+
+#include <errno.h>
+#include <string.h>
+
+bool statement_was_ours(const struct call *call) {
+	return call->err.in_doubt && strcmp(call->err.sqlstate, "23505") == 0;
+}
+
+bool statement_is_no_value(const struct call *call) {
+	/* invalid text representation, datetime format and range, numeric range, encoding,
+	 * parameter value */
+	static const char *const states[] = { "22P02", "22007", "22008", "22003",
+					      "22021", "22023", "23514" };
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		if (strcmp(call->err.sqlstate, states[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Runs ST by itself, or in the removal that CALL is part of. */
+static int run(struct call *call, struct db_statement *st, const struct db_param *params, int n,
+	       unsigned flags, PGresult **res) {
+	return call->removal != NULL
+		       ? removal_query(call, st, params, n, flags, res)
+		       : db_query(call->fs->pool, st, params, n, flags, NULL, res, &call->err);
+}
+
+int statement_query(struct call *call, struct db_statement *st, const struct where *w,
+		    unsigned flags, PGresult **res) {
+	struct db_param params[WHERE_PARAMS];
+	return run(call, st, params, where_params(w, params), flags, res);
+}
+
+int statement_run(struct call *call, struct db_statement *st, const struct where *w,
+		  const struct db_param *more, int nmore, unsigned flags, int *changed) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	int n = where_params(w, params);
+	for (int i = 0; i < nmore; i++)
+		params[n++] = more[i];
+	int rc = run(call, st, params, n, flags, &res);
+	*changed = rc == 0 ? (int)field_changed(res) : 0;
+	fs_changed(call->fs);
+	return rc;
+}
+
+int statement_exists(struct call *call, const struct where *w, bool *exists) {
+	AUTO_RESULT PGresult *res = NULL;
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
+	struct db_statement *st = sql->glance.sql != NULL ? &sql->glance : &sql->find;
+	*exists = st->sql == NULL; /* literal directories */
+	if (st->sql == NULL)
+		return 0;
+	int rc = statement_query(call, st, w, DB_REPEATABLE | DB_BINARY, &res);
+	*exists = rc == 0 && PQntuples(res) > 0;
+	if (statement_is_no_value(call)) {
+		db_error_clear(&call->err);
+		return 0;
+	}
+	return rc;
+}
+
+int statement_row_above(struct call *call, const struct where *w, int but, bool *exists) {
+	struct where dir =
+		*w; /* borrows W's strings: a directory above has the first of its keys */
+	*exists = true;
+	dir.place = w->place->parent;
+	while (dir.place != NULL && (!dir.place->row_dir || dir.place->row_table == but))
+		dir.place = dir.place->parent;
+	return dir.place != NULL ? statement_exists(call, &dir, exists) : 0;
+}
+
+bool statement_parent_exists(struct call *call, const struct where *w) {
+	bool exists;
+	return statement_row_above(call, w, -1, &exists) != 0 || exists;
+}
+
+bool statement_is_referred(struct call *call, const struct where *w) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_FREE char *sql = sql_find_referred(w->place, call->fs->catalog);
+	AUTO_RESULT PGresult *res = NULL;
+	int n = where_params(w, params);
+	return sql == NULL ||
+	       db_query_text(call->fs->pool, sql, params, n, DB_REPEATABLE, NULL, &res, &err) !=
+		       0 ||
+	       PQntuples(res) > 0;
+}
+
+int statement_check_keys(struct call *call, const struct where *w) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_statement *st = (struct db_statement *)(uintptr_t)&w->place->sql.check;
+	if (st->sql == NULL)
+		return 0;
+	int n = where_params(w, params);
+	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE, NULL, &res, &call->err);
+	if (rc != 0)
+		return rc;
+	if (PQntuples(res) == 1 && field_is_true(res, 0, 0))
+		return 0;
+	return call_error(call, EINVAL,
+			  "the name is not the canonical form of its key: write it as the "
+			  "database would (a uuid in lower case, a number without leading zeros)");
+}
+
+static const struct relation *target_of(const struct place *place) {
+	return place->scope.tables[place->target].rel;
+}
+
+int statement_check_shape(struct call *call, const struct place *place, const struct shape *shape) {
+	const struct relation *rel = target_of(place);
+	if (place->route->overflow != NULL)
+		return 0;
+	AUTO_BUF struct buf unknown = { 0 }, known = { 0 };
+	int n = 0;
+	for (int i = 0; i < shape->n; i++) {
+		if (relation_column(rel, shape->names[i]) != NULL)
+			continue;
+		buf_printf(&unknown, "%s\"%s\"", n++ > 0 ? ", " : "", shape->names[i]);
+	}
+	if (n == 0)
+		return 0;
+	for (int i = 0; i < rel->ncolumns; i++)
+		buf_printf(&known, "%s%s", i > 0 ? ", " : "", rel->columns[i].name);
+	return call_error(call, EINVAL, "no column of %s takes the key%s %s (it has: %s)",
+			  rel->layout_name, n > 1 ? "s" : "", unknown.data, known.data);
+}
+
+int statement_remove_on(struct db_conn *conn, const struct where *w, int *changed,
+			struct db_error *err) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_on(conn, w->place->sql.remove.sql, params, where_params(w, params), &res,
+			     err);
+	if (rc == 0 && changed != NULL)
+		*changed = (int)field_changed(res);
+	return rc;
+}
