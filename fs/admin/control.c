@@ -171,6 +171,8 @@ struct open_control {
 	bool resets; /* it was written to, and its close resets what it shows */
 };
 
+static const struct state_type control_state_type = { sizeof(struct open_control) };
+
 static struct open_control *control_of(const struct handle *h) {
 	return h->state;
 }
@@ -260,7 +262,7 @@ static int control_sync(struct call *call, struct handle *h, enum sync_reason re
 const struct kind control_kind = {
 	.name = "control",
 	.writable = true,
-	.state_size = sizeof(struct open_control),
+	.state = &control_state_type,
 	.open = control_open,
 	.read = control_read,
 	.write = control_write,

@@ -1,6 +1,6 @@
 #include "fs/admin/timer.h"
 
-#include "fs/rows/rows.h"
+#include "fs/rows/rows_write.h"
 #include "fs/names/orphans.h"
 #include "schema/state/ledger.h"
 #include "schema/count/watch.h"

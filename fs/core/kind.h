@@ -45,6 +45,12 @@ enum removal_by {
 
 enum { LOCKED_OTHER_PAGES = 1 };
 
+/* What a handle keeps for its kind: SIZE bytes, which begin as zeros. A room knows its handles by
+ * the address of this. */
+struct state_type {
+	size_t size;
+};
+
 /* One name of a kind's own. */
 struct own_name {
 	const struct kind *kind;
@@ -71,7 +77,7 @@ struct kind {
 	bool writable;
 	/* each writer has bytes of its own until they are committed, and sees their size */
 	bool own_size;
-	size_t state_size; /* bytes of a handle's `state`, which begins as zeros */
+	const struct state_type *state; /* of its handles; NULL: they have none */
 	/* The file is being opened; after a creation HANDLE->created is set. */
 	int (*open)(struct call *call, struct handle *h);
 	/* Appends to OUT what stands at OFFSET, at most SIZE bytes; less only at the end. */

@@ -127,6 +127,8 @@ struct open_document {
 	char maker[PROCESS_NAME]; /* name of the process that made it, for may_wait(); "" */
 };
 
+static const struct state_type document_state_type = { sizeof(struct open_document) };
+
 static struct open_document *document_of(const struct handle *h) {
 	return h->state;
 }
@@ -573,7 +575,7 @@ struct others {
 static void look_at(void *arg, struct handle *h) {
 	struct others *others = arg;
 	int text = UNDER_WAY_TEXT;
-	if (others->write || h == others->than || h->kind->open != document_open)
+	if (others->write || h == others->than || h->kind->state != &document_state_type)
 		return;
 	struct open_document *d = document_of(h);
 	others->write = atomic_load(&d->under_way) != UNDER_WAY_NONE;
@@ -860,7 +862,7 @@ static const struct buf *document_unsent(const struct handle *h) {
 
 /* What all documents have. */
 #define DOCUMENT                                                                                   \
-	.state_size = sizeof(struct open_document), .open = document_open, .read = document_read,  \
+	.state = &document_state_type, .open = document_open, .read = document_read,               \
 	.write = document_write, .truncate = document_truncate, .sync = document_sync,             \
 	.locked = document_locked, .close = document_close, .held = document_held,                 \
 	.body = document_body, .unsent = document_unsent

@@ -291,7 +291,7 @@ static int kind_rename(struct call *call, const struct node *node, const struct 
 const struct kind ingest_kind = {
 	.name = "file",
 	.writable = true,
-	.state_size = sizeof(struct open_file),
+	.state = &open_file_type,
 	.open = kind_open,
 	.read = kind_read,
 	.write = kind_write,

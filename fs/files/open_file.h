@@ -17,6 +17,8 @@ struct open_file {
 	bool wrote; /* this handle wrote to the stream, and its close tells how the file ends */
 };
 
+extern const struct state_type open_file_type;
+
 static inline struct open_file *file_of(const struct handle *h) {
 	return h->state;
 }

@@ -172,7 +172,7 @@ static int plain_kind_set_attr(struct call *call, struct node *node, const struc
 const struct kind plain_kind = {
 	.name = "file",
 	.writable = true,
-	.state_size = sizeof(struct open_file),
+	.state = &open_file_type,
 	.open = plain_kind_open,
 	.read = plain_kind_read,
 	.write = plain_kind_write,

@@ -73,9 +73,11 @@ static void directory_close(struct fs *fs, struct handle *h) {
 	listing_free(fs, directory_of(h)->listing);
 }
 
+static const struct state_type directory_state_type = { sizeof(struct open_directory) };
+
 const struct kind directory_kind = {
 	.name = "directory",
-	.state_size = sizeof(struct open_directory),
+	.state = &directory_state_type,
 	.close = directory_close,
 };
 

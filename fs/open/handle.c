@@ -35,7 +35,7 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 	struct handle *h = calloc(1, sizeof(*h));
 	if (h == NULL)
 		return NULL;
-	if (kind->state_size > 0 && (h->state = calloc(1, kind->state_size)) == NULL) {
+	if (kind->state != NULL && (h->state = calloc(1, kind->state->size)) == NULL) {
 		free(h);
 		return NULL;
 	}

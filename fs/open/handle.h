@@ -43,7 +43,7 @@ struct handle {
 	/* clock_us() of the oldest bytes that the clock may commit, 0: none; the same */
 	atomic_llong waiting_us;
 
-	void *state; /* what its kind keeps, kind->state_size bytes; its room has the accessor */
+	void *state; /* what its kind keeps, of kind->state; its room has the accessor */
 
 	uint64_t counted; /* bytes on the account of memory: what the handle holds */
 	enum pages pages;

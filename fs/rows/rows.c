@@ -8,7 +8,11 @@
 #include "fs/names/made.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows_read.h"
+#include "fs/rows/rows_reader.h"
 #include "fs/rows/rows_append.h"
+#include "fs/rows/rows_lines.h"
+#include "fs/rows/rows_replace.h"
+#include "fs/rows/rows_write.h"
 #include "fs/rows/rows_cut.h"
 #include "fs/rows/rows_state.h"
 #include "fs/rows/rows_whole.h"
@@ -450,7 +454,7 @@ const struct kind rows_kind = {
 	.own_size = true,
 	.followed = true,
 	.refresh = lookup_refresh_row,
-	.state_size = sizeof(struct rows_file),
+	.state = &rows_state_type,
 	.open = rows_open,
 	.read = read_any,
 	.before_write = rows_before_write,

@@ -4,7 +4,8 @@
 #include "fs/rows/rows_cut.h"
 
 #include "fs/names/lookup.h"
-#include "fs/rows/rows.h"
+#include "fs/rows/rows_lines.h"
+#include "fs/rows/rows_write.h"
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_state.h"
 #include "fs/rows/rows_whole.h"
@@ -15,28 +16,8 @@
 
 static bool appends(const struct handle *h) {
 	const struct rows_file *f = rows_of(h);
-	return h->kind == &rows_kind && (h->flags & O_ACCMODE) != O_RDONLY && !rows_is_whole(h) &&
+	return rows_is_open(h) && (h->flags & O_ACCMODE) != O_RDONLY && !rows_is_whole(h) &&
 	       f->refused == 0;
-}
-
-int rows_settle_lines(struct call *call, struct handle *h) {
-	struct rows_file *f = rows_of(h);
-	AUTO_WHERE struct where w = { 0 };
-	int rc = node_where(call->fs->nodes, h->node, &w);
-	if (rc != 0)
-		return rc;
-	if (rows_append_fits(w.place)) {
-		rc = rows_append_take(call, h, RECORD_MORE);
-		rows_append_commit(call, h);
-	} else {
-		rc = rows_commit(call, h, &w, RECORD_MORE);
-		f->buffered_lines = 0;
-	}
-	if (rc != 0 && f->deferred == 0)
-		f->deferred = rc; /* its own fsync or close tells it */
-	db_error_clear(&call->err);
-	f->dirty = f->data.len > 0;
-	return 0;
 }
 
 struct settling {
@@ -71,7 +52,7 @@ static void drop_rest(void *arg, struct handle *h) {
 	if (h == cut->by)
 		return;
 	LOCK_SCOPE(&h->lock);
-	if (cut->all && h->kind == &rows_kind && rows_is_whole(h)) {
+	if (cut->all && rows_is_open(h) && rows_is_whole(h)) {
 		rows_whole_end(h, f->data.len);
 		lines_reader_free(h);
 	}
@@ -139,7 +120,7 @@ struct meeting {
 
 static bool replaces(void *arg, const struct handle *h) {
 	const struct meeting *m = arg;
-	return h->kind == &rows_kind && atomic_load(&rows_of(h)->anew_of) == m->table;
+	return rows_is_open(h) && atomic_load(&rows_of(h)->anew_of) == m->table;
 }
 
 static void meet(void *arg, struct handle *h) {
@@ -187,7 +168,7 @@ static void give(void *arg, struct handle *h) {
 	struct rows_file *f = rows_of(h);
 	struct giving *g = arg;
 	LOCK_SCOPE(&h->lock);
-	if (h->kind != &rows_kind || (h->flags & O_ACCMODE) == O_RDONLY)
+	if (!rows_is_open(h) || (h->flags & O_ACCMODE) == O_RDONLY)
 		return;
 	if (appends(h) && (f->dirty || f->append != NULL) && rows_settle_lines(g->call, h) != 0)
 		g->waits = true;

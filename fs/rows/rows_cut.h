@@ -29,8 +29,11 @@ bool rows_cut_settle(struct call *call, const struct node *node);
  * not committed; who wrote them goes on behind them. */
 void rows_cut_rest(struct call *call, const struct node *node, bool all);
 
-/* Commits H's own whole lines; H's lock is held. Errors of lines and of the database are noted in
- * H's deferred. Returns 0 or -ENOMEM. */
-MUST_USE int rows_settle_lines(struct call *call, struct handle *h);
+/* NODE, which its process has made, is about to be renamed onto another file: commits what was
+ * written to it, and has its open handles given (see handle.h). False if something of it waits,
+ * such as a piece of a line: then nothing is given. */
+bool rows_give(struct call *call, const struct node *node);
+/* It was not renamed after all. */
+void rows_give_not(struct call *call, const struct node *node);
 
 #endif

@@ -60,6 +60,13 @@ struct rows_file {
 	int deferred, bad_line;
 };
 
+extern const struct state_type rows_state_type;
+
+/* True if H has a rows file open. */
+static inline bool rows_is_open(const struct handle *h) {
+	return h->kind->state == &rows_state_type;
+}
+
 /* H's file, which is a rows file. */
 static inline struct rows_file *rows_of(const struct handle *h) {
 	return h->state;

@@ -3,11 +3,11 @@
 #include "fs/rows/rows_lines.h"
 
 #include "fs/rows/rows_append.h"
+#include "fs/rows/rows_id.h"
 #include "fs/names/statement.h"
 #include "schema/line_columns.h"
 #include "util/text/csv.h"
 #include "fs/stream/refusals.h"
-#include "util/ordered_uuid.h"
 
 #include <errno.h>
 #include <string.h>
@@ -113,83 +113,18 @@ static int add_name(struct shape *shape, const char *name) {
 	return names[shape->n++] != NULL ? 0 : -ENOMEM;
 }
 
-const struct column *rows_id_column(const struct place *place) {
-	const struct relation *rel = place->scope.tables[place->target].rel;
-	const struct name_list *key = relation_key(rel);
-	const struct column *column =
-		key != NULL && key->n == 1 ? relation_column(rel, key->names[0]) : NULL;
-	bool given = column != NULL && strcmp(column->base, "uuid") == 0 && column->has_default;
-	return given ? column : NULL;
-}
-
-/* A row whose key is one uuid that the line leaves out gets it here, so that a repeated
- * insert would be noticed, and rows that are in the order of their keys are in that of the
- * lines. NULL: there is none to be given. */
-static const struct column *id_of(const struct place *place, const struct shape *shape) {
-	const struct column *column = rows_id_column(place);
-	for (int i = 0; column != NULL && i < shape->n; i++)
-		if (strcmp(shape->names[i], column->name) == 0)
-			return NULL;
-	return column;
-}
-
-/* Appends the object of LEN bytes, which has the columns of SHAPE, with a new value of ID as
- * well. */
-static void put_with_id(struct buf *out, const struct column *id, const struct shape *shape,
-			const char *json, size_t len) {
-	char text[37];
-	ordered_uuid(text);
-	buf_putc(out, '{');
-	buf_json_string(out, id->name, strlen(id->name));
-	buf_printf(out, ":\"%s\"%s", text, shape->n > 0 ? "," : "");
-	const char *brace = memchr(json, '{', len);
-	buf_add(out, brace + 1, len - (size_t)(brace + 1 - json));
-}
-
 static int add_id(const struct place *place, struct shape *shape, struct buf *json) {
-	const struct column *id = id_of(place, shape);
+	const struct column *id = rows_id_of(place, shape);
 	AUTO_BUF struct buf out = { 0 };
 	if (id == NULL || json->failed)
 		return 0;
-	put_with_id(&out, id, shape, json->data, json->len);
+	rows_put_with_id(&out, id, shape, json->data, json->len);
 	if (out.failed)
 		return -ENOMEM;
 	buf_free(json);
 	*json = out;
 	out = (struct buf){ 0 };
 	return add_name(shape, id->name);
-}
-
-int insert_make(const struct place *place, const struct line_group *group, const int *which, int n,
-		struct insert *out) {
-	const struct column *id = id_of(place, &group->shape);
-	struct document_shape shape = shape_document(&group->shape);
-	bool has_key = sql_has_key(place, &shape);
-	AUTO_FREE const char **names = calloc((size_t)shape.n + 1, sizeof(*names));
-	if (names == NULL)
-		return -ENOMEM;
-	for (int i = 0; i < shape.n; i++)
-		names[i] = shape.names[i];
-	if (id != NULL)
-		names[shape.n++] = id->name;
-	shape.names = names;
-	out->lines = n;
-	out->sql = has_key ? sql_upsert_lines(place, &shape) : sql_insert_lines(place, &shape);
-	out->count = has_key ? sql_count_upserts(place, &shape) : sql_count_lines(place, &shape);
-	buf_putc(&out->json, '[');
-	for (int i = 0; i < n; i++) {
-		const struct line *line = &group->lines[which != NULL ? which[i] : i];
-		const char *json = group->json.data + line->json_at;
-		buf_puts(&out->json, i > 0 ? "," : "");
-		if (id != NULL)
-			put_with_id(&out->json, id, &group->shape, json, line->json_len);
-		else
-			buf_add(&out->json, json, line->json_len);
-	}
-	buf_putc(&out->json, ']');
-	if (out->json.failed)
-		return -ENOMEM;
-	return out->sql != NULL ? 0 : -EINVAL;
 }
 
 static int put_csv_value(struct call *call, const struct column *column,

@@ -3,7 +3,8 @@
 #ifndef ROWFS_FS_ROWS_ROWS_LINES_H
 #define ROWFS_FS_ROWS_ROWS_LINES_H
 
-#include "fs/rows/rows.h"
+#include "fs/core/call.h"
+#include "fs/rows/rows_file.h"
 #include "schema/state/ledger.h"
 #include "util/text/record.h"
 #include "util/text/json_shape.h"
@@ -78,47 +79,22 @@ bool rows_columns_as_shown(const struct handle *h, const struct place *place);
 /* Keeps a refused line in rejected/. */
 void lines_reject(struct input *in, const struct line *line, int rc);
 
-struct pairs;
+/* The number of the line in which a quoted field began that is not closed in what H's data keeps;
+ * 0: there is none. */
+uint64_t rows_open_line(const struct handle *h);
 
-/* One transaction: removing what is replaced, then inserting lines. */
-struct rows_tx {
-	const struct input *in;
-	const struct where
-		*from;       /* another file with the same lines, whose rows go first; NULL: none */
-	int lines;           /* how many there are in all */
-	struct pairs *pairs; /* how they are brought to the rows; NULL: by what follows */
-	const char *remove;  /* NULL: nothing is replaced */
-	const struct buf *keyed; /* the parameter of `remove`, NULL: it takes none */
-	struct insert {
-		char *sql; /* owned */
-		/* how many lines do not contradict the path; NULL: as many as rows are affected.
-		 * Owned */
-		char *count;
-		struct buf json; /* the array; owned */
-		int lines;
-	} * inserts;
-	int ninserts;
-};
+/* Drops what H's data has, the piece of a record: what is written next begins one. */
+void rows_drop_rest(struct handle *h);
 
-MUST_USE int rows_tx_run(struct rows_tx *tx);
+/* What is written next are the first bytes of a text: it may have a header. */
+void lines_reader_free(struct handle *h);
 
-/* The key of PLACE's rows, if rowfs gives it to lines that leave it out; else NULL. */
-const struct column *rows_id_column(const struct place *place);
+/* Keeps each line of TEXT, written to the file W behind LINES others, in rejected/, for the reason
+ * RC and CALL's error. Returns how many lines there are then. */
+uint64_t rows_reject_lines(struct call *call, const struct where *w, const struct buf *text,
+			   uint64_t lines, int rc);
 
-/* Makes OUT the insert of N lines of GROUP, the numbers WHICH (NULL: the first N); lines
- * that show their key update the row that has it. Lines that leave out an id that rowfs
- * gives get one. Returns 0, -ENOMEM, or -EINVAL if no column gets a value. OUT is to be
- * freed in any case. */
-MUST_USE int insert_make(const struct place *place, const struct line_group *group,
-			 const int *which, int n, struct insert *out);
-
-/* Says in ERR that a line contradicts its path, as the server would refuse it. Returns -EINVAL. */
-int rows_contradict(struct db_error *err);
-
-/* Runs INSERT in the transaction on CONN. Lines that contradict the path are refused with an
- * SQLSTATE, as the server refuses them. Returns 0 or -errno. */
-MUST_USE int insert_run(struct db_conn *conn, const struct input *in, const struct insert *insert,
-			struct db_error *err);
-void insert_free(struct insert *insert);
+/* True if the bytes behind the last newline in H's data are a whole line all the same. */
+bool rows_tail_is_whole(const struct handle *h, const struct place *place);
 
 #endif

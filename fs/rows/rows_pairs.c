@@ -2,6 +2,8 @@
 
 #include "db/field.h"
 #include "fs/rows/pairing.h"
+#include "fs/rows/rows_id.h"
+#include "fs/rows/rows_insert.h"
 #include "fs/rows/texts.h"
 #include "util/ordered_uuid.h"
 

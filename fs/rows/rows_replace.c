@@ -2,14 +2,69 @@
  * What is there is changed into what the file says, so that a row that stays keeps what the
  * file does not show, and what refers to it. Where lines show the key of the table, it says
  * which row a line is; elsewhere rows_pairs.h does. */
+#include "fs/rows/rows_replace.h"
+
 #include "fs/inodes/access.h"
 #include "fs/bytes/plain.h"
+#include "fs/names/statement.h"
+#include "fs/stream/once.h"
+#include "fs/rows/rows_insert.h"
 #include "fs/rows/rows_pairs.h"
 #include "fs/stream/refusals.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+
+/* One transaction: removing what is replaced, then inserting lines. */
+struct rows_tx {
+	const struct input *in;
+	const struct where
+		*from;       /* another file with the same lines, whose rows go first; NULL: none */
+	int lines;           /* how many there are in all */
+	struct pairs *pairs; /* how they are brought to the rows; NULL: by what follows */
+	const char *remove;  /* NULL: nothing is replaced */
+	const struct buf *keyed; /* the parameter of `remove`, NULL: it takes none */
+	struct insert *inserts;
+	int ninserts;
+};
+
+/* The rows of the file whose lines these are. If they are not as many, somebody else has changed
+ * them. */
+static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db_error *err) {
+	int changed = 0;
+	int rc = statement_remove_on(conn, tx->from, &changed, err);
+	if (rc == 0 && changed != tx->lines)
+		rc = db_error_set(
+			err, EXDEV,
+			"the file has other rows than the program has written to it: copy it "
+			"and remove it");
+	return rc;
+}
+
+static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
+	const struct rows_tx *tx = arg;
+	int changed, rc = tx->from != NULL ? remove_from(conn, tx, err) : 0;
+	if (rc == 0 && tx->pairs != NULL)
+		return pairs_run(conn, tx->pairs, err);
+	if (rc == 0 && tx->remove != NULL)
+		rc = rows_run_in_tx(conn, tx->in, tx->remove, tx->keyed, &changed, err);
+	for (int i = 0; rc == 0 && i < tx->ninserts; i++)
+		rc = insert_run(conn, tx->in, &tx->inserts[i], err);
+	return rc;
+}
+
+static int run(struct rows_tx *tx) {
+	struct call *call = tx->in->call;
+	int rc = once_run(call->fs->stream, 0, rows_in_tx, tx, NULL, &call->err);
+	fs_changed(call->fs);
+	int written = tx->pairs != NULL ? tx->pairs->written : 0;
+	for (int i = 0; i < tx->ninserts; i++)
+		written += tx->inserts[i].lines;
+	if (rc == 0)
+		atomic_fetch_add(&call->fs->count.rows_written, (unsigned)written);
+	return rc;
+}
 
 /* The lines that show their key, as an array; empty if there are none. */
 static int put_keyed(const struct place *place, const struct rows_text *text, struct buf *keyed) {
@@ -49,7 +104,7 @@ static int replace_all(struct rows_tx *tx, const struct rows_text *text, const s
 	else if (rc != 0)
 		rc = call_error(call, ENOMEM, "out of memory");
 	if (rc == 0)
-		rc = rows_tx_run(tx);
+		rc = run(tx);
 	for (int i = 0; i < tx->ninserts; i++)
 		insert_free(&inserts[i]);
 	return rc;
@@ -69,7 +124,7 @@ static int replace(const struct input *in, const struct where *from, const struc
 	if ((was == NULL && keyed.len > 0) || !pairs_can(place, was != NULL))
 		return replace_all(&tx, text, &keyed);
 	tx.pairs = &pairs;
-	return rows_tx_run(&tx);
+	return run(&tx);
 }
 
 /* The lines of the text that H had before it was edited; it was read, or committed. */

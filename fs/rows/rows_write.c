@@ -1,105 +1,17 @@
 /* Appending lines: those with the same columns go to the server together, in one transaction with
  * the ledger's row. If one is refused, they are sent around it. */
-#include "db/field.h"
+#include "fs/rows/rows_write.h"
+
 #include "fs/stream/batch.h"
 #include "fs/stream/fence.h"
 #include "fs/stream/once.h"
 #include "fs/bytes/plain.h"
-#include "fs/rows/rows_lines.h"
-#include "fs/rows/rows_pairs.h"
+#include "fs/rows/rows_append.h"
+#include "fs/rows/rows_insert.h"
 #include "fs/rows/rows_state.h"
-#include "fs/names/statement.h"
 
 #include <errno.h>
 #include <string.h>
-
-/* -- one transaction --------------------------------------------------------------------------- */
-
-static int run_in_tx(struct db_conn *conn, const struct input *in, const char *sql,
-		     const struct buf *json, int *changed, struct db_error *err) {
-	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	int n = where_params(in->w, params);
-	if (json != NULL)
-		params[n++] =
-			(struct db_param){ .data = json->data, .len = json->len, .oid = DB_TEXT };
-	int rc = db_query_on(conn, sql, params, n, &res, err);
-	*changed = rc == 0 ? (int)field_changed(res) : 0;
-	return rc;
-}
-
-int rows_contradict(struct db_error *err) {
-	int rc = db_error_set(
-		err, EINVAL,
-		"the line contradicts its path: a key or the reference to the parent row is "
-		"another one than the path says, or there is no parent row");
-	/* with_check_option_violation: what the server says of a row that a view would not show */
-	snprintf(err->sqlstate, sizeof(err->sqlstate), "44000");
-	return rc;
-}
-
-int insert_run(struct db_conn *conn, const struct input *in, const struct insert *insert,
-	       struct db_error *err) {
-	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	int changed, rc = run_in_tx(conn, in, insert->sql, &insert->json, &changed, err);
-	if (rc != 0 || changed == insert->lines)
-		return rc;
-	if (insert->count == NULL)
-		return rows_contradict(err);
-	int n = where_params(in->w, params);
-	params[n++] = (struct db_param){ .data = insert->json.data,
-					 .len = insert->json.len,
-					 .oid = DB_TEXT };
-	rc = db_query_on(conn, insert->count, params, n, &res, err);
-	bool all = rc == 0 && field_number(res, 0, 0) == insert->lines;
-	return rc != 0 || all ? rc : rows_contradict(err);
-}
-
-void insert_free(struct insert *insert) {
-	buf_free(&insert->json);
-	free(insert->sql);
-	free(insert->count);
-}
-
-/* The rows of the file whose lines these are. If they are not as many, somebody else has changed
- * them. */
-static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db_error *err) {
-	int changed = 0;
-	int rc = statement_remove_on(conn, tx->from, &changed, err);
-	if (rc == 0 && changed != tx->lines)
-		rc = db_error_set(
-			err, EXDEV,
-			"the file has other rows than the program has written to it: copy it "
-			"and remove it");
-	return rc;
-}
-
-static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
-	const struct rows_tx *tx = arg;
-	int changed, rc = tx->from != NULL ? remove_from(conn, tx, err) : 0;
-	if (rc == 0 && tx->pairs != NULL)
-		return pairs_run(conn, tx->pairs, err);
-	if (rc == 0 && tx->remove != NULL)
-		rc = run_in_tx(conn, tx->in, tx->remove, tx->keyed, &changed, err);
-	for (int i = 0; rc == 0 && i < tx->ninserts; i++)
-		rc = insert_run(conn, tx->in, &tx->inserts[i], err);
-	return rc;
-}
-
-int rows_tx_run(struct rows_tx *tx) {
-	struct call *call = tx->in->call;
-	int rc = once_run(call->fs->stream, 0, rows_in_tx, tx, NULL, &call->err);
-	fs_changed(call->fs);
-	int written = tx->pairs != NULL ? tx->pairs->written : 0;
-	for (int i = 0; i < tx->ninserts; i++)
-		written += tx->inserts[i].lines;
-	if (rc == 0)
-		atomic_fetch_add(&call->fs->count.rows_written, (unsigned)written);
-	return rc;
-}
-
-/* -- appending --------------------------------------------------------------------------------- */
 
 /* Lines of one shape on their way. */
 struct append_tx {
@@ -253,7 +165,7 @@ static void flush_lines(struct call *call, struct handle *h) {
 	struct rows_file *f = rows_of(h);
 	AUTO_WHERE struct where w = { 0 };
 	h->waiting_us = 0;
-	if (h->kind != &rows_kind || !f->dirty || rows_is_whole(h) || f->refused != 0)
+	if (!rows_is_open(h) || !f->dirty || rows_is_whole(h) || f->refused != 0)
 		return;
 	int rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc == 0)
@@ -275,4 +187,24 @@ void rows_flush(struct fs *fs, struct handle *h) {
 	handle_settle(fs, h);
 	call_end(&call);
 	pthread_mutex_unlock(&h->lock);
+}
+
+int rows_settle_lines(struct call *call, struct handle *h) {
+	struct rows_file *f = rows_of(h);
+	AUTO_WHERE struct where w = { 0 };
+	int rc = node_where(call->fs->nodes, h->node, &w);
+	if (rc != 0)
+		return rc;
+	if (rows_append_fits(w.place)) {
+		rc = rows_append_take(call, h, RECORD_MORE);
+		rows_append_commit(call, h);
+	} else {
+		rc = rows_commit(call, h, &w, RECORD_MORE);
+		f->buffered_lines = 0;
+	}
+	if (rc != 0 && f->deferred == 0)
+		f->deferred = rc; /* its own fsync or close tells it */
+	db_error_clear(&call->err);
+	f->dirty = f->data.len > 0;
+	return 0;
 }

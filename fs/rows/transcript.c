@@ -2,7 +2,7 @@
 
 #include "fs/cache/coherence.h"
 #include "fs/inodes/node.h"
-#include "fs/rows/rows_read.h"
+#include "fs/rows/rows_reader.h"
 #include "util/clock.h"
 #include "util/log.h"
 

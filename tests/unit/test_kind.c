@@ -40,6 +40,8 @@ struct open_length {
 	struct buf text;
 };
 
+static const struct state_type length_state = { sizeof(struct open_length) };
+
 static int length_open(struct call *call, struct handle *h) {
 	struct open_length *l = h->state;
 	(void)call;
@@ -65,7 +67,7 @@ static void length_close(struct fs *fs, struct handle *h) {
 
 static const struct kind length_kind = {
 	.name = "length",
-	.state_size = sizeof(struct open_length),
+	.state = &length_state,
 	.open = length_open,
 	.read = length_read,
 	.close = length_close,

@@ -1,0 +1,3 @@
+#include "fs/rows/rows_file.h"
+
+const struct state_type rows_state_type = { sizeof(struct rows_file) };

@@ -1,0 +1,86 @@
+#include "fs/rows/rows_insert.h"
+
+#include "db/field.h"
+#include "fs/rows/rows_id.h"
+
+#include <errno.h>
+#include <string.h>
+
+int insert_make(const struct place *place, const struct line_group *group, const int *which, int n,
+		struct insert *out) {
+	const struct column *id = rows_id_of(place, &group->shape);
+	struct document_shape shape = shape_document(&group->shape);
+	bool has_key = sql_has_key(place, &shape);
+	AUTO_FREE const char **names = calloc((size_t)shape.n + 1, sizeof(*names));
+	if (names == NULL)
+		return -ENOMEM;
+	for (int i = 0; i < shape.n; i++)
+		names[i] = shape.names[i];
+	if (id != NULL)
+		names[shape.n++] = id->name;
+	shape.names = names;
+	out->lines = n;
+	out->sql = has_key ? sql_upsert_lines(place, &shape) : sql_insert_lines(place, &shape);
+	out->count = has_key ? sql_count_upserts(place, &shape) : sql_count_lines(place, &shape);
+	buf_putc(&out->json, '[');
+	for (int i = 0; i < n; i++) {
+		const struct line *line = &group->lines[which != NULL ? which[i] : i];
+		const char *json = group->json.data + line->json_at;
+		buf_puts(&out->json, i > 0 ? "," : "");
+		if (id != NULL)
+			rows_put_with_id(&out->json, id, &group->shape, json, line->json_len);
+		else
+			buf_add(&out->json, json, line->json_len);
+	}
+	buf_putc(&out->json, ']');
+	if (out->json.failed)
+		return -ENOMEM;
+	return out->sql != NULL ? 0 : -EINVAL;
+}
+
+int rows_run_in_tx(struct db_conn *conn, const struct input *in, const char *sql,
+		   const struct buf *json, int *changed, struct db_error *err) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	int n = where_params(in->w, params);
+	if (json != NULL)
+		params[n++] =
+			(struct db_param){ .data = json->data, .len = json->len, .oid = DB_TEXT };
+	int rc = db_query_on(conn, sql, params, n, &res, err);
+	*changed = rc == 0 ? (int)field_changed(res) : 0;
+	return rc;
+}
+
+int rows_contradict(struct db_error *err) {
+	int rc = db_error_set(
+		err, EINVAL,
+		"the line contradicts its path: a key or the reference to the parent row is "
+		"another one than the path says, or there is no parent row");
+	/* with_check_option_violation: what the server says of a row that a view would not show */
+	snprintf(err->sqlstate, sizeof(err->sqlstate), "44000");
+	return rc;
+}
+
+int insert_run(struct db_conn *conn, const struct input *in, const struct insert *insert,
+	       struct db_error *err) {
+	struct db_param params[WHERE_PARAMS];
+	AUTO_RESULT PGresult *res = NULL;
+	int changed, rc = rows_run_in_tx(conn, in, insert->sql, &insert->json, &changed, err);
+	if (rc != 0 || changed == insert->lines)
+		return rc;
+	if (insert->count == NULL)
+		return rows_contradict(err);
+	int n = where_params(in->w, params);
+	params[n++] = (struct db_param){ .data = insert->json.data,
+					 .len = insert->json.len,
+					 .oid = DB_TEXT };
+	rc = db_query_on(conn, insert->count, params, n, &res, err);
+	bool all = rc == 0 && field_number(res, 0, 0) == insert->lines;
+	return rc != 0 || all ? rc : rows_contradict(err);
+}
+
+void insert_free(struct insert *insert) {
+	buf_free(&insert->json);
+	free(insert->sql);
+	free(insert->count);
+}

@@ -1,0 +1,30 @@
+/* A reader of a rows file: it stands somewhere in the file, and goes on from there. */
+#ifndef ROWFS_FS_ROWS_ROWS_READER_H
+#define ROWFS_FS_ROWS_ROWS_READER_H
+
+#include "fs/core/call.h"
+
+struct rows_reader;
+
+/* A reader of PLACE's file that stands at its start, and is used under OWNER. NULL if out of
+ * memory. */
+struct rows_reader *rows_reader_new(const struct place *place, pthread_mutex_t *owner);
+
+/* A reader of PLACE's file that stands where the lines that READER has read end, and is used under
+ * OWNER. NULL if out of memory. */
+struct rows_reader *rows_reader_fork(struct rows_reader *reader, const struct place *place,
+				     pthread_mutex_t *owner);
+
+/* Appends about WANT bytes of the file W, NODE, from OFFSET on to OUT: READER stands there, or has
+ * read on behind. Fewer only at the end. Its owner is held. Returns 0 or -errno. */
+MUST_USE int rows_reader_on(struct call *call, struct rows_reader *reader, const struct where *w,
+			    const struct node *node, uint64_t offset, size_t want, struct buf *out);
+
+/* The same for any OFFSET, with the file's header. */
+MUST_USE int rows_reader_at(struct call *call, struct rows_reader *reader, const struct where *w,
+			    const struct node *node, uint64_t offset, size_t want, struct buf *out);
+
+/* Frees what a handle's reads have left. NULL is fine. */
+void rows_reader_free(struct rows_reader *reader);
+
+#endif

@@ -1,0 +1,18 @@
+/* The text of a rows file as its whole content. */
+#ifndef ROWFS_FS_ROWS_ROWS_REPLACE_H
+#define ROWFS_FS_ROWS_ROWS_REPLACE_H
+
+#include "fs/core/call.h"
+#include "fs/rows/rows_file.h"
+
+/* Makes the records of H's data the whole content of the file W, in one transaction; *TAKEN is how
+ * many bytes they are. With LAST that is all of it; else the piece of a record behind the last one
+ * is left out. Where H's was is the text that it was made of, only lines that differ count: rows of
+ * other lines are left alone, also those that came since. If it is refused, nothing changes, and
+ * all of it is kept in rejected/. If a quoted field is open (rows_open_line()) nothing is done, and
+ * 0 returned: the rest has to come first. H's data stays as it is. The rows of FROM, another file
+ * that has these lines, go in the same transaction; NULL: none. */
+MUST_USE int rows_replace(struct call *call, struct handle *h, const struct where *w,
+			  const struct where *from, bool last, size_t *taken);
+
+#endif
