@@ -13,7 +13,7 @@ struct rows_append;
 struct rows_reader;
 struct transcript;
 
-/* What the bytes of an open rows file are; rows_state.h says how it goes from one to the other. */
+/* What the bytes of an open rows file are; rows_whole.c says how it goes from one to the other. */
 enum rows_state {
 	ROWS_LINES,   /* lines that are appended, and not taken yet */
 	ROWS_EMPTIED, /* nothing: the file was cut, and nothing was written since */

@@ -12,12 +12,54 @@
 #include "db/field.h"
 #include "db/query.h"
 #include "schema/statements/sql.h"
+#include "util/states.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum rows_event {
+	ROWS_CUT_TO_NOTHING, /* O_TRUNC, ftruncate(0) */
+	ROWS_LOADED,         /* a change in the middle begins: the file's text is here */
+	ROWS_CHANGED,        /* a write, or a cut to another length */
+	ROWS_COMMITTED,
+	ROWS_REFUSED, /* by fsync, or by the close of a descriptor: the text is not committed */
+	ROWS_DROPPED, /* it is in rejected/, and not here any more; or the file is closed */
+	ROWS_EVENTS
+};
+
+static const char *const rows_states[ROWS_STATES] = { "lines", "emptied", "anew", "edited" };
+static const char *const rows_events[ROWS_EVENTS] = { "cut-to-nothing", "loaded",  "changed",
+						      "committed",      "refused", "dropped" };
+
+/* A text that was written from nothing is gone when it was committed or refused. One that was
+ * edited stays: if it was refused, more of the edit may come and make it good; if it was committed,
+ * the program's offsets go on to mean its own text, while the rows may be shown in another
+ * order. */
+static const state_next rows_moves[ROWS_STATES][ROWS_EVENTS] = {
+	[ROWS_LINES] = { [ROWS_CUT_TO_NOTHING] = STATE_TO(ROWS_EMPTIED),
+			 [ROWS_LOADED] = STATE_TO(ROWS_EDITED),
+			 [ROWS_DROPPED] = STATE_TO(ROWS_LINES) },
+	[ROWS_EMPTIED] = { [ROWS_CUT_TO_NOTHING] = STATE_TO(ROWS_EMPTIED),
+			   [ROWS_CHANGED] = STATE_TO(ROWS_ANEW),
+			   [ROWS_COMMITTED] = STATE_TO(ROWS_LINES),
+			   [ROWS_REFUSED] = STATE_TO(ROWS_LINES),
+			   [ROWS_DROPPED] = STATE_TO(ROWS_LINES) },
+	[ROWS_ANEW] = { [ROWS_CUT_TO_NOTHING] = STATE_TO(ROWS_EMPTIED),
+			[ROWS_CHANGED] = STATE_TO(ROWS_ANEW),
+			[ROWS_COMMITTED] = STATE_TO(ROWS_LINES),
+			[ROWS_REFUSED] = STATE_TO(ROWS_LINES),
+			[ROWS_DROPPED] = STATE_TO(ROWS_LINES) },
+	[ROWS_EDITED] = { [ROWS_CUT_TO_NOTHING] = STATE_TO(ROWS_EMPTIED),
+			  [ROWS_CHANGED] = STATE_TO(ROWS_EDITED),
+			  [ROWS_COMMITTED] = STATE_TO(ROWS_EDITED),
+			  [ROWS_REFUSED] = STATE_TO(ROWS_EDITED),
+			  [ROWS_DROPPED] = STATE_TO(ROWS_LINES) },
+};
+
+static struct state_table rows_table = STATE_TABLE("rows", rows_states, rows_events, rows_moves);
 
 /* Open files that have an anew_of: without one, a write costs no look at other handles. */
 static atomic_int anew;
@@ -33,7 +75,7 @@ static void note_anew(struct handle *h) {
 
 static void rows_move(struct handle *h, enum rows_event event) {
 	struct rows_file *f = rows_of(h);
-	f->rows = rows_next[f->rows][event];
+	f->rows = (enum rows_state)state_move(&rows_table, (int)f->rows, (int)event);
 	/* what was written before another cut is cut, too */
 	if (!rows_is_anew(h) || event == ROWS_CUT_TO_NOTHING)
 		free(move_ptr(f->since));
