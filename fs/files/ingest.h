@@ -167,9 +167,9 @@ MUST_USE int ingest_create(struct call *call, const struct place *place, const c
 			   mode_t mode);
 /* Removes PATH. */
 MUST_USE int ingest_remove(struct call *call, const struct place *place, const char *path);
-/* Deletes the bytes of file ID, which has no name and is not open any more, and the rows that came
- * from it if IN is not NULL; PATH (may be NULL) is what it was called. Failing is told in the log:
- * the next mount removes the bytes. */
+/* In ingest_delete.c: deletes the bytes of file ID, which has no name and is not open any more, and
+ * the rows that came from it if IN is not NULL; PATH (may be NULL) is what it was called. Failing
+ * is told in the log: the next mount removes the bytes. */
 void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in, const char *path);
 /* chmod and utimens. */
 MUST_USE int ingest_set_attr(struct call *call, struct node *node, const struct stat *attr,

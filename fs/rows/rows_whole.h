@@ -1,6 +1,6 @@
 /* An open rows file whose whole text the handle has: written from nothing, or loaded to be changed
  * in its middle. Reads and writes go to that text; fsync or close makes the rows what it says, in
- * one transaction. See rows_state.h for when. H's lock is held in all of them. */
+ * one transaction. See rows_whole.c for when. H's lock is held in all of them. */
 #ifndef ROWFS_FS_ROWS_ROWS_WHOLE_H
 #define ROWFS_FS_ROWS_ROWS_WHOLE_H
 
