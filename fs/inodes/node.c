@@ -1,6 +1,5 @@
 #include "fs/inodes/fresh.h"
-#include "fs/open/handle.h"
-#include "fs/core/kind.h"
+#include "fs/core/handle.h"
 #include "fs/inodes/node_table.h"
 #include "util/text/name.h"
 #include "util/clock.h"

@@ -105,11 +105,6 @@ void handle_settle(struct fs *fs, struct handle *h) {
 	account_settle(&fs->memory, &h->counted, held);
 }
 
-bool handle_has_size(const struct handle *h) {
-	return (h->flags & O_ACCMODE) != O_RDONLY && h->kind->own_size &&
-	       atomic_load(&h->size) != HANDLE_NO_SIZE;
-}
-
 void handle_resized(struct handle *h, uint64_t size) {
 	static atomic_ullong changes;
 	atomic_store(&h->size, size);

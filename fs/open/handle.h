@@ -1,60 +1,11 @@
-/* An open file.
- *
- * A document's handle holds the bytes as they were at open; writes change them, and flush or fsync
- * sends them whole. A handle is unsettled after a flush that could not tell what its writer means:
- * a truncation with no data yet (`echo x > f` flushes before it writes), or a last line without a
- * newline. Look-ups then wait a moment for the write or the release that settles it. */
+/* Open files: made, found, freed, and what they hold. */
 #ifndef ROWFS_FS_OPEN_HANDLE_H
 #define ROWFS_FS_OPEN_HANDLE_H
 
+#include "fs/core/handle.h"
 #include "fs/inodes/node.h"
 
 struct call;
-struct kind;
-
-/* Why a write to a handle that is `given` is ESTALE. */
-#define HANDLE_GIVEN                                                                               \
-	"the file was renamed onto a row, which took its content as it was then: what is written " \
-	"afterwards must be written to the new name"
-
-/* The size of a handle that has no bytes of its own. */
-#define HANDLE_NO_SIZE UINT64_MAX
-
-/* How the kernel may keep what it reads through a handle. */
-enum pages {
-	PAGES_NONE,
-	PAGES_FILE,    /* while the file is known: nobody but the kernel writes it */
-	PAGES_VERSION, /* while the node is known: it is one version of a document */
-};
-
-struct handle {
-	struct handle *all_next, *all_prev; /* guarded by the table of handles, as is: */
-	int users;                          /* who works on it besides the kernel's requests */
-	bool claimed;                       /* see handles_claim() */
-	pthread_mutex_t lock;               /* guards everything below */
-	struct node *node;                  /* holds a reference */
-	const struct kind *_Atomic kind;    /* changes once at most: see plain_kind.c */
-	int flags;                          /* of open(2) */
-	uint64_t lock_ino;        /* st_ino of the file that is open, by which it is locked */
-	struct handle *node_next; /* of the node's open handles; guarded by the node table */
-	/* A document's bytes as this handle has them, and when it changed them: see
-	 * handle_resized(). May be read without the lock. */
-	atomic_ullong size, changed;
-	/* clock_us() of the oldest bytes that the clock may commit, 0: none; the same */
-	atomic_llong waiting_us;
-
-	void *state; /* what its kind keeps, of kind->state; its room has the accessor */
-
-	uint64_t counted; /* bytes on the account of memory: what the handle holds */
-	enum pages pages;
-	bool wrote;   /* changed what the file is, committed or not */
-	bool created; /* the file was made by this handle's open */
-	/* its content was given to another name by a rename: what is written later has no place */
-	bool given;
-	/* -errno of a commit before a lock was given up: the next fsync or close tells it */
-	int untold;
-	bool unsettled;
-};
 
 /* All open handles: so that what is written and not committed yet can be committed when the mount
  * ends. Thread-safe. */
@@ -71,9 +22,6 @@ void handle_free(struct fs *fs, struct handle *h);
 /* The document that H writes has SIZE bytes now, as H has it. Each writer has bytes of its own:
  * stat of the name shows those of the one that changed its bytes last. Thread-safe. */
 void handle_resized(struct handle *h, uint64_t size);
-
-/* True if H, a writer, has bytes of its own whose size its program is to see. Thread-safe. */
-bool handle_has_size(const struct handle *h);
 
 /* Makes room in DATA, a buffer of H's state, for LEN bytes in all, within memory_max. Returns 0, or
  * -ENOMEM with call->err, and DATA is as it was. Held: its lock; the same for the next three. */
