@@ -1,11 +1,10 @@
 #include "db/conn.h"
 
-#include "db/connect.h"
-#include "db/wait.h"
 #include "util/clock.h"
 #include "util/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -27,7 +26,7 @@ static void wake(struct db_waker *waker) {
 		log_error("BUG: eventfd: %s", strerror(errno));
 }
 
-static struct db_conn *conn_new(const struct db_config *cfg, int stop_fd) {
+struct db_conn *conn_new(const struct db_config *cfg, int stop_fd) {
 	struct db_conn *c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return NULL;
@@ -51,30 +50,6 @@ void conn_close(struct db_conn *c) {
 	free(c->prepared);
 	buf_free(&c->news);
 	free(c);
-}
-
-int conn_open(const struct db_config *cfg, int stop_fd, int allowed_ms, struct db_cancel *cancel,
-	      struct db_conn **out, bool *final, struct db_error *err) {
-	*final = false;
-	struct db_conn *c = conn_new(cfg, stop_fd);
-	if (c == NULL)
-		return db_error_set(err, errno == 0 ? ENOMEM : errno,
-				    "cannot make a connection: %s", strerror(errno));
-	int64_t until_us = deadline_after_ms(allowed_ms);
-	conn_attach(c, cancel);
-	int rc = cancel_fired(cancel) ? db_error_set(err, EINTR, "interrupted")
-				      : connect_session(c, allowed_ms, final, err);
-	if (rc == 0)
-		rc = session_setup(c, until_us, final, err);
-	conn_detach(c);
-	if (rc < 0) {
-		conn_close(c);
-		return rc;
-	}
-	c->reused = false;
-	memset(&c->counts, 0, sizeof(c->counts));
-	*out = c;
-	return 0;
 }
 
 bool conn_is_dead(const struct db_conn *c) {

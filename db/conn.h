@@ -66,26 +66,9 @@ struct db_conn {
 	} counts;
 };
 
-/* What is to be run. */
-struct conn_work {
-	const char *sql;
-	unsigned id;             /* of the db_statement; 0 = send unprepared */
-	unsigned long long hash; /* of sql; of a db_statement only */
-	const struct db_param *params;
-	int n;
-	unsigned flags;
-};
-
-/* ST with N parameters, which are borrowed, as work. */
-struct conn_work conn_work_of(struct db_statement *st, const struct db_param *params, int n,
-			      unsigned flags);
-
-/* Connects and prepares the session, within connect_timeout (for each host named), and within
- * ALLOWED_MS unless that is 0. On failure ERR is filled (password scrubbed) and -errno returned;
- * *FINAL tells that trying again is useless. */
-MUST_USE int conn_open(const struct db_config *cfg, int stop_fd, int allowed_ms,
-		       struct db_cancel *cancel, struct db_conn **out, bool *final,
-		       struct db_error *err);
+/* Makes a connection that is not connected: see connect.h and session.h. CFG and STOP_FD are the
+ * pool's, or the listener's, and must outlive it. NULL if out of memory, or with errno set. */
+struct db_conn *conn_new(const struct db_config *cfg, int stop_fd);
 
 /* Ends the session and frees. Does not wait. NULL is fine. */
 void conn_close(struct db_conn *c);
@@ -96,23 +79,6 @@ bool conn_alive(struct db_conn *c);
 
 /* True if the connection must not be used again. */
 bool conn_is_dead(const struct db_conn *c);
-
-/* Runs W. On CONN_DONE *OUT (may be NULL) is the result; otherwise ERR is filled. */
-MUST_USE enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **out,
-				struct db_error *err);
-
-/* The same, with the N statements FIRST before W in one message: one round trip. They take no
- * parameters, and stop at the first that fails. *OUT is W's result. */
-MUST_USE enum conn_end conn_run_behind(struct db_conn *c, const char *const *first, int n,
-				       const struct conn_work *w, PGresult **out,
-				       struct db_error *err);
-
-/* Sends SQL, possibly of several statements. On CONN_DONE *OUT (may be NULL) is the result of the
- * last one. */
-MUST_USE enum conn_end conn_script(struct db_conn *c, const char *sql, PGresult **out,
-				   struct db_error *err);
-/* The same, and drops what it returns. */
-MUST_USE enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *err);
 
 /* Forgets earlier failures: a new piece of work begins. */
 void conn_mark(struct db_conn *c);

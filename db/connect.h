@@ -1,9 +1,8 @@
-/* Making a session: conninfo, connecting, settings. Internal to db/; used by conn.c and pool.c. */
+/* Connecting. Internal to db/. */
 #ifndef ROWFS_DB_CONNECT_H
 #define ROWFS_DB_CONNECT_H
 
 #include "db/conn.h"
-#include "util/buf.h"
 
 /* Tells a conninfo that libpq could not even read, without repeating any of it (it may hold a
  * password). Returns 0 or -EINVAL with ERR filled. CONNINFO may be NULL or a plain database
@@ -13,8 +12,5 @@ MUST_USE int conninfo_check(const char *conninfo, struct db_error *err);
 /* Connects C->pg, within ALLOWED_MS unless that is 0. Returns 0 or -errno with ERR filled and
  * *FINAL set. */
 MUST_USE int connect_session(struct db_conn *c, int allowed_ms, bool *final, struct db_error *err);
-
-/* Sets up the session, with one round trip, until UNTIL_US at most. */
-MUST_USE int session_setup(struct db_conn *c, int64_t until_us, bool *final, struct db_error *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include "db/copy.h"
 #include "db/copy_table.h"
 #include "db/retry.h"
+#include "db/run.h"
 #include "db/transaction.h"
 #include "util/buf.h"
 #include "util/clock.h"
@@ -189,7 +190,7 @@ int db_copy_in_put(struct db_copy_in *copy, const char *data, size_t len, struct
  * GRACE. */
 static void give_back(struct db_copy_in *copy, int grace_ms) {
 	struct db_conn *c = copy->conn;
-	transaction_roll_back(c, deadline_after_ms(grace_ms));
+	conn_roll_back(c, deadline_after_ms(grace_ms));
 	c->copy_table = NULL;
 	pool_give(copy->pool, c);
 	copy_free(copy);

@@ -3,6 +3,7 @@
 #include "db/cancel_request.h"
 #include "db/copy.h"
 #include "db/retry.h"
+#include "db/run.h"
 #include "db/transaction.h"
 #include "db/wait.h"
 #include "util/buf.h"
@@ -235,7 +236,7 @@ void db_copy_out_end(struct db_copy_out *copy) {
 		enum conn_end end = copy->error.errnum != 0 ? CONN_FAILED : CONN_DONE;
 		(void)!answer_note(c, copy->sql, copy->busy_us, end, &ignored);
 	}
-	transaction_roll_back(c, deadline_after_ms(END_GRACE_MS));
+	conn_roll_back(c, deadline_after_ms(END_GRACE_MS));
 	pool_give(copy->pool, c);
 	copy_free(copy);
 }

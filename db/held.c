@@ -1,6 +1,7 @@
 #include "db/held.h"
 
 #include "db/retry.h"
+#include "db/run.h"
 #include "db/transaction.h"
 #include "util/clock.h"
 
@@ -36,7 +37,7 @@ static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *e
 	enum conn_end end = conn_run_behind(c, first, 2, b->work, b->out, err);
 	if (end == CONN_FAILED && strcmp(err->sqlstate, "26000") == 0) {
 		/* the session had lost its prepared statement: it is made anew */
-		transaction_roll_back(c, NEVER_US);
+		conn_roll_back(c, NEVER_US);
 		db_error_clear(err);
 		conn_mark(c);
 		end = conn_run_behind(c, first, 2, b->work, b->out, err);
@@ -147,7 +148,7 @@ int db_held_back(struct db_held *h, int number, struct db_error *err) {
 /* -- the end ----------------------------------------------------------------------------------- */
 
 static void end(struct db_held *h) {
-	transaction_roll_back(h->conn, NEVER_US);
+	conn_roll_back(h->conn, NEVER_US);
 	pool_give(h->pool, h->conn);
 	free(h);
 }

@@ -1,6 +1,7 @@
 #include "db/listen.h"
 
-#include "db/conn.h"
+#include "db/run.h"
+#include "db/session.h"
 #include "db/wait.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -89,7 +90,7 @@ static int ask(struct db_listener *l, const char *sql, const struct buf *param, 
 static int connect_and_listen(struct db_listener *l, struct db_error *err) {
 	AUTO_RESULT PGresult *first = NULL;
 	bool final;
-	int rc = conn_open(&l->cfg, l->stop_fd, 0, NULL, &l->conn, &final, err);
+	int rc = session_open(&l->cfg, l->stop_fd, 0, NULL, &l->conn, &final, err);
 	if (rc == 0)
 		rc = send_command(l, l->command, err);
 	if (rc == 0)

@@ -2,6 +2,7 @@
 
 #include "db/checkout.h"
 #include "db/connect.h"
+#include "db/session.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -275,7 +276,7 @@ static int attempt(struct db_pool *pool, int allowed_ms, struct db_cancel *cance
 	pool->sums.connects++;
 	pool->attempt |= was_down;
 	pthread_mutex_unlock(&pool->lock);
-	int rc = conn_open(&pool->cfg, pool->stop_fd, allowed_ms, cancel, out, final, err);
+	int rc = session_open(&pool->cfg, pool->stop_fd, allowed_ms, cancel, out, final, err);
 	pthread_mutex_lock(&pool->lock);
 	if (was_down)
 		pool->attempt = false;

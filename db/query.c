@@ -1,6 +1,7 @@
 #include "db/query.h"
 
 #include "db/retry.h"
+#include "db/run.h"
 
 struct work {
 	const struct conn_work *what;

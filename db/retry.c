@@ -1,7 +1,7 @@
 #include "db/retry.h"
 
 #include "db/budget.h"
-#include "db/transaction.h"
+#include "db/run.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -115,7 +115,7 @@ static int try_once(struct retry *r, retry_fn once, void *arg, struct db_conn **
 	}
 	e.silent_since_us = c->silent_since_us;
 	if (e.end != CONN_DONE)
-		transaction_roll_back(c, r->undo_ms > 0 ? deadline_after_ms(r->undo_ms) : NEVER_US);
+		conn_roll_back(c, r->undo_ms > 0 ? deadline_after_ms(r->undo_ms) : NEVER_US);
 	conn_detach(c);
 	pool_give(r->pool, c);
 	return e.end == CONN_DONE ? 1 : decide(r, &e, err);

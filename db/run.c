@@ -1,5 +1,7 @@
 /* Running one statement on one connection: send it, prepared where that is wanted, and have its
  * answer judged. */
+#include "db/run.h"
+
 #include "db/answer.h"
 #include "util/clock.h"
 
@@ -54,6 +56,17 @@ enum conn_end conn_script(struct db_conn *c, const char *sql, PGresult **out,
 
 enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *err) {
 	return conn_script(c, sql, NULL, err);
+}
+
+void conn_roll_back(struct db_conn *c, int64_t deadline_us) {
+	AUTO_DB_ERROR struct db_error ignored = { 0 };
+
+	conn_detach(c);
+	c->deadline_us = deadline_us;
+	if (!conn_is_dead(c) && PQtransactionStatus(c->pg) != PQTRANS_IDLE &&
+	    conn_command(c, "ROLLBACK", &ignored) != CONN_DONE)
+		c->doomed = true;
+	c->deadline_us = NEVER_US;
 }
 
 /* The name holds the text's hash: behind a pooler a session may have another daemon's statements,

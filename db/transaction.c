@@ -1,6 +1,7 @@
 #include "db/transaction.h"
 
 #include "db/retry.h"
+#include "db/run.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -41,17 +42,6 @@ static enum conn_end commit(struct db_conn *c, struct db_error *err) {
 	/* The server answers COMMIT with ROLLBACK, and no error, where a statement had failed. */
 	db_error_set(err, EIO, "the transaction had failed and was rolled back");
 	return CONN_FAILED;
-}
-
-void transaction_roll_back(struct db_conn *c, int64_t deadline_us) {
-	AUTO_DB_ERROR struct db_error ignored = { 0 };
-
-	conn_detach(c);
-	c->deadline_us = deadline_us;
-	if (!conn_is_dead(c) && PQtransactionStatus(c->pg) != PQTRANS_IDLE &&
-	    conn_command(c, "ROLLBACK", &ignored) != CONN_DONE)
-		c->doomed = true;
-	c->deadline_us = NEVER_US;
 }
 
 enum conn_end transaction_before_commit(enum conn_end end) {

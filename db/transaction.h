@@ -13,8 +13,4 @@ enum conn_end transaction_before_commit(enum conn_end end);
 MUST_USE enum conn_end transaction_finish(struct db_conn *c, db_tx_fn fn, void *arg,
 					  struct db_error *err);
 
-/* Ends C's transaction, if one is open, by DEADLINE_US and a grace; a connection that does not obey
- * is doomed. Unties C from its cancel. */
-void transaction_roll_back(struct db_conn *c, int64_t deadline_us);
-
 #endif
