@@ -40,7 +40,7 @@ static bool is_copy(const PGresult *r) {
 static void keep_result(struct db_conn *c, struct waiting *w, PGresult *r) {
 	const char *severity = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
 	if (severity != NULL && strcmp(severity, "ERROR") != 0 && is_error(r))
-		c->doomed = true;
+		conn_lose(c);
 	if (is_error(w->result)) {
 		PQclear(r);
 		return;
@@ -66,7 +66,7 @@ static bool is_wanted_copy(const struct waiting *w, const PGresult *r) {
 
 /* What can still be read from a connection that broke: the server's last words, or libpq's. */
 static void take_last_words(struct db_conn *c, struct waiting *w) {
-	c->doomed = true;
+	conn_lose(c);
 	/* libpq reads no error while it believes that a COPY is fed. */
 	if (w->until == UNTIL_SENT)
 		(void)PQputCopyEnd(c->pg, "the connection broke");
@@ -111,7 +111,7 @@ static bool take_result(struct db_conn *c, struct waiting *w) {
 		return false;
 	}
 	if (is_copy(r))
-		c->doomed = true;
+		conn_lose(c);
 	keep_result(c, w, r);
 	return !is_copy(w->result);
 }
@@ -150,7 +150,7 @@ static bool react(struct db_conn *c, struct waiting *w, enum wait_end end, short
 		return true;
 	}
 	w->timed_out = true;
-	c->doomed = true;
+	conn_lose(c);
 	return false;
 }
 
@@ -206,7 +206,7 @@ static void collect(struct db_conn *c, struct waiting *w) {
 		if (goes_on(c, w, end)) {
 			if (!w->silent)
 				continue;
-			c->doomed = true;
+			conn_lose(c);
 			return;
 		}
 		if (!react(c, w, end, revents))
@@ -273,14 +273,14 @@ static long long refused_line(const struct db_conn *c, const PGresult *r, const 
 static enum conn_end judge_error(struct db_conn *c, const struct waiting *w, struct db_error *err) {
 	db_error_from_result(err, w->result, c->pg);
 	err->copy_line = refused_line(c, w->result, err->sqlstate);
-	bool lost = err->sqlstate[0] == '\0' || c->doomed;
+	bool lost = err->sqlstate[0] == '\0' || c->state == CONN_DEAD;
 	if (lost && err->sqlstate[0] != '\0') {
 		/* An ERROR before the end of the connection is an answer all the same. */
 		const char *s = PQresultErrorField(w->result, PG_DIAG_SEVERITY_NONLOCALIZED);
 		lost = s == NULL || strcmp(s, "ERROR") != 0;
 	}
 	if (lost) {
-		c->doomed = true;
+		conn_lose(c);
 		return w->cancelled || w->timed_out ? say_stopped(c, w, err) : judge_lost(err);
 	}
 	if (strcmp(err->sqlstate, "57014") != 0)
@@ -304,11 +304,11 @@ static enum conn_end judge(struct db_conn *c, struct waiting *w, PGresult **out,
 	}
 	if (wanted && (w->timed_out || w->cancelled)) {
 		/* It began just as the server was asked to stop. */
-		c->doomed = true;
+		conn_lose(c);
 		return say_stopped(c, w, err);
 	}
 	if (!w->complete || (w->result == NULL && !wanted)) {
-		c->doomed = true;
+		conn_lose(c);
 		if (w->timed_out || w->cancelled)
 			return say_stopped(c, w, err);
 		if (w->silent)
@@ -323,6 +323,31 @@ static enum conn_end judge(struct db_conn *c, struct waiting *w, PGresult **out,
 	return CONN_DONE;
 }
 
+/* What the answer has made of the connection. */
+static void move_on(struct db_conn *c, enum answer_until until) {
+	bool many = PQpipelineStatus(c->pg) != PQ_PIPELINE_OFF;
+	if (c->state == CONN_DEAD || until == UNTIL_SENT)
+		return;
+	if (many && !PQexitPipelineMode(c->pg)) {
+		conn_lose(c);
+		return;
+	}
+	switch (PQtransactionStatus(c->pg)) {
+	case PQTRANS_IDLE:
+		conn_move(c, CONN_ON_ANSWER);
+		return;
+	case PQTRANS_INTRANS:
+	case PQTRANS_INERROR:
+		conn_move(c, CONN_ON_ANSWER_OPEN);
+		return;
+	case PQTRANS_ACTIVE:
+		conn_move(c, until == UNTIL_COPY_IN ? CONN_ON_COPY_IN : CONN_ON_COPY_OUT);
+		return;
+	case PQTRANS_UNKNOWN:
+		conn_lose(c);
+	}
+}
+
 enum conn_end answer_wait(struct db_conn *c, enum answer_until until, PGresult **out,
 			  struct db_error *err) {
 	int limit = c->cfg->command_timeout_ms;
@@ -332,6 +357,8 @@ enum conn_end answer_wait(struct db_conn *c, enum answer_until until, PGresult *
 		.deadline_us = deadline_after_ms(limit > 0 ? limit + ANSWER_GRACE_MS : 0),
 	};
 
+	if (until != UNTIL_SENT)
+		conn_move(c, CONN_ON_ASK);
 	if (c->deadline_us < w.deadline_us) {
 		w.deadline_us = c->deadline_us;
 		w.transaction_limit = true;
@@ -343,10 +370,11 @@ enum conn_end answer_wait(struct db_conn *c, enum answer_until until, PGresult *
 	w.probe_us = network && until != UNTIL_DROP ? w.started_us + w.pause_us : NEVER_US;
 	collect(c, &w);
 	/* A cancel that is still on its way would hit whatever is run here next. */
-	int64_t wait_us = c->doomed ? 0 : (int64_t)CANCEL_GRACE_MS * US_PER_MS;
+	int64_t wait_us = c->state == CONN_DEAD ? 0 : (int64_t)CANCEL_GRACE_MS * US_PER_MS;
 	if (!cancel_request_end(w.request, clock_us() + wait_us))
-		c->doomed = true;
+		conn_lose(c);
 	enum conn_end end = judge(c, &w, out, err);
+	move_on(c, until);
 	PQclear(w.result);
 	return end;
 }
@@ -385,6 +413,6 @@ enum conn_end answer_note(struct db_conn *c, const char *sql, int64_t took_us, e
 
 enum conn_end answer_not_sent(struct db_conn *c, struct db_error *err) {
 	db_error_from_result(err, NULL, c->pg);
-	c->doomed = true;
+	conn_lose(c);
 	return CONN_LOST;
 }

@@ -8,6 +8,55 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+static const char *const states[CONN_STATES] = {
+	"new", "idle", "lent", "open", "asked", "feeding", "fetching", "dead",
+};
+static const char *const events[CONN_EVENTS] = {
+	"connect", "lend", "give", "ask", "answer", "answer-open", "copy-in", "copy-out", "loss",
+};
+static const state_next moves[CONN_STATES][CONN_EVENTS] = {
+	[CONN_NEW][CONN_ON_CONNECT] = STATE_TO(CONN_LENT),
+	[CONN_NEW][CONN_ON_LOSS] = STATE_TO(CONN_DEAD),
+
+	[CONN_IDLE][CONN_ON_LEND] = STATE_TO(CONN_LENT),
+	[CONN_IDLE][CONN_ON_LOSS] = STATE_TO(CONN_DEAD),
+
+	[CONN_LENT][CONN_ON_ASK] = STATE_TO(CONN_ASKED),
+	[CONN_LENT][CONN_ON_GIVE] = STATE_TO(CONN_IDLE),
+	[CONN_LENT][CONN_ON_LOSS] = STATE_TO(CONN_DEAD),
+
+	[CONN_OPEN][CONN_ON_ASK] = STATE_TO(CONN_ASKED),
+	/* nobody knows what the transaction holds, so it must end */
+	[CONN_OPEN][CONN_ON_GIVE] = STATE_TO(CONN_DEAD),
+	[CONN_OPEN][CONN_ON_LOSS] = STATE_TO(CONN_DEAD),
+
+	[CONN_ASKED][CONN_ON_ANSWER] = STATE_TO(CONN_LENT),
+	[CONN_ASKED][CONN_ON_ANSWER_OPEN] = STATE_TO(CONN_OPEN),
+	[CONN_ASKED][CONN_ON_COPY_IN] = STATE_TO(CONN_FEEDING),
+	[CONN_ASKED][CONN_ON_COPY_OUT] = STATE_TO(CONN_FETCHING),
+	[CONN_ASKED][CONN_ON_LOSS] = STATE_TO(CONN_DEAD),
+
+	/* the end of the data is sent; the rows are at their end, or not wanted any more */
+	[CONN_FEEDING][CONN_ON_ASK] = STATE_TO(CONN_ASKED),
+	[CONN_FEEDING][CONN_ON_LOSS] = STATE_TO(CONN_DEAD),
+	[CONN_FETCHING][CONN_ON_ASK] = STATE_TO(CONN_ASKED),
+	[CONN_FETCHING][CONN_ON_LOSS] = STATE_TO(CONN_DEAD),
+
+	/* it may be found dead more than once on its way back to the pool */
+	[CONN_DEAD][CONN_ON_LOSS] = STATE_TO(CONN_DEAD),
+	[CONN_DEAD][CONN_ON_GIVE] = STATE_TO(CONN_DEAD),
+};
+struct state_table conn_table =
+	STATE_TABLE_SAFE("connection", states, events, moves, STATE_TO(CONN_DEAD));
+
+void conn_move(struct db_conn *c, enum conn_event event) {
+	c->state = (enum conn_state)state_move(&conn_table, (int)c->state, (int)event);
+}
+
+void conn_lose(struct db_conn *c) {
+	conn_move(c, CONN_ON_LOSS);
+}
+
 static void empty_wake_fd(struct db_conn *c) {
 	uint64_t count;
 	if (!c->woken)
@@ -52,8 +101,10 @@ void conn_close(struct db_conn *c) {
 	free(c);
 }
 
-bool conn_is_dead(const struct db_conn *c) {
-	return c->doomed || PQstatus(c->pg) == CONNECTION_BAD;
+bool conn_is_dead(struct db_conn *c) {
+	if (c->state != CONN_DEAD && PQstatus(c->pg) == CONNECTION_BAD)
+		conn_lose(c);
+	return c->state == CONN_DEAD;
 }
 
 bool conn_alive(struct db_conn *c) {

@@ -11,6 +11,7 @@
 #include "db/statement.h"
 #include "util/buf.h"
 #include "util/cleanup.h"
+#include "util/states.h"
 
 #include <stdint.h>
 
@@ -32,8 +33,37 @@ enum conn_end {
 	CONN_STOPPED,
 };
 
+/* What a connection is doing. The table of moves stands at the top of conn.c. */
+enum conn_state {
+	CONN_NEW,      /* not connected yet */
+	CONN_IDLE,     /* in the pool */
+	CONN_LENT,     /* its borrower's; nothing runs, and no transaction is open */
+	CONN_OPEN,     /* the same, inside a transaction */
+	CONN_ASKED,    /* a statement or the end of a COPY was sent; the answer is awaited */
+	CONN_FEEDING,  /* takes a COPY's data */
+	CONN_FETCHING, /* sends a COPY's rows */
+	CONN_DEAD,     /* broken, ended by the server, or given up: it is closed, not used */
+	CONN_STATES
+};
+
+enum conn_event {
+	CONN_ON_CONNECT,
+	CONN_ON_LEND,
+	CONN_ON_GIVE, /* its borrower gives it back */
+	CONN_ON_ASK,
+	CONN_ON_ANSWER,      /* the answer is complete; no transaction is open */
+	CONN_ON_ANSWER_OPEN, /* the same; a transaction is open, and may have failed */
+	CONN_ON_COPY_IN,     /* the server asks for a COPY's data */
+	CONN_ON_COPY_OUT,    /* the server begins to send a COPY's rows */
+	CONN_ON_LOSS,
+	CONN_EVENTS
+};
+
+extern struct state_table conn_table;
+
 struct db_conn {
 	PGconn *pg;
+	enum conn_state state;       /* changed by conn_move() only */
 	const struct db_config *cfg; /* the pool's copy */
 	int stop_fd;                 /* readable once the pool is shut down; the pool's */
 	int wake_fd;                 /* eventfd: a cancel was fired; ours */
@@ -52,7 +82,6 @@ struct db_conn {
 	bool one_snapshot;
 	/* clock_us(): no sign of life since then, as far as anybody waited for one */
 	int64_t silent_since_us;
-	bool doomed;              /* the server said FATAL, or we gave up on it: do not use again */
 	char failed_state[6];     /* SQLSTATE of the last failure since conn_mark(); "" */
 	enum conn_end failed_end; /* and how it ended; CONN_DONE if nothing failed */
 	struct buf news; /* what triggers said to the borrower, each with its NUL; see db_news_fn */
@@ -77,8 +106,13 @@ void conn_close(struct db_conn *c);
  * poll(). */
 bool conn_alive(struct db_conn *c);
 
-/* True if the connection must not be used again. */
-bool conn_is_dead(const struct db_conn *c);
+/* EVENT has happened to C: the one function that changes its state. */
+void conn_move(struct db_conn *c, enum conn_event event);
+/* C must not be used again. */
+void conn_lose(struct db_conn *c);
+
+/* True if C must not be used again: it was lost, or libpq has found it broken. */
+bool conn_is_dead(struct db_conn *c);
 
 /* Forgets earlier failures: a new piece of work begins. */
 void conn_mark(struct db_conn *c);

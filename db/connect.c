@@ -244,7 +244,7 @@ static void note_notice(void *arg, const PGresult *res) {
 	}
 	/* What the server says to an idle session as it ends it arrives as a notice. */
 	if (severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
-		c->doomed = true;
+		conn_lose(c);
 	log_debug("server: %s: %s", severity != NULL ? severity : "notice",
 		  message != NULL ? message : "");
 }
@@ -267,5 +267,6 @@ int connect_session(struct db_conn *c, int allowed_ms, bool *final, struct db_er
 	PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
 	if (PQsetnonblocking(c->pg, 1) != 0)
 		return db_error_set(err, EIO, "cannot make the connection non-blocking");
+	conn_move(c, CONN_ON_CONNECT);
 	return 0;
 }

@@ -57,7 +57,7 @@ static struct db_copy_in *copy_new(struct db_pool *pool, const char *sql) {
 static enum conn_end broken(struct db_conn *c, struct db_error *err) {
 	(void)PQputCopyEnd(c->pg, "the connection broke");
 	enum conn_end end = answer_wait(c, UNTIL_DROP, NULL, err);
-	c->doomed = true;
+	conn_lose(c);
 	if (end == CONN_DONE) {
 		db_error_set(err, EIO, "the server ended the COPY before its data's end");
 		return CONN_LOST;
@@ -84,7 +84,7 @@ static enum conn_end feed(struct db_conn *c, size_t *unsent, const char *data, s
 			continue;
 		enum conn_end end = answer_wait(c, UNTIL_SENT, NULL, err);
 		if (end != CONN_DONE) {
-			c->doomed = true;
+			conn_lose(c);
 			return transaction_before_commit(end);
 		}
 		*unsent = 0;
@@ -237,14 +237,15 @@ void db_copy_in_abort(struct db_copy_in *copy) {
 	if (copy == NULL)
 		return;
 	struct db_conn *c = copy->conn;
-	if (copy->end == CONN_DONE && !conn_is_dead(c)) {
+	if (c->state == CONN_FEEDING && !conn_is_dead(c)) {
 		c->deadline_us = deadline_after_ms(ABORT_GRACE_MS);
 		/* The server answers with an error that says so; the connection is then good
 		 * again. */
 		enum conn_end end = PQputCopyEnd(c->pg, "given up by the client") == 1
 					    ? answer_wait(c, UNTIL_DROP, NULL, &ignored)
 					    : answer_not_sent(c, &ignored);
-		c->doomed |= end != CONN_FAILED;
+		if (end != CONN_FAILED)
+			conn_lose(c);
 	}
 	give_back(copy, ABORT_GRACE_MS);
 }

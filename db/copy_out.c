@@ -19,7 +19,6 @@ struct db_copy_out {
 	struct db_conn *conn;
 	char *sql;
 	char *row;             /* the caller's until the next call; libpq's memory */
-	bool over;             /* the last row is out, or it has failed */
 	int64_t busy_us;       /* spent waiting for the server */
 	struct db_error error; /* of a COPY that failed; errnum 0 if it has not */
 };
@@ -111,7 +110,6 @@ static int take_end(struct db_copy_out *copy, struct db_error *err) {
 	int64_t started = clock_us();
 
 	conn_detach(c);
-	copy->over = true;
 	enum conn_end end = answer_wait(c, UNTIL_DONE, NULL, err);
 	copy->busy_us += clock_us() - started;
 	end = answer_note(c, copy->sql, copy->busy_us, end, err);
@@ -170,7 +168,7 @@ int db_copy_out_next(struct db_copy_out *copy, const char **data, size_t *len,
 		db_error_copy(err, &copy->error);
 		return -err->errnum;
 	}
-	if (copy->over)
+	if (copy->conn->state != CONN_FETCHING)
 		return 0;
 	for (;;) {
 		int n = PQgetCopyData(copy->conn->pg, &copy->row, 1);
@@ -218,9 +216,9 @@ static void stop_rows(struct db_conn *c) {
 		over = !PQconsumeInput(c->pg) || drain_buffer(c);
 	c->deadline_us = deadline;
 	if (!over || answer_wait(c, UNTIL_DROP, NULL, &ignored) == CONN_STOPPED)
-		c->doomed = true;
+		conn_lose(c);
 	if (!cancel_request_end(request, deadline))
-		c->doomed = true;
+		conn_lose(c);
 }
 
 void db_copy_out_end(struct db_copy_out *copy) {
@@ -230,7 +228,7 @@ void db_copy_out_end(struct db_copy_out *copy) {
 		return;
 	struct db_conn *c = copy->conn;
 	conn_detach(c);
-	if (!copy->over) {
+	if (c->state == CONN_FETCHING) {
 		if (!conn_is_dead(c))
 			stop_rows(c);
 		enum conn_end end = copy->error.errnum != 0 ? CONN_FAILED : CONN_DONE;

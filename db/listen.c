@@ -129,14 +129,13 @@ static int ask_again(struct db_listener *l, struct db_error *err) {
 	return rc;
 }
 
-/* Waits for the server until DUE_US. Returns false at the end; -errno in *RC if the connection is
- * lost. */
-static bool listen_until(struct db_listener *l, int64_t due_us, int *rc, struct db_error *err) {
+/* Waits for the server until DUE_US. Returns false at the end. */
+static bool listen_until(struct db_listener *l, int64_t due_us) {
 	short revents;
 	switch (wait_for(PQsocket(l->conn->pg), POLLIN, -1, l->stop_fd, due_us, &revents)) {
 	case WAIT_READY:
-		if (!PQconsumeInput(l->conn->pg) || conn_is_dead(l->conn))
-			*rc = db_error_set(err, EIO, "%s", PQerrorMessage(l->conn->pg));
+		if (!PQconsumeInput(l->conn->pg))
+			conn_lose(l->conn);
 		return true;
 	case WAIT_TIMEOUT:
 		return true;
@@ -151,10 +150,12 @@ static int serve(struct db_listener *l, struct db_error *err) {
 	int rc = 0;
 	while (rc == 0) {
 		tell(l);
+		if (conn_is_dead(l->conn))
+			return db_error_set(err, EIO, "%s", PQerrorMessage(l->conn->pg));
 		int pause_ms = l->job->wants(l->arg) ? l->job->every_ms : ASK_S * 1000;
 		int64_t due = asked + (int64_t)pause_ms * US_PER_MS;
 		if (clock_us() < due) {
-			if (!listen_until(l, due, &rc, err))
+			if (!listen_until(l, due))
 				return 0;
 			continue;
 		}

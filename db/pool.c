@@ -202,9 +202,10 @@ static void tell_news(struct db_pool *pool, struct db_conn *c, bool dead) {
 }
 
 void pool_give(struct db_pool *pool, struct db_conn *c) {
-	bool dead = conn_is_dead(c) || PQtransactionStatus(c->pg) != PQTRANS_IDLE;
+	bool dead = conn_is_dead(c) || c->state != CONN_LENT;
 
 	tell_news(pool, c, dead);
+	conn_move(c, CONN_ON_GIVE);
 	pthread_mutex_lock(&pool->lock);
 	add_counts(pool, c);
 	struct db_conn *expired = take_expired(pool);
@@ -239,8 +240,10 @@ static struct db_conn *take_idle(struct db_pool *pool, bool reads) {
 		pool->idle = c->next;
 		pool->idle_count--;
 		c->next = NULL;
-		if ((reads && clock_us() - c->idle_since_us < SURELY_ALIVE_US) || conn_alive(c))
+		if ((reads && clock_us() - c->idle_since_us < SURELY_ALIVE_US) || conn_alive(c)) {
+			conn_move(c, CONN_ON_LEND);
 			return c;
+		}
 		log_debug("an idle connection was closed by the server");
 		pool->open--;
 		conn_close(c);
@@ -499,6 +502,7 @@ static int open_first(struct db_pool *pool, struct db_error *err) {
 		LOCK_SCOPE(&pool->lock);
 		int rc = attempt(pool, 0, NULL, &c, &final, err);
 		if (rc == 0) {
+			conn_move(c, CONN_ON_GIVE);
 			c->next = pool->idle;
 			c->idle_since_us = clock_us();
 			pool->idle = c;

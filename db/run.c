@@ -63,9 +63,9 @@ void conn_roll_back(struct db_conn *c, int64_t deadline_us) {
 
 	conn_detach(c);
 	c->deadline_us = deadline_us;
-	if (!conn_is_dead(c) && PQtransactionStatus(c->pg) != PQTRANS_IDLE &&
+	if (!conn_is_dead(c) && c->state != CONN_LENT &&
 	    conn_command(c, "ROLLBACK", &ignored) != CONN_DONE)
-		c->doomed = true;
+		conn_lose(c);
 	c->deadline_us = NEVER_US;
 }
 
@@ -222,7 +222,7 @@ static enum conn_end send_all(struct db_conn *c, const char *const *first, int n
 	if (end == CONN_DONE && !PQpipelineSync(c->pg))
 		return answer_not_sent(c, err);
 	if (end != CONN_DONE)
-		c->doomed = true; /* half a message is out */
+		conn_lose(c); /* half a message is out */
 	return end;
 }
 
@@ -244,7 +244,5 @@ enum conn_end conn_run_behind(struct db_conn *c, const char *const *first, int n
 	if (end == CONN_FAILED && prepared && strcmp(err->sqlstate, "26000") == 0)
 		forget_prepared(
 			c, w->id); /* a pooler gave us another session; the next try prepares */
-	if (PQpipelineStatus(c->pg) != PQ_PIPELINE_OFF && !PQexitPipelineMode(c->pg))
-		c->doomed = true;
 	return answer_note(c, w->sql, clock_us() - started, end, err);
 }

@@ -36,7 +36,7 @@ MUST_USE enum conn_end conn_script(struct db_conn *c, const char *sql, PGresult 
 MUST_USE enum conn_end conn_command(struct db_conn *c, const char *sql, struct db_error *err);
 
 /* Ends C's transaction, if one is open, by DEADLINE_US and a grace; a connection that does not obey
- * is doomed. Unties C from its cancel. */
+ * is lost. Unties C from its cancel. */
 void conn_roll_back(struct db_conn *c, int64_t deadline_us);
 
 #endif
