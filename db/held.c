@@ -1,5 +1,6 @@
 #include "db/held.h"
 
+#include "db/held_state.h"
 #include "db/retry.h"
 #include "db/run.h"
 #include "db/transaction.h"
@@ -11,15 +12,40 @@
 struct db_held {
 	struct db_pool *pool;
 	struct db_conn *conn;
-	size_t told; /* how far the news of conn have been told */
-	/* number of the last statement that stands; 0: none, and no transaction is open */
-	int last;
+	size_t told;  /* how far the news of conn have been told */
+	int last;     /* number of the last statement that stands; 0: none, and the state is NONE */
 	int saved;    /* statements from this number on have savepoints, if there are that many */
-	bool limited; /* statements wait for locks for HELD_LOCK_MS only */
-	bool careful; /* each statement gets a savepoint */
-	bool patient; /* statements wait for locks as any statement does */
-	bool broken;
+	bool careful; /* wanted from here on: each statement gets a savepoint */
+	bool patient; /* and waits for locks as any statement does */
+	enum held_state state;
 };
+
+static const char *const states[HELD_STATES] = { "none", "open", "limited", "broken" };
+static const char *const events[HELD_EVENTS] = { "ran", "ran-limited", "undone", "undone-all",
+						 "broke" };
+static const state_next moves[HELD_STATES][HELD_EVENTS] = {
+	[HELD_NONE][HELD_ON_RAN] = STATE_TO(HELD_OPEN),
+	[HELD_NONE][HELD_ON_UNDONE_ALL] = STATE_TO(HELD_NONE),
+	[HELD_NONE][HELD_ON_BREAK] = STATE_TO(HELD_BROKEN),
+
+	[HELD_OPEN][HELD_ON_RAN] = STATE_TO(HELD_OPEN),
+	[HELD_OPEN][HELD_ON_RAN_LIMITED] = STATE_TO(HELD_LIMITED),
+	[HELD_OPEN][HELD_ON_UNDONE] = STATE_TO(HELD_OPEN),
+	[HELD_OPEN][HELD_ON_UNDONE_ALL] = STATE_TO(HELD_NONE),
+	[HELD_OPEN][HELD_ON_BREAK] = STATE_TO(HELD_BROKEN),
+
+	[HELD_LIMITED][HELD_ON_RAN] = STATE_TO(HELD_OPEN),
+	[HELD_LIMITED][HELD_ON_RAN_LIMITED] = STATE_TO(HELD_LIMITED),
+	[HELD_LIMITED][HELD_ON_UNDONE] = STATE_TO(HELD_LIMITED),
+	[HELD_LIMITED][HELD_ON_UNDONE_ALL] = STATE_TO(HELD_NONE),
+	[HELD_LIMITED][HELD_ON_BREAK] = STATE_TO(HELD_BROKEN),
+};
+struct state_table held_table =
+	STATE_TABLE_SAFE("held", states, events, moves, STATE_TO(HELD_BROKEN));
+
+static void move(struct db_held *h, enum held_event event) {
+	h->state = (enum held_state)state_move(&held_table, (int)h->state, (int)event);
+}
 
 /* -- beginning --------------------------------------------------------------------------------- */
 
@@ -60,6 +86,7 @@ int db_held_begin(struct db_pool *pool, struct db_statement *st, const struct db
 	h->pool = pool;
 	h->last = 1;
 	h->saved = 2;
+	move(h, HELD_ON_RAN);
 	h->told = pool_tell_early(pool, h->conn, 0);
 	*held = move_ptr(h);
 	return 0;
@@ -75,10 +102,10 @@ static int undo(struct db_held *h, int number, struct db_error *err) {
 		snprintf(sql, sizeof(sql), "ROLLBACK TO r%d; RELEASE r%d", number, number);
 	if (!conn_is_dead(h->conn) && conn_command(h->conn, sql, err) == CONN_DONE) {
 		h->last = all ? 0 : number - 1;
-		h->limited = h->limited && !all;
+		move(h, all ? HELD_ON_UNDONE_ALL : HELD_ON_UNDONE);
 		return 0;
 	}
-	h->broken = true;
+	move(h, HELD_ON_BREAK);
 	return err->errnum != 0 ? -err->errnum
 				: db_error_set(err, EIO, "the connection to the database was lost");
 }
@@ -98,13 +125,14 @@ int db_held_run(struct db_held *h, struct db_statement *st, const struct db_para
 	int nfirst = 0, number = h->last + 1;
 	snprintf(limit, sizeof(limit), "SET LOCAL lock_timeout = '%dms'", HELD_LOCK_MS);
 	snprintf(savepoint, sizeof(savepoint), "SAVEPOINT r%d", number);
-	if (h->last == 0) {
+	bool begins = h->state == HELD_NONE;
+	if (begins) {
 		first[nfirst++] = BEGIN;
 		first[nfirst++] = CHECK_AT_ONCE;
-	} else if (h->limited == h->patient) {
+	} else if ((h->state == HELD_LIMITED) == h->patient) {
 		first[nfirst++] = h->patient ? "SET LOCAL lock_timeout TO DEFAULT" : limit;
 	}
-	if (h->last == 0 || !h->careful)
+	if (begins || !h->careful)
 		h->saved = number + 1;
 	else
 		first[nfirst++] = savepoint;
@@ -112,13 +140,13 @@ int db_held_run(struct db_held *h, struct db_statement *st, const struct db_para
 	conn_mark(h->conn);
 	enum conn_end end = conn_run_behind(h->conn, first, nfirst, &w, out, err);
 	if (end == CONN_DONE) {
-		h->limited = h->last > 0 && !h->patient;
+		move(h, begins || h->patient ? HELD_ON_RAN : HELD_ON_RAN_LIMITED);
 		h->last = number;
 		h->told = pool_tell_early(h->pool, h->conn, h->told);
 		return 0;
 	}
 	if (is_passing(end, err))
-		h->broken = true;
+		move(h, HELD_ON_BREAK);
 	else
 		(void)undo(h, number, &failure);
 	return err->errnum != 0 ? -err->errnum : -EIO;
@@ -133,7 +161,7 @@ void db_held_be_patient(struct db_held *h, bool patient) {
 }
 
 bool db_held_is_broken(const struct db_held *h) {
-	return h->broken;
+	return h->state == HELD_BROKEN;
 }
 
 int db_held_last(const struct db_held *h) {
