@@ -6,6 +6,7 @@
 #include "fs/core/report.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,12 +80,10 @@ static void *helper_main(void *arg) {
 }
 
 static void help_locked(struct ending *e) {
-	pthread_t thread;
 	e->helped = true;
 	for (int i = 0; i < HELPERS && !e->committed; i++) {
-		if (pthread_create(&thread, NULL, helper_main, e) != 0)
+		if (thread_start(helper_main, e) != 0)
 			return;
-		pthread_detach(thread);
 		e->helpers++;
 	}
 }

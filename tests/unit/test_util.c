@@ -3,9 +3,11 @@
 #include "util/clock.h"
 #include "util/json.h"
 #include "util/log.h"
+#include "util/thread.h"
 #include "util/ticker.h"
 
 #include <semaphore.h>
+#include <signal.h>
 
 static void test_buf_grows(void) {
 	AUTO_BUF struct buf b = { 0 };
@@ -194,6 +196,29 @@ static void test_ticker_called(void) {
 	sem_destroy(&work.done);
 }
 
+/* What a thread says through a pipe: '1' if signals are blocked in it. */
+static void *say_mask(void *arg) {
+	sigset_t mask;
+	pthread_sigmask(SIG_SETMASK, NULL, &mask);
+	bool blocked = sigismember(&mask, SIGTERM) == 1 && sigismember(&mask, SIGUSR1) == 1;
+	CHECK(write(*(int *)arg, blocked ? "1" : "0", 1) == 1);
+	return NULL;
+}
+
+static void test_thread(void) {
+	int ends[2];
+	char said = '?';
+	sigset_t mask;
+	if (!CHECK(pipe(ends) == 0) || !CHECK_INT(thread_start(say_mask, &ends[1]), 0))
+		return;
+	CHECK(read(ends[0], &said, 1) == 1);
+	CHECK_INT(said, '1');
+	pthread_sigmask(SIG_SETMASK, NULL, &mask);
+	CHECK_INT(sigismember(&mask, SIGTERM), 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 int main(void) {
 	test_buf_grows();
 	test_buf_consume_and_resize();
@@ -207,5 +232,6 @@ int main(void) {
 	test_clock();
 	test_ticker_by_itself();
 	test_ticker_called();
+	test_thread();
 	return check_end();
 }

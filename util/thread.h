@@ -1,0 +1,11 @@
+/* Threads that nobody joins. */
+#ifndef ROWFS_UTIL_THREAD_H
+#define ROWFS_UTIL_THREAD_H
+
+#include "util/cleanup.h"
+
+/* Calls FN with ARG in a new thread, which ends with it. No signal is delivered to the thread:
+ * signals are for the threads that handle them. Returns 0 or -errno. Thread-safe. */
+MUST_USE int thread_start(void *(*fn)(void *arg), void *arg);
+
+#endif
