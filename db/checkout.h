@@ -49,6 +49,9 @@ MUST_USE int pool_retry_conflict(struct db_pool *pool, struct patience *p, struc
 /* Wakes everybody who waits in the pool, to look whether it concerns him. */
 void pool_wake(struct db_pool *pool);
 
+/* The moves of whether connections can be made; for tests. */
+extern struct state_table reach_table;
+
 const struct db_config *pool_config(const struct db_pool *pool);
 
 #endif

@@ -5,11 +5,42 @@
 #include "db/session.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/states.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/eventfd.h>
+
+/* Whether connections can be made. */
+enum reach {
+	REACH_UP,     /* the last attempt worked, or none has failed yet */
+	REACH_DOWN,   /* the last attempt failed */
+	REACH_TRYING, /* the same, and the one attempt to mend it is being made */
+	REACH_STATES
+};
+enum reach_event { REACH_ON_TRY, REACH_ON_END, REACH_ON_SUCCESS, REACH_ON_FAILURE, REACH_EVENTS };
+
+static const char *const states[REACH_STATES] = { "up", "down", "trying" };
+static const char *const events[REACH_EVENTS] = { "try", "end", "success", "failure" };
+static const state_next moves[REACH_STATES][REACH_EVENTS] = {
+	/* while all is well, any number of attempts may be under way: they do not count */
+	[REACH_UP][REACH_ON_SUCCESS] = STATE_TO(REACH_UP),
+	[REACH_UP][REACH_ON_FAILURE] = STATE_TO(REACH_DOWN),
+	/* one of those has worked before the one attempt's end */
+	[REACH_UP][REACH_ON_END] = STATE_TO(REACH_UP),
+
+	[REACH_DOWN][REACH_ON_TRY] = STATE_TO(REACH_TRYING),
+	[REACH_DOWN][REACH_ON_SUCCESS] = STATE_TO(REACH_UP),
+	[REACH_DOWN][REACH_ON_FAILURE] = STATE_TO(REACH_DOWN),
+	/* the same, and then another has failed */
+	[REACH_DOWN][REACH_ON_END] = STATE_TO(REACH_DOWN),
+
+	[REACH_TRYING][REACH_ON_END] = STATE_TO(REACH_DOWN),
+	[REACH_TRYING][REACH_ON_SUCCESS] = STATE_TO(REACH_UP),
+	[REACH_TRYING][REACH_ON_FAILURE] = STATE_TO(REACH_TRYING),
+};
+struct state_table reach_table = STATE_TABLE("reach", states, events, moves);
 
 /* What a waiter waits for decides which condition he sleeps on:
  * - `freed`: the pool is full; one is woken for each connection that comes back;
@@ -28,8 +59,7 @@ struct db_pool {
 	int idle_count;
 	int freed_waiters, state_waiters;
 	bool stopped;
-	bool down;               /* the last attempt to connect failed */
-	bool attempt;            /* one is being made, while down */
+	enum reach reach;        /* changed by move() only */
 	uint64_t failures;       /* attempts that failed, ever: tells a waiter that one has ended */
 	int64_t failed_at_us;    /* when the last of them ended */
 	int64_t trouble_us;      /* since when nothing has worked; 0: the last use did */
@@ -54,6 +84,11 @@ enum {
 		2000, /* for an attempt to connect, however little of the budget is left */
 	SURELY_ALIVE_US = US_PER_MS, /* a reader takes what was in use so lately without a look */
 };
+
+/* Under the lock. */
+static void move(struct db_pool *pool, enum reach_event event) {
+	pool->reach = (enum reach)state_move(&reach_table, (int)pool->reach, (int)event);
+}
 
 const struct db_config *pool_config(const struct db_pool *pool) {
 	return &pool->cfg;
@@ -254,11 +289,11 @@ static struct db_conn *take_idle(struct db_pool *pool, bool reads) {
 static void attempt_failed(struct db_pool *pool, bool final, const struct db_error *err) {
 	const char *sentence = err->sentence != NULL ? err->sentence : "out of memory";
 
-	if (!pool->down)
+	if (pool->reach == REACH_UP)
 		log_warning("%s", sentence);
 	else
 		log_debug("%s", sentence);
-	pool->down = true;
+	move(pool, REACH_ON_FAILURE);
 	pool->failure_final = final;
 	pool->failures++;
 	pool->failed_at_us = clock_us();
@@ -272,21 +307,22 @@ static void attempt_failed(struct db_pool *pool, bool final, const struct db_err
  * *FINAL tells that trying again is useless. */
 static int attempt(struct db_pool *pool, int allowed_ms, struct db_cancel *cancel,
 		   struct db_conn **out, bool *final, struct db_error *err) {
-	bool was_down = pool->down;
+	bool mends = pool->reach != REACH_UP;
 	int64_t started = clock_us();
 
 	pool->open++;
 	pool->sums.connects++;
-	pool->attempt |= was_down;
+	if (mends)
+		move(pool, REACH_ON_TRY);
 	pthread_mutex_unlock(&pool->lock);
 	int rc = session_open(&pool->cfg, pool->stop_fd, allowed_ms, cancel, out, final, err);
 	pthread_mutex_lock(&pool->lock);
-	if (was_down)
-		pool->attempt = false;
+	if (mends)
+		move(pool, REACH_ON_END);
 	if (rc == 0) {
-		if (pool->down)
+		if (pool->reach != REACH_UP)
 			log_info("the database is back");
-		pool->down = false;
+		move(pool, REACH_ON_SUCCESS);
 		pool->healthy = true;
 		pool->server_version = PQserverVersion((*out)->pg);
 		pool->one_snapshot = (*out)->one_snapshot;
@@ -333,10 +369,12 @@ static int step_while_down(struct db_pool *pool, struct patience *p, struct db_e
 		wait_on(pool, &pool->state, &pool->state_waiters, p->not_before_us);
 		return 0;
 	}
-	if (pool->attempt) {
+	if (pool->reach == REACH_TRYING) {
 		uint64_t before = pool->failures;
 		wait_on(pool, &pool->state, &pool->state_waiters, NEVER_US);
-		return pool->failures > before && pool->down ? count_failure(pool, p, err) : 0;
+		return pool->failures > before && pool->reach != REACH_UP
+			       ? count_failure(pool, p, err)
+			       : 0;
 	}
 	if (now - pool->failed_at_us < fresh_us)
 		return count_failure(pool, p, err);
@@ -394,7 +432,7 @@ static int take_locked(struct db_pool *pool, struct patience *p, struct db_cance
 				return rc;
 			continue;
 		}
-		rc = pool->down ? step_while_down(pool, p, err) : 1;
+		rc = pool->reach != REACH_UP ? step_while_down(pool, p, err) : 1;
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
