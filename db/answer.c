@@ -416,3 +416,8 @@ enum conn_end answer_not_sent(struct db_conn *c, struct db_error *err) {
 	conn_lose(c);
 	return CONN_LOST;
 }
+
+enum conn_end answer_to(struct db_conn *c, int sent, enum answer_until until, PGresult **out,
+			struct db_error *err) {
+	return sent == 1 ? answer_wait(c, until, out, err) : answer_not_sent(c, err);
+}

@@ -21,6 +21,10 @@ enum answer_until {
 MUST_USE enum conn_end answer_wait(struct db_conn *c, enum answer_until until, PGresult **out,
 				   struct db_error *err);
 
+/* The same, if SENT: what the call of libpq that sends said. Otherwise answer_not_sent(). */
+MUST_USE enum conn_end answer_to(struct db_conn *c, int sent, enum answer_until until,
+				 PGresult **out, struct db_error *err);
+
 /* For a call of libpq that sent nothing: the connection was broken, or there was no memory. Fills
  * ERR. */
 MUST_USE enum conn_end answer_not_sent(struct db_conn *c, struct db_error *err);

@@ -130,8 +130,7 @@ static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *e
 	int64_t started = clock_us();
 
 	c->copy_table = b->copy->table;
-	enum conn_end end = PQsendQuery(c->pg, b->text) ? answer_wait(c, UNTIL_COPY_IN, NULL, err)
-							: answer_not_sent(c, err);
+	enum conn_end end = answer_to(c, PQsendQuery(c->pg, b->text), UNTIL_COPY_IN, NULL, err);
 	b->copy->busy_us = clock_us() - started;
 	if (end == CONN_DONE)
 		return end;
@@ -241,9 +240,8 @@ void db_copy_in_abort(struct db_copy_in *copy) {
 		c->deadline_us = deadline_after_ms(ABORT_GRACE_MS);
 		/* The server answers with an error that says so; the connection is then good
 		 * again. */
-		enum conn_end end = PQputCopyEnd(c->pg, "given up by the client") == 1
-					    ? answer_wait(c, UNTIL_DROP, NULL, &ignored)
-					    : answer_not_sent(c, &ignored);
+		enum conn_end end = answer_to(c, PQputCopyEnd(c->pg, "given up by the client"),
+					      UNTIL_DROP, NULL, &ignored);
 		if (end != CONN_FAILED)
 			conn_lose(c);
 	}
@@ -262,8 +260,7 @@ int db_copy_on(struct db_conn *conn, const char *sql, const char *data, size_t l
 	if (conn_is_dead(conn))
 		return db_error_set(err, EIO, "the connection to the database was lost");
 	conn->copy_table = table;
-	enum conn_end end = PQsendQuery(conn->pg, sql) ? answer_wait(conn, UNTIL_COPY_IN, NULL, err)
-						       : answer_not_sent(conn, err);
+	enum conn_end end = answer_to(conn, PQsendQuery(conn->pg, sql), UNTIL_COPY_IN, NULL, err);
 	if (end == CONN_DONE)
 		end = feed(conn, &unsent, data, len, err);
 	if (end == CONN_DONE)

@@ -68,8 +68,7 @@ static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *e
 	if (end != CONN_DONE)
 		return end;
 	int64_t started = clock_us();
-	end = PQsendQuery(c->pg, text.data) ? answer_wait(c, UNTIL_COPY_OUT, NULL, err)
-					    : answer_not_sent(c, err);
+	end = answer_to(c, PQsendQuery(c->pg, text.data), UNTIL_COPY_OUT, NULL, err);
 	copy->busy_us = clock_us() - started;
 	return end == CONN_DONE ? end : answer_note(c, copy->sql, copy->busy_us, end, err);
 }

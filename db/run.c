@@ -49,8 +49,7 @@ struct conn_work conn_work_of(struct db_statement *st, const struct db_param *pa
 enum conn_end conn_script(struct db_conn *c, const char *sql, PGresult **out,
 			  struct db_error *err) {
 	int64_t started = clock_us();
-	enum conn_end end = PQsendQuery(c->pg, sql) ? answer_wait(c, UNTIL_DONE, out, err)
-						    : answer_not_sent(c, err);
+	enum conn_end end = answer_to(c, PQsendQuery(c->pg, sql), UNTIL_DONE, out, err);
 	return answer_note(c, sql, clock_us() - started, end, err);
 }
 
@@ -155,9 +154,8 @@ static enum conn_end prepare(struct db_conn *c, const struct conn_work *w, const
 	}
 	for (int i = 0; i < w->n; i++)
 		types[i] = w->params[i].oid != 0 ? w->params[i].oid : DB_TEXT;
-	enum conn_end end = PQsendPrepare(c->pg, name, w->sql, w->n, types)
-				    ? answer_wait(c, UNTIL_DONE, NULL, err)
-				    : answer_not_sent(c, err);
+	enum conn_end end = answer_to(c, PQsendPrepare(c->pg, name, w->sql, w->n, types),
+				      UNTIL_DONE, NULL, err);
 	if (end == CONN_LOST_SENT)
 		return CONN_LOST; /* preparing does nothing that could be done twice */
 	/* 42P05: a pooled session that has it from earlier. The same name is the same text. */
