@@ -6,7 +6,7 @@
 #include "fs/core/account.h"
 #include "fs/core/counters.h"
 #include "fs/options/options.h"
-#include "schema/layout/tree.h"
+#include "schema/snapshot/snapshot.h"
 
 #include <stdatomic.h>
 
@@ -55,9 +55,11 @@ struct fs {
 	int place;     /* this mount's directory in it */
 	int rotations; /* a directory in that: see rotations.h */
 	struct db_pool *pool;
-	struct layout *layout;
-	char *layout_text; /* as read, for /.rowfs/layout.json */
-	struct catalog *catalog;
+	struct snapshot *snapshot; /* what is served; a reference of the mount's */
+	/* of the snapshot, borrowed */
+	const struct layout *layout;
+	const char *layout_text; /* as read, for /.rowfs/layout.json */
+	const struct catalog *catalog;
 	struct tree *tree;
 	struct bucket_cache *buckets; /* time buckets that the server has told */
 	struct bodies *bodies;

@@ -72,6 +72,8 @@ static void free_node(struct nodes *nodes, struct node *node) {
 	body_drop(nodes->fs, node);
 	if (node->own_strings)
 		free(node->strings);
+	if (node->place != NULL)
+		snapshot_drop_place(node->place);
 	free(node);
 }
 
@@ -149,6 +151,7 @@ struct nodes *nodes_new(struct fs *fs) {
 	table_add(nodes, nodes->root);
 	nodes->root->references = 1;
 	nodes->root->place = fs->tree->root;
+	snapshot_hold_place(nodes->root->place);
 	nodes->root->attr = (struct attributes){ .mode = S_IFDIR | 0755 };
 	nodes->root->ino = 1;
 	return nodes;
@@ -269,6 +272,8 @@ static struct node *make_locked(struct nodes *nodes, struct node *parent, const 
 	node->type = (uint8_t)found->type;
 	node->ino = found->ino != 0 ? found->ino : path_ino(parent, name);
 	node->place = found->place;
+	if (node->place != NULL)
+		snapshot_hold_place(node->place);
 	node->control = found->control;
 	if (old != NULL)
 		unhash_locked(nodes, old);

@@ -28,7 +28,7 @@ struct handle;
  * `control`, never changes: any thread that holds a node may read them without the lock. */
 struct node {
 	struct node *parent;       /* NULL for the root; holds a reference */
-	const struct place *place; /* NODE_PLACE */
+	const struct place *place; /* NODE_PLACE; its snapshot is held */
 	const struct own_name *control;
 	union {
 		struct handle *opened;  /* the open handles, the newest first */

@@ -33,7 +33,6 @@
 #include "schema/count/bucket.h"
 #include "schema/embedded.h"
 #include "util/text/name.h"
-#include "schema/statements/sql.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/private_dir.h"
@@ -97,18 +96,24 @@ static bool open_tree(struct fs *fs, enum watch_how how) {
 	struct db_config config = options_db_config(opt);
 	AUTO_BUF struct buf mistakes = { 0 };
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	fs->layout_text =
+	AUTO_FREE char *text =
 		opt->layout != NULL ? read_file(opt->layout) : strdup(embedded_default_layout);
+	struct catalog *catalog = NULL;
 	fs->buckets = bucket_cache_new();
-	if (fs->layout_text == NULL || fs->buckets == NULL)
+	if (text == NULL || fs->buckets == NULL)
 		return false;
-	fs->layout = layout_parse(fs->layout_text, strlen(fs->layout_text), &mistakes);
-	if (fs->layout != NULL && db_pool_new(&config, &fs->pool, &err) == 0 &&
-	    catalog_load(fs->pool, fs->layout, opt->table_prefix != NULL ? opt->table_prefix : "",
-			 &fs->catalog, &err) == 0)
-		fs->tree = tree_build(fs->layout, fs->catalog, &mistakes);
-	if (fs->tree != NULL && !sql_build(fs->tree))
-		buf_puts(&mistakes, "layout: out of memory\n");
+	struct layout *layout = layout_parse(text, strlen(text), &mistakes);
+	if (layout != NULL && db_pool_new(&config, &fs->pool, &err) == 0 &&
+	    catalog_load(fs->pool, layout, opt->table_prefix != NULL ? opt->table_prefix : "",
+			 &catalog, &err) != 0)
+		catalog = NULL;
+	fs->snapshot = snapshot_new(move_ptr(text), layout, catalog, &mistakes);
+	if (fs->snapshot != NULL) {
+		fs->layout = fs->snapshot->layout;
+		fs->layout_text = fs->snapshot->text;
+		fs->catalog = fs->snapshot->catalog;
+		fs->tree = fs->snapshot->tree;
+	}
 	if (mistakes.len > 0)
 		fprintf(stderr, "rowfs: the layout %s does not fit:\n%s",
 			opt->layout != NULL ? opt->layout : "(default)", mistakes.data);
@@ -117,15 +122,12 @@ static bool open_tree(struct fs *fs, enum watch_how how) {
 			err.sentence != NULL ? err.sentence : "out of memory");
 	else
 		tell_left_out(fs);
-	return fs->tree != NULL && mistakes.len == 0 && slices_open(fs, how);
+	return fs->tree != NULL && slices_open(fs, how);
 }
 
 static void close_tree(struct fs *fs) {
 	bucket_cache_free(fs->buckets);
-	tree_free(fs->tree);
-	catalog_free(fs->catalog);
-	layout_free(fs->layout);
-	free(fs->layout_text);
+	snapshot_drop(fs->snapshot);
 	db_pool_free(fs->pool);
 }
 

@@ -120,6 +120,7 @@ static bool count_name(const char *name, void *arg) {
 int main(void) {
 	struct place root = { .text = (char *)(uintptr_t) "" };
 	struct tree tree = { .root = &root };
+	root.tree = &tree;
 	const struct options opt = { .ttl = 1 };
 	struct fs fs = {
 		.opt = &opt, .tree = &tree, .kinds = &kinds, .memory.most = 1 << 20, .epoch = 1
