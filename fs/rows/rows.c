@@ -19,7 +19,7 @@
 #include "fs/names/statement.h"
 #include "fs/stream/refusals.h"
 #include "fs/rows/transcript.h"
-#include "schema/line_columns.h"
+#include "schema/layout/line_columns.h"
 #include "util/clock.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
 #include "fs/stream/writer.h"
 #include "schema/count/bucket.h"
 #include "schema/count/tally.h"
-#include "schema/line_columns.h"
+#include "schema/layout/line_columns.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_id.h"
 #include "fs/names/statement.h"
-#include "schema/line_columns.h"
+#include "schema/layout/line_columns.h"
 #include "util/text/csv.h"
 #include "fs/stream/refusals.h"
 

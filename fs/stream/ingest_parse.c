@@ -1,7 +1,7 @@
 #include "fs/stream/ingest_parse.h"
 
 #include "fs/stream/count.h"
-#include "schema/line_columns.h"
+#include "schema/layout/line_columns.h"
 #include "util/text/csv.h"
 #include "util/text/name.h"
 

@@ -3,7 +3,7 @@
  * time bucket a number falls, the server says once for each bucket. */
 #include "schema/count/bucket.h"
 #include "schema/layout/place.h"
-#include "schema/line_columns.h"
+#include "schema/layout/line_columns.h"
 #include "schema/count/tally.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "util/text/csv.h"
-#include "schema/line_columns.h"
+#include "schema/layout/line_columns.h"
 #include "util/text/record.h"
 
 enum { COLUMNS = 5, MOST = 200 };

@@ -3,7 +3,7 @@
 #ifndef ROWFS_TESTS_UNIT_LINEKIT_H
 #define ROWFS_TESTS_UNIT_LINEKIT_H
 
-#include "schema/line_columns.h"
+#include "schema/layout/line_columns.h"
 #include "tests/unit/check.h"
 
 #define VARCHAR(n) "character varying", (n) + 4

@@ -1,7 +1,7 @@
 /* What a table's columns say of a CSV file: the rule for each field, and whether a first line is a
  * header. Pure; thread-safe. */
-#ifndef ROWFS_SCHEMA_LINE_COLUMNS_H
-#define ROWFS_SCHEMA_LINE_COLUMNS_H
+#ifndef ROWFS_SCHEMA_LAYOUT_LINE_COLUMNS_H
+#define ROWFS_SCHEMA_LAYOUT_LINE_COLUMNS_H
 
 #include "schema/layout/catalog.h"
 #include "util/text/line.h"

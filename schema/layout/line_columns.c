@@ -1,4 +1,4 @@
-#include "schema/line_columns.h"
+#include "schema/layout/line_columns.h"
 
 #include "util/text/csv.h"
 
