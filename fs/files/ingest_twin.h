@@ -1,4 +1,5 @@
-/* A stream whose file may follow another one, see schema/state/ingest_twin.h: `gzip X` and `gunzip X.gz`
+/* A stream whose file may follow another one, see schema/state/ingest_twin.h: `gzip X` and
+ * `gunzip X.gz`
  * make a second file with the text of the first.
  *
  * As long as what was written is the beginning of the other file's text, its lines are in the table

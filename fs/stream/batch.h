@@ -7,7 +7,6 @@
 #include "db/copy.h"
 #include "fs/stream/refusals.h"
 #include "fs/stream/sent.h"
-#include "fs/stream/writer.h"
 #include "schema/state/stream.h"
 #include "fs/stream/source.h"
 

@@ -16,8 +16,8 @@ static void numeric_limits(int modifier, struct field_rule *rule) {
 	rule->scale = (((modifier - MODIFIER_BIAS) & 0x7ff) ^ 1024) - 1024;
 }
 
-/* The server judges it by a type of CATEGORY: numbers, booleans, times and network addresses hold no
- * newline. */
+/* The server judges it by a type of CATEGORY: numbers, booleans, times and network addresses hold
+ * no newline. */
 static bool may_hold_newline(char category) {
 	return category == '\0' || strchr("NBDTI", category) == NULL;
 }
