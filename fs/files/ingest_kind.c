@@ -199,7 +199,7 @@ static void tell_piece(struct call *call, struct ingest_stream *s, enum ingest_t
 	(void)call_error(
 		call, EINVAL,
 		"line %llu has no end: %s. It is no row, and waits for its rest (append it, or write the file anew)",
-		(unsigned long long)s->parser.reader.lines + 1,
+		(unsigned long long)s->parser.reader.records.lines + 1,
 		state == AUTHOR_KILLED ? "the program that wrote it was ended by a signal"
 		: state == AUTHOR_WRITES
 			? "the mount ended while the program that wrote it had the file open"

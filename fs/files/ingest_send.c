@@ -219,7 +219,8 @@ static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_
 	if (rc != 0)
 		return rc;
 	if (in->by_copy && x->copy == NULL)
-		x->target.copy = x->copy = ingest_copy_sql(in, x->parser->order, x->parser->norder);
+		x->target.copy = x->copy =
+			ingest_copy_sql(in, x->parser->reader.order, x->parser->reader.n);
 	for (int i = 0; i < unit->n; i++) {
 		x->last_id = unit->lines[i].id = id_stock_take(stock);
 		add_id(&x->ids, x->last_id);
@@ -606,7 +607,7 @@ void ingest_tell_cut(const struct ingest_stream *s, const struct ingest_parser *
 		buf_printf(
 			&why,
 			"; line %llu has no end, and waits for its rest: \"%.*s\" (append the rest, or write the file anew)",
-			(unsigned long long)p->reader.lines + 1,
+			(unsigned long long)p->reader.records.lines + 1,
 			(int)utf8_prefix(p->text.data, p->text.len < 200 ? p->text.len : 200),
 			p->text.data);
 	/* who reads the sentence finds it counted */

@@ -64,6 +64,7 @@ static void note_text(struct call *call, struct handle *h, const char *data, siz
 static int rows_open(struct call *call, struct handle *h) {
 	struct rows_file *f = rows_of(h);
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
+	rows_lines_begin(f, h->node->place, call->fs);
 	if (writes)
 		begin_text(call, h);
 	if (!writes)
@@ -234,7 +235,7 @@ static int give_up(struct call *call, struct handle *h, const struct where *w) {
 		rows_drop_rest(h); /* what is written next begins a line */
 	f->dirty = false;
 	buf_free(&f->data); /* there may be memory for it again */
-	lines_reader_free(h);
+	line_reader_restart(&f->lines);
 	f->refused = 0;
 	settle(call, h, false);
 	return rc;
@@ -246,7 +247,7 @@ static int sync_stream(struct call *call, struct handle *h, const struct where *
 	struct rows_file *f = rows_of(h);
 	int rc = rows_append_take(call, h, more);
 	if (rc != 0) { /* given up for good: what was not taken is kept */
-		(void)rows_reject_lines(call, w, &f->data, f->lines, rc);
+		(void)rows_reject_lines(call, w, &f->data, f->lines.records.lines, rc);
 		rows_drop_rest(h);
 	}
 	rows_append_commit(call, h);
@@ -290,8 +291,8 @@ static void refuse_piece(struct call *call, struct handle *h, const struct where
 			? "the mount ended while the program that wrote it had the file open"
 			: "/proc does not tell how the program that wrote it ended (see the option last_line)");
 	atomic_fetch_add(&call->fs->count.lines_rejected, rows_is_whole(h));
-	refuse_input(call->fs->stream, w->path, rows_is_whole(h) ? 0 : f->lines + 1, f->data.data,
-		     f->data.len, -EINVAL, &call->err);
+	refuse_input(call->fs->stream, w->path, rows_is_whole(h) ? 0 : f->lines.records.lines + 1,
+		     f->data.data, f->data.len, -EINVAL, &call->err);
 	if (f->bad_line == 0)
 		f->bad_line = -EINVAL;
 	if (rows_is_whole(h))
@@ -350,7 +351,7 @@ static int rows_sync(struct call *call, struct handle *h, enum sync_reason reaso
 	}
 	if (!replaces && (!accepts || (killed && reason == SYNC_FLUSH)))
 		refuse_piece(call, h, &w);
-	rc = told(call, h, reason, streams ? rows_append_open_line(h) : rows_open_line(h), rc);
+	rc = told(call, h, reason, rows_open_line(h), rc);
 	settle(call, h, reason == SYNC_FLUSH && f->dirty);
 	return rc;
 }
@@ -380,9 +381,8 @@ static int rows_store(struct call *call, const struct where *w, const struct whe
 	buf_add(&f.data, data, len);
 	size_t taken;
 	int rc = f.data.failed ? -ENOMEM : rows_replace(call, &h, w, from, true, &taken);
-	lines_reader_free(&h);
+	line_reader_forget(&f.lines);
 	buf_free(&f.data);
-	free(f.columns);
 	return rc;
 }
 
@@ -401,10 +401,9 @@ static void rows_close(struct fs *fs, struct handle *h) {
 		transcript_pass_end(f->passing);
 	transcript_release(f->transcript);
 	transcript_release(f->writing);
-	rows_append_free(f->append);
-	lines_reader_free(h);
+	rows_append_end(f);
+	line_reader_forget(&f->lines);
 	buf_free(&f->data);
-	free(f->columns);
 }
 
 static const struct buf *rows_unsent(const struct handle *h) {

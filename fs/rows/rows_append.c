@@ -6,7 +6,6 @@
 #include "fs/stream/writer.h"
 #include "schema/count/bucket.h"
 #include "schema/count/tally.h"
-#include "schema/layout/line_columns.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,12 +22,9 @@ struct path_key {
 
 struct rows_append {
 	struct where where;
-	struct field_rule *rules; /* of the line's fields */
-	const struct column *
-		*columns; /* of the line, and behind them those of keys that it leaves out */
-	int nfields, ncolumns;
-	struct line_checker checker;
-	struct record_reader reader;
+	struct line_reader *reader;    /* the file's */
+	const struct column **columns; /* of the line, and behind them those of keys left out */
+	int ncolumns;
 	struct path_key keys[PATH_KEYS_MAX];
 	int nkeys;
 	struct buf added; /* ",key,key" for the columns that lines leave out */
@@ -38,7 +34,7 @@ struct rows_append {
 	/* the unit that is being made, of bytes that rows_append_take() was given */
 	struct unit_line lines[UNIT_LINES];
 	int n;
-	size_t at, first_at;       /* where the record that is taken begins, and the first line */
+	size_t first_at;           /* where the first line begins */
 	struct record_found first; /* that line */
 	struct tally tally;
 	bool counted;
@@ -47,16 +43,16 @@ struct rows_append {
 /* As before set_columns(). */
 static void forget_columns(struct rows_append *s) {
 	counter_free(move_ptr(s->counter));
-	line_checker_free(&s->checker);
 	buf_free(&s->added);
-	free(move_ptr(s->rules));
 	free(move_ptr(s->columns));
-	s->nkeys = s->nfields = s->ncolumns = 0;
+	s->nkeys = s->ncolumns = 0;
 }
 
-void rows_append_free(struct rows_append *s) {
+void rows_append_end(struct rows_file *f) {
+	struct rows_append *s = move_ptr(f->append);
 	if (s == NULL)
 		return;
+	line_reader_forget(&f->lines);
 	source_drop(s->source);
 	forget_columns(s);
 	tally_free(&s->tally);
@@ -100,7 +96,7 @@ static int find_bounds(struct call *call, struct path_key *k) {
 }
 
 static int column_field(const struct rows_append *s, const struct column *column) {
-	for (int i = 0; i < s->nfields; i++)
+	for (int i = 0; i < s->reader->n; i++)
 		if (s->columns[i] == column)
 			return i;
 	return -1;
@@ -125,7 +121,7 @@ static int bind_key(struct call *call, struct rows_append *s, const struct key *
 		return find_bounds(call, k);
 	if (k->field < 0)
 		add_constant(s, key, k->text);
-	else if (s->rules[k->field].kind == FIELD_INTEGER)
+	else if (s->reader->rules[k->field].kind == FIELD_INTEGER)
 		k->lower = strtoll(k->text, NULL, 10);
 	return 0;
 }
@@ -141,34 +137,27 @@ static int bind_keys(struct call *call, struct rows_append *s) {
 	return s->added.failed ? -ENOMEM : 0;
 }
 
-/* The way of lines with the fields ORDER (N indices of the place's columns). */
-static int set_columns(struct call *call, struct rows_append *s, const int *order, int n) {
-	const struct place *place = s->where.place;
+/* The way of lines whose fields are known. */
+static int set_columns(struct call *call, struct rows_append *s) {
+	const struct relation *rel = s->where.place->scope.tables[0].rel;
 	struct fixed_key fixed[PATH_KEYS_MAX];
-	int nfixed = 0;
+	int n = s->reader->n;
 	forget_columns(s); /* an earlier attempt came to an outage */
-	s->rules = calloc((size_t)n + 1, sizeof(*s->rules));
 	s->columns = calloc((size_t)n + PATH_KEYS_MAX, sizeof(*s->columns));
-	if (s->rules == NULL || s->columns == NULL)
+	if (s->columns == NULL)
 		return -ENOMEM;
-	for (int i = 0; i < n; i++) {
-		s->columns[i] = place->columns[order[i]];
-		s->rules[i] = field_rule_of(s->columns[i]);
-	}
-	s->nfields = s->ncolumns = n;
-	int rc = line_checker_init(&s->checker, s->rules, n);
-	if (rc == 0)
-		rc = bind_keys(call, s);
+	memcpy(s->columns, s->reader->columns, (size_t)n * sizeof(*s->columns));
+	s->ncolumns = n;
+	int rc = bind_keys(call, s);
 	for (int i = 0; i < s->nkeys; i++)
-		fixed[nfixed++] = (struct fixed_key){ .column = s->keys[i].key->column,
-						      .format = s->keys[i].key->format,
-						      .text = s->keys[i].text };
+		fixed[i] = (struct fixed_key){ .column = s->keys[i].key->column,
+					       .format = s->keys[i].key->format,
+					       .text = s->keys[i].text };
 	if (rc == 0)
-		rc = counter_new(call->fs->tree, place->scope.tables[0].rel, s->columns, n, fixed,
-				 nfixed, &s->counter);
+		rc = counter_new(call->fs->tree, rel, s->columns, n, fixed, s->nkeys, &s->counter);
 	if (rc == 0)
-		rc = source_open(call->fs->writer, place->scope.tables[0].rel, s->columns,
-				 s->ncolumns, s->where.path, &s->source);
+		rc = source_open(call->fs->writer, rel, s->columns, s->ncolumns, s->where.path,
+				 &s->source);
 	return rc;
 }
 
@@ -180,11 +169,11 @@ static int start(struct call *call, struct handle *h) {
 	if (f->append == NULL)
 		return -ENOMEM;
 	f->append->counted = true;
-	record_begin(&f->append->reader, true, call->fs->opt->max_document);
-	f->append->reader.lines = f->lines;
+	f->append->reader = &f->lines;
+	line_reader_restart(&f->lines);
 	int rc = node_where(call->fs->nodes, h->node, &f->append->where);
 	if (rc != 0)
-		rows_append_free(move_ptr(f->append));
+		free(move_ptr(f->append));
 	return rc;
 }
 
@@ -199,8 +188,8 @@ static const char *contradiction(const struct rows_append *s) {
 			return "the line does not say in which file's span of time it is";
 		if (k->field < 0)
 			continue;
-		const struct line_field *field = &s->checker.fields[k->field];
-		bool number = s->rules[k->field].kind == FIELD_INTEGER;
+		const struct line_field *field = &s->reader->checker.fields[k->field];
+		bool number = s->reader->rules[k->field].kind == FIELD_INTEGER;
 		bool same = !number && field->len == strlen(k->text) &&
 			    memcmp(field->text, k->text, field->len) == 0;
 		if (number && line_field_number(field, &value))
@@ -238,44 +227,52 @@ static int hand_on(struct rows_append *s) {
 
 /* The unit's lines come again. Returns where they begin. */
 static size_t give_back(struct rows_append *s) {
-	record_again(&s->reader, &s->first);
+	record_again(&s->reader->records, &s->first);
 	begin_unit(s);
 	return s->first_at;
 }
 
+/* Where records go: the piece that is taken, whose bytes are at DATA. */
+struct taking {
+	struct call *call;
+	struct rows_file *f;
+	const char *data;
+};
+
 /* What is told is not taken again: so the lines before go on first. */
-static int refuse(struct call *call, struct handle *h, const struct record_found *found, int rc,
-		  const char *sentence) {
-	struct rows_file *f = rows_of(h);
-	int before = hand_on(f->append);
+static int refuse(void *arg, const struct record_found *found, int rc, const char *sentence) {
+	const struct taking *t = arg;
+	int before = hand_on(t->f->append);
 	if (before != 0)
 		return before;
-	(void)call_error(call, -rc, "%s", sentence);
-	(void)refuse_input(call->fs->stream, f->append->where.path, found->number,
-			   found->text - found->mark, found->len + found->mark, rc, &call->err);
-	if (f->bad_line == 0)
-		f->bad_line = rc;
+	(void)call_error(t->call, -rc, "%s", sentence);
+	(void)refuse_input(t->call->fs->stream, t->f->append->where.path, found->number,
+			   found->text - found->mark, found->len + found->mark, rc, &t->call->err);
+	if (t->f->bad_line == 0)
+		t->f->bad_line = rc;
 	return 0;
 }
 
-static int take_row(struct call *call, struct handle *h, const struct record_found *found) {
-	struct rows_file *f = rows_of(h);
-	struct rows_append *s = f->append;
+static int take_row(void *arg, const struct record_found *found) {
+	const struct taking *t = arg;
+	struct fs *fs = t->call->fs;
+	struct rows_append *s = t->f->append;
+	struct line_checker *checker = &s->reader->checker;
+	const char *text = found->text - found->mark;
 	AUTO_BUF struct buf why = { 0 };
-	int rc = line_check(&s->checker, found->text - found->mark, found->len + found->mark, &why);
+	int rc = line_check(checker, text, found->len + found->mark, &why);
 	const char *sentence = rc == 0 ? contradiction(s) : why.data;
 	if (rc != 0 || sentence != NULL)
-		return refuse(call, h, found, rc != 0 ? rc : -EINVAL,
-			      sentence != NULL ? sentence : "");
+		return refuse(arg, found, rc != 0 ? rc : -EINVAL, sentence != NULL ? sentence : "");
 	rc = s->n == UNIT_LINES ? hand_on(s) : 0;
 	if (rc == 0)
-		rc = count_line(call->fs->buckets, call->fs->pool, s->counter, &s->checker,
-				&s->tally, &s->counted, &call->err);
+		rc = count_line(fs->buckets, fs->pool, s->counter, checker, &s->tally, &s->counted,
+				&t->call->err);
 	if (rc != 0)
 		return rc;
 	if (s->n == 0) {
 		s->first = *found;
-		s->first_at = s->at;
+		s->first_at = (size_t)(text - t->data);
 	}
 	s->lines[s->n++] = (struct unit_line){
 		.text = found->text,
@@ -285,88 +282,34 @@ static int take_row(struct call *call, struct handle *h, const struct record_fou
 	return 0;
 }
 
-/* The first line of a handle may be a header. */
-static int take_first(struct call *call, struct handle *h, const struct record_found *first) {
-	struct rows_file *f = rows_of(h);
-	struct rows_append *s = f->append;
+static int take_first(void *arg, const struct record_found *first) {
+	const struct taking *t = arg;
+	struct rows_append *s = t->f->append;
 	const struct place *place = s->where.place;
-	AUTO_FREE int *order = calloc((size_t)place->ncolumns + 1, sizeof(*order));
-	int n = place->ncolumns;
-	bool header = false;
-	if (order == NULL)
-		return -ENOMEM;
-	if (f->columns_known) { /* by what was written anew through this handle before */
-		n = f->ncolumns;
-		memcpy(order, f->columns, (size_t)n * sizeof(*order));
-	} else {
-		header = line_is_header(first->text, first->len, place->columns, place->ncolumns,
-					order, &n);
-	}
-	if (!header && !f->columns_known) {
-		n = place->ncolumns;
-		for (int i = 0; i < n; i++)
-			order[i] = i;
-	}
-	int rc = set_columns(call, s, order, n);
-	if (rc != 0)
-		return rc;
-	record_fields(&s->reader, &s->checker, header);
-	if (header && first->mark > 0)
-		return refuse(
-			call, h, first, -EINVAL,
-			"the header begins with a byte order mark: it was understood, but save the file without it");
-	return 0;
+	int rc = line_reader_learn(s->reader, place->columns, place->ncolumns, first, false);
+	return rc == 0 ? set_columns(t->call, s) : rc;
 }
 
-static int take(struct call *call, struct handle *h, enum record_kind kind,
-		const struct record_found *found) {
-	switch (kind) {
-	case RECORD_FIRST:
-		return take_first(call, h, found);
-	case RECORD_WHOLE:
-	case RECORD_TAIL:
-		return take_row(call, h, found);
-	case RECORD_LONG:
-		return refuse(call, h, found, -EFBIG,
-			      "the line is longer than max_document; the rest of it is left out");
-	case RECORD_OPEN:
-		return refuse(
-			call, h, found, -EINVAL,
-			"a quoted field that began in this line is not closed (write it as \"...\", with each quote inside it doubled)");
-	case RECORD_NONE:
-	case RECORD_HEADER:
-	case RECORD_REST:
-		break;
-	}
-	return 0;
-}
+static const struct line_taker taker = {
+	.first = take_first,
+	.row = take_row,
+	.refuse = refuse,
+	.too_long = ROWS_TOO_LONG,
+	.too_long_rc = -EFBIG,
+};
 
 /* Takes the whole records off the LEN bytes at DATA. *TAKEN is how many bytes they are. */
 static int take_from(struct call *call, struct handle *h, const char *data, size_t len,
 		     enum record_more more, size_t *taken) {
-	struct rows_file *f = rows_of(h);
-	struct rows_append *s;
-	struct record_found found = { 0 };
-	enum record_kind kind;
+	struct taking t = { .call = call, .f = rows_of(h), .data = data };
 	*taken = 0;
 	int rc = start(call, h);
 	if (rc != 0)
 		return rc;
-	s = f->append;
-	s->at = 0;
-	while (rc == 0 && (kind = record_next(&s->reader, data + s->at, len - s->at, more,
-					      &found)) != RECORD_NONE) {
-		rc = take(call, h, kind, &found);
-		if (rc == 0)
-			s->at += found.taken;
-		else if (kind != RECORD_FIRST)
-			record_again(&s->reader, &found);
-	}
-	*taken = s->at;
-	int last = hand_on(s);
+	rc = line_reader_take(t.f->append->reader, data, len, more, &taker, &t, taken);
+	int last = hand_on(t.f->append);
 	if (last != 0)
-		*taken = give_back(s);
-	f->lines = s->reader.lines;
+		*taken = give_back(t.f->append);
 	return rc == 0 ? last : rc;
 }
 
@@ -388,17 +331,6 @@ int rows_append_write(struct call *call, struct handle *h, const char *data, siz
 	int rc = take_from(call, h, data, size, RECORD_MORE, &taken);
 	buf_add(&f->data, data + taken, size - taken);
 	return rc;
-}
-
-uint64_t rows_append_open_line(const struct handle *h) {
-	const struct rows_file *f = rows_of(h);
-	return f->append != NULL ? record_open_line(&f->append->reader) : 0;
-}
-
-void rows_append_drop(struct handle *h) {
-	struct rows_file *f = rows_of(h);
-	if (f->append != NULL)
-		record_drop(&f->append->reader, f->data.data, f->data.len);
 }
 
 void rows_append_commit(struct call *call, struct handle *h) {

@@ -23,17 +23,11 @@ MUST_USE int rows_append_take(struct call *call, struct handle *h, enum record_m
  * whole are handed on from where they stand; H's data gets the rest. */
 MUST_USE int rows_append_write(struct call *call, struct handle *h, const char *data, size_t size);
 
-/* The number of the line in which a quoted field began that is not closed in what H's data keeps;
- * 0: there is none. */
-uint64_t rows_append_open_line(const struct handle *h);
-
 /* Waits until all that was taken is committed, or given up; H's deferred and H's bad_line say what
  * fsync or close has to tell. */
 void rows_append_commit(struct call *call, struct handle *h);
 
-/* What H's data has is going to be dropped: see rows_drop_rest(). */
-void rows_append_drop(struct handle *h);
-
-void rows_append_free(struct rows_append *s);
+/* What is written to F next is another text. All that was taken is on its way. */
+void rows_append_end(struct rows_file *f);
 
 #endif

@@ -54,7 +54,7 @@ static void drop_rest(void *arg, struct handle *h) {
 	LOCK_SCOPE(&h->lock);
 	if (cut->all && rows_is_open(h) && rows_is_whole(h)) {
 		rows_whole_end(h, f->data.len);
-		lines_reader_free(h);
+		line_reader_restart(&f->lines);
 	}
 	if (!appends(h))
 		return;
@@ -149,8 +149,8 @@ int rows_truncate(struct call *call, struct handle *h, uint64_t size) {
 	if (size == 0) {
 		/* what follows is another text: it may have another header, and its refused lines
 		 * are the only ones that count */
-		rows_append_free(move_ptr(f->append));
-		lines_reader_free(h);
+		rows_append_end(f);
+		line_reader_restart(&f->lines);
 		f->bad_line = 0;
 		f->has_begun = false;
 	}

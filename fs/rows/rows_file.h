@@ -7,8 +7,10 @@
 #include "fs/core/call.h"
 #include "fs/core/kind.h"
 #include "fs/open/handle.h"
+#include "fs/stream/line_reader.h"
 
-struct lines_reader;
+#define ROWS_TOO_LONG "the line is longer than max_document; the rest of it is left out"
+
 struct rows_append;
 struct rows_reader;
 struct transcript;
@@ -35,9 +37,9 @@ struct rows_file {
 	bool dirty;           /* something to commit */
 	bool fresh;  /* it had no rows when it was opened, and its text is kept: see made.h */
 	int refused; /* -errno of a write that was refused: the rest is not committed either */
-	struct rows_append *append;        /* appended CSV on its way; NULL until the first line */
-	struct lines_reader *lines_reader; /* the same for other lines: see lines_reader_free() */
-	struct buf was;                    /* ROWS_EDITED: the text as it was loaded */
+	struct line_reader lines;   /* what data is cut with */
+	struct rows_append *append; /* appended CSV on its way; NULL until the first line */
+	struct buf was;             /* ROWS_EDITED: the text as it was loaded */
 	/* The table whose rows are to be replaced by a text that is written from nothing and not
 	 * committed; NULL: none, or `since` is known. Read without the lock. */
 	_Atomic(const struct relation *) anew_of;
@@ -48,12 +50,8 @@ struct rows_file {
 	uint64_t opened_at; /* the file's size when it was opened */
 	bool opened_empty;  /* it had no lines then: 0 is its end, too */
 	bool has_begun;     /* something was written since open or truncation */
-	bool columns_known; /* the first line of CSV was seen: `columns` says what each field is */
-	int *columns;       /* which of the place's columns each CSV field is; owned */
-	int ncolumns;
 	struct author author;    /* of the piece of a line at the end of what was written */
 	uint64_t next_offset;    /* where the next write of a sequential writer begins */
-	uint64_t lines;          /* lines of text taken so far, for messages */
 	uint64_t buffered_lines; /* newlines in data */
 	/* what fsync or close still has to tell, -errno: lines were given up, though they may be
 	 * good ones; and a line was refused */

@@ -2,10 +2,8 @@
  * the server. */
 #include "fs/rows/rows_lines.h"
 
-#include "fs/rows/rows_append.h"
 #include "fs/rows/rows_id.h"
 #include "fs/names/statement.h"
-#include "schema/layout/line_columns.h"
 #include "util/text/csv.h"
 #include "fs/stream/refusals.h"
 
@@ -66,6 +64,10 @@ void lines_reject(struct input *in, const struct line *line, int rc) {
 		in->first_error = rc;
 }
 
+static bool is_csv(const struct place *place) {
+	return path_format(place->route->path) == FORMAT_CSV;
+}
+
 /* Length of the first record of DATA, with its newline, if each quote in it is closed (there
  * is nothing to judge: util/text/record.h does that for what programs write). */
 static size_t record_length(bool csv, const char *data, size_t len) {
@@ -81,7 +83,7 @@ static size_t record_length(bool csv, const char *data, size_t len) {
 
 uint64_t rows_reject_lines(struct call *call, const struct where *w, const struct buf *text,
 			   uint64_t lines, int rc) {
-	bool csv = path_format(w->place->route->path) == FORMAT_CSV;
+	bool csv = is_csv(w->place);
 	AUTO_DB_ERROR struct db_error why = { 0 };
 	db_error_copy(&why, &call->err);
 	for (size_t at = 0, n; at < text->len; at += n) {
@@ -150,20 +152,18 @@ static int put_csv_value(struct call *call, const struct column *column,
 
 static int csv_object(struct input *in, const char *line, size_t len, struct shape *shape,
 		      struct buf *json) {
-	const struct place *place = in->w->place;
-	const struct handle *h = in->h;
-	const struct rows_file *f = rows_of(h);
+	const struct line_reader *lines = &rows_of(in->h)->lines;
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
 	int rc = 0;
 	if (csv_split(line, len, &record, &why) != 0)
 		return call_error(in->call, EINVAL, "%s", why.data);
-	if (record.n != f->ncolumns)
+	if (record.n != lines->n)
 		return call_error(in->call, EINVAL, "%d fields, but there are %d columns", record.n,
-				  f->ncolumns);
+				  lines->n);
 	buf_putc(json, '{');
 	for (int i = 0; i < record.n && rc == 0; i++) {
-		const struct column *column = place->columns[f->columns[i]];
+		const struct column *column = lines->columns[i];
 		if (i > 0)
 			buf_putc(json, ',');
 		rc = put_csv_value(in->call, column, &record, i, json);
@@ -186,9 +186,8 @@ static int jsonl_object(struct input *in, const char *line, size_t len, struct s
 /* Makes JSON and SHAPE of a line. */
 static int line_object(struct input *in, const char *line, size_t len, struct shape *shape,
 		       struct buf *json) {
-	bool csv = path_format(in->w->place->route->path) == FORMAT_CSV;
-	int rc = csv ? csv_object(in, line, len, shape, json)
-		     : jsonl_object(in, line, len, shape, json);
+	int rc = is_csv(in->w->place) ? csv_object(in, line, len, shape, json)
+				      : jsonl_object(in, line, len, shape, json);
 	if (rc == 0 && !in->ids_later)
 		rc = add_id(in->w->place, shape, json);
 	shape_sort(shape);
@@ -197,165 +196,93 @@ static int line_object(struct input *in, const char *line, size_t len, struct sh
 
 /* -- records ----------------------------------------------------------------------------------- */
 
-void lines_reader_free(struct handle *h) {
-	struct rows_file *f = rows_of(h);
-	struct lines_reader *r = move_ptr(f->lines_reader);
-	if (r == NULL)
-		return;
-	line_checker_free(&r->checker);
-	free(r->columns);
-	free(r->rules);
-	free(r);
+void rows_lines_begin(struct rows_file *f, const struct place *place, const struct fs *fs) {
+	line_reader_begin(&f->lines, is_csv(place), fs->opt->max_document);
 }
 
 uint64_t rows_open_line(const struct handle *h) {
-	const struct rows_file *f = rows_of(h);
-	return f->lines_reader != NULL ? record_open_line(&f->lines_reader->records) : 0;
+	return record_open_line(&rows_of(h)->lines.records);
 }
 
 void rows_drop_rest(struct handle *h) {
 	struct rows_file *f = rows_of(h);
-	rows_append_drop(h);
-	if (f->lines_reader != NULL)
-		record_drop(&f->lines_reader->records, f->data.data, f->data.len);
+	record_drop(&f->lines.records, f->data.data, f->data.len);
 	buf_resize(&f->data, 0);
 }
 
-static bool is_csv(const struct place *place) {
-	return path_format(place->route->path) == FORMAT_CSV;
-}
-
-static struct lines_reader *reader_of(const struct input *in) {
-	struct handle *h = in->h;
-	struct rows_file *f = rows_of(h);
-	if (f->lines_reader == NULL) {
-		f->lines_reader = calloc(1, sizeof(*f->lines_reader));
-		if (f->lines_reader == NULL)
-			return NULL;
-		record_begin(&f->lines_reader->records, is_csv(in->w->place),
-			     in->call->fs->opt->max_document);
-		f->lines_reader->records.lines = f->lines;
-	}
-	return f->lines_reader;
-}
-
-/* What the fields of FIRST, or of the lines behind it, are. *HEADER: it says so. */
-static int learn_columns(struct handle *h, const struct place *place,
-			 const struct record_found *first, bool *header) {
-	struct rows_file *f = rows_of(h);
-	int n = place->ncolumns;
-	*header = false;
-	if (f->columns_known)
-		return 0;
-	int *columns = calloc((size_t)n + 1, sizeof(*columns));
-	if (columns == NULL)
-		return -ENOMEM;
-	*header = line_is_header(first->text, first->len, place->columns, place->ncolumns, columns,
-				 &n);
-	for (int i = 0; i < place->ncolumns && !*header; i++)
-		columns[i] = i;
-	free(f->columns);
-	f->columns = columns;
-	f->ncolumns = *header ? n : place->ncolumns;
-	f->columns_known = true;
-	return 0;
-}
+/* What lines_each() works on. */
+struct walk {
+	struct input *in;
+	bool strict;
+	line_fn each;
+	void *arg;
+};
 
 /* The first line was seen: from now on records can be cut. */
-static int take_first(struct input *in, const struct record_found *first) {
-	struct handle *h = in->h;
-	struct rows_file *f = rows_of(h);
-	struct lines_reader *r = f->lines_reader;
-	const struct place *place = in->w->place;
-	bool header;
-	int rc = learn_columns(h, place, first, &header);
-	if (rc != 0)
+static int take_first(void *arg, const struct record_found *first) {
+	const struct walk *w = arg;
+	const struct place *place = w->in->w->place;
+	/* empty fields are fine: the path may say what they are */
+	return line_reader_learn(&rows_of(w->in->h)->lines, place->columns, place->ncolumns, first,
+				 true);
+}
+
+static struct line line_at(const struct input *in, const struct record_found *found) {
+	return (struct line){ .raw_at = (size_t)(found->text - found->mark - in->raw),
+			      .raw_len = found->len + found->mark,
+			      .number = found->number };
+}
+
+/* What is wrong with a line costs it alone, or with STRICT all of the text. */
+static int judge(const struct walk *w, const struct line *line, int rc) {
+	if (rc == 0 || w->strict || !refuse_is_input_error(rc))
 		return rc;
-	free(move_ptr(r->columns));
-	free(move_ptr(r->rules));
-	line_checker_free(&r->checker);
-	r->columns = calloc((size_t)f->ncolumns + 1, sizeof(*r->columns));
-	r->rules = calloc((size_t)f->ncolumns + 1, sizeof(*r->rules));
-	if (r->columns == NULL || r->rules == NULL)
-		return -ENOMEM;
-	for (int i = 0; i < f->ncolumns; i++) {
-		r->columns[i] = *place->columns[f->columns[i]];
-		r->columns[i].not_null = false;
-		r->rules[i] = field_rule_of(&r->columns[i]);
-	}
-	rc = line_checker_init(&r->checker, r->rules, f->ncolumns);
-	if (rc == 0)
-		record_fields(&r->records, &r->checker, header);
-	return rc;
+	lines_reject(w->in, line, rc);
+	return 0;
 }
 
-/* Why FOUND is no row, whatever it says; NULL: it may be one. */
-static const char *odd_record(const struct place *place, enum record_kind kind,
-			      const struct record_found *found, bool strict) {
-	if (kind == RECORD_LONG)
-		return "the line is longer than max_document; the rest of it is left out";
-	if (kind == RECORD_OPEN)
-		return "a quoted field that began in this line is not closed (write it as \"...\", with each quote inside it doubled)";
-	if (kind == RECORD_HEADER && found->mark > 0 && !strict)
-		return "the header begins with a byte order mark: it was understood, but save the file without it";
-	if (kind != RECORD_HEADER && found->mark > 0)
-		return "a byte order mark stands before the row: write the file without it";
-	if (found->len == 0 && is_csv(place) && place->ncolumns > 1 && !strict)
-		return "a blank line";
-	return NULL;
+static int refuse(void *arg, const struct record_found *found, int rc, const char *why) {
+	const struct walk *w = arg;
+	const struct line line = line_at(w->in, found);
+	return judge(w, &line, call_error(w->in->call, -rc, "%s", why));
 }
 
-/* A record of IN->raw that begins at AT. */
-static int take_record(struct input *in, enum record_kind kind, const struct record_found *found,
-		       bool strict, line_fn each, void *arg) {
-	const struct place *place = in->w->place;
-	const char *odd = odd_record(place, kind, found, strict);
+static int take_row(void *arg, const struct record_found *found) {
+	const struct walk *w = arg;
+	const struct place *place = w->in->w->place;
+	const struct line line = line_at(w->in, found);
+	bool csv = is_csv(place);
 	AUTO_SHAPE struct shape shape = { 0 };
 	AUTO_BUF struct buf json = { 0 };
-	struct line line = { .raw_at = (size_t)(found->text - found->mark - in->raw),
-			     .raw_len = found->len + found->mark,
-			     .number = found->number };
-	int rc;
+	if (found->mark > 0)
+		return refuse(arg, found, -EINVAL,
+			      "a byte order mark stands before the row: write the file without it");
 	/* a blank line is no row, but the one NULL of a file with one column */
-	bool blank = found->len == 0 && (place->ncolumns > 1 || !is_csv(place));
-	if (odd == NULL && (blank || kind == RECORD_HEADER || kind == RECORD_REST))
-		return 0;
-	rc = odd != NULL ? call_error(in->call, kind == RECORD_LONG ? EFBIG : EINVAL, "%s", odd)
-			 : line_object(in, found->text, found->len, &shape, &json);
-	if (rc == 0)
-		return each(in, arg, &line, &shape, &json);
-	if (strict || !refuse_is_input_error(rc))
-		return rc;
-	lines_reject(in, &line, rc);
-	return 0;
+	if (found->len == 0 && (!csv || place->ncolumns > 1))
+		return csv && !w->strict ? refuse(arg, found, -EINVAL, "a blank line") : 0;
+	int rc = line_object(w->in, found->text, found->len, &shape, &json);
+	return rc == 0 ? w->each(w->in, w->arg, &line, &shape, &json) : judge(w, &line, rc);
 }
 
 int lines_each(struct input *in, size_t len, enum record_more more, bool strict, line_fn each,
 	       void *arg, size_t *taken) {
-	struct lines_reader *r = reader_of(in);
-	struct record_found found = { 0 };
-	enum record_kind kind;
-	size_t at = 0;
-	int rc = r != NULL ? 0 : call_error(in->call, ENOMEM, "out of memory");
-	while (rc == 0 && (kind = record_next(&r->records, in->raw + at, len - at, more, &found)) !=
-				  RECORD_NONE) {
-		rc = kind == RECORD_FIRST ? take_first(in, &found)
-					  : take_record(in, kind, &found, strict, each, arg);
-		at += found.taken;
-	}
-	if (r != NULL)
-		rows_of(in->h)->lines = r->records.lines;
-	*taken = at;
-	return rc;
+	struct walk walk = { .in = in, .strict = strict, .each = each, .arg = arg };
+	const struct line_taker taker = { .first = take_first,
+					  .row = take_row,
+					  .refuse = refuse,
+					  .too_long = ROWS_TOO_LONG,
+					  .too_long_rc = -EFBIG,
+					  .mark_fits = strict };
+	return line_reader_take(&rows_of(in->h)->lines, in->raw, len, more, &taker, &walk, taken);
 }
 
 bool rows_columns_as_shown(const struct handle *h, const struct place *place) {
-	const struct rows_file *f = rows_of(h);
-	if (path_format(place->route->path) != FORMAT_CSV)
+	if (!is_csv(place))
 		return true;
-	bool same = !f->columns_known || f->ncolumns == place->ncolumns;
-	for (int i = 0; same && f->columns_known && i < place->ncolumns; i++)
-		same = f->columns[i] == i;
+	const struct line_reader *lines = &rows_of(h)->lines;
+	bool same = !lines->known || lines->n == place->ncolumns;
+	for (int i = 0; same && lines->known && i < place->ncolumns; i++)
+		same = lines->order[i] == i;
 	return same;
 }
 

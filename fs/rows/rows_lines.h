@@ -17,19 +17,6 @@ struct line {
 	uint64_t number;          /* of the line that it begins in, counted from 1 */
 };
 
-/* How the bytes of one open file become records: where they are not sent by COPY
- * (rows_append.c). */
-struct lines_reader {
-	struct record_reader records;
-	/* of CSV, once its first line was seen */
-	struct column *
-		/* as the catalog's, but empty fields are fine: the path may say what they are;
-		 * owned array */
-		columns;
-	struct field_rule *rules; /* owned */
-	struct line_checker checker;
-};
-
 /* Lines that have the same columns. */
 struct line_group {
 	struct shape shape;
@@ -86,8 +73,8 @@ uint64_t rows_open_line(const struct handle *h);
 /* Drops what H's data has, the piece of a record: what is written next begins one. */
 void rows_drop_rest(struct handle *h);
 
-/* What is written next are the first bytes of a text: it may have a header. */
-void lines_reader_free(struct handle *h);
+/* F, a file at PLACE, has no line yet. */
+void rows_lines_begin(struct rows_file *f, const struct place *place, const struct fs *fs);
 
 /* Keeps each line of TEXT, written to the file W behind LINES others, in rejected/, for the reason
  * RC and CALL's error. Returns how many lines there are then. */

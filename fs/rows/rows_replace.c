@@ -151,14 +151,14 @@ static int replace_by(struct input *in, const struct where *from, struct rows_te
 	struct rows_file file = { .rows = ROWS_LINES };
 	struct handle before = { .flags = O_RDONLY, .state = &file };
 	struct input old;
+	rows_lines_begin(&file, in->w->place, in->call->fs);
 	int rc = was != NULL ? take_was(in, &before, &old, was)
 			     : call_error(in->call, ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = replace(in, from, text, was);
 	if (was != NULL)
 		rows_text_free(was);
-	lines_reader_free(&before);
-	free(file.columns);
+	line_reader_forget(&file.lines);
 	return rc;
 }
 
@@ -173,9 +173,8 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w,
 			    .ids_later = true };
 	AUTO_FREE struct rows_text *text = calloc(1, sizeof(*text));
 	*taken = 0;
-	lines_reader_free(h);
-	f->lines = 0;
-	f->columns_known = false;
+	line_reader_forget(&f->lines);
+	rows_lines_begin(f, w->place, call->fs);
 	int rc = access_check(call, w->place, CHANGE_ANEW);
 	if (rc == 0 && text == NULL) {
 		rc = call_error(call, ENOMEM, "out of memory");
@@ -188,15 +187,14 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w,
 	bool waits = rc == 0 && rows_open_line(h) > 0;
 	if (rc == 0 && !waits)
 		rc = replace_by(&in, from, text);
-	if (rc != 0 && from != NULL) { /* it is kept: by the rows of its own name */
-		lines_reader_free(h);
-	} else if (rc != 0) {
+	/* with FROM it is kept: by the rows of its own name */
+	if (rc != 0 && from == NULL)
 		refuse_input(call->fs->stream, w->path, 0, f->data.data != NULL ? f->data.data : "",
 			     f->data.len, rc, &call->err);
-		lines_reader_free(h);
-	} else if (!waits) {
+	if (rc != 0)
+		line_reader_restart(&f->lines);
+	else if (!waits)
 		plain_unmark(call->fs->plain, w->path);
-	}
 	if (text != NULL)
 		rows_text_free(text);
 	return rc;

@@ -154,8 +154,8 @@ int rows_whole_load(struct call *call, struct handle *h) {
 	f->data = text;
 	f->was = was;
 	text = was = (struct buf){ 0 };
-	rows_append_free(move_ptr(f->append));
-	lines_reader_free(h);
+	rows_append_end(f);
+	line_reader_restart(&f->lines);
 	f->buffered_lines = 0;
 	h->waiting_us = 0;
 	rows_move(h, ROWS_LOADED);

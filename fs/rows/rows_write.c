@@ -55,7 +55,7 @@ static int put_raw(struct batch *batch, const struct input *in, const struct lin
 static int send_batch(struct append_tx *tx, struct batch *batch) {
 	struct call *call = tx->in->call;
 	struct engine *engine = call->fs->stream;
-	struct once once;
+	struct once once = { 0 };
 	struct batch_target target = { .engine = engine,
 				       .once = engine->tree->has_ledger ? &once : NULL,
 				       .owner = &tx->owner };
@@ -133,7 +133,7 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, enum
 	struct input in = { .call = call, .h = h, .w = w, .raw = f->data.data };
 	struct line_group batch = { 0 };
 	size_t taken = 0;
-	uint64_t before = f->lines;
+	uint64_t before = f->lines.records.lines;
 	h->waiting_us = 0;
 	if (f->data.len == 0)
 		return 0;
@@ -147,11 +147,9 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, enum
 			before += in.raw[i] == '\n';
 		buf_consume(&f->data, in.settled);
 		/* the reader may have stopped among them */
-		f->lines = rows_reject_lines(call, w, &f->data, before, rc);
-		buf_resize(&f->data, 0);
+		before = rows_reject_lines(call, w, &f->data, before, rc);
 		rows_drop_rest(h);
-		if (f->lines_reader != NULL)
-			f->lines_reader->records.lines = f->lines;
+		f->lines.records.lines = before;
 	} else {
 		buf_consume(&f->data, taken);
 	}

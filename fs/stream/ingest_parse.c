@@ -1,7 +1,6 @@
 #include "fs/stream/ingest_parse.h"
 
 #include "fs/stream/count.h"
-#include "schema/layout/line_columns.h"
 #include "util/text/csv.h"
 #include "util/text/name.h"
 
@@ -70,25 +69,20 @@ static int find_shape(struct ingest_unit *unit, struct shape *shape) {
 
 /* -- the fields -------------------------------------------------------------------------------- */
 
-static int set_order(struct ingest_parser *p, const int *order, int n) {
-	p->order = calloc((size_t)n + 1, sizeof(*p->order));
-	p->rules = calloc((size_t)n + 1, sizeof(*p->rules));
-	p->columns = calloc((size_t)n + 1, sizeof(*p->columns));
-	if (p->order == NULL || p->rules == NULL || p->columns == NULL)
+static int set_order(struct ingest_parser *p, const int *order, int n, bool header) {
+	struct line_reader *r = &p->reader;
+	AUTO_FREE const struct column **columns =
+		calloc((size_t)p->in->nfields + 1, sizeof(*columns));
+	if (columns == NULL)
 		return -ENOMEM;
-	for (int i = 0; i < n; i++) {
-		const struct ingest_field *f = &p->in->fields[order[i]];
-		p->order[i] = order[i];
-		p->columns[i] = f->column;
-		p->rules[i] = field_rule_of(f->column);
-		if (f->factor != NULL) /* any number, until it is converted */
-			p->rules[i].kind = FIELD_NUMERIC, p->rules[i].precision = -1;
-	}
-	p->norder = n;
-	p->ready = true;
-	int rc = line_checker_init(&p->checker, p->rules, n);
+	for (int i = 0; i < p->in->nfields; i++)
+		columns[i] = p->in->fields[i].column;
+	int rc = line_reader_set(r, columns, order, n, header);
+	for (int i = 0; rc == 0 && i < n; i++)
+		if (p->in->fields[order[i]].factor != NULL) /* any number, until it is converted */
+			r->rules[i].kind = FIELD_NUMERIC, r->rules[i].precision = -1;
 	if (rc == 0 && p->in->by_copy)
-		rc = counter_new(p->engine->tree, p->in->rel, p->columns, n, NULL, 0, &p->counter);
+		rc = counter_new(p->engine->tree, p->in->rel, r->columns, n, NULL, 0, &p->counter);
 	return rc;
 }
 
@@ -157,7 +151,8 @@ static int look_for_names(struct ingest_parser *p, const char *line, size_t len)
 	for (int i = 0; i < record.n; i++)
 		known += ingest_field(p->in, csv_text(&record, i), record.fields[i].len) >= 0;
 	buf_resize(&why, 0);
-	if (known == 0 || (known * 2 <= record.n && line_check(&p->checker, line, len, &why) == 0))
+	if (known == 0 ||
+	    (known * 2 <= record.n && line_check(&p->reader.checker, line, len, &why) == 0))
 		return 0;
 	return refuse_header(p, line, len, &record);
 }
@@ -171,12 +166,12 @@ static int learn(struct ingest_parser *p, const char *line, size_t len, bool *he
 	*header = line_is_header(line, len, p->in->header, p->in->nfields, order, &n) &&
 		  !is_doubled(p, order, n);
 	if (!*header) {
-		int rc = set_order(p, p->in->plain, p->in->nplain);
+		int rc = set_order(p, p->in->plain, p->in->nplain, false);
 		return rc == 0 ? look_for_names(p, line, len) : rc;
 	}
 	free(p->header);
 	p->header = strndup(line, len);
-	return p->header != NULL ? set_order(p, order, n) : -ENOMEM;
+	return p->header != NULL ? set_order(p, order, n, true) : -ENOMEM;
 }
 
 /* The same of a LINE that was looked at before, as readable() has left it. */
@@ -192,19 +187,17 @@ static int learn_again(struct ingest_parser *p, const char *line, size_t len) {
 
 /* The fields are not known any more. */
 static void forget_fields(struct ingest_parser *p) {
-	line_checker_free(&p->checker);
+	line_reader_forget(&p->reader);
 	free(move_ptr(p->header));
 	free(move_ptr(p->unusable));
 	counter_free(move_ptr(p->counter));
-	free(move_ptr(p->columns));
-	free(move_ptr(p->order));
-	free(move_ptr(p->rules));
-	record_fields(&p->reader, NULL, false);
-	p->ready = p->provisional = false;
-	p->norder = 0;
+	p->provisional = false;
 }
 
 /* -- one line ---------------------------------------------------------------------------------- */
+
+static const char too_long[] =
+	"the line is longer than 1 MiB (its beginning is kept here, all of it in the file)";
 
 static int refuse(struct ingest_unit *unit, uint64_t number, int rc, const char *line, size_t len,
 		  const char *why) {
@@ -213,12 +206,13 @@ static int refuse(struct ingest_unit *unit, uint64_t number, int rc, const char 
 }
 
 bool parser_shape(const struct ingest_parser *p, struct shape *out) {
-	*out = (struct shape){ .names = calloc((size_t)p->norder + 1, sizeof(char *)) };
-	for (int i = 0; out->names != NULL && i < p->norder; i++) {
-		out->names[i] = strdup(p->in->names[p->order[i]].name);
+	const struct line_reader *r = &p->reader;
+	*out = (struct shape){ .names = calloc((size_t)r->n + 1, sizeof(char *)) };
+	for (int i = 0; out->names != NULL && i < r->n; i++) {
+		out->names[i] = strdup(p->in->names[r->order[i]].name);
 		out->n += out->names[i] != NULL;
 	}
-	return out->names != NULL && out->n == p->norder;
+	return out->names != NULL && out->n == r->n;
 }
 
 bool ingest_put_object(const struct shape *shape, const char *line, size_t len, struct buf *out) {
@@ -245,7 +239,7 @@ bool ingest_put_object(const struct shape *shape, const char *line, size_t len, 
 static void count(struct ingest_parser *p, struct ingest_unit *unit) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	bool counted = !unit->uncounted;
-	int rc = count_line(p->engine->buckets, p->engine->pool, p->counter, &p->checker,
+	int rc = count_line(p->engine->buckets, p->engine->pool, p->counter, &p->reader.checker,
 			    &unit->tally, &counted, &err);
 	unit->uncounted = rc != 0 || !counted;
 }
@@ -259,7 +253,7 @@ static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t 
 		p->passed = p->passed > 0 ? p->passed : number;
 		return 0;
 	}
-	rc = line_check(&p->checker, line, len, &why);
+	rc = line_check(&p->reader.checker, line, len, &why);
 	if (rc != 0)
 		return refuse(unit, number, rc, line, len, why.data != NULL ? why.data : "");
 	if (p->in->by_copy)
@@ -307,47 +301,53 @@ static int json_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t
 	return index >= 0 && add_line(unit, at, number, index) ? 0 : -ENOMEM;
 }
 
-static int take_row(struct ingest_parser *p, struct ingest_unit *unit,
-		    const struct record_found *found) {
-	return p->in->csv ? csv_line(p, unit, found->number, found->text, found->len)
-			  : json_line(p, unit, found->number, found->text, found->len);
+/* Where records go. */
+struct taking {
+	struct ingest_parser *p;
+	struct ingest_unit *unit;
+};
+
+static int take_row(void *arg, const struct record_found *found) {
+	const struct taking *t = arg;
+	struct ingest_parser *p = t->p;
+	if (p->skip > 0) {
+		p->skip--;
+		return 0;
+	}
+	return p->in->csv ? csv_line(p, t->unit, found->number, found->text, found->len)
+			  : json_line(p, t->unit, found->number, found->text, found->len);
+}
+
+/* What is no line at all. Behind a header that cannot be used, it is passed over as the others. */
+static int take_bad(void *arg, const struct record_found *found, int rc, const char *why) {
+	const struct taking *t = arg;
+	if (t->p->skip > 0 || (t->p->unusable != NULL && why != too_long))
+		return take_row(arg, found);
+	return refuse(t->unit, found->number, rc, found->text, found->len, why);
 }
 
 /* The first line says what the fields are. If it cannot be used, it is told, and no line behind it
  * is a row. */
-static int take_first(struct ingest_parser *p, struct ingest_unit *unit,
-		      const struct record_found *first) {
+static int take_first(void *arg, const struct record_found *first) {
+	const struct taking *t = arg;
+	struct ingest_parser *p = t->p;
 	bool header;
 	int rc = learn(p, first->text, first->len, &header);
-	if (rc != 0)
+	if (rc != 0 || p->unusable == NULL)
 		return rc;
-	record_fields(&p->reader, &p->checker, header || p->unusable != NULL);
-	return p->unusable != NULL
-		       ? refuse(unit, first->number, -EINVAL, first->text, first->len, p->unusable)
-		       : 0;
+	record_fields(&p->reader.records, &p->reader.checker, true);
+	return refuse(t->unit, first->number, -EINVAL, first->text, first->len, p->unusable);
 }
 
-static const char too_long[] =
-	"the line is longer than 1 MiB (its beginning is kept here, all of it in the file)";
-static const char not_closed[] =
-	"a quoted field that began in this line is not closed (write it as \"...\", with each quote inside it doubled)";
-
-static int take_record(struct ingest_parser *p, struct ingest_unit *unit, enum record_kind kind,
-		       const struct record_found *found) {
-	bool row = kind == RECORD_WHOLE || kind == RECORD_TAIL;
-	if (kind == RECORD_FIRST)
-		return take_first(p, unit, found);
-	if (p->skip > 0 && kind != RECORD_REST) {
-		p->skip--;
-		return 0;
-	}
-	if (row || (p->unusable != NULL && kind == RECORD_OPEN))
-		return take_row(p, unit, found);
-	if (kind != RECORD_LONG && kind != RECORD_OPEN)
-		return 0;
-	return refuse(unit, found->number, -EINVAL, found->text, found->len,
-		      kind == RECORD_LONG ? too_long : not_closed);
-}
+static const struct line_taker taker = {
+	.first = take_first,
+	.row = take_row,
+	.refuse = take_bad,
+	.too_long = too_long,
+	.too_long_rc = -EINVAL,
+	.mark_fits = true,
+	.keeps_tail = true, /* it is parser_tail()'s */
+};
 
 /* -- all of them ------------------------------------------------------------------------------- */
 
@@ -364,7 +364,7 @@ static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
 	if (more)
 		first = last->number;
 	buf_printf(&why, "%llu lines from this one on are no rows: %s",
-		   (unsigned long long)p->reader.lines - first + 1, p->unusable);
+		   (unsigned long long)p->reader.records.lines - first + 1, p->unusable);
 	if (!more) {
 		struct refusal one = { .number = first, .index = LINES_PASSED, .errnum = EINVAL };
 		return refusals_add(list, one, "", 0, why.failed ? "" : why.data) ? 0 : -ENOMEM;
@@ -374,22 +374,14 @@ static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
 	return last->why != NULL ? 0 : -ENOMEM;
 }
 
-/* Takes the records off p->text, but no last line without its end: that is parser_tail()'s. */
+/* Takes the records off p->text, but no last line without its end. */
 static int take_records(struct ingest_parser *p, struct ingest_unit *unit, enum record_more more) {
-	struct record_found found;
-	enum record_kind kind;
-	size_t at = 0;
-	int rc = p->text.failed ? -ENOMEM : 0;
-	while (rc == 0 && (kind = record_next(&p->reader, p->text.data + at, p->text.len - at, more,
-					      &found)) != RECORD_NONE) {
-		if (kind == RECORD_TAIL || (kind == RECORD_OPEN && more == RECORD_END)) {
-			record_again(&p->reader, &found);
-			break;
-		}
-		rc = take_record(p, unit, kind, &found);
-		at += found.taken;
-	}
-	buf_consume(&p->text, at);
+	struct taking t = { .p = p, .unit = unit };
+	size_t taken;
+	if (p->text.failed)
+		return -ENOMEM;
+	int rc = line_reader_take(&p->reader, p->text.data, p->text.len, more, &taker, &t, &taken);
+	buf_consume(&p->text, taken);
 	return rc == 0 ? tell_passed(p, unit) : rc;
 }
 
@@ -404,12 +396,12 @@ static int on_damage(struct ingest_parser *p, struct ingest_unit *unit, const ch
 		(unsigned long long)p->gz.at, why);
 	int rc = take_records(p, unit, RECORD_SYNC);
 	if (rc == 0)
-		rc = refuse(unit, p->reader.lines + (p->text.len > 0), -EINVAL,
+		rc = refuse(unit, p->reader.records.lines + (p->text.len > 0), -EINVAL,
 			    p->text.len > 0 ? p->text.data : "", p->text.len, sentence.data);
-	record_drop(&p->reader, p->text.data, p->text.len);
+	record_drop(&p->reader.records, p->text.data, p->text.len);
 	buf_resize(&p->text, 0);
 	p->resume_at = p->gz.at;
-	p->resume_lines = p->reader.lines;
+	p->resume_lines = p->reader.records.lines;
 	return rc;
 }
 
@@ -422,9 +414,9 @@ static int feed_gzip(struct ingest_parser *p, const char *data, size_t len, enum
 		rc = take_records(p, unit, event == GUNZIP_MORE ? more : RECORD_MORE);
 		if (rc == 0 && event == GUNZIP_DAMAGED)
 			rc = on_damage(p, unit, why);
-		if (event == GUNZIP_MEMBER && p->text.len == 0 && !p->reader.skipping) {
+		if (event == GUNZIP_MEMBER && p->text.len == 0 && !p->reader.records.skipping) {
 			p->resume_at = p->gz.member_at;
-			p->resume_lines = p->reader.lines;
+			p->resume_lines = p->reader.records.lines;
 		}
 		if (event == GUNZIP_MORE)
 			break;
@@ -445,29 +437,30 @@ int parser_feed(struct ingest_parser *p, const char *data, size_t len, enum reco
 	buf_add(&p->text, data, len);
 	int rc = take_records(p, unit, more);
 	p->resume_at = p->fed - p->text.len;
-	p->resume_lines = p->reader.lines;
+	p->resume_lines = p->reader.records.lines;
 	return rc;
 }
 
 uint64_t parser_open_line(const struct ingest_parser *p) {
-	return record_open_line(&p->reader);
+	return record_open_line(&p->reader.records);
 }
 
 /* Makes a row of the piece behind the last record, or refuses it. Nothing is taken: the next bytes
  * may be its rest. */
 static int judge_tail(struct ingest_parser *p, struct ingest_unit *unit) {
-	struct record_reader reader = p->reader; /* it stays where it is */
+	struct record_reader reader = p->reader.records; /* it stays where it is */
+	struct taking t = { .p = p, .unit = unit };
 	struct record_found found;
 	enum record_kind kind = record_next(&reader, p->text.data, p->text.len, RECORD_END, &found);
 	if (kind != RECORD_NONE && found.taken == p->text.len)
-		return take_record(p, unit, kind, &found);
-	return refuse(unit, p->reader.lines + 1, -EINVAL, p->text.data, p->text.len,
+		return line_reader_give(&taker, &t, kind, &found);
+	return refuse(unit, p->reader.records.lines + 1, -EINVAL, p->text.data, p->text.len,
 		      "a quoted field goes over the line end, and the lines together are no row");
 }
 
 /* The first line is all there is, and has no end: it is a row if it is no header. */
 static int learn_of_tail(struct ingest_parser *p) {
-	struct record_reader reader = p->reader;
+	struct record_reader reader = p->reader.records;
 	struct record_found first;
 	bool header = false;
 	if (record_next(&reader, p->text.data, p->text.len, RECORD_END, &first) != RECORD_FIRST)
@@ -478,8 +471,7 @@ static int learn_of_tail(struct ingest_parser *p) {
 		return rc;
 	}
 	p->provisional = true;
-	record_fields(&p->reader, &p->checker, false);
-	p->reader.mark = first.mark;
+	p->reader.records.mark = first.mark;
 	return 0;
 }
 
@@ -488,12 +480,12 @@ int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 	if (p->gzip && p->gz.mode == GUNZIP_INSIDE)
 		/* the member goes on, or its writer was killed: the line is not all there */
 		return 0;
-	if (p->text.len == 0 || p->reader.skipping || p->reader.pass > 0 || p->skip > 0 ||
-	    p->tail_refused || p->tail_id != NULL)
+	if (p->text.len == 0 || p->reader.records.skipping || p->reader.records.pass > 0 ||
+	    p->skip > 0 || p->tail_refused || p->tail_id != NULL)
 		return 0;
-	int rc = p->in->csv && !p->ready && last ? learn_of_tail(p) : 0;
+	int rc = p->in->csv && !p->reader.known && last ? learn_of_tail(p) : 0;
 	/* a header without a newline says nothing yet */
-	if (rc != 0 || (p->in->csv && (!p->ready || p->unusable != NULL)))
+	if (rc != 0 || (p->in->csv && (!p->reader.known || p->unusable != NULL)))
 		return rc;
 	rc = last ? take_records(p, unit, RECORD_END) : 0;
 	if (rc != 0 || p->text.len == 0)
@@ -516,10 +508,10 @@ int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 void parser_state(const struct ingest_parser *p, const char *tail_id, struct buf *out) {
 	buf_printf(out, "{\"at\":\"%llu\",\"lines\":\"%llu\",\"pass\":\"%llu\"",
 		   (unsigned long long)p->resume_at, (unsigned long long)p->resume_lines,
-		   (unsigned long long)(p->reader.lines - p->resume_lines));
+		   (unsigned long long)(p->reader.records.lines - p->resume_lines));
 	buf_printf(out, ",\"ready\":%s,\"discarding\":%s,\"seeking\":%s",
-		   p->ready && !p->provisional ? "true" : "false",
-		   p->reader.skipping ? "true" : "false",
+		   p->reader.known && !p->provisional ? "true" : "false",
+		   p->reader.records.skipping ? "true" : "false",
 		   p->gz.mode == GUNZIP_SEEKING ? "true" : "false");
 	if (p->header != NULL) {
 		buf_puts(out, ",\"header\":");
@@ -547,20 +539,20 @@ int parser_begin(struct ingest_parser *p, struct engine *engine, const struct in
 	p->engine = engine;
 	p->in = in;
 	p->gzip = gzip;
-	record_begin(&p->reader, in->csv, LINE_MOST);
+	line_reader_begin(&p->reader, in->csv, LINE_MOST);
 	AUTO_JSON cJSON *json = state != NULL ? cJSON_Parse(state) : NULL;
 	if (json == NULL)
 		return 0;
 	const cJSON *header = cJSON_GetObjectItemCaseSensitive(json, "header");
 	const cJSON *tail = cJSON_GetObjectItemCaseSensitive(json, "tail");
 	p->resume_at = p->fed = p->gz.at = get_number(json, "at");
-	p->resume_lines = p->reader.lines = get_number(json, "lines");
-	p->reader.pass = get_number(json, "pass");
+	p->resume_lines = p->reader.records.lines = get_number(json, "lines");
+	p->reader.records.pass = get_number(json, "pass");
 	p->skip = get_number(json, "skip");
 	p->tail_refused = get_bool(json, "tail_refused");
 	if (!gzip)
-		p->reader.skipping = get_bool(json, "discarding");
-	bool taken = p->reader.pass > 0 || p->skip > 0;
+		p->reader.records.skipping = get_bool(json, "discarding");
+	bool taken = p->reader.records.pass > 0 || p->skip > 0;
 	if (!taken && get_bool(json, "seeking"))
 		p->gz.mode = GUNZIP_SEEKING;
 	if (cJSON_IsString(tail) && (p->tail_id = strdup(tail->valuestring)) == NULL)
@@ -569,8 +561,7 @@ int parser_begin(struct ingest_parser *p, struct engine *engine, const struct in
 		return 0; /* the first line says it, perhaps again */
 	const char *line = cJSON_IsString(header) ? header->valuestring : "";
 	int rc = learn_again(p, line, strlen(line));
-	if (rc == 0)
-		record_fields(&p->reader, &p->checker, false);
+	p->reader.records.header = false; /* it was taken */
 	return rc;
 }
 

@@ -7,7 +7,7 @@
 #include "util/text/gunzip.h"
 #include "fs/stream/refusals.h"
 #include "schema/layout/ingest.h"
-#include "util/text/record.h"
+#include "fs/stream/line_reader.h"
 #include "util/text/json_shape.h"
 #include "schema/count/tally.h"
 
@@ -41,28 +41,23 @@ struct ingest_parser {
 	const struct ingest *in;
 	bool gzip; /* the bytes are compressed */
 	struct gunzip gz;
-	struct buf text; /* records not taken yet */
-	struct record_reader reader;
-	uint64_t fed; /* bytes of the file that were fed */
+	struct buf text;           /* records not taken yet */
+	struct line_reader reader; /* its fields are those of the layout's */
+	uint64_t fed;              /* bytes of the file that were fed */
 	/* records to pass over: they were taken before, by a version that counted them
 	 * and not lines */
 	uint64_t skip;
 	/* Where a parse can begin: the start of a line, or of a member that begins with one. */
 	uint64_t resume_at, resume_lines;
 	bool tail_refused; /* the piece behind the last newline was refused, and said so */
-	bool ready;        /* the fields are known, */
-	/* from a first line that has no end yet: the next bytes may make another one of it */
+	/* the fields are known from a first line that has no end yet: the next bytes may make
+	 * another one of it */
 	bool provisional;
 	char *header;    /* as it was written; NULL if there was none; owned */
 	char *unusable;  /* why no line can be taken: a sentence about the header; NULL; owned */
 	uint64_t passed; /* the first line that was passed over for it and is not told yet; or 0 */
-	int *order;      /* the field that each of a line's is; owned */
-	int norder;
-	struct field_rule *rules; /* owned */
-	struct line_checker checker;
-	const struct column **columns; /* of the fields; owned array */
-	struct counter *counter;       /* NULL: the triggers count; owned */
-	char *tail_id; /* of the row that was made of an unfinished last line; owned */
+	struct counter *counter; /* NULL: the triggers count; owned */
+	char *tail_id;           /* of the row that was made of an unfinished last line; owned */
 };
 
 /* A parse of bytes that are compressed, or not (GZIP); from the start, or with STATE (JSON of
