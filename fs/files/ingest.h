@@ -140,9 +140,9 @@ MUST_USE int ingest_seal(struct call *call, struct ingest_stream *s, size_t len)
 bool ingest_is_sealed(const struct ingest_stream *s);
 /* NULL is fine. */
 void ingest_sending_free(struct ingest_sending *x);
-/* Commits what is sealed; the stream stands behind it then. After a failure it is still sealed, and
- * may have been committed: the next attempt finds out. *MOVED: another mount came first, nothing
- * was done. */
+/* Commits what is sealed; the stream stands behind it then, and is to be shown. After a failure it
+ * is still sealed, and may have been committed: the next attempt finds out. *MOVED: another mount
+ * came first, nothing was done. */
 MUST_USE int ingest_send(struct call *call, struct ingest_stream *s, bool *moved);
 /* Tells it if the compressed file that P has read ends inside a member. */
 void ingest_tell_cut(const struct ingest_stream *s, const struct ingest_parser *p);

@@ -450,7 +450,6 @@ static void settle(struct ingest_sending *x) {
 	}
 	s->began_us = s->pending.len > 0 ? clock_us() : 0;
 	ingest_sending_free(move_ptr(s->sending));
-	ingest_show(s);
 }
 
 int ingest_send(struct call *call, struct ingest_stream *s, bool *moved) {
@@ -615,10 +614,22 @@ void ingest_tell_cut(const struct ingest_stream *s, const struct ingest_parser *
 	report_error(s->fs->report, s->w.path, EINVAL, "", why.failed ? "" : why.data);
 }
 
+/* Of the copy of the file: a twin_read. */
+static int read_copy(struct call *call, void *arg, uint64_t offset, struct buf *out) {
+	const struct whole *w = arg;
+	(void)call;
+	buf_resize(out, PIECE);
+	ssize_t n = out->failed ? -ENOMEM : pread(w->fd, out->data, PIECE, (off_t)offset);
+	if (n < 0)
+		return out->failed ? -ENOMEM : -errno;
+	buf_resize(out, (size_t)n);
+	return 0;
+}
+
 int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last, bool *moved) {
 	struct whole w = { .call = call, .s = s, .fd = fd, .last = last };
 	enum twin_text text;
-	int rc = ingest_twin_compare_file(call, s, fd, &w.twin, &text);
+	int rc = ingest_twin_compare_file(call, s, read_copy, &w, &w.twin, &text);
 	w.takes = text == TWIN_WHOLE;
 	if (rc == 0)
 		rc = once_run(call->fs->stream, 0, send_file_in_tx, &w, &w.op, &call->err);

@@ -220,12 +220,18 @@ static int follow_no_more(struct call *call, struct ingest_stream *s) {
 	return 0;
 }
 
+/* Of the file as it is: a twin_read. */
+static int read_ours(struct call *call, void *arg, uint64_t offset, struct buf *out) {
+	struct ingest_stream *s = arg;
+	return offset < ingest_size(s) ? ingest_read(call, s, offset, PIECE, out) : 0;
+}
+
 /* Takes the lines of what is pending. Those of a text that follows another file are rows
  * already. */
 static int take_pending(struct call *call, struct ingest_stream *s, enum record_more more) {
 	struct ingest_unit known = { 0 };
 	enum twin_text text;
-	int rc = ingest_twin_compare(call, s, &text);
+	int rc = ingest_twin_compare(call, s, read_ours, s, &text);
 	if (rc == 0 && text == TWIN_OTHER)
 		rc = follow_no_more(call, s);
 	if (rc != 0 || s->copy != NULL)
@@ -304,6 +310,7 @@ static int commit_pending(struct call *call, struct ingest_stream *s, enum exten
 		int rc = ingest_is_sealed(s) ? 0 : prepare(call, s, extent, tail, &any);
 		if (rc == 0 && any)
 			rc = ingest_send(call, s, &moved);
+		ingest_show(s);
 		if (rc == 0 && moved)
 			rc = begin_behind(call, s);
 		if (rc != 0 || !any || (!moved && extent == WHOLE_LINES))

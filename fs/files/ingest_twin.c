@@ -5,9 +5,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { PIECE = 256 << 10, AGAIN_MOST = 3 };
+enum { AGAIN_MOST = 3 };
 
 /* Text that comes in pieces, inflated if it is compressed. */
 struct text {
@@ -196,28 +195,28 @@ static bool was_changed(struct call *call, const struct ingest_stream *s,
 	return changed;
 }
 
-/* Compares what the stream has behind what was compared. */
-static int compare_rest(struct call *call, struct ingest_stream *s, struct ingest_twin *twin) {
+/* Compares what our file has behind what was compared. */
+static int compare_rest(struct call *call, twin_read *read, void *arg, struct ingest_twin *twin) {
 	int rc = 0;
-	while (rc == 0 && !twin->differs && twin->fed < ingest_size(s)) {
+	for (bool more = true; rc == 0 && more && !twin->differs;) {
 		AUTO_BUF struct buf bytes = { 0 };
-		rc = ingest_read(call, s, twin->fed, PIECE, &bytes);
-		if (rc == 0 && bytes.len == 0)
-			break;
-		if (rc == 0)
+		rc = read(call, arg, twin->fed, &bytes);
+		more = bytes.len > 0;
+		if (rc == 0 && more)
 			rc = compare(call, twin, bytes.data, bytes.len);
 	}
 	return rc;
 }
 
-int ingest_twin_compare(struct call *call, struct ingest_stream *s, enum twin_text *text) {
+int ingest_twin_compare(struct call *call, struct ingest_stream *s, twin_read *read, void *arg,
+			enum twin_text *text) {
 	bool anew = s->replacing || s->rec.size == 0, whole = false;
 	*text = TWIN_NONE;
 	for (int i = 0; i < AGAIN_MOST; i++) {
 		int rc = s->twin_asked ? 0 : find_twin(call, s, anew, &s->twin);
 		s->twin_asked = rc == 0;
 		if (rc == 0 && s->twin != NULL)
-			rc = compare_rest(call, s, s->twin);
+			rc = compare_rest(call, read, arg, s->twin);
 		if (rc != 0 || s->twin == NULL)
 			return rc;
 		if (!s->twin->differs) {
@@ -237,19 +236,15 @@ int ingest_twin_compare(struct call *call, struct ingest_stream *s, enum twin_te
 	return 0;
 }
 
-int ingest_twin_compare_file(struct call *call, struct ingest_stream *s, int fd,
-			     struct ingest_twin **out, enum twin_text *text) {
-	AUTO_FREE char *piece = malloc(PIECE);
+int ingest_twin_compare_file(struct call *call, const struct ingest_stream *s, twin_read *read,
+			     void *arg, struct ingest_twin **out, enum twin_text *text) {
 	struct ingest_twin *twin = NULL;
-	ssize_t n = 0;
 	bool whole = false;
 	*out = NULL;
 	*text = TWIN_NONE;
-	int rc = piece != NULL ? find_twin(call, s, true, &twin) : -ENOMEM;
-	while (rc == 0 && twin != NULL && !twin->differs &&
-	       (n = pread(fd, piece, PIECE, (off_t)twin->fed)) > 0)
-		rc = compare(call, twin, piece, (size_t)n);
-	rc = rc == 0 && n < 0 ? -errno : rc;
+	int rc = find_twin(call, s, true, &twin);
+	if (rc == 0 && twin != NULL)
+		rc = compare_rest(call, read, arg, twin);
 	if (rc == 0 && twin != NULL && !twin->differs)
 		rc = is_whole(call, twin, &whole);
 	if (rc == 0 && twin != NULL)

@@ -24,14 +24,20 @@ enum twin_text {
 	TWIN_OTHER,  /* another one: the stream follows no more. Told. */
 };
 
-/* Compares all that the file has, committed or not. Returns 0 with *TEXT, or -errno with CALL's
- * error filled. */
-MUST_USE int ingest_twin_compare(struct call *call, struct ingest_stream *s, enum twin_text *text);
+/* Puts some of our bytes from OFFSET on into OUT, which is empty; none at their end. Returns 0 or
+ * -errno. */
+typedef int twin_read(struct call *call, void *arg, uint64_t offset, struct buf *out);
 
-/* The same for the content of FD, which is to replace the file's; *TWIN is the other file with
- * TWIN_BEGINS and TWIN_WHOLE, else NULL; free it. */
-MUST_USE int ingest_twin_compare_file(struct call *call, struct ingest_stream *s, int fd,
-				      struct ingest_twin **twin, enum twin_text *text);
+/* Compares all that the file has, committed or not: what READ gets, with ARG. Returns 0 with *TEXT,
+ * or -errno with CALL's error filled. */
+MUST_USE int ingest_twin_compare(struct call *call, struct ingest_stream *s, twin_read *read,
+				 void *arg, enum twin_text *text);
+
+/* The same for a content that is to replace the file's; *TWIN is the other file with TWIN_BEGINS
+ * and TWIN_WHOLE, else NULL; free it. */
+MUST_USE int ingest_twin_compare_file(struct call *call, const struct ingest_stream *s,
+				      twin_read *read, void *arg, struct ingest_twin **twin,
+				      enum twin_text *text);
 
 /* The file that has the rows of the stream's committed lines: its own id, or that of the one that
  * it follows. */
