@@ -1,5 +1,5 @@
 #include "db/field.h"
-#include "util/text/decimal.h"
+#include "util/text/number.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,6 +5,7 @@
 #include "schema/layout/place.h"
 #include "schema/layout/line_columns.h"
 #include "schema/count/tally.h"
+#include "util/text/number.h"
 
 #include <errno.h>
 #include <string.h>
@@ -132,14 +133,7 @@ void counter_free(struct counter *c) {
 }
 
 bool line_field_number(const struct line_field *field, int64_t *out) {
-	char text[24], *end;
-	if (field->null || field->len == 0 || field->len >= sizeof(text))
-		return false;
-	memcpy(text, field->text, field->len);
-	text[field->len] = '\0';
-	errno = 0;
-	*out = strtoll(text, &end, 10);
-	return errno == 0 && *end == '\0';
+	return number_read(field->text, field->len, INT64_MIN, INT64_MAX, out);
 }
 
 /* The text of key K of the line, or NULL with *RESULT saying why not. */

@@ -1,7 +1,7 @@
 /* Reading and writing notices. */
 #include "schema/notice/notice.h"
 #include "schema/notice/notice_table.h"
-#include "util/text/decimal.h"
+#include "util/text/number.h"
 
 #include <cjson/cJSON.h>
 #include <string.h>

@@ -1,12 +1,13 @@
 #include "util/text/number.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 /* What PostgreSQL's numeric holds: digits before and behind the point. */
 enum { NUMERIC_WHOLE_MOST = 131072, NUMERIC_DECIMALS_MOST = 16383 };
 /* A larger exponent is no number that anybody means. */
 enum { EXPONENT_MOST = 1000000 };
+/* What is longer is not spelled anew. */
+enum { SPELLED_DIGITS_MOST = 4096, SPELLED_EXPONENT_MOST = 4000 };
 
 static bool is_digit(char c) {
 	return c >= '0' && c <= '9';
@@ -21,76 +22,132 @@ static size_t count_digits(const char *p, const char *end) {
 
 /* -- integers ---------------------------------------------------------------------------------- */
 
-enum number_verdict number_integer(const char *text, size_t len, int bits, int64_t *rendered) {
+/* A whole number taken apart. VALUE is without its sign, and right if there are at most 19 DIGITS,
+ * leading zeros not counted: 9999999999999999999 < 2^64. */
+struct integer {
+	uint64_t value;
+	size_t digits;
+	bool minus;
+};
+
+static bool read_integer(const char *text, size_t len, struct integer *out) {
 	const char *p = text, *end = text + len;
-	bool minus = p < end && *p == '-';
-	uint64_t value = 0, most = (UINT64_C(1) << (bits - 1)) - 1;
-	p += minus;
+	*out = (struct integer){ .minus = p < end && *p == '-' };
+	p += out->minus;
 	if (p == end)
-		return NUMBER_IS_NONE;
+		return false;
 	while (p < end && *p == '0')
 		p++;
 	const char *first = p;
-	/* 18 digits never overflow; the nineteenth may not either: 9999999999999999999 < 2^64 */
 	for (; p < end && p - first < 19 && is_digit(*p); p++)
-		value = value * 10 + (uint64_t)(*p - '0');
-	size_t digits = (size_t)(p - first) + count_digits(p, end);
-	if (first + digits != end)
+		out->value = out->value * 10 + (uint64_t)(*p - '0');
+	out->digits = (size_t)(p - first) + count_digits(p, end);
+	return first + out->digits == end;
+}
+
+enum number_verdict number_integer(const char *text, size_t len, int bits, int64_t *rendered) {
+	struct integer i;
+	uint64_t most = (UINT64_C(1) << (bits - 1)) - 1;
+	if (!read_integer(text, len, &i))
 		return NUMBER_IS_NONE;
-	if (digits > 19 || value > most + (minus ? 1 : 0))
+	if (i.digits > 19 || i.value > most + (i.minus ? 1 : 0))
 		return NUMBER_TOO_LARGE;
-	*rendered = digits == 0 ? 1 : (int64_t)digits + minus;
+	*rendered = i.digits == 0 ? 1 : (int64_t)i.digits + i.minus;
 	return NUMBER_FITS;
 }
 
+bool number_read(const char *text, size_t len, int64_t least, int64_t most, int64_t *out) {
+	struct integer i;
+	if (!read_integer(text, len, &i) || i.digits > 19 ||
+	    i.value > (uint64_t)INT64_MAX + (i.minus ? 1 : 0))
+		return false;
+	/* -value, of which the largest is no int64_t itself */
+	int64_t value = !i.minus       ? (int64_t)i.value
+			: i.value == 0 ? 0
+				       : -(int64_t)(i.value - 1) - 1;
+	if (value < least || value > most)
+		return false;
+	*out = value;
+	return true;
+}
+
+bool decimal_read(const char *text, int64_t least, int64_t most, int64_t *out) {
+	return text != NULL && number_read(text, strlen(text), least, most, out);
+}
+
 /* -- decimals ---------------------------------------------------------------------------------- */
+
+/* How a number may be written. */
+enum form {
+	FORM_SERVER, /* -?digits[.digits][e[+-]digits] */
+	FORM_JSON,   /* the same without leading zeros */
+	FORM_ANY, /* the same with a plus sign, and with a point that has digits on one side only */
+};
 
 /* A number taken apart. Its digits are those of `whole` and then those of `part`; digit i stands
  * for 10^(point - 1 - i). */
 struct decimal {
 	const char *whole, *part;
 	int64_t nwhole, n; /* digits in `whole`; in both */
+	int64_t exponent;  /* bounded: EXPONENT_MOST and some more */
 	int64_t point;     /* digits before the decimal point, with the exponent; may be negative */
 	bool minus;
 };
 
-static bool read_exponent(const char *p, const char *end, int64_t *exponent) {
-	bool minus = p < end && *p == '-';
-	if (p < end && (*p == '-' || *p == '+'))
-		p++;
-	size_t digits = count_digits(p, end);
-	if (digits == 0 || p + digits != end)
+/* The digits at *AT, which moves behind them. */
+static int64_t take_digits(const char **at, const char *end) {
+	size_t n = count_digits(*at, end);
+	*at += n;
+	return (int64_t)n;
+}
+
+static bool take_exponent(const char **at, const char *end, int64_t *exponent) {
+	bool minus = *at < end && **at == '-';
+	*at += *at < end && (**at == '-' || **at == '+');
+	const char *digit = *at;
+	if (take_digits(at, end) == 0)
 		return false;
-	for (*exponent = 0; p < end; p++)
+	for (*exponent = 0; digit < *at; digit++)
 		if (*exponent <= EXPONENT_MOST)
-			*exponent = *exponent * 10 + (*p - '0');
+			*exponent = *exponent * 10 + (*digit - '0');
 	if (minus)
 		*exponent = -*exponent;
 	return true;
 }
 
-static bool read_decimal(const char *text, size_t len, struct decimal *d) {
-	const char *p = text, *end = text + len;
-	int64_t exponent = 0;
-	d->minus = p < end && *p == '-';
-	p += d->minus;
-	d->whole = d->part = p;
-	d->nwhole = d->n = (int64_t)count_digits(p, end);
-	p += d->nwhole;
-	if (d->nwhole == 0)
+/* The number at *AT, as far as it goes: *AT moves behind it, or to where a digit is missing. */
+static bool take_decimal(const char **at, const char *end, enum form form, struct decimal *d) {
+	bool any = form == FORM_ANY;
+	*d = (struct decimal){ .minus = *at < end && **at == '-' };
+	*at += d->minus || (any && *at < end && **at == '+');
+	d->whole = d->part = *at;
+	bool zero = form == FORM_JSON && *at < end && **at == '0';
+	d->nwhole = d->n = take_digits(at, zero ? *at + 1 : end);
+	if (d->n == 0 && !any)
 		return false;
-	if (p < end && *p == '.') {
-		d->part = ++p;
-		size_t digits = count_digits(p, end);
-		if (digits == 0)
+	if (*at < end && **at == '.') {
+		d->part = ++*at;
+		d->n += take_digits(at, end);
+		if (d->n == d->nwhole && !any)
 			return false;
-		d->n += (int64_t)digits;
-		p += digits;
 	}
-	if (p < end && ((*p != 'e' && *p != 'E') || !read_exponent(p + 1, end, &exponent)))
-		return false;
-	d->point = d->nwhole + exponent;
-	return true;
+	if (*at < end && (**at == 'e' || **at == 'E')) {
+		++*at;
+		if (!take_exponent(at, end, &d->exponent))
+			return false;
+	}
+	d->point = d->nwhole + d->exponent;
+	return d->n > 0;
+}
+
+static bool read_decimal(const char *text, size_t len, enum form form, struct decimal *d) {
+	const char *at = text;
+	return take_decimal(&at, text + len, form, d) && at == text + len;
+}
+
+bool number_skip(const char **at, const char *end) {
+	struct decimal ignored;
+	return take_decimal(at, end, FORM_JSON, &ignored);
 }
 
 static char digit_at(const struct decimal *d, int64_t i) {
@@ -130,10 +187,9 @@ enum number_verdict number_numeric(const char *text, size_t len, int precision, 
 	struct decimal d;
 	int64_t first, end;
 	bool limited = precision >= 0;
-	if (!read_decimal(text, len, &d))
+	if (!read_decimal(text, len, FORM_SERVER, &d))
 		return NUMBER_IS_NONE;
-	int64_t exponent = d.point - d.nwhole;
-	if (exponent > EXPONENT_MOST || exponent < -EXPONENT_MOST ||
+	if (d.exponent > EXPONENT_MOST || d.exponent < -EXPONENT_MOST ||
 	    (!limited && d.n - d.point > NUMERIC_DECIMALS_MOST))
 		return NUMBER_TOO_LARGE;
 	significant(&d, limited ? d.point + scale : d.n, &first, &end);
@@ -145,4 +201,29 @@ enum number_verdict number_numeric(const char *text, size_t len, int precision, 
 		return NUMBER_TOO_LARGE;
 	*rendered = d.minus + (whole > 0 ? whole : 1) + (decimals > 0 ? decimals + 1 : 0);
 	return NUMBER_FITS;
+}
+
+bool number_canonical(struct buf *out, const char *text, size_t len) {
+	struct decimal d;
+	int64_t first, end;
+	if (!read_decimal(text, len, FORM_ANY, &d) || d.n > SPELLED_DIGITS_MOST ||
+	    d.exponent > SPELLED_EXPONENT_MOST || d.exponent < -SPELLED_EXPONENT_MOST)
+		return false;
+	significant(&d, d.n, &first, &end);
+	if (first == end) {
+		buf_putc(out, '0');
+		return true;
+	}
+	buf_puts(out, d.minus ? "-" : "");
+	buf_puts(out, d.point <= first ? "0." : "");
+	for (int64_t i = d.point; i < first; i++)
+		buf_putc(out, '0');
+	for (int64_t i = first; i < end; i++) {
+		if (i == d.point && i > first)
+			buf_putc(out, '.');
+		buf_putc(out, digit_at(&d, i));
+	}
+	for (int64_t i = end; i < d.point; i++)
+		buf_putc(out, '0');
+	return true;
 }

@@ -1,10 +1,18 @@
-/* Numbers as text: is it one that a column takes, and how long is the server's text for it. Works
- * on the digits, so that numbers of any length are judged exactly. Pure; thread-safe. */
+/* Numbers as text, the one scanner of them: their values, whether a column takes them, how long the
+ * server's text for them is, and one spelling for all texts of a number. Works on the digits, so
+ * that numbers of any length are judged exactly. Pure; thread-safe. */
 #ifndef ROWFS_UTIL_TEXT_NUMBER_H
 #define ROWFS_UTIL_TEXT_NUMBER_H
 
-#include <stddef.h>
+#include "util/buf.h"
+
 #include <stdint.h>
+
+/* Reads the LEN bytes of TEXT, -?[0-9]+ from LEAST to MOST, into *OUT. Returns false, with *OUT
+ * unchanged, if TEXT is anything else. */
+MUST_USE bool number_read(const char *text, size_t len, int64_t least, int64_t most, int64_t *out);
+/* The same of a C string; NULL is no number. */
+MUST_USE bool decimal_read(const char *text, int64_t least, int64_t most, int64_t *out);
 
 enum number_verdict {
 	NUMBER_FITS,
@@ -20,5 +28,13 @@ enum number_verdict number_integer(const char *text, size_t len, int bits, int64
  * does. *RENDERED: bytes of trim_scale(number)::text. */
 enum number_verdict number_numeric(const char *text, size_t len, int precision, int scale,
 				   int64_t *rendered);
+
+/* Moves *AT behind the number of JSON that begins there, before END at the latest. Returns false if
+ * it is none: *AT is where a digit is missing. */
+MUST_USE bool number_skip(const char **at, const char *end);
+
+/* Appends the number TEXT without needless zeros, signs and exponents: 5000.0 is 5000, 1e3 is 1000.
+ * Returns false, and appends nothing, if it is no number, or one with thousands of digits. */
+bool number_canonical(struct buf *out, const char *text, size_t len);
 
 #endif

@@ -1,84 +1,16 @@
-/* Numbers and times in one spelling. They are compared as texts: 5000.0 is 5000, and 1e3 is
- * 1000. */
+/* Numbers and times in one spelling, so that they can be compared as texts. */
 #include "util/text/json_tree.h"
+
+#include "util/text/number.h"
 
 #include <ctype.h>
 #include <string.h>
-
-enum { DIGITS_MOST = 4096, EXPONENT_MOST = 4000 };
 
 static size_t count_digits(const char *p, const char *end) {
 	size_t n = 0;
 	while (p + n < end && isdigit((unsigned char)p[n]))
 		n++;
 	return n;
-}
-
-/* A number's parts: VALUE is 0.DIGITS times ten to the power of POINT. */
-struct number {
-	char digits[DIGITS_MOST];
-	size_t n;
-	long point;
-	bool negative;
-};
-
-static bool read_number(const char *p, const char *end, struct number *out) {
-	out->negative = p < end && *p == '-';
-	if (p < end && (*p == '-' || *p == '+'))
-		p++;
-	size_t whole = count_digits(p, end), fraction = 0;
-	const char *behind = p + whole < end && p[whole] == '.' ? p + whole + 1 : NULL;
-	if (behind != NULL)
-		fraction = count_digits(behind, end);
-	if (whole + fraction == 0 || whole + fraction > DIGITS_MOST)
-		return false;
-	memcpy(out->digits, p, whole);
-	if (fraction > 0)
-		memcpy(out->digits + whole, behind, fraction);
-	out->n = whole + fraction;
-	out->point = (long)whole;
-	p = behind != NULL ? behind + fraction : p + whole;
-	if (p < end && (*p == 'e' || *p == 'E')) {
-		char *stop;
-		if (p + 1 == end || isspace((unsigned char)p[1]))
-			return false;
-		long exponent = strtol(p + 1, &stop, 10);
-		if (stop != end || exponent > EXPONENT_MOST || exponent < -EXPONENT_MOST)
-			return false;
-		out->point += exponent;
-		p = end;
-	}
-	return p == end;
-}
-
-static void put_number(struct buf *out, const struct number *number) {
-	const char *digits = number->digits;
-	size_t n = number->n;
-	long point = number->point;
-	while (n > 0 && *digits == '0') {
-		digits++;
-		n--;
-		point--;
-	}
-	while (n > 0 && digits[n - 1] == '0')
-		n--;
-	if (n == 0) {
-		buf_putc(out, '0');
-		return;
-	}
-	if (number->negative)
-		buf_putc(out, '-');
-	if (point <= 0)
-		buf_puts(out, "0.");
-	for (long i = point; i < 0; i++)
-		buf_putc(out, '0');
-	for (size_t i = 0; i < n; i++) {
-		if (point > 0 && (size_t)point == i)
-			buf_putc(out, '.');
-		buf_putc(out, digits[i]);
-	}
-	for (long i = (long)n; i < point; i++)
-		buf_putc(out, '0');
 }
 
 /* "2025-01-31T12:00:00.500+00:00", "2025-01-31 12:00:00.5Z": a time with a zone. */
@@ -110,10 +42,6 @@ bool time_canonical(struct buf *out, const char *text, size_t len) {
 }
 
 void scalar_canonical(struct buf *out, const char *text, size_t len) {
-	struct number number;
-	if (len > 0 && strchr("0123456789+-.", text[0]) != NULL && text[0] != '\0' &&
-	    read_number(text, text + len, &number))
-		put_number(out, &number);
-	else if (!time_canonical(out, text, len))
+	if (!number_canonical(out, text, len) && !time_canonical(out, text, len))
 		buf_add(out, text, len);
 }
