@@ -1,7 +1,7 @@
 #include "import/import.h"
 
 #include "import/run.h"
-#include "util/text/name.h"
+#include "util/text/utf8.h"
 #include "util/below.h"
 #include "util/json.h"
 

@@ -1,6 +1,6 @@
 #include "fs/core/report.h"
 
-#include "util/text/name.h"
+#include "util/text/utf8.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/private_dir.h"

@@ -7,7 +7,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/bytes/scratch.h"
 #include "schema/state/ingest_twin.h"
-#include "util/text/name.h"
+#include "util/text/utf8.h"
 #include "util/clock.h"
 #include "util/log.h"
 

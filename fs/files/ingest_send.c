@@ -13,7 +13,7 @@
 #include "schema/statements/ingest_sql.h"
 #include "schema/state/ingest_twin.h"
 #include "schema/state/ledger.h"
-#include "util/text/name.h"
+#include "util/text/utf8.h"
 #include "fs/stream/once.h"
 #include "util/clock.h"
 #include "util/states.h"

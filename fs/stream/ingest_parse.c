@@ -2,7 +2,7 @@
 
 #include "fs/stream/count.h"
 #include "util/text/csv.h"
-#include "util/text/name.h"
+#include "util/text/utf8.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #include "schema/layout/layout.h"
 
-#include "util/text/name.h"
+#include "util/text/utf8.h"
 #include "util/text/json_shape.h"
 
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "util/text/name.h"
+#include "util/text/utf8.h"
 
 static void check_key(const char *key, const char *also) {
 	AUTO_BUF struct buf name = { 0 }, again = { 0 };

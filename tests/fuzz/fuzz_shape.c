@@ -2,7 +2,7 @@
  * UTF-8 and stands there once. */
 #include "tests/fuzz/fuzz.h"
 
-#include "util/text/name.h"
+#include "util/text/utf8.h"
 #include "util/text/json_shape.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

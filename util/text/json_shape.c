@@ -1,6 +1,6 @@
 #include "util/text/json_shape.h"
 
-#include "util/text/name.h"
+#include "util/text/utf8.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "util/text/line.h"
 
-#include "util/text/name.h"
+#include "util/text/utf8.h"
 #include "util/text/number.h"
 
 #include <errno.h>

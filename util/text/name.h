@@ -20,10 +20,4 @@ void name_encode(struct buf *out, const char *key, const char *also);
  * '%', hex in lower case, what must be encoded and is not, invalid UTF-8, NUL. */
 MUST_USE bool name_decode(struct buf *out, const char *name, size_t len);
 
-/* How many of the LEN bytes, from the first, are valid UTF-8 without NUL. */
-size_t utf8_prefix(const char *s, size_t len);
-
-/* True if all of them are. */
-bool utf8_valid(const char *s, size_t len);
-
 #endif

@@ -1,0 +1,39 @@
+#include "util/text/utf8.h"
+
+/* Length of the UTF-8 sequence at S (1 to 4), 0 if invalid. Table 3-7 of the Unicode standard. */
+static size_t utf8_sequence(const unsigned char *s, size_t len) {
+	unsigned char c = s[0], low = 0x80, high = 0xbf;
+	size_t n;
+	if (c < 0x80)
+		return c != 0;
+	if (c >= 0xc2 && c <= 0xdf) {
+		n = 2;
+	} else if (c >= 0xe0 && c <= 0xef) {
+		n = 3;
+		low = c == 0xe0 ? 0xa0 : 0x80;
+		high = c == 0xed ? 0x9f : 0xbf;
+	} else if (c >= 0xf0 && c <= 0xf4) {
+		n = 4;
+		low = c == 0xf0 ? 0x90 : 0x80;
+		high = c == 0xf4 ? 0x8f : 0xbf;
+	} else {
+		return 0;
+	}
+	if (len < n || s[1] < low || s[1] > high)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if (s[i] < 0x80 || s[i] > 0xbf)
+			return 0;
+	return n;
+}
+
+size_t utf8_prefix(const char *s, size_t len) {
+	size_t i = 0, n;
+	while (i < len && (n = utf8_sequence((const unsigned char *)s + i, len - i)) > 0)
+		i += n;
+	return i;
+}
+
+bool utf8_valid(const char *s, size_t len) {
+	return utf8_prefix(s, len) == len;
+}
