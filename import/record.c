@@ -148,9 +148,9 @@ static int read_header(struct records *r, const struct shape *columns) {
 		return rc;
 	bool header = csv_split(first.text, first.len, &r->split, &why) == 0;
 	for (int i = 0; header && columns != NULL && i < r->split.n; i++)
-		header = form_find(columns, csv_text(&r->split, i), r->split.fields[i].len) >= 0;
+		header = form_find(columns, r->split.fields[i].text, r->split.fields[i].len) >= 0;
 	for (int i = 0; header && i < r->split.n; i++)
-		if (!form_add(&r->columns, csv_text(&r->split, i), r->split.fields[i].len))
+		if (!form_add(&r->columns, r->split.fields[i].text, r->split.fields[i].len))
 			return -ENOMEM;
 	if (!header && columns != NULL && !form_copy(columns, &r->columns))
 		return -ENOMEM;
@@ -194,9 +194,9 @@ static void put_csv_value(struct records *r, int field, struct buf *out) {
 		buf_putc(out, '-');
 		return;
 	}
-	size_t len = r->split.fields[field].len;
-	buf_putc(out, len == 0 && !r->split.fields[field].quoted ? 'N' : '=');
-	scalar_canonical(out, csv_text(&r->split, field), len);
+	const struct csv_field *f = &r->split.fields[field];
+	buf_putc(out, f->null ? 'N' : '=');
+	scalar_canonical(out, f->text, f->len);
 }
 
 static bool put_values(struct records *r, const struct record *record, const struct shape *form,

@@ -188,7 +188,7 @@ static const char *contradiction(const struct rows_append *s) {
 			return "the line does not say in which file's span of time it is";
 		if (k->field < 0)
 			continue;
-		const struct line_field *field = &s->reader->checker.fields[k->field];
+		const struct csv_field *field = &s->reader->checker.fields[k->field];
 		bool number = s->reader->rules[k->field].kind == FIELD_INTEGER;
 		bool same = !number && field->len == strlen(k->text) &&
 			    memcmp(field->text, k->text, field->len) == 0;

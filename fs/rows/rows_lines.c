@@ -131,12 +131,12 @@ static int add_id(const struct place *place, struct shape *shape, struct buf *js
 
 static int put_csv_value(struct call *call, const struct column *column,
 			 const struct csv_record *record, int field, struct buf *json) {
-	const char *text = csv_text(record, field);
+	const char *text = record->fields[field].text;
 	size_t len = record->fields[field].len;
 	AUTO_BUF struct buf why = { 0 };
 	buf_json_string(json, column->name, strlen(column->name));
 	buf_putc(json, ':');
-	if (len == 0 && !record->fields[field].quoted) {
+	if (record->fields[field].null) {
 		buf_puts(json, "null");
 	} else if (strcmp(column->base, "jsonb") == 0 || strcmp(column->base, "json") == 0) {
 		if (json_check(text, len, &why) != 0)

@@ -285,8 +285,7 @@ static bool put_arrays(const struct batch *b, struct buf *arrays, int ncolumns) 
 		ok = csv_split(at, b->lines[i].len - 1, &record, &why) == 0 && record.n == ncolumns;
 		for (int c = 0; ok && c < ncolumns; c++) {
 			const struct csv_field *field = &record.fields[c];
-			bool null = field->len == 0 && !field->quoted;
-			array_add(&arrays[c], null ? NULL : csv_text(&record, c), field->len);
+			array_add(&arrays[c], field->null ? NULL : field->text, field->len);
 		}
 		at += b->lines[i].len;
 	}

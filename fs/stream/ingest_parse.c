@@ -99,7 +99,7 @@ static bool is_doubled(const struct ingest_parser *p, const int *order, int n) {
 static void judge_names(const struct ingest *in, const struct csv_record *record, struct buf *why) {
 	const char *before = "the header names what is no field of the file: ";
 	for (int i = 0; i < record->n; i++) {
-		const char *name = csv_text(record, i);
+		const char *name = record->fields[i].text;
 		if (ingest_field(in, name, record->fields[i].len) >= 0)
 			continue;
 		buf_printf(why, "%s\"%.*s\"", before, (int)record->fields[i].len, name);
@@ -149,7 +149,7 @@ static int look_for_names(struct ingest_parser *p, const char *line, size_t len)
 	if (csv_split(line, len, &record, &why) != 0)
 		return 0;
 	for (int i = 0; i < record.n; i++)
-		known += ingest_field(p->in, csv_text(&record, i), record.fields[i].len) >= 0;
+		known += ingest_field(p->in, record.fields[i].text, record.fields[i].len) >= 0;
 	buf_resize(&why, 0);
 	if (known == 0 ||
 	    (known * 2 <= record.n && line_check(&p->reader.checker, line, len, &why) == 0))
@@ -226,10 +226,10 @@ bool ingest_put_object(const struct shape *shape, const char *line, size_t len, 
 		buf_puts(out, i > 0 ? "," : "");
 		buf_json_string(out, shape->names[i], strlen(shape->names[i]));
 		buf_putc(out, ':');
-		if (f->len == 0 && !f->quoted)
+		if (f->null)
 			buf_puts(out, "null");
 		else
-			buf_json_string(out, csv_text(&record, i), f->len);
+			buf_json_string(out, f->text, f->len);
 	}
 	buf_putc(out, '}');
 	return true;

@@ -50,16 +50,6 @@ static const struct fixed_key *fixed_of(const struct fixed_key *fixed, int n,
 	return NULL;
 }
 
-/* Bytes of TEXT as a CSV field. */
-static int64_t csv_length(const char *text) {
-	int64_t len = (int64_t)strlen(text);
-	if (len > 0 && strpbrk(text, "\",\r\n") == NULL)
-		return len;
-	for (; *text != '\0'; text++)
-		len += *text == '"';
-	return len + 2;
-}
-
 /* Finds the fields behind the slice's keys and columns. False: it cannot be counted here. */
 static bool bind(struct counted_slice *s, const struct column *const *columns, int n,
 		 const struct fixed_key *fixed, int nfixed) {
@@ -82,7 +72,7 @@ static bool bind(struct counted_slice *s, const struct column *const *columns, i
 		if (s->fields[i] < 0 && given == NULL)
 			return false;
 		if (s->fields[i] < 0)
-			s->extra += csv_length(given->text);
+			s->extra += csv_length(given->text, strlen(given->text));
 	}
 	return true;
 }
@@ -132,7 +122,7 @@ void counter_free(struct counter *c) {
 	free(c);
 }
 
-bool line_field_number(const struct line_field *field, int64_t *out) {
+bool line_field_number(const struct csv_field *field, int64_t *out) {
 	return number_read(field->text, field->len, INT64_MIN, INT64_MAX, out);
 }
 
@@ -141,7 +131,7 @@ static const char *key_text(struct counter *c, struct counted_slice *s, int k,
 			    const struct line_checker *checker, int *result) {
 	if (s->fixed[k] != NULL)
 		return s->fixed[k];
-	const struct line_field *field = &checker->fields[s->key_field[k]];
+	const struct csv_field *field = &checker->fields[s->key_field[k]];
 	struct bucket *bucket = &s->bucket[k];
 	int64_t value;
 	if (field->null) {
@@ -173,7 +163,7 @@ static int64_t rendered_length(const struct counted_slice *s, const struct line_
 	for (int i = 0; i < s->slice->ncolumns; i++) {
 		if (s->fields[i] < 0)
 			continue;
-		int64_t one = checker->fields[s->fields[i]].rendered;
+		int64_t one = checker->rendered[s->fields[i]];
 		if (one < 0)
 			return -1;
 		sum += one;

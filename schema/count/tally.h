@@ -78,6 +78,6 @@ MUST_USE int counter_ask(struct counter *c, struct bucket_cache *buckets, struct
 			 struct db_error *err);
 
 /* FIELD as an integer, if it is one of 64 bits. */
-bool line_field_number(const struct line_field *field, int64_t *out);
+bool line_field_number(const struct csv_field *field, int64_t *out);
 
 #endif

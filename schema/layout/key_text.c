@@ -1,5 +1,7 @@
 #include "schema/layout/key_text.h"
 
+#include "util/text/utf8.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -105,10 +107,8 @@ static enum key_text bucket(const char *format, const char *text) {
 /* -- texts of a length ------------------------------------------------------------------------- */
 
 static enum key_text varying(const struct column *column, const char *text) {
-	int most = column->modifier - 4, n = 0; /* as PostgreSQL counts it */
-	for (; *text != '\0'; text++)
-		n += ((unsigned char)*text & 0xc0) != 0x80;
-	return most > 0 && n > most ? KEY_NO_VALUE : KEY_MAY_BE;
+	int most = column->modifier - 4; /* as PostgreSQL counts it */
+	return most > 0 && utf8_count(text, strlen(text)) > most ? KEY_NO_VALUE : KEY_MAY_BE;
 }
 
 enum key_text key_text(const struct key *key, const char *text) {

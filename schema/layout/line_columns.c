@@ -54,27 +54,28 @@ struct field_rule field_rule_of(const struct column *column) {
 
 /* -- headers ----------------------------------------------------------------------------------- */
 
-static int column_index(const struct column *const *columns, int n, const char *text, size_t len) {
-	for (int i = 0; i < n; i++)
-		if (strlen(columns[i]->name) == len && memcmp(columns[i]->name, text, len) == 0)
+struct names {
+	const struct column *const *columns;
+	int n;
+};
+
+static int column_index(const void *of, const char *text, size_t len) {
+	const struct names *names = of;
+	for (int i = 0; i < names->n; i++)
+		if (strlen(names->columns[i]->name) == len &&
+		    memcmp(names->columns[i]->name, text, len) == 0)
 			return i;
 	return -1;
 }
 
 bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
 		    int *order, int *fields) {
+	const struct names names = { .columns = columns, .n = n };
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
-	if (csv_split(line, len, &record, &why) != 0 || record.n > n)
+	if (csv_split(line, len, &record, &why) != 0 || record.n > n ||
+	    !csv_is_header(&record, column_index, &names, order))
 		return false;
-	for (int i = 0; i < record.n; i++) {
-		order[i] = column_index(columns, n, csv_text(&record, i), record.fields[i].len);
-		if (order[i] < 0)
-			return false;
-		for (int k = 0; k < i; k++)
-			if (order[k] == order[i])
-				return false;
-	}
 	*fields = record.n;
 	return true;
 }

@@ -30,11 +30,11 @@ static void check_fields(const struct line_checker *c, const char *line, size_t 
 	HOLDS(csv_split(line, len, &record, &why) == 0);
 	HOLDS(record.n == c->n);
 	for (int i = 0; i < c->n; i++) {
-		const struct line_field *f = &c->fields[i];
+		const struct csv_field *f = &c->fields[i];
 		HOLDS(f->len == record.fields[i].len);
-		HOLDS(memcmp(f->text, csv_text(&record, i), f->len) == 0);
-		HOLDS(f->null == (f->len == 0 && !record.fields[i].quoted));
-		HOLDS(f->rendered >= (f->null ? 0 : -1));
+		HOLDS(memcmp(f->text, record.fields[i].text, f->len) == 0);
+		HOLDS(f->null == record.fields[i].null);
+		HOLDS(c->rendered[i] >= (f->null ? 0 : -1));
 		if (i > 0)
 			buf_putc(&joined, ',');
 		buf_add(&joined, f->raw, f->raw_len);

@@ -130,7 +130,7 @@ static void test_lines(void) {
 		  0);
 	static const int rendered[] = { 15, 7, 16, 16, 6, 1, 0, 4 };
 	for (int i = 0; i < BOOK_COLUMNS; i++)
-		CHECK_INT(c.fields[i].rendered, rendered[i]);
+		CHECK_INT(c.rendered[i], rendered[i]);
 	CHECK(c.fields[6].null && !c.fields[5].null);
 	CHECK_INT(c.fields[5].raw_len, 6);
 	CHECK_INT(c.fields[5].len, 4);
@@ -150,7 +150,7 @@ static void test_one_column(void) {
 	CHECK_INT(line_check(&c, "\"a\"\"\n,\"\"\"", 9, &why), 0);
 	CHECK_INT(c.fields[0].len, 5);
 	CHECK(memcmp(c.fields[0].text, "a\"\n,\"", 5) == 0);
-	CHECK_INT(c.fields[0].rendered, 9);
+	CHECK_INT(c.rendered[0], 9);
 	column.not_null = true;
 	rule = field_rule_of(&column); /* a rule does not follow its column */
 	CHECK_INT(line_check(&c, "", 0, &why), -EINVAL);

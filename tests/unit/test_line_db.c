@@ -92,7 +92,8 @@ static void put_field(struct buf *out, int column) {
 }
 
 /* A text for COPY's text format, and a length, each with the separator that follows. */
-static void put_expected(struct buf *out, const struct line_field *field, char end) {
+static void put_expected(struct buf *out, const struct csv_field *field, int64_t rendered,
+			 char end) {
 	if (field->null) {
 		buf_puts(out, "\\N");
 	} else {
@@ -108,7 +109,7 @@ static void put_expected(struct buf *out, const struct line_field *field, char e
 				buf_putc(out, c);
 		}
 	}
-	buf_printf(out, "\t%lld%c", (long long)field->rendered, end);
+	buf_printf(out, "\t%lld%c", (long long)rendered, end);
 }
 
 static int make_lines(struct buf *csv, struct buf *expected) {
@@ -131,7 +132,8 @@ static int make_lines(struct buf *csv, struct buf *expected) {
 		for (int k = 0; k < COLUMNS; k++) {
 			buf_add(csv, c.fields[k].raw, c.fields[k].raw_len);
 			buf_putc(csv, k + 1 < COLUMNS ? ',' : '\n');
-			put_expected(expected, &c.fields[k], k + 1 < COLUMNS ? '\t' : '\n');
+			put_expected(expected, &c.fields[k], c.rendered[k],
+				     k + 1 < COLUMNS ? '\t' : '\n');
 		}
 	}
 	line_checker_free(&c);

@@ -496,7 +496,7 @@ static void check_model(struct line_checker *c, int round, struct buf *data, lon
 		counts[2] += !good;
 		counts[3] += open;
 		for (int i = 0; i < MODEL_COLUMNS && good && rc == 0; i++) {
-			CHECK_INT(c->fields[i].rendered, model_rendered(&m, i));
+			CHECK_INT(c->rendered[i], model_rendered(&m, i));
 			CHECK(c->fields[i].len == strlen(m.text[i]) &&
 			      memcmp(c->fields[i].text, m.text[i], c->fields[i].len) == 0);
 		}

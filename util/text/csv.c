@@ -3,13 +3,56 @@
 #include <errno.h>
 #include <string.h>
 
-void csv_free(struct csv_record *record) {
-	buf_free(&record->text);
-	free(record->fields);
-	memset(record, 0, sizeof(*record));
+/* The field at its opening quote. */
+static const char *next_quoted(const char **at, const char *end, struct buf *decoded,
+			       struct csv_field *out) {
+	const char *raw = *at, *from = raw + 1, *quote;
+	size_t begin = decoded->len;
+	for (;; from = quote + 2) {
+		quote = memchr(from, '"', (size_t)(end - from));
+		if (quote == NULL)
+			return "the quote does not end";
+		if (quote + 1 == end || quote[1] != '"')
+			break;
+		buf_add(decoded, from, (size_t)(quote + 1 - from));
+	}
+	*at = quote + 1;
+	if (*at < end && **at != ',')
+		return "text behind the closing quote";
+	*out = (struct csv_field){ .raw = raw,
+				   .raw_len = (size_t)(*at - raw),
+				   .text = raw + 1,
+				   .len = (size_t)(quote - raw) - 1 };
+	if (from > raw + 1) { /* had doubled quotes */
+		buf_add(decoded, from, (size_t)(quote - from));
+		out->text = decoded->data + begin;
+		out->len = decoded->len - begin;
+	}
+	return NULL;
 }
 
-static bool add_field(struct csv_record *out, size_t at, bool quoted) {
+const char *csv_next(const char **at, const char *end, struct buf *decoded, struct csv_field *out) {
+	const char *raw = *at;
+	if (decoded != NULL && raw < end && *raw == '"')
+		return next_quoted(at, end, decoded, out);
+	const char *comma = memchr(raw, ',', (size_t)(end - raw));
+	size_t len = (size_t)((comma != NULL ? comma : end) - raw);
+	if (decoded != NULL && memchr(raw, '"', len) != NULL)
+		return "a quote inside a field that is not quoted";
+	*out = (struct csv_field){
+		.raw = raw, .raw_len = len, .text = raw, .len = len, .null = len == 0
+	};
+	*at += len;
+	return NULL;
+}
+
+void csv_free(struct csv_record *record) {
+	buf_free(&record->decoded);
+	free(record->fields);
+	*record = (struct csv_record){ 0 };
+}
+
+static bool add_field(struct csv_record *out, struct csv_field field) {
 	if ((out->n & (out->n - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
 		size_t room = out->n > 0 ? (size_t)out->n * 2 : 1;
 		struct csv_field *more = reallocarray(out->fields, room, sizeof(*more));
@@ -17,64 +60,51 @@ static bool add_field(struct csv_record *out, size_t at, bool quoted) {
 			return false;
 		out->fields = more;
 	}
-	out->fields[out->n++] =
-		(struct csv_field){ .at = at, .len = out->text.len - at, .quoted = quoted };
+	out->fields[out->n++] = field;
 	return true;
 }
 
-/* A quoted field from its opening quote; returns where it ends, or NULL. */
-static const char *take_quoted(const char *p, const char *end, struct buf *text) {
-	for (p++; p < end; p++) {
-		if (*p != '"')
-			buf_putc(text, *p);
-		else if (p + 1 < end && p[1] == '"')
-			buf_putc(text, *p++);
-		else
-			return p + 1;
-	}
-	return NULL;
-}
-
 int csv_split(const char *line, size_t len, struct csv_record *out, struct buf *why) {
-	const char *p = line, *end = line + len;
+	const char *at = line, *end = line + len;
+	struct buf *decoded = len > 0 && memchr(line, '"', len) != NULL ? &out->decoded : NULL;
 	out->n = 0;
-	buf_resize(&out->text, 0);
-	for (;;) {
-		size_t at = out->text.len;
-		bool quoted = p < end && *p == '"';
-		if (quoted) {
-			p = take_quoted(p, end, &out->text);
-			if (p == NULL) {
-				buf_printf(why, "field %d: the quote does not end", out->n + 1);
-				return -EINVAL;
-			}
-			if (p < end && *p != ',') {
-				buf_printf(why, "field %d: text after the closing quote",
-					   out->n + 1);
-				return -EINVAL;
-			}
-		} else {
-			const char *comma = memchr(p, ',', (size_t)(end - p));
-			const char *stop = comma != NULL ? comma : end;
-			if (memchr(p, '"', (size_t)(stop - p)) != NULL) {
-				buf_printf(why,
-					   "field %d: a quote inside a field that is not quoted",
-					   out->n + 1);
-				return -EINVAL;
-			}
-			buf_add(&out->text, p, (size_t)(stop - p));
-			p = stop;
+	buf_resize(&out->decoded, 0);
+	if (decoded != NULL)
+		buf_reserve(decoded, len);
+	for (;; at++) {
+		struct csv_field field;
+		const char *wrong = csv_next(&at, end, decoded, &field);
+		if (wrong != NULL) {
+			buf_printf(why, "field %d: %s", out->n + 1, wrong);
+			return -EINVAL;
 		}
-		if (!add_field(out, at, quoted) || out->text.failed) {
+		if (!add_field(out, field) || out->decoded.failed) {
 			buf_puts(why, "out of memory");
 			return -ENOMEM;
 		}
-		if (p == end)
+		if (at == end)
 			return 0;
-		p++;
 	}
 }
 
-const char *csv_text(const struct csv_record *record, int field) {
-	return record->text.data != NULL ? record->text.data + record->fields[field].at : "";
+bool csv_is_header(const struct csv_record *record, csv_find *find, const void *names, int *order) {
+	for (int i = 0; i < record->n; i++) {
+		order[i] = find(names, record->fields[i].text, record->fields[i].len);
+		if (order[i] < 0)
+			return false;
+		for (int k = 0; k < i; k++)
+			if (order[k] == order[i])
+				return false;
+	}
+	return true;
+}
+
+int64_t csv_length(const char *text, size_t len) {
+	int64_t quotes = 0;
+	bool odd = len == 0;
+	for (size_t i = 0; i < len; i++) {
+		quotes += text[i] == '"';
+		odd |= text[i] == '"' || text[i] == ',' || text[i] == '\n' || text[i] == '\r';
+	}
+	return (int64_t)len + quotes + (odd ? 2 : 0);
 }

@@ -1,30 +1,51 @@
-/* CSV records are split, nothing is converted (util/text/record.h says where one ends). RFC 4180
- * with LF or CRLF. Pure; thread-safe. */
+/* CSV: where a field ends and what its text is, RFC 4180 with LF or CRLF. Records are split, nothing
+ * is converted. util/text/record.h says where a record ends, util/text/line.h whether it is a row.
+ * Pure; thread-safe. */
 #ifndef ROWFS_UTIL_TEXT_CSV_H
 #define ROWFS_UTIL_TEXT_CSV_H
 
 #include "util/buf.h"
 
+#include <stdint.h>
+
 struct csv_field {
-	size_t at, len; /* decoded bytes in the record's buf */
-	bool quoted;    /* an empty field that is not quoted is NULL */
+	const char *raw; /* as it stands in the line, quotes included */
+	size_t raw_len;
+	const char
+		*text; /* decoded, not NUL-terminated; in the line, or in a buf of decoded texts */
+	size_t len;
+	bool null; /* empty and not quoted */
 };
 
+/* Takes the field at *AT, which ends before END; *AT is at the comma behind it then, or END. A text
+ * with doubled quotes is added to DECODED, which must have room for the rest of the line, since
+ * fields point into it. DECODED is NULL for a line without a quote. Returns NULL, or what is wrong
+ * with the field: a static sentence. */
+MUST_USE const char *csv_next(const char **at, const char *end, struct buf *decoded,
+			      struct csv_field *out);
+
 struct csv_record {
-	struct buf text; /* decoded fields, one behind the other */
-	struct csv_field *fields;
+	struct csv_field *fields; /* they borrow from the line */
 	int n;
+	struct buf decoded;
 };
 
 #define AUTO_CSV __attribute__((cleanup(csv_free)))
 
 void csv_free(struct csv_record *record);
 
-/* Splits one record (newline already taken off). Returns 0, or -EINVAL with a sentence appended to
- * WHY. */
+/* Splits one record (newline already taken off), which the fields borrow from. OUT may have been
+ * used before. Returns 0, or -EINVAL with a sentence appended to WHY. */
 MUST_USE int csv_split(const char *line, size_t len, struct csv_record *out, struct buf *why);
 
-/* The field as bytes; not NUL-terminated. */
-const char *csv_text(const struct csv_record *record, int field);
+/* Which of NAMES the text is; negative: none. */
+typedef int csv_find(const void *names, const char *text, size_t len);
+
+/* True if RECORD is a header: every field is one of NAMES, and none stands twice. ORDER[i] (room for
+ * each field) is which one field i is. */
+bool csv_is_header(const struct csv_record *record, csv_find *find, const void *names, int *order);
+
+/* Bytes of the text as a field of a file that rowfs writes, quotes included; it is not NULL. */
+int64_t csv_length(const char *text, size_t len);
 
 #endif

@@ -1,24 +1,26 @@
 #include "util/text/line.h"
 
-#include "util/text/utf8.h"
 #include "util/text/number.h"
+#include "util/text/utf8.h"
 
 #include <errno.h>
 #include <string.h>
 
-static const char byte_order_mark[] = "\xef\xbb\xbf";
-enum { MARK_LEN = sizeof(byte_order_mark) - 1 };
+void line_checker_free(struct line_checker *c) {
+	free(c->fields);
+	free(c->rendered);
+	buf_free(&c->decoded);
+	*c = (struct line_checker){ 0 };
+}
 
 int line_checker_init(struct line_checker *c, const struct field_rule *rules, int n) {
 	*c = (struct line_checker){ .rules = rules, .n = n };
 	c->fields = calloc((size_t)n + 1, sizeof(*c->fields));
-	return c->fields != NULL ? 0 : -ENOMEM;
-}
-
-void line_checker_free(struct line_checker *c) {
-	free(c->fields);
-	buf_free(&c->decoded);
-	*c = (struct line_checker){ 0 };
+	c->rendered = calloc((size_t)n + 1, sizeof(*c->rendered));
+	if (c->fields != NULL && c->rendered != NULL)
+		return 0;
+	line_checker_free(c);
+	return -ENOMEM;
 }
 
 /* -- bytes ------------------------------------------------------------------------------------- */
@@ -50,13 +52,6 @@ static int check_bytes(const char *line, size_t len, struct buf *why) {
 	return -EINVAL;
 }
 
-static int64_t count_chars(const char *text, size_t len) {
-	int64_t chars = 0;
-	for (size_t i = 0; i < len; i++)
-		chars += ((unsigned char)text[i] & 0xc0) != 0x80;
-	return chars;
-}
-
 /* -- fields ------------------------------------------------------------------------------------ */
 
 static int syntax_error(const struct line_checker *c, int field, const char *what,
@@ -68,59 +63,11 @@ static int syntax_error(const struct line_checker *c, int field, const char *wha
 	return -EINVAL;
 }
 
-/* A field that begins with a quote: *P moves behind its closing one. c->decoded has room for the
- * whole line. */
-static int take_quoted(struct line_checker *c, int field, const char **p, const char *end,
-		       struct line_field *out, struct buf *why) {
-	const char *from = *p + 1, *q;
-	size_t at = c->decoded.len;
-	for (;; from = q + 2) {
-		q = memchr(from, '"', (size_t)(end - from));
-		if (q == NULL)
-			return syntax_error(c, field, "the quote does not end", why);
-		if (q + 1 == end || q[1] != '"')
-			break;
-		buf_add(&c->decoded, from, (size_t)(q + 1 - from));
-	}
-	if (q + 1 < end && q[1] != ',')
-		return syntax_error(c, field, "text behind the closing quote", why);
-	out->raw = *p;
-	out->raw_len = (size_t)(q + 1 - *p);
-	out->text = *p + 1;
-	out->len = out->raw_len - 2;
-	out->null = false;
-	if (from > *p + 1) { /* had doubled quotes */
-		buf_add(&c->decoded, from, (size_t)(q - from));
-		out->text = c->decoded.data + at;
-		out->len = c->decoded.len - at;
-	}
-	*p = q + 1;
-	return 0;
-}
-
-static int take_bare(struct line_checker *c, int field, bool plain, const char **p, const char *end,
-		     struct line_field *out, struct buf *why) {
-	const char *comma = memchr(*p, ',', (size_t)(end - *p));
-	size_t len = (size_t)((comma != NULL ? comma : end) - *p);
-	if (!plain && memchr(*p, '"', len) != NULL)
-		return syntax_error(c, field, "a quote inside a field that is not quoted", why);
-	if (!plain && memchr(*p, '\r', len) != NULL)
-		return syntax_error(
-			c, field,
-			"a carriage return in the middle of the line: lines end in LF or CR LF",
-			why);
-	*out = (struct line_field){
-		.raw = *p, .raw_len = len, .text = *p, .len = len, .null = len == 0
-	};
-	*p += len;
-	return 0;
-}
-
 /* Takes the line apart into c->fields. */
 static int split(struct line_checker *c, const char *line, size_t len, bool plain,
 		 struct buf *why) {
 	const char *p = line, *end = line + len;
-	struct line_field surplus = { 0 };
+	struct csv_field surplus = { 0 };
 	int n = 0;
 	if (!plain) {
 		buf_resize(&c->decoded, 0);
@@ -131,12 +78,14 @@ static int split(struct line_checker *c, const char *line, size_t len, bool plai
 		}
 	}
 	for (;; p++, n++) {
-		struct line_field *field = n < c->n ? &c->fields[n] : &surplus;
-		bool quoted = !plain && p < end && *p == '"';
-		int rc = quoted ? take_quoted(c, n, &p, end, field, why)
-				: take_bare(c, n, plain, &p, end, field, why);
-		if (rc != 0)
-			return rc;
+		struct csv_field *field = n < c->n ? &c->fields[n] : &surplus;
+		const char *wrong = csv_next(&p, end, plain ? NULL : &c->decoded, field);
+		bool bare = !plain && wrong == NULL && field->text == field->raw;
+		if (bare && memchr(field->raw, '\r', field->raw_len) != NULL)
+			wrong = "a carriage return in the middle of the line: lines end in LF or "
+				"CR LF";
+		if (wrong != NULL)
+			return syntax_error(c, n, wrong, why);
 		if (p == end)
 			break;
 	}
@@ -146,40 +95,27 @@ static int split(struct line_checker *c, const char *line, size_t len, bool plai
 	return -EINVAL;
 }
 
-/* Bytes of the text of a text column in a file that rowfs writes. */
-static int64_t rendered_text(const struct line_field *field, bool plain) {
-	int64_t quotes = 0;
-	bool odd = field->len == 0;
-	if (plain)
-		return (int64_t)field->len;
-	for (size_t i = 0; i < field->len; i++) {
-		char c = field->text[i];
-		quotes += c == '"';
-		odd |= c == '"' || c == ',' || c == '\n' || c == '\r';
-	}
-	return (int64_t)field->len + quotes + (odd ? 2 : 0);
-}
-
-static int judge_text(const struct field_rule *rule, struct line_field *field, bool plain,
-		      struct buf *why) {
+static int judge_text(const struct field_rule *rule, const struct csv_field *field, bool plain,
+		      int64_t *rendered, struct buf *why) {
 	if (rule->max_chars >= 0 && (int64_t)field->len > rule->max_chars) {
-		int64_t chars = plain ? (int64_t)field->len : count_chars(field->text, field->len);
+		int64_t chars = plain ? (int64_t)field->len : utf8_count(field->text, field->len);
 		if (chars > rule->max_chars) {
 			buf_printf(why, "column %s: %lld characters, but it takes %d at most",
 				   rule->name, (long long)chars, rule->max_chars);
 			return -EFBIG;
 		}
 	}
-	field->rendered = rendered_text(field, plain);
+	*rendered = plain ? (int64_t)field->len : csv_length(field->text, field->len);
 	return 0;
 }
 
-static int judge_number(const struct field_rule *rule, struct line_field *field, struct buf *why) {
+static int judge_number(const struct field_rule *rule, const struct csv_field *field,
+			int64_t *rendered, struct buf *why) {
 	bool whole = rule->kind == FIELD_INTEGER;
 	enum number_verdict verdict =
-		whole ? number_integer(field->text, field->len, rule->bits, &field->rendered)
+		whole ? number_integer(field->text, field->len, rule->bits, rendered)
 		      : number_numeric(field->text, field->len, rule->precision, rule->scale,
-				       &field->rendered);
+				       rendered);
 	if (verdict == NUMBER_FITS)
 		return 0;
 	buf_printf(why, "column %s: ", rule->name);
@@ -194,9 +130,9 @@ static int judge_number(const struct field_rule *rule, struct line_field *field,
 	return -EINVAL;
 }
 
-static int judge(const struct field_rule *rule, struct line_field *field, bool plain,
-		 struct buf *why) {
-	field->rendered = field->null ? 0 : -1;
+static int judge(const struct field_rule *rule, const struct csv_field *field, bool plain,
+		 int64_t *rendered, struct buf *why) {
+	*rendered = field->null ? 0 : -1;
 	if (field->null && rule->not_null) {
 		buf_printf(why, "column %s: empty, but it must have a value", rule->name);
 		return -EINVAL;
@@ -204,8 +140,8 @@ static int judge(const struct field_rule *rule, struct line_field *field, bool p
 	if (field->null || rule->kind == FIELD_SERVER)
 		return 0;
 	if (rule->kind == FIELD_TEXT)
-		return judge_text(rule, field, plain, why);
-	return judge_number(rule, field, why);
+		return judge_text(rule, field, plain, rendered, why);
+	return judge_number(rule, field, rendered, why);
 }
 
 /* -- lines ------------------------------------------------------------------------------------- */
@@ -229,7 +165,7 @@ static int check_whole(const struct line_checker *c, const char *line, size_t le
 		buf_puts(why, "\\. alone on a line is PostgreSQL's end of data, not a row");
 		return -EINVAL;
 	}
-	if (len >= MARK_LEN && memcmp(line, byte_order_mark, MARK_LEN) == 0) {
+	if (utf8_mark(line, len) > 0) {
 		buf_puts(why, "a byte order mark stands before the row: write the file without it");
 		return -EINVAL;
 	}
@@ -247,7 +183,7 @@ int line_check(struct line_checker *c, const char *line, size_t len, struct buf 
 		return rc;
 	for (int i = 0; i < c->n; i++) {
 		size_t told = why->len;
-		rc = judge(&c->rules[i], &c->fields[i], plain, why);
+		rc = judge(&c->rules[i], &c->fields[i], plain, &c->rendered[i], why);
 		if (rc == 0)
 			continue;
 		if (is_own_header(c)) {

@@ -6,9 +6,7 @@
 #ifndef ROWFS_UTIL_TEXT_LINE_H
 #define ROWFS_UTIL_TEXT_LINE_H
 
-#include "util/buf.h"
-
-#include <stdint.h>
+#include "util/text/csv.h"
 
 enum field_kind {
 	/* only the server can judge it, and only the server knows how long its text will be */
@@ -28,24 +26,15 @@ struct field_rule {
 	int precision, scale; /* FIELD_NUMERIC; precision is -1 for any number */
 };
 
-/* One field of a checked line. */
-struct line_field {
-	const char *raw; /* as it stands in the line, quotes included; borrowed from the line */
-	size_t raw_len;
-	const char *
-		text; /* decoded; borrowed from the line or from the checker, until the next line */
-	size_t len;
-	bool null; /* empty and not quoted */
-	/* bytes of the field in a file that rowfs writes, quotes included; -1: only the server
-	 * knows; 0 for NULL */
-	int64_t rendered;
-};
-
 struct line_checker {
 	const struct field_rule *rules; /* of each field, in the line's order; borrowed */
 	int n;
-	struct line_field *fields; /* n of them, after line_check() */
-	struct buf decoded;        /* what `text` of fields with doubled quotes points into */
+	/* after line_check(), n of each: the fields, which borrow from the line and from `decoded` */
+	struct csv_field *fields;
+	/* bytes of the fields in a file that rowfs writes, quotes included; -1: only the server
+	 * knows; 0 for NULL */
+	int64_t *rendered;
+	struct buf decoded;
 };
 
 /* RULES must outlive the checker. Returns 0 or -ENOMEM. */

@@ -1,9 +1,8 @@
 #include "util/text/record.h"
 
-#include <string.h>
+#include "util/text/utf8.h"
 
-static const char byte_order_mark[] = "\xef\xbb\xbf";
-enum { MARK_LEN = sizeof(byte_order_mark) - 1 };
+#include <string.h>
 
 void record_begin(struct record_reader *r, bool csv, size_t most) {
 	*r = (struct record_reader){ .csv = csv, .most = most };
@@ -219,8 +218,7 @@ static enum record_kind take_long(struct record_reader *r, const char *data, siz
 
 static enum record_kind first_line(struct record_reader *r, const char *data, size_t newline,
 				   struct record_found *out) {
-	if (newline >= MARK_LEN && memcmp(data, byte_order_mark, MARK_LEN) == 0)
-		r->mark = MARK_LEN;
+	r->mark = utf8_mark(data, newline);
 	*out = (struct record_found){ .text = data + r->mark,
 				      .len = without_end(data + r->mark, newline - r->mark),
 				      .number = r->lines + 1,

@@ -1,5 +1,7 @@
 #include "util/text/utf8.h"
 
+#include <string.h>
+
 /* Length of the UTF-8 sequence at S (1 to 4), 0 if invalid. Table 3-7 of the Unicode standard. */
 static size_t utf8_sequence(const unsigned char *s, size_t len) {
 	unsigned char c = s[0], low = 0x80, high = 0xbf;
@@ -36,4 +38,15 @@ size_t utf8_prefix(const char *s, size_t len) {
 
 bool utf8_valid(const char *s, size_t len) {
 	return utf8_prefix(s, len) == len;
+}
+
+int64_t utf8_count(const char *s, size_t len) {
+	int64_t n = 0;
+	for (size_t i = 0; i < len; i++)
+		n += ((unsigned char)s[i] & 0xc0) != 0x80;
+	return n;
+}
+
+size_t utf8_mark(const char *s, size_t len) {
+	return len >= 3 && memcmp(s, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 }
