@@ -41,10 +41,9 @@ static bool is_json(const char *data, size_t len) {
 }
 
 static bool is_collection(const char *data, size_t len) {
-	size_t at = 0;
-	while (at < len && strchr(" \t\r\n", data[at]) != NULL && data[at] != '\0')
-		at++;
-	return at < len && (data[at] == '{' || data[at] == '[') && is_json(data, len);
+	const char *at = data, *end = data + len;
+	json_skip_space(&at, end);
+	return at < end && (*at == '{' || *at == '[') && is_json(data, len);
 }
 
 /* Takes the bracket before the newline that was overwritten out of DATA, if what is left is a

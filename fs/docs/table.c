@@ -72,13 +72,7 @@ static int add_name(struct table_tx *tx, const char *json, struct element *e, st
 	buf_json_string(out, e->name, strlen(e->name));
 	buf_puts(out, e->shape.n > 0 ? "," : "");
 	buf_add(out, json + e->at + 1, e->len - 1);
-	char **names =
-		reallocarray(e->shape.names, (size_t)e->shape.n + 1, sizeof(*e->shape.names));
-	if (names == NULL)
-		return no_memory(tx->call);
-	e->shape.names = names;
-	names[e->shape.n] = strdup(by);
-	return names[e->shape.n++] != NULL ? 0 : no_memory(tx->call);
+	return shape_add(&e->shape, by, strlen(by)) ? 0 : no_memory(tx->call);
 }
 
 /* The group of SHAPE, which a new one takes over; NULL if there are too many. */

@@ -1,6 +1,7 @@
 /* The scanners of util/text: tables of cases. Lines and records have tests of their own. */
 #include "tests/unit/check.h"
 #include "util/text/csv.h"
+#include "util/text/json_shape.h"
 #include "util/text/json_tree.h"
 #include "util/text/number.h"
 #include "util/text/utf8.h"
@@ -182,6 +183,119 @@ static void test_csv_header(void) {
 	}
 }
 
+/* -- JSON -------------------------------------------------------------------------------------- */
+
+/* The sentence of json_check(), or "" for a document. The tree takes the same documents, but for
+ * keys that stand twice. */
+static void test_json_check(void) {
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ " {\"a\": [1, -2.5e+3, true, null, \"x\"], \"b\": {}} ", "" },
+		{ "\"\\\"\\/\\u00e9\\ud83d\\ude00\"", "" },
+		{ "[]", "" },
+		{ "", "not valid JSON at line 1, column 1: a value was expected" },
+		{ "[\n 01]", "not valid JSON at line 2, column 3: a comma or ] was expected" },
+		{ "[1.]", "not valid JSON at line 1, column 4: a digit was expected" },
+		{ "[-]", "not valid JSON at line 1, column 3: a digit was expected" },
+		{ "[1,]", "not valid JSON at line 1, column 4: a value was expected" },
+		{ "{\"a\": 1,}",
+		  "not valid JSON at line 1, column 9: a key in double quotes was expected" },
+		{ "{\"a\" 1}", "not valid JSON at line 1, column 6: a colon was expected" },
+		{ "{\"a\": 1", "not valid JSON at line 1, column 8: a comma or } was expected" },
+		{ "{\"a\": 1, \"\\u0061\": 2}",
+		  "the key \"a\" stands twice in the object that ends at line 1, column 22" },
+		{ "nul", "not valid JSON at line 1, column 1: a value was expected" },
+		{ "1 2", "not valid JSON at line 1, column 3: text after the document" },
+		{ "\"a", "not valid JSON at line 1, column 3: the string does not end" },
+		{ "\"a\\", "not valid JSON at line 1, column 4: the string does not end" },
+		{ "\"\\x\"", "not valid JSON at line 1, column 3: unknown escape" },
+		{ "\"\t\"",
+		  "not valid JSON at line 1, column 2: control character in a string (write it as an escape)" },
+		{ "\"\\u00g0\"", "not valid JSON at line 1, column 4: \\u needs four hex digits" },
+		{ "\"\\u0000\"",
+		  "not valid JSON at line 1, column 4: \\u0000 cannot be stored as text" },
+		{ "\"\\ud83dx\"", "not valid JSON at line 1, column 4: half of a surrogate pair" },
+		{ "\"\\ude00\"", "not valid JSON at line 1, column 4: half of a surrogate pair" },
+		{ "\"\xff\"", "not UTF-8 at line 1, column 2" },
+	};
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		AUTO_BUF struct buf why = { 0 };
+		AUTO_TREE struct json tree = { 0 };
+		size_t len = strlen(cases[i].text);
+		buf_puts(&why, "");
+		int rc = json_check(cases[i].text, len, &why);
+		CHECK_STR(why.data, cases[i].want);
+		CHECK((rc == 0) == (why.len == 0));
+		bool twice = strstr(why.data, "twice") != NULL;
+		CHECK(json_read(cases[i].text, len, &tree) == (rc == 0 || twice));
+	}
+}
+
+static void test_json_depth(void) {
+	for (size_t depth = 511; depth <= 513; depth++) {
+		AUTO_BUF struct buf text = { 0 }, why = { 0 };
+		for (size_t i = 0; i < 2 * depth; i++)
+			buf_putc(&text, i < depth ? '[' : ']');
+		CHECK((json_check(text.data, text.len, &why) == 0) == (depth <= 512));
+	}
+}
+
+static void test_json_shape(void) {
+	static const char text[] = "{\"b\": {\"x\": 1}, \"a\\u00e9\": []}";
+	AUTO_SHAPE struct shape shape = { 0 }, none = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	CHECK_INT(shape_scan(text, strlen(text), &shape, &why), 0);
+	shape_sort(&shape);
+	CHECK(CHECK_INT(shape.n, 2) && CHECK_STR(shape.names[0], "a\xc3\xa9"));
+	CHECK_INT(shape_find(&shape, "bc", 1), 1);
+	CHECK_INT(shape_find(&shape, "b\0c", 3), -1);
+	CHECK(shape_add(&shape, "cd", 1) && shape_find(&shape, "c", 1) == 2);
+	CHECK(shape_scan("[]", 2, &none, &why) != 0 && none.n == 0);
+	CHECK_STR(why.data, "a JSON object was expected, not another kind of value");
+}
+
+static void test_json_elements(void) {
+	static const char text[] = " {\"x\": {\"k\": \"x\", \"v\": {\"k\": 2}}, \"y\": {\"v\":1}}";
+	AUTO_ELEMENTS struct elements all = { 0 }, none = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	CHECK_INT(elements_scan(text, strlen(text), true, "k", &all, &why), 0);
+	if (!CHECK_INT(all.n, 2))
+		return;
+	const struct element *e = all.items;
+	CHECK_STR(e[0].name, "x");
+	CHECK(json_is_text(text + e[0].watched_at, e[0].watched_len, "x"));
+	CHECK(e[0].shape.n == 2 && e[1].shape.n == 1 && e[1].watched_len == 0);
+	CHECK_INT(e[1].len, strlen("{\"v\":1}"));
+	CHECK(memcmp(text + e[1].at, "{\"v\":1}", e[1].len) == 0);
+	CHECK(elements_scan("[{}, 1]", 7, false, NULL, &none, &why) != 0);
+	CHECK_STR(why.data, "not valid JSON at line 1, column 6: each row must be an object");
+	buf_resize(&why, 0);
+	CHECK(elements_scan("{\"a\":{}, \"a\":{}}", 16, true, "k", &none, &why) != 0);
+	CHECK_HAS(why.data, "the key \"a\" stands twice");
+	buf_resize(&why, 0);
+	CHECK(elements_scan(" ", 1, true, NULL, &none, &why) != 0);
+	CHECK_STR(why.data, "empty: a JSON object of objects was expected");
+}
+
+/* One form for all texts that mean the same. */
+static void test_json_tree(void) {
+	static const char *const same[][2] = {
+		{ "{\"b\": 1.0, \"a\": [1e2, \"\\u00e9\"]}", "{\"a\":[100,\"\xc3\xa9\"],\"b\":1}" },
+		{ "\"2025-01-31T12:00:00+00:00\"", "\"2025-01-31 12:00:00Z\"" },
+		{ "[{ }, true]", "[{},true]" },
+	};
+	for (size_t i = 0; i < COUNT(same); i++) {
+		AUTO_TREE struct json a = { 0 }, b = { 0 };
+		AUTO_BUF struct buf out = { 0 };
+		CHECK(json_read(same[i][0], strlen(same[i][0]), &a));
+		CHECK(json_read(same[i][1], strlen(same[i][1]), &b));
+		CHECK(json_same(&a, &b, 0));
+		json_canonical(&out, &a);
+		CHECK_STR(out.data, same[i][1]);
+	}
+}
+
 int main(void) {
 	test_integers();
 	test_one_spelling();
@@ -191,5 +305,10 @@ int main(void) {
 	test_csv_split();
 	test_csv_length();
 	test_csv_header();
+	test_json_check();
+	test_json_depth();
+	test_json_shape();
+	test_json_elements();
+	test_json_tree();
 	return check_end();
 }

@@ -1,16 +1,19 @@
-/* The shape of a JSON document, without its values: is it an object, which keys has it. A strict
- * scanner (RFC 8259) that converts nothing, so that numbers of any length pass; it also refuses
- * what PostgreSQL would silently settle (duplicate keys) and tells line and column. Pure;
- * thread-safe. */
+/* The shape of a JSON document, without its values: is it an object, which keys has it. What
+ * PostgreSQL would silently settle (duplicate keys) is refused. Pure; thread-safe. */
 #ifndef ROWFS_UTIL_TEXT_JSON_SHAPE_H
 #define ROWFS_UTIL_TEXT_JSON_SHAPE_H
 
-#include "util/buf.h"
+#include "util/text/json.h"
 
 struct shape {
 	char **names; /* keys of the top-level object, decoded; owned */
 	int n;
 };
+
+/* Adds a name. Returns false without memory. */
+MUST_USE bool shape_add(struct shape *shape, const char *name, size_t len);
+/* Which name it is; -1: none. */
+int shape_find(const struct shape *shape, const char *name, size_t len);
 
 /* Puts the names in order, so that shape_equal() finds the same keys in another order equal. */
 void shape_sort(struct shape *shape);
@@ -55,9 +58,5 @@ MUST_USE int json_check(const char *json, size_t len, struct buf *why);
 
 /* The same keys in the same order? */
 bool shape_equal(const struct shape *a, const struct shape *b);
-
-/* Bytes that no text column takes: a sentence for the first NUL or invalid UTF-8 in WHY. Returns 0
- * or -EINVAL. */
-MUST_USE int text_check(const char *data, size_t len, struct buf *why);
 
 #endif

@@ -47,6 +47,14 @@ int64_t utf8_count(const char *s, size_t len) {
 	return n;
 }
 
+void utf8_put(struct buf *out, int c) {
+	static const int first[] = { 0, 0xc0, 0xe0, 0xf0 };
+	int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+	buf_putc(out, (char)(first[more] | c >> (6 * more)));
+	while (more-- > 0)
+		buf_putc(out, (char)(0x80 | (c >> (6 * more) & 0x3f)));
+}
+
 size_t utf8_mark(const char *s, size_t len) {
 	return len >= 3 && memcmp(s, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 }
