@@ -4,6 +4,7 @@
 #define ROWFS_FS_ADMIN_CONTROL_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 #include "fs/core/kind.h"
 #include "fs/open/handle.h"
 #include "util/text/name.h"

@@ -4,6 +4,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/bytes/plain.h"
 #include "fs/core/report.h"
+#include "fs/inodes/node.h"
 #include "fs/admin/slices.h"
 
 #include <string.h>

@@ -3,7 +3,6 @@
 #define ROWFS_FS_CORE_CALL_H
 
 #include "fs/core/fs.h"
-#include "fs/inodes/node.h"
 
 #include <fuse_lowlevel.h>
 

@@ -4,6 +4,7 @@
 #define ROWFS_FS_DOCS_LARGE_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 struct scratch;
 

@@ -3,6 +3,7 @@
 #define ROWFS_FS_DOCS_STORE_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 /* The document of one row: updates the row, or inserts it. CREATED: it most likely is not there, so
  * that is tried first. */

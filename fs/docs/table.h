@@ -3,6 +3,7 @@
 #define ROWFS_FS_DOCS_TABLE_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 /* Makes the rows of the file at W what the document says, in one transaction: all of it or nothing.
  * The rows of the file at FROM (NULL: none) go in it. Returns 0 or -errno with call->err saying

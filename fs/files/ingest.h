@@ -13,6 +13,7 @@
 #define ROWFS_FS_FILES_INGEST_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 #include "fs/open/author.h"
 #include "fs/core/kind.h"
 #include "fs/open/handle.h"

@@ -4,6 +4,7 @@
 #define ROWFS_FS_INODES_ACCESS_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 #include "fs/core/kind.h"
 
 /* 0 if CHANGE is allowed at PLACE, or below it; NULL is no place: 0. Else -EROFS where nothing may

@@ -1,6 +1,7 @@
 #include "fs/inodes/body.h"
 
-#include "fs/inodes/node.h"
+#include "fs/core/fs.h"
+#include "fs/inodes/node_struct.h"
 
 #include <pthread.h>
 #include <stdlib.h>

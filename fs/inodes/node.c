@@ -1,5 +1,7 @@
-#include "fs/inodes/fresh.h"
+#include "fs/inodes/node.h"
+
 #include "fs/core/handle.h"
+#include "fs/inodes/fresh.h"
 #include "fs/inodes/node_table.h"
 #include "util/text/name.h"
 #include "util/clock.h"

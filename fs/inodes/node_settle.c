@@ -1,6 +1,7 @@
 /* Look-ups wait a moment for handles that are unsettled (see handle.h): of their name; or of a
  * document, a column or a table's document, if what is looked up shows rows of the same table. */
 #include "fs/core/kind.h"
+#include "fs/inodes/node.h"
 #include "fs/inodes/node_table.h"
 #include "util/clock.h"
 

@@ -3,7 +3,8 @@
 #ifndef ROWFS_FS_INODES_NODE_TABLE_H
 #define ROWFS_FS_INODES_NODE_TABLE_H
 
-#include "fs/inodes/node.h"
+#include "fs/core/fs.h"
+#include "fs/inodes/node_struct.h"
 #include "fs/inodes/times.h"
 
 #include <string.h>

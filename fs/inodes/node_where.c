@@ -1,4 +1,5 @@
 /* What a node stands for: its path, its keys, and what holds for the directories above it. */
+#include "fs/inodes/node.h"
 #include "fs/inodes/node_table.h"
 
 #include <errno.h>

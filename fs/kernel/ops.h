@@ -5,6 +5,7 @@
 #define ROWFS_FS_KERNEL_OPS_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 /* The table for fuse_session_new(). The session's user data is the struct fs. */
 extern const struct fuse_lowlevel_ops rowfs_ops;

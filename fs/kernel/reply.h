@@ -3,6 +3,7 @@
 #define ROWFS_FS_KERNEL_REPLY_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 /* Reply with -errno RC (0: success); a failure's sentence goes to errors.jsonl under NODE's path
  * and NAME (may be NULL). */

@@ -6,6 +6,7 @@
 #define ROWFS_FS_LIST_PREFETCH_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 struct prefetch;
 

@@ -4,6 +4,7 @@
 #define ROWFS_FS_NAMES_LOOKUP_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 /* Finds NAME in directory DIR and makes it a node. LOOKUP: with one more look-up of the kernel's;
  * otherwise with a reference. Returns 0, -ENOENT, -ESTALE if DIR was succeeded (see

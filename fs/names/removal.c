@@ -1,5 +1,7 @@
-#include "fs/names/removal_state.h"
+#include "fs/names/removal.h"
+
 #include "fs/names/intent.h"
+#include "fs/names/removal_state.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/process.h"

@@ -57,16 +57,7 @@
 #define ROWFS_FS_NAMES_REMOVAL_H
 
 #include "fs/core/call.h"
-
-enum {
-	REMOVAL_US = 45000,        /* so that it is seen 50 ms after unlink has returned */
-	REMOVAL_LOST_US = 2000000, /* at most so much time of a process is not counted */
-	/* they may have a savepoint each, and more slow other sessions down */
-	REMOVAL_NAMES = 64,
-	/* names that get their full time when those before them are committed; one, where one
-	 * thread removes many */
-	REMOVAL_YOUNG = 4
-};
+#include "fs/inodes/node.h"
 
 struct removals;
 

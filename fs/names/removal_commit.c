@@ -3,6 +3,7 @@
 #include "fs/core/intake.h"
 #include "fs/core/pace.h"
 #include "fs/core/kind.h"
+#include "fs/names/removal.h"
 #include "fs/names/removal_state.h"
 #include "fs/core/report.h"
 #include "fs/names/intent.h"

@@ -4,7 +4,18 @@
 #define ROWFS_FS_NAMES_REMOVAL_STATE_H
 
 #include "db/held.h"
-#include "fs/names/removal.h"
+#include "fs/core/call.h"
+#include "fs/inodes/node.h"
+
+enum {
+	REMOVAL_US = 45000,        /* so that it is seen 50 ms after unlink has returned */
+	REMOVAL_LOST_US = 2000000, /* at most so much time of a process is not counted */
+	/* they may have a savepoint each, and more slow other sessions down */
+	REMOVAL_NAMES = 64,
+	/* names that get their full time when those before them are committed; one, where one
+	 * thread removes many */
+	REMOVAL_YOUNG = 4
+};
 
 enum { GONE_MOST = 4 }; /* directories above a document that stand for its row */
 enum { TIDS = 8 };      /* threads of a process that are remembered */

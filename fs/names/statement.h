@@ -5,6 +5,7 @@
 #define ROWFS_FS_NAMES_STATEMENT_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 #include "util/text/json_shape.h"
 
 /* Runs ST on W's keys and MORE parameters and counts the rows it changed in *CHANGED. */

@@ -9,6 +9,7 @@
 #define ROWFS_FS_ROWS_ROWS_CUT_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 #include "fs/open/handle.h"
 
 /* Before NODE's file is truncated to SIZE through H, or by path (H is NULL); no handle's lock is

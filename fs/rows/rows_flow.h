@@ -5,6 +5,7 @@
 #define ROWFS_FS_ROWS_ROWS_FLOW_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 struct rows_flow;
 

@@ -3,6 +3,7 @@
 #define ROWFS_FS_ROWS_ROWS_READER_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 struct rows_reader;
 

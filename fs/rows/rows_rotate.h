@@ -7,6 +7,7 @@
 #define ROWFS_FS_ROWS_ROWS_ROTATE_H
 
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 /* FROM and TO are names in DIR, and FROM is a plain file. If they are rotations ("LOG.1",
  * "LOG.2.gz") of one rows file LOG that cannot be rotated: -errno. Else 0. */

@@ -15,6 +15,7 @@
 
 #include "fs/core/kind.h"
 #include "fs/core/call.h"
+#include "fs/inodes/node.h"
 
 struct rows_reader;
 struct transcript;
