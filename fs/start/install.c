@@ -3,6 +3,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/options/option_conninfo.h"
 #include "fs/admin/slices.h"
+#include "init/version.h"
 #include "schema/notice/notice.h"
 #include "schema/expr/sql_build.h"
 #include "util/log.h"
@@ -243,4 +244,21 @@ void install_note(const struct fs *fs) {
 		say(fs, text.data);
 	buf_free(&uncounted.text);
 	buf_free(&untold.text);
+}
+
+void install_version(struct fs *fs, bool mount) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_BUF struct buf text = { 0 }, conninfo = { 0 };
+	enum version version = VERSION_SAME;
+	if (version_ask(fs->pool, &version, &err) != 0) {
+		log_warning("which schema rowfs the database has is not known: %s",
+			    err.sentence != NULL ? err.sentence : "out of memory");
+		return;
+	}
+	if (mount && version == VERSION_NONE)
+		return;
+	conninfo_without_secrets(fs->opt->conninfo, &conninfo);
+	version_put(&text, version, fs->opt->ttl, conninfo.len > 0 ? conninfo.data : "");
+	if (text.len > 0 && !text.failed && !conninfo.failed)
+		fprintf(stderr, "rowfs: %s\n", text.data);
 }

@@ -17,4 +17,8 @@ MUST_USE bool install_report(struct fs *fs, bool make);
  * terminal's. */
 void install_note(const struct fs *fs);
 
+/* Says on stderr what does not hold because of what the schema rowfs is, and which command helps. Of
+ * a MOUNT not that there is none: install_note() says it. */
+void install_version(struct fs *fs, bool mount);
+
 #endif

@@ -3,11 +3,14 @@
 #include "fs/cache/coherence.h"
 #include "fs/start/daemon.h"
 #include "fs/kernel/ending.h"
-#include "fs/stream/fence.h"
 #include "fs/open/handle.h"
 #include "fs/files/ingest.h"
 #include "fs/start/install.h"
 #include "fs/start/migrate.h"
+#include "fs/start/place.h"
+#include "fs/start/served.h"
+#include "fs/stream/engine.h"
+#include "fs/stream/fence.h"
 #include "fs/core/intake.h"
 #include "fs/kernel/kinds.h"
 #include "fs/open/locks.h"
@@ -19,7 +22,6 @@
 #include "fs/core/report.h"
 #include "fs/rows/rotations.h"
 #include "fs/kernel/session.h"
-#include "fs/admin/slices.h"
 #include "fs/admin/timer.h"
 #include "fs/inodes/fresh.h"
 #include "fs/rows/transcript.h"
@@ -27,12 +29,6 @@
 #include "fs/names/intent.h"
 #include "fs/names/orphans.h"
 #include "fs/stream/writer.h"
-#include "fs/options/option_conninfo.h"
-#include "init/differ.h"
-#include "init/version.h"
-#include "schema/count/bucket.h"
-#include "schema/embedded.h"
-#include "util/text/name.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/private_dir.h"
@@ -45,180 +41,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* -- the layout and the database, for mount and check ------------------------------------------ */
-
-static char *read_file(const char *path) {
-	AUTO_FILE FILE *f = fopen(path, "re");
-	AUTO_BUF struct buf text = { 0 };
-	if (f == NULL || !buf_add_file(&text, f, SIZE_MAX)) {
-		fprintf(stderr, "rowfs: layout %s: %s\n", path, strerror(errno));
-		return NULL;
-	}
-	return buf_take(&text);
-}
-
-/* Says on stderr what does not hold because of what the schema rowfs is, and which command helps.
- * That there is none, install_note() says for a mount. */
-static void tell_version(struct fs *fs, bool mount) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_BUF struct buf text = { 0 }, conninfo = { 0 };
-	enum version version = VERSION_SAME;
-	if (version_ask(fs->pool, &version, &err) != 0) {
-		log_warning("which schema rowfs the database has is not known: %s",
-			    err.sentence != NULL ? err.sentence : "out of memory");
-		return;
-	}
-	if (mount && version == VERSION_NONE)
-		return;
-	conninfo_without_secrets(fs->opt->conninfo, &conninfo);
-	version_put(&text, version, fs->opt->ttl, conninfo.len > 0 ? conninfo.data : "");
-	if (text.len > 0 && !text.failed && !conninfo.failed)
-		fprintf(stderr, "rowfs: %s\n", text.data);
-}
-
-/* Says on stderr what the layout does without, and in the log of a daemon. */
-static void tell_left_out(const struct fs *fs) {
-	for (int i = 0; i < fs->tree->lacks.n; i++) {
-		AUTO_BUF struct buf text = { 0 };
-		lacks_put(&fs->tree->lacks, fs->layout, i, &text);
-		if (text.failed)
-			continue;
-		fprintf(stderr, "rowfs: %s\n", text.data);
-		if (!fs->opt->foreground && fs->opt->mountpoint != NULL)
-			log_warning("%s", text.data);
-	}
-}
-
-/* Reads the layout, connects, and builds the tree. HOW says what may be done about slices. Tells
- * every mistake on stderr. Returns false after one. */
-static bool open_tree(struct fs *fs, enum watch_how how) {
-	const struct options *opt = fs->opt;
-	struct db_config config = options_db_config(opt);
-	AUTO_BUF struct buf mistakes = { 0 };
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_FREE char *text =
-		opt->layout != NULL ? read_file(opt->layout) : strdup(embedded_default_layout);
-	struct catalog *catalog = NULL;
-	fs->buckets = bucket_cache_new();
-	if (text == NULL || fs->buckets == NULL)
-		return false;
-	struct layout *layout = layout_parse(text, strlen(text), &mistakes);
-	if (layout != NULL && db_pool_new(&config, &fs->pool, &err) == 0 &&
-	    catalog_load(fs->pool, layout, opt->table_prefix != NULL ? opt->table_prefix : "",
-			 &catalog, &err) != 0)
-		catalog = NULL;
-	fs->snapshot = snapshot_new(move_ptr(text), layout, catalog, &mistakes);
-	if (fs->snapshot != NULL) {
-		fs->layout = fs->snapshot->layout;
-		fs->layout_text = fs->snapshot->text;
-		fs->catalog = fs->snapshot->catalog;
-		fs->tree = fs->snapshot->tree;
-	}
-	if (mistakes.len > 0)
-		fprintf(stderr, "rowfs: the layout %s does not fit:\n%s",
-			opt->layout != NULL ? opt->layout : "(default)", mistakes.data);
-	else if (fs->tree == NULL)
-		fprintf(stderr, "rowfs: %s\n",
-			err.sentence != NULL ? err.sentence : "out of memory");
-	else
-		tell_left_out(fs);
-	return fs->tree != NULL && slices_open(fs, how);
-}
-
-static void close_tree(struct fs *fs) {
-	bucket_cache_free(fs->buckets);
-	snapshot_drop(fs->snapshot);
-	db_pool_free(fs->pool);
-}
-
-/* What packs need otherwise, on stdout. It is no mistake of the layout. */
-static void tell_packs(struct fs *fs) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	if (differ_print_all(fs->pool, &err) != 0)
-		log_warning("how the packs differ is not known: %s",
-			    err.sentence != NULL ? err.sentence : "out of memory");
-}
-
-static int check(const struct options *given, enum watch_how how) {
-	struct options opt = *given;
-	struct fs fs = { .opt = &opt, .kinds = &all_kinds };
-	opt.log_slow_queries = false; /* who has asked waits for it, and nobody else does */
-	bool ok = open_tree(&fs, how) && slices_compare(&fs, how);
-	if (ok) {
-		tell_version(&fs, false);
-		printf("the layout fits: %d routes, %d places\n", fs.tree->nroutes, fs.tree->nall);
-		slices_print(&fs);
-		ok = install_report(&fs, how == WATCH_INSTALL);
-		if (ok && how == WATCH_LOOK)
-			tell_packs(&fs);
-	}
-	close_tree(&fs);
-	return ok ? 0 : 1;
-}
-
-int rowfs_check(const struct options *opt) {
-	return check(opt, WATCH_LOOK);
-}
-
-int rowfs_install(const struct options *opt) {
-	return check(opt, WATCH_INSTALL);
-}
-
 /* -- what a mount needs besides ---------------------------------------------------------------- */
-
-enum { PLACE_NAME_MOST = 200, CLAIM_WAIT_MS = 10000 };
-
-static void complain_of_state(const struct options *opt, int rc, const struct buf *why) {
-	fprintf(stderr, "rowfs: state directory %s: %s (choose another with -o state_dir=DIR)\n",
-		opt->state_dir != NULL ? opt->state_dir : "(none)",
-		why->len > 0 ? why->data : strerror(-rc));
-}
-
-/* Opens state_dir, and the directory in it that belongs to this mountpoint. */
-static int open_place(struct fs *fs, struct buf *why) {
-	AUTO_BUF struct buf name = { 0 };
-	if (fs->opt->state_dir == NULL) {
-		buf_puts(why, "there is no home directory for it");
-		return -ENOENT;
-	}
-	name_encode(&name, fs->opt->mountpoint, "");
-	if (name.failed)
-		return -ENOMEM;
-	size_t skip = name.len > PLACE_NAME_MOST ? name.len - PLACE_NAME_MOST : 0;
-	fs->state = private_dir_open(fs->opt->state_dir, why);
-	if (fs->state < 0)
-		return fs->state;
-	fs->place = private_dir_below(fs->state, name.data + skip, why);
-	return fs->place < 0 ? fs->place : 0;
-}
-
-/* Makes the place this daemon's, and ends what an earlier mount left under way. Tells on stderr
- * what is in the way. */
-static bool open_fence(struct fs *fs) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_BUF struct buf why = { 0 };
-	pid_t other = 0;
-	int rc = open_place(fs, &why);
-	if (rc == 0)
-		rc = fence_claim(fs->place, 0, &fs->stream->fence, &other);
-	if (rc == -EBUSY) {
-		fprintf(stderr, "rowfs: waiting for process %d, which served %s before\n",
-			(int)other, fs->opt->mountpoint);
-		rc = fence_claim(fs->place, CLAIM_WAIT_MS, &fs->stream->fence, &other);
-	}
-	if (rc == -EBUSY)
-		fprintf(stderr,
-			"rowfs: process %d still serves files of %s that are open since it was unmounted: "
-			"close them, or end the programs that have them (or choose another place with "
-			"-o state_dir=DIR)\n",
-			(int)other, fs->opt->mountpoint);
-	else if (rc != 0)
-		complain_of_state(fs->opt, rc, &why);
-	else if ((rc = fence_end_earlier(fs->stream->fence, fs->pool, &err)) != 0)
-		fprintf(stderr, "rowfs: what an earlier mount left under way cannot be ended: %s\n",
-			err.sentence != NULL ? err.sentence : "out of memory");
-	return rc == 0;
-}
 
 static void committed(void *arg, const struct tally *lines) {
 	struct fs *fs = arg;
@@ -246,7 +69,7 @@ static bool open_state(struct fs *fs) {
 	const struct options *opt = fs->opt;
 	AUTO_BUF struct buf why = { 0 };
 	set_engine(fs);
-	if (!open_fence(fs))
+	if (!place_open(fs))
 		return false;
 	int rc = plain_new(fs->place, opt->plain_max, &fs->disk, &fs->plain, &why);
 	if (rc == 0)
@@ -257,7 +80,7 @@ static bool open_state(struct fs *fs) {
 		rc = fs->rotations < 0 ? fs->rotations : 0;
 	}
 	if (rc != 0) {
-		complain_of_state(opt, rc, &why);
+		place_complain(opt, rc, &why);
 		return false;
 	}
 	if (!opt->read_only)
@@ -420,9 +243,9 @@ int rowfs_mount(const struct options *opt) {
 	};
 	struct ending *ending = ending_start(&fs);
 	bool ok = ending != NULL && (!opt->enable_migrations || migrate_core(opt) == 0) &&
-		  open_tree(&fs, opt->read_only ? WATCH_LOOK : WATCH_REPAIR) && open_state(&fs);
+		  served_open(&fs, opt->read_only ? WATCH_LOOK : WATCH_REPAIR) && open_state(&fs);
 	if (ok) {
-		tell_version(&fs, true);
+		install_version(&fs, true);
 		install_note(&fs);
 	}
 	int status = ok ? serve(&fs, ending) : 1;
@@ -430,7 +253,7 @@ int rowfs_mount(const struct options *opt) {
 	close_state(&fs, status == 0);
 	coherence_free(&fs);
 	fresh_free(fs.fresh);
-	close_tree(&fs);
+	served_close(&fs);
 	ending_stop(ending);
 	return status;
 }

@@ -1,0 +1,42 @@
+/* Does a layout fit the database? `rowfs check`, with and without --install. */
+#include "fs/start/mount.h"
+
+#include "fs/admin/slices.h"
+#include "fs/kernel/kinds.h"
+#include "fs/start/install.h"
+#include "fs/start/served.h"
+#include "init/differ.h"
+#include "util/log.h"
+
+/* What packs need otherwise, on stdout. It is no mistake of the layout. */
+static void tell_packs(struct fs *fs) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	if (differ_print_all(fs->pool, &err) != 0)
+		log_warning("how the packs differ is not known: %s",
+			    err.sentence != NULL ? err.sentence : "out of memory");
+}
+
+static int check(const struct options *given, enum watch_how how) {
+	struct options opt = *given;
+	struct fs fs = { .opt = &opt, .kinds = &all_kinds };
+	opt.log_slow_queries = false; /* who has asked waits for it, and nobody else does */
+	bool ok = served_open(&fs, how) && slices_compare(&fs, how);
+	if (ok) {
+		install_version(&fs, false);
+		printf("the layout fits: %d routes, %d places\n", fs.tree->nroutes, fs.tree->nall);
+		slices_print(&fs);
+		ok = install_report(&fs, how == WATCH_INSTALL);
+		if (ok && how == WATCH_LOOK)
+			tell_packs(&fs);
+	}
+	served_close(&fs);
+	return ok ? 0 : 1;
+}
+
+int rowfs_check(const struct options *opt) {
+	return check(opt, WATCH_LOOK);
+}
+
+int rowfs_install(const struct options *opt) {
+	return check(opt, WATCH_INSTALL);
+}

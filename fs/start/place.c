@@ -1,0 +1,61 @@
+#include "fs/start/place.h"
+
+#include "fs/stream/engine.h"
+#include "fs/stream/fence.h"
+#include "util/private_dir.h"
+#include "util/text/name.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { PLACE_NAME_MOST = 200, CLAIM_WAIT_MS = 10000 };
+
+void place_complain(const struct options *opt, int rc, const struct buf *why) {
+	fprintf(stderr, "rowfs: state directory %s: %s (choose another with -o state_dir=DIR)\n",
+		opt->state_dir != NULL ? opt->state_dir : "(none)",
+		why->len > 0 ? why->data : strerror(-rc));
+}
+
+/* Opens state_dir, and the directory in it that belongs to this mountpoint. */
+static int open_place(struct fs *fs, struct buf *why) {
+	AUTO_BUF struct buf name = { 0 };
+	if (fs->opt->state_dir == NULL) {
+		buf_puts(why, "there is no home directory for it");
+		return -ENOENT;
+	}
+	name_encode(&name, fs->opt->mountpoint, "");
+	if (name.failed)
+		return -ENOMEM;
+	size_t skip = name.len > PLACE_NAME_MOST ? name.len - PLACE_NAME_MOST : 0;
+	fs->state = private_dir_open(fs->opt->state_dir, why);
+	if (fs->state < 0)
+		return fs->state;
+	fs->place = private_dir_below(fs->state, name.data + skip, why);
+	return fs->place < 0 ? fs->place : 0;
+}
+
+bool place_open(struct fs *fs) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	AUTO_BUF struct buf why = { 0 };
+	pid_t other = 0;
+	int rc = open_place(fs, &why);
+	if (rc == 0)
+		rc = fence_claim(fs->place, 0, &fs->stream->fence, &other);
+	if (rc == -EBUSY) {
+		fprintf(stderr, "rowfs: waiting for process %d, which served %s before\n",
+			(int)other, fs->opt->mountpoint);
+		rc = fence_claim(fs->place, CLAIM_WAIT_MS, &fs->stream->fence, &other);
+	}
+	if (rc == -EBUSY)
+		fprintf(stderr,
+			"rowfs: process %d still serves files of %s that are open since it was unmounted: "
+			"close them, or end the programs that have them (or choose another place with "
+			"-o state_dir=DIR)\n",
+			(int)other, fs->opt->mountpoint);
+	else if (rc != 0)
+		place_complain(fs->opt, rc, &why);
+	else if ((rc = fence_end_earlier(fs->stream->fence, fs->pool, &err)) != 0)
+		fprintf(stderr, "rowfs: what an earlier mount left under way cannot be ended: %s\n",
+			err.sentence != NULL ? err.sentence : "out of memory");
+	return rc == 0;
+}
