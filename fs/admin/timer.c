@@ -1,5 +1,6 @@
-#include "fs/admin/timer.h"
-
+/* What runs by the clock: the layout's timers, a look at the database's health, the ledger's
+ * trimming. One thread. */
+#include "fs/core/part.h"
 #include "fs/rows/rows_write.h"
 #include "fs/names/orphans.h"
 #include "schema/state/ledger.h"
@@ -8,8 +9,6 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/ticker.h"
-
-#include <errno.h>
 
 enum { FLUSH_LEAST_US = 10000, FOLD_S = 3, LEDGER_TRIM_S = 3600, TASKS_MOST = 64 };
 
@@ -37,7 +36,7 @@ static void add(struct timer *timer, const char *sql, int every_s) {
  * that go by COPY have a clock of their own, in writer.c. */
 static void flush(struct timer *timer, struct task *task) {
 	handles_flush(timer->fs, clock_us() - task->every_us, rows_flush);
-	orphans_tend(timer->fs, false);
+	orphans_tend(timer->fs);
 	task->due_us = clock_us() + task->every_us;
 }
 
@@ -88,10 +87,10 @@ static int64_t tend(void *arg) {
 	return 0;
 }
 
-int timer_start(struct fs *fs, struct timer **out) {
-	struct timer *timer = calloc(1, sizeof(*timer));
+static bool timer_open(struct fs *fs) {
+	struct timer *timer = fs->timer = calloc(1, sizeof(*timer));
 	if (timer == NULL)
-		return -ENOMEM;
+		return false;
 	timer->fs = fs;
 	/* twice as often, so that nothing waits longer than the interval */
 	if (!fs->opt->read_only) {
@@ -115,13 +114,15 @@ int timer_start(struct fs *fs, struct timer **out) {
 		    (int)options_interval(fs->opt, fs->tree->timers[i].every));
 	if (timer->ntasks > 0)
 		timer->clock = ticker_start(tend, timer);
-	*out = timer;
-	return 0;
+	if (timer->ntasks > 0 && timer->clock == NULL)
+		log_warning("nothing will run by the clock");
+	return true;
 }
 
-void timer_stop(struct timer *timer) {
-	if (timer == NULL)
-		return;
-	ticker_stop(timer->clock);
-	free(timer);
+/* Waits for a statement under way to end. */
+static void timer_close(struct fs *fs) {
+	ticker_stop(fs->timer->clock);
+	free(fs->timer);
 }
+
+const struct mount_part timer_part = { "timer", timer_open, timer_close };

@@ -1,6 +1,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/cache/coherence_state.h"
 #include "fs/core/call.h"
+#include "fs/core/part.h"
 #include "fs/core/kind.h"
 #include "fs/cache/node_mark.h"
 #include "fs/inodes/fresh.h"
@@ -319,7 +320,23 @@ static bool load(struct caches *c) {
 	return told > 0;
 }
 
-bool coherence_open(struct fs *fs) {
+/* Passes on what is left, and ends all threads. */
+static void coherence_close(struct fs *fs) {
+	struct caches *c = fs->caches;
+	listening_end(c);
+	fresh_end(fs->fresh);
+	invalidator_free(c->inv);
+	notices_free(c->notices);
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->wake);
+	buf_free(&c->outgoing);
+	free(c->why);
+	free(c);
+}
+
+/* Listens, and tries whether a notice comes back. Where that cannot be, says why in the log and
+ * goes by time; what triggers are missing notes_part says. */
+static bool coherence_open(struct fs *fs) {
 	struct caches *c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return false;
@@ -330,8 +347,10 @@ bool coherence_open(struct fs *fs) {
 	clock_condition(&c->wake);
 	c->inv = invalidator_new(fs);
 	fs->caches = c;
-	if (c->inv == NULL)
+	if (c->inv == NULL) {
+		coherence_close(fs);
 		return false;
+	}
 	if (fs->opt->coherence != COHERENCE_NOTIFY)
 		return true;
 	if (load(c)) {
@@ -344,6 +363,8 @@ bool coherence_open(struct fs *fs) {
 	return true;
 }
 
+const struct mount_part coherence_part = { "coherence", coherence_open, coherence_close };
+
 const struct notices *coherence_notices(const struct fs *fs) {
 	return fs->caches != NULL ? fs->caches->notices : NULL;
 }
@@ -354,27 +375,6 @@ void coherence_serve(struct fs *fs, struct fuse_session *se) {
 
 void coherence_stop(struct fs *fs) {
 	invalidator_stop(fs->caches->inv);
-}
-
-void coherence_end(struct fs *fs) {
-	if (fs->caches == NULL)
-		return;
-	listening_end(fs->caches);
-	fresh_end(fs->fresh);
-	invalidator_free(move_ptr(fs->caches->inv));
-}
-
-void coherence_free(struct fs *fs) {
-	struct caches *c = fs->caches;
-	if (c == NULL)
-		return;
-	fs->caches = NULL;
-	notices_free(c->notices);
-	pthread_mutex_destroy(&c->lock);
-	pthread_cond_destroy(&c->wake);
-	buf_free(&c->outgoing);
-	free(c->why);
-	free(c);
 }
 
 /* The tables of places that are not told, each reason once. */

@@ -86,20 +86,12 @@ MUST_USE int coherence_forget_then(struct fs *fs, struct node *node, void (*then
 
 /* -- life -------------------------------------------------------------------------------------- */
 
-/* Listens, and tries whether a notice comes back. Where that cannot be, says why in the log and
- * goes by time; what triggers are missing install_note() says. Returns false if out of memory.
- * After the nodes are there and before the session. */
-MUST_USE bool coherence_open(struct fs *fs);
 /* What is told; NULL: nothing. Borrowed. */
 const struct notices *coherence_notices(const struct fs *fs);
 /* The session that is to be told; before its first request. */
 void coherence_serve(struct fs *fs, struct fuse_session *se);
 /* The kernel is told nothing from here on; before the session is unmounted. */
 void coherence_stop(struct fs *fs);
-/* Passes on what is left, and ends all threads. After the last statement that changes something,
- * before the pool is shut down. */
-void coherence_end(struct fs *fs);
-void coherence_free(struct fs *fs);
 
 /* "coherence" of status.json: its value. */
 struct buf;

@@ -1,5 +1,5 @@
-/* What every part of the file system shares: one mounted tree. Made by mount.c, read-only
- * afterwards but for the parts that lock themselves. */
+/* What every part of the file system shares: one mounted tree. Filled by the parts (part.h) before
+ * anything is served, read-only afterwards but for those that lock themselves. */
 #ifndef ROWFS_FS_CORE_FS_H
 #define ROWFS_FS_CORE_FS_H
 
@@ -33,6 +33,9 @@ struct locks;
 struct ingest_streams;
 struct writer;
 struct engine;
+struct ending;
+struct fence;
+struct timer;
 struct fuse_session;
 
 struct call;
@@ -51,9 +54,10 @@ struct uncommitted {
 
 struct fs {
 	const struct options *opt;
-	int state;     /* the directory state_dir: for files without a name */
-	int place;     /* this mount's directory in it */
-	int rotations; /* a directory in that: see rotations.h */
+	int state;           /* the directory state_dir: for files without a name */
+	int place;           /* this mount's directory in it */
+	int rotations;       /* a directory in that: see rotations.h */
+	struct fence *fence; /* `place` is this daemon's */
 	struct db_pool *pool;
 	struct snapshot *snapshot; /* what is served; a reference of the mount's */
 	/* of the snapshot, borrowed */
@@ -77,16 +81,18 @@ struct fs {
 	struct made *made;
 	struct intents *intents;
 	struct orphans *orphans;
-	struct removals *removals; /* NULL outside of a mount */
+	struct removals *removals;
 	struct ingest_streams *ingest;
 	struct locks *locks;
 	struct writer *writer;
 	struct engine *stream; /* lines to committed rows: see fs/stream/engine.h */
 	struct uncommitted uncommitted;
 	struct counters count;
-	struct account disk;          /* of state_dir: disk_max */
-	struct account memory;        /* of open files: memory_max */
-	struct fuse_session *session; /* that serves; NULL before */
+	struct account disk;   /* of state_dir: disk_max */
+	struct account memory; /* of open files: memory_max */
+	struct ending *ending;
+	struct timer *timer;
+	struct fuse_session *session; /* NULL before it is mounted */
 	/* the kernel can be told to look a name up again (Linux 6.2); set before any request */
 	bool expires;
 	atomic_int waiting;    /* see call_may_wait() */

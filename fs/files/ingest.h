@@ -85,8 +85,6 @@ enum ingest_tail {
 /* -- the table: ingest_table.c ----------------------------------------------------------------- */
 
 struct ingest_streams;
-MUST_USE struct ingest_streams *ingest_streams_new(void);
-void ingest_streams_free(struct ingest_streams *streams);
 
 /* The stream of the file that REC is of, at PLACE with PATH; one more handle holds it. Takes REC
  * over. NULL if out of memory. */
@@ -181,9 +179,6 @@ MUST_USE int ingest_rename(struct call *call, const struct node *from, const str
 /* Removes what is left of files that were removed while they were open, by mounts that are dead: of
  * this machine, or of any other after a week. For the begin of a mount. */
 void ingest_sweep(struct fs *fs);
-/* Says the table of those files in the layout's directories of which nobody has said it. For the
- * begin of a mount. In ingest_claim.c, as the next. */
-void ingest_claim(struct fs *fs);
 /* The place that the file NAME in DIR has, if its files are ingest files; else NULL. Borrowed. */
 const struct place *ingest_place_of(const struct place *dir, const char *name);
 /* To a plain file, and from one. A crash in the middle leaves both. */

@@ -2,6 +2,7 @@
  * Every mount's role may use them, until a mount that serves their directory says whose they
  * are. */
 #include "fs/files/ingest.h"
+#include "fs/core/part.h"
 
 #include "db/field.h"
 #include "util/text/array.h"
@@ -64,7 +65,7 @@ static void claim_in(struct fs *fs, const struct place *dir, const char *path) {
 	}
 }
 
-void ingest_claim(struct fs *fs) {
+static void claim(struct fs *fs) {
 	const struct tree *tree = fs->tree;
 	for (int i = 0; i < tree->nall; i++) {
 		const struct ingest *in = first_ingest(tree->all[i]);
@@ -72,3 +73,14 @@ void ingest_claim(struct fs *fs) {
 			claim_in(fs, tree->all[i], in->dir);
 	}
 }
+
+static bool left_open(struct fs *fs) {
+	if (!fs->opt->read_only) {
+		claim(fs);
+		ingest_sweep(fs);
+	}
+	return true;
+}
+
+const struct mount_part ingest_left_part = { "ingest files that mounts have left", left_open,
+					     NULL };

@@ -1,5 +1,6 @@
 /* The table of the streams, and the clock that commits what has waited long enough. */
 #include "fs/files/ingest.h"
+#include "fs/core/part.h"
 #include "fs/bytes/scratch.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -17,12 +18,11 @@ struct ingest_streams {
 	struct ticker *clock; /* begins with the first stream */
 };
 
-struct ingest_streams *ingest_streams_new(void) {
-	struct ingest_streams *streams = calloc(1, sizeof(*streams));
-	if (streams == NULL)
-		return NULL;
-	pthread_mutex_init(&streams->lock, NULL);
-	return streams;
+static bool ingest_open(struct fs *fs) {
+	struct ingest_streams *streams = fs->ingest = calloc(1, sizeof(*streams));
+	if (streams != NULL)
+		pthread_mutex_init(&streams->lock, NULL);
+	return streams != NULL;
 }
 
 static void stream_free(struct ingest_stream *s) {
@@ -37,9 +37,8 @@ static void stream_free(struct ingest_stream *s) {
 	free(s);
 }
 
-void ingest_streams_free(struct ingest_streams *streams) {
-	if (streams == NULL)
-		return;
+static void ingest_close(struct fs *fs) {
+	struct ingest_streams *streams = fs->ingest;
 	ticker_stop(streams->clock);
 	for (struct ingest_stream *s = streams->first, *next; s != NULL; s = next) {
 		next = s->next;
@@ -48,6 +47,8 @@ void ingest_streams_free(struct ingest_streams *streams) {
 	pthread_mutex_destroy(&streams->lock);
 	free(streams);
 }
+
+const struct mount_part ingest_part = { "ingest", ingest_open, ingest_close };
 
 static struct ingest_stream *stream_new(struct fs *fs, const struct place *place, const char *path,
 					struct ingest_record *rec) {

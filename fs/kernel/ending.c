@@ -3,6 +3,7 @@
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
 #include "fs/core/kind.h"
+#include "fs/core/part.h"
 #include "fs/core/report.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -45,12 +46,6 @@ static sigset_t ending_signals(void) {
 	return set;
 }
 
-void ending_block_signals(void) {
-	sigset_t set = ending_signals();
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
 /* -- after 5 s --------------------------------------------------------------------------------- */
 
 /* Commits what H has, as fsync does, unless somebody works on it. */
@@ -88,12 +83,40 @@ static void help_locked(struct ending *e) {
 	}
 }
 
-void ending_committed(struct ending *e) {
-	LOCK_SCOPE(&e->lock);
+/* Files that are still open when the mount ends: what was written to them is committed all the
+ * same. */
+static void close_handles(struct fs *fs) {
+	struct handle *h;
+	while ((h = handles_any(fs->handles)) != NULL) {
+		struct call call = { .fs = fs };
+		pthread_mutex_init(&call.cancel.lock, NULL);
+		if (h->kind->sync != NULL) {
+			LOCK_SCOPE(&h->lock); /* the clock, or the ending, may work on it */
+			(void)h->kind->sync(&call, h, SYNC_RELEASE);
+		}
+		call_end(&call);
+		handle_free(fs, h);
+	}
+}
+
+static bool open_files_open(struct fs *fs) {
+	fs->handles = handles_new();
+	return fs->handles != NULL;
+}
+
+/* Commits all. No signal commits anything from here on. */
+static void open_files_close(struct fs *fs) {
+	struct ending *e = fs->ending;
+	close_handles(fs);
+	pthread_mutex_lock(&e->lock);
 	e->committed = true;
 	while (e->helpers > 0)
 		pthread_cond_wait(&e->changed, &e->lock);
+	pthread_mutex_unlock(&e->lock);
+	handles_free(fs->handles);
 }
+
+const struct mount_part open_files_part = { "open files", open_files_open, open_files_close };
 
 /* -- after 25 s -------------------------------------------------------------------------------- */
 
@@ -198,21 +221,27 @@ static void *thread_main(void *arg) {
 	return NULL;
 }
 
-struct ending *ending_start(struct fs *fs) {
+/* Blocks the signals that end a mount in this thread and all that it will start, and starts the
+ * thread that takes them. There are no other threads yet. */
+static bool ending_open(struct fs *fs) {
 	struct sigaction action = { .sa_handler = wake };
 	struct ending *e = calloc(1, sizeof(*e));
+	sigset_t set = ending_signals();
 	if (e == NULL)
-		return NULL;
+		return false;
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
 	sigaction(SIGUSR1, &action, NULL);
 	e->fs = fs;
+	fs->ending = e;
 	pthread_mutex_init(&e->lock, NULL);
 	clock_condition(&e->changed);
 	if (pthread_create(&e->thread, NULL, thread_main, e) == 0)
-		return e;
+		return true;
 	pthread_cond_destroy(&e->changed);
 	pthread_mutex_destroy(&e->lock);
 	free(e);
-	return NULL;
+	return false;
 }
 
 void ending_mounts(struct ending *e) {
@@ -237,9 +266,8 @@ void ending_unmounts(struct ending *e) {
 	e->se = NULL;
 }
 
-void ending_stop(struct ending *e) {
-	if (e == NULL)
-		return;
+static void ending_close(struct fs *fs) {
+	struct ending *e = fs->ending;
 	pthread_mutex_lock(&e->lock);
 	e->over = true;
 	pthread_cond_broadcast(&e->changed);
@@ -251,3 +279,5 @@ void ending_stop(struct ending *e) {
 	pthread_mutex_destroy(&e->lock);
 	free(e);
 }
+
+const struct mount_part ending_part = { "ending", ending_open, ending_close };

@@ -18,12 +18,6 @@
 
 struct ending;
 
-/* Blocks the signals that end a mount in this thread and all that it will start. To be called
- * before there are other threads. */
-void ending_block_signals(void);
-
-/* Starts the thread. NULL if it cannot be. */
-MUST_USE struct ending *ending_start(struct fs *fs);
 /* From here on there is, or may be, something to commit: a signal does not end the process at
  * once. */
 void ending_mounts(struct ending *ending);
@@ -32,10 +26,5 @@ void ending_serves(struct ending *ending, struct fuse_session *se);
 void ending_has_served(struct ending *ending);
 /* SE is unmounted and freed by its owner from here on. */
 void ending_unmounts(struct ending *ending);
-/* All is committed: waits for the threads that were started, and no signal commits anything from
- * here on. */
-void ending_committed(struct ending *ending);
-/* All is over: ends the thread and frees. NULL is fine. */
-void ending_stop(struct ending *ending);
 
 #endif

@@ -5,6 +5,7 @@
 #include "fs/kernel/ending.h"
 #include "fs/cache/coherence.h"
 #include "fs/core/intake.h"
+#include "fs/core/part.h"
 #include "fs/kernel/ops.h"
 #include "fs/kernel/ops_lock.h"
 #include "fs/kernel/reply.h"
@@ -59,7 +60,8 @@ static ssize_t read_request(int fd, void *buf, size_t len, void *userdata) {
 
 enum { OPCODE_STATX = 52 }; /* FUSE_STATX, which older headers do not have */
 
-bool session_is_quick(void *arg, const void *request, size_t size) {
+/* For intake.h: true if a request never waits. */
+static bool is_quick(void *arg, const void *request, size_t size) {
 	struct fs *fs = arg;
 	const struct fuse_in_header *header = request;
 	if (size < sizeof(*header))
@@ -131,39 +133,63 @@ static void put_options(const struct options *opt, struct buf *out) {
 		buf_printf(out, ",%s", opt->mount_flags);
 }
 
-struct fuse_session *session_mount(struct fs *fs) {
+static bool session_open(struct fs *fs) {
 	const struct options *opt = fs->opt;
 	AUTO_BUF struct buf options = { 0 };
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	put_options(opt, &options);
 	struct fuse_session *se = NULL;
+	ending_mounts(fs->ending);
 	if (!options.failed && fuse_opt_add_arg(&args, "rowfs") == 0 &&
 	    fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, options.data) == 0 &&
 	    (!opt->debug || fuse_opt_add_arg(&args, "-d") == 0))
 		se = fuse_session_new(&args, &rowfs_ops, sizeof(rowfs_ops), fs);
 	fuse_opt_free_args(&args);
 	if (se == NULL)
-		return NULL;
+		return false;
 	if (fuse_session_mount(se, opt->mountpoint) != 0) {
 		fuse_session_destroy(se);
-		return NULL;
+		return false;
 	}
 	if (fuse_session_custom_io(se, &io, fuse_session_fd(se)) != 0)
 		log_warning("look-ups in one directory will not run in parallel");
-	return se;
+	fs->session = se;
+	return true;
 }
+
+/* What is mounted here, session_serve() unmounts. */
+const struct mount_part session_part = { "session", session_open, NULL };
 
 /* -- serving ----------------------------------------------------------------------------------- */
 
-void session_serve(struct fs *fs, struct fuse_session *se, struct ending *ending) {
+static void requests_close(struct fs *fs) {
+	calls_free(fs->calls);
+	intake_free(fs->intake);
+}
+
+static bool requests_open(struct fs *fs) {
+	fs->calls = calls_new();
+	fs->intake = intake_new((unsigned)fs->opt->threads, is_quick, fs);
+	if (fs->calls != NULL && fs->intake != NULL)
+		return true;
+	requests_close(fs);
+	return false;
+}
+
+const struct mount_part requests_part = { "requests", requests_open, requests_close };
+
+void session_serve(struct fs *fs) {
+	struct fuse_session *se = fs->session;
+	coherence_serve(fs, se);
+	transcripts_serve(fs->transcripts, fuse_session_fd(se));
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	if (config != NULL) {
 		unsigned threads = (unsigned)fs->opt->threads + INTAKE_SPARE;
 		fuse_loop_cfg_set_max_threads(config, threads);
 		fuse_loop_cfg_set_idle_threads(config, threads);
-		ending_serves(ending, se);
+		ending_serves(fs->ending, se);
 		int rc = fuse_session_loop_mt(se, config);
-		ending_has_served(ending);
+		ending_has_served(fs->ending);
 		if (rc < 0)
 			log_error("serving ended: %s", strerror(-rc));
 		fuse_loop_cfg_destroy(config);
@@ -171,7 +197,7 @@ void session_serve(struct fs *fs, struct fuse_session *se, struct ending *ending
 	transcripts_serve(fs->transcripts, -1);
 	coherence_stop(fs);
 	ops_lock_end(fs);
-	ending_unmounts(ending);
+	ending_unmounts(fs->ending);
 	fuse_session_unmount(se);
 	fuse_session_destroy(se);
 }

@@ -4,18 +4,9 @@
 
 #include "fs/core/fs.h"
 
-#include <fuse_lowlevel.h>
-
-struct ending;
-
-/* Makes a session for FS and mounts it. Returns NULL after telling why on stderr. */
-MUST_USE struct fuse_session *session_mount(struct fs *fs);
-
-/* For intake.h, with the struct fs: true if a request never waits. */
-bool session_is_quick(void *arg, const void *request, size_t size);
-
-/* Serves until the mount ends or ENDING ends it; then unmounts and frees the session. */
-void session_serve(struct fs *fs, struct fuse_session *se, struct ending *ending);
+/* Serves what session_part has mounted, until the mount ends or fs->ending ends it; then unmounts. To
+ * be called once. */
+void session_serve(struct fs *fs);
 
 /* True if something of rowfs's is mounted at PATH already. */
 bool session_is_mounted(const char *path);

@@ -1,5 +1,6 @@
 #include "fs/list/prefetch.h"
 
+#include "fs/core/part.h"
 #include "fs/cache/coherence.h"
 #include "fs/list/listing.h"
 #include "util/clock.h"
@@ -31,11 +32,11 @@ struct prefetch {
 	struct directory all[DIRECTORIES];
 };
 
-struct prefetch *prefetch_new(void) {
-	struct prefetch *p = calloc(1, sizeof(*p));
+static bool prefetch_open(struct fs *fs) {
+	struct prefetch *p = fs->prefetch = calloc(1, sizeof(*p));
 	if (p != NULL)
 		pthread_mutex_init(&p->lock, NULL);
-	return p;
+	return p != NULL;
 }
 
 /* Gives back the nodes that the kernel has asked for, and the FIRST ones in any case. Returns how
@@ -65,18 +66,14 @@ static void clear(struct fs *fs, struct directory *d) {
 	*d = (struct directory){ 0 };
 }
 
-void prefetch_end(struct fs *fs) {
-	LOCK_SCOPE(&fs->prefetch->lock);
+static void prefetch_close(struct fs *fs) {
 	for (int i = 0; i < DIRECTORIES; i++)
 		clear(fs, &fs->prefetch->all[i]);
+	pthread_mutex_destroy(&fs->prefetch->lock);
+	free(fs->prefetch);
 }
 
-void prefetch_free(struct prefetch *p) {
-	if (p == NULL)
-		return;
-	pthread_mutex_destroy(&p->lock);
-	free(p);
-}
+const struct mount_part prefetch_part = { "prefetch", prefetch_open, prefetch_close };
 
 static struct directory *find(struct prefetch *p, const struct node *dir) {
 	for (int i = 0; i < DIRECTORIES; i++)

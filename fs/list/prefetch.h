@@ -10,11 +10,6 @@
 
 struct prefetch;
 
-MUST_USE struct prefetch *prefetch_new(void);
-/* Gives back what it holds; before the handles are closed. */
-void prefetch_end(struct fs *fs);
-void prefetch_free(struct prefetch *prefetch);
-
 /* COUNT names of directory DIR were listed without attributes, up to the end. */
 void prefetch_listed(struct fs *fs, struct node *dir, uint64_t count);
 /* A look-up of CALL in DIR had to ask the database. */

@@ -1,5 +1,7 @@
 #include "fs/list/trail.h"
 
+#include "fs/core/part.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,13 +52,13 @@ char **cursor_copy(char *const *cursor) {
 
 /* -- the table --------------------------------------------------------------------------------- */
 
-struct trails *trails_new(void) {
-	struct trails *trails = calloc(1, sizeof(*trails));
+static bool trails_open(struct fs *fs) {
+	struct trails *trails = fs->trails = calloc(1, sizeof(*trails));
 	if (trails == NULL)
-		return NULL;
+		return false;
 	pthread_mutex_init(&trails->lock, NULL);
 	trails->next_number = 1;
-	return trails;
+	return true;
 }
 
 static void release_locked(struct trail *trail) {
@@ -90,14 +92,15 @@ static void forget_oldest_locked(struct trails *trails) {
 	release_locked(trail);
 }
 
-void trails_free(struct trails *trails) {
-	if (trails == NULL)
-		return;
+static void trails_close(struct fs *fs) {
+	struct trails *trails = fs->trails;
 	while (trails->oldest != NULL)
 		forget_oldest_locked(trails);
 	pthread_mutex_destroy(&trails->lock);
 	free(trails);
 }
+
+const struct mount_part trails_part = { "trails", trails_open, trails_close };
 
 static struct trail *new_locked(struct trails *trails, uint64_t ino) {
 	struct trail *trail = calloc(1, sizeof(*trail));

@@ -32,9 +32,6 @@ void cursor_free(char **cursor);
 struct trail;
 struct trails;
 
-MUST_USE struct trails *trails_new(void);
-void trails_free(struct trails *trails);
-
 /* A new trail of the directory with st_ino INO, empty; to be given back. NULL if out of memory. */
 MUST_USE struct trail *trail_new(struct trails *trails, uint64_t ino);
 void trail_release(struct trail *trail);

@@ -1,5 +1,6 @@
 #include "fs/names/intent.h"
 
+#include "fs/core/part.h"
 #include "util/clock.h"
 
 #include <fcntl.h>
@@ -128,24 +129,26 @@ static void *reader_main(void *arg) {
 	return NULL;
 }
 
-struct intents *intents_new(void) {
-	struct intents *all = calloc(1, sizeof(*all));
+/* The thread begins with the first question. */
+static bool intents_open(struct fs *fs) {
+	struct intents *all = fs->intents = calloc(1, sizeof(*all));
 	if (all == NULL)
-		return NULL;
+		return false;
 	pthread_mutex_init(&all->lock, NULL);
 	clock_condition(&all->changed);
 	all->users = 1;
-	return all;
+	return true;
 }
 
-void intents_free(struct intents *all) {
-	if (all == NULL)
-		return;
+static void intents_close(struct fs *fs) {
+	struct intents *all = fs->intents;
 	pthread_mutex_lock(&all->lock);
 	all->ending = true;
 	pthread_cond_broadcast(&all->changed);
 	release(all);
 }
+
+const struct mount_part intents_part = { "intents", intents_open, intents_close };
 
 /* Held: the lock. */
 static bool start(struct intents *all) {

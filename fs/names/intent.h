@@ -30,10 +30,6 @@ enum intent {
 
 struct intents;
 
-/* NULL if out of memory. The thread begins with the first question. */
-MUST_USE struct intents *intents_new(void);
-void intents_free(struct intents *intents);
-
 /* What thread TID is doing, which waits for NAME to be looked up. Takes at most INTENT_MS;
  * INTENT_UNKNOWN then. Thread-safe. */
 enum { INTENT_MS = 100 };

@@ -1,5 +1,6 @@
 #include "fs/names/made.h"
 
+#include "fs/core/part.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/process.h"
@@ -25,13 +26,13 @@ struct made {
 	size_t bytes, most;
 };
 
-struct made *made_new(size_t most) {
-	struct made *made = calloc(1, sizeof(*made));
+static bool made_open(struct fs *fs) {
+	struct made *made = fs->made = calloc(1, sizeof(*made));
 	if (made == NULL)
-		return NULL;
+		return false;
 	pthread_mutex_init(&made->lock, NULL);
-	made->most = most;
-	return made;
+	made->most = fs->opt->max_document;
+	return true;
 }
 
 static void forget(struct made *made, struct text *text) {
@@ -44,14 +45,15 @@ static void forget(struct made *made, struct text *text) {
 	atomic_fetch_sub(&made->n, 1);
 }
 
-void made_free(struct made *made) {
-	if (made == NULL)
-		return;
+static void made_close(struct fs *fs) {
+	struct made *made = fs->made;
 	for (int i = 0; i < KEPT; i++)
 		forget(made, &made->all[i]);
 	pthread_mutex_destroy(&made->lock);
 	free(made);
 }
+
+const struct mount_part made_part = { "made", made_open, made_close };
 
 bool made_any(const struct made *made) {
 	return atomic_load(&made->n) > 0;

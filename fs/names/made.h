@@ -27,10 +27,6 @@ enum made_by {
 	MADE_BY_PROCESS, /* a thread of its process */
 };
 
-/* Keeps texts of at most MOST bytes in all. NULL if out of memory. */
-MUST_USE struct made *made_new(size_t most);
-void made_free(struct made *made);
-
 /* Thread TID has committed LEN bytes of DATA to PATH; IS_NEW: it has made the file. A file that
  * is not new is noted only if it still counts as just made. Without memory it is not noted. */
 void made_note(struct made *made, pid_t tid, const char *path, bool is_new, const char *data,

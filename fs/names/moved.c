@@ -1,5 +1,7 @@
 #include "fs/names/moved.h"
 
+#include "fs/core/part.h"
+
 #include <stdatomic.h>
 #include <string.h>
 
@@ -9,22 +11,23 @@ struct moved {
 	atomic_size_t n;
 };
 
-struct moved *moved_new(void) {
-	struct moved *moved = calloc(1, sizeof(*moved));
+static bool moved_open(struct fs *fs) {
+	struct moved *moved = fs->moved = calloc(1, sizeof(*moved));
 	if (moved != NULL)
 		pthread_mutex_init(&moved->lock, NULL);
-	return moved;
+	return moved != NULL;
 }
 
-void moved_free(struct moved *moved) {
-	if (moved == NULL)
-		return;
+static void moved_close(struct fs *fs) {
+	struct moved *moved = fs->moved;
 	for (size_t i = 0; i < moved->n; i++)
 		free(moved->paths[i]);
 	free(moved->paths);
 	pthread_mutex_destroy(&moved->lock);
 	free(moved);
 }
+
+const struct mount_part moved_part = { "moved", moved_open, moved_close };
 
 /* Index of PATH, or n. */
 static size_t find_locked(const struct moved *moved, const char *path) {

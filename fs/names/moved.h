@@ -11,9 +11,6 @@
 
 struct moved;
 
-MUST_USE struct moved *moved_new(void);
-void moved_free(struct moved *moved);
-
 void moved_hide(struct moved *moved, const char *path);
 void moved_show(struct moved *moved, const char *path);
 /* Shows all that is below directory PATH: its row was made, removed or renamed. */

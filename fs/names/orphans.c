@@ -1,5 +1,6 @@
 #include "fs/names/orphans.h"
 
+#include "fs/core/part.h"
 #include "fs/bytes/plain.h"
 #include "fs/core/report.h"
 #include "util/cleanup.h"
@@ -21,22 +22,11 @@ struct orphans {
 	struct orphan *files;
 };
 
-struct orphans *orphans_new(void) {
-	struct orphans *orphans = calloc(1, sizeof(*orphans));
+static bool orphans_open(struct fs *fs) {
+	struct orphans *orphans = fs->orphans = calloc(1, sizeof(*orphans));
 	if (orphans != NULL)
 		pthread_mutex_init(&orphans->lock, NULL);
-	return orphans;
-}
-
-void orphans_free(struct orphans *orphans) {
-	if (orphans == NULL)
-		return;
-	for (struct orphan *f; (f = orphans->files) != NULL;) {
-		orphans->files = f->next;
-		free(f);
-	}
-	pthread_mutex_destroy(&orphans->lock);
-	free(orphans);
+	return orphans != NULL;
 }
 
 int orphans_keep(struct call *call, const char *path, const char *data, size_t len) {
@@ -106,7 +96,7 @@ static void give_up(struct fs *fs, const char *path) {
 		fs_changed(fs);
 }
 
-void orphans_tend(struct fs *fs, bool all) {
+static void tend(struct fs *fs, bool all) {
 	struct orphan *due = take_due(fs->orphans, all);
 	while (due != NULL) {
 		struct orphan *f = due;
@@ -115,3 +105,15 @@ void orphans_tend(struct fs *fs, bool all) {
 		free(f);
 	}
 }
+
+void orphans_tend(struct fs *fs) {
+	tend(fs, false);
+}
+
+static void orphans_close(struct fs *fs) {
+	tend(fs, true);
+	pthread_mutex_destroy(&fs->orphans->lock);
+	free(fs->orphans);
+}
+
+const struct mount_part orphans_part = { "orphans", orphans_open, orphans_close };

@@ -1,5 +1,6 @@
 #include "fs/names/removal.h"
 
+#include "fs/core/part.h"
 #include "fs/names/intent.h"
 #include "fs/names/removal_state.h"
 #include "util/clock.h"
@@ -243,10 +244,10 @@ static unsigned long open_since(struct fs *fs) {
 
 /* -- life -------------------------------------------------------------------------------------- */
 
-struct removals *removals_new(struct fs *fs) {
-	struct removals *all = calloc(1, sizeof(*all));
+static bool removals_open(struct fs *fs) {
+	struct removals *all = fs->removals = calloc(1, sizeof(*all));
 	if (all == NULL)
-		return NULL;
+		return false;
 	all->fs = fs;
 	fs->uncommitted.settle = settle_ended;
 	fs->uncommitted.since = open_since;
@@ -256,29 +257,26 @@ struct removals *removals_new(struct fs *fs) {
 	all->started = all->wake_fd >= 0 && !fs->opt->read_only &&
 		       pthread_create(&all->thread, NULL, main_loop, all) == 0;
 	all->none = !all->started;
-	return all;
+	return true;
 }
 
-void removals_end(struct removals *all) {
-	if (!all->started)
-		return;
-	pthread_mutex_lock(&all->lock);
-	all->none = all->stopping = true;
-	pthread_mutex_unlock(&all->lock);
-	wake_clock(all);
-	pthread_join(all->thread, NULL);
-	all->started = false;
-}
-
-void removals_free(struct removals *all) {
-	if (all == NULL)
-		return;
-	removals_end(all);
+/* Commits all. No request may come, and nothing is uncommitted behind it: nobody asks any more. */
+static void removals_close(struct fs *fs) {
+	struct removals *all = fs->removals;
+	if (all->started) {
+		pthread_mutex_lock(&all->lock);
+		all->none = all->stopping = true;
+		pthread_mutex_unlock(&all->lock);
+		wake_clock(all);
+		pthread_join(all->thread, NULL);
+	}
 	if (all->wake_fd >= 0)
 		close(all->wake_fd);
 	pthread_mutex_destroy(&all->lock);
 	free(all);
 }
+
+const struct mount_part removals_part = { "removals", removals_open, removals_close };
 
 /* -- requests ---------------------------------------------------------------------------------- */
 

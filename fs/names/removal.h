@@ -61,13 +61,6 @@
 
 struct removals;
 
-/* After the pool and the nodes; sets fs->uncommitted up. NULL if out of memory. */
-MUST_USE struct removals *removals_new(struct fs *fs);
-/* Commits all, and ends the thread. While the pool and coherence are there. */
-void removals_end(struct removals *removals);
-/* NULL is fine. */
-void removals_free(struct removals *removals);
-
 /* An unlink of NODE at W, which went as RC says: removal_end() returns it. Between
  * removal_begin() and removal_end() the call's statements run in the removal of its process, if
  * there is call->removal. Without removal_begin() it was committed, or needed no commit. */

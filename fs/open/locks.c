@@ -1,5 +1,6 @@
 #include "fs/open/locks.h"
 
+#include "fs/core/part.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -36,16 +37,16 @@ struct locks {
 	struct waiting *granted, **granted_last;
 };
 
-struct locks *locks_new(void) {
-	struct locks *locks = calloc(1, sizeof(*locks));
+static bool locks_open(struct fs *fs) {
+	struct locks *locks = fs->locks = calloc(1, sizeof(*locks));
 	if (locks == NULL)
-		return NULL;
+		return false;
 	pthread_mutex_init(&locks->lock, NULL);
 	clock_condition(&locks->gone);
 	for (int i = 0; i < BUCKETS; i++)
 		locks->buckets[i].last = &locks->buckets[i].first;
 	locks->granted_last = &locks->granted;
-	return locks;
+	return true;
 }
 
 static void free_list(struct held *spare) {
@@ -61,15 +62,16 @@ static void free_waiting(struct waiting *w) {
 	free(w);
 }
 
-void locks_free(struct locks *locks) {
-	if (locks == NULL)
-		return;
+static void locks_close(struct fs *fs) {
+	struct locks *locks = fs->locks;
 	for (int i = 0; i < BUCKETS; i++)
 		free_list(locks->buckets[i].held);
 	pthread_cond_destroy(&locks->gone);
 	pthread_mutex_destroy(&locks->lock);
 	free(locks);
 }
+
+const struct mount_part locks_part = { "locks", locks_open, locks_close };
 
 static struct bucket *bucket_of(struct locks *locks, uint64_t ino) {
 	return &locks->buckets[(ino ^ (ino >> 32)) % BUCKETS];

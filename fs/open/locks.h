@@ -40,9 +40,6 @@ struct lock {
 };
 
 struct locks;
-/* NULL if out of memory. */
-MUST_USE struct locks *locks_new(void);
-void locks_free(struct locks *locks);
 
 /* Why a lock that is in the way is not waited for. */
 enum lock_wait {

@@ -1,5 +1,6 @@
 #include "fs/rows/transcript.h"
 
+#include "fs/core/part.h"
 #include "fs/cache/coherence.h"
 #include "fs/inodes/node.h"
 #include "fs/rows/rows_reader.h"
@@ -173,10 +174,10 @@ static bool reserve(struct transcripts *all, struct transcript *t, int n, uint64
 	}
 }
 
-struct transcripts *transcripts_new(struct fs *fs) {
-	struct transcripts *all = calloc(1, sizeof(*all));
+static bool transcripts_open(struct fs *fs) {
+	struct transcripts *all = fs->transcripts = calloc(1, sizeof(*all));
 	if (all == NULL)
-		return NULL;
+		return false;
 	all->fs = fs;
 	all->session = -1;
 	pthread_mutex_init(&all->lock, NULL);
@@ -184,7 +185,7 @@ struct transcripts *transcripts_new(struct fs *fs) {
 	/* it is interrupted by us alone, at the end */
 	all->asks = (struct call){ .fs = fs, .interruptible = true };
 	pthread_mutex_init(&all->asks.cancel.lock, NULL);
-	return all;
+	return true;
 }
 
 /* Ends the thread. It must not wait for a server that does not answer. */
@@ -209,9 +210,9 @@ void transcripts_serve(struct transcripts *all, int session) {
 	all->session = session;
 }
 
-void transcripts_free(struct transcripts *all) {
-	if (all == NULL)
-		return;
+/* No handle has one any more. */
+static void transcripts_close(struct fs *fs) {
+	struct transcripts *all = fs->transcripts;
 	end_thread(all);
 	while (all->oldest != NULL) {
 		struct transcript *t = all->oldest;
@@ -224,6 +225,8 @@ void transcripts_free(struct transcripts *all) {
 	pthread_cond_destroy(&all->wake);
 	free(all);
 }
+
+const struct mount_part transcripts_part = { "transcripts", transcripts_open, transcripts_close };
 
 /* -- making ------------------------------------------------------------------------------------ */
 

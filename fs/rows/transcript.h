@@ -21,15 +21,10 @@ struct rows_reader;
 struct transcript;
 struct transcripts;
 
-/* For all transcripts of FS. They take at most opt->read_cache bytes in all. NULL if out of
- * memory. */
-MUST_USE struct transcripts *transcripts_new(struct fs *fs);
 /* SESSION is the file descriptor on which the kernel is asked to read by itself: before the first
  * request. -1: it is about to be closed, after the last request; nothing is appended for the kernel
  * from here on. */
 void transcripts_serve(struct transcripts *all, int session);
-/* Frees them. No handle has one any more; before the pool is shut down. NULL is fine. */
-void transcripts_free(struct transcripts *all);
 
 /* Begins the transcript of NODE, the file W, with a reference for its maker; NULL if it is not to
  * be kept. Before the first query that reads it. */

@@ -1,8 +1,9 @@
 #include "fs/start/install.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/options/option_conninfo.h"
 #include "fs/admin/slices.h"
+#include "fs/core/part.h"
+#include "fs/options/option_conninfo.h"
 #include "init/version.h"
 #include "schema/notice/notice.h"
 #include "schema/expr/sql_build.h"
@@ -220,7 +221,9 @@ static void put_command(struct buf *out, const struct fs *fs, bool follow) {
 	out->failed = out->failed || conninfo.failed;
 }
 
-void install_note(const struct fs *fs) {
+/* One sentence about what is not there, what is missing because of it, and the command that helps.
+ * To the log, and to stderr while that is a terminal's. */
+static void install_note(const struct fs *fs) {
 	const struct tree *tree = fs->tree;
 	AUTO_BUF struct buf text = { 0 };
 	struct names uncounted = { 0 }, untold = { 0 };
@@ -262,3 +265,11 @@ void install_version(struct fs *fs, bool mount) {
 	if (text.len > 0 && !text.failed && !conninfo.failed)
 		fprintf(stderr, "rowfs: %s\n", text.data);
 }
+
+static bool notes_open(struct fs *fs) {
+	install_version(fs, true);
+	install_note(fs);
+	return true;
+}
+
+const struct mount_part notes_part = { "notes", notes_open, NULL };

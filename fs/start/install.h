@@ -12,13 +12,8 @@
  * says why. */
 MUST_USE bool install_report(struct fs *fs, bool make);
 
-/* For a mount, after coherence_open(): one sentence about what is not there, what is missing
- * because of it, and the command that helps. To the log, and to stderr while that is a
- * terminal's. */
-void install_note(const struct fs *fs);
-
 /* Says on stderr what does not hold because of what the schema rowfs is, and which command helps. Of
- * a MOUNT not that there is none: install_note() says it. */
+ * a MOUNT not that there is none: notes_part says it. */
 void install_version(struct fs *fs, bool mount);
 
 #endif

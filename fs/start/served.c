@@ -1,6 +1,7 @@
 #include "fs/start/served.h"
 
 #include "fs/admin/slices.h"
+#include "fs/core/part.h"
 #include "schema/count/bucket.h"
 #include "schema/embedded.h"
 #include "util/log.h"
@@ -70,3 +71,12 @@ void served_close(struct fs *fs) {
 	snapshot_drop(fs->snapshot);
 	db_pool_free(fs->pool);
 }
+
+static bool serve_open(struct fs *fs) {
+	if (served_open(fs, fs->opt->read_only ? WATCH_LOOK : WATCH_REPAIR))
+		return true;
+	served_close(fs);
+	return false;
+}
+
+const struct mount_part served_part = { "served", serve_open, served_close };
