@@ -1,19 +1,48 @@
-/* The kernel's requests, each translated: find the node, ask its kind, send one reply. ops_file.c:
- * attributes and files; ops_dir.c: directories; ops_lock.c: locks; ops_name.c and ops_rename.c:
- * names. */
+/* The kernel's requests, each translated: find the node, ask its kind, send one reply. session.c
+ * has the table of them. */
 #ifndef ROWFS_FS_KERNEL_OPS_H
 #define ROWFS_FS_KERNEL_OPS_H
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
 
-/* The table for fuse_session_new(). The session's user data is the struct fs. */
-extern const struct fuse_lowlevel_ops rowfs_ops;
-
 /* The open file that a request is about. */
 static inline struct handle *handle_of(const struct fuse_file_info *fi) {
 	return (struct handle *)(uintptr_t)fi->fh;
 }
+
+static inline void ops_count(atomic_ullong *counter, unsigned long long n) {
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* ops_attr.c */
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
+void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *forgets);
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		struct fuse_file_info *fi);
+void op_readlink(fuse_req_t req, fuse_ino_t ino);
+
+/* ops_create.c */
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi);
+
+/* ops_file.c */
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+	      struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+	      unsigned flags, const void *in, size_t in_len, size_t out_len);
+/* A handle on NODE, opened, in *OUT. Returns 0 or -errno. */
+MUST_USE int ops_open(struct call *call, struct node *node, int flags, bool created,
+		      struct handle **out);
+/* FI says how the kernel is to treat H, which is open. */
+void ops_open_flags(const struct handle *h, struct fuse_file_info *fi);
 
 /* ops_dir.c */
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

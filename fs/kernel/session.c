@@ -95,6 +95,48 @@ static bool is_quick(void *arg, const void *request, size_t size) {
 	}
 }
 
+static void op_init(void *userdata, struct fuse_conn_info *conn) {
+	((struct fs *)userdata)->expires = (conn->capable & FUSE_CAP_EXPIRE_ONLY) != 0;
+	/* always with attributes: `find` and `du` list a whole directory before they ask for the
+	 * first file */
+	conn->want |= conn->capable &
+		      (FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC);
+	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
+	conn->time_gran = 1000; /* PostgreSQL's timestamps are microseconds */
+}
+
+static const struct fuse_lowlevel_ops ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.statfs = op_statfs,
+	.open = op_open,
+	.create = op_create,
+	.read = op_read,
+	.write = op_write,
+	.flush = op_flush,
+	.fsync = op_fsync,
+	.getlk = op_getlk,
+	.setlk = op_setlk,
+	.flock = op_flock,
+	.ioctl = op_ioctl,
+	.release = op_release,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.fsyncdir = op_fsyncdir,
+	.releasedir = op_releasedir,
+	.mkdir = op_mkdir,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.symlink = op_symlink,
+	.rename = op_rename,
+};
+
 static const struct fuse_custom_io io = { .writev = write_reply, .read = read_request };
 
 /* -- mounting ---------------------------------------------------------------------------------- */
@@ -143,7 +185,7 @@ static bool session_open(struct fs *fs) {
 	if (!options.failed && fuse_opt_add_arg(&args, "rowfs") == 0 &&
 	    fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, options.data) == 0 &&
 	    (!opt->debug || fuse_opt_add_arg(&args, "-d") == 0))
-		se = fuse_session_new(&args, &rowfs_ops, sizeof(rowfs_ops), fs);
+		se = fuse_session_new(&args, &ops, sizeof(ops), fs);
 	fuse_opt_free_args(&args);
 	if (se == NULL)
 		return false;
