@@ -12,8 +12,8 @@
  * says why. */
 MUST_USE bool install_report(struct fs *fs, bool make);
 
-/* Says on stderr what does not hold because of what the schema rowfs is, and which command helps. Of
- * a MOUNT not that there is none: notes_part says it. */
+/* Says on stderr what does not hold because of what the schema rowfs is, and which command helps.
+ * Of a MOUNT not that there is none: notes_part says it. */
 void install_version(struct fs *fs, bool mount);
 
 #endif

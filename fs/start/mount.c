@@ -13,16 +13,36 @@
 
 /* Opened in this order, closed in the reverse. A part finds what it needs above it. */
 static const struct mount_part *const parts[] = {
-	&ending_part, /* the first: a signal ends whatever part takes too long */
-	&migrate_part,     &served_part,      &place_part, /* before all that may write: another daemon may still serve the place */
-	&inodes_part,      &coherence_part, /* below all that commits: it tells other mounts, and the kernel */
-	&requests_part,    &moved_part,       &made_part,    &intents_part,
-	&orphans_part,     &engine_part, /* its close commits what lines the closed files have left */
-	&ingest_part,      &transcripts_part, &trails_part,  &locks_part,
-	&open_files_part, /* its close commits: all that commits is above it */
-	&removals_part,   /* closed before the files: they may wait for its locks */
-	&prefetch_part,    &notes_part,       &session_part, /* from here on the mount is there, and its requests wait */
-	&ingest_left_part, &timer_part,
+	/* the first: a signal ends whatever part takes too long */
+	&ending_part,
+	&migrate_part,
+	&served_part,
+	/* before all that may write: another daemon may still serve the place */
+	&place_part,
+	&inodes_part,
+	/* before all that commits: it tells the kernel and other mounts */
+	&coherence_part,
+	&requests_part,
+	&moved_part,
+	&made_part,
+	&intents_part,
+	&orphans_part,
+	/* its close commits what lines the open files have left */
+	&engine_part,
+	&ingest_part,
+	&transcripts_part,
+	&trails_part,
+	&locks_part,
+	/* its close commits what is open: behind all that a commit needs */
+	&open_files_part,
+	/* behind the open files, which may wait for its locks */
+	&removals_part,
+	&prefetch_part,
+	&notes_part,
+	/* from here on the mount is there, and its requests wait */
+	&session_part,
+	&ingest_left_part,
+	&timer_part,
 };
 enum { NPARTS = sizeof(parts) / sizeof(parts[0]) };
 
