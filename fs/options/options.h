@@ -29,7 +29,7 @@ struct options {
 	char *connection_string, *host, *port, *database, *username, *password;
 	char *ssl_mode, *ssl_cert, *ssl_key, *ssl_ca;
 
-	/* database; names as in SYSTEMS: see options.c for defaults and units */
+	/* database; names as in SYSTEMS: see option_table.c for defaults and units */
 	int min_connections, max_connections;
 	int connection_timeout;  /* seconds */
 	int command_timeout;     /* seconds */

@@ -394,7 +394,7 @@ struct transcript *transcript_find(struct fs *fs, struct node *node) {
 /* -- reading ----------------------------------------------------------------------------------- */
 
 /* True if a notice would have told of what has come behind T's end, and none did. If the name has
- * another node by now (see pass() in ops.c), the notices for that one are T's as well. */
+ * another node by now (see rows_pass()), the notices for that one are T's as well. */
 static bool has_all(struct fs *fs, struct transcript *t) {
 	t->nameless = false;
 	if (node_has_name(fs->nodes, t->node))

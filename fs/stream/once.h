@@ -1,5 +1,6 @@
 /* Everything that must happen once: an operation is committed once or not at all, whatever
- * connection is lost on the way. Its note in the ledger (schema/ledger.h) is committed with it.
+ * connection is lost on the way. Its note in the ledger (schema/state/ledger.h) is committed with
+ * it.
  *
  *  what happened                               what follows
  *  the transaction was committed               the operation is done

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-/* In place of schema/notice.c, which reads them from a database: what is told of a place. */
+/* In place of schema/notice/notice.c, which reads them from a database: what is told of a place. */
 static const struct place *untold, *vague;
 
 bool notices_told(const struct notices *notices, const struct place *place) {
