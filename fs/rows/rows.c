@@ -227,8 +227,7 @@ static int give_up(struct call *call, struct handle *h, const struct where *w) {
 	(void)call_error(
 		call, -rc,
 		"a write was refused before: what follows the last whole line is not committed");
-	refuse_input(call->fs->stream, w->path, 0, f->data.data != NULL ? f->data.data : "",
-		     f->data.len, rc, &call->err);
+	refuse_input(call->fs->stream, w->path, 0, f->data.data, f->data.len, rc, &call->err);
 	if (rows_is_whole(h))
 		rows_whole_end(h, f->data.len);
 	else

@@ -245,6 +245,7 @@ struct sending {
 	struct batch_target *to;
 	bool counts; /* the tally is sent, the triggers are off */
 	bool done;   /* an earlier attempt was committed: see ask() */
+	bool plain;  /* all lines go at once: few are refused, and savepoints cost the others */
 };
 
 static int count_lines(struct db_conn *conn, const struct sending *s, struct db_error *err) {
@@ -345,34 +346,26 @@ static int ask(struct db_conn *conn, struct sending *s, struct db_error *err) {
 
 static int send_again(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct sending *s = arg;
-	int rc = ask(conn, s, err);
-	if (rc != 0 || s->done)
-		return rc;
-	s->counts = false; /* some may be refused: the triggers count what stays */
-	if (s->b->n > 0)
-		rc = db_check_constraints_on(conn, err);
-	if (rc == 0)
-		rc = batch_send(conn, s->b, s->to, err);
-	return rc == 0 ? finish(conn, s, err) : rc;
-}
-
-/* All lines at once: few are refused, and savepoints cost the others. */
-static int send_plain(struct db_conn *conn, void *arg, struct db_error *err) {
-	struct sending *s = arg;
 	struct batch_owner *owner = s->to->owner;
 	int rc = ask(conn, s, err);
 	if (rc != 0 || s->done)
 		return rc;
-	s->counts = false; /* the triggers count what is no CSV */
-	rc = owner->send(conn, owner, s->b, 0, s->b->n, 0, err);
+	/* some may be refused, or are no CSV: the triggers count what stays */
+	s->counts = false;
+	if (!s->plain && s->b->n > 0)
+		rc = db_check_constraints_on(conn, err);
+	if (rc == 0)
+		rc = s->plain ? owner->send(conn, owner, s->b, 0, s->b->n, 0, err)
+			      : batch_send(conn, s->b, s->to, err);
 	return rc == 0 ? finish(conn, s, err) : rc;
 }
 
 /* -- committing -------------------------------------------------------------------------------- */
 
-static enum sent transact(struct sending *s, db_tx_fn fn, struct db_error *err) {
+static enum sent transact(struct sending *s, bool plain, struct db_error *err) {
 	unsigned flags = s->to->once != NULL ? DB_REPEATABLE : 0;
-	return sent_of(db_transaction(s->to->engine->pool, fn, s, flags, NULL, err), err);
+	s->plain = plain;
+	return sent_of(db_transaction(s->to->engine->pool, send_again, s, flags, NULL, err), err);
 }
 
 static enum sent send_whole(struct sending *s, struct db_error *err) {
@@ -380,7 +373,7 @@ static enum sent send_whole(struct sending *s, struct db_error *err) {
 	move(s->b, BATCH_COMMIT);
 	if (s->to->follow != NULL)
 		s->to->follow(s->to->lane, false);
-	return transact(s, send_again, err);
+	return transact(s, false, err);
 }
 
 /* As it comes: by the COPY that has the first of it, or by one statement. */
@@ -408,9 +401,7 @@ static enum sent send_all(struct sending *s, struct db_error *err) {
 	const struct batch_owner *owner = s->to->owner;
 	bool plain = owner != NULL && owner->plain && b->state != BATCH_WHOLE;
 	bool whole = b->state == BATCH_WHOLE || b->n == 0 || (owner != NULL && owner->send != NULL);
-	enum sent end = plain   ? transact(s, send_plain, err)
-			: whole ? DO_IT_AGAIN
-				: send_first(s, err);
+	enum sent end = plain ? transact(s, true, err) : whole ? DO_IT_AGAIN : send_first(s, err);
 	/* that was a transaction with all its repetitions */
 	if (plain ? end != LINE_REFUSED : !another_helps(s, end))
 		return end;

@@ -109,6 +109,13 @@ static char *sentence_of_many(const struct refusal *one) {
 	return buf_take(&why);
 }
 
+/* Who reads the sentence finds it counted. */
+static void tell(struct engine *engine, const struct rejection *rejection, uint64_t lines) {
+	atomic_fetch_add(&engine->count->errors, 1);
+	atomic_fetch_add(&engine->count->lines_rejected, lines);
+	report_rejection(engine->report, rejection);
+}
+
 int refusal_tell(const struct refusal *one, struct engine *engine, const char *path) {
 	AUTO_FREE char *many = one->more > 0 ? sentence_of_many(one) : NULL;
 	const char *why = many != NULL ? many : one->why;
@@ -124,10 +131,7 @@ int refusal_tell(const struct refusal *one, struct engine *engine, const char *p
 		.sqlstate = one->sqlstate,
 		.sentence = why,
 	};
-	/* who reads the sentence finds it counted */
-	atomic_fetch_add(&engine->count->errors, 1);
-	atomic_fetch_add(&engine->count->lines_rejected, one->more + 1);
-	report_rejection(engine->report, &rejection);
+	tell(engine, &rejection, one->more + 1);
 	return -one->errnum;
 }
 
@@ -152,16 +156,14 @@ int refuse_input(struct engine *engine, const char *path, uint64_t line, const c
 	const struct rejection rejection = {
 		.path = path,
 		.line = line,
-		.data = data,
+		.data = data != NULL ? data : "",
 		.len = len,
 		.keep = len > 0 || line > 0,
 		.errnum = -rc,
 		.sqlstate = err->sqlstate,
 		.sentence = err->sentence != NULL ? err->sentence : strerror(-rc),
 	};
-	atomic_fetch_add(&engine->count->errors, 1);
-	atomic_fetch_add(&engine->count->lines_rejected, line > 0);
-	report_rejection(engine->report, &rejection);
+	tell(engine, &rejection, line > 0);
 	db_error_clear(err);
 	return rc;
 }

@@ -46,8 +46,8 @@ MUST_USE bool refusals_move_or_fold(struct refusals *to, struct refusals *from);
 bool refuse_is_input_error(int rc);
 
 /* Keeps input of PATH that was refused in rejected/ and tells it, at once: a LINE, counted from 1,
- * or with LINE 0 a whole text. RC is its -errno, and ERR says why, if it has a sentence. Empties
- * ERR. Returns RC. */
+ * or with LINE 0 a whole text. DATA may be NULL. RC is its -errno, and ERR says why, if it has a
+ * sentence. Empties ERR. Returns RC. */
 int refuse_input(struct engine *engine, const char *path, uint64_t line, const char *data,
 		 size_t len, int rc, struct db_error *err);
 
