@@ -24,7 +24,7 @@ int insert_make(const struct place *place, const struct line_group *group, const
 	out->count = has_key ? sql_count_upserts(place, &shape) : sql_count_lines(place, &shape);
 	buf_putc(&out->json, '[');
 	for (int i = 0; i < n; i++) {
-		const struct line *line = &group->lines[which != NULL ? which[i] : i];
+		const struct line *line = &group->lines[which[i]];
 		const char *json = group->json.data + line->json_at;
 		buf_puts(&out->json, i > 0 ? "," : "");
 		if (id != NULL)

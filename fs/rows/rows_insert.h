@@ -13,7 +13,7 @@ struct insert {
 	int lines;
 };
 
-/* Makes OUT the insert of N lines of GROUP, the numbers WHICH (NULL: the first N); lines
+/* Makes OUT the insert of N lines of GROUP, the numbers WHICH; lines
  * that show their key update the row that has it. Lines that leave out an id that rowfs
  * gives get one. Returns 0, -ENOMEM, or -EINVAL if no column gets a value. OUT is to be
  * freed in any case. */

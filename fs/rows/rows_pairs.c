@@ -675,13 +675,17 @@ static int insert_group(struct db_conn *conn, struct attempt *a, int g, struct d
 
 /* -- all of it --------------------------------------------------------------------------------- */
 
-/* Deletes and inserts all. */
+/* Deletes all rows, or those whose key no line has, and inserts all lines, or updates by the
+ * key. */
 static int replace_all(struct db_conn *conn, struct attempt *a, struct db_error *err) {
-	AUTO_FREE char *sql = sql_remove_older(a->place, a->p->in->since);
+	const struct buf *keyed = a->p->keyed;
+	const char *since = a->p->in->since;
+	AUTO_FREE char *sql = keyed != NULL ? sql_delete_absent(a->place, since)
+					    : sql_remove_older(a->place, since);
 	a->row_of = ints(a->p->text->nlines);
 	if (sql == NULL || a->row_of == NULL || side_begin(&a->now, a->p->text, a->place) != 0)
 		return no_memory(err);
-	int rc = run(conn, a, sql, NULL, NULL, NULL, err);
+	int rc = run(conn, a, sql, keyed, NULL, NULL, err);
 	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
 		rc = insert_group(conn, a, g, err);
 	return rc;
@@ -776,7 +780,7 @@ int pairs_run(struct db_conn *conn, struct pairs *p, struct db_error *err) {
 	columns = place.columns;
 	enum way last = p->was != NULL ? WAY_INSERT : WAY_ALL;
 	int rc = -EINVAL;
-	for (enum way way = WAY_UPDATE; way <= last; way++) {
+	for (enum way way = p->all ? last : WAY_UPDATE; way <= last; way++) {
 		struct attempt a = { .p = p, .place = &place, .way = way };
 		db_error_clear(err);
 		rc = way < last ? db_part_on(conn, try_way, &a, err) : try_way(conn, &a, err);

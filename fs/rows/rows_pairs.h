@@ -41,6 +41,7 @@ struct pairs {
 	/* An array of the lines that show their key, which are written by it; NULL: there
 	 * are none. */
 	const struct buf *keyed;
+	bool all;    /* the lines are not paired with rows: they say which rows stay, or none do */
 	int written; /* rows that were inserted or updated */
 };
 

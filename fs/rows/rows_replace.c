@@ -8,7 +8,6 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/statement.h"
 #include "fs/stream/once.h"
-#include "fs/rows/rows_insert.h"
 #include "fs/rows/rows_pairs.h"
 #include "fs/stream/refusals.h"
 
@@ -16,17 +15,11 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* One transaction: removing what is replaced, then inserting lines. */
+/* One transaction: what is removed, and how the lines are brought to the rows. */
 struct rows_tx {
-	const struct input *in;
 	const struct where
-		*from;       /* another file with the same lines, whose rows go first; NULL: none */
-	int lines;           /* how many there are in all */
-	struct pairs *pairs; /* how they are brought to the rows; NULL: by what follows */
-	const char *remove;  /* NULL: nothing is replaced */
-	const struct buf *keyed; /* the parameter of `remove`, NULL: it takes none */
-	struct insert *inserts;
-	int ninserts;
+		*from; /* another file with the same lines, whose rows go first; NULL: none */
+	struct pairs *pairs;
 };
 
 /* The rows of the file whose lines these are. If they are not as many, somebody else has changed
@@ -34,7 +27,7 @@ struct rows_tx {
 static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db_error *err) {
 	int changed = 0;
 	int rc = statement_remove_on(conn, tx->from, &changed, err);
-	if (rc == 0 && changed != tx->lines)
+	if (rc == 0 && changed != tx->pairs->text->nlines)
 		rc = db_error_set(
 			err, EXDEV,
 			"the file has other rows than the program has written to it: copy it "
@@ -44,26 +37,8 @@ static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db
 
 static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct rows_tx *tx = arg;
-	int changed, rc = tx->from != NULL ? remove_from(conn, tx, err) : 0;
-	if (rc == 0 && tx->pairs != NULL)
-		return pairs_run(conn, tx->pairs, err);
-	if (rc == 0 && tx->remove != NULL)
-		rc = rows_run_in_tx(conn, tx->in, tx->remove, tx->keyed, &changed, err);
-	for (int i = 0; rc == 0 && i < tx->ninserts; i++)
-		rc = insert_run(conn, tx->in, &tx->inserts[i], err);
-	return rc;
-}
-
-static int run(struct rows_tx *tx) {
-	struct call *call = tx->in->call;
-	int rc = once_run(call->fs->stream, 0, rows_in_tx, tx, NULL, &call->err);
-	fs_changed(call->fs);
-	int written = tx->pairs != NULL ? tx->pairs->written : 0;
-	for (int i = 0; i < tx->ninserts; i++)
-		written += tx->inserts[i].lines;
-	if (rc == 0)
-		atomic_fetch_add(&call->fs->count.rows_written, (unsigned)written);
-	return rc;
+	int rc = tx->from != NULL ? remove_from(conn, tx, err) : 0;
+	return rc == 0 ? pairs_run(conn, tx->pairs, err) : rc;
 }
 
 /* The lines that show their key, as an array; empty if there are none. */
@@ -81,50 +56,27 @@ static int put_keyed(const struct place *place, const struct rows_text *text, st
 	return keyed->failed ? -ENOMEM : 0;
 }
 
-/* By the key, if lines have it; or all rows go and all lines come. */
-static int replace_all(struct rows_tx *tx, const struct rows_text *text, const struct buf *keyed) {
-	const struct place *place = tx->in->w->place;
-	struct call *call = tx->in->call;
-	const char *since = tx->in->since;
-	AUTO_FREE char *remove =
-		keyed->len > 0 ? sql_delete_absent(place, since) : sql_remove_older(place, since);
-	struct insert inserts[GROUPS_MOST] = { 0 };
-	int rc = 0;
-	tx->inserts = inserts;
-	tx->keyed = keyed->len > 0 ? keyed : NULL;
-	tx->remove = remove;
-	if (tx->remove == NULL)
-		return call_error(call, ENOMEM, "out of memory");
-	for (int i = 0; rc == 0 && i < text->ngroups; i++)
-		rc = insert_make(place, &text->groups[i], NULL, text->groups[i].n,
-				 &inserts[tx->ninserts++]);
-	if (rc == -EINVAL)
-		rc = call_error(call, EINVAL,
-				"the lines have no key that is a column of the table");
-	else if (rc != 0)
-		rc = call_error(call, ENOMEM, "out of memory");
-	if (rc == 0)
-		rc = run(tx);
-	for (int i = 0; i < tx->ninserts; i++)
-		insert_free(&inserts[i]);
-	return rc;
-}
-
 /* TEXT replaces what is there, or, with WAS, what differs from that. */
 static int replace(const struct input *in, const struct where *from, const struct rows_text *text,
 		   const struct rows_text *was) {
 	const struct place *place = in->w->place;
+	struct call *call = in->call;
 	AUTO_BUF struct buf keyed = { 0 };
-	struct rows_tx tx = { .in = in, .from = from, .lines = text->nlines };
 	if (put_keyed(place, text, &keyed) != 0)
-		return call_error(in->call, ENOMEM, "out of memory");
+		return call_error(call, ENOMEM, "out of memory");
 	struct pairs pairs = {
-		.in = in, .text = text, .was = was, .keyed = keyed.len > 0 ? &keyed : NULL
+		.in = in,
+		.text = text,
+		.was = was,
+		.keyed = keyed.len > 0 ? &keyed : NULL,
+		.all = (was == NULL && keyed.len > 0) || !pairs_can(place, was != NULL),
 	};
-	if ((was == NULL && keyed.len > 0) || !pairs_can(place, was != NULL))
-		return replace_all(&tx, text, &keyed);
-	tx.pairs = &pairs;
-	return run(&tx);
+	struct rows_tx tx = { .from = from, .pairs = &pairs };
+	int rc = once_run(call->fs->stream, 0, rows_in_tx, &tx, NULL, &call->err);
+	fs_changed(call->fs);
+	if (rc == 0)
+		atomic_fetch_add(&call->fs->count.rows_written, (unsigned)pairs.written);
+	return rc;
 }
 
 /* The lines of the text that H had before it was edited; it was read, or committed. */
@@ -189,8 +141,8 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w,
 		rc = replace_by(&in, from, text);
 	/* with FROM it is kept: by the rows of its own name */
 	if (rc != 0 && from == NULL)
-		refuse_input(call->fs->stream, w->path, 0, f->data.data != NULL ? f->data.data : "",
-			     f->data.len, rc, &call->err);
+		refuse_input(call->fs->stream, w->path, 0, f->data.data, f->data.len, rc,
+			     &call->err);
 	if (rc != 0)
 		line_reader_restart(&f->lines);
 	else if (!waits)
