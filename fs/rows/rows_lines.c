@@ -10,13 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* -- batches ----------------------------------------------------------------------------------- */
-
-void group_clear(struct line_group *b) {
-	shape_free(&b->shape);
-	buf_resize(&b->json, 0);
-	b->n = 0;
-}
+/* -- groups ------------------------------------------------------------------------------------ */
 
 void group_free(struct line_group *b) {
 	shape_free(&b->shape);
@@ -115,7 +109,9 @@ static int add_name(struct shape *shape, const char *name) {
 	return names[shape->n++] != NULL ? 0 : -ENOMEM;
 }
 
-static int add_id(const struct place *place, struct shape *shape, struct buf *json) {
+/* JSON becomes a view of MADE. */
+static int add_id(const struct place *place, struct shape *shape, struct buf *made,
+		  struct buf *json) {
 	const struct column *id = rows_id_of(place, shape);
 	AUTO_BUF struct buf out = { 0 };
 	if (id == NULL || json->failed)
@@ -123,8 +119,8 @@ static int add_id(const struct place *place, struct shape *shape, struct buf *js
 	rows_put_with_id(&out, id, shape, json->data, json->len);
 	if (out.failed)
 		return -ENOMEM;
-	buf_free(json);
-	*json = out;
+	buf_free(made);
+	*made = *json = out;
 	out = (struct buf){ 0 };
 	return add_name(shape, id->name);
 }
@@ -174,22 +170,21 @@ static int csv_object(struct input *in, const char *line, size_t len, struct sha
 	return rc;
 }
 
-static int jsonl_object(struct input *in, const char *line, size_t len, struct shape *shape,
-			struct buf *json) {
+static int check_object(struct input *in, const char *line, size_t len, struct shape *shape) {
 	AUTO_BUF struct buf why = { 0 };
 	if (shape_scan(line, len, shape, &why) != 0)
 		return call_error(in->call, EINVAL, "%s", why.data);
-	buf_add(json, line, len);
 	return statement_check_shape(in->call, in->w->place, shape);
 }
 
-/* Makes JSON and SHAPE of a line. */
+/* Makes JSON, a view of the line or of MADE, and SHAPE of a line. */
 static int line_object(struct input *in, const char *line, size_t len, struct shape *shape,
-		       struct buf *json) {
-	int rc = is_csv(in->w->place) ? csv_object(in, line, len, shape, json)
-				      : jsonl_object(in, line, len, shape, json);
+		       struct buf *made, struct buf *json) {
+	bool csv = is_csv(in->w->place);
+	int rc = csv ? csv_object(in, line, len, shape, made) : check_object(in, line, len, shape);
+	*json = csv ? *made : (struct buf){ .data = (char *)(uintptr_t)line, .len = len };
 	if (rc == 0 && !in->ids_later)
-		rc = add_id(in->w->place, shape, json);
+		rc = add_id(in->w->place, shape, made, json);
 	shape_sort(shape);
 	return rc == 0 && json->failed ? call_error(in->call, ENOMEM, "out of memory") : rc;
 }
@@ -253,14 +248,15 @@ static int take_row(void *arg, const struct record_found *found) {
 	const struct line line = line_at(w->in, found);
 	bool csv = is_csv(place);
 	AUTO_SHAPE struct shape shape = { 0 };
-	AUTO_BUF struct buf json = { 0 };
+	AUTO_BUF struct buf made = { 0 };
+	struct buf json;
 	if (found->mark > 0)
 		return refuse(arg, found, -EINVAL,
 			      "a byte order mark stands before the row: write the file without it");
 	/* a blank line is no row, but the one NULL of a file with one column */
 	if (found->len == 0 && (!csv || place->ncolumns > 1))
 		return csv && !w->strict ? refuse(arg, found, -EINVAL, "a blank line") : 0;
-	int rc = line_object(w->in, found->text, found->len, &shape, &json);
+	int rc = line_object(w->in, found->text, found->len, &shape, &made, &json);
 	return rc == 0 ? w->each(w->in, w->arg, &line, &shape, &json) : judge(w, &line, rc);
 }
 

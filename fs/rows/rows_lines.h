@@ -13,7 +13,7 @@
 /* One line on its way. Offsets, since the buffers that they point into grow. */
 struct line {
 	size_t raw_at, raw_len;   /* in the input */
-	size_t json_at, json_len; /* in the batch's json */
+	size_t json_at, json_len; /* in the group's json */
 	uint64_t number;          /* of the line that it begins in, counted from 1 */
 };
 
@@ -38,17 +38,16 @@ struct input {
 	int first_error; /* -errno of the first line that was refused */
 };
 
-/* Empties B, keeping its memory; frees it. */
-void group_clear(struct line_group *b);
 void group_free(struct line_group *b);
-/* Adds a line to a batch that is empty or has its SHAPE, which an empty one takes over. Returns 0
+/* Adds a line to a group that is empty or has its SHAPE, which an empty one takes over. Returns 0
  * or -errno. */
 MUST_USE int group_add(struct call *call, struct line_group *b, const struct line *line,
 		       struct shape *shape, const struct buf *json);
 /* Appends lines LOW to HIGH of B, "a,b,c"; a comma first if OUT has something. */
 void group_put(struct buf *out, const struct line_group *b, int low, int high);
 
-/* What is done with a row's line: JSON is its object, SHAPE its columns (may be taken over). */
+/* What is done with a row's line: JSON is its object (borrowed), SHAPE its columns (may be taken
+ * over). */
 typedef int (*line_fn)(struct input *in, void *arg, const struct line *line, struct shape *shape,
 		       const struct buf *json);
 

@@ -13,134 +13,154 @@
 #include <errno.h>
 #include <string.h>
 
-/* Lines of one shape on their way. */
+/* Lines of one shape on their way. The batch has their objects, with a comma behind each. */
 struct append_tx {
 	struct batch_owner owner; /* the first member */
 	struct input *in;
-	const struct line_group *group; /* the lines as JSON; the batch has them as written */
-	struct insert insert;           /* its json is made for each part */
+	struct shape shape;
+	struct batch *batch;
+	struct line *lines; /* of the batch, as they were written; owned array */
+	int room;
+	struct insert insert; /* its json is made for each part */
 };
 
 static int send_lines(struct db_conn *conn, struct batch_owner *owner, const struct batch *b,
 		      int low, int high, size_t at, struct db_error *err) {
 	struct append_tx *tx = (struct append_tx *)owner;
-	(void)b;
-	(void)at;
-	buf_resize(&tx->insert.json, 0);
-	buf_putc(&tx->insert.json, '[');
-	group_put(&tx->insert.json, tx->group, low, high);
-	buf_putc(&tx->insert.json, ']');
+	struct buf *json = &tx->insert.json;
+	size_t len = 0;
+	for (int i = low; i < high; i++)
+		len += b->lines[i].len;
+	buf_resize(json, 0);
+	buf_reserve(json, len + 3);
+	buf_putc(json, '[');
+	if (len > 0)
+		buf_add(json, b->data.data + at, len - 2); /* without its last comma and newline */
+	buf_putc(json, ']');
 	tx->insert.lines = high - low;
-	if (tx->insert.json.failed) {
-		buf_free(&tx->insert.json);
+	if (json->failed) {
+		buf_free(json);
 		return db_error_set(err, ENOMEM, "out of memory");
 	}
 	return insert_run(conn, tx->in, &tx->insert, err);
 }
 
-static int put_raw(struct batch *batch, const struct input *in, const struct line_group *group) {
-	for (int i = 0; i < group->n; i++) {
-		const struct line *line = &group->lines[i];
-		const struct unit_line one = { .text = in->raw + line->raw_at,
-					       .len = (uint32_t)line->raw_len,
-					       .number = line->number };
-		const struct unit unit = { .lines = &one, .n = 1 };
-		if (batch_put(batch, NULL, &unit) != 0)
-			return -ENOMEM;
+/* What the server refused, as it was written. */
+static void tell_refused(const struct append_tx *tx) {
+	const struct refusals *list = &tx->batch->refused;
+	struct input *in = tx->in;
+	for (int i = 0; i < list->n; i++) {
+		struct refusal one = list->all[i];
+		one.text = (char *)(uintptr_t)in->raw + tx->lines[one.index].raw_at;
+		one.len = tx->lines[one.index].raw_len;
+		int rc = refusal_tell(&one, in->call->fs->stream, in->w->path);
+		if (in->first_error == 0)
+			in->first_error = rc;
 	}
-	return 0;
 }
 
 /* All lines at once; if one is refused, again around it. */
-static int send_batch(struct append_tx *tx, struct batch *batch) {
+static int send_batch(struct append_tx *tx) {
 	struct call *call = tx->in->call;
 	struct engine *engine = call->fs->stream;
 	struct once once = { 0 };
 	struct batch_target target = { .engine = engine,
 				       .once = engine->tree->has_ledger ? &once : NULL,
 				       .owner = &tx->owner };
-	int rc = put_raw(batch, tx->in, tx->group);
-	if (rc != 0)
-		return call_error(call, ENOMEM, "out of memory");
-	rc = once_begin(engine, &once, &call->err);
+	int rc = once_begin(engine, &once, &call->err);
 	if (rc != 0)
 		return rc;
-	enum sent end = batch_commit(batch, &target, &call->err);
+	enum sent end = batch_commit(tx->batch, &target, &call->err);
 	fs_changed(call->fs);
 	if (end != SENT) {
 		once_failed(engine, &once, -call->err.errnum, &call->err);
 		return -call->err.errnum;
 	}
-	int first = refusals_tell(&batch->refused, engine, tx->in->w->path);
-	if (tx->in->first_error == 0)
-		tx->in->first_error = first;
+	tell_refused(tx);
 	return 0;
 }
 
-static int run_append(struct append_tx *tx) {
-	struct batch *batch = batch_new(1);
-	int rc = batch != NULL ? send_batch(tx, batch)
-			       : call_error(tx->in->call, ENOMEM, "out of memory");
-	batch_free(batch);
-	return rc;
-}
-
 /* Lines that give no column a value, such as {}: each is a bad one. */
-static int reject_group(struct input *in, const struct line_group *group) {
-	for (int i = 0; i < group->n; i++)
-		lines_reject(in, &group->lines[i],
+static int reject_all(const struct append_tx *tx) {
+	struct input *in = tx->in;
+	for (int i = 0; i < tx->batch->n; i++)
+		lines_reject(in, &tx->lines[i],
 			     call_error(in->call, EINVAL, "the line has no columns"));
 	return 0;
 }
 
-/* Sends what the group holds. Returns -errno only for what is not the lines' fault. */
-static int flush_batch(struct input *in, struct line_group *group) {
-	struct document_shape shape = shape_document(&group->shape);
-	if (group->n == 0)
+/* Sends what was gathered. Returns -errno only for what is not the lines' fault. */
+static int flush(struct append_tx *tx) {
+	struct input *in = tx->in;
+	struct document_shape shape = shape_document(&tx->shape);
+	int rc, n = tx->batch->n;
+	if (n == 0)
 		return 0;
-	struct append_tx tx = {
-		.owner = { .send = send_lines, .plain = true },
-		.in = in,
-		.group = group,
-		.insert = { .sql = sql_insert_lines(in->w->place, &shape),
-			    .count = sql_count_lines(in->w->place, &shape) },
-	};
-	int rc;
-	if (tx.insert.count == NULL)
+	tx->insert = (struct insert){ .sql = sql_insert_lines(in->w->place, &shape),
+				      .count = sql_count_lines(in->w->place, &shape) };
+	if (tx->insert.count == NULL)
 		rc = call_error(in->call, ENOMEM, "out of memory");
-	else if (tx.insert.sql == NULL)
-		rc = reject_group(in, group);
 	else
-		rc = run_append(&tx);
+		rc = tx->insert.sql != NULL ? send_batch(tx) : reject_all(tx);
 	if (rc == 0)
-		in->settled =
-			group->lines[group->n - 1].raw_at + group->lines[group->n - 1].raw_len;
-	insert_free(&tx.insert);
-	group_clear(group);
+		in->settled = tx->lines[n - 1].raw_at + tx->lines[n - 1].raw_len;
+	insert_free(&tx->insert);
+	shape_free(&tx->shape);
+	batch_reset(tx->batch, 1, BATCH_OPEN);
 	return rc;
+}
+
+static bool make_room(struct append_tx *tx) {
+	if (tx->batch->n < tx->room)
+		return true;
+	int room = tx->room > 0 ? tx->room * 2 : 64;
+	struct line *lines = reallocarray(tx->lines, (size_t)room, sizeof(*lines));
+	if (lines == NULL)
+		return false;
+	tx->lines = lines;
+	tx->room = room;
+	return true;
 }
 
 static int append_line(struct input *in, void *arg, const struct line *line, struct shape *shape,
 		       const struct buf *json) {
-	struct line_group *b = arg;
-	bool full = b->n >= in->call->fs->opt->batch_size;
-	int rc = b->n > 0 && (full || !shape_equal(&b->shape, shape)) ? flush_batch(in, b) : 0;
-	return rc != 0 ? rc : group_add(in->call, b, line, shape, json);
+	struct append_tx *tx = arg;
+	const struct unit_line one = { .text = json->data,
+				       .len = (uint32_t)json->len,
+				       .number = line->number };
+	const struct unit unit = { .lines = &one, .n = 1, .tail = ",", .tail_len = 1 };
+	bool full = tx->batch->n >= in->call->fs->opt->batch_size;
+	int rc = full || !shape_equal(&tx->shape, shape) ? flush(tx) : 0;
+	if (rc != 0)
+		return rc;
+	if (!make_room(tx) || batch_put(tx->batch, NULL, &unit) != 0)
+		return call_error(in->call, ENOMEM, "out of memory");
+	tx->lines[tx->batch->n - 1] = *line;
+	if (tx->batch->n == 1) {
+		tx->shape = *shape;
+		*shape = (struct shape){ 0 };
+	}
+	return 0;
 }
 
 int rows_commit(struct call *call, struct handle *h, const struct where *w, enum record_more more) {
 	struct rows_file *f = rows_of(h);
 	struct input in = { .call = call, .h = h, .w = w, .raw = f->data.data };
-	struct line_group batch = { 0 };
+	struct append_tx tx = { .owner = { .send = send_lines, .plain = true }, .in = &in };
 	size_t taken = 0;
 	uint64_t before = f->lines.records.lines;
 	h->waiting_us = 0;
 	if (f->data.len == 0)
 		return 0;
-	int rc = lines_each(&in, f->data.len, more, false, append_line, &batch, &taken);
+	tx.batch = batch_new(1);
+	int rc = tx.batch != NULL
+			 ? lines_each(&in, f->data.len, more, false, append_line, &tx, &taken)
+			 : call_error(call, ENOMEM, "out of memory");
 	if (rc == 0)
-		rc = flush_batch(&in, &batch);
-	group_free(&batch);
+		rc = flush(&tx);
+	batch_free(tx.batch);
+	shape_free(&tx.shape);
+	free(tx.lines);
 	if (rc != 0) {
 		/* given up for good: what was not sent is kept */
 		for (size_t i = 0; i < in.settled; i++)
