@@ -111,6 +111,8 @@ MUST_USE int ingest_read(struct call *call, struct ingest_stream *s, uint64_t of
 MUST_USE int ingest_write(struct call *call, struct ingest_stream *s, const char *data, size_t size,
 			  uint64_t offset);
 MUST_USE int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size);
+/* Makes *OUT a copy of the whole file as it is, with one reference. */
+MUST_USE int ingest_copy(struct call *call, struct ingest_stream *s, struct scratch **out);
 /* Commits what was written. */
 MUST_USE int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail tail);
 /* Makes the content of FD the file's, in one transaction. With LAST a last line that is no row as
@@ -162,6 +164,9 @@ MUST_USE int ingest_find(struct call *call, const struct place *place, const cha
 			 struct found *found);
 /* The same for file ID, whatever it is called: its attributes. */
 MUST_USE int ingest_refresh(struct call *call, int64_t id, struct found *found);
+/* *OUT is the stream of the file at PATH, held once more. Returns 0, -ENOENT or -errno. */
+MUST_USE int ingest_stream_open(struct call *call, const struct place *place, const char *path,
+				struct ingest_stream **out);
 MUST_USE int ingest_create(struct call *call, const struct place *place, const char *name,
 			   mode_t mode);
 /* Removes PATH. */

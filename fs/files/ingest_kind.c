@@ -56,18 +56,7 @@ static int begin_to_write(struct call *call, struct handle *h) {
 /* The stream of the ingest file that NODE is. */
 static int open_stream(struct call *call, const struct node *node, struct ingest_stream **out) {
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
-	struct ingest_record rec = { 0 };
-	int rc = path != NULL ? 0 : -ENOMEM;
-	if (rc == 0)
-		rc = ingest_file_find(call->fs->pool, node->place->ingest->dir,
-				      strrchr(path, '/') + 1, 0, call_cancel(call), &rec,
-				      &call->err);
-	if (rc != 0)
-		return rc;
-	*out = ingest_stream_get(call->fs, node->place, path, &rec);
-	if (*out == NULL)
-		ingest_record_free(&rec);
-	return *out != NULL ? 0 : -ENOMEM;
+	return path != NULL ? ingest_stream_open(call, node->place, path, out) : -ENOMEM;
 }
 
 static int kind_open(struct call *call, struct handle *h) {

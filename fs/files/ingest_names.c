@@ -52,6 +52,17 @@ static int find(struct call *call, const struct place *place, const char *name,
 				&call->err);
 }
 
+int ingest_stream_open(struct call *call, const struct place *place, const char *path,
+		       struct ingest_stream **out) {
+	struct ingest_record rec = { 0 };
+	int rc = find(call, place, name_of(path), &rec);
+	if (rc != 0)
+		return rc;
+	*out = ingest_stream_get(call->fs, place, path, &rec);
+	ingest_record_free(&rec);
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
 /* What REC says of the file, or this mount if it is ahead. */
 static struct attributes attributes_of(struct fs *fs, const struct ingest_record *rec) {
 	struct attributes attr = { .mode = S_IFREG | (rec->mode & 07777),
@@ -136,7 +147,7 @@ int ingest_create(struct call *call, const struct place *place, const char *name
 }
 
 int ingest_set_attr(struct call *call, struct node *node, const struct stat *attr, int to_set) {
-	struct ingest_record rec = { 0 };
+	struct ingest_stream *s = NULL;
 	int mode = (to_set & FUSE_SET_ATTR_MODE) != 0 ? (int)(attr->st_mode & 07777) : -1;
 	int64_t at = -1;
 	struct timespec now;
@@ -150,16 +161,13 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
 	if (path == NULL || (mode < 0 && at < 0))
 		return path == NULL ? -ENOMEM : 0;
-	int rc = find(call, node->place, name_of(path), &rec);
+	int rc = ingest_stream_open(call, node->place, path, &s);
 	if (rc != 0)
 		return rc;
-	/* what is written but not committed must not move the time afterwards */
-	struct ingest_stream *s = ingest_stream_get(call->fs, node->place, path, &rec);
-	if (s == NULL)
-		return -ENOMEM;
 	struct attributes shown = node->attr;
 	{
 		LOCK_SCOPE(&s->lock);
+		/* what is written but not committed must not move the time afterwards */
 		rc = ingest_commit(call, s, TAIL_WAITS);
 		if (rc == 0)
 			rc = ingest_file_set(call->fs->pool, s->rec.id, mode, at, s->in->of_table,
@@ -286,38 +294,16 @@ int ingest_remove(struct call *call, const struct place *place, const char *path
 /* The stream of the file at PATH, with everything committed; to be given back. */
 static int settled_stream(struct call *call, const struct place *place, const char *path,
 			  struct ingest_stream **out) {
-	struct ingest_record rec = { 0 };
-	int rc = find(call, place, name_of(path), &rec);
+	int rc = ingest_stream_open(call, place, path, out);
 	if (rc != 0)
 		return rc;
-	*out = ingest_stream_get(call->fs, place, path, &rec);
-	if (*out == NULL) {
-		ingest_record_free(&rec);
-		return -ENOMEM;
-	}
 	LOCK_SCOPE(&(*out)->lock);
 	return ingest_commit(call, *out, TAIL_WAITS);
 }
 
-/* Where the bytes of a file are copied: one of the two. */
-struct copy_target {
-	struct scratch *scratch;
-	int plain; /* the descriptor of a plain file */
-};
-
-static int put_bytes(struct call *call, const struct copy_target *to, const struct buf *bytes,
-		     uint64_t at) {
-	if (to->scratch != NULL)
-		return scratch_write(to->scratch, bytes->data, bytes->len, at, &call->err);
-	ssize_t n = plain_write(call->fs->plain, to->plain, bytes->data, bytes->len, at, false);
-	if (n < 0 && n != -ENOSPC)
-		return (int)n;
-	return n == (ssize_t)bytes->len ? 0
-					: plain_no_room(call->fs->plain, bytes->len, &call->err);
-}
-
-/* Copies all bytes. The stream's lock is held. */
-static int copy_bytes(struct call *call, struct ingest_stream *s, const struct copy_target *to) {
+/* Copies all bytes to the plain file FD. The stream's lock is held. */
+static int copy_bytes(struct call *call, struct ingest_stream *s, int fd) {
+	struct plain *plain = call->fs->plain;
 	uint64_t size = ingest_size(s);
 	int rc = 0;
 	for (uint64_t at = 0; rc == 0 && at < size;) {
@@ -326,8 +312,10 @@ static int copy_bytes(struct call *call, struct ingest_stream *s, const struct c
 		if (rc == 0 && bytes.len == 0)
 			rc = call_error(call, EIO, "the bytes from %llu on are missing",
 					(unsigned long long)at);
-		if (rc == 0)
-			rc = put_bytes(call, to, &bytes, at);
+		ssize_t n = rc == 0 ? plain_write(plain, fd, bytes.data, bytes.len, at, false) : 0;
+		if (rc == 0 && n != (ssize_t)bytes.len)
+			rc = n < 0 && n != -ENOSPC ? (int)n
+						   : plain_no_room(plain, bytes.len, &call->err);
 		at += bytes.len;
 	}
 	return rc;
@@ -337,16 +325,12 @@ static int copy_bytes(struct call *call, struct ingest_stream *s, const struct c
 static int take_anew(struct call *call, struct ingest_stream *s, const struct place *to,
 		     const char *to_path) {
 	struct scratch *copy = NULL;
-	int rc = scratch_new(call->fs, "a copy of the file", &copy, &call->err);
-	if (rc != 0)
-		return rc;
+	struct ingest_stream *target = NULL;
+	int rc;
 	{
 		LOCK_SCOPE(&s->lock);
-		rc = scratch_reserve(copy, ingest_size(s), &call->err);
-		if (rc == 0)
-			rc = copy_bytes(call, s, &(struct copy_target){ .scratch = copy });
+		rc = ingest_copy(call, s, &copy);
 	}
-	struct ingest_stream *target = NULL;
 	if (rc == 0)
 		rc = ingest_create(call, to, name_of(to_path), s->rec.mode);
 	if (rc == 0)
@@ -418,7 +402,7 @@ static int write_plain(struct call *call, struct ingest_stream *s, const char *p
 	if (rc != 0)
 		return rc;
 	LOCK_SCOPE(&s->lock);
-	rc = copy_bytes(call, s, &(struct copy_target){ .plain = fd });
+	rc = copy_bytes(call, s, fd);
 	if (rc == 0 && fsync(fd) != 0)
 		rc = -errno;
 	if (rc == 0)

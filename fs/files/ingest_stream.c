@@ -383,25 +383,19 @@ static int fill_copy(struct call *call, struct ingest_stream *s, struct scratch 
 	return rc;
 }
 
-/* Makes the local copy. */
-static int make_copy(struct call *call, struct ingest_stream *s) {
+int ingest_copy(struct call *call, struct ingest_stream *s, struct scratch **out) {
 	struct scratch *copy = NULL;
-	if (s->copy != NULL)
-		return 0;
 	int rc = scratch_new(s->fs, "a copy of the file", &copy, &call->err);
 	if (rc == 0)
 		rc = fill_copy(call, s, copy);
-	if (rc != 0)
-		scratch_release(copy);
-	else
-		s->copy = copy;
+	if (rc == 0)
+		*out = move_ptr(copy);
+	scratch_release(copy);
 	return rc;
 }
 
-/* A copy that was made for a change that was refused says what is there already. */
-static void drop_copy(struct ingest_stream *s) {
-	if (s->copy != NULL && !s->copy_changed)
-		scratch_release(move_ptr(s->copy));
+static int make_copy(struct call *call, struct ingest_stream *s) {
+	return s->copy == NULL ? ingest_copy(call, s, &s->copy) : 0;
 }
 
 /* Bytes that nobody has written cost their program nothing, and all others the time in which they
@@ -417,18 +411,21 @@ static int check_hole(struct call *call, const struct ingest_stream *s, uint64_t
 		(unsigned long long)(from - end), (unsigned long long)most);
 }
 
-static int write_copy(struct call *call, struct ingest_stream *s, const char *data, size_t size,
-		      uint64_t offset) {
+/* Changes the copy, which is made if there is none: DATA comes to OFFSET; or with NULL, it has SIZE
+ * bytes. */
+static int change_copy(struct call *call, struct ingest_stream *s, const char *data, size_t size,
+		       uint64_t offset) {
 	int rc = make_copy(call, s);
 	if (rc == 0)
-		rc = scratch_write(s->copy, data, size, offset, &call->err);
-	if (rc != 0) {
-		drop_copy(s);
-		return rc;
-	}
-	s->copy_changed = true;
-	ingest_show(s);
-	return 0;
+		rc = data != NULL ? scratch_write(s->copy, data, size, offset, &call->err)
+				  : scratch_resize(s->copy, size, &call->err);
+	s->copy_changed = s->copy_changed || rc == 0;
+	/* one that was made for a change that was refused says what is there already */
+	if (s->copy != NULL && !s->copy_changed)
+		scratch_release(move_ptr(s->copy));
+	if (rc == 0)
+		ingest_show(s);
+	return rc;
 }
 
 /* Sends ahead what has come. Returns whether it is enough for a commit. */
@@ -505,7 +502,7 @@ int ingest_write(struct call *call, struct ingest_stream *s, const char *data, s
 	if (rc != 0)
 		return rc;
 	if (s->copy != NULL || offset > end + GAP_MOST)
-		return write_copy(call, s, data, size, offset);
+		return change_copy(call, s, data, size, offset);
 	if (offset >= end)
 		return append(call, s, data, size, (size_t)(offset - end));
 	/* who writes what is there already changes nothing */
@@ -516,20 +513,7 @@ int ingest_write(struct call *call, struct ingest_stream *s, const char *data, s
 		return 0;
 	if (offset + (size_t)same == end)
 		return append(call, s, data + same, size - (size_t)same, 0);
-	return write_copy(call, s, data, size, offset);
-}
-
-static int truncate_copy(struct call *call, struct ingest_stream *s, uint64_t size) {
-	int rc = make_copy(call, s);
-	if (rc == 0)
-		rc = scratch_resize(s->copy, size, &call->err);
-	if (rc != 0) {
-		drop_copy(s);
-		return rc;
-	}
-	s->copy_changed = true;
-	ingest_show(s);
-	return 0;
+	return change_copy(call, s, data, size, offset);
 }
 
 int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
@@ -540,7 +524,7 @@ int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
 	if (size > 0 && s->copy == NULL && size > end && size - end <= GAP_MOST)
 		return append(call, s, NULL, 0, (size_t)(size - end));
 	if (size > 0)
-		return truncate_copy(call, s, size);
+		return change_copy(call, s, NULL, size, 0);
 	/* what is under way may be committed although this mount was not told, and is to be
 	 * replaced, too */
 	bool may_have_bytes =
