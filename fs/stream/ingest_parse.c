@@ -374,15 +374,23 @@ static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
 	return last->why != NULL ? 0 : -ENOMEM;
 }
 
-/* Takes the records off p->text, but no last line without its end. */
-static int take_records(struct ingest_parser *p, struct ingest_unit *unit, enum record_more more) {
+/* Takes the records off the LEN bytes at DATA, but no last line without its end. *TAKEN is how many
+ * bytes they are. */
+static int take_from(struct ingest_parser *p, const char *data, size_t len,
+		     struct ingest_unit *unit, enum record_more more, size_t *taken) {
 	struct taking t = { .p = p, .unit = unit };
+	int rc = line_reader_take(&p->reader, data, len, more, &taker, &t, taken);
+	return rc == 0 ? tell_passed(p, unit) : rc;
+}
+
+/* The same off p->text. */
+static int take_records(struct ingest_parser *p, struct ingest_unit *unit, enum record_more more) {
 	size_t taken;
 	if (p->text.failed)
 		return -ENOMEM;
-	int rc = line_reader_take(&p->reader, p->text.data, p->text.len, more, &taker, &t, &taken);
+	int rc = take_from(p, p->text.data, p->text.len, unit, more, &taken);
 	buf_consume(&p->text, taken);
-	return rc == 0 ? tell_passed(p, unit) : rc;
+	return rc;
 }
 
 /* -- bytes ------------------------------------------------------------------------------------- */
@@ -434,8 +442,13 @@ int parser_feed(struct ingest_parser *p, const char *data, size_t len, enum reco
 	p->tail_refused = p->tail_refused && len == 0;
 	if (p->gzip)
 		return feed_gzip(p, data, len, more, unit);
-	buf_add(&p->text, data, len);
-	int rc = take_records(p, unit, more);
+	/* what is whole is taken from where it stands, unless a piece waits for it */
+	bool piece = p->text.len > 0;
+	size_t taken = 0;
+	int rc = piece ? 0 : take_from(p, data, len, unit, more, &taken);
+	buf_add(&p->text, data + taken, len - taken);
+	if (rc == 0 && (piece || p->text.failed))
+		rc = take_records(p, unit, more);
 	p->resume_at = p->fed - p->text.len;
 	p->resume_lines = p->reader.records.lines;
 	return rc;
