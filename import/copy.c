@@ -8,34 +8,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 enum { CHUNK = 256 * 1024 };
-
-/* -- the mount's side -------------------------------------------------------------------------- */
-
-int copy_open(const struct import *im, const struct item *item, int flags) {
-	flags |= O_WRONLY | O_CREAT;
-	int fd = below_open(im->new_dir, item->path, flags, 0666);
-	const char *slash = strrchr(item->path, '/');
-	if (fd != -ENOENT || slash == NULL)
-		return fd;
-	int rc = below_make(im->new_dir, item->path, (size_t)(slash - item->path));
-	return rc != 0 ? rc : below_open(im->new_dir, item->path, flags, 0666);
-}
-
-int copy_write(int fd, const char *data, size_t len) {
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
 
 static uint64_t count_newlines(const char *data, size_t len) {
 	uint64_t n = 0;
@@ -98,13 +72,6 @@ static void keep_attributes(const struct item *item, int fd) {
 		return;
 	(void)!fchmod(fd, item->mode & 0777);
 	(void)!futimens(fd, times);
-}
-
-int copy_ask_rows(const struct import *im, const struct item *item, struct rowfs_rows *out) {
-	AUTO_FD int fd = import_open_new(im, item);
-	if (fd < 0)
-		return fd;
-	return ioctl(fd, ROWFS_IOC_ROWS, out) == 0 ? 0 : -errno;
 }
 
 /* True if lines of the ingest file are no rows. */

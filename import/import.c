@@ -1,7 +1,6 @@
 #include "import/import.h"
 
 #include "import/run.h"
-#include "util/text/utf8.h"
 #include "util/below.h"
 #include "util/json.h"
 
@@ -13,7 +12,7 @@
 #include <signal.h>
 #include <string.h>
 
-enum { LARGEST_CONTROL = 64 * 1024 * 1024, JOBS_MOST = 64 };
+enum { JOBS_MOST = 64 };
 
 static const int64_t LARGEST_DOCUMENT = INT64_C(1) << 53; /* bytes; exact in a double */
 
@@ -32,89 +31,6 @@ static const char usage_text[] =
 	"  -h, --help\n"
 	"\n"
 	"Exit status: 0 all is in, 1 something is not, 2 a mistake in the arguments.\n";
-
-/* -- for the other parts ----------------------------------------------------------------------- */
-
-int import_open_old(const struct import *im, const struct item *item) {
-	return below_read(im->old_dir, item->path);
-}
-
-int import_open_new(const struct import *im, const struct item *item) {
-	return below_read(im->new_dir, item->path);
-}
-
-void import_count(struct import *im, struct item *item, uint64_t bytes, uint64_t rows) {
-	bytes = bytes < item->size ? bytes : item->size;
-	if (bytes > item->counted) {
-		atomic_fetch_add(&im->bytes, bytes - item->counted);
-		item->counted = bytes;
-	}
-	atomic_fetch_add(&im->rows, rows);
-	item->rows_counted += rows;
-}
-
-void import_uncount(struct import *im, struct item *item) {
-	atomic_fetch_sub(&im->bytes, item->counted);
-	atomic_fetch_sub(&im->rows, item->rows_counted);
-	item->counted = item->rows_counted = 0;
-}
-
-/* TEXT with bytes that are no UTF-8 as %XX. */
-static void put_text(struct buf *out, const char *text) {
-	buf_puts(out, "");
-	while (*text != '\0') {
-		size_t n = utf8_prefix(text, strlen(text));
-		buf_add(out, text, n);
-		text += n;
-		if (*text != '\0')
-			buf_printf(out, "%%%02X", (unsigned char)*text++);
-	}
-}
-
-void import_put_name(struct buf *out, const char *name) {
-	AUTO_BUF struct buf text = { 0 };
-	put_text(&text, name);
-	for (const char *p = text.failed ? "?" : text.data; *p != '\0'; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			buf_printf(out, "%%%02X", (unsigned char)*p);
-		else
-			buf_putc(out, *p);
-}
-
-/* A file of /.rowfs as text, or NULL with errno. */
-static char *read_control(const struct import *im, const char *name) {
-	AUTO_BUF struct buf path = { 0 }, text = { 0 };
-	buf_printf(&path, "%s/.rowfs/%s", im->root, name);
-	AUTO_FILE FILE *f = path.failed ? NULL : fopen(path.data, "re");
-	if (f == NULL)
-		return NULL;
-	buf_puts(&text, "");
-	return buf_add_file(&text, f, LARGEST_CONTROL) ? buf_take(&text) : NULL;
-}
-
-void import_sentence(const struct import *im, const struct item *item, struct buf *out) {
-	AUTO_FREE char *text = read_control(im, "errors.jsonl");
-	AUTO_BUF struct buf path = { 0 };
-	AUTO_FREE char *found = NULL;
-	buf_printf(&path, "/%s", im->prefix);
-	put_text(&path, item->path);
-	if (text == NULL || path.failed)
-		return;
-	char *rest = text, *line;
-	while ((line = strsep(&rest, "\n")) != NULL) {
-		AUTO_JSON cJSON *error = cJSON_Parse(line);
-		const char *where =
-			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "path"));
-		const char *message =
-			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "message"));
-		if (where == NULL || message == NULL || strcmp(where, path.data) != 0)
-			continue;
-		free(found);
-		found = strdup(message);
-	}
-	if (found != NULL)
-		import_put_name(out, found);
-}
 
 /* -- arguments --------------------------------------------------------------------------------- */
 
@@ -195,7 +111,7 @@ static char *find_mount(struct import *im) {
 	im->root = strdup(im->target);
 	for (char *slash; im->root != NULL && (slash = strrchr(im->root, '/')) != NULL;
 	     *slash = '\0') {
-		char *layout = read_control(im, "layout.json");
+		char *layout = import_read_control(im, "layout.json");
 		if (layout != NULL) {
 			const char *below = im->target + strlen(im->root);
 			if (asprintf(&im->prefix_text, "%s%s", *below == '/' ? below + 1 : "",
@@ -209,7 +125,7 @@ static char *find_mount(struct import *im) {
 }
 
 static void read_limits(struct import *im) {
-	AUTO_FREE char *text = read_control(im, "config.json");
+	AUTO_FREE char *text = import_read_control(im, "config.json");
 	AUTO_JSON cJSON *config = text != NULL ? cJSON_Parse(text) : NULL;
 	const cJSON *most = cJSON_GetObjectItemCaseSensitive(config, "max_document");
 	im->max_document = (uint64_t)json_integer(most, 0, LARGEST_DOCUMENT, 16 * 1024 * 1024);
@@ -358,7 +274,7 @@ static int run(struct import *im) {
 			       im->target);
 	if (is_within(im->old, im->root) || is_within(im->root, im->old))
 		return mistake("the old tree and the mount must not be within each other");
-	AUTO_FREE char *state = read_control(im, "status.json");
+	AUTO_FREE char *state = import_read_control(im, "status.json");
 	if (!plan_routes(&im->plan, layout, state))
 		return mistake("the mount's layout cannot be read");
 	read_limits(im);

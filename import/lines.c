@@ -6,7 +6,6 @@
 #include "import/lines.h"
 
 #include "import/bag.h"
-#include "import/copy.h"
 #include "import/verify.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 #ifndef ROWFS_IMPORT_LINES_H
 #define ROWFS_IMPORT_LINES_H
 
-#include "import/import.h"
+#include "import/state.h"
 
 /* Appends the item's lines; after each piece the journal notes how far. A resumed item goes on
  * where its rows on the mount end. Returns 0; -errno with a sentence in WHY. */

@@ -3,7 +3,7 @@
 #ifndef ROWFS_IMPORT_PROGRESS_H
 #define ROWFS_IMPORT_PROGRESS_H
 
-#include "import/import.h"
+#include "import/state.h"
 
 struct progress;
 

@@ -2,7 +2,7 @@
 #ifndef ROWFS_IMPORT_RUN_H
 #define ROWFS_IMPORT_RUN_H
 
-#include "import/import.h"
+#include "import/state.h"
 
 /* Copies what is waiting. Afterwards each item has its state. */
 void run_copies(struct import *im);

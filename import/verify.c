@@ -3,7 +3,6 @@
 #include "import/verify.h"
 
 #include "import/bag.h"
-#include "import/copy.h"
 #include "util/text/json_tree.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 #ifndef ROWFS_IMPORT_VERIFY_H
 #define ROWFS_IMPORT_VERIFY_H
 
-#include "import/import.h"
+#include "import/state.h"
 
 /* Bytes for ingest and plain files; everything else by what it says. Each difference is a line
  * "PATH:LINE: sentence" on standard output. Returns how many there are. */

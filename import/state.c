@@ -1,0 +1,127 @@
+#include "import/state.h"
+
+#include "util/text/utf8.h"
+#include "util/below.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+enum { LARGEST_CONTROL = 64 * 1024 * 1024 };
+
+/* -- both trees -------------------------------------------------------------------------------- */
+
+int import_open_old(const struct import *im, const struct item *item) {
+	return below_read(im->old_dir, item->path);
+}
+
+int import_open_new(const struct import *im, const struct item *item) {
+	return below_read(im->new_dir, item->path);
+}
+
+int copy_open(const struct import *im, const struct item *item, int flags) {
+	flags |= O_WRONLY | O_CREAT;
+	int fd = below_open(im->new_dir, item->path, flags, 0666);
+	const char *slash = strrchr(item->path, '/');
+	if (fd != -ENOENT || slash == NULL)
+		return fd;
+	int rc = below_make(im->new_dir, item->path, (size_t)(slash - item->path));
+	return rc != 0 ? rc : below_open(im->new_dir, item->path, flags, 0666);
+}
+
+int copy_write(int fd, const char *data, size_t len) {
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int copy_ask_rows(const struct import *im, const struct item *item, struct rowfs_rows *out) {
+	AUTO_FD int fd = import_open_new(im, item);
+	if (fd < 0)
+		return fd;
+	return ioctl(fd, ROWFS_IOC_ROWS, out) == 0 ? 0 : -errno;
+}
+
+/* -- counters ---------------------------------------------------------------------------------- */
+
+void import_count(struct import *im, struct item *item, uint64_t bytes, uint64_t rows) {
+	bytes = bytes < item->size ? bytes : item->size;
+	if (bytes > item->counted) {
+		atomic_fetch_add(&im->bytes, bytes - item->counted);
+		item->counted = bytes;
+	}
+	atomic_fetch_add(&im->rows, rows);
+	item->rows_counted += rows;
+}
+
+void import_uncount(struct import *im, struct item *item) {
+	atomic_fetch_sub(&im->bytes, item->counted);
+	atomic_fetch_sub(&im->rows, item->rows_counted);
+	item->counted = item->rows_counted = 0;
+}
+
+/* -- what is told ------------------------------------------------------------------------------ */
+
+/* TEXT with bytes that are no UTF-8 as %XX. */
+static void put_text(struct buf *out, const char *text) {
+	buf_puts(out, "");
+	while (*text != '\0') {
+		size_t n = utf8_prefix(text, strlen(text));
+		buf_add(out, text, n);
+		text += n;
+		if (*text != '\0')
+			buf_printf(out, "%%%02X", (unsigned char)*text++);
+	}
+}
+
+void import_put_name(struct buf *out, const char *name) {
+	AUTO_BUF struct buf text = { 0 };
+	put_text(&text, name);
+	for (const char *p = text.failed ? "?" : text.data; *p != '\0'; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			buf_printf(out, "%%%02X", (unsigned char)*p);
+		else
+			buf_putc(out, *p);
+}
+
+char *import_read_control(const struct import *im, const char *name) {
+	AUTO_BUF struct buf path = { 0 }, text = { 0 };
+	buf_printf(&path, "%s/.rowfs/%s", im->root, name);
+	AUTO_FILE FILE *f = path.failed ? NULL : fopen(path.data, "re");
+	if (f == NULL)
+		return NULL;
+	buf_puts(&text, "");
+	return buf_add_file(&text, f, LARGEST_CONTROL) ? buf_take(&text) : NULL;
+}
+
+void import_sentence(const struct import *im, const struct item *item, struct buf *out) {
+	AUTO_FREE char *text = import_read_control(im, "errors.jsonl");
+	AUTO_BUF struct buf path = { 0 };
+	AUTO_FREE char *found = NULL;
+	buf_printf(&path, "/%s", im->prefix);
+	put_text(&path, item->path);
+	if (text == NULL || path.failed)
+		return;
+	char *rest = text, *line;
+	while ((line = strsep(&rest, "\n")) != NULL) {
+		AUTO_JSON cJSON *error = cJSON_Parse(line);
+		const char *where =
+			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "path"));
+		const char *message =
+			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "message"));
+		if (where == NULL || message == NULL || strcmp(where, path.data) != 0)
+			continue;
+		free(found);
+		found = strdup(message);
+	}
+	if (found != NULL)
+		import_put_name(out, found);
+}
