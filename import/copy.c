@@ -2,6 +2,7 @@
 
 #include "import/gzip.h"
 #include "import/lines.h"
+#include "import/record.h"
 #include "util/below.h"
 
 #include <errno.h>
@@ -35,13 +36,13 @@ static int copy_bytes(struct import *im, struct item *item, int in, uint64_t at,
 			*source_failed = true;
 			return -errno;
 		}
-		rc = copy_write(out, chunk, (size_t)n);
+		rc = import_write(out, chunk, (size_t)n);
 		last = chunk[n - 1];
 		at += (uint64_t)n;
 		import_count(im, item, at, counts ? count_newlines(chunk, (size_t)n) : 0);
 	}
 	if (rc == 0 && lines && last != '\n')
-		rc = copy_write(out, "\n", 1);
+		rc = import_write(out, "\n", 1);
 	return rc;
 }
 
@@ -77,7 +78,7 @@ static void keep_attributes(const struct item *item, int fd) {
 /* True if lines of the ingest file are no rows. */
 static bool lacks_rows(const struct import *im, const struct item *item) {
 	struct rowfs_rows rows;
-	return copy_ask_rows(im, item, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines);
+	return import_ask_rows(im, item, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines);
 }
 
 /* What refused them may have been mended. */
@@ -99,7 +100,7 @@ static int copy_whole(struct import *im, struct item *item, bool *source_failed)
 	if (there > 0 && lseek(in, (off_t)there, SEEK_SET) < 0)
 		return -errno;
 	import_count(im, item, there, 0);
-	AUTO_FD int out = copy_open(im, item, there > 0 ? O_APPEND : O_TRUNC);
+	AUTO_FD int out = import_open_for_writing(im, item, there > 0 ? O_APPEND : O_TRUNC);
 	if (out < 0)
 		return out;
 	int rc = copy_bytes(im, item, in, there, out, source_failed);
@@ -136,7 +137,7 @@ static void tell_bad_lines(const struct import *im, const struct item *item, str
 	struct stat st;
 	if (below_stat(im->new_dir, item->path, &st) != 0 || (uint64_t)st.st_size != item->size)
 		return;
-	if (copy_ask_rows(im, item, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines)) {
+	if (import_ask_rows(im, item, &rows) == 0 && (rows.bad > 0 || rows.rows < rows.lines)) {
 		uint64_t lost = rows.lines > rows.rows ? rows.lines - rows.rows : 0;
 		buf_printf(why,
 			   "its bytes are in, but %" PRIu64 " of %" PRIu64

@@ -275,7 +275,7 @@ static int run(struct import *im) {
 	if (is_within(im->old, im->root) || is_within(im->root, im->old))
 		return mistake("the old tree and the mount must not be within each other");
 	AUTO_FREE char *state = import_read_control(im, "status.json");
-	if (!plan_routes(&im->plan, layout, state))
+	if (!routes_read(&im->plan.routes, layout, state))
 		return mistake("the mount's layout cannot be read");
 	read_limits(im);
 	im->old_dir = open(im->old, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

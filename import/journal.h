@@ -4,6 +4,7 @@
 #define ROWFS_IMPORT_JOURNAL_H
 
 #include "import/plan.h"
+#include "util/buf.h"
 
 struct journal;
 

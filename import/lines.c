@@ -183,7 +183,7 @@ static int reconcile(struct lines *l) {
 /* -- sending ----------------------------------------------------------------------------------- */
 
 static int send_out(struct lines *l) {
-	int rc = copy_write(l->fd, l->out.data, l->out.len);
+	int rc = import_write(l->fd, l->out.data, l->out.len);
 	buf_resize(&l->out, 0);
 	return rc;
 }
@@ -316,7 +316,7 @@ int lines_append(struct import *im, struct item *item, struct buf *why) {
 	int rc = begin(&l);
 	import_count(im, item, item->offset, 0);
 	if (rc == 0)
-		rc = l.fd = copy_open(im, item, O_APPEND);
+		rc = l.fd = import_open_for_writing(im, item, O_APPEND);
 	if (rc >= 0)
 		rc = send_lines(&l);
 	if (l.fd >= 0 && close(l.fd) != 0 && rc == 0)

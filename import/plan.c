@@ -1,6 +1,6 @@
 #include "import/plan.h"
 
-#include "import/route.h"
+#include "util/buf.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -8,16 +8,6 @@
 #include <string.h>
 
 /* -- items ------------------------------------------------------------------------------------- */
-
-const char *class_word(enum file_class what) {
-	static const char *const words[CLASS_COUNT] = {
-		[CLASS_LINES] = "rows",       [CLASS_TABLE] = "table document",
-		[CLASS_ROW] = "row document", [CLASS_COLUMN] = "column",
-		[CLASS_INGEST] = "ingest",    [CLASS_PLAIN] = "plain",
-		[CLASS_QUERY] = "query",
-	};
-	return words[what];
-}
 
 void item_end(struct item *item, enum item_state state, int errnum, const char *why) {
 	free(item->why);
@@ -66,7 +56,7 @@ static struct item *add_item(struct walk *w, const char *path, const struct stat
 		plan->failed = true;
 		return NULL;
 	}
-	item->route = route_match(plan, whole.data);
+	item->route = routes_match(&plan->routes, whole.data);
 	if (item->route != NULL)
 		item->what = item->route->what;
 	if (item->route != NULL && item->route->absent)
@@ -250,11 +240,9 @@ void plan_free(struct plan *plan) {
 	}
 	for (size_t i = 0; i < plan->ndirectories; i++)
 		free(plan->directories[i]);
-	for (int i = 0; i < plan->nroutes; i++)
-		route_free(&plan->routes[i]);
+	routes_free(&plan->routes);
 	free(plan->items);
 	free(plan->by_path);
 	free(plan->directories);
-	free(plan->routes);
 	*plan = (struct plan){ 0 };
 }

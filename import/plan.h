@@ -4,35 +4,10 @@
 #ifndef ROWFS_IMPORT_PLAN_H
 #define ROWFS_IMPORT_PLAN_H
 
-#include "import/record.h"
+#include "import/route.h"
 
+#include <stdint.h>
 #include <sys/stat.h>
-
-/* In the order in which files of one rank are copied: lines may bring rows that documents then
- * bring again, and documents stay as they are then. */
-enum file_class {
-	CLASS_LINES,  /* many rows, one a line */
-	CLASS_TABLE,  /* many rows as one document */
-	CLASS_ROW,    /* one row as a document */
-	CLASS_COLUMN, /* one column of a row */
-	CLASS_INGEST, /* bytes that become rows, too */
-	CLASS_PLAIN,  /* no route has the name: as lasting as the mount */
-	CLASS_QUERY,  /* read-only */
-	CLASS_COUNT
-};
-
-struct route {
-	char **parts; /* the path's components as patterns; owned */
-	int nparts;
-	enum file_class what;
-	char *relation;   /* owned; NULL for plain bytes */
-	int rank;         /* 0: its rows refer to no other relation of the layout's paths */
-	bool replaceable; /* CLASS_LINES: writing it anew is allowed */
-	bool absent;      /* the database does not have what it needs: the mount leaves it out */
-	bool keeps;       /* CLASS_INGEST: writing it anew keeps the rows that came from it */
-	bool ingested;    /* CLASS_LINES: ingest files bring rows of the same relation */
-	struct shape columns; /* CLASS_LINES in CSV: in their order; may be empty */
-};
 
 enum item_state { ITEM_WAITING, ITEM_DONE, ITEM_REFUSED, ITEM_LEFT_OUT };
 
@@ -59,8 +34,7 @@ struct item {
 };
 
 struct plan {
-	struct route *routes;
-	int nroutes;
+	struct routes routes;
 	struct item *items; /* in the order of copying */
 	size_t n;
 	struct item **by_path; /* sorted */
@@ -69,9 +43,6 @@ struct plan {
 	bool failed; /* out of memory */
 };
 
-/* Reads the texts of /.rowfs/layout.json and /.rowfs/status.json. Returns false if the first is
- * none. */
-MUST_USE bool plan_routes(struct plan *plan, const char *layout, const char *status);
 /* Walks the tree in the directory OLD, which is open; PREFIX is where it goes below the mount
  * ("" or "users/"). What cannot be copied is an item that is left out or refused. Returns 0 or
  * -errno (of OLD itself). */
@@ -87,7 +58,5 @@ void plan_free(struct plan *plan);
 void item_end(struct item *item, enum item_state state, int errnum, const char *why);
 /* True for files whose name ends in END. */
 bool item_ends_in(const struct item *item, const char *end);
-/* A word for people: "rows", "document" ... */
-const char *class_word(enum file_class what);
 
 #endif

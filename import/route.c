@@ -1,10 +1,24 @@
 #include "import/route.h"
 
+#include "util/buf.h"
+#include "util/json.h"
+
 #include <ctype.h>
+#include <stdint.h>
 #include <string.h>
 
 /* In a pattern: what is no byte of a file's name in a layout. */
 enum { ANY_TEXT = 1, ONE_DIGIT = 2, DEEPEST_PATH = 63 };
+
+const char *class_word(enum file_class what) {
+	static const char *const words[CLASS_COUNT] = {
+		[CLASS_LINES] = "rows",       [CLASS_TABLE] = "table document",
+		[CLASS_ROW] = "row document", [CLASS_COLUMN] = "column",
+		[CLASS_INGEST] = "ingest",    [CLASS_PLAIN] = "plain",
+		[CLASS_QUERY] = "query",
+	};
+	return words[what];
+}
 
 /* -- patterns ---------------------------------------------------------------------------------- */
 
@@ -31,9 +45,8 @@ static char *pattern_of(const char *part, const cJSON *keys) {
 			continue;
 		}
 		AUTO_FREE char *name = strndup(part + 1, (size_t)(close - part) - 1);
-		const char *format = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(
-			cJSON_GetObjectItemCaseSensitive(keys, name != NULL ? name : ""),
-			"format"));
+		const char *format = json_word(
+			cJSON_GetObjectItemCaseSensitive(keys, name != NULL ? name : ""), "format");
 		if (format != NULL)
 			put_format(&out, format);
 		else
@@ -79,24 +92,20 @@ static bool route_has(const struct route *route, const char *path, uint64_t *lit
 	return route->nparts > 0;
 }
 
-const struct route *route_match(const struct plan *plan, const char *path) {
+const struct route *routes_match(const struct routes *routes, const char *path) {
 	const struct route *best = NULL;
 	uint64_t best_literals = 0, literals;
-	for (int i = 0; i < plan->nroutes; i++) {
-		if (!route_has(&plan->routes[i], path, &literals) ||
+	for (int i = 0; i < routes->n; i++) {
+		if (!route_has(&routes->list[i], path, &literals) ||
 		    (best != NULL && literals <= best_literals))
 			continue;
-		best = &plan->routes[i];
+		best = &routes->list[i];
 		best_literals = literals;
 	}
 	return best;
 }
 
 /* -- reading the layout ------------------------------------------------------------------------ */
-
-static const char *word(const cJSON *route, const char *key) {
-	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(route, key));
-}
 
 static bool ends_in(const char *path, const char *end) {
 	size_t len = strlen(path), tail = strlen(end);
@@ -114,29 +123,17 @@ static enum file_class classify(const cJSON *json, const char **relation) {
 		      { "query", CLASS_QUERY },
 		      { "ingest", CLASS_INGEST } };
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if ((*relation = word(json, kinds[i].key)) != NULL)
-			return kinds[i].what == CLASS_LINES && ends_in(word(json, "path"), ".json")
+		if ((*relation = json_word(json, kinds[i].key)) != NULL)
+			return kinds[i].what == CLASS_LINES &&
+					       ends_in(json_word(json, "path"), ".json")
 				       ? CLASS_TABLE
 				       : kinds[i].what;
 	return CLASS_PLAIN;
 }
 
-static bool read_columns(struct route *route, const cJSON *list) {
-	int n = cJSON_GetArraySize(list);
-	route->columns.names = calloc(n > 0 ? (size_t)n : 1, sizeof(char *));
-	for (int i = 0; route->columns.names != NULL && i < n; i++) {
-		const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(list, i));
-		route->columns.names[i] = strdup(name != NULL ? name : "");
-		if (route->columns.names[i] == NULL)
-			return false;
-		route->columns.n++;
-	}
-	return route->columns.names != NULL;
-}
-
 static bool read_route(struct route *out, const cJSON *json) {
-	const char *path = word(json, "path"), *relation;
-	const char *truncate = word(json, "truncate");
+	const char *path = json_word(json, "path"), *relation;
+	const char *truncate = json_word(json, "truncate");
 	if (path == NULL)
 		return true; /* the mount would not have taken it */
 	out->what = classify(json, &relation);
@@ -148,8 +145,7 @@ static bool read_route(struct route *out, const cJSON *json) {
 		if (dot != NULL)
 			*dot = '\0';
 	}
-	const char *replace =
-		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "replace"));
+	const char *replace = json_word(json, "replace");
 	out->keeps = replace != NULL && strcmp(replace, "keep") == 0;
 	out->replaceable = truncate == NULL || strcmp(truncate, "refuse") != 0;
 	out->parts = calloc(DEEPEST_PATH + 1, sizeof(char *));
@@ -165,14 +161,14 @@ static bool read_route(struct route *out, const cJSON *json) {
 		if (out->parts[out->nparts++] == NULL)
 			return false;
 	}
-	return read_columns(out, cJSON_GetObjectItemCaseSensitive(json, "columns"));
+	return true;
 }
 
 /* -- ranks ------------------------------------------------------------------------------------- */
 
 /* Relations that stand behind one another in a path refer to one another: each is a rank behind the
  * one before it. Returns true if anything moved. */
-static bool raise_ranks(struct plan *plan, const struct route *route, const char *path) {
+static bool raise_ranks(struct routes *routes, const struct route *route, const char *path) {
 	int before = -1; /* rank of the relation of the last key */
 	const char *relation = NULL;
 	AUTO_FREE char *last = NULL;
@@ -184,16 +180,16 @@ static bool raise_ranks(struct plan *plan, const struct route *route, const char
 		free(last);
 		last = strndup(open + 1, len);
 		relation = last;
-		for (int i = 0; i < plan->nroutes && relation != NULL; i++)
-			if (plan->routes[i].relation != NULL &&
-			    strcmp(plan->routes[i].relation, relation) == 0)
-				before = plan->routes[i].rank;
+		for (int i = 0; i < routes->n && relation != NULL; i++)
+			if (routes->list[i].relation != NULL &&
+			    strcmp(routes->list[i].relation, relation) == 0)
+				before = routes->list[i].rank;
 	}
 	if (relation == NULL || route->relation == NULL || route->what == CLASS_QUERY ||
 	    strcmp(relation, route->relation) == 0)
 		return false;
-	for (int i = 0; i < plan->nroutes; i++) {
-		struct route *other = &plan->routes[i];
+	for (int i = 0; i < routes->n; i++) {
+		struct route *other = &routes->list[i];
 		if (other->relation != NULL && strcmp(other->relation, route->relation) == 0 &&
 		    other->rank <= before) {
 			other->rank = before + 1;
@@ -205,49 +201,49 @@ static bool raise_ranks(struct plan *plan, const struct route *route, const char
 
 /* Rows files and ingest files of one relation: who replaced the one would remove what the other has
  * brought. */
-static void note_ingested(struct plan *plan) {
-	for (int i = 0; i < plan->nroutes; i++)
-		for (int k = 0; k < plan->nroutes; k++)
-			if (plan->routes[i].what == CLASS_LINES &&
-			    plan->routes[k].what == CLASS_INGEST &&
-			    strcmp(plan->routes[i].relation, plan->routes[k].relation) == 0)
-				plan->routes[i].ingested = true;
+static void note_ingested(struct routes *routes) {
+	for (int i = 0; i < routes->n; i++)
+		for (int k = 0; k < routes->n; k++)
+			if (routes->list[i].what == CLASS_LINES &&
+			    routes->list[k].what == CLASS_INGEST &&
+			    strcmp(routes->list[i].relation, routes->list[k].relation) == 0)
+				routes->list[i].ingested = true;
 }
 
 /* Those that the mount leaves out: what is written there would be plain files, and no rows. */
 static void note_absent(struct route *route, const cJSON *json, const cJSON *left_out) {
-	const char *path = word(json, "path");
+	const char *path = json_word(json, "path");
 	const cJSON *one;
 	cJSON_ArrayForEach(one, left_out)
 		if (path != NULL && cJSON_IsString(one) && strcmp(one->valuestring, path) == 0)
 			route->absent = true;
 }
 
-bool plan_routes(struct plan *plan, const char *layout, const char *status) {
+bool routes_read(struct routes *out, const char *layout, const char *status) {
 	AUTO_JSON cJSON *json = cJSON_Parse(layout);
 	AUTO_JSON cJSON *state = status != NULL ? cJSON_Parse(status) : NULL;
 	const cJSON *left_out = cJSON_GetObjectItemCaseSensitive(state, "left_out_routes");
-	const cJSON *routes = cJSON_GetObjectItemCaseSensitive(json, "routes"), *route;
-	int n = cJSON_GetArraySize(routes), i = 0;
-	if (!cJSON_IsArray(routes))
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "routes"), *route;
+	int n = cJSON_GetArraySize(list), i = 0;
+	if (!cJSON_IsArray(list))
 		return false;
-	plan->routes = calloc(n > 0 ? (size_t)n : 1, sizeof(*plan->routes));
-	if (plan->routes == NULL)
+	out->list = calloc((size_t)n + 1, sizeof(*out->list));
+	if (out->list == NULL)
 		return false;
-	cJSON_ArrayForEach(route, routes) {
-		struct route *one = &plan->routes[plan->nroutes++];
+	cJSON_ArrayForEach(route, list) {
+		struct route *one = &out->list[out->n++];
 		if (!read_route(one, route))
 			return false;
 		note_absent(one, route, left_out);
 	}
-	note_ingested(plan);
+	note_ingested(out);
 	/* relations that refer to each other have no end: what is left is for the later passes */
 	for (bool moved = true; moved && i < 32; i++) {
 		int at = 0;
 		moved = false;
-		cJSON_ArrayForEach(route, routes) {
-			const char *path = word(route, "path");
-			if (path != NULL && raise_ranks(plan, &plan->routes[at], path))
+		cJSON_ArrayForEach(route, list) {
+			const char *path = json_word(route, "path");
+			if (path != NULL && raise_ranks(out, &out->list[at], path))
 				moved = true;
 			at++;
 		}
@@ -255,10 +251,14 @@ bool plan_routes(struct plan *plan, const char *layout, const char *status) {
 	return true;
 }
 
-void route_free(struct route *route) {
-	for (int i = 0; i < route->nparts; i++)
-		free(route->parts[i]);
-	free(route->parts);
-	free(route->relation);
-	shape_free(&route->columns);
+void routes_free(struct routes *routes) {
+	for (int i = 0; i < routes->n; i++) {
+		struct route *route = &routes->list[i];
+		for (int k = 0; k < route->nparts; k++)
+			free(route->parts[k]);
+		free(route->parts);
+		free(route->relation);
+	}
+	free(routes->list);
+	*routes = (struct routes){ 0 };
 }

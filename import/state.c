@@ -2,6 +2,7 @@
 
 #include "util/text/utf8.h"
 #include "util/below.h"
+#include "util/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,7 @@ int import_open_new(const struct import *im, const struct item *item) {
 	return below_read(im->new_dir, item->path);
 }
 
-int copy_open(const struct import *im, const struct item *item, int flags) {
+int import_open_for_writing(const struct import *im, const struct item *item, int flags) {
 	flags |= O_WRONLY | O_CREAT;
 	int fd = below_open(im->new_dir, item->path, flags, 0666);
 	const char *slash = strrchr(item->path, '/');
@@ -30,7 +31,7 @@ int copy_open(const struct import *im, const struct item *item, int flags) {
 	return rc != 0 ? rc : below_open(im->new_dir, item->path, flags, 0666);
 }
 
-int copy_write(int fd, const char *data, size_t len) {
+int import_write(int fd, const char *data, size_t len) {
 	while (len > 0) {
 		ssize_t n = write(fd, data, len);
 		if (n < 0 && errno == EINTR)
@@ -43,7 +44,7 @@ int copy_write(int fd, const char *data, size_t len) {
 	return 0;
 }
 
-int copy_ask_rows(const struct import *im, const struct item *item, struct rowfs_rows *out) {
+int import_ask_rows(const struct import *im, const struct item *item, struct rowfs_rows *out) {
 	AUTO_FD int fd = import_open_new(im, item);
 	if (fd < 0)
 		return fd;
@@ -113,10 +114,8 @@ void import_sentence(const struct import *im, const struct item *item, struct bu
 	char *rest = text, *line;
 	while ((line = strsep(&rest, "\n")) != NULL) {
 		AUTO_JSON cJSON *error = cJSON_Parse(line);
-		const char *where =
-			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "path"));
-		const char *message =
-			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "message"));
+		const char *where = json_word(error, "path");
+		const char *message = json_word(error, "message");
 		if (where == NULL || message == NULL || strcmp(where, path.data) != 0)
 			continue;
 		free(found);

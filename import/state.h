@@ -39,12 +39,12 @@ MUST_USE int import_open_new(const struct import *im, const struct item *item);
 
 /* Opens the item on the mount for writing, making directories above it.
  * Returns the descriptor or -errno. */
-MUST_USE int copy_open(const struct import *im, const struct item *item, int flags);
+MUST_USE int import_open_for_writing(const struct import *im, const struct item *item, int flags);
 /* Writes all. Returns 0 or -errno. */
-MUST_USE int copy_write(int fd, const char *data, size_t len);
+MUST_USE int import_write(int fd, const char *data, size_t len);
 /* Asks the mount for the rows of the ingest file. Returns 0 or -errno. */
-MUST_USE int copy_ask_rows(const struct import *im, const struct item *item,
-			   struct rowfs_rows *out);
+MUST_USE int import_ask_rows(const struct import *im, const struct item *item,
+			     struct rowfs_rows *out);
 
 /* ITEM's first BYTES bytes are dealt with, and ROWS more rows. What is done again is not counted
  * again: import_uncount() takes all of it back. */

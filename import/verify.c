@@ -312,7 +312,7 @@ static void compare_rows(struct check *c) {
  * it. */
 static void compare_ingested(struct check *c) {
 	struct rowfs_rows rows = { 0 };
-	int rc = copy_ask_rows(c->im, c->item, &rows);
+	int rc = import_ask_rows(c->im, c->item, &rows);
 	uint64_t all = rows.bad + rows.lines;
 	if (rc == -ENOTTY) /* no mount that tells, or no ingest file there any more */
 		return;

@@ -1,4 +1,5 @@
-/* Numbers of JSON that others have written: cJSON keeps a double, which may be anything. */
+/* Members of JSON that others have written. Of a number, cJSON keeps a double, which may be
+ * anything. */
 #ifndef ROWFS_UTIL_JSON_H
 #define ROWFS_UTIL_JSON_H
 
@@ -14,6 +15,11 @@ static inline int64_t json_integer(const cJSON *item, int64_t low, int64_t high,
 	    !(item->valuedouble >= (double)low && item->valuedouble <= (double)high))
 		return otherwise;
 	return (int64_t)item->valuedouble;
+}
+
+/* The member KEY of OBJECT (may be NULL) if it is a string, borrowed; else NULL. */
+static inline const char *json_word(const cJSON *object, const char *key) {
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
 }
 
 #endif
