@@ -1,19 +1,18 @@
 #include "import/progress.h"
 
 #include "util/clock.h"
+#include "util/ticker.h"
 
 #include <string.h>
-#include <time.h>
 
 enum { TERMINAL_MS = 200, PLAIN_MS = 5000, BAR = 24 };
 
 struct progress {
 	struct import *im;
 	const char *what;
-	bool terminal, ended; /* ended: under the import's lock `told` */
+	bool terminal, begun;
 	int64_t began_us;
-	pthread_cond_t wake;
-	pthread_t thread;
+	struct ticker *ticker;
 };
 
 static void put_bytes(struct buf *out, double bytes) {
@@ -63,47 +62,34 @@ static void tell(const struct progress *p, bool last) {
 		fprintf(stderr, "%s\n", out.data);
 }
 
-static void *progress_main(void *arg) {
+/* Tells the state, but for the first time: nothing is done yet. */
+static int64_t tell_again(void *arg) {
 	struct progress *p = arg;
 	LOCK_SCOPE(&p->im->told);
-	while (!p->ended) {
-		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += (long)(p->terminal ? TERMINAL_MS : PLAIN_MS) % 1000 * 1000000L;
-		until.tv_sec +=
-			(p->terminal ? TERMINAL_MS : PLAIN_MS) / 1000 + until.tv_nsec / 1000000000L;
-		until.tv_nsec %= 1000000000L;
-		if (pthread_cond_timedwait(&p->wake, &p->im->told, &until) != 0)
-			tell(p, false);
-	}
-	return NULL;
+	if (p->begun)
+		tell(p, false);
+	p->begun = true;
+	return (p->terminal ? TERMINAL_MS : PLAIN_MS) * US_PER_MS;
 }
 
 struct progress *progress_begin(struct import *im, const char *what) {
 	struct progress *p = im->quiet ? NULL : calloc(1, sizeof(*p));
 	if (p == NULL)
 		return NULL;
-	p->im = im;
-	p->what = what;
-	p->terminal = isatty(STDERR_FILENO) == 1;
-	p->began_us = clock_us();
-	pthread_cond_init(&p->wake, NULL);
-	if (pthread_create(&p->thread, NULL, progress_main, p) != 0) {
-		free(p);
-		return NULL;
-	}
+	*p = (struct progress){ .im = im,
+				.what = what,
+				.terminal = isatty(STDERR_FILENO) == 1,
+				.began_us = clock_us() };
+	p->ticker = ticker_start(tell_again, p);
+	if (p->ticker == NULL)
+		free(move_ptr(p));
 	return p;
 }
 
 void progress_end(struct progress *p) {
 	if (p == NULL)
 		return;
-	pthread_mutex_lock(&p->im->told);
-	p->ended = true;
-	pthread_cond_signal(&p->wake);
-	pthread_mutex_unlock(&p->im->told);
-	pthread_join(p->thread, NULL);
+	ticker_stop(p->ticker);
 	tell(p, true);
-	pthread_cond_destroy(&p->wake);
 	free(p);
 }
