@@ -1,8 +1,8 @@
 #include "import/copy.h"
 
-#include "import/gzip.h"
 #include "import/lines.h"
 #include "import/record.h"
+#include "util/text/gunzip.h"
 #include "util/below.h"
 
 #include <errno.h>
@@ -162,10 +162,29 @@ static bool has_changed(const struct import *im, const struct item *item) {
 	       st.st_mtim.tv_nsec != item->mtime.tv_nsec;
 }
 
-/* True if the old file's compressed data ends too early. */
+/* True if the old file's compressed data ends inside a gzip member. False also if it cannot be read,
+ * is damaged or is no gzip: the mount tells that. */
 static bool is_cut(const struct import *im, const struct item *item) {
 	AUTO_FD int fd = import_open_old(im, item);
-	return fd >= 0 && gzip_is_cut(fd);
+	AUTO_FREE char *chunk = malloc(CHUNK);
+	AUTO_BUF struct buf out = { 0 };
+	struct gunzip g = { 0 };
+	enum gunzip_event event = GUNZIP_MORE;
+	ssize_t n = -1;
+	while (fd >= 0 && chunk != NULL && event == GUNZIP_MORE &&
+	       (n = read(fd, chunk, CHUNK)) > 0) {
+		const char *data = chunk, *why;
+		size_t len = (size_t)n;
+		do {
+			buf_resize(&out, 0);
+			event = gunzip_feed(&g, &data, &len, &out, &why);
+		} while (event != GUNZIP_MORE && event != GUNZIP_DAMAGED);
+		if (out.failed)
+			break;
+	}
+	bool cut = n == 0 && event == GUNZIP_MORE && g.mode == GUNZIP_INSIDE;
+	gunzip_free(&g);
+	return cut;
 }
 
 int copy_item(struct import *im, struct item *item, struct buf *why) {
