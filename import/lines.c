@@ -16,7 +16,6 @@
 enum { PIECE = 8 * 1024 * 1024, PIECE_LINES = BAG_MOST / 2 };
 /* Bytes of one write: the kernel makes one request of it, so that a kill leaves no half line. */
 enum { REQUEST = 64 * 1024 };
-enum { FORMS_MOST = 32 };
 
 struct lines {
 	struct import *im;
@@ -30,8 +29,7 @@ struct lines {
 	uint64_t unsaved;    /* lines sent since the last fsync */
 	struct bag skip;     /* lines of the first piece that are in already, by hash */
 	uint64_t skip_first; /* where hashes do not tell: how many of its first lines are */
-	struct shape forms[FORMS_MOST]; /* of the piece's lines, for the hashes */
-	int nforms;
+	struct forms forms;  /* of the piece's lines, for the hashes */
 };
 
 static bool is_csv(const struct lines *l) {
@@ -68,25 +66,8 @@ static int64_t count_rows(const struct lines *l) {
 	return rc != 0 ? rc : n;
 }
 
-static int find_form(struct lines *l, struct records *r, const struct record *record) {
-	struct shape form;
-	if (!records_form(r, record, &form))
-		shape_free(&form);
-	for (int i = 0; i < l->nforms; i++)
-		if (shape_equal(&l->forms[i], &form)) {
-			shape_free(&form);
-			return i;
-		}
-	if (l->nforms == FORMS_MOST) {
-		shape_free(&form);
-		return FORMS_MOST - 1;
-	}
-	l->forms[l->nforms] = form;
-	return l->nforms++;
-}
-
 static struct hash hash_of(struct lines *l, struct records *r, const struct record *record) {
-	return records_hash(r, record, &l->forms[find_form(l, r, record)]);
+	return records_hash(r, record, forms_of(&l->forms, r, record));
 }
 
 /* The hashes of the piece that begins at the item's offset, in PIECE; SEEN gets, by hash, minus
@@ -129,8 +110,8 @@ static int read_mount(struct lines *l, struct bag *seen) {
 	int rc = records_open(&r, import_open_new(l->im, l->item), is_csv(l), NULL);
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
 		struct bag_entry *e = NULL;
-		for (int i = 0; i < l->nforms && e == NULL; i++)
-			e = bag_find(seen, records_hash(&r, &record, &l->forms[i]));
+		for (int i = 0; i < l->forms.n && e == NULL; i++)
+			e = bag_find(seen, records_hash(&r, &record, &l->forms.list[i]));
 		if (e != NULL)
 			e->count++;
 		rc = 0;
@@ -327,8 +308,7 @@ int lines_append(struct import *im, struct item *item, struct buf *why) {
 		buf_puts(why, "lines were refused in an earlier run: see rejected/");
 		rc = -EINVAL;
 	}
-	for (int i = 0; i < l.nforms; i++)
-		shape_free(&l.forms[i]);
+	forms_free(&l.forms);
 	bag_free(&l.skip);
 	buf_free(&l.out);
 	return rc;

@@ -12,32 +12,6 @@ enum {
 		    1024, /* bytes behind which a quoted field that is still open is judged */
 };
 
-/* -- forms ------------------------------------------------------------------------------------- */
-
-static bool form_add(struct shape *form, const char *name, size_t len) {
-	char **more = reallocarray(form->names, (size_t)form->n + 1, sizeof(char *));
-	if (more == NULL)
-		return false;
-	form->names = more;
-	more[form->n] = strndup(name, len);
-	return more[form->n] != NULL && ++form->n > 0;
-}
-
-static int form_find(const struct shape *form, const char *name, size_t len) {
-	for (int i = 0; i < form->n; i++)
-		if (strncmp(form->names[i], name, len) == 0 && form->names[i][len] == '\0')
-			return i;
-	return -1;
-}
-
-static bool form_copy(const struct shape *from, struct shape *out) {
-	*out = (struct shape){ 0 };
-	for (int i = 0; i < from->n; i++)
-		if (!form_add(out, from->names[i], strlen(from->names[i])))
-			return false;
-	return true;
-}
-
 /* -- reading ----------------------------------------------------------------------------------- */
 
 void records_close(struct records *r) {
@@ -138,6 +112,10 @@ static int set_fields(struct records *r, bool header) {
 	return 0;
 }
 
+static int find_name(const void *names, const char *text, size_t len) {
+	return shape_find(names, text, len);
+}
+
 /* Looks at the first line: if it is a header, it says what the fields are. */
 static int read_header(struct records *r, const struct shape *columns) {
 	struct record_found first;
@@ -146,15 +124,17 @@ static int read_header(struct records *r, const struct shape *columns) {
 	int rc = next_found(r, &kind, &first);
 	if (rc != 0 || kind != RECORD_FIRST)
 		return rc;
-	bool header = csv_split(first.text, first.len, &r->split, &why) == 0;
-	for (int i = 0; header && columns != NULL && i < r->split.n; i++)
-		header = form_find(columns, r->split.fields[i].text, r->split.fields[i].len) >= 0;
-	for (int i = 0; header && i < r->split.n; i++)
-		if (!form_add(&r->columns, r->split.fields[i].text, r->split.fields[i].len))
-			return -ENOMEM;
-	if (!header && columns != NULL && !form_copy(columns, &r->columns))
+	bool header = csv_split(first.text, first.len, &r->split, &why) == 0, ok = true;
+	AUTO_FREE int *order = calloc((size_t)r->split.n + 1, sizeof(*order));
+	if (order == NULL)
 		return -ENOMEM;
-	rc = set_fields(r, header);
+	if (header && columns != NULL)
+		header = csv_is_header(&r->split, find_name, columns, order);
+	for (int i = 0; header && ok && i < r->split.n; i++)
+		ok = shape_add(&r->columns, r->split.fields[i].text, r->split.fields[i].len);
+	if (!header && columns != NULL)
+		ok = shape_copy(&r->columns, columns);
+	rc = ok ? set_fields(r, header) : -ENOMEM;
 	if (rc != 0 || !header)
 		return rc;
 	rc = next_found(r, &kind, &first);
@@ -173,20 +153,41 @@ int records_open(struct records *r, int fd, bool csv, const struct shape *column
 
 /* -- what a record says ------------------------------------------------------------------------ */
 
-bool records_form(struct records *r, const struct record *record, struct shape *out) {
+/* The columns of the record itself, in order: a CSV's header, the keys of a JSON object. None if it
+ * is no record: then it is compared as its text. */
+static void form_of(const struct records *r, const struct record *record, struct shape *out) {
 	AUTO_TREE struct json tree = { 0 };
 	bool ok = true;
-	*out = (struct shape){ 0 };
-	if (r->csv) {
-		ok = form_copy(&r->columns, out);
-	} else {
-		if (!json_read(record->text, record->len, &tree) || tree.type != JSON_OBJECT)
-			return false;
+	if (r->csv)
+		ok = shape_copy(out, &r->columns);
+	else if (json_read(record->text, record->len, &tree) && tree.type == JSON_OBJECT)
 		for (int i = 0; ok && i < tree.n; i++)
-			ok = form_add(out, tree.children[i].key, strlen(tree.children[i].key));
-	}
+			ok = shape_add(out, tree.children[i].key, strlen(tree.children[i].key));
+	if (!ok)
+		shape_free(out);
 	shape_sort(out);
-	return ok;
+}
+
+const struct shape *forms_of(struct forms *forms, const struct records *r,
+			     const struct record *record) {
+	AUTO_SHAPE struct shape form = { 0 };
+	if (r->csv && forms->n > 0)
+		return &forms->list[0];
+	form_of(r, record, &form);
+	for (int i = 0; i < forms->n; i++)
+		if (shape_equal(&forms->list[i], &form))
+			return &forms->list[i];
+	if (forms->n == FORMS_MOST)
+		return &forms->list[FORMS_MOST - 1];
+	forms->list[forms->n] = form;
+	form = (struct shape){ 0 };
+	return &forms->list[forms->n++];
+}
+
+void forms_free(struct forms *forms) {
+	for (int i = 0; i < forms->n; i++)
+		shape_free(&forms->list[i]);
+	*forms = (struct forms){ 0 };
 }
 
 static void put_csv_value(struct records *r, int field, struct buf *out) {
@@ -211,7 +212,7 @@ static bool put_values(struct records *r, const struct record *record, const str
 		const char *name = form->names[i];
 		buf_add(out, name, strlen(name) + 1);
 		if (r->csv) {
-			put_csv_value(r, form_find(&r->columns, name, strlen(name)), out);
+			put_csv_value(r, shape_find(&r->columns, name, strlen(name)), out);
 		} else {
 			const struct json *member = json_member(&tree, name);
 			if (member != NULL)

@@ -47,9 +47,20 @@ void records_close(struct records *r);
 /* The next record; blank lines are left out. Returns 1, 0 at the end, or -errno. */
 MUST_USE int records_next(struct records *r, struct record *out);
 
-/* The columns of the record itself: a CSV's header, the keys of a JSON object. Returns false if it
- * is no record (then it is compared as its text). */
-MUST_USE bool records_form(struct records *r, const struct record *record, struct shape *out);
+enum { FORMS_MOST = 32 };
+
+/* The different columns that the records of one file have. */
+struct forms {
+	struct shape list[FORMS_MOST];
+	int n;
+};
+
+void forms_free(struct forms *forms);
+/* The columns of the record itself, in order, which are added to FORMS: a CSV's header, the keys of
+ * a JSON object; none if it is no record: then it is compared as its text. If there are too many
+ * forms, another one. Borrowed from FORMS. */
+const struct shape *forms_of(struct forms *forms, const struct records *r,
+			     const struct record *record);
 /* What the record says of the columns in FORM. */
 struct hash records_hash(struct records *r, const struct record *record, const struct shape *form);
 

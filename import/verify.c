@@ -11,7 +11,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { TOLD_MOST = 20, FORMS_MOST = 32, CHUNK = 256 * 1024 };
+enum { TOLD_MOST = 20, CHUNK = 256 * 1024 };
 
 struct check {
 	struct import *im;
@@ -187,30 +187,10 @@ struct pass {
 	struct check *c;
 	uint64_t parts, part;
 	struct bag bag;
-	struct shape forms[FORMS_MOST]; /* of the old lines */
-	int nforms;
+	struct forms forms;  /* of the old lines */
 	struct shape header; /* CSV: of the mount's file */
 	uint64_t rows;       /* of the old file */
 };
-
-static int find_form(struct pass *p, struct records *r, const struct record *record) {
-	struct shape form;
-	if (r->csv && p->nforms > 0)
-		return 0;
-	if (!records_form(r, record, &form))
-		shape_free(&form);
-	for (int i = 0; i < p->nforms; i++)
-		if (shape_equal(&p->forms[i], &form)) {
-			shape_free(&form);
-			return i;
-		}
-	if (p->nforms == FORMS_MOST) {
-		shape_free(&form);
-		return FORMS_MOST - 1;
-	}
-	p->forms[p->nforms] = form;
-	return p->nforms++;
-}
 
 static int read_old(struct pass *p) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
@@ -219,7 +199,7 @@ static int read_old(struct pass *p) {
 	const struct shape *columns = p->header.n > 0 ? &p->header : NULL;
 	int rc = records_open(&r, import_open_old(p->c->im, p->c->item), csv, columns);
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
-		struct hash hash = records_hash(&r, &record, &p->forms[find_form(p, &r, &record)]);
+		struct hash hash = records_hash(&r, &record, forms_of(&p->forms, &r, &record));
 		p->rows += p->part == 0;
 		rc = hash.a % p->parts == p->part ? bag_add(&p->bag, hash, record.line) : 0;
 	}
@@ -228,13 +208,13 @@ static int read_old(struct pass *p) {
 
 /* Takes one row of the mount out of the bag. Returns false if it should be there and is not. */
 static bool take(struct pass *p, struct records *r, const struct record *record) {
-	bool ours = p->nforms == 0 && p->part == 0;
-	for (int i = 0; i < p->nforms; i++) {
-		struct hash hash = records_hash(r, record, &p->forms[i]);
+	bool ours = p->forms.n == 0 && p->part == 0;
+	for (int i = 0; i < p->forms.n; i++) {
+		struct hash hash = records_hash(r, record, &p->forms.list[i]);
 		if (hash.a % p->parts != p->part)
 			continue;
 		/* with several forms nobody knows which part a row without a partner belongs to */
-		ours = p->nforms == 1 || p->parts == 1;
+		ours = p->forms.n == 1 || p->parts == 1;
 		struct bag_entry *e = bag_find(&p->bag, hash);
 		if (e != NULL && e->count > 0) {
 			e->count--;
@@ -301,8 +281,7 @@ static void compare_rows(struct check *c) {
 	}
 	if (rc != 0)
 		differ(c, 0, "cannot be read: %s", strerror(-rc));
-	for (int i = 0; i < p.nforms; i++)
-		shape_free(&p.forms[i]);
+	forms_free(&p.forms);
 	shape_free(&p.header);
 	if (!c->quiet)
 		atomic_fetch_add(&c->im->rows, p.rows);

@@ -31,6 +31,13 @@ bool shape_add(struct shape *shape, const char *name, size_t len) {
 	return add_taken(shape, strndup(name, len));
 }
 
+bool shape_copy(struct shape *out, const struct shape *from) {
+	for (int i = 0; i < from->n; i++)
+		if (!shape_add(out, from->names[i], strlen(from->names[i])))
+			return false;
+	return true;
+}
+
 int shape_find(const struct shape *shape, const char *name, size_t len) {
 	for (int i = 0; i < shape->n; i++)
 		if (strlen(shape->names[i]) == len && memcmp(shape->names[i], name, len) == 0)

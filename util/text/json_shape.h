@@ -12,6 +12,8 @@ struct shape {
 
 /* Adds a name. Returns false without memory. */
 MUST_USE bool shape_add(struct shape *shape, const char *name, size_t len);
+/* Adds the names of FROM. Returns false without memory. */
+MUST_USE bool shape_copy(struct shape *out, const struct shape *from);
 /* Which name it is; -1: none. */
 int shape_find(const struct shape *shape, const char *name, size_t len);
 
