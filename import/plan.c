@@ -1,6 +1,7 @@
 #include "import/plan.h"
 
 #include "util/buf.h"
+#include "util/list.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,14 +22,6 @@ bool item_ends_in(const struct item *item, const char *end) {
 	return len >= tail && strcmp(item->path + len - tail, end) == 0;
 }
 
-/* Room for one more behind N; doubles at powers of two. Returns the list, which may have moved, or
- * NULL: then it is as it was. */
-static void *make_room(void *list, size_t n, size_t size) {
-	if (list != NULL && (n & (n - 1)) != 0)
-		return list;
-	return reallocarray(list, n > 0 ? n * 2 : 1, size);
-}
-
 /* -- walking ----------------------------------------------------------------------------------- */
 
 struct walk {
@@ -39,12 +32,10 @@ struct walk {
 static struct item *add_item(struct walk *w, const char *path, const struct stat *st) {
 	struct plan *plan = w->plan;
 	AUTO_BUF struct buf whole = { 0 };
-	struct item *items = make_room(plan->items, plan->n, sizeof(*items));
-	if (items == NULL) {
+	if (!list_room(plan->items, plan->n)) {
 		plan->failed = true;
 		return NULL;
 	}
-	plan->items = items;
 	struct item *item = &plan->items[plan->n];
 	buf_printf(&whole, "%s%s", w->prefix, path);
 	*item = (struct item){ .path = strdup(path),
@@ -119,14 +110,13 @@ static void walk_name(struct walk *w, int fd, const char *name, struct buf *path
 
 static void note_empty(struct walk *w, const struct buf *path) {
 	struct plan *plan = w->plan;
-	char **names = make_room(plan->directories, plan->ndirectories, sizeof(*names));
-	if (names != NULL)
-		plan->directories = names;
-	if (names == NULL ||
-	    (names[plan->ndirectories] = strndup(path->data, path->len - 1)) == NULL)
+	char *name = strndup(path->data, path->len - 1);
+	if (name == NULL || !list_room(plan->directories, plan->ndirectories)) {
+		free(name);
 		plan->failed = true;
-	else
-		plan->ndirectories++;
+		return;
+	}
+	plan->directories[plan->ndirectories++] = name;
 }
 
 /* FD is taken over. PATH ends in a slash, or is empty. */

@@ -1,5 +1,7 @@
 #include "init/pack.h"
 
+#include "util/list.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
@@ -31,11 +33,7 @@ char *packs_layout(const char *name) {
 
 /* Appends LEN bytes of TEXT, as a string, to LIST of *N. */
 static bool add(char ***list, int *n, const char *text, size_t len) {
-	char **bigger = reallocarray(*list, (size_t)*n + 1, sizeof(*bigger));
-	if (bigger == NULL)
-		return false;
-	*list = bigger;
-	if ((bigger[*n] = strndup(text, len)) == NULL)
+	if (!list_room(*list, *n) || ((*list)[*n] = strndup(text, len)) == NULL)
 		return false;
 	++*n;
 	return true;
@@ -119,15 +117,13 @@ static int by_name(const void *a, const void *b) {
 }
 
 static int add_pack(struct packs *packs, const char *name) {
-	struct pack *bigger = reallocarray(packs->list, (size_t)packs->n + 1, sizeof(*bigger));
-	if (bigger == NULL)
+	if (!list_room(packs->list, packs->n))
 		return -ENOMEM;
-	packs->list = bigger;
-	int rc = read_plan(packs->root, name, &bigger[packs->n]);
+	int rc = read_plan(packs->root, name, &packs->list[packs->n]);
 	if (rc == 0)
 		packs->n++;
 	else
-		pack_free(&bigger[packs->n]);
+		pack_free(&packs->list[packs->n]);
 	return rc == -ENOENT ? 0 : rc;
 }
 

@@ -1,6 +1,7 @@
 #include "schema/count/tally.h"
 
 #include "util/text/array.h"
+#include "util/list.h"
 
 #include <string.h>
 
@@ -42,10 +43,8 @@ static struct tally_item *find(struct tally *t, const struct slice *slice,
 
 static struct tally_item *add_item(struct tally *t, const struct slice *slice,
 				   const char *const *keys) {
-	struct tally_item *items = reallocarray(t->items, (size_t)t->n + 1, sizeof(*items));
-	if (items == NULL)
+	if (!list_room(t->items, t->n))
 		return NULL;
-	t->items = items;
 	struct tally_item item = { .slice = slice };
 	for (int k = 0; k < slice->nkeys; k++) {
 		item.keys[k] = strdup(keys[k]);
@@ -56,8 +55,8 @@ static struct tally_item *add_item(struct tally *t, const struct slice *slice,
 		return NULL;
 	}
 	t->last = t->n;
-	items[t->n++] = item;
-	return &items[t->last];
+	t->items[t->n++] = item;
+	return &t->items[t->last];
 }
 
 bool tally_count(struct tally *t, const struct slice *slice, const char *const *keys, int64_t rows,

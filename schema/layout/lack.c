@@ -1,5 +1,7 @@
 #include "schema/layout/lack.h"
 
+#include "util/list.h"
+
 #include <string.h>
 
 bool lacks_init(struct lacks *lacks, const struct layout *layout) {
@@ -29,11 +31,9 @@ struct lack *lacks_add(struct lacks *lacks, const char *kind, const char *relati
 	for (int i = 0; i < lacks->n; i++)
 		if (is_same(&lacks->list[i], relation, column))
 			return &lacks->list[i];
-	struct lack *list = reallocarray(lacks->list, (size_t)lacks->n + 1, sizeof(*list));
-	if (list == NULL)
+	if (!list_room(lacks->list, lacks->n))
 		return NULL;
-	lacks->list = list;
-	struct lack *lack = &list[lacks->n];
+	struct lack *lack = &lacks->list[lacks->n];
 	*lack = (struct lack){ .kind = kind, .relation = strdup(relation) };
 	if (column != NULL)
 		lack->column = strdup(column);

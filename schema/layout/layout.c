@@ -2,6 +2,7 @@
 
 #include "util/text/utf8.h"
 #include "util/text/json_shape.h"
+#include "util/list.h"
 
 #include <string.h>
 
@@ -63,12 +64,7 @@ static void take_write(struct reader *r, const cJSON *item, enum layout_write *o
 }
 
 static void list_add(struct name_list *list, const char *name) {
-	char **names = reallocarray(list->names, (size_t)list->n + 1, sizeof(*names));
-	if (names == NULL)
-		return;
-	list->names = names;
-	names[list->n] = strdup(name);
-	if (names[list->n] != NULL)
+	if (list_room(list->names, list->n) && (list->names[list->n] = strdup(name)) != NULL)
 		list->n++;
 }
 

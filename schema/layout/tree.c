@@ -4,15 +4,13 @@
 #include "schema/layout/slice.h"
 #include "schema/layout/tree_check.h"
 #include "schema/layout/tree_write.h"
+#include "util/list.h"
 
 #include <string.h>
 
 static struct place *place_new(struct tree *tree, struct place *parent, const char *text) {
 	struct place *place = calloc(1, sizeof(*place));
-	struct place **all = reallocarray(tree->all, (size_t)tree->nall + 1, sizeof(*all));
-	if (all != NULL)
-		tree->all = all;
-	if (place == NULL || all == NULL) {
+	if (place == NULL || !list_room(tree->all, tree->nall)) {
 		free(place);
 		return NULL;
 	}
@@ -56,12 +54,9 @@ static void place_free(struct place *place) {
 }
 
 static bool add_child(struct place *parent, struct place *child) {
-	struct place **children =
-		reallocarray(parent->children, (size_t)parent->nchildren + 1, sizeof(*children));
-	if (children == NULL)
+	if (!list_room(parent->children, parent->nchildren))
 		return false;
-	parent->children = children;
-	children[parent->nchildren++] = child;
+	parent->children[parent->nchildren++] = child;
 	return true;
 }
 

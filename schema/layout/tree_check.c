@@ -2,6 +2,7 @@
 
 #include "schema/layout/ingest.h"
 #include "schema/layout/match.h"
+#include "util/list.h"
 
 #include <string.h>
 
@@ -214,22 +215,19 @@ static bool bind_key(struct check *c, struct place *place, struct key *key) {
 }
 
 static bool add_part(struct place *place, char *literal, int key) {
-	struct part *parts = reallocarray(place->parts, (size_t)place->nparts + 1, sizeof(*parts));
-	if (parts == NULL) {
+	if (!list_room(place->parts, place->nparts)) {
 		free(literal);
 		return false;
 	}
-	place->parts = parts;
-	parts[place->nparts++] = (struct part){ .literal = literal, .key = key };
+	place->parts[place->nparts++] = (struct part){ .literal = literal, .key = key };
 	return true;
 }
 
 static bool add_key(struct place *place, const char *name, size_t len) {
-	struct key *keys = reallocarray(place->keys, (size_t)place->nkeys + 1, sizeof(*keys));
-	if (keys == NULL)
+	if (!list_room(place->keys, place->nkeys))
 		return false;
-	place->keys = keys;
-	keys[place->nkeys] = (struct key){ .name = strndup(name, len), .param = place->nparams++ };
+	place->keys[place->nkeys] =
+		(struct key){ .name = strndup(name, len), .param = place->nparams++ };
 	return add_part(place, NULL, place->nkeys++);
 }
 

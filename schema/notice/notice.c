@@ -6,6 +6,7 @@
 #include "schema/notice/notice_table.h"
 #include "schema/expr/sql_build.h"
 #include "util/log.h"
+#include "util/list.h"
 
 #include <errno.h>
 #include <string.h>
@@ -167,14 +168,11 @@ static bool add_definition(struct notices *n, struct definition *d) {
 		definition_free(d);
 		return s != NULL;
 	}
-	struct definition *more =
-		reallocarray(n->definitions, (size_t)n->ndefinitions + 1, sizeof(*more));
-	if (more == NULL) {
+	if (!list_room(n->definitions, n->ndefinitions)) {
 		definition_free(d);
 		return false;
 	}
-	n->definitions = more;
-	more[n->ndefinitions++] = *d;
+	n->definitions[n->ndefinitions++] = *d;
 	return true;
 }
 
@@ -188,15 +186,12 @@ static struct watched *find_table(const struct notices *n, const char *relation)
 static bool add_table(struct notices *n, const char *relation) {
 	if (find_table(n, relation) != NULL)
 		return true;
-	struct watched *more = reallocarray(n->tables, (size_t)n->ntables + 1, sizeof(*more));
 	char *copy = strdup(relation);
-	if (more != NULL)
-		n->tables = more;
-	if (more == NULL || copy == NULL) {
+	if (copy == NULL || !list_room(n->tables, n->ntables)) {
 		free(copy);
 		return false;
 	}
-	more[n->ntables++] = (struct watched){ .relation = copy };
+	n->tables[n->ntables++] = (struct watched){ .relation = copy };
 	return true;
 }
 

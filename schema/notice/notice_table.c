@@ -3,16 +3,14 @@
 #include "schema/layout/slice.h"
 #include "util/cleanup.h"
 #include "db/quote.h"
+#include "util/list.h"
 
 #include <string.h>
 
 struct subscriber *definition_subscribe(struct definition *d, const struct place *place) {
-	struct subscriber *more =
-		reallocarray(d->subscribers, (size_t)d->nsubscribers + 1, sizeof(*more));
-	if (more == NULL)
+	if (!list_room(d->subscribers, d->nsubscribers))
 		return NULL;
-	d->subscribers = more;
-	struct subscriber *s = &more[d->nsubscribers++];
+	struct subscriber *s = &d->subscribers[d->nsubscribers++];
 	s->place = place;
 	for (int i = 0; i < PATH_KEYS_MAX; i++)
 		s->key[i] = NOTICE_ANY;

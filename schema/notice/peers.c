@@ -4,6 +4,7 @@
 #include "util/text/array.h"
 #include "schema/notice/notice.h"
 #include "db/quote.h"
+#include "util/list.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@ struct peer {
 struct peers {
 	int me;
 	struct peer *list; /* owned */
-	int n, room;
+	int n;
 	int turn;   /* of whom is asked next */
 	int asked;  /* questions since the last survey */
 	bool blind; /* some could not be noted */
@@ -152,19 +153,9 @@ static struct peer *add(struct peers *p, int key) {
 	struct peer *known = find(p, key);
 	if (known != NULL || key == p->me)
 		return known;
-	if (p->n == PEERS_MOST) {
+	if (p->n == PEERS_MOST || !list_room(p->list, p->n)) {
 		p->blind = true;
 		return NULL;
-	}
-	if (p->n == p->room) {
-		int room = p->room > 0 ? 2 * p->room : 8;
-		struct peer *list = reallocarray(p->list, (size_t)room, sizeof(*list));
-		if (list == NULL) {
-			p->blind = true;
-			return NULL;
-		}
-		p->list = list;
-		p->room = room;
 	}
 	p->list[p->n] = (struct peer){ .key = key };
 	return &p->list[p->n++];

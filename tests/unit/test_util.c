@@ -2,6 +2,7 @@
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/json.h"
+#include "util/list.h"
 #include "util/log.h"
 #include "util/thread.h"
 #include "util/ticker.h"
@@ -74,6 +75,19 @@ static void test_buf_failure_is_sticky(void) {
 	CHECK_STR(b.data, "kept");
 	CHECK(buf_take(&b) == NULL);
 	CHECK(b.failed);
+}
+
+static void test_list_room(void) {
+	AUTO_FREE int *list = NULL;
+	for (int n = 0; n < 1000; n++) {
+		if (!CHECK(list_room(list, n)))
+			return;
+		list[n] = n;
+	}
+	for (int n = 0; n < 1000; n++)
+		CHECK_INT(list[n], n);
+	/* a list that was longer */
+	CHECK(list_room(list, 3) && list_room(list, 2) && list_room(list, 0));
 }
 
 static void check_json(const char *s, size_t len, const char *want) {
@@ -225,6 +239,7 @@ int main(void) {
 	test_buf_take();
 	test_buf_reserve();
 	test_buf_failure_is_sticky();
+	test_list_room();
 	test_json_string();
 	test_json_integer();
 	test_log_levels();

@@ -1,5 +1,7 @@
 #include "util/text/csv.h"
 
+#include "util/list.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -52,18 +54,6 @@ void csv_free(struct csv_record *record) {
 	*record = (struct csv_record){ 0 };
 }
 
-static bool add_field(struct csv_record *out, struct csv_field field) {
-	if ((out->n & (out->n - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
-		size_t room = out->n > 0 ? (size_t)out->n * 2 : 1;
-		struct csv_field *more = reallocarray(out->fields, room, sizeof(*more));
-		if (more == NULL)
-			return false;
-		out->fields = more;
-	}
-	out->fields[out->n++] = field;
-	return true;
-}
-
 int csv_split(const char *line, size_t len, struct csv_record *out, struct buf *why) {
 	const char *at = line, *end = line + len;
 	struct buf *decoded = len > 0 && memchr(line, '"', len) != NULL ? &out->decoded : NULL;
@@ -72,15 +62,14 @@ int csv_split(const char *line, size_t len, struct csv_record *out, struct buf *
 	if (decoded != NULL)
 		buf_reserve(decoded, len);
 	for (;; at++) {
-		struct csv_field field;
-		const char *wrong = csv_next(&at, end, decoded, &field);
-		if (wrong != NULL) {
-			buf_printf(why, "field %d: %s", out->n + 1, wrong);
-			return -EINVAL;
-		}
-		if (!add_field(out, field) || out->decoded.failed) {
+		if (!list_room(out->fields, out->n) || out->decoded.failed) {
 			buf_puts(why, "out of memory");
 			return -ENOMEM;
+		}
+		const char *wrong = csv_next(&at, end, decoded, &out->fields[out->n++]);
+		if (wrong != NULL) {
+			buf_printf(why, "field %d: %s", out->n, wrong);
+			return -EINVAL;
 		}
 		if (at == end)
 			return 0;

@@ -1,5 +1,7 @@
 #include "util/text/json_shape.h"
 
+#include "util/list.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -15,16 +17,10 @@ void shape_free(struct shape *shape) {
 /* NAME is taken over; NULL: there was no memory for it. */
 static bool add_taken(struct shape *shape, char *name) {
 	AUTO_FREE char *taken = name;
-	if (taken != NULL && (shape->n & (shape->n - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
-		size_t room = shape->n > 0 ? (size_t)shape->n * 2 : 1;
-		char **more = reallocarray(shape->names, room, sizeof(*more));
-		if (more == NULL)
-			return false;
-		shape->names = more;
-	}
-	if (taken != NULL)
-		shape->names[shape->n++] = move_ptr(taken);
-	return name != NULL;
+	if (taken == NULL || !list_room(shape->names, shape->n))
+		return false;
+	shape->names[shape->n++] = move_ptr(taken);
+	return true;
 }
 
 bool shape_add(struct shape *shape, const char *name, size_t len) {
@@ -149,18 +145,6 @@ void elements_free(struct elements *elements) {
 	*elements = (struct elements){ 0 };
 }
 
-static struct element *add_element(struct elements *all) {
-	if ((all->n & (all->n - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
-		size_t room = all->n > 0 ? (size_t)all->n * 2 : 1;
-		struct element *more = reallocarray(all->items, room, sizeof(*more));
-		if (more == NULL)
-			return NULL;
-		all->items = more;
-	}
-	all->items[all->n] = (struct element){ 0 };
-	return &all->items[all->n++];
-}
-
 /* The value of a key of an element. */
 static bool scan_value(struct json_scan *s, struct buf *name, void *arg) {
 	const struct elements_scan *scan = arg;
@@ -180,9 +164,11 @@ static bool scan_element(struct json_scan *s, struct buf *name, void *arg) {
 	struct elements_scan *scan = arg;
 	if (*s->p != '{')
 		return json_fail(s, "each row must be an object");
-	struct element *e = scan->now = add_element(scan->all);
-	if (e == NULL || (name != NULL && !shape_add(&scan->names, name->data, name->len)))
+	if (!list_room(scan->all->items, scan->all->n) ||
+	    (name != NULL && !shape_add(&scan->names, name->data, name->len)))
 		return json_fail(s, "out of memory");
+	struct element *e = scan->now = &scan->all->items[scan->all->n++];
+	*e = (struct element){ 0 };
 	if (name != NULL && (e->name = buf_take(name)) == NULL)
 		return json_fail(s, "out of memory");
 	e->at = (size_t)(s->p - s->start);

@@ -1,6 +1,7 @@
 #include "util/text/json_tree.h"
 
 #include "util/text/json.h"
+#include "util/list.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -9,24 +10,15 @@ static int compare_keys(const void *a, const void *b) {
 	return strcmp(((const struct json *)a)->key, ((const struct json *)b)->key);
 }
 
-static struct json *add_child(struct json *json) {
-	if ((json->n & (json->n - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
-		size_t room = json->n > 0 ? (size_t)json->n * 2 : 1;
-		struct json *more = reallocarray(json->children, room, sizeof(*more));
-		if (more == NULL)
-			return NULL;
-		json->children = more;
-	}
-	struct json *child = &json->children[json->n++];
-	*child = (struct json){ 0 };
-	return child;
-}
-
 static bool read_value(struct json_scan *s, struct json *out);
 
 static bool read_child(struct json_scan *s, struct buf *name, void *arg) {
-	struct json *child = add_child(arg);
-	if (child == NULL || (name != NULL && (child->key = buf_take(name)) == NULL))
+	struct json *json = arg;
+	if (!list_room(json->children, json->n))
+		return json_fail(s, "out of memory");
+	struct json *child = &json->children[json->n++];
+	*child = (struct json){ 0 };
+	if (name != NULL && (child->key = buf_take(name)) == NULL)
 		return json_fail(s, "out of memory");
 	return read_value(s, child);
 }
