@@ -18,34 +18,24 @@ struct journal {
 	char *path;
 };
 
-static void put_path(struct buf *out, const char *path) {
-	for (const char *p = path; *p != '\0'; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f || *p == '%')
-			buf_printf(out, "%%%02X", (unsigned char)*p);
-		else
-			buf_putc(out, *p);
-}
-
-/* In place. */
+/* Decodes it in place. */
 static void take_path(char *path) {
 	char *to = path;
-	for (const char *p = path; *p != '\0'; to++) {
-		unsigned c;
-		if (*p == '%' && sscanf(p + 1, "%2X", &c) == 1) {
-			*to = (char)c;
-			p += 3;
-		} else {
-			*to = *p++;
-		}
+	for (size_t len = strlen(path); len > 0; to++) {
+		int byte = percent_byte(path, len);
+		size_t taken = byte >= 0 ? 3 : 1;
+		*to = byte >= 0 ? (char)byte : *path;
+		path += taken;
+		len -= taken;
 	}
 	*to = '\0';
 }
 
 static void put_title(struct buf *out, const char *old, const char *mount) {
 	buf_puts(out, "rowfs-import 1 ");
-	put_path(out, old);
+	percent_put(out, old, "%", "");
 	buf_puts(out, " -> ");
-	put_path(out, mount);
+	percent_put(out, mount, "%", "");
 	buf_putc(out, '\n');
 }
 
@@ -149,7 +139,7 @@ static void put_file(struct buf *line, char mark, const struct item *item) {
 int journal_done(struct journal *journal, const struct item *item) {
 	AUTO_BUF struct buf line = { 0 };
 	put_file(&line, 'D', item);
-	put_path(&line, item->path);
+	percent_put(&line, item->path, "%", "");
 	buf_putc(&line, '\n');
 	return append(journal, &line);
 }
@@ -159,7 +149,7 @@ int journal_offset(struct journal *journal, const struct item *item, uint64_t of
 	AUTO_BUF struct buf line = { 0 };
 	put_file(&line, 'A', item);
 	buf_printf(&line, "%" PRIu64 " %" PRId64 " ", offset, good);
-	put_path(&line, item->path);
+	percent_put(&line, item->path, "%", "");
 	buf_putc(&line, '\n');
 	return append(journal, &line);
 }

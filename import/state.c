@@ -1,5 +1,6 @@
 #include "import/state.h"
 
+#include "util/text/name.h"
 #include "util/text/utf8.h"
 #include "util/below.h"
 #include "util/json.h"
@@ -86,11 +87,7 @@ static void put_text(struct buf *out, const char *text) {
 void import_put_name(struct buf *out, const char *name) {
 	AUTO_BUF struct buf text = { 0 };
 	put_text(&text, name);
-	for (const char *p = text.failed ? "?" : text.data; *p != '\0'; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			buf_printf(out, "%%%02X", (unsigned char)*p);
-		else
-			buf_putc(out, *p);
+	percent_put(out, text.failed ? "?" : text.data, "", "");
 }
 
 char *import_read_control(const struct import *im, const char *name) {

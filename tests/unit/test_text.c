@@ -3,6 +3,7 @@
 #include "util/text/csv.h"
 #include "util/text/json_shape.h"
 #include "util/text/json_tree.h"
+#include "util/text/name.h"
 #include "util/text/number.h"
 #include "util/text/utf8.h"
 
@@ -296,6 +297,43 @@ static void test_json_tree(void) {
 	}
 }
 
+/* -- names ------------------------------------------------------------------------------------- */
+
+static void test_names(void) {
+	static const char *const cases[][3] = {
+		/* key, separators, name */
+		{ "", "", "%" },
+		{ ".", "", "%2E" },
+		{ "..", "-", "%2E%2E" },
+		{ "...", "", "..." },
+		{ "a/b%c\x01\x7f", "", "a%2Fb%25c%01%7F" },
+		{ "a-b_c", "-_", "a%2Db%5Fc" },
+		{ "\xc3\xa9", "", "\xc3\xa9" },
+	};
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		AUTO_BUF struct buf name = { 0 }, key = { 0 };
+		name_encode(&name, cases[i][0], cases[i][1]);
+		CHECK_STR(name.data, cases[i][2]);
+		CHECK(name_decode(&key, name.data, name.len));
+		CHECK_STR(key.data, cases[i][0]);
+	}
+	static const char *const none[] = { "",    ".",   "..",  "a%",   "a%4", "%4g",
+					    "%2f", "%00", "a/b", "\x01", "%FF" };
+	for (size_t i = 0; i < COUNT(none); i++) {
+		AUTO_BUF struct buf key = { 0 };
+		CHECK(!name_decode(&key, none[i], strlen(none[i])));
+	}
+}
+
+static void test_percent(void) {
+	AUTO_BUF struct buf out = { 0 };
+	percent_put(&out, "a/b%\n", "%", "");
+	CHECK_STR(out.data, "a/b%25%0A");
+	CHECK_INT(percent_byte("%0A", 3), '\n');
+	CHECK_INT(percent_byte("%0A", 2), -1);
+	CHECK_INT(percent_byte("x0A", 3), -1);
+}
+
 int main(void) {
 	test_integers();
 	test_one_spelling();
@@ -310,5 +348,7 @@ int main(void) {
 	test_json_shape();
 	test_json_elements();
 	test_json_tree();
+	test_names();
+	test_percent();
 	return check_end();
 }

@@ -4,20 +4,20 @@
 
 #include <string.h>
 
-static bool must_encode(unsigned char c, const char *also) {
-	return c < 0x20 || c == 0x7f || c == '/' || c == '%' ||
-	       (also[0] != '\0' && strchr(also, c) != NULL);
+static bool has(const char *set, char c) {
+	while (*set != '\0' && *set != c)
+		set++;
+	return *set != '\0';
 }
 
-void name_encode(struct buf *out, const char *key, const char *also) {
-	if (key[0] == '\0') {
-		buf_putc(out, '%');
-		return;
-	}
-	bool dots = strcmp(key, ".") == 0 || strcmp(key, "..") == 0;
-	const char *plain = key, *p = key; /* from PLAIN to P nothing is encoded */
+static bool is_control(char c) {
+	return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+void percent_put(struct buf *out, const char *text, const char *odd, const char *also) {
+	const char *plain = text, *p = text; /* from PLAIN to P nothing is encoded */
 	for (; *p != '\0'; p++) {
-		if (!dots && !must_encode((unsigned char)*p, also))
+		if (!is_control(*p) && !has(odd, *p) && !has(also, *p))
 			continue;
 		buf_add(out, plain, (size_t)(p - plain));
 		buf_printf(out, "%%%02X", (unsigned char)*p);
@@ -34,6 +34,20 @@ static int hex_value(char c) {
 	return -1;
 }
 
+int percent_byte(const char *p, size_t len) {
+	int high = len >= 3 && p[0] == '%' ? hex_value(p[1]) : -1;
+	int low = high >= 0 ? hex_value(p[2]) : -1;
+	return low >= 0 && high + low > 0 ? high * 16 + low : -1;
+}
+
+void name_encode(struct buf *out, const char *key, const char *also) {
+	bool dots = strcmp(key, ".") == 0 || strcmp(key, "..") == 0;
+	if (key[0] == '\0')
+		buf_putc(out, '%');
+	else
+		percent_put(out, key, "/%", dots ? "." : also);
+}
+
 bool name_decode(struct buf *out, const char *name, size_t len) {
 	size_t start = out->len;
 	if (len == 1 && name[0] == '%') {
@@ -46,17 +60,15 @@ bool name_decode(struct buf *out, const char *name, size_t len) {
 	size_t plain = 0; /* start of what is itself */
 	for (size_t i = 0; i < len; i++) {
 		if (name[i] != '%') {
-			if (must_encode((unsigned char)name[i], ""))
+			if (is_control(name[i]) || name[i] == '/')
 				return false;
 			continue;
 		}
 		buf_add(out, name + plain, i - plain);
-		if (len - i < 3)
+		int byte = percent_byte(name + i, len - i);
+		if (byte < 0)
 			return false;
-		int high = hex_value(name[i + 1]), low = hex_value(name[i + 2]);
-		if (high < 0 || low < 0 || high + low == 0)
-			return false;
-		buf_putc(out, (char)(high * 16 + low));
+		buf_putc(out, (char)byte);
 		i += 2;
 		plain = i + 1;
 	}

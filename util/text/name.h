@@ -20,4 +20,10 @@ void name_encode(struct buf *out, const char *key, const char *also);
  * '%', hex in lower case, what must be encoded and is not, invalid UTF-8, NUL. */
 MUST_USE bool name_decode(struct buf *out, const char *name, size_t len);
 
+/* Appends TEXT with %XX (upper-case hex) for control characters and for the bytes of ODD and ALSO. */
+void percent_put(struct buf *out, const char *text, const char *odd, const char *also);
+
+/* The byte that "%XX" at P, of which LEN bytes are there, stands for; -1 if it is none, or NUL. */
+int percent_byte(const char *p, size_t len);
+
 #endif
