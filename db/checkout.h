@@ -25,12 +25,9 @@ struct patience {
 MUST_USE int pool_take(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
 		       struct db_conn **out, struct db_error *err);
 
-/* Gives C back; a dead one is closed. C must be detached. */
+/* Gives C back; a dead one is closed. C must be detached, and its news taken: what is left of them
+ * is dropped. */
 void pool_give(struct db_pool *pool, struct db_conn *c);
-
-/* Tells what triggers have said to C's statements so far, from byte FROM of it on, although its
- * transaction goes on. Returns how far it is told. */
-MUST_USE size_t pool_tell_early(struct db_pool *pool, struct db_conn *c, size_t from);
 
 /* The database went away under a statement: ERR's text is remembered, idle connections are closed.
  * It has not answered since SINCE_US, clock_us(). */

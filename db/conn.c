@@ -125,8 +125,16 @@ void conn_mark(struct db_conn *c) {
 	c->failed_end = CONN_DONE;
 }
 
+void conn_take_news(struct db_conn *c, bool in_doubt, struct db_error *err) {
+	if (c->cfg->mark != NULL) {
+		if (c->news.len > 0)
+			buf_add(&err->news.texts, c->news.data, c->news.len);
+		err->news.unknown |= in_doubt || c->news.failed || err->news.texts.failed;
+	}
+	buf_free(&c->news);
+}
+
 void conn_attach(struct db_conn *c, struct db_cancel *cancel) {
-	c->reads = cancel != NULL;
 	if (cancel == NULL)
 		return;
 	empty_wake_fd(c);

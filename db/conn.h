@@ -77,14 +77,13 @@ struct db_conn {
 		copy_table;
 	int64_t deadline_us; /* of the transaction that runs here; NEVER_US outside */
 	bool reused;         /* has answered a statement before the present loan */
-	bool reads;          /* lent for work that a program may interrupt: it changes nothing */
 	/* its transactions see what was committed before their first statement, and no more */
 	bool one_snapshot;
 	/* clock_us(): no sign of life since then, as far as anybody waited for one */
 	int64_t silent_since_us;
 	char failed_state[6];     /* SQLSTATE of the last failure since conn_mark(); "" */
 	enum conn_end failed_end; /* and how it ended; CONN_DONE if nothing failed */
-	struct buf news; /* what triggers said to the borrower, each with its NUL; see db_news_fn */
+	struct buf news;          /* what triggers said to the borrower: see struct db_news */
 
 	/* The pool's; guarded by its lock. */
 	struct db_conn *next;
@@ -116,6 +115,10 @@ bool conn_is_dead(struct db_conn *c);
 
 /* Forgets earlier failures: a new piece of work begins. */
 void conn_mark(struct db_conn *c);
+
+/* Adds to ERR what triggers have said to C's statements, and that there is more if IN_DOUBT: the
+ * connection was lost, and something may have been committed. Nothing for an unmarked session. */
+void conn_take_news(struct db_conn *c, bool in_doubt, struct db_error *err);
 
 /* Ties C's statements to CANCEL (may be NULL), which ends their waits once it is fired; and unties
  * them. */

@@ -223,6 +223,7 @@ int db_copy_in_finish(struct db_copy_in *copy, db_tx_fn fn, void *arg, long long
 	if (end == CONN_LOST || end == CONN_LOST_SENT)
 		pool_lost(copy->pool, err, c->silent_since_us);
 	c->deadline_us = NEVER_US;
+	conn_take_news(c, end == CONN_LOST_SENT || end == CONN_STOPPED, err);
 	give_back(copy, 0);
 	if (end != CONN_DONE)
 		return err->errnum != 0 ? -err->errnum : -EIO;

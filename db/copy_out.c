@@ -112,6 +112,7 @@ static int take_end(struct db_copy_out *copy, struct db_error *err) {
 	enum conn_end end = answer_wait(c, UNTIL_DONE, NULL, err);
 	copy->busy_us += clock_us() - started;
 	end = answer_note(c, copy->sql, copy->busy_us, end, err);
+	conn_take_news(c, false, err);
 	if (end == CONN_DONE)
 		return 0;
 	if (end == CONN_LOST || end == CONN_LOST_SENT)

@@ -1,6 +1,6 @@
 #include "db/error.h"
 
-#include "util/buf.h"
+#include "util/log.h"
 
 #include <errno.h>
 #include <string.h>
@@ -64,7 +64,22 @@ int db_errno_of_sqlstate(const char *sqlstate) {
 void db_error_clear(struct db_error *e) {
 	free(e->sentence);
 	free(e->constraint);
-	*e = (struct db_error){ 0 };
+	*e = (struct db_error){ .news = e->news };
+}
+
+void db_error_end(struct db_error *e) {
+	db_error_clear(e);
+	if (e->news.texts.len > 0)
+		log_error("BUG: nobody has passed on what a statement has changed: %s",
+			  e->news.texts.data);
+	buf_free(&e->news.texts);
+	e->news.unknown = false;
+}
+
+struct db_news db_news_take(struct db_error *e) {
+	struct db_news news = e->news;
+	e->news = (struct db_news){ 0 };
+	return news;
 }
 
 /* Appends S with line ends and other control bytes as single blanks, without those at the ends. */
@@ -222,7 +237,9 @@ long long db_error_copy_line(const char *context, const char *table) {
 }
 
 void db_error_copy(struct db_error *to, const struct db_error *from) {
+	struct db_news news = to->news;
 	*to = *from;
+	to->news = news;
 	to->sentence = from->sentence != NULL ? strdup(from->sentence) : NULL;
 	to->constraint = from->constraint != NULL ? strdup(from->constraint) : NULL;
 }

@@ -1,9 +1,18 @@
-/* What a failed database call says: an errno for the program, a sentence for the person. */
+/* What a database call says beside its result: why it failed (an errno for the program, a sentence
+ * for the person), and what its statements have changed. */
 #ifndef ROWFS_DB_ERROR_H
 #define ROWFS_DB_ERROR_H
 
+#include "util/buf.h"
+
 #include <libpq-fe.h>
 #include <stdbool.h>
+
+/* What statements of a marked session (db_pool_mark()) have changed. */
+struct db_news {
+	struct buf texts; /* what triggers said (SQLSTATE RF001), each with its NUL */
+	bool unknown;     /* something may have been committed, and its news were lost */
+};
 
 struct db_error {
 	int errnum;       /* positive errno; 0 if there was no error */
@@ -17,12 +26,23 @@ struct db_error {
 	long long copy_line;
 	char *sentence;   /* message, detail and hint, one line, for people; owned, may be NULL */
 	char *constraint; /* constraint name as the server gave it; owned, may be NULL */
+	/* Of all calls that got this struct, whether they failed or not, until db_news_take(). */
+	struct db_news news;
 };
 
-#define AUTO_DB_ERROR __attribute__((cleanup(db_error_clear)))
+#define AUTO_DB_ERROR __attribute__((cleanup(db_error_end)))
 
-/* Frees what it holds and zeroes it. Safe on a zeroed struct. */
+/* There was no error: frees what says so and zeroes it. The news stay. Safe on a zeroed struct. */
 void db_error_clear(struct db_error *e);
+/* The same at the end of E's life: the news go, too. */
+void db_error_end(struct db_error *e);
+
+/* True if E has news. */
+static inline bool db_error_has_news(const struct db_error *e) {
+	return e->news.texts.len > 0 || e->news.unknown;
+}
+/* The news of E, which has none from then on. The caller frees the texts. */
+struct db_news db_news_take(struct db_error *e);
 
 /* Fills E from a failed result or, where RES is NULL, from the connection. */
 void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn *conn);
@@ -31,7 +51,7 @@ void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn 
  * names for a COPY into TABLE (unquoted, without its schema), from 1; 0 if it names none. */
 long long db_error_copy_line(const char *context, const char *table);
 
-/* Makes TO, which must be zeroed, a copy of FROM. */
+/* Makes TO, which must have no error, a copy of the error in FROM. */
 void db_error_copy(struct db_error *to, const struct db_error *from);
 
 /* Fills E with ERRNUM and a printf sentence. Returns -ERRNUM, for `return db_error_set(...)`. */

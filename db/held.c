@@ -12,7 +12,7 @@
 struct db_held {
 	struct db_pool *pool;
 	struct db_conn *conn;
-	size_t told;  /* how far the news of conn have been told */
+	size_t told;  /* how far the news of conn have been told early */
 	int last;     /* number of the last statement that stands; 0: none, and the state is NONE */
 	int saved;    /* statements from this number on have savepoints, if there are that many */
 	bool careful; /* wanted from here on: each statement gets a savepoint */
@@ -45,6 +45,14 @@ struct state_table held_table =
 
 static void move(struct db_held *h, enum held_event event) {
 	h->state = (enum held_state)state_move(&held_table, (int)h->state, (int)event);
+}
+
+/* Adds to ERR what the last statement has changed. The connection keeps it for the commit. */
+static void tell_early(struct db_held *h, struct db_error *err) {
+	const struct buf *news = &h->conn->news;
+	if (h->told < news->len)
+		buf_add(&err->news.texts, news->data + h->told, news->len - h->told);
+	h->told = news->len;
 }
 
 /* -- beginning --------------------------------------------------------------------------------- */
@@ -87,7 +95,7 @@ int db_held_begin(struct db_pool *pool, struct db_statement *st, const struct db
 	h->last = 1;
 	h->saved = 2;
 	move(h, HELD_ON_RAN);
-	h->told = pool_tell_early(pool, h->conn, 0);
+	tell_early(h, err);
 	*held = move_ptr(h);
 	return 0;
 }
@@ -142,7 +150,7 @@ int db_held_run(struct db_held *h, struct db_statement *st, const struct db_para
 	if (end == CONN_DONE) {
 		move(h, begins || h->patient ? HELD_ON_RAN : HELD_ON_RAN_LIMITED);
 		h->last = number;
-		h->told = pool_tell_early(h->pool, h->conn, h->told);
+		tell_early(h, err);
 		return 0;
 	}
 	if (is_passing(end, err))
@@ -190,6 +198,7 @@ int db_held_commit(struct db_held *h, struct db_error *err) {
 	if (how == CONN_LOST || how == CONN_LOST_SENT)
 		pool_lost(h->pool, err, began);
 	err->in_doubt = how == CONN_LOST_SENT || how == CONN_STOPPED;
+	conn_take_news(h->conn, err->in_doubt, err);
 	end(h);
 	return rc;
 }
@@ -197,6 +206,5 @@ int db_held_commit(struct db_held *h, struct db_error *err) {
 void db_held_drop(struct db_held *h) {
 	if (h == NULL)
 		return;
-	buf_free(&h->conn->news); /* it says what did not happen */
-	end(h);
+	end(h); /* its news say what did not happen */
 }

@@ -58,8 +58,9 @@ int db_held_last(const struct db_held *held);
  * db_held_last(). Returns 0, or -errno with ERR filled: then the transaction is broken. */
 MUST_USE int db_held_back(struct db_held *held, int number, struct db_error *err);
 
-/* Commits, tells what triggers said, gives the connection back and frees. Returns 0, or -errno with
- * ERR filled: err->in_doubt tells whether it may have been committed all the same. */
+/* Commits, gives the connection back and frees. Returns 0, or -errno with ERR filled: err->in_doubt
+ * tells whether it may have been committed all the same. The news in ERR are those of all its
+ * statements: each of them has come back with its statement, too, when it was not committed. */
 MUST_USE int db_held_commit(struct db_held *held, struct db_error *err);
 
 /* Rolls back, gives the connection back and frees. NULL is fine. */

@@ -71,9 +71,6 @@ struct db_pool {
 	atomic_bool one_snapshot; /* needs no lock */
 	unsigned random;
 	struct db_stats sums;
-
-	db_news_fn news; /* set before there are threads, as is news_arg */
-	void *news_arg;
 };
 
 enum {
@@ -219,27 +216,10 @@ static struct db_conn *take_expired(struct db_pool *pool) {
 	return c;
 }
 
-size_t pool_tell_early(struct db_pool *pool, struct db_conn *c, size_t from) {
-	for (; pool->news != NULL && from < c->news.len; from += strlen(c->news.data + from) + 1)
-		pool->news(pool->news_arg, c->news.data + from, false);
-	return from;
-}
-
-/* Hands on what the borrower's statements were told. */
-static void tell_news(struct db_pool *pool, struct db_conn *c, bool dead) {
-	if (pool->news == NULL)
-		return;
-	for (size_t at = 0; at < c->news.len; at += strlen(c->news.data + at) + 1)
-		pool->news(pool->news_arg, c->news.data + at, true);
-	if ((dead && !c->reads) || c->news.failed)
-		pool->news(pool->news_arg, NULL, true);
-	buf_free(&c->news);
-}
-
 void pool_give(struct db_pool *pool, struct db_conn *c) {
 	bool dead = conn_is_dead(c) || c->state != CONN_LENT;
 
-	tell_news(pool, c, dead);
+	buf_free(&c->news);
 	conn_move(c, CONN_ON_GIVE);
 	pthread_mutex_lock(&pool->lock);
 	add_counts(pool, c);
@@ -591,8 +571,7 @@ void db_pool_free(struct db_pool *pool) {
 	free(pool);
 }
 
-int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting, db_news_fn fn,
-		 void *arg) {
+int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting) {
 	AUTO_FREE char *copy = strdup(mark);
 	AUTO_FREE char *words = strdup(greeting);
 	if (copy == NULL || words == NULL)
@@ -600,8 +579,6 @@ int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting, d
 	pthread_mutex_lock(&pool->lock);
 	pool->cfg.mark = move_ptr(copy);
 	pool->cfg.greeting = move_ptr(words);
-	pool->news_arg = arg;
-	pool->news = fn;
 	struct db_conn *list = detach_idle(pool);
 	pthread_mutex_unlock(&pool->lock);
 	close_list(list);

@@ -32,18 +32,11 @@ struct db_stats {
 MUST_USE int db_pool_new(const struct db_config *cfg, struct db_pool **out, struct db_error *err);
 void db_pool_free(struct db_pool *pool);
 
-/* Told, by the thread that ran it, what triggers of rowfs said to a statement or transaction
- * (messages with SQLSTATE RF001), after it has ended and before its caller goes on. TEXT NULL: the
- * connection was lost, and what they may have said with it. COMMITTED is false where it is told
- * early, by a transaction that stays open (db/held.h): it is told again at its end. */
-typedef void (*db_news_fn)(void *arg, const char *text, bool committed);
-
-/* From now on every session has MARK as its setting rowfs.mount, so that triggers answer to it
- * instead of sending notices, and begins with GREETING (trusted SQL); FN is told what the triggers
- * say. Idle connections are closed. At most once, and before there are other threads that use the
- * pool. Returns 0 or -ENOMEM. */
-MUST_USE int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting,
-			  db_news_fn fn, void *arg);
+/* From now on every session has MARK as its setting rowfs.mount, so that triggers of rowfs answer
+ * to it instead of sending notices, and begins with GREETING (trusted SQL). What they say comes back
+ * as the news of a call (struct db_news). Idle connections are closed. At most once, and before
+ * there are other threads that use the pool. Returns 0 or -ENOMEM. */
+MUST_USE int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting);
 
 /* Makes every wait in the pool (for a connection, for a retry) end at once with ESHUTDOWN-like EIO,
  * so that an unmount does not hang on a dead database. */

@@ -114,6 +114,9 @@ static int try_once(struct retry *r, retry_fn once, void *arg, struct db_conn **
 		return 1;
 	}
 	e.silent_since_us = c->silent_since_us;
+	/* what may be interrupted changes nothing */
+	conn_take_news(c, (e.end == CONN_LOST_SENT || e.end == CONN_STOPPED) && r->cancel == NULL,
+		       err);
 	if (e.end != CONN_DONE)
 		conn_roll_back(c, r->undo_ms > 0 ? deadline_after_ms(r->undo_ms) : NEVER_US);
 	conn_detach(c);

@@ -1,6 +1,7 @@
 /* What runs by the clock: the layout's timers, a look at the database's health, the ledger's
  * trimming. One thread. */
 #include "fs/core/part.h"
+#include "fs/cache/coherence.h"
 #include "fs/rows/rows_write.h"
 #include "fs/names/orphans.h"
 #include "schema/state/ledger.h"
@@ -43,7 +44,7 @@ static void flush(struct timer *timer, struct task *task) {
 /* What triggers noted, brought together: nobody sees a difference, and if it fails the next one
  * does it. */
 static void fold(struct timer *timer, struct task *task) {
-	struct db_error err = { 0 };
+	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, DB_NO_RETRY, NULL, NULL, &err) != 0)
 		log_debug("timer: %s: %s", task->sql,
 			  err.sentence != NULL ? err.sentence : "failed");
@@ -51,12 +52,12 @@ static void fold(struct timer *timer, struct task *task) {
 	if (watch_again(timer->fs->pool, timer->fs->tree, &err) != 0)
 		log_debug("timer: whether tables have got triggers: %s",
 			  err.sentence != NULL ? err.sentence : "failed");
-	db_error_clear(&err);
+	coherence_own(timer->fs, &err);
 	task->due_us = clock_us() + task->every_us;
 }
 
 static void run(struct timer *timer, struct task *task) {
-	struct db_error err = { 0 };
+	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (task->sql == NULL) {
 		flush(timer, task);
 		return;
@@ -68,8 +69,7 @@ static void run(struct timer *timer, struct task *task) {
 	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, 0, NULL, NULL, &err) != 0)
 		log_error("timer: %s: %s", task->sql,
 			  err.sentence != NULL ? err.sentence : "failed");
-	db_error_clear(&err);
-	fs_changed(timer->fs);
+	coherence_changed(timer->fs, &err);
 	task->due_us = clock_us() + task->every_us;
 }
 

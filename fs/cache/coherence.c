@@ -229,6 +229,30 @@ static void changed(struct caches *c, const char *payload, bool own) {
 	end_change(&ch, own);
 }
 
+/* PAYLOAD NULL: it cannot be known what. */
+static void take_one(struct caches *c, const char *payload, bool committed) {
+	AUTO_BUF struct buf all = { 0 };
+	/* while nothing is heard, nothing is remembered */
+	if (payload != NULL || fresh_is_listening(c->fs->fresh))
+		changed(c, payload, true);
+	if (!committed)
+		return;
+	if (payload == NULL)
+		notice_put_all(&all, c->me);
+	if (payload != NULL || !all.failed)
+		listening_send(c, payload != NULL ? payload : all.data);
+}
+
+void coherence_take(struct fs *fs, struct db_error *err, bool committed) {
+	struct db_news news = db_news_take(err);
+	const char *data = news.texts.data;
+	for (size_t at = 0; at < news.texts.len; at += strlen(data + at) + 1)
+		take_one(fs->caches, data + at, committed);
+	if (news.unknown)
+		take_one(fs->caches, NULL, committed);
+	buf_free(&news.texts);
+}
+
 void coherence_appended(struct fs *fs, const struct tally *t) {
 	struct caches *c = fs->caches;
 	struct data_change ch;

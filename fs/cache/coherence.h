@@ -5,8 +5,9 @@
  * (schema/core/deploy/rowfs_notify.sql); the keys in a notice lead to names, and what is remembered
  * of these is dropped: first our own marks, so that nothing old is handed out as fresh, then the
  * kernel's entries, attributes and pages. Changes of this mount come back with the answer to its
- * own statement, before the program that made them goes on, and are passed on to other mounts;
- * changes of others come by LISTEN.
+ * own statement, as the news of a call of db/ (struct db_news): whoever made the call passes them
+ * on to coherence_own(), before the program goes on. Other mounts are told of them. Changes of
+ * others come by LISTEN.
  *
  * Every notice gets a number, the next value of fs->epoch. Who asks the database takes a ticket
  * before it: the number of the last notice. What a later notice concerned must not be remembered,
@@ -19,6 +20,7 @@
 #ifndef ROWFS_FS_CACHE_COHERENCE_H
 #define ROWFS_FS_CACHE_COHERENCE_H
 
+#include "db/error.h"
 #include "fs/core/fs.h"
 
 struct node;
@@ -55,6 +57,27 @@ double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const str
 /* Seconds for which the kernel may keep NODE's attributes, of MODE, and its name if ENTRY; 0: not
  * at all. To be asked after what it is to keep was copied. */
 double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool entry);
+
+/* Passes on what statements of this mount have committed, or may have: the news in ERR, which has
+ * none from then on. Takes effect before it returns. To be called after each call of db/ that may
+ * change something, before anybody is told that it has. */
+void coherence_take(struct fs *fs, struct db_error *err, bool committed);
+static inline void coherence_own(struct fs *fs, struct db_error *err) {
+	if (db_error_has_news(err))
+		coherence_take(fs, err, true);
+}
+/* The same of what a transaction that stays open has changed (db/held.h): other mounts are told
+ * when it is committed. */
+static inline void coherence_own_early(struct fs *fs, struct db_error *err) {
+	if (db_error_has_news(err))
+		coherence_take(fs, err, false);
+}
+/* After a statement that changes something: the same, and what is kept for a time is to be looked
+ * up again. */
+static inline void coherence_changed(struct fs *fs, struct db_error *err) {
+	coherence_own(fs, err);
+	fs_changed(fs);
+}
 
 /* This mount has committed the lines that T counts, with the triggers switched off. Takes effect
  * before it returns. */

@@ -112,22 +112,6 @@ static const struct db_listen_job job = {
 	.answer = answered,
 };
 
-/* A change of this mount, told by its own statement. One that is not committed yet concerns no
- * other mount. */
-static void news(void *arg, const char *payload, bool committed) {
-	struct caches *c = arg;
-	AUTO_BUF struct buf all = { 0 };
-	/* while nothing is heard, nothing is remembered */
-	if (payload != NULL || fresh_is_listening(c->fs->fresh))
-		c->changed(c, payload, true);
-	if (!committed)
-		return;
-	if (payload == NULL)
-		notice_put_all(&all, c->me);
-	if (payload != NULL || !all.failed)
-		listening_send(c, payload != NULL ? payload : all.data);
-}
-
 /* -- going ------------------------------------------------------------------------------------- */
 
 /* The lock is held. */
@@ -328,7 +312,7 @@ static bool mark_sessions(struct caches *c) {
 	AUTO_BUF struct buf greeting = { 0 };
 	buf_puts(&greeting, notice_prove_sql);
 	peers_put_greeting(&greeting, c->me, false);
-	return !greeting.failed && db_pool_mark(c->fs->pool, c->me, greeting.data, news, c) == 0;
+	return !greeting.failed && db_pool_mark(c->fs->pool, c->me, greeting.data) == 0;
 }
 
 bool listening_start(struct caches *c) {

@@ -126,7 +126,7 @@ uint64_t call_number(struct call *call) {
 void call_end(struct call *call) {
 	if (call->listed)
 		remove_call(call->fs->calls, call);
-	db_error_clear(&call->err);
+	db_error_end(&call->err);
 	pthread_mutex_destroy(&call->cancel.lock);
 	if (call->req != NULL)
 		db_budget_leave(call->outer);

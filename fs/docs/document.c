@@ -152,6 +152,7 @@ static int query_body(struct call *call, const struct where *w, PGresult **res) 
 	int n = where_params(w, params);
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY,
 			  call_cancel(call), res, &call->err);
+	coherence_own(call->fs, &call->err);
 	if (rc == 0)
 		rc = field_judge(*res, ROWS_ANY, "t?t?", &call->err);
 	if (rc != 0)

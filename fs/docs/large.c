@@ -1,6 +1,7 @@
 #include "fs/docs/large.h"
 
 #include "db/field.h"
+#include "fs/cache/coherence.h"
 #include "fs/bytes/scratch.h"
 
 #include <errno.h>
@@ -54,6 +55,7 @@ int large_read(struct call *call, const struct where *w, struct scratch **out,
 		return rc;
 	rc = db_transaction(call->fs->pool, read_pieces, &r, DB_REPEATABLE, call_cancel(call),
 			    &call->err);
+	coherence_own(call->fs, &call->err);
 	if (rc == 0 && (r.len == 0 || version->failed))
 		rc = r.len == 0 ? -ENOENT : -ENOMEM;
 	if (rc != 0) {

@@ -1,6 +1,7 @@
 #include "fs/docs/store.h"
 
 #include "db/field.h"
+#include "fs/cache/coherence.h"
 #include "fs/stream/once.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/statement.h"
@@ -91,7 +92,7 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 			}
 		}
 	}
-	fs_changed(call->fs);
+	coherence_changed(call->fs, &call->err);
 	return rc;
 }
 
@@ -155,7 +156,7 @@ int store_replace_by(struct call *call, const struct where *from, const struct w
 	if (update == NULL || find == NULL || from->place->sql.remove.sql == NULL)
 		return call_error(call, EEXIST, "there is a row with the new key already");
 	int rc = db_transaction(call->fs->pool, replace_in_tx, &r, DB_REPEATABLE, NULL, &call->err);
-	fs_changed(call->fs);
+	coherence_changed(call->fs, &call->err);
 	return rc;
 }
 
@@ -229,7 +230,7 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 		};
 		rc = once_run(call->fs->stream, 0, append_in_tx, &tx, NULL, &call->err);
 		changed = tx.changed;
-		fs_changed(call->fs);
+		coherence_changed(call->fs, &call->err);
 	} else {
 		rc = statement_run(call, &sql->set, w, &value, 1, DB_REPEATABLE, &changed);
 	}
@@ -248,7 +249,7 @@ bool store_column_has_no_row(struct call *call, const struct where *w) {
 	bool exists;
 	call->err = (struct db_error){ 0 };
 	int rc = column_row(call, w, &exists);
-	db_error_clear(&call->err);
+	db_error_end(&call->err);
 	call->err = kept;
 	return rc == 0 && !exists;
 }

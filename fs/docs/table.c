@@ -1,6 +1,7 @@
 #include "fs/docs/table.h"
 
 #include "db/field.h"
+#include "fs/cache/coherence.h"
 #include "fs/rows/rows_pairs.h"
 #include "fs/names/statement.h"
 #include "fs/stream/once.h"
@@ -291,7 +292,7 @@ static int run_tx(struct table_tx *tx) {
 		db_error_clear(&call->err);
 		rc = once_run(call->fs->stream, 0, table_in_tx, tx, NULL, &call->err);
 	}
-	fs_changed(call->fs);
+	coherence_changed(call->fs, &call->err);
 	return rc;
 }
 

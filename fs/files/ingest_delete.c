@@ -1,4 +1,5 @@
 /* The end of an ingest file that nobody has open any more. */
+#include "fs/cache/coherence.h"
 #include "fs/files/ingest.h"
 
 #include "fs/stream/ingest_rows.h"
@@ -24,6 +25,7 @@ void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in, const cha
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct deletion d = { .fs = fs, .id = id, .in = in };
 	int rc = db_transaction(fs->pool, delete_in_tx, &d, DB_REPEATABLE, NULL, &err);
+	coherence_own(fs, &err);
 	if (rc == 0 && path != NULL)
 		ingest_rows_tell(fs->stream, path, &d.kept);
 	buf_free(&d.kept);

@@ -1,4 +1,5 @@
 /* Names of ingest files: finding, making, removing, renaming. */
+#include "fs/cache/coherence.h"
 #include "fs/files/ingest.h"
 
 #include "db/field.h"
@@ -142,7 +143,7 @@ int ingest_create(struct call *call, const struct place *place, const char *name
 	if (rc == -ENOENT)
 		rc = name_is_taken(call);
 	ingest_record_free(&rec);
-	fs_changed(call->fs);
+	coherence_changed(call->fs, &call->err);
 	return rc;
 }
 
@@ -231,7 +232,7 @@ static int rename_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 static int run(struct call *call, struct renaming_files *r) {
 	r->fs = call->fs;
 	int rc = db_transaction(call->fs->pool, rename_in_tx, r, DB_REPEATABLE, NULL, &call->err);
-	fs_changed(call->fs);
+	coherence_changed(call->fs, &call->err);
 	if (rc == 0)
 		ingest_rows_tell(call->fs->stream, r->path, &r->kept);
 	buf_free(&r->kept);
@@ -461,7 +462,7 @@ int ingest_from_plain(struct call *call, const char *from_path, const struct pla
 	if (rc != 0 && is_new && !call->err.in_doubt) {
 		struct call undo = { .fs = call->fs };
 		(void)!ingest_remove(&undo, to, to_path);
-		db_error_clear(&undo.err);
+		db_error_end(&undo.err);
 	}
 	return rc;
 }

@@ -4,6 +4,7 @@
  * When it is to be committed, it is sealed: from then on it is one operation, with a name (op) that
  * the ledger and the record know, and takes no more lines. After a failure it stays as it is, and
  * the next attempt finds out what became of it. */
+#include "fs/cache/coherence.h"
 #include "fs/stream/batch.h"
 #include "fs/files/ingest.h"
 #include "fs/stream/ingest_rows.h"
@@ -644,7 +645,7 @@ int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool la
 		changed(s, w.op.id);
 		ingest_rows_tell(s->fs->stream, s->w.path, &w.kept);
 	}
-	fs_changed(s->fs);
+	coherence_changed(s->fs, &call->err);
 	buf_free(&w.kept);
 	refusals_clear(&w.refused);
 	return rc;

@@ -96,7 +96,7 @@ static int64_t tend_all(void *arg) {
 			wait = one < wait ? one : wait;
 		}
 		ingest_stream_put(&call, s);
-		db_error_clear(&call.err);
+		db_error_end(&call.err);
 	}
 	return wait;
 }

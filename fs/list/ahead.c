@@ -36,6 +36,7 @@ int page_query_run(struct fs *fs, const struct page_query *q, struct db_cancel *
 	struct db_statement *st = q->bare ? (next ? &sql->names_next : &sql->names_first)
 					  : (next ? &sql->list_next : &sql->list_first);
 	int rc = db_query(fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, cancel, res, err);
+	coherence_own(fs, err);
 	return rc == 0 ? field_judge(*res, ROWS_ANY, FOUND_FORM, err) : rc;
 }
 

@@ -1,6 +1,7 @@
 #include "fs/names/lookup.h"
 
 #include "db/field.h"
+#include "fs/cache/coherence.h"
 #include "fs/names/intent.h"
 #include "fs/core/kind.h"
 #include "fs/names/moved.h"
@@ -150,6 +151,7 @@ static int find_row(struct call *call, const struct where *w, enum search search
 	int n = where_params(w, params);
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY,
 			  call_cancel(call), res, &call->err);
+	coherence_own(call->fs, &call->err);
 	if (rc != 0 && w->place->nparams > 0 && statement_is_no_value(call)) {
 		db_error_clear(&call->err);
 		return -ENOENT;

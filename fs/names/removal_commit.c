@@ -1,4 +1,5 @@
 /* What is being removed by a process, and how it is committed or taken back. */
+#include "fs/cache/coherence.h"
 #include "fs/inodes/access.h"
 #include "fs/core/intake.h"
 #include "fs/core/pace.h"
@@ -94,6 +95,7 @@ static int run_alone(struct removals *all, const struct removal *r, int n) {
 		int rc = name->statement > 0 ? db_query(all->fs->pool, name->st, params, k, flags,
 							NULL, NULL, &err)
 					     : 0;
+		coherence_own(all->fs, &err);
 		if (rc == 0)
 			continue;
 		if (err.retryable || rc == -EIO)
@@ -153,6 +155,7 @@ static int run_in(struct removals *all, struct removal *r, struct db_statement *
 	int rc = r->tx == NULL
 			 ? db_held_begin(all->fs->pool, st, params, n, flags, out, &r->tx, err)
 			 : db_held_run(r->tx, st, params, n, flags, out, err);
+	coherence_own_early(all->fs, err);
 	if (rc == 0 && r->careful)
 		db_held_be_careful(r->tx);
 	return rc;
@@ -161,7 +164,7 @@ static int run_in(struct removals *all, struct removal *r, struct db_statement *
 static bool may_be_removed(struct removals *all, const struct place *place) {
 	struct call call = { .fs = all->fs };
 	bool may = access_check(&call, place, CHANGE_REMOVE) == 0;
-	db_error_clear(&call.err);
+	db_error_end(&call.err);
 	return may;
 }
 
@@ -304,7 +307,9 @@ static int commit(struct removals *all, struct removal *r, int n) {
 		return rc;
 	}
 	n = undo_others(all, r, n);
-	if (n > 0 && db_held_commit(move_ptr(r->tx), &err) != 0) {
+	int failed = n > 0 ? db_held_commit(move_ptr(r->tx), &err) : 0;
+	coherence_own(all->fs, &err);
+	if (failed != 0) {
 		log_debug("a removal could not be committed: %s",
 			  err.sentence != NULL ? err.sentence : "out of memory");
 		rc = run_alone(all, r, n);

@@ -1,6 +1,7 @@
 #include "fs/names/statement.h"
 
 #include "db/field.h"
+#include "fs/cache/coherence.h"
 #include "fs/names/removal.h"
 #include "schema/statements/sql.h"
 
@@ -25,9 +26,11 @@ bool statement_is_no_value(const struct call *call) {
 /* Runs ST by itself, or in the removal that CALL is part of. */
 static int run(struct call *call, struct db_statement *st, const struct db_param *params, int n,
 	       unsigned flags, PGresult **res) {
-	return call->removal != NULL
-		       ? removal_query(call, st, params, n, flags, res)
-		       : db_query(call->fs->pool, st, params, n, flags, NULL, res, &call->err);
+	if (call->removal != NULL)
+		return removal_query(call, st, params, n, flags, res);
+	int rc = db_query(call->fs->pool, st, params, n, flags, NULL, res, &call->err);
+	coherence_own(call->fs, &call->err);
+	return rc;
 }
 
 int statement_query(struct call *call, struct db_statement *st, const struct where *w,

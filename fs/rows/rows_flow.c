@@ -1,5 +1,6 @@
 #include "fs/rows/rows_flow.h"
 
+#include "fs/cache/coherence.h"
 #include "db/copy.h"
 #include "util/clock.h"
 
@@ -224,6 +225,7 @@ int rows_flow_next(struct call *call, struct rows_flow *flow, struct flow_line *
 	const char *data;
 	size_t len;
 	int rc = db_copy_out_next(flow->copy, &data, &len, &call->err);
+	coherence_own(call->fs, &call->err);
 	if (rc <= 0)
 		return rc;
 	const char *p = data, *end = data + len;

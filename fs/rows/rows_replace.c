@@ -4,6 +4,7 @@
  * which row a line is; elsewhere rows_pairs.h does. */
 #include "fs/rows/rows_replace.h"
 
+#include "fs/cache/coherence.h"
 #include "fs/inodes/access.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/statement.h"
@@ -73,7 +74,7 @@ static int replace(const struct input *in, const struct where *from, const struc
 	};
 	struct rows_tx tx = { .from = from, .pairs = &pairs };
 	int rc = once_run(call->fs->stream, 0, rows_in_tx, &tx, NULL, &call->err);
-	fs_changed(call->fs);
+	coherence_changed(call->fs, &call->err);
 	if (rc == 0)
 		atomic_fetch_add(&call->fs->count.rows_written, (unsigned)pairs.written);
 	return rc;

@@ -1,6 +1,7 @@
 #include "fs/rows/rows_rotate.h"
 
 #include "db/field.h"
+#include "fs/cache/coherence.h"
 #include "fs/inodes/access.h"
 #include "fs/stream/once.h"
 #include "fs/stream/fence.h"
@@ -237,7 +238,7 @@ int rows_rotate(struct call *call, struct node *node, const char *to) {
 			      .note = { .number = mine, .draft = draft.data, .to = to },
 			      .fd = -1 };
 	rc = once_run(call->fs->stream, ONCE_ONE_SNAPSHOT, rotate_in_tx, &r, NULL, &call->err);
-	fs_changed(call->fs);
+	coherence_changed(call->fs, &call->err);
 	forget_cursor(&r);
 	/* in doubt, the rows may be gone: the lines stay where they are, and the next mount asks
 	 * again */

@@ -2,6 +2,7 @@
  * the ledger's row. If one is refused, they are sent around it. */
 #include "fs/rows/rows_write.h"
 
+#include "fs/cache/coherence.h"
 #include "fs/stream/batch.h"
 #include "fs/stream/fence.h"
 #include "fs/stream/once.h"
@@ -71,7 +72,7 @@ static int send_batch(struct append_tx *tx) {
 	if (rc != 0)
 		return rc;
 	enum sent end = batch_commit(tx->batch, &target, &call->err);
-	fs_changed(call->fs);
+	coherence_changed(call->fs, &call->err);
 	if (end != SENT) {
 		once_failed(engine, &once, -call->err.errnum, &call->err);
 		return -call->err.errnum;

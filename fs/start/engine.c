@@ -5,11 +5,11 @@
 #include "fs/stream/writer.h"
 #include "util/clock.h"
 
-static void committed(void *arg, const struct tally *lines) {
+static void committed(void *arg, const struct tally *lines, struct db_error *err) {
 	struct fs *fs = arg;
 	if (lines != NULL)
 		coherence_appended(fs, lines);
-	fs_changed(fs);
+	coherence_changed(fs, err);
 }
 
 static void engine_close(struct fs *fs) {

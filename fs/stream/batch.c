@@ -454,11 +454,13 @@ enum sent batch_commit(struct batch *b, struct batch_target *to, struct db_error
 		if (to->once != NULL)
 			to->once->off += b->n > 0;
 		atomic_fetch_add(&to->engine->count->rows_written, (unsigned)(b->n - b->refused.n));
-		to->engine->changed(to->engine->arg, s.counts ? &b->tally : NULL);
+		to->engine->changed(to->engine->arg, s.counts ? &b->tally : NULL, err);
 		if (to->owner == NULL)
 			tell(b, to);
 		return SENT;
 	}
+	if (db_error_has_news(err))
+		to->engine->changed(to->engine->arg, NULL, err);
 	if (err->errnum == 0)
 		db_error_set(err, EIO, "%s", strerror(EIO));
 	if (to->owner == NULL)

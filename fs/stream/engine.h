@@ -23,9 +23,10 @@ struct engine {
 	int64_t flush_us;   /* microseconds that a line waits for others at most */
 	int feeding_most;   /* COPYs that may wait for more lines at a time */
 	atomic_int feeding; /* that do */
-	/* This mount has committed something: LINES says what, or NULL if triggers have counted it.
-	 * Takes effect before it returns. Called from any thread, without a lock of the engine. */
-	void (*changed)(void *arg, const struct tally *lines);
+	/* This mount has committed something, or may have: LINES says what, or NULL if triggers
+	 * have counted it; then the news in ERR say it. Takes the news, and effect before it
+	 * returns. Called from any thread, without a lock of the engine. */
+	void (*changed)(void *arg, const struct tally *lines, struct db_error *err);
 	void *arg; /* of `changed` */
 };
 

@@ -34,7 +34,7 @@ struct streamkit {
 	atomic_int changes; /* calls of engine.changed */
 };
 
-static inline void kit_changed(void *arg, const struct tally *lines) {
+static inline void kit_changed(void *arg, const struct tally *lines, struct db_error *err) {
 	struct streamkit *kit = arg;
 	(void)lines;
 	atomic_fetch_add(&kit->changes, 1);

@@ -1,5 +1,6 @@
 /* Queries, parameters, results, errors, transactions, settings: the database is well. */
 #include "db/quote.h"
+#include "db/held.h"
 #include "tests/unit/dbkit.h"
 
 static void test_errno_table(void) {
@@ -410,6 +411,65 @@ static void test_deadlocks_are_repeated(struct db_pool *pool) {
 	printf("deadlocks: %d tries of 40 transactions\n", bumps[0].calls + bumps[1].calls);
 }
 
+/* -- news -------------------------------------------------------------------------------------- */
+
+#define SAY(text) "DO $$BEGIN RAISE INFO USING MESSAGE = '" text "', ERRCODE = 'RF001'; END$$"
+
+/* Takes the news of ERR, which are to be TEXTS, each with a comma behind it. */
+static void check_news(struct db_error *err, const char *texts, bool unknown, int line) {
+	struct db_news news = db_news_take(err);
+	for (size_t i = 0; i < news.texts.len; i++)
+		if (news.texts.data[i] == '\0')
+			news.texts.data[i] = ',';
+	const char *got = news.texts.data != NULL ? news.texts.data : "";
+	if (strcmp(got, texts) != 0 || news.unknown != unknown)
+		fprintf(stderr, "line %d: \"%s\", %d\n", line, got, news.unknown);
+	CHECK(strcmp(got, texts) == 0 && news.unknown == unknown && !db_error_has_news(err));
+	buf_free(&news.texts);
+}
+
+static int say_two(struct db_conn *conn, void *arg, struct db_error *err) {
+	int rc = db_query_on(conn, SAY("b"), NULL, 0, NULL, err);
+	/* they come with the transaction's end: there is the "a" of the call before */
+	CHECK(err->news.texts.len == 2);
+	return rc == 0 ? db_query_on(conn, SAY("c"), NULL, 0, NULL, err) : rc;
+}
+
+static int lose(struct db_conn *conn, void *arg, struct db_error *err) {
+	return db_query_on(conn, "SELECT pg_terminate_backend(pg_backend_pid())", NULL, 0, NULL,
+			   err);
+}
+
+static void test_news(void) {
+	static struct db_statement d = { .sql = SAY("d") }, e = { .sql = SAY("e") };
+	struct db_pool *pool = pool_of(2, 1);
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct db_held *held = NULL;
+	/* a session without a mark has none */
+	CHECK(db_query_text(pool, SAY("x"), NULL, 0, 0, NULL, NULL, &err) == 0);
+	check_news(&err, "", false, __LINE__);
+	CHECK(db_pool_mark(pool, "m", "SELECT 1") == 0);
+	CHECK(db_query_text(pool, SAY("a"), NULL, 0, 0, NULL, NULL, &err) == 0);
+	CHECK(db_transaction(pool, say_two, NULL, 0, NULL, &err) == 0);
+	/* of both calls, whatever became of an error between them */
+	db_error_clear(&err);
+	check_news(&err, "a,b,c,", false, __LINE__);
+	/* of an open transaction twice: early, and when it is committed */
+	CHECK(db_held_begin(pool, &d, NULL, 0, 0, NULL, &held, &err) == 0);
+	check_news(&err, "d,", false, __LINE__);
+	CHECK(db_held_run(held, &e, NULL, 0, 0, NULL, &err) == 0);
+	check_news(&err, "e,", false, __LINE__);
+	CHECK(db_held_commit(held, &err) == 0);
+	check_news(&err, "d,e,", false, __LINE__);
+	CHECK(db_held_begin(pool, &d, NULL, 0, 0, NULL, &held, &err) == 0);
+	check_news(&err, "d,", false, __LINE__);
+	db_held_drop(held);
+	/* nothing of it was committed; what is in doubt, test_db_faults.c has */
+	CHECK(db_transaction(pool, lose, NULL, 0, NULL, &err) != 0);
+	check_news(&err, "", false, __LINE__);
+	db_pool_free(pool);
+}
+
 int main(void) {
 	if (getenv("ROWFS_TEST_CONNINFO") == NULL) {
 		puts("skipped: run it through tests/unit/run-with-postgres");
@@ -434,6 +494,7 @@ int main(void) {
 	test_parts(pool);
 	test_constraints_now(pool);
 	test_deadlocks_are_repeated(pool);
+	test_news();
 	db_pool_free(pool);
 	return check_end();
 }

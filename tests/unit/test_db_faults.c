@@ -234,9 +234,11 @@ static void *tx_job_main(void *arg) {
 static void test_transaction_lost_in_commit(unsigned flags) {
 	pthread_t thread;
 	struct tx_job j = { .pool = pool_of(2, 8), .flags = flags };
+	CHECK(db_pool_mark(j.pool, "mount", "SELECT 1") == 0);
 	pthread_create(&thread, NULL, tx_job_main, &j);
 	crash(kit_wait_active(admin, "COMMIT"));
 	pthread_join(thread, NULL);
+	CHECK(j.err.news.unknown);
 	if (flags & DB_REPEATABLE) {
 		CHECK_INT(j.rc, 0);
 		CHECK(j.calls >= 2); /* it may come back before the server has noticed its crash */
