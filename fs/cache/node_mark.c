@@ -60,13 +60,15 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 	/* a pending name is listed already, and the kernel keeps nothing of it or below it */
 	bool grown = kind == NOTICE_GROWN;
 	if (grown)
-		kind = node != NULL && !node->gone && !node->vanished ? NOTICE_CHANGED
-								      : NOTICE_NAMES;
-	if (node != NULL && kind == NOTICE_NAMES)
-		node->vanished = !grown;
-	fresh_change_name(nodes->fs->fresh, dir, name, epoch);
+		kind = node != NULL &&
+				       (node->fresh == FRESH_FOUND || node->fresh == FRESH_LOST)
+			       ? NOTICE_CHANGED
+			       : NOTICE_NAMES;
 	if (node != NULL)
-		node->epoch = 0;
+		fresh_move(node, grown                  ? FRESH_ON_GROW
+				 : kind == NOTICE_NAMES ? FRESH_ON_NAME
+							: FRESH_ON_CHANGE);
+	fresh_change_name(nodes->fs->fresh, dir, name, epoch);
 	if (node != NULL && kind == NOTICE_NAMES)
 		node->below = epoch;
 	/* while a file is written, the kernel keeps nothing of it that could be old: most appends

@@ -7,6 +7,54 @@
 #include <limits.h>
 #include <string.h>
 
+static const char *const states[FRESH_STATES] = { "found", "lost", "vanished", "gone", "expelled" };
+static const char *const events[FRESH_EVENTS] = { "find", "back",   "change", "name",
+						  "grow", "remove", "expel" };
+static const state_next moves[FRESH_STATES][FRESH_EVENTS] = {
+	[FRESH_FOUND][FRESH_ON_FIND] = STATE_TO(FRESH_FOUND),
+	[FRESH_FOUND][FRESH_ON_CHANGE] = STATE_TO(FRESH_LOST),
+	[FRESH_FOUND][FRESH_ON_NAME] = STATE_TO(FRESH_VANISHED),
+	[FRESH_FOUND][FRESH_ON_GROW] = STATE_TO(FRESH_LOST),
+	[FRESH_FOUND][FRESH_ON_REMOVE] = STATE_TO(FRESH_GONE),
+	[FRESH_FOUND][FRESH_ON_EXPEL] = STATE_TO(FRESH_EXPELLED),
+
+	[FRESH_LOST][FRESH_ON_FIND] = STATE_TO(FRESH_FOUND),
+	[FRESH_LOST][FRESH_ON_CHANGE] = STATE_TO(FRESH_LOST),
+	[FRESH_LOST][FRESH_ON_NAME] = STATE_TO(FRESH_VANISHED),
+	[FRESH_LOST][FRESH_ON_GROW] = STATE_TO(FRESH_LOST),
+	[FRESH_LOST][FRESH_ON_REMOVE] = STATE_TO(FRESH_GONE),
+	[FRESH_LOST][FRESH_ON_EXPEL] = STATE_TO(FRESH_EXPELLED),
+
+	[FRESH_VANISHED][FRESH_ON_FIND] = STATE_TO(FRESH_FOUND),
+	[FRESH_VANISHED][FRESH_ON_CHANGE] = STATE_TO(FRESH_VANISHED),
+	[FRESH_VANISHED][FRESH_ON_NAME] = STATE_TO(FRESH_VANISHED),
+	[FRESH_VANISHED][FRESH_ON_GROW] = STATE_TO(FRESH_LOST),
+	[FRESH_VANISHED][FRESH_ON_REMOVE] = STATE_TO(FRESH_GONE),
+	[FRESH_VANISHED][FRESH_ON_EXPEL] = STATE_TO(FRESH_EXPELLED),
+
+	/* a shell stays one, whatever is found of it, until its row is back */
+	[FRESH_GONE][FRESH_ON_FIND] = STATE_TO(FRESH_GONE),
+	[FRESH_GONE][FRESH_ON_BACK] = STATE_TO(FRESH_LOST),
+	[FRESH_GONE][FRESH_ON_CHANGE] = STATE_TO(FRESH_GONE),
+	[FRESH_GONE][FRESH_ON_NAME] = STATE_TO(FRESH_GONE),
+	[FRESH_GONE][FRESH_ON_GROW] = STATE_TO(FRESH_GONE),
+	[FRESH_GONE][FRESH_ON_REMOVE] = STATE_TO(FRESH_GONE),
+
+	/* of a file, which is never a shell; those who have it open go on to find it */
+	[FRESH_EXPELLED][FRESH_ON_FIND] = STATE_TO(FRESH_EXPELLED),
+	[FRESH_EXPELLED][FRESH_ON_CHANGE] = STATE_TO(FRESH_EXPELLED),
+	[FRESH_EXPELLED][FRESH_ON_NAME] = STATE_TO(FRESH_EXPELLED),
+	[FRESH_EXPELLED][FRESH_ON_GROW] = STATE_TO(FRESH_EXPELLED),
+	[FRESH_EXPELLED][FRESH_ON_EXPEL] = STATE_TO(FRESH_EXPELLED),
+};
+struct state_table fresh_table = STATE_TABLE("fresh", states, events, moves);
+
+void fresh_move(struct node *node, enum fresh_event event) {
+	node->fresh = (uint8_t)state_move(&fresh_table, node->fresh, (int)event);
+	if (event == FRESH_ON_CHANGE || event == FRESH_ON_NAME || event == FRESH_ON_GROW)
+		node->epoch = 0;
+}
+
 /* -- life -------------------------------------------------------------------------------------- */
 
 struct fresh *fresh_new(int places) {
@@ -84,14 +132,15 @@ static int64_t ttl_us(const struct fs *fs) {
 
 void fresh_found(const struct fs *fs, struct node *node, unsigned long ticket) {
 	bool told = fresh_is_ready(fs->fresh) && node->parent != NULL && node->type == NODE_PLACE;
-	node->epoch =
-		!told || is_unnamed(fs->fresh, node->parent, node->strings, ticket) ? ticket : 0;
-	node->vanished = false;
+	node->epoch = ticket;
+	fresh_move(node, FRESH_ON_FIND);
+	if (told && !is_unnamed(fs->fresh, node->parent, node->strings, ticket))
+		fresh_move(node, FRESH_ON_CHANGE); /* a notice has overtaken the answer */
 	node->fresh_until = clock_us() + ttl_us(fs);
 }
 
 void fresh_lose(struct node *node) {
-	node->epoch = 0;
+	fresh_move(node, FRESH_ON_CHANGE);
 	node->fresh_until = 0;
 }
 
@@ -132,7 +181,7 @@ bool fresh_is_good(const struct fresh *fresh, const struct node *node, const cha
 	    !is_whole_since(fresh, node, ticket))
 		return false;
 	if (name != NULL)
-		return !node->gone && tells_names(fresh, node->place, name, ticket) &&
+		return node->fresh != FRESH_GONE && tells_names(fresh, node->place, name, ticket) &&
 		       is_unnamed(fresh, node, name, ticket);
 	/* a notice that names a node takes its ticket: the stripe, which it shares with other
 	 * names, is for other tickets */
@@ -141,6 +190,8 @@ bool fresh_is_good(const struct fresh *fresh, const struct node *node, const cha
 }
 
 bool fresh_is_found(const struct fs *fs, const struct node *node) {
+	if (node->fresh != FRESH_FOUND)
+		return false;
 	if (fresh_is_told(fs->fresh, node))
 		return fresh_is_good(fs->fresh, node, NULL,
 				     node->parent != NULL ? node->epoch : ULONG_MAX);

@@ -5,22 +5,26 @@
  * (coherence_ticket()). What was found with a ticket is good as long as no later change concerns
  * it, and one function says so, for all: fresh_is_good().
  *
- *  what is known                 set by                               read by
- *  fs->epoch                     fs_changed(), each notice            who takes a ticket
- *  fs->changed                   fs_changed()                         fresh_is_found(), by time
- *  fresh->notices                fresh_tell(), once                   fresh_is_good(), fresh_is_told()
- *  fresh->ready                  fresh_tell(), fresh_end()            the same
- *  fresh->listening              the listener, at its loss and return fresh_is_good()
- *  fresh->all                    a notice that may mean anything      fresh_is_good()
- *  fresh->whole[place]           a notice that names no key           fresh_is_good()
- *  fresh->stripes[name's hash]   a notice that names it               fresh_is_good(), fresh_found()
- *  node->epoch                   fresh_found(): the ticket;           fresh_is_found()
- *                                fresh_lose(), a notice: 0
- *  node->below                   a notice: another directory has the  fresh_is_good(), for all below
- *                                name
- *  node->fresh_until             fresh_found(); fresh_lose(): 0       fresh_is_found(), by time
- *  a listing's, a transcript's   its reader, before it asks           fresh_is_good()
- *  or a document's ticket
+ * The state of a node (enum fresh_state) says whether its last look-up still stands; the table of
+ * moves is in fresh.c. What is known of changes:
+ *
+ *  what is known             set by                            read by
+ *  fs->epoch                 fs_changed(), each notice         who takes a ticket
+ *  fs->changed               fs_changed()                      fresh_is_found(), by time
+ *  fresh->notices            fresh_tell(), once                fresh_is_good(), fresh_is_told()
+ *  fresh->ready              fresh_tell(), fresh_end()         the same
+ *  fresh->listening          the listener                      fresh_is_good()
+ *  fresh->all                a notice of anything              fresh_is_good()
+ *  fresh->whole[place]       a notice that names no key        fresh_is_good()
+ *  fresh->stripes[hash]      a notice that names it            fresh_is_good(), fresh_found()
+ *  node->fresh               fresh_move()                      fresh_is_found(), fresh_is_good()
+ *  node->epoch               fresh_found(): the ticket;        fresh_is_found()
+ *                            fresh_move(): 0 when it is lost
+ *  node->below               a notice: another directory has   fresh_is_good(), for all below
+ *                            the name
+ *  node->fresh_until         fresh_found(); fresh_lose(): 0    fresh_is_found(), by time
+ *  the ticket of a listing,  its reader, before it asks        fresh_is_good()
+ *  a transcript, a document
  *
  * What is not told goes by time: it is good for opt->ttl, unless this mount changes something.
  *
@@ -30,9 +34,33 @@
 #define ROWFS_FS_INODES_FRESH_H
 
 #include "fs/core/fs.h"
+#include "util/states.h"
 
 struct node;
 struct notices;
+
+/* What is known of a node's name. */
+enum fresh_state {
+	FRESH_FOUND,    /* what its look-up found is there, as far as `epoch` or `fresh_until` say */
+	FRESH_LOST,     /* it has changed since, or may have: the next look-up must ask */
+	FRESH_VANISHED, /* its name came or went, as was told, and it was not found since */
+	FRESH_GONE,     /* a row's directory whose row this mount has deleted: an empty shell */
+	FRESH_EXPELLED, /* another node is to have the name: the next look-up makes one */
+	FRESH_STATES
+};
+
+enum fresh_event {
+	FRESH_ON_FIND,   /* a look-up has found it */
+	FRESH_ON_BACK,   /* the same, and its row is there: what was a shell is none */
+	FRESH_ON_CHANGE, /* a notice: it has changed; or it has turned out not to be what was found */
+	FRESH_ON_NAME,   /* a notice: its name came or went */
+	FRESH_ON_GROW,   /* a notice: what it shows is there, perhaps for the first time */
+	FRESH_ON_REMOVE, /* this mount has deleted its row */
+	FRESH_ON_EXPEL,  /* whoever has it open keeps others from using it */
+	FRESH_EVENTS
+};
+
+extern struct state_table fresh_table;
 
 enum { FRESH_STRIPES = 4096 }; /* a power of two */
 
@@ -71,7 +99,10 @@ void fresh_change_place(struct fresh *fresh, const struct place *place, unsigned
 void fresh_change_name(struct fresh *fresh, const struct node *dir, const char *name,
 		       unsigned long epoch);
 
-/* -- what was found; the lock of the nodes is held ---------------------------------------------- */
+/* -- what was found; the lock of the nodes is held --------------------------------------------- */
+
+/* EVENT has happened to NODE: the one function that changes its state. */
+void fresh_move(struct node *node, enum fresh_event event);
 
 /* NODE was found with TICKET. */
 void fresh_found(const struct fs *fs, struct node *node, unsigned long ticket);

@@ -198,7 +198,8 @@ void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup) {
 	LOCK_SCOPE(&nodes->lock);
 	if (node->lookups != UINT32_MAX)
 		node->lookups -= nlookup < node->lookups ? (uint32_t)nlookup : node->lookups;
-	if (node->lookups == 0 && node->hashed && (node->maker != 0 || node->gone))
+	if (node->lookups == 0 && node->hashed &&
+	    (node->maker != 0 || node->fresh == FRESH_GONE))
 		hold_shell(nodes, node);
 	drop_locked(nodes, node);
 }
@@ -247,7 +248,7 @@ static bool same_thing(const struct node *node, const struct found *found) {
 		return false;
 	if (found->ino != 0 && node->ino != found->ino)
 		return false;
-	if (node->expelled)
+	if (node->fresh == FRESH_EXPELLED)
 		return false;
 	if (node->writers > 0 && node->pending && found->pending)
 		return true;
@@ -333,10 +334,10 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 							  found->version, old != NULL, now_ns());
 		node->attr.size = found->attr.size;
 	}
+	if (!found->pending && node->fresh == FRESH_GONE)
+		fresh_move(node, FRESH_ON_BACK);
 	refresh_locked(nodes, node, &found->attr, found->epoch);
 	node->pending = found->pending;
-	if (!found->pending)
-		node->gone = false;
 	keep_body(nodes->fs, node, found);
 	if (lookup)
 		node->lookups += node->lookups != UINT32_MAX;
@@ -355,7 +356,7 @@ struct node *node_get(struct nodes *nodes, struct node *parent, const char *name
 }
 
 static bool fresh_locked(struct nodes *nodes, const struct node *node) {
-	return node->hashed && !node->gone && !node->expelled && fresh_is_found(nodes->fs, node);
+	return node->hashed && fresh_is_found(nodes->fs, node);
 }
 
 bool node_fresh(struct nodes *nodes, const struct node *node) {
@@ -393,7 +394,8 @@ bool node_is_good_name(struct nodes *nodes, const struct node *dir, const char *
 
 bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket) {
 	LOCK_SCOPE(&nodes->lock);
-	return node->hashed && !node->gone && fresh_is_good(nodes->fs->fresh, node, NULL, ticket);
+	return node->hashed && node->fresh != FRESH_GONE &&
+	       fresh_is_good(nodes->fs->fresh, node, NULL, ticket);
 }
 
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
@@ -612,7 +614,7 @@ bool node_expel_cached(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	if (node->cached == 0)
 		return false;
-	node->expelled = true;
+	fresh_move(node, FRESH_ON_EXPEL);
 	nodes->wanted[node->ino % WANTED_SLOTS] =
 		(struct wanted){ .ino = node->ino, .until = clock_us() + WANTED_US };
 	return true;
@@ -620,7 +622,7 @@ bool node_expel_cached(struct nodes *nodes, struct node *node) {
 
 void node_expel(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	node->expelled = true;
+	fresh_move(node, FRESH_ON_EXPEL);
 }
 
 bool node_is_open_once(struct nodes *nodes, const struct node *node) {

@@ -38,8 +38,8 @@ struct node {
 	struct node *successor; /* see node_succeed(); holds a reference; NULL: none */
 	uint64_t ino;           /* st_ino; never changes */
 	struct attributes attr;
-	/* fs->epoch when it was found; 0: it has changed since, or may have. Of a plain file, the
-	 * number of the question: see plain_ask() */
+	/* fs->epoch when it was found; 0: it has changed since, or may have: see fresh.h. Of a plain
+	 * file, the number of the question: see plain_ask() */
 	unsigned long epoch;
 	unsigned long below; /* fs->epoch when all below this directory changed last */
 	int64_t fresh_until; /* clock_us(): until then a look-up needs no query */
@@ -51,7 +51,7 @@ struct node {
 	pid_t maker;         /* the thread that made this directory; see intent.h */
 	uint8_t type;        /* enum node_type */
 	bool hashed;         /* it has its name */
-	bool gone;           /* a row's directory whose row this mount has deleted */
+	uint8_t fresh;       /* enum fresh_state; changed by fresh_move() only */
 	bool unlinked;
 	atomic_bool succeeded; /* see node_succeed() */
 	atomic_bool
@@ -59,9 +59,7 @@ struct node {
 	atomic_bool pending; /* known only to the plain store: no row yet */
 	/* Bits, so that a node of an ordinary name takes 16 bytes less. All under the lock. */
 	bool kept : 1;     /* the kernel may hold its attributes */
-	bool vanished : 1; /* its name came or went, as was told, and it was not found since */
 	bool given : 1;    /* the kernel was given its pages */
-	bool expelled : 1; /* a writer wants the name, and needs a node without `cached` readers */
 	bool has_version : 1, has_keys : 1, own_strings : 1;
 	/* Name; version, of a document; and the place's own keys where the name does not tell
 	 * them. */

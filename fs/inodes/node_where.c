@@ -1,4 +1,5 @@
 /* What a node stands for: its path, its keys, and what holds for the directories above it. */
+#include "fs/inodes/fresh.h"
 #include "fs/inodes/node.h"
 #include "fs/inodes/node_table.h"
 
@@ -80,7 +81,7 @@ int node_where_child(struct nodes *nodes, const struct node *dir, const char *na
 
 bool node_is_gone(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	while (node != NULL && !node->gone)
+	while (node != NULL && node->fresh != FRESH_GONE)
 		node = node->parent;
 	return node != NULL;
 }
@@ -105,7 +106,7 @@ void node_set_gone_above(struct nodes *nodes, struct node *node, const struct re
 	for (struct node *dir = node->parent; dir != NULL && dir->type == NODE_PLACE;
 	     dir = dir->parent)
 		if (stands_for(dir, rel))
-			dir->gone = true;
+			fresh_move(dir, FRESH_ON_REMOVE);
 }
 
 int node_row_dirs(struct nodes *nodes, const struct node *node, const struct relation *rel,

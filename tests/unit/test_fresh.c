@@ -3,7 +3,7 @@
 
 #include "fs/inodes/node_struct.h"
 #include "schema/notice/notice.h"
-#include "tests/unit/check.h"
+#include "tests/unit/table.h"
 
 #include <stdlib.h>
 
@@ -106,7 +106,7 @@ static void test_changes(void) {
 	begin();
 	fresh_change_name(fs.fresh, &dir, "file", 6);
 	fresh_change_name(fs.fresh, &dir, "file", 3); /* an older one, late */
-	file.epoch = 0;                               /* the mark does it: see nodes_mark() */
+	fresh_move(&file, FRESH_ON_CHANGE); /* the mark does it: see nodes_mark() */
 	check_good(5, (struct good){ true, false, false, true, true }, __LINE__);
 	check_good(6, all, __LINE__);
 }
@@ -126,7 +126,7 @@ static void test_not_told(void) {
 	check_good(5, (struct good){ true, false, true, true, true }, __LINE__);
 
 	begin();
-	dir.gone = true; /* its names are not there any more */
+	fresh_move(&dir, FRESH_ON_REMOVE); /* its names are not there any more */
 	check_good(5, (struct good){ .dir = true, .file = true }, __LINE__);
 
 	begin();
@@ -172,7 +172,35 @@ static void test_by_time(void) {
 	opt.coherence = COHERENCE_NOTIFY;
 }
 
+/* A shell is one until its row is back, and the node of an expelled file has no second life. */
+static void test_states(void) {
+	begin();
+	fresh_move(&dir, FRESH_ON_REMOVE);
+	fresh_found(&fs, &dir, 6);
+	CHECK_INT(dir.fresh, FRESH_GONE);
+	CHECK(!fresh_is_found(&fs, &dir));
+	fresh_move(&dir, FRESH_ON_BACK);
+	CHECK(!fresh_is_found(&fs, &dir));
+	fresh_found(&fs, &dir, 6);
+	CHECK(fresh_is_found(&fs, &dir));
+
+	fresh_move(&file, FRESH_ON_NAME);
+	CHECK_INT(file.fresh, FRESH_VANISHED);
+	CHECK_INT((long long)file.epoch, 0);
+	fresh_move(&file, FRESH_ON_CHANGE);
+	CHECK_INT(file.fresh, FRESH_VANISHED);
+	fresh_move(&file, FRESH_ON_GROW);
+	CHECK_INT(file.fresh, FRESH_LOST);
+	fresh_move(&file, FRESH_ON_EXPEL);
+	fresh_found(&fs, &file, 6);
+	CHECK_INT(file.fresh, FRESH_EXPELLED);
+	CHECK_INT((long long)file.epoch, 6); /* those who have it open found it then */
+	CHECK(!fresh_is_found(&fs, &file));
+}
+
 int main(void) {
+	check_table(&fresh_table);
+	test_states();
 	test_changes();
 	test_not_told();
 	test_overtaken();
