@@ -5,6 +5,7 @@
 #include "fs/open/handle.h"
 #include "fs/core/report.h"
 #include "fs/admin/status.h"
+#include "util/text/name.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,16 +35,20 @@ static const struct control_file files[] = {
 };
 enum { NFILES = sizeof(files) / sizeof(files[0]) };
 
-static const struct control_file top = { OWN, .name = CONTROL_DIRECTORY, .directory = true };
+static const struct control_file top = { OWN, .name = NAME_CONTROL, .directory = true };
 static const struct control_file rejected = { OWN, .name = "rejected", .directory = true,
 					      .secret = true };
 static const struct control_file rejected_file = { OWN, .name = NULL, .secret = true };
 
-/* The file that NODE is, if it is one of /.rowfs; else NULL. */
+/* The file that NODE is, which is of this kind. Never NULL. */
 static const struct control_file *file_of(const struct node *node) {
-	return node->type == NODE_CONTROL && node->control->kind == &control_kind
-		       ? (const struct control_file *)node->control
-		       : NULL;
+	return (const struct control_file *)node->control;
+}
+
+/* The same of any node: NULL if it is not in /.rowfs. */
+static const struct control_file *file_or_null(const struct node *node) {
+	return node->type == NODE_CONTROL && node->control->kind == &control_kind ? file_of(node)
+										  : NULL;
 }
 
 /* The kernel asks the modes first, if the mount has default_permissions. This holds whatever it
@@ -59,10 +64,16 @@ static bool control_may_list(const struct fs *fs, fuse_req_t req, const struct n
 	return may_see(fs, req, file_of(dir));
 }
 
-bool control_is_quick(const struct node *node, const char *name) {
-	const struct control_file *file = file_of(node);
+static bool control_owns(const struct node *dir, const char *name) {
+	return file_or_null(dir) != NULL ||
+	       (dir->parent == NULL && strcmp(name, NAME_CONTROL) == 0);
+}
+
+/* All but `health`, which asks the database. */
+static bool control_quick(const struct node *dir, const char *name) {
+	const struct control_file *file = file_or_null(dir);
 	if (file == NULL)
-		return false;
+		return name != NULL && control_owns(dir, name);
 	if (name != NULL && file == &top)
 		return strcmp(name, "health") != 0;
 	return file->render != status_health;
@@ -74,7 +85,7 @@ static mode_t permissions(const struct control_file *file, mode_t mode) {
 }
 
 static const struct control_file *find_file(const struct node *dir, const char *name) {
-	const struct control_file *in = file_of(dir);
+	const struct control_file *in = file_or_null(dir);
 	if (in == NULL)
 		return &top;
 	if (in == &rejected)
@@ -85,11 +96,6 @@ static const struct control_file *find_file(const struct node *dir, const char *
 		if (strcmp(files[i].name, name) == 0)
 			return &files[i];
 	return NULL;
-}
-
-static bool control_owns(const struct node *dir, const char *name) {
-	return file_of(dir) != NULL ||
-	       (dir->parent == NULL && strcmp(name, CONTROL_DIRECTORY) == 0);
 }
 
 static int control_look_up(struct call *call, struct node *dir, const char *name, bool lookup,
@@ -127,10 +133,10 @@ static int control_look_up(struct call *call, struct node *dir, const char *name
 }
 
 static void control_names(struct call *call, const struct node *dir, name_each_fn each, void *arg) {
-	const struct control_file *in = file_of(dir);
+	const struct control_file *in = file_or_null(dir);
 	if (in == NULL) {
 		if (dir->parent == NULL)
-			each(CONTROL_DIRECTORY, arg);
+			each(NAME_CONTROL, arg);
 		return;
 	}
 	if (in != &rejected) {
@@ -273,5 +279,6 @@ const struct kind control_kind = {
 	.look_up = control_look_up,
 	.names = control_names,
 	.may_list = control_may_list,
+	.quick = control_quick,
 	.unlink = control_unlink,
 };

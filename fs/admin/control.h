@@ -7,14 +7,7 @@
 #include "fs/inodes/node.h"
 #include "fs/core/kind.h"
 #include "fs/open/handle.h"
-#include "util/text/name.h"
-
-#define CONTROL_DIRECTORY NAME_CONTROL
 
 extern const struct kind control_kind;
-
-/* True if a request for NODE, or for NAME in it if it is not NULL, never waits: NODE is in
- * /.rowfs, and neither is `health`, which asks the database. */
-bool control_is_quick(const struct node *node, const char *name);
 
 #endif

@@ -150,7 +150,7 @@ struct kind {
 
 	/* Names that the kind adds to a directory of the layout, and directories of its own: nodes
 	 * of NODE_CONTROL. Each begins with a struct own_name. True if NAME in DIR is one. NULL: it
-	 * has none, nor the next four. */
+	 * has none, nor the next five. */
 	bool (*owns)(const struct node *dir, const char *name);
 	/* As lookup_child(). */
 	int (*look_up)(struct call *call, struct node *dir, const char *name, bool lookup,
@@ -159,6 +159,9 @@ struct kind {
 	void (*names)(struct call *call, const struct node *dir, name_each_fn each, void *arg);
 	/* True if the process that has sent REQ may list DIR, one of its own. */
 	bool (*may_list)(const struct fs *fs, fuse_req_t req, const struct node *dir);
+	/* True if a request for DIR, one of its own, or for NAME in it (or in any other), if it is
+	 * not NULL, never waits. NULL: it may. */
+	bool (*quick)(const struct node *dir, const char *name);
 	/* Removes NAME in DIR, one of its own. */
 	int (*unlink)(struct call *call, const struct node *dir, const char *name);
 
@@ -188,6 +191,10 @@ struct kind {
 	 * path, where PLACE is NULL. NULL: as files that show rows are renamed. */
 	int (*rename)(struct call *call, const struct node *node, const struct place *place,
 		      const char *name, const char *to);
+	/* The file NODE is renamed to a NAME beside it that nothing has: a plain file's, with the
+	 * path TO. If that says that it is rotated (LOG.1 of LOG), what it shows moves there.
+	 * Returns 0, -errno, or 1: the name says something else. NULL: 1. */
+	int (*rotate)(struct call *call, struct node *node, const char *name, const char *to);
 	/* The plain file FROM becomes the file TO at PLACE, and FROM stays. NULL: what it holds is
 	 * stored, see below. */
 	int (*adopt)(struct call *call, const char *from, const struct place *place,

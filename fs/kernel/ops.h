@@ -38,9 +38,9 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned flags, const void *in, size_t in_len, size_t out_len);
-/* A handle on NODE, opened, in *OUT. Returns 0 or -errno. */
-MUST_USE int ops_open(struct call *call, struct node *node, int flags, bool created,
-		      struct handle **out);
+/* A handle on NODE, opened, or NULL with -errno in *RC. */
+MUST_USE struct handle *ops_open(struct call *call, struct node *node, int flags, bool created,
+				 int *rc);
 /* FI says how the kernel is to treat H, which is open. */
 void ops_open_flags(const struct handle *h, struct fuse_file_info *fi);
 

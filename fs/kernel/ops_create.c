@@ -31,18 +31,21 @@ static int create_again(struct call *call, struct node *dir, const char *name, s
 
 /* Opens it to be written anew. Whoever looks it up at the same time may read it; then once more,
  * since such a reader is kept away from the next node: see node_expel_cached(). */
-static int open_again(struct call *call, struct node *dir, const char *name, int flags,
-		      struct node **out, struct handle **h) {
-	int rc = -ESTALE;
-	for (int attempt = 0; rc == -ESTALE && attempt < 3; attempt++) {
-		rc = create_again(call, dir, name, out);
-		if (rc != 0)
-			return rc;
-		rc = ops_open(call, *out, flags | O_TRUNC, false, h);
-		if (rc != 0)
-			node_forget(call->fs->nodes, *out, 1);
+static struct handle *open_again(struct call *call, struct node *dir, const char *name, int flags,
+				 struct node **out, int *rc) {
+	*rc = -ESTALE;
+	for (int attempt = 0; *rc == -ESTALE && attempt < 3; attempt++) {
+		*rc = create_again(call, dir, name, out);
+		if (*rc != 0)
+			return NULL;
+		struct handle *h = ops_open(call, *out, flags | O_TRUNC, false, rc);
+		if (h != NULL)
+			return h;
+		node_forget(call->fs->nodes, *out, 1);
 	}
-	return rc == -ENOENT ? -EIO : rc;
+	if (*rc == -ENOENT)
+		*rc = -EIO;
+	return NULL;
 }
 
 /* Marks the file at PATH as created and finds it. */
@@ -100,21 +103,18 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct node *dir = node_of(call.fs, parent);
 	int rc = dir->type == NODE_CONTROL ? -EPERM : strlen(name) > 255 ? -ENAMETOOLONG : -ENOENT;
 	if (rc == -ENOENT && removal_take_back(&call, node_child_ino(dir, name)))
-		rc = open_again(&call, dir, name, fi->flags, &node, &h);
+		h = open_again(&call, dir, name, fi->flags, &node, &rc);
 	if (rc == -ENOENT) {
-		node = NULL;
 		rc = create_file(&call, dir, name, mode, &node);
-		if (rc == 0)
-			rc = ops_open(&call, node, fi->flags, true, &h);
-		if (rc != 0 && node != NULL)
+		if (rc == 0 && (h = ops_open(&call, node, fi->flags, true, &rc)) == NULL)
 			node_forget(call.fs->nodes, node, 1);
 	}
-	if (rc == 0)
-		intent_note_made(call.fs->intents, node->ino);
-	if (rc != 0) {
+	if (h == NULL) {
 		reply_status(&call, dir, name, rc);
 		return;
 	}
+	node = h->node;
+	intent_note_made(call.fs->intents, node->ino);
 	struct fuse_entry_param e = reply_entry_param(call.fs, node);
 	ops_open_flags(h, fi);
 	if (fuse_reply_create(req, &e, fi) != 0) {

@@ -33,37 +33,41 @@ static enum change change_of_open(const struct node *node, int flags, bool creat
 										: kind->to_write;
 }
 
-int ops_open(struct call *call, struct node *node, int flags, bool created, struct handle **out) {
-	if (node_is_succeeded(node))
-		return -ESTALE;
-	if ((flags & O_ACCMODE) != O_RDONLY) {
-		int rc = access_check(call, access_place(node),
-				      change_of_open(node, flags, created));
-		if (rc != 0)
-			return rc;
-		(void)removal_take_back(call, node->ino);
-		if (node_expel_cached(call->fs->nodes, node))
-			return -ESTALE;
-	}
+/* Whether NODE may be opened to be written, as FLAGS say. */
+static int may_write(struct call *call, struct node *node, int flags, bool created) {
+	int rc = access_check(call, access_place(node), change_of_open(node, flags, created));
+	if (rc != 0)
+		return rc;
+	(void)removal_take_back(call, node->ino);
+	return node_expel_cached(call->fs->nodes, node) ? -ESTALE : 0;
+}
+
+struct handle *ops_open(struct call *call, struct node *node, int flags, bool created, int *rc) {
+	*rc = node_is_succeeded(node)           ? -ESTALE
+	      : (flags & O_ACCMODE) != O_RDONLY ? may_write(call, node, flags, created)
+						: 0;
+	if (*rc != 0)
+		return NULL;
 	struct handle *h = handle_new(call->fs, node, kind_of_node(node), flags);
-	if (h == NULL)
-		return -ENOMEM;
+	if (h == NULL) {
+		*rc = -ENOMEM;
+		return NULL;
+	}
 	h->created = created;
 	ops_count(&call->fs->count.opens, 1);
-	int rc = h->kind->open(call, h);
-	if (rc != -ESTALE)
+	*rc = h->kind->open(call, h);
+	if (*rc != -ESTALE)
 		nodes_retry_over(call->fs->nodes, call_thread(call));
-	if (rc != 0) {
+	if (*rc != 0) {
 		h->pages = PAGES_NONE;
 		handle_free(call->fs, h);
-		return rc;
+		return NULL;
 	}
 	if (h->pages == PAGES_VERSION && !node_open_cached(call->fs->nodes, node))
 		h->pages = PAGES_NONE;
 	if (h->pages == PAGES_VERSION)
 		pages_give(call->fs, h);
-	*out = h;
-	return 0;
+	return h;
 }
 
 /* What older headers do not have. */
@@ -89,25 +93,23 @@ static void reply_passing(struct call *call, struct handle *h, const struct pass
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	struct handle *h = NULL;
 	call_begin_seeking(&call, req, (fi->flags & O_ACCMODE) == O_RDONLY);
 	struct node *node = node_of(call.fs, ino);
 	struct passing passing;
-	int rc = ops_open(&call, node, fi->flags, false, &h);
-	if (rc == 0 && h->kind->pass != NULL && (rc = h->kind->pass(&call, h, &passing)) < 0)
-		handle_free(call.fs, h);
-	if (rc < 0) {
+	int rc;
+	struct handle *h = ops_open(&call, node, fi->flags, false, &rc);
+	if (h != NULL && h->kind->pass != NULL && (rc = h->kind->pass(&call, h, &passing)) < 0)
+		handle_free(call.fs, move_ptr(h));
+	if (h == NULL) {
 		reply_status(&call, node, NULL, rc);
-		return;
-	}
-	if (rc > 0) {
+	} else if (rc > 0) {
 		reply_passing(&call, h, &passing);
-		return;
+	} else {
+		ops_open_flags(h, fi);
+		reply_begin(&call);
+		if (fuse_reply_open(req, fi) != 0)
+			handle_free(call.fs, h);
 	}
-	ops_open_flags(h, fi);
-	reply_begin(&call);
-	if (fuse_reply_open(req, fi) != 0)
-		handle_free(call.fs, h);
 }
 
 /* -- open files -------------------------------------------------------------------------------- */

@@ -1,7 +1,6 @@
 /* Renaming names. What a rename means is a question of what both names are: SEMANTICS 8 has the
  * table. */
 #include "fs/inodes/access.h"
-#include "fs/names/intent.h"
 #include "fs/kernel/kinds.h"
 #include "fs/names/lookup.h"
 #include "fs/names/made.h"
@@ -259,18 +258,6 @@ static int rename_row(struct renaming *r) {
 	return 0;
 }
 
-/* A log that is a rows file to its first rotation: the lines move. Its name may be there for
- * ever: the thread that has moved it can make it anew exclusively, see intent.h. */
-static int rename_log(struct renaming *r) {
-	struct fs *fs = r->call->fs;
-	int rc = rows_rotate(r->call, r->node, r->to);
-	if (rc != 0)
-		return rc;
-	intent_note_removed(fs->intents, call_thread(r->call), r->node->ino);
-	node_succeed(fs->nodes, r->node, NULL);
-	return 0;
-}
-
 static int rename_place(struct renaming *r) {
 	const struct node *node = r->node;
 	const struct kind *kind = kind_of_node(node);
@@ -294,9 +281,14 @@ static int rename_place(struct renaming *r) {
 	}
 	if (node->pending) /* only a mark: it moves like a plain file, and a row never was */
 		return replaces ? -EEXIST : rename_plain(r);
-	if (r->target.place == NULL && r->existing == NULL && rows_is_rotation(r->node, r->name) &&
-	    node_is_in(r->call->fs->nodes, r->node, r->dir))
-		return rename_log(r);
+	if (r->target.place == NULL && r->existing == NULL && kind->rotate != NULL &&
+	    node_is_in(r->call->fs->nodes, node, r->dir)) {
+		int rc = kind->rotate(r->call, r->node, r->name, r->to);
+		if (rc == 0)
+			node_succeed(r->call->fs->nodes, r->node, NULL);
+		if (rc <= 0)
+			return rc;
+	}
 	/* an editor's backup stands beside its file; to another directory the row itself is
 	 * meant, and `mv` copies and removes it then */
 	if (r->target.place == NULL)

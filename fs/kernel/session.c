@@ -1,7 +1,6 @@
 #include "fs/kernel/session.h"
 
 #include "fs/core/call.h"
-#include "fs/admin/control.h"
 #include "fs/kernel/ending.h"
 #include "fs/cache/coherence.h"
 #include "fs/core/intake.h"
@@ -60,6 +59,14 @@ static ssize_t read_request(int fd, void *buf, size_t len, void *userdata) {
 
 enum { OPCODE_STATX = 52 }; /* FUSE_STATX, which older headers do not have */
 
+static bool kind_is_quick(struct fs *fs, fuse_ino_t ino, const char *name) {
+	const struct node *node = node_of(fs, ino);
+	for (const struct kind *const *kind = fs->kinds->naming; *kind != NULL; kind++)
+		if ((*kind)->quick != NULL && (*kind)->quick(node, name))
+			return true;
+	return false;
+}
+
 /* For intake.h: true if a request never waits. */
 static bool is_quick(void *arg, const void *request, size_t size) {
 	struct fs *fs = arg;
@@ -68,7 +75,6 @@ static bool is_quick(void *arg, const void *request, size_t size) {
 		return true; /* it is none */
 	const char *name = (const char *)(header + 1);
 	bool named = size > sizeof(*header) && ((const char *)request)[size - 1] == '\0';
-	bool root = header->nodeid == FUSE_ROOT_ID;
 	switch (header->opcode) {
 	case FUSE_INIT:
 	case FUSE_DESTROY:
@@ -80,15 +86,14 @@ static bool is_quick(void *arg, const void *request, size_t size) {
 	case OPCODE_STATX:
 		return true;
 	case FUSE_LOOKUP:
-		return named && (root ? strcmp(name, CONTROL_DIRECTORY) == 0
-				      : control_is_quick(node_of(fs, header->nodeid), name));
+		return named && kind_is_quick(fs, header->nodeid, name);
 	case FUSE_GETATTR:
 	case FUSE_ACCESS:
-		return root || control_is_quick(node_of(fs, header->nodeid), NULL);
+		return header->nodeid == FUSE_ROOT_ID || kind_is_quick(fs, header->nodeid, NULL);
 	case FUSE_OPEN:
 	case FUSE_READ:
 	case FUSE_OPENDIR:
-		return control_is_quick(node_of(fs, header->nodeid), NULL);
+		return kind_is_quick(fs, header->nodeid, NULL);
 	/* among them RELEASE, whose lock may be somebody else's now, which asks the database */
 	default:
 		return false;

@@ -12,6 +12,7 @@
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_replace.h"
+#include "fs/rows/rows_rotate.h"
 #include "fs/rows/rows_write.h"
 #include "fs/rows/rows_cut.h"
 #include "fs/rows/rows_state.h"
@@ -472,6 +473,7 @@ const struct kind rows_kind = {
 	.to_replace = CHANGE_ANEW,
 	.to_place = CHANGE_ANEW,
 	.removal = REMOVAL_ROWS,
+	.rotate = rows_rotate,
 	.give = rows_give,
 	.give_not = rows_give_not,
 	.remove = rows_remove,

@@ -5,6 +5,7 @@
 #include "fs/inodes/access.h"
 #include "fs/stream/once.h"
 #include "fs/stream/fence.h"
+#include "fs/names/intent.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rotations.h"
@@ -21,12 +22,12 @@ enum { PAGE_BYTES = 1024 * 1024 };
 
 /* -- what is a rotation, and may it be --------------------------------------------------------- */
 
-bool rows_is_rotation(const struct node *node, const char *to) {
+/* True if the name TO makes a rotation of NODE: its own name, a dot or a dash, and a digit. */
+static bool is_rotation(const struct node *node, const char *to) {
 	const char *name = node_name(node);
 	size_t len = strlen(name);
-	return node->type == NODE_PLACE && node->place->route != NULL &&
-	       node->place->route->kind == KIND_ROWS && strncmp(name, to, len) == 0 &&
-	       (to[len] == '.' || to[len] == '-') && isdigit((unsigned char)to[len + 1]);
+	return strncmp(name, to, len) == 0 && (to[len] == '.' || to[len] == '-') &&
+	       isdigit((unsigned char)to[len + 1]);
 }
 
 /* The lines of a file at PLACE may be moved, as far as the layout says. */
@@ -217,11 +218,13 @@ static int rotate_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
-int rows_rotate(struct call *call, struct node *node, const char *to) {
+int rows_rotate(struct call *call, struct node *node, const char *name, const char *to) {
 	static atomic_uint number;
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_BUF struct buf draft = { 0 };
 	struct plain *plain = call->fs->plain;
+	if (!is_rotation(node, name))
+		return 1;
 	int rc = may_rotate(call, node->place);
 	if (rc == 0)
 		rc = node_where(call->fs->nodes, node, &w);
@@ -251,5 +254,9 @@ int rows_rotate(struct call *call, struct node *node, const char *to) {
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to these lines: they are not moved");
+	/* the name may be there for ever: the thread that has moved the log can make it anew
+	 * exclusively, see intent.h */
+	if (rc == 0)
+		intent_note_removed(call->fs->intents, call_thread(call), node->ino);
 	return rc;
 }

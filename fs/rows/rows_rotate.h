@@ -14,13 +14,9 @@
 MUST_USE int rows_rotation_check(struct call *call, struct node *dir, const char *from,
 				 const char *to);
 
-/* True if the name TO makes a rotation of NODE, a rows file with that directory: its own name, a
- * dot or a dash, and a digit. */
-bool rows_is_rotation(const struct node *node, const char *to);
-
-/* Moves the lines of NODE to a plain file at path TO, which does not exist, and deletes their
- * rows, in one transaction: exactly the lines that are in the plain file go. If it fails, all
- * rows are there; if rowfs is killed, see rotations.h. Returns 0 or -errno. */
-MUST_USE int rows_rotate(struct call *call, struct node *node, const char *to);
+/* For the kind. Moves the lines of NODE to a plain file at path TO, and deletes their rows, in one
+ * transaction: exactly the lines that are in the plain file go. If it fails, all rows are there; if
+ * rowfs is killed, see rotations.h. */
+MUST_USE int rows_rotate(struct call *call, struct node *node, const char *name, const char *to);
 
 #endif
