@@ -184,8 +184,6 @@ MUST_USE int ingest_rename(struct call *call, const struct node *from, const str
 /* Removes what is left of files that were removed while they were open, by mounts that are dead: of
  * this machine, or of any other after a week. For the begin of a mount. */
 void ingest_sweep(struct fs *fs);
-/* The place that the file NAME in DIR has, if its files are ingest files; else NULL. Borrowed. */
-const struct place *ingest_place_of(const struct place *dir, const char *name);
 /* To a plain file, and from one. A crash in the middle leaves both. */
 MUST_USE int ingest_to_plain(struct call *call, const struct node *from, const char *to_path);
 MUST_USE int ingest_from_plain(struct call *call, const char *from_path, const struct place *to,

@@ -11,18 +11,6 @@
 
 #include <string.h>
 
-const struct place *ingest_place_of(const struct place *dir, const char *name) {
-	const struct place *found = place_literal(dir, name);
-	for (int i = 0; found == NULL && i < dir->nkeyed; i++) {
-		char *values[PATH_KEYS_MAX] = { NULL };
-		if (place_match(dir->keyed[i], name, values) == MATCH_KEYS)
-			found = dir->keyed[i];
-		for (int k = 0; k < dir->keyed[i]->nkeys; k++)
-			free(values[k]);
-	}
-	return found != NULL && found->ingest != NULL ? found : NULL;
-}
-
 static const struct ingest *first_ingest(const struct place *dir) {
 	for (int i = 0; i < dir->nchildren; i++)
 		if (dir->children[i]->ingest != NULL)
@@ -36,7 +24,7 @@ static void claim_for(struct fs *fs, const struct place *place, const PGresult *
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_BUF struct buf ids = { 0 };
 	for (int i = 0; i < PQntuples(page); i++)
-		if (ingest_place_of(place->parent, field_text(page, i, 0)) == place)
+		if (place_of_ingest(place->parent, field_text(page, i, 0)) == place)
 			array_add_number(&ids, field_number(page, i, 1));
 	if (ids.len == 0)
 		return;

@@ -47,7 +47,7 @@ void ingest_twin_free(struct ingest_twin *twin) {
 
 /* The place of NAME beside PLACE, if a line means the same row there. */
 static const struct place *place_beside(const struct place *place, const char *name) {
-	const struct place *found = ingest_place_of(place->parent, name);
+	const struct place *found = place_of_ingest(place->parent, name);
 	return found != NULL && ingest_same_rows(place->ingest, found->ingest) ? found : NULL;
 }
 

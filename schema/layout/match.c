@@ -307,3 +307,15 @@ bool place_rank_children(struct place *dir) {
 	}
 	return dir->keyed != NULL;
 }
+
+const struct place *place_of_ingest(const struct place *dir, const char *name) {
+	const struct place *found = place_literal(dir, name);
+	for (int i = 0; found == NULL && i < dir->nkeyed; i++) {
+		char *values[PATH_KEYS_MAX] = { NULL };
+		if (place_match(dir->keyed[i], name, values) == MATCH_KEYS)
+			found = dir->keyed[i];
+		for (int k = 0; k < dir->keyed[i]->nkeys; k++)
+			free(values[k]);
+	}
+	return found != NULL && found->ingest != NULL ? found : NULL;
+}
