@@ -3,6 +3,7 @@
 #include "db/cancel.h"
 
 #include "util/cleanup.h"
+#include "util/mutex.h"
 
 void cancel_tie(struct db_cancel *c, struct db_waker *waker) {
 	if (c == NULL)

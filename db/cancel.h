@@ -2,7 +2,8 @@
 #ifndef ROWFS_DB_CANCEL_H
 #define ROWFS_DB_CANCEL_H
 
-#include <pthread.h>
+#include "util/mutex.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -17,12 +18,12 @@ struct db_waker {
 /* A request's means to stop its statement: tied to a FUSE request, fired from another thread.
  * Zero-initialise with DB_CANCEL_INIT; lives as long as the call that it is given to. */
 struct db_cancel {
-	pthread_mutex_t lock;    /* guards wakers */
+	struct mutex lock;       /* guards wakers */
 	struct db_waker *wakers; /* the connection of our statement, and the pool of our call */
 	atomic_bool fired;
 };
 #define DB_CANCEL_INIT                                                                             \
-	{ .lock = PTHREAD_MUTEX_INITIALIZER }
+	{ .lock = MUTEX_INIT(MUTEX_CANCEL) }
 
 /* Stops the statement now running under C, or the next one, and every wait for a connection.
  * Returns at once: the thread that runs the statement asks the server. Thread-safe; may be called

@@ -5,6 +5,7 @@
 #include "db/session.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 #include "util/states.h"
 
 #include <errno.h>
@@ -52,7 +53,7 @@ struct db_pool {
 	struct db_config cfg; /* strings are ours */
 	int stop_fd;          /* eventfd, readable for ever once shut down */
 
-	pthread_mutex_t lock; /* guards all below */
+	struct mutex lock; /* guards all below */
 	pthread_cond_t freed, state;
 	struct db_conn *idle; /* LIFO; linked by next */
 	int open;             /* connections that exist or are being made */
@@ -108,12 +109,11 @@ static int64_t retry_pause_us(struct db_pool *pool, int n) {
 }
 
 static void wait_on(struct db_pool *pool, pthread_cond_t *cond, int *waiters, int64_t until_us) {
-	struct timespec until = timespec_of_us(until_us);
 	++*waiters;
 	if (until_us == NEVER_US)
-		pthread_cond_wait(cond, &pool->lock);
+		mutex_wait(cond, &pool->lock);
 	else
-		pthread_cond_timedwait(cond, &pool->lock, &until);
+		mutex_wait_until(cond, &pool->lock, until_us);
 	--*waiters;
 }
 
@@ -179,13 +179,13 @@ static int64_t patience_until_us(const struct db_pool *pool, const struct patien
 }
 
 void pool_lost(struct db_pool *pool, const struct db_error *err, int64_t since_us) {
-	pthread_mutex_lock(&pool->lock);
+	mutex_lock(&pool->lock);
 	trouble_since(pool, since_us > 0 ? since_us : clock_us());
 	if (pool->healthy)
 		log_warning("%s", err->sentence != NULL ? err->sentence : "connection lost");
 	note_trouble(pool, err->sentence);
 	struct db_conn *list = detach_idle(pool);
-	pthread_mutex_unlock(&pool->lock);
+	mutex_unlock(&pool->lock);
 	close_list(list);
 }
 
@@ -221,7 +221,7 @@ void pool_give(struct db_pool *pool, struct db_conn *c) {
 
 	buf_free(&c->news);
 	conn_move(c, CONN_ON_GIVE);
-	pthread_mutex_lock(&pool->lock);
+	mutex_lock(&pool->lock);
 	add_counts(pool, c);
 	struct db_conn *expired = take_expired(pool);
 	if (dead) {
@@ -239,7 +239,7 @@ void pool_give(struct db_pool *pool, struct db_conn *c) {
 	bool wanted = pool->freed_waiters > 0;
 	if (!wanted)
 		one_is_free(pool);
-	pthread_mutex_unlock(&pool->lock);
+	mutex_unlock(&pool->lock);
 	if (wanted)
 		pthread_cond_signal(&pool->freed);
 	conn_close(expired);
@@ -294,9 +294,9 @@ static int attempt(struct db_pool *pool, int allowed_ms, struct db_cancel *cance
 	pool->sums.connects++;
 	if (mends)
 		move(pool, REACH_ON_TRY);
-	pthread_mutex_unlock(&pool->lock);
+	mutex_unlock(&pool->lock);
 	int rc = session_open(&pool->cfg, pool->stop_fd, allowed_ms, cancel, out, final, err);
-	pthread_mutex_lock(&pool->lock);
+	mutex_lock(&pool->lock);
 	if (mends)
 		move(pool, REACH_ON_END);
 	if (rc == 0) {
@@ -476,7 +476,7 @@ static char *copy_string(const char *s) {
 }
 
 static void init_locks(struct db_pool *pool) {
-	pthread_mutex_init(&pool->lock, NULL);
+	mutex_init(&pool->lock, MUTEX_POOL);
 	clock_condition(&pool->freed);
 	clock_condition(&pool->state);
 }
@@ -561,7 +561,7 @@ void db_pool_free(struct db_pool *pool) {
 		close(pool->stop_fd);
 	pthread_cond_destroy(&pool->freed);
 	pthread_cond_destroy(&pool->state);
-	pthread_mutex_destroy(&pool->lock);
+	mutex_destroy(&pool->lock);
 	db_error_clear(&pool->failure);
 	free(pool->trouble);
 	free((char *)pool->cfg.search_path);
@@ -576,20 +576,20 @@ int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting) {
 	AUTO_FREE char *words = strdup(greeting);
 	if (copy == NULL || words == NULL)
 		return -ENOMEM;
-	pthread_mutex_lock(&pool->lock);
+	mutex_lock(&pool->lock);
 	pool->cfg.mark = move_ptr(copy);
 	pool->cfg.greeting = move_ptr(words);
 	struct db_conn *list = detach_idle(pool);
-	pthread_mutex_unlock(&pool->lock);
+	mutex_unlock(&pool->lock);
 	close_list(list);
 	return 0;
 }
 
 void db_pool_shutdown(struct db_pool *pool) {
 	uint64_t one = 1;
-	pthread_mutex_lock(&pool->lock);
+	mutex_lock(&pool->lock);
 	pool->stopped = true;
-	pthread_mutex_unlock(&pool->lock);
+	mutex_unlock(&pool->lock);
 	if (write(pool->stop_fd, &one, sizeof(one)) < 0)
 		log_error("BUG: eventfd: %s", strerror(errno));
 	pool_wake(pool);

@@ -3,6 +3,7 @@
 #include "import/run.h"
 #include "util/below.h"
 #include "util/json.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -312,7 +313,7 @@ static int run(struct import *im) {
 
 int import_main(int argc, char **argv) {
 	struct import im = { .jobs = 4, .old_dir = -1, .new_dir = -1 };
-	pthread_mutex_init(&im.told, NULL);
+	mutex_init(&im.told, MUTEX_TOLD);
 	int status = read_options(&im, argc, argv);
 	if (status < 0)
 		status = run(&im);
@@ -327,6 +328,6 @@ int import_main(int argc, char **argv) {
 	free(im.target);
 	free(im.root);
 	free(im.prefix_text);
-	pthread_mutex_destroy(&im.told);
+	mutex_destroy(&im.told);
 	return fflush(stdout) == 0 ? status : 1;
 }

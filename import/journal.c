@@ -4,6 +4,7 @@
 #include "import/journal.h"
 
 #include "util/text/name.h"
+#include "util/mutex.h"
 #include "util/private_dir.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <sys/file.h>
 
 struct journal {
-	pthread_mutex_t lock; /* so that lines do not mix */
+	struct mutex lock; /* so that lines do not mix */
 	int fd;
 	char *path;
 };
@@ -175,7 +176,7 @@ int journal_open(const char *path, const char *old, const char *mount, bool rest
 	struct journal *journal = calloc(1, sizeof(*journal));
 	if (journal == NULL)
 		return -ENOMEM;
-	pthread_mutex_init(&journal->lock, NULL);
+	mutex_init(&journal->lock, MUTEX_JOURNAL);
 	put_title(&title, old, mount);
 	journal->path = strdup(path);
 	journal->fd = open_file(path, why);
@@ -210,6 +211,6 @@ void journal_close(struct journal *journal, bool remove_it) {
 	if (journal->fd >= 0)
 		close(journal->fd);
 	free(journal->path);
-	pthread_mutex_destroy(&journal->lock);
+	mutex_destroy(&journal->lock);
 	free(journal);
 }

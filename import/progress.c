@@ -1,6 +1,7 @@
 #include "import/progress.h"
 
 #include "util/clock.h"
+#include "util/mutex.h"
 #include "util/ticker.h"
 
 #include <string.h>

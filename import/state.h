@@ -5,6 +5,7 @@
 
 #include "import/journal.h"
 #include "import/plan.h"
+#include "util/mutex.h"
 #include "util/rows_ioctl.h"
 
 #include <stdatomic.h>
@@ -28,7 +29,7 @@ struct import {
 	atomic_bool lost;                 /* the mount is gone */
 	atomic_ullong files, rows, bytes; /* finished */
 	unsigned long long files_total, bytes_total;
-	pthread_mutex_t told; /* one line at a time */
+	struct mutex told; /* one line at a time */
 };
 
 /* Opens ITEM for reading, in the old tree and on the mount. Others may write to both while the

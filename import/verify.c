@@ -4,6 +4,7 @@
 
 #include "import/bag.h"
 #include "util/text/json_tree.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>

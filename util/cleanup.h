@@ -5,7 +5,6 @@
 
 #include <cjson/cJSON.h>
 #include <libpq-fe.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,27 +26,12 @@ static inline void cleanup_result(PGresult **r) {
 static inline void cleanup_json(cJSON **j) {
 	cJSON_Delete(*j);
 }
-static inline void cleanup_unlock(pthread_mutex_t **m) {
-	if (*m != NULL)
-		pthread_mutex_unlock(*m);
-}
-static inline pthread_mutex_t *lock_mutex(pthread_mutex_t *m) {
-	pthread_mutex_lock(m);
-	return m;
-}
 
 #define AUTO_FREE __attribute__((cleanup(cleanup_free), unused))
 #define AUTO_FILE __attribute__((cleanup(cleanup_file), unused))
 #define AUTO_FD __attribute__((cleanup(cleanup_fd), unused))
 #define AUTO_RESULT __attribute__((cleanup(cleanup_result), unused))
 #define AUTO_JSON __attribute__((cleanup(cleanup_json), unused))
-
-/* Holds MUTEX until the enclosing scope ends. At most one per line. */
-#define CONCAT_(a, b) a##b
-#define CONCAT(a, b) CONCAT_(a, b)
-#define LOCK_SCOPE(mutex)                                                                          \
-	__attribute__((cleanup(cleanup_unlock), unused)) pthread_mutex_t *CONCAT(                  \
-		lock_at_, __LINE__) = lock_mutex(mutex)
 
 /* Takes the pointer out of a variable whose cleanup would free it; the caller owns it from here. */
 #define move_ptr(p)                                                                                \

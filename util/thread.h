@@ -4,6 +4,8 @@
 
 #include "util/cleanup.h"
 
+#include <pthread.h>
+
 /* Calls FN with ARG in a new thread, which ends with it. No signal is delivered to the thread:
  * signals are for the threads that handle them. Returns 0 or -errno. Thread-safe. */
 MUST_USE int thread_start(void *(*fn)(void *arg), void *arg);

@@ -1,6 +1,7 @@
 #include "util/ticker.h"
 
 #include "util/clock.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -10,18 +11,18 @@ struct ticker {
 	ticker_fn tend;
 	void *arg;
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards the rest; no other lock is taken while it is held */
+	struct mutex lock; /* guards the rest; no other lock is taken while it is held */
 	pthread_cond_t wake;
 	bool called, stop;
 };
 
 /* Waits until UNTIL_US, a call, or the end. Returns false at the end. */
 static bool wait_until(struct ticker *ticker, int64_t until_us) {
-	struct timespec until = timespec_of_us(until_us);
+	int64_t until = until_us;
 	LOCK_SCOPE(&ticker->lock);
 	int rc = 0;
 	while (!ticker->called && !ticker->stop && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&ticker->wake, &ticker->lock, &until);
+		rc = mutex_wait_until(&ticker->wake, &ticker->lock, until);
 	ticker->called = false;
 	return !ticker->stop;
 }
@@ -35,7 +36,7 @@ static void *ticker_main(void *arg) {
 }
 
 static void ticker_free(struct ticker *ticker) {
-	pthread_mutex_destroy(&ticker->lock);
+	mutex_destroy(&ticker->lock);
 	pthread_cond_destroy(&ticker->wake);
 	free(ticker);
 }
@@ -46,7 +47,7 @@ struct ticker *ticker_start(ticker_fn tend, void *arg) {
 		return NULL;
 	ticker->tend = tend;
 	ticker->arg = arg;
-	pthread_mutex_init(&ticker->lock, NULL);
+	mutex_init(&ticker->lock, MUTEX_TICKER);
 	clock_condition(&ticker->wake);
 	if (pthread_create(&ticker->thread, NULL, ticker_main, ticker) == 0)
 		return ticker;

@@ -1,6 +1,7 @@
 #include "fs/bytes/plain.h"
 
 #include "fs/core/account.h"
+#include "util/mutex.h"
 #include "util/private_dir.h"
 
 #include <dirent.h>
@@ -29,9 +30,9 @@ struct plain {
 	atomic_uint left[LEFT_STRIPES]; /* by name: see plain_left() */
 	atomic_ulong asked;             /* see plain_ask() */
 	/* held while a file's size changes, so that the account is exact; guards the next */
-	pthread_mutex_t grow;
+	struct mutex grow;
 	struct open_file *open[OPEN_LISTS]; /* by st_ino */
-	pthread_mutex_t
+	struct mutex
 		names; /* held from the making of directories to that of what they are made for */
 };
 
@@ -214,8 +215,8 @@ int plain_new(int place, uint64_t most, struct account *disk, struct plain **out
 	root = -1;
 	plain->account.most = most;
 	plain->disk = disk;
-	pthread_mutex_init(&plain->grow, NULL);
-	pthread_mutex_init(&plain->names, NULL);
+	mutex_init(&plain->grow, MUTEX_PLAIN_GROW);
+	mutex_init(&plain->names, MUTEX_PLAIN_NAMES);
 	walk_all(plain, visit_count);
 	*out = plain;
 	return 0;
@@ -234,8 +235,8 @@ void plain_free(struct plain *plain, bool empty) {
 			next = f->next;
 			free(f);
 		}
-	pthread_mutex_destroy(&plain->grow);
-	pthread_mutex_destroy(&plain->names);
+	mutex_destroy(&plain->grow);
+	mutex_destroy(&plain->names);
 	free(plain);
 }
 

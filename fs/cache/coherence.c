@@ -7,6 +7,7 @@
 #include "fs/inodes/fresh.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -351,7 +352,7 @@ static void coherence_close(struct fs *fs) {
 	fresh_end(fs->fresh);
 	invalidator_free(c->inv);
 	notices_free(c->notices);
-	pthread_mutex_destroy(&c->lock);
+	mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->wake);
 	buf_free(&c->outgoing);
 	free(c->why);
@@ -367,7 +368,7 @@ static bool coherence_open(struct fs *fs) {
 	c->fs = fs;
 	c->changed = changed;
 	peers_make_name(c->secret, c->me);
-	pthread_mutex_init(&c->lock, NULL);
+	mutex_init(&c->lock, MUTEX_CACHES);
 	clock_condition(&c->wake);
 	c->inv = invalidator_new(fs);
 	fs->caches = c;

@@ -9,6 +9,7 @@
 #include "schema/notice/notice.h"
 #include "schema/notice/peers.h"
 #include "util/buf.h"
+#include "util/mutex.h"
 
 struct caches {
 	struct fs *fs;
@@ -34,7 +35,7 @@ struct caches {
 	 * was lost */
 	atomic_ullong heard, malformed, sent, losses;
 
-	pthread_mutex_t lock; /* guards all below */
+	struct mutex lock; /* guards all below */
 	pthread_cond_t wake;
 	struct buf outgoing; /* payloads for other mounts, each with its NUL */
 	int noutgoing;

@@ -4,6 +4,7 @@
 #include "fs/inodes/node.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <linux/fuse.h>
@@ -29,9 +30,9 @@ enum { LISTED_US = 60 * US_PER_S };
 struct teller {
 	struct invalidator *inv;
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards all below */
-	pthread_cond_t wake;  /* something to tell, or the end */
-	pthread_cond_t told;  /* `done` has moved */
+	struct mutex lock;   /* guards all below */
+	pthread_cond_t wake; /* something to tell, or the end */
+	pthread_cond_t told; /* `done` has moved */
 	struct forget *first, **last;
 	struct forget *later; /* to be told again */
 	uint64_t given, done; /* how many, ever */
@@ -46,9 +47,9 @@ struct invalidator {
 	_Atomic(struct fuse_session *) se; /* NULL: nothing is told */
 	atomic_bool no_epoch;              /* the kernel does not know it */
 	struct teller tellers[TELLERS];
-	pthread_mutex_t quick; /* held by who uses `se` and is not a teller */
+	struct mutex quick; /* held by who uses `se` and is not a teller */
 	pthread_t guard;
-	pthread_mutex_t lock; /* guards what follows */
+	struct mutex lock; /* guards what follows */
 	pthread_cond_t wake;
 	bool stop, busy, started; /* busy: something was given since the guard looked */
 	bool all;            /* all is to be told, when little is left of what was listed before */
@@ -181,11 +182,11 @@ static void put_back(struct teller *t, struct forget *f) {
 /* The next one; NULL at the end. The lock is held. */
 static struct forget *take(struct teller *t) {
 	while (t->first == NULL && t->later == NULL && !t->stop)
-		pthread_cond_wait(&t->wake, &t->lock);
+		mutex_wait(&t->wake, &t->lock);
 	if (t->first == NULL && t->later != NULL) {
-		struct timespec soon = timespec_of_us(clock_us() + AGAIN_MS * US_PER_MS);
+		int64_t soon = clock_us() + AGAIN_MS * US_PER_MS;
 		if (!t->stop)
-			pthread_cond_timedwait(&t->wake, &t->lock, &soon);
+			mutex_wait_until(&t->wake, &t->lock, soon);
 		for (struct forget *f; (f = t->later) != NULL;) {
 			t->later = f->next;
 			append(t, f);
@@ -202,24 +203,24 @@ static struct forget *take(struct teller *t) {
 
 static void *teller_main(void *arg) {
 	struct teller *t = arg;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	for (struct forget *f; (f = take(t)) != NULL;) {
 		t->since_us = clock_us();
 		t->stuck = false;
-		pthread_mutex_unlock(&t->lock);
+		mutex_unlock(&t->lock);
 		bool first = f->until_us == 0, again = tell(t->inv, f);
 		if (!again) {
 			free_forget(t->inv, f);
 			atomic_fetch_sub(&t->inv->pending, 1);
 		}
-		pthread_mutex_lock(&t->lock);
+		mutex_lock(&t->lock);
 		t->since_us = 0;
 		t->done += first;
 		pthread_cond_broadcast(&t->told);
 		if (again)
 			put_back(t, f);
 	}
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return NULL;
 }
 
@@ -272,15 +273,15 @@ static bool list_all(struct invalidator *inv) {
 static void *guard_main(void *arg) {
 	struct invalidator *inv = arg;
 	bool idle = true;
-	pthread_mutex_lock(&inv->lock);
+	mutex_lock(&inv->lock);
 	while (!inv->stop) {
-		struct timespec until = timespec_of_us(clock_us() + STUCK_MS * US_PER_MS / 2);
+		int64_t until = clock_us() + STUCK_MS * US_PER_MS / 2;
 		if (idle && !inv->busy)
-			pthread_cond_wait(&inv->wake, &inv->lock);
+			mutex_wait(&inv->wake, &inv->lock);
 		else
-			pthread_cond_timedwait(&inv->wake, &inv->lock, &until);
+			mutex_wait_until(&inv->wake, &inv->lock, until);
 		inv->busy = false;
-		pthread_mutex_unlock(&inv->lock);
+		mutex_unlock(&inv->lock);
 		bool stuck = false;
 		idle = true;
 		for (int i = 0; i < TELLERS; i++)
@@ -288,9 +289,9 @@ static void *guard_main(void *arg) {
 		if (stuck)
 			(void)invalidate_names(inv);
 		idle = !list_all(inv) && idle;
-		pthread_mutex_lock(&inv->lock);
+		mutex_lock(&inv->lock);
 	}
-	pthread_mutex_unlock(&inv->lock);
+	mutex_unlock(&inv->lock);
 	return NULL;
 }
 
@@ -336,14 +337,14 @@ void invalidate_not(struct invalidator *inv, struct forget *list) {
 }
 
 void invalidate_wait(struct invalidator *inv, int ms) {
-	struct timespec until = timespec_of_us(clock_us() + (int64_t)ms * US_PER_MS);
+	int64_t until = clock_us() + (int64_t)ms * US_PER_MS;
 	for (int i = 0; i < TELLERS; i++) {
 		struct teller *t = &inv->tellers[i];
 		LOCK_SCOPE(&t->lock);
 		uint64_t given = t->given;
 		int rc = 0;
 		while (t->done < given && rc == 0)
-			rc = pthread_cond_timedwait(&t->told, &t->lock, &until);
+			rc = mutex_wait_until(&t->told, &t->lock, until);
 	}
 }
 
@@ -353,14 +354,14 @@ struct invalidator *invalidator_new(struct fs *fs) {
 	if (inv == NULL)
 		return NULL;
 	inv->fs = fs;
-	pthread_mutex_init(&inv->lock, NULL);
-	pthread_mutex_init(&inv->quick, NULL);
+	mutex_init(&inv->lock, MUTEX_INVALIDATOR);
+	mutex_init(&inv->quick, MUTEX_SESSION);
 	clock_condition(&inv->wake);
 	for (int i = 0; i < TELLERS; i++) {
 		struct teller *t = &inv->tellers[i];
 		t->inv = inv;
 		t->last = &t->first;
-		pthread_mutex_init(&t->lock, NULL);
+		mutex_init(&t->lock, MUTEX_TELLER);
 		clock_condition(&t->wake);
 		clock_condition(&t->told);
 		t->started = pthread_create(&t->thread, NULL, teller_main, t) == 0;
@@ -380,10 +381,10 @@ void invalidator_serve(struct invalidator *inv, struct fuse_session *se) {
 
 static bool is_idle(struct teller *t) {
 	LOCK_SCOPE(&t->lock);
-	struct timespec until = timespec_of_us(clock_us() + STOP_MS * US_PER_MS);
+	int64_t until = clock_us() + STOP_MS * US_PER_MS;
 	int rc = 0;
 	while ((t->since_us != 0 || t->first != NULL || t->later != NULL) && rc == 0)
-		rc = pthread_cond_timedwait(&t->told, &t->lock, &until);
+		rc = mutex_wait_until(&t->told, &t->lock, until);
 	return t->since_us == 0;
 }
 
@@ -410,7 +411,7 @@ static void end_teller(struct teller *t) {
 	}
 	if (t->started)
 		pthread_join(t->thread, NULL);
-	pthread_mutex_destroy(&t->lock);
+	mutex_destroy(&t->lock);
 	pthread_cond_destroy(&t->wake);
 	pthread_cond_destroy(&t->told);
 }
@@ -428,8 +429,8 @@ void invalidator_free(struct invalidator *inv) {
 		pthread_join(inv->guard, NULL);
 	for (int i = 0; i < TELLERS; i++)
 		end_teller(&inv->tellers[i]);
-	pthread_mutex_destroy(&inv->lock);
-	pthread_mutex_destroy(&inv->quick);
+	mutex_destroy(&inv->lock);
+	mutex_destroy(&inv->quick);
 	pthread_cond_destroy(&inv->wake);
 	free(inv);
 }

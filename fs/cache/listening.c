@@ -5,6 +5,7 @@
 #include "util/text/array.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 #include "fs/inodes/fresh.h"
 
 #include <errno.h>
@@ -180,29 +181,29 @@ static int tell_peers(struct caches *c, const struct buf *batch, unsigned flags)
 
 /* Waits MS milliseconds, less at the end. The lock is held. */
 static void rest(struct caches *c, int ms) {
-	struct timespec until = timespec_of_us(clock_us() + (int64_t)ms * US_PER_MS);
+	int64_t until = clock_us() + (int64_t)ms * US_PER_MS;
 	int rc = 0;
 	c->resting = true;
 	while (!c->stop && rc == 0)
-		rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+		rc = mutex_wait_until(&c->wake, &c->lock, until);
 	c->resting = false;
 }
 
 static void *sender_main(void *arg) {
 	struct caches *c = arg;
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	for (;;) {
 		while (c->noutgoing == 0 && !c->stop)
-			pthread_cond_wait(&c->wake, &c->lock);
+			mutex_wait(&c->wake, &c->lock);
 		if (c->noutgoing == 0)
 			break;
 		AUTO_BUF struct buf batch = c->outgoing;
 		int n = c->noutgoing;
 		c->outgoing = (struct buf){ 0 };
 		c->noutgoing = 0;
-		pthread_mutex_unlock(&c->lock);
+		mutex_unlock(&c->lock);
 		int rc = tell_peers(c, &batch, DB_REPEATABLE);
-		pthread_mutex_lock(&c->lock);
+		mutex_lock(&c->lock);
 		if (rc == 0)
 			atomic_fetch_add(&c->sent, (unsigned)n);
 		else if (c->stop) {
@@ -217,7 +218,7 @@ static void *sender_main(void *arg) {
 	}
 	c->ended = true;
 	pthread_cond_broadcast(&c->wake);
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return NULL;
 }
 
@@ -227,7 +228,7 @@ static void *sender_main(void *arg) {
 static bool comes_back(struct caches *c) {
 	AUTO_BUF struct buf test = { 0 };
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct timespec until = timespec_of_us(clock_us() + (int64_t)TEST_MS * US_PER_MS);
+	int64_t until = clock_us() + (int64_t)TEST_MS * US_PER_MS;
 	notice_put_test(&test, c->me);
 	buf_add(&test, "", 1);
 	if (test.failed || send_batch(c->fs->pool, &test, DB_REPEATABLE, NULL, &err) != 0)
@@ -235,7 +236,7 @@ static bool comes_back(struct caches *c) {
 	LOCK_SCOPE(&c->lock);
 	int rc = 0;
 	while (!c->tested && rc == 0)
-		rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+		rc = mutex_wait_until(&c->wake, &c->lock, until);
 	return c->tested;
 }
 
@@ -252,7 +253,7 @@ static bool start_sender(struct caches *c) {
 
 /* It passes on what is left first, unless that takes too long. */
 static void end_sender(struct caches *c) {
-	struct timespec until = timespec_of_us(clock_us() + (int64_t)END_MS * US_PER_MS);
+	int64_t until = clock_us() + (int64_t)END_MS * US_PER_MS;
 	int rc = 0;
 	if (!c->started)
 		return;
@@ -261,7 +262,7 @@ static void end_sender(struct caches *c) {
 		c->stop = true;
 		pthread_cond_broadcast(&c->wake);
 		while (!c->ended && rc == 0)
-			rc = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+			rc = mutex_wait_until(&c->wake, &c->lock, until);
 	}
 	if (rc != 0)
 		db_cancel_fire(&c->sending);

@@ -3,6 +3,7 @@
 
 #include "fs/inodes/fresh.h"
 #include "fs/inodes/node_table.h"
+#include "util/mutex.h"
 
 /* Out of memory: the kernel keeps it, until its time is up or the next notice. */
 static struct forget *add_forget(struct forget **list, struct node *node) {
@@ -60,8 +61,7 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 	/* a pending name is listed already, and the kernel keeps nothing of it or below it */
 	bool grown = kind == NOTICE_GROWN;
 	if (grown)
-		kind = node != NULL &&
-				       (node->fresh == FRESH_FOUND || node->fresh == FRESH_LOST)
+		kind = node != NULL && (node->fresh == FRESH_FOUND || node->fresh == FRESH_LOST)
 			       ? NOTICE_CHANGED
 			       : NOTICE_NAMES;
 	if (node != NULL)

@@ -3,6 +3,7 @@
 #include "db/budget.h"
 #include "fs/core/intake.h"
 #include "fs/core/report.h"
+#include "util/mutex.h"
 #include "util/process.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 enum { SEEKERS = 64 }; /* calls that are looked at */
 
 struct calls {
-	pthread_mutex_t lock; /* guards the ring */
+	struct mutex lock; /* guards the ring */
 	struct call ring;
 	uint64_t last; /* number of a call */
 };
@@ -20,7 +21,7 @@ struct calls *calls_new(void) {
 	struct calls *calls = calloc(1, sizeof(*calls));
 	if (calls == NULL)
 		return NULL;
-	pthread_mutex_init(&calls->lock, NULL);
+	mutex_init(&calls->lock, MUTEX_CALLS);
 	calls->ring.next = calls->ring.prev = &calls->ring;
 	return calls;
 }
@@ -28,7 +29,7 @@ struct calls *calls_new(void) {
 void calls_free(struct calls *calls) {
 	if (calls == NULL)
 		return;
-	pthread_mutex_destroy(&calls->lock);
+	mutex_destroy(&calls->lock);
 	free(calls);
 }
 
@@ -43,12 +44,12 @@ bool calls_seek(struct calls *calls, pid_t process) {
 	pid_t threads[SEEKERS];
 	int n = 0;
 	bool seeks = false;
-	pthread_mutex_lock(&calls->lock);
+	mutex_lock(&calls->lock);
 	for (struct call *call = calls->ring.next; call != &calls->ring && n < SEEKERS;
 	     call = call->next)
 		if (call->seeks)
 			threads[n++] = call_thread(call);
-	pthread_mutex_unlock(&calls->lock);
+	mutex_unlock(&calls->lock);
 	for (int i = 0; i < n && !seeks; i++)
 		seeks = threads[i] == process || process_of(threads[i]) == process;
 	return seeks;
@@ -92,7 +93,7 @@ static void on_interrupt(fuse_req_t req, void *data) {
 
 static void begin(struct call *call, fuse_req_t req, bool interruptible, bool seeks) {
 	memset(call, 0, sizeof(*call));
-	pthread_mutex_init(&call->cancel.lock, NULL);
+	mutex_init(&call->cancel.lock, MUTEX_CANCEL);
 	call->req = req;
 	call->thread = fuse_req_ctx(req)->pid;
 	call->fs = fuse_req_userdata(req);
@@ -127,7 +128,7 @@ void call_end(struct call *call) {
 	if (call->listed)
 		remove_call(call->fs->calls, call);
 	db_error_end(&call->err);
-	pthread_mutex_destroy(&call->cancel.lock);
+	mutex_destroy(&call->cancel.lock);
 	if (call->req != NULL)
 		db_budget_leave(call->outer);
 }

@@ -8,9 +8,9 @@
 #define ROWFS_FS_CORE_HANDLE_H
 
 #include "fs/core/kind.h"
+#include "util/mutex.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 /* Why a write to a handle that is `given` is ESTALE. */
@@ -32,7 +32,7 @@ struct handle {
 	struct handle *all_next, *all_prev; /* guarded by the table of handles, as is: */
 	int users;                          /* who works on it besides the kernel's requests */
 	bool claimed;                       /* see handles_claim() */
-	pthread_mutex_t lock;               /* guards everything below */
+	struct mutex lock;                  /* guards everything below */
 	struct node *node;                  /* holds a reference */
 	const struct kind *_Atomic kind;    /* changes once at most: see plain_kind.c */
 	int flags;                          /* of open(2) */

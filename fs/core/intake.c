@@ -1,6 +1,7 @@
 #include "fs/core/intake.h"
 
 #include "fs/core/pace.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -28,8 +29,8 @@ struct intake {
 	intake_quick_fn quick;
 	void *arg;
 	unsigned most;
-	pthread_mutex_t lock; /* guards the next four */
-	unsigned serving;     /* requests that are not quick. While there is a queue: `most` */
+	struct mutex lock; /* guards the next four */
+	unsigned serving;  /* requests that are not quick. While there is a queue: `most` */
 	struct queued *first, **last;
 	size_t bytes; /* in the queue */
 	unsigned n;
@@ -49,7 +50,7 @@ struct intake *intake_new(unsigned most, intake_quick_fn quick, void *arg) {
 	intake->most = most;
 	intake->n = n;
 	intake->last = &intake->first;
-	pthread_mutex_init(&intake->lock, NULL);
+	mutex_init(&intake->lock, MUTEX_INTAKE);
 	return intake;
 }
 
@@ -60,7 +61,7 @@ void intake_free(struct intake *intake) {
 		next = q->next;
 		free(q);
 	}
-	pthread_mutex_destroy(&intake->lock);
+	mutex_destroy(&intake->lock);
 	free(intake);
 }
 

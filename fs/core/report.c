@@ -3,6 +3,7 @@
 #include "util/text/utf8.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 #include "util/private_dir.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@ struct entry {
 };
 
 struct report {
-	pthread_mutex_t lock;  /* guards everything below */
+	struct mutex lock;     /* guards everything below */
 	struct entry *entries; /* ring of `most_entries` */
 	int most_entries, next, count;
 	int dir;
@@ -50,7 +51,7 @@ int report_new(int place, int lines, uint64_t most, struct report **out, struct 
 	report->most_bytes = most;
 	report->dir = fd;
 	fd = -1;
-	pthread_mutex_init(&report->lock, NULL);
+	mutex_init(&report->lock, MUTEX_REPORT);
 	DIR *d = fdopendir(dup(report->dir));
 	const struct dirent *e;
 	struct stat st;
@@ -71,7 +72,7 @@ void report_free(struct report *report) {
 		entry_clear(&report->entries[i]);
 	free(report->entries);
 	close(report->dir);
-	pthread_mutex_destroy(&report->lock);
+	mutex_destroy(&report->lock);
 	free(report);
 }
 

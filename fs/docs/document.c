@@ -20,6 +20,7 @@
 #include "fs/docs/table.h"
 #include "fs/names/orphans.h"
 #include "util/text/json_shape.h"
+#include "util/mutex.h"
 #include "util/process.h"
 #include "util/states.h"
 
@@ -648,7 +649,7 @@ struct present {
 /* Held while all that have a version open are shown another one: who is shown it early must not
  * get his lock before the last of them has it, whose reads would fill the pages that they share
  * with the older one. Taken first, with no lock of a handle held. */
-static pthread_mutex_t showing = PTHREAD_MUTEX_INITIALIZER;
+static struct mutex showing = MUTEX_INIT(MUTEX_SHOWN);
 
 static int read_present(struct call *call, struct present *p) {
 	AUTO_WHERE struct where w = { 0 };

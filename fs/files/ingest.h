@@ -20,6 +20,7 @@
 #include "fs/stream/id_stock.h"
 #include "fs/stream/ingest_parse.h"
 #include "schema/state/ingest_file.h"
+#include "util/mutex.h"
 
 #include <stdatomic.h>
 
@@ -36,7 +37,7 @@ struct ingest_stream {
 	 * without waiting for a commit. */
 	atomic_llong ahead;
 
-	pthread_mutex_t lock; /* guards the rest */
+	struct mutex lock; /* guards the rest */
 	struct fs *fs;
 	struct where w; /* place and path */
 	const struct ingest *in;

@@ -6,6 +6,7 @@
 #include "fs/stream/refusals.h"
 #include "fs/bytes/scratch.h"
 #include "util/clock.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>

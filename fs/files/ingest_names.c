@@ -11,6 +11,7 @@
 #include "util/text/utf8.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,6 +4,7 @@
 #include "fs/bytes/scratch.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 #include "util/ticker.h"
 
 #include <string.h>
@@ -11,7 +12,7 @@
 enum { KEPT_MOST = 256 }; /* streams without a handle */
 
 struct ingest_streams {
-	pthread_mutex_t lock; /* guards the list */
+	struct mutex lock; /* guards the list */
 	struct ingest_stream *first;
 	int kept; /* of them without a handle */
 	struct fs *fs;
@@ -21,7 +22,7 @@ struct ingest_streams {
 static bool ingest_open(struct fs *fs) {
 	struct ingest_streams *streams = fs->ingest = calloc(1, sizeof(*streams));
 	if (streams != NULL)
-		pthread_mutex_init(&streams->lock, NULL);
+		mutex_init(&streams->lock, MUTEX_INGEST_TABLE);
 	return streams != NULL;
 }
 
@@ -33,7 +34,7 @@ static void stream_free(struct ingest_stream *s) {
 	buf_free(&s->pending);
 	account_give(&s->fs->memory, s->counted);
 	id_stock_free(&s->ids);
-	pthread_mutex_destroy(&s->lock);
+	mutex_destroy(&s->lock);
 	free(s);
 }
 
@@ -44,7 +45,7 @@ static void ingest_close(struct fs *fs) {
 		next = s->next;
 		stream_free(s);
 	}
-	pthread_mutex_destroy(&streams->lock);
+	mutex_destroy(&streams->lock);
 	free(streams);
 }
 
@@ -57,7 +58,7 @@ static struct ingest_stream *stream_new(struct fs *fs, const struct place *place
 		free(s);
 		return NULL;
 	}
-	pthread_mutex_init(&s->lock, NULL);
+	mutex_init(&s->lock, MUTEX_INGEST);
 	s->fs = fs;
 	s->id = rec->id;
 	s->w.place = place;

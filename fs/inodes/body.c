@@ -2,13 +2,13 @@
 
 #include "fs/core/fs.h"
 #include "fs/inodes/node_struct.h"
+#include "util/mutex.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct bodies {
-	pthread_mutex_t lock; /* guards everything below, and `body` of all nodes */
+	struct mutex lock; /* guards everything below, and `body` of all nodes */
 	struct body *oldest, *newest;
 	uint64_t bytes, most;
 	atomic_llong names; /* nodes; not under the lock */
@@ -24,7 +24,7 @@ struct bodies *bodies_new(uint64_t most) {
 	struct bodies *bodies = calloc(1, sizeof(*bodies));
 	if (bodies == NULL)
 		return NULL;
-	pthread_mutex_init(&bodies->lock, NULL);
+	mutex_init(&bodies->lock, MUTEX_BODIES);
 	bodies->most = most;
 	return bodies;
 }
@@ -66,7 +66,7 @@ static void drop_locked(struct bodies *bodies, struct body *body) {
 void bodies_free(struct bodies *bodies) {
 	if (bodies == NULL)
 		return;
-	pthread_mutex_destroy(&bodies->lock);
+	mutex_destroy(&bodies->lock);
 	free(bodies);
 }
 

@@ -41,8 +41,8 @@ struct notices;
 
 /* What is known of a node's name. */
 enum fresh_state {
-	FRESH_FOUND,    /* what its look-up found is there, as far as `epoch` or `fresh_until` say */
-	FRESH_LOST,     /* it has changed since, or may have: the next look-up must ask */
+	FRESH_FOUND, /* what its look-up found is there, as far as `epoch` or `fresh_until` say */
+	FRESH_LOST,  /* it has changed since, or may have: the next look-up must ask */
 	FRESH_VANISHED, /* its name came or went, as was told, and it was not found since */
 	FRESH_GONE,     /* a row's directory whose row this mount has deleted: an empty shell */
 	FRESH_EXPELLED, /* another node is to have the name: the next look-up makes one */

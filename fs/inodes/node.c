@@ -5,6 +5,7 @@
 #include "fs/inodes/node_table.h"
 #include "util/text/name.h"
 #include "util/clock.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -142,7 +143,7 @@ struct nodes *nodes_new(struct fs *fs) {
 	if (nodes == NULL)
 		return NULL;
 	nodes->fs = fs;
-	pthread_mutex_init(&nodes->lock, NULL);
+	mutex_init(&nodes->lock, MUTEX_NODES);
 	clock_condition(&nodes->settled);
 	nodes->times = calloc(1, sizeof(*nodes->times));
 	nodes->root = nodes->times != NULL ? new_locked(nodes, NULL, "", NULL, NULL) : NULL;
@@ -166,7 +167,7 @@ void nodes_free(struct nodes *nodes) {
 	for (size_t i = 0; i < nodes->nslots; i++)
 		if (nodes->slots[i].node != NULL)
 			free_node(nodes, nodes->slots[i].node);
-	pthread_mutex_destroy(&nodes->lock);
+	mutex_destroy(&nodes->lock);
 	pthread_cond_destroy(&nodes->settled);
 	nodes_settle_free(nodes);
 	free(nodes->slots);
@@ -198,8 +199,7 @@ void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup) {
 	LOCK_SCOPE(&nodes->lock);
 	if (node->lookups != UINT32_MAX)
 		node->lookups -= nlookup < node->lookups ? (uint32_t)nlookup : node->lookups;
-	if (node->lookups == 0 && node->hashed &&
-	    (node->maker != 0 || node->fresh == FRESH_GONE))
+	if (node->lookups == 0 && node->hashed && (node->maker != 0 || node->fresh == FRESH_GONE))
 		hold_shell(nodes, node);
 	drop_locked(nodes, node);
 }

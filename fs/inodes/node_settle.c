@@ -4,6 +4,7 @@
 #include "fs/inodes/node.h"
 #include "fs/inodes/node_table.h"
 #include "util/clock.h"
+#include "util/mutex.h"
 
 #include <stdlib.h>
 
@@ -44,8 +45,8 @@ void nodes_settle(struct nodes *nodes, const struct node *parent, const char *na
 	const struct unsettled *u;
 	int rc = 0;
 	while (rc == 0 && (u = find_unsettled(nodes, parent, name)) != NULL) {
-		struct timespec until = timespec_of_us(u->until);
-		rc = pthread_cond_timedwait(&nodes->settled, &nodes->lock, &until);
+		int64_t until = u->until;
+		rc = mutex_wait_until(&nodes->settled, &nodes->lock, until);
 	}
 }
 

@@ -58,8 +58,8 @@ struct node {
 		written; /* a handle wrote: the kernel's pages and size are not what was found */
 	atomic_bool pending; /* known only to the plain store: no row yet */
 	/* Bits, so that a node of an ordinary name takes 16 bytes less. All under the lock. */
-	bool kept : 1;     /* the kernel may hold its attributes */
-	bool given : 1;    /* the kernel was given its pages */
+	bool kept : 1;  /* the kernel may hold its attributes */
+	bool given : 1; /* the kernel was given its pages */
 	bool has_version : 1, has_keys : 1, own_strings : 1;
 	/* Name; version, of a document; and the place's own keys where the name does not tell
 	 * them. */

@@ -6,6 +6,7 @@
 #include "fs/core/fs.h"
 #include "fs/inodes/node_struct.h"
 #include "fs/inodes/times.h"
+#include "util/mutex.h"
 
 #include <string.h>
 
@@ -41,7 +42,7 @@ struct retrying {
 };
 
 struct nodes {
-	pthread_mutex_t lock; /* guards everything below, and all nodes */
+	struct mutex lock; /* guards everything below, and all nodes */
 	pthread_cond_t settled;
 	struct unsettled
 		*unsettled; /* handles whose fate close() left open: see handle.h; a list */

@@ -2,6 +2,7 @@
 #include "fs/inodes/fresh.h"
 #include "fs/inodes/node.h"
 #include "fs/inodes/node_table.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 

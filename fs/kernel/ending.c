@@ -7,6 +7,7 @@
 #include "fs/core/report.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 #include "util/thread.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ enum {
 struct ending {
 	struct fs *fs;
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards all below */
+	struct mutex lock; /* guards all below */
 	pthread_cond_t changed;
 	bool mounts;             /* see ending_mounts() */
 	struct fuse_session *se; /* NULL: there is none (any more) that is this thread's to end */
@@ -51,13 +52,13 @@ static sigset_t ending_signals(void) {
 /* Commits what H has, as fsync does, unless somebody works on it. */
 static void commit(struct fs *fs, struct handle *h) {
 	struct call call = { .fs = fs };
-	if (h->kind->sync == NULL || pthread_mutex_trylock(&h->lock) != 0)
+	if (h->kind->sync == NULL || !mutex_trylock(&h->lock))
 		return;
-	pthread_mutex_init(&call.cancel.lock, NULL);
+	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
 	int rc = h->kind->sync(&call, h, SYNC_FSYNC);
 	AUTO_FREE char *path = rc != 0 ? node_path(fs->nodes, h->node, NULL) : NULL;
 	(void)call_told(&call, path != NULL ? path : "?", rc);
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 	call_end(&call);
 }
 
@@ -89,7 +90,7 @@ static void close_handles(struct fs *fs) {
 	struct handle *h;
 	while ((h = handles_any(fs->handles)) != NULL) {
 		struct call call = { .fs = fs };
-		pthread_mutex_init(&call.cancel.lock, NULL);
+		mutex_init(&call.cancel.lock, MUTEX_CANCEL);
 		if (h->kind->sync != NULL) {
 			LOCK_SCOPE(&h->lock); /* the clock, or the ending, may work on it */
 			(void)h->kind->sync(&call, h, SYNC_RELEASE);
@@ -108,11 +109,11 @@ static bool open_files_open(struct fs *fs) {
 static void open_files_close(struct fs *fs) {
 	struct ending *e = fs->ending;
 	close_handles(fs);
-	pthread_mutex_lock(&e->lock);
+	mutex_lock(&e->lock);
 	e->committed = true;
 	while (e->helpers > 0)
-		pthread_cond_wait(&e->changed, &e->lock);
-	pthread_mutex_unlock(&e->lock);
+		mutex_wait(&e->changed, &e->lock);
+	mutex_unlock(&e->lock);
 	handles_free(fs->handles);
 }
 
@@ -127,7 +128,7 @@ static void tell_rest(void *arg, struct handle *h) {
 		return;
 	AUTO_FREE char *path = node_path(fs->nodes, h->node, NULL);
 	const char *name = path != NULL ? path : "?";
-	if (pthread_mutex_trylock(&h->lock) != 0) {
+	if (!mutex_trylock(&h->lock)) {
 		log_error("%s: a commit is under way, and may come too late", name);
 		return;
 	}
@@ -143,7 +144,7 @@ static void tell_rest(void *arg, struct handle *h) {
 								  .sqlstate = "",
 								  .sentence = why });
 	}
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 }
 
 static void *unmount_main(void *arg) {
@@ -158,11 +159,11 @@ static void *unmount_main(void *arg) {
 }
 
 static void unmount_locked(struct ending *e) {
-	struct timespec until = timespec_of_us(clock_us() + (int64_t)UNMOUNT_MS * US_PER_MS);
+	int64_t until = clock_us() + (int64_t)UNMOUNT_MS * US_PER_MS;
 	pthread_t thread;
 	if (e->se == NULL || pthread_create(&thread, NULL, unmount_main, e) != 0)
 		return;
-	while (!e->unmounted && pthread_cond_timedwait(&e->changed, &e->lock, &until) == 0)
+	while (!e->unmounted && mutex_wait_until(&e->changed, &e->lock, until) == 0)
 		;
 }
 
@@ -199,8 +200,8 @@ static void watch_locked(struct ending *e) {
 			help_locked(e);
 		if (passed_ms >= LAST_MS)
 			last_resort_locked(e);
-		struct timespec until = timespec_of_us(clock_us() + (int64_t)AGAIN_MS * US_PER_MS);
-		pthread_cond_timedwait(&e->changed, &e->lock, &until);
+		int64_t until = clock_us() + (int64_t)AGAIN_MS * US_PER_MS;
+		mutex_wait_until(&e->changed, &e->lock, until);
 	}
 }
 
@@ -234,12 +235,12 @@ static bool ending_open(struct fs *fs) {
 	sigaction(SIGUSR1, &action, NULL);
 	e->fs = fs;
 	fs->ending = e;
-	pthread_mutex_init(&e->lock, NULL);
+	mutex_init(&e->lock, MUTEX_ENDING);
 	clock_condition(&e->changed);
 	if (pthread_create(&e->thread, NULL, thread_main, e) == 0)
 		return true;
 	pthread_cond_destroy(&e->changed);
-	pthread_mutex_destroy(&e->lock);
+	mutex_destroy(&e->lock);
 	free(e);
 	return false;
 }
@@ -268,15 +269,15 @@ void ending_unmounts(struct ending *e) {
 
 static void ending_close(struct fs *fs) {
 	struct ending *e = fs->ending;
-	pthread_mutex_lock(&e->lock);
+	mutex_lock(&e->lock);
 	e->over = true;
 	pthread_cond_broadcast(&e->changed);
-	pthread_mutex_unlock(&e->lock);
+	mutex_unlock(&e->lock);
 	pthread_kill(e->thread,
 		     SIGHUP); /* it waits for one of these, and will see that all is over */
 	pthread_join(e->thread, NULL);
 	pthread_cond_destroy(&e->changed);
-	pthread_mutex_destroy(&e->lock);
+	mutex_destroy(&e->lock);
 	free(e);
 }
 

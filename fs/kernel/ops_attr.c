@@ -10,6 +10,7 @@
 #include "fs/names/lookup.h"
 #include "fs/names/removal.h"
 #include "fs/open/handle.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>

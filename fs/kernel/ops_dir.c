@@ -10,6 +10,7 @@
 #include "fs/names/removal.h"
 #include "fs/kernel/reply.h"
 #include "fs/core/report.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,6 +9,7 @@
 #include "fs/names/removal.h"
 #include "fs/open/handle.h"
 #include "fs/open/locks.h"
+#include "util/mutex.h"
 #include "util/rows_ioctl.h"
 
 #include <errno.h>

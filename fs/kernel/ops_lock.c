@@ -7,6 +7,7 @@
 #include "fs/names/lookup.h"
 #include "fs/kernel/ops.h"
 #include "fs/kernel/reply.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,6 +3,7 @@
 #include "db/field.h"
 #include "fs/cache/coherence.h"
 #include "fs/list/trail.h"
+#include "util/mutex.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -59,19 +60,19 @@ struct ahead *ahead_start(struct fs *fs, struct page_query *q) {
 	a->fs = fs;
 	a->q = *q;
 	memset(q, 0, sizeof(*q));
-	pthread_mutex_init(&a->cancel.lock, NULL);
+	mutex_init(&a->cancel.lock, MUTEX_CANCEL);
 	a->ticket = coherence_ticket(fs);
 	if (pthread_create(&a->thread, NULL, ahead_main, a) == 0)
 		return a;
 	page_query_free(&a->q);
-	pthread_mutex_destroy(&a->cancel.lock);
+	mutex_destroy(&a->cancel.lock);
 	free(a);
 	return NULL;
 }
 
 static void end(struct ahead *a) {
 	pthread_join(a->thread, NULL);
-	pthread_mutex_destroy(&a->cancel.lock);
+	mutex_destroy(&a->cancel.lock);
 	page_query_free(&a->q);
 	PQclear(a->res);
 	free(a);
@@ -95,7 +96,7 @@ bool ahead_take(struct ahead *a, const struct page_query *q, PGresult **res,
 	pthread_join(a->thread, NULL);
 	*res = move_ptr(a->res);
 	*ticket = a->ticket;
-	pthread_mutex_destroy(&a->cancel.lock);
+	mutex_destroy(&a->cancel.lock);
 	page_query_free(&a->q);
 	free(a);
 	return *res != NULL;

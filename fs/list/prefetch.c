@@ -4,6 +4,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/list/listing.h"
 #include "util/clock.h"
+#include "util/mutex.h"
 
 enum {
 	DIRECTORIES = 4,
@@ -28,14 +29,14 @@ struct directory {
 };
 
 struct prefetch {
-	pthread_mutex_t lock; /* guards everything below; held while a page is fetched */
+	struct mutex lock; /* guards everything below; held while a page is fetched */
 	struct directory all[DIRECTORIES];
 };
 
 static bool prefetch_open(struct fs *fs) {
 	struct prefetch *p = fs->prefetch = calloc(1, sizeof(*p));
 	if (p != NULL)
-		pthread_mutex_init(&p->lock, NULL);
+		mutex_init(&p->lock, MUTEX_PREFETCH);
 	return p != NULL;
 }
 
@@ -69,7 +70,7 @@ static void clear(struct fs *fs, struct directory *d) {
 static void prefetch_close(struct fs *fs) {
 	for (int i = 0; i < DIRECTORIES; i++)
 		clear(fs, &fs->prefetch->all[i]);
-	pthread_mutex_destroy(&fs->prefetch->lock);
+	mutex_destroy(&fs->prefetch->lock);
 	free(fs->prefetch);
 }
 
@@ -159,7 +160,7 @@ static bool make_room(struct fs *fs, struct directory *d) {
 
 void prefetch_missed(struct call *call, struct node *dir) {
 	struct prefetch *p = call->fs->prefetch;
-	if (pthread_mutex_trylock(&p->lock) != 0)
+	if (!mutex_trylock(&p->lock))
 		return; /* somebody fetches a page just now */
 	struct directory *d = find(p, dir);
 	int64_t now = clock_us();
@@ -176,5 +177,5 @@ void prefetch_missed(struct call *call, struct node *dir) {
 		if (d->ended && d->n == 0)
 			clear(call->fs, d);
 	}
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 }

@@ -1,8 +1,8 @@
 #include "fs/list/trail.h"
 
 #include "fs/core/part.h"
+#include "util/mutex.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +24,7 @@ struct trail {
 };
 
 struct trails {
-	pthread_mutex_t lock; /* guards everything below and in all trails */
+	struct mutex lock; /* guards everything below and in all trails */
 	struct trail *oldest, *newest;
 	size_t kept, names;
 	uint64_t next_number;
@@ -56,7 +56,7 @@ static bool trails_open(struct fs *fs) {
 	struct trails *trails = fs->trails = calloc(1, sizeof(*trails));
 	if (trails == NULL)
 		return false;
-	pthread_mutex_init(&trails->lock, NULL);
+	mutex_init(&trails->lock, MUTEX_TRAILS);
 	trails->next_number = 1;
 	return true;
 }
@@ -96,7 +96,7 @@ static void trails_close(struct fs *fs) {
 	struct trails *trails = fs->trails;
 	while (trails->oldest != NULL)
 		forget_oldest_locked(trails);
-	pthread_mutex_destroy(&trails->lock);
+	mutex_destroy(&trails->lock);
 	free(trails);
 }
 

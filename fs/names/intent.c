@@ -2,6 +2,7 @@
 
 #include "fs/core/part.h"
 #include "util/clock.h"
+#include "util/mutex.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -18,7 +19,7 @@
 enum state { IDLE, ASKED, READING, ANSWERED };
 
 struct intents {
-	pthread_mutex_t lock; /* guards the rest */
+	struct mutex lock; /* guards the rest */
 	pthread_cond_t changed;
 	enum state state;
 	bool given_up; /* nobody waits for what is being read */
@@ -97,29 +98,29 @@ static enum intent read_intent(pid_t tid, const char *name) {
 /* One user less; the last one frees it. Called with the lock, which is given back. */
 static void release(struct intents *all) {
 	bool last = --all->users == 0;
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	if (!last)
 		return;
 	pthread_cond_destroy(&all->changed);
-	pthread_mutex_destroy(&all->lock);
+	mutex_destroy(&all->lock);
 	free(all);
 }
 
 static void *reader_main(void *arg) {
 	struct intents *all = arg;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	while (!all->ending) {
 		if (all->state != ASKED) {
-			pthread_cond_wait(&all->changed, &all->lock);
+			mutex_wait(&all->changed, &all->lock);
 			continue;
 		}
 		char name[NAME_MAX + 1];
 		pid_t tid = all->tid;
 		memcpy(name, all->name, sizeof(name));
 		all->state = READING;
-		pthread_mutex_unlock(&all->lock);
+		mutex_unlock(&all->lock);
 		enum intent answer = read_intent(tid, name);
-		pthread_mutex_lock(&all->lock);
+		mutex_lock(&all->lock);
 		all->answer = answer;
 		all->state = all->given_up ? IDLE : ANSWERED;
 		all->given_up = false;
@@ -134,7 +135,7 @@ static bool intents_open(struct fs *fs) {
 	struct intents *all = fs->intents = calloc(1, sizeof(*all));
 	if (all == NULL)
 		return false;
-	pthread_mutex_init(&all->lock, NULL);
+	mutex_init(&all->lock, MUTEX_INTENTS);
 	clock_condition(&all->changed);
 	all->users = 1;
 	return true;
@@ -142,7 +143,7 @@ static bool intents_open(struct fs *fs) {
 
 static void intents_close(struct fs *fs) {
 	struct intents *all = fs->intents;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	all->ending = true;
 	pthread_cond_broadcast(&all->changed);
 	release(all);
@@ -163,7 +164,7 @@ static bool start(struct intents *all) {
 }
 
 enum intent intent_of(struct intents *all, pid_t tid, const char *name) {
-	struct timespec until = timespec_of_us(clock_us() + INTENT_MS * US_PER_MS);
+	int64_t until = clock_us() + INTENT_MS * US_PER_MS;
 	size_t len = strlen(name);
 	int rc = 0;
 	if (len > NAME_MAX)
@@ -172,7 +173,7 @@ enum intent intent_of(struct intents *all, pid_t tid, const char *name) {
 	if (all->given_up || !start(all))
 		return INTENT_UNKNOWN; /* it may be held for ever */
 	while (rc == 0 && all->state != IDLE)
-		rc = pthread_cond_timedwait(&all->changed, &all->lock, &until);
+		rc = mutex_wait_until(&all->changed, &all->lock, until);
 	if (all->state != IDLE)
 		return INTENT_UNKNOWN;
 	all->state = ASKED;
@@ -180,7 +181,7 @@ enum intent intent_of(struct intents *all, pid_t tid, const char *name) {
 	memcpy(all->name, name, len + 1);
 	pthread_cond_broadcast(&all->changed);
 	while (rc == 0 && all->state != ANSWERED)
-		rc = pthread_cond_timedwait(&all->changed, &all->lock, &until);
+		rc = mutex_wait_until(&all->changed, &all->lock, until);
 	bool answered = all->state == ANSWERED;
 	all->given_up = all->state == READING;
 	if (!all->given_up)

@@ -3,6 +3,7 @@
 #include "fs/core/part.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/mutex.h"
 #include "util/process.h"
 
 #include <stdatomic.h>
@@ -19,8 +20,8 @@ struct text {
 };
 
 struct made {
-	atomic_int n;         /* texts; may be read without the lock */
-	pthread_mutex_t lock; /* guards the rest */
+	atomic_int n;      /* texts; may be read without the lock */
+	struct mutex lock; /* guards the rest */
 	struct text all[KEPT];
 	unsigned next;
 	size_t bytes, most;
@@ -30,7 +31,7 @@ static bool made_open(struct fs *fs) {
 	struct made *made = fs->made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return false;
-	pthread_mutex_init(&made->lock, NULL);
+	mutex_init(&made->lock, MUTEX_MADE);
 	made->most = fs->opt->max_document;
 	return true;
 }
@@ -49,7 +50,7 @@ static void made_close(struct fs *fs) {
 	struct made *made = fs->made;
 	for (int i = 0; i < KEPT; i++)
 		forget(made, &made->all[i]);
-	pthread_mutex_destroy(&made->lock);
+	mutex_destroy(&made->lock);
 	free(made);
 }
 

@@ -1,12 +1,13 @@
 #include "fs/names/moved.h"
 
 #include "fs/core/part.h"
+#include "util/mutex.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
 struct moved {
-	pthread_mutex_t lock; /* guards paths */
+	struct mutex lock; /* guards paths */
 	char **paths;
 	atomic_size_t n;
 };
@@ -14,7 +15,7 @@ struct moved {
 static bool moved_open(struct fs *fs) {
 	struct moved *moved = fs->moved = calloc(1, sizeof(*moved));
 	if (moved != NULL)
-		pthread_mutex_init(&moved->lock, NULL);
+		mutex_init(&moved->lock, MUTEX_MOVED);
 	return moved != NULL;
 }
 
@@ -23,7 +24,7 @@ static void moved_close(struct fs *fs) {
 	for (size_t i = 0; i < moved->n; i++)
 		free(moved->paths[i]);
 	free(moved->paths);
-	pthread_mutex_destroy(&moved->lock);
+	mutex_destroy(&moved->lock);
 	free(moved);
 }
 

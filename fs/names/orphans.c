@@ -5,6 +5,7 @@
 #include "fs/core/report.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,14 +19,14 @@ struct orphan {
 };
 
 struct orphans {
-	pthread_mutex_t lock; /* guards the rest */
+	struct mutex lock; /* guards the rest */
 	struct orphan *files;
 };
 
 static bool orphans_open(struct fs *fs) {
 	struct orphans *orphans = fs->orphans = calloc(1, sizeof(*orphans));
 	if (orphans != NULL)
-		pthread_mutex_init(&orphans->lock, NULL);
+		mutex_init(&orphans->lock, MUTEX_ORPHANS);
 	return orphans != NULL;
 }
 
@@ -112,7 +113,7 @@ void orphans_tend(struct fs *fs) {
 
 static void orphans_close(struct fs *fs) {
 	tend(fs, true);
-	pthread_mutex_destroy(&fs->orphans->lock);
+	mutex_destroy(&fs->orphans->lock);
 	free(fs->orphans);
 }
 

@@ -5,6 +5,7 @@
 #include "fs/names/removal_state.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 #include "util/process.h"
 
 #include <errno.h>
@@ -16,8 +17,8 @@
 #include <time.h>
 
 enum {
-	LOCK_WAIT_S = 1,     /* for another thread's statement in the same removal */
-	BUSY_AGAIN_US = 2000 /* a removal that is in use is looked at again after this */
+	LOCK_WAIT_US = US_PER_S, /* for another thread's statement in the same removal */
+	BUSY_AGAIN_US = 2000     /* a removal that is in use is looked at again after this */
 };
 
 /* -- processes --------------------------------------------------------------------------------- */
@@ -56,7 +57,7 @@ static struct removal *make_locked(struct removals *all, pid_t tid) {
 	struct removal *r = pidfd >= 0 ? calloc(1, sizeof(*r)) : NULL;
 	if (r == NULL)
 		return NULL;
-	pthread_mutex_init(&r->lock, NULL);
+	mutex_init(&r->lock, MUTEX_REMOVAL);
 	r->all = all;
 	r->tgid = tgid;
 	r->tids[r->next_tid++] = tid;
@@ -87,16 +88,16 @@ static void leave(struct removals *all, struct removal *r) {
 	*p = r->next;
 	atomic_fetch_sub(&all->fs->uncommitted.n, 1);
 	close(r->pidfd);
-	pthread_mutex_destroy(&r->lock);
+	mutex_destroy(&r->lock);
 	free(r->names);
 	free(r);
 }
 
 /* One user ends it all. */
 static int settle_all_of(struct removals *all, struct removal *r) {
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	int rc = removal_settle(all, r, true);
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	leave(all, r);
 	return rc;
 }
@@ -115,15 +116,15 @@ static void wake_clock(struct removals *all) {
 static void *settler_main(void *arg) {
 	struct removal *r = arg;
 	struct removals *all = r->all;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	bool everything = all->stopping || has_ended(r);
-	pthread_mutex_unlock(&all->lock);
-	pthread_mutex_lock(&r->lock);
+	mutex_unlock(&all->lock);
+	mutex_lock(&r->lock);
 	(void)(everything ? removal_settle(all, r, true) : removal_settle_ripe(all, r));
-	pthread_mutex_unlock(&r->lock);
-	pthread_mutex_lock(&all->lock);
+	mutex_unlock(&r->lock);
+	mutex_lock(&all->lock);
 	r->settling = false;
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	leave(all, r);
 	LOCK_SCOPE(&all->lock);
 	all->settlers--; /* the last that it does with ALL, which may be freed then */
@@ -149,18 +150,18 @@ static struct removal *next_due_locked(struct removals *all, unsigned round, boo
  * of R, and is no longer. */
 static bool settle_due(struct removals *all, struct removal *r, bool ended) {
 	pthread_t thread;
-	bool idle = ended || pthread_mutex_trylock(&r->lock) == 0;
+	bool idle = ended || mutex_trylock(&r->lock);
 	bool ripe = ended || (idle && removal_ripe(all, r) > 0);
 	if (idle && !ended)
-		pthread_mutex_unlock(&r->lock);
+		mutex_unlock(&r->lock);
 	if (!ripe) {
 		leave(all, r);
 		return idle;
 	}
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	r->settling = true;
 	all->settlers++;
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	if (pthread_create(&thread, NULL, settler_main, r) == 0)
 		pthread_detach(thread);
 	else
@@ -184,31 +185,31 @@ static void rest(struct removals *all, bool busy) {
 	int64_t wait_us = until > now ? until - now : 0;
 	struct timespec wait = { .tv_sec = wait_us / US_PER_S,
 				 .tv_nsec = wait_us % US_PER_S * 1000 };
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	(void)ppoll(fds, n, until == NEVER_US ? NULL : &wait, NULL);
 	if ((fds[0].revents & POLLIN) != 0 && read(all->wake_fd, &count, sizeof(count)) < 0)
 		log_debug("eventfd: %s", strerror(errno));
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 }
 
 static void *main_loop(void *arg) {
 	struct removals *all = arg;
 	struct removal *r;
 	bool ended, busy;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	for (unsigned round = 1; !all->stopping || all->list != NULL || all->settlers > 0;
 	     round++) {
 		busy = false;
 		while ((r = next_due_locked(all, round, &ended)) != NULL) {
 			r->passed = round;
-			pthread_mutex_unlock(&all->lock);
+			mutex_unlock(&all->lock);
 			busy = !settle_due(all, r, ended) || busy;
-			pthread_mutex_lock(&all->lock);
+			mutex_lock(&all->lock);
 		}
 		if (!all->stopping || all->list != NULL || all->settlers > 0)
 			rest(all, busy || all->stopping);
 	}
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	return NULL;
 }
 
@@ -217,14 +218,14 @@ static void *main_loop(void *arg) {
 static void settle_ended(struct call *call) {
 	struct removals *all = call->fs->removals;
 	while (fs_has_uncommitted(call->fs)) {
-		pthread_mutex_lock(&all->lock);
+		mutex_lock(&all->lock);
 		struct removal *r = all->list;
 		while (r != NULL &&
 		       (r->n == 0 || knows_thread(r, call_thread(call)) || !has_ended(r)))
 			r = r->next;
 		if (r != NULL)
 			r->users++;
-		pthread_mutex_unlock(&all->lock);
+		mutex_unlock(&all->lock);
 		if (r == NULL)
 			return;
 		(void)settle_all_of(all, r);
@@ -251,7 +252,7 @@ static bool removals_open(struct fs *fs) {
 	all->fs = fs;
 	fs->uncommitted.settle = settle_ended;
 	fs->uncommitted.since = open_since;
-	pthread_mutex_init(&all->lock, NULL);
+	mutex_init(&all->lock, MUTEX_REMOVALS);
 	all->slots = fs->opt->max_connections / 3;
 	all->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	all->started = all->wake_fd >= 0 && !fs->opt->read_only &&
@@ -264,15 +265,15 @@ static bool removals_open(struct fs *fs) {
 static void removals_close(struct fs *fs) {
 	struct removals *all = fs->removals;
 	if (all->started) {
-		pthread_mutex_lock(&all->lock);
+		mutex_lock(&all->lock);
 		all->none = all->stopping = true;
-		pthread_mutex_unlock(&all->lock);
+		mutex_unlock(&all->lock);
 		wake_clock(all);
 		pthread_join(all->thread, NULL);
 	}
 	if (all->wake_fd >= 0)
 		close(all->wake_fd);
-	pthread_mutex_destroy(&all->lock);
+	mutex_destroy(&all->lock);
 	free(all);
 }
 
@@ -326,14 +327,11 @@ static bool goes_on(struct removals *all, const struct removal *r) {
 }
 
 void removal_begin(struct call *call) {
-	struct timespec until;
 	call->removal = NULL;
 	struct removal *r = call_thread(call) != 0 ? own_or_new(call) : NULL;
 	if (r == NULL)
 		return;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += LOCK_WAIT_S;
-	if (pthread_mutex_timedlock(&r->lock, &until) != 0) {
+	if (!mutex_lock_until(&r->lock, clock_us() + LOCK_WAIT_US)) {
 		leave(call->fs->removals, r);
 		return;
 	}
@@ -359,7 +357,7 @@ int removal_end(struct call *call, struct node *node, const struct where *w, int
 		 r->first > 0) /* the server has taken it, and it is an error all the same */
 		removal_withdraw(all, r, r->first);
 	(void)removal_settle(all, r, false);
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	leave(all, r);
 	return rc;
 }
@@ -377,10 +375,10 @@ bool removal_lists(struct call *call, const struct node *dir) {
 	struct removal *r = own(call);
 	if (r == NULL)
 		return false;
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	(void)removal_settle(all, r, goes_with(call->fs->nodes, r, dir));
 	bool removing = r->n > 0;
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	leave(all, r);
 	return removing;
 }
@@ -392,13 +390,13 @@ bool removal_covers(struct call *call, struct node *node) {
 	struct removal *r = own(call);
 	if (r == NULL)
 		return false;
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	bool covered = goes_with(nodes, r, node);
 	if (covered &&
 	    (node_where(nodes, node, &w) != 0 || !removal_add(all, r, node, &w, call, 0)))
 		log_debug("%s: out of memory", node_name(node)); /* it goes all the same */
 	(void)removal_settle(all, r, false);
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	leave(all, r);
 	return covered;
 }
@@ -459,13 +457,13 @@ bool removal_take_back(struct call *call, uint64_t ino) {
 	struct removal *r = whose(all, ino);
 	if (r == NULL)
 		return false;
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	int k = removal_index(r, ino);
 	if (k >= 0) {
 		removal_undo(all, r, k);
 		(void)removal_settle(all, r, false);
 	}
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	leave(all, r);
 	return k >= 0;
 }
@@ -474,8 +472,8 @@ void removal_wait(struct call *call) {
 	struct removal *r = own(call);
 	if (r == NULL)
 		return;
-	pthread_mutex_lock(&r->lock);
-	pthread_mutex_unlock(&r->lock);
+	mutex_lock(&r->lock);
+	mutex_unlock(&r->lock);
 	leave(call->fs->removals, r);
 }
 

@@ -10,6 +10,7 @@
 #include "fs/names/intent.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -398,9 +399,9 @@ static bool has_lost_time(struct removals *all, struct removal *r) {
 }
 
 int removal_ripe(struct removals *all, struct removal *r) {
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	int n = removal_due(r);
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	return n > 0 && r->n < REMOVAL_NAMES && has_lost_time(all, r) ? 0 : n;
 }
 
@@ -419,9 +420,9 @@ int removal_settle(struct removals *all, struct removal *r, bool everything) {
 }
 
 int removal_settle_ripe(struct removals *all, struct removal *r) {
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	int n = removal_due(r);
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	return settle(all, r, n);
 }
 
@@ -443,9 +444,9 @@ int removal_query(struct call *call, struct db_statement *st, const struct db_pa
 		  unsigned flags, PGresult **out) {
 	struct removals *all = call->fs->removals;
 	struct removal *r = call->removal;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	r->careful = r->careful || r->next_tid > 1; /* each may be taken back */
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	if (r->first > 0) /* a question about what has been done */
 		db_held_be_careful(r->tx);
 	int rc = run_in(all, r, st, params, n, flags, out, &call->err);

@@ -6,6 +6,7 @@
 #include "db/held.h"
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
+#include "util/mutex.h"
 
 enum {
 	REMOVAL_US = 45000,        /* so that it is seen 50 ms after unlink has returned */
@@ -55,7 +56,7 @@ struct removal {
 	struct removals *all; /* never changes */
 
 	/* held while a statement runs in it, and taken before the lock of all; guards the rest */
-	pthread_mutex_t lock;
+	struct mutex lock;
 	struct db_held *tx; /* NULL: none */
 	/* when it was looked whether the process starves; 0: not yet, or not so */
 	int64_t looked_us;
@@ -74,7 +75,7 @@ struct removals {
 	bool started;     /* the clock */
 	pthread_t thread; /* the clock */
 
-	pthread_mutex_t lock; /* guards the rest */
+	struct mutex lock;    /* guards the rest */
 	struct removal *list; /* fs->uncommitted.n of them */
 	int slots;            /* that are left */
 	bool none;            /* from now on each is committed at once */

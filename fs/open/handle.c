@@ -3,13 +3,15 @@
 #include "fs/inodes/body.h"
 #include "fs/core/call.h"
 #include "fs/core/kind.h"
+#include "util/clock.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
 
 struct handles {
-	pthread_mutex_t lock; /* guards the ring, and each handle's users */
-	pthread_cond_t left;  /* a handle has one user less */
+	struct mutex lock;   /* guards the ring, and each handle's users */
+	pthread_cond_t left; /* a handle has one user less */
 	struct handle ring;
 };
 
@@ -17,7 +19,7 @@ struct handles *handles_new(void) {
 	struct handles *handles = calloc(1, sizeof(*handles));
 	if (handles == NULL)
 		return NULL;
-	pthread_mutex_init(&handles->lock, NULL);
+	mutex_init(&handles->lock, MUTEX_HANDLES);
 	pthread_cond_init(&handles->left, NULL);
 	handles->ring.all_next = handles->ring.all_prev = &handles->ring;
 	return handles;
@@ -27,7 +29,7 @@ void handles_free(struct handles *handles) {
 	if (handles == NULL)
 		return;
 	pthread_cond_destroy(&handles->left);
-	pthread_mutex_destroy(&handles->lock);
+	mutex_destroy(&handles->lock);
 	free(handles);
 }
 
@@ -39,7 +41,7 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 		free(h);
 		return NULL;
 	}
-	pthread_mutex_init(&h->lock, NULL);
+	mutex_init(&h->lock, MUTEX_HANDLE);
 	h->node = node;
 	h->kind = kind;
 	h->flags = flags;
@@ -57,7 +59,7 @@ void handle_free(struct fs *fs, struct handle *h) {
 	{
 		LOCK_SCOPE(&fs->handles->lock);
 		while (h->users > 0)
-			pthread_cond_wait(&fs->handles->left, &fs->handles->lock);
+			mutex_wait(&fs->handles->left, &fs->handles->lock);
 		h->all_prev->all_next = h->all_next;
 		h->all_next->all_prev = h->all_prev;
 	}
@@ -68,7 +70,7 @@ void handle_free(struct fs *fs, struct handle *h) {
 		h->kind->close(fs, h);
 	account_give(&fs->memory, h->counted);
 	free(h->state);
-	pthread_mutex_destroy(&h->lock);
+	mutex_destroy(&h->lock);
 	free(h);
 }
 
@@ -136,14 +138,11 @@ void handles_unclaim(struct handles *handles, struct handle *h) {
 }
 
 void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle *h), void *arg) {
-	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec++;
-	if (pthread_mutex_timedlock(&handles->lock, &until) != 0)
+	if (!mutex_lock_until(&handles->lock, clock_us() + US_PER_S))
 		return;
 	for (struct handle *h = handles->ring.all_next; h != &handles->ring; h = h->all_next)
 		each(arg, h);
-	pthread_mutex_unlock(&handles->lock);
+	mutex_unlock(&handles->lock);
 }
 
 typedef bool (*is_fn)(void *arg, const struct handle *h);
@@ -159,18 +158,18 @@ static struct handle *find(struct handles *handles, struct handle *h, is_fn is, 
 /* A handle with a user stays in the ring, so that its next one is known. */
 static void handles_each(struct handles *handles, is_fn is, void *is_arg,
 			 void (*each)(void *arg, struct handle *h), void *arg) {
-	pthread_mutex_lock(&handles->lock);
+	mutex_lock(&handles->lock);
 	struct handle *h = find(handles, handles->ring.all_next, is, is_arg);
 	while (h != NULL) {
 		h->users++;
-		pthread_mutex_unlock(&handles->lock);
+		mutex_unlock(&handles->lock);
 		each(arg, h);
-		pthread_mutex_lock(&handles->lock);
+		mutex_lock(&handles->lock);
 		h->users--;
 		pthread_cond_broadcast(&handles->left);
 		h = find(handles, h->all_next, is, is_arg);
 	}
-	pthread_mutex_unlock(&handles->lock);
+	mutex_unlock(&handles->lock);
 }
 
 static bool is_of_file(void *arg, const struct handle *h) {
@@ -191,18 +190,18 @@ void handles_which(struct fs *fs, bool (*is)(void *arg, const struct handle *h),
 void handles_flush(struct fs *fs, int64_t before_us,
 		   void (*flush)(struct fs *fs, struct handle *h)) {
 	struct handles *handles = fs->handles;
-	pthread_mutex_lock(&handles->lock);
+	mutex_lock(&handles->lock);
 	/* a handle with a user stays in the ring, so that its next one is known */
 	for (struct handle *h = handles->ring.all_next; h != &handles->ring; h = h->all_next) {
 		int64_t since = h->waiting_us;
 		if (since == 0 || since > before_us)
 			continue;
 		h->users++;
-		pthread_mutex_unlock(&handles->lock);
+		mutex_unlock(&handles->lock);
 		flush(fs, h);
-		pthread_mutex_lock(&handles->lock);
+		mutex_lock(&handles->lock);
 		h->users--;
 		pthread_cond_broadcast(&handles->left);
 	}
-	pthread_mutex_unlock(&handles->lock);
+	mutex_unlock(&handles->lock);
 }

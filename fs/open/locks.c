@@ -2,6 +2,7 @@
 
 #include "fs/core/part.h"
 #include "util/clock.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,9 +31,9 @@ struct bucket {
 };
 
 struct locks {
-	pthread_mutex_t lock; /* guards everything below; the only one that is taken here */
-	pthread_cond_t gone;  /* a lock went */
-	atomic_size_t any;    /* locks and requests that wait; read without the lock, too */
+	struct mutex lock;   /* guards everything below; the only one that is taken here */
+	pthread_cond_t gone; /* a lock went */
+	atomic_size_t any;   /* locks and requests that wait; read without the lock, too */
 	struct bucket buckets[BUCKETS];
 	struct waiting *granted, **granted_last;
 };
@@ -41,7 +42,7 @@ static bool locks_open(struct fs *fs) {
 	struct locks *locks = fs->locks = calloc(1, sizeof(*locks));
 	if (locks == NULL)
 		return false;
-	pthread_mutex_init(&locks->lock, NULL);
+	mutex_init(&locks->lock, MUTEX_FILE_LOCKS);
 	clock_condition(&locks->gone);
 	for (int i = 0; i < BUCKETS; i++)
 		locks->buckets[i].last = &locks->buckets[i].first;
@@ -67,7 +68,7 @@ static void locks_close(struct fs *fs) {
 	for (int i = 0; i < BUCKETS; i++)
 		free_list(locks->buckets[i].held);
 	pthread_cond_destroy(&locks->gone);
-	pthread_mutex_destroy(&locks->lock);
+	mutex_destroy(&locks->lock);
 	free(locks);
 }
 
@@ -262,10 +263,10 @@ static bool has_already(struct locks *locks, const struct lock *wanted) {
 
 /* Waits until nothing that goes by itself is in WANTED's way, or for too long. */
 static struct held *outwait(struct locks *locks, const struct lock *wanted) {
-	struct timespec until = timespec_of_us(clock_us() + LOCK_CLOSE_MS * US_PER_MS);
+	int64_t until = clock_us() + LOCK_CLOSE_MS * US_PER_MS;
 	struct held *h = find_conflict(locks, wanted);
 	while (h != NULL && h->lock.closing &&
-	       pthread_cond_timedwait(&locks->gone, &locks->lock, &until) == 0)
+	       mutex_wait_until(&locks->gone, &locks->lock, until) == 0)
 		h = find_conflict(locks, wanted);
 	return h;
 }

@@ -9,6 +9,7 @@
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_state.h"
 #include "fs/rows/rows_whole.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>

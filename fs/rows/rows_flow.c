@@ -3,6 +3,7 @@
 #include "fs/cache/coherence.h"
 #include "db/copy.h"
 #include "util/clock.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,7 +13,7 @@ enum { IDLE_MS = 1000 };
 struct rows_flow {
 	struct rows_flow *next;  /* in the list of all; guarded by flows.lock */
 	struct rows_flow **slot; /* its reader's */
-	pthread_mutex_t *owner;  /* guards what follows */
+	struct mutex *owner;     /* guards what follows */
 	struct db_copy_out *copy;
 	bool csv;
 	int extra;       /* fields before the line */
@@ -23,14 +24,14 @@ struct rows_flow {
 /* All flows that are open, and the thread that ends the idle ones. It is started with the first
  * flow, and waits for ever where there are none: a process serves one mount. */
 static struct {
-	pthread_mutex_t lock; /* taken after a handle's; who holds it only tries a handle's */
+	struct mutex lock;    /* taken after a handle's; who holds it only tries a handle's */
 	pthread_cond_t some;  /* there is a flow */
 	pthread_cond_t quiet; /* no idle flow is being ended */
 	bool ending;          /* one is */
 	struct rows_flow *all;
 	int n; /* that have a connection, or are about to */
 	bool has_thread;
-} flows = { .lock = PTHREAD_MUTEX_INITIALIZER,
+} flows = { .lock = MUTEX_INIT(MUTEX_FLOWS),
 	    .some = PTHREAD_COND_INITIALIZER,
 	    .quiet = PTHREAD_COND_INITIALIZER };
 
@@ -48,8 +49,8 @@ static struct rows_flow *take_idle(void) {
 	int64_t before = clock_us() - (int64_t)IDLE_MS * US_PER_MS;
 	while (*at != NULL) {
 		struct rows_flow *flow = *at;
-		pthread_mutex_t *owner = flow->owner;
-		bool taken = pthread_mutex_trylock(owner) == 0; /* else it is being read */
+		struct mutex *owner = flow->owner;
+		bool taken = mutex_trylock(owner); /* else it is being read */
 		if (taken && flow->used_us <= before) {
 			*at = flow->next;
 			flow->next = idle;
@@ -59,7 +60,7 @@ static struct rows_flow *take_idle(void) {
 			at = &flow->next;
 		}
 		if (taken)
-			pthread_mutex_unlock(owner);
+			mutex_unlock(owner);
 	}
 	return idle;
 }
@@ -67,7 +68,7 @@ static struct rows_flow *take_idle(void) {
 static struct rows_flow *wait_for_idle(void) {
 	LOCK_SCOPE(&flows.lock);
 	while (flows.all == NULL)
-		pthread_cond_wait(&flows.some, &flows.lock);
+		mutex_wait(&flows.some, &flows.lock);
 	struct rows_flow *idle = take_idle();
 	flows.ending = idle != NULL;
 	return idle;
@@ -144,7 +145,7 @@ static void publish(struct rows_flow *flow) {
 }
 
 int rows_flow_begin(struct call *call, const struct where *w, const char *sql, char *const *cursor,
-		    pthread_mutex_t *owner, struct rows_flow **slot) {
+		    struct mutex *owner, struct rows_flow **slot) {
 	if (!reserve(call->fs->opt->max_connections / 2))
 		return -EAGAIN;
 	struct rows_flow *flow = calloc(1, sizeof(*flow));
@@ -183,7 +184,7 @@ void rows_flow_end(struct rows_flow **slot) {
 			*at = flow->next;
 		/* it may just be ended as an idle one: the pool must not go before that is over */
 		while (flow == NULL && flows.ending)
-			pthread_cond_wait(&flows.quiet, &flows.lock);
+			mutex_wait(&flows.quiet, &flows.lock);
 	}
 	if (flow != NULL)
 		flow_free(flow);

@@ -6,6 +6,7 @@
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
+#include "util/mutex.h"
 
 struct rows_flow;
 
@@ -22,7 +23,7 @@ struct flow_line {
  * turns NULL by itself, while nobody holds OWNER, the lock that guards SLOT. CALL's interrupt
  * counts. Returns 0, -EAGAIN if all connections for flows are in use, or -errno. */
 MUST_USE int rows_flow_begin(struct call *call, const struct where *w, const char *sql,
-			     char *const *cursor, pthread_mutex_t *owner, struct rows_flow **slot);
+			     char *const *cursor, struct mutex *owner, struct rows_flow **slot);
 
 /* The next line. Returns 1, 0 at the end, or -errno: after -EINTR the next call goes on, any other
  * failure is final. OWNER is held. */

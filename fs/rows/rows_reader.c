@@ -10,6 +10,7 @@
 
 #include "db/field.h"
 #include "fs/rows/rows_flow.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +35,7 @@ struct place_in_file {
 };
 
 struct rows_reader {
-	pthread_mutex_t *owner; /* the handle's lock, which guards all this */
+	struct mutex *owner; /* the handle's lock, which guards all this */
 	int ncursor;
 	uint64_t start;              /* of the first line: the header's length */
 	struct place_in_file *known; /* by offset; known[0] is the start */
@@ -83,7 +84,7 @@ void rows_reader_free(struct rows_reader *r) {
 	free(r);
 }
 
-struct rows_reader *rows_reader_new(const struct place *place, pthread_mutex_t *owner) {
+struct rows_reader *rows_reader_new(const struct place *place, struct mutex *owner) {
 	struct rows_reader *r = calloc(1, sizeof(*r));
 	if (r == NULL || (r->known = calloc(PLACES_FEW, sizeof(*r->known))) == NULL) {
 		free(r);
@@ -483,7 +484,7 @@ static int read_lines(struct call *call, struct rows_reader *r, const struct whe
 }
 
 struct rows_reader *rows_reader_fork(struct rows_reader *reader, const struct place *place,
-				     pthread_mutex_t *owner) {
+				     struct mutex *owner) {
 	struct rows_reader *r =
 		settle_cursor(reader, place) == 0 ? rows_reader_new(place, owner) : NULL;
 	if (r == NULL)

@@ -4,17 +4,18 @@
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
+#include "util/mutex.h"
 
 struct rows_reader;
 
 /* A reader of PLACE's file that stands at its start, and is used under OWNER. NULL if out of
  * memory. */
-struct rows_reader *rows_reader_new(const struct place *place, pthread_mutex_t *owner);
+struct rows_reader *rows_reader_new(const struct place *place, struct mutex *owner);
 
 /* A reader of PLACE's file that stands where the lines that READER has read end, and is used under
  * OWNER. NULL if out of memory. */
 struct rows_reader *rows_reader_fork(struct rows_reader *reader, const struct place *place,
-				     pthread_mutex_t *owner);
+				     struct mutex *owner);
 
 /* Appends about WANT bytes of the file W, NODE, from OFFSET on to OUT: READER stands there, or has
  * read on behind. Fewer only at the end. Its owner is held. Returns 0 or -errno. */

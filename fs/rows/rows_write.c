@@ -10,6 +10,7 @@
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_insert.h"
 #include "fs/rows/rows_state.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <string.h>
@@ -199,13 +200,13 @@ void rows_flush(struct fs *fs, struct handle *h) {
 	struct call call = { .fs = fs };
 	/* who works on it may wait for the database: other handles and tasks must not wait for
 	 * him */
-	if (pthread_mutex_trylock(&h->lock) != 0)
+	if (!mutex_trylock(&h->lock))
 		return;
-	pthread_mutex_init(&call.cancel.lock, NULL);
+	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
 	flush_lines(&call, h);
 	handle_settle(fs, h);
 	call_end(&call);
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 }
 
 int rows_settle_lines(struct call *call, struct handle *h) {

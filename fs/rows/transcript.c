@@ -6,6 +6,7 @@
 #include "fs/rows/rows_reader.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +53,7 @@ struct transcript {
 
 	atomic_int fd; /* -1: in memory */
 
-	pthread_mutex_t lock;    /* taken before that of all; guards all below */
+	struct mutex lock;       /* taken before that of all; guards all below */
 	struct buf data;         /* its end, which is in memory; all of it if there is no file */
 	uint64_t size;           /* bytes */
 	uint64_t asked;          /* its size when it was asked last how full the disk is */
@@ -66,7 +67,7 @@ struct transcript {
 
 struct transcripts {
 	struct fs *fs;
-	pthread_mutex_t lock; /* guards all below */
+	struct mutex lock; /* guards all below */
 	pthread_cond_t wake;
 	struct transcript *oldest, *newest;
 	int n;
@@ -104,7 +105,7 @@ static void transcript_free(struct transcript *t) {
 	buf_free(&t->data);
 	if (t->fd >= 0)
 		close(t->fd);
-	pthread_mutex_destroy(&t->lock);
+	mutex_destroy(&t->lock);
 	free(t);
 }
 
@@ -180,11 +181,11 @@ static bool transcripts_open(struct fs *fs) {
 		return false;
 	all->fs = fs;
 	all->session = -1;
-	pthread_mutex_init(&all->lock, NULL);
+	mutex_init(&all->lock, MUTEX_TRANSCRIPTS);
 	clock_condition(&all->wake);
 	/* it is interrupted by us alone, at the end */
 	all->asks = (struct call){ .fs = fs, .interruptible = true };
-	pthread_mutex_init(&all->asks.cancel.lock, NULL);
+	mutex_init(&all->asks.cancel.lock, MUTEX_CANCEL);
 	return true;
 }
 
@@ -220,8 +221,8 @@ static void transcripts_close(struct fs *fs) {
 		t->references = 1;
 		transcript_release(t);
 	}
-	pthread_mutex_destroy(&all->asks.cancel.lock);
-	pthread_mutex_destroy(&all->lock);
+	mutex_destroy(&all->asks.cancel.lock);
+	mutex_destroy(&all->lock);
 	pthread_cond_destroy(&all->wake);
 	free(all);
 }
@@ -255,7 +256,7 @@ struct transcript *transcript_begin(struct fs *fs, struct node *node, const stru
 	t->fd = -1;
 	t->node = node;
 	node_hold(fs->nodes, node);
-	pthread_mutex_init(&t->lock, NULL);
+	mutex_init(&t->lock, MUTEX_TRANSCRIPT);
 	if (where_copy(&t->where, w))
 		return t;
 	transcript_release(t);
@@ -335,7 +336,7 @@ bool transcript_add(struct transcript *t, uint64_t offset, const char *data, siz
 	return few || t->data.len == 0 || flush(t);
 }
 
-pthread_mutex_t *transcript_lock(struct transcript *t) {
+struct mutex *transcript_lock(struct transcript *t) {
 	return &t->lock;
 }
 
@@ -533,19 +534,19 @@ static bool follow_all(struct call *call, const struct node *node) {
 
 void transcripts_follow(struct fs *fs, const struct node *node) {
 	struct call call = { .fs = fs };
-	pthread_mutex_init(&call.cancel.lock, NULL);
+	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
 	(void)follow_all(&call, node);
 	call_end(&call);
 }
 
 static bool wait_for_passing(struct transcripts *all) {
-	struct timespec until = timespec_of_us(clock_us() + LOOK_MS * US_PER_MS);
+	int64_t until = clock_us() + LOOK_MS * US_PER_MS;
 	LOCK_SCOPE(&all->lock);
 	while (all->passing == 0 && !all->stop)
-		pthread_cond_wait(&all->wake, &all->lock);
+		mutex_wait(&all->wake, &all->lock);
 	int rc = 0;
 	while (!all->stop && rc == 0)
-		rc = pthread_cond_timedwait(&all->wake, &all->lock, &until);
+		rc = mutex_wait_until(&all->wake, &all->lock, until);
 	return !all->stop;
 }
 

@@ -16,6 +16,7 @@
 #include "fs/core/kind.h"
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
+#include "util/mutex.h"
 
 struct rows_reader;
 struct transcript;
@@ -38,7 +39,7 @@ MUST_USE bool transcript_add(struct transcript *t, uint64_t offset, const char *
 void transcript_finish(struct transcript *t, struct rows_reader *end);
 
 /* The lock for the reader given to transcript_finish(). */
-pthread_mutex_t *transcript_lock(struct transcript *t);
+struct mutex *transcript_lock(struct transcript *t);
 
 /* The transcript of NODE, as it is now, with a reference; or NULL. No query. */
 struct transcript *transcript_find(struct fs *fs, struct node *node);

@@ -3,6 +3,7 @@
 #include "schema/state/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,9 +27,9 @@ struct fence {
 	int fd;
 	atomic_llong end; /* of the notes in it */
 	atomic_bool doubt;
-	pthread_mutex_t lock; /* guards what follows */
-	char stream[37];      /* held by the operations of this mount; "" until it is opened */
-	int64_t opened_us;    /* clock_us() */
+	struct mutex lock; /* guards what follows */
+	char stream[37];   /* held by the operations of this mount; "" until it is opened */
+	int64_t opened_us; /* clock_us() */
 };
 
 /* -- one daemon for a place -------------------------------------------------------------------- */
@@ -58,7 +59,7 @@ int fence_claim(int dir, int wait_ms, struct fence **out, pid_t *other) {
 	struct fence *fence = calloc(1, sizeof(*fence));
 	if (fence == NULL)
 		return -ENOMEM;
-	pthread_mutex_init(&fence->lock, NULL);
+	mutex_init(&fence->lock, MUTEX_FENCE);
 	fence->fd = fd;
 	fence->doubt = true; /* until fence_end_earlier() */
 	fd = -1;
@@ -165,7 +166,7 @@ void fence_free(struct fence *fence) {
 	if (!fence->doubt && ftruncate(fence->fd, 0) != 0)
 		log_warning("the notes of streams: %s", strerror(errno));
 	close(fence->fd);
-	pthread_mutex_destroy(&fence->lock);
+	mutex_destroy(&fence->lock);
 	free(fence);
 }
 

@@ -7,6 +7,7 @@
 #include "schema/state/ledger.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mutex.h"
 #include "util/ticker.h"
 
 #include <errno.h>
@@ -23,10 +24,10 @@ struct lane {
 	struct stream_sql sql;
 	const struct column **columns; /* owned array */
 	struct batch_target target;
-	struct once once;     /* numbered: the batches, one after the other */
-	bool opened;          /* the stream's row is there; the committing thread's, as the next */
-	int64_t used_us;      /* clock_us() of the last commit */
-	pthread_mutex_t lock; /* guards what follows */
+	struct once once;  /* numbered: the batches, one after the other */
+	bool opened;       /* the stream's row is there; the committing thread's, as the next */
+	int64_t used_us;   /* clock_us() of the last commit */
+	struct mutex lock; /* guards what follows */
 	pthread_cond_t changed; /* a batch is done */
 	/* Two batches take turns, so that a commit needs no memory. Neither is ever NULL. */
 	struct batch *gathering, *other;
@@ -37,7 +38,7 @@ struct lane {
 
 struct writer {
 	struct engine *engine;
-	pthread_mutex_t lock; /* guards lanes */
+	struct mutex lock; /* guards lanes */
 	struct lane *lanes;
 	struct ticker *clock;
 };
@@ -93,7 +94,7 @@ static void commit_gathering(struct lane *lane) {
 	lane->other = b;
 	lane->committing = true;
 	lane->wanted = false;
-	pthread_mutex_unlock(&lane->lock);
+	mutex_unlock(&lane->lock);
 	int64_t outer = db_budget_enter();
 	enum sent end = commit(lane, b, &err);
 	db_budget_leave(outer);
@@ -104,7 +105,7 @@ static void commit_gathering(struct lane *lane) {
 		new_stream(lane); /* where the old one stands may be in doubt */
 	}
 	batch_reset(b, number, BATCH_WAITS); /* its sources may wait for it to be freed */
-	pthread_mutex_lock(&lane->lock);
+	mutex_lock(&lane->lock);
 	lane->committing = false;
 	lane->done = number;
 	batch_follow(lane->gathering, true);
@@ -120,7 +121,7 @@ static bool is_full(const struct lane *lane) {
 static void commit_until(struct lane *lane, uint64_t number) {
 	while (lane->done < number) {
 		if (lane->committing)
-			pthread_cond_wait(&lane->changed, &lane->lock);
+			mutex_wait(&lane->changed, &lane->lock);
 		else
 			commit_gathering(lane);
 	}
@@ -186,9 +187,9 @@ static int64_t tend(struct lane *lane, int64_t interval) {
 static int64_t tend_all(void *arg) {
 	struct writer *writer = arg;
 	int64_t interval = writer->engine->flush_us, wait = interval;
-	pthread_mutex_lock(&writer->lock);
+	mutex_lock(&writer->lock);
 	struct lane *first = writer->lanes; /* lanes are only ever added in front */
-	pthread_mutex_unlock(&writer->lock);
+	mutex_unlock(&writer->lock);
 	for (struct lane *lane = first; lane != NULL; lane = lane->next) {
 		int64_t one = tend(lane, interval);
 		wait = one < wait ? one : wait;
@@ -201,11 +202,11 @@ struct writer *writer_new(struct engine *engine) {
 	if (writer == NULL)
 		return NULL;
 	writer->engine = engine;
-	pthread_mutex_init(&writer->lock, NULL);
+	mutex_init(&writer->lock, MUTEX_WRITER);
 	writer->clock = ticker_start(tend_all, writer);
 	if (writer->clock != NULL)
 		return writer;
-	pthread_mutex_destroy(&writer->lock);
+	mutex_destroy(&writer->lock);
 	free(writer);
 	return NULL;
 }
@@ -214,7 +215,7 @@ static void lane_free(struct lane *lane) {
 	stream_sql_free(&lane->sql);
 	batch_free(lane->gathering);
 	batch_free(lane->other);
-	pthread_mutex_destroy(&lane->lock);
+	mutex_destroy(&lane->lock);
 	pthread_cond_destroy(&lane->changed);
 	free(lane->columns);
 	free(lane);
@@ -234,7 +235,7 @@ void writer_free(struct writer *writer) {
 		}
 		lane_free(lane);
 	}
-	pthread_mutex_destroy(&writer->lock);
+	mutex_destroy(&writer->lock);
 	free(writer);
 }
 
@@ -245,7 +246,7 @@ static struct lane *lane_new(struct writer *writer, const struct relation *rel,
 	struct lane *lane = calloc(1, sizeof(*lane));
 	if (lane == NULL)
 		return NULL;
-	pthread_mutex_init(&lane->lock, NULL);
+	mutex_init(&lane->lock, MUTEX_LANE);
 	pthread_cond_init(&lane->changed, NULL);
 	lane->writer = writer;
 	lane->gathering = batch_new(1);

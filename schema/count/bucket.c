@@ -3,9 +3,9 @@
 #include "db/field.h"
 #include "schema/expr/sql_build.h"
 #include "util/cleanup.h"
+#include "util/mutex.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 
 enum { KEPT = 64 };
@@ -16,7 +16,7 @@ struct kept {
 };
 
 struct bucket_cache {
-	pthread_mutex_t lock; /* all below */
+	struct mutex lock; /* all below */
 	struct kept kept[KEPT];
 	int next; /* the oldest: what comes takes its place */
 };
@@ -36,7 +36,7 @@ static void kept_free(struct kept *k) {
 struct bucket_cache *bucket_cache_new(void) {
 	struct bucket_cache *cache = calloc(1, sizeof(*cache));
 	if (cache != NULL)
-		pthread_mutex_init(&cache->lock, NULL);
+		mutex_init(&cache->lock, MUTEX_BUCKETS);
 	return cache;
 }
 
@@ -45,7 +45,7 @@ void bucket_cache_free(struct bucket_cache *cache) {
 		return;
 	for (int i = 0; i < KEPT; i++)
 		kept_free(&cache->kept[i]);
-	pthread_mutex_destroy(&cache->lock);
+	mutex_destroy(&cache->lock);
 	free(cache);
 }
 

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-int mutex_lock(struct db_conn *conn, const char *name, const struct db_param *table,
-	       struct db_error *err) {
+int mutex_begin(struct db_conn *conn, const char *name, const struct db_param *table,
+		struct db_error *err) {
 	struct db_param params[] = { db_text(name), *table };
 	int rc = db_query_on(
 		conn, "SELECT rowfs.lock_mutex($1::pg_catalog.text, $2::pg_catalog.regclass)",

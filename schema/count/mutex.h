@@ -9,7 +9,7 @@
  * the transaction's other statements wait for two seconds at most. Only the owner of the schema
  * rowfs can hold this up: to him belongs the row that is locked. Returns 0 or -errno with ERR
  * filled. */
-MUST_USE int mutex_lock(struct db_conn *conn, const char *name, const struct db_param *table,
-			struct db_error *err);
+MUST_USE int mutex_begin(struct db_conn *conn, const char *name, const struct db_param *table,
+			 struct db_error *err);
 
 #endif

@@ -243,7 +243,7 @@ static int install(struct db_conn *conn, void *arg, struct db_error *err) {
 			     err);
 	/* another mount may be counting, for long */
 	if (rc == 0)
-		rc = mutex_lock(conn, "watch", &params[0], err);
+		rc = mutex_begin(conn, "watch", &params[0], err);
 	if (rc == 0)
 		rc = db_query_on(
 			conn, "SELECT * FROM rowfs.install($1::regclass, $2::bigint[], $3::jsonb)",

@@ -337,7 +337,7 @@ static int tell_table(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct db_param params[] = { db_text(in->table->relation),
 				     { .data = in->definitions.data, .len = in->definitions.len } };
 	/* another mount may be about the same */
-	int rc = mutex_lock(conn, "notice", &params[0], err);
+	int rc = mutex_begin(conn, "notice", &params[0], err);
 	if (rc == 0)
 		rc = db_query_on(conn, "SELECT rowfs.tell($1::regclass, $2::jsonb)", params, 2,
 				 NULL, err);

@@ -2,6 +2,7 @@
 
 #include "schema/statements/sql.h"
 #include "util/cleanup.h"
+#include "util/mutex.h"
 
 static void snapshot_free(struct snapshot *s) {
 	tree_free(s->tree);
@@ -61,14 +62,14 @@ void snapshot_drop_place(const struct place *place) {
 }
 
 void snapshots_init(struct snapshots *snapshots) {
-	pthread_mutex_init(&snapshots->lock, NULL);
+	mutex_init(&snapshots->lock, MUTEX_SNAPSHOT);
 	snapshots->current = NULL;
 }
 
 void snapshots_destroy(struct snapshots *snapshots) {
 	snapshot_drop(snapshots->current);
 	snapshots->current = NULL;
-	pthread_mutex_destroy(&snapshots->lock);
+	mutex_destroy(&snapshots->lock);
 }
 
 struct snapshot *snapshots_current(struct snapshots *snapshots) {
@@ -77,9 +78,9 @@ struct snapshot *snapshots_current(struct snapshots *snapshots) {
 }
 
 void snapshots_publish(struct snapshots *snapshots, struct snapshot *snapshot) {
-	pthread_mutex_lock(&snapshots->lock);
+	mutex_lock(&snapshots->lock);
 	struct snapshot *old = snapshots->current;
 	snapshots->current = snapshot;
-	pthread_mutex_unlock(&snapshots->lock);
+	mutex_unlock(&snapshots->lock);
 	snapshot_drop(old);
 }

@@ -9,8 +9,7 @@
 #define ROWFS_SCHEMA_SNAPSHOT_SNAPSHOT_H
 
 #include "schema/layout/tree.h"
-
-#include <pthread.h>
+#include "util/mutex.h"
 
 /* All members are immutable once it is published, but for what slices say of themselves. */
 struct snapshot {
@@ -39,7 +38,7 @@ void snapshot_drop_place(const struct place *place);
 
 /* Where the current one is. Any thread. */
 struct snapshots {
-	pthread_mutex_t lock;     /* of `current` */
+	struct mutex lock;        /* of `current` */
 	struct snapshot *current; /* has a reference of its own; NULL: none yet */
 };
 

@@ -106,7 +106,7 @@ static void test_changes(void) {
 	begin();
 	fresh_change_name(fs.fresh, &dir, "file", 6);
 	fresh_change_name(fs.fresh, &dir, "file", 3); /* an older one, late */
-	fresh_move(&file, FRESH_ON_CHANGE); /* the mark does it: see nodes_mark() */
+	fresh_move(&file, FRESH_ON_CHANGE);           /* the mark does it: see nodes_mark() */
 	check_good(5, (struct good){ true, false, false, true, true }, __LINE__);
 	check_good(6, all, __LINE__);
 }
