@@ -57,31 +57,32 @@ double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const str
 	return coherence_may_cache(fs, ticket, dir, name) ? LONG_S : 0;
 }
 
-double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool entry) {
+void coherence_reply(struct fs *fs, struct node *node, struct stat *st, double *attributes,
+		     double *entry) {
 	double ttl = fs->opt->coherence != COHERENCE_NONE ? fs->opt->ttl : 0;
-	bool file = !S_ISDIR(mode) && node->type != NODE_PLAIN;
-	if (entry && S_ISDIR(mode) && !fs->expires)
-		return 0; /* see tell_name() in invalidate.c */
-	unsigned long since = uncommitted_since(fs);
-	if (since != ULONG_MAX && node->type == NODE_PLACE &&
-	    !node_is_unchanged(fs->nodes, node, since))
-		return 0;
-	/* it is asked for when the file is opened: the kernel is not to go by what it knew
-	 * before */
-	if (file && !entry && node_is_unsized(fs->nodes, node))
-		return 0;
-	/* each writer has a size of its own, and the kernel has room for one: it asks each time */
-	if (file && !entry && node_has_writers(fs->nodes, node))
-		return 0;
-	if (fresh_is_told(fs->fresh, node)) {
-		bool keeps = is_told(fs->caches, node->place) && node_keep(fs->nodes, node, !entry);
-		return keeps ? LONG_S : 0;
+	bool told = fresh_is_told(fs->fresh, node);
+	bool may_keep = told && is_told(fs->caches, node->place);
+	struct node_reply reply;
+	node_reply(fs->nodes, node, uncommitted_since(fs), may_keep, &reply);
+	*st = reply.st;
+	*attributes = *entry = 0;
+	if (!reply.certain)
+		return;
+	if (told) {
+		*attributes = *entry = may_keep && reply.keeps ? LONG_S : 0;
+	} else {
+		/* A file on a route gets a new node with each version, and a row's directory goes
+		 * with its document: such a name is looked up every time, which costs no query
+		 * while the node is fresh. */
+		bool file = !S_ISDIR(st->st_mode) && node->type != NODE_PLAIN;
+		bool row = node->type == NODE_PLACE && node->place->owns_row;
+		*attributes = ttl;
+		*entry = file || row ? 0 : ttl;
 	}
-	/* A file on a route gets a new node with each version, and a row's directory goes with its
-	 * document: such a name is looked up every time, which costs no query while the node is
-	 * fresh. */
-	bool row = node->type == NODE_PLACE && node->place->owns_row;
-	return entry && (file || row) ? 0 : ttl;
+	if (!reply.has_size)
+		*attributes = 0;
+	if (S_ISDIR(st->st_mode) && !fs->expires)
+		*entry = 0; /* see tell_name() in invalidate.c */
 }
 
 /* -- changes ----------------------------------------------------------------------------------- */

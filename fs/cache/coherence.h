@@ -23,6 +23,8 @@
 #include "db/error.h"
 #include "fs/core/fs.h"
 
+#include <sys/stat.h>
+
 struct node;
 struct caches;
 struct fuse_session;
@@ -54,9 +56,10 @@ bool coherence_may_fetch(struct fs *fs, const struct node *dir);
 double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,
 				  const char *name);
 
-/* Seconds for which the kernel may keep NODE's attributes, of MODE, and its name if ENTRY; 0: not
- * at all. To be asked after what it is to keep was copied. */
-double coherence_timeout(struct fs *fs, struct node *node, mode_t mode, bool entry);
+/* NODE as a reply tells it: fills ST, and says for how many seconds the kernel may keep that
+ * (*ATTRIBUTES) and NODE's name (*ENTRY); 0: not at all. */
+void coherence_reply(struct fs *fs, struct node *node, struct stat *st, double *attributes,
+		     double *entry);
 
 /* Passes on what statements of this mount have committed, or may have: the news in ERR, which has
  * none from then on. Takes effect before it returns. To be called after each call of db/ that may

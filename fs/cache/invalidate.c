@@ -120,7 +120,7 @@ static fuse_ino_t ino_of(const struct invalidator *inv, const struct node *node)
 
 /* A directory that is somebody's working directory would lose its path if its name were dropped:
  * the name is looked up again instead. A kernel that cannot do that keeps no names of directories:
- * see coherence_timeout(). */
+ * see coherence_reply(). */
 static int tell_name(struct invalidator *inv, struct fuse_session *se, const struct forget *f) {
 	fuse_ino_t ino = ino_of(inv, f->node);
 	size_t len = strlen(f->name);

@@ -99,7 +99,7 @@ static void begin(struct call *call, fuse_req_t req, bool interruptible, bool se
 	call->fs = fuse_req_userdata(req);
 	call->interruptible = interruptible;
 	call->seeks = seeks && fs_has_uncommitted(call->fs);
-	if (interruptible || call->seeks)
+	if (call->seeks)
 		(void)call_number(call);
 	intake_known(call->fs->intake);
 	if (!intake_is_quick() && fs_has_uncommitted(call->fs))
@@ -134,7 +134,13 @@ void call_end(struct call *call) {
 }
 
 struct db_cancel *call_cancel(struct call *call) {
-	return call->interruptible ? &call->cancel : NULL;
+	if (!call->interruptible)
+		return NULL;
+	/* from now on the end of the mount must be able to interrupt it; most look-ups need no
+	 * query, and are never listed */
+	if (call->req != NULL && !call->listed)
+		(void)call_number(call);
+	return &call->cancel;
 }
 
 int call_told(struct call *call, const char *path, int rc) {

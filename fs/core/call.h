@@ -42,7 +42,7 @@ void call_begin_seeking(struct call *call, fuse_req_t req, bool interruptible);
 /* A number for CALL, by which calls_has() knows it until its end. */
 uint64_t call_number(struct call *call);
 
-/* Calls under way: the interruptible ones, and those that seek. Thread-safe. */
+/* Calls under way: those whose queries can be interrupted, and those that seek. Thread-safe. */
 struct calls;
 MUST_USE struct calls *calls_new(void);
 void calls_free(struct calls *calls);
@@ -64,7 +64,8 @@ static inline pid_t call_thread(const struct call *call) {
 bool call_may_wait(struct fs *fs);
 void call_waited(struct fs *fs);
 
-/* The cancel token to give to db/: NULL for calls that are not interruptible. */
+/* The cancel token to give to db/: NULL for calls that are not interruptible. By the call's own
+ * thread. */
 struct db_cancel *call_cancel(struct call *call);
 
 /* Writes the failure RC (-errno) of what was done to PATH into /.rowfs/errors.jsonl, if there is a

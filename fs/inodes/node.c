@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 
 enum { WANTED_US = 5 * US_PER_S, RETRIED_US = US_PER_S };
@@ -359,26 +360,27 @@ static bool fresh_locked(struct nodes *nodes, const struct node *node) {
 	return node->hashed && fresh_is_found(nodes->fs, node);
 }
 
+struct node *node_get_fresh(struct nodes *nodes, struct node *parent, const char *name, bool lookup,
+			    bool *fresh) {
+	LOCK_SCOPE(&nodes->lock);
+	nodes_settle(nodes, parent, name);
+	struct node *node = nodes_find(nodes, parent, name);
+	*fresh = node != NULL && node->type != NODE_PLAIN && fresh_locked(nodes, node);
+	if (*fresh && lookup)
+		node->lookups += node->lookups != UINT32_MAX;
+	else if (node != NULL)
+		node->references++;
+	return node;
+}
+
 bool node_fresh(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	return fresh_locked(nodes, node);
 }
 
-bool node_keep(struct nodes *nodes, struct node *node, bool attributes) {
-	LOCK_SCOPE(&nodes->lock);
-	bool keeps = node->writers == 0 && fresh_locked(nodes, node);
-	node->kept |= keeps && attributes;
-	return keeps;
-}
-
 bool node_is_unsized(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	return node->attr.unsized;
-}
-
-bool node_has_writers(struct nodes *nodes, const struct node *node) {
-	LOCK_SCOPE(&nodes->lock);
-	return node->writers > 0;
 }
 
 void node_unkeep(struct nodes *nodes, struct node *node) {
@@ -392,10 +394,15 @@ bool node_is_good_name(struct nodes *nodes, const struct node *dir, const char *
 	return fresh_is_good(nodes->fs->fresh, dir, name, ticket);
 }
 
-bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket) {
-	LOCK_SCOPE(&nodes->lock);
+static bool unchanged_locked(const struct nodes *nodes, const struct node *node,
+			     unsigned long ticket) {
 	return node->hashed && node->fresh != FRESH_GONE &&
 	       fresh_is_good(nodes->fs->fresh, node, NULL, ticket);
+}
+
+bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket) {
+	LOCK_SCOPE(&nodes->lock);
+	return unchanged_locked(nodes, node, ticket);
 }
 
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
@@ -528,9 +535,8 @@ bool node_fstat(struct nodes *nodes, const struct node *node, struct stat *st) {
 	return false;
 }
 
-void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
+static void stat_locked(const struct nodes *nodes, const struct node *node, struct stat *st) {
 	const struct options *opt = nodes->fs->opt;
-	LOCK_SCOPE(&nodes->lock);
 	uint64_t size = node->attr.size;
 	bool own = node->place != NULL ? node->place->ingest != NULL : node->type == NODE_PLAIN;
 	int64_t mtime =
@@ -551,6 +557,25 @@ void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
 		.st_mtim = timespec_of_ns(mtime),
 	};
 	st->st_ctim = st->st_atim = st->st_mtim;
+}
+
+void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
+	LOCK_SCOPE(&nodes->lock);
+	stat_locked(nodes, node, st);
+}
+
+void node_reply(struct nodes *nodes, struct node *node, unsigned long certain_from, bool may_keep,
+		struct node_reply *out) {
+	LOCK_SCOPE(&nodes->lock);
+	bool whole = S_ISDIR(node->attr.mode) || node->type == NODE_PLAIN;
+	stat_locked(nodes, node, &out->st);
+	out->certain = certain_from == ULONG_MAX || node->type != NODE_PLACE ||
+		       unchanged_locked(nodes, node, certain_from);
+	/* each writer has a size of its own, and the kernel has room for one: it asks each time. One
+	 * that is not known is asked for when the file is opened. */
+	out->has_size = whole || (!node->attr.unsized && node->writers == 0);
+	out->keeps = node->writers == 0 && fresh_locked(nodes, node);
+	node->kept |= may_keep && out->certain && out->has_size && out->keeps;
 }
 
 void node_open(struct nodes *nodes, struct node *node, struct handle *handle) {

@@ -48,6 +48,10 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 /* The live node NAME in PARENT with a reference, or NULL. Waits while a handle that concerns it is
  * unsettled, at most until 100 ms after the close that left it so. */
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);
+/* The same. *FRESH: it is no plain file, and need not be looked up again; with LOOKUP, it has one more
+ * look-up of the kernel's then, and no reference. */
+struct node *node_get_fresh(struct nodes *nodes, struct node *parent, const char *name, bool lookup,
+			    bool *fresh);
 void node_hold(struct nodes *nodes, struct node *node);
 void node_put(struct nodes *nodes, struct node *node);
 void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup);
@@ -58,11 +62,19 @@ void node_add_lookup(struct nodes *nodes, struct node *node);
 
 /* True if NODE was found so recently that it need not be looked up again. */
 bool node_fresh(struct nodes *nodes, const struct node *node);
-/* The same, and nobody writes it: the kernel may keep it until it is told. ATTRIBUTES: notes that
- * it keeps those, so that it is told. */
-bool node_keep(struct nodes *nodes, struct node *node, bool attributes);
-/* True if somebody has NODE open to write it. */
-bool node_has_writers(struct nodes *nodes, const struct node *node);
+
+/* What a reply says of a node, and may let the kernel keep. */
+struct node_reply {
+	struct stat st;
+	bool certain;  /* nothing of it has changed that is not committed yet */
+	bool has_size; /* its size is known, and the same for all who have it open */
+	bool keeps;    /* it is fresh, and nobody writes it */
+};
+/* Fills OUT. CERTAIN_FROM: fs->epoch from which on what was told of may change once more; ULONG_MAX:
+ * nothing may. MAY_KEEP: if all is well the kernel is given NODE's attributes to keep, which is
+ * noted, so that it is told to forget them. */
+void node_reply(struct nodes *nodes, struct node *node, unsigned long certain_from, bool may_keep,
+		struct node_reply *out);
 /* The kernel is about to forget NODE's attributes. */
 void node_unkeep(struct nodes *nodes, struct node *node);
 
@@ -145,7 +157,9 @@ int node_row_dirs(struct nodes *nodes, const struct node *node, const struct rel
 bool node_is_below(struct nodes *nodes, const struct node *node, const uint64_t *inos, int n);
 /* The thread that made the directory NODE; 0 if it was there before. */
 void node_set_maker(struct nodes *nodes, struct node *node, pid_t tid);
-pid_t node_maker(struct nodes *nodes, const struct node *node);
+static inline pid_t node_maker(const struct node *node) {
+	return atomic_load(&((struct node *)(uintptr_t)node)->maker);
+}
 
 /* Fills ST. */
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st);

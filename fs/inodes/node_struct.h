@@ -48,7 +48,7 @@ struct node {
 	uint32_t readers;    /* open handles that only read */
 	uint32_t cached;     /* those of them that read through the kernel's pages */
 	uint32_t writers;    /* open handles that may write */
-	pid_t maker;         /* the thread that made this directory; see intent.h */
+	atomic_int maker;    /* the thread that made this directory; see intent.h */
 	uint8_t type;        /* enum node_type */
 	bool hashed;         /* it has its name */
 	uint8_t fresh;       /* enum fresh_state; changed by fresh_move() only */

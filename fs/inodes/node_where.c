@@ -88,13 +88,8 @@ bool node_is_gone(struct nodes *nodes, const struct node *node) {
 }
 
 void node_set_maker(struct nodes *nodes, struct node *node, pid_t tid) {
-	LOCK_SCOPE(&nodes->lock);
-	node->maker = tid;
-}
-
-pid_t node_maker(struct nodes *nodes, const struct node *node) {
-	LOCK_SCOPE(&nodes->lock);
-	return node->maker;
+	(void)nodes;
+	atomic_store(&node->maker, tid);
 }
 
 /* True if the directory DIR stands for a row of REL. */

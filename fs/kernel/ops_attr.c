@@ -21,8 +21,7 @@ static bool is_being_made(struct call *call, const struct node *dir, const char 
 	pid_t tid = call_thread(call);
 	if (dir->type != NODE_PLACE || tid == 0)
 		return false;
-	bool made =
-		node_maker(call->fs->nodes, dir) == tid && place_literal(dir->place, name) != NULL;
+	bool made = node_maker(dir) == tid && place_literal(dir->place, name) != NULL;
 	bool removed = intent_was_removed(call->fs->intents, tid, node_child_ino(dir, name));
 	return (made || removed) && intent_of(call->fs->intents, tid, name) == INTENT_MAKE;
 }

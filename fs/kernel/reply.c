@@ -28,9 +28,7 @@ void reply_status(struct call *call, const struct node *node, const char *name, 
 
 struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node) {
 	struct fuse_entry_param e = { .ino = (fuse_ino_t)(uintptr_t)node, .generation = 1 };
-	node_stat(fs->nodes, node, &e.attr);
-	e.attr_timeout = coherence_timeout(fs, node, e.attr.st_mode, false);
-	e.entry_timeout = coherence_timeout(fs, node, e.attr.st_mode, true);
+	coherence_reply(fs, node, &e.attr, &e.attr_timeout, &e.entry_timeout);
 	return e;
 }
 
@@ -49,9 +47,10 @@ void reply_absent(struct call *call, double seconds) {
 
 void reply_attr(struct call *call, struct node *node, const struct handle *h) {
 	struct stat st;
-	node_stat(call->fs->nodes, node, &st);
+	double attributes, entry;
+	coherence_reply(call->fs, node, &st, &attributes, &entry);
 	if (h != NULL && handle_has_size(h))
 		st.st_size = (off_t)atomic_load(&h->size);
 	reply_begin(call);
-	fuse_reply_attr(call->req, &st, coherence_timeout(call->fs, node, st.st_mode, false));
+	fuse_reply_attr(call->req, &st, attributes);
 }

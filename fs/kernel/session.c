@@ -10,6 +10,7 @@
 #include "fs/kernel/reply.h"
 #include "fs/rows/transcript.h"
 #include "util/log.h"
+#include "util/mutex.h"
 
 #include <errno.h>
 #include <linux/fuse.h>
@@ -52,9 +53,26 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 	return writev(fd, iov, count);
 }
 
+/* Of a debug build: how many locks a request took, for the test that counts them. */
+static void tell_locks(const struct fuse_in_header *next) {
+	static _Thread_local uint64_t before;
+	static _Thread_local uint32_t opcode;
+	if (next != NULL) {
+		opcode = next->opcode;
+	} else if (mutex_taken() != before) {
+		log_debug("request %u: %llu locks", opcode,
+			  (unsigned long long)(mutex_taken() - before));
+		before = mutex_taken();
+	}
+}
+
 static ssize_t read_request(int fd, void *buf, size_t len, void *userdata) {
 	const struct fs *fs = userdata;
-	return intake_read(fs->intake, fd, buf, len);
+	tell_locks(NULL);
+	ssize_t n = intake_read(fs->intake, fd, buf, len);
+	if (n >= (ssize_t)sizeof(struct fuse_in_header))
+		tell_locks(buf);
+	return n;
 }
 
 enum { OPCODE_STATX = 52 }; /* FUSE_STATX, which older headers do not have */

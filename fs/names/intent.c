@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -31,7 +32,7 @@ struct intents {
 
 	/* a ring: the names that were removed last */
 	struct {
-		pid_t tid;
+		atomic_int tid; /* changed under the lock */
 		uint64_t ino;
 	} removed[INTENT_REMOVED];
 	unsigned next_removed;
@@ -205,6 +206,11 @@ void intent_note_made(struct intents *all, uint64_t ino) {
 }
 
 bool intent_was_removed(struct intents *all, pid_t tid, uint64_t ino) {
+	bool removes = false;
+	for (unsigned i = 0; i < INTENT_REMOVED && !removes; i++)
+		removes = atomic_load(&all->removed[i].tid) == tid;
+	if (!removes) /* as almost every look-up: no lock for it */
+		return false;
 	LOCK_SCOPE(&all->lock);
 	for (unsigned i = 0; i < INTENT_REMOVED; i++)
 		if (all->removed[i].tid == tid && all->removed[i].ino == ino)

@@ -353,9 +353,12 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	call->hidden = lookup_is_moved(call, dir, name) || removal_hides(call, dir, name);
 	if (call->hidden)
 		return -ENOENT;
-	struct node *known = node_get(nodes, dir, name);
-	if (known != NULL && known->type != NODE_PLAIN && node_fresh(nodes, known))
-		return hand_out(nodes, known, lookup, out);
+	bool fresh;
+	struct node *known = node_get_fresh(nodes, dir, name, lookup, &fresh);
+	if (fresh) {
+		*out = known;
+		return 0;
+	}
 	int rc = find_anywhere(call, dir, name, lookup, out);
 	if (rc == -ENOENT) /* it may have gone just now: then it is known when the commit is over */
 		removal_wait(call);

@@ -97,8 +97,8 @@ int rows_whole_meet(struct call *call, struct handle *h) {
 	AUTO_RESULT PGresult *res = NULL;
 	if (!rows_is_anew(h) || f->since != NULL)
 		return 0;
-	int rc = db_query_text(call->fs->pool, sql_snapshot, NULL, 0, DB_REPEATABLE, &call->cancel,
-			       &res, &call->err);
+	int rc = db_query_text(call->fs->pool, sql_snapshot, NULL, 0, DB_REPEATABLE,
+			       call_cancel(call), &res, &call->err);
 	if (rc == 0)
 		rc = field_judge(res, ROWS_ONE, "t", &call->err);
 	if (rc == 0 && !sql_is_snapshot(field_text(res, 0, 0)))

@@ -1,6 +1,7 @@
 """What may be remembered and for how long: coherence=ttl, with the default options."""
 import hashlib
 import os
+import re
 import subprocess
 import threading
 import time
@@ -316,3 +317,21 @@ def test_listings_that_the_kernel_keeps(shop_pg, make_mount):
             assert len(os.listdir(quiet)) == 300
         return seen.total == 0
     until(costs_nothing, "a listing without a query")
+
+
+def test_a_warm_look_up_takes_at_most_four_locks(shop_pg, make_mount):
+    """Two of the queue of requests, two of the nodes. A debug build counts the locks of each request and says so in its log."""
+    m = make_mount(layout=LAYOUT, options={"coherence": "ttl=300"}, log_level="debug")
+    Shop(m, shop_pg).add("bolt", qty=3)
+    counts = lambda: [int(n) for n in re.findall(r"request 1: (\d+) locks", m.output())]  # noqa: E731 (1: FUSE_LOOKUP)
+    paths = [m / "items/bolt/qty", m / "items/bolt/item.json"]
+    for path in paths:
+        os.stat(path)
+    with shop_pg.queries() as seen:
+        for _ in range(20):
+            for path in paths:
+                os.stat(path)
+    assert seen.total == 0, seen
+    warm = 20 * 2 * 2  # of the row's directory, and of the file in it
+    until(lambda: len(counts()) >= warm + 3, "the look-ups are counted")
+    assert max(counts()[-warm:]) <= 4, counts()
