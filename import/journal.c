@@ -4,7 +4,6 @@
 #include "import/journal.h"
 
 #include "util/text/name.h"
-#include "util/mutex.h"
 #include "util/private_dir.h"
 
 #include <errno.h>
@@ -14,8 +13,7 @@
 #include <sys/file.h>
 
 struct journal {
-	struct mutex lock; /* so that lines do not mix */
-	int fd;
+	int fd; /* of O_APPEND: lines of several threads do not mix */
 	char *path;
 };
 
@@ -125,7 +123,6 @@ static int read_journal(struct journal *journal, const char *title, struct plan 
 static int append(struct journal *journal, const struct buf *line) {
 	if (line->failed)
 		return -ENOMEM;
-	LOCK_SCOPE(&journal->lock);
 	ssize_t n = write(journal->fd, line->data, line->len);
 	if (n != (ssize_t)line->len)
 		return n < 0 ? -errno : -ENOSPC;
@@ -176,7 +173,6 @@ int journal_open(const char *path, const char *old, const char *mount, bool rest
 	struct journal *journal = calloc(1, sizeof(*journal));
 	if (journal == NULL)
 		return -ENOMEM;
-	mutex_init(&journal->lock, MUTEX_JOURNAL);
 	put_title(&title, old, mount);
 	journal->path = strdup(path);
 	journal->fd = open_file(path, why);
@@ -211,6 +207,5 @@ void journal_close(struct journal *journal, bool remove_it) {
 	if (journal->fd >= 0)
 		close(journal->fd);
 	free(journal->path);
-	mutex_destroy(&journal->lock);
 	free(journal);
 }

@@ -20,45 +20,27 @@
 
 /* The order of locks, top to bottom, and what each guards. */
 #define MUTEX_RANKS_(RANK)                                                                         \
-	RANK(SHOWN)        /* which content the readers of one version of a document are shown */  \
-	RANK(HANDLE)       /* an open file; held during its reads, writes and commits */           \
-	RANK(PREFETCH)     /* directories whose pages are fetched ahead; held meanwhile */         \
-	RANK(INGEST)       /* an ingest file's stream; held during its reads and commits */        \
-	RANK(REMOVAL)      /* one process's open DELETEs; held while a statement runs there */     \
-	RANK(TRANSCRIPT)   /* a rows file's copy and its end; held during queries */               \
-	RANK(LANE)         /* what gathers for one table; not held during a commit */              \
-	RANK(ENDING)       /* how far the end of the mount has come */                             \
-	RANK(WRITER)       /* the list of lanes */                                                 \
-	RANK(FENCE)        /* the stream in use */                                                 \
-	RANK(INGEST_TABLE) /* the list of ingest streams */                                        \
-	RANK(TRANSCRIPTS)  /* the list of transcripts */                                           \
-	RANK(FLOWS)        /* the list of flows; who holds it only tries a handle's */             \
-	RANK(PLAIN_NAMES)  /* directories of the plain store while something is made there */      \
-	RANK(PLAIN_GROW)   /* sizes of plain files, and which are open */                          \
-	RANK(REMOVALS)     /* the list of removals, and their names */                             \
-	RANK(ORPHANS)      /* files that wait for a rename */                                      \
-	RANK(MADE)         /* texts of what was just made */                                       \
-	RANK(MOVED)        /* names that are hidden */                                             \
-	RANK(INTENTS)      /* what is asked of /proc, and what was just removed */                 \
-	RANK(TRAILS)       /* which names a listing has given */                                   \
-	RANK(FILE_LOCKS)   /* the locks of flock(2) and fcntl(2) */                                \
-	RANK(HANDLES)      /* the list of open files */                                            \
-	RANK(CALLS)        /* requests under way */                                                \
-	RANK(INTAKE)       /* requests that wait for a thread */                                   \
-	RANK(CANCEL)       /* whom the end of one request's wait wakes */                          \
-	RANK(POOL)         /* connections */                                                       \
-	RANK(CACHES)       /* what other mounts are to be told */                                  \
-	RANK(INVALIDATOR)  /* whether all that the kernel knows is to be listed */                 \
-	RANK(TELLER)       /* what the kernel is to be told */                                     \
-	RANK(SESSION)      /* the use of the kernel's device by others than a teller */            \
-	RANK(NODES)        /* all nodes */                                                         \
-	RANK(BODIES)       /* bodies of documents */                                               \
-	RANK(SNAPSHOT)     /* which snapshot is the newest */                                      \
-	RANK(BUCKETS)      /* time buckets that the server has told */                             \
-	RANK(REPORT)       /* errors.jsonl and rejected/ */                                        \
-	RANK(TOLD)         /* import: its output and counters */                                   \
-	RANK(JOURNAL)      /* import: its journal */                                               \
-	RANK(TICKER)       /* util/ticker: whether it is called */
+	RANK(SHOWN)      /* which content the readers of one version of a document are shown */    \
+	RANK(HANDLE)     /* an open file; held during its reads, writes and commits */             \
+	RANK(PREFETCH)   /* directories whose pages are fetched ahead; held meanwhile */           \
+	RANK(INGEST)     /* an ingest file's stream; held during its reads and commits */          \
+	RANK(REMOVAL)    /* one process's open DELETEs; held while a statement runs there */       \
+	RANK(TRANSCRIPT) /* a rows file's copy and its end; held during queries */                 \
+	RANK(LANE)       /* what gathers for one table; not held during a commit */                \
+	RANK(WRITER)     /* the list of lanes */                                                   \
+	RANK(FENCE)      /* the stream in use */                                                   \
+	RANK(PLAIN)      /* plain files while they are made, removed or change their size */       \
+	RANK(LISTS)      /* the short lists of a mount: fs_lists in fs/core/fs.h */                \
+	RANK(INTAKE)     /* requests that wait for a thread */                                     \
+	RANK(CANCEL)     /* whom the end of one request's wait wakes */                            \
+	RANK(POOL)       /* connections */                                                         \
+	RANK(CACHES)     /* what other mounts and the kernel are to be told */                     \
+	RANK(NODES)      /* all nodes, and the bodies of documents */                              \
+	RANK(SNAPSHOT)   /* which snapshot is the newest */                                        \
+	RANK(BUCKETS)    /* time buckets that the server has told */                               \
+	RANK(REPORT)     /* errors.jsonl and rejected/ */                                          \
+	RANK(TOLD)       /* import: its output, a line at a time */                                \
+	RANK(TICKER)     /* util/ticker: whether it is called */
 
 #define MUTEX_RANK_(name) MUTEX_##name,
 enum mutex_rank { MUTEX_RANKS_(MUTEX_RANK_) MUTEX_RANKS };

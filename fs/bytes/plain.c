@@ -29,11 +29,10 @@ struct plain {
 	struct account *disk;           /* they are part of; borrowed */
 	atomic_uint left[LEFT_STRIPES]; /* by name: see plain_left() */
 	atomic_ulong asked;             /* see plain_ask() */
-	/* held while a file's size changes, so that the account is exact; guards the next */
-	struct mutex grow;
+	/* held while a file's size changes, so that the account is exact, and from the making of
+	 * directories to that of what they are made for; guards the next */
+	struct mutex lock;
 	struct open_file *open[OPEN_LISTS]; /* by st_ino */
-	struct mutex
-		names; /* held from the making of directories to that of what they are made for */
 };
 
 /* -- paths -------------------------------------------------------------------------------------
@@ -111,7 +110,7 @@ int plain_no_room(struct plain *plain, uint64_t bytes, struct db_error *err) {
 	return db_error_set(err, ENOSPC, "the disk of state_dir is full: make room there");
 }
 
-/* -- open files: with `grow` held -------------------------------------------------------------- */
+/* -- open files: with the lock held ------------------------------------------------------------ */
 
 /* The place in its list of the file INO, or of the end of that list. */
 static struct open_file **open_place(struct plain *plain, ino_t ino) {
@@ -127,7 +126,7 @@ static bool is_open(struct plain *plain, ino_t ino) {
 
 int plain_hold(struct plain *plain, int fd) {
 	struct stat st;
-	LOCK_SCOPE(&plain->grow);
+	LOCK_SCOPE(&plain->lock);
 	if (fstat(fd, &st) != 0)
 		return -errno;
 	struct open_file **at = open_place(plain, st.st_ino);
@@ -145,7 +144,7 @@ int plain_hold(struct plain *plain, int fd) {
 
 void plain_close(struct plain *plain, int fd) {
 	struct stat st;
-	LOCK_SCOPE(&plain->grow);
+	LOCK_SCOPE(&plain->lock);
 	struct open_file **at = fstat(fd, &st) == 0 ? open_place(plain, st.st_ino) : NULL;
 	if (at != NULL && *at != NULL && --(*at)->n == 0) {
 		struct open_file *last = *at;
@@ -215,8 +214,7 @@ int plain_new(int place, uint64_t most, struct account *disk, struct plain **out
 	root = -1;
 	plain->account.most = most;
 	plain->disk = disk;
-	mutex_init(&plain->grow, MUTEX_PLAIN_GROW);
-	mutex_init(&plain->names, MUTEX_PLAIN_NAMES);
+	mutex_init(&plain->lock, MUTEX_PLAIN);
 	walk_all(plain, visit_count);
 	*out = plain;
 	return 0;
@@ -235,8 +233,7 @@ void plain_free(struct plain *plain, bool empty) {
 			next = f->next;
 			free(f);
 		}
-	mutex_destroy(&plain->grow);
-	mutex_destroy(&plain->names);
+	mutex_destroy(&plain->lock);
 	free(plain);
 }
 
@@ -267,7 +264,7 @@ int plain_stat(struct plain *plain, const char *path, struct stat *st) {
 
 int plain_open(struct plain *plain, const char *path, int flags, mode_t mode) {
 	const char *name;
-	LOCK_SCOPE(&plain->names);
+	LOCK_SCOPE(&plain->lock);
 	AUTO_FD int dir = open_parent(plain, path, (flags & O_CREAT) != 0, &name);
 	if (dir < 0)
 		return dir;
@@ -277,7 +274,7 @@ int plain_open(struct plain *plain, const char *path, int flags, mode_t mode) {
 
 int plain_mkdir(struct plain *plain, const char *path, mode_t mode) {
 	const char *name;
-	LOCK_SCOPE(&plain->names);
+	LOCK_SCOPE(&plain->lock);
 	AUTO_FD int dir = open_parent(plain, path, true, &name);
 	if (dir < 0)
 		return dir;
@@ -293,26 +290,30 @@ int plain_rmdir(struct plain *plain, const char *path) {
 	return unlinkat(dir, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
 }
 
-/* Bytes that go from the account when the name in DIR goes: none while the file is open. Held:
- * `grow`. */
+/* Bytes that go from the account when the name in DIR goes: none while the file is open. Held: the
+ * lock. */
 static uint64_t content_of(struct plain *plain, int dir, const char *name) {
 	struct stat st;
 	bool file = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 	return file && !is_open(plain, st.st_ino) ? (uint64_t)st.st_size : 0;
 }
 
-int plain_unlink(struct plain *plain, const char *path) {
+static int unlink_locked(struct plain *plain, const char *path) {
 	const char *name;
 	AUTO_FD int dir = open_parent(plain, path, false, &name);
 	if (dir < 0)
 		return dir;
-	LOCK_SCOPE(&plain->grow);
 	uint64_t size = content_of(plain, dir, name);
 	atomic_fetch_add(left_of(plain, name), 1);
 	if (unlinkat(dir, name, 0) != 0)
 		return -errno;
 	uncharge(plain, size);
 	return 0;
+}
+
+int plain_unlink(struct plain *plain, const char *path) {
+	LOCK_SCOPE(&plain->lock);
+	return unlink_locked(plain, path);
 }
 
 /* Removes the directories above PATH that are empty, at most LEVELS of them (-1: all). */
@@ -327,23 +328,23 @@ static void prune_locked(struct plain *plain, char *path, int levels) {
 
 void plain_prune(struct plain *plain, const char *path, int levels) {
 	AUTO_FREE char *copy = strdup(path);
-	LOCK_SCOPE(&plain->names);
+	LOCK_SCOPE(&plain->lock);
 	if (copy != NULL)
 		prune_locked(plain, copy, levels);
 }
 
 void plain_unmark_one(struct plain *plain, const char *path) {
-	LOCK_SCOPE(&plain->names);
-	if (plain_unlink(plain, path) != 0)
+	LOCK_SCOPE(&plain->lock);
+	if (unlink_locked(plain, path) != 0)
 		return;
 }
 
 void plain_unmark(struct plain *plain, const char *path) {
 	AUTO_FREE char *copy = strdup(path);
-	LOCK_SCOPE(&plain->names);
+	LOCK_SCOPE(&plain->lock);
 	if (copy == NULL)
 		return;
-	if (plain_unlink(plain, copy) == -EISDIR)
+	if (unlink_locked(plain, copy) == -EISDIR)
 		if (plain_rmdir(plain, copy) != 0)
 			return;
 	prune_locked(plain, copy, -1);
@@ -351,7 +352,7 @@ void plain_unmark(struct plain *plain, const char *path) {
 
 int plain_rename(struct plain *plain, const char *from, const char *to, unsigned flags) {
 	const char *old, *new;
-	LOCK_SCOPE(&plain->names);
+	LOCK_SCOPE(&plain->lock);
 	AUTO_FD int from_dir = open_parent(plain, from, false, &old);
 	AUTO_FD int to_dir = from_dir >= 0 ? open_parent(plain, to, true, &new) : from_dir;
 	if (to_dir < 0) {
@@ -360,7 +361,6 @@ int plain_rename(struct plain *plain, const char *from, const char *to, unsigned
 			to_dir = -1;
 		return rc;
 	}
-	LOCK_SCOPE(&plain->grow);
 	uint64_t replaced = content_of(plain, to_dir, new);
 	atomic_fetch_add(left_of(plain, old), 1);
 	if (renameat2(from_dir, old, to_dir, new, flags) != 0)
@@ -371,7 +371,7 @@ int plain_rename(struct plain *plain, const char *from, const char *to, unsigned
 
 int plain_symlink(struct plain *plain, const char *target, const char *path) {
 	const char *name;
-	LOCK_SCOPE(&plain->names);
+	LOCK_SCOPE(&plain->lock);
 	AUTO_FD int dir = open_parent(plain, path, true, &name);
 	if (dir < 0)
 		return dir;
@@ -433,7 +433,7 @@ static void settle_growth(struct plain *plain, int fd, uint64_t old, uint64_t en
 ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size, uint64_t offset,
 		    bool append) {
 	struct stat st;
-	LOCK_SCOPE(&plain->grow);
+	LOCK_SCOPE(&plain->lock);
 	if (fstat(fd, &st) != 0)
 		return -errno;
 	if (append)
@@ -451,7 +451,7 @@ ssize_t plain_write(struct plain *plain, int fd, const char *data, size_t size, 
 
 int plain_truncate(struct plain *plain, int fd, uint64_t size) {
 	struct stat st;
-	LOCK_SCOPE(&plain->grow);
+	LOCK_SCOPE(&plain->lock);
 	if (fstat(fd, &st) != 0)
 		return -errno;
 	uint64_t old = size_charged(plain, &st);

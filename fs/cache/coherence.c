@@ -371,7 +371,7 @@ static bool coherence_open(struct fs *fs) {
 	peers_make_name(c->secret, c->me);
 	mutex_init(&c->lock, MUTEX_CACHES);
 	clock_condition(&c->wake);
-	c->inv = invalidator_new(fs);
+	c->inv = invalidator_new(fs, &c->lock);
 	fs->caches = c;
 	if (c->inv == NULL) {
 		coherence_close(fs);

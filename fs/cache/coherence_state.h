@@ -35,7 +35,7 @@ struct caches {
 	 * was lost */
 	atomic_ullong heard, malformed, sent, losses;
 
-	struct mutex lock; /* guards all below */
+	struct mutex lock; /* guards all below, and the invalidator's queues */
 	pthread_cond_t wake;
 	struct buf outgoing; /* payloads for other mounts, each with its NUL */
 	int noutgoing;

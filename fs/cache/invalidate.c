@@ -30,7 +30,7 @@ enum { LISTED_US = 60 * US_PER_S };
 struct teller {
 	struct invalidator *inv;
 	pthread_t thread;
-	struct mutex lock;   /* guards all below */
+	/* guarded by the lock of the invalidator */
 	pthread_cond_t wake; /* something to tell, or the end */
 	pthread_cond_t told; /* `done` has moved */
 	struct forget *first, **last;
@@ -47,9 +47,9 @@ struct invalidator {
 	_Atomic(struct fuse_session *) se; /* NULL: nothing is told */
 	atomic_bool no_epoch;              /* the kernel does not know it */
 	struct teller tellers[TELLERS];
-	struct mutex quick; /* held by who uses `se` and is not a teller */
 	pthread_t guard;
-	struct mutex lock; /* guards what follows */
+	/* borrowed; guards what follows, the tellers, and the use of `se` by anybody else */
+	struct mutex *lock;
 	pthread_cond_t wake;
 	bool stop, busy, started; /* busy: something was given since the guard looked */
 	bool all;            /* all is to be told, when little is left of what was listed before */
@@ -96,7 +96,7 @@ static void free_forget(struct invalidator *inv, struct forget *f) {
 }
 
 bool invalidate_names(struct invalidator *inv) {
-	LOCK_SCOPE(&inv->quick);
+	LOCK_SCOPE(inv->lock);
 	struct fuse_session *se = atomic_load(&inv->se);
 	struct fuse_out_header header = { .len = sizeof(header), .error = NOTIFY_EPOCH };
 	if (se == NULL || atomic_load(&inv->no_epoch))
@@ -182,11 +182,11 @@ static void put_back(struct teller *t, struct forget *f) {
 /* The next one; NULL at the end. The lock is held. */
 static struct forget *take(struct teller *t) {
 	while (t->first == NULL && t->later == NULL && !t->stop)
-		mutex_wait(&t->wake, &t->lock);
+		mutex_wait(&t->wake, t->inv->lock);
 	if (t->first == NULL && t->later != NULL) {
 		int64_t soon = clock_us() + AGAIN_MS * US_PER_MS;
 		if (!t->stop)
-			mutex_wait_until(&t->wake, &t->lock, soon);
+			mutex_wait_until(&t->wake, t->inv->lock, soon);
 		for (struct forget *f; (f = t->later) != NULL;) {
 			t->later = f->next;
 			append(t, f);
@@ -203,31 +203,31 @@ static struct forget *take(struct teller *t) {
 
 static void *teller_main(void *arg) {
 	struct teller *t = arg;
-	mutex_lock(&t->lock);
+	mutex_lock(t->inv->lock);
 	for (struct forget *f; (f = take(t)) != NULL;) {
 		t->since_us = clock_us();
 		t->stuck = false;
-		mutex_unlock(&t->lock);
+		mutex_unlock(t->inv->lock);
 		bool first = f->until_us == 0, again = tell(t->inv, f);
 		if (!again) {
 			free_forget(t->inv, f);
 			atomic_fetch_sub(&t->inv->pending, 1);
 		}
-		mutex_lock(&t->lock);
+		mutex_lock(t->inv->lock);
 		t->since_us = 0;
 		t->done += first;
 		pthread_cond_broadcast(&t->told);
 		if (again)
 			put_back(t, f);
 	}
-	mutex_unlock(&t->lock);
+	mutex_unlock(t->inv->lock);
 	return NULL;
 }
 
 /* True if T waits too long, and nobody has done anything about it. *IDLE is cleared if it has
  * something to do. */
 static bool is_stuck(struct teller *t, bool *idle) {
-	LOCK_SCOPE(&t->lock);
+	LOCK_SCOPE(t->inv->lock);
 	*idle = *idle && t->first == NULL && t->since_us == 0;
 	if (t->since_us == 0 || t->stuck || clock_us() - t->since_us < STUCK_MS * US_PER_MS)
 		return false;
@@ -247,7 +247,7 @@ static void give(struct invalidator *inv, struct forget *list) {
 		}
 		struct teller *t = &inv->tellers[((uintptr_t)f->node >> 6) % TELLERS];
 		atomic_fetch_add(&inv->pending, 1);
-		LOCK_SCOPE(&t->lock);
+		LOCK_SCOPE(t->inv->lock);
 		append(t, f);
 		t->given++;
 		pthread_cond_signal(&t->wake);
@@ -259,7 +259,7 @@ static void give(struct invalidator *inv, struct forget *list) {
 static bool list_all(struct invalidator *inv) {
 	struct forget *list = NULL;
 	{
-		LOCK_SCOPE(&inv->lock);
+		LOCK_SCOPE(inv->lock);
 		if (!inv->all || atomic_load(&inv->pending) > PENDING_MOST / 2)
 			return inv->all;
 		inv->all = false;
@@ -273,15 +273,15 @@ static bool list_all(struct invalidator *inv) {
 static void *guard_main(void *arg) {
 	struct invalidator *inv = arg;
 	bool idle = true;
-	mutex_lock(&inv->lock);
+	mutex_lock(inv->lock);
 	while (!inv->stop) {
 		int64_t until = clock_us() + STUCK_MS * US_PER_MS / 2;
 		if (idle && !inv->busy)
-			mutex_wait(&inv->wake, &inv->lock);
+			mutex_wait(&inv->wake, inv->lock);
 		else
-			mutex_wait_until(&inv->wake, &inv->lock, until);
+			mutex_wait_until(&inv->wake, inv->lock, until);
 		inv->busy = false;
-		mutex_unlock(&inv->lock);
+		mutex_unlock(inv->lock);
 		bool stuck = false;
 		idle = true;
 		for (int i = 0; i < TELLERS; i++)
@@ -289,14 +289,14 @@ static void *guard_main(void *arg) {
 		if (stuck)
 			(void)invalidate_names(inv);
 		idle = !list_all(inv) && idle;
-		mutex_lock(&inv->lock);
+		mutex_lock(inv->lock);
 	}
-	mutex_unlock(&inv->lock);
+	mutex_unlock(inv->lock);
 	return NULL;
 }
 
 static void call_guard(struct invalidator *inv, bool all) {
-	LOCK_SCOPE(&inv->lock);
+	LOCK_SCOPE(inv->lock);
 	if (!inv->busy || (all && !inv->all))
 		pthread_cond_signal(&inv->wake);
 	inv->busy = true;
@@ -321,7 +321,7 @@ void invalidate_all(struct invalidator *inv) {
 }
 
 void invalidate_attributes(struct invalidator *inv, const struct forget *list) {
-	LOCK_SCOPE(&inv->quick);
+	LOCK_SCOPE(inv->lock);
 	struct fuse_session *se = atomic_load(&inv->se);
 	for (; list != NULL && se != NULL; list = list->next)
 		if (list->name == NULL)
@@ -340,28 +340,26 @@ void invalidate_wait(struct invalidator *inv, int ms) {
 	int64_t until = clock_us() + (int64_t)ms * US_PER_MS;
 	for (int i = 0; i < TELLERS; i++) {
 		struct teller *t = &inv->tellers[i];
-		LOCK_SCOPE(&t->lock);
+		LOCK_SCOPE(t->inv->lock);
 		uint64_t given = t->given;
 		int rc = 0;
 		while (t->done < given && rc == 0)
-			rc = mutex_wait_until(&t->told, &t->lock, until);
+			rc = mutex_wait_until(&t->told, t->inv->lock, until);
 	}
 }
 
-struct invalidator *invalidator_new(struct fs *fs) {
+struct invalidator *invalidator_new(struct fs *fs, struct mutex *lock) {
 	struct invalidator *inv = calloc(1, sizeof(*inv));
 	bool ok = true;
 	if (inv == NULL)
 		return NULL;
 	inv->fs = fs;
-	mutex_init(&inv->lock, MUTEX_INVALIDATOR);
-	mutex_init(&inv->quick, MUTEX_SESSION);
+	inv->lock = lock;
 	clock_condition(&inv->wake);
 	for (int i = 0; i < TELLERS; i++) {
 		struct teller *t = &inv->tellers[i];
 		t->inv = inv;
 		t->last = &t->first;
-		mutex_init(&t->lock, MUTEX_TELLER);
 		clock_condition(&t->wake);
 		clock_condition(&t->told);
 		t->started = pthread_create(&t->thread, NULL, teller_main, t) == 0;
@@ -380,18 +378,18 @@ void invalidator_serve(struct invalidator *inv, struct fuse_session *se) {
 }
 
 static bool is_idle(struct teller *t) {
-	LOCK_SCOPE(&t->lock);
+	LOCK_SCOPE(t->inv->lock);
 	int64_t until = clock_us() + STOP_MS * US_PER_MS;
 	int rc = 0;
 	while ((t->since_us != 0 || t->first != NULL || t->later != NULL) && rc == 0)
-		rc = mutex_wait_until(&t->told, &t->lock, until);
+		rc = mutex_wait_until(&t->told, t->inv->lock, until);
 	return t->since_us == 0;
 }
 
 void invalidator_stop(struct invalidator *inv) {
 	bool idle = true;
 	{
-		LOCK_SCOPE(&inv->quick);
+		LOCK_SCOPE(inv->lock);
 		atomic_store(&inv->se, NULL);
 	}
 	for (int i = 0; i < TELLERS; i++)
@@ -405,13 +403,12 @@ void invalidator_stop(struct invalidator *inv) {
 
 static void end_teller(struct teller *t) {
 	{
-		LOCK_SCOPE(&t->lock);
+		LOCK_SCOPE(t->inv->lock);
 		t->stop = true;
 		pthread_cond_signal(&t->wake);
 	}
 	if (t->started)
 		pthread_join(t->thread, NULL);
-	mutex_destroy(&t->lock);
 	pthread_cond_destroy(&t->wake);
 	pthread_cond_destroy(&t->told);
 }
@@ -421,7 +418,7 @@ void invalidator_free(struct invalidator *inv) {
 		return;
 	atomic_store(&inv->se, NULL);
 	{
-		LOCK_SCOPE(&inv->lock);
+		LOCK_SCOPE(inv->lock);
 		inv->stop = true;
 		pthread_cond_signal(&inv->wake);
 	}
@@ -429,8 +426,6 @@ void invalidator_free(struct invalidator *inv) {
 		pthread_join(inv->guard, NULL);
 	for (int i = 0; i < TELLERS; i++)
 		end_teller(&inv->tellers[i]);
-	mutex_destroy(&inv->lock);
-	mutex_destroy(&inv->quick);
 	pthread_cond_destroy(&inv->wake);
 	free(inv);
 }

@@ -20,8 +20,9 @@
 struct node;
 struct invalidator;
 
-/* NULL if out of memory. Does nothing until it has a session. */
-MUST_USE struct invalidator *invalidator_new(struct fs *fs);
+/* Does nothing until it has a session. LOCK, which is borrowed, guards its queues, and is not held
+ * in any function here. NULL if out of memory. */
+MUST_USE struct invalidator *invalidator_new(struct fs *fs, struct mutex *lock);
 /* Ends its threads; after the session is unmounted. NULL is fine. */
 void invalidator_free(struct invalidator *inv);
 

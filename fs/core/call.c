@@ -11,8 +11,10 @@
 
 enum { SEEKERS = 64 }; /* calls that are looked at */
 
+struct mutex fs_lists = MUTEX_INIT(MUTEX_LISTS);
+
 struct calls {
-	struct mutex lock; /* guards the ring */
+	/* guarded by fs_lists */
 	struct call ring;
 	uint64_t last; /* number of a call */
 };
@@ -21,7 +23,6 @@ struct calls *calls_new(void) {
 	struct calls *calls = calloc(1, sizeof(*calls));
 	if (calls == NULL)
 		return NULL;
-	mutex_init(&calls->lock, MUTEX_CALLS);
 	calls->ring.next = calls->ring.prev = &calls->ring;
 	return calls;
 }
@@ -29,12 +30,10 @@ struct calls *calls_new(void) {
 void calls_free(struct calls *calls) {
 	if (calls == NULL)
 		return;
-	mutex_destroy(&calls->lock);
 	free(calls);
 }
 
 void calls_interrupt(struct calls *calls) {
-	LOCK_SCOPE(&calls->lock);
 	for (struct call *call = calls->ring.next; call != &calls->ring; call = call->next)
 		if (call->interruptible)
 			db_cancel_fire(&call->cancel);
@@ -44,19 +43,19 @@ bool calls_seek(struct calls *calls, pid_t process) {
 	pid_t threads[SEEKERS];
 	int n = 0;
 	bool seeks = false;
-	mutex_lock(&calls->lock);
+	mutex_lock(&fs_lists);
 	for (struct call *call = calls->ring.next; call != &calls->ring && n < SEEKERS;
 	     call = call->next)
 		if (call->seeks)
 			threads[n++] = call_thread(call);
-	mutex_unlock(&calls->lock);
+	mutex_unlock(&fs_lists);
 	for (int i = 0; i < n && !seeks; i++)
 		seeks = threads[i] == process || process_of(threads[i]) == process;
 	return seeks;
 }
 
 bool calls_has(struct calls *calls, uint64_t number) {
-	LOCK_SCOPE(&calls->lock);
+	LOCK_SCOPE(&fs_lists);
 	const struct call *call = calls->ring.next;
 	while (call != &calls->ring && call->number != number)
 		call = call->next;
@@ -80,7 +79,7 @@ static void add_locked(struct calls *calls, struct call *call) {
 }
 
 static void remove_call(struct calls *calls, struct call *call) {
-	LOCK_SCOPE(&calls->lock);
+	LOCK_SCOPE(&fs_lists);
 	call->prev->next = call->next;
 	call->next->prev = call->prev;
 }
@@ -118,7 +117,7 @@ void call_begin_seeking(struct call *call, fuse_req_t req, bool interruptible) {
 }
 
 uint64_t call_number(struct call *call) {
-	LOCK_SCOPE(&call->fs->calls->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (!call->listed)
 		add_locked(call->fs->calls, call);
 	return call->number;

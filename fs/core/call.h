@@ -50,7 +50,8 @@ void calls_free(struct calls *calls);
 bool calls_seek(struct calls *calls, pid_t process);
 /* True if the call with NUMBER (of call_number()) has not ended. */
 bool calls_has(struct calls *calls, uint64_t number);
-/* Interrupts those that can be: the mount ends, and must not wait for slow readers. */
+/* Interrupts those that can be: the mount ends, and must not wait for slow readers. Held:
+ * fs_lists. */
 void calls_interrupt(struct calls *calls);
 
 /* The thread that asks; 0 outside a request. */

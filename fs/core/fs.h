@@ -7,6 +7,7 @@
 #include "fs/core/counters.h"
 #include "fs/options/options.h"
 #include "schema/snapshot/snapshot.h"
+#include "util/mutex.h"
 
 #include <stdatomic.h>
 
@@ -107,6 +108,12 @@ struct fs {
 	atomic_ulong changed;
 	int64_t started; /* seconds since 1970 */
 };
+
+/* Guards the short lists of a mount: calls, open files, ingest streams, transcripts, flows, trails,
+ * locks of files, removals, and what is remembered of names. It is held for a few instructions, so
+ * one lock is enough for all of them, and no two of them can be taken in the wrong order. A process
+ * serves one mount. */
+extern struct mutex fs_lists;
 
 /* True if anything is not committed. One atomic load. */
 static inline bool fs_has_uncommitted(struct fs *fs) {

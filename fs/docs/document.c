@@ -258,7 +258,7 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	struct body *body = body_new(field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
 	rc = body != NULL ? set_body(call, h, body) : -ENOMEM;
 	if (rc == 0 && cached)
-		body_keep(call->fs, h->node, d->body);
+		node_keep_body(call->fs->nodes, h->node, d->body);
 	return rc;
 }
 

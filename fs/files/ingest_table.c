@@ -12,17 +12,14 @@
 enum { KEPT_MOST = 256 }; /* streams without a handle */
 
 struct ingest_streams {
-	struct mutex lock; /* guards the list */
-	struct ingest_stream *first;
-	int kept; /* of them without a handle */
+	struct ingest_stream *first; /* with `kept` and `clock` guarded by fs_lists */
+	int kept;                    /* of them without a handle */
 	struct fs *fs;
 	struct ticker *clock; /* begins with the first stream */
 };
 
 static bool ingest_open(struct fs *fs) {
 	struct ingest_streams *streams = fs->ingest = calloc(1, sizeof(*streams));
-	if (streams != NULL)
-		mutex_init(&streams->lock, MUTEX_INGEST_TABLE);
 	return streams != NULL;
 }
 
@@ -45,7 +42,6 @@ static void ingest_close(struct fs *fs) {
 		next = s->next;
 		stream_free(s);
 	}
-	mutex_destroy(&streams->lock);
 	free(streams);
 }
 
@@ -73,7 +69,7 @@ static struct ingest_stream *stream_new(struct fs *fs, const struct place *place
 /* A stream with an id above ID that has a handle, and one more now; NULL: there is none. */
 static struct ingest_stream *next_stream(struct ingest_streams *streams, int64_t id) {
 	struct ingest_stream *next = NULL;
-	LOCK_SCOPE(&streams->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next)
 		if (s->handles > 0 && s->id > id && (next == NULL || s->id < next->id))
 			next = s;
@@ -118,7 +114,7 @@ struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place
 	struct ingest_streams *streams = fs->ingest;
 	struct ingest_stream *s;
 	{
-		LOCK_SCOPE(&streams->lock);
+		LOCK_SCOPE(&fs_lists);
 		for (s = streams->first; s != NULL && s->id != rec->id;)
 			s = s->next;
 		if (s == NULL && (s = stream_new(fs, place, path, rec)) != NULL) {
@@ -170,7 +166,7 @@ void ingest_stream_put(struct call *call, struct ingest_stream *s) {
 	struct ingest_streams *streams = s->fs->ingest;
 	struct ingest_stream *done = NULL;
 	{
-		LOCK_SCOPE(&streams->lock);
+		LOCK_SCOPE(&fs_lists);
 		s->used_us = clock_us();
 		if (--s->handles > 0)
 			return;
@@ -199,7 +195,7 @@ void ingest_stream_put(struct call *call, struct ingest_stream *s) {
 bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size) {
 	const struct ingest_streams *streams = fs->ingest;
 	const struct ingest_stream *s;
-	LOCK_SCOPE(&fs->ingest->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (s = streams->first; s != NULL && s->id != id;)
 		s = s->next;
 	long long ahead = s != NULL && s->handles > 0 ? atomic_load(&s->ahead) : -1;
@@ -210,7 +206,7 @@ bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size) {
 
 bool ingest_stream_unlink(struct fs *fs, int64_t id, bool with_rows) {
 	struct ingest_streams *streams = fs->ingest;
-	LOCK_SCOPE(&streams->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next) {
 		if (s->id != id)
 			continue;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct bodies {
-	struct mutex lock; /* guards everything below, and `body` of all nodes */
+	struct mutex *lock; /* the nodes', which guards `body` of them and all below */
 	struct body *oldest, *newest;
 	uint64_t bytes, most;
 	atomic_llong names; /* nodes; not under the lock */
@@ -24,9 +24,12 @@ struct bodies *bodies_new(uint64_t most) {
 	struct bodies *bodies = calloc(1, sizeof(*bodies));
 	if (bodies == NULL)
 		return NULL;
-	mutex_init(&bodies->lock, MUTEX_BODIES);
 	bodies->most = most;
 	return bodies;
+}
+
+void bodies_guard(struct bodies *bodies, struct mutex *lock) {
+	bodies->lock = lock;
 }
 
 void bodies_count_name(struct bodies *bodies, int added) {
@@ -64,9 +67,6 @@ static void drop_locked(struct bodies *bodies, struct body *body) {
 }
 
 void bodies_free(struct bodies *bodies) {
-	if (bodies == NULL)
-		return;
-	mutex_destroy(&bodies->lock);
 	free(bodies);
 }
 
@@ -90,9 +90,7 @@ void body_release(struct body *body) {
 		free(body);
 }
 
-void body_keep(struct fs *fs, struct node *node, struct body *body) {
-	struct bodies *bodies = fs->bodies;
-	LOCK_SCOPE(&bodies->lock);
+void body_keep(struct bodies *bodies, struct node *node, struct body *body) {
 	if (body->node != NULL)
 		return; /* it is kept already */
 	if (node->body != NULL)
@@ -109,7 +107,7 @@ void body_keep(struct fs *fs, struct node *node, struct body *body) {
 }
 
 struct body *body_take(struct fs *fs, struct node *node) {
-	LOCK_SCOPE(&fs->bodies->lock);
+	LOCK_SCOPE(fs->bodies->lock);
 	struct body *body = node->body;
 	if (body == NULL)
 		return NULL;
@@ -120,7 +118,7 @@ struct body *body_take(struct fs *fs, struct node *node) {
 }
 
 bool body_open(struct fs *fs, struct body *body) {
-	LOCK_SCOPE(&fs->bodies->lock);
+	LOCK_SCOPE(fs->bodies->lock);
 	if (body->opened == 0 && !account_take(&fs->memory, cost(body)))
 		return false;
 	body->opened++;
@@ -130,13 +128,12 @@ bool body_open(struct fs *fs, struct body *body) {
 void body_close(struct fs *fs, struct body *body) {
 	if (body == NULL)
 		return;
-	LOCK_SCOPE(&fs->bodies->lock);
+	LOCK_SCOPE(fs->bodies->lock);
 	if (--body->opened == 0)
 		account_give(&fs->memory, cost(body));
 }
 
-void body_drop(struct fs *fs, struct node *node) {
-	LOCK_SCOPE(&fs->bodies->lock);
+void body_drop(struct bodies *bodies, struct node *node) {
 	if (node->body != NULL)
-		drop_locked(fs->bodies, node->body);
+		drop_locked(bodies, node->body);
 }

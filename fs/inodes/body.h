@@ -17,14 +17,15 @@
 #include <stdint.h>
 
 struct fs;
+struct mutex;
 struct node;
 struct bodies;
 
 struct body {
 	atomic_uint references; /* the cache's, and of each who took it */
-	struct node *node;      /* NULL: not in the cache (any more); guarded by the cache's lock */
-	struct body *next, *prev; /* in order of use; guarded by the cache's lock */
-	unsigned opened; /* by handles, which memory_max counts; guarded by the cache's lock */
+	struct node *node; /* NULL: not in the cache (any more); guarded by the lock of the nodes */
+	struct body *next, *prev; /* in order of use; guarded by the lock of the nodes */
+	unsigned opened; /* by handles, which memory_max counts; guarded by the lock of the nodes */
 	size_t len;      /* bytes of data */
 	char data[];     /* immutable */
 };
@@ -33,6 +34,8 @@ struct body {
  * after the nodes. */
 MUST_USE struct bodies *bodies_new(uint64_t most);
 void bodies_free(struct bodies *bodies);
+/* LOCK, that of the nodes, guards the cache, too. Before its first use. */
+void bodies_guard(struct bodies *bodies, struct mutex *lock);
 /* One name more (ADDED 1) or less (-1) that the kernel knows. */
 void bodies_count_name(struct bodies *bodies, int added);
 
@@ -46,8 +49,9 @@ static inline void cleanup_body(struct body **body) {
 #define AUTO_BODY __attribute__((cleanup(cleanup_body), unused))
 
 /* Keeps BODY (which stays the caller's) as that of NODE, in place of any other. What would take
- * more than a quarter of the cache is not kept. */
-void body_keep(struct fs *fs, struct node *node, struct body *body);
+ * more than a quarter of the cache is not kept. Held: the lock of the nodes; see
+ * node_keep_body(). */
+void body_keep(struct bodies *bodies, struct node *node, struct body *body);
 /* The body of NODE with a reference, or NULL. */
 MUST_USE struct body *body_take(struct fs *fs, struct node *node);
 /* A handle is going to have BODY: it is on the account of memory as long as any has. Returns false
@@ -55,7 +59,7 @@ MUST_USE struct body *body_take(struct fs *fs, struct node *node);
 MUST_USE bool body_open(struct fs *fs, struct body *body);
 /* NULL is fine. */
 void body_close(struct fs *fs, struct body *body);
-/* Forgets the body of NODE. */
-void body_drop(struct fs *fs, struct node *node);
+/* Forgets the body of NODE. Held: the lock of the nodes. */
+void body_drop(struct bodies *bodies, struct node *node);
 
 #endif

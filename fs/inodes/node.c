@@ -73,7 +73,7 @@ static void hash_locked(struct nodes *nodes, struct node *node) {
 
 static void free_node(struct nodes *nodes, struct node *node) {
 	bodies_count_name(nodes->fs->bodies, -1);
-	body_drop(nodes->fs, node);
+	body_drop(nodes->fs->bodies, node);
 	if (node->own_strings)
 		free(node->strings);
 	if (node->place != NULL)
@@ -145,6 +145,7 @@ struct nodes *nodes_new(struct fs *fs) {
 		return NULL;
 	nodes->fs = fs;
 	mutex_init(&nodes->lock, MUTEX_NODES);
+	bodies_guard(fs->bodies, &nodes->lock);
 	clock_condition(&nodes->settled);
 	nodes->times = calloc(1, sizeof(*nodes->times));
 	nodes->root = nodes->times != NULL ? new_locked(nodes, NULL, "", NULL, NULL) : NULL;
@@ -313,13 +314,18 @@ static void keep_body(struct fs *fs, struct node *node, const struct found *foun
 		return;
 	AUTO_BODY struct body *body = body_new(found->body, found->body_len);
 	if (body != NULL)
-		body_keep(fs, node, body);
+		body_keep(fs->bodies, node, body);
 }
 
 /* True if it is a document, or a file of rows, whose time no column tells. */
 static bool has_own_time(const struct found *found) {
 	return found->type == NODE_PLACE && !found->pending && found->attr.mtime_ns == 0 &&
 	       !S_ISDIR(found->attr.mode);
+}
+
+void node_keep_body(struct nodes *nodes, struct node *node, struct body *body) {
+	LOCK_SCOPE(&nodes->lock);
+	body_keep(nodes->fs->bodies, node, body);
 }
 
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
@@ -412,8 +418,8 @@ void node_update(struct nodes *nodes, struct node *node, const struct attributes
 }
 
 void node_moved_on(struct nodes *nodes, struct node *node) {
-	body_drop(nodes->fs, node);
 	LOCK_SCOPE(&nodes->lock);
+	body_drop(nodes->fs->bodies, node);
 	unhash_locked(nodes, node);
 	atomic_store(&node->written, true);
 }

@@ -45,6 +45,9 @@ struct found {
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
 			const struct found *found, bool lookup);
 
+/* Keeps BODY, which stays the caller's, as NODE's: see body_keep(). */
+void node_keep_body(struct nodes *nodes, struct node *node, struct body *body);
+
 /* The live node NAME in PARENT with a reference, or NULL. Waits while a handle that concerns it is
  * unsettled, at most until 100 ms after the close that left it so. */
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);

@@ -26,8 +26,7 @@ enum {
 struct ending {
 	struct fs *fs;
 	pthread_t thread;
-	struct mutex lock; /* guards all below */
-	pthread_cond_t changed;
+	pthread_cond_t changed;  /* all below is guarded by fs_lists */
 	bool mounts;             /* see ending_mounts() */
 	struct fuse_session *se; /* NULL: there is none (any more) that is this thread's to end */
 	bool loops;
@@ -69,7 +68,7 @@ static void *helper_main(void *arg) {
 		commit(e->fs, h);
 		handles_unclaim(e->fs->handles, h);
 	}
-	LOCK_SCOPE(&e->lock);
+	LOCK_SCOPE(&fs_lists);
 	e->helpers--;
 	pthread_cond_broadcast(&e->changed);
 	return NULL;
@@ -109,11 +108,11 @@ static bool open_files_open(struct fs *fs) {
 static void open_files_close(struct fs *fs) {
 	struct ending *e = fs->ending;
 	close_handles(fs);
-	mutex_lock(&e->lock);
+	mutex_lock(&fs_lists);
 	e->committed = true;
 	while (e->helpers > 0)
-		mutex_wait(&e->changed, &e->lock);
-	mutex_unlock(&e->lock);
+		mutex_wait(&e->changed, &fs_lists);
+	mutex_unlock(&fs_lists);
 	handles_free(fs->handles);
 }
 
@@ -152,7 +151,7 @@ static void *unmount_main(void *arg) {
 	/* it closes the device, too: whoever still waits for an answer gets an error, also if a
 	 * thread of this process can never end */
 	fuse_session_unmount(e->se);
-	LOCK_SCOPE(&e->lock);
+	LOCK_SCOPE(&fs_lists);
 	e->unmounted = true;
 	pthread_cond_broadcast(&e->changed);
 	return NULL;
@@ -163,7 +162,7 @@ static void unmount_locked(struct ending *e) {
 	pthread_t thread;
 	if (e->se == NULL || pthread_create(&thread, NULL, unmount_main, e) != 0)
 		return;
-	while (!e->unmounted && mutex_wait_until(&e->changed, &e->lock, until) == 0)
+	while (!e->unmounted && mutex_wait_until(&e->changed, &fs_lists, until) == 0)
 		;
 }
 
@@ -201,7 +200,7 @@ static void watch_locked(struct ending *e) {
 		if (passed_ms >= LAST_MS)
 			last_resort_locked(e);
 		int64_t until = clock_us() + (int64_t)AGAIN_MS * US_PER_MS;
-		mutex_wait_until(&e->changed, &e->lock, until);
+		mutex_wait_until(&e->changed, &fs_lists, until);
 	}
 }
 
@@ -210,7 +209,7 @@ static void *thread_main(void *arg) {
 	sigset_t set = ending_signals();
 	int number;
 	sigwait(&set, &number);
-	LOCK_SCOPE(&e->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (e->over)
 		return NULL;
 	if (!e->mounts) {
@@ -235,49 +234,46 @@ static bool ending_open(struct fs *fs) {
 	sigaction(SIGUSR1, &action, NULL);
 	e->fs = fs;
 	fs->ending = e;
-	mutex_init(&e->lock, MUTEX_ENDING);
 	clock_condition(&e->changed);
 	if (pthread_create(&e->thread, NULL, thread_main, e) == 0)
 		return true;
 	pthread_cond_destroy(&e->changed);
-	mutex_destroy(&e->lock);
 	free(e);
 	return false;
 }
 
 void ending_mounts(struct ending *e) {
-	LOCK_SCOPE(&e->lock);
+	LOCK_SCOPE(&fs_lists);
 	e->mounts = true;
 }
 
 void ending_serves(struct ending *e, struct fuse_session *se) {
-	LOCK_SCOPE(&e->lock);
+	LOCK_SCOPE(&fs_lists);
 	e->se = se;
 	e->loops = true;
 	e->loop = pthread_self();
 }
 
 void ending_has_served(struct ending *e) {
-	LOCK_SCOPE(&e->lock);
+	LOCK_SCOPE(&fs_lists);
 	e->loops = false;
 }
 
 void ending_unmounts(struct ending *e) {
-	LOCK_SCOPE(&e->lock);
+	LOCK_SCOPE(&fs_lists);
 	e->se = NULL;
 }
 
 static void ending_close(struct fs *fs) {
 	struct ending *e = fs->ending;
-	mutex_lock(&e->lock);
+	mutex_lock(&fs_lists);
 	e->over = true;
 	pthread_cond_broadcast(&e->changed);
-	mutex_unlock(&e->lock);
+	mutex_unlock(&fs_lists);
 	pthread_kill(e->thread,
 		     SIGHUP); /* it waits for one of these, and will see that all is over */
 	pthread_join(e->thread, NULL);
 	pthread_cond_destroy(&e->changed);
-	mutex_destroy(&e->lock);
 	free(e);
 }
 

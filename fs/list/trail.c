@@ -1,6 +1,7 @@
 #include "fs/list/trail.h"
 
 #include "fs/core/part.h"
+#include "fs/core/fs.h"
 #include "util/mutex.h"
 
 #include <stdlib.h>
@@ -24,7 +25,7 @@ struct trail {
 };
 
 struct trails {
-	struct mutex lock; /* guards everything below and in all trails */
+	/* guarded by fs_lists, as are all trails */
 	struct trail *oldest, *newest;
 	size_t kept, names;
 	uint64_t next_number;
@@ -56,7 +57,6 @@ static bool trails_open(struct fs *fs) {
 	struct trails *trails = fs->trails = calloc(1, sizeof(*trails));
 	if (trails == NULL)
 		return false;
-	mutex_init(&trails->lock, MUTEX_TRAILS);
 	trails->next_number = 1;
 	return true;
 }
@@ -96,7 +96,6 @@ static void trails_close(struct fs *fs) {
 	struct trails *trails = fs->trails;
 	while (trails->oldest != NULL)
 		forget_oldest_locked(trails);
-	mutex_destroy(&trails->lock);
 	free(trails);
 }
 
@@ -121,14 +120,14 @@ static struct trail *new_locked(struct trails *trails, uint64_t ino) {
 }
 
 struct trail *trail_new(struct trails *trails, uint64_t ino) {
-	LOCK_SCOPE(&trails->lock);
+	LOCK_SCOPE(&fs_lists);
 	return new_locked(trails, ino);
 }
 
 void trail_release(struct trail *trail) {
 	if (trail == NULL)
 		return;
-	LOCK_SCOPE(&trail->trails->lock);
+	LOCK_SCOPE(&fs_lists);
 	release_locked(trail);
 }
 
@@ -149,7 +148,7 @@ static bool add_page_locked(struct trail *trail, const struct page_start *start)
 }
 
 void trail_add_page(struct trail *trail, int child, char *const *cursor) {
-	LOCK_SCOPE(&trail->trails->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct page_start start = { .position = trail->nnames,
 				    .child = child,
 				    .cursor = (char **)(uintptr_t)cursor };
@@ -177,7 +176,7 @@ static bool reserve_locked(struct trail *trail, size_t n) {
 }
 
 void trail_add(struct trail *trail, size_t n, const char *(*name)(void *, size_t), void *arg) {
-	LOCK_SCOPE(&trail->trails->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (!reserve_locked(trail, trail->nnames + n))
 		return;
 	for (size_t i = 0; i < n; i++)
@@ -224,7 +223,7 @@ static bool copy_locked(struct trail *to, const struct trail *old, size_t n) {
 struct trail *trail_fork(struct trails *trails, uint64_t ino, uint64_t offset,
 			 struct page_start *start) {
 	uint64_t n = trail_position(offset);
-	LOCK_SCOPE(&trails->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct trail *old = find_locked(trails, ino, offset);
 	if (old == NULL || n > old->nnames || old->npages == 0)
 		return NULL;
@@ -246,7 +245,7 @@ struct trail *trail_fork(struct trails *trails, uint64_t ino, uint64_t offset,
 
 size_t trail_find(struct trail *trail, uint64_t start, size_t n,
 		  const char *(*name)(void *, size_t), void *arg, bool *sure) {
-	LOCK_SCOPE(&trail->trails->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (size_t p = trail->nnames; p > start; p--) {
 		*sure = p == trail->nnames;
 		for (size_t i = n; i > 0; i--)

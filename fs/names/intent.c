@@ -1,6 +1,7 @@
 #include "fs/names/intent.h"
 
 #include "fs/core/part.h"
+#include "fs/core/fs.h"
 #include "util/clock.h"
 #include "util/mutex.h"
 
@@ -20,8 +21,7 @@
 enum state { IDLE, ASKED, READING, ANSWERED };
 
 struct intents {
-	struct mutex lock; /* guards the rest */
-	pthread_cond_t changed;
+	pthread_cond_t changed; /* the rest is guarded by fs_lists */
 	enum state state;
 	bool given_up; /* nobody waits for what is being read */
 	bool started, ending;
@@ -99,29 +99,28 @@ static enum intent read_intent(pid_t tid, const char *name) {
 /* One user less; the last one frees it. Called with the lock, which is given back. */
 static void release(struct intents *all) {
 	bool last = --all->users == 0;
-	mutex_unlock(&all->lock);
+	mutex_unlock(&fs_lists);
 	if (!last)
 		return;
 	pthread_cond_destroy(&all->changed);
-	mutex_destroy(&all->lock);
 	free(all);
 }
 
 static void *reader_main(void *arg) {
 	struct intents *all = arg;
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 	while (!all->ending) {
 		if (all->state != ASKED) {
-			mutex_wait(&all->changed, &all->lock);
+			mutex_wait(&all->changed, &fs_lists);
 			continue;
 		}
 		char name[NAME_MAX + 1];
 		pid_t tid = all->tid;
 		memcpy(name, all->name, sizeof(name));
 		all->state = READING;
-		mutex_unlock(&all->lock);
+		mutex_unlock(&fs_lists);
 		enum intent answer = read_intent(tid, name);
-		mutex_lock(&all->lock);
+		mutex_lock(&fs_lists);
 		all->answer = answer;
 		all->state = all->given_up ? IDLE : ANSWERED;
 		all->given_up = false;
@@ -136,7 +135,6 @@ static bool intents_open(struct fs *fs) {
 	struct intents *all = fs->intents = calloc(1, sizeof(*all));
 	if (all == NULL)
 		return false;
-	mutex_init(&all->lock, MUTEX_INTENTS);
 	clock_condition(&all->changed);
 	all->users = 1;
 	return true;
@@ -144,7 +142,7 @@ static bool intents_open(struct fs *fs) {
 
 static void intents_close(struct fs *fs) {
 	struct intents *all = fs->intents;
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 	all->ending = true;
 	pthread_cond_broadcast(&all->changed);
 	release(all);
@@ -170,11 +168,11 @@ enum intent intent_of(struct intents *all, pid_t tid, const char *name) {
 	int rc = 0;
 	if (len > NAME_MAX)
 		return INTENT_UNKNOWN;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (all->given_up || !start(all))
 		return INTENT_UNKNOWN; /* it may be held for ever */
 	while (rc == 0 && all->state != IDLE)
-		rc = mutex_wait_until(&all->changed, &all->lock, until);
+		rc = mutex_wait_until(&all->changed, &fs_lists, until);
 	if (all->state != IDLE)
 		return INTENT_UNKNOWN;
 	all->state = ASKED;
@@ -182,7 +180,7 @@ enum intent intent_of(struct intents *all, pid_t tid, const char *name) {
 	memcpy(all->name, name, len + 1);
 	pthread_cond_broadcast(&all->changed);
 	while (rc == 0 && all->state != ANSWERED)
-		rc = mutex_wait_until(&all->changed, &all->lock, until);
+		rc = mutex_wait_until(&all->changed, &fs_lists, until);
 	bool answered = all->state == ANSWERED;
 	all->given_up = all->state == READING;
 	if (!all->given_up)
@@ -192,14 +190,14 @@ enum intent intent_of(struct intents *all, pid_t tid, const char *name) {
 }
 
 void intent_note_removed(struct intents *all, pid_t tid, uint64_t ino) {
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	unsigned i = all->next_removed++ % INTENT_REMOVED;
 	all->removed[i].tid = tid;
 	all->removed[i].ino = ino;
 }
 
 void intent_note_made(struct intents *all, uint64_t ino) {
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (unsigned i = 0; i < INTENT_REMOVED; i++)
 		if (all->removed[i].ino == ino)
 			all->removed[i].tid = 0;
@@ -211,7 +209,7 @@ bool intent_was_removed(struct intents *all, pid_t tid, uint64_t ino) {
 		removes = atomic_load(&all->removed[i].tid) == tid;
 	if (!removes) /* as almost every look-up: no lock for it */
 		return false;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (unsigned i = 0; i < INTENT_REMOVED; i++)
 		if (all->removed[i].tid == tid && all->removed[i].ino == ino)
 			return true;

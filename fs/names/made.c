@@ -1,6 +1,7 @@
 #include "fs/names/made.h"
 
 #include "fs/core/part.h"
+#include "fs/core/fs.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/mutex.h"
@@ -20,8 +21,7 @@ struct text {
 };
 
 struct made {
-	atomic_int n;      /* texts; may be read without the lock */
-	struct mutex lock; /* guards the rest */
+	atomic_int n; /* texts; may be read without the lock, which is fs_lists */
 	struct text all[KEPT];
 	unsigned next;
 	size_t bytes, most;
@@ -31,7 +31,6 @@ static bool made_open(struct fs *fs) {
 	struct made *made = fs->made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return false;
-	mutex_init(&made->lock, MUTEX_MADE);
 	made->most = fs->opt->max_document;
 	return true;
 }
@@ -50,7 +49,6 @@ static void made_close(struct fs *fs) {
 	struct made *made = fs->made;
 	for (int i = 0; i < KEPT; i++)
 		forget(made, &made->all[i]);
-	mutex_destroy(&made->lock);
 	free(made);
 }
 
@@ -107,7 +105,7 @@ void made_note(struct made *made, pid_t tid, const char *path, bool is_new, cons
 	       size_t len) {
 	pid_t pid = is_new ? process_of(tid) : 0;
 	pid_t session = is_new ? process_session(tid) : SESSION_UNKNOWN;
-	LOCK_SCOPE(&made->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct text *text = find(made, path);
 	if (text == NULL && !is_new)
 		return;
@@ -125,14 +123,14 @@ void made_note(struct made *made, pid_t tid, const char *path, bool is_new, cons
 
 bool made_begin(struct made *made, pid_t tid, const char *path) {
 	pid_t pid = process_of(tid), session = process_session(tid);
-	LOCK_SCOPE(&made->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (pid == 0)
 		return false;
 	return find(made, path) != NULL || begin(made, path, pid, session) != NULL;
 }
 
 bool made_add(struct made *made, const char *path, const char *data, size_t len) {
-	LOCK_SCOPE(&made->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct text *text = find(made, path);
 	return text != NULL && add(made, text, data, len);
 }
@@ -155,13 +153,13 @@ enum made_by made_by(struct made *made, pid_t tid, const char *path) {
 	if (!made_any(made))
 		return MADE_NOT;
 	pid_t pid = process_of(tid), session = process_session(tid);
-	LOCK_SCOPE(&made->lock);
+	LOCK_SCOPE(&fs_lists);
 	return who(find_recent(made, path), pid, session);
 }
 
 bool made_take(struct made *made, pid_t tid, const char *path, struct buf *out) {
 	pid_t pid = process_of(tid), session = process_session(tid);
-	LOCK_SCOPE(&made->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct text *text = find_recent(made, path);
 	if (who(text, pid, session) == MADE_NOT)
 		return false;
@@ -171,7 +169,7 @@ bool made_take(struct made *made, pid_t tid, const char *path, struct buf *out) 
 }
 
 void made_forget(struct made *made, const char *path) {
-	LOCK_SCOPE(&made->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct text *text = find(made, path);
 	if (text != NULL)
 		forget(made, text);

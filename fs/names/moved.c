@@ -1,21 +1,19 @@
 #include "fs/names/moved.h"
 
 #include "fs/core/part.h"
+#include "fs/core/fs.h"
 #include "util/mutex.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
 struct moved {
-	struct mutex lock; /* guards paths */
-	char **paths;
+	char **paths; /* guarded by fs_lists */
 	atomic_size_t n;
 };
 
 static bool moved_open(struct fs *fs) {
 	struct moved *moved = fs->moved = calloc(1, sizeof(*moved));
-	if (moved != NULL)
-		mutex_init(&moved->lock, MUTEX_MOVED);
 	return moved != NULL;
 }
 
@@ -24,7 +22,6 @@ static void moved_close(struct fs *fs) {
 	for (size_t i = 0; i < moved->n; i++)
 		free(moved->paths[i]);
 	free(moved->paths);
-	mutex_destroy(&moved->lock);
 	free(moved);
 }
 
@@ -39,7 +36,7 @@ static size_t find_locked(const struct moved *moved, const char *path) {
 }
 
 void moved_hide(struct moved *moved, const char *path) {
-	LOCK_SCOPE(&moved->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (find_locked(moved, path) < moved->n)
 		return;
 	char **paths = reallocarray(moved->paths, moved->n + 1, sizeof(*paths));
@@ -54,7 +51,7 @@ void moved_hide(struct moved *moved, const char *path) {
 void moved_show(struct moved *moved, const char *path) {
 	if (!moved_any(moved))
 		return;
-	LOCK_SCOPE(&moved->lock);
+	LOCK_SCOPE(&fs_lists);
 	size_t i = find_locked(moved, path);
 	if (i == moved->n)
 		return;
@@ -66,7 +63,7 @@ void moved_show_below(struct moved *moved, const char *path) {
 	size_t len = strlen(path);
 	if (!moved_any(moved))
 		return;
-	LOCK_SCOPE(&moved->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (size_t i = moved->n; i > 0; i--) {
 		char *hidden = moved->paths[i - 1];
 		if (strncmp(hidden, path, len) != 0 || hidden[len] != '/')
@@ -81,6 +78,6 @@ bool moved_any(const struct moved *moved) {
 }
 
 bool moved_has(struct moved *moved, const char *path) {
-	LOCK_SCOPE(&moved->lock);
+	LOCK_SCOPE(&fs_lists);
 	return find_locked(moved, path) < moved->n;
 }

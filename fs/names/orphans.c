@@ -19,14 +19,11 @@ struct orphan {
 };
 
 struct orphans {
-	struct mutex lock; /* guards the rest */
-	struct orphan *files;
+	struct orphan *files; /* guarded by fs_lists */
 };
 
 static bool orphans_open(struct fs *fs) {
 	struct orphans *orphans = fs->orphans = calloc(1, sizeof(*orphans));
-	if (orphans != NULL)
-		mutex_init(&orphans->lock, MUTEX_ORPHANS);
 	return orphans != NULL;
 }
 
@@ -42,7 +39,7 @@ int orphans_keep(struct call *call, const char *path, const char *data, size_t l
 	}
 	memcpy(new->path, path, strlen(path) + 1);
 	new->until = clock_us() + WAIT_US;
-	LOCK_SCOPE(&orphans->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct orphan **at = &orphans->files;
 	while (*at != NULL && strcmp((*at)->path, path) != 0)
 		at = &(*at)->next;
@@ -58,7 +55,7 @@ int orphans_keep(struct call *call, const char *path, const char *data, size_t l
 /* Those that are due, taken out. */
 static struct orphan *take_due(struct orphans *orphans, bool all) {
 	struct orphan *due = NULL;
-	LOCK_SCOPE(&orphans->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (struct orphan **at = &orphans->files; *at != NULL;) {
 		struct orphan *f = *at;
 		if (!all && clock_us() < f->until) {
@@ -113,7 +110,6 @@ void orphans_tend(struct fs *fs) {
 
 static void orphans_close(struct fs *fs) {
 	tend(fs, true);
-	mutex_destroy(&fs->orphans->lock);
 	free(fs->orphans);
 }
 

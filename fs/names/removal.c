@@ -78,7 +78,7 @@ static void give_slot_locked(struct removals *all, struct removal *r) {
 
 /* A user less. Its lock is not held. */
 static void leave(struct removals *all, struct removal *r) {
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (--r->users > 0 || r->n > 0)
 		return;
 	give_slot_locked(all, r);
@@ -116,17 +116,17 @@ static void wake_clock(struct removals *all) {
 static void *settler_main(void *arg) {
 	struct removal *r = arg;
 	struct removals *all = r->all;
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 	bool everything = all->stopping || has_ended(r);
-	mutex_unlock(&all->lock);
+	mutex_unlock(&fs_lists);
 	mutex_lock(&r->lock);
 	(void)(everything ? removal_settle(all, r, true) : removal_settle_ripe(all, r));
 	mutex_unlock(&r->lock);
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 	r->settling = false;
-	mutex_unlock(&all->lock);
+	mutex_unlock(&fs_lists);
 	leave(all, r);
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	all->settlers--; /* the last that it does with ALL, which may be freed then */
 	wake_clock(all);
 	return NULL;
@@ -158,10 +158,10 @@ static bool settle_due(struct removals *all, struct removal *r, bool ended) {
 		leave(all, r);
 		return idle;
 	}
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 	r->settling = true;
 	all->settlers++;
-	mutex_unlock(&all->lock);
+	mutex_unlock(&fs_lists);
 	if (pthread_create(&thread, NULL, settler_main, r) == 0)
 		pthread_detach(thread);
 	else
@@ -185,31 +185,31 @@ static void rest(struct removals *all, bool busy) {
 	int64_t wait_us = until > now ? until - now : 0;
 	struct timespec wait = { .tv_sec = wait_us / US_PER_S,
 				 .tv_nsec = wait_us % US_PER_S * 1000 };
-	mutex_unlock(&all->lock);
+	mutex_unlock(&fs_lists);
 	(void)ppoll(fds, n, until == NEVER_US ? NULL : &wait, NULL);
 	if ((fds[0].revents & POLLIN) != 0 && read(all->wake_fd, &count, sizeof(count)) < 0)
 		log_debug("eventfd: %s", strerror(errno));
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 }
 
 static void *main_loop(void *arg) {
 	struct removals *all = arg;
 	struct removal *r;
 	bool ended, busy;
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 	for (unsigned round = 1; !all->stopping || all->list != NULL || all->settlers > 0;
 	     round++) {
 		busy = false;
 		while ((r = next_due_locked(all, round, &ended)) != NULL) {
 			r->passed = round;
-			mutex_unlock(&all->lock);
+			mutex_unlock(&fs_lists);
 			busy = !settle_due(all, r, ended) || busy;
-			mutex_lock(&all->lock);
+			mutex_lock(&fs_lists);
 		}
 		if (!all->stopping || all->list != NULL || all->settlers > 0)
 			rest(all, busy || all->stopping);
 	}
-	mutex_unlock(&all->lock);
+	mutex_unlock(&fs_lists);
 	return NULL;
 }
 
@@ -218,14 +218,14 @@ static void *main_loop(void *arg) {
 static void settle_ended(struct call *call) {
 	struct removals *all = call->fs->removals;
 	while (fs_has_uncommitted(call->fs)) {
-		mutex_lock(&all->lock);
+		mutex_lock(&fs_lists);
 		struct removal *r = all->list;
 		while (r != NULL &&
 		       (r->n == 0 || knows_thread(r, call_thread(call)) || !has_ended(r)))
 			r = r->next;
 		if (r != NULL)
 			r->users++;
-		mutex_unlock(&all->lock);
+		mutex_unlock(&fs_lists);
 		if (r == NULL)
 			return;
 		(void)settle_all_of(all, r);
@@ -235,7 +235,7 @@ static void settle_ended(struct call *call) {
 static unsigned long open_since(struct fs *fs) {
 	struct removals *all = fs->removals;
 	unsigned long since = ULONG_MAX;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (const struct removal *r = all->list; r != NULL; r = r->next) {
 		unsigned long epoch = r->n > 0 ? r->names[0].epoch : r->epoch;
 		since = epoch < since ? epoch : since;
@@ -252,7 +252,6 @@ static bool removals_open(struct fs *fs) {
 	all->fs = fs;
 	fs->uncommitted.settle = settle_ended;
 	fs->uncommitted.since = open_since;
-	mutex_init(&all->lock, MUTEX_REMOVALS);
 	all->slots = fs->opt->max_connections / 3;
 	all->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	all->started = all->wake_fd >= 0 && !fs->opt->read_only &&
@@ -265,15 +264,14 @@ static bool removals_open(struct fs *fs) {
 static void removals_close(struct fs *fs) {
 	struct removals *all = fs->removals;
 	if (all->started) {
-		mutex_lock(&all->lock);
+		mutex_lock(&fs_lists);
 		all->none = all->stopping = true;
-		mutex_unlock(&all->lock);
+		mutex_unlock(&fs_lists);
 		wake_clock(all);
 		pthread_join(all->thread, NULL);
 	}
 	if (all->wake_fd >= 0)
 		close(all->wake_fd);
-	mutex_destroy(&all->lock);
 	free(all);
 }
 
@@ -286,7 +284,7 @@ static struct removal *own(struct call *call) {
 	struct removals *all = call->fs->removals;
 	if (!fs_has_uncommitted(call->fs) || call_thread(call) == 0)
 		return NULL;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct removal *r = find_locked(all, call_thread(call));
 	if (r != NULL)
 		r->users++;
@@ -296,7 +294,7 @@ static struct removal *own(struct call *call) {
 /* The same, made if need be. NULL if the process cannot be known. */
 static struct removal *own_or_new(struct call *call) {
 	struct removals *all = call->fs->removals;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (all->none)
 		return NULL;
 	struct removal *r = find_locked(all, call_thread(call));
@@ -318,7 +316,7 @@ static struct removal *own_or_new(struct call *call) {
  * will hardly make anew, and it is committed before the next, which has its full time then. R's
  * lock is held. */
 static bool goes_on(struct removals *all, const struct removal *r) {
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (r->n == 0 || r->next_tid > 1)
 		return false;
 	int64_t since_us = clock_us() - r->names[0].since_us;
@@ -417,7 +415,7 @@ bool removal_hides(struct call *call, const struct node *dir, const char *name) 
 	uint64_t ino = node_child_ino(dir, name);
 	bool hidden = false, goes = false;
 	{
-		LOCK_SCOPE(&all->lock);
+		LOCK_SCOPE(&fs_lists);
 		struct removal *r = all->list;
 		while (r != NULL && !has_name(r, ino, &goes) && !goes)
 			r = r->next;
@@ -434,7 +432,7 @@ bool removal_hides(struct call *call, const struct node *dir, const char *name) 
 static struct removal *whose(struct removals *all, uint64_t ino) {
 	if (!fs_has_uncommitted(all->fs))
 		return NULL;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct removal *r = all->list;
 	while (r != NULL && removal_index(r, ino) < 0)
 		r = r->next;

@@ -54,7 +54,7 @@ static void free_name(struct removals *all, struct removed *name) {
 static void drop_names(struct removals *all, struct removal *r, int from, int n) {
 	for (int i = from; i < from + n; i++)
 		free_name(all, &r->names[i]);
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	memmove(&r->names[from], &r->names[from + n],
 		(size_t)(r->n - from - n) * sizeof(*r->names));
 	r->n -= n;
@@ -139,7 +139,7 @@ int64_t removal_waited_us(const struct removal *r) {
 /* Makes room for another name. Returns false if out of memory. */
 static bool make_room(struct removals *all, struct removal *r) {
 	int room = r->room > 0 ? 2 * r->room : 8;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	if (r->n < r->room)
 		return true;
 	struct removed *more = reallocarray(r->names, (size_t)room, sizeof(*more));
@@ -264,7 +264,7 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 					   GONE_MOST);
 	uint64_t one = 1;
 	node_hold(nodes, node);
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	r->names[r->n++] = name;
 	if (r->n > 1)
 		return true;
@@ -346,7 +346,7 @@ int removal_due(const struct removal *r) {
 /* The time of the names begins. */
 static void begin_time(struct removals *all, struct removal *r) {
 	int64_t waited = pace_waited_us(r->tgid);
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	r->waited_us = waited;
 	r->lost_us = 0;
 	r->looked_us = 0;
@@ -393,15 +393,15 @@ static bool has_lost_time(struct removals *all, struct removal *r) {
 		lost = now + more - r->names[0].since_us - REMOVAL_US;
 	if (lost > REMOVAL_LOST_US)
 		lost = REMOVAL_LOST_US;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	r->lost_us = lost > r->lost_us ? lost : r->lost_us;
 	return removal_due_us(r) > now; /* not the time by now: we may have lost some ourselves */
 }
 
 int removal_ripe(struct removals *all, struct removal *r) {
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 	int n = removal_due(r);
-	mutex_unlock(&all->lock);
+	mutex_unlock(&fs_lists);
 	return n > 0 && r->n < REMOVAL_NAMES && has_lost_time(all, r) ? 0 : n;
 }
 
@@ -420,9 +420,9 @@ int removal_settle(struct removals *all, struct removal *r, bool everything) {
 }
 
 int removal_settle_ripe(struct removals *all, struct removal *r) {
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 	int n = removal_due(r);
-	mutex_unlock(&all->lock);
+	mutex_unlock(&fs_lists);
 	return settle(all, r, n);
 }
 
@@ -444,9 +444,9 @@ int removal_query(struct call *call, struct db_statement *st, const struct db_pa
 		  unsigned flags, PGresult **out) {
 	struct removals *all = call->fs->removals;
 	struct removal *r = call->removal;
-	mutex_lock(&all->lock);
+	mutex_lock(&fs_lists);
 	r->careful = r->careful || r->next_tid > 1; /* each may be taken back */
-	mutex_unlock(&all->lock);
+	mutex_unlock(&fs_lists);
 	if (r->first > 0) /* a question about what has been done */
 		db_held_be_careful(r->tx);
 	int rc = run_in(all, r, st, params, n, flags, out, &call->err);

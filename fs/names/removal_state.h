@@ -37,7 +37,7 @@ struct removed {
 };
 
 struct removal {
-	/* guarded by the lock of all */
+	/* guarded by fs_lists */
 	struct removal *next;
 	int users; /* requests that have it; it is freed by the last one if it has no names */
 	pid_t tgid;
@@ -55,7 +55,7 @@ struct removal {
 	int pidfd;            /* never changes */
 	struct removals *all; /* never changes */
 
-	/* held while a statement runs in it, and taken before the lock of all; guards the rest */
+	/* held while a statement runs in it, and taken before fs_lists; guards the rest */
 	struct mutex lock;
 	struct db_held *tx; /* NULL: none */
 	/* when it was looked whether the process starves; 0: not yet, or not so */
@@ -75,7 +75,7 @@ struct removals {
 	bool started;     /* the clock */
 	pthread_t thread; /* the clock */
 
-	struct mutex lock;    /* guards the rest */
+	/* guarded by fs_lists */
 	struct removal *list; /* fs->uncommitted.n of them */
 	int slots;            /* that are left */
 	bool none;            /* from now on each is committed at once */

@@ -3,23 +3,20 @@
 #include "fs/inodes/body.h"
 #include "fs/core/call.h"
 #include "fs/core/kind.h"
-#include "util/clock.h"
 #include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
 
 struct handles {
-	struct mutex lock;   /* guards the ring, and each handle's users */
 	pthread_cond_t left; /* a handle has one user less */
-	struct handle ring;
+	struct handle ring;  /* with each handle's users guarded by fs_lists */
 };
 
 struct handles *handles_new(void) {
 	struct handles *handles = calloc(1, sizeof(*handles));
 	if (handles == NULL)
 		return NULL;
-	mutex_init(&handles->lock, MUTEX_HANDLES);
 	pthread_cond_init(&handles->left, NULL);
 	handles->ring.all_next = handles->ring.all_prev = &handles->ring;
 	return handles;
@@ -29,7 +26,6 @@ void handles_free(struct handles *handles) {
 	if (handles == NULL)
 		return;
 	pthread_cond_destroy(&handles->left);
-	mutex_destroy(&handles->lock);
 	free(handles);
 }
 
@@ -48,7 +44,7 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 	h->lock_ino = node->ino;
 	h->size = HANDLE_NO_SIZE;
 	node_open(fs->nodes, node, h);
-	LOCK_SCOPE(&fs->handles->lock);
+	LOCK_SCOPE(&fs_lists);
 	h->all_prev = fs->handles->ring.all_prev;
 	h->all_next = &fs->handles->ring;
 	h->all_prev->all_next = h->all_next->all_prev = h;
@@ -57,9 +53,9 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 
 void handle_free(struct fs *fs, struct handle *h) {
 	{
-		LOCK_SCOPE(&fs->handles->lock);
+		LOCK_SCOPE(&fs_lists);
 		while (h->users > 0)
-			mutex_wait(&fs->handles->left, &fs->handles->lock);
+			mutex_wait(&fs->handles->left, &fs_lists);
 		h->all_prev->all_next = h->all_next;
 		h->all_next->all_prev = h->all_prev;
 	}
@@ -114,13 +110,13 @@ void handle_resized(struct handle *h, uint64_t size) {
 }
 
 struct handle *handles_any(struct handles *handles) {
-	LOCK_SCOPE(&handles->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct handle *h = handles->ring.all_next;
 	return h != &handles->ring ? h : NULL;
 }
 
 struct handle *handles_claim(struct handles *handles) {
-	LOCK_SCOPE(&handles->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct handle *h = handles->ring.all_next;
 	while (h != &handles->ring && h->claimed)
 		h = h->all_next;
@@ -132,17 +128,14 @@ struct handle *handles_claim(struct handles *handles) {
 }
 
 void handles_unclaim(struct handles *handles, struct handle *h) {
-	LOCK_SCOPE(&handles->lock);
+	LOCK_SCOPE(&fs_lists);
 	h->users--;
 	pthread_cond_broadcast(&handles->left);
 }
 
 void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle *h), void *arg) {
-	if (!mutex_lock_until(&handles->lock, clock_us() + US_PER_S))
-		return;
 	for (struct handle *h = handles->ring.all_next; h != &handles->ring; h = h->all_next)
 		each(arg, h);
-	mutex_unlock(&handles->lock);
 }
 
 typedef bool (*is_fn)(void *arg, const struct handle *h);
@@ -158,18 +151,18 @@ static struct handle *find(struct handles *handles, struct handle *h, is_fn is, 
 /* A handle with a user stays in the ring, so that its next one is known. */
 static void handles_each(struct handles *handles, is_fn is, void *is_arg,
 			 void (*each)(void *arg, struct handle *h), void *arg) {
-	mutex_lock(&handles->lock);
+	mutex_lock(&fs_lists);
 	struct handle *h = find(handles, handles->ring.all_next, is, is_arg);
 	while (h != NULL) {
 		h->users++;
-		mutex_unlock(&handles->lock);
+		mutex_unlock(&fs_lists);
 		each(arg, h);
-		mutex_lock(&handles->lock);
+		mutex_lock(&fs_lists);
 		h->users--;
 		pthread_cond_broadcast(&handles->left);
 		h = find(handles, h->all_next, is, is_arg);
 	}
-	mutex_unlock(&handles->lock);
+	mutex_unlock(&fs_lists);
 }
 
 static bool is_of_file(void *arg, const struct handle *h) {
@@ -190,18 +183,18 @@ void handles_which(struct fs *fs, bool (*is)(void *arg, const struct handle *h),
 void handles_flush(struct fs *fs, int64_t before_us,
 		   void (*flush)(struct fs *fs, struct handle *h)) {
 	struct handles *handles = fs->handles;
-	mutex_lock(&handles->lock);
+	mutex_lock(&fs_lists);
 	/* a handle with a user stays in the ring, so that its next one is known */
 	for (struct handle *h = handles->ring.all_next; h != &handles->ring; h = h->all_next) {
 		int64_t since = h->waiting_us;
 		if (since == 0 || since > before_us)
 			continue;
 		h->users++;
-		mutex_unlock(&handles->lock);
+		mutex_unlock(&fs_lists);
 		flush(fs, h);
-		mutex_lock(&handles->lock);
+		mutex_lock(&fs_lists);
 		h->users--;
 		pthread_cond_broadcast(&handles->left);
 	}
-	mutex_unlock(&handles->lock);
+	mutex_unlock(&fs_lists);
 }

@@ -1,6 +1,7 @@
 #include "fs/open/locks.h"
 
 #include "fs/core/part.h"
+#include "fs/core/fs.h"
 #include "util/clock.h"
 #include "util/mutex.h"
 
@@ -31,8 +32,7 @@ struct bucket {
 };
 
 struct locks {
-	struct mutex lock;   /* guards everything below; the only one that is taken here */
-	pthread_cond_t gone; /* a lock went */
+	pthread_cond_t gone; /* a lock went; the rest is guarded by fs_lists */
 	atomic_size_t any;   /* locks and requests that wait; read without the lock, too */
 	struct bucket buckets[BUCKETS];
 	struct waiting *granted, **granted_last;
@@ -42,7 +42,6 @@ static bool locks_open(struct fs *fs) {
 	struct locks *locks = fs->locks = calloc(1, sizeof(*locks));
 	if (locks == NULL)
 		return false;
-	mutex_init(&locks->lock, MUTEX_FILE_LOCKS);
 	clock_condition(&locks->gone);
 	for (int i = 0; i < BUCKETS; i++)
 		locks->buckets[i].last = &locks->buckets[i].first;
@@ -68,7 +67,6 @@ static void locks_close(struct fs *fs) {
 	for (int i = 0; i < BUCKETS; i++)
 		free_list(locks->buckets[i].held);
 	pthread_cond_destroy(&locks->gone);
-	mutex_destroy(&locks->lock);
 	free(locks);
 }
 
@@ -266,7 +264,7 @@ static struct held *outwait(struct locks *locks, const struct lock *wanted) {
 	int64_t until = clock_us() + LOCK_CLOSE_MS * US_PER_MS;
 	struct held *h = find_conflict(locks, wanted);
 	while (h != NULL && h->lock.closing &&
-	       mutex_wait_until(&locks->gone, &locks->lock, until) == 0)
+	       mutex_wait_until(&locks->gone, &fs_lists, until) == 0)
 		h = find_conflict(locks, wanted);
 	return h;
 }
@@ -278,7 +276,7 @@ int locks_set(struct locks *locks, const struct lock *wanted, enum lock_wait wai
 	if (spare == NULL)
 		return -ENOLCK;
 	{
-		LOCK_SCOPE(&locks->lock);
+		LOCK_SCOPE(&fs_lists);
 		bool whole = wanted->kind == LOCK_WHOLE_FILE;
 		if (whole && !has_already(locks, wanted)) {
 			cut(locks, wanted, &spare);
@@ -301,7 +299,7 @@ int locks_set(struct locks *locks, const struct lock *wanted, enum lock_wait wai
 }
 
 bool locks_test(struct locks *locks, const struct lock *wanted, struct lock *out) {
-	LOCK_SCOPE(&locks->lock);
+	LOCK_SCOPE(&fs_lists);
 	const struct held *h = find_conflict(locks, wanted);
 	if (h != NULL)
 		*out = h->lock;
@@ -311,7 +309,7 @@ bool locks_test(struct locks *locks, const struct lock *wanted, struct lock *out
 void locks_flushed(struct locks *locks, uint64_t ino, uint64_t owner, const void *via) {
 	if (atomic_load(&locks->any) == 0)
 		return;
-	LOCK_SCOPE(&locks->lock);
+	LOCK_SCOPE(&fs_lists);
 	const struct lock all = {
 		.ino = ino, .owner = owner, .kind = LOCK_RANGE, .from = 0, .to = LOCK_END
 	};
@@ -342,7 +340,7 @@ static struct held *take_via(struct locks *locks, struct bucket *b, const void *
 void locks_released(struct locks *locks, const void *via) {
 	if (atomic_load(&locks->any) == 0)
 		return;
-	LOCK_SCOPE(&locks->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (int i = 0; i < BUCKETS; i++) {
 		struct held *went = take_via(locks, &locks->buckets[i], via);
 		for (const struct held *h = went; h != NULL; h = h->next)
@@ -353,7 +351,7 @@ void locks_released(struct locks *locks, const void *via) {
 }
 
 bool locks_cancel(struct locks *locks, const void *ticket) {
-	LOCK_SCOPE(&locks->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (int i = 0; i < BUCKETS; i++) {
 		struct waiting **at = &locks->buckets[i].first;
 		while (*at != NULL && (*at)->ticket != ticket)
@@ -382,7 +380,7 @@ static struct waiting *next_waiting(struct locks *locks) {
 }
 
 bool locks_granted(struct locks *locks, bool all, struct lock *out, void **ticket) {
-	LOCK_SCOPE(&locks->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct waiting *w = locks->granted;
 	if (w != NULL) {
 		locks->granted = w->next;

@@ -2,6 +2,7 @@
 
 #include "fs/cache/coherence.h"
 #include "db/copy.h"
+#include "fs/core/fs.h"
 #include "util/clock.h"
 #include "util/mutex.h"
 
@@ -11,7 +12,7 @@
 enum { IDLE_MS = 1000 };
 
 struct rows_flow {
-	struct rows_flow *next;  /* in the list of all; guarded by flows.lock */
+	struct rows_flow *next;  /* in the list of all; guarded by fs_lists */
 	struct rows_flow **slot; /* its reader's */
 	struct mutex *owner;     /* guards what follows */
 	struct db_copy_out *copy;
@@ -24,26 +25,24 @@ struct rows_flow {
 /* All flows that are open, and the thread that ends the idle ones. It is started with the first
  * flow, and waits for ever where there are none: a process serves one mount. */
 static struct {
-	struct mutex lock;    /* taken after a handle's; who holds it only tries a handle's */
+	/* guarded by fs_lists: who holds that only tries a handle's lock */
 	pthread_cond_t some;  /* there is a flow */
 	pthread_cond_t quiet; /* no idle flow is being ended */
 	bool ending;          /* one is */
 	struct rows_flow *all;
 	int n; /* that have a connection, or are about to */
 	bool has_thread;
-} flows = { .lock = MUTEX_INIT(MUTEX_FLOWS),
-	    .some = PTHREAD_COND_INITIALIZER,
-	    .quiet = PTHREAD_COND_INITIALIZER };
+} flows = { .some = PTHREAD_COND_INITIALIZER, .quiet = PTHREAD_COND_INITIALIZER };
 
 static void flow_free(struct rows_flow *flow) {
 	db_copy_out_end(flow->copy);
 	buf_free(&flow->line);
 	free(flow);
-	LOCK_SCOPE(&flows.lock);
+	LOCK_SCOPE(&fs_lists);
 	flows.n--;
 }
 
-/* Takes the idle flows out of the list, as a list of their own. Held: flows.lock. */
+/* Takes the idle flows out of the list, as a list of their own. Held: fs_lists. */
 static struct rows_flow *take_idle(void) {
 	struct rows_flow *idle = NULL, **at = &flows.all;
 	int64_t before = clock_us() - (int64_t)IDLE_MS * US_PER_MS;
@@ -66,16 +65,16 @@ static struct rows_flow *take_idle(void) {
 }
 
 static struct rows_flow *wait_for_idle(void) {
-	LOCK_SCOPE(&flows.lock);
+	LOCK_SCOPE(&fs_lists);
 	while (flows.all == NULL)
-		mutex_wait(&flows.some, &flows.lock);
+		mutex_wait(&flows.some, &fs_lists);
 	struct rows_flow *idle = take_idle();
 	flows.ending = idle != NULL;
 	return idle;
 }
 
 static void tell_quiet(void) {
-	LOCK_SCOPE(&flows.lock);
+	LOCK_SCOPE(&fs_lists);
 	flows.ending = false;
 	pthread_cond_broadcast(&flows.quiet);
 }
@@ -98,7 +97,7 @@ static void *reaper_main(void *arg) {
 /* Counts one flow more. Returns false if there are enough, or nobody would end it. */
 static bool reserve(int most) {
 	pthread_t thread;
-	LOCK_SCOPE(&flows.lock);
+	LOCK_SCOPE(&fs_lists);
 	if (flows.n >= most)
 		return false;
 	if (!flows.has_thread && pthread_create(&thread, NULL, reaper_main, NULL) == 0) {
@@ -138,7 +137,7 @@ static int begin_copy(struct call *call, const struct where *w, const char *sql,
 }
 
 static void publish(struct rows_flow *flow) {
-	LOCK_SCOPE(&flows.lock);
+	LOCK_SCOPE(&fs_lists);
 	flow->next = flows.all;
 	flows.all = *flow->slot = flow;
 	pthread_cond_signal(&flows.some);
@@ -152,7 +151,7 @@ int rows_flow_begin(struct call *call, const struct where *w, const char *sql, c
 	int rc = flow != NULL ? begin_copy(call, w, sql, cursor, &flow->copy) : -ENOMEM;
 	if (rc != 0) {
 		free(flow);
-		LOCK_SCOPE(&flows.lock);
+		LOCK_SCOPE(&fs_lists);
 		flows.n--;
 		return rc;
 	}
@@ -175,7 +174,7 @@ void rows_flow_attach(struct rows_flow *flow, struct call *call) {
 void rows_flow_end(struct rows_flow **slot) {
 	struct rows_flow *flow;
 	{
-		LOCK_SCOPE(&flows.lock);
+		LOCK_SCOPE(&fs_lists);
 		flow = move_ptr(*slot);
 		struct rows_flow **at = &flows.all;
 		while (flow != NULL && *at != flow)
@@ -184,7 +183,7 @@ void rows_flow_end(struct rows_flow **slot) {
 			*at = flow->next;
 		/* it may just be ended as an idle one: the pool must not go before that is over */
 		while (flow == NULL && flows.ending)
-			mutex_wait(&flows.quiet, &flows.lock);
+			mutex_wait(&flows.quiet, &fs_lists);
 	}
 	if (flow != NULL)
 		flow_free(flow);

@@ -38,7 +38,7 @@ struct backing_map {
 
 struct transcript {
 	struct transcripts *all;
-	/* guarded by the lock of all */
+	/* guarded by fs_lists */
 	struct transcript *older, *newer; /* in the order of use; those that are not being made */
 	int references;    /* its handles, its maker, and one while it is to be found */
 	int passing;       /* handles that the kernel serves */
@@ -53,7 +53,7 @@ struct transcript {
 
 	atomic_int fd; /* -1: in memory */
 
-	struct mutex lock;       /* taken before that of all; guards all below */
+	struct mutex lock;       /* guards all below */
 	struct buf data;         /* its end, which is in memory; all of it if there is no file */
 	uint64_t size;           /* bytes */
 	uint64_t asked;          /* its size when it was asked last how full the disk is */
@@ -67,8 +67,7 @@ struct transcript {
 
 struct transcripts {
 	struct fs *fs;
-	struct mutex lock; /* guards all below */
-	pthread_cond_t wake;
+	pthread_cond_t wake; /* all below is guarded by fs_lists */
 	struct transcript *oldest, *newest;
 	int n;
 	uint64_t bytes, gathered;
@@ -126,7 +125,7 @@ void transcript_release(struct transcript *t) {
 		return;
 	struct transcript *last;
 	{
-		LOCK_SCOPE(&t->all->lock);
+		LOCK_SCOPE(&fs_lists);
 		last = drop_locked(t->all, t);
 	}
 	if (last != NULL)
@@ -156,7 +155,7 @@ static bool reserve(struct transcripts *all, struct transcript *t, int n, uint64
 	for (;;) {
 		struct transcript *old = NULL;
 		{
-			LOCK_SCOPE(&all->lock);
+			LOCK_SCOPE(&fs_lists);
 			bool fits = all->n + n <= MOST &&
 				    all->bytes + bytes <= all->fs->opt->read_cache;
 			if (!fits)
@@ -181,7 +180,6 @@ static bool transcripts_open(struct fs *fs) {
 		return false;
 	all->fs = fs;
 	all->session = -1;
-	mutex_init(&all->lock, MUTEX_TRANSCRIPTS);
 	clock_condition(&all->wake);
 	/* it is interrupted by us alone, at the end */
 	all->asks = (struct call){ .fs = fs, .interruptible = true };
@@ -193,7 +191,7 @@ static bool transcripts_open(struct fs *fs) {
 static void end_thread(struct transcripts *all) {
 	bool runs;
 	{
-		LOCK_SCOPE(&all->lock);
+		LOCK_SCOPE(&fs_lists);
 		all->stop = true;
 		runs = all->has_thread;
 		all->has_thread = false;
@@ -207,7 +205,7 @@ static void end_thread(struct transcripts *all) {
 void transcripts_serve(struct transcripts *all, int session) {
 	if (session < 0)
 		end_thread(all); /* it may be the last that has one, which the kernel is told */
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	all->session = session;
 }
 
@@ -222,7 +220,6 @@ static void transcripts_close(struct fs *fs) {
 		transcript_release(t);
 	}
 	mutex_destroy(&all->asks.cancel.lock);
-	mutex_destroy(&all->lock);
 	pthread_cond_destroy(&all->wake);
 	free(all);
 }
@@ -246,7 +243,7 @@ struct transcript *transcript_begin(struct fs *fs, struct node *node, const stru
 		return NULL;
 	struct transcript *t = calloc(1, sizeof(*t));
 	if (t == NULL) {
-		LOCK_SCOPE(&all->lock);
+		LOCK_SCOPE(&fs_lists);
 		all->n--;
 		return NULL;
 	}
@@ -292,7 +289,7 @@ static bool open_file(struct transcript *t) {
 /* BYTES of T are in memory, while it is made. Returns false if that is too much of all. */
 static bool gather(struct transcript *t, uint64_t bytes) {
 	struct transcripts *all = t->all;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	all->gathered += bytes - t->gathered;
 	t->gathered = bytes;
 	return all->gathered <= GATHERED_BYTES;
@@ -348,7 +345,7 @@ void transcript_finish(struct transcript *t, struct rows_reader *end) {
 	(void)gather(t, 0);
 	t->end = end;
 	if (whole && is_unchanged(all->fs, t->node, t->made)) {
-		LOCK_SCOPE(&all->lock);
+		LOCK_SCOPE(&fs_lists);
 		for (struct transcript *o = all->oldest; o != NULL; o = o->newer)
 			if (o->node == t->node && o->found) {
 				earlier = hide_locked(all, o);
@@ -367,7 +364,7 @@ struct transcript *transcript_find(struct fs *fs, struct node *node) {
 	struct transcripts *all = fs->transcripts;
 	struct transcript *t, *old = NULL;
 	{
-		LOCK_SCOPE(&all->lock);
+		LOCK_SCOPE(&fs_lists);
 		for (t = all->newest; t != NULL && (t->node != node || !t->found); t = t->older)
 			;
 		if (t == NULL)
@@ -376,7 +373,7 @@ struct transcript *transcript_find(struct fs *fs, struct node *node) {
 	}
 	bool good = is_unchanged(fs, node, t->made);
 	{
-		LOCK_SCOPE(&all->lock);
+		LOCK_SCOPE(&fs_lists);
 		if (good) {
 			unlink_locked(all, t);
 			append_locked(all, t);
@@ -494,7 +491,7 @@ int transcript_read(struct call *call, struct transcript *t, size_t size, uint64
 static int take_passing(struct transcripts *all, const struct node *node,
 			struct transcript *some[MOST]) {
 	int n = 0;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	for (struct transcript *t = all->oldest; all->passing > 0 && t != NULL; t = t->newer) {
 		if (t->passing == 0 || (node != NULL && t->node->ino != node->ino))
 			continue;
@@ -541,12 +538,12 @@ void transcripts_follow(struct fs *fs, const struct node *node) {
 
 static bool wait_for_passing(struct transcripts *all) {
 	int64_t until = clock_us() + LOOK_MS * US_PER_MS;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	while (all->passing == 0 && !all->stop)
-		mutex_wait(&all->wake, &all->lock);
+		mutex_wait(&all->wake, &fs_lists);
 	int rc = 0;
 	while (!all->stop && rc == 0)
-		rc = mutex_wait_until(&all->wake, &all->lock, until);
+		rc = mutex_wait_until(&all->wake, &fs_lists, until);
 	return !all->stop;
 }
 
@@ -581,7 +578,7 @@ static bool has_backing(struct transcripts *all, struct transcript *t) {
 struct transcript *transcript_pass(struct fs *fs, struct node *node, struct transcript *t,
 				   struct passing *out) {
 	struct transcripts *all = fs->transcripts;
-	LOCK_SCOPE(&all->lock);
+	LOCK_SCOPE(&fs_lists);
 	struct transcript *now = all->passing > 0 ? all->newest : NULL;
 	while (now != NULL && (now->node != node || now->passing == 0))
 		now = now->older;
@@ -599,7 +596,7 @@ struct transcript *transcript_pass(struct fs *fs, struct node *node, struct tran
 
 void transcript_pass_end(struct transcript *t) {
 	{
-		LOCK_SCOPE(&t->all->lock);
+		LOCK_SCOPE(&fs_lists);
 		t->passing--;
 		t->all->passing--;
 	}
