@@ -65,7 +65,7 @@ struct cancel_request *cancel_request_send(PGconn *pg) {
 	struct cancel_request *r = NULL;
 	if (atomic_fetch_add(&requests_open, 1) < MOST_REQUESTS)
 		r = request_new(pg);
-	if (r != NULL && thread_start(request_thread, r) == 0)
+	if (r != NULL && thread_start(NULL, request_thread, r) == 0)
 		return r;
 	atomic_fetch_sub(&requests_open, 1);
 	if (r != NULL)

@@ -5,6 +5,7 @@
 #include "db/wait.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/thread.h"
 
 #include <errno.h>
 #include <string.h>
@@ -211,7 +212,7 @@ int db_listen_start(const struct db_config *cfg, const struct db_listen_job *job
 		free_listener(l);
 		return rc;
 	}
-	if (pthread_create(&l->thread, NULL, listener_main, l) != 0) {
+	if (thread_start(&l->thread, listener_main, l) != 0) {
 		free_listener(l);
 		return db_error_set(err, EAGAIN, "no thread to listen with");
 	}

@@ -4,6 +4,7 @@
 #include "import/progress.h"
 #include "import/verify.h"
 #include "util/below.h"
+#include "util/thread.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,7 +37,7 @@ static uint64_t run_crew(struct import *im, size_t begin, size_t end,
 	AUTO_FREE pthread_t *threads = calloc((size_t)im->jobs, sizeof(*threads));
 	int n = 0;
 	while (threads != NULL && n < im->jobs && (size_t)n < end - begin &&
-	       pthread_create(&threads[n], NULL, crew_main, &crew) == 0)
+	       thread_start(&threads[n], crew_main, &crew) == 0)
 		n++;
 	if (n == 0)
 		crew_main(&crew);

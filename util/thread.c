@@ -2,17 +2,25 @@
 
 #include <signal.h>
 
-int thread_start(void *(*fn)(void *arg), void *arg) {
-	sigset_t all, before;
-	pthread_attr_t attr;
-	pthread_t thread;
+/* All but those that tell of a fault: a debugger or a sanitizer is to see where it was. */
+static void fill(sigset_t *set) {
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+	sigfillset(set);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(set, faults[i]);
+}
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	int rc = pthread_create(&thread, &attr, fn, arg);
-	pthread_attr_destroy(&attr);
+int thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg) {
+	sigset_t blocked, before;
+	pthread_t own;
+
+	fill(&blocked);
+	pthread_sigmask(SIG_SETMASK, &blocked, &before);
+	int rc = pthread_create(&own, NULL, fn, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rc == 0 && thread == NULL)
+		pthread_detach(own);
+	else if (rc == 0)
+		*thread = own;
 	return -rc;
 }

@@ -1,4 +1,4 @@
-/* Threads that nobody joins. */
+/* The one place that starts a thread. */
 #ifndef ROWFS_UTIL_THREAD_H
 #define ROWFS_UTIL_THREAD_H
 
@@ -6,8 +6,9 @@
 
 #include <pthread.h>
 
-/* Calls FN with ARG in a new thread, which ends with it. No signal is delivered to the thread:
- * signals are for the threads that handle them. Returns 0 or -errno. Thread-safe. */
-MUST_USE int thread_start(void *(*fn)(void *arg), void *arg);
+/* Calls FN with ARG in a new thread, which ends with it. *THREAD is for pthread_join(); NULL:
+ * nobody joins it. No signal is delivered to the thread, but for its own faults: signals are for
+ * the threads that handle them. Returns 0 or -errno. Thread-safe. */
+MUST_USE int thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "util/clock.h"
 #include "util/mutex.h"
+#include "util/thread.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -18,20 +19,25 @@ struct ticker {
 
 /* Waits until UNTIL_US, a call, or the end. Returns false at the end. */
 static bool wait_until(struct ticker *ticker, int64_t until_us) {
-	int64_t until = until_us;
 	LOCK_SCOPE(&ticker->lock);
 	int rc = 0;
 	while (!ticker->called && !ticker->stop && rc != ETIMEDOUT)
-		rc = mutex_wait_until(&ticker->wake, &ticker->lock, until);
+		rc = until_us == NEVER_US
+			     ? (mutex_wait(&ticker->wake, &ticker->lock), 0)
+			     : mutex_wait_until(&ticker->wake, &ticker->lock, until_us);
 	ticker->called = false;
 	return !ticker->stop;
+}
+
+static int64_t after(int64_t us) {
+	return us == TICKER_REST ? NEVER_US : clock_us() + us;
 }
 
 static void *ticker_main(void *arg) {
 	struct ticker *ticker = arg;
 	int64_t due_us = clock_us();
 	while (wait_until(ticker, due_us))
-		due_us = clock_us() + ticker->tend(ticker->arg);
+		due_us = after(ticker->tend(ticker->arg));
 	return NULL;
 }
 
@@ -49,7 +55,7 @@ struct ticker *ticker_start(ticker_fn tend, void *arg) {
 	ticker->arg = arg;
 	mutex_init(&ticker->lock, MUTEX_TICKER);
 	clock_condition(&ticker->wake);
-	if (pthread_create(&ticker->thread, NULL, ticker_main, ticker) == 0)
+	if (thread_start(&ticker->thread, ticker_main, ticker) == 0)
 		return ticker;
 	ticker_free(ticker);
 	return NULL;

@@ -9,7 +9,11 @@
 
 struct ticker;
 
-/* Does the work with ARG. Returns after how many microseconds it is due again, from now. */
+/* It is due again when somebody calls for it. */
+#define TICKER_REST INT64_MAX
+
+/* Does the work with ARG. Returns after how many microseconds it is due again, from now, or
+ * TICKER_REST. */
 typedef int64_t (*ticker_fn)(void *arg);
 
 /* Calls TEND from a new thread, at once and whenever it is due. NULL if there is no memory or no

@@ -39,12 +39,12 @@ struct caches {
 	pthread_cond_t wake;
 	struct buf outgoing; /* payloads for other mounts, each with its NUL */
 	int noutgoing;
-	bool stop, tested, started;
-	bool ended;   /* the sender has */
-	bool kept;    /* something was not passed on, since there was no peer */
-	bool left;    /* something could not be passed on */
-	bool resting; /* the sender looks by itself soon */
-	pthread_t sender;
+	bool stop, tested;
+	bool ended;            /* nothing is passed on any more */
+	bool kept;             /* something was not passed on, since there was no peer */
+	bool left;             /* something could not be passed on */
+	bool resting;          /* the sender looks by itself soon */
+	struct ticker *sender; /* NULL: not started, or ended */
 };
 
 /* Starts listening and sending. Returns false, with C->why, if that is not possible. */

@@ -5,6 +5,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mutex.h"
+#include "util/ticker.h"
 
 #include <errno.h>
 #include <linux/fuse.h>
@@ -29,9 +30,8 @@ enum { LISTED_US = 60 * US_PER_S };
 /* A thread that tells, and its queue. What concerns one directory always goes to the same. */
 struct teller {
 	struct invalidator *inv;
-	pthread_t thread;
+	struct ticker *clock;
 	/* guarded by the lock of the invalidator */
-	pthread_cond_t wake; /* something to tell, or the end */
 	pthread_cond_t told; /* `done` has moved */
 	struct forget *first, **last;
 	struct forget *later; /* to be told again */
@@ -39,7 +39,6 @@ struct teller {
 	/* clock_us() when it began with the one that it tells now; 0: with none */
 	int64_t since_us;
 	bool stuck; /* all names were declared out of date since */
-	bool stop, started;
 };
 
 struct invalidator {
@@ -47,11 +46,10 @@ struct invalidator {
 	_Atomic(struct fuse_session *) se; /* NULL: nothing is told */
 	atomic_bool no_epoch;              /* the kernel does not know it */
 	struct teller tellers[TELLERS];
-	pthread_t guard;
+	struct ticker *guard;
 	/* borrowed; guards what follows, the tellers, and the use of `se` by anybody else */
 	struct mutex *lock;
-	pthread_cond_t wake;
-	bool stop, busy, started; /* busy: something was given since the guard looked */
+	bool busy;           /* something was given since the guard looked */
 	bool all;            /* all is to be told, when little is left of what was listed before */
 	atomic_long pending; /* entries of all tellers */
 
@@ -179,19 +177,8 @@ static void put_back(struct teller *t, struct forget *f) {
 	t->later = f;
 }
 
-/* The next one; NULL at the end. The lock is held. */
+/* The next one, or NULL. The lock is held. */
 static struct forget *take(struct teller *t) {
-	while (t->first == NULL && t->later == NULL && !t->stop)
-		mutex_wait(&t->wake, t->inv->lock);
-	if (t->first == NULL && t->later != NULL) {
-		int64_t soon = clock_us() + AGAIN_MS * US_PER_MS;
-		if (!t->stop)
-			mutex_wait_until(&t->wake, t->inv->lock, soon);
-		for (struct forget *f; (f = t->later) != NULL;) {
-			t->later = f->next;
-			append(t, f);
-		}
-	}
 	struct forget *f = t->first;
 	if (f == NULL)
 		return NULL;
@@ -201,27 +188,34 @@ static struct forget *take(struct teller *t) {
 	return f;
 }
 
-static void *teller_main(void *arg) {
+/* Tells all that waits. */
+static int64_t tell_all(void *arg) {
 	struct teller *t = arg;
-	mutex_lock(t->inv->lock);
+	struct mutex *lock = t->inv->lock;
+	mutex_lock(lock);
+	for (struct forget *f; (f = t->later) != NULL;) {
+		t->later = f->next;
+		append(t, f);
+	}
 	for (struct forget *f; (f = take(t)) != NULL;) {
 		t->since_us = clock_us();
 		t->stuck = false;
-		mutex_unlock(t->inv->lock);
+		mutex_unlock(lock);
 		bool first = f->until_us == 0, again = tell(t->inv, f);
 		if (!again) {
 			free_forget(t->inv, f);
 			atomic_fetch_sub(&t->inv->pending, 1);
 		}
-		mutex_lock(t->inv->lock);
+		mutex_lock(lock);
 		t->since_us = 0;
 		t->done += first;
 		pthread_cond_broadcast(&t->told);
 		if (again)
 			put_back(t, f);
 	}
-	mutex_unlock(t->inv->lock);
-	return NULL;
+	bool again = t->later != NULL;
+	mutex_unlock(lock);
+	return again ? (int64_t)AGAIN_MS * US_PER_MS : TICKER_REST;
 }
 
 /* True if T waits too long, and nobody has done anything about it. *IDLE is cleared if it has
@@ -248,9 +242,10 @@ static void give(struct invalidator *inv, struct forget *list) {
 		struct teller *t = &inv->tellers[((uintptr_t)f->node >> 6) % TELLERS];
 		atomic_fetch_add(&inv->pending, 1);
 		LOCK_SCOPE(t->inv->lock);
+		if (t->first == NULL)
+			ticker_call(t->clock);
 		append(t, f);
 		t->given++;
-		pthread_cond_signal(&t->wake);
 	}
 }
 
@@ -270,35 +265,25 @@ static bool list_all(struct invalidator *inv) {
 }
 
 /* Sees to it that nothing waits behind a slow look-up, and lists all where that is wanted. */
-static void *guard_main(void *arg) {
+static int64_t guard(void *arg) {
 	struct invalidator *inv = arg;
-	bool idle = true;
-	mutex_lock(inv->lock);
-	while (!inv->stop) {
-		int64_t until = clock_us() + STUCK_MS * US_PER_MS / 2;
-		if (idle && !inv->busy)
-			mutex_wait(&inv->wake, inv->lock);
-		else
-			mutex_wait_until(&inv->wake, inv->lock, until);
+	bool idle = true, stuck = false;
+	{
+		LOCK_SCOPE(inv->lock);
 		inv->busy = false;
-		mutex_unlock(inv->lock);
-		bool stuck = false;
-		idle = true;
-		for (int i = 0; i < TELLERS; i++)
-			stuck |= is_stuck(&inv->tellers[i], &idle);
-		if (stuck)
-			(void)invalidate_names(inv);
-		idle = !list_all(inv) && idle;
-		mutex_lock(inv->lock);
 	}
-	mutex_unlock(inv->lock);
-	return NULL;
+	for (int i = 0; i < TELLERS; i++)
+		stuck |= is_stuck(&inv->tellers[i], &idle);
+	if (stuck)
+		(void)invalidate_names(inv);
+	idle = !list_all(inv) && idle;
+	return idle ? TICKER_REST : (int64_t)STUCK_MS * US_PER_MS / 2;
 }
 
 static void call_guard(struct invalidator *inv, bool all) {
 	LOCK_SCOPE(inv->lock);
 	if (!inv->busy || (all && !inv->all))
-		pthread_cond_signal(&inv->wake);
+		ticker_call(inv->guard);
 	inv->busy = true;
 	inv->all = inv->all || all;
 }
@@ -355,18 +340,16 @@ struct invalidator *invalidator_new(struct fs *fs, struct mutex *lock) {
 		return NULL;
 	inv->fs = fs;
 	inv->lock = lock;
-	clock_condition(&inv->wake);
 	for (int i = 0; i < TELLERS; i++) {
 		struct teller *t = &inv->tellers[i];
 		t->inv = inv;
 		t->last = &t->first;
-		clock_condition(&t->wake);
 		clock_condition(&t->told);
-		t->started = pthread_create(&t->thread, NULL, teller_main, t) == 0;
-		ok = ok && t->started;
+		t->clock = ticker_start(tell_all, t);
+		ok = ok && t->clock != NULL;
 	}
-	inv->started = pthread_create(&inv->guard, NULL, guard_main, inv) == 0;
-	if (!ok || !inv->started) {
+	inv->guard = ticker_start(guard, inv);
+	if (!ok || inv->guard == NULL) {
 		invalidator_free(inv);
 		return NULL;
 	}
@@ -401,31 +384,16 @@ void invalidator_stop(struct invalidator *inv) {
 		(void)is_idle(&inv->tellers[i]);
 }
 
-static void end_teller(struct teller *t) {
-	{
-		LOCK_SCOPE(t->inv->lock);
-		t->stop = true;
-		pthread_cond_signal(&t->wake);
-	}
-	if (t->started)
-		pthread_join(t->thread, NULL);
-	pthread_cond_destroy(&t->wake);
-	pthread_cond_destroy(&t->told);
-}
-
 void invalidator_free(struct invalidator *inv) {
 	if (inv == NULL)
 		return;
 	atomic_store(&inv->se, NULL);
-	{
-		LOCK_SCOPE(inv->lock);
-		inv->stop = true;
-		pthread_cond_signal(&inv->wake);
+	ticker_stop(inv->guard);
+	for (int i = 0; i < TELLERS; i++) {
+		struct teller *t = &inv->tellers[i];
+		ticker_stop(t->clock);
+		(void)tell_all(t); /* nobody: what is left is freed */
+		pthread_cond_destroy(&t->told);
 	}
-	if (inv->started)
-		pthread_join(inv->guard, NULL);
-	for (int i = 0; i < TELLERS; i++)
-		end_teller(&inv->tellers[i]);
-	pthread_cond_destroy(&inv->wake);
 	free(inv);
 }

@@ -6,6 +6,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mutex.h"
+#include "util/ticker.h"
 #include "fs/inodes/fresh.h"
 
 #include <errno.h>
@@ -124,8 +125,8 @@ static void put_outgoing(struct caches *c, const char *payload) {
 	else
 		buf_puts(&c->outgoing, payload);
 	buf_add(&c->outgoing, "", 1);
-	if (c->noutgoing++ == 0 && !c->resting)
-		pthread_cond_broadcast(&c->wake);
+	if (c->noutgoing++ == 0 && !c->resting && c->sender != NULL)
+		ticker_call(c->sender);
 }
 
 /* True if nobody is to be told; then that is noted, since somebody may have come who is not known
@@ -179,47 +180,43 @@ static int tell_peers(struct caches *c, const struct buf *batch, unsigned flags)
 	return rc;
 }
 
-/* Waits MS milliseconds, less at the end. The lock is held. */
-static void rest(struct caches *c, int ms) {
-	int64_t until = clock_us() + (int64_t)ms * US_PER_MS;
-	int rc = 0;
-	c->resting = true;
-	while (!c->stop && rc == 0)
-		rc = mutex_wait_until(&c->wake, &c->lock, until);
-	c->resting = false;
+/* What there is to pass on after a batch that was sent (RC 0) or not. Returns in how many
+ * milliseconds it is to be looked again. The lock is held. */
+static int after_batch(struct caches *c, int n, int rc) {
+	c->left = c->left || (rc != 0 && c->stop);
+	c->ended = c->stop && (rc != 0 || c->noutgoing == 0);
+	if (c->ended)
+		pthread_cond_broadcast(&c->wake);
+	if (rc == 0)
+		atomic_fetch_add(&c->sent, (unsigned)n);
+	if (rc == 0 || c->stop)
+		return c->stop ? 0 : PAUSE_MS;
+	if (c->noutgoing <= OUTGOING_MOST) {
+		notice_put_all(&c->outgoing, c->me);
+		buf_add(&c->outgoing, "", 1);
+		c->noutgoing++;
+	}
+	return RETRY_MS;
 }
 
-static void *sender_main(void *arg) {
+/* Passes on what waits. */
+static int64_t send_outgoing(void *arg) {
 	struct caches *c = arg;
-	mutex_lock(&c->lock);
-	for (;;) {
-		while (c->noutgoing == 0 && !c->stop)
-			mutex_wait(&c->wake, &c->lock);
-		if (c->noutgoing == 0)
-			break;
-		AUTO_BUF struct buf batch = c->outgoing;
-		int n = c->noutgoing;
+	AUTO_BUF struct buf batch = { 0 };
+	int n, rc = 0;
+	{
+		LOCK_SCOPE(&c->lock);
+		batch = c->outgoing;
+		n = c->noutgoing;
 		c->outgoing = (struct buf){ 0 };
 		c->noutgoing = 0;
-		mutex_unlock(&c->lock);
-		int rc = tell_peers(c, &batch, DB_REPEATABLE);
-		mutex_lock(&c->lock);
-		if (rc == 0)
-			atomic_fetch_add(&c->sent, (unsigned)n);
-		else if (c->stop) {
-			c->left = true;
-			break;
-		} else if (c->noutgoing <= OUTGOING_MOST) {
-			notice_put_all(&c->outgoing, c->me);
-			buf_add(&c->outgoing, "", 1);
-			c->noutgoing++;
-		}
-		rest(c, rc == 0 ? PAUSE_MS : RETRY_MS);
+		c->resting = n > 0 && !c->ended;
 	}
-	c->ended = true;
-	pthread_cond_broadcast(&c->wake);
-	mutex_unlock(&c->lock);
-	return NULL;
+	if (c->resting)
+		rc = tell_peers(c, &batch, DB_REPEATABLE);
+	LOCK_SCOPE(&c->lock);
+	int ms = after_batch(c, n, rc);
+	return c->resting && !c->ended ? (int64_t)ms * US_PER_MS : TICKER_REST;
 }
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -247,27 +244,30 @@ static void stop_listening(struct caches *c) {
 
 static bool start_sender(struct caches *c) {
 	c->sending = (struct db_cancel)DB_CANCEL_INIT;
-	c->started = pthread_create(&c->sender, NULL, sender_main, c) == 0;
-	return c->started;
+	struct ticker *sender = ticker_start(send_outgoing, c);
+	LOCK_SCOPE(&c->lock);
+	c->sender = sender;
+	return sender != NULL;
 }
 
 /* It passes on what is left first, unless that takes too long. */
 static void end_sender(struct caches *c) {
 	int64_t until = clock_us() + (int64_t)END_MS * US_PER_MS;
+	struct ticker *sender;
 	int rc = 0;
-	if (!c->started)
+	if (c->sender == NULL)
 		return;
 	{
 		LOCK_SCOPE(&c->lock);
 		c->stop = true;
-		pthread_cond_broadcast(&c->wake);
+		ticker_call(c->sender);
 		while (!c->ended && rc == 0)
 			rc = mutex_wait_until(&c->wake, &c->lock, until);
+		sender = move_ptr(c->sender);
 	}
 	if (rc != 0)
 		db_cancel_fire(&c->sending);
-	pthread_join(c->sender, NULL);
-	c->started = false;
+	ticker_stop(sender);
 }
 
 static bool fail(struct caches *c, const char *why) {
@@ -346,7 +346,7 @@ static void say_farewell(struct caches *c) {
 }
 
 void listening_end(struct caches *c) {
-	bool started = c->started;
+	bool started = c->sender != NULL;
 	end_sender(c);
 	if (started && has_told_all(c))
 		say_farewell(c);

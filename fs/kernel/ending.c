@@ -77,7 +77,7 @@ static void *helper_main(void *arg) {
 static void help_locked(struct ending *e) {
 	e->helped = true;
 	for (int i = 0; i < HELPERS && !e->committed; i++) {
-		if (thread_start(helper_main, e) != 0)
+		if (thread_start(NULL, helper_main, e) != 0)
 			return;
 		e->helpers++;
 	}
@@ -159,8 +159,7 @@ static void *unmount_main(void *arg) {
 
 static void unmount_locked(struct ending *e) {
 	int64_t until = clock_us() + (int64_t)UNMOUNT_MS * US_PER_MS;
-	pthread_t thread;
-	if (e->se == NULL || pthread_create(&thread, NULL, unmount_main, e) != 0)
+	if (e->se == NULL || thread_start(NULL, unmount_main, e) != 0)
 		return;
 	while (!e->unmounted && mutex_wait_until(&e->changed, &fs_lists, until) == 0)
 		;
@@ -235,7 +234,7 @@ static bool ending_open(struct fs *fs) {
 	e->fs = fs;
 	fs->ending = e;
 	clock_condition(&e->changed);
-	if (pthread_create(&e->thread, NULL, thread_main, e) == 0)
+	if (thread_start(&e->thread, thread_main, e) == 0)
 		return true;
 	pthread_cond_destroy(&e->changed);
 	free(e);

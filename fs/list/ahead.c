@@ -4,6 +4,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/list/trail.h"
 #include "util/mutex.h"
+#include "util/thread.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -62,7 +63,7 @@ struct ahead *ahead_start(struct fs *fs, struct page_query *q) {
 	memset(q, 0, sizeof(*q));
 	mutex_init(&a->cancel.lock, MUTEX_CANCEL);
 	a->ticket = coherence_ticket(fs);
-	if (pthread_create(&a->thread, NULL, ahead_main, a) == 0)
+	if (thread_start(&a->thread, ahead_main, a) == 0)
 		return a;
 	page_query_free(&a->q);
 	mutex_destroy(&a->cancel.lock);

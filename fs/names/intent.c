@@ -4,6 +4,7 @@
 #include "fs/core/fs.h"
 #include "util/clock.h"
 #include "util/mutex.h"
+#include "util/thread.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -152,12 +153,10 @@ const struct mount_part intents_part = { "intents", intents_open, intents_close 
 
 /* Held: the lock. */
 static bool start(struct intents *all) {
-	pthread_t thread;
 	if (all->started)
 		return true;
-	if (pthread_create(&thread, NULL, reader_main, all) != 0)
+	if (thread_start(NULL, reader_main, all) != 0)
 		return false;
-	pthread_detach(thread);
 	all->users++;
 	return all->started = true;
 }

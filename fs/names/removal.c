@@ -7,6 +7,7 @@
 #include "util/log.h"
 #include "util/mutex.h"
 #include "util/process.h"
+#include "util/thread.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -149,7 +150,6 @@ static struct removal *next_due_locked(struct removals *all, unsigned round, boo
  * process had its time. Returns false if it is in use: its user sees to it. The caller is a user
  * of R, and is no longer. */
 static bool settle_due(struct removals *all, struct removal *r, bool ended) {
-	pthread_t thread;
 	bool idle = ended || mutex_trylock(&r->lock);
 	bool ripe = ended || (idle && removal_ripe(all, r) > 0);
 	if (idle && !ended)
@@ -162,9 +162,7 @@ static bool settle_due(struct removals *all, struct removal *r, bool ended) {
 	r->settling = true;
 	all->settlers++;
 	mutex_unlock(&fs_lists);
-	if (pthread_create(&thread, NULL, settler_main, r) == 0)
-		pthread_detach(thread);
-	else
+	if (thread_start(NULL, settler_main, r) != 0)
 		settler_main(r);
 	return true;
 }
@@ -255,7 +253,7 @@ static bool removals_open(struct fs *fs) {
 	all->slots = fs->opt->max_connections / 3;
 	all->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	all->started = all->wake_fd >= 0 && !fs->opt->read_only &&
-		       pthread_create(&all->thread, NULL, main_loop, all) == 0;
+		       thread_start(&all->thread, main_loop, all) == 0;
 	all->none = !all->started;
 	return true;
 }

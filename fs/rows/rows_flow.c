@@ -5,6 +5,7 @@
 #include "fs/core/fs.h"
 #include "util/clock.h"
 #include "util/mutex.h"
+#include "util/ticker.h"
 
 #include <errno.h>
 #include <string.h>
@@ -26,13 +27,12 @@ struct rows_flow {
  * flow, and waits for ever where there are none: a process serves one mount. */
 static struct {
 	/* guarded by fs_lists: who holds that only tries a handle's lock */
-	pthread_cond_t some;  /* there is a flow */
 	pthread_cond_t quiet; /* no idle flow is being ended */
 	bool ending;          /* one is */
 	struct rows_flow *all;
 	int n; /* that have a connection, or are about to */
-	bool has_thread;
-} flows = { .some = PTHREAD_COND_INITIALIZER, .quiet = PTHREAD_COND_INITIALIZER };
+	struct ticker *clock;
+} flows = { .quiet = PTHREAD_COND_INITIALIZER };
 
 static void flow_free(struct rows_flow *flow) {
 	db_copy_out_end(flow->copy);
@@ -64,48 +64,36 @@ static struct rows_flow *take_idle(void) {
 	return idle;
 }
 
-static struct rows_flow *wait_for_idle(void) {
-	LOCK_SCOPE(&fs_lists);
-	while (flows.all == NULL)
-		mutex_wait(&flows.some, &fs_lists);
-	struct rows_flow *idle = take_idle();
-	flows.ending = idle != NULL;
-	return idle;
-}
-
-static void tell_quiet(void) {
+static int64_t end_idle(void *arg) {
+	struct rows_flow *idle;
+	bool any;
+	(void)arg;
+	{
+		LOCK_SCOPE(&fs_lists);
+		idle = take_idle();
+		flows.ending = idle != NULL;
+		any = flows.all != NULL;
+	}
+	while (idle != NULL) {
+		struct rows_flow *flow = idle;
+		idle = flow->next;
+		flow_free(flow);
+	}
 	LOCK_SCOPE(&fs_lists);
 	flows.ending = false;
 	pthread_cond_broadcast(&flows.quiet);
-}
-
-static void *reaper_main(void *arg) {
-	const struct timespec pause = { .tv_nsec = (long)IDLE_MS * 1000000 / 4 };
-	for (;;) {
-		struct rows_flow *idle = wait_for_idle();
-		while (idle != NULL) {
-			struct rows_flow *flow = idle;
-			idle = flow->next;
-			flow_free(flow);
-		}
-		tell_quiet();
-		nanosleep(&pause, NULL);
-	}
-	return arg;
+	return any ? (int64_t)IDLE_MS * US_PER_MS / 4 : TICKER_REST;
 }
 
 /* Counts one flow more. Returns false if there are enough, or nobody would end it. */
 static bool reserve(int most) {
-	pthread_t thread;
 	LOCK_SCOPE(&fs_lists);
 	if (flows.n >= most)
 		return false;
-	if (!flows.has_thread && pthread_create(&thread, NULL, reaper_main, NULL) == 0) {
-		pthread_detach(thread);
-		flows.has_thread = true;
-	}
-	flows.n += flows.has_thread;
-	return flows.has_thread;
+	if (flows.clock == NULL)
+		flows.clock = ticker_start(end_idle, NULL);
+	flows.n += flows.clock != NULL;
+	return flows.clock != NULL;
 }
 
 /* Runs the COPY behind SQL with the texts of W's keys and of CURSOR. */
@@ -140,7 +128,7 @@ static void publish(struct rows_flow *flow) {
 	LOCK_SCOPE(&fs_lists);
 	flow->next = flows.all;
 	flows.all = *flow->slot = flow;
-	pthread_cond_signal(&flows.some);
+	ticker_call(flows.clock);
 }
 
 int rows_flow_begin(struct call *call, const struct where *w, const char *sql, char *const *cursor,

@@ -7,6 +7,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mutex.h"
+#include "util/ticker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,15 +68,16 @@ struct transcript {
 
 struct transcripts {
 	struct fs *fs;
-	pthread_cond_t wake; /* all below is guarded by fs_lists */
+	/* guarded by fs_lists */
 	struct transcript *oldest, *newest;
 	int n;
 	uint64_t bytes, gathered;
 	int passing; /* of all */
 	int session; /* -1: none yet */
-	bool stop, has_thread;
-	pthread_t thread;
-	struct call asks; /* the thread's own, not locked */
+	bool stop;
+	struct ticker *clock; /* follows them; NULL: not started, or ended */
+	struct call asks;     /* the clock's own, not locked, as is: */
+	unsigned long done;   /* the ticket up to which all is followed */
 };
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -180,31 +182,27 @@ static bool transcripts_open(struct fs *fs) {
 		return false;
 	all->fs = fs;
 	all->session = -1;
-	clock_condition(&all->wake);
 	/* it is interrupted by us alone, at the end */
 	all->asks = (struct call){ .fs = fs, .interruptible = true };
 	mutex_init(&all->asks.cancel.lock, MUTEX_CANCEL);
 	return true;
 }
 
-/* Ends the thread. It must not wait for a server that does not answer. */
-static void end_thread(struct transcripts *all) {
-	bool runs;
+/* Ends the clock. It must not wait for a server that does not answer. */
+static void end_clock(struct transcripts *all) {
+	struct ticker *clock;
 	{
 		LOCK_SCOPE(&fs_lists);
 		all->stop = true;
-		runs = all->has_thread;
-		all->has_thread = false;
-		pthread_cond_signal(&all->wake);
+		clock = move_ptr(all->clock);
 	}
 	db_cancel_fire(&all->asks.cancel);
-	if (runs)
-		pthread_join(all->thread, NULL);
+	ticker_stop(clock);
 }
 
 void transcripts_serve(struct transcripts *all, int session) {
 	if (session < 0)
-		end_thread(all); /* it may be the last that has one, which the kernel is told */
+		end_clock(all); /* it may be the last that has one, which the kernel is told */
 	LOCK_SCOPE(&fs_lists);
 	all->session = session;
 }
@@ -212,7 +210,7 @@ void transcripts_serve(struct transcripts *all, int session) {
 /* No handle has one any more. */
 static void transcripts_close(struct fs *fs) {
 	struct transcripts *all = fs->transcripts;
-	end_thread(all);
+	end_clock(all);
 	while (all->oldest != NULL) {
 		struct transcript *t = all->oldest;
 		t->found = false;
@@ -220,7 +218,6 @@ static void transcripts_close(struct fs *fs) {
 		transcript_release(t);
 	}
 	mutex_destroy(&all->asks.cancel.lock);
-	pthread_cond_destroy(&all->wake);
 	free(all);
 }
 
@@ -536,28 +533,17 @@ void transcripts_follow(struct fs *fs, const struct node *node) {
 	call_end(&call);
 }
 
-static bool wait_for_passing(struct transcripts *all) {
-	int64_t until = clock_us() + LOOK_MS * US_PER_MS;
-	LOCK_SCOPE(&fs_lists);
-	while (all->passing == 0 && !all->stop)
-		mutex_wait(&all->wake, &fs_lists);
-	int rc = 0;
-	while (!all->stop && rc == 0)
-		rc = mutex_wait_until(&all->wake, &fs_lists, until);
-	return !all->stop;
-}
-
-static void *follower_main(void *arg) {
+static int64_t follow_passing(void *arg) {
 	struct transcripts *all = arg;
-	unsigned long done = 0;
-	while (wait_for_passing(all)) {
-		unsigned long now = coherence_ticket(all->fs);
-		if (now == done && coherence_listens(all->fs))
-			continue;
-		if (follow_all(&all->asks, NULL))
-			done = now;
+	{
+		LOCK_SCOPE(&fs_lists);
+		if (all->passing == 0)
+			return TICKER_REST;
 	}
-	return NULL;
+	unsigned long now = coherence_ticket(all->fs);
+	if ((now != all->done || !coherence_listens(all->fs)) && follow_all(&all->asks, NULL))
+		all->done = now;
+	return (int64_t)LOOK_MS * US_PER_MS;
 }
 
 /* Makes T's file known to the kernel. */
@@ -570,9 +556,9 @@ static bool has_backing(struct transcripts *all, struct transcript *t) {
 		if (t->backing < 0)
 			log_debug("the kernel does not read by itself: %s", strerror(errno));
 	}
-	if (t->backing > 0 && !all->has_thread && !all->stop)
-		all->has_thread = pthread_create(&all->thread, NULL, follower_main, all) == 0;
-	return t->backing > 0 && all->has_thread;
+	if (t->backing > 0 && all->clock == NULL && !all->stop)
+		all->clock = ticker_start(follow_passing, all);
+	return t->backing > 0 && all->clock != NULL;
 }
 
 struct transcript *transcript_pass(struct fs *fs, struct node *node, struct transcript *t,
@@ -588,8 +574,8 @@ struct transcript *transcript_pass(struct fs *fs, struct node *node, struct tran
 		return NULL;
 	now->references++;
 	now->passing++;
-	all->passing++;
-	pthread_cond_signal(&all->wake);
+	if (all->passing++ == 0)
+		ticker_call(all->clock);
 	*out = (struct passing){ .backing = now->backing, .direct = now != t };
 	return now;
 }

@@ -5,6 +5,7 @@
 #include "fs/kernel/session.h"
 #include "fs/start/daemon.h"
 #include "util/log.h"
+#include "util/thread.h"
 
 #include <limits.h>
 #include <sys/prctl.h>
@@ -79,7 +80,7 @@ static void *look(void *arg) {
 static void serve(struct fs *fs) {
 	struct first_look first;
 	snprintf(first.path, sizeof(first.path), "%s", fs->opt->mountpoint);
-	bool looks = pthread_create(&first.thread, NULL, look, &first) == 0;
+	bool looks = thread_start(&first.thread, look, &first) == 0;
 	session_serve(fs);
 	if (looks)
 		pthread_join(first.thread, NULL);

@@ -223,7 +223,7 @@ static void test_thread(void) {
 	int ends[2];
 	char said = '?';
 	sigset_t mask;
-	if (!CHECK(pipe(ends) == 0) || !CHECK_INT(thread_start(say_mask, &ends[1]), 0))
+	if (!CHECK(pipe(ends) == 0) || !CHECK_INT(thread_start(NULL, say_mask, &ends[1]), 0))
 		return;
 	CHECK(read(ends[0], &said, 1) == 1);
 	CHECK_INT(said, '1');
