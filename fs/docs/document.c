@@ -241,7 +241,7 @@ static int load_for_reader(struct call *call, struct handle *h) {
 		return set_body(call, h, move_ptr(known));
 	}
 	int rc = node_where(nodes, h->node, &w);
-	bool large = known == NULL && h->node->attr.size >= LARGE_FROM &&
+	bool large = known == NULL && node_attributes(nodes, h->node).size >= LARGE_FROM &&
 		     h->node->place->sql.pieces != NULL;
 	if (rc == 0 && large)
 		return load_large(call, h, &w);

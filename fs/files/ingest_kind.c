@@ -27,7 +27,7 @@ static struct node *node_now(struct nodes *nodes, const struct handle *h) {
 static void show(struct call *call, const struct handle *h) {
 	struct nodes *nodes = call->fs->nodes;
 	struct node *node = node_now(nodes, h);
-	struct attributes attr = node->attr;
+	struct attributes attr = node_attributes(nodes, node);
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	attr.size = ingest_size(file_of(h)->stream);

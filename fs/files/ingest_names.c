@@ -166,7 +166,7 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 	int rc = ingest_stream_open(call, node->place, path, &s);
 	if (rc != 0)
 		return rc;
-	struct attributes shown = node->attr;
+	struct attributes shown = node_attributes(call->fs->nodes, node);
 	{
 		LOCK_SCOPE(&s->lock);
 		/* what is written but not committed must not move the time afterwards */

@@ -362,6 +362,14 @@ struct node *node_get(struct nodes *nodes, struct node *parent, const char *name
 	return node;
 }
 
+struct node *node_get_namesake(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	struct node *now = nodes_find(nodes, node->parent, node->strings);
+	if (now != NULL)
+		now->references++;
+	return now;
+}
+
 static bool fresh_locked(struct nodes *nodes, const struct node *node) {
 	return node->hashed && fresh_is_found(nodes->fs, node);
 }
@@ -539,6 +547,11 @@ bool node_fstat(struct nodes *nodes, const struct node *node, struct stat *st) {
 		if (h->kind->fstat != NULL && h->kind->fstat(h, st))
 			return true;
 	return false;
+}
+
+struct attributes node_attributes(struct nodes *nodes, const struct node *node) {
+	LOCK_SCOPE(&nodes->lock);
+	return node->attr;
 }
 
 static void stat_locked(const struct nodes *nodes, const struct node *node, struct stat *st) {

@@ -55,6 +55,8 @@ struct node *node_get(struct nodes *nodes, struct node *parent, const char *name
  * look-up of the kernel's then, and no reference. */
 struct node *node_get_fresh(struct nodes *nodes, struct node *parent, const char *name, bool lookup,
 			    bool *fresh);
+/* The same of what has NODE's name now, if it is not NODE. */
+struct node *node_get_namesake(struct nodes *nodes, const struct node *node);
 void node_hold(struct nodes *nodes, struct node *node);
 void node_put(struct nodes *nodes, struct node *node);
 void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup);
@@ -164,6 +166,8 @@ static inline pid_t node_maker(const struct node *node) {
 	return atomic_load(&((struct node *)(uintptr_t)node)->maker);
 }
 
+/* As they were found last, or updated. */
+struct attributes node_attributes(struct nodes *nodes, const struct node *node);
 /* Fills ST. */
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st);
 /* What the disk has of the plain file NODE now, by any handle that has it open, whatever became of

@@ -24,12 +24,13 @@ struct attributes {
 
 struct handle;
 
-/* Kept small: the kernel holds as many as it knows names. What a node is of, `type`, `place` and
- * `control`, never changes: any thread that holds a node may read them without the lock. */
+/* Kept small: the kernel holds as many as it knows names. What may be read without the lock of the
+ * nodes, by any thread that holds the node, never changes (`type`, `place`, `control`, `ino`) or is
+ * atomic; `strings` changes only with a rename: see node_name(). All else needs the lock. */
 struct node {
-	struct node *parent;       /* NULL for the root; holds a reference */
-	const struct place *place; /* NODE_PLACE; its snapshot is held */
-	const struct own_name *control;
+	struct node *parent;            /* NULL for the root; holds a reference */
+	const struct place *place;      /* NODE_PLACE; its snapshot is held; never changes */
+	const struct own_name *control; /* never changes */
 	union {
 		struct handle *opened;  /* the open handles, the newest first */
 		struct node *next_dead; /* while it is being freed */
@@ -49,7 +50,7 @@ struct node {
 	uint32_t cached;     /* those of them that read through the kernel's pages */
 	uint32_t writers;    /* open handles that may write */
 	atomic_int maker;    /* the thread that made this directory; see intent.h */
-	uint8_t type;        /* enum node_type */
+	uint8_t type;        /* enum node_type; never changes */
 	bool hashed;         /* it has its name */
 	uint8_t fresh;       /* enum fresh_state; changed by fresh_move() only */
 	bool unlinked;

@@ -268,7 +268,7 @@ static int rename_place(struct renaming *r) {
 		return call_error(r->call, EBUSY,
 				  "this directory is part of the layout: it is always there");
 	/* a program that has it open means the row of its first name */
-	if (node->pending && r->target.place != node->place && !S_ISDIR(node->attr.mode) &&
+	if (node->pending && r->target.place != node->place && node->place->route != NULL &&
 	    node_is_open(r->call->fs->nodes, node))
 		return -EXDEV;
 	bool replaces = r->existing != NULL && !r->existing->pending;
@@ -316,7 +316,7 @@ static int rename_allowed(const struct renaming *r) {
 }
 
 static int rename_any(struct renaming *r) {
-	bool directory = S_ISDIR(r->node->attr.mode);
+	bool directory = S_ISDIR(node_attributes(r->call->fs->nodes, r->node).mode);
 	if (r->node->type == NODE_CONTROL || r->dir->type == NODE_CONTROL)
 		return -EPERM;
 	lookup_target(r->call->fs, r->dir, r->name, directory, &r->target);

@@ -115,7 +115,7 @@ static int add_found(struct call *call, struct listing *l, struct node *dir, con
 		return 0; /* a NULL column, or gone meanwhile */
 	struct row *row = rc == 0 ? add_row(l, name) : NULL;
 	if (row != NULL)
-		row->attr = node->attr;
+		row->attr = node_attributes(call->fs->nodes, node);
 	node_put(call->fs->nodes, node);
 	return rc == 0 && row == NULL ? -ENOMEM : rc;
 }

@@ -394,7 +394,7 @@ static bool has_all(struct fs *fs, struct transcript *t) {
 	t->nameless = false;
 	if (node_has_name(fs->nodes, t->node))
 		return is_unchanged(fs, t->node, t->seen);
-	struct node *now = node_get(fs->nodes, t->node->parent, node_name(t->node));
+	struct node *now = node_get_namesake(fs->nodes, t->node);
 	t->nameless = now == NULL;
 	bool all = now != NULL && is_unchanged(fs, now, t->seen);
 	node_put(fs->nodes, now);
