@@ -92,26 +92,13 @@ void buf_printf(struct buf *b, const char *fmt, ...) {
 	va_end(ap);
 }
 
-static void add_escaped_byte(struct buf *b, unsigned char c) {
-	switch (c) {
-	case '"':
-		buf_add(b, "\\\"", 2);
-		break;
-	case '\\':
-		buf_add(b, "\\\\", 2);
-		break;
-	case '\n':
-		buf_add(b, "\\n", 2);
-		break;
-	case '\r':
-		buf_add(b, "\\r", 2);
-		break;
-	case '\t':
-		buf_add(b, "\\t", 2);
-		break;
-	default:
-		buf_printf(b, "\\u%04x", c);
-	}
+static void add_escaped_byte(struct buf *b, char c) {
+	static const char bytes[] = "\"\\\n\r\t", letters[] = "\"\\nrt";
+	const char *at = memchr(bytes, c, sizeof(bytes) - 1);
+	if (at != NULL)
+		buf_printf(b, "\\%c", letters[at - bytes]);
+	else
+		buf_printf(b, "\\u%04x", (unsigned char)c);
 }
 
 bool buf_add_file(struct buf *b, FILE *f, size_t most) {
@@ -130,7 +117,7 @@ void buf_json_string(struct buf *b, const char *s, size_t len) {
 		if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
 			continue;
 		buf_add(b, s + plain, i - plain);
-		add_escaped_byte(b, c);
+		add_escaped_byte(b, s[i]);
 		plain = i + 1;
 	}
 	buf_add(b, s + plain, len - plain);
