@@ -46,24 +46,13 @@ static int copy_bytes(struct import *im, struct item *item, int in, uint64_t at,
 	return rc;
 }
 
-/* Of an ingest file, A in the old tree: how many of its first bytes are on the mount already. 0
- * also if what is there is something else. */
+/* Of an ingest file, A in the old tree, which is read: how many of its first bytes are on the mount
+ * already. 0 also if what is there is something else. */
 static uint64_t bytes_there(const struct import *im, const struct item *item, int a) {
 	AUTO_FD int b = import_open_new(im, item);
-	AUTO_FREE char *x = malloc(CHUNK), *y = malloc(CHUNK);
-	uint64_t same = 0;
-	struct stat st;
-	if (b < 0 || x == NULL || y == NULL || fstat(b, &st) != 0 ||
-	    (uint64_t)st.st_size > item->size)
-		return 0;
-	for (;;) {
-		ssize_t n = read(b, y, CHUNK);
-		if (n <= 0)
-			return n == 0 ? same : 0;
-		if (pread(a, x, (size_t)n, (off_t)same) != n || memcmp(x, y, (size_t)n) != 0)
-			return 0;
-		same += (uint64_t)n;
-	}
+	struct import_difference at;
+	bool same = b >= 0 && import_compare(a, b, &at) == 0 && at.b_ends;
+	return same && at.offset <= item->size ? at.offset : 0;
 }
 
 /* Mode and times mean something to bytes only. Where they do not, nothing is lost. */
@@ -97,7 +86,7 @@ static int copy_whole(struct import *im, struct item *item, bool *source_failed)
 	bool begun = there > 0;
 	if (begun && im->restart && there == item->size && is_to_be_taken_anew(im, item))
 		there = 0;
-	if (there > 0 && lseek(in, (off_t)there, SEEK_SET) < 0)
+	if (lseek(in, (off_t)there, SEEK_SET) < 0)
 		return -errno;
 	import_count(im, item, there, 0);
 	AUTO_FD int out = import_open_for_writing(im, item, there > 0 ? O_APPEND : O_TRUNC);

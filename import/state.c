@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-enum { LARGEST_CONTROL = 64 * 1024 * 1024 };
+enum { LARGEST_CONTROL = 64 * 1024 * 1024, CHUNK = 256 * 1024 };
 
 /* -- both trees -------------------------------------------------------------------------------- */
 
@@ -43,6 +43,34 @@ int import_write(int fd, const char *data, size_t len) {
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+/* Fills the chunk as far as the file goes. Returns the bytes, or -errno. */
+static ssize_t read_full(int fd, char *chunk) {
+	size_t len = 0;
+	ssize_t n = 1;
+	for (; len < CHUNK && n > 0; len += n > 0 ? (size_t)n : 0)
+		n = read(fd, chunk + len, CHUNK - len);
+	return n < 0 ? -errno : (ssize_t)len;
+}
+
+int import_compare(int a, int b, struct import_difference *out) {
+	AUTO_FREE char *x = malloc(CHUNK), *y = malloc(CHUNK);
+	*out = (struct import_difference){ .line = 1 };
+	if (x == NULL || y == NULL)
+		return -ENOMEM;
+	for (;;) {
+		ssize_t n = read_full(a, x), m = read_full(b, y), i = 0;
+		if (n < 0 || m < 0)
+			return (int)(n < 0 ? n : m);
+		for (; i < n && i < m && x[i] == y[i]; i++)
+			out->line += x[i] == '\n';
+		out->offset += (uint64_t)i;
+		out->a_ends = i == n && n < CHUNK;
+		out->b_ends = i == m && m < CHUNK;
+		if (i < n || i < m || n < CHUNK)
+			return 0;
+	}
 }
 
 int import_ask_rows(const struct import *im, const struct item *item, struct rowfs_rows *out) {

@@ -41,6 +41,14 @@ MUST_USE int import_open_new(const struct import *im, const struct item *item);
 /* Opens the item on the mount for writing, making directories above it.
  * Returns the descriptor or -errno. */
 MUST_USE int import_open_for_writing(const struct import *im, const struct item *item, int flags);
+/* Where two files are not the same any more. */
+struct import_difference {
+	uint64_t offset, line; /* of the first byte, from 0; of the line that it is in, from 1 */
+	bool a_ends, b_ends;   /* which of them end there; both: they are the same */
+};
+
+/* Compares the files A and B, which are read from where they stand. Returns 0 or -errno. */
+MUST_USE int import_compare(int a, int b, struct import_difference *out);
 /* Writes all. Returns 0 or -errno. */
 MUST_USE int import_write(int fd, const char *data, size_t len);
 /* Asks the mount for the rows of the ingest file. Returns 0 or -errno. */

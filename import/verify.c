@@ -12,7 +12,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { TOLD_MOST = 20, CHUNK = 256 * 1024 };
+enum { TOLD_MOST = 20 };
 
 struct check {
 	struct import *im;
@@ -40,44 +40,19 @@ static void differ(struct check *c, uint64_t line, const char *fmt, ...) {
 
 /* -- bytes ------------------------------------------------------------------------------------- */
 
-/* Fills the chunk as far as the file goes. */
-static ssize_t read_full(int fd, char *chunk) {
-	size_t len = 0;
-	while (len < CHUNK) {
-		ssize_t n = read(fd, chunk + len, CHUNK - len);
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	return (ssize_t)len;
-}
-
 static void compare_bytes(struct check *c) {
 	AUTO_FD int a = import_open_old(c->im, c->item), b = import_open_new(c->im, c->item);
-	AUTO_FREE char *x = malloc(CHUNK), *y = malloc(CHUNK);
-	uint64_t offset = 0, line = 1;
-	while (a >= 0 && b >= 0 && x != NULL && y != NULL) {
-		ssize_t n = read_full(a, x), m = read_full(b, y);
-		if (n < 0 || m < 0) {
-			differ(c, 0, "cannot be read: %s", strerror((int)-(n < 0 ? n : m)));
-			return;
-		}
-		for (ssize_t i = 0; i < n && i < m; i++, offset++) {
-			if (x[i] != y[i]) {
-				differ(c, line, "byte %" PRIu64 " differs", offset);
-				return;
-			}
-			line += x[i] == '\n';
-		}
-		if (n != m)
-			differ(c, line, "ends behind byte %" PRIu64 " %s", offset,
-			       n < m ? "in the old tree" : "on the mount");
-		if (n != m || n == 0)
-			return;
-	}
-	differ(c, 0, a < 0 ? "cannot be read in the old tree" : "is not on the mount");
+	struct import_difference at;
+	int rc = a >= 0 && b >= 0 ? import_compare(a, b, &at) : 0;
+	if (a < 0 || b < 0)
+		differ(c, 0, a < 0 ? "cannot be read in the old tree" : "is not on the mount");
+	else if (rc != 0)
+		differ(c, 0, "cannot be read: %s", strerror(-rc));
+	else if (!at.a_ends && !at.b_ends)
+		differ(c, at.line, "byte %" PRIu64 " differs", at.offset);
+	else if (!at.a_ends || !at.b_ends)
+		differ(c, at.line, "ends behind byte %" PRIu64 " %s", at.offset,
+		       at.a_ends ? "in the old tree" : "on the mount");
 }
 
 /* -- documents --------------------------------------------------------------------------------- */
