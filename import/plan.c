@@ -215,12 +215,8 @@ int plan_scan(struct plan *plan, int old, const char *prefix) {
 }
 
 struct item *plan_find(const struct plan *plan, const char *path) {
-	struct item wanted = { .path = (char *)(uintptr_t)path };
-	struct item *key = &wanted, **found;
-	if (plan->n == 0)
-		return NULL;
-	found = bsearch(&key, plan->by_path, plan->n, sizeof(key), compare_paths);
-	return found != NULL ? *found : NULL;
+	size_t i = lower_bound(plan, path, strlen(path) + 1);
+	return i < plan->n && strcmp(plan->by_path[i]->path, path) == 0 ? plan->by_path[i] : NULL;
 }
 
 void plan_free(struct plan *plan) {

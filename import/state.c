@@ -1,7 +1,6 @@
 #include "import/state.h"
 
 #include "util/text/name.h"
-#include "util/text/utf8.h"
 #include "util/below.h"
 #include "util/json.h"
 
@@ -100,21 +99,9 @@ void import_uncount(struct import *im, struct item *item) {
 
 /* -- what is told ------------------------------------------------------------------------------ */
 
-/* TEXT with bytes that are no UTF-8 as %XX. */
-static void put_text(struct buf *out, const char *text) {
-	buf_puts(out, "");
-	while (*text != '\0') {
-		size_t n = utf8_prefix(text, strlen(text));
-		buf_add(out, text, n);
-		text += n;
-		if (*text != '\0')
-			buf_printf(out, "%%%02X", (unsigned char)*text++);
-	}
-}
-
 void import_put_name(struct buf *out, const char *name) {
 	AUTO_BUF struct buf text = { 0 };
-	put_text(&text, name);
+	percent_put_invalid(&text, name, 0);
 	percent_put(out, text.failed ? "?" : text.data, "", "");
 }
 
@@ -133,7 +120,7 @@ void import_sentence(const struct import *im, const struct item *item, struct bu
 	AUTO_BUF struct buf path = { 0 };
 	AUTO_FREE char *found = NULL;
 	buf_printf(&path, "/%s", im->prefix);
-	put_text(&path, item->path);
+	percent_put_invalid(&path, item->path, 0);
 	if (text == NULL || path.failed)
 		return;
 	char *rest = text, *line;

@@ -1,5 +1,6 @@
 #include "fs/core/report.h"
 
+#include "util/text/name.h"
 #include "util/text/utf8.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -91,23 +92,12 @@ static void put_now(struct buf *out) {
 	put_time(out, &now);
 }
 
-enum {
-	SENTENCE_MOST = 2048, /* bytes: PostgreSQL may repeat the whole input in its message */
-	LETTER_MOST = 4,      /* bytes of a letter in UTF-8 */
-};
+enum { SENTENCE_MOST = 2048 }; /* bytes: PostgreSQL may repeat the whole input in its message */
 
 /* Bytes of VALUE that are no UTF-8 (a path may have any) are written %XX: the line stays JSON. */
 static void put_member(struct buf *out, const char *name, const char *value) {
 	AUTO_BUF struct buf text = { 0 };
-	buf_puts(&text, "");
-	while (*value != '\0' && SENTENCE_MOST - text.len >= LETTER_MOST) {
-		size_t len = strlen(value), room = SENTENCE_MOST - text.len;
-		size_t n = utf8_prefix(value, len < room ? len : room);
-		buf_add(&text, value, n);
-		value += n;
-		if (*value != '\0' && SENTENCE_MOST - text.len >= LETTER_MOST)
-			buf_printf(&text, "%%%02X", (unsigned char)*value++);
-	}
+	percent_put_invalid(&text, value, SENTENCE_MOST);
 	buf_printf(out, ",\"%s\":", name);
 	if (text.failed)
 		out->failed = true;

@@ -329,6 +329,14 @@ static void test_percent(void) {
 	AUTO_BUF struct buf out = { 0 };
 	percent_put(&out, "a/b%\n", "%", "");
 	CHECK_STR(out.data, "a/b%25%0A");
+	buf_resize(&out, 0);
+	percent_put_invalid(&out, "a\xff\n\xc3\xa9\xc3", 0);
+	CHECK_STR(out.data, "a%FF\n\xc3\xa9%C3");
+	for (size_t most = 4; most < 12; most++) { /* never half a letter */
+		buf_resize(&out, 0);
+		percent_put_invalid(&out, "\xc3\xa9\xf0\x9f\x98\x80\xff\xff", most);
+		CHECK(out.len <= most && utf8_valid(out.data, out.len));
+	}
 	CHECK_INT(percent_byte("%0A", 3), '\n');
 	CHECK_INT(percent_byte("%0A", 2), -1);
 	CHECK_INT(percent_byte("x0A", 3), -1);

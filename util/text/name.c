@@ -26,6 +26,19 @@ void percent_put(struct buf *out, const char *text, const char *odd, const char 
 	buf_add(out, plain, (size_t)(p - plain));
 }
 
+void percent_put_invalid(struct buf *out, const char *text, size_t most) {
+	enum { LETTER_MOST = 4 }; /* bytes */
+	size_t end = most > 0 ? out->len + most : SIZE_MAX;
+	buf_puts(out, "");
+	while (*text != '\0' && !out->failed && end - out->len >= LETTER_MOST) {
+		size_t n = utf8_prefix(text, strnlen(text, end - out->len));
+		buf_add(out, text, n);
+		text += n;
+		if (*text != '\0' && end - out->len >= LETTER_MOST)
+			buf_printf(out, "%%%02X", (unsigned char)*text++);
+	}
+}
+
 static int hex_value(char c) {
 	if (c >= '0' && c <= '9')
 		return c - '0';
