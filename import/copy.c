@@ -151,8 +151,8 @@ static bool has_changed(const struct import *im, const struct item *item) {
 	       st.st_mtim.tv_nsec != item->mtime.tv_nsec;
 }
 
-/* True if the old file's compressed data ends inside a gzip member. False also if it cannot be read,
- * is damaged or is no gzip: the mount tells that. */
+/* True if the old file's compressed data ends inside a gzip member. False also if it cannot be
+ * read, is damaged or is no gzip: the mount tells that. */
 static bool is_cut(const struct import *im, const struct item *item) {
 	AUTO_FD int fd = import_open_old(im, item);
 	AUTO_FREE char *chunk = malloc(CHUNK);

@@ -1,6 +1,6 @@
-/* The routes of a layout as an import sees them: what each file is on the mount. Only forms of names
- * are compared; whether a name is a key's is for the mount to say. Pure; routes that are read do not
- * change. */
+/* The routes of a layout as an import sees them: what each file is on the mount. Only forms of
+ * names are compared; whether a name is a key's is for the mount to say. Pure; routes that are
+ * read do not change. */
 #ifndef ROWFS_IMPORT_ROUTE_H
 #define ROWFS_IMPORT_ROUTE_H
 
@@ -38,8 +38,8 @@ struct routes {
 	int n;
 };
 
-/* Reads the texts of /.rowfs/layout.json and /.rowfs/status.json (may be NULL). Returns false if the
- * first is none, or without memory; OUT is to be freed in any case. */
+/* Reads the texts of /.rowfs/layout.json and /.rowfs/status.json (may be NULL). Returns false if
+ * the first is none, or without memory; OUT is to be freed in any case. */
 MUST_USE bool routes_read(struct routes *out, const char *layout, const char *status);
 void routes_free(struct routes *routes);
 /* The route of PATH (below the mount, without a slash in front), or NULL. Literal names win, from

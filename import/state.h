@@ -1,5 +1,6 @@
-/* The state of an import that all its parts share: what was asked for, both trees, and the counters;
- * and what is done with either tree. Thread-safe, but for what only begins and ends a run. */
+/* The state of an import that all its parts share: what was asked for, both trees, and the
+ * counters; and what is done with either tree. Thread-safe, but for what only begins and ends a
+ * run. */
 #ifndef ROWFS_IMPORT_STATE_H
 #define ROWFS_IMPORT_STATE_H
 

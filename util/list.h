@@ -11,9 +11,9 @@ static inline void *list_grown(void *list, size_t n, size_t size) {
 	return reallocarray(list, n > 0 ? n * 2 : 1, size);
 }
 
-/* Makes room for one more behind the N items of LIST, a pointer to them, which may move. A list that
- * grows only like this is full at 0, 1, 2, 4, 8 ... items, and so needs no count of its room. False:
- * there is no memory, and the list is as it was. */
+/* Makes room for one more behind the N items of LIST, a pointer to them, which may move. A list
+ * that grows only like this is full at 0, 1, 2, 4, 8 ... items, and so needs no count of its room.
+ * False: there is no memory, and the list is as it was. */
 #define list_room(list, n)                                                                         \
 	({                                                                                         \
 		__typeof__(list) grown_ = list_grown((list), (size_t)(n), sizeof(*(list)));        \

@@ -1,5 +1,5 @@
-/* The numbers of util/text/number.h: the same text is judged alike by all, whatever stands behind it,
- * and one spelling is a number in that spelling. */
+/* The numbers of util/text/number.h: the same text is judged alike by all, whatever stands behind
+ * it, and one spelling is a number in that spelling. */
 #include "tests/fuzz/fuzz.h"
 
 #include "util/text/number.h"

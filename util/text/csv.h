@@ -1,6 +1,6 @@
-/* CSV: where a field ends and what its text is, RFC 4180 with LF or CRLF. Records are split, nothing
- * is converted. util/text/record.h says where a record ends, util/text/line.h whether it is a row.
- * Pure; thread-safe. */
+/* CSV: where a field ends and what its text is, RFC 4180 with LF or CRLF. Records are split,
+ * nothing is converted. util/text/record.h says where a record ends, util/text/line.h whether it
+ * is a row. Pure; thread-safe. */
 #ifndef ROWFS_UTIL_TEXT_CSV_H
 #define ROWFS_UTIL_TEXT_CSV_H
 
@@ -41,8 +41,8 @@ MUST_USE int csv_split(const char *line, size_t len, struct csv_record *out, str
 /* Which of NAMES the text is; negative: none. */
 typedef int csv_find(const void *names, const char *text, size_t len);
 
-/* True if RECORD is a header: every field is one of NAMES, and none stands twice. ORDER[i] (room for
- * each field) is which one field i is. */
+/* True if RECORD is a header: every field is one of NAMES, and none stands twice. ORDER[i] (room
+ * for each field) is which one field i is. */
 bool csv_is_header(const struct csv_record *record, csv_find *find, const void *names, int *order);
 
 /* Bytes of the text as a field of a file that rowfs writes, quotes included; it is not NULL. */

@@ -29,7 +29,7 @@ struct field_rule {
 struct line_checker {
 	const struct field_rule *rules; /* of each field, in the line's order; borrowed */
 	int n;
-	/* after line_check(), n of each: the fields, which borrow from the line and from `decoded` */
+	/* after line_check(), n of each; the fields borrow from the line and from `decoded` */
 	struct csv_field *fields;
 	/* bytes of the fields in a file that rowfs writes, quotes included; -1: only the server
 	 * knows; 0 for NULL */

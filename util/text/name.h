@@ -20,11 +20,12 @@ void name_encode(struct buf *out, const char *key, const char *also);
  * '%', hex in lower case, what must be encoded and is not, invalid UTF-8, NUL. */
 MUST_USE bool name_decode(struct buf *out, const char *name, size_t len);
 
-/* Appends TEXT with %XX (upper-case hex) for control characters and for the bytes of ODD and ALSO. */
+/* Appends TEXT with %XX (upper-case hex) for control characters and for the bytes of ODD and ALSO.
+ */
 void percent_put(struct buf *out, const char *text, const char *odd, const char *also);
 
-/* Appends TEXT with %XX for bytes that are no UTF-8, so that it can be shown; of a long one, as many
- * letters as are surely within MOST bytes (0: any number). */
+/* Appends TEXT with %XX for bytes that are no UTF-8, so that it can be shown; of a long one, as
+ * many letters as are surely within MOST bytes (0: any number). */
 void percent_put_invalid(struct buf *out, const char *text, size_t most);
 
 /* The byte that "%XX" at P, of which LEN bytes are there, stands for; -1 if it is none, or NUL. */
