@@ -5,9 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* The field at its opening quote. */
-static const char *next_quoted(const char **at, const char *end, struct buf *decoded,
-			       struct csv_field *out) {
+const char *csv_next_quoted(const char **at, const char *end, struct buf *decoded,
+			    struct csv_field *out) {
 	const char *raw = *at, *from = raw + 1, *quote;
 	size_t begin = decoded->len;
 	for (;; from = quote + 2) {
@@ -30,21 +29,6 @@ static const char *next_quoted(const char **at, const char *end, struct buf *dec
 		out->text = decoded->data + begin;
 		out->len = decoded->len - begin;
 	}
-	return NULL;
-}
-
-const char *csv_next(const char **at, const char *end, struct buf *decoded, struct csv_field *out) {
-	const char *raw = *at;
-	if (decoded != NULL && raw < end && *raw == '"')
-		return next_quoted(at, end, decoded, out);
-	const char *comma = memchr(raw, ',', (size_t)(end - raw));
-	size_t len = (size_t)((comma != NULL ? comma : end) - raw);
-	if (decoded != NULL && memchr(raw, '"', len) != NULL)
-		return "a quote inside a field that is not quoted";
-	*out = (struct csv_field){
-		.raw = raw, .raw_len = len, .text = raw, .len = len, .null = len == 0
-	};
-	*at += len;
 	return NULL;
 }
 

@@ -30,19 +30,21 @@ struct integer {
 	bool minus;
 };
 
-static bool read_integer(const char *text, size_t len, struct integer *out) {
+static inline bool read_integer(const char *text, size_t len, struct integer *out) {
 	const char *p = text, *end = text + len;
-	*out = (struct integer){ .minus = p < end && *p == '-' };
-	p += out->minus;
+	bool minus = p < end && *p == '-';
+	uint64_t value = 0;
+	p += minus;
 	if (p == end)
 		return false;
 	while (p < end && *p == '0')
 		p++;
 	const char *first = p;
 	for (; p < end && p - first < 19 && is_digit(*p); p++)
-		out->value = out->value * 10 + (uint64_t)(*p - '0');
-	out->digits = (size_t)(p - first) + count_digits(p, end);
-	return first + out->digits == end;
+		value = value * 10 + (uint64_t)(*p - '0');
+	size_t digits = (size_t)(p - first) + count_digits(p, end);
+	*out = (struct integer){ .value = value, .digits = digits, .minus = minus };
+	return first + digits == end;
 }
 
 enum number_verdict number_integer(const char *text, size_t len, int bits, int64_t *rendered) {
@@ -116,31 +118,36 @@ static bool take_exponent(const char **at, const char *end, int64_t *exponent) {
 }
 
 /* The number at *AT, as far as it goes: *AT moves behind it, or to where a digit is missing. */
-static bool take_decimal(const char **at, const char *end, enum form form, struct decimal *d) {
+static inline bool take_decimal(const char **at, const char *end, enum form form,
+				struct decimal *d) {
 	bool any = form == FORM_ANY;
-	*d = (struct decimal){ .minus = *at < end && **at == '-' };
-	*at += d->minus || (any && *at < end && **at == '+');
-	d->whole = d->part = *at;
-	bool zero = form == FORM_JSON && *at < end && **at == '0';
-	d->nwhole = d->n = take_digits(at, zero ? *at + 1 : end);
-	if (d->n == 0 && !any)
-		return false;
-	if (*at < end && **at == '.') {
-		d->part = ++*at;
-		d->n += take_digits(at, end);
-		if (d->n == d->nwhole && !any)
-			return false;
+	const char *p = *at;
+	int64_t part = 0, exponent = 0;
+	d->minus = p < end && *p == '-';
+	p += d->minus || (any && p < end && *p == '+');
+	d->whole = p;
+	bool zero = form == FORM_JSON && p < end && *p == '0';
+	int64_t whole = take_digits(&p, zero ? p + 1 : end);
+	bool right = whole > 0 || any;
+	d->part = p;
+	if (right && p < end && *p == '.') {
+		d->part = ++p;
+		part = take_digits(&p, end);
+		right = part > 0 || any;
 	}
-	if (*at < end && (**at == 'e' || **at == 'E')) {
-		++*at;
-		if (!take_exponent(at, end, &d->exponent))
-			return false;
+	if (right && p < end && (*p == 'e' || *p == 'E')) {
+		p++;
+		right = take_exponent(&p, end, &exponent);
 	}
-	d->point = d->nwhole + d->exponent;
-	return d->n > 0;
+	*at = p;
+	d->nwhole = whole;
+	d->n = whole + part;
+	d->exponent = exponent;
+	d->point = whole + exponent;
+	return right && d->n > 0;
 }
 
-static bool read_decimal(const char *text, size_t len, enum form form, struct decimal *d) {
+static inline bool read_decimal(const char *text, size_t len, enum form form, struct decimal *d) {
 	const char *at = text;
 	return take_decimal(&at, text + len, form, d) && at == text + len;
 }
