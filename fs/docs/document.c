@@ -335,13 +335,13 @@ static int open_locked(struct call *call, struct handle *h) {
 	}
 	d->made = h->created;
 	d->fresh = d->made || h->node->pending;
-	if (d->fresh && h->kind == &row_kind)
+	if (d->fresh && h->kind->row)
 		process_name(call_thread(call), d->maker);
 	begin(h);
 	if (cut)
 		d->base = NOT_APPENDED;
 	/* an empty file is a column's value ''; other documents that are made say nothing yet */
-	bool empty = d->made ? h->kind == &column_kind : cut;
+	bool empty = d->made ? h->node->place->route->kind == KIND_COLUMN : cut;
 	move(d, empty ? DOCUMENT_OPENED_EMPTY : DOCUMENT_OPENED);
 	h->wrote = empty;
 	if (empty)
@@ -506,10 +506,10 @@ static bool may_wait(struct call *call, const struct handle *h, const struct whe
 	const struct open_document *d = document_of(h);
 	if (!d->fresh || w->place->nkeys == 0)
 		return false;
-	if (h->kind == &column_kind)
+	if (w->place->route->kind == KIND_COLUMN)
 		return refuse_is_input_error(rc) && store_column_has_no_row(call, w);
 	bool temporary = (h->flags & (O_ACCMODE | O_EXCL)) == (O_RDWR | O_EXCL);
-	return h->kind == &row_kind && (call->other_row || rc == -EEXIST) &&
+	return h->kind->row && (call->other_row || rc == -EEXIST) &&
 	       (temporary || is_redirected(call, h));
 }
 
@@ -560,7 +560,7 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	d->document = len < d->data.len ? len : 0;
 	edits_begin(&d->edits, &d->data);
 	plain_unmark(call->fs->plain, w.path);
-	if (h->kind != &column_kind)
+	if (w.place->route->kind != KIND_COLUMN)
 		made_note(call->fs->made, call_thread(call), w.path, d->fresh, data, len);
 	d->made = d->fresh = false;
 	d->seen_ticket = ticket;
