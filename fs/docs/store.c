@@ -253,3 +253,53 @@ bool store_column_has_no_row(struct call *call, const struct where *w) {
 	call->err = kept;
 	return rc == 0 && !exists;
 }
+
+/* -- removing ---------------------------------------------------------------------------------- */
+
+/* Runs ST. *GONE: it has changed something. */
+static int run_removal(struct call *call, const struct where *w, struct db_statement *st,
+		       bool *gone) {
+	int changed, rc = statement_run(call, st, w, NULL, 0, DB_REPEATABLE, &changed);
+	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
+		return call_error(call, ENOTEMPTY,
+				  "rows of another table refer to this row: remove them first");
+	if (rc != 0)
+		return rc;
+	/* the mark of a file that has no row yet */
+	bool marked = plain_unlink(call->fs->plain, w->path) == 0;
+	*gone = changed > 0 || marked;
+	return 0;
+}
+
+static int remove_by(struct call *call, const struct where *w, struct db_statement *st) {
+	bool gone = false, exists;
+	int rc = run_removal(call, w, st, &gone);
+	if (rc != 0 || gone)
+		return rc;
+	rc = statement_exists(call, w, &exists);
+	if (rc == 0 && exists)
+		return call_error(call, EPERM,
+				  "a trigger or a policy has skipped it: it is still there");
+	/* a trigger may have hidden the row instead of deleting it */
+	return rc != 0 || w->place->route->kind == KIND_ROW ? rc : -ENOENT;
+}
+
+int store_remove_row(struct call *call, const struct where *w) {
+	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove);
+}
+
+/* It may have had no rows, and its name stays in any case: so it is no matter whether any has
+ * gone. */
+int store_remove_table(struct call *call, const struct where *w) {
+	bool gone = false;
+	return run_removal(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove, &gone);
+}
+
+int store_remove_column(struct call *call, const struct where *w) {
+	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.clear);
+}
+
+int store_remove_query(struct call *call, const struct where *w) {
+	(void)w;
+	return call_error(call, EROFS, "this file is made by the database and cannot be removed");
+}

@@ -1,4 +1,4 @@
-/* Writing documents: of a row, or of a column. All return 0 or -errno with call->err saying why. */
+/* Writing documents: of a row, or of a column; and removing them. All return 0 or -errno with call->err saying why. */
 #ifndef ROWFS_FS_DOCS_STORE_H
 #define ROWFS_FS_DOCS_STORE_H
 
@@ -21,5 +21,11 @@ MUST_USE int store_column(struct call *call, const struct where *w, const char *
 
 /* True if the row of W, a column's file that shows nothing, does not exist. Keeps CALL's error. */
 bool store_column_has_no_row(struct call *call, const struct where *w);
+
+/* As kind->remove. */
+MUST_USE int store_remove_row(struct call *call, const struct where *w);
+MUST_USE int store_remove_table(struct call *call, const struct where *w);
+MUST_USE int store_remove_column(struct call *call, const struct where *w);
+MUST_USE int store_remove_query(struct call *call, const struct where *w);
 
 #endif
