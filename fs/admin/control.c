@@ -219,7 +219,6 @@ static int read_at(int fd, size_t size, uint64_t offset, struct buf *out) {
 static int control_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 			struct buf *out) {
 	const struct open_control *c = control_of(h);
-	(void)call;
 	if (c->on_disk)
 		return read_at(c->fd, size, offset, out);
 	if (offset >= c->text.len)
@@ -231,7 +230,6 @@ static int control_read(struct call *call, struct handle *h, size_t size, uint64
 
 static void control_close(struct fs *fs, struct handle *h) {
 	struct open_control *c = control_of(h);
-	(void)fs;
 	if (c->on_disk)
 		close(c->fd);
 	buf_free(&c->text);
@@ -240,25 +238,18 @@ static void control_close(struct fs *fs, struct handle *h) {
 static int control_write(struct call *call, struct handle *h, const char *data, size_t size,
 			 uint64_t offset) {
 	struct open_control *c = control_of(h);
-	(void)call;
-	(void)data;
-	(void)size;
-	(void)offset;
 	c->resets = true;
 	return 0;
 }
 
 static int control_truncate(struct call *call, struct handle *h, uint64_t size) {
 	struct open_control *c = control_of(h);
-	(void)call;
-	(void)size;
 	c->resets = true;
 	return 0;
 }
 
 static int control_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	struct open_control *c = control_of(h);
-	(void)reason;
 	if (c->resets)
 		file_of(h->node)->reset(call);
 	c->resets = false;

@@ -6,7 +6,6 @@
 #include "fs/names/orphans.h"
 #include "schema/state/ledger.h"
 #include "schema/count/watch.h"
-#include "schema/state/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/ticker.h"

@@ -264,9 +264,6 @@ static int document_store(struct call *call, const struct where *w, const struct
 
 static int query_store(struct call *call, const struct where *w, const struct where *from,
 		       const char *data, size_t len) {
-	(void)from;
-	(void)data;
-	(void)len;
 	return store_remove_query(call, w);
 }
 

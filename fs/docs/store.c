@@ -300,6 +300,5 @@ int store_remove_column(struct call *call, const struct where *w) {
 }
 
 int store_remove_query(struct call *call, const struct where *w) {
-	(void)w;
 	return call_error(call, EROFS, "this file is made by the database and cannot be removed");
 }

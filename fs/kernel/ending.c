@@ -5,6 +5,7 @@
 #include "fs/core/kind.h"
 #include "fs/core/part.h"
 #include "fs/core/report.h"
+#include "fs/kernel/reply.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mutex.h"
@@ -54,9 +55,7 @@ static void commit(struct fs *fs, struct handle *h) {
 	if (h->kind->sync == NULL || !mutex_trylock(&h->lock))
 		return;
 	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
-	int rc = h->kind->sync(&call, h, SYNC_FSYNC);
-	AUTO_FREE char *path = rc != 0 ? node_path(fs->nodes, h->node, NULL) : NULL;
-	(void)call_told(&call, path != NULL ? path : "?", rc);
+	reply_told(&call, h->node, NULL, h->kind->sync(&call, h, SYNC_FSYNC));
 	mutex_unlock(&h->lock);
 	call_end(&call);
 }

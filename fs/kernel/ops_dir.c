@@ -1,6 +1,5 @@
 #include "fs/cache/coherence.h"
 #include "fs/open/handle.h"
-#include "fs/options/options.h"
 #include "fs/kernel/kinds.h"
 #include "fs/list/listing.h"
 #include "fs/list/prefetch.h"
@@ -51,7 +50,6 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 	const struct open_directory *d = directory_of(h);
-	(void)ino;
 	/* a change that was told between a page's query and its reply found nothing to forget: it
 	 * does now */
 	if (d->kept && !coherence_may_cache(fs, d->since, h->node, NULL))
@@ -182,20 +180,16 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 }
 
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
-	(void)ino;
 	list(req, size, off, fi, false);
 }
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi) {
-	(void)ino;
 	list(req, size, off, fi, true);
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	(void)datasync;
-	(void)fi;
 	call_begin(&call, req, false);
 	reply_status(&call, node_of(call.fs, ino), NULL, removal_commit(&call));
 }
@@ -211,7 +205,6 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino) {
 		.f_namemax = 255,
 	};
 	struct statvfs disk;
-	(void)ino;
 	/* what is free is not more than the disk of state_dir has */
 	if (fstatvfs(report_rejected_dir(fs->report), &disk) == 0 &&
 	    disk.f_bavail * disk.f_frsize / st.f_frsize < st.f_bfree)

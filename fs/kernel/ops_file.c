@@ -120,7 +120,6 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	AUTO_BUF struct buf out = { 0 };
 	struct handle *h = handle_of(fi);
 	int rc;
-	(void)ino;
 	call_begin(&call, req, true);
 	{
 		LOCK_SCOPE(&h->lock);
@@ -141,7 +140,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	AUTO_CALL struct call call;
 	struct handle *h = handle_of(fi);
 	int rc;
-	(void)ino;
 	call_begin(&call, req, false);
 	call.mapped = fi->writepage;
 	rc = h->kind->before_write != NULL ? h->kind->before_write(&call, h) : 0;
@@ -189,14 +187,11 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
-	(void)ino;
 	sync_and_reply(req, fi, SYNC_FLUSH);
 	ops_lock_grant(fs);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
-	(void)ino;
-	(void)datasync;
 	sync_and_reply(req, fi, SYNC_FSYNC);
 }
 
@@ -209,8 +204,7 @@ static void release(fuse_req_t req, struct handle *h) {
 			&h->lock); /* no other request has the handle any more, but the clock may */
 		rc = h->kind->sync(&call, h, SYNC_RELEASE);
 	}
-	AUTO_FREE char *path = node_path(call.fs->nodes, h->node, NULL);
-	(void)call_told(&call, path != NULL ? path : "?", rc);
+	reply_told(&call, h->node, NULL, rc);
 	locks_released(call.fs->locks, h);
 	handle_free(call.fs, h);
 	fuse_reply_err(req, 0);
@@ -218,7 +212,6 @@ static void release(fuse_req_t req, struct handle *h) {
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
-	(void)ino;
 	release(req, handle_of(fi));
 	ops_lock_grant(fs);
 }
@@ -228,7 +221,6 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fu
 	AUTO_CALL struct call call;
 	struct rowfs_rows rows = { 0 };
 	struct handle *h = handle_of(fi);
-	(void)ino, (void)arg, (void)in, (void)in_len;
 	call_begin(&call, req, true);
 	if (cmd != ROWFS_IOC_ROWS || (flags & FUSE_IOCTL_DIR) != 0 || h->kind->count == NULL ||
 	    out_len < sizeof(rows)) {

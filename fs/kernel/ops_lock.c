@@ -4,7 +4,6 @@
 #include "fs/core/kind.h"
 #include "fs/open/handle.h"
 #include "fs/open/locks.h"
-#include "fs/names/lookup.h"
 #include "fs/kernel/ops.h"
 #include "fs/kernel/reply.h"
 #include "util/mutex.h"
@@ -79,10 +78,7 @@ static void give_up(struct call *call, struct handle *h) {
 		if (rc != 0)
 			h->untold = rc;
 	}
-	if (rc != 0) {
-		AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
-		(void)call_told(call, path != NULL ? path : "?", rc);
-	}
+	reply_told(call, h->node, NULL, rc);
 	coherence_settle(call->fs);
 }
 
@@ -158,7 +154,6 @@ void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 	      int sleep) {
 	struct fs *fs = fuse_req_userdata(req);
 	const struct lock wanted = range_of(fi, lock);
-	(void)ino;
 	set_lock(req, handle_of(fi), &wanted, sleep != 0);
 	ops_lock_grant(fs);
 }
@@ -166,7 +161,6 @@ void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op) {
 	struct fs *fs = fuse_req_userdata(req);
 	const struct lock wanted = whole_of(fi, op);
-	(void)ino;
 	set_lock(req, handle_of(fi), &wanted, (op & LOCK_NB) == 0);
 	ops_lock_grant(fs);
 }
@@ -175,7 +169,6 @@ void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 	struct fs *fs = fuse_req_userdata(req);
 	struct lock wanted = range_of(fi, lock), in_the_way;
 	struct flock out = *lock;
-	(void)ino;
 	out.l_type = F_UNLCK;
 	if (locks_test(fs->locks, &wanted, &in_the_way)) {
 		out.l_type = in_the_way.type;

@@ -11,7 +11,6 @@
 #include "fs/names/statement.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 /* -- mkdir ------------------------------------------------------------------------------------- */

@@ -47,7 +47,6 @@ static int rename_plain(struct renaming *r) {
 
 /* See handle.h. */
 static void give(void *arg, struct handle *h) {
-	(void)arg;
 	LOCK_SCOPE(&h->lock);
 	h->given = true;
 }

@@ -4,8 +4,6 @@
 #include "fs/core/kind.h"
 #include "fs/open/handle.h"
 
-#include <fcntl.h>
-
 struct node *node_of(struct fs *fs, fuse_ino_t ino) {
 	return ino == FUSE_ROOT_ID ? nodes_root(fs->nodes) : (struct node *)(uintptr_t)ino;
 }
@@ -17,11 +15,15 @@ void reply_begin(struct call *call) {
 		fuse_req_interrupt_func(call->req, NULL, NULL);
 }
 
+void reply_told(struct call *call, const struct node *node, const char *name, int rc) {
+	if (rc == 0 || call->err.sentence == NULL)
+		return;
+	AUTO_FREE char *path = node_path(call->fs->nodes, node, name);
+	(void)call_told(call, path != NULL ? path : "?", rc);
+}
+
 void reply_status(struct call *call, const struct node *node, const char *name, int rc) {
-	if (rc != 0 && call->err.sentence != NULL) {
-		AUTO_FREE char *path = node_path(call->fs->nodes, node, name);
-		(void)call_told(call, path != NULL ? path : "?", rc);
-	}
+	reply_told(call, node, name, rc);
 	reply_begin(call);
 	fuse_reply_err(call->req, -rc);
 }

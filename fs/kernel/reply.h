@@ -5,8 +5,11 @@
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
 
-/* Reply with -errno RC (0: success); a failure's sentence goes to errors.jsonl under NODE's path
- * and NAME (may be NULL). */
+/* The sentence of a failure RC (0: none) goes to errors.jsonl under NODE's path and NAME (may be
+ * NULL). For what gets no reply, or got it already. */
+void reply_told(struct call *call, const struct node *node, const char *name, int rc);
+
+/* The same, and replies with -errno RC (0: success). */
 void reply_status(struct call *call, const struct node *node, const char *name, int rc);
 
 /* From here on no interrupt reaches the call: to be called before any other fuse_reply_*(). */

@@ -12,7 +12,6 @@
 #include "util/log.h"
 #include "util/mutex.h"
 
-#include <errno.h>
 #include <linux/fuse.h>
 #include <mntent.h>
 #include <stddef.h>
@@ -37,7 +36,6 @@ static uint32_t *stack_depth(struct fuse_init_out *init) {
 
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata) {
 	const struct fuse_out_header *header = iov[0].iov_base;
-	(void)userdata;
 	static atomic_bool init_answered;
 	if (!atomic_load(&init_answered) && count >= 2 && header->unique != 0 &&
 	    header->error == 0 && iov[1].iov_len >= FUSE_COMPAT_22_INIT_OUT_SIZE &&

@@ -1,7 +1,6 @@
 #include "fs/start/install.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/admin/slices.h"
 #include "fs/core/part.h"
 #include "fs/options/option_conninfo.h"
 #include "init/version.h"
