@@ -1,6 +1,6 @@
-/* How a process gets on, which has been given some time for its next system call. On a busy machine
- * time passes in which it cannot do anything: it waits for a processor. That time is not counted
- * against it. Where /proc does not tell (see proc(5)), no time is lost.
+/* Pace: how much of the time that a process was given for its next system call it could use. On a
+ * busy machine time passes in which it cannot do anything: it waits for a processor. That time is
+ * not counted against it. Where /proc does not tell (see proc(5)), no time is lost.
  *
  * Only files of /proc are read that never wait for the process. A process in exec() closes files
  * while it holds a lock that a read of /proc/TID/syscall or stat waits for, and the reply to such a

@@ -1,3 +1,4 @@
+/* Directories: opening, listing, closing; and statfs. */
 #include "fs/cache/coherence.h"
 #include "fs/open/handle.h"
 #include "fs/kernel/kinds.h"

@@ -1,11 +1,11 @@
-/* Where the entries of a listing stood: so that an offset means the same entry for every handle of
- * the directory and whenever it comes back (seekdir(3); the kernel's cache of a listing, which goes
- * on with a handle that did not begin it).
+/* A trail says where the entries of a listing stood. So an offset means the same entry for every
+ * handle of the directory, whenever it comes back: by seekdir(3), or by the kernel's cache of a
+ * listing, which goes on with a handle that did not begin it.
  *
  * An offset is a listing's number and a position in it. A trail remembers where each page of the
- * listing began, and four bytes of each name. Who comes back fetches the page anew and looks for
- * the entry before the offset, or if that has gone the nearest one that is left: what comes behind
- * it has not been seen. The last trails are kept. Thread-safe; a trail grows by one handle. */
+ * listing began, and four bytes of each name. A reader that comes back fetches the page anew and
+ * looks for the entry before the offset. If that has gone, the reader goes on behind the nearest
+ * entry that is left. The last trails are kept. Thread-safe; a trail grows by one handle. */
 #ifndef ROWFS_FS_LIST_TRAIL_H
 #define ROWFS_FS_LIST_TRAIL_H
 

@@ -1,5 +1,5 @@
-/* What a process that waits for a look-up is about to do. The kernel's LOOKUP does not say, and in
- * two cases it matters:
+/* An intent is what a process will do with the name that it waits for: make it, or remove it. The
+ * kernel's LOOKUP does not say, and in two cases it matters:
  *
  * - `cp -r` and `tar -x` make a directory and then everything in it exclusively (mkdir, O_EXCL).
  *   They would fail on the names that a row's directory has from the start, or that stay when they

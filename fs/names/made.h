@@ -1,4 +1,4 @@
-/* What was just written to files that had no rows before: documents of rows, rows as one
+/* Files that a program has just made, with what it wrote to them: documents of rows, rows as one
  * document, and lines. For programs that save by a temporary file and a rename, where the
  * temporary name is a key, too. Such a rename replaces what has the name (`store` in kind.h),
  * for which the text is needed as it was written: what it leaves out keeps its value there, and

@@ -1,7 +1,7 @@
-/* Names of documents that were renamed to a plain file in their directory, as editors do before
- * they write the new version under the old name. The row stays as it is and the name is hidden,
- * until the name is made anew or the mount ends: a rename can not tell "save" from "delete", and
- * only one of them can be taken back. Thread-safe. */
+/* Names that were moved away and are hidden, while their row stays. An editor renames a document to
+ * a plain file beside it, its backup, before it writes the new version under the old name. The name
+ * is hidden until the name is made anew or the mount ends: a rename can not tell "save" from
+ * "delete", and only one of them can be taken back. Thread-safe. */
 #ifndef ROWFS_FS_NAMES_MOVED_H
 #define ROWFS_FS_NAMES_MOVED_H
 

@@ -1,9 +1,9 @@
-/* What a killed mount left under way. A batch whose daemon died may still be committed, if its
- * backend waits for a lock or is only slow; a collector that asked the next mount how far it got
- * would send its lines a second time. So the streams of a mount are noted in its state directory,
- * and the next mount of the same place removes them from the ledger before it serves anybody: that
- * waits for a transaction that has its stream already, and any other one finds its stream gone and
- * is rolled back.
+/* The fence keeps what a killed mount has left under way from being committed later. A batch whose
+ * daemon died may still be committed, if its backend waits for a lock or is only slow; a collector
+ * that asked the next mount how far it got would send its lines a second time. So the streams of a
+ * mount are noted in its state directory, and the next mount of the same place removes them from
+ * the ledger before it serves anybody: that waits for a transaction that has its stream already,
+ * and any other one finds its stream gone and is rolled back.
  *
  * The grouped writer moves a stream with each batch. All other operations that must not be done
  * twice hold on to one stream of the mount while their transaction lasts: once_run().
