@@ -18,7 +18,8 @@ enum version {
 MUST_USE int version_ask(struct db_pool *pool, enum version *out, struct db_error *err);
 
 /* Appends a sentence that says what follows from V and which command helps, for the database
- * CONNINFO (without a password); TTL is the option, in seconds. Nothing for VERSION_SAME and VERSION_UNKNOWN. */
+ * CONNINFO (without a password); TTL is the option, in seconds. Nothing for VERSION_SAME and
+ * VERSION_UNKNOWN. */
 void version_put(struct buf *out, enum version v, double ttl, const char *conninfo);
 
 #endif

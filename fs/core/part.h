@@ -1,5 +1,5 @@
-/* A part of a mount: what is opened when the mount begins, and closed when it ends. fs/start/mount.c
- * has the list and opens in its order; each part stands in the file that it is about. */
+/* A part of a mount: what is opened when the mount begins, and closed when it ends. Each part stands
+ * in the file that it is about; fs/start/mount.c has the list, and opens in its order. */
 #ifndef ROWFS_FS_CORE_PART_H
 #define ROWFS_FS_CORE_PART_H
 

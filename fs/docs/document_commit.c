@@ -1,4 +1,5 @@
-/* Committing documents: what was written is sent whole, unless another writer's text is to stand. */
+/* Committing documents: what was written is sent whole, unless another writer's text is to
+ * stand. */
 #include "fs/bytes/plain.h"
 #include "fs/cache/coherence.h"
 #include "fs/docs/document_state.h"

@@ -1,4 +1,5 @@
-/* Writing documents: of a row, or of a column; and removing them. All return 0 or -errno with call->err saying why. */
+/* Writing documents: of a row, or of a column; and removing them. All return 0 or -errno with
+ * call->err saying why. */
 #ifndef ROWFS_FS_DOCS_STORE_H
 #define ROWFS_FS_DOCS_STORE_H
 
