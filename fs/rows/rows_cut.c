@@ -7,7 +7,7 @@
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_write.h"
 #include "fs/rows/rows_append.h"
-#include "fs/rows/rows_state.h"
+#include "fs/rows/rows_file.h"
 #include "fs/rows/rows_whole.h"
 #include "util/mutex.h"
 

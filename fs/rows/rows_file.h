@@ -70,4 +70,16 @@ static inline struct rows_file *rows_of(const struct handle *h) {
 	return h->state;
 }
 
+/* True if H has cut the file to nothing, and that is not committed. */
+static inline bool rows_is_anew(const struct handle *h) {
+	const struct rows_file *f = rows_of(h);
+	return f->rows == ROWS_EMPTIED || f->rows == ROWS_ANEW;
+}
+
+/* True if H's data is the whole file, to be committed as a replacement. */
+static inline bool rows_is_whole(const struct handle *h) {
+	const struct rows_file *f = rows_of(h);
+	return f->rows != ROWS_LINES;
+}
+
 #endif

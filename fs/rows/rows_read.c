@@ -2,6 +2,7 @@
  * own, which makes one as long as it reads on from the start. */
 #include "fs/rows/rows_read.h"
 
+#include "fs/cache/coherence.h"
 #include "fs/rows/rows_file.h"
 #include "fs/rows/rows_reader.h"
 #include "fs/rows/transcript.h"
@@ -44,4 +45,37 @@ int rows_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 	if (f->writing != NULL && rc == 0)
 		write_transcript(h, w.place, offset, out, out->len < size);
 	return rc;
+}
+
+/* -- for the kind ------------------------------------------------------------------------------ */
+
+/* What may be committed now is seen by readers whom the kernel serves. */
+void rows_synced(struct fs *fs, struct handle *h) {
+	transcripts_follow(fs, h->node);
+}
+
+/* The kernel would map the transcript for a reader: so a writer must not have one, and a reader
+ * none but its own. Then ESTALE, and the name's next node has none. */
+int rows_pass(struct call *call, struct handle *h, struct passing *out) {
+	struct rows_file *f = rows_of(h);
+	struct nodes *nodes = call->fs->nodes;
+	bool writes = (h->flags & O_ACCMODE) == O_RDWR;
+	bool reads = (h->flags & O_ACCMODE) == O_RDONLY;
+	/* the open has said of this thread that its retry is over; so another number stands for
+	 * it */
+	pid_t retry = -call_thread(call);
+	struct transcript *passing = transcript_pass(
+		call->fs, h->node, (h->flags & O_DIRECT) == 0 ? f->transcript : NULL, out);
+	bool other = reads && passing != f->transcript;
+	if (passing == NULL || (!writes && (!other || !node_may_retry(nodes, h->node, retry)))) {
+		nodes_retry_over(nodes, retry);
+		f->passing = passing;
+		return passing != NULL;
+	}
+	transcript_pass_end(passing);
+	node_expel(nodes, h->node);
+	/* no notice will find the node any more: from now on the kernel asks for its size, which
+	 * `tail -f` goes by */
+	coherence_forget(call->fs, h->node);
+	return -ESTALE;
 }

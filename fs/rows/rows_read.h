@@ -10,4 +10,8 @@
 MUST_USE int rows_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 		       struct buf *out);
 
+/* As kind->synced and kind->pass. */
+void rows_synced(struct fs *fs, struct handle *h);
+MUST_USE int rows_pass(struct call *call, struct handle *h, struct passing *out);
+
 #endif

@@ -152,3 +152,29 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w,
 		rows_text_free(text);
 	return rc;
 }
+
+/* -- for the kind ------------------------------------------------------------------------------ */
+
+int rows_remove(struct call *call, const struct where *w) {
+	int changed;
+	int rc = statement_run(call, (struct db_statement *)(uintptr_t)&w->place->sql.remove, w,
+			       NULL, 0, DB_REPEATABLE, &changed);
+	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
+		return call_error(call, ENOTEMPTY,
+				  "rows of another table refer to these rows: remove them first");
+	if (rc == 0)
+		plain_unmark_one(call->fs->plain, w->path);
+	return rc;
+}
+
+int rows_store(struct call *call, const struct where *w, const struct where *from, const char *data,
+	       size_t len) {
+	struct rows_file f = { .rows = ROWS_LINES };
+	struct handle h = { .flags = O_WRONLY | O_TRUNC, .state = &f };
+	buf_add(&f.data, data, len);
+	size_t taken;
+	int rc = f.data.failed ? -ENOMEM : rows_replace(call, &h, w, from, true, &taken);
+	line_reader_forget(&f.lines);
+	buf_free(&f.data);
+	return rc;
+}

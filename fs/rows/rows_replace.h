@@ -15,4 +15,9 @@
 MUST_USE int rows_replace(struct call *call, struct handle *h, const struct where *w,
 			  const struct where *from, bool last, size_t *taken);
 
+/* As kind->remove and kind->store. */
+MUST_USE int rows_remove(struct call *call, const struct where *w);
+MUST_USE int rows_store(struct call *call, const struct where *w, const struct where *from,
+			const char *data, size_t len);
+
 #endif

@@ -7,7 +7,7 @@
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_read.h"
 #include "fs/rows/rows_reader.h"
-#include "fs/rows/rows_state.h"
+#include "fs/rows/rows_file.h"
 #include "fs/stream/refusals.h"
 #include "db/field.h"
 #include "db/query.h"

@@ -9,7 +9,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_insert.h"
-#include "fs/rows/rows_state.h"
+#include "fs/rows/rows_file.h"
 #include "util/mutex.h"
 
 #include <errno.h>
