@@ -47,6 +47,10 @@ int rows_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 	return rc;
 }
 
+void rows_read_anew(struct handle *h) {
+	rows_reader_free(move_ptr(rows_of(h)->reader));
+}
+
 /* -- for the kind ------------------------------------------------------------------------------ */
 
 /* What may be committed now is seen by readers whom the kernel serves. */

@@ -10,6 +10,9 @@
 MUST_USE int rows_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 		       struct buf *out);
 
+/* What H reads next is the file as it is then. */
+void rows_read_anew(struct handle *h);
+
 /* As kind->synced and kind->pass. */
 void rows_synced(struct fs *fs, struct handle *h);
 MUST_USE int rows_pass(struct call *call, struct handle *h, struct passing *out);

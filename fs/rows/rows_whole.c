@@ -6,8 +6,6 @@
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_read.h"
-#include "fs/rows/rows_reader.h"
-#include "fs/rows/rows_file.h"
 #include "fs/stream/refusals.h"
 #include "db/field.h"
 #include "db/query.h"
@@ -117,13 +115,12 @@ static int too_large(struct call *call, const char *what) {
 
 /* The text as the database has it now. */
 static int read_text(struct call *call, struct handle *h, struct buf *text) {
-	struct rows_file *f = rows_of(h);
 	uint64_t most = call->fs->opt->max_document;
 	struct stat st;
 	node_stat(call->fs->nodes, h->node, &st);
-	rows_reader_free(move_ptr(f->reader));
+	rows_read_anew(h);
 	int rc = (uint64_t)st.st_size <= most ? rows_read(call, h, (size_t)most + 1, 0, text) : 0;
-	rows_reader_free(move_ptr(f->reader));
+	rows_read_anew(h);
 	if (rc == 0 && ((uint64_t)st.st_size > most || text->len > most))
 		rc = too_large(
 			call,
@@ -293,6 +290,6 @@ void rows_whole_end(struct handle *h, size_t taken) {
 	buf_free(&f->was);
 	f->written_to = 0;
 	f->dirty = f->data.len > 0;
-	rows_reader_free(move_ptr(f->reader));
+	rows_read_anew(h);
 	atomic_store(&h->size, HANDLE_NO_SIZE);
 }
