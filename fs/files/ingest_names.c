@@ -287,7 +287,7 @@ int ingest_remove(struct call *call, const struct place *place, const char *path
 		return rc;
 	struct renaming_files r = { .in = place->ingest,
 				    .gone = rec.id,
-				    .with_rows = place->ingest->remove_rows,
+				    .with_rows = place->route->remove_rows,
 				    .path = path };
 	ingest_record_free(&rec);
 	return run(call, &r);
@@ -369,7 +369,7 @@ int ingest_rename(struct call *call, const struct node *from, const struct place
 	} else if (rc == 0) {
 		rc = find(call, to, to_name, &target);
 		r.in = to->ingest;
-		r.with_rows = !to->ingest->keep_replaced;
+		r.with_rows = !to->route->keep_replaced;
 		r.gone = rc == 0 ? target.id : 0;
 		r.moved = s->rec.id;
 		rc = rc == -ENOENT ? 0 : rc;

@@ -254,7 +254,7 @@ static int clear_file(struct db_conn *conn, const struct ingest_stream *s, bool 
 		      const char *fresh, struct buf *kept, struct db_error *err) {
 	int rc = ingest_twin_give_back(conn, s->rec.id, err);
 	if (rc == 0)
-		rc = s->in->keep_replaced && !changed
+		rc = s->w.place->route->keep_replaced && !changed
 			     ? ingest_file_forget(conn, s->rec.id, err)
 			     : ingest_rows_delete(conn, s->fs->stream, s->in, s->rec.id, 0, fresh,
 						  kept, err);

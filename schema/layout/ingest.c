@@ -184,8 +184,6 @@ static bool take_all(struct check *c, const struct place *place, struct ingest *
 			return false;
 		}
 	}
-	in->keep_replaced = c->route->keep_replaced;
-	in->remove_rows = c->route->remove_rows;
 	in->fields = calloc(room, sizeof(*in->fields));
 	in->names = calloc(room, sizeof(*in->names));
 	in->header = calloc(room, sizeof(*in->header));

@@ -27,10 +27,8 @@ struct ingest {
 	bool csv;  /* else JSON Lines */
 	/* all of its files are compressed; else those whose names end in .gz: ingest_is_gzip() */
 	bool gzip;
-	bool by_copy; /* CSV lines go by COPY: no field is converted, and the table takes COPY */
-	bool keep_replaced; /* replacing a file keeps the rows that came from it */
-	bool remove_rows;   /* removing a file removes them */
-	bool has_proof;     /* rowfs.file_rows keeps which transactions brought the rows */
+	bool by_copy;   /* CSV lines go by COPY: no field is converted, and the table takes COPY */
+	bool has_proof; /* rowfs.file_rows keeps which transactions brought the rows */
 	/* rowfs.file.relation of its files: who has rights on that table may use them. NULL: the
 	 * database does not say it yet. Borrowed. */
 	const char *of_table;

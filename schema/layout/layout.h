@@ -57,7 +57,9 @@ struct layout_route {
 	struct layout_field *fields;
 	int nfields;
 	char *format; /* "csv", "jsonl"; NULL: by the extension */
-	bool gzip, keep_replaced, remove_rows;
+	bool gzip;
+	bool keep_replaced; /* replacing a file keeps the rows that came from it */
+	bool remove_rows;   /* removing a file removes them */
 	bool refuse_truncate, refuse_remove, as_array;
 	enum layout_write write;
 	bool broken;   /* a mistake was told of it: not to be looked at further */
