@@ -398,20 +398,15 @@ void options_free(struct options *opt) {
 }
 
 struct db_config options_db_config(const struct options *opt) {
-	return (struct db_config){
-		.conninfo = opt->conninfo,
-		.search_path = opt->schema_name,
-		.isolation_level = opt->isolation_level,
-		.min_connections = opt->min_connections,
-		.max_connections = opt->max_connections,
-		.connect_timeout_s = opt->connection_timeout,
-		.command_timeout_ms = opt->command_timeout * 1000,
-		.transaction_timeout_ms = opt->transaction_timeout * 1000,
-		.retry_attempts = opt->retry_attempts,
-		.retry_delay_ms = (int)lround(opt->retry_delay * 1000),
-		.retry_backoff = opt->retry_backoff,
-		.prepared_statements = opt->enable_prepared_statements,
-		.log_queries = opt->log_queries,
-		.slow_query_ms = opt->log_slow_queries ? opt->slow_query_threshold : 0,
-	};
+	struct db_config config = opt->db;
+	config.conninfo = opt->conninfo;
+	config.search_path = opt->schema_name;
+	config.isolation_level = opt->isolation_level;
+	config.min_connections = opt->min_connections;
+	config.max_connections = opt->max_connections;
+	config.command_timeout_ms = opt->command_timeout * 1000;
+	config.transaction_timeout_ms = opt->transaction_timeout * 1000;
+	config.retry_delay_ms = (int)lround(opt->retry_delay * 1000);
+	config.slow_query_ms = opt->log_slow_queries ? opt->slow_query_threshold : 0;
+	return config;
 }

@@ -30,26 +30,24 @@ struct options {
 	char *ssl_mode, *ssl_cert, *ssl_key, *ssl_ca;
 
 	/* database; names as in SYSTEMS: see option_table.c for defaults and units */
+	/* what only db/ reads, in its own units; see options_db_config() for the rest of it */
+	struct db_config db;
 	int min_connections, max_connections;
-	int connection_timeout;  /* seconds */
 	int command_timeout;     /* seconds */
 	int transaction_timeout; /* seconds */
-	int retry_attempts;
-	double retry_delay; /* seconds */
-	double retry_backoff;
+	double retry_delay;      /* seconds */
 	char *isolation_level;
 	int fetch_size;        /* rows a page */
 	int batch_size;        /* rows a batch of appends */
 	double flush_interval; /* seconds that appended lines wait at most */
 	char *bad_lines;       /* "fail" or "report" */
 	char *last_line;       /* "accept" or "reject": where /proc does not tell who wrote it */
-	bool enable_prepared_statements;
 	char *schema_name, *table_prefix;
 	bool enable_migrations;
 
 	/* logging */
 	char *log_level;
-	bool log_queries, log_slow_queries;
+	bool log_slow_queries;
 	int slow_query_threshold; /* milliseconds */
 
 	/* housekeeping */

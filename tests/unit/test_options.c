@@ -58,11 +58,11 @@ static void test_defaults(void) {
 	CHECK(opt.layout == NULL && !opt.foreground && !opt.read_only && !opt.enable_auto_cleanup);
 	CHECK_INT(opt.min_connections, 1);
 	CHECK_INT(opt.max_connections, 10);
-	CHECK_INT(opt.connection_timeout, 30);
+	CHECK_INT(opt.db.connect_timeout_s, 30);
 	CHECK_INT(opt.command_timeout, 60);
 	CHECK_INT(opt.transaction_timeout, 300);
-	CHECK_INT(opt.retry_attempts, 3);
-	CHECK(opt.retry_delay == 1 && opt.retry_backoff == 2 && opt.ttl == 0.1);
+	CHECK_INT(opt.db.retry_attempts, 3);
+	CHECK(opt.retry_delay == 1 && opt.db.retry_backoff == 2 && opt.ttl == 0.1);
 	CHECK_INT(opt.fetch_size, 1000);
 	CHECK_INT(opt.batch_size, 5000);
 	CHECK_INT(opt.slow_query_threshold, 1000);
@@ -86,7 +86,7 @@ static void test_words(void) {
 			      "threads=3", "db", dir),
 			&err),
 		  0);
-	CHECK(opt.read_only && opt.log_queries && opt.foreground &&
+	CHECK(opt.read_only && opt.db.log_queries && opt.foreground &&
 	      opt.coherence == COHERENCE_NONE);
 	CHECK_STR(opt.mount_flags, "nosuid,noatime");
 	CHECK_INT((long long)opt.max_document, 3 << 19);
@@ -226,7 +226,7 @@ static void test_config(void) {
 		  0);
 	CHECK_STR(opt.conninfo, "host='/sock' port='5433' dbname='named_${x}' user='u'");
 	CHECK_STR(opt.isolation_level, "repeatable read");
-	CHECK(opt.batch_size == 7 && opt.retry_delay == 0.5 && opt.log_queries &&
+	CHECK(opt.batch_size == 7 && opt.retry_delay == 0.5 && opt.db.log_queries &&
 	      opt.fetch_size == 60);
 	options_free(&opt);
 	clear_environment();
