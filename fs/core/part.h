@@ -1,5 +1,5 @@
-/* A part of a mount: what is opened when the mount begins, and closed when it ends. Each part stands
- * in the file that it is about; fs/start/mount.c has the list, and opens in its order. */
+/* A part of a mount: what is opened when the mount begins, and closed when it ends. The list is
+ * below; each part stands in the file that it is about. */
 #ifndef ROWFS_FS_CORE_PART_H
 #define ROWFS_FS_CORE_PART_H
 
@@ -14,9 +14,42 @@ struct mount_part {
 	void (*close)(struct fs *fs);
 };
 
-extern const struct mount_part coherence_part, ending_part, engine_part, ingest_left_part,
-	ingest_part, inodes_part, intents_part, locks_part, made_part, migrate_part, moved_part,
-	notes_part, open_files_part, orphans_part, place_part, prefetch_part, removals_part,
-	requests_part, served_part, session_part, timer_part, trails_part, transcripts_part;
+/* All parts, in the order in which they are opened: a part finds what it needs above it. They are
+ * closed in the reverse.
+ *
+ *  ending      the first: a signal ends whatever part takes too long
+ *  place       before all that may write: another daemon may still serve the place
+ *  coherence   before all that commits: it tells the kernel and other mounts
+ *  engine      its close commits what lines the open files have left
+ *  open_files  its close commits what is open: behind all that a commit needs
+ *  removals    behind the open files, which may wait for its locks
+ *  session     from here on the mount is there, and its requests wait */
+#define MOUNT_PARTS(PART)                                                                          \
+	PART(ending)                                                                               \
+	PART(migrate)                                                                              \
+	PART(served)                                                                               \
+	PART(place)                                                                                \
+	PART(inodes)                                                                               \
+	PART(coherence)                                                                            \
+	PART(requests)                                                                             \
+	PART(moved)                                                                                \
+	PART(made)                                                                                 \
+	PART(intents)                                                                              \
+	PART(orphans)                                                                              \
+	PART(engine)                                                                               \
+	PART(ingest)                                                                               \
+	PART(transcripts)                                                                          \
+	PART(trails)                                                                               \
+	PART(locks)                                                                                \
+	PART(open_files)                                                                           \
+	PART(removals)                                                                             \
+	PART(prefetch)                                                                             \
+	PART(notes)                                                                                \
+	PART(session)                                                                              \
+	PART(ingest_left)                                                                          \
+	PART(timer)
+
+#define DECLARE_PART(name) extern const struct mount_part name##_part;
+MOUNT_PARTS(DECLARE_PART)
 
 #endif

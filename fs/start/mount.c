@@ -12,39 +12,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* Opened in this order, closed in the reverse. A part finds what it needs above it. */
-static const struct mount_part *const parts[] = {
-	/* the first: a signal ends whatever part takes too long */
-	&ending_part,
-	&migrate_part,
-	&served_part,
-	/* before all that may write: another daemon may still serve the place */
-	&place_part,
-	&inodes_part,
-	/* before all that commits: it tells the kernel and other mounts */
-	&coherence_part,
-	&requests_part,
-	&moved_part,
-	&made_part,
-	&intents_part,
-	&orphans_part,
-	/* its close commits what lines the open files have left */
-	&engine_part,
-	&ingest_part,
-	&transcripts_part,
-	&trails_part,
-	&locks_part,
-	/* its close commits what is open: behind all that a commit needs */
-	&open_files_part,
-	/* behind the open files, which may wait for its locks */
-	&removals_part,
-	&prefetch_part,
-	&notes_part,
-	/* from here on the mount is there, and its requests wait */
-	&session_part,
-	&ingest_left_part,
-	&timer_part,
-};
+#define LIST_PART(name) &name##_part,
+static const struct mount_part *const parts[] = { MOUNT_PARTS(LIST_PART) };
 enum { NPARTS = sizeof(parts) / sizeof(parts[0]) };
 
 /* Returns how many parts are open: NPARTS, or those before the one that failed. */
