@@ -52,7 +52,7 @@ enum fresh_state {
 enum fresh_event {
 	FRESH_ON_FIND,   /* a look-up has found it */
 	FRESH_ON_BACK,   /* the same, and its row is there: what was a shell is none */
-	FRESH_ON_CHANGE, /* a notice: it has changed; or it has turned out not to be what was found */
+	FRESH_ON_CHANGE, /* a notice: it has changed; or it turned out not to be what was found */
 	FRESH_ON_NAME,   /* a notice: its name came or went */
 	FRESH_ON_GROW,   /* a notice: what it shows is there, perhaps for the first time */
 	FRESH_ON_REMOVE, /* this mount has deleted its row */

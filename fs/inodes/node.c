@@ -590,8 +590,8 @@ void node_reply(struct nodes *nodes, struct node *node, unsigned long certain_fr
 	stat_locked(nodes, node, &out->st);
 	out->certain = certain_from == ULONG_MAX || node->type != NODE_PLACE ||
 		       unchanged_locked(nodes, node, certain_from);
-	/* each writer has a size of its own, and the kernel has room for one: it asks each time. One
-	 * that is not known is asked for when the file is opened. */
+	/* each writer has a size of its own, and the kernel has room for one: it asks each time.
+	 * One that is not known is asked for when the file is opened. */
 	out->has_size = whole || (!node->attr.unsized && node->writers == 0);
 	out->keeps = node->writers == 0 && fresh_locked(nodes, node);
 	node->kept |= may_keep && out->certain && out->has_size && out->keeps;

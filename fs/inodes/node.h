@@ -51,8 +51,8 @@ void node_keep_body(struct nodes *nodes, struct node *node, struct body *body);
 /* The live node NAME in PARENT with a reference, or NULL. Waits while a handle that concerns it is
  * unsettled, at most until 100 ms after the close that left it so. */
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name);
-/* The same. *FRESH: it is no plain file, and need not be looked up again; with LOOKUP, it has one more
- * look-up of the kernel's then, and no reference. */
+/* The same. *FRESH: it is no plain file, and need not be looked up again; with LOOKUP, it has one
+ * more look-up of the kernel's then, and no reference. */
 struct node *node_get_fresh(struct nodes *nodes, struct node *parent, const char *name, bool lookup,
 			    bool *fresh);
 /* The same of what has NODE's name now, if it is not NODE. */
@@ -75,9 +75,9 @@ struct node_reply {
 	bool has_size; /* its size is known, and the same for all who have it open */
 	bool keeps;    /* it is fresh, and nobody writes it */
 };
-/* Fills OUT. CERTAIN_FROM: fs->epoch from which on what was told of may change once more; ULONG_MAX:
- * nothing may. MAY_KEEP: if all is well the kernel is given NODE's attributes to keep, which is
- * noted, so that it is told to forget them. */
+/* Fills OUT. CERTAIN_FROM: fs->epoch from which on what was told of may change once more;
+ * ULONG_MAX: nothing may. MAY_KEEP: if all is well the kernel is given NODE's attributes to keep,
+ * which is noted, so that it is told to forget them. */
 void node_reply(struct nodes *nodes, struct node *node, unsigned long certain_from, bool may_keep,
 		struct node_reply *out);
 /* The kernel is about to forget NODE's attributes. */

@@ -39,8 +39,8 @@ struct node {
 	struct node *successor; /* see node_succeed(); holds a reference; NULL: none */
 	uint64_t ino;           /* st_ino; never changes */
 	struct attributes attr;
-	/* fs->epoch when it was found; 0: it has changed since, or may have: see fresh.h. Of a plain
-	 * file, the number of the question: see plain_ask() */
+	/* fs->epoch when it was found; 0: it has changed since, or may have: see fresh.h. Of a
+	 * plain file, the number of the question: see plain_ask() */
 	unsigned long epoch;
 	unsigned long below; /* fs->epoch when all below this directory changed last */
 	int64_t fresh_until; /* clock_us(): until then a look-up needs no query */

@@ -34,8 +34,8 @@ bool place_name(const struct place *place, const char *const *values, const char
 
 /* The literal child called NAME, or NULL. */
 struct place *place_literal(const struct place *dir, const char *name);
-/* The place that the file NAME in DIR has, if its files are ingest files; else NULL, also where there
- * is no memory. Borrowed from the tree. Pure. */
+/* The place that the file NAME in DIR has, if its files are ingest files; else NULL, also where
+ * there is no memory. Borrowed from the tree. Pure. */
 const struct place *place_of_ingest(const struct place *dir, const char *name);
 
 /* True for a file whose bytes are CSV or JSON Lines; by the extension of its path. */
