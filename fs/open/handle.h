@@ -42,8 +42,7 @@ struct handle *handles_any(struct handles *handles);
  * none. */
 struct handle *handles_claim(struct handles *handles);
 void handles_unclaim(struct handles *handles, struct handle *h);
-/* For the last words of a process: calls EACH with ARG for each handle, with the table locked if
- * that can be had within a second. */
+/* For the last words of a process: calls EACH with ARG for each handle. Held: fs_lists. */
 void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle *h), void *arg);
 
 /* Calls EACH with ARG, with no lock held, for each open handle of a file with the st_ino INO:
