@@ -206,18 +206,20 @@ bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size) {
 
 bool ingest_stream_unlink(struct fs *fs, int64_t id, bool with_rows) {
 	struct ingest_streams *streams = fs->ingest;
-	LOCK_SCOPE(&fs_lists);
-	for (struct ingest_stream *s = streams->first; s != NULL; s = s->next) {
-		if (s->id != id)
-			continue;
+	struct ingest_stream *s;
+	{
+		LOCK_SCOPE(&fs_lists);
+		for (s = streams->first; s != NULL && s->id != id;)
+			s = s->next;
+		if (s == NULL)
+			return false;
 		s->unlinked = s->handles > 0;
 		s->without_rows = with_rows;
 		if (s->handles > 0)
 			return true;
 		streams->kept--;
 		unlink_locked(streams, s);
-		stream_free(s);
-		return false;
 	}
+	stream_free(s);
 	return false;
 }
