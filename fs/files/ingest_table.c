@@ -26,6 +26,7 @@ static bool ingest_open(struct fs *fs) {
 static void stream_free(struct ingest_stream *s) {
 	ingest_stream_reset(s);
 	scratch_release(s->copy);
+	snapshot_drop_place(s->w.place);
 	where_free(&s->w);
 	ingest_record_free(&s->rec);
 	buf_free(&s->pending);
@@ -47,6 +48,16 @@ static void ingest_close(struct fs *fs) {
 
 const struct mount_part ingest_part = { "ingest", ingest_open, ingest_close };
 
+/* S may outlive the nodes of its file: it holds the snapshot of its place by itself. */
+static void set_place(struct ingest_stream *s, const struct place *place) {
+	const struct place *old = s->w.place;
+	snapshot_hold_place(place);
+	s->w.place = place;
+	s->in = place->ingest;
+	if (old != NULL)
+		snapshot_drop_place(old);
+}
+
 static struct ingest_stream *stream_new(struct fs *fs, const struct place *place, const char *path,
 					struct ingest_record *rec) {
 	struct ingest_stream *s = calloc(1, sizeof(*s));
@@ -57,8 +68,7 @@ static struct ingest_stream *stream_new(struct fs *fs, const struct place *place
 	mutex_init(&s->lock, MUTEX_INGEST);
 	s->fs = fs;
 	s->id = rec->id;
-	s->w.place = place;
-	s->in = place->ingest;
+	set_place(s, place);
 	s->gzip = ingest_is_gzip(s->in, path);
 	ingest_adopt(s, rec);
 	return s;
@@ -135,8 +145,7 @@ struct ingest_stream *ingest_stream_get(struct fs *fs, const struct place *place
 		if (copy != NULL) {
 			free(s->w.path);
 			s->w.path = copy;
-			s->w.place = place;
-			s->in = place->ingest;
+			set_place(s, place);
 			s->gzip = ingest_is_gzip(s->in, path);
 		}
 		ingest_adopt(s, rec);

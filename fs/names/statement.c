@@ -86,7 +86,7 @@ bool statement_parent_exists(struct call *call, const struct where *w) {
 bool statement_is_referred(struct call *call, const struct where *w) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_FREE char *sql = sql_find_referred(w->place, call->fs->catalog);
+	AUTO_FREE char *sql = sql_find_referred(w->place, w->place->tree->snapshot->catalog);
 	AUTO_RESULT PGresult *res = NULL;
 	int n = where_params(w, params);
 	return sql == NULL ||

@@ -154,7 +154,8 @@ static int set_columns(struct call *call, struct rows_append *s) {
 					       .format = s->keys[i].key->format,
 					       .text = s->keys[i].text };
 	if (rc == 0)
-		rc = counter_new(call->fs->tree, rel, s->columns, n, fixed, s->nkeys, &s->counter);
+		rc = counter_new(s->where.place->tree, rel, s->columns, n, fixed, s->nkeys,
+				 &s->counter);
 	if (rc == 0)
 		rc = source_open(call->fs->writer, rel, s->columns, s->ncolumns, s->where.path,
 				 &s->source);
