@@ -94,7 +94,7 @@ void nodes_list(struct nodes *nodes, const struct place *place, bool names, stru
 		bool meant = place == NULL || node->place == place;
 		if (listed || (meant && is_followed(nodes, node->place)))
 			forget_node(list, node, true);
-		if (names && meant && node->hashed && node->parent != NULL)
+		if (names && meant && node_is_named(node) && node->parent != NULL)
 			forget_name(list, node->parent, node->strings, node);
 	}
 }

@@ -51,12 +51,47 @@ uint64_t node_child_ino(const struct node *dir, const char *name) {
 	return path_ino(dir, name);
 }
 
+static const char *const states[NAME_STATES] = { "none", "held", "unlinked", "succeeded",
+						 "replaced" };
+static const char *const events[NAME_EVENTS] = { "get", "lose", "unlink", "succeed" };
+static const state_next moves[NAME_STATES][NAME_EVENTS] = {
+	[NAME_NONE][NAME_ON_GET] = STATE_TO(NAME_HELD),
+	[NAME_NONE][NAME_ON_LOSE] = STATE_TO(NAME_NONE),
+	[NAME_NONE][NAME_ON_UNLINK] = STATE_TO(NAME_UNLINKED),
+	[NAME_NONE][NAME_ON_SUCCEED] = STATE_TO(NAME_SUCCEEDED),
+
+	[NAME_HELD][NAME_ON_LOSE] = STATE_TO(NAME_NONE),
+	[NAME_HELD][NAME_ON_UNLINK] = STATE_TO(NAME_UNLINKED),
+	[NAME_HELD][NAME_ON_SUCCEED] = STATE_TO(NAME_SUCCEEDED),
+
+	/* what is so is so for good */
+	[NAME_UNLINKED][NAME_ON_LOSE] = STATE_TO(NAME_UNLINKED),
+	[NAME_UNLINKED][NAME_ON_UNLINK] = STATE_TO(NAME_UNLINKED),
+	[NAME_UNLINKED][NAME_ON_SUCCEED] = STATE_TO(NAME_REPLACED),
+
+	[NAME_SUCCEEDED][NAME_ON_LOSE] = STATE_TO(NAME_SUCCEEDED),
+	[NAME_SUCCEEDED][NAME_ON_UNLINK] = STATE_TO(NAME_REPLACED),
+	[NAME_SUCCEEDED][NAME_ON_SUCCEED] = STATE_TO(NAME_SUCCEEDED),
+
+	[NAME_REPLACED][NAME_ON_LOSE] = STATE_TO(NAME_REPLACED),
+	[NAME_REPLACED][NAME_ON_UNLINK] = STATE_TO(NAME_REPLACED),
+	[NAME_REPLACED][NAME_ON_SUCCEED] = STATE_TO(NAME_REPLACED),
+};
+struct state_table name_table = STATE_TABLE("name", states, events, moves);
+
+/* EVENT has happened to the name of NODE, which is in the table. */
+static void name_move(struct nodes *nodes, struct node *node, enum name_event event) {
+	int before = node_name_state(node), next = state_move(&name_table, before, (int)event);
+	bool moves_in_table = (before == NAME_HELD) != (next == NAME_HELD);
+	if (moves_in_table)
+		table_remove(nodes, node);
+	atomic_store(&node->name, (unsigned char)next);
+	if (moves_in_table)
+		table_add(nodes, node);
+}
+
 static void unhash_locked(struct nodes *nodes, struct node *node) {
-	if (!node->hashed)
-		return;
-	table_remove(nodes, node);
-	node->hashed = false;
-	table_add(nodes, node);
+	name_move(nodes, node, NAME_ON_LOSE);
 }
 
 /* NODE has its name; whoever had it has not. */
@@ -64,9 +99,7 @@ static void hash_locked(struct nodes *nodes, struct node *node) {
 	struct node *old = nodes_find(nodes, node->parent, node->strings);
 	if (old != NULL)
 		unhash_locked(nodes, old);
-	table_remove(nodes, node);
-	node->hashed = true;
-	table_add(nodes, node);
+	name_move(nodes, node, NAME_ON_GET);
 }
 
 /* -- life and death ---------------------------------------------------------------------------- */
@@ -201,7 +234,8 @@ void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup) {
 	LOCK_SCOPE(&nodes->lock);
 	if (node->lookups != UINT32_MAX)
 		node->lookups -= nlookup < node->lookups ? (uint32_t)nlookup : node->lookups;
-	if (node->lookups == 0 && node->hashed && (node->maker != 0 || node->fresh == FRESH_GONE))
+	if (node->lookups == 0 && node_is_named(node) &&
+	    (node->maker != 0 || node->fresh == FRESH_GONE))
 		hold_shell(nodes, node);
 	drop_locked(nodes, node);
 }
@@ -282,7 +316,7 @@ static struct node *make_locked(struct nodes *nodes, struct node *parent, const 
 	node->control = found->control;
 	if (old != NULL)
 		unhash_locked(nodes, old);
-	node->hashed = true;
+	atomic_init(&node->name, NAME_HELD); /* it is made with it */
 	table_add(nodes, node);
 	return node;
 }
@@ -371,7 +405,7 @@ struct node *node_get_namesake(struct nodes *nodes, const struct node *node) {
 }
 
 static bool fresh_locked(struct nodes *nodes, const struct node *node) {
-	return node->hashed && fresh_is_found(nodes->fs, node);
+	return node_is_named(node) && fresh_is_found(nodes->fs, node);
 }
 
 struct node *node_get_fresh(struct nodes *nodes, struct node *parent, const char *name, bool lookup,
@@ -410,7 +444,7 @@ bool node_is_good_name(struct nodes *nodes, const struct node *dir, const char *
 
 static bool unchanged_locked(const struct nodes *nodes, const struct node *node,
 			     unsigned long ticket) {
-	return node->hashed && node->fresh != FRESH_GONE &&
+	return node_is_named(node) && node->fresh != FRESH_GONE &&
 	       fresh_is_good(nodes->fs->fresh, node, NULL, ticket);
 }
 
@@ -472,8 +506,7 @@ void node_written(struct nodes *nodes, struct node *node) {
 
 void node_unlinked(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	unhash_locked(nodes, node);
-	node->unlinked = true;
+	name_move(nodes, node, NAME_ON_UNLINK);
 }
 
 void node_move(struct nodes *nodes, struct node *node, struct node *parent, const char *name) {
@@ -503,8 +536,7 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 
 void node_succeed(struct nodes *nodes, struct node *node, struct node *successor) {
 	LOCK_SCOPE(&nodes->lock);
-	unhash_locked(nodes, node);
-	atomic_store(&node->succeeded, true);
+	name_move(nodes, node, NAME_ON_SUCCEED);
 	if (successor == NULL || successor == node || node->successor != NULL)
 		return;
 	successor->references++;

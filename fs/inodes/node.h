@@ -122,7 +122,8 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 void node_succeed(struct nodes *nodes, struct node *node, struct node *successor);
 /* True after node_succeed(). Takes no lock. */
 static inline bool node_is_succeeded(const struct node *node) {
-	return atomic_load(&((struct node *)(uintptr_t)node)->succeeded);
+	enum name_state state = node_name_state(node);
+	return state == NAME_SUCCEEDED || state == NAME_REPLACED;
 }
 /* The last of NODE's successors, with a reference; NULL if it has none. */
 MUST_USE struct node *node_successor(struct nodes *nodes, struct node *node);

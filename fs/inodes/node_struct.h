@@ -12,6 +12,18 @@ struct body;
 struct own_name;
 struct place;
 
+/* Whether a node has its name; the table of moves is in node.c. */
+enum name_state {
+	NAME_NONE,      /* another version has it, or nobody; the root has none */
+	NAME_HELD,      /* it is found by it */
+	NAME_UNLINKED,  /* a plain file that only those who have it open have */
+	NAME_SUCCEEDED, /* its path is another node's: see node_succeed() */
+	NAME_REPLACED,  /* both: a plain file whose bytes went into what succeeded it */
+	NAME_STATES
+};
+
+enum name_event { NAME_ON_GET, NAME_ON_LOSE, NAME_ON_UNLINK, NAME_ON_SUCCEED, NAME_EVENTS };
+
 enum node_type { NODE_PLACE, NODE_PLAIN, NODE_CONTROL };
 
 /* Attributes as they were found. */
@@ -51,10 +63,8 @@ struct node {
 	uint32_t writers;    /* open handles that may write */
 	atomic_int maker;    /* the thread that made this directory; see intent.h */
 	uint8_t type;        /* enum node_type; never changes */
-	bool hashed;         /* it has its name */
 	uint8_t fresh;       /* enum fresh_state; changed by fresh_move() only */
-	bool unlinked;
-	atomic_bool succeeded; /* see node_succeed() */
+	atomic_uchar name;   /* enum name_state; changed by name_move() in node.c only */
 	atomic_bool
 		written; /* a handle wrote: the kernel's pages and size are not what was found */
 	atomic_bool pending; /* known only to the plain store: no row yet */
@@ -67,5 +77,14 @@ struct node {
 	char *strings;
 	char text[]; /* where `strings` are, until they change */
 };
+
+/* Under the lock, unless what is to be known never changes back. */
+static inline enum name_state node_name_state(const struct node *node) {
+	return (enum name_state)atomic_load(&((struct node *)(uintptr_t)node)->name);
+}
+
+static inline bool node_is_named(const struct node *node) {
+	return node_name_state(node) == NAME_HELD;
+}
 
 #endif

@@ -20,8 +20,8 @@ static uint64_t hash_of_name(const struct node *parent, const char *name) {
 }
 
 static uint64_t hash_of(const struct node *node) {
-	return node->hashed ? hash_of_name(node->parent, node->strings)
-			    : spread((uint64_t)(uintptr_t)node * 0x9e3779b97f4a7c15u);
+	return node_is_named(node) ? hash_of_name(node->parent, node->strings)
+				   : spread((uint64_t)(uintptr_t)node * 0x9e3779b97f4a7c15u);
 }
 
 static size_t first_slot(const struct nodes *nodes, uint64_t hash) {
@@ -88,7 +88,7 @@ struct node *nodes_find(const struct nodes *nodes, const struct node *parent, co
 	uint64_t hash = hash_of_name(parent, name);
 	for (size_t i = first_slot(nodes, hash);; i = next_slot(nodes, i)) {
 		struct node *node = nodes->slots[i].node;
-		if (node == NULL || (nodes->slots[i].hash == hash && node->hashed &&
+		if (node == NULL || (nodes->slots[i].hash == hash && node_is_named(node) &&
 				     node->parent == parent && strcmp(node->strings, name) == 0))
 			return node;
 	}

@@ -8,6 +8,8 @@
 #include "fs/inodes/times.h"
 #include "util/mutex.h"
 
+#include "util/states.h"
+
 #include <string.h>
 
 enum { WANTED_SLOTS = 256, RETRYING_SLOTS = 1024, SHELLS = 512 };
@@ -68,6 +70,8 @@ static inline uint64_t fnv(uint64_t hash, const void *data, size_t len) {
 	return hash;
 }
 
+extern struct state_table name_table;
+
 /* The node that has the name, or NULL. */
 struct node *nodes_find(const struct nodes *nodes, const struct node *parent, const char *name);
 /* Waits while a handle that concerns NAME in PARENT is unsettled; the lock is free meanwhile. See
@@ -78,7 +82,7 @@ void nodes_settle_free(struct nodes *nodes);
 
 /* Makes room for one node more. Returns false if there is no memory for it. */
 MUST_USE bool table_reserve(struct nodes *nodes);
-/* Adds NODE, for which there is room, by its name if it is `hashed`. */
+/* Adds NODE, for which there is room, by its name if it has it. */
 void table_add(struct nodes *nodes, struct node *node);
 /* Takes NODE out. What it was added by must not have changed since. */
 void table_remove(struct nodes *nodes, const struct node *node);

@@ -127,7 +127,7 @@ bool node_is_below(struct nodes *nodes, const struct node *node, const uint64_t 
 
 bool node_has_name(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	return node->hashed;
+	return node_is_named(node);
 }
 
 bool node_is_in(struct nodes *nodes, const struct node *node, const struct node *dir) {
@@ -142,7 +142,8 @@ bool node_is_open(struct nodes *nodes, const struct node *node) {
 
 bool node_is_unlinked(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	return node->unlinked;
+	enum name_state state = node_name_state(node);
+	return state == NAME_UNLINKED || state == NAME_REPLACED;
 }
 
 bool node_is_pending(struct nodes *nodes, const struct node *node) {

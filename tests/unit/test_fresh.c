@@ -32,7 +32,9 @@ static struct node root, dir, file;
 static char no_name[] = "", dir_name[] = "dir", file_name[] = "file";
 
 static struct node node_at(struct node *parent, const struct place *place, char *name) {
-	return (struct node){ .parent = parent, .place = place, .strings = name, .hashed = true };
+	return (struct node){
+		.parent = parent, .place = place, .strings = name, .name = NAME_HELD
+	};
 }
 
 /* All was found with ticket 5, and is told. */

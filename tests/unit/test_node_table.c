@@ -1,6 +1,6 @@
 /* The table of nodes against a list of what is in it. */
 #include "fs/inodes/node_table.h"
-#include "tests/unit/check.h"
+#include "tests/unit/table.h"
 
 #include <stdlib.h>
 
@@ -29,7 +29,7 @@ static struct node *make(struct node *parent, int name) {
 
 static void add(struct node *node, bool hashed) {
 	CHECK(table_reserve(&nodes));
-	node->hashed = hashed;
+	atomic_store(&node->name, hashed ? NAME_HELD : NAME_NONE);
 	table_add(&nodes, node);
 }
 
@@ -87,6 +87,7 @@ static void look(void) {
 
 int main(void) {
 	size_t smallest;
+	check_table(&name_table);
 	CHECK(table_reserve(&nodes));
 	smallest = nodes.nslots;
 	for (int i = 0; i < STEPS; i++) {
