@@ -12,7 +12,6 @@
 #include "fs/rows/rows_rotate.h"
 #include "fs/names/statement.h"
 #include "util/log.h"
-#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
