@@ -22,10 +22,10 @@
 #define HANDLE_NO_SIZE UINT64_MAX
 
 /* How the kernel may keep what it reads through a handle. */
-enum pages {
-	PAGES_NONE,
-	PAGES_FILE,    /* while the file is known: nobody but the kernel writes it */
-	PAGES_VERSION, /* while the node is known: it is one version of a document */
+enum kpages {
+	KPAGES_NONE,
+	KPAGES_FILE,    /* while the file is known: nobody but the kernel writes it */
+	KPAGES_VERSION, /* while the node is known: it is one version of a document */
 };
 
 struct handle {
@@ -47,7 +47,7 @@ struct handle {
 	void *state; /* what its kind keeps, of kind->state; its room has the accessor */
 
 	uint64_t counted; /* bytes on the account of memory: what the handle holds */
-	enum pages pages;
+	enum kpages kpages;
 	bool wrote;   /* changed what the file is, committed or not */
 	bool created; /* the file was made by this handle's open */
 	/* its content was given to another name by a rename: what is written later has no place */

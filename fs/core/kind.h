@@ -43,7 +43,7 @@ enum removal_by {
 	REMOVAL_VALUE /* the place's `clear` */
 };
 
-enum { LOCKED_OTHER_PAGES = 1 };
+enum { LOCKED_OTHER_KPAGES = 1 };
 
 /* What a handle keeps for its kind: SIZE bytes, which begin as zeros. A room knows its handles by
  * the address of this. */
@@ -100,7 +100,7 @@ struct kind {
 	 * held. NULL: 0. */
 	int (*pass)(struct call *call, struct handle *h, struct passing *out);
 	/* H's program has got a lock on the file (flock, fcntl), and is to read what the file
-	 * says now. With no lock held. Returns 0, -errno, or LOCKED_OTHER_PAGES: the kernel must
+	 * says now. With no lock held. Returns 0, -errno, or LOCKED_OTHER_KPAGES: the kernel must
 	 * forget what it has of H's node before the program goes on. NULL: it does so anyway. */
 	int (*locked)(struct call *call, struct handle *h);
 	/* It is about to give one up, and who gets it next is to read what was written: commits

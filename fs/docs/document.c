@@ -50,7 +50,7 @@ static int load_large(struct call *call, struct handle *h, const struct where *w
 		return rc;
 	d->large = large;
 	bool cached = node_is_version(call->fs->nodes, h->node, version.data);
-	h->pages = cached ? PAGES_VERSION : PAGES_NONE;
+	h->kpages = cached ? KPAGES_VERSION : KPAGES_NONE;
 	if (!cached && node_may_retry(call->fs->nodes, h->node, call_thread(call)))
 		return -ESTALE;
 	atomic_store(&h->size, scratch_size(large));
@@ -85,7 +85,7 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	/* a body is of the node's version, and so is the size that the kernel knows; the name may
 	 * have gone on to another since */
 	if (known != NULL && !h->node->written) {
-		h->pages = h->node->pending ? PAGES_NONE : PAGES_VERSION;
+		h->kpages = h->node->pending ? KPAGES_NONE : KPAGES_VERSION;
 		return set_body(call, h, move_ptr(known));
 	}
 	int rc = node_where(nodes, h->node, &w);
@@ -100,7 +100,7 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	if (rc != 0)
 		return rc;
 	bool cached = node_is_version(nodes, h->node, field_text(res, 0, BODY_VERSION));
-	h->pages = cached ? PAGES_VERSION : PAGES_NONE;
+	h->kpages = cached ? KPAGES_VERSION : KPAGES_NONE;
 	if (!cached && node_may_retry(nodes, h->node, call_thread(call)))
 		return -ESTALE; /* the kernel looks the name up again */
 	struct body *body = body_new(field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));

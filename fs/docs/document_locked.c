@@ -120,5 +120,5 @@ int document_locked(struct call *call, struct handle *h) {
 		return rc;
 	/* also if another one makes it go on: its pages are perhaps not forgotten yet */
 	LOCK_SCOPE(&showing);
-	return LOCKED_OTHER_PAGES;
+	return LOCKED_OTHER_KPAGES;
 }

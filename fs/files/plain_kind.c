@@ -41,7 +41,7 @@ static int plain_kind_open(struct call *call, struct handle *h) {
 	struct stat st;
 	if (!same && fstat(fd, &st) == 0)
 		h->lock_ino = lookup_plain_ino(&st);
-	h->pages = same ? PAGES_FILE : PAGES_NONE;
+	h->kpages = same ? KPAGES_FILE : KPAGES_NONE;
 	f->fd = fd;
 	f->open = true;
 	fd = -1;

@@ -650,7 +650,7 @@ void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {
 		node->writers--;
 	else
 		node->readers--;
-	node->cached -= handle->pages == PAGES_VERSION;
+	node->cached -= handle->kpages == KPAGES_VERSION;
 	node->written |= handle->wrote;
 	node->references--;
 	drop_locked(nodes, node);

@@ -4,7 +4,7 @@
 #include "fs/kernel/kinds.h"
 #include "fs/kernel/ops.h"
 #include "fs/kernel/ops_lock.h"
-#include "fs/kernel/pages.h"
+#include "fs/kernel/kpages.h"
 #include "fs/kernel/reply.h"
 #include "fs/names/removal.h"
 #include "fs/open/handle.h"
@@ -21,8 +21,8 @@ void ops_open_flags(const struct handle *h, struct fuse_file_info *fi) {
 	fi->fh = (uintptr_t)h;
 	/* The node of a document is one version of it: its pages stay good as long as the kernel
 	 * has the node. Nobody but the kernel writes plain files. Rows files are followed. */
-	fi->direct_io = h->pages == PAGES_NONE;
-	fi->keep_cache = h->pages != PAGES_NONE;
+	fi->direct_io = h->kpages == KPAGES_NONE;
+	fi->keep_cache = h->kpages != KPAGES_NONE;
 	fi->noflush = (h->flags & O_ACCMODE) == O_RDONLY;
 }
 
@@ -60,14 +60,14 @@ struct handle *ops_open(struct call *call, struct node *node, int flags, bool cr
 	if (*rc != -ESTALE)
 		nodes_retry_over(call->fs->nodes, call_thread(call));
 	if (*rc != 0) {
-		h->pages = PAGES_NONE;
+		h->kpages = KPAGES_NONE;
 		handle_free(call->fs, h);
 		return NULL;
 	}
-	if (h->pages == PAGES_VERSION && !node_open_cached(call->fs->nodes, node))
-		h->pages = PAGES_NONE;
-	if (h->pages == PAGES_VERSION)
-		pages_give(call->fs, h);
+	if (h->kpages == KPAGES_VERSION && !node_open_cached(call->fs->nodes, node))
+		h->kpages = KPAGES_NONE;
+	if (h->kpages == KPAGES_VERSION)
+		kpages_give(call->fs, h);
 	return h;
 }
 

@@ -52,7 +52,7 @@ static void reply_locked(void *req) {
  * would go by what was there before. */
 static void take_up(struct call *call, struct handle *h, const struct lock *lock) {
 	int rc = h->kind->locked != NULL ? h->kind->locked(call, h) : 0;
-	if (rc == LOCKED_OTHER_PAGES) {
+	if (rc == LOCKED_OTHER_KPAGES) {
 		rc = coherence_forget_then(call->fs, h->node, reply_locked, call->req);
 		if (rc == 0)
 			return; /* the request, and H, may be gone by now */

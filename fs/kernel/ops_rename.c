@@ -100,7 +100,7 @@ static int rename_to_plain(struct renaming *r) {
 	int rc = h->kind->open(r->call, h);
 	if (rc == 0)
 		rc = h->kind->read(r->call, h, atomic_load(&h->size), 0, &body);
-	h->pages = PAGES_NONE;
+	h->kpages = KPAGES_NONE;
 	handle_free(fs, h);
 	if (rc == 0)
 		rc = plain_replace(fs->plain, r->to, body.data, body.len);

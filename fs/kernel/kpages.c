@@ -1,4 +1,4 @@
-#include "fs/kernel/pages.h"
+#include "fs/kernel/kpages.h"
 
 #include "fs/core/call.h"
 #include "fs/cache/coherence.h"
@@ -10,7 +10,7 @@
 /* Bytes; longer documents are read ahead by the kernel. */
 enum { GIVEN_MOST = 128 << 10 };
 
-void pages_give(struct fs *fs, struct handle *h) {
+void kpages_give(struct fs *fs, struct handle *h) {
 	AUTO_BODY struct body *body = h->kind->body != NULL ? h->kind->body(h) : NULL;
 	if (body == NULL || body->len == 0 || body->len > GIVEN_MOST)
 		return;

@@ -1,13 +1,13 @@
 /* The kernel's pages of a document, filled when it is opened: so that reading it takes no
  * request. */
-#ifndef ROWFS_FS_KERNEL_PAGES_H
-#define ROWFS_FS_KERNEL_PAGES_H
+#ifndef ROWFS_FS_KERNEL_KPAGES_H
+#define ROWFS_FS_KERNEL_KPAGES_H
 
 #include "fs/core/fs.h"
 #include "fs/open/handle.h"
 
 /* Gives the kernel what H, which is `cached` and not open to its program yet, has in memory; once
  * for each node. What the kernel does not take or has dropped again, it reads. Thread-safe. */
-void pages_give(struct fs *fs, struct handle *h);
+void kpages_give(struct fs *fs, struct handle *h);
 
 #endif
