@@ -60,7 +60,7 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 }
 
 /* One reply under way. */
-struct page {
+struct dir_reply {
 	struct call *call;
 	struct open_directory *d;
 	char *data;
@@ -69,7 +69,7 @@ struct page {
 };
 
 /* The node of an entry, with a look-up; -ENOENT if it has gone meanwhile. */
-static int entry_node(const struct page *p, const struct entry *entry, struct node **out) {
+static int entry_node(const struct dir_reply *p, const struct entry *entry, struct node **out) {
 	struct nodes *nodes = p->call->fs->nodes;
 	if (entry->found.place == NULL) /* a known name: it was looked up a moment ago */
 		return lookup_child(p->call, p->d->node, entry->name, true, out);
@@ -86,14 +86,14 @@ static int entry_node(const struct page *p, const struct entry *entry, struct no
 }
 
 /* st_ino of an entry whose node is not made. */
-static uint64_t listed_ino(const struct page *p, const struct entry *entry) {
+static uint64_t listed_ino(const struct dir_reply *p, const struct entry *entry) {
 	if (entry->dots)
 		return p->d->node->ino;
 	return entry->found.ino != 0 ? entry->found.ino : node_child_ino(p->d->node, entry->name);
 }
 
 /* Adds an entry. Returns 1 if it does not fit any more, 0, or -errno. */
-static int add_entry(struct page *p, const struct entry *entry) {
+static int add_entry(struct dir_reply *p, const struct entry *entry) {
 	char *at = p->data + p->len;
 	size_t left = p->size - p->len, need;
 	off_t next = (off_t)entry->next;
@@ -132,7 +132,7 @@ static void note_end(struct fs *fs, const struct open_directory *d) {
 		prefetch_listed(fs, d->node, n);
 }
 
-static int fill(struct page *p, off_t off) {
+static int fill(struct dir_reply *p, off_t off) {
 	const struct entry *entry;
 	int rc = listing_seek(p->call, p->d, (uint64_t)off, p->plus);
 	while (rc == 0) {
@@ -158,7 +158,7 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 	call_begin(&call, req, true);
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 	AUTO_FREE char *data = malloc(size);
-	struct page p = {
+	struct dir_reply p = {
 		.call = &call, .d = directory_of(h), .data = data, .size = size, .plus = plus
 	};
 	int rc = -ENOMEM;
