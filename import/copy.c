@@ -143,14 +143,6 @@ static void tell_bad_lines(const struct import *im, const struct item *item, str
 	import_sentence(im, item, why);
 }
 
-/* True if the old file is not any more as it was when the import began. */
-static bool has_changed(const struct import *im, const struct item *item) {
-	struct stat st;
-	return below_stat(im->old_dir, item->path, &st) != 0 ||
-	       (uint64_t)st.st_size != item->size || st.st_mtim.tv_sec != item->mtime.tv_sec ||
-	       st.st_mtim.tv_nsec != item->mtime.tv_nsec;
-}
-
 /* True if the old file's compressed data ends inside a gzip member. False also if it cannot be
  * read, is damaged or is no gzip: the mount tells that. */
 static bool is_cut(const struct import *im, const struct item *item) {
@@ -194,7 +186,7 @@ int copy_item(struct import *im, struct item *item, struct buf *why) {
 		buf_puts(why, "the old file cannot be read");
 	else if (rc == -EINVAL && item->what == CLASS_INGEST && why->len == 0)
 		tell_bad_lines(im, item, why);
-	if (rc == 0 && has_changed(im, item)) {
+	if (rc == 0 && import_has_changed(im, item)) {
 		buf_puts(why,
 			 "the old file was changed while it was copied: the same command again "
 			 "takes what is new");

@@ -21,6 +21,13 @@ int import_open_new(const struct import *im, const struct item *item) {
 	return below_read(im->new_dir, item->path);
 }
 
+bool import_has_changed(const struct import *im, const struct item *item) {
+	struct stat st;
+	return below_stat(im->old_dir, item->path, &st) != 0 ||
+	       (uint64_t)st.st_size != item->size || st.st_mtim.tv_sec != item->mtime.tv_sec ||
+	       st.st_mtim.tv_nsec != item->mtime.tv_nsec;
+}
+
 int import_open_for_writing(const struct import *im, const struct item *item, int flags) {
 	flags |= O_WRONLY | O_CREAT;
 	int fd = below_open(im->new_dir, item->path, flags, 0666);

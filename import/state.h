@@ -38,6 +38,8 @@ struct import {
  * descriptor, the caller's, or -errno. */
 MUST_USE int import_open_old(const struct import *im, const struct item *item);
 MUST_USE int import_open_new(const struct import *im, const struct item *item);
+/* True if the old file is not any more as it was when the import began. */
+bool import_has_changed(const struct import *im, const struct item *item);
 
 /* Opens the item on the mount for writing, making directories above it.
  * Returns the descriptor or -errno. */
