@@ -184,8 +184,9 @@ bool fresh_is_good(const struct fresh *fresh, const struct node *node, const cha
 		return node->fresh != FRESH_GONE && tells_names(fresh, node->place, name, ticket) &&
 		       is_unnamed(fresh, node, name, ticket);
 	/* a notice that names a node takes its ticket: the stripe, which it shares with other
-	 * names, is for other tickets */
-	return node->parent == NULL || ticket == node->epoch ||
+	 * names, is for other tickets, and for nodes that no notice finds, since another has their
+	 * name */
+	return node->parent == NULL || (ticket == node->epoch && node_is_named(node)) ||
 	       is_unnamed(fresh, node->parent, node->strings, ticket);
 }
 

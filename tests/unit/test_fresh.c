@@ -155,6 +155,17 @@ static void test_overtaken(void) {
 	CHECK(fresh_is_found(&fs, &root)); /* nothing tells of the root, nor need it */
 }
 
+/* A notice finds the node that has the name: another one, such as an earlier version that somebody
+ * has open, keeps its ticket, and is old all the same. */
+static void test_no_name(void) {
+	begin();
+	file.name = NAME_NONE;
+	CHECK(fresh_is_good(fs.fresh, &file, NULL, 5));
+	fresh_change_name(fs.fresh, &dir, "file", 6);
+	CHECK(!fresh_is_good(fs.fresh, &file, NULL, 5));
+	CHECK(fresh_is_good(fs.fresh, &file, NULL, 6));
+}
+
 static void test_by_time(void) {
 	begin();
 	fresh_end(fs.fresh);
@@ -206,6 +217,7 @@ int main(void) {
 	test_changes();
 	test_not_told();
 	test_overtaken();
+	test_no_name();
 	test_by_time();
 	fresh_free(fs.fresh);
 	return check_end();
