@@ -311,7 +311,7 @@ void coherence_begin(void) {
 	owes = false;
 }
 
-void coherence_settle(struct fs *fs) {
+void coherence_await(struct fs *fs) {
 	struct caches *c = fs->caches;
 	if (!owes || !is_up(c))
 		return;
@@ -334,7 +334,7 @@ static bool load(struct caches *c) {
 		return false;
 	}
 	if (rc == 0)
-		rc = notices_settle(c->notices);
+		rc = notices_decide(c->notices);
 	if (rc == 0)
 		notices_count(c->notices, &told, &others);
 	if (rc != 0) {

@@ -94,7 +94,7 @@ void coherence_unsettled(struct fs *fs);
 void coherence_begin(void);
 /* Before the reply to a request that commits: waits, briefly, until the kernel has forgotten what
  * it changed. */
-void coherence_settle(struct fs *fs);
+void coherence_await(struct fs *fs);
 
 /* A request that holds the kernel's lock of directory DIR is served (BUSY), or has been. */
 void coherence_serves(struct fs *fs, const struct node *dir, bool busy);

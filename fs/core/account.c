@@ -40,7 +40,7 @@ bool account_grow(struct account *account, uint64_t *counted, struct buf *b, siz
 	return grown;
 }
 
-void account_settle(struct account *account, uint64_t *counted, uint64_t now) {
+void account_recount(struct account *account, uint64_t *counted, uint64_t now) {
 	if (now > *counted)
 		account_force(account, now - *counted);
 	else

@@ -25,7 +25,7 @@ void account_give(struct account *account, uint64_t bytes);
  * all as it was, if the account or the memory of the machine is full. */
 MUST_USE bool account_grow(struct account *account, uint64_t *counted, struct buf *b, size_t len);
 /* What *COUNTED stands for are NOW bytes. */
-void account_settle(struct account *account, uint64_t *counted, uint64_t now);
+void account_recount(struct account *account, uint64_t *counted, uint64_t now);
 
 uint64_t account_used(struct account *account);
 /* Bytes that can still be taken. */

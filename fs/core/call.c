@@ -102,7 +102,7 @@ static void begin(struct call *call, fuse_req_t req, bool interruptible, bool se
 		(void)call_number(call);
 	intake_known(call->fs->intake);
 	if (!intake_is_quick() && fs_has_uncommitted(call->fs))
-		call->fs->uncommitted.settle(call);
+		call->fs->uncommitted.finish(call);
 	call->outer = db_budget_enter();
 	if (interruptible)
 		fuse_req_interrupt_func(req, on_interrupt, call);

@@ -47,7 +47,7 @@ struct fs;
 struct uncommitted {
 	atomic_int n; /* processes that have some; 0: the functions are not called */
 	/* At the begin of a request: commits what processes that have ended left open. */
-	void (*settle)(struct call *call);
+	void (*finish)(struct call *call);
 	/* fs->epoch before the first of them; ULONG_MAX if there is none. What was told of since
 	 * may be about to change once more, so the kernel is to keep nothing of it. */
 	unsigned long (*since)(struct fs *fs);

@@ -72,7 +72,7 @@ uint64_t ingest_size(const struct ingest_stream *s) {
 void ingest_show(struct ingest_stream *s) {
 	if (s->pending.len == 0 && s->pending.cap > UNIT)
 		buf_free(&s->pending);
-	account_settle(&s->fs->memory, &s->counted, s->pending.cap);
+	account_recount(&s->fs->memory, &s->counted, s->pending.cap);
 	atomic_store(&s->ahead, ingest_is_clean(s) ? -1 : (long long)ingest_size(s));
 }
 

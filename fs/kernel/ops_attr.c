@@ -127,7 +127,7 @@ static int truncate_handle(struct call *call, struct handle *h, uint64_t size) {
 		return rc < 0 ? rc : 0;
 	LOCK_SCOPE(&h->lock);
 	rc = h->kind->truncate(call, h, size);
-	handle_settle(call->fs, h);
+	handle_recount(call->fs, h);
 	return rc;
 }
 

@@ -146,7 +146,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	if (rc == 0) {
 		LOCK_SCOPE(&h->lock);
 		rc = h->kind->write(&call, h, data, size, (uint64_t)off);
-		handle_settle(call.fs, h);
+		handle_recount(call.fs, h);
 	}
 	if (rc != 0) {
 		reply_status(&call, h->node, NULL, rc);
@@ -168,7 +168,7 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 		LOCK_SCOPE(&h->lock);
 		coherence_begin();
 		rc = h->kind->sync(&call, h, reason);
-		handle_settle(call.fs, h);
+		handle_recount(call.fs, h);
 		if (rc == 0)
 			rc = h->untold;
 		h->untold = 0;
@@ -181,7 +181,7 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 		locks_flushed(call.fs->locks, h->lock_ino, fi->lock_owner, h);
 	if (h->kind->synced != NULL)
 		h->kind->synced(call.fs, h);
-	coherence_settle(call.fs);
+	coherence_await(call.fs);
 	reply_status(&call, h->node, NULL, rc);
 }
 

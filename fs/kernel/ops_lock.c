@@ -79,7 +79,7 @@ static void give_up(struct call *call, struct handle *h) {
 			h->untold = rc;
 	}
 	reply_told(call, h->node, NULL, rc);
-	coherence_settle(call->fs);
+	coherence_await(call->fs);
 }
 
 /* -- requests ---------------------------------------------------------------------------------- */

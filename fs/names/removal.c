@@ -95,9 +95,9 @@ static void leave(struct removals *all, struct removal *r) {
 }
 
 /* One user ends it all. */
-static int settle_all_of(struct removals *all, struct removal *r) {
+static int finish_all_of(struct removals *all, struct removal *r) {
 	mutex_lock(&r->lock);
-	int rc = removal_settle(all, r, true);
+	int rc = removal_finish(all, r, true);
 	mutex_unlock(&r->lock);
 	leave(all, r);
 	return rc;
@@ -111,24 +111,24 @@ static void wake_clock(struct removals *all) {
 		log_error("BUG: eventfd: %s", strerror(errno));
 }
 
-/* A *settler*, a thread that commits what is due of one removal, of which it is a user, or all
+/* A *finisher*, a thread that commits what is due of one removal, of which it is a user, or all
  * of it if the process has ended. It may wait for a lock, which may be that of another removal
  * whose time is not over yet: so it is not the clock that commits. */
-static void *settler_main(void *arg) {
+static void *finisher_main(void *arg) {
 	struct removal *r = arg;
 	struct removals *all = r->all;
 	mutex_lock(&fs_lists);
 	bool everything = all->stopping || has_ended(r);
 	mutex_unlock(&fs_lists);
 	mutex_lock(&r->lock);
-	(void)(everything ? removal_settle(all, r, true) : removal_settle_ripe(all, r));
+	(void)(everything ? removal_finish(all, r, true) : removal_finish_ripe(all, r));
 	mutex_unlock(&r->lock);
 	mutex_lock(&fs_lists);
-	r->settling = false;
+	r->finishing = false;
 	mutex_unlock(&fs_lists);
 	leave(all, r);
 	LOCK_SCOPE(&fs_lists);
-	all->settlers--; /* the last that it does with ALL, which may be freed then */
+	all->finishers--; /* the last that it does with ALL, which may be freed then */
 	wake_clock(all);
 	return NULL;
 }
@@ -138,7 +138,7 @@ static void *settler_main(void *arg) {
 static struct removal *next_due_locked(struct removals *all, unsigned round, bool *ended) {
 	for (struct removal *r = all->list; r != NULL; r = r->next) {
 		*ended = r->n > 0 && (all->stopping || has_ended(r));
-		if (r->settling || (!*ended && (r->passed == round || removal_due(r) == 0)))
+		if (r->finishing || (!*ended && (r->passed == round || removal_due(r) == 0)))
 			continue;
 		r->users++;
 		return r;
@@ -146,10 +146,10 @@ static struct removal *next_due_locked(struct removals *all, unsigned round, boo
 	return NULL;
 }
 
-/* R is due, or its process has ENDED: it is committed by a settler, if it is not in use and its
+/* R is due, or its process has ENDED: it is committed by a finisher, if it is not in use and its
  * process had its time. Returns false if it is in use: its user sees to it. The caller is a user
  * of R, and is no longer. */
-static bool settle_due(struct removals *all, struct removal *r, bool ended) {
+static bool finish_due(struct removals *all, struct removal *r, bool ended) {
 	bool idle = ended || mutex_trylock(&r->lock);
 	bool ripe = ended || (idle && removal_ripe(all, r) > 0);
 	if (idle && !ended)
@@ -159,11 +159,11 @@ static bool settle_due(struct removals *all, struct removal *r, bool ended) {
 		return idle;
 	}
 	mutex_lock(&fs_lists);
-	r->settling = true;
-	all->settlers++;
+	r->finishing = true;
+	all->finishers++;
 	mutex_unlock(&fs_lists);
-	if (thread_start(NULL, settler_main, r) != 0)
-		settler_main(r);
+	if (thread_start(NULL, finisher_main, r) != 0)
+		finisher_main(r);
 	return true;
 }
 
@@ -174,7 +174,7 @@ static void rest(struct removals *all, bool busy) {
 	nfds_t n = 1;
 	uint64_t count;
 	for (struct removal *r = all->list; r != NULL && n < 65; r = r->next) {
-		if (r->n == 0 || r->settling)
+		if (r->n == 0 || r->finishing)
 			continue;
 		fds[n++] = (struct pollfd){ .fd = r->pidfd, .events = POLLIN };
 		if (!busy && removal_due_us(r) < until)
@@ -195,16 +195,16 @@ static void *main_loop(void *arg) {
 	struct removal *r;
 	bool ended, busy;
 	mutex_lock(&fs_lists);
-	for (unsigned round = 1; !all->stopping || all->list != NULL || all->settlers > 0;
+	for (unsigned round = 1; !all->stopping || all->list != NULL || all->finishers > 0;
 	     round++) {
 		busy = false;
 		while ((r = next_due_locked(all, round, &ended)) != NULL) {
 			r->passed = round;
 			mutex_unlock(&fs_lists);
-			busy = !settle_due(all, r, ended) || busy;
+			busy = !finish_due(all, r, ended) || busy;
 			mutex_lock(&fs_lists);
 		}
-		if (!all->stopping || all->list != NULL || all->settlers > 0)
+		if (!all->stopping || all->list != NULL || all->finishers > 0)
 			rest(all, busy || all->stopping);
 	}
 	mutex_unlock(&fs_lists);
@@ -213,7 +213,7 @@ static void *main_loop(void *arg) {
 
 /* -- what the parts below ask: see struct uncommitted ------------------------------------------ */
 
-static void settle_ended(struct call *call) {
+static void finish_ended(struct call *call) {
 	struct removals *all = call->fs->removals;
 	while (fs_has_uncommitted(call->fs)) {
 		mutex_lock(&fs_lists);
@@ -226,7 +226,7 @@ static void settle_ended(struct call *call) {
 		mutex_unlock(&fs_lists);
 		if (r == NULL)
 			return;
-		(void)settle_all_of(all, r);
+		(void)finish_all_of(all, r);
 	}
 }
 
@@ -248,7 +248,7 @@ static bool removals_open(struct fs *fs) {
 	if (all == NULL)
 		return false;
 	all->fs = fs;
-	fs->uncommitted.settle = settle_ended;
+	fs->uncommitted.finish = finish_ended;
 	fs->uncommitted.since = open_since;
 	all->slots = fs->opt->max_connections / 3;
 	all->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -332,7 +332,7 @@ void removal_begin(struct call *call) {
 		return;
 	}
 	if (goes_on(call->fs->removals, r))
-		(void)removal_settle(call->fs->removals, r, true);
+		(void)removal_finish(call->fs->removals, r, true);
 	r->first = 0;
 	r->began = atomic_load(&call->fs->epoch);
 	call->removal = r;
@@ -352,7 +352,7 @@ int removal_end(struct call *call, struct node *node, const struct where *w, int
 	else if (rc != 0 &&
 		 r->first > 0) /* the server has taken it, and it is an error all the same */
 		removal_withdraw(all, r, r->first);
-	(void)removal_settle(all, r, false);
+	(void)removal_finish(all, r, false);
 	mutex_unlock(&r->lock);
 	leave(all, r);
 	return rc;
@@ -372,7 +372,7 @@ bool removal_lists(struct call *call, const struct node *dir) {
 	if (r == NULL)
 		return false;
 	mutex_lock(&r->lock);
-	(void)removal_settle(all, r, goes_with(call->fs->nodes, r, dir));
+	(void)removal_finish(all, r, goes_with(call->fs->nodes, r, dir));
 	bool removing = r->n > 0;
 	mutex_unlock(&r->lock);
 	leave(all, r);
@@ -391,7 +391,7 @@ bool removal_covers(struct call *call, struct node *node) {
 	if (covered &&
 	    (node_where(nodes, node, &w) != 0 || !removal_add(all, r, node, &w, call, 0)))
 		log_debug("%s: out of memory", node_name(node)); /* it goes all the same */
-	(void)removal_settle(all, r, false);
+	(void)removal_finish(all, r, false);
 	mutex_unlock(&r->lock);
 	leave(all, r);
 	return covered;
@@ -457,7 +457,7 @@ bool removal_take_back(struct call *call, uint64_t ino) {
 	int k = removal_index(r, ino);
 	if (k >= 0) {
 		removal_undo(all, r, k);
-		(void)removal_settle(all, r, false);
+		(void)removal_finish(all, r, false);
 	}
 	mutex_unlock(&r->lock);
 	leave(all, r);
@@ -475,5 +475,5 @@ void removal_wait(struct call *call) {
 
 int removal_commit(struct call *call) {
 	struct removal *r = own(call);
-	return r != NULL ? settle_all_of(call->fs->removals, r) : 0;
+	return r != NULL ? finish_all_of(call->fs->removals, r) : 0;
 }

@@ -406,7 +406,7 @@ int removal_ripe(struct removals *all, struct removal *r) {
 }
 
 /* Commits the first N names, and ends the transaction if no name is left. */
-static int settle(struct removals *all, struct removal *r, int n) {
+static int finish_first(struct removals *all, struct removal *r, int n) {
 	int rc = n > 0 ? commit(all, r, n) : 0;
 	if (r->n == 0)
 		db_held_drop(move_ptr(r->tx));
@@ -415,15 +415,15 @@ static int settle(struct removals *all, struct removal *r, int n) {
 	return rc;
 }
 
-int removal_settle(struct removals *all, struct removal *r, bool everything) {
-	return settle(all, r, everything ? r->n : removal_ripe(all, r));
+int removal_finish(struct removals *all, struct removal *r, bool everything) {
+	return finish_first(all, r, everything ? r->n : removal_ripe(all, r));
 }
 
-int removal_settle_ripe(struct removals *all, struct removal *r) {
+int removal_finish_ripe(struct removals *all, struct removal *r) {
 	mutex_lock(&fs_lists);
 	int n = removal_due(r);
 	mutex_unlock(&fs_lists);
-	return settle(all, r, n);
+	return finish_first(all, r, n);
 }
 
 /* A statement in R has failed: with ERR, and WAITS if for a lock. Those of the names before it

@@ -46,7 +46,7 @@ struct removal {
 	/* keeps its transaction; else it is dry. Changes only while there are no names */
 	bool slot;
 	unsigned passed;   /* the round in which the clock found it in use */
-	bool settling;     /* by a settler */
+	bool finishing;    /* by a finisher */
 	int64_t waited_us; /* pace_waited_us() of the process when its time began */
 	int64_t lost_us;   /* how much it has lost since; changed under both locks */
 
@@ -80,7 +80,7 @@ struct removals {
 	int slots;            /* that are left */
 	bool none;            /* from now on each is committed at once */
 	bool stopping;        /* the clock is to end */
-	int settlers;         /* that run: see settler_main() */
+	int finishers;        /* that run: see finisher_main() */
 };
 
 /* -- removal_commit.c; R's lock is held, unless it says otherwise ------------------------------ */
@@ -114,10 +114,10 @@ int removal_ripe(struct removals *all, struct removal *r);
 
 /* Commits what is due (after that look), or ALL that there is, and ends the transaction if no
  * name is left. Returns 0 or the first -errno, which is told already. */
-int removal_settle(struct removals *all, struct removal *r, bool everything);
+int removal_finish(struct removals *all, struct removal *r, bool everything);
 
-/* Commits what is due, where removal_ripe() has just looked. Returns as removal_settle(). */
-int removal_settle_ripe(struct removals *all, struct removal *r);
+/* Commits what is due, where removal_ripe() has just looked. Returns as removal_finish(). */
+int removal_finish_ripe(struct removals *all, struct removal *r);
 
 /* NODE was removed by thread TID, and that is committed. No lock is held. */
 void removal_is_over(struct fs *fs, struct node *node, pid_t tid);

@@ -98,9 +98,9 @@ int handle_take(struct call *call, struct handle *h, uint64_t bytes) {
 	return 0;
 }
 
-void handle_settle(struct fs *fs, struct handle *h) {
+void handle_recount(struct fs *fs, struct handle *h) {
 	uint64_t held = h->kind->held != NULL ? h->kind->held(h) : 0;
-	account_settle(&fs->memory, &h->counted, held);
+	account_recount(&fs->memory, &h->counted, held);
 }
 
 void handle_resized(struct handle *h, uint64_t size) {

@@ -33,7 +33,7 @@ uint64_t handle_fit(struct buf *data);
 /* H is going to hold BYTES more. */
 MUST_USE int handle_take(struct call *call, struct handle *h, uint64_t bytes);
 /* Counts what H holds now. */
-void handle_settle(struct fs *fs, struct handle *h);
+void handle_recount(struct fs *fs, struct handle *h);
 
 /* Any open handle, or NULL. */
 struct handle *handles_any(struct handles *handles);

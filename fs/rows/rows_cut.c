@@ -33,7 +33,7 @@ static void settle_lines(void *arg, struct handle *h) {
 	if (!appends(h) || (!f->dirty && f->append == NULL))
 		return;
 	s->any = true;
-	if (rows_settle_lines(s->call, h) != 0)
+	if (rows_commit_lines(s->call, h) != 0)
 		db_error_clear(&s->call->err);
 }
 
@@ -64,7 +64,7 @@ static void drop_rest(void *arg, struct handle *h) {
 	h->waiting_us = 0;
 }
 
-bool rows_cut_settle(struct call *call, const struct node *node) {
+bool rows_cut_commit(struct call *call, const struct node *node) {
 	struct settling s = { .call = call };
 	handles_of_file(call->fs, node->ino, settle_lines, &s);
 	return s.any;
@@ -92,7 +92,7 @@ int rows_before_truncate(struct call *call, struct node *node, struct handle *h,
 	int known = h != NULL ? ask_handle(h, size) : -1;
 	if (known >= 0 && size > 0)
 		return known;
-	(void)rows_cut_settle(call, node);
+	(void)rows_cut_commit(call, node);
 	if (known >= 0) { /* what others have appended meanwhile goes when H's text is committed */
 		struct cut cut = { .by = h, .all = true };
 		handles_of_file(call->fs, node->ino, drop_rest, &cut);
@@ -171,7 +171,7 @@ static void give(void *arg, struct handle *h) {
 	LOCK_SCOPE(&h->lock);
 	if (!rows_is_open(h) || (h->flags & O_ACCMODE) == O_RDONLY)
 		return;
-	if (appends(h) && (f->dirty || f->append != NULL) && rows_settle_lines(g->call, h) != 0)
+	if (appends(h) && (f->dirty || f->append != NULL) && rows_commit_lines(g->call, h) != 0)
 		g->waits = true;
 	g->waits = g->waits || f->dirty || f->refused != 0;
 	h->given = true;

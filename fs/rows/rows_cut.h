@@ -25,7 +25,7 @@ MUST_USE int rows_before_write(struct call *call, struct handle *h);
 
 /* Commits the whole lines that were written to NODE's file and wait; what is wrong with them is
  * told to their writers. False if there were none. */
-bool rows_cut_settle(struct call *call, const struct node *node);
+bool rows_cut_commit(struct call *call, const struct node *node);
 /* Drops the half lines that wait for their rest. ALL: and the texts that replace the file and are
  * not committed; who wrote them goes on behind them. */
 void rows_cut_rest(struct call *call, const struct node *node, bool all);

@@ -50,7 +50,7 @@ int rows_open(struct call *call, struct handle *h) {
 	if (!writes || (h->flags & O_TRUNC) == 0)
 		return 0;
 	/* a file without lines has no name (4.4), but may have a writer */
-	if (!rows_cut_settle(call, h->node) && h->created)
+	if (!rows_cut_commit(call, h->node) && h->created)
 		return 0;
 	int rc = lookup_refresh(call, h->node, true);
 	if (rc != 0)

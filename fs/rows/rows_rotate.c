@@ -230,7 +230,7 @@ int rows_rotate(struct call *call, struct node *node, const char *name, const ch
 		rc = node_where(call->fs->nodes, node, &w);
 	if (rc != 0)
 		return rc;
-	rows_cut_settle(call, node);
+	rows_cut_commit(call, node);
 	buf_add(&draft, to, (size_t)(strrchr(to, '/') + 1 - to));
 	unsigned mine = atomic_fetch_add(&number, 1);
 	buf_printf(&draft, ".rowfs-rotated-%u", mine);

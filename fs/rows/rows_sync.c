@@ -21,7 +21,7 @@ void rows_unsure(struct call *call, struct handle *h, bool unsettled) {
 static int give_up(struct call *call, struct handle *h, const struct where *w) {
 	struct rows_file *f = rows_of(h);
 	int rc = f->refused;
-	if (!rows_is_whole(h) && rows_settle_lines(call, h) != 0)
+	if (!rows_is_whole(h) && rows_commit_lines(call, h) != 0)
 		db_error_clear(&call->err);
 	(void)call_error(
 		call, -rc,

@@ -133,7 +133,7 @@ int rows_whole_load(struct call *call, struct handle *h) {
 	AUTO_BUF struct buf text = { 0 }, was = { 0 };
 	int rc = access_check(call, h->node->place, CHANGE_ANEW);
 	if (rc == 0)
-		rc = rows_settle_lines(call, h);
+		rc = rows_commit_lines(call, h);
 	if (rc == 0)
 		rc = read_text(call, h, &text);
 	if (rc != 0)

@@ -204,12 +204,12 @@ void rows_flush(struct fs *fs, struct handle *h) {
 		return;
 	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
 	flush_lines(&call, h);
-	handle_settle(fs, h);
+	handle_recount(fs, h);
 	call_end(&call);
 	mutex_unlock(&h->lock);
 }
 
-int rows_settle_lines(struct call *call, struct handle *h) {
+int rows_commit_lines(struct call *call, struct handle *h) {
 	struct rows_file *f = rows_of(h);
 	AUTO_WHERE struct where w = { 0 };
 	int rc = node_where(call->fs->nodes, h->node, &w);

@@ -20,6 +20,6 @@ void rows_flush(struct fs *fs, struct handle *h);
 
 /* Commits H's own whole lines; H's lock is held. Errors of lines and of the database are noted in
  * H's deferred. Returns 0 or -ENOMEM. */
-MUST_USE int rows_settle_lines(struct call *call, struct handle *h);
+MUST_USE int rows_commit_lines(struct call *call, struct handle *h);
 
 #endif

@@ -135,7 +135,7 @@ static int load(struct fs *fs, struct db_pool *pool, bool make, struct notices *
 	if (make && notices_missing(*out) > 0)
 		rc = notices_install(pool, *out);
 	if (rc == 0)
-		rc = notices_settle(*out);
+		rc = notices_decide(*out);
 	return rc;
 }
 

@@ -534,7 +534,7 @@ int notices_failures(struct db_pool *pool, notices_failure_fn fn, void *arg, boo
 	return rc;
 }
 
-int notices_settle(struct notices *n) {
+int notices_decide(struct notices *n) {
 	if (!mark_places(n) || !notices_make_slices(n))
 		return -ENOMEM;
 	mark_vague(n);

@@ -63,7 +63,7 @@ MUST_USE int notices_failures(struct db_pool *pool, notices_failure_fn fn, void 
 			      struct db_error *err);
 
 /* Works out which places are told. Nothing changes afterwards. Returns 0 or -ENOMEM. */
-MUST_USE int notices_settle(struct notices *notices);
+MUST_USE int notices_decide(struct notices *notices);
 void notices_free(struct notices *notices);
 
 /* True if changes of what is at PLACE are told. */
