@@ -3,6 +3,7 @@
 #include "fs/core/part.h"
 #include "fs/core/fs.h"
 #include "util/mutex.h"
+#include "util/list.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -39,12 +40,7 @@ void moved_hide(struct moved *moved, const char *path) {
 	LOCK_SCOPE(&fs_lists);
 	if (find_locked(moved, path) < moved->n)
 		return;
-	char **paths = reallocarray(moved->paths, moved->n + 1, sizeof(*paths));
-	if (paths == NULL)
-		return;
-	moved->paths = paths;
-	paths[moved->n] = strdup(path);
-	if (paths[moved->n] != NULL)
+	if (list_room(moved->paths, moved->n) && (moved->paths[moved->n] = strdup(path)) != NULL)
 		moved->n++;
 }
 

@@ -6,6 +6,7 @@
 #include "fs/names/statement.h"
 #include "util/text/csv.h"
 #include "fs/stream/refusals.h"
+#include "util/list.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,19 +19,9 @@ void group_free(struct line_group *b) {
 	free(b->lines);
 }
 
-static bool group_grow(struct line_group *b) {
-	if ((b->n & (b->n - 1)) != 0) /* full at 0, 1, 2, 4, 8 ... */
-		return true;
-	size_t room = b->n > 0 ? (size_t)b->n * 2 : 1;
-	struct line *lines = reallocarray(b->lines, room, sizeof(*lines));
-	if (lines != NULL)
-		b->lines = lines;
-	return lines != NULL;
-}
-
 int group_add(struct call *call, struct line_group *b, const struct line *line, struct shape *shape,
 	      const struct buf *json) {
-	if (!group_grow(b))
+	if (!list_room(b->lines, b->n))
 		return call_error(call, ENOMEM, "out of memory");
 	if (b->n == 0) {
 		b->shape = *shape;
@@ -100,16 +91,6 @@ uint64_t rows_reject_lines(struct call *call, const struct where *w, const struc
 
 /* -- one line to one JSON object --------------------------------------------------------------- */
 
-static int add_name(struct shape *shape, const char *name) {
-	char **names = reallocarray(shape->names, (size_t)shape->n + 1, sizeof(*names));
-	if (names == NULL)
-		return -ENOMEM;
-	shape->names = names;
-	names[shape->n] = strdup(name);
-	return names[shape->n++] != NULL ? 0 : -ENOMEM;
-}
-
-/* JSON becomes a view of MADE. */
 static int add_id(const struct place *place, struct shape *shape, struct buf *made,
 		  struct buf *json) {
 	const struct column *id = rows_id_of(place, shape);
@@ -122,7 +103,7 @@ static int add_id(const struct place *place, struct shape *shape, struct buf *ma
 	buf_free(made);
 	*made = *json = out;
 	out = (struct buf){ 0 };
-	return add_name(shape, id->name);
+	return shape_add(shape, id->name, strlen(id->name)) ? 0 : -ENOMEM;
 }
 
 static int put_csv_value(struct call *call, const struct column *column,
@@ -163,8 +144,8 @@ static int csv_object(struct input *in, const char *line, size_t len, struct sha
 		if (i > 0)
 			buf_putc(json, ',');
 		rc = put_csv_value(in->call, column, &record, i, json);
-		if (rc == 0)
-			rc = add_name(shape, column->name);
+		if (rc == 0 && !shape_add(shape, column->name, strlen(column->name)))
+			rc = -ENOMEM;
 	}
 	buf_putc(json, '}');
 	return rc;

@@ -6,6 +6,7 @@
 #include "fs/rows/rows_insert.h"
 #include "fs/rows/texts.h"
 #include "util/ordered_uuid.h"
+#include "util/list.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -35,13 +36,8 @@ int rows_text_add(struct input *in, void *arg, const struct line *line, struct s
 			"lines with more than %d different sets of keys: write the same keys in "
 			"all lines",
 			t->most);
-	if ((t->nlines & (t->nlines - 1)) == 0) { /* full at 0, 1, 2, 4, 8 ... */
-		size_t room = t->nlines > 0 ? (size_t)t->nlines * 2 : 1;
-		struct text_line *more = reallocarray(t->lines, room, sizeof(*more));
-		if (more == NULL)
-			return call_error(in->call, ENOMEM, "out of memory");
-		t->lines = more;
-	}
+	if (!list_room(t->lines, t->nlines))
+		return call_error(in->call, ENOMEM, "out of memory");
 	t->ngroups += i == t->ngroups;
 	t->lines[t->nlines++] = (struct text_line){ i, t->groups[i].n };
 	return group_add(in->call, &t->groups[i], line, shape, json);

@@ -6,6 +6,7 @@
 #include "util/text/csv.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/list.h"
 
 #include <errno.h>
 #include <string.h>
@@ -119,11 +120,9 @@ static bool keep_source(struct batch *b, struct source *source) {
 			source = NULL;
 	if (source == NULL)
 		return true;
-	struct source **all = reallocarray(b->sources, (size_t)b->nsources + 1, sizeof(*all));
-	if (all == NULL)
+	if (!list_room(b->sources, b->nsources))
 		return false;
-	b->sources = all;
-	all[b->nsources++] = source_hold(source);
+	b->sources[b->nsources++] = source_hold(source);
 	return true;
 }
 

@@ -3,6 +3,7 @@
 #include "fs/stream/count.h"
 #include "util/text/csv.h"
 #include "util/text/utf8.h"
+#include "util/list.h"
 
 #include <errno.h>
 #include <string.h>
@@ -35,19 +36,10 @@ void ingest_unit_clear_lines(struct ingest_unit *unit) {
 	unit->refused = refused;
 }
 
-/* Makes room for one more item in an array of N that doubles at powers of two. */
-static void *grow(void *items, int n, size_t size) {
-	if (n != 0 && (n & (n - 1)) != 0)
-		return items;
-	return reallocarray(items, n > 0 ? (size_t)n * 2 : 1, size);
-}
-
 static bool add_line(struct ingest_unit *unit, size_t at, uint64_t number, int shape) {
-	struct ingest_line *lines = grow(unit->lines, unit->n, sizeof(*lines));
-	if (lines == NULL || unit->text.failed)
+	if (unit->text.failed || !list_room(unit->lines, unit->n))
 		return false;
-	unit->lines = lines;
-	lines[unit->n++] = (struct ingest_line){
+	unit->lines[unit->n++] = (struct ingest_line){
 		.at = at, .len = unit->text.len - at, .number = number, .shape = shape
 	};
 	return true;
@@ -58,11 +50,9 @@ static int find_shape(struct ingest_unit *unit, struct shape *shape) {
 	for (int i = unit->nshapes - 1; i >= 0; i--)
 		if (shape_equal(&unit->shapes[i], shape))
 			return i;
-	struct shape *shapes = grow(unit->shapes, unit->nshapes, sizeof(*shapes));
-	if (shapes == NULL)
+	if (!list_room(unit->shapes, unit->nshapes))
 		return -1;
-	unit->shapes = shapes;
-	shapes[unit->nshapes] = *shape;
+	unit->shapes[unit->nshapes] = *shape;
 	memset(shape, 0, sizeof(*shape));
 	return unit->nshapes++;
 }
@@ -207,12 +197,13 @@ static int refuse(struct ingest_unit *unit, uint64_t number, int rc, const char 
 
 bool parser_shape(const struct ingest_parser *p, struct shape *out) {
 	const struct line_reader *r = &p->reader;
-	*out = (struct shape){ .names = calloc((size_t)r->n + 1, sizeof(char *)) };
-	for (int i = 0; out->names != NULL && i < r->n; i++) {
-		out->names[i] = strdup(p->in->names[r->order[i]].name);
-		out->n += out->names[i] != NULL;
+	bool ok = true;
+	*out = (struct shape){ 0 };
+	for (int i = 0; ok && i < r->n; i++) {
+		const char *name = p->in->names[r->order[i]].name;
+		ok = shape_add(out, name, strlen(name));
 	}
-	return out->names != NULL && out->n == r->n;
+	return ok;
 }
 
 bool ingest_put_object(const struct shape *shape, const char *line, size_t len, struct buf *out) {

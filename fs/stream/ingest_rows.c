@@ -4,6 +4,7 @@
 #include "fs/stream/ingest_parse.h"
 #include "fs/core/report.h"
 #include "schema/statements/ingest_sql.h"
+#include "util/list.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -85,13 +86,11 @@ static struct alike *find_alike(struct comparison *c, struct shape *shape) {
 		shape_free(shape);
 		return &c->all[i];
 	}
-	struct alike *all = reallocarray(c->all, (size_t)c->n + 1, sizeof(*all));
-	if (all == NULL)
+	if (!list_room(c->all, c->n))
 		return NULL;
-	c->all = all;
-	all[c->n] = (struct alike){ .shape = *shape };
+	c->all[c->n] = (struct alike){ .shape = *shape };
 	memset(shape, 0, sizeof(*shape));
-	return &all[c->n++];
+	return &c->all[c->n++];
 }
 
 /* Counts what SQL counts. */
@@ -198,13 +197,8 @@ static bool shape_of(const struct comparison *c, const struct ingest_unit *unit,
 		     struct shape *out) {
 	if (unit->nshapes == 0)
 		return parser_shape(&c->parser, out);
-	const struct shape *shape = &unit->shapes[index];
-	*out = (struct shape){ .names = calloc((size_t)shape->n + 1, sizeof(char *)) };
-	for (int i = 0; out->names != NULL && i < shape->n; i++) {
-		out->names[i] = strdup(shape->names[i]);
-		out->n += out->names[i] != NULL;
-	}
-	return out->names != NULL && out->n == shape->n;
+	*out = (struct shape){ 0 };
+	return shape_copy(out, &unit->shapes[index]);
 }
 
 /* Appends the line as an object with the keys SHAPE. */
