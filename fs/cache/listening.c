@@ -243,7 +243,7 @@ static void stop_listening(struct caches *c) {
 }
 
 static bool start_sender(struct caches *c) {
-	c->sending = (struct db_cancel)DB_CANCEL_INIT;
+	mutex_init(&c->sending.lock, MUTEX_CANCEL);
 	struct ticker *sender = ticker_start(send_outgoing, c);
 	LOCK_SCOPE(&c->lock);
 	c->sender = sender;
