@@ -42,6 +42,7 @@ struct rows_append {
 
 /* As before set_columns(). */
 static void forget_columns(struct rows_append *s) {
+	source_drop(move_ptr(s->source));
 	counter_free(move_ptr(s->counter));
 	buf_free(&s->added);
 	free(move_ptr(s->columns));
@@ -53,7 +54,6 @@ void rows_append_end(struct rows_file *f) {
 	if (s == NULL)
 		return;
 	line_reader_forget(&f->lines);
-	source_drop(s->source);
 	forget_columns(s);
 	tally_free(&s->tally);
 	where_free(&s->where);
@@ -142,7 +142,7 @@ static int set_columns(struct call *call, struct rows_append *s) {
 	const struct relation *rel = s->where.place->scope.tables[0].rel;
 	struct fixed_key fixed[PATH_KEYS_MAX];
 	int n = s->reader->n;
-	forget_columns(s); /* an earlier attempt came to an outage */
+	forget_columns(s); /* an earlier attempt came to an outage, or found no memory */
 	s->columns = calloc((size_t)n + PATH_KEYS_MAX, sizeof(*s->columns));
 	if (s->columns == NULL)
 		return -ENOMEM;
