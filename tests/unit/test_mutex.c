@@ -8,8 +8,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-static struct mutex upper = MUTEX_INIT(MUTEX_HANDLE), lower = MUTEX_INIT(MUTEX_NODES),
-		    same = MUTEX_INIT(MUTEX_HANDLE);
+static struct mutex upper = MUTEX_INIT(MUTEX_HANDLE), lower = MUTEX_INIT(MUTEX_NODES);
 
 static void test_order(void) {
 	uint64_t before = mutex_taken();
@@ -55,6 +54,7 @@ static void test_wait(void) {
 }
 
 #ifdef ROWFS_DEBUG
+static struct mutex same = MUTEX_INIT(MUTEX_HANDLE);
 
 static void take_upper_with_lower(void) {
 	mutex_lock(&lower);
