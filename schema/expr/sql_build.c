@@ -1,6 +1,5 @@
 #include "schema/expr/sql_build.h"
 
-#include "schema/layout/match.h"
 #include "db/quote.h"
 
 #include <string.h>
@@ -454,45 +453,4 @@ void put_object(struct buf *sql, const struct place *place, const char *alias, i
 void put_document(struct buf *sql, const struct place *place, const char *alias) {
 	put_object(sql, place, alias, 1, NULL);
 	buf_puts(sql, " || E'\\n'");
-}
-
-/* Types whose text never holds a comma, a quote or a line end, and is never empty. */
-static bool csv_plain(const struct column *column) {
-	return column->kind == 'b' && strcmp(column->base, "money") != 0 &&
-	       (strchr("NBD", column->category) != NULL || strcmp(column->base, "uuid") == 0);
-}
-
-/* COLUMN of ALIAS as a field of a CSV line; never NULL. What is counted of a line is made by
- * rowfs.csv_field(): both must agree. */
-static void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
-	AUTO_BUF struct buf ref = { 0 };
-	bool numeric = strcmp(column->base, "numeric") == 0;
-	buf_printf(&ref, "%s%s.", numeric ? "pg_catalog.trim_scale(" : "", alias);
-	db_quote_ident(&ref, column->name);
-	buf_printf(&ref, "%s::text", numeric ? ")" : "");
-	if (csv_plain(column))
-		buf_printf(sql, "coalesce(%s, '')", ref.data);
-	else
-		buf_printf(
-			sql,
-			"coalesce(CASE WHEN %s = '' OR %s ~ E'[\",\\r\\n]' "
-			"THEN '\"' || pg_catalog.replace(%s, '\"', '\"\"') || '\"' ELSE %s END, '')",
-			ref.data, ref.data, ref.data, ref.data);
-}
-
-void put_line(struct buf *sql, const struct place *place, const char *alias) {
-	bool csv = path_format(place->route->path) == FORMAT_CSV;
-	if (!csv)
-		buf_puts(sql, "(SELECT pg_catalog.row_to_json(x.*)::text FROM (SELECT ");
-	for (int i = 0; i < place->ncolumns; i++) {
-		if (csv) {
-			buf_puts(sql, i > 0 ? " || ',' || " : "");
-			put_csv_field(sql, place->columns[i], alias);
-		} else {
-			buf_printf(sql, "%s%s.", i > 0 ? ", " : "", alias);
-			db_quote_ident(sql, place->columns[i]->name);
-		}
-	}
-	if (!csv)
-		buf_puts(sql, ") x)");
 }

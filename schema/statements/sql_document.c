@@ -336,15 +336,6 @@ static const char query_object[] =
 	"THEN pg_catalog.replace(pg_catalog.jsonb_pretty(e.value::jsonb), E'\\n', E'\\n    ') ELSE e.value::text END, "
 	"E',\\n    ') || E'\\n}', '{}') FROM pg_catalog.json_each(pg_catalog.row_to_json(q.*)) e)";
 
-static const char query_csv_line[] =
-	"(SELECT pg_catalog.string_agg(CASE WHEN e.value ~ E'[\",\\r\\n]' OR e.value = '' "
-	"THEN '\"' || pg_catalog.replace(e.value, '\"', '\"\"') || '\"' ELSE coalesce(e.value, '') END, ',') "
-	"|| E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)";
-
-static const char query_csv_header[] =
-	"(SELECT pg_catalog.string_agg(CASE WHEN e.key ~ E'[\",\\r\\n]' THEN '\"' || pg_catalog.replace(e.key, '\"', '\"\"') || '\"' "
-	"ELSE e.key END, ',') || E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)";
-
 /* The whole document as one aggregate over the query's rows q; NULL where an object has no row. */
 static void put_query_body(struct buf *sql, const struct place *place) {
 	enum file_format format = path_format(place->route->path);

@@ -188,39 +188,6 @@ static void build_page(const struct page *p, bool size, struct db_statement *st)
 
 /* -- COPY -------------------------------------------------------------------------------------- */
 
-/* Types whose output function writes what their cast to text does. */
-static bool prints_as_text(const struct column *column) {
-	static const char *const types[] = { "smallint",
-					     "integer",
-					     "bigint",
-					     "real",
-					     "double precision",
-					     "text",
-					     "character varying",
-					     "date",
-					     "timestamp without time zone",
-					     "timestamp with time zone",
-					     "uuid",
-					     "json",
-					     "jsonb" };
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		if (strcmp(column->base, types[i]) == 0)
-			return true;
-	return false;
-}
-
-/* The fields of a line, so that COPY's own CSV is what put_line() would write. */
-static void put_copy_fields(struct buf *sql, const struct place *place) {
-	for (int i = 0; i < place->ncolumns; i++) {
-		const struct column *column = place->columns[i];
-		bool numeric = strcmp(column->base, "numeric") == 0;
-		buf_puts(sql, i > 0 ? ", " : "");
-		buf_puts(sql, numeric ? "pg_catalog.trim_scale(" : "");
-		put_column(sql, place->target, column->name);
-		buf_puts(sql, numeric ? ")" : prints_as_text(column) ? "" : "::text");
-	}
-}
-
 /* Appends SQL with each parameter $N, outside quotes, turned into the setting rowfs.kN: COPY takes
  * no parameters. */
 static void put_with_settings(struct buf *out, const char *sql) {

@@ -4,6 +4,7 @@
 
 #include "schema/layout/place_sql.h"
 #include "schema/expr/sql_build.h"
+#include "schema/expr/line_sql.h"
 
 /* INSERT of the row of a column file: its keys, and VALUE for the column. */
 void put_insert_column(struct buf *sql, const struct place *place, const char *value);

@@ -4,22 +4,6 @@
 
 #include <string.h>
 
-static void put_header(struct buf *out, const struct place *place) {
-	for (int i = 0; i < place->ncolumns; i++) {
-		const char *name = place->columns[i]->name;
-		buf_puts(out, i > 0 ? "," : "");
-		if (strpbrk(name, ",\"\r\n") == NULL) {
-			buf_puts(out, name);
-			continue;
-		}
-		buf_putc(out, '"');
-		for (const char *p = name; *p != '\0'; p++)
-			buf_printf(out, *p == '"' ? "\"\"" : "%c", *p);
-		buf_putc(out, '"');
-	}
-	buf_putc(out, '\n');
-}
-
 /* Sum of the lines' bytes, the header's included. */
 static void put_size(struct buf *sql, const struct place *place) {
 	char alias[16];

@@ -1,0 +1,110 @@
+#include "schema/expr/line_sql.h"
+
+#include "schema/expr/sql_build.h"
+#include "schema/layout/match.h"
+#include "db/quote.h"
+
+#include <string.h>
+
+/* Types whose text never holds a comma, a quote or a line end, and is never empty. */
+static bool csv_plain(const struct column *column) {
+	return column->kind == 'b' && strcmp(column->base, "money") != 0 &&
+	       (strchr("NBD", column->category) != NULL || strcmp(column->base, "uuid") == 0);
+}
+
+/* COLUMN of ALIAS as a field of a CSV line; never NULL. What is counted of a line is made by
+ * rowfs.csv_field(): both must agree. */
+static void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
+	AUTO_BUF struct buf ref = { 0 };
+	bool numeric = strcmp(column->base, "numeric") == 0;
+	buf_printf(&ref, "%s%s.", numeric ? "pg_catalog.trim_scale(" : "", alias);
+	db_quote_ident(&ref, column->name);
+	buf_printf(&ref, "%s::text", numeric ? ")" : "");
+	if (csv_plain(column))
+		buf_printf(sql, "coalesce(%s, '')", ref.data);
+	else
+		buf_printf(
+			sql,
+			"coalesce(CASE WHEN %s = '' OR %s ~ E'[\",\\r\\n]' "
+			"THEN '\"' || pg_catalog.replace(%s, '\"', '\"\"') || '\"' ELSE %s END, '')",
+			ref.data, ref.data, ref.data, ref.data);
+}
+
+void put_line(struct buf *sql, const struct place *place, const char *alias) {
+	bool csv = path_format(place->route->path) == FORMAT_CSV;
+	if (!csv)
+		buf_puts(sql, "(SELECT pg_catalog.row_to_json(x.*)::text FROM (SELECT ");
+	for (int i = 0; i < place->ncolumns; i++) {
+		if (csv) {
+			buf_puts(sql, i > 0 ? " || ',' || " : "");
+			put_csv_field(sql, place->columns[i], alias);
+		} else {
+			buf_printf(sql, "%s%s.", i > 0 ? ", " : "", alias);
+			db_quote_ident(sql, place->columns[i]->name);
+		}
+	}
+	if (!csv)
+		buf_puts(sql, ") x)");
+}
+
+void put_header(struct buf *out, const struct place *place) {
+	for (int i = 0; i < place->ncolumns; i++) {
+		const char *name = place->columns[i]->name;
+		buf_puts(out, i > 0 ? "," : "");
+		if (strpbrk(name, ",\"\r\n") == NULL) {
+			buf_puts(out, name);
+			continue;
+		}
+		buf_putc(out, '"');
+		for (const char *p = name; *p != '\0'; p++)
+			buf_printf(out, *p == '"' ? "\"\"" : "%c", *p);
+		buf_putc(out, '"');
+	}
+	buf_putc(out, '\n');
+}
+
+/* -- COPY -------------------------------------------------------------------------------------- */
+
+/* Types whose output function writes what their cast to text does. */
+bool prints_as_text(const struct column *column) {
+	static const char *const types[] = { "smallint",
+					     "integer",
+					     "bigint",
+					     "real",
+					     "double precision",
+					     "text",
+					     "character varying",
+					     "date",
+					     "timestamp without time zone",
+					     "timestamp with time zone",
+					     "uuid",
+					     "json",
+					     "jsonb" };
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(column->base, types[i]) == 0)
+			return true;
+	return false;
+}
+
+/* The fields of a line, so that COPY's own CSV is what put_line() would write. */
+void put_copy_fields(struct buf *sql, const struct place *place) {
+	for (int i = 0; i < place->ncolumns; i++) {
+		const struct column *column = place->columns[i];
+		bool numeric = strcmp(column->base, "numeric") == 0;
+		buf_puts(sql, i > 0 ? ", " : "");
+		buf_puts(sql, numeric ? "pg_catalog.trim_scale(" : "");
+		put_column(sql, place->target, column->name);
+		buf_puts(sql, numeric ? ")" : prints_as_text(column) ? "" : "::text");
+	}
+}
+
+/* -- a query's rows ---------------------------------------------------------------------------- */
+
+const char query_csv_line[] =
+	"(SELECT pg_catalog.string_agg(CASE WHEN e.value ~ E'[\",\\r\\n]' OR e.value = '' "
+	"THEN '\"' || pg_catalog.replace(e.value, '\"', '\"\"') || '\"' ELSE coalesce(e.value, '') END, ',') "
+	"|| E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)";
+
+const char query_csv_header[] =
+	"(SELECT pg_catalog.string_agg(CASE WHEN e.key ~ E'[\",\\r\\n]' THEN '\"' || pg_catalog.replace(e.key, '\"', '\"\"') || '\"' "
+	"ELSE e.key END, ',') || E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)";
