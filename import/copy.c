@@ -113,7 +113,7 @@ static bool would_undo(const struct import *im, const struct item *item) {
 	struct record record;
 	if (!item->shadowed || !plan_shadowed(&im->plan, item, true))
 		return false;
-	int rc = records_open(&r, import_open_new(im, item), item_ends_in(item, ".csv"), NULL);
+	int rc = records_open(&r, import_open_new(im, item), item_format(item), NULL);
 	if (rc == 0)
 		rc = records_next(&r, &record);
 	records_close(&r);

@@ -32,21 +32,19 @@ struct lines {
 	struct forms forms;  /* of the piece's lines, for the hashes */
 };
 
-static bool is_csv(const struct lines *l) {
-	return item_ends_in(l->item, ".csv");
-}
-
 /* The source. Its first line is a record even if it is a header, unless the columns are known from
  * the mount. */
 static int open_old(const struct lines *l, struct records *r, bool know_header) {
 	static const struct shape none = { 0 };
 	struct records new = { .fd = -1 };
+	const struct format *format = item_format(l->item);
+	bool fields = format->split != NULL;
 	if (!know_header)
-		return records_open(r, import_open_old(l->im, l->item), is_csv(l), &none);
-	int rc = is_csv(l) ? records_open(&new, import_open_new(l->im, l->item), true, NULL) : 0;
+		return records_open(r, import_open_old(l->im, l->item), format, &none);
+	int rc = fields ? records_open(&new, import_open_new(l->im, l->item), format, NULL) : 0;
 	if (rc == 0)
-		rc = records_open(r, import_open_old(l->im, l->item), is_csv(l),
-				  is_csv(l) ? &new.columns : NULL);
+		rc = records_open(r, import_open_old(l->im, l->item), format,
+				  fields ? &new.columns : NULL);
 	records_close(&new);
 	return rc;
 }
@@ -58,7 +56,7 @@ static int64_t count_rows(const struct lines *l) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
 	int64_t n = 0;
-	int rc = records_open(&r, import_open_new(l->im, l->item), is_csv(l), NULL);
+	int rc = records_open(&r, import_open_new(l->im, l->item), item_format(l->item), NULL);
 	if (rc != 0)
 		return rc == -ENOENT ? 0 : rc;
 	while ((rc = records_next(&r, &record)) == 1)
@@ -107,7 +105,7 @@ static int read_piece(struct lines *l, struct bag *piece, struct bag *seen) {
 static int read_mount(struct lines *l, struct bag *seen) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
-	int rc = records_open(&r, import_open_new(l->im, l->item), is_csv(l), NULL);
+	int rc = records_open(&r, import_open_new(l->im, l->item), item_format(l->item), NULL);
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
 		struct bag_entry *e = NULL;
 		for (int i = 0; i < l->forms.n && e == NULL; i++)
@@ -226,7 +224,8 @@ static int open_lines(struct lines *l, struct records *r) {
 	AUTO_RECORDS struct records raw = { .fd = -1 };
 	struct record first;
 	int rc = open_old(l, r, true);
-	if (rc == -ENOENT || (rc == 0 && is_csv(l) && r->columns.n == 0)) {
+	if (rc == -ENOENT ||
+	    (rc == 0 && item_format(l->item)->split != NULL && r->columns.n == 0)) {
 		l->header_unknown = true;
 		records_close(r);
 		return open_old(l, r, false);

@@ -22,6 +22,11 @@ bool item_ends_in(const struct item *item, const char *end) {
 	return len >= tail && strcmp(item->path + len - tail, end) == 0;
 }
 
+const struct format *item_format(const struct item *item) {
+	const struct format *format = format_of(item->path, strlen(item->path));
+	return format != NULL ? format : &format_jsonl;
+}
+
 /* -- walking ----------------------------------------------------------------------------------- */
 
 struct walk {

@@ -5,6 +5,7 @@
 #define ROWFS_IMPORT_PLAN_H
 
 #include "import/route.h"
+#include "util/text/format.h"
 
 #include <stdint.h>
 #include <sys/stat.h>
@@ -58,5 +59,7 @@ void plan_free(struct plan *plan);
 void item_end(struct item *item, enum item_state state, int errnum, const char *why);
 /* True for files whose name ends in END. */
 bool item_ends_in(const struct item *item, const char *end);
+/* The format of a file of lines. */
+const struct format *item_format(const struct item *item);
 
 #endif

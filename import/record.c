@@ -89,7 +89,7 @@ static int guess_fields(struct records *r) {
 		AUTO_BUF struct buf why = { 0 };
 		size_t len = (size_t)(newline - data);
 		len -= len > 0 && data[len - 1] == '\r';
-		if (csv_split(data, len, &r->split, &why) == 0)
+		if (r->reader.format->split(data, len, &r->split, &why) == 0)
 			return r->split.n;
 		newline++;
 	}
@@ -124,7 +124,8 @@ static int read_header(struct records *r, const struct shape *columns) {
 	int rc = next_found(r, &kind, &first);
 	if (rc != 0 || kind != RECORD_FIRST)
 		return rc;
-	bool header = csv_split(first.text, first.len, &r->split, &why) == 0, ok = true;
+	bool header = r->reader.format->split(first.text, first.len, &r->split, &why) == 0;
+	bool ok = true;
 	AUTO_FREE int *order = calloc((size_t)r->split.n + 1, sizeof(*order));
 	if (order == NULL)
 		return -ENOMEM;
@@ -143,12 +144,13 @@ static int read_header(struct records *r, const struct shape *columns) {
 	return rc;
 }
 
-int records_open(struct records *r, int fd, bool csv, const struct shape *columns) {
-	*r = (struct records){ .fd = fd, .csv = csv };
+int records_open(struct records *r, int fd, const struct format *format,
+		 const struct shape *columns) {
+	*r = (struct records){ .fd = fd };
 	if (fd < 0)
 		return fd;
-	record_begin(&r->reader, csv, SIZE_MAX);
-	return csv ? read_header(r, columns) : 0;
+	record_begin(&r->reader, format, SIZE_MAX);
+	return format->split != NULL ? read_header(r, columns) : 0;
 }
 
 /* -- what a record says ------------------------------------------------------------------------ */
@@ -158,7 +160,7 @@ int records_open(struct records *r, int fd, bool csv, const struct shape *column
 static void form_of(const struct records *r, const struct record *record, struct shape *out) {
 	AUTO_TREE struct json tree = { 0 };
 	bool ok = true;
-	if (r->csv)
+	if (r->reader.format->split != NULL)
 		ok = shape_copy(out, &r->columns);
 	else if (json_read(record->text, record->len, &tree) && tree.type == JSON_OBJECT)
 		for (int i = 0; ok && i < tree.n; i++)
@@ -171,7 +173,7 @@ static void form_of(const struct records *r, const struct record *record, struct
 const struct shape *forms_of(struct forms *forms, const struct records *r,
 			     const struct record *record) {
 	AUTO_SHAPE struct shape form = { 0 };
-	if (r->csv && forms->n > 0)
+	if (r->reader.format->split != NULL && forms->n > 0)
 		return &forms->list[0];
 	form_of(r, record, &form);
 	for (int i = 0; i < forms->n; i++)
@@ -190,7 +192,7 @@ void forms_free(struct forms *forms) {
 	*forms = (struct forms){ 0 };
 }
 
-static void put_csv_value(struct records *r, int field, struct buf *out) {
+static void put_field(struct records *r, int field, struct buf *out) {
 	if (field < 0 || field >= r->split.n) {
 		buf_putc(out, '-');
 		return;
@@ -204,15 +206,17 @@ static bool put_values(struct records *r, const struct record *record, const str
 		       struct buf *out) {
 	AUTO_TREE struct json tree = { 0 };
 	AUTO_BUF struct buf why = { 0 };
-	if (r->csv ? csv_split(record->text, record->len, &r->split, &why) != 0 ||
-			     r->split.n != r->columns.n
-		   : !json_read(record->text, record->len, &tree) || tree.type != JSON_OBJECT)
+	const struct format *format = r->reader.format;
+	if (format->split != NULL
+		    ? format->split(record->text, record->len, &r->split, &why) != 0 ||
+			      r->split.n != r->columns.n
+		    : !json_read(record->text, record->len, &tree) || tree.type != JSON_OBJECT)
 		return false;
 	for (int i = 0; i < form->n; i++) {
 		const char *name = form->names[i];
 		buf_add(out, name, strlen(name) + 1);
-		if (r->csv) {
-			put_csv_value(r, shape_find(&r->columns, name, strlen(name)), out);
+		if (format->split != NULL) {
+			put_field(r, shape_find(&r->columns, name, strlen(name)), out);
 		} else {
 			const struct json *member = json_member(&tree, name);
 			if (member != NULL)

@@ -13,7 +13,6 @@
 
 struct records {
 	int fd;
-	bool csv;
 	struct buf data;
 	size_t at; /* in data: the next record */
 	bool ended;
@@ -21,7 +20,7 @@ struct records {
 	struct record_reader reader;
 	struct field_rule *rules; /* of the reader: the types are the mount's business; owned */
 	struct line_checker checker;
-	struct shape columns; /* CSV: what the fields are, in their order; empty: not known yet */
+	struct shape columns; /* what the fields are, in their order; empty: not known yet */
 	struct csv_record split;
 };
 
@@ -38,11 +37,12 @@ struct hash {
 
 #define AUTO_RECORDS __attribute__((cleanup(records_close)))
 
-/* Reads FD, which it takes over; -errno instead of a descriptor is given back. CSV or JSON
- * Lines. For CSV, COLUMNS (borrowed, may be NULL) are the fields' names if the file has no
- * header: a first line of which every field is one of them is a header; without COLUMNS the
+/* Reads FD, a file of FORMAT, which it takes over; -errno instead of a descriptor is given back.
+ * Where records are fields, COLUMNS (borrowed, may be NULL) are the fields' names if the file has
+ * no header: a first line of which every field is one of them is a header; without COLUMNS the
  * first line is one. Returns 0 or -errno. */
-MUST_USE int records_open(struct records *r, int fd, bool csv, const struct shape *columns);
+MUST_USE int records_open(struct records *r, int fd, const struct format *format,
+			  const struct shape *columns);
 void records_close(struct records *r);
 /* The next record; blank lines are left out. Returns 1, 0 at the end, or -errno. */
 MUST_USE int records_next(struct records *r, struct record *out);

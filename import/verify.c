@@ -164,16 +164,16 @@ struct pass {
 	uint64_t parts, part;
 	struct bag bag;
 	struct forms forms;  /* of the old lines */
-	struct shape header; /* CSV: of the mount's file */
+	struct shape header; /* the fields of the mount's file, if it has such */
 	uint64_t rows;       /* of the old file */
 };
 
 static int read_old(struct pass *p) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
-	bool csv = item_ends_in(p->c->item, ".csv");
 	const struct shape *columns = p->header.n > 0 ? &p->header : NULL;
-	int rc = records_open(&r, import_open_old(p->c->im, p->c->item), csv, columns);
+	int rc = records_open(&r, import_open_old(p->c->im, p->c->item), item_format(p->c->item),
+			      columns);
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
 		struct hash hash = records_hash(&r, &record, forms_of(&p->forms, &r, &record));
 		p->rows += p->part == 0;
@@ -203,8 +203,8 @@ static bool take(struct pass *p, struct records *r, const struct record *record)
 static int read_new(struct pass *p) {
 	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
-	int rc = records_open(&r, import_open_new(p->c->im, p->c->item),
-			      item_ends_in(p->c->item, ".csv"), NULL);
+	int rc = records_open(&r, import_open_new(p->c->im, p->c->item), item_format(p->c->item),
+			      NULL);
 	if (rc == -ENOENT)
 		return 0; /* no row, no file */
 	while (rc == 0 && (rc = records_next(&r, &record)) == 1) {
@@ -234,8 +234,9 @@ static void compare_rows(struct check *c) {
 	struct records header = { .fd = -1 };
 	uint64_t before = c->differences;
 	int rc = 0;
-	if (item_ends_in(c->item, ".csv") &&
-	    records_open(&header, import_open_new(c->im, c->item), true, NULL) == 0) {
+	const struct format *format = item_format(c->item);
+	if (format->split != NULL &&
+	    records_open(&header, import_open_new(c->im, c->item), format, NULL) == 0) {
 		p.header = header.columns;
 		header.columns = (struct shape){ 0 };
 	}

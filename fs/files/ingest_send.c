@@ -125,16 +125,6 @@ static const char *ranges_text(struct ranges *r) {
 
 /* -- lines ------------------------------------------------------------------------------------- */
 
-/* A line, its newline included, as an object. It stays as it is in the batch: that is what
- * rejected/ gets. */
-static bool put_object(const struct ingest_sending *x, const struct shape *shape, const char *line,
-		       size_t len, struct buf *out) {
-	if (x->s->in->csv)
-		return ingest_put_object(shape, line, len - 1, out);
-	buf_add(out, line, len);
-	return true;
-}
-
 static int insert_objects(struct db_conn *conn, struct batch_owner *owner, const struct batch *b,
 			  int low, int high, size_t at, struct db_error *err) {
 	const struct ingest_sending *x = of_owner(owner);
@@ -148,7 +138,9 @@ static int insert_objects(struct db_conn *conn, struct batch_owner *owner, const
 		const struct batch_line *line = &b->lines[i];
 		const char *text = b->data.data + at;
 		buf_puts(&lines, i > low ? "," : "");
-		if (!put_object(x, shape, text + line->id_len, line->len - line->id_len, &lines))
+		/* it stays as it is in the batch: that is what rejected/ gets */
+		if (!ingest_put_object(x->s->in->format, shape, text + line->id_len,
+				       line->len - line->id_len, &lines))
 			return db_error_set(err, EIO, "BUG: a line that was judged is no record");
 		buf_puts(&ids, i > low ? "," : "");
 		buf_add(&ids, text, line->id_len - 1);
@@ -193,20 +185,6 @@ static int put_lines(struct ingest_sending *x, struct ingest_unit *unit) {
 	return batch_put(x->batch, NULL, &all);
 }
 
-/* The keys of the objects that UNIT's lines are sent as: all lines that do not go by COPY are
- * gathered at once. */
-static bool take_shapes(struct ingest_sending *x, struct ingest_unit *unit) {
-	if (!x->s->in->csv) {
-		x->shapes = move_ptr(unit->shapes);
-		x->nshapes = unit->nshapes;
-		unit->nshapes = 0;
-		return true;
-	}
-	x->shapes = calloc(1, sizeof(*x->shapes));
-	x->nshapes = x->shapes != NULL;
-	return x->shapes != NULL && parser_shape(x->parser, x->shapes);
-}
-
 /* Takes the lines out of UNIT, with ids that are drawn on CONN, or with NULL by the pool. */
 static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_stock *stock,
 		  struct db_conn *conn, struct db_error *err) {
@@ -224,9 +202,13 @@ static int gather(struct ingest_sending *x, struct ingest_unit *unit, struct id_
 		x->last_id = unit->lines[i].id = id_stock_take(stock);
 		add_id(&x->ids, x->last_id);
 	}
-	if ((in->by_copy && x->copy == NULL) || put_lines(x, unit) != 0 ||
-	    (!in->by_copy && !take_shapes(x, unit)))
+	if ((in->by_copy && x->copy == NULL) || put_lines(x, unit) != 0)
 		return db_error_set(err, ENOMEM, "out of memory");
+	if (!in->by_copy) { /* all lines are gathered at once */
+		x->nshapes = unit->nshapes;
+		x->shapes = move_ptr(unit->shapes);
+		unit->nshapes = 0;
+	}
 	ingest_unit_clear_lines(unit);
 	return 0;
 }

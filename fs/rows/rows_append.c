@@ -70,7 +70,7 @@ static bool key_fits(const struct key *key) {
 }
 
 bool rows_append_fits(const struct place *place) {
-	if (path_format(place->route->path) != FORMAT_CSV || place->scope.n != 1 ||
+	if (!place->format->by_copy || place->scope.n != 1 ||
 	    !place->scope.tables[0].rel->takes_copy)
 		return false;
 	for (int i = 0; i < place->ncolumns; i++)

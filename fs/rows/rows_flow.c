@@ -17,7 +17,7 @@ struct rows_flow {
 	struct rows_flow **slot; /* its reader's */
 	struct mutex *owner;     /* guards what follows */
 	struct db_copy_out *copy;
-	bool csv;
+	bool csv;        /* what COPY writes; else its text format */
 	int extra;       /* fields before the line */
 	int64_t used_us; /* clock_us() */
 	struct buf line; /* an unescaped line */
@@ -145,7 +145,7 @@ int rows_flow_begin(struct call *call, const struct where *w, const char *sql, c
 	}
 	flow->slot = slot;
 	flow->owner = owner;
-	flow->csv = path_format(w->place->route->path) == FORMAT_CSV;
+	flow->csv = w->place->format->by_copy;
 	flow->extra = w->place->sql.copy_extra;
 	flow->used_us = clock_us();
 	publish(flow);
@@ -261,7 +261,7 @@ static char *field_text(const char *p, const char *stop, bool csv, bool *failed)
 }
 
 int rows_flow_cursor(const struct place *place, const char *cursor, size_t len, char **out) {
-	bool csv = path_format(place->route->path) == FORMAT_CSV, failed = false;
+	bool csv = place->format->by_copy, failed = false;
 	const char *end = cursor + len;
 	end -= len > 0 && end[-1] == '\n';
 	for (int i = 0; i < place->sql.cursor; i++) {

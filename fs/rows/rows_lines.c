@@ -1,4 +1,4 @@
-/* Lines to JSON objects. A CSV field stays a string: the column's own input function reads it on
+/* Lines to JSON objects. A field stays a string: the column's own input function reads it on
  * the server. */
 #include "fs/rows/rows_lines.h"
 
@@ -49,16 +49,12 @@ void lines_reject(struct input *in, const struct line *line, int rc) {
 		in->first_error = rc;
 }
 
-static bool is_csv(const struct place *place) {
-	return path_format(place->route->path) == FORMAT_CSV;
-}
-
 /* Length of the first record of DATA, with its newline, if each quote in it is closed (there
  * is nothing to judge: util/text/record.h does that for what programs write). */
-static size_t record_length(bool csv, const char *data, size_t len) {
+static size_t record_length(const struct format *format, const char *data, size_t len) {
 	bool quoted = false;
 	for (size_t at = 0; at < len; at++) {
-		if (csv && data[at] == '"')
+		if (format->quotes && data[at] == '"')
 			quoted = !quoted;
 		if (data[at] == '\n' && !quoted)
 			return at + 1;
@@ -68,12 +64,11 @@ static size_t record_length(bool csv, const char *data, size_t len) {
 
 uint64_t rows_reject_lines(struct call *call, const struct where *w, const struct buf *text,
 			   uint64_t lines, int rc) {
-	bool csv = is_csv(w->place);
 	AUTO_DB_ERROR struct db_error why = { 0 };
 	db_error_copy(&why, &call->err);
 	for (size_t at = 0, n; at < text->len; at += n) {
 		const char *line = text->data + at;
-		n = record_length(csv, line, text->len - at);
+		n = record_length(w->place->format, line, text->len - at);
 		size_t len = n - (line[n - 1] == '\n');
 		len -= len > 0 && line[len - 1] == '\r';
 		if (len > 0) { /* refuse_input() clears it */
@@ -106,8 +101,8 @@ static int add_id(const struct place *place, struct shape *shape, struct buf *ma
 	return shape_add(shape, id->name, strlen(id->name)) ? 0 : -ENOMEM;
 }
 
-static int put_csv_value(struct call *call, const struct column *column,
-			 const struct csv_record *record, int field, struct buf *json) {
+static int put_field(struct call *call, const struct column *column,
+		     const struct csv_record *record, int field, struct buf *json) {
 	const char *text = record->fields[field].text;
 	size_t len = record->fields[field].len;
 	AUTO_BUF struct buf why = { 0 };
@@ -127,13 +122,13 @@ static int put_csv_value(struct call *call, const struct column *column,
 	return 0;
 }
 
-static int csv_object(struct input *in, const char *line, size_t len, struct shape *shape,
-		      struct buf *json) {
+static int fields_object(struct input *in, const char *line, size_t len, struct shape *shape,
+			 struct buf *json) {
 	const struct line_reader *lines = &rows_of(in->h)->lines;
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
 	int rc = 0;
-	if (csv_split(line, len, &record, &why) != 0)
+	if (in->w->place->format->split(line, len, &record, &why) != 0)
 		return call_error(in->call, EINVAL, "%s", why.data);
 	if (record.n != lines->n)
 		return call_error(in->call, EINVAL, "%d fields, but there are %d columns", record.n,
@@ -143,7 +138,7 @@ static int csv_object(struct input *in, const char *line, size_t len, struct sha
 		const struct column *column = lines->columns[i];
 		if (i > 0)
 			buf_putc(json, ',');
-		rc = put_csv_value(in->call, column, &record, i, json);
+		rc = put_field(in->call, column, &record, i, json);
 		if (rc == 0 && !shape_add(shape, column->name, strlen(column->name)))
 			rc = -ENOMEM;
 	}
@@ -161,9 +156,10 @@ static int check_object(struct input *in, const char *line, size_t len, struct s
 /* Makes JSON, a view of the line or of MADE, and SHAPE of a line. */
 static int line_object(struct input *in, const char *line, size_t len, struct shape *shape,
 		       struct buf *made, struct buf *json) {
-	bool csv = is_csv(in->w->place);
-	int rc = csv ? csv_object(in, line, len, shape, made) : check_object(in, line, len, shape);
-	*json = csv ? *made : (struct buf){ .data = (char *)(uintptr_t)line, .len = len };
+	bool fields = in->w->place->format->split != NULL;
+	int rc = fields ? fields_object(in, line, len, shape, made)
+			: check_object(in, line, len, shape);
+	*json = fields ? *made : (struct buf){ .data = (char *)(uintptr_t)line, .len = len };
 	if (rc == 0 && !in->ids_later)
 		rc = add_id(in->w->place, shape, made, json);
 	shape_sort(shape);
@@ -173,7 +169,7 @@ static int line_object(struct input *in, const char *line, size_t len, struct sh
 /* -- records ----------------------------------------------------------------------------------- */
 
 void rows_lines_begin(struct rows_file *f, const struct place *place, const struct fs *fs) {
-	line_reader_begin(&f->lines, is_csv(place), fs->opt->max_document);
+	line_reader_begin(&f->lines, place->format, fs->opt->max_document);
 }
 
 uint64_t rows_open_line(const struct handle *h) {
@@ -227,7 +223,7 @@ static int take_row(void *arg, const struct record_found *found) {
 	const struct walk *w = arg;
 	const struct place *place = w->in->w->place;
 	const struct line line = line_at(w->in, found);
-	bool csv = is_csv(place);
+	bool fields = place->format->split != NULL;
 	AUTO_SHAPE struct shape shape = { 0 };
 	AUTO_BUF struct buf made = { 0 };
 	struct buf json;
@@ -235,8 +231,8 @@ static int take_row(void *arg, const struct record_found *found) {
 		return refuse(arg, found, -EINVAL,
 			      "a byte order mark stands before the row: write the file without it");
 	/* a blank line is no row, but the one NULL of a file with one column */
-	if (found->len == 0 && (!csv || place->ncolumns > 1))
-		return csv && !w->strict ? refuse(arg, found, -EINVAL, "a blank line") : 0;
+	if (found->len == 0 && (!fields || place->ncolumns > 1))
+		return fields && !w->strict ? refuse(arg, found, -EINVAL, "a blank line") : 0;
 	int rc = line_object(w->in, found->text, found->len, &shape, &made, &json);
 	return rc == 0 ? w->each(w->in, w->arg, &line, &shape, &json) : judge(w, &line, rc);
 }
@@ -254,7 +250,7 @@ int lines_each(struct input *in, size_t len, enum record_more more, bool strict,
 }
 
 bool rows_columns_as_shown(const struct handle *h, const struct place *place) {
-	if (!is_csv(place))
+	if (place->format == NULL || place->format->split == NULL)
 		return true;
 	const struct line_reader *lines = &rows_of(h)->lines;
 	bool same = !lines->known || lines->n == place->ncolumns;
@@ -265,7 +261,7 @@ bool rows_columns_as_shown(const struct handle *h, const struct place *place) {
 
 bool rows_tail_is_whole(const struct handle *h, const struct place *place) {
 	const struct rows_file *f = rows_of(h);
-	if (path_format(place->route->path) != FORMAT_JSONL || f->data.len == 0)
+	if (place->format->split != NULL || f->data.len == 0)
 		return false;
 	AUTO_SHAPE struct shape shape = { 0 };
 	AUTO_BUF struct buf why = { 0 };

@@ -136,13 +136,13 @@ static int look_for_names(struct ingest_parser *p, const char *line, size_t len)
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
 	int known = 0;
-	if (csv_split(line, len, &record, &why) != 0)
+	if (p->in->format->split(line, len, &record, &why) != 0)
 		return 0;
 	for (int i = 0; i < record.n; i++)
 		known += ingest_field(p->in, record.fields[i].text, record.fields[i].len) >= 0;
 	buf_resize(&why, 0);
-	if (known == 0 ||
-	    (known * 2 <= record.n && line_check(&p->reader.checker, line, len, &why) == 0))
+	if (known == 0 || (known * 2 <= record.n &&
+			   p->in->format->check(&p->reader.checker, line, len, &why) == 0))
 		return 0;
 	return refuse_header(p, line, len, &record);
 }
@@ -153,7 +153,8 @@ static int learn(struct ingest_parser *p, const char *line, size_t len, bool *he
 	int n = 0;
 	if (order == NULL)
 		return -ENOMEM;
-	*header = line_is_header(line, len, p->in->header, p->in->nfields, order, &n) &&
+	*header = line_is_header(p->in->format, line, len, p->in->header, p->in->nfields, order,
+				 &n) &&
 		  !is_doubled(p, order, n);
 	if (!*header) {
 		int rc = set_order(p, p->in->plain, p->in->nplain, false);
@@ -172,7 +173,9 @@ static int learn_again(struct ingest_parser *p, const char *line, size_t len) {
 	int rc = learn(p, line, len, &header);
 	if (rc != 0 || header || p->unusable != NULL || len == 0)
 		return rc;
-	return csv_split(line, len, &record, &why) == 0 ? refuse_header(p, line, len, &record) : 0;
+	return p->in->format->split(line, len, &record, &why) == 0
+		       ? refuse_header(p, line, len, &record)
+		       : 0;
 }
 
 /* The fields are not known any more. */
@@ -195,21 +198,27 @@ static int refuse(struct ingest_unit *unit, uint64_t number, int rc, const char 
 	return refusals_add_or_fold(&unit->refused, one, line, len, why) ? 0 : -ENOMEM;
 }
 
-bool parser_shape(const struct ingest_parser *p, struct shape *out) {
+/* The fields, as the keys of an object: the unit's one shape. */
+static bool add_shape(const struct ingest_parser *p, struct ingest_unit *unit) {
 	const struct line_reader *r = &p->reader;
+	AUTO_SHAPE struct shape shape = { 0 };
 	bool ok = true;
-	*out = (struct shape){ 0 };
 	for (int i = 0; ok && i < r->n; i++) {
 		const char *name = p->in->names[r->order[i]].name;
-		ok = shape_add(out, name, strlen(name));
+		ok = shape_add(&shape, name, strlen(name));
 	}
-	return ok;
+	return ok && find_shape(unit, &shape) == 0;
 }
 
-bool ingest_put_object(const struct shape *shape, const char *line, size_t len, struct buf *out) {
+bool ingest_put_object(const struct format *format, const struct shape *shape, const char *line,
+		       size_t len, struct buf *out) {
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
-	if (csv_split(line, len, &record, &why) != 0 || record.n != shape->n)
+	if (format->split == NULL) {
+		buf_add(out, line, len);
+		return true;
+	}
+	if (format->split(line, len - 1, &record, &why) != 0 || record.n != shape->n)
 		return false;
 	buf_putc(out, '{');
 	for (int i = 0; i < record.n; i++) {
@@ -235,8 +244,8 @@ static void count(struct ingest_parser *p, struct ingest_unit *unit) {
 	unit->uncounted = rc != 0 || !counted;
 }
 
-static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
-		    const char *line, size_t len) {
+static int line_of_fields(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
+			  const char *line, size_t len) {
 	AUTO_BUF struct buf why = { 0 };
 	size_t at = unit->text.len;
 	int rc;
@@ -244,14 +253,15 @@ static int csv_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t 
 		p->passed = p->passed > 0 ? p->passed : number;
 		return 0;
 	}
-	rc = line_check(&p->reader.checker, line, len, &why);
+	rc = p->in->format->check(&p->reader.checker, line, len, &why);
 	if (rc != 0)
 		return refuse(unit, number, rc, line, len, why.data != NULL ? why.data : "");
 	if (p->in->by_copy)
 		count(p, unit);
 	buf_add(&unit->text, line, len);
 	buf_putc(&unit->text, '\n');
-	return add_line(unit, at, number, 0) ? 0 : -ENOMEM;
+	bool ok = (unit->nshapes > 0 || add_shape(p, unit)) && add_line(unit, at, number, 0);
+	return ok ? 0 : -ENOMEM;
 }
 
 /* Names of SHAPE that nothing takes. */
@@ -271,8 +281,8 @@ static void unknown_names(const struct ingest *in, const struct shape *shape, st
 					   shape->names[k], shape->names[i]);
 }
 
-static int json_line(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
-		     const char *line, size_t len) {
+static int line_of_names(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
+			 const char *line, size_t len) {
 	AUTO_BUF struct buf why = { 0 };
 	AUTO_SHAPE struct shape shape = { 0 };
 	size_t at = unit->text.len;
@@ -305,8 +315,9 @@ static int take_row(void *arg, const struct record_found *found) {
 		p->skip--;
 		return 0;
 	}
-	return p->in->csv ? csv_line(p, t->unit, found->number, found->text, found->len)
-			  : json_line(p, t->unit, found->number, found->text, found->len);
+	return p->in->format->split != NULL
+		       ? line_of_fields(p, t->unit, found->number, found->text, found->len)
+		       : line_of_names(p, t->unit, found->number, found->text, found->len);
 }
 
 /* What is no line at all. Behind a header that cannot be used, it is passed over as the others. */
@@ -487,9 +498,10 @@ int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 	if (p->text.len == 0 || p->reader.records.skipping || p->reader.records.pass > 0 ||
 	    p->skip > 0 || p->tail_refused || p->tail_id != NULL)
 		return 0;
-	int rc = p->in->csv && !p->reader.known && last ? learn_of_tail(p) : 0;
+	bool fields = p->in->format->split != NULL;
+	int rc = fields && !p->reader.known && last ? learn_of_tail(p) : 0;
 	/* a header without a newline says nothing yet */
-	if (rc != 0 || (p->in->csv && (!p->reader.known || p->unusable != NULL)))
+	if (rc != 0 || (fields && (!p->reader.known || p->unusable != NULL)))
 		return rc;
 	rc = last ? take_records(p, unit, RECORD_END) : 0;
 	if (rc != 0 || p->text.len == 0)
@@ -543,7 +555,7 @@ int parser_begin(struct ingest_parser *p, struct engine *engine, const struct in
 	p->engine = engine;
 	p->in = in;
 	p->gzip = gzip;
-	line_reader_begin(&p->reader, in->csv, LINE_MOST);
+	line_reader_begin(&p->reader, in->format, LINE_MOST);
 	AUTO_JSON cJSON *json = state != NULL ? cJSON_Parse(state) : NULL;
 	if (json == NULL)
 		return 0;

@@ -15,7 +15,7 @@
 struct ingest_line {
 	size_t at, len;  /* in the unit's text, its newline included */
 	uint64_t number; /* in the uncompressed file, from 1 */
-	int shape;       /* index into the unit's shapes; CSV: 0 */
+	int shape;       /* index into the unit's shapes */
 	int64_t id;      /* of its row; 0: none yet */
 };
 
@@ -24,7 +24,7 @@ struct ingest_unit {
 	struct buf text; /* the lines as they stand in the file */
 	struct ingest_line *lines;
 	int n;
-	struct shape *shapes; /* of JSON Lines; CSV has none: see parser_shape() */
+	struct shape *shapes; /* the keys of the lines as objects; of fields, one */
 	int nshapes;
 	struct refusals refused; /* lines that are no rows */
 	struct tally tally;      /* what the lines add to the summary */
@@ -79,13 +79,10 @@ uint64_t parser_open_line(const struct ingest_parser *p);
 MUST_USE int parser_tail(struct ingest_parser *p, struct ingest_unit *unit, bool last,
 			 struct refusals *bad);
 
-/* The fields of P's CSV lines, as the keys of an object; its fields must be known. False if out of
- * memory. */
-MUST_USE bool parser_shape(const struct ingest_parser *p, struct shape *out);
-/* Appends a CSV line (without its line end) that was judged with these fields, as an object of
- * strings and nulls. False if it is none. */
-MUST_USE bool ingest_put_object(const struct shape *shape, const char *line, size_t len,
-				struct buf *out);
+/* Appends a line of a unit, of FORMAT, with its line end, as an object with the keys of its SHAPE.
+ * A field is a string or null. False if it has other fields. */
+MUST_USE bool ingest_put_object(const struct format *format, const struct shape *shape,
+				const char *line, size_t len, struct buf *out);
 
 /* Appends what the next parse must know, with TAIL_ID (may be NULL) the id of the tail's row. */
 void parser_state(const struct ingest_parser *p, const char *tail_id, struct buf *out);

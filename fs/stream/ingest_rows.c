@@ -192,25 +192,6 @@ static int hash_lines(struct objects o, struct db_error *err) {
 	return rc == 0 ? hash_lines(second, err) : rc;
 }
 
-/* The keys of UNIT's lines of shape INDEX. */
-static bool shape_of(const struct comparison *c, const struct ingest_unit *unit, int index,
-		     struct shape *out) {
-	if (unit->nshapes == 0)
-		return parser_shape(&c->parser, out);
-	*out = (struct shape){ 0 };
-	return shape_copy(out, &unit->shapes[index]);
-}
-
-/* Appends the line as an object with the keys SHAPE. */
-static bool put_line(const struct ingest_unit *unit, int i, const struct shape *shape,
-		     struct buf *out) {
-	const char *text = unit->text.data + unit->lines[i].at;
-	if (unit->nshapes == 0)
-		return ingest_put_object(shape, text, unit->lines[i].len - 1, out);
-	buf_add(out, text, unit->lines[i].len);
-	return true;
-}
-
 /* The lines of UNIT that are of shape INDEX. */
 static int add_lines(struct comparison *c, const struct ingest_unit *unit, int index,
 		     struct db_error *err) {
@@ -218,12 +199,14 @@ static int add_lines(struct comparison *c, const struct ingest_unit *unit, int i
 	AUTO_SHAPE struct shape shape = { 0 };
 	AUTO_FREE size_t *at = calloc((size_t)unit->n + 1, sizeof(*at));
 	int n = 0;
-	bool ok = unit->n == 0 || (at != NULL && shape_of(c, unit, index, &shape));
+	bool ok = at != NULL && shape_copy(&shape, &unit->shapes[index]);
 	for (int i = 0; ok && i < unit->n; i++) {
-		if (unit->lines[i].shape != index)
+		const struct ingest_line *line = &unit->lines[i];
+		if (line->shape != index)
 			continue;
 		at[n] = text.len;
-		if (put_line(unit, i, &shape, &text)) {
+		if (ingest_put_object(c->in->format, &shape, unit->text.data + line->at, line->len,
+				      &text)) {
 			buf_putc(&text, ',');
 			n++;
 		} else {
@@ -260,8 +243,7 @@ static int compare_piece(struct comparison *c, const char *data, size_t len, boo
 		rc = db_error_set(err, ENOMEM, "out of memory");
 	if (c->count != NULL)
 		c->count->bad += number_of(&unit.refused) + number_of(&bad);
-	int shapes = unit.nshapes > 0 ? unit.nshapes : 1;
-	for (int i = 0; rc == 0 && i < shapes; i++)
+	for (int i = 0; rc == 0 && i < unit.nshapes; i++)
 		rc = add_lines(c, &unit, i, err);
 	refusals_clear(&bad);
 	ingest_unit_clear(&unit);

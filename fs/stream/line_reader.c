@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-void line_reader_begin(struct line_reader *r, bool csv, size_t most) {
-	record_begin(&r->records, csv, most);
+void line_reader_begin(struct line_reader *r, const struct format *format, size_t most) {
+	record_begin(&r->records, format, most);
 }
 
 void line_reader_restart(struct line_reader *r) {
 	uint64_t lines = r->records.lines;
-	record_begin(&r->records, r->records.csv, r->records.most);
+	record_begin(&r->records, r->records.format, r->records.most);
 	r->records.lines = lines;
 }
 
@@ -51,7 +51,8 @@ static int learn(struct line_reader *r, const struct column *const *columns, int
 	int fields = n;
 	if (order == NULL)
 		return -ENOMEM;
-	bool header = line_is_header(first->text, first->len, columns, n, order, &fields);
+	bool header = line_is_header(r->records.format, first->text, first->len, columns, n, order,
+				     &fields);
 	for (int i = 0; !header && i < n; i++)
 		order[i] = i;
 	return line_reader_set(r, columns, order, header ? fields : n, header);

@@ -1,5 +1,5 @@
-/* The one reader of lines: it cuts the bytes of a CSV or JSON Lines file into records, knows which
- * columns the fields of CSV are, and says which records are no lines at all. Appended rows files,
+/* The one reader of lines: it cuts the bytes of a file into records, knows which columns the
+ * fields are, and says which records are no lines at all. Appended rows files,
  * files that are written anew and ingest files read with it. What a line means is its taker's to
  * say. One thread at a time. */
 #ifndef ROWFS_FS_STREAM_LINE_READER_H
@@ -10,7 +10,7 @@
 
 struct line_reader {
 	struct record_reader records;
-	/* The fields of CSV, once the first line was seen. It stays known when another text begins
+	/* The fields, once the first line was seen. It stays known when another text begins
 	 * (line_reader_restart()), until line_reader_forget(). */
 	bool known;
 	int n;
@@ -23,7 +23,7 @@ struct line_reader {
 /* What is done with what is found. Each returns 0, or -errno: then the reader stops, and the
  * record, or the first line, comes again. */
 struct line_taker {
-	/* The first line of CSV: it is to make the fields known. */
+	/* The first line, where records are fields: it is to make the fields known. */
 	int (*first)(void *arg, const struct record_found *first);
 	/* A record that may be a row. */
 	int (*row)(void *arg, const struct record_found *found);
@@ -36,8 +36,8 @@ struct line_taker {
 	bool keeps_tail; /* what stands behind the last line end is left to its owner */
 };
 
-/* R, which is all 0, is at the start of CSV or JSON Lines; MOST bytes a record. */
-void line_reader_begin(struct line_reader *r, bool csv, size_t most);
+/* R, which is all 0, is at the start of a file of FORMAT; MOST bytes a record. */
+void line_reader_begin(struct line_reader *r, const struct format *format, size_t most);
 /* Another text begins. The number of lines goes on. */
 void line_reader_restart(struct line_reader *r);
 /* The fields are not known any more: the next first line says them. */

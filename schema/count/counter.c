@@ -99,7 +99,8 @@ int counter_new(const struct tree *tree, const struct relation *rel,
 			counter_free(c);
 			return -ENOMEM;
 		}
-		can = slice->counted && slice->csv && bind(s, columns, n, fixed, nfixed);
+		can = slice->counted && slice->format->by_copy &&
+		      bind(s, columns, n, fixed, nfixed);
 	}
 	if (can && c->n > 0)
 		*out = c;

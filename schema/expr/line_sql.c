@@ -1,10 +1,11 @@
 #include "schema/expr/line_sql.h"
 
 #include "schema/expr/sql_build.h"
-#include "schema/layout/match.h"
 #include "db/quote.h"
 
 #include <string.h>
+
+/* -- CSV --------------------------------------------------------------------------------------- */
 
 /* Types whose text never holds a comma, a quote or a line end, and is never empty. */
 static bool csv_plain(const struct column *column) {
@@ -30,24 +31,14 @@ static void put_csv_field(struct buf *sql, const struct column *column, const ch
 			ref.data, ref.data, ref.data, ref.data);
 }
 
-void put_line(struct buf *sql, const struct place *place, const char *alias) {
-	bool csv = path_format(place->route->path) == FORMAT_CSV;
-	if (!csv)
-		buf_puts(sql, "(SELECT pg_catalog.row_to_json(x.*)::text FROM (SELECT ");
+static void put_csv_line(struct buf *sql, const struct place *place, const char *alias) {
 	for (int i = 0; i < place->ncolumns; i++) {
-		if (csv) {
-			buf_puts(sql, i > 0 ? " || ',' || " : "");
-			put_csv_field(sql, place->columns[i], alias);
-		} else {
-			buf_printf(sql, "%s%s.", i > 0 ? ", " : "", alias);
-			db_quote_ident(sql, place->columns[i]->name);
-		}
+		buf_puts(sql, i > 0 ? " || ',' || " : "");
+		put_csv_field(sql, place->columns[i], alias);
 	}
-	if (!csv)
-		buf_puts(sql, ") x)");
 }
 
-void put_header(struct buf *out, const struct place *place) {
+static void put_csv_header(struct buf *out, const struct place *place) {
 	for (int i = 0; i < place->ncolumns; i++) {
 		const char *name = place->columns[i]->name;
 		buf_puts(out, i > 0 ? "," : "");
@@ -62,8 +53,6 @@ void put_header(struct buf *out, const struct place *place) {
 	}
 	buf_putc(out, '\n');
 }
-
-/* -- COPY -------------------------------------------------------------------------------------- */
 
 /* Types whose output function writes what their cast to text does. */
 bool prints_as_text(const struct column *column) {
@@ -86,8 +75,7 @@ bool prints_as_text(const struct column *column) {
 	return false;
 }
 
-/* The fields of a line, so that COPY's own CSV is what put_line() would write. */
-void put_copy_fields(struct buf *sql, const struct place *place) {
+static void put_csv_fields(struct buf *sql, const struct place *place) {
 	for (int i = 0; i < place->ncolumns; i++) {
 		const struct column *column = place->columns[i];
 		bool numeric = strcmp(column->base, "numeric") == 0;
@@ -98,13 +86,61 @@ void put_copy_fields(struct buf *sql, const struct place *place) {
 	}
 }
 
-/* -- a query's rows ---------------------------------------------------------------------------- */
+/* A row q of a query, and the names of its columns, as lines. */
+#define QUERY_LINE                                                                                             \
+	"(SELECT pg_catalog.string_agg(CASE WHEN e.value ~ E'[\",\\r\\n]' OR e.value = '' "                    \
+	"THEN '\"' || pg_catalog.replace(e.value, '\"', '\"\"') || '\"' ELSE coalesce(e.value, '') END, ',') " \
+	"|| E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)"
+#define QUERY_HEADER                                                                                                                   \
+	"(SELECT pg_catalog.string_agg(CASE WHEN e.key ~ E'[\",\\r\\n]' THEN '\"' || pg_catalog.replace(e.key, '\"', '\"\"') || '\"' " \
+	"ELSE e.key END, ',') || E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)"
 
-const char query_csv_line[] =
-	"(SELECT pg_catalog.string_agg(CASE WHEN e.value ~ E'[\",\\r\\n]' OR e.value = '' "
-	"THEN '\"' || pg_catalog.replace(e.value, '\"', '\"\"') || '\"' ELSE coalesce(e.value, '') END, ',') "
-	"|| E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)";
+/* -- JSON Lines -------------------------------------------------------------------------------- */
 
-const char query_csv_header[] =
-	"(SELECT pg_catalog.string_agg(CASE WHEN e.key ~ E'[\",\\r\\n]' THEN '\"' || pg_catalog.replace(e.key, '\"', '\"\"') || '\"' "
-	"ELSE e.key END, ',') || E'\\n' FROM pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e)";
+static void put_json_line(struct buf *sql, const struct place *place, const char *alias) {
+	buf_puts(sql, "(SELECT pg_catalog.row_to_json(x.*)::text FROM (SELECT ");
+	for (int i = 0; i < place->ncolumns; i++) {
+		buf_printf(sql, "%s%s.", i > 0 ? ", " : "", alias);
+		db_quote_ident(sql, place->columns[i]->name);
+	}
+	buf_puts(sql, ") x)");
+}
+
+/* -- all of them ------------------------------------------------------------------------------- */
+
+static const struct line_sql formats[] = {
+	{
+		.format = &format_csv,
+		.put = put_csv_line,
+		.put_fields = put_csv_fields,
+		.put_header = put_csv_header,
+		.copy = "csv",
+		.query = "coalesce((pg_catalog.array_agg(" QUERY_HEADER
+			 "))[1] || pg_catalog.string_agg(" QUERY_LINE ", ''), '')",
+	},
+	{
+		.format = &format_jsonl,
+		.put = put_json_line,
+		.put_fields = put_line_of,
+		.copy = "text",
+		.query = "coalesce(pg_catalog.string_agg(pg_catalog.row_to_json(q.*)::text || "
+			 "E'\\n', ''), '')",
+	},
+};
+
+const struct line_sql *line_sql_of(const struct place *place) {
+	size_t i = 0;
+	while (i + 1 < sizeof(formats) / sizeof(formats[0]) && formats[i].format != place->format)
+		i++;
+	return &formats[i];
+}
+
+void put_line(struct buf *sql, const struct place *place, const char *alias) {
+	line_sql_of(place)->put(sql, place, alias);
+}
+
+void put_line_of(struct buf *sql, const struct place *place) {
+	char alias[16];
+	snprintf(alias, sizeof(alias), "t%d", place->target);
+	put_line(sql, place, alias);
+}

@@ -4,15 +4,26 @@
 
 #include "schema/layout/place.h"
 
-/* The row as one line without its newline. */
+/* What a format of lines is in SQL. */
+struct line_sql {
+	const struct format *format;
+	/* the row as one line without its newline, of the columns of table ALIAS */
+	void (*put)(struct buf *sql, const struct place *place, const char *alias);
+	/* the same as what COPY selects, in its format `copy` */
+	void (*put_fields)(struct buf *sql, const struct place *place);
+	const char *copy;
+	/* a file's first line, with its newline; NULL: it has none */
+	void (*put_header)(struct buf *out, const struct place *place);
+	const char *query; /* all rows q of a query, an aggregate */
+};
+
+/* For a place with a format. */
+const struct line_sql *line_sql_of(const struct place *place);
+/* The row as one line without its newline; columns of table ALIAS. */
 void put_line(struct buf *sql, const struct place *place, const char *alias);
-/* A file's first line, with its newline. */
-void put_header(struct buf *out, const struct place *place);
+/* The same for the place's own table. */
+void put_line_of(struct buf *sql, const struct place *place);
 /* True if the output function of COLUMN's type writes what its cast to text does. */
 bool prints_as_text(const struct column *column);
-/* The fields of a line, so that COPY's own CSV is what put_line() would write. */
-void put_copy_fields(struct buf *sql, const struct place *place);
-/* A row q of a query as a line of CSV, and its header. */
-extern const char query_csv_line[], query_csv_header[];
 
 #endif

@@ -127,20 +127,16 @@ static bool ends_with(const char *s, const char *end) {
 /* The format, by the route's word or the extension. */
 static bool take_format(struct check *c, struct ingest *in) {
 	const char *path = c->route->path, *format = c->route->format;
-	in->gzip = c->route->gzip || ends_with(path, ".gz");
-	bool csv = ends_with(path, ".csv") || ends_with(path, ".csv.gz");
-	bool json = ends_with(path, ".jsonl") || ends_with(path, ".jsonl.gz");
-	if (format != NULL) {
-		csv = strcmp(format, "csv") == 0;
-		json = strcmp(format, "jsonl") == 0;
-	}
-	in->csv = csv;
-	in->by_copy = csv && in->rel->takes_copy;
-	if (!csv && !json)
+	size_t zipped = ends_with(path, ".gz") ? strlen(".gz") : 0;
+	in->gzip = c->route->gzip || zipped > 0;
+	in->format = format != NULL ? format_called(format, strlen(format))
+				    : format_of(path, strlen(path) - zipped);
+	in->by_copy = in->format != NULL && in->format->by_copy && in->rel->takes_copy;
+	if (in->format == NULL)
 		check_mistake(
 			c,
 			"the name does not tell the format: give \"format\": \"csv\" or \"jsonl\"");
-	return csv || json;
+	return in->format != NULL;
 }
 
 static bool take_dir(struct check *c, const struct place *place, struct ingest *in) {
@@ -239,7 +235,7 @@ static bool same_field(const struct ingest *a, const struct ingest *b, int i) {
 }
 
 bool ingest_same_rows(const struct ingest *a, const struct ingest *b) {
-	if (a->rel != b->rel || a->csv != b->csv || a->overflow != b->overflow ||
+	if (a->rel != b->rel || a->format != b->format || a->overflow != b->overflow ||
 	    a->nfields != b->nfields || a->nplain != b->nplain)
 		return false;
 	for (int i = 0; i < a->nfields; i++)

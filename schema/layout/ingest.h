@@ -24,10 +24,10 @@ struct ingest {
 	int *plain; /* the fields of a line where no header was */
 	int nplain;
 	char *dir; /* the directory that its files are in; owned */
-	bool csv;  /* else JSON Lines */
+	const struct format *format;
 	/* all of its files are compressed; else those whose names end in .gz: ingest_is_gzip() */
 	bool gzip;
-	bool by_copy;   /* CSV lines go by COPY: no field is converted, and the table takes COPY */
+	bool by_copy;   /* its lines go by COPY: no field is converted, and the table takes COPY */
 	bool has_proof; /* rowfs.file_rows keeps which transactions brought the rows */
 	/* rowfs.file.relation of its files: who has rights on that table may use them. NULL: the
 	 * database does not say it yet. Borrowed. */

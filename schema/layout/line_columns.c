@@ -68,12 +68,12 @@ static int column_index(const void *of, const char *text, size_t len) {
 	return -1;
 }
 
-bool line_is_header(const char *line, size_t len, const struct column *const *columns, int n,
-		    int *order, int *fields) {
+bool line_is_header(const struct format *format, const char *line, size_t len,
+		    const struct column *const *columns, int n, int *order, int *fields) {
 	const struct names names = { .columns = columns, .n = n };
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
-	if (csv_split(line, len, &record, &why) != 0 || record.n > n ||
+	if (format->split(line, len, &record, &why) != 0 || record.n > n ||
 	    !csv_is_header(&record, column_index, &names, order))
 		return false;
 	*fields = record.n;

@@ -5,17 +5,9 @@
 
 #include <string.h>
 
-enum file_format path_format(const char *path) {
+bool path_is_json(const char *path) {
 	const char *dot = strrchr(path, '.');
-	if (dot == NULL || strchr(dot, '/') != NULL)
-		return FORMAT_TEXT;
-	if (strcmp(dot, ".json") == 0)
-		return FORMAT_JSON;
-	if (strcmp(dot, ".jsonl") == 0)
-		return FORMAT_JSONL;
-	if (strcmp(dot, ".csv") == 0)
-		return FORMAT_CSV;
-	return FORMAT_TEXT;
+	return dot != NULL && strcmp(dot, ".json") == 0;
 }
 
 struct place *place_literal(const struct place *dir, const char *name) {

@@ -38,8 +38,7 @@ struct place *place_literal(const struct place *dir, const char *name);
  * there is no memory. Borrowed from the tree. Pure. */
 const struct place *place_of_ingest(const struct place *dir, const char *name);
 
-/* True for a file whose bytes are CSV or JSON Lines; by the extension of its path. */
-enum file_format { FORMAT_TEXT, FORMAT_JSON, FORMAT_JSONL, FORMAT_CSV };
-enum file_format path_format(const char *path);
+/* True for a file that is a JSON document; by the extension of its path. */
+bool path_is_json(const char *path);
 
 #endif

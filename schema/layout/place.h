@@ -10,6 +10,7 @@
 #include "schema/layout/catalog.h"
 #include "schema/layout/lack.h"
 #include "schema/layout/place_sql.h"
+#include "util/text/format.h"
 
 struct slice;
 struct ingest;
@@ -74,6 +75,7 @@ struct place {
 
 	/* files only */
 	const struct layout_route *route; /* NULL for a directory */
+	const struct format *format;      /* of its lines, by the extension; NULL: it has none */
 	int target; /* index into scope of the route's relation; -1 for query and file */
 	const struct function *function; /* a query that is a function */
 	const struct relation *view;     /* a query that is a view */

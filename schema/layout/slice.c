@@ -116,7 +116,7 @@ static bool define(struct slice *s) {
 	}
 	for (int i = 0; columns != NULL && i < s->ncolumns; i++)
 		columns[i] = s->columns[i]->name;
-	buf_printf(&json, "{\"csv\": %s", s->csv ? "true" : "false");
+	buf_printf(&json, "{\"csv\": %s", s->format->by_copy ? "true" : "false");
 	put_names(&json, "columns", columns, columns != NULL ? s->ncolumns : 0);
 	put_names(&json, "keys", keys, s->nkeys);
 	put_names(&json, "units", units, s->nkeys);
@@ -155,7 +155,7 @@ static bool make_slice(struct tree *tree, struct place *place) {
 	s->columns = place->columns;
 	s->ncolumns = place->ncolumns;
 	s->mtime = place->mtime;
-	s->csv = path_format(place->route->path) == FORMAT_CSV;
+	s->format = place->format;
 	bool fits = add_joined(s, place);
 	place->slice_joined = s->nkeys;
 	if (!fits || !add_own(s, place, place->target)) {

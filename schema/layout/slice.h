@@ -34,7 +34,7 @@ struct slice {
 	int ncolumns;
 	const struct column
 		*mtime; /* what is taken as the time of a row that was there before; NULL: none */
-	bool csv;       /* else JSON Lines */
+	const struct format *format; /* of the line */
 	bool usable; /* installed and built: look-ups may go by it, and writers must count for it */
 	/* usable, and rows arrive as they were sent (no trigger or rule of the table's own): a
 	 * writer may bring his counts along and switch the triggers off. watch_again() takes it

@@ -410,8 +410,7 @@ static bool take_match(struct check *c, struct place *place, const struct relati
 }
 
 static bool check_rows(struct check *c, struct place *place, const struct relation *rel) {
-	enum file_format format = path_format(c->route->path);
-	if (c->route->kind == KIND_ROWS && format != FORMAT_CSV && format != FORMAT_JSONL) {
+	if (c->route->kind == KIND_ROWS && place->format == NULL) {
 		check_mistake(c, "a rows file ends in .csv, .jsonl or .json");
 		return false;
 	}
@@ -456,7 +455,7 @@ static bool check_relation_file(struct check *c, struct place *place) {
 			rel->layout_name);
 		return false;
 	}
-	if (route->kind == KIND_ROW && path_format(route->path) != FORMAT_JSON) {
+	if (route->kind == KIND_ROW && !path_is_json(route->path)) {
 		check_mistake(c, "a row file ends in .json");
 		return false;
 	}
@@ -560,6 +559,7 @@ static bool check_query(struct check *c, struct place *place) {
 
 bool check_file(struct check *c, struct place *place) {
 	place->route = c->route;
+	place->format = format_of(c->route->path, strlen(c->route->path));
 	place->row_dir = false;
 	switch (c->route->kind) {
 	case KIND_FILE:

@@ -338,24 +338,17 @@ static const char query_object[] =
 
 /* The whole document as one aggregate over the query's rows q; NULL where an object has no row. */
 static void put_query_body(struct buf *sql, const struct place *place) {
-	enum file_format format = path_format(place->route->path);
-	if (format == FORMAT_JSON && place->route->as_array)
+	bool json = path_is_json(place->route->path);
+	if (json && place->route->as_array)
 		buf_printf(
 			sql,
 			"coalesce(E'[\\n    ' || pg_catalog.string_agg(pg_catalog.replace(%s, E'\\n', E'\\n    '), "
 			"E',\\n    ') || E'\\n]\\n', E'[]\\n')",
 			query_object);
-	else if (format == FORMAT_JSON)
+	else if (json)
 		buf_printf(sql, "(pg_catalog.array_agg(%s || E'\\n'))[1]", query_object);
-	else if (format == FORMAT_JSONL)
-		buf_puts(
-			sql,
-			"coalesce(pg_catalog.string_agg(pg_catalog.row_to_json(q.*)::text || E'\\n', ''), '')");
-	else if (format == FORMAT_CSV)
-		buf_printf(
-			sql,
-			"coalesce((pg_catalog.array_agg(%s))[1] || pg_catalog.string_agg(%s, ''), '')",
-			query_csv_header, query_csv_line);
+	else if (place->format != NULL)
+		buf_puts(sql, line_sql_of(place)->query);
 	else
 		buf_puts(sql,
 			 "(pg_catalog.array_agg((SELECT e.value || E'\\n' FROM "

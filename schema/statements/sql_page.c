@@ -1,6 +1,5 @@
 /* Reading a rows file: the statements that fetch its lines in order, from anywhere, forwards and
  * backwards. */
-#include "schema/layout/match.h"
 #include "schema/statements/sql_parts.h"
 
 #include <string.h>
@@ -141,12 +140,6 @@ static void put_page_source(struct buf *sql, const struct page *p) {
 	}
 }
 
-static void put_line_of(struct buf *sql, const struct place *place) {
-	char alias[16];
-	snprintf(alias, sizeof(alias), "t%d", place->target);
-	put_line(sql, place, alias);
-}
-
 /* The file's size as look-ups see it, in the same snapshot as the lines: column `size` of
  * `find`. */
 static void put_found_size(struct buf *sql, const struct place *place) {
@@ -208,10 +201,10 @@ static void put_with_settings(struct buf *out, const char *sql) {
 	}
 }
 
-/* Which field of a line in CSV the order's I-th column is; -1: none. */
+/* Which field of the line that COPY writes the order's I-th column is; -1: none. */
 static int field_of_order(const struct place *place, int i) {
 	const struct column *column = order_column(place, i);
-	if (path_format(place->route->path) != FORMAT_CSV || column == NULL)
+	if (!place->format->by_copy || column == NULL)
 		return -1;
 	for (int k = 0; k < place->ncolumns; k++)
 		if (strcmp(place->columns[k]->name, column->name) == 0)
@@ -240,7 +233,8 @@ static bool place_cursor(struct place *place, int n) {
 
 static char *build_copy(const struct page *p) {
 	AUTO_BUF struct buf select = { 0 }, copy = { 0 };
-	bool csv = path_format(p->place->route->path) == FORMAT_CSV, first = true;
+	const struct line_sql *line = line_sql_of(p->place);
+	bool first = true;
 	buf_puts(&select, "SELECT ");
 	for (int i = 0; i < p->n; i++) {
 		if (field_of_order(p->place, i) >= 0)
@@ -253,14 +247,11 @@ static char *build_copy(const struct page *p) {
 		buf_puts(&select, as_text ? "" : "::text"); /* a cast costs as much as a field */
 	}
 	buf_puts(&select, first ? "" : ", ");
-	if (csv)
-		put_copy_fields(&select, p->place);
-	else
-		put_line_of(&select, p->place);
+	line->put_fields(&select, p->place);
 	put_page_source(&select, p);
 	buf_puts(&copy, "COPY (");
 	put_with_settings(&copy, select.data != NULL ? select.data : "");
-	buf_printf(&copy, ") TO STDOUT (FORMAT %s)", csv ? "csv" : "text");
+	buf_printf(&copy, ") TO STDOUT (FORMAT %s)", line->copy);
 	return select.failed || copy.failed ? NULL : buf_take(&copy);
 }
 

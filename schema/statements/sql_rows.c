@@ -1,15 +1,12 @@
 /* Rows as lines: a file is a slice of a table in a stated order. */
-#include "schema/layout/match.h"
 #include "schema/statements/sql_parts.h"
 
 #include <string.h>
 
 /* Sum of the lines' bytes, the header's included. */
 static void put_size(struct buf *sql, const struct place *place) {
-	char alias[16];
-	snprintf(alias, sizeof(alias), "t%d", place->target);
 	AUTO_BUF struct buf line = { 0 };
-	put_line(&line, place, alias);
+	put_line_of(&line, place);
 	buf_printf(sql, "(%zu + coalesce(pg_catalog.sum(",
 		   place->sql.header != NULL ? strlen(place->sql.header) : 0);
 	put_bytes_of(sql, place, line.data != NULL ? line.data : "");
@@ -128,9 +125,10 @@ static void build_list(struct place *place, bool next, struct db_statement *st) 
 }
 
 void sql_build_rows(struct place *place) {
-	if (path_format(place->route->path) == FORMAT_CSV) {
+	const struct line_sql *line = line_sql_of(place);
+	if (line->put_header != NULL) {
 		AUTO_BUF struct buf header = { 0 };
-		put_header(&header, place);
+		line->put_header(&header, place);
 		place->sql.header = buf_take(&header);
 	}
 	for (int sums = 0; sums < 2; sums++) {

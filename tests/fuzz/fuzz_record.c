@@ -60,7 +60,7 @@ static void read_whole(struct line_checker *c, const char *data, size_t len, str
 	struct record_found found;
 	enum record_kind kind;
 	size_t at = 0;
-	record_begin(&r, true, MOST);
+	record_begin(&r, &format_csv, MOST);
 	for (; (kind = record_next(&r, data + at, len - at, RECORD_END, &found)) != RECORD_NONE;
 	     at += found.taken) {
 		AUTO_BUF struct buf why = { 0 };
@@ -87,7 +87,7 @@ static void read_pieces(struct line_checker *c, const char *data, size_t len, un
 	struct record_found found;
 	enum record_kind kind;
 	size_t at = 0, have = 0;
-	record_begin(&r, true, MOST);
+	record_begin(&r, &format_csv, MOST);
 	while (have < len) {
 		seed = seed * 1103515245 + 12345;
 		have += 1 + (seed >> 16) % 7;

@@ -14,7 +14,7 @@ static struct ingest file_of(bool csv) {
 				.nfields = 3,
 				.plain = plain,
 				.nplain = 3,
-				.csv = csv };
+				.format = csv ? &format_csv : &format_jsonl };
 }
 
 /* Appends the lines of UNIT to OUT and its refusals to REFUSED, and empties it. */

@@ -161,15 +161,16 @@ static void test_one_column(void) {
 static void test_header(void) {
 	const struct column *columns[] = { &book[0], &book[1], &book[2] };
 	int order[3], n;
-	CHECK(line_is_header("timestamp,exchange", 18, columns, 3, order, &n));
+	CHECK(line_is_header(&format_csv, "timestamp,exchange", 18, columns, 3, order, &n));
 	CHECK(n == 2 && order[0] == 2 && order[1] == 0);
-	CHECK(line_is_header("\"symbol\"", 8, columns, 3, order, &n));
+	CHECK(line_is_header(&format_csv, "\"symbol\"", 8, columns, 3, order, &n));
 	CHECK(n == 1 && order[0] == 1);
-	CHECK(!line_is_header("symbol,symbol", 13, columns, 3, order, &n));
-	CHECK(!line_is_header("symbol,", 7, columns, 3, order, &n));
-	CHECK(!line_is_header("", 0, columns, 3, order, &n));
-	CHECK(!line_is_header("exchange,symbol,timestamp,symbol", 32, columns, 3, order, &n));
-	CHECK(!line_is_header("exchange,\"symbol", 16, columns, 3, order, &n));
+	CHECK(!line_is_header(&format_csv, "symbol,symbol", 13, columns, 3, order, &n));
+	CHECK(!line_is_header(&format_csv, "symbol,", 7, columns, 3, order, &n));
+	CHECK(!line_is_header(&format_csv, "", 0, columns, 3, order, &n));
+	CHECK(!line_is_header(&format_csv, "exchange,symbol,timestamp,symbol", 32, columns, 3,
+			      order, &n));
+	CHECK(!line_is_header(&format_csv, "exchange,\"symbol", 16, columns, 3, order, &n));
 }
 
 int main(void) {

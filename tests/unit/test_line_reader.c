@@ -40,7 +40,7 @@ static int refuse(void *arg, const struct record_found *found, int rc, const cha
 
 static void begin(struct seen *s, bool csv) {
 	*s = (struct seen){ .columns = { &columns[0], &columns[1], &columns[2] } };
-	line_reader_begin(&s->r, csv, MOST);
+	line_reader_begin(&s->r, csv ? &format_csv : &format_jsonl, MOST);
 	buf_puts(&s->out, "");
 }
 

@@ -31,7 +31,7 @@ static char *records(struct line_checker *c, const char *data, size_t len, int p
 	enum record_kind kind;
 	size_t at = 0, have = 0;
 	buf_puts(&out, "");
-	record_begin(&r, c != NULL, most);
+	record_begin(&r, c != NULL ? &format_csv : &format_jsonl, most);
 	while (have < len) {
 		have += (size_t)(piece > 0 ? piece : 1 + kit_below(9));
 		have = have < len ? have : len;
@@ -147,7 +147,7 @@ static void test_open(void) {
 	struct field_rule rules[2];
 	struct line_checker c = kit_checker(columns, 2, rules);
 	struct record_reader r;
-	record_begin(&r, true, MOST);
+	record_begin(&r, &format_csv, MOST);
 	record_fields(&r, &c, false);
 	CHECK_INT(next(&r, "\"a\nb", RECORD_MORE), 0);
 	CHECK_INT(record_open_line(&r), 1);
@@ -179,7 +179,7 @@ static void test_open(void) {
 	line_checker_free(&c);
 	columns[1] = kit_column("b", PLAIN("date"), 'D', false);
 	c = kit_checker(columns, 2, rules);
-	record_begin(&r, true, MOST);
+	record_begin(&r, &format_csv, MOST);
 	record_fields(&r, &c, false);
 	CHECK_INT(next(&r, "a,\"2\n", RECORD_MORE), 5);
 	line_checker_free(&c);
@@ -195,7 +195,7 @@ static void test_pass(void) {
 		struct record_reader r;
 		struct record_found found;
 		size_t at = 0, n = 0;
-		record_begin(&r, true, 8);
+		record_begin(&r, &format_csv, 8);
 		record_fields(&r, &c, false);
 		r.pass = 3;
 		for (size_t have = piece; at < strlen(data); have += piece) {
@@ -232,7 +232,7 @@ static void test_work_is_linear(void) {
 		while (data.len < MOST)
 			buf_puts(&data, fills[k / 2]);
 		buf_puts(&data, "\"\n");
-		record_begin(&r, true, (size_t)2 * MOST);
+		record_begin(&r, &format_csv, (size_t)2 * MOST);
 		record_fields(&r, &c, false);
 		for (size_t have = 1; have <= data.len; have++)
 			n += record_next(&r, data.data, have, have % 2 ? RECORD_SYNC : RECORD_MORE,
@@ -475,7 +475,7 @@ static void check_model(struct line_checker *c, int round, struct buf *data, lon
 	size_t cut, at = 0;
 	uint64_t line = 1;
 	buf_puts(&want, "");
-	record_begin(&r, true, MOST);
+	record_begin(&r, &format_csv, MOST);
 	record_fields(&r, c, false);
 	for (; at < data->len; at += cut) {
 		struct model_record m;

@@ -1,6 +1,6 @@
 /* The scanners of util/text: tables of cases. Lines and records have tests of their own. */
 #include "tests/unit/check.h"
-#include "util/text/csv.h"
+#include "util/text/format.h"
 #include "util/text/json_shape.h"
 #include "util/text/json_tree.h"
 #include "util/text/name.h"
@@ -342,6 +342,29 @@ static void test_percent(void) {
 	CHECK_INT(percent_byte("x0A", 3), -1);
 }
 
+static void test_format(void) {
+	static const struct {
+		const char *path;
+		const struct format *want;
+	} cases[] = {
+		{ "/a/b.csv", &format_csv },
+		{ "/a/b.jsonl", &format_jsonl },
+		{ ".csv", &format_csv },
+		{ "/a/b.json", NULL },
+		{ "/a/b.csv.gz", NULL },
+		{ "/a.csv/b", NULL },
+		{ "/a/csv", NULL },
+		{ "/a/b.", NULL },
+		{ "", NULL },
+		{ "/a/b.CSV", NULL },
+	};
+	for (size_t i = 0; i < COUNT(cases); i++)
+		CHECK(format_of(cases[i].path, strlen(cases[i].path)) == cases[i].want);
+	CHECK(format_of("/a/b.csv.gz", strlen("/a/b.csv")) == &format_csv);
+	CHECK(format_called("jsonl", 5) == &format_jsonl);
+	CHECK(format_called("json", 4) == NULL);
+}
+
 int main(void) {
 	test_integers();
 	test_one_spelling();
@@ -351,6 +374,7 @@ int main(void) {
 	test_csv_split();
 	test_csv_length();
 	test_csv_header();
+	test_format();
 	test_json_check();
 	test_json_depth();
 	test_json_shape();

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-void record_begin(struct record_reader *r, bool csv, size_t most) {
-	*r = (struct record_reader){ .csv = csv, .most = most };
+void record_begin(struct record_reader *r, const struct format *format, size_t most) {
+	*r = (struct record_reader){ .format = format, .most = most };
 }
 
 static uint64_t count_lines(const char *data, size_t len) {
@@ -102,9 +102,9 @@ static size_t without_end(const char *data, size_t len) {
 	return len;
 }
 
-static bool is_good(struct line_checker *c, const char *data, size_t len) {
+static bool is_good(const struct record_reader *r, const char *data, size_t len) {
 	AUTO_BUF struct buf why = { 0 };
-	return line_check(c, data, without_end(data, len), &why) == 0;
+	return r->format->check(r->checker, data, without_end(data, len), &why) == 0;
 }
 
 /* Is a line behind the first one a good record by itself? With END, what stands behind the last
@@ -117,7 +117,7 @@ static bool good_line_behind(struct record_reader *r, const char *data, size_t l
 		if (newline == NULL && !end)
 			break;
 		size_t n = newline != NULL ? (size_t)(newline - data) + 1 - at : len - at;
-		if (is_good(r->checker, data + at, n))
+		if (is_good(r, data + at, n))
 			return true;
 		at += n;
 	}
@@ -143,8 +143,7 @@ static enum record_kind end_of_quoted(struct record_reader *r, const char *data,
 			verdict = step(r->checker, scan, data[scan->at++]);
 	}
 	*end = scan->newline;
-	if (verdict == RECORD_ENDS && scan->at > scan->newline &&
-	    is_good(r->checker, data, scan->at))
+	if (verdict == RECORD_ENDS && scan->at > scan->newline && is_good(r, data, scan->at))
 		*end = scan->at;
 	if (verdict != GO_ON)
 		return RECORD_WHOLE;
@@ -152,7 +151,7 @@ static enum record_kind end_of_quoted(struct record_reader *r, const char *data,
 		return RECORD_NONE;
 	bool last = more == RECORD_END && !full;
 	if (scan->state != IN_QUOTES) {
-		if (last && is_good(r->checker, data, len))
+		if (last && is_good(r, data, len))
 			*end = len;
 		return last || full ? RECORD_WHOLE : RECORD_NONE;
 	}
@@ -236,12 +235,12 @@ void record_fields(struct record_reader *r, struct line_checker *checker, bool h
  * False if it is anything else, of which nothing was taken. */
 static bool take_plain(struct record_reader *r, const char *data, size_t len,
 		       struct record_found *out) {
-	if (r->skipping || r->header || (r->csv && r->checker == NULL) ||
+	if (r->skipping || r->header || (r->format->split != NULL && r->checker == NULL) ||
 	    (r->pass | r->mark | r->scan.newline | r->scan.at) != 0)
 		return false;
 	const char *newline = memchr(data, '\n', len);
 	size_t n = newline != NULL ? (size_t)(newline - data) + 1 : 0;
-	if (n == 0 || n > r->most || (r->csv && memchr(data, '"', n) != NULL))
+	if (n == 0 || n > r->most || (r->format->quotes && memchr(data, '"', n) != NULL))
 		return false;
 	out->text = data;
 	out->len = without_end(data, n);
@@ -275,13 +274,13 @@ enum record_kind record_next(struct record_reader *r, const char *data, size_t l
 		newline = r->scan.newline = len;
 		r->scan.at = 0;
 	}
-	if (r->csv && r->checker == NULL)
+	if (r->format->split != NULL && r->checker == NULL)
 		return first_line(r, data, newline, out);
-	if (r->csv && r->header) {
+	if (r->header) {
 		r->header = false;
 		return take(r, RECORD_HEADER, data, newline, out);
 	}
-	if (!r->csv || (!seen && memchr(data, '"', newline) == NULL))
+	if (!r->format->quotes || (!seen && memchr(data, '"', newline) == NULL))
 		return take(r, RECORD_WHOLE, data, newline, out);
 	size_t end = newline;
 	enum record_kind kind = end_of_quoted(r, data, len, more, &end);

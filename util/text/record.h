@@ -22,7 +22,7 @@
 #ifndef ROWFS_UTIL_TEXT_RECORD_H
 #define ROWFS_UTIL_TEXT_RECORD_H
 
-#include "util/text/line.h"
+#include "util/text/format.h"
 
 /* What follows the bytes that are given. */
 enum record_more {
@@ -77,9 +77,9 @@ struct record_scan {
 };
 
 struct record_reader {
-	bool csv;
+	const struct format *format;
 	size_t most;                  /* bytes of one record, its line end included */
-	struct line_checker *checker; /* of CSV; borrowed; NULL until record_fields() */
+	struct line_checker *checker; /* of fields; borrowed; NULL until record_fields() */
 	uint64_t lines;               /* lines taken, those inside quotes, too */
 	uint64_t pass; /* so many lines are passed over first: they were taken before */
 	bool skipping; /* inside a line that is passed over */
@@ -88,8 +88,8 @@ struct record_reader {
 	struct record_scan scan;
 };
 
-/* A reader at the start of a file. */
-void record_begin(struct record_reader *r, bool csv, size_t most);
+/* A reader at the start of a file of FORMAT. */
+void record_begin(struct record_reader *r, const struct format *format, size_t most);
 
 /* What the records of the file consist of: after RECORD_FIRST. CHECKER is borrowed. HEADER: the
  * first line is one. */
