@@ -38,19 +38,6 @@ int insert_make(const struct place *place, const struct line_group *group, const
 	return out->sql != NULL ? 0 : -EINVAL;
 }
 
-int rows_run_in_tx(struct db_conn *conn, const struct input *in, const char *sql,
-		   const struct buf *json, int *changed, struct db_error *err) {
-	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	int n = where_params(in->w, params);
-	if (json != NULL)
-		params[n++] =
-			(struct db_param){ .data = json->data, .len = json->len, .oid = DB_TEXT };
-	int rc = db_query_on(conn, sql, params, n, &res, err);
-	*changed = rc == 0 ? (int)field_changed(res) : 0;
-	return rc;
-}
-
 int rows_contradict(struct db_error *err) {
 	int rc = db_error_set(
 		err, EINVAL,
@@ -64,18 +51,18 @@ int rows_contradict(struct db_error *err) {
 int insert_run(struct db_conn *conn, const struct input *in, const struct insert *insert,
 	       struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
-	int changed, rc = rows_run_in_tx(conn, in, insert->sql, &insert->json, &changed, err);
-	if (rc != 0 || changed == insert->lines)
-		return rc;
-	if (insert->count == NULL)
-		return rows_contradict(err);
+	AUTO_RESULT PGresult *inserted = NULL, *counted = NULL;
 	int n = where_params(in->w, params);
 	params[n++] = (struct db_param){ .data = insert->json.data,
 					 .len = insert->json.len,
 					 .oid = DB_TEXT };
-	rc = db_query_on(conn, insert->count, params, n, &res, err);
-	bool all = rc == 0 && field_number(res, 0, 0) == insert->lines;
+	int rc = db_query_on(conn, insert->sql, params, n, &inserted, err);
+	if (rc != 0 || field_changed(inserted) == insert->lines)
+		return rc;
+	if (insert->count == NULL)
+		return rows_contradict(err);
+	rc = db_query_on(conn, insert->count, params, n, &counted, err);
+	bool all = rc == 0 && field_number(counted, 0, 0) == insert->lines;
 	return rc != 0 || all ? rc : rows_contradict(err);
 }
 

@@ -29,9 +29,4 @@ MUST_USE int insert_run(struct db_conn *conn, const struct input *in, const stru
 			struct db_error *err);
 void insert_free(struct insert *insert);
 
-/* Runs SQL in the transaction on CONN, with IN's keys and JSON (may be NULL) as parameters;
- * *CHANGED is how many rows it has changed. Returns 0 or -errno. */
-MUST_USE int rows_run_in_tx(struct db_conn *conn, const struct input *in, const char *sql,
-			    const struct buf *json, int *changed, struct db_error *err);
-
 #endif

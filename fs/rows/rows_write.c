@@ -10,41 +10,30 @@
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_insert.h"
 #include "fs/rows/rows_file.h"
+#include "util/list.h"
 #include "util/mutex.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Lines of one shape on their way. The batch has their objects, with a comma behind each. */
+/* Lines of one shape on their way. The batch has their objects. */
 struct append_tx {
 	struct batch_owner owner; /* the first member */
 	struct input *in;
 	struct shape shape;
 	struct batch *batch;
-	struct line *lines; /* of the batch, as they were written; owned array */
-	int room;
-	struct insert insert; /* its json is made for each part */
+	struct line *lines;   /* of the batch, as they were written; owned array */
+	struct insert insert; /* its json is a part of the batch, while it is sent */
 };
 
 static int send_lines(struct db_conn *conn, struct batch_owner *owner, const struct batch *b,
 		      int low, int high, size_t at, struct db_error *err) {
 	struct append_tx *tx = (struct append_tx *)owner;
-	struct buf *json = &tx->insert.json;
-	size_t len = 0;
-	for (int i = low; i < high; i++)
-		len += b->lines[i].len;
-	buf_resize(json, 0);
-	buf_reserve(json, len + 3);
-	buf_putc(json, '[');
-	if (len > 0)
-		buf_add(json, b->data.data + at, len - 2); /* without its last comma and newline */
-	buf_putc(json, ']');
+	tx->insert.json = batch_array(b, low, high, at);
 	tx->insert.lines = high - low;
-	if (json->failed) {
-		buf_free(json);
-		return db_error_set(err, ENOMEM, "out of memory");
-	}
-	return insert_run(conn, tx->in, &tx->insert, err);
+	int rc = insert_run(conn, tx->in, &tx->insert, err);
+	batch_array_end(&tx->insert.json);
+	return rc;
 }
 
 /* What the server refused, as it was written. */
@@ -112,30 +101,18 @@ static int flush(struct append_tx *tx) {
 	return rc;
 }
 
-static bool make_room(struct append_tx *tx) {
-	if (tx->batch->n < tx->room)
-		return true;
-	int room = tx->room > 0 ? tx->room * 2 : 64;
-	struct line *lines = reallocarray(tx->lines, (size_t)room, sizeof(*lines));
-	if (lines == NULL)
-		return false;
-	tx->lines = lines;
-	tx->room = room;
-	return true;
-}
-
 static int append_line(struct input *in, void *arg, const struct line *line, struct shape *shape,
 		       const struct buf *json) {
 	struct append_tx *tx = arg;
 	const struct unit_line one = { .text = json->data,
 				       .len = (uint32_t)json->len,
 				       .number = line->number };
-	const struct unit unit = { .lines = &one, .n = 1, .tail = ",", .tail_len = 1 };
+	const struct unit unit = { .lines = &one, .n = 1, .lead = ',' };
 	bool full = tx->batch->n >= in->call->fs->opt->batch_size;
 	int rc = full || !shape_equal(&tx->shape, shape) ? flush(tx) : 0;
 	if (rc != 0)
 		return rc;
-	if (!make_room(tx) || batch_put(tx->batch, NULL, &unit) != 0)
+	if (!list_room(tx->lines, tx->batch->n) || batch_put(tx->batch, NULL, &unit) != 0)
 		return call_error(in->call, ENOMEM, "out of memory");
 	tx->lines[tx->batch->n - 1] = *line;
 	if (tx->batch->n == 1) {

@@ -131,7 +131,7 @@ static size_t length(const struct unit *unit) {
 	enum { ID_MOST = 21 }; /* a number of 64 bits, and a comma */
 	size_t len = 0;
 	for (int i = 0; i < unit->n; i++)
-		len += unit->lines[i].len + unit->tail_len + 1 + ID_MOST;
+		len += 1 + unit->lines[i].len + unit->tail_len + 1 + ID_MOST;
 	return len;
 }
 
@@ -143,10 +143,11 @@ static void put_line(struct batch *b, struct source *source, const struct unit *
 	*out = (struct batch_line){ .group = line->group,
 				    .number = line->number,
 				    .source = source };
-	if (line->id != 0) {
+	if (line->id != 0)
 		buf_printf(&b->data, "%lld,", (long long)line->id);
-		out->id_len = (uint32_t)(b->data.len - at);
-	}
+	if (unit->lead != '\0')
+		buf_putc(&b->data, unit->lead);
+	out->id_len = (uint32_t)(b->data.len - at);
 	buf_add(&b->data, line->text, line->len);
 	if (unit->tail != NULL)
 		buf_add(&b->data, unit->tail, unit->tail_len);
@@ -167,6 +168,28 @@ int batch_put(struct batch *b, struct source *source, const struct unit *unit) {
 	if (unit->n > 0 && (unit->tally == NULL || !tally_add(&b->tally, unit->tally)))
 		b->counted = false;
 	return 0;
+}
+
+struct buf batch_array(const struct batch *b, int low, int high, size_t at) {
+	static char none[] = "[]";
+	struct buf array = { .data = low < high ? b->data.data + at : none };
+	for (int i = low; i < high; i++)
+		array.len += b->lines[i].len;
+	if (low < high) {
+		array.data[0] = '[';
+		array.data[array.len - 1] = ']';
+	} else {
+		array.len = strlen(none);
+	}
+	return array;
+}
+
+void batch_array_end(struct buf *array) {
+	if (array->len > strlen("[]")) {
+		array->data[0] = ',';
+		array->data[array->len - 1] = '\n';
+	}
+	*array = (struct buf){ 0 };
 }
 
 void batch_follow(struct batch *b, bool may) {

@@ -14,7 +14,7 @@
 
 struct batch_line {
 	uint32_t len;    /* bytes in the batch's data, newline included */
-	uint32_t id_len; /* of these, the id before the person's own line, and its comma */
+	uint32_t id_len; /* of these, before the person's own line: an id, or a lead */
 	int group;       /* lines of different groups go in statements of their own */
 	bool refused;
 	uint64_t number;
@@ -104,6 +104,12 @@ void batch_free(struct batch *b);
 
 /* Adds UNIT of SOURCE. Returns 0 or -ENOMEM, with nothing added. */
 MUST_USE int batch_put(struct batch *b, struct source *source, const struct unit *unit);
+
+/* Lines LOW .. HIGH - 1, which begin at byte AT and were put with a comma as their lead, as a JSON
+ * array: the batch's own bytes, of which the first and the last are brackets until
+ * batch_array_end(). */
+struct buf batch_array(const struct batch *b, int low, int high, size_t at);
+void batch_array_end(struct buf *array);
 
 /* MAY: its lines may be sent from now on. Otherwise not, and what was sent is rolled back. */
 void batch_follow(struct batch *b, bool may);

@@ -37,6 +37,7 @@ struct unit_line {
 struct unit {
 	const struct unit_line *lines;
 	int n;
+	char lead;        /* what is put before each line; '\0': nothing */
 	const char *tail; /* what is put behind each line, before its line end; NULL: nothing */
 	size_t tail_len;
 	const struct tally *tally; /* what the lines add to the summary; NULL: the triggers count */

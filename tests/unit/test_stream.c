@@ -144,15 +144,15 @@ static void test_once_cut_at_each_message(void) {
 /* Sends lines LOW .. HIGH - 1 as one statement. */
 static int insert_lines(struct db_conn *conn, struct batch_owner *owner, const struct batch *b,
 			int low, int high, size_t at, struct db_error *err) {
-	AUTO_BUF struct buf sql = { 0 };
+	struct buf array = batch_array(b, low, high, at);
+	const struct db_param param = { .data = array.data, .len = array.len, .oid = DB_TEXT };
 	(void)owner;
-	buf_puts(&sql, "INSERT INTO t (a) SELECT a FROM (SELECT unnest('{");
-	for (int i = low; i < high; at += b->lines[i++].len) {
-		buf_puts(&sql, i > low ? "," : "");
-		buf_add(&sql, b->data.data + at, b->lines[i].len - 1);
-	}
-	buf_puts(&sql, "}'::integer[]) AS a) AS lines");
-	return db_query_on(conn, sql.data, NULL, 0, NULL, err);
+	int rc = db_query_on(
+		conn,
+		"INSERT INTO t (a) SELECT a::integer FROM json_array_elements_text($1::json) AS a",
+		&param, 1, NULL, err);
+	batch_array_end(&array);
+	return rc;
 }
 
 /* The numbers 1 to 40, and between them two that the table refuses. */
@@ -163,7 +163,7 @@ static void put_numbers(struct batch *b) {
 		const struct unit_line line = { .text = text,
 						.len = (uint32_t)strlen(text),
 						.number = (uint64_t)i };
-		const struct unit unit = { .lines = &line, .n = 1 };
+		const struct unit unit = { .lines = &line, .n = 1, .lead = ',' };
 		CHECK_INT(batch_put(b, NULL, &unit), 0);
 	}
 }
@@ -193,6 +193,8 @@ static void test_owner_cut_at_each_message(bool plain) {
 		CHECK_INT(b->refused.n, 2);
 		if (b->refused.n == 2) {
 			CHECK_INT((long long)b->refused.all[0].number, 10);
+			CHECK_INT((long long)b->refused.all[0].len, 3);
+			CHECK(memcmp(b->refused.all[0].text, "-10", 3) == 0);
 			CHECK_INT((long long)b->refused.all[1].number, 42);
 		}
 		batch_free(b);
