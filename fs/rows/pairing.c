@@ -1,6 +1,7 @@
 #include "fs/rows/pairing.h"
 
 #include "util/cleanup.h"
+#include "util/list.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -30,10 +31,11 @@ struct chain {
 	bool single;        /* only lines of which there is one, on both sides */
 	int most_behind;    /* in order: so many more rows than lines there may be before a link */
 	struct row *sorted; /* the rows by what they are, then by place */
+	int *room;          /* of the arrays of numbers */
 	int *first, *past;  /* of each line: its equal rows in `sorted` */
 	int *seen, *total;  /* of the first of equal rows in `sorted`: lines that are equal to it */
 	struct link *links;
-	size_t nlinks, room;
+	size_t nlinks;
 	int *ends, *keys; /* of the best chain of each length: its last link, and the key of that */
 	int length;
 };
@@ -59,13 +61,8 @@ static int lower_bound(const struct row *rows, int n, int what) {
 
 static void chain_free(struct chain *c) {
 	free(c->sorted);
-	free(c->first);
-	free(c->past);
-	free(c->seen);
-	free(c->total);
+	free(c->room);
 	free(c->links);
-	free(c->ends);
-	free(c->keys);
 }
 
 static int *ints(int n) {
@@ -74,15 +71,16 @@ static int *ints(int n) {
 
 static int chain_begin(struct chain *c) {
 	c->sorted = calloc((size_t)c->nrows + 1, sizeof(*c->sorted));
-	c->first = ints(c->nlines);
-	c->past = ints(c->nlines);
-	c->seen = ints(c->nrows);
-	c->total = ints(c->nrows);
-	c->ends = ints(c->nlines);
-	c->keys = ints(c->nlines);
-	if (c->sorted == NULL || c->first == NULL || c->past == NULL || c->seen == NULL ||
-	    c->total == NULL || c->ends == NULL || c->keys == NULL)
+	size_t lines = (size_t)c->nlines + 1, rows = (size_t)c->nrows + 1;
+	c->room = calloc(4 * lines + 2 * rows, sizeof(*c->room));
+	if (c->sorted == NULL || c->room == NULL)
 		return -ENOMEM;
+	c->first = c->room;
+	c->past = c->first + lines;
+	c->ends = c->past + lines;
+	c->keys = c->ends + lines;
+	c->seen = c->keys + lines;
+	c->total = c->seen + rows;
 	for (int i = 0; i < c->nrows; i++)
 		c->sorted[i] = (struct row){ c->rows[i], i };
 	qsort(c->sorted, (size_t)c->nrows, sizeof(*c->sorted), compare_rows);
@@ -115,16 +113,8 @@ static int chain_add(struct chain *c, int line, int row) {
 		else
 			high = middle;
 	}
-	if (c->nlinks == c->room) {
-		size_t room = c->room > 0 ? c->room * 2 : 64;
-		struct link *more = reallocarray(c->links, room, sizeof(*more));
-		if (more == NULL || room > INT_MAX) {
-			c->links = more != NULL ? more : c->links;
-			return -ENOMEM;
-		}
-		c->links = more;
-		c->room = room;
-	}
+	if (c->nlinks == INT_MAX || !list_room(c->links, c->nlinks))
+		return -ENOMEM;
 	c->links[c->nlinks] = (struct link){ line, row, low > 0 ? c->ends[low - 1] : -1 };
 	c->ends[low] = (int)c->nlinks++;
 	c->keys[low] = key;

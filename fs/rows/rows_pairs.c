@@ -60,15 +60,22 @@ bool pairs_can(const struct place *place, bool edited) {
 
 /* -- one attempt ------------------------------------------------------------------------------- */
 
+/* A row, or a line of a text. */
+struct one {
+	int what; /* its number as a line of the file; -1: not known */
+	int tie, identity;
+	int rank; /* of a row */
+	/* A row of no line of `was`; or a line of `was` that has no row any more: it is as it was,
+	 * and nothing is done. */
+	bool left_out;
+};
+
 /* One text in it: what its lines are. */
 struct side {
 	const struct rows_text *text;
-	bool says_more[GROUPS_MOST]; /* lines of that group say what no line shows */
-	bool as_shown;               /* its fields are the file's: equal bytes are equal lines */
-	int *what; /* of each line: its number as a line of the file; -1: not known */
-	int *tie, *identity;
-	/* A line of `was` that has no row any more: it is as it was, and nothing is done. */
-	bool *left_out;
+	bool says_more[GROUPS_MOST];    /* lines of that group say what no line shows */
+	bool as_shown;                  /* its fields are the file's: equal bytes are equal lines */
+	struct one *is;                 /* of each line */
 	PGresult *answers[GROUPS_MOST]; /* their texts are borrowed */
 };
 
@@ -79,8 +86,7 @@ struct attempt {
 	struct texts texts;
 	PGresult *rows; /* what was read */
 	int nrows;
-	int *what, *tie, *identity, *rank; /* of each row */
-	bool *foreign;                     /* no row of a line of `was` */
+	struct one *is; /* of each row */
 	struct side now, was;
 	/* The rows and lines that are paired, by their numbers. */
 	int *paired_rows, *paired_lines, npaired_rows, npaired_lines;
@@ -89,10 +95,7 @@ struct attempt {
 };
 
 static void side_free(struct side *s) {
-	free(s->what);
-	free(s->tie);
-	free(s->identity);
-	free(s->left_out);
+	free(s->is);
 	for (int i = 0; i < GROUPS_MOST; i++)
 		PQclear(s->answers[i]);
 }
@@ -102,20 +105,23 @@ static void attempt_free(struct attempt *a) {
 	side_free(&a->now);
 	side_free(&a->was);
 	PQclear(a->rows);
-	free(a->what);
-	free(a->tie);
-	free(a->identity);
-	free(a->rank);
-	free(a->foreign);
+	free(a->is);
 	free(a->paired_rows);
 	free(a->paired_lines);
 	free(a->row_of);
 }
 
-static int *ints(int n) {
-	int *all = calloc((size_t)n + 1, sizeof(*all));
-	for (int i = 0; all != NULL && i < n; i++)
+static int *ints(size_t n) {
+	int *all = calloc(n + 1, sizeof(*all));
+	for (size_t i = 0; all != NULL && i < n; i++)
 		all[i] = -1;
+	return all;
+}
+
+static struct one *ones(int n) {
+	struct one *all = calloc((size_t)n + 1, sizeof(*all));
+	for (int i = 0; all != NULL && i < n; i++)
+		all[i] = (struct one){ .what = -1, .tie = -1, .identity = -1 };
 	return all;
 }
 
@@ -160,6 +166,12 @@ static int note_line(struct texts *t, const PGresult *res, int row, int line, in
 	return what;
 }
 
+static void take_what(const struct attempt *a, struct one *one, int what) {
+	one->what = what;
+	one->tie = a->texts.all[what].tie;
+	one->identity = a->texts.all[what].identity;
+}
+
 static int read_rows(struct db_conn *conn, struct attempt *a, struct db_error *err) {
 	/* of an edited file, others may have added some rows */
 	uint64_t most = a->p->in->call->fs->opt->max_document * (a->p->was != NULL ? 4 : 1);
@@ -171,23 +183,16 @@ static int read_rows(struct db_conn *conn, struct attempt *a, struct db_error *e
 		rc = field_judge(a->rows, ROWS_ANY, PAIRS_FORM, err);
 	if (rc != 0)
 		return rc;
-	int n = a->nrows = PQntuples(a->rows);
-	a->what = ints(n);
-	a->tie = ints(n);
-	a->identity = ints(n);
-	a->rank = ints(n);
-	a->foreign = calloc((size_t)n + 1, sizeof(bool));
-	if (a->what == NULL || a->tie == NULL || a->identity == NULL || a->rank == NULL ||
-	    a->foreign == NULL)
+	a->nrows = PQntuples(a->rows);
+	a->is = ones(a->nrows);
+	if (a->is == NULL)
 		return no_memory(err);
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < a->nrows; i++) {
 		int what = note_line(&a->texts, a->rows, i, PAIR_LINE, PAIR_TIE, PAIR_IDENTITY);
 		if (what < 0)
 			return no_memory(err);
-		a->what[i] = what;
-		a->tie[i] = a->texts.all[what].tie;
-		a->identity[i] = a->texts.all[what].identity;
-		a->rank[i] = (int)field_number(a->rows, i, PAIR_RANK);
+		take_what(a, &a->is[i], what);
+		a->is[i].rank = (int)field_number(a->rows, i, PAIR_RANK);
 	}
 	return 0;
 }
@@ -201,13 +206,8 @@ static int side_begin(struct side *s, const struct rows_text *text, const struct
 		s->says_more[g] = sql_pairs_say_more(place, &shape);
 	}
 	s->as_shown = rows_columns_as_shown(text->in->h, text->in->w->place);
-	s->what = ints(text->nlines);
-	s->tie = ints(text->nlines);
-	s->identity = ints(text->nlines);
-	s->left_out = calloc((size_t)text->nlines + 1, sizeof(bool));
-	return s->what != NULL && s->tie != NULL && s->identity != NULL && s->left_out != NULL
-		       ? 0
-		       : -ENOMEM;
+	s->is = ones(text->nlines);
+	return s->is != NULL ? 0 : -ENOMEM;
 }
 
 /* The number of line J's bytes; -1: they say nothing by themselves. */
@@ -215,12 +215,6 @@ static int bytes_of(struct attempt *a, const struct side *s, int j) {
 	const struct line *line = line_of(s->text, j);
 	return s->as_shown ? text_number(&a->texts, s->text->in->raw + line->raw_at, line->raw_len)
 			   : -1;
-}
-
-static void take_what(const struct attempt *a, const struct side *s, int j, int what) {
-	s->what[j] = what;
-	s->tie[j] = a->texts.all[what].tie;
-	s->identity[j] = a->texts.all[what].identity;
 }
 
 /* Lines whose bytes are a row's line. *OTHERS: how many are not. */
@@ -231,7 +225,7 @@ static int know_by_bytes(struct attempt *a, struct side *s, int *others) {
 		if (bytes == -ENOMEM)
 			return -ENOMEM;
 		if (bytes >= 0 && a->texts.all[bytes].line >= 0)
-			take_what(a, s, j, a->texts.all[bytes].line);
+			take_what(a, &s->is[j], a->texts.all[bytes].line);
 		else
 			++*others;
 	}
@@ -248,7 +242,7 @@ static int ask_group(struct db_conn *conn, struct attempt *a, struct side *s, in
 	int asked = 0, n = 0;
 	buf_putc(&json, '[');
 	for (int j = 0; j < s->text->nlines; j++) {
-		if (s->text->lines[j].group != g || s->what[j] >= 0)
+		if (s->text->lines[j].group != g || s->is[j].what >= 0)
 			continue;
 		group_put(&json, group, s->text->lines[j].at, s->text->lines[j].at + 1);
 		asked++;
@@ -263,7 +257,7 @@ static int ask_group(struct db_conn *conn, struct attempt *a, struct side *s, in
 	if (rc == 0 && PQntuples(s->answers[g]) != asked)
 		rc = db_error_set(err, EIO, "the server has answered for other lines");
 	for (int j = 0; rc == 0 && j < s->text->nlines; j++) {
-		if (s->text->lines[j].group != g || s->what[j] >= 0)
+		if (s->text->lines[j].group != g || s->is[j].what >= 0)
 			continue;
 		int what = note_line(&a->texts, s->answers[g], n++, LINE_TEXT, LINE_TIE,
 				     LINE_IDENTITY);
@@ -272,7 +266,7 @@ static int ask_group(struct db_conn *conn, struct attempt *a, struct side *s, in
 			return no_memory(err);
 		if (bytes >= 0) /* the same bytes in the other text */
 			a->texts.all[bytes].line = what;
-		take_what(a, s, j, what);
+		take_what(a, &s->is[j], what);
 	}
 	return rc;
 }
@@ -289,10 +283,10 @@ static bool all_rows_known(const struct attempt *a) {
 	AUTO_FREE int *lines = calloc((size_t)a->texts.n + 1, sizeof(*lines));
 	bool all = lines != NULL;
 	for (int j = 0; all && j < a->now.text->nlines; j++)
-		if (a->now.what[j] >= 0)
-			lines[a->now.what[j]]++;
+		if (a->now.is[j].what >= 0)
+			lines[a->now.is[j].what]++;
 	for (int i = 0; all && i < a->nrows; i++)
-		all = lines[a->what[i]]-- > 0;
+		all = lines[a->is[i].what]-- > 0;
 	return all;
 }
 
@@ -333,16 +327,16 @@ static int keep_to_edit(struct attempt *a, struct db_error *err) {
 	if (missing == NULL)
 		return no_memory(err);
 	for (int j = 0; j < a->was.text->nlines; j++)
-		missing[a->was.what[j]]++;
+		missing[a->was.is[j].what]++;
 	for (int i = 0; i < a->nrows; i++) {
-		a->foreign[i] = missing[a->what[i]] == 0;
-		missing[a->what[i]] -= !a->foreign[i];
+		a->is[i].left_out = missing[a->is[i].what] == 0;
+		missing[a->is[i].what] -= !a->is[i].left_out;
 	}
 	for (int j = 0; j < a->now.text->nlines; j++) {
-		int what = a->now.what[j];
+		int what = a->now.is[j].what;
 		if (what < 0 || missing[what] == 0)
 			continue;
-		a->now.left_out[j] = true;
+		a->now.is[j].left_out = true;
 		missing[what]--;
 	}
 	bool lost = false;
@@ -365,59 +359,10 @@ static size_t in_common(const char *a, size_t alen, const char *b, size_t blen) 
 
 static size_t likeness(void *arg, int row, int line) {
 	const struct attempt *a = arg;
-	int what = a->now.what[a->paired_lines[line]];
-	const struct text *x = &a->texts.all[a->what[a->paired_rows[row]]];
+	int what = a->now.is[a->paired_lines[line]].what;
+	const struct text *x = &a->texts.all[a->is[a->paired_rows[row]].what];
 	const struct text *y = what >= 0 ? &a->texts.all[what] : NULL;
 	return y != NULL ? in_common(x->data, x->len, y->data, y->len) : 0;
-}
-
-/* The numbers that the pairing goes by, of the rows and lines that take part in it. */
-struct numbers {
-	int *rows, *lines, *row_ties, *line_ties, *ranks, *row_of;
-};
-
-static void numbers_free(struct numbers *n) {
-	free(n->rows);
-	free(n->lines);
-	free(n->row_ties);
-	free(n->line_ties);
-	free(n->ranks);
-	free(n->row_of);
-}
-
-static int number_all(struct attempt *a, struct numbers *n) {
-	int unknown = a->texts.n; /* a line that is not known is equal to none */
-	n->rows = ints(a->nrows);
-	n->row_ties = ints(a->nrows);
-	n->ranks = ints(a->nrows);
-	n->lines = ints(a->now.text->nlines);
-	n->line_ties = ints(a->now.text->nlines);
-	n->row_of = ints(a->now.text->nlines);
-	a->paired_rows = ints(a->nrows);
-	a->paired_lines = ints(a->now.text->nlines);
-	if (n->rows == NULL || n->row_ties == NULL || n->ranks == NULL || n->lines == NULL ||
-	    n->line_ties == NULL || n->row_of == NULL || a->paired_rows == NULL ||
-	    a->paired_lines == NULL)
-		return -ENOMEM;
-	bool keyed = a->p->keyed != NULL;
-	for (int i = 0; i < a->nrows; i++) {
-		int k = a->npaired_rows;
-		if (a->foreign[i])
-			continue;
-		n->rows[k] = keyed ? a->what[i] : a->identity[i];
-		n->row_ties[k] = a->tie[i] >= 0 ? a->tie[i] : 0;
-		n->ranks[k] = a->rank[i];
-		a->paired_rows[a->npaired_rows++] = i;
-	}
-	for (int j = 0; j < a->now.text->nlines; j++) {
-		int k = a->npaired_lines, what = a->now.what[j];
-		if (a->now.left_out[j])
-			continue;
-		n->lines[k] = what < 0 ? unknown++ : keyed ? what : a->now.identity[j];
-		n->line_ties[k] = a->now.tie[j] >= 0 ? a->now.tie[j] : 0;
-		a->paired_lines[a->npaired_lines++] = j;
-	}
-	return 0;
 }
 
 /* True if new rows would not stand behind the old ones: their ids are random, and not those
@@ -445,35 +390,61 @@ static enum pairing_order order_of(const struct attempt *a) {
 }
 
 static int pair(struct attempt *a) {
-	__attribute__((cleanup(numbers_free))) struct numbers n = { 0 };
-	int rc = number_all(a, &n);
-	if (rc != 0)
-		return rc;
+	size_t nrows = (size_t)a->nrows, nlines = (size_t)a->now.text->nlines;
+	AUTO_FREE int *numbers = ints(3 * (nrows + nlines));
+	a->paired_rows = ints(nrows);
+	a->paired_lines = ints(nlines);
+	a->row_of = ints(nlines);
+	if (numbers == NULL || a->paired_rows == NULL || a->paired_lines == NULL ||
+	    a->row_of == NULL)
+		return -ENOMEM;
+	int *rows = numbers, *row_ties = rows + nrows, *ranks = row_ties + nrows;
+	int *lines = ranks + nrows, *line_ties = lines + nlines, *row_of = line_ties + nlines;
+	int unknown = a->texts.n; /* a line that is not known is equal to none */
+	bool keyed = a->p->keyed != NULL;
+	for (int i = 0; i < a->nrows; i++) {
+		const struct one *row = &a->is[i];
+		int k = a->npaired_rows;
+		if (row->left_out)
+			continue;
+		rows[k] = keyed ? row->what : row->identity;
+		row_ties[k] = row->tie >= 0 ? row->tie : 0;
+		ranks[k] = row->rank;
+		a->paired_rows[a->npaired_rows++] = i;
+	}
+	for (int j = 0; j < a->now.text->nlines; j++) {
+		const struct one *line = &a->now.is[j];
+		int k = a->npaired_lines;
+		if (line->left_out)
+			continue;
+		lines[k] = line->what < 0 ? unknown++ : keyed ? line->what : line->identity;
+		line_ties[k] = line->tie >= 0 ? line->tie : 0;
+		a->paired_lines[a->npaired_lines++] = j;
+	}
 	const struct pairing p = {
 		.order = order_of(a),
-		.equal_only = a->p->keyed != NULL,
+		.equal_only = keyed,
 		.nrows = a->npaired_rows,
 		.nlines = a->npaired_lines,
-		.rows = n.rows,
-		.lines = n.lines,
-		.row_ties = n.row_ties,
-		.line_ties = n.line_ties,
-		.ranks = n.ranks,
+		.rows = rows,
+		.lines = lines,
+		.row_ties = row_ties,
+		.line_ties = line_ties,
+		.ranks = ranks,
 		.likeness = likeness,
 		.arg = a,
-		.row_of = n.row_of,
+		.row_of = row_of,
 	};
-	a->row_of = ints(a->now.text->nlines);
-	rc = a->row_of != NULL ? pairing_make(&p) : -ENOMEM;
+	int rc = pairing_make(&p);
 	for (int k = 0; rc == 0 && k < a->npaired_lines; k++)
-		if (n.row_of[k] >= 0)
-			a->row_of[a->paired_lines[k]] = a->paired_rows[n.row_of[k]];
+		if (row_of[k] >= 0)
+			a->row_of[a->paired_lines[k]] = a->paired_rows[row_of[k]];
 	return rc;
 }
 
 /* Line J is not as its row's. */
 static bool is_changed(const struct attempt *a, int j) {
-	return a->row_of[j] >= 0 && (a->now.what[j] != a->what[a->row_of[j]] ||
+	return a->row_of[j] >= 0 && (a->now.is[j].what != a->is[a->row_of[j]].what ||
 				     a->now.says_more[a->now.text->lines[j].group]);
 }
 
@@ -482,7 +453,7 @@ static bool is_changed(const struct attempt *a, int j) {
 static void part_changed(struct attempt *a) {
 	bool in_order = order_of(a) == PAIRING_IN_ORDER, parted = false;
 	for (int j = 0; j < a->now.text->nlines; j++) {
-		if (a->now.left_out[j])
+		if (a->now.is[j].left_out)
 			continue;
 		bool part = is_changed(a, j) || (in_order && parted);
 		parted = parted || part || a->row_of[j] < 0;
@@ -510,7 +481,7 @@ static int put_keys(struct buf *out, const struct attempt *a, bool with_line) {
 			has[a->row_of[j]] = true;
 	buf_putc(out, '[');
 	for (int i = 0; i < a->nrows; i++) {
-		if (has[i] != with_line || a->foreign[i])
+		if (has[i] != with_line || a->is[i].left_out)
 			continue;
 		put_key(out, a, i);
 		n++;
@@ -648,12 +619,12 @@ static int update_group(struct db_conn *conn, struct attempt *a, int g, struct d
 static int insert_group(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
 	const struct rows_text *t = a->now.text;
 	struct insert insert = { 0 };
-	AUTO_FREE int *lines = ints(t->nlines);
+	AUTO_FREE int *lines = ints((size_t)t->nlines);
 	int n = 0;
 	if (lines == NULL)
 		return no_memory(err);
 	for (int j = 0; j < t->nlines; j++)
-		if (t->lines[j].group == g && a->row_of[j] < 0 && !a->now.left_out[j])
+		if (t->lines[j].group == g && a->row_of[j] < 0 && !a->now.is[j].left_out)
 			lines[n++] = t->lines[j].at;
 	if (n == 0)
 		return 0;
@@ -678,7 +649,7 @@ static int replace_all(struct db_conn *conn, struct attempt *a, struct db_error 
 	const char *since = a->p->in->since;
 	AUTO_FREE char *sql = keyed != NULL ? sql_delete_absent(a->place, since)
 					    : sql_remove_older(a->place, since);
-	a->row_of = ints(a->p->text->nlines);
+	a->row_of = ints((size_t)a->p->text->nlines);
 	if (sql == NULL || a->row_of == NULL || side_begin(&a->now, a->p->text, a->place) != 0)
 		return no_memory(err);
 	int rc = run(conn, a, sql, keyed, NULL, NULL, err);
