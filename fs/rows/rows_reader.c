@@ -10,6 +10,7 @@
 
 #include "db/field.h"
 #include "fs/rows/rows_flow.h"
+#include "util/list.h"
 #include "util/mutex.h"
 
 #include <errno.h>
@@ -22,7 +23,6 @@ enum {
 	BEHIND_BYTES = 128 << 10, /* of it kept behind the last answer: reads come out of order */
 	NEAR_BYTES =
 		1 << 20, /* what is fetched from the end at once; what is read rather than jumped */
-	PLACES_FEW = 4,
 	PLACES_MOST = 1024, /* that a reader remembers */
 	SHORT_LINE = 48, /* bytes; pages from the end have lines enough if they are not shorter */
 	FEW_LINES = 64,
@@ -39,7 +39,7 @@ struct rows_reader {
 	int ncursor;
 	uint64_t start;              /* of the first line: the header's length */
 	struct place_in_file *known; /* by offset; known[0] is the start */
-	size_t nknown, room;
+	size_t nknown;
 	uint64_t spacing;  /* between two of them, bytes */
 	struct buf window; /* bytes that end at the head */
 	struct place_in_file head;
@@ -51,7 +51,7 @@ struct rows_reader {
 	bool going_on; /* a full page was read: a flow is worth its while */
 };
 
-static void cursor_free(char **cursor, int n) {
+void rows_cursor_free(char **cursor, int n) {
 	for (int i = 0; cursor != NULL && i < n; i++)
 		free(cursor[i]);
 	free(cursor);
@@ -66,7 +66,7 @@ static char **cursor_copy(char *const *cursor, int n) {
 		ok = cursor[i] == NULL || (copy[i] = strdup(cursor[i])) != NULL;
 	if (ok)
 		return copy;
-	cursor_free(copy, n);
+	rows_cursor_free(copy, n);
 	return NULL;
 }
 
@@ -75,9 +75,9 @@ void rows_reader_free(struct rows_reader *r) {
 		return;
 	rows_flow_end(&r->flow);
 	for (size_t i = 0; i < r->nknown; i++)
-		cursor_free(r->known[i].cursor, r->ncursor);
-	cursor_free(r->head.cursor, r->ncursor);
-	cursor_free(r->back.cursor, r->ncursor);
+		rows_cursor_free(r->known[i].cursor, r->ncursor);
+	rows_cursor_free(r->head.cursor, r->ncursor);
+	rows_cursor_free(r->back.cursor, r->ncursor);
 	free(r->known);
 	buf_free(&r->window);
 	buf_free(&r->raw);
@@ -86,7 +86,7 @@ void rows_reader_free(struct rows_reader *r) {
 
 struct rows_reader *rows_reader_new(const struct place *place, struct mutex *owner) {
 	struct rows_reader *r = calloc(1, sizeof(*r));
-	if (r == NULL || (r->known = calloc(PLACES_FEW, sizeof(*r->known))) == NULL) {
+	if (r == NULL || (r->known = calloc(1, sizeof(*r->known))) == NULL) {
 		free(r);
 		return NULL;
 	}
@@ -95,7 +95,6 @@ struct rows_reader *rows_reader_new(const struct place *place, struct mutex *own
 	r->start = place->sql.header != NULL ? strlen(place->sql.header) : 0;
 	r->head.offset = r->known[0].offset = r->start;
 	r->nknown = 1;
-	r->room = PLACES_FEW;
 	r->spacing = WANT_BYTES;
 	return r;
 }
@@ -110,10 +109,10 @@ static int settle_cursor(struct rows_reader *r, const struct place *place) {
 	int rc =
 		cursor != NULL ? rows_flow_cursor(place, r->raw.data, r->raw.len, cursor) : -ENOMEM;
 	if (rc != 0) {
-		cursor_free(cursor, r->ncursor);
+		rows_cursor_free(cursor, r->ncursor);
 		return rc;
 	}
-	cursor_free(r->head.cursor, r->ncursor);
+	rows_cursor_free(r->head.cursor, r->ncursor);
 	r->head.cursor = cursor;
 	buf_resize(&r->raw, 0);
 	return 0;
@@ -139,18 +138,9 @@ static void thin(struct rows_reader *r) {
 		if (i % 2 == 0)
 			r->known[kept++] = r->known[i];
 		else
-			cursor_free(r->known[i].cursor, r->ncursor);
+			rows_cursor_free(r->known[i].cursor, r->ncursor);
 	r->nknown = kept;
 	r->spacing *= 2;
-}
-
-static bool make_room(struct rows_reader *r) {
-	struct place_in_file *more = realloc(r->known, r->room * 2 * sizeof(*more));
-	if (more == NULL)
-		return false;
-	r->known = more;
-	r->room *= 2;
-	return true;
 }
 
 static bool far_from_known(const struct rows_reader *r, uint64_t offset) {
@@ -165,7 +155,7 @@ static int remember(struct rows_reader *r, uint64_t offset, char *const *cursor)
 		return 0;
 	if (r->nknown == PLACES_MOST)
 		thin(r);
-	else if (r->nknown == r->room && !make_room(r))
+	else if (!list_room(r->known, r->nknown))
 		return -ENOMEM;
 	char **copy = cursor_copy(cursor, r->ncursor);
 	if (copy == NULL)
@@ -188,7 +178,7 @@ static int note_head(struct rows_reader *r, const struct place *place) {
 /* Sets the head, with an empty window. CURSOR is taken over. */
 static void set_head(struct rows_reader *r, uint64_t offset, char **cursor) {
 	rows_flow_end(&r->flow);
-	cursor_free(r->head.cursor, r->ncursor);
+	rows_cursor_free(r->head.cursor, r->ncursor);
 	r->head = (struct place_in_file){ .offset = offset, .cursor = cursor };
 	buf_resize(&r->window, 0);
 	buf_resize(&r->raw, 0);
@@ -205,38 +195,47 @@ static int head_to_known(struct rows_reader *r, size_t i) {
 
 /* -- pages ------------------------------------------------------------------------------------- */
 
+struct db_param *rows_page_params(const struct where *w, char *const *cursor, uint64_t limit,
+				  uint64_t want, char texts[2][24], int *n) {
+	int ncursor = cursor != NULL ? w->place->sql.cursor : 0;
+	struct db_param *params =
+		calloc((size_t)(w->place->nparams + ncursor) + 2, sizeof(*params));
+	if (params == NULL)
+		return NULL;
+	*n = where_params(w, params);
+	for (int i = 0; i < ncursor; i++)
+		params[(*n)++] = db_text(cursor[i]);
+	snprintf(texts[0], sizeof(texts[0]), "%llu", (unsigned long long)limit);
+	snprintf(texts[1], sizeof(texts[1]), "%llu", (unsigned long long)want);
+	params[(*n)++] = db_text(texts[0]);
+	params[(*n)++] = db_text(texts[1]);
+	return params;
+}
+
 /* A page, of the FORM that field_judge() knows. */
 static int fetch(struct call *call, const struct where *w, struct db_statement *st,
 		 char *const *cursor, uint64_t limit, uint64_t want, const char *form,
 		 PGresult **out) {
-	int ncursor = cursor != NULL ? w->place->sql.cursor : 0;
-	AUTO_FREE struct db_param *params =
-		calloc((size_t)(w->place->nparams + ncursor) + 2, sizeof(*params));
 	char texts[2][24];
+	int n;
+	AUTO_FREE struct db_param *params = rows_page_params(w, cursor, limit, want, texts, &n);
 	if (params == NULL)
 		return -ENOMEM;
-	int n = where_params(w, params);
-	for (int i = 0; i < ncursor; i++)
-		params[n++] = db_text(cursor[i]);
-	snprintf(texts[0], sizeof(texts[0]), "%llu", (unsigned long long)limit);
-	snprintf(texts[1], sizeof(texts[1]), "%llu", (unsigned long long)want);
-	params[n++] = db_text(texts[0]);
-	params[n++] = db_text(texts[1]);
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE, call_cancel(call), out,
 			  &call->err);
 	return rc == 0 ? field_judge(*out, ROWS_ANY, form, &call->err) : rc;
 }
 
-/* The cursor of a page's row ROW; its first text is in column AT. NULL if out of memory. */
-static char **page_cursor(const struct rows_reader *r, const PGresult *res, int row, int at) {
-	char **cursor = calloc((size_t)r->ncursor, sizeof(*cursor));
+char **rows_page_cursor(const struct place *place, const PGresult *page, int row, int at) {
+	int n = place->sql.cursor;
+	char **cursor = calloc((size_t)n, sizeof(*cursor));
 	bool ok = cursor != NULL;
-	for (int i = 0; ok && i < r->ncursor; i++)
-		if (!field_is_null(res, row, at + i))
-			ok = (cursor[i] = strdup(field_text(res, row, at + i))) != NULL;
+	for (int i = 0; ok && i < n; i++)
+		if (!field_is_null(page, row, at + i))
+			ok = (cursor[i] = strdup(field_text(page, row, at + i))) != NULL;
 	if (ok)
 		return cursor;
-	cursor_free(cursor, r->ncursor);
+	rows_cursor_free(cursor, n);
 	return NULL;
 }
 
@@ -253,7 +252,7 @@ static int next_page(struct call *call, struct rows_reader *r, const struct wher
 	*more = (uint64_t)n == limit;
 	if (n == 0)
 		return rc;
-	char **cursor = page_cursor(r, res, n - 1, 1);
+	char **cursor = rows_page_cursor(w->place, res, n - 1, 1);
 	if (cursor == NULL)
 		return -ENOMEM;
 	for (int i = 0; i < n; i++) {
@@ -261,7 +260,7 @@ static int next_page(struct call *call, struct rows_reader *r, const struct wher
 		*more = *more || (i + 2 == n && bytes >= WANT_BYTES);
 		buf_add(&r->window, field_text(res, i, 0), field_len(res, i, 0));
 	}
-	cursor_free(r->head.cursor, r->ncursor);
+	rows_cursor_free(r->head.cursor, r->ncursor);
 	r->head = (struct place_in_file){ .offset = r->head.offset + bytes, .cursor = cursor };
 	r->going_on = *more;
 	return r->window.failed ? -ENOMEM : remember(r, r->head.offset, r->head.cursor);
@@ -326,12 +325,14 @@ static int advance(struct call *call, struct rows_reader *r, const struct where 
 /* Puts the lines of a page that came last line first into the window, and what is before them into
  * `back`. The row farthest back is only the cursor of that place, unless START: then the file
  * begins with it. Column 0 is the file's size, 1 the line. */
-static int take_last_page(struct rows_reader *r, const PGresult *res, bool start) {
+static int take_last_page(struct rows_reader *r, const struct place *place, const PGresult *res,
+			  bool start) {
 	int n = PQntuples(res), first = start ? n : n - 1;
 	uint64_t bytes = 0, size = (uint64_t)field_number(res, 0, 0);
-	char **end = page_cursor(r, res, 0, 2), **before = page_cursor(r, res, n - 1, 2);
+	char **end = rows_page_cursor(place, res, 0, 2);
+	char **before = rows_page_cursor(place, res, n - 1, 2);
 	set_head(r, size, end);
-	cursor_free(r->back.cursor, r->ncursor);
+	rows_cursor_free(r->back.cursor, r->ncursor);
 	r->back.cursor = before;
 	for (int i = first - 1; i >= 0; i--) {
 		buf_add(&r->window, field_text(res, i, 1), field_len(res, i, 1));
@@ -369,7 +370,7 @@ static int jump_to_end(struct call *call, struct rows_reader *r, const struct wh
 		set_head(r, r->start, NULL);
 		return 0;
 	}
-	return take_last_page(r, res, page_is_whole(res, limit, want));
+	return take_last_page(r, w->place, res, page_is_whole(res, limit, want));
 }
 
 /* Sets the head to a place at or before OFFSET, passing over lines backwards from FROM, a place

@@ -29,4 +29,18 @@ MUST_USE int rows_reader_at(struct call *call, struct rows_reader *reader, const
 /* Frees what a handle's reads have left. NULL is fine. */
 void rows_reader_free(struct rows_reader *reader);
 
+/* -- pages, also for a reader of its own kind (rows_rotate.c) ---------------------------------- */
+
+/* The parameters of a statement for a page of at most LIMIT lines, and about WANT bytes, behind
+ * CURSOR (NULL: the first one). Malloc'd, *N of them; they borrow from all that is given, and TEXTS
+ * is their room. NULL if out of memory. */
+MUST_USE struct db_param *rows_page_params(const struct where *w, char *const *cursor,
+					   uint64_t limit, uint64_t want, char texts[2][24],
+					   int *n);
+/* The cursor of a page's row ROW, as many texts as PLACE's cursor has; the first is in column AT.
+ * NULL if out of memory. */
+MUST_USE char **rows_page_cursor(const struct place *place, const PGresult *page, int row, int at);
+/* CURSOR may be NULL. */
+void rows_cursor_free(char **cursor, int n);
+
 #endif

@@ -4,12 +4,12 @@
 #include "fs/cache/coherence.h"
 #include "fs/inodes/access.h"
 #include "fs/stream/once.h"
-#include "fs/stream/fence.h"
 #include "fs/names/intent.h"
 #include "fs/names/lookup.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rotations.h"
 #include "fs/rows/rows_cut.h"
+#include "fs/rows/rows_reader.h"
 #include "util/cleanup.h"
 
 #include <ctype.h>
@@ -92,10 +92,9 @@ struct rotation {
 	char **cursor; /* of the last line that was read; NULL at the start */
 };
 
-static void forget_cursor(struct rotation *r) {
-	for (int i = 0; r->cursor != NULL && i < r->w->place->sql.cursor; i++)
-		free(r->cursor[i]);
-	free(move_ptr(r->cursor));
+static void set_cursor(struct rotation *r, char **cursor) {
+	rows_cursor_free(r->cursor, r->w->place->sql.cursor);
+	r->cursor = cursor;
 }
 
 static int put(struct rotation *r, const char *data, size_t len, struct db_error *err) {
@@ -112,37 +111,16 @@ static int put(struct rotation *r, const char *data, size_t len, struct db_error
 	return 0;
 }
 
-/* The cursor of the page's last line. */
-static int take_cursor(struct rotation *r, const PGresult *page) {
-	int n = r->w->place->sql.cursor, last = PQntuples(page) - 1;
-	forget_cursor(r);
-	r->cursor = calloc((size_t)n + 1, sizeof(*r->cursor));
-	for (int i = 0; r->cursor != NULL && i < n; i++) {
-		if (field_is_null(page, last, 1 + i))
-			continue;
-		r->cursor[i] = strdup(field_text(page, last, 1 + i));
-		if (r->cursor[i] == NULL)
-			return -ENOMEM;
-	}
-	return r->cursor != NULL ? 0 : -ENOMEM;
-}
-
 /* The next page of lines goes to the file. Returns how many they are, or -errno. */
 static int copy_page(struct db_conn *conn, struct rotation *r, struct db_error *err) {
 	const struct place_sql *sql = &r->w->place->sql;
 	AUTO_RESULT PGresult *page = NULL;
-	AUTO_FREE struct db_param *params =
-		calloc((size_t)sql->cursor + WHERE_PARAMS + 2, sizeof(*params));
-	char limit[16], bytes[16];
+	char texts[2][24];
+	int n;
+	AUTO_FREE struct db_param *params = rows_page_params(
+		r->w, r->cursor, (uint64_t)r->call->fs->opt->fetch_size, PAGE_BYTES, texts, &n);
 	if (params == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
-	snprintf(limit, sizeof(limit), "%d", r->call->fs->opt->fetch_size);
-	snprintf(bytes, sizeof(bytes), "%d", PAGE_BYTES);
-	int n = where_params(r->w, params);
-	for (int i = 0; r->cursor != NULL && i < sql->cursor; i++)
-		params[n++] = db_text(r->cursor[i]);
-	params[n++] = db_text(limit);
-	params[n++] = db_text(bytes);
 	const char *text = r->cursor != NULL ? sql->page_next.sql : sql->page_first.sql;
 	int rc = db_query_on(conn, text, params, n, &page, err);
 	if (rc == 0)
@@ -150,15 +128,18 @@ static int copy_page(struct db_conn *conn, struct rotation *r, struct db_error *
 	int lines = rc == 0 ? PQntuples(page) : 0;
 	for (int i = 0; rc == 0 && i < lines; i++)
 		rc = put(r, field_text(page, i, 0), field_len(page, i, 0), err);
-	if (rc == 0 && lines > 0 && take_cursor(r, page) != 0)
-		rc = db_error_set(err, ENOMEM, "out of memory");
+	if (rc == 0 && lines > 0) {
+		set_cursor(r, rows_page_cursor(r->w->place, page, lines - 1, 1));
+		if (r->cursor == NULL)
+			rc = db_error_set(err, ENOMEM, "out of memory");
+	}
 	return rc != 0 ? rc : lines;
 }
 
 static int copy_lines(struct db_conn *conn, struct rotation *r, struct db_error *err) {
 	const char *header = r->w->place->sql.header;
 	int lines = 1;
-	forget_cursor(r);
+	set_cursor(r, NULL);
 	r->size = 0;
 	int rc = plain_truncate(r->call->fs->plain, r->fd, 0);
 	if (rc == 0 && header != NULL)
@@ -242,7 +223,7 @@ int rows_rotate(struct call *call, struct node *node, const char *name, const ch
 			      .fd = -1 };
 	rc = once_run(call->fs->stream, ONCE_ONE_SNAPSHOT, rotate_in_tx, &r, NULL, &call->err);
 	coherence_changed(call->fs, &call->err);
-	forget_cursor(&r);
+	set_cursor(&r, NULL);
 	/* in doubt, the rows may be gone: the lines stay where they are, and the next mount asks
 	 * again */
 	if (rc != 0 && !call->err.in_doubt && r.fd >= 0)
