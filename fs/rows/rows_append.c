@@ -1,6 +1,5 @@
 #include "fs/rows/rows_append.h"
 
-#include "fs/stream/count.h"
 #include "fs/bytes/plain.h"
 #include "fs/stream/refusals.h"
 #include "fs/stream/writer.h"
@@ -267,8 +266,8 @@ static int take_row(void *arg, const struct record_found *found) {
 		return refuse(arg, found, rc != 0 ? rc : -EINVAL, sentence != NULL ? sentence : "");
 	rc = s->n == UNIT_LINES ? hand_on(s) : 0;
 	if (rc == 0)
-		rc = count_line(fs->buckets, fs->pool, s->counter, checker, &s->tally, &s->counted,
-				&t->call->err);
+		rc = counter_line(s->counter, fs->buckets, fs->pool, checker, &s->tally,
+				  &s->counted);
 	if (rc != 0)
 		return rc;
 	if (s->n == 0) {

@@ -1,6 +1,5 @@
 #include "fs/stream/ingest_parse.h"
 
-#include "fs/stream/count.h"
 #include "util/text/csv.h"
 #include "util/text/utf8.h"
 #include "util/list.h"
@@ -237,10 +236,9 @@ bool ingest_put_object(const struct format *format, const struct shape *shape, c
 
 /* What the server does not tell just now, the triggers find out. */
 static void count(struct ingest_parser *p, struct ingest_unit *unit) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	bool counted = !unit->uncounted;
-	int rc = count_line(p->engine->buckets, p->engine->pool, p->counter, &p->reader.checker,
-			    &unit->tally, &counted, &err);
+	int rc = counter_line(p->counter, p->engine->buckets, p->engine->pool, &p->reader.checker,
+			      &unit->tally, &counted);
 	unit->uncounted = rc != 0 || !counted;
 }
 

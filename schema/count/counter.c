@@ -23,10 +23,6 @@ struct counted_slice {
 struct counter {
 	struct counted_slice *slices;
 	int n;
-	/* where counter_line() stopped for a bucket */
-	struct counted_slice *asking;
-	int asking_key;
-	int64_t asked;
 	/* texts of keys that are not NUL-terminated in the line */
 	struct buf texts[SLICE_KEYS];
 };
@@ -127,36 +123,40 @@ bool line_field_number(const struct csv_field *field, int64_t *out) {
 	return number_read(field->text, field->len, INT64_MIN, INT64_MAX, out);
 }
 
-/* The text of key K of the line, or NULL with *RESULT saying why not. */
-static const char *key_text(struct counter *c, struct counted_slice *s, int k,
-			    const struct line_checker *checker, int *result) {
-	if (s->fixed[k] != NULL)
-		return s->fixed[k];
-	const struct csv_field *field = &checker->fields[s->key_field[k]];
+/* The bucket that VALUE falls in. NULL if the database is away: the line must not be lost for that,
+ * the triggers can count it. */
+static const char *bucket_text(struct counted_slice *s, int k, int64_t value,
+			       struct bucket_cache *buckets, struct db_pool *pool) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	const struct slice_key *key = &s->slice->keys[k];
 	struct bucket *bucket = &s->bucket[k];
-	int64_t value;
-	if (field->null) {
-		*result = COUNT_NO; /* a row that no file has */
-		return NULL;
-	}
-	if (s->slice->keys[k].format == NULL) {
-		buf_resize(&c->texts[k], 0);
-		buf_add(&c->texts[k], field->text, field->len);
-		buf_puts(&c->texts[k], "");
-		*result = c->texts[k].failed ? COUNT_FAILED : COUNT_YES;
-		return c->texts[k].failed ? NULL : c->texts[k].data != NULL ? c->texts[k].data : "";
-	}
-	if (!line_field_number(field, &value)) {
-		*result = COUNT_NO;
-		return NULL;
-	}
 	if (bucket->text != NULL && value >= bucket->lower && value < bucket->upper)
 		return bucket->text;
-	c->asking = s;
-	c->asking_key = k;
-	c->asked = value;
-	*result = COUNT_BUCKET;
-	return NULL;
+	bucket_free(bucket);
+	int rc = bucket_of_value(buckets, pool, key->unit, key->format, value, bucket, &err);
+	return rc == 0 ? bucket->text : NULL;
+}
+
+/* The text of key K of the line in *OUT; NULL: a row that no file has, or only the server knows
+ * it. Returns 0 or -ENOMEM. */
+static int key_text(struct counter *c, struct counted_slice *s, int k, struct bucket_cache *buckets,
+		    struct db_pool *pool, const struct line_checker *checker, const char **out) {
+	const struct csv_field *field = &checker->fields[s->key_field[k]];
+	struct buf *text = &c->texts[k];
+	int64_t value;
+	*out = s->fixed[k];
+	if (*out != NULL || field->null)
+		return 0;
+	if (s->slice->keys[k].format != NULL) {
+		if (line_field_number(field, &value))
+			*out = bucket_text(s, k, value, buckets, pool);
+		return 0;
+	}
+	buf_resize(text, 0);
+	buf_add(text, field->text, field->len);
+	buf_puts(text, "");
+	*out = text->data != NULL ? text->data : "";
+	return text->failed ? -ENOMEM : 0;
 }
 
 static int64_t rendered_length(const struct counted_slice *s, const struct line_checker *checker) {
@@ -172,37 +172,34 @@ static int64_t rendered_length(const struct counted_slice *s, const struct line_
 	return sum;
 }
 
-int counter_line(struct counter *c, const struct line_checker *checker, struct tally *t) {
+int counter_line(struct counter *c, struct bucket_cache *buckets, struct db_pool *pool,
+		 const struct line_checker *checker, struct tally *t, bool *counted) {
 	const char *keys[SLICE_KEYS];
-	int result = COUNT_YES;
+	*counted = *counted && c != NULL;
 	/* first whether all can be counted: a line is counted for every slice or for none */
-	for (int i = 0; i < c->n; i++) {
+	for (int i = 0; *counted && i < c->n; i++) {
 		struct counted_slice *s = &c->slices[i];
-		if (!s->slice->counted || rendered_length(s, checker) < 0)
-			return COUNT_NO;
-		for (int k = 0; k < s->slice->nkeys; k++)
-			if (key_text(c, s, k, checker, &result) == NULL)
-				return result;
+		*counted = s->slice->counted && rendered_length(s, checker) >= 0;
+		for (int k = 0; *counted && k < s->slice->nkeys; k++) {
+			int rc = key_text(c, s, k, buckets, pool, checker, &keys[k]);
+			*counted = keys[k] != NULL;
+			if (rc != 0)
+				return rc;
+		}
 	}
-	for (int i = 0; i < c->n; i++) {
+	for (int i = 0; *counted && i < c->n; i++) {
 		struct counted_slice *s = &c->slices[i];
 		bool in_file = true;
 		for (int k = 0; k < s->slice->nkeys; k++) {
-			keys[k] = key_text(c, s, k, checker, &result);
+			int rc = key_text(c, s, k, buckets, pool, checker, &keys[k]);
+			if (rc != 0)
+				return rc;
 			/* a number that is in no bucket */
 			in_file =
 				in_file && (s->slice->keys[k].format == NULL || keys[k][0] != '\0');
 		}
 		if (in_file && !tally_count(t, s->slice, keys, 1, rendered_length(s, checker)))
-			return COUNT_FAILED;
+			return -ENOMEM;
 	}
-	return COUNT_YES;
-}
-
-int counter_ask(struct counter *c, struct bucket_cache *buckets, struct db_pool *pool,
-		struct db_error *err) {
-	const struct slice_key *key = &c->asking->slice->keys[c->asking_key];
-	struct bucket *bucket = &c->asking->bucket[c->asking_key];
-	bucket_free(bucket);
-	return bucket_of_value(buckets, pool, key->unit, key->format, c->asked, bucket, err);
+	return 0;
 }

@@ -66,16 +66,12 @@ MUST_USE int counter_new(const struct tree *tree, const struct relation *rel,
 			 int nfixed, struct counter **out);
 void counter_free(struct counter *c);
 
-enum { COUNT_NO, COUNT_YES, COUNT_BUCKET, COUNT_FAILED };
-
-/* Counts the line that CHECKER has just accepted. COUNT_YES; COUNT_NO: only the server knows its
- * length; COUNT_BUCKET: ask the server with counter_ask(), and again; COUNT_FAILED: out of
- * memory. */
-MUST_USE int counter_line(struct counter *c, const struct line_checker *checker, struct tally *t);
-
-/* After COUNT_BUCKET: the bucket of the value that was met. 0 or -errno. */
-MUST_USE int counter_ask(struct counter *c, struct bucket_cache *buckets, struct db_pool *pool,
-			 struct db_error *err);
+/* Adds the line that CHECKER has just accepted to T, for lines that go by COPY, so that the
+ * triggers need not. C may be NULL: nobody can count it here. *COUNTED becomes false if only the
+ * server can, and a line after one that could not be counted is not counted either. Asks POOL for a
+ * time bucket that is not in BUCKETS. Returns 0 or -ENOMEM. */
+MUST_USE int counter_line(struct counter *c, struct bucket_cache *buckets, struct db_pool *pool,
+			  const struct line_checker *checker, struct tally *t, bool *counted);
 
 /* FIELD as an integer, if it is one of 64 bits. */
 bool line_field_number(const struct csv_field *field, int64_t *out);
