@@ -133,9 +133,10 @@ void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec);
 
 /* -- one transaction: ingest_send.c ------------------------------------------------------------ */
 
-/* Takes the unit's lines and sends them ahead, if they are such as can be. Returns how many bytes
- * of text wait for the commit. */
-size_t ingest_gather(struct ingest_stream *s, struct db_error *err);
+/* Takes the unit's lines and sends them ahead, if they are such as can be. *TEXT: so many bytes
+ * wait for the commit. Returns 0, or -errno: then the stream is to be reset, since lines that were
+ * not taken point into the pending bytes. */
+MUST_USE int ingest_gather(struct ingest_stream *s, size_t *text, struct db_error *err);
 /* Makes one operation of LEN pending bytes and the lines that were parsed of them. Returns 0 or
  * -errno. */
 MUST_USE int ingest_seal(struct call *call, struct ingest_stream *s, size_t len);

@@ -173,7 +173,7 @@ static int put_lines(struct ingest_sending *x, struct ingest_unit *unit) {
 		return -ENOMEM;
 	for (int i = 0; i < unit->n; i++) {
 		const struct ingest_line *line = &unit->lines[order[i]];
-		lines[i] = (struct unit_line){ .text = unit->text.data + line->at,
+		lines[i] = (struct unit_line){ .text = ingest_line_text(unit, line),
 					       .len = (uint32_t)line->len - 1, /* its newline */
 					       .group = line->shape,
 					       .number = line->number,
@@ -333,16 +333,19 @@ static void see_deletions(struct ingest_stream *s) {
 	s->unit.uncounted = s->unit.uncounted || s->replacing || s->old_tail != NULL;
 }
 
-size_t ingest_gather(struct ingest_stream *s, struct db_error *err) {
+int ingest_gather(struct ingest_stream *s, size_t *text, struct db_error *err) {
+	*text = s->unit.text.len;
 	if (!s->in->by_copy || s->unit.n == 0)
-		return s->unit.text.len;
-	if (s->sending == NULL && (s->sending = sending_new(s, &s->parser)) == NULL)
 		return 0;
+	if (s->sending == NULL && (s->sending = sending_new(s, &s->parser)) == NULL)
+		return -ENOMEM;
 	struct ingest_sending *x = s->sending;
 	see_deletions(s);
-	if (gather(x, &s->unit, &s->ids, NULL, err) == 0)
+	int rc = gather(x, &s->unit, &s->ids, NULL, err);
+	if (rc == 0)
 		batch_feed(x->batch, &x->target);
-	return x->batch->data.len;
+	*text = x->batch->data.len;
+	return rc;
 }
 
 bool ingest_is_sealed(const struct ingest_stream *s) {

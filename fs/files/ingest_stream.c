@@ -434,11 +434,10 @@ static bool send_ahead(struct call *call, struct ingest_stream *s) {
 	if (s->pending.len - s->parsed >= step && !s->stalled && !ingest_is_sealed(s)) {
 		int rc = parse(call, s, TAIL_WAITS);
 		if (rc == 0)
-			text = ingest_gather(s, &call->err);
-		else
+			rc = ingest_gather(s, &text, &call->err);
+		if (rc != 0)
 			ingest_stream_reset(s); /* it is parsed again by the commit */
-		/* the commit tells what is wrong */
-		s->stalled = rc != 0 || call->err.errnum != 0;
+		s->stalled = rc != 0;           /* the commit tells what is wrong */
 		db_error_clear(&call->err);
 	}
 	return text >= UNIT || s->pending.len >= UNIT;

@@ -35,12 +35,21 @@ void ingest_unit_clear_lines(struct ingest_unit *unit) {
 	unit->refused = refused;
 }
 
-static bool add_line(struct ingest_unit *unit, size_t at, uint64_t number, int shape) {
+/* STAYS: the line is taken from where it stands. */
+static bool add_line(struct ingest_unit *unit, const struct record_found *found, int shape,
+		     bool stays) {
+	struct ingest_line line = { .text = stays ? found->text : NULL,
+				    .at = unit->text.len,
+				    .len = found->len + 1,
+				    .number = found->number,
+				    .shape = shape };
+	if (!stays) {
+		buf_add(&unit->text, found->text, found->len);
+		buf_putc(&unit->text, '\n');
+	}
 	if (unit->text.failed || !list_room(unit->lines, unit->n))
 		return false;
-	unit->lines[unit->n++] = (struct ingest_line){
-		.at = at, .len = unit->text.len - at, .number = number, .shape = shape
-	};
+	unit->lines[unit->n++] = line;
 	return true;
 }
 
@@ -242,23 +251,20 @@ static void count(struct ingest_parser *p, struct ingest_unit *unit) {
 	unit->uncounted = rc != 0 || !counted;
 }
 
-static int line_of_fields(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
-			  const char *line, size_t len) {
+static int line_of_fields(struct ingest_parser *p, struct ingest_unit *unit,
+			  const struct record_found *found, bool stays) {
 	AUTO_BUF struct buf why = { 0 };
-	size_t at = unit->text.len;
-	int rc;
 	if (p->unusable != NULL) {
-		p->passed = p->passed > 0 ? p->passed : number;
+		p->passed = p->passed > 0 ? p->passed : found->number;
 		return 0;
 	}
-	rc = p->in->format->check(&p->reader.checker, line, len, &why);
+	int rc = p->in->format->check(&p->reader.checker, found->text, found->len, &why);
 	if (rc != 0)
-		return refuse(unit, number, rc, line, len, why.data != NULL ? why.data : "");
+		return refuse(unit, found->number, rc, found->text, found->len,
+			      why.data != NULL ? why.data : "");
 	if (p->in->by_copy)
 		count(p, unit);
-	buf_add(&unit->text, line, len);
-	buf_putc(&unit->text, '\n');
-	bool ok = (unit->nshapes > 0 || add_shape(p, unit)) && add_line(unit, at, number, 0);
+	bool ok = (unit->nshapes > 0 || add_shape(p, unit)) && add_line(unit, found, 0, stays);
 	return ok ? 0 : -ENOMEM;
 }
 
@@ -279,31 +285,29 @@ static void unknown_names(const struct ingest *in, const struct shape *shape, st
 					   shape->names[k], shape->names[i]);
 }
 
-static int line_of_names(struct ingest_parser *p, struct ingest_unit *unit, uint64_t number,
-			 const char *line, size_t len) {
+static int line_of_names(struct ingest_parser *p, struct ingest_unit *unit,
+			 const struct record_found *found, bool stays) {
 	AUTO_BUF struct buf why = { 0 };
 	AUTO_SHAPE struct shape shape = { 0 };
-	size_t at = unit->text.len;
-	if (len == 0)
+	if (found->len == 0)
 		return 0;
-	int rc = shape_scan(line, len, &shape, &why);
+	int rc = shape_scan(found->text, found->len, &shape, &why);
 	if (rc == 0 && p->in->overflow == NULL)
 		unknown_names(p->in, &shape, &why);
 	if (rc == 0 && shape.n == 0)
 		buf_puts(&why, "the object is empty");
 	if (rc != 0 || why.len > 0)
-		return refuse(unit, number, -EINVAL, line, len, why.data);
+		return refuse(unit, found->number, -EINVAL, found->text, found->len, why.data);
 	shape_sort(&shape);
-	buf_add(&unit->text, line, len);
-	buf_putc(&unit->text, '\n');
 	int index = find_shape(unit, &shape);
-	return index >= 0 && add_line(unit, at, number, index) ? 0 : -ENOMEM;
+	return index >= 0 && add_line(unit, found, index, stays) ? 0 : -ENOMEM;
 }
 
 /* Where records go. */
 struct taking {
 	struct ingest_parser *p;
 	struct ingest_unit *unit;
+	bool stays; /* they are given as bytes that stay until the unit is gathered */
 };
 
 static int take_row(void *arg, const struct record_found *found) {
@@ -313,9 +317,8 @@ static int take_row(void *arg, const struct record_found *found) {
 		p->skip--;
 		return 0;
 	}
-	return p->in->format->split != NULL
-		       ? line_of_fields(p, t->unit, found->number, found->text, found->len)
-		       : line_of_names(p, t->unit, found->number, found->text, found->len);
+	return p->in->format->split != NULL ? line_of_fields(p, t->unit, found, t->stays)
+					    : line_of_names(p, t->unit, found, t->stays);
 }
 
 /* What is no line at all. Behind a header that cannot be used, it is passed over as the others. */
@@ -378,7 +381,7 @@ static int tell_passed(struct ingest_parser *p, struct ingest_unit *unit) {
  * bytes they are. */
 static int take_from(struct ingest_parser *p, const char *data, size_t len,
 		     struct ingest_unit *unit, enum record_more more, size_t *taken) {
-	struct taking t = { .p = p, .unit = unit };
+	struct taking t = { .p = p, .unit = unit, .stays = p->in->by_copy && data != p->text.data };
 	int rc = line_reader_take(&p->reader, data, len, more, &taker, &t, taken);
 	return rc == 0 ? tell_passed(p, unit) : rc;
 }

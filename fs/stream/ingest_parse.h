@@ -13,7 +13,10 @@
 
 /* A line that is a row. */
 struct ingest_line {
-	size_t at, len;  /* in the unit's text, its newline included */
+	const char
+		*text;   /* where it stands in the bytes that were fed; NULL: in the unit's text, */
+	size_t at;       /* there */
+	size_t len;      /* with a line end */
 	uint64_t number; /* in the uncompressed file, from 1 */
 	int shape;       /* index into the unit's shapes */
 	int64_t id;      /* of its row; 0: none yet */
@@ -21,7 +24,7 @@ struct ingest_line {
 
 /* What became of some bytes. */
 struct ingest_unit {
-	struct buf text; /* the lines as they stand in the file */
+	struct buf text; /* lines that do not stand as a whole in what was fed */
 	struct ingest_line *lines;
 	int n;
 	struct shape *shapes; /* the keys of the lines as objects; of fields, one */
@@ -31,6 +34,12 @@ struct ingest_unit {
 	bool uncounted;          /* it is not complete: the triggers must count */
 	bool has_tail; /* the last line has no newline yet: it is taken for the time being */
 };
+
+/* A line's text; its newline may be another line end. Borrowed. */
+static inline const char *ingest_line_text(const struct ingest_unit *unit,
+					   const struct ingest_line *line) {
+	return line->text != NULL ? line->text : unit->text.data + line->at;
+}
 
 void ingest_unit_clear(struct ingest_unit *unit);
 /* Forgets the lines; what was refused stays. */
@@ -67,7 +76,8 @@ MUST_USE int parser_begin(struct ingest_parser *p, struct engine *engine, const 
 void parser_free(struct ingest_parser *p);
 
 /* Takes the next LEN bytes of the file. MORE: RECORD_MORE, or RECORD_SYNC if somebody wants to know
- * what they are. Returns 0 or -ENOMEM. */
+ * what they are. If the lines go by COPY, UNIT's may point into DATA, which then stays until UNIT
+ * is cleared. Returns 0 or -ENOMEM. */
 MUST_USE int parser_feed(struct ingest_parser *p, const char *data, size_t len,
 			 enum record_more more, struct ingest_unit *unit);
 /* The number of the line in which a quoted field began that is not closed yet; 0: there is none. */

@@ -205,8 +205,8 @@ static int add_lines(struct comparison *c, const struct ingest_unit *unit, int i
 		if (line->shape != index)
 			continue;
 		at[n] = text.len;
-		if (ingest_put_object(c->in->format, &shape, unit->text.data + line->at, line->len,
-				      &text)) {
+		if (ingest_put_object(c->in->format, &shape, ingest_line_text(unit, line),
+				      line->len, &text)) {
 			buf_putc(&text, ',');
 			n++;
 		} else {

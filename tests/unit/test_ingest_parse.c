@@ -29,6 +29,30 @@ static void put(struct buf *out, struct buf *refused, struct ingest_unit *unit) 
 	ingest_unit_clear(unit);
 }
 
+/* Lines that go by COPY are taken from where they stand, but for what waited for its rest. */
+static void test_in_place(void) {
+	struct tree tree = { 0 };
+	struct relation rel = { .rewrites_rows = true };
+	struct engine engine = { .tree = &tree };
+	struct ingest in = file_of(true);
+	struct ingest_parser p;
+	struct ingest_unit unit = { .uncounted = true };
+	static const char first[] = "1,2,3\r\n4,5", second[] = ",6\n7,8,9\n";
+	in.rel = &rel;
+	in.by_copy = true;
+	CHECK_INT(parser_begin(&p, &engine, &in, false, NULL), 0);
+	CHECK_INT(parser_feed(&p, first, strlen(first), RECORD_MORE, &unit), 0);
+	CHECK_INT(unit.n, 1);
+	CHECK(ingest_line_text(&unit, &unit.lines[0]) == first);
+	CHECK_INT(unit.lines[0].len, 6);
+	CHECK_INT(parser_feed(&p, second, strlen(second), RECORD_MORE, &unit), 0);
+	CHECK_INT(unit.n, 3);
+	CHECK(memcmp(ingest_line_text(&unit, &unit.lines[1]), "4,5,6\n", 6) == 0);
+	CHECK(unit.lines[1].text == NULL);
+	ingest_unit_clear(&unit);
+	parser_free(&p);
+}
+
 /* The lines and refusals of TEXT, in pieces of PIECE bytes. */
 static char *parse(bool csv, const char *text, size_t piece, bool last) {
 	const struct ingest in = file_of(csv);
@@ -128,5 +152,6 @@ int main(void) {
 	test_cuts();
 	test_a_tail_waits();
 	test_state();
+	test_in_place();
 	return check_end();
 }
