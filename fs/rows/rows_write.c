@@ -4,7 +4,6 @@
 
 #include "fs/cache/coherence.h"
 #include "fs/stream/batch.h"
-#include "fs/stream/fence.h"
 #include "fs/stream/once.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows_append.h"
@@ -158,34 +157,6 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, enum
 	return rc;
 }
 
-static void flush_lines(struct call *call, struct handle *h) {
-	struct rows_file *f = rows_of(h);
-	AUTO_WHERE struct where w = { 0 };
-	h->waiting_us = 0;
-	if (!rows_is_open(h) || !f->dirty || rows_is_whole(h) || f->refused != 0)
-		return;
-	int rc = node_where(call->fs->nodes, h->node, &w);
-	if (rc == 0)
-		rc = rows_commit(call, h, &w, RECORD_MORE);
-	if (rc != 0 && f->deferred == 0)
-		f->deferred = rc; /* told at fsync or close */
-	f->buffered_lines = 0;
-	f->dirty = f->data.len > 0;
-}
-
-void rows_flush(struct fs *fs, struct handle *h) {
-	struct call call = { .fs = fs };
-	/* who works on it may wait for the database: other handles and tasks must not wait for
-	 * him */
-	if (!mutex_trylock(&h->lock))
-		return;
-	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
-	flush_lines(&call, h);
-	handle_recount(fs, h);
-	call_end(&call);
-	mutex_unlock(&h->lock);
-}
-
 int rows_commit_lines(struct call *call, struct handle *h) {
 	struct rows_file *f = rows_of(h);
 	AUTO_WHERE struct where w = { 0 };
@@ -204,4 +175,27 @@ int rows_commit_lines(struct call *call, struct handle *h) {
 	db_error_clear(&call->err);
 	f->dirty = f->data.len > 0;
 	return 0;
+}
+
+static void flush_lines(struct call *call, struct handle *h) {
+	struct rows_file *f = rows_of(h);
+	h->waiting_us = 0;
+	if (!rows_is_open(h) || !f->dirty || rows_is_whole(h) || f->refused != 0)
+		return;
+	int rc = rows_commit_lines(call, h);
+	if (rc != 0 && f->deferred == 0)
+		f->deferred = rc; /* told at fsync or close */
+}
+
+void rows_flush(struct fs *fs, struct handle *h) {
+	struct call call = { .fs = fs };
+	/* who works on it may wait for the database: other handles and tasks must not wait for
+	 * him */
+	if (!mutex_trylock(&h->lock))
+		return;
+	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
+	flush_lines(&call, h);
+	handle_recount(fs, h);
+	call_end(&call);
+	mutex_unlock(&h->lock);
 }
