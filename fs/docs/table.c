@@ -298,8 +298,7 @@ static int run_tx(struct table_tx *tx) {
 
 int table_store(struct call *call, const struct where *w, const struct where *from,
 		const char *json, size_t len) {
-	struct handle none = { 0 };
-	struct input in = { .call = call, .h = &none, .w = w, .raw = json };
+	struct input in = { .call = call, .w = w, .raw = json };
 	AUTO_FREE struct rows_text *text = calloc(1, sizeof(*text));
 	struct pairs pairs = { .in = &in, .text = text };
 	struct table_tx tx = { .call = call, .w = w, .from = from, .pairs = &pairs };

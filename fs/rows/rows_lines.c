@@ -124,7 +124,7 @@ static int put_field(struct call *call, const struct column *column,
 
 static int fields_object(struct input *in, const char *line, size_t len, struct shape *shape,
 			 struct buf *json) {
-	const struct line_reader *lines = &rows_of(in->h)->lines;
+	const struct line_reader *lines = in->lines;
 	AUTO_CSV struct csv_record record = { 0 };
 	AUTO_BUF struct buf why = { 0 };
 	int rc = 0;
@@ -172,8 +172,8 @@ void rows_lines_begin(struct rows_file *f, const struct place *place, const stru
 	line_reader_begin(&f->lines, place->format, fs->opt->max_document);
 }
 
-uint64_t rows_open_line(const struct handle *h) {
-	return record_open_line(&rows_of(h)->lines.records);
+uint64_t rows_open_line(const struct rows_file *f) {
+	return record_open_line(&f->lines.records);
 }
 
 void rows_drop_rest(struct handle *h) {
@@ -195,8 +195,7 @@ static int take_first(void *arg, const struct record_found *first) {
 	const struct walk *w = arg;
 	const struct place *place = w->in->w->place;
 	/* empty fields are fine: the path may say what they are */
-	return line_reader_learn(&rows_of(w->in->h)->lines, place->columns, place->ncolumns, first,
-				 true);
+	return line_reader_learn(w->in->lines, place->columns, place->ncolumns, first, true);
 }
 
 static struct line line_at(const struct input *in, const struct record_found *found) {
@@ -246,15 +245,14 @@ int lines_each(struct input *in, size_t len, enum record_more more, bool strict,
 					  .too_long = ROWS_TOO_LONG,
 					  .too_long_rc = -EFBIG,
 					  .mark_fits = strict };
-	return line_reader_take(&rows_of(in->h)->lines, in->raw, len, more, &taker, &walk, taken);
+	return line_reader_take(in->lines, in->raw, len, more, &taker, &walk, taken);
 }
 
-bool rows_columns_as_shown(const struct handle *h, const struct place *place) {
-	if (place->format == NULL || place->format->split == NULL)
+bool rows_columns_as_shown(const struct line_reader *lines, const struct place *place) {
+	if (lines == NULL || !lines->known)
 		return true;
-	const struct line_reader *lines = &rows_of(h)->lines;
-	bool same = !lines->known || lines->n == place->ncolumns;
-	for (int i = 0; same && lines->known && i < place->ncolumns; i++)
+	bool same = lines->n == place->ncolumns;
+	for (int i = 0; same && i < place->ncolumns; i++)
 		same = lines->order[i] == i;
 	return same;
 }

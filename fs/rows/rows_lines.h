@@ -28,7 +28,7 @@ struct line_group {
 /* What one commit works on. */
 struct input {
 	struct call *call;
-	struct handle *h;
+	struct line_reader *lines; /* cuts them; NULL: they are no lines of a file */
 	const struct where *w;
 	const char *raw;
 	const char
@@ -53,21 +53,21 @@ typedef int (*line_fn)(struct input *in, void *arg, const struct line *line, str
 
 /* Calls EACH with ARG for every record of IN->raw that is a row; MORE says what is known of the
  * bytes behind. Lines that are refused go to rejected/, or with STRICT end the walk. *TAKEN is how
- * many bytes were records. The handle's reader goes on where the last call ended, with what was not
+ * many bytes were records. The reader goes on where the last call ended, with what was not
  * taken first. */
 MUST_USE int lines_each(struct input *in, size_t len, enum record_more more, bool strict,
 			line_fn each, void *arg, size_t *taken);
 
-/* True if the fields of the lines that were taken from H are the columns that PLACE's files
- * show, in their order. */
-bool rows_columns_as_shown(const struct handle *h, const struct place *place);
+/* True if the fields of the lines that LINES (may be NULL) has cut are the columns that PLACE's
+ * files show, in their order. */
+bool rows_columns_as_shown(const struct line_reader *lines, const struct place *place);
 
 /* Keeps a refused line in rejected/. */
 void lines_reject(struct input *in, const struct line *line, int rc);
 
-/* The number of the line in which a quoted field began that is not closed in what H's data keeps;
+/* The number of the line in which a quoted field began that is not closed in what F's data keeps;
  * 0: there is none. */
-uint64_t rows_open_line(const struct handle *h);
+uint64_t rows_open_line(const struct rows_file *f);
 
 /* Drops what H's data has, the piece of a record: what is written next begins one. */
 void rows_drop_rest(struct handle *h);

@@ -205,7 +205,7 @@ static int side_begin(struct side *s, const struct rows_text *text, const struct
 		struct document_shape shape = shape_document(&text->groups[g].shape);
 		s->says_more[g] = sql_pairs_say_more(place, &shape);
 	}
-	s->as_shown = rows_columns_as_shown(text->in->h, text->in->w->place);
+	s->as_shown = rows_columns_as_shown(text->in->lines, text->in->w->place);
 	s->is = ones(text->nlines);
 	return s->is != NULL ? 0 : -ENOMEM;
 }

@@ -13,7 +13,6 @@
 #include "fs/stream/refusals.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 /* One transaction: what is removed, and how the lines are brought to the rows. */
@@ -80,46 +79,31 @@ static int replace(const struct input *in, const struct where *from, const struc
 	return rc;
 }
 
-/* The lines of the text that H had before it was edited; it was read, or committed. */
-static int take_was(const struct input *in, struct handle *h, struct input *old,
-		    struct rows_text *was) {
+/* WAS is the text that the file had before it was edited; it was read, or committed. */
+static int replace_edited(const struct input *in, const struct where *from,
+			  const struct rows_text *text, const struct buf *was) {
 	size_t taken;
-	*old = (struct input){ .call = in->call,
-			       .h = h,
-			       .w = in->w,
-			       .raw = rows_of(in->h)->was.data,
-			       .ids_later = true };
-	was->in = old;
-	was->most = GROUPS_MOST_LINES;
-	return lines_each(old, rows_of(in->h)->was.len, RECORD_END, true, rows_text_add, was,
-			  &taken);
-}
-
-static int replace_by(struct input *in, const struct where *from, struct rows_text *text) {
-	struct handle *h = in->h;
-	struct rows_file *f = rows_of(h);
-	if (f->was.len == 0 || !pairs_can(in->w->place, true))
-		return replace(in, from, text, NULL);
-	AUTO_FREE struct rows_text *was = calloc(1, sizeof(*was));
-	struct rows_file file = { .rows = ROWS_LINES };
-	struct handle before = { .flags = O_RDONLY, .state = &file };
-	struct input old;
-	rows_lines_begin(&file, in->w->place, in->call->fs);
-	int rc = was != NULL ? take_was(in, &before, &old, was)
-			     : call_error(in->call, ENOMEM, "out of memory");
+	struct line_reader lines = { 0 };
+	struct input old = {
+		.call = in->call, .lines = &lines, .w = in->w, .raw = was->data, .ids_later = true
+	};
+	AUTO_FREE struct rows_text *before = calloc(1, sizeof(*before));
+	if (before == NULL)
+		return call_error(in->call, ENOMEM, "out of memory");
+	*before = (struct rows_text){ .in = &old, .most = GROUPS_MOST_LINES };
+	line_reader_begin(&lines, in->w->place->format, in->call->fs->opt->max_document);
+	int rc = lines_each(&old, was->len, RECORD_END, true, rows_text_add, before, &taken);
 	if (rc == 0)
-		rc = replace(in, from, text, was);
-	if (was != NULL)
-		rows_text_free(was);
-	line_reader_forget(&file.lines);
+		rc = replace(in, from, text, before);
+	rows_text_free(before);
+	line_reader_forget(&lines);
 	return rc;
 }
 
-int rows_replace(struct call *call, struct handle *h, const struct where *w,
+int rows_replace(struct call *call, struct rows_file *f, const struct where *w,
 		 const struct where *from, bool last, size_t *taken) {
-	struct rows_file *f = rows_of(h);
 	struct input in = { .call = call,
-			    .h = h,
+			    .lines = &f->lines,
 			    .w = w,
 			    .raw = f->data.data,
 			    .since = f->since,
@@ -137,9 +121,11 @@ int rows_replace(struct call *call, struct handle *h, const struct where *w,
 		rc = lines_each(&in, f->data.len, last ? RECORD_END : RECORD_MORE, true,
 				rows_text_add, text, taken);
 	}
-	bool waits = rc == 0 && rows_open_line(h) > 0;
+	bool waits = rc == 0 && rows_open_line(f) > 0;
 	if (rc == 0 && !waits)
-		rc = replace_by(&in, from, text);
+		rc = f->was.len > 0 && pairs_can(w->place, true)
+			     ? replace_edited(&in, from, text, &f->was)
+			     : replace(&in, from, text, NULL);
 	/* with FROM it is kept: by the rows of its own name */
 	if (rc != 0 && from == NULL)
 		refuse_input(call->fs->stream, w->path, 0, f->data.data, f->data.len, rc,
@@ -170,10 +156,9 @@ int rows_remove(struct call *call, const struct where *w) {
 int rows_store(struct call *call, const struct where *w, const struct where *from, const char *data,
 	       size_t len) {
 	struct rows_file f = { .rows = ROWS_LINES };
-	struct handle h = { .flags = O_WRONLY | O_TRUNC, .state = &f };
 	buf_add(&f.data, data, len);
 	size_t taken;
-	int rc = f.data.failed ? -ENOMEM : rows_replace(call, &h, w, from, true, &taken);
+	int rc = f.data.failed ? -ENOMEM : rows_replace(call, &f, w, from, true, &taken);
 	line_reader_forget(&f.lines);
 	buf_free(&f.data);
 	return rc;

@@ -149,7 +149,7 @@ int rows_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	}
 	if (!replaces && (!accepts || (killed && reason == SYNC_FLUSH)))
 		refuse_piece(call, h, &w);
-	rc = told(call, h, reason, rows_open_line(h), rc);
+	rc = told(call, h, reason, rows_open_line(f), rc);
 	rows_unsure(call, h, reason == SYNC_FLUSH && f->dirty);
 	return rc;
 }

@@ -240,7 +240,7 @@ static bool remember_committed(struct call *call, struct handle *h, const struct
 			       size_t taken) {
 	struct rows_file *f = rows_of(h);
 	AUTO_BUF struct buf was = { 0 };
-	if (!rows_columns_as_shown(h, place))
+	if (!rows_columns_as_shown(&f->lines, place))
 		return false;
 	if (taken + 1 > f->was.cap && handle_take(call, h, taken + 1 - f->was.cap) != 0) {
 		db_error_clear(&call->err);
@@ -269,8 +269,8 @@ int rows_whole_commit(struct call *call, struct handle *h, const struct where *w
 				"or write the line's rest; nothing is changed"),
 			&call->err);
 	else
-		rc = rows_replace(call, h, w, NULL, more == RECORD_END, &taken);
-	if (rc == 0 && rows_open_line(h) > 0)
+		rc = rows_replace(call, f, w, NULL, more == RECORD_END, &taken);
+	if (rc == 0 && rows_open_line(f) > 0)
 		return 0;
 	rows_move(h, rc == 0 ? ROWS_COMMITTED : last ? ROWS_DROPPED : ROWS_REFUSED);
 	f->dirty = rc == 0 && taken < f->data.len;

@@ -123,7 +123,7 @@ static int append_line(struct input *in, void *arg, const struct line *line, str
 
 int rows_commit(struct call *call, struct handle *h, const struct where *w, enum record_more more) {
 	struct rows_file *f = rows_of(h);
-	struct input in = { .call = call, .h = h, .w = w, .raw = f->data.data };
+	struct input in = { .call = call, .lines = &f->lines, .w = w, .raw = f->data.data };
 	struct append_tx tx = { .owner = { .send = send_lines, .plain = true }, .in = &in };
 	size_t taken = 0;
 	uint64_t before = f->lines.records.lines;
