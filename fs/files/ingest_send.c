@@ -155,29 +155,25 @@ static int insert_objects(struct db_conn *conn, struct batch_owner *owner, const
 	return db_query_on(conn, sql, params, 2, NULL, err);
 }
 
-/* The order in which UNIT's lines are sent: those of one shape together. Malloc'd. */
-static int *sort_lines(const struct ingest_unit *unit) {
-	int *order = calloc((size_t)unit->n + 1, sizeof(*order)), n = 0;
-	for (int shape = 0; order != NULL && n < unit->n; shape++)
-		for (int i = 0; i < unit->n; i++)
-			if (unit->lines[i].shape == shape)
-				order[n++] = i;
-	return order;
-}
-
-/* Puts UNIT's lines, which have their ids, into the batch. */
+/* Puts UNIT's lines, which have their ids, into the batch: those of one shape together. */
 static int put_lines(struct ingest_sending *x, struct ingest_unit *unit) {
-	AUTO_FREE int *order = sort_lines(unit);
 	AUTO_FREE struct unit_line *lines = calloc((size_t)unit->n, sizeof(*lines));
-	if (order == NULL || lines == NULL)
+	int n = 0;
+	if (lines == NULL)
 		return -ENOMEM;
-	for (int i = 0; i < unit->n; i++) {
-		const struct ingest_line *line = &unit->lines[order[i]];
-		lines[i] = (struct unit_line){ .text = ingest_line_text(unit, line),
-					       .len = (uint32_t)line->len - 1, /* its newline */
-					       .group = line->shape,
-					       .number = line->number,
-					       .id = line->id };
+	for (int shape = 0; n < unit->n; shape++) {
+		for (int i = 0; i < unit->n; i++) {
+			const struct ingest_line *line = &unit->lines[i];
+			if (line->shape != shape)
+				continue;
+			lines[n++] = (struct unit_line){
+				.text = ingest_line_text(unit, line),
+				.len = (uint32_t)line->len - 1, /* its line end */
+				.group = line->shape,
+				.number = line->number,
+				.id = line->id,
+			};
+		}
 	}
 	const struct unit all = { .lines = lines,
 				  .n = unit->n,
