@@ -190,7 +190,10 @@ static int control_open(struct call *call, struct handle *h) {
 	    ((h->flags & O_ACCMODE) != O_RDONLY && file->reset == NULL))
 		return -EACCES;
 	if (file == &rejected_file) {
-		c->fd = openat(report_rejected_dir(call->fs->report), node_name(h->node),
+		AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
+		if (path == NULL)
+			return -ENOMEM;
+		c->fd = openat(report_rejected_dir(call->fs->report), strrchr(path, '/') + 1,
 			       O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		c->on_disk = c->fd >= 0;
 		return c->on_disk ? 0 : -errno;

@@ -179,10 +179,6 @@ bool node_fstat(struct nodes *nodes, const struct node *node, struct stat *st);
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
 		 unsigned long epoch);
 
-/* The name as it was found or renamed last. Valid while NODE is held and not renamed. */
-static inline const char *node_name(const struct node *node) {
-	return node->strings;
-}
 /* True if NODE's size is only the last known one: see lookup_glance(). */
 bool node_is_unsized(struct nodes *nodes, const struct node *node);
 /* True if the document NODE is VERSION (NULL: has none). */

@@ -38,7 +38,7 @@ struct handle;
 
 /* Kept small: the kernel holds as many as it knows names. What may be read without the lock of the
  * nodes, by any thread that holds the node, never changes (`type`, `place`, `control`, `ino`) or is
- * atomic; `strings` changes only with a rename: see node_name(). All else needs the lock. */
+ * atomic. All else needs the lock, also the name: a rename frees it. */
 struct node {
 	struct node *parent;            /* NULL for the root; holds a reference */
 	const struct place *place;      /* NODE_PLACE; its snapshot is held; never changes */

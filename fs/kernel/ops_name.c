@@ -208,8 +208,8 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	return rc != 0 ? rc : exists ? -ENOTEMPTY : 0;
 }
 
-static int remove_directory(struct call *call, struct node *dir, struct node *node,
-			    const char *path) {
+static int remove_directory(struct call *call, struct node *dir, const char *name,
+			    struct node *node, const char *path) {
 	if (node->type == NODE_CONTROL)
 		return -EBUSY;
 	int rc = access_check(call, access_place(node), CHANGE_ANY);
@@ -229,7 +229,7 @@ static int remove_directory(struct call *call, struct node *dir, struct node *no
 	if (node->place->row_dir)
 		return remove_row_directory(call, node);
 	/* it went with its last file, and `rm -r` removes what it has listed */
-	return lookup_is_there(call, dir, node_name(node)) ? -ENOTEMPTY : 0;
+	return lookup_is_there(call, dir, name) ? -ENOTEMPTY : 0;
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
@@ -241,7 +241,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	(void)removal_commit(&call);
 	int rc = path != NULL ? lookup_child(&call, dir, name, false, &node) : -ENOMEM;
 	if (rc == 0)
-		rc = remove_directory(&call, dir, node, path);
+		rc = remove_directory(&call, dir, name, node, path);
 	if (rc == 0) {
 		moved_show_below(call.fs->moved, path);
 		node_unhash(call.fs->nodes, node);

@@ -23,6 +23,7 @@ struct renaming {
 	struct node *node;     /* what is renamed */
 	struct node *existing; /* what has the new name; NULL if nothing */
 	struct node *from_dir;
+	const char *from_name;
 	struct node *dir; /* where to */
 	const char *name;
 	struct target target; /* what the new name means */
@@ -79,7 +80,7 @@ static int rename_onto_route(struct renaming *r) {
 	if (rc != 0)
 		return rc;
 	/* what has made it as a column's file, see orphans.h */
-	handles_of_file(fs, node_child_ino(r->from_dir, node_name(r->node)), give, NULL);
+	handles_of_file(fs, node_child_ino(r->from_dir, r->from_name), give, NULL);
 	show_anew(r);
 	if (plain_unlink(fs->plain, r->from) == 0)
 		node_unlinked(fs->nodes, r->node);
@@ -340,7 +341,7 @@ static int rename_any(struct renaming *r) {
 		return rename_place(r);
 	if (r->target.place == NULL && !directory &&
 	    node_is_in(r->call->fs->nodes, r->node, r->dir))
-		rc = rows_rotation_check(r->call, r->dir, node_name(r->node), r->name);
+		rc = rows_rotation_check(r->call, r->dir, r->from_name, r->name);
 	if (rc != 0)
 		return rc;
 	if (r->target.place == NULL)
@@ -369,7 +370,11 @@ static bool take_back(struct call *call, const struct node *node, const char *pa
 static int rename_names(struct call *call, struct node *parent, const char *name,
 			struct node *newparent, const char *newname, unsigned flags) {
 	struct nodes *nodes = call->fs->nodes;
-	struct renaming r = { .call = call, .from_dir = parent, .dir = newparent, .name = newname };
+	struct renaming r = { .call = call,
+			      .from_dir = parent,
+			      .from_name = name,
+			      .dir = newparent,
+			      .name = newname };
 	if ((flags & ~(unsigned)RENAME_NOREPLACE) != 0)
 		return -EINVAL;
 	if (strlen(newname) > 255)

@@ -390,7 +390,8 @@ bool removal_covers(struct call *call, struct node *node) {
 	bool covered = goes_with(nodes, r, node);
 	if (covered &&
 	    (node_where(nodes, node, &w) != 0 || !removal_add(all, r, node, &w, call, 0)))
-		log_debug("%s: out of memory", node_name(node)); /* it goes all the same */
+		log_debug("%s: out of memory",
+			  w.path != NULL ? w.path : "?"); /* it goes all the same */
 	(void)removal_finish(all, r, false);
 	mutex_unlock(&r->lock);
 	leave(all, r);

@@ -22,9 +22,10 @@ enum { PAGE_BYTES = 1024 * 1024 };
 
 /* -- what is a rotation, and may it be --------------------------------------------------------- */
 
-/* True if the name TO makes a rotation of NODE: its own name, a dot or a dash, and a digit. */
-static bool is_rotation(const struct node *node, const char *to) {
-	const char *name = node_name(node);
+/* True if the name TO makes a rotation of the file at PATH: its own name, a dot or a dash, and a
+ * digit. */
+static bool is_rotation(const char *path, const char *to) {
+	const char *name = strrchr(path, '/') + 1;
 	size_t len = strlen(name);
 	return strncmp(name, to, len) == 0 && (to[len] == '.' || to[len] == '-') &&
 	       isdigit((unsigned char)to[len + 1]);
@@ -204,11 +205,11 @@ int rows_rotate(struct call *call, struct node *node, const char *name, const ch
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_BUF struct buf draft = { 0 };
 	struct plain *plain = call->fs->plain;
-	if (!is_rotation(node, name))
+	int rc = node_where(call->fs->nodes, node, &w);
+	if (rc == 0 && !is_rotation(w.path, name))
 		return 1;
-	int rc = may_rotate(call, node->place);
 	if (rc == 0)
-		rc = node_where(call->fs->nodes, node, &w);
+		rc = may_rotate(call, node->place);
 	if (rc != 0)
 		return rc;
 	rows_cut_commit(call, node);
