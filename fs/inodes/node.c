@@ -12,8 +12,6 @@
 #include <limits.h>
 #include <string.h>
 
-enum { WANTED_US = 5 * US_PER_S, RETRIED_US = US_PER_S };
-
 /* -- names ------------------------------------------------------------------------------------- */
 
 enum { ORDER_CHARACTERS = 4, ORDER_BITS = 5, ORDER_SHIFT = 43 };
@@ -658,22 +656,17 @@ void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {
 
 bool node_open_cached(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	const struct wanted *wanted = &nodes->wanted[node->ino % WANTED_SLOTS];
-	bool is_wanted = wanted->ino == node->ino && clock_us() < wanted->until;
-	bool may = node->writers == 0 && !node->written && !is_wanted;
+	bool may = node->writers == 0 && !node->written &&
+		   !reopen_is_wanted(&nodes->reopens, node->ino, clock_us());
 	node->cached += may;
 	return may;
 }
 
 bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 	LOCK_SCOPE(&nodes->lock);
-	struct retrying *slot = &nodes->retrying[(unsigned)tid % RETRYING_SLOTS];
-	int64_t now = clock_us();
 	uint64_t ino = node->parent != NULL ? path_ino(node->parent, node->strings) : node->ino;
-	bool taken = now < slot->until && (slot->tid != tid || slot->ino == ino);
-	if (taken || tid == 0) /* 0: of another PID namespace */
+	if (!reopen_may_tell(&nodes->reopens, tid, ino, clock_us()))
 		return false;
-	*slot = (struct retrying){ .tid = tid, .ino = ino, .until = now + RETRIED_US };
 	/* its next look-up must not answer what it has just turned out not to be */
 	fresh_lose(node);
 	return true;
@@ -681,9 +674,7 @@ bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 
 void nodes_retry_over(struct nodes *nodes, pid_t tid) {
 	LOCK_SCOPE(&nodes->lock);
-	struct retrying *slot = &nodes->retrying[(unsigned)tid % RETRYING_SLOTS];
-	if (slot->tid == tid && tid != 0)
-		slot->until = 0;
+	reopen_over(&nodes->reopens, tid);
 }
 
 bool node_expel_cached(struct nodes *nodes, struct node *node) {
@@ -691,8 +682,7 @@ bool node_expel_cached(struct nodes *nodes, struct node *node) {
 	if (node->cached == 0)
 		return false;
 	fresh_move(node, FRESH_ON_EXPEL);
-	nodes->wanted[node->ino % WANTED_SLOTS] =
-		(struct wanted){ .ino = node->ino, .until = clock_us() + WANTED_US };
+	reopen_expel(&nodes->reopens, node->ino, clock_us());
 	return true;
 }
 

@@ -197,8 +197,8 @@ bool node_open_cached(struct nodes *nodes, struct node *node);
 bool node_first_given(struct nodes *nodes, struct node *node);
 /* To be asked before a writer opens NODE: a write would change the pages and the size that readers
  * see through the kernel. If there are such readers, the name gets another node with its next
- * look-up, and true is returned: say ESTALE, and the kernel looks up anew. For the next seconds
- * nobody is let into its pages, whatever node it has, since the kernel asks only twice. */
+ * look-up, and true is returned: say ESTALE, and the kernel looks up anew. Nobody is let into its
+ * pages for a while: see reopen.h. */
 bool node_expel_cached(struct nodes *nodes, struct node *node);
 /* The name gets another node with its next look-up: say ESTALE, and the kernel looks up anew. */
 void node_expel(struct nodes *nodes, struct node *node);
@@ -211,7 +211,7 @@ void node_resized(struct nodes *nodes, struct node *node, uint64_t size);
 bool node_is_open_once(struct nodes *nodes, const struct node *node);
 /* To be asked where the document NODE turns out to have another version than its look-up found,
  * when thread TID opens it: true if ESTALE will make the kernel look its name up again; false if
- * that was told to this open already, since it asks only twice. */
+ * that was told to this open already: see reopen.h. */
 bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid);
 /* Thread TID has opened something, or failed to. */
 void nodes_retry_over(struct nodes *nodes, pid_t tid);

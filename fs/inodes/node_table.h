@@ -5,6 +5,7 @@
 
 #include "fs/core/fs.h"
 #include "fs/inodes/node_struct.h"
+#include "fs/inodes/reopen.h"
 #include "fs/inodes/times.h"
 #include "util/mutex.h"
 
@@ -12,13 +13,7 @@
 
 #include <string.h>
 
-enum { WANTED_SLOTS = 256, RETRYING_SLOTS = 1024, SHELLS = 512 };
-
-/* A name that a writer could not open yet: see node_expel_cached(). */
-struct wanted {
-	uint64_t ino;
-	int64_t until; /* clock_us() */
-};
+enum { SHELLS = 512 };
 
 /* A handle that has NODE open, whose fate close() left open. */
 struct unsettled {
@@ -36,13 +31,6 @@ struct slot {
 	struct node *node;
 };
 
-/* A thread whose open was told ESTALE: the kernel opens once more for it. */
-struct retrying {
-	pid_t tid;
-	uint64_t ino;  /* of the path */
-	int64_t until; /* clock_us() */
-};
-
 struct nodes {
 	struct mutex lock; /* guards everything below, and all nodes */
 	pthread_cond_t settled;
@@ -57,9 +45,8 @@ struct nodes {
 	 * to be known; a ring of references. */
 	struct node *shells[SHELLS];
 	unsigned next_shell;
-	struct times *times;                      /* of documents */
-	struct wanted wanted[WANTED_SLOTS];       /* by st_ino */
-	struct retrying retrying[RETRYING_SLOTS]; /* by thread */
+	struct times *times; /* of documents */
+	struct reopens reopens;
 };
 
 /* FNV-1a, 64 bit (Fowler, Noll, Vo), of LEN bytes behind what HASH is of. */
