@@ -156,8 +156,8 @@ static int set_columns(struct call *call, struct rows_append *s) {
 		rc = counter_new(s->where.place->tree, rel, s->columns, n, fixed, s->nkeys,
 				 &s->counter);
 	if (rc == 0)
-		rc = source_open(call->fs->writer, rel, s->columns, s->ncolumns, s->where.path,
-				 &s->source);
+		rc = source_open(call->fs->writer, s->where.place->tree->snapshot, rel, s->columns,
+				 s->ncolumns, s->where.path, &s->source);
 	return rc;
 }
 

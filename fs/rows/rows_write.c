@@ -55,7 +55,7 @@ static int send_batch(struct append_tx *tx) {
 	struct engine *engine = call->fs->stream;
 	struct once once = { 0 };
 	struct batch_target target = { .engine = engine,
-				       .once = engine->tree->has_ledger ? &once : NULL,
+				       .once = engine->has_ledger ? &once : NULL,
 				       .owner = &tx->owner };
 	int rc = once_begin(engine, &once, &call->err);
 	if (rc != 0)

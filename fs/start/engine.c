@@ -25,7 +25,8 @@ static bool engine_open(struct fs *fs) {
 	*fs->stream = (struct engine){
 		.buckets = fs->buckets,
 		.pool = fs->pool,
-		.tree = fs->tree,
+		.has_ledger = fs->tree->has_ledger,
+		.has_streams = fs->tree->has_streams,
 		.report = fs->report,
 		.fence = fs->fence,
 		.count = &fs->count,

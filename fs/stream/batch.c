@@ -289,7 +289,7 @@ static int finish(struct db_conn *conn, void *arg, struct db_error *err) {
 	if (s->to->follow != NULL)
 		s->to->follow(s->to->lane, true);
 	if (s->to->once != NULL)
-		rc = ledger_enter(conn, s->to->engine->tree, s->to->once, err);
+		rc = ledger_enter(conn, s->to->engine->has_ledger, s->to->once, err);
 	if (rc == 0 && owner != NULL && owner->finish != NULL)
 		rc = owner->finish(conn, owner, err);
 	if (rc == 0 && s->counts && s->b->tally.n > 0)
@@ -359,7 +359,8 @@ static enum sent send_small(struct sending *s, struct db_error *err) {
 /* Was it committed before? The answer waits for a commit that is still under way. */
 static int ask(struct db_conn *conn, struct sending *s, struct db_error *err) {
 	struct batch_owner *owner = s->to->owner;
-	int rc = s->to->once != NULL ? ledger_ask(conn, s->to->engine->tree, s->to->once, err) : 0;
+	int rc = s->to->once != NULL ? ledger_ask(conn, s->to->engine->has_ledger, s->to->once, err)
+				     : 0;
 	if (rc == 0 && owner != NULL && owner->lock != NULL)
 		rc = owner->lock(conn, owner, err);
 	s->done = rc == LEDGER_DONE;

@@ -6,8 +6,6 @@
 #include "db/pool.h"
 #include "fs/core/counters.h"
 #include "fs/core/report.h"
-#include "schema/layout/tree.h"
-
 struct bucket_cache;
 struct fence;
 struct tally;
@@ -15,9 +13,9 @@ struct tally;
 struct engine {
 	struct db_pool *pool; /* all pointers are borrowed */
 	struct bucket_cache *buckets;
-	const struct tree *tree; /* says whether the ledger is there, and which lines are counted */
-	struct report *report;   /* where refused lines are told */
-	struct fence *fence;     /* NULL where nothing is served */
+	bool has_ledger, has_streams; /* what the database has of rowfs */
+	struct report *report;        /* where refused lines are told */
+	struct fence *fence;          /* NULL where nothing is served */
 	struct counters *count;
 	int batch_size;     /* lines of a full batch */
 	int64_t flush_us;   /* microseconds that a line waits for others at most */

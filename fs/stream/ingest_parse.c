@@ -80,7 +80,7 @@ static int set_order(struct ingest_parser *p, const int *order, int n, bool head
 		if (p->in->fields[order[i]].factor != NULL) /* any number, until it is converted */
 			r->rules[i].kind = FIELD_NUMERIC, r->rules[i].precision = -1;
 	if (rc == 0 && p->in->by_copy)
-		rc = counter_new(p->engine->tree, p->in->rel, r->columns, n, NULL, 0, &p->counter);
+		rc = counter_new(p->in->tree, p->in->rel, r->columns, n, NULL, 0, &p->counter);
 	return rc;
 }
 

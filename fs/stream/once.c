@@ -5,10 +5,9 @@
 #include <errno.h>
 
 int once_begin(struct engine *engine, struct once *once, struct db_error *err) {
-	const struct tree *tree = engine->tree;
 	*once = (struct once){ 0 };
 	ledger_new_uuid(once->id);
-	return tree->has_ledger && tree->has_streams
+	return engine->has_ledger && engine->has_streams
 		       ? fence_stream(engine->fence, engine->pool, once->stream, err)
 		       : 0;
 }
@@ -20,7 +19,7 @@ void once_failed(struct engine *engine, const struct once *once, int rc,
 }
 
 struct run {
-	const struct tree *tree;
+	bool has_ledger;
 	unsigned flags;
 	db_tx_fn fn;
 	void *arg;
@@ -34,7 +33,7 @@ static int run_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 		rc = db_query_on(conn, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", NULL, 0,
 				 NULL, err);
 	if (rc == 0)
-		rc = ledger_ask(conn, run->tree, run->once, err);
+		rc = ledger_ask(conn, run->has_ledger, run->once, err);
 	if (rc == 0)
 		rc = run->fn(conn, run->arg, err);
 	else if (rc == LEDGER_DONE)
@@ -48,13 +47,13 @@ int once_run(struct engine *engine, unsigned flags, db_tx_fn fn, void *arg, stru
 	if (once == NULL)
 		once = &own;
 	struct run run = {
-		.tree = engine->tree, .flags = flags, .fn = fn, .arg = arg, .once = once
+		.has_ledger = engine->has_ledger, .flags = flags, .fn = fn, .arg = arg, .once = once
 	};
 	int rc = once_begin(engine, once, err);
 	if (rc != 0)
 		return rc;
-	rc = db_transaction(engine->pool, run_in_tx, &run,
-			    engine->tree->has_ledger ? DB_REPEATABLE : 0, NULL, err);
+	rc = db_transaction(engine->pool, run_in_tx, &run, engine->has_ledger ? DB_REPEATABLE : 0,
+			    NULL, err);
 	if (rc != 0)
 		once_failed(engine, once, rc, err);
 	return rc;

@@ -21,6 +21,8 @@ struct source *source_hold(struct source *source) {
 void source_drop(struct source *source) {
 	if (source == NULL || atomic_fetch_sub(&source->users, 1) > 1)
 		return;
+	if (source->of_lane != NULL)
+		atomic_fetch_sub(source->of_lane, 1);
 	free(source->path);
 	free(source);
 }

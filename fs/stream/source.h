@@ -15,6 +15,7 @@ struct lane;
  * truncation in between commits nothing). The last one frees it. */
 struct source {
 	struct lane *lane;
+	atomic_int *of_lane; /* how many sources its lane has; NULL while it has no lane */
 	atomic_int users;
 	char *path; /* for messages and rejected/; owned */
 	uint64_t

@@ -4,6 +4,7 @@
 #include "fs/stream/batch.h"
 #include "fs/stream/fence.h"
 #include "fs/core/report.h"
+#include "schema/snapshot/snapshot.h"
 #include "schema/state/ledger.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -15,12 +16,15 @@
 
 enum {
 	BATCH_BYTES = 4 * 1024 * 1024, /* a batch with more is full, however few lines it has */
-	STREAM_IDLE_S = 3600, /* a stream that was not used for so long is left to be forgotten */
+	/* a stream that was not used for so long is left to be forgotten, and so is a lane */
+	STREAM_IDLE_S = 3600,
 };
 
 struct lane {
 	struct lane *next;
 	struct writer *writer;
+	struct snapshot *snapshot; /* that the columns belong to; held; NULL: none */
+	atomic_int sources;        /* while there are none, only the clock touches it */
 	struct stream_sql sql;
 	const struct column **columns; /* owned array */
 	struct batch_target target;
@@ -169,6 +173,17 @@ int source_commit(struct source *source, int *refused) {
 	return atomic_exchange(&source->given_up, 0);
 }
 
+static void lane_free(struct lane *lane) {
+	stream_sql_free(&lane->sql);
+	batch_free(lane->gathering);
+	batch_free(lane->other);
+	mutex_destroy(&lane->lock);
+	pthread_cond_destroy(&lane->changed);
+	snapshot_drop(lane->snapshot);
+	free(lane->columns);
+	free(lane);
+}
+
 /* -- by the clock ------------------------------------------------------------------------------ */
 
 /* Commits what is full or has waited for flush_interval. Returns how long the next has to wait,
@@ -184,11 +199,30 @@ static int64_t tend(struct lane *lane, int64_t interval) {
 	return interval;
 }
 
+/* A lane without sources, whose batches are empty therefore, that was not used for long: taken out,
+ * or NULL. A layout that is served no more goes with its last lane. */
+static struct lane *take_idle(struct writer *writer) {
+	int64_t now = clock_us();
+	LOCK_SCOPE(&writer->lock);
+	for (struct lane **at = &writer->lanes; *at != NULL; at = &(*at)->next) {
+		struct lane *lane = *at;
+		if (atomic_load(&lane->sources) > 0 ||
+		    now - lane->used_us <= (int64_t)STREAM_IDLE_S * US_PER_S)
+			continue;
+		*at = lane->next;
+		return lane;
+	}
+	return NULL;
+}
+
 static int64_t tend_all(void *arg) {
 	struct writer *writer = arg;
 	int64_t interval = writer->engine->flush_us, wait = interval;
+	for (struct lane *idle; (idle = take_idle(writer)) != NULL;)
+		lane_free(idle);
 	mutex_lock(&writer->lock);
-	struct lane *first = writer->lanes; /* lanes are only ever added in front */
+	/* lanes are only ever added in front, and taken out by this thread */
+	struct lane *first = writer->lanes;
 	mutex_unlock(&writer->lock);
 	for (struct lane *lane = first; lane != NULL; lane = lane->next) {
 		int64_t one = tend(lane, interval);
@@ -211,16 +245,6 @@ struct writer *writer_new(struct engine *engine) {
 	return NULL;
 }
 
-static void lane_free(struct lane *lane) {
-	stream_sql_free(&lane->sql);
-	batch_free(lane->gathering);
-	batch_free(lane->other);
-	mutex_destroy(&lane->lock);
-	pthread_cond_destroy(&lane->changed);
-	free(lane->columns);
-	free(lane);
-}
-
 void writer_free(struct writer *writer) {
 	if (writer == NULL)
 		return;
@@ -241,14 +265,17 @@ void writer_free(struct writer *writer) {
 
 /* -- lanes and sources ------------------------------------------------------------------------- */
 
-static struct lane *lane_new(struct writer *writer, const struct relation *rel,
-			     const struct column *const *columns, int n) {
+static struct lane *lane_new(struct writer *writer, struct snapshot *snapshot,
+			     const struct relation *rel, const struct column *const *columns,
+			     int n) {
 	struct lane *lane = calloc(1, sizeof(*lane));
 	if (lane == NULL)
 		return NULL;
 	mutex_init(&lane->lock, MUTEX_LANE);
 	pthread_cond_init(&lane->changed, NULL);
 	lane->writer = writer;
+	lane->snapshot = snapshot != NULL ? snapshot_hold(snapshot) : NULL;
+	lane->used_us = clock_us();
 	lane->gathering = batch_new(1);
 	lane->other = batch_new(0);
 	lane->columns = calloc((size_t)n, sizeof(*lane->columns));
@@ -265,7 +292,7 @@ static struct lane *lane_new(struct writer *writer, const struct relation *rel,
 		.follow = follow,
 		.sql = &lane->sql,
 		.ncolumns = n,
-		.once = writer->engine->tree->has_streams ? &lane->once : NULL,
+		.once = writer->engine->has_streams ? &lane->once : NULL,
 	};
 	new_stream(lane);
 	return lane;
@@ -277,31 +304,35 @@ static bool is_lane_of(const struct lane *lane, const struct column *const *colu
 	       memcmp(lane->columns, columns, (size_t)n * sizeof(*columns)) == 0;
 }
 
-/* The lane of the COLUMNS, made if it is not there; NULL if out of memory. */
-static struct lane *find_lane(struct writer *writer, const struct relation *rel,
-			      const struct column *const *columns, int n) {
+/* The lane of the COLUMNS, made if it is not there, with one source more; NULL if out of memory. */
+static struct lane *find_lane(struct writer *writer, struct snapshot *snapshot,
+			      const struct relation *rel, const struct column *const *columns,
+			      int n) {
 	LOCK_SCOPE(&writer->lock);
 	struct lane *lane = writer->lanes;
 	while (lane != NULL && !is_lane_of(lane, columns, n))
 		lane = lane->next;
-	if (lane == NULL && (lane = lane_new(writer, rel, columns, n)) != NULL) {
+	if (lane == NULL && (lane = lane_new(writer, snapshot, rel, columns, n)) != NULL) {
 		lane->next = writer->lanes;
 		writer->lanes = lane;
 	}
+	if (lane != NULL)
+		atomic_fetch_add(&lane->sources, 1);
 	return lane;
 }
 
-int source_open(struct writer *writer, const struct relation *rel,
+int source_open(struct writer *writer, struct snapshot *snapshot, const struct relation *rel,
 		const struct column *const *columns, int ncolumns, const char *path,
 		struct source **out) {
 	struct source *source = source_new(path);
 	if (source == NULL)
 		return -ENOMEM;
-	source->lane = find_lane(writer, rel, columns, ncolumns);
+	source->lane = find_lane(writer, snapshot, rel, columns, ncolumns);
 	if (source->lane == NULL) {
 		source_drop(source);
 		return -ENOMEM;
 	}
+	source->of_lane = &source->lane->sources;
 	*out = source;
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include "fs/stream/engine.h"
 #include "fs/stream/source.h"
 
+struct snapshot;
 struct writer;
 
 /* ENGINE outlives the writer. NULL if out of memory. */
@@ -24,11 +25,12 @@ MUST_USE struct writer *writer_new(struct engine *engine);
 /* Commits what is there, and frees. */
 void writer_free(struct writer *writer);
 
-/* For lines whose fields are COLUMNS (NCOLUMNS of them, in this order) of REL; PATH for messages.
- * *OUT has one reference, the caller's. Returns 0 or -ENOMEM. */
-MUST_USE int source_open(struct writer *writer, const struct relation *rel,
-			 const struct column *const *columns, int ncolumns, const char *path,
-			 struct source **out);
+/* For lines whose fields are COLUMNS (NCOLUMNS of them, in this order) of REL, which belong to
+ * SNAPSHOT (NULL: to none); PATH for messages. *OUT has one reference, the caller's. Returns 0 or
+ * -ENOMEM. */
+MUST_USE int source_open(struct writer *writer, struct snapshot *snapshot,
+			 const struct relation *rel, const struct column *const *columns,
+			 int ncolumns, const char *path, struct source **out);
 /* Adds a unit. It may wait for an earlier batch (bounded memory), and may send and commit. Errors
  * of the database are told by source_commit(). Returns 0 or -ENOMEM. */
 MUST_USE int source_put(struct source *source, const struct unit *unit);

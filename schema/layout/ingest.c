@@ -195,6 +195,7 @@ bool ingest_check(struct check *c, struct place *place) {
 	place->ingest = calloc(1, sizeof(*place->ingest));
 	if (place->ingest == NULL)
 		return false;
+	place->ingest->tree = place->tree;
 	place->ingest->rel = rel;
 	place->ingest->has_proof = c->catalog->has_proof;
 	place->ingest->of_table = c->catalog->has_file_relations ? rel->full_name : NULL;

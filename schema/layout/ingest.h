@@ -14,6 +14,7 @@ struct ingest_field {
 };
 
 struct ingest {
+	const struct tree *tree; /* that its place belongs to */
 	const struct relation *rel;
 	const struct column *key;      /* an integer that is drawn from a sequence */
 	const struct column *overflow; /* jsonb for keys that no field takes, or NULL */

@@ -103,23 +103,21 @@ static int ask_number(struct db_conn *conn, const struct once *once, struct db_e
 
 /* -- both -------------------------------------------------------------------------------------- */
 
-int ledger_ask(struct db_conn *conn, const struct tree *tree, struct once *once,
-	       struct db_error *err) {
+int ledger_ask(struct db_conn *conn, bool has_ledger, struct once *once, struct db_error *err) {
 	if (once->id[0] == '\0')
 		return ask_number(conn, once, err);
 	once->entered = false;
-	if (!tree->has_ledger)
+	if (!has_ledger)
 		return 0;
 	int rc = note(conn, once, err);
 	once->entered = rc == 0;
 	return rc;
 }
 
-int ledger_enter(struct db_conn *conn, const struct tree *tree, struct once *once,
-		 struct db_error *err) {
+int ledger_enter(struct db_conn *conn, bool has_ledger, struct once *once, struct db_error *err) {
 	if (once->id[0] == '\0')
 		return move(conn, once, err);
-	if (once->entered || !tree->has_ledger)
+	if (once->entered || !has_ledger)
 		return 0;
 	int rc = note(conn, once, err);
 	once->entered = rc == 0;

@@ -33,13 +33,13 @@ void ledger_new_uuid(char uuid[37]);
  * operation was committed before (do no more, commit), or -errno. Waits for a commit of it that is
  * still under way. -EIO if its stream is gone: another mount serves the place now. Notes a named
  * operation. Without a ledger: 0. */
-MUST_USE int ledger_ask(struct db_conn *conn, const struct tree *tree, struct once *once,
+MUST_USE int ledger_ask(struct db_conn *conn, bool has_ledger, struct once *once,
 			struct db_error *err);
 
 /* Notes the operation, unless ledger_ask() has, in the transaction on CONN; from here to the
  * transaction's end nobody can remove its stream. Returns 0, or -errno: an error that is retryable
  * if it is noted already, or its stream stands elsewhere. Without a ledger: 0. */
-MUST_USE int ledger_enter(struct db_conn *conn, const struct tree *tree, struct once *once,
+MUST_USE int ledger_enter(struct db_conn *conn, bool has_ledger, struct once *once,
 			  struct db_error *err);
 
 /* The LEDGER_MOVE_PARAMS of ledger_move_sql; their text is in NUMBERS. Returns how many. */

@@ -1,5 +1,5 @@
-/* A stream engine without a mount: a pool, a tree that says no more than that there is a ledger, a
- * directory for refused lines and notes. */
+/* A stream engine without a mount: a pool, a database that has a ledger, a directory for
+ * refused lines and notes. */
 #ifndef ROWFS_TESTS_UNIT_STREAMKIT_H
 #define ROWFS_TESTS_UNIT_STREAMKIT_H
 
@@ -23,7 +23,6 @@ static inline void streamkit_tables(struct db_pool *pool) {
 
 struct streamkit {
 	struct engine engine;
-	struct tree tree;
 	struct counters count;
 	struct relation rel;
 	struct column columns[2];
@@ -50,13 +49,13 @@ static inline void streamkit_open(struct streamkit *kit, struct db_pool *pool) {
 	kit->order[0] = &kit->columns[0];
 	kit->order[1] = &kit->columns[1];
 	kit->rel = (struct relation){ .schema = (char *)"public", .name = (char *)"t" };
-	kit->tree = (struct tree){ .has_ledger = true, .has_streams = true };
 	if (mkdtemp(kit->dir) == NULL ||
 	    (kit->place = open(kit->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		exit(1);
 	kit->engine = (struct engine){
 		.pool = pool,
-		.tree = &kit->tree,
+		.has_ledger = true,
+		.has_streams = true,
 		.count = &kit->count,
 		.batch_size = 5000,
 		.flush_us = (int64_t)3600 * US_PER_S, /* the test says when */
@@ -84,7 +83,7 @@ static inline void streamkit_close(struct streamkit *kit) {
 
 static inline struct source *streamkit_source(struct streamkit *kit, const char *path) {
 	struct source *source = NULL;
-	CHECK_INT(source_open(kit->writer, &kit->rel, kit->order, 2, path, &source), 0);
+	CHECK_INT(source_open(kit->writer, NULL, &kit->rel, kit->order, 2, path, &source), 0);
 	return source;
 }
 
