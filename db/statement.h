@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* A statement that is used again and again. Zero-initialise all but `sql`; run.c numbers it at
- * first use. Must outlive the pool. */
+ * first use, and no other ever has that number. */
 struct db_statement {
 	const char *sql;
 	atomic_uint id;

@@ -36,14 +36,15 @@ static bool watch(struct fs *fs, watch_fn fn, enum watch_how how) {
 	struct db_config config = options_db_config(fs->opt);
 	struct db_pool *pool = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	if (fs->tree->nslices == 0)
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
+	if (s->tree->nslices == 0)
 		return true;
 	/* counting a big table takes longer than any statement of a file */
 	config.command_timeout_ms = config.transaction_timeout_ms = 0;
 	config.min_connections = config.max_connections = 1;
 	int rc = db_pool_new(&config, &pool, &err);
 	if (rc == 0)
-		rc = fn(pool, fs->tree, how, tell, &progress);
+		rc = fn(pool, s->tree, how, tell, &progress);
 	else
 		log_warning("summaries: %s", err.sentence != NULL ? err.sentence : "no connection");
 	db_pool_free(pool);
@@ -85,10 +86,12 @@ static int64_t most_differed(const struct tree *tree, const struct slice *slice)
 }
 
 void slices_print(const struct fs *fs) {
-	for (int i = 0; i < fs->tree->nslices; i++) {
-		const struct slice *s = first_of_table(fs->tree, i);
-		const char *why = s != NULL ? why_not(fs->tree, s) : NULL;
-		int64_t differed = s != NULL ? most_differed(fs->tree, s) : 0;
+	AUTO_SNAPSHOT struct snapshot *now = fs_snapshot(fs);
+	const struct tree *tree = now->tree;
+	for (int i = 0; i < tree->nslices; i++) {
+		const struct slice *s = first_of_table(tree, i);
+		const char *why = s != NULL ? why_not(tree, s) : NULL;
+		int64_t differed = s != NULL ? most_differed(tree, s) : 0;
 		if (differed > 0)
 			printf("the summary of %s was wrong for %lld files%s\n",
 			       s->rel->layout_name, (long long)differed,
@@ -102,13 +105,15 @@ void slices_print(const struct fs *fs) {
 }
 
 void slices_json(const struct fs *fs, struct buf *out) {
+	AUTO_SNAPSHOT struct snapshot *now = fs_snapshot(fs);
+	const struct tree *tree = now->tree;
 	int n = 0;
 	buf_puts(out, "{");
-	for (int i = 0; i < fs->tree->nslices; i++) {
-		const struct slice *s = first_of_table(fs->tree, i);
+	for (int i = 0; i < tree->nslices; i++) {
+		const struct slice *s = first_of_table(tree, i);
 		if (s == NULL)
 			continue;
-		const char *why = why_not(fs->tree, s);
+		const char *why = why_not(tree, s);
 		buf_printf(out, "%s\n        ", n++ > 0 ? "," : "");
 		buf_json_string(out, s->rel->layout_name, strlen(s->rel->layout_name));
 		buf_puts(out, ": ");

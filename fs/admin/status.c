@@ -103,19 +103,19 @@ static void put_string(struct buf *out, const char *name, const char *value, con
 }
 
 /* Sentences: what the layout does without. */
-static void put_left_out(const struct fs *fs, struct buf *out) {
-	const struct lacks *lacks = &fs->tree->lacks;
+static void put_left_out(const struct snapshot *s, struct buf *out) {
+	const struct lacks *lacks = &s->tree->lacks;
 	buf_puts(out, "    \"left_out\": [");
 	for (int i = 0; i < lacks->n; i++) {
 		AUTO_BUF struct buf text = { 0 };
-		lacks_put(lacks, fs->layout, i, &text);
+		lacks_put(lacks, s->layout, i, &text);
 		buf_puts(out, i > 0 ? ", " : "");
 		buf_json_string(out, text.data != NULL ? text.data : "", text.len);
 	}
 	/* and the paths of its routes, for programs */
 	buf_puts(out, "],\n    \"left_out_routes\": [");
-	for (int i = 0, n = 0; i < fs->layout->nroutes; i++) {
-		const char *path = fs->layout->routes[i].path;
+	for (int i = 0, n = 0; i < s->layout->nroutes; i++) {
+		const char *path = s->layout->routes[i].path;
 		if (lacks->of == NULL || lacks->of[i] == 0 || path == NULL)
 			continue;
 		buf_puts(out, n++ > 0 ? ", " : "");
@@ -130,13 +130,14 @@ void status_json(struct call *call, struct buf *out) {
 	char failure[512] = "";
 	bool healthy = db_pool_healthy(call->fs->pool, failure, sizeof(failure));
 	const struct options *opt = call->fs->opt;
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(call->fs);
 	buf_puts(out, "{\n");
 	put_string(out, "version", ROWFS_VERSION, ",\n");
 	buf_printf(out, "    \"uptime_seconds\": %lld,\n",
 		   (long long)(time(NULL) - call->fs->started));
 	put_string(out, "mountpoint", opt->mountpoint, ",\n");
-	put_string(out, "database", call->fs->catalog->database, ",\n");
-	put_string(out, "user", call->fs->catalog->user, ",\n");
+	put_string(out, "database", s->catalog->database, ",\n");
+	put_string(out, "user", s->catalog->user, ",\n");
 	put_string(out, "connection", healthy ? "up" : "down", ",\n");
 	if (!healthy)
 		put_string(out, "connection_error", failure, ",\n");
@@ -147,8 +148,8 @@ void status_json(struct call *call, struct buf *out) {
 	coherence_json(call->fs, out);
 	buf_puts(out, ",\n");
 	buf_printf(out, "    \"last_line\": \"%s\",\n", opt->last_line);
-	buf_printf(out, "    \"ledger\": %s,\n", call->fs->tree->has_ledger ? "true" : "false");
-	put_left_out(call->fs, out);
+	buf_printf(out, "    \"ledger\": %s,\n", s->tree->has_ledger ? "true" : "false");
+	put_left_out(s, out);
 	buf_puts(out, "    \"summary\": ");
 	slices_json(call->fs, out);
 	buf_puts(out, ",\n    \"counters\": {\n");
@@ -175,7 +176,8 @@ void status_config(struct call *call, struct buf *out) {
 }
 
 void status_layout(struct call *call, struct buf *out) {
-	buf_puts(out, call->fs->layout_text);
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(call->fs);
+	buf_puts(out, s->text);
 }
 
 void status_metrics(struct call *call, struct buf *out) {

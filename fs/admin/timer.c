@@ -20,7 +20,8 @@ struct task {
 struct timer {
 	struct fs *fs;
 	struct ticker *clock;
-	struct task tasks[TASKS_MOST]; /* the clock's own */
+	struct snapshot *snapshot; /* whose timers they are; the clock's own, as the next two */
+	struct task tasks[TASKS_MOST];
 	int ntasks;
 };
 
@@ -48,7 +49,7 @@ static void fold(struct timer *timer, struct task *task) {
 		log_debug("timer: %s: %s", task->sql,
 			  err.sentence != NULL ? err.sentence : "failed");
 	db_error_clear(&err);
-	if (watch_again(timer->fs->pool, timer->fs->tree, &err) != 0)
+	if (watch_again(timer->fs->pool, timer->snapshot->tree, &err) != 0)
 		log_debug("timer: whether tables have got triggers: %s",
 			  err.sentence != NULL ? err.sentence : "failed");
 	coherence_own(timer->fs, &err);
@@ -72,9 +73,45 @@ static void run(struct timer *timer, struct task *task) {
 	task->due_us = clock_us() + task->every_us;
 }
 
+/* What is to be done for TREE. */
+static void add_all(struct timer *timer, const struct tree *tree) {
+	const struct options *opt = timer->fs->opt;
+	bool folds = false;
+	timer->ntasks = 0;
+	/* twice as often, so that nothing waits longer than the interval */
+	if (!opt->read_only) {
+		int64_t half = (int64_t)(opt->flush_interval * US_PER_S / 2);
+		timer->tasks[timer->ntasks++] = (struct task){
+			.every_us = half > FLUSH_LEAST_US ? half : FLUSH_LEAST_US,
+		};
+	}
+	add(timer, db_health_sql, opt->health_check_interval);
+	if (tree->has_ledger)
+		add(timer, ledger_trim_named_sql, LEDGER_TRIM_S);
+	if (tree->has_streams)
+		add(timer, ledger_trim_streams_sql, LEDGER_TRIM_S);
+	for (int i = 0; i < tree->nslices; i++)
+		folds = folds || tree->slices[i]->usable;
+	if (folds && !opt->read_only)
+		add(timer, watch_fold_sql, FOLD_S);
+	for (int i = 0; i < tree->ntimers && opt->enable_auto_cleanup; i++)
+		add(timer, tree->timers[i].sql, (int)options_interval(opt, tree->timers[i].every));
+}
+
+/* Another layout has other timers. */
+static void follow(struct timer *timer) {
+	AUTO_SNAPSHOT struct snapshot *now = fs_snapshot(timer->fs);
+	if (now == timer->snapshot)
+		return;
+	snapshot_drop(timer->snapshot);
+	timer->snapshot = move_ptr(now);
+	add_all(timer, timer->snapshot->tree);
+}
+
 /* Runs the next task if it is due. */
 static int64_t tend(void *arg) {
 	struct timer *timer = arg;
+	follow(timer);
 	struct task *first = &timer->tasks[0];
 	for (int i = 1; i < timer->ntasks; i++)
 		if (timer->tasks[i].due_us < first->due_us)
@@ -91,26 +128,7 @@ static bool timer_open(struct fs *fs) {
 	if (timer == NULL)
 		return false;
 	timer->fs = fs;
-	/* twice as often, so that nothing waits longer than the interval */
-	if (!fs->opt->read_only) {
-		int64_t half = (int64_t)(fs->opt->flush_interval * US_PER_S / 2);
-		timer->tasks[timer->ntasks++] = (struct task){
-			.every_us = half > FLUSH_LEAST_US ? half : FLUSH_LEAST_US,
-		};
-	}
-	add(timer, db_health_sql, fs->opt->health_check_interval);
-	if (fs->tree->has_ledger)
-		add(timer, ledger_trim_named_sql, LEDGER_TRIM_S);
-	if (fs->tree->has_streams)
-		add(timer, ledger_trim_streams_sql, LEDGER_TRIM_S);
-	bool folds = false;
-	for (int i = 0; i < fs->tree->nslices; i++)
-		folds = folds || fs->tree->slices[i]->usable;
-	if (folds && !fs->opt->read_only)
-		add(timer, watch_fold_sql, FOLD_S);
-	for (int i = 0; i < fs->tree->ntimers && fs->opt->enable_auto_cleanup; i++)
-		add(timer, fs->tree->timers[i].sql,
-		    (int)options_interval(fs->opt, fs->tree->timers[i].every));
+	follow(timer);
 	if (timer->ntasks > 0)
 		timer->clock = ticker_start(tend, timer);
 	if (timer->ntasks > 0 && timer->clock == NULL)
@@ -121,6 +139,7 @@ static bool timer_open(struct fs *fs) {
 /* Waits for a statement under way to end. */
 static void timer_close(struct fs *fs) {
 	ticker_stop(fs->timer->clock);
+	snapshot_drop(fs->timer->snapshot);
 	free(fs->timer);
 }
 

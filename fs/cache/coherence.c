@@ -32,8 +32,9 @@ bool coherence_listens(const struct fs *fs) {
 
 /* -- for who asks the database ----------------------------------------------------------------- */
 
-static bool is_told(const struct caches *c, const struct place *place) {
-	return notices_exact(c->notices, place);
+/* True if PLACE, whose snapshot has notices, is told by its names. */
+static bool is_told(const struct place *place) {
+	return notices_exact(place->tree->snapshot->notices, place);
 }
 
 /* What was told of since is not certain yet: ULONG_MAX if all is. */
@@ -61,7 +62,7 @@ void coherence_reply(struct fs *fs, struct node *node, struct stat *st, double *
 		     double *entry) {
 	double ttl = fs->opt->coherence != COHERENCE_NONE ? fs->opt->ttl : 0;
 	bool told = fresh_is_told(fs->fresh, node);
-	bool may_keep = told && is_told(fs->caches, node->place);
+	bool may_keep = told && is_told(node->place);
 	struct node_reply reply;
 	node_reply(fs->nodes, node, uncommitted_since(fs), may_keep, &reply);
 	*st = reply.st;
@@ -90,6 +91,7 @@ void coherence_reply(struct fs *fs, struct node *node, struct stat *st, double *
 /* One notice. */
 struct data_change {
 	struct caches *c;
+	struct snapshot *snapshot; /* whose names it leads to; held */
 	unsigned long epoch;
 	struct forget *list; /* what the kernel is to forget */
 	bool names;          /* all names, too */
@@ -129,9 +131,9 @@ static int put_names(const struct place *place, const char *const *values, char 
 
 /* Anything of PLACE. */
 static void change_whole(struct data_change *ch, const struct place *place) {
-	fresh_change_place(ch->c->fs->fresh, place, ch->epoch);
+	fresh_change_place(place, ch->epoch);
 	/* what is told of so vaguely the kernel does not keep */
-	if (!is_told(ch->c, place))
+	if (!is_told(place))
 		return;
 	nodes_list(ch->c->fs->nodes, place, false, &ch->list);
 	ch->names = true;
@@ -199,8 +201,11 @@ static void forget_own(struct data_change *ch) {
 		owes = owes || (f->name != NULL && !f->expired) || f->listing;
 }
 
+/* The number comes first: who takes a snapshot after it was replaced takes the new one, and what a
+ * smaller number says is not good in the new one anyway. */
 static void begin_change(struct data_change *ch, struct caches *c) {
 	*ch = (struct data_change){ .c = c, .epoch = atomic_fetch_add(&c->fs->epoch, 1) + 1 };
+	ch->snapshot = fs_snapshot(c->fs);
 }
 
 /* What was marked the kernel is told to forget. OWN: a change of this mount. */
@@ -212,6 +217,7 @@ static void end_change(struct data_change *ch, bool own) {
 		nodes_list(ch->c->fs->nodes, NULL, true, &ch->list);
 	}
 	invalidate(ch->c->inv, ch->list);
+	snapshot_drop(ch->snapshot);
 }
 
 static void changed(struct caches *c, const char *payload, bool own) {
@@ -219,9 +225,10 @@ static void changed(struct caches *c, const char *payload, bool own) {
 	if (!is_up(c))
 		return;
 	begin_change(&ch, c);
+	const struct notices *notices = ch.snapshot->notices;
 	enum notice_reading read =
-		payload != NULL
-			? notices_read(c->notices, payload, own ? NULL : c->me, change_place, &ch)
+		payload != NULL && notices != NULL
+			? notices_read(notices, payload, own ? NULL : c->me, change_place, &ch)
 			: NOTICE_ANYTHING;
 	if (read == NOTICE_MALFORMED) /* what is not heard of (`payload` NULL) is another thing */
 		atomic_fetch_add(&c->malformed, 1);
@@ -262,7 +269,8 @@ void coherence_appended(struct fs *fs, const struct tally *t) {
 	if (!is_up(c) || t->n == 0)
 		return;
 	begin_change(&ch, c);
-	notices_tally(c->notices, t, change_place, &ch);
+	if (ch.snapshot->notices != NULL)
+		notices_tally(ch.snapshot->notices, t, change_place, &ch);
 	end_change(&ch, true);
 	if (listening_alone(c))
 		return;
@@ -322,21 +330,21 @@ void coherence_await(struct fs *fs) {
 
 /* -- life -------------------------------------------------------------------------------------- */
 
-/* What is told. */
-static bool load(struct caches *c) {
+/* What is told of S. */
+static bool load(struct caches *c, struct snapshot *s) {
 	struct db_pool *pool = c->fs->pool;
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	int told = 0, others;
-	int rc = notices_load(pool, c->fs->tree, &c->notices, &err);
-	if (rc == 0 && c->notices == NULL) {
+	int rc = notices_load(pool, s->tree, &s->notices, &err);
+	if (rc == 0 && s->notices == NULL) {
 		c->why = strdup("the database has no rowfs.notice and rowfs.secret that this role "
 				"may read (rowfs init; rowfs.allow())");
 		return false;
 	}
 	if (rc == 0)
-		rc = notices_decide(c->notices);
+		rc = notices_decide(s->notices);
 	if (rc == 0)
-		notices_count(c->notices, &told, &others);
+		notices_count(s->notices, &told, &others);
 	if (rc != 0) {
 		c->why = strdup(err.sentence != NULL ? err.sentence : strerror(-rc));
 		log_warning("changes by others are seen after %g s only: %s", c->fs->opt->ttl,
@@ -352,7 +360,6 @@ static void coherence_close(struct fs *fs) {
 	listening_end(c);
 	fresh_end(fs->fresh);
 	invalidator_free(c->inv);
-	notices_free(c->notices);
 	mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->wake);
 	buf_free(&c->outgoing);
@@ -379,9 +386,10 @@ static bool coherence_open(struct fs *fs) {
 	}
 	if (fs->opt->coherence != COHERENCE_NOTIFY)
 		return true;
-	if (load(c)) {
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
+	if (load(c, s)) {
 		if (listening_start(c))
-			fresh_tell(fs->fresh, c->notices);
+			fresh_tell(fs->fresh, s);
 		else
 			log_warning("changes by others are seen after %g s only: %s", fs->opt->ttl,
 				    c->why != NULL ? c->why : "out of memory");
@@ -390,10 +398,6 @@ static bool coherence_open(struct fs *fs) {
 }
 
 const struct mount_part coherence_part = { "coherence", coherence_open, coherence_close };
-
-const struct notices *coherence_notices(const struct fs *fs) {
-	return fs->caches != NULL ? fs->caches->notices : NULL;
-}
 
 void coherence_serve(struct fs *fs, struct fuse_session *se) {
 	invalidator_serve(fs->caches->inv, se);
@@ -405,10 +409,11 @@ void coherence_stop(struct fs *fs) {
 
 /* The tables of places that are not told, each reason once. */
 static void put_others(const struct caches *c, struct buf *out) {
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(c->fs);
 	int n = 0;
-	for (int i = 0; i < c->fs->tree->nall; i++) {
-		const struct place *place = c->fs->tree->all[i];
-		const char *why = notices_why(c->notices, place);
+	for (int i = 0; s->notices != NULL && i < s->tree->nall; i++) {
+		const struct place *place = s->tree->all[i];
+		const char *why = notices_why(s->notices, place);
 		if (why == NULL || place->route == NULL || c->fs->kinds->of_place(place)->bytes)
 			continue;
 		buf_puts(out, n++ > 0 ? ",\n            " : "\n            ");

@@ -112,8 +112,6 @@ MUST_USE int coherence_forget_then(struct fs *fs, struct node *node, void (*then
 
 /* -- life -------------------------------------------------------------------------------------- */
 
-/* What is told; NULL: nothing. Borrowed. */
-const struct notices *coherence_notices(const struct fs *fs);
 /* The session that is to be told; before its first request. */
 void coherence_serve(struct fs *fs, struct fuse_session *se);
 /* The kernel is told nothing from here on; before the session is unmounted. */

@@ -60,12 +60,7 @@ struct fs {
 	int rotations;       /* a directory in that: see rotations.h */
 	struct fence *fence; /* `place` is this daemon's */
 	struct db_pool *pool;
-	struct snapshot *snapshot; /* what is served; a reference of the mount's */
-	/* of the snapshot, borrowed */
-	const struct layout *layout;
-	const char *layout_text; /* as read, for /.rowfs/layout.json */
-	const struct catalog *catalog;
-	struct tree *tree;
+	struct snapshots snapshots;   /* what is served: layout, catalog, tree */
 	struct bucket_cache *buckets; /* time buckets that the server has told */
 	struct bodies *bodies;
 	struct trails *trails;
@@ -114,6 +109,12 @@ struct fs {
  * one lock is enough for all of them, and no two of them can be taken in the wrong order. A process
  * serves one mount. */
 extern struct mutex fs_lists;
+
+/* What is served now, with a reference for the caller; another may be published at any time. Never
+ * NULL while anything is served. Thread-safe. */
+MUST_USE static inline struct snapshot *fs_snapshot(const struct fs *fs) {
+	return snapshots_current((struct snapshots *)(uintptr_t)&fs->snapshots);
+}
 
 /* True if anything is not committed. One atomic load. */
 static inline bool fs_has_uncommitted(struct fs *fs) {

@@ -54,7 +54,8 @@ static void claim_in(struct fs *fs, const struct place *dir, const char *path) {
 }
 
 static void claim(struct fs *fs) {
-	const struct tree *tree = fs->tree;
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
+	const struct tree *tree = s->tree;
 	for (int i = 0; i < tree->nall; i++) {
 		const struct ingest *in = first_ingest(tree->all[i]);
 		if (in != NULL && in->of_table != NULL)

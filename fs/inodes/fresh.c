@@ -1,7 +1,6 @@
 #include "fs/inodes/fresh.h"
 
 #include "fs/inodes/node_struct.h"
-#include "schema/notice/notice.h"
 #include "util/clock.h"
 
 #include <limits.h>
@@ -57,32 +56,20 @@ void fresh_move(struct node *node, enum fresh_event event) {
 
 /* -- life -------------------------------------------------------------------------------------- */
 
-struct fresh *fresh_new(int places) {
-	struct fresh *fresh = calloc(1, sizeof(*fresh));
-	if (fresh == NULL)
-		return NULL;
-	fresh->whole = calloc((size_t)places, sizeof(*fresh->whole));
-	if (fresh->whole == NULL) {
-		free(fresh);
-		return NULL;
-	}
-	return fresh;
+struct fresh *fresh_new(void) {
+	return calloc(1, sizeof(struct fresh));
 }
 
 void fresh_free(struct fresh *fresh) {
-	if (fresh == NULL)
-		return;
-	free(fresh->whole);
 	free(fresh);
 }
 
-void fresh_tell(struct fresh *fresh, const struct notices *notices) {
-	fresh->notices = notices;
-	atomic_store(&fresh->ready, true);
+void fresh_tell(struct fresh *fresh, const struct snapshot *snapshot) {
+	atomic_store(&fresh->told, snapshot);
 }
 
 void fresh_end(struct fresh *fresh) {
-	atomic_store(&fresh->ready, false);
+	atomic_store(&fresh->told, NULL);
 }
 
 /* -- changes ----------------------------------------------------------------------------------- */
@@ -105,8 +92,8 @@ void fresh_change_all(struct fresh *fresh, unsigned long epoch) {
 	set_later(&fresh->all, epoch);
 }
 
-void fresh_change_place(struct fresh *fresh, const struct place *place, unsigned long epoch) {
-	set_later(&fresh->whole[place->number], epoch);
+void fresh_change_place(const struct place *place, unsigned long epoch) {
+	set_later(&((struct place *)(uintptr_t)place)->changed, epoch);
 }
 
 void fresh_change_name(struct fresh *fresh, const struct node *dir, const char *name,
@@ -145,31 +132,31 @@ void fresh_lose(struct node *node) {
 }
 
 bool fresh_is_told(const struct fresh *fresh, const struct node *node) {
-	return fresh_is_ready(fresh) && node->type == NODE_PLACE && !node->pending &&
-	       notices_told(fresh->notices, node->place);
+	const struct snapshot *told = atomic_load(&((struct fresh *)(uintptr_t)fresh)->told);
+	return told != NULL && node->type == NODE_PLACE && !node->pending &&
+	       node->place->tree->snapshot == told && notices_told(told->notices, node->place);
 }
 
 /* True if nothing from NODE upwards was marked as a whole after TICKET. */
 static bool is_whole_since(const struct fresh *fresh, const struct node *node,
 			   unsigned long ticket) {
 	for (; node != NULL && node->type == NODE_PLACE; node = node->parent)
-		if (node->below > ticket || load(&fresh->whole[node->place->number]) > ticket)
+		if (node->below > ticket || load(&node->place->changed) > ticket)
 			return false;
 	return ticket != 0 && load(&fresh->all) <= ticket;
 }
 
-/* True if it is told when NAME ("": any) appears in a directory of PLACE, and no place that may
- * have it was marked as a whole after TICKET. */
-static bool tells_names(const struct fresh *fresh, const struct place *place, const char *name,
-			unsigned long ticket) {
-	if (!notices_exact(fresh->notices, place))
+/* True if it is told when NAME ("": any) appears in a directory of PLACE, which is told, and no
+ * place that may have it was marked as a whole after TICKET. */
+static bool tells_names(const struct place *place, const char *name, unsigned long ticket) {
+	const struct notices *notices = place->tree->snapshot->notices;
+	if (!notices_exact(notices, place))
 		return false;
 	for (int i = 0; i < place->nchildren; i++) {
 		const struct place *child = place->children[i];
 		if (child->nkeys == 0 && *name != '\0' && strcmp(child->text, name) != 0)
 			continue;
-		if (!notices_exact(fresh->notices, child) ||
-		    load(&fresh->whole[child->number]) > ticket)
+		if (!notices_exact(notices, child) || load(&child->changed) > ticket)
 			return false;
 	}
 	return true;
@@ -181,7 +168,7 @@ bool fresh_is_good(const struct fresh *fresh, const struct node *node, const cha
 	    !is_whole_since(fresh, node, ticket))
 		return false;
 	if (name != NULL)
-		return node->fresh != FRESH_GONE && tells_names(fresh, node->place, name, ticket) &&
+		return node->fresh != FRESH_GONE && tells_names(node->place, name, ticket) &&
 		       is_unnamed(fresh, node, name, ticket);
 	/* a notice that names a node takes its ticket: the stripe, which it shares with other
 	 * names, is for other tickets, and for nodes that no notice finds, since another has their

@@ -11,11 +11,10 @@
  *  what is known             set by                            read by
  *  fs->epoch                 fs_changed(), each notice         who takes a ticket
  *  fs->changed               fs_changed()                      fresh_is_found(), by time
- *  fresh->notices            fresh_tell(), once                fresh_is_good(), fresh_is_told()
- *  fresh->ready              fresh_tell(), fresh_end()         the same
+ *  fresh->told               fresh_tell(), fresh_end()         fresh_is_good(), fresh_is_told()
  *  fresh->listening          the listener                      fresh_is_good()
  *  fresh->all                a notice of anything              fresh_is_good()
- *  fresh->whole[place]       a notice that names no key        fresh_is_good()
+ *  place->changed            a notice that names no key        fresh_is_good()
  *  fresh->stripes[hash]      a notice that names it            fresh_is_good(), fresh_found()
  *  node->fresh               fresh_move()                      fresh_is_found(), fresh_is_good()
  *  node->epoch               fresh_found(): the ticket;        fresh_is_found()
@@ -26,7 +25,8 @@
  *  the ticket of a listing,  its reader, before it asks        fresh_is_good()
  *  a transcript, a document
  *
- * What is not told goes by time: it is good for opt->ttl, unless this mount changes something.
+ * What is not told goes by time: it is good for opt->ttl, unless this mount changes something. So
+ * does what was found in a layout that was replaced: notices lead to names in the present one.
  *
  * All that is in a node is guarded by the lock of the nodes, which is held in all functions that
  * take a node to read or write it. The rest is atomic, or does not change once it is told. */
@@ -37,7 +37,6 @@
 #include "util/states.h"
 
 struct node;
-struct notices;
 
 /* What is known of a node's name. */
 enum fresh_state {
@@ -65,27 +64,27 @@ extern struct state_table fresh_table;
 enum { FRESH_STRIPES = 4096 }; /* a power of two */
 
 struct fresh {
-	const struct notices *notices; /* which places are told; borrowed; read after `ready` */
-	atomic_bool ready;             /* changes are told, as far as `listening` */
-	atomic_bool listening;         /* notices are heard */
+	/* whose notices are told, as far as `listening`; borrowed; NULL: nobody's */
+	const struct snapshot *_Atomic told;
+	atomic_bool listening; /* notices are heard */
 
 	/* When what changed last, as epochs. */
 	atomic_ulong all;                    /* anything */
-	atomic_ulong *whole;                 /* all of a place; by place->number */
 	atomic_ulong stripes[FRESH_STRIPES]; /* a name in a directory, by its hash */
 };
 
-/* For PLACES places. NULL if out of memory. */
-MUST_USE struct fresh *fresh_new(int places);
+/* NULL if out of memory. */
+MUST_USE struct fresh *fresh_new(void);
 void fresh_free(struct fresh *fresh); /* NULL is fine */
 
-/* From here on changes are told of, as NOTICES says; they must live until fresh_end(). */
-void fresh_tell(struct fresh *fresh, const struct notices *notices);
+/* From here on changes in SNAPSHOT are told of, as its notices say, and in no other. It is borrowed
+ * until the next call, or fresh_end(). */
+void fresh_tell(struct fresh *fresh, const struct snapshot *snapshot);
 /* From here on none are. */
 void fresh_end(struct fresh *fresh);
 
 static inline bool fresh_is_ready(const struct fresh *fresh) {
-	return atomic_load(&((struct fresh *)(uintptr_t)fresh)->ready);
+	return atomic_load(&((struct fresh *)(uintptr_t)fresh)->told) != NULL;
 }
 static inline bool fresh_is_listening(const struct fresh *fresh) {
 	return atomic_load(&((struct fresh *)(uintptr_t)fresh)->listening);
@@ -94,7 +93,7 @@ static inline bool fresh_is_listening(const struct fresh *fresh) {
 /* -- what has changed at EPOCH ----------------------------------------------------------------- */
 
 void fresh_change_all(struct fresh *fresh, unsigned long epoch);
-void fresh_change_place(struct fresh *fresh, const struct place *place, unsigned long epoch);
+void fresh_change_place(const struct place *place, unsigned long epoch);
 /* NAME in DIR; "": what is listed there. */
 void fresh_change_name(struct fresh *fresh, const struct node *dir, const char *name,
 		       unsigned long epoch);

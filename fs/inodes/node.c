@@ -170,7 +170,7 @@ static struct node *new_locked(struct nodes *nodes, struct node *parent, const c
 	return node;
 }
 
-struct nodes *nodes_new(struct fs *fs) {
+struct nodes *nodes_new(struct fs *fs, const struct place *root) {
 	struct nodes *nodes = calloc(1, sizeof(*nodes));
 	if (nodes == NULL)
 		return NULL;
@@ -186,7 +186,7 @@ struct nodes *nodes_new(struct fs *fs) {
 	}
 	table_add(nodes, nodes->root);
 	nodes->root->references = 1;
-	nodes->root->place = fs->tree->root;
+	nodes->root->place = root;
 	snapshot_hold_place(nodes->root->place);
 	nodes->root->attr = (struct attributes){ .mode = S_IFDIR | 0755 };
 	nodes->root->ino = 1;

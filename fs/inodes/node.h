@@ -19,7 +19,8 @@
 
 struct nodes;
 
-MUST_USE struct nodes *nodes_new(struct fs *fs);
+/* ROOT is the place of the root. NULL if out of memory. */
+MUST_USE struct nodes *nodes_new(struct fs *fs, const struct place *root);
 void nodes_free(struct nodes *nodes);
 struct node *nodes_root(struct nodes *nodes);
 size_t nodes_count(struct nodes *nodes);

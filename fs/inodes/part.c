@@ -12,8 +12,9 @@ static void inodes_close(struct fs *fs) {
 
 static bool inodes_open(struct fs *fs) {
 	fs->bodies = bodies_new((uint64_t)fs->opt->cache << 20);
-	fs->fresh = fresh_new(fs->tree->nall);
-	fs->nodes = fs->bodies != NULL ? nodes_new(fs) : NULL;
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
+	fs->fresh = fresh_new();
+	fs->nodes = fs->bodies != NULL ? nodes_new(fs, s->tree->root) : NULL;
 	if (fs->nodes != NULL && fs->fresh != NULL)
 		return true;
 	inodes_close(fs);

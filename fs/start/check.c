@@ -23,7 +23,8 @@ static int check(const struct options *given, enum watch_how how) {
 	bool ok = served_open(&fs, how) && slices_compare(&fs, how);
 	if (ok) {
 		install_version(&fs, false);
-		printf("the layout fits: %d routes, %d places\n", fs.tree->nroutes, fs.tree->nall);
+		AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(&fs);
+		printf("the layout fits: %d routes, %d places\n", s->tree->nroutes, s->tree->nall);
 		slices_print(&fs);
 		ok = install_report(&fs, how == WATCH_INSTALL);
 		if (ok && how == WATCH_LOOK)

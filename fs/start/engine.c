@@ -19,14 +19,15 @@ static void engine_close(struct fs *fs) {
 
 static bool engine_open(struct fs *fs) {
 	const struct options *opt = fs->opt;
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
 	fs->stream = calloc(1, sizeof(*fs->stream));
 	if (fs->stream == NULL)
 		return false;
 	*fs->stream = (struct engine){
 		.buckets = fs->buckets,
 		.pool = fs->pool,
-		.has_ledger = fs->tree->has_ledger,
-		.has_streams = fs->tree->has_streams,
+		.has_ledger = s->tree->has_ledger,
+		.has_streams = s->tree->has_streams,
 		.report = fs->report,
 		.fence = fs->fence,
 		.count = &fs->count,

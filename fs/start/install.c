@@ -61,7 +61,7 @@ static bool is_relation(const struct relation *rel, const char *relation) {
 /* -- what there is, for rowfs check ------------------------------------------------------------ */
 
 struct report {
-	const struct fs *fs;
+	const struct tree *tree;
 	const struct notices *notices; /* NULL: none */
 	int made;                      /* tables that got triggers now */
 	bool any;                      /* a table has some */
@@ -69,7 +69,7 @@ struct report {
 
 /* What is in RELATION's files, by its slices. */
 static bool put_counted(struct report *r, const char *relation, struct buf *line) {
-	const struct tree *tree = r->fs->tree;
+	const struct tree *tree = r->tree;
 	struct names routes = { 0 };
 	bool usable = true, any = false, made = false;
 	for (int i = 0; i < tree->nslices; i++) {
@@ -93,7 +93,7 @@ static bool put_counted(struct report *r, const char *relation, struct buf *line
 
 /* Which routes hear of RELATION's changes. */
 static void put_told(struct report *r, const char *relation, struct buf *line) {
-	const struct tree *tree = r->fs->tree;
+	const struct tree *tree = r->tree;
 	struct names routes = { 0 };
 	for (int i = 0; i < tree->nall; i++)
 		if (tree->all[i]->route != NULL &&
@@ -127,9 +127,9 @@ static void report_failure(void *arg, const char *relation, const char *at, cons
 	       relation, at, why);
 }
 
-static int load(struct fs *fs, struct db_pool *pool, bool make, struct notices **out,
+static int load(const struct tree *tree, struct db_pool *pool, bool make, struct notices **out,
 		struct db_error *err) {
-	int rc = notices_load(pool, fs->tree, out, err);
+	int rc = notices_load(pool, tree, out, err);
 	if (rc != 0 || *out == NULL)
 		return rc;
 	if (make && notices_missing(*out) > 0)
@@ -141,6 +141,7 @@ static int load(struct fs *fs, struct db_pool *pool, bool make, struct notices *
 
 bool install_report(struct fs *fs, bool make) {
 	struct db_config config = options_db_config(fs->opt);
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
 	struct db_pool *pool = NULL;
 	struct notices *notices = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };
@@ -149,11 +150,11 @@ bool install_report(struct fs *fs, bool make) {
 	config.min_connections = config.max_connections = 1;
 	int rc = db_pool_new(&config, &pool, &err);
 	if (rc == 0)
-		rc = load(fs, pool, make, &notices, &err);
+		rc = load(s->tree, pool, make, &notices, &err);
 	if (rc == 0 && notices == NULL)
 		printf("changes are not told: the schema rowfs is not installed, or this role may not "
 		       "read it\n");
-	struct report r = { .fs = fs, .notices = notices };
+	struct report r = { .tree = s->tree, .notices = notices };
 	if (rc == 0 && notices != NULL) {
 		notices_each(notices, report_table, &r);
 		rc = notices_failures(pool, report_failure, NULL, make, &err);
@@ -223,12 +224,12 @@ static void put_command(struct buf *out, const struct fs *fs, bool follow) {
 /* One sentence about what is not there, what is missing because of it, and the command that helps.
  * To the log, and to stderr while that is a terminal's. */
 static void install_note(const struct fs *fs) {
-	const struct tree *tree = fs->tree;
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
+	const struct tree *tree = s->tree;
 	AUTO_BUF struct buf text = { 0 };
 	struct names uncounted = { 0 }, untold = { 0 };
-	const struct notices *notices = coherence_notices(fs);
-	if (notices != NULL)
-		notices_each(notices, add_missing, &untold);
+	if (s->notices != NULL)
+		notices_each(s->notices, add_missing, &untold);
 	for (int i = 0; i < tree->nslices; i++)
 		if (tree->slices[i]->missing && !has_been(tree, i))
 			names_add(&uncounted, tree->slices[i]->rel->layout_name);

@@ -20,10 +20,10 @@ static char *read_file(const char *path) {
 }
 
 /* Says on stderr what the layout does without, and in the log of a daemon. */
-static void tell_left_out(const struct fs *fs) {
-	for (int i = 0; i < fs->tree->lacks.n; i++) {
+static void tell_left_out(const struct fs *fs, const struct snapshot *s) {
+	for (int i = 0; i < s->tree->lacks.n; i++) {
 		AUTO_BUF struct buf text = { 0 };
-		lacks_put(&fs->tree->lacks, fs->layout, i, &text);
+		lacks_put(&s->tree->lacks, s->layout, i, &text);
 		if (text.failed)
 			continue;
 		fprintf(stderr, "rowfs: %s\n", text.data);
@@ -40,6 +40,7 @@ bool served_open(struct fs *fs, enum watch_how how) {
 	AUTO_FREE char *text =
 		opt->layout != NULL ? read_file(opt->layout) : strdup(embedded_default_layout);
 	struct catalog *catalog = NULL;
+	snapshots_init(&fs->snapshots);
 	fs->buckets = bucket_cache_new();
 	if (text == NULL || fs->buckets == NULL)
 		return false;
@@ -48,27 +49,24 @@ bool served_open(struct fs *fs, enum watch_how how) {
 	    catalog_load(fs->pool, layout, opt->table_prefix != NULL ? opt->table_prefix : "",
 			 &catalog, &err) != 0)
 		catalog = NULL;
-	fs->snapshot = snapshot_new(move_ptr(text), layout, catalog, &mistakes);
-	if (fs->snapshot != NULL) {
-		fs->layout = fs->snapshot->layout;
-		fs->layout_text = fs->snapshot->text;
-		fs->catalog = fs->snapshot->catalog;
-		fs->tree = fs->snapshot->tree;
-	}
+	struct snapshot *snapshot = snapshot_new(move_ptr(text), layout, catalog, &mistakes);
 	if (mistakes.len > 0)
 		fprintf(stderr, "rowfs: the layout %s does not fit:\n%s",
 			opt->layout != NULL ? opt->layout : "(default)", mistakes.data);
-	else if (fs->tree == NULL)
+	else if (snapshot == NULL)
 		fprintf(stderr, "rowfs: %s\n",
 			err.sentence != NULL ? err.sentence : "out of memory");
 	else
-		tell_left_out(fs);
-	return fs->tree != NULL && slices_open(fs, how);
+		tell_left_out(fs, snapshot);
+	if (snapshot == NULL)
+		return false;
+	snapshots_publish(&fs->snapshots, snapshot);
+	return slices_open(fs, how);
 }
 
 void served_close(struct fs *fs) {
 	bucket_cache_free(fs->buckets);
-	snapshot_drop(fs->snapshot);
+	snapshots_destroy(&fs->snapshots);
 	db_pool_free(fs->pool);
 }
 

@@ -12,6 +12,8 @@
 #include "schema/layout/place_sql.h"
 #include "util/text/format.h"
 
+#include <stdatomic.h>
+
 struct slice;
 struct ingest;
 
@@ -100,6 +102,9 @@ struct place {
 	bool stays; /* must not be removed: its own route says so, or that of its row */
 
 	struct place_sql sql;
+
+	/* for whoever serves it: when all of it changed last, see fs/inodes/fresh.h */
+	atomic_ulong changed;
 };
 
 struct tree {

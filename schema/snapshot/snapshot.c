@@ -5,6 +5,7 @@
 #include "util/mutex.h"
 
 static void snapshot_free(struct snapshot *s) {
+	notices_free(s->notices);
 	tree_free(s->tree);
 	catalog_free(s->catalog);
 	layout_free(s->layout);

@@ -9,14 +9,17 @@
 #define ROWFS_SCHEMA_SNAPSHOT_SNAPSHOT_H
 
 #include "schema/layout/tree.h"
+#include "schema/notice/notice.h"
 #include "util/mutex.h"
 
-/* All members are immutable once it is published, but for what slices say of themselves. */
+/* All members are immutable once requests are served by it, but for what slices and places say of
+ * themselves. All are owned. */
 struct snapshot {
 	char *text; /* the layout as read */
 	struct layout *layout;
 	struct catalog *catalog;
 	struct tree *tree;
+	struct notices *notices; /* what is told of the tree; NULL: nothing */
 	atomic_uint references;
 };
 
@@ -31,6 +34,10 @@ MUST_USE struct snapshot *snapshot_new(char *text, struct layout *layout, struct
 struct snapshot *snapshot_hold(struct snapshot *snapshot);
 /* Gives one back; with the last one it is freed. NULL is none. */
 void snapshot_drop(struct snapshot *snapshot);
+static inline void cleanup_snapshot(struct snapshot **snapshot) {
+	snapshot_drop(*snapshot);
+}
+#define AUTO_SNAPSHOT __attribute__((cleanup(cleanup_snapshot)))
 
 /* The same for the snapshot that PLACE belongs to. Nothing for a tree that has none. */
 void snapshot_hold_place(const struct place *place);

@@ -19,12 +19,15 @@ bool notices_exact(const struct notices *notices, const struct place *place) {
 	return notices_told(notices, place) && place != vague;
 }
 
+static struct snapshot snapshot, replaced;
+static struct tree tree = { .snapshot = &snapshot };
+
 /* /dir/file, and the literal name `other` beside it. */
-static struct place file_place = { .number = 2, .text = (char[]){ "file" } };
-static struct place other_place = { .number = 3, .text = (char[]){ "other" } };
+static struct place file_place = { .tree = &tree, .text = (char[]){ "file" } };
+static struct place other_place = { .tree = &tree, .text = (char[]){ "other" } };
 static struct place *files[] = { &file_place, &other_place };
-static struct place dir_place = { .number = 1, .children = files, .nchildren = 2 };
-static struct place root_place = { .number = 0 };
+static struct place dir_place = { .tree = &tree, .children = files, .nchildren = 2 };
+static struct place root_place = { .tree = &tree };
 
 static struct options opt = { .coherence = COHERENCE_NOTIFY, .ttl = 3600 };
 static struct fs fs = { .opt = &opt };
@@ -41,10 +44,11 @@ static struct node node_at(struct node *parent, const struct place *place, char 
 static void begin(void) {
 	fresh_free(fs.fresh);
 	untold = vague = NULL;
-	fs.fresh = fresh_new(4);
+	root_place.changed = dir_place.changed = file_place.changed = 0;
+	fs.fresh = fresh_new();
 	if (fs.fresh == NULL)
 		abort();
-	fresh_tell(fs.fresh, NULL);
+	fresh_tell(fs.fresh, &snapshot);
 	atomic_store(&fs.fresh->listening, true);
 	atomic_store(&fs.epoch, 5);
 	atomic_store(&fs.changed, 1);
@@ -86,12 +90,12 @@ static void test_changes(void) {
 	check_good(6, all, __LINE__);
 
 	begin();
-	fresh_change_place(fs.fresh, &file_place, 6);
+	fresh_change_place(&file_place, 6);
 	check_good(5, (struct good){ .dir = true, .name_other = true }, __LINE__);
 	check_good(6, all, __LINE__);
 
 	begin();
-	fresh_change_place(fs.fresh, &dir_place, 6); /* and so all below */
+	fresh_change_place(&dir_place, 6); /* and so all below */
 	check_good(5, none, __LINE__);
 	check_good(6, all, __LINE__);
 
@@ -120,6 +124,11 @@ static void test_not_told(void) {
 
 	begin();
 	fresh_end(fs.fresh);
+	check_good(5, none, __LINE__);
+
+	begin();
+	fresh_tell(fs.fresh, &replaced); /* another layout is served */
+	CHECK(!fresh_is_told(fs.fresh, &file));
 	check_good(5, none, __LINE__);
 
 	begin();

@@ -122,14 +122,12 @@ int main(void) {
 	struct tree tree = { .root = &root };
 	root.tree = &tree;
 	const struct options opt = { .ttl = 1 };
-	struct fs fs = {
-		.opt = &opt, .tree = &tree, .kinds = &kinds, .memory.most = 1 << 20, .epoch = 1
-	};
+	struct fs fs = { .opt = &opt, .kinds = &kinds, .memory.most = 1 << 20, .epoch = 1 };
 	struct call call = { .fs = &fs };
 	int n = 0;
 	fs.bodies = bodies_new(1 << 20);
-	fs.fresh = fresh_new(1);
-	fs.nodes = nodes_new(&fs);
+	fs.fresh = fresh_new();
+	fs.nodes = nodes_new(&fs, &root);
 	fs.handles = handles_new();
 	CHECK(fs.nodes != NULL && fs.handles != NULL);
 	check_file(&fs, &call);
