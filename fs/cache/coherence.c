@@ -1,6 +1,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/cache/coherence_state.h"
 #include "fs/core/call.h"
+#include "fs/core/intake.h"
 #include "fs/core/part.h"
 #include "fs/core/kind.h"
 #include "fs/cache/node_mark.h"
@@ -330,15 +331,15 @@ void coherence_await(struct fs *fs) {
 
 /* -- life -------------------------------------------------------------------------------------- */
 
-/* What is told of S. */
-static bool load(struct caches *c, struct snapshot *s) {
+/* Loads what is told of S. False if nothing is: *WHY says the reason, the caller's. */
+static bool load(struct caches *c, struct snapshot *s, char **why) {
 	struct db_pool *pool = c->fs->pool;
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	int told = 0, others;
 	int rc = notices_load(pool, s->tree, &s->notices, &err);
 	if (rc == 0 && s->notices == NULL) {
-		c->why = strdup("the database has no rowfs.notice and rowfs.secret that this role "
-				"may read (rowfs init; rowfs.allow())");
+		*why = strdup("the database has no rowfs.notice and rowfs.secret that this role "
+			      "may read (rowfs init; rowfs.allow())");
 		return false;
 	}
 	if (rc == 0)
@@ -346,11 +347,11 @@ static bool load(struct caches *c, struct snapshot *s) {
 	if (rc == 0)
 		notices_count(s->notices, &told, &others);
 	if (rc != 0) {
-		c->why = strdup(err.sentence != NULL ? err.sentence : strerror(-rc));
+		*why = strdup(err.sentence != NULL ? err.sentence : strerror(-rc));
 		log_warning("changes by others are seen after %g s only: %s", c->fs->opt->ttl,
-			    c->why != NULL ? c->why : "out of memory");
+			    *why != NULL ? *why : "out of memory");
 	} else if (told == 0)
-		c->why = strdup("no table of the layout has its triggers");
+		*why = strdup("no table of the layout has its triggers");
 	return told > 0;
 }
 
@@ -387,7 +388,7 @@ static bool coherence_open(struct fs *fs) {
 	if (fs->opt->coherence != COHERENCE_NOTIFY)
 		return true;
 	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
-	if (load(c, s)) {
+	if (load(c, s, &c->why)) {
 		if (listening_start(c))
 			fresh_tell(fs->fresh, s);
 		else
@@ -398,6 +399,49 @@ static bool coherence_open(struct fs *fs) {
 }
 
 const struct mount_part coherence_part = { "coherence", coherence_open, coherence_close };
+
+/* A root that was replaced. */
+struct replaced {
+	struct intake_wait wait;
+	struct nodes *nodes;
+	struct node *root;
+};
+
+static void put_replaced(void *arg) {
+	struct replaced *r = arg;
+	node_put(r->nodes, r->root);
+	free(r);
+}
+
+int coherence_publish(struct fs *fs, struct snapshot *snapshot) {
+	struct caches *c = fs->caches;
+	struct replaced *r = calloc(1, sizeof(*r));
+	struct data_change ch;
+	char *why = NULL;
+	bool told = r != NULL && c->listener != NULL && load(c, snapshot, &why);
+	struct node *old = r != NULL ? nodes_replace_root(fs->nodes, snapshot->tree->root) : NULL;
+	if (old == NULL) {
+		free(r);
+		free(why);
+		snapshot_drop(snapshot);
+		return -ENOMEM;
+	}
+	fresh_tell(fs->fresh, told ? snapshot : NULL);
+	snapshots_publish(&fs->snapshots, snapshot);
+	if (why != NULL) {
+		LOCK_SCOPE(&c->lock);
+		free(c->why);
+		c->why = why;
+	}
+	/* what was found with a smaller number may have changed without a notice that leads
+	 * there */
+	begin_change(&ch, c);
+	change_all(&ch, false);
+	end_change(&ch, false);
+	*r = (struct replaced){ { .over = put_replaced, .arg = r }, fs->nodes, old };
+	intake_after(fs->intake, &r->wait);
+	return 0;
+}
 
 void coherence_serve(struct fs *fs, struct fuse_session *se) {
 	invalidator_serve(fs->caches->inv, se);
@@ -433,6 +477,7 @@ void coherence_json(struct fs *fs, struct buf *out) {
 	if (!told && fs->opt->coherence != COHERENCE_NONE)
 		buf_printf(out, "        \"ttl\": %.15g,\n", fs->opt->ttl);
 	if (!told) {
+		LOCK_SCOPE(&c->lock);
 		const char *why = c->why != NULL ? c->why : "as asked for";
 		buf_puts(out, "        \"why\": ");
 		buf_json_string(out, why, strlen(why));

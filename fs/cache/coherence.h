@@ -112,6 +112,12 @@ MUST_USE int coherence_forget_then(struct fs *fs, struct node *node, void (*then
 
 /* -- life -------------------------------------------------------------------------------------- */
 
+/* Serves SNAPSHOT from here on, whose reference it takes over. Names are looked up in it anew, by
+ * the kernel, too. What is open, and a directory that somebody is in, goes on with the snapshot
+ * that it has, whose changes are seen by time. Requests may be under way, and this may be one.
+ * Returns 0; -ENOMEM, with nothing changed. For one thread at a time. */
+MUST_USE int coherence_publish(struct fs *fs, struct snapshot *snapshot);
+
 /* The session that is to be told; before its first request. */
 void coherence_serve(struct fs *fs, struct fuse_session *se);
 /* The kernel is told nothing from here on; before the session is unmounted. */

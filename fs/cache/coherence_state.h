@@ -22,7 +22,6 @@ struct caches {
 	char channel[NOTICE_CHANNEL_LEN + 1]; /* where notices are sent */
 	struct db_listen_job job;             /* the listener's */
 	struct db_listener *listener;
-	char *why; /* not ready: the reason; owned, set before there are threads */
 
 	struct db_pool *telling;  /* the sender's, one session; NULL until it is needed */
 	struct db_cancel sending; /* fired when its statement is not waited for any more */
@@ -36,6 +35,7 @@ struct caches {
 
 	struct mutex lock; /* guards all below, and the invalidator's queues */
 	pthread_cond_t wake;
+	char *why;           /* not ready: the reason; owned; NULL: none */
 	struct buf outgoing; /* payloads for other mounts, each with its NUL */
 	int noutgoing;
 	bool stop, tested;

@@ -58,10 +58,15 @@ struct invalidator {
 	atomic_llong listed_us[DIRECTORIES];
 };
 
+static fuse_ino_t ino_of(const struct node *node) {
+	bool root = node->type == NODE_PLACE && node->place->parent == NULL;
+	return root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)node;
+}
+
 /* -- directories in use ------------------------------------------------------------------------ */
 
 static size_t hash_of(const struct node *dir) {
-	return ((uintptr_t)dir >> 6) & (DIRECTORIES - 1);
+	return (ino_of(dir) >> 6) & (DIRECTORIES - 1);
 }
 
 void invalidate_serves(struct invalidator *inv, const struct node *dir, bool busy) {
@@ -112,15 +117,11 @@ bool invalidates_by_name(struct invalidator *inv) {
 
 /* -- tellers ----------------------------------------------------------------------------------- */
 
-static fuse_ino_t ino_of(const struct invalidator *inv, const struct node *node) {
-	return node == nodes_root(inv->fs->nodes) ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)node;
-}
-
 /* A directory that is somebody's working directory would lose its path if its name were dropped:
  * the name is looked up again instead. A kernel that cannot do that keeps no names of directories:
  * see coherence_reply(). */
 static int tell_name(struct invalidator *inv, struct fuse_session *se, const struct forget *f) {
-	fuse_ino_t ino = ino_of(inv, f->node);
+	fuse_ino_t ino = ino_of(f->node);
 	size_t len = strlen(f->name);
 	if (!f->directory)
 		return fuse_lowlevel_notify_inval_entry(se, ino, f->name, len);
@@ -155,7 +156,7 @@ static bool tell(struct invalidator *inv, struct forget *f) {
 	if (f->name == NULL)
 		node_unkeep(inv->fs->nodes, f->node);
 	int rc = f->name != NULL ? tell_name(inv, se, f)
-				 : fuse_lowlevel_notify_inval_inode(se, ino_of(inv, f->node),
+				 : fuse_lowlevel_notify_inval_inode(se, ino_of(f->node),
 								    f->data ? 0 : -1, 0);
 	if (rc != 0 && rc != -ENOENT) /* which is: it does not know it */
 		log_debug("the kernel was not told to forget: %s", strerror(-rc));
@@ -239,7 +240,7 @@ static void give(struct invalidator *inv, struct forget *list) {
 			free_forget(inv, f);
 			continue;
 		}
-		struct teller *t = &inv->tellers[((uintptr_t)f->node >> 6) % TELLERS];
+		struct teller *t = &inv->tellers[(ino_of(f->node) >> 6) % TELLERS];
 		atomic_fetch_add(&inv->pending, 1);
 		LOCK_SCOPE(t->inv->lock);
 		if (t->first == NULL)
@@ -310,7 +311,7 @@ void invalidate_attributes(struct invalidator *inv, const struct forget *list) {
 	struct fuse_session *se = atomic_load(&inv->se);
 	for (; list != NULL && se != NULL; list = list->next)
 		if (list->name == NULL)
-			(void)fuse_lowlevel_notify_inval_inode(se, ino_of(inv, list->node), -1, 0);
+			(void)fuse_lowlevel_notify_inval_inode(se, ino_of(list->node), -1, 0);
 }
 
 void invalidate_not(struct invalidator *inv, struct forget *list) {

@@ -51,7 +51,9 @@ static bool is_followed(const struct nodes *nodes, const struct place *place) {
 bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *names, int n,
 		enum notice_kind kind, unsigned long epoch, struct forget **list) {
 	LOCK_SCOPE(&nodes->lock);
-	struct node *dir = nodes->root;
+	struct node *dir = atomic_load(&nodes->root);
+	if (dir->place->tree != place->tree)
+		return false; /* replaced just now: see coherence_publish() */
 	for (int i = 0; i + 1 < n && dir != NULL; i++)
 		dir = nodes_find(nodes, dir, names[i]);
 	if (dir == NULL)

@@ -29,16 +29,22 @@ struct intake {
 	intake_quick_fn quick;
 	void *arg;
 	unsigned most;
-	struct mutex lock; /* guards the next four */
+	struct mutex lock; /* guards all below but the slots */
 	unsigned serving;  /* requests that are not quick. While there is a queue: `most` */
 	struct queued *first, **last;
 	size_t bytes; /* in the queue */
+	/* Requests under way, also quick ones, by the turn in which they began. When those of the
+	 * other turn have ended, `passing` is over, and a turn begins for what is in `waiting`. */
+	unsigned running[2];
+	unsigned turn; /* of those that begin now */
+	struct intake_wait *passing, *waiting;
 	unsigned n;
 	struct slot slots[];
 };
 
 static _Thread_local struct slot *mine;
 static _Thread_local enum { NOTHING, QUICK, ANY } serves; /* what this thread serves */
+static _Thread_local unsigned began;                      /* the turn in which that began */
 
 struct intake *intake_new(unsigned most, intake_quick_fn quick, void *arg) {
 	unsigned n = most + INTAKE_SPARE;
@@ -54,9 +60,65 @@ struct intake *intake_new(unsigned most, intake_quick_fn quick, void *arg) {
 	return intake;
 }
 
+/* -- what waits for requests ------------------------------------------------------------------- */
+
+/* The waits that are over, taken out. The lock is held. */
+static struct intake_wait *take_over(struct intake *intake) {
+	struct intake_wait *over = NULL;
+	while (intake->running[!intake->turn] == 0 &&
+	       (intake->passing != NULL || intake->waiting != NULL)) {
+		for (struct intake_wait *w; (w = intake->passing) != NULL;) {
+			intake->passing = w->next;
+			w->next = over;
+			over = w;
+		}
+		intake->passing = move_ptr(intake->waiting);
+		if (intake->passing != NULL)
+			intake->turn = !intake->turn;
+	}
+	return over;
+}
+
+static void call_over(struct intake_wait *w) {
+	while (w != NULL) {
+		struct intake_wait *next = w->next;
+		w->over(w->arg);
+		w = next;
+	}
+}
+
+void intake_after(struct intake *intake, struct intake_wait *wait) {
+	mutex_lock(&intake->lock);
+	wait->next = intake->waiting;
+	intake->waiting = wait;
+	struct intake_wait *over = take_over(intake);
+	mutex_unlock(&intake->lock);
+	call_over(over);
+}
+
+/* This thread serves a request. The lock is held. */
+static void begin_locked(struct intake *intake, bool quick) {
+	serves = quick ? QUICK : ANY;
+	intake->serving += !quick;
+	began = intake->turn;
+	intake->running[began]++;
+}
+
+static void end_locked(struct intake *intake) {
+	if (serves == ANY)
+		intake->serving--;
+	if (serves != NOTHING)
+		intake->running[began]--;
+	serves = NOTHING;
+}
+
+/* -- requests ---------------------------------------------------------------------------------- */
+
 void intake_free(struct intake *intake) {
 	if (intake == NULL)
 		return;
+	call_over(move_ptr(intake->passing));
+	call_over(move_ptr(intake->waiting));
 	for (struct queued *q = intake->first, *next; q != NULL; q = next) {
 		next = q->next;
 		free(q);
@@ -91,21 +153,21 @@ static ssize_t read_request(int fd, void *buf, size_t len) {
  * none. */
 static ssize_t next_queued(struct intake *intake, void *buf) {
 	struct queued *q = NULL;
+	struct intake_wait *over;
 	{
 		LOCK_SCOPE(&intake->lock);
-		if (serves == ANY)
-			intake->serving--;
-		serves = NOTHING;
+		end_locked(intake);
+		over = take_over(intake);
 		if (intake->first != NULL && intake->serving < intake->most) {
 			q = intake->first;
 			intake->first = q->next;
 			if (intake->first == NULL)
 				intake->last = &intake->first;
 			intake->bytes -= q->size;
-			intake->serving++;
-			serves = ANY;
+			begin_locked(intake, false);
 		}
 	}
+	call_over(over);
 	if (q == NULL)
 		return 0;
 	ssize_t size = (ssize_t)q->size;
@@ -114,16 +176,16 @@ static ssize_t next_queued(struct intake *intake, void *buf) {
 	return size;
 }
 
-/* Puts a request into the queue. Returns false if this thread is to serve it. */
-static bool put_in_queue(struct intake *intake, const void *request, size_t size) {
+/* Takes up a request that was read. Returns false if it was put into the queue. */
+static bool take_up(struct intake *intake, const void *request, size_t size) {
 	LOCK_SCOPE(&intake->lock);
 	struct queued *q = NULL;
-	if (intake->serving >= intake->most && intake->bytes + size <= QUEUE_BYTES)
+	bool quick = intake->quick(intake->arg, request, size);
+	if (!quick && intake->serving >= intake->most && intake->bytes + size <= QUEUE_BYTES)
 		q = malloc(sizeof(*q) + size);
 	if (q == NULL) {
-		intake->serving++;
-		serves = ANY;
-		return false;
+		begin_locked(intake, quick);
+		return true;
 	}
 	q->next = NULL;
 	q->size = size;
@@ -131,7 +193,7 @@ static bool put_in_queue(struct intake *intake, const void *request, size_t size
 	*intake->last = q;
 	intake->last = &q->next;
 	intake->bytes += size;
-	return true;
+	return false;
 }
 
 ssize_t intake_read(struct intake *intake, int fd, void *buf, size_t len) {
@@ -143,9 +205,7 @@ ssize_t intake_read(struct intake *intake, int fd, void *buf, size_t len) {
 		n = read_request(fd, buf, len);
 		if (n <= 0)
 			return n;
-		if (intake->quick(intake->arg, buf, (size_t)n))
-			serves = QUICK;
-		else if (put_in_queue(intake, buf, (size_t)n))
+		if (!take_up(intake, buf, (size_t)n))
 			n = 0;
 	}
 	return n;

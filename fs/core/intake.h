@@ -25,7 +25,8 @@ struct intake;
 
 enum { INTAKE_SPARE = 2 };
 
-/* The header of a request, whose bytes are SIZE in all: true if serving it never waits. */
+/* The header of a request, whose bytes are SIZE in all: true if serving it never waits. The lock is
+ * held, so it takes none. */
 typedef bool (*intake_quick_fn)(void *arg, const void *request, size_t size);
 
 /* For at most MOST requests at once, and INTAKE_SPARE threads more; others are not seen. NULL if
@@ -37,6 +38,17 @@ void intake_free(struct intake *intake);
 /* The next request for this thread, as read(2) gives it; the one before it is served. May be
  * cancelled where read(2) may. */
 ssize_t intake_read(struct intake *intake, int fd, void *buf, size_t len);
+
+/* What waits until requests have ended. OVER is called with ARG once, and may free it. */
+struct intake_wait {
+	struct intake_wait *next; /* the intake's */
+	void (*over)(void *arg);
+	void *arg;
+};
+/* Calls WAIT's function when all requests that are under way now have ended: by the thread that
+ * ends the last one, without a lock, or at once; also by intake_free(). May be called in a
+ * request. */
+void intake_after(struct intake *intake, struct intake_wait *wait);
 
 /* The request that this thread has read is a call now. */
 void intake_known(struct intake *intake);

@@ -170,6 +170,36 @@ static struct node *new_locked(struct nodes *nodes, struct node *parent, const c
 	return node;
 }
 
+/* SHELL, which may be NULL, is not held any more. */
+static void drop_shell(struct nodes *nodes, struct node *shell) {
+	if (shell == NULL)
+		return;
+	shell->references--;
+	drop_locked(nodes, shell);
+}
+
+/* Holds NODE a little longer. */
+static void hold_shell(struct nodes *nodes, struct node *node) {
+	struct node **slot = &nodes->shells[nodes->next_shell++ % SHELLS], *old = *slot;
+	node->references++;
+	*slot = node;
+	drop_shell(nodes, old);
+}
+
+/* A root at PLACE, with one reference. */
+static struct node *make_root(struct nodes *nodes, const struct place *place) {
+	struct node *root = new_locked(nodes, NULL, "", NULL, NULL);
+	if (root == NULL)
+		return NULL;
+	root->references = 1;
+	root->place = place;
+	snapshot_hold_place(place);
+	root->attr = (struct attributes){ .mode = S_IFDIR | 0755 };
+	root->ino = 1;
+	table_add(nodes, root);
+	return root;
+}
+
 struct nodes *nodes_new(struct fs *fs, const struct place *root) {
 	struct nodes *nodes = calloc(1, sizeof(*nodes));
 	if (nodes == NULL)
@@ -179,17 +209,11 @@ struct nodes *nodes_new(struct fs *fs, const struct place *root) {
 	bodies_guard(fs->bodies, &nodes->lock);
 	clock_condition(&nodes->settled);
 	nodes->times = calloc(1, sizeof(*nodes->times));
-	nodes->root = nodes->times != NULL ? new_locked(nodes, NULL, "", NULL, NULL) : NULL;
+	nodes->root = nodes->times != NULL ? make_root(nodes, root) : NULL;
 	if (nodes->root == NULL) {
 		nodes_free(nodes);
 		return NULL;
 	}
-	table_add(nodes, nodes->root);
-	nodes->root->references = 1;
-	nodes->root->place = root;
-	snapshot_hold_place(nodes->root->place);
-	nodes->root->attr = (struct attributes){ .mode = S_IFDIR | 0755 };
-	nodes->root->ino = 1;
 	return nodes;
 }
 
@@ -209,23 +233,22 @@ void nodes_free(struct nodes *nodes) {
 }
 
 struct node *nodes_root(struct nodes *nodes) {
-	return nodes->root;
+	return atomic_load(&nodes->root);
+}
+
+struct node *nodes_replace_root(struct nodes *nodes, const struct place *place) {
+	LOCK_SCOPE(&nodes->lock);
+	struct node *root = make_root(nodes, place);
+	if (root == NULL)
+		return NULL;
+	for (int i = 0; i < SHELLS; i++)
+		drop_shell(nodes, move_ptr(nodes->shells[i])); /* nobody will look for them */
+	return atomic_exchange(&nodes->root, root);
 }
 
 size_t nodes_count(struct nodes *nodes) {
 	LOCK_SCOPE(&nodes->lock);
 	return nodes->count;
-}
-
-/* Holds NODE a little longer. */
-static void hold_shell(struct nodes *nodes, struct node *node) {
-	struct node **slot = &nodes->shells[nodes->next_shell++ % SHELLS], *old = *slot;
-	node->references++;
-	*slot = node;
-	if (old == NULL)
-		return;
-	old->references--;
-	drop_locked(nodes, old);
 }
 
 void node_forget(struct nodes *nodes, struct node *node, uint64_t nlookup) {

@@ -22,7 +22,12 @@ struct nodes;
 /* ROOT is the place of the root. NULL if out of memory. */
 MUST_USE struct nodes *nodes_new(struct fs *fs, const struct place *root);
 void nodes_free(struct nodes *nodes);
+/* The root, for as long as a request lasts: see nodes_replace_root(). No lock. */
 struct node *nodes_root(struct nodes *nodes);
+/* A new root, at PLACE of another tree: names that are looked up from here on are new nodes of that
+ * tree, and those below the old root go on as they are. Returns the old root, for node_put() when
+ * no request can be using it any more (intake_after()); NULL if out of memory. */
+MUST_USE struct node *nodes_replace_root(struct nodes *nodes, const struct place *place);
 size_t nodes_count(struct nodes *nodes);
 
 /* What a look-up found, to be made a node. Strings are borrowed. */

@@ -37,8 +37,8 @@ struct nodes {
 	struct unsettled
 		*unsettled; /* handles whose fate close() left open: see handle.h; a list */
 	struct fs *fs;
-	struct node *root;
-	struct slot *slots; /* see node_table.c */
+	struct node *_Atomic root; /* changed under the lock */
+	struct slot *slots;        /* see node_table.c */
 	size_t nslots;
 	size_t count; /* of nodes in them */
 	/* Directories that the kernel has forgotten, but whose maker or end (see intent.h) is still
