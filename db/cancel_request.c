@@ -2,8 +2,8 @@
 
 #include "db/wait.h"
 #include "util/clock.h"
+#include "util/job.h"
 #include "util/log.h"
-#include "util/thread.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -12,14 +12,14 @@
 
 enum {
 	MOST_REQUESTS = 16
-}; /* threads that may hang on a frozen server; further cancels are not sent */
+}; /* jobs that may hang on a frozen server; further cancels are not sent */
 
 static atomic_int requests_open;
 
 struct cancel_request {
-	PGcancel *handle;  /* the thread's */
+	PGcancel *handle;  /* the job's */
 	int done_fd;       /* eventfd, readable once the server has taken it */
-	atomic_int owners; /* the thread and the caller: the last one frees it */
+	atomic_int owners; /* the job and the caller: the last one frees it */
 };
 
 static void request_free(struct cancel_request *r) {
@@ -34,7 +34,7 @@ static void request_drop(struct cancel_request *r) {
 		request_free(r);
 }
 
-static void *request_thread(void *arg) {
+static void run(void *arg) {
 	struct cancel_request *r = arg;
 	char text[256];
 	uint64_t one = 1;
@@ -45,7 +45,6 @@ static void *request_thread(void *arg) {
 	if (write(r->done_fd, &one, sizeof(one)) < 0)
 		log_error("BUG: eventfd: %s", strerror(errno));
 	request_drop(r);
-	return NULL;
 }
 
 static struct cancel_request *request_new(PGconn *pg) {
@@ -65,7 +64,7 @@ struct cancel_request *cancel_request_send(PGconn *pg) {
 	struct cancel_request *r = NULL;
 	if (atomic_fetch_add(&requests_open, 1) < MOST_REQUESTS)
 		r = request_new(pg);
-	if (r != NULL && thread_start(NULL, request_thread, r) == 0)
+	if (r != NULL && job_run(run, r) == 0)
 		return r;
 	atomic_fetch_sub(&requests_open, 1);
 	if (r != NULL)

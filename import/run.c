@@ -4,7 +4,7 @@
 #include "import/progress.h"
 #include "import/verify.h"
 #include "util/below.h"
-#include "util/thread.h"
+#include "util/job.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,7 +19,7 @@ struct crew {
 	atomic_ullong count; /* the work's own */
 };
 
-static void *crew_main(void *arg) {
+static void crew_work(void *arg) {
 	struct crew *crew = arg;
 	while (!atomic_load(&crew->im->stop)) {
 		size_t i = atomic_fetch_add(&crew->next, 1);
@@ -27,22 +27,21 @@ static void *crew_main(void *arg) {
 			break;
 		crew->work(crew->im, &crew->im->plan.items[i], &crew->count);
 	}
-	return NULL;
 }
 
 /* Hands the items from BEGIN to END to the workers and waits for them. Returns the work's count. */
 static uint64_t run_crew(struct import *im, size_t begin, size_t end,
 			 void (*work)(struct import *, struct item *, atomic_ullong *)) {
 	struct crew crew = { .im = im, .work = work, .end = end, .next = begin };
-	AUTO_FREE pthread_t *threads = calloc((size_t)im->jobs, sizeof(*threads));
+	AUTO_FREE struct job **jobs = calloc((size_t)im->jobs, sizeof(struct job *));
 	int n = 0;
-	while (threads != NULL && n < im->jobs && (size_t)n < end - begin &&
-	       thread_start(&threads[n], crew_main, &crew) == 0)
+	while (jobs != NULL && n < im->jobs && (size_t)n < end - begin &&
+	       (jobs[n] = job_start(crew_work, &crew)) != NULL)
 		n++;
 	if (n == 0)
-		crew_main(&crew);
+		crew_work(&crew);
 	for (int i = 0; i < n; i++)
-		pthread_join(threads[i], NULL);
+		job_join(jobs[i]);
 	return atomic_load(&crew.count);
 }
 

@@ -40,7 +40,8 @@
 	RANK(BUCKETS)    /* time buckets that the server has told */                               \
 	RANK(REPORT)     /* errors.jsonl and rejected/ */                                          \
 	RANK(TOLD)       /* import: its output, a line at a time */                                \
-	RANK(TICKER)     /* util/ticker: whether it is called */
+	RANK(TICKER)     /* util/ticker: whether it is called */                                   \
+	RANK(JOB)        /* util/job: threads that are free */
 
 #define MUTEX_RANK_(name) MUTEX_##name,
 enum mutex_rank { MUTEX_RANKS_(MUTEX_RANK_) MUTEX_RANKS };

@@ -7,6 +7,7 @@
 #include "fs/core/report.h"
 #include "fs/kernel/reply.h"
 #include "util/clock.h"
+#include "util/job.h"
 #include "util/log.h"
 #include "util/mutex.h"
 #include "util/thread.h"
@@ -60,7 +61,7 @@ static void commit(struct fs *fs, struct handle *h) {
 	call_end(&call);
 }
 
-static void *helper_main(void *arg) {
+static void help(void *arg) {
 	struct ending *e = arg;
 	struct handle *h;
 	while ((h = handles_claim(e->fs->handles)) != NULL) {
@@ -70,13 +71,12 @@ static void *helper_main(void *arg) {
 	LOCK_SCOPE(&fs_lists);
 	e->helpers--;
 	pthread_cond_broadcast(&e->changed);
-	return NULL;
 }
 
 static void help_locked(struct ending *e) {
 	e->helped = true;
 	for (int i = 0; i < HELPERS && !e->committed; i++) {
-		if (thread_start(NULL, helper_main, e) != 0)
+		if (job_run(help, e) != 0)
 			return;
 		e->helpers++;
 	}
@@ -145,7 +145,7 @@ static void tell_rest(void *arg, struct handle *h) {
 	mutex_unlock(&h->lock);
 }
 
-static void *unmount_main(void *arg) {
+static void unmount(void *arg) {
 	struct ending *e = arg;
 	/* it closes the device, too: whoever still waits for an answer gets an error, also if a
 	 * thread of this process can never end */
@@ -153,12 +153,11 @@ static void *unmount_main(void *arg) {
 	LOCK_SCOPE(&fs_lists);
 	e->unmounted = true;
 	pthread_cond_broadcast(&e->changed);
-	return NULL;
 }
 
 static void unmount_locked(struct ending *e) {
 	int64_t until = clock_us() + (int64_t)UNMOUNT_MS * US_PER_MS;
-	if (e->se == NULL || thread_start(NULL, unmount_main, e) != 0)
+	if (e->se == NULL || job_run(unmount, e) != 0)
 		return;
 	while (!e->unmounted && mutex_wait_until(&e->changed, &fs_lists, until) == 0)
 		;

@@ -23,7 +23,7 @@ static bool is_being_made(struct call *call, const struct node *dir, const char 
 		return false;
 	bool made = node_maker(dir) == tid && place_literal(dir->place, name) != NULL;
 	bool removed = intent_was_removed(call->fs->intents, tid, node_child_ino(dir, name));
-	return (made || removed) && intent_of(call->fs->intents, tid, name) == INTENT_MAKE;
+	return (made || removed) && intent_of(tid, name) == INTENT_MAKE;
 }
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {

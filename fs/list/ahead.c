@@ -3,8 +3,8 @@
 #include "db/field.h"
 #include "fs/cache/coherence.h"
 #include "fs/list/trail.h"
+#include "util/job.h"
 #include "util/mutex.h"
-#include "util/thread.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -12,10 +12,10 @@
 struct ahead {
 	struct fs *fs;
 	struct page_query q;
-	pthread_t thread;
+	struct job *job;
 	struct db_cancel cancel;
 	unsigned long ticket;
-	PGresult *res; /* the thread's until it is joined; NULL: it failed */
+	PGresult *res; /* the job's until it is joined; NULL: it failed */
 };
 
 void page_query_free(struct page_query *q) {
@@ -42,14 +42,17 @@ int page_query_run(struct fs *fs, const struct page_query *q, struct db_cancel *
 	return rc == 0 ? field_judge(*res, ROWS_ANY, FOUND_FORM, err) : rc;
 }
 
-static void *ahead_main(void *arg) {
+static void run(void *arg) {
 	struct ahead *a = arg;
 	AUTO_DB_ERROR struct db_error err = { 0 };
+	struct sched_param param = { 0 };
+	int policy = SCHED_OTHER;
+	(void)pthread_getschedparam(pthread_self(), &policy, &param);
 	/* it need not interrupt who takes the present page for each piece of the next one */
 	pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){ 0 });
 	if (page_query_run(a->fs, &a->q, &a->cancel, &a->res, &err) != 0)
 		a->res = NULL; /* who needs the page asks again, and is told why */
-	return NULL;
+	pthread_setschedparam(pthread_self(), policy, &param);
 }
 
 struct ahead *ahead_start(struct fs *fs, struct page_query *q) {
@@ -63,7 +66,8 @@ struct ahead *ahead_start(struct fs *fs, struct page_query *q) {
 	memset(q, 0, sizeof(*q));
 	mutex_init(&a->cancel.lock, MUTEX_CANCEL);
 	a->ticket = coherence_ticket(fs);
-	if (thread_start(&a->thread, ahead_main, a) == 0)
+	a->job = job_start(run, a);
+	if (a->job != NULL)
 		return a;
 	page_query_free(&a->q);
 	mutex_destroy(&a->cancel.lock);
@@ -72,7 +76,7 @@ struct ahead *ahead_start(struct fs *fs, struct page_query *q) {
 }
 
 static void end(struct ahead *a) {
-	pthread_join(a->thread, NULL);
+	job_join(a->job);
 	mutex_destroy(&a->cancel.lock);
 	page_query_free(&a->q);
 	PQclear(a->res);
@@ -94,7 +98,7 @@ bool ahead_take(struct ahead *a, const struct page_query *q, PGresult **res,
 		ahead_free(a);
 		return false;
 	}
-	pthread_join(a->thread, NULL);
+	job_join(a->job);
 	*res = move_ptr(a->res);
 	*ticket = a->ticket;
 	mutex_destroy(&a->cancel.lock);

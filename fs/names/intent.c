@@ -3,8 +3,8 @@
 #include "fs/core/part.h"
 #include "fs/core/fs.h"
 #include "util/clock.h"
+#include "util/job.h"
 #include "util/mutex.h"
-#include "util/thread.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -12,25 +12,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-/*   state     who leaves it, for what
- *   IDLE      one who asks: ASKED
- *   ASKED     the thread: READING
- *   READING   the thread: ANSWERED; or, since nobody waits any more, IDLE
- *   ANSWERED  who has asked: IDLE
- *
- * Who has asked and waits no longer makes ASKED IDLE, and READING given up. */
-enum state { IDLE, ASKED, READING, ANSWERED };
-
 struct intents {
-	pthread_cond_t changed; /* the rest is guarded by fs_lists */
-	enum state state;
-	bool given_up; /* nobody waits for what is being read */
-	bool started, ending;
-	int users; /* who frees it last: the owner, or the thread, which may never come back */
-	pid_t tid;
-	char name[NAME_MAX + 1];
-	enum intent answer;
-
 	/* a ring: the names that were removed last */
 	struct {
 		atomic_int tid; /* changed under the lock */
@@ -97,96 +79,81 @@ static enum intent read_intent(pid_t tid, const char *name) {
 	return made != 0 && path_ends_in(tid, made, name) ? INTENT_MAKE : INTENT_OTHER;
 }
 
-/* One user less; the last one frees it. Called with the lock, which is given back. */
-static void release(struct intents *all) {
-	bool last = --all->users == 0;
-	mutex_unlock(&fs_lists);
-	if (!last)
+/* -- asking ------------------------------------------------------------------------------------ */
+
+/* What is being read; guarded by fs_lists. */
+struct question {
+	pthread_cond_t answered;
+	enum intent answer;
+	bool done;
+	bool given_up; /* nobody waits for it: the job frees it */
+	pid_t tid;
+	char name[];
+};
+
+/* Questions that were given up and are still being read, perhaps for ever; guarded by fs_lists. */
+static int held;
+
+static void question_free(struct question *q) {
+	pthread_cond_destroy(&q->answered);
+	free(q);
+}
+
+static void answer(void *arg) {
+	struct question *q = arg;
+	enum intent intent = read_intent(q->tid, q->name);
+	LOCK_SCOPE(&fs_lists);
+	q->answer = intent;
+	q->done = true;
+	pthread_cond_signal(&q->answered);
+	if (!q->given_up)
 		return;
-	pthread_cond_destroy(&all->changed);
-	free(all);
+	held--;
+	question_free(q);
 }
 
-static void *reader_main(void *arg) {
-	struct intents *all = arg;
-	mutex_lock(&fs_lists);
-	while (!all->ending) {
-		if (all->state != ASKED) {
-			mutex_wait(&all->changed, &fs_lists);
-			continue;
+/* Asks Q, which has its thread and name, and frees it. The lock is held. */
+static enum intent ask(struct question *q) {
+	int64_t until = clock_us() + INTENT_MS * US_PER_MS;
+	enum intent intent = INTENT_UNKNOWN;
+	if (held == 0 && job_run(answer, q) == 0) {
+		for (int rc = 0; rc == 0 && !q->done;)
+			rc = mutex_wait_until(&q->answered, &fs_lists, until);
+		if (!q->done) {
+			q->given_up = true;
+			held++;
+			return INTENT_UNKNOWN;
 		}
-		char name[NAME_MAX + 1];
-		pid_t tid = all->tid;
-		memcpy(name, all->name, sizeof(name));
-		all->state = READING;
-		mutex_unlock(&fs_lists);
-		enum intent answer = read_intent(tid, name);
-		mutex_lock(&fs_lists);
-		all->answer = answer;
-		all->state = all->given_up ? IDLE : ANSWERED;
-		all->given_up = false;
-		pthread_cond_broadcast(&all->changed);
+		intent = q->answer;
 	}
-	release(all);
-	return NULL;
+	question_free(q);
+	return intent;
 }
 
-/* The thread begins with the first question. */
+enum intent intent_of(pid_t tid, const char *name) {
+	size_t len = strlen(name);
+	struct question *q = calloc(1, sizeof(*q) + len + 1);
+	if (q == NULL)
+		return INTENT_UNKNOWN;
+	clock_condition(&q->answered);
+	q->tid = tid;
+	memcpy(q->name, name, len + 1);
+	LOCK_SCOPE(&fs_lists);
+	return ask(q);
+}
+
+/* -- what was removed -------------------------------------------------------------------------- */
+
 static bool intents_open(struct fs *fs) {
-	struct intents *all = fs->intents = calloc(1, sizeof(*all));
-	if (all == NULL)
-		return false;
-	clock_condition(&all->changed);
-	all->users = 1;
-	return true;
+	fs->intents = calloc(1, sizeof(*fs->intents));
+	return fs->intents != NULL;
 }
 
 static void intents_close(struct fs *fs) {
-	struct intents *all = fs->intents;
-	mutex_lock(&fs_lists);
-	all->ending = true;
-	pthread_cond_broadcast(&all->changed);
-	release(all);
+	free(fs->intents);
 }
 
 const struct mount_part intents_part = { "intents", intents_open, intents_close };
-
-/* Held: the lock. */
-static bool start(struct intents *all) {
-	if (all->started)
-		return true;
-	if (thread_start(NULL, reader_main, all) != 0)
-		return false;
-	all->users++;
-	return all->started = true;
-}
-
-enum intent intent_of(struct intents *all, pid_t tid, const char *name) {
-	int64_t until = clock_us() + INTENT_MS * US_PER_MS;
-	size_t len = strlen(name);
-	int rc = 0;
-	if (len > NAME_MAX)
-		return INTENT_UNKNOWN;
-	LOCK_SCOPE(&fs_lists);
-	if (all->given_up || !start(all))
-		return INTENT_UNKNOWN; /* it may be held for ever */
-	while (rc == 0 && all->state != IDLE)
-		rc = mutex_wait_until(&all->changed, &fs_lists, until);
-	if (all->state != IDLE)
-		return INTENT_UNKNOWN;
-	all->state = ASKED;
-	all->tid = tid;
-	memcpy(all->name, name, len + 1);
-	pthread_cond_broadcast(&all->changed);
-	while (rc == 0 && all->state != ANSWERED)
-		rc = mutex_wait_until(&all->changed, &fs_lists, until);
-	bool answered = all->state == ANSWERED;
-	all->given_up = all->state == READING;
-	if (!all->given_up)
-		all->state = IDLE;
-	pthread_cond_broadcast(&all->changed);
-	return answered ? all->answer : INTENT_UNKNOWN;
-}
 
 void intent_note_removed(struct intents *all, pid_t tid, uint64_t ino) {
 	LOCK_SCOPE(&fs_lists);

@@ -10,8 +10,8 @@
  *
  * The system call is read from /proc/TID/syscall and /proc/TID/mem, see proc(5). Such a read may
  * wait for as long as the process likes: its memory may be a file of a dead file system, or it
- * may be in exec(2). So one thread of its own reads, for all, and who asks waits for a moment
- * only. While somebody keeps that thread, nobody's intent is known. */
+ * may be in exec(2). So a job reads, and who asks waits for a moment only. While somebody keeps
+ * such a job, nobody's intent is known. */
 #ifndef ROWFS_FS_NAMES_INTENT_H
 #define ROWFS_FS_NAMES_INTENT_H
 
@@ -28,12 +28,12 @@ enum intent {
 	INTENT_REMOVE, /* unlink or rmdir */
 };
 
-struct intents;
-
 /* What thread TID is doing, which waits for NAME to be looked up. Takes at most INTENT_MS;
  * INTENT_UNKNOWN then. Thread-safe. */
 enum { INTENT_MS = 100 };
-enum intent intent_of(struct intents *intents, pid_t tid, const char *name);
+enum intent intent_of(pid_t tid, const char *name);
+
+struct intents;
 
 /* The names that were removed last, and by whom: thread TID has removed the name whose path has the
  * st_ino INO, as node.h makes it. The last INTENT_REMOVED of them are known. Thread-safe. */

@@ -318,7 +318,7 @@ static bool is_being_removed(struct call *call, const struct node *dir, const st
 	if (known != NULL ? !node_has_name(call->fs->nodes, known)
 			  : !node_is_gone(call->fs->nodes, dir))
 		return false;
-	enum intent intent = intent_of(call->fs->intents, call_thread(call), name);
+	enum intent intent = intent_of(call_thread(call), name);
 	return intent == INTENT_REMOVE ||
 	       (intent == INTENT_UNKNOWN && known != NULL && node_is_gone(call->fs->nodes, known));
 }

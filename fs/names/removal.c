@@ -4,6 +4,7 @@
 #include "fs/names/intent.h"
 #include "fs/names/removal_state.h"
 #include "util/clock.h"
+#include "util/job.h"
 #include "util/log.h"
 #include "util/mutex.h"
 #include "util/process.h"
@@ -111,10 +112,10 @@ static void wake_clock(struct removals *all) {
 		log_error("BUG: eventfd: %s", strerror(errno));
 }
 
-/* A *finisher*, a thread that commits what is due of one removal, of which it is a user, or all
- * of it if the process has ended. It may wait for a lock, which may be that of another removal
+/* A *finisher*, a job that commits what is due of one removal, of which it is a user, or all of it
+ * if the process has ended. It may wait for a lock, which may be that of another removal
  * whose time is not over yet: so it is not the clock that commits. */
-static void *finisher_main(void *arg) {
+static void finish_job(void *arg) {
 	struct removal *r = arg;
 	struct removals *all = r->all;
 	mutex_lock(&fs_lists);
@@ -130,7 +131,6 @@ static void *finisher_main(void *arg) {
 	LOCK_SCOPE(&fs_lists);
 	all->finishers--; /* the last that it does with ALL, which may be freed then */
 	wake_clock(all);
-	return NULL;
 }
 
 /* One whose process has ended, or whose time is over and that was not in use in this ROUND; with
@@ -162,8 +162,8 @@ static bool finish_due(struct removals *all, struct removal *r, bool ended) {
 	r->finishing = true;
 	all->finishers++;
 	mutex_unlock(&fs_lists);
-	if (thread_start(NULL, finisher_main, r) != 0)
-		finisher_main(r);
+	if (job_run(finish_job, r) != 0)
+		finish_job(r);
 	return true;
 }
 
@@ -422,7 +422,7 @@ bool removal_hides(struct call *call, const struct node *dir, const char *name) 
 			return false;
 		hidden = removal_index(r, ino) >= 0;
 	}
-	if (goes && !hidden && intent_of(call->fs->intents, call_thread(call), name) == INTENT_MAKE)
+	if (goes && !hidden && intent_of(call_thread(call), name) == INTENT_MAKE)
 		(void)removal_commit(call);
 	return hidden;
 }

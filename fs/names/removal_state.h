@@ -80,7 +80,7 @@ struct removals {
 	int slots;            /* that are left */
 	bool none;            /* from now on each is committed at once */
 	bool stopping;        /* the clock is to end */
-	int finishers;        /* that run: see finisher_main() */
+	int finishers;        /* that run: see finish_job() */
 };
 
 /* -- removal_commit.c; R's lock is held, unless it says otherwise ------------------------------ */

@@ -4,10 +4,9 @@
 #include "fs/kernel/kinds.h"
 #include "fs/kernel/session.h"
 #include "fs/start/daemon.h"
+#include "util/job.h"
 #include "util/log.h"
-#include "util/thread.h"
 
-#include <limits.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -33,26 +32,18 @@ static void close_parts(struct fs *fs, int n) {
 	}
 }
 
-struct first_look {
-	char path[PATH_MAX];
-	pthread_t thread;
-};
-
 /* Tells the caller of `rowfs mount` once the mount answers. */
-static void *look(void *arg) {
-	struct first_look *first = arg;
+static void look(void *arg) {
+	const char *path = arg;
 	struct stat st;
-	daemon_ready(stat(first->path, &st) == 0 ? 0 : 1);
-	return NULL;
+	daemon_ready(stat(path, &st) == 0 ? 0 : 1);
 }
 
 static void serve(struct fs *fs) {
-	struct first_look first;
-	snprintf(first.path, sizeof(first.path), "%s", fs->opt->mountpoint);
-	bool looks = thread_start(&first.thread, look, &first) == 0;
+	struct job *first = job_start(look, fs->opt->mountpoint);
 	session_serve(fs);
-	if (looks)
-		pthread_join(first.thread, NULL);
+	if (first != NULL)
+		job_join(first);
 }
 
 /* Its memory has the password, and rows: no other program of this user may read it, and no core
