@@ -2,13 +2,14 @@
 
 #include <string.h>
 
-void check_mistake(struct check *c, const char *fmt, ...) {
+bool check_mistake(struct check *c, const char *fmt, ...) {
 	va_list ap;
 	buf_printf(c->mistakes, "route %s: ", c->route->path);
 	va_start(ap, fmt);
 	buf_vprintf(c->mistakes, fmt, ap);
 	va_end(ap);
 	buf_putc(c->mistakes, '\n');
+	return false;
 }
 
 /* What is missing, noted; NULL (and MISTAKES failed) if out of memory. */
@@ -19,20 +20,20 @@ static struct lack *note(struct check *c, const char *kind, const char *relation
 	return lack;
 }
 
-void check_missing(struct check *c, const char *kind, const char *relation, const char *column,
+bool check_missing(struct check *c, const char *kind, const char *relation, const char *column,
 		   const char *fmt, ...) {
 	if (c->route->optional) {
 		const struct lack *lack = note(c, kind, relation, column);
 		if (c->lack == 0 && lack != NULL)
 			c->lack = 1 + (int)(lack - c->lacks->list);
-		return;
+		return false;
 	}
 	va_list ap;
 	AUTO_BUF struct buf text = { 0 };
 	va_start(ap, fmt);
 	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
-	check_mistake(c, "%s", text.data != NULL ? text.data : "out of memory");
+	return check_mistake(c, "%s", text.data != NULL ? text.data : "out of memory");
 }
 
 /* True if all that name RELATION can do without it. Routes that cannot say so themselves. */
@@ -93,9 +94,9 @@ bool check_said_columns(struct check *c, const struct relation *rel) {
 			const char *name = lists[k]->names[i];
 			if (relation_column(rel, name) != NULL)
 				continue;
-			check_missing(c, "table or view", rel->layout_name, name,
-				      "column \"%s\" does not exist in %s", name, rel->layout_name);
-			return false;
+			return check_missing(c, "table or view", rel->layout_name, name,
+					     "column \"%s\" does not exist in %s", name,
+					     rel->layout_name);
 		}
 	}
 	return true;

@@ -14,12 +14,13 @@ struct check {
 	int lack; /* 1 + what the route lacks, so that it is left out; 0: nothing */
 };
 
-/* Appends one line "route PATH: ...". */
-void check_mistake(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Appends one line "route PATH: ...". False. */
+bool check_mistake(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* The database does not have RELATION, a KIND of thing, or its COLUMN, if there is one. Where the
- * route is optional, this is what it lacks; otherwise a mistake, one line "route PATH: ...". */
-void check_missing(struct check *c, const char *kind, const char *relation, const char *column,
+ * route is optional, this is what it lacks; otherwise a mistake, one line "route PATH: ...".
+ * False. */
+bool check_missing(struct check *c, const char *kind, const char *relation, const char *column,
 		   const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 /* The relation NAME as the route names it, with "WORDS: KIND NAME does not exist" where it is

@@ -54,26 +54,20 @@ static bool take_fields(struct check *c, struct ingest *in) {
 	for (int i = 0; i < route->nfields; i++) {
 		const struct layout_field *f = &route->fields[i];
 		const struct column *column = relation_column(in->rel, f->column);
-		if (column == NULL) {
-			check_missing(c, "table or view", in->rel->layout_name, f->column,
-				      "field \"%s\": column \"%s\" does not exist in %s", f->name,
-				      f->column, in->rel->layout_name);
-			return false;
-		}
-		if (column->generated) {
-			check_mistake(c, "field \"%s\": column \"%s\" does not exist in %s",
-				      f->name, f->column, in->rel->layout_name);
-			return false;
-		}
+		if (column == NULL)
+			return check_missing(c, "table or view", in->rel->layout_name, f->column,
+					     "field \"%s\": column \"%s\" does not exist in %s",
+					     f->name, f->column, in->rel->layout_name);
+		if (column->generated)
+			return check_mistake(c, "field \"%s\": column \"%s\" does not exist in %s",
+					     f->name, f->column, in->rel->layout_name);
 		if (!add_field(in, f->name, column))
 			return false;
 		if (f->from == NULL || strcmp(f->from, f->to) == 0)
 			continue;
-		if (column->category != 'N') {
-			check_mistake(c, "field \"%s\": column \"%s\" is no number", f->name,
-				      f->column);
-			return false;
-		}
+		if (column->category != 'N')
+			return check_mistake(c, "field \"%s\": column \"%s\" is no number", f->name,
+					     f->column);
 		in->fields[in->nfields - 1].factor = factor_of(f->from, f->to);
 		in->by_copy = false;
 	}
@@ -141,10 +135,9 @@ static bool take_format(struct check *c, struct ingest *in) {
 
 static bool take_dir(struct check *c, const struct place *place, struct ingest *in) {
 	for (const struct place *p = place->parent; p != NULL; p = p->parent) {
-		if (p->nkeys > 0) {
-			check_mistake(c, "the directories of an ingest file must be literal names");
-			return false;
-		}
+		if (p->nkeys > 0)
+			return check_mistake(
+				c, "the directories of an ingest file must be literal names");
 	}
 	const char *slash = strrchr(place->route->path, '/');
 	in->dir = strndup(place->route->path, (size_t)(slash - place->route->path));
@@ -157,28 +150,22 @@ static bool take_dir(struct check *c, const struct place *place, struct ingest *
 
 static bool take_all(struct check *c, const struct place *place, struct ingest *in) {
 	size_t room = (size_t)in->rel->ncolumns + (size_t)c->route->nfields + 1;
-	if (strchr("rp", in->rel->kind) == NULL || (in->key = find_key(in->rel)) == NULL) {
-		check_mistake(
+	if (strchr("rp", in->rel->kind) == NULL || (in->key = find_key(in->rel)) == NULL)
+		return check_mistake(
 			c,
 			"ingest: %s must be a table whose primary key is one integer column "
 			"with a sequence: rows are known by it to be a file's. Give it one "
 			"(ALTER TABLE ... ADD COLUMN n bigserial, and make it the key), or use a "
 			"\"rows\" route, which takes any key",
 			in->rel->layout_name);
-		return false;
-	}
 	if (c->route->overflow != NULL) {
 		in->overflow = relation_column(in->rel, c->route->overflow);
-		if (in->overflow == NULL && c->route->optional) {
-			check_missing(c, "table or view", in->rel->layout_name, c->route->overflow,
-				      "\"overflow\"");
-			return false;
-		}
-		if (in->overflow == NULL || strcmp(in->overflow->base, "jsonb") != 0) {
-			check_mistake(c, "\"overflow\": \"%s\" is no jsonb column of %s",
-				      c->route->overflow, in->rel->layout_name);
-			return false;
-		}
+		if (in->overflow == NULL && c->route->optional)
+			return check_missing(c, "table or view", in->rel->layout_name,
+					     c->route->overflow, "\"overflow\"");
+		if (in->overflow == NULL || strcmp(in->overflow->base, "jsonb") != 0)
+			return check_mistake(c, "\"overflow\": \"%s\" is no jsonb column of %s",
+					     c->route->overflow, in->rel->layout_name);
 	}
 	in->fields = calloc(room, sizeof(*in->fields));
 	in->names = calloc(room, sizeof(*in->names));

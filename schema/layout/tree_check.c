@@ -129,38 +129,32 @@ static bool check_bucket(struct check *c, const struct key *key) {
 	bool integer = key->column->category == 'N' &&
 		       strstr("smallint integer bigint", key->column->base);
 	bool time = key->column->category == 'D' && strncmp(key->column->base, "time ", 5) != 0;
-	if (key->unit != NULL ? !integer : !time) {
-		check_mistake(c, "key {%s}: column \"%s\" (%s) %s", key->name, key->column->name,
-			      key->column->type,
-			      key->unit != NULL ? "must be an integer type to have a \"unit\""
-						: "is no date or timestamp: give its \"unit\"");
-		return false;
-	}
+	if (key->unit != NULL ? !integer : !time)
+		return check_mistake(c, "key {%s}: column \"%s\" (%s) %s", key->name,
+				     key->column->name, key->column->type,
+				     key->unit != NULL
+					     ? "must be an integer type to have a \"unit\""
+					     : "is no date or timestamp: give its \"unit\"");
 	for (const char *p = strchr(key->format, '%'); p != NULL; p = strchr(p + 2, '%')) {
-		if (p[1] == '\0' || strchr("YmdHMS", p[1]) == NULL) {
-			check_mistake(c,
-				      "key {%s}: \"format\" has more than %%Y %%m %%d %%H %%M %%S",
-				      key->name);
-			return false;
-		}
+		if (p[1] == '\0' || strchr("YmdHMS", p[1]) == NULL)
+			return check_mistake(
+				c, "key {%s}: \"format\" has more than %%Y %%m %%d %%H %%M %%S",
+				key->name);
 	}
 	static const char *const parts[] = { "%Y", "%m", "%d", "%H", "%M", "%S" };
 	int last = strcmp(key->column->base, "date") == 0 ? 2 : 5;
 	bool missing = false;
 	for (int i = 0; i < 6; i++) {
 		bool there = strstr(key->format, parts[i]) != NULL;
-		if (there && (missing || i > last)) {
-			check_mistake(c, "key {%s}: \"format\" has %s, but %s", key->name, parts[i],
-				      missing ? "not every coarser part from %Y on"
-					      : "the column is a date");
-			return false;
-		}
+		if (there && (missing || i > last))
+			return check_mistake(c, "key {%s}: \"format\" has %s, but %s", key->name,
+					     parts[i],
+					     missing ? "not every coarser part from %Y on"
+						     : "the column is a date");
 		missing = missing || !there;
 	}
-	if (strstr(key->format, "%Y") == NULL) {
-		check_mistake(c, "key {%s}: \"format\" needs %%Y", key->name);
-		return false;
-	}
+	if (strstr(key->format, "%Y") == NULL)
+		return check_mistake(c, "key {%s}: \"format\" needs %%Y", key->name);
 	return true;
 }
 
@@ -188,22 +182,18 @@ static bool bind_key(struct check *c, struct place *place, struct key *key) {
 	key->table = -1;
 	if (c->route->kind == KIND_FILE && c->route->relation != NULL)
 		return true; /* any text */
-	if (c->route->kind == KIND_FILE) {
-		check_mistake(c, "key {%s}: a file route has no keys", key->name);
-		return false;
-	}
+	if (c->route->kind == KIND_FILE)
+		return check_mistake(c, "key {%s}: a file route has no keys", key->name);
 	if (c->route->kind == KIND_QUERY && !qualified && alias == NULL)
 		return true; /* a parameter; check_file() finds it a place */
 	const struct relation *rel = key_relation(c, name, &column);
 	if (rel == NULL)
 		return false;
 	key->column = relation_column(rel, column);
-	if (key->column == NULL) {
-		check_missing(c, "table or view", rel->layout_name, column,
-			      "key {%s}: column \"%s\" does not exist in %s", key->name, column,
-			      rel->layout_name);
-		return false;
-	}
+	if (key->column == NULL)
+		return check_missing(c, "table or view", rel->layout_name, column,
+				     "key {%s}: column \"%s\" does not exist in %s", key->name,
+				     column, rel->layout_name);
 	if (alias != NULL) {
 		key->unit = alias->unit;
 		key->format = alias->format;
@@ -243,21 +233,16 @@ static bool parse_parts(struct check *c, struct place *place) {
 			continue;
 		}
 		const char *end = strchr(s, '}');
-		if (*s == '}' || end == NULL || memchr(s + 1, '{', (size_t)(end - s - 1)) != NULL) {
-			check_mistake(c, "\"%s\": braces do not match", place->text);
-			return false;
-		}
+		if (*s == '}' || end == NULL || memchr(s + 1, '{', (size_t)(end - s - 1)) != NULL)
+			return check_mistake(c, "\"%s\": braces do not match", place->text);
 		if (end == s + 1) {
-			check_mistake(c, "\"%s\": empty braces", place->text);
-			return false;
+			return check_mistake(c, "\"%s\": empty braces", place->text);
 		}
-		if (place->nparts > 0 && place->parts[place->nparts - 1].literal == NULL) {
-			check_mistake(c, "\"%s\": two keys need text between them", place->text);
-			return false;
-		}
+		if (place->nparts > 0 && place->parts[place->nparts - 1].literal == NULL)
+			return check_mistake(c, "\"%s\": two keys need text between them",
+					     place->text);
 		if (place->nparams == PATH_KEYS_MAX) {
-			check_mistake(c, "more than %d keys", PATH_KEYS_MAX);
-			return false;
+			return check_mistake(c, "more than %d keys", PATH_KEYS_MAX);
 		}
 		if (!add_key(place, s + 1, (size_t)(end - s - 1)))
 			return false;
@@ -277,16 +262,13 @@ bool check_component(struct check *c, struct place *place) {
 		int joined = place->scope.tables[t].joined;
 		if (joined < 0 || place->parent->scope.tables[joined].determined)
 			continue;
-		check_mistake(c, "\"%s\": the keys before it do not determine one row of %s",
-			      place->text, place->scope.tables[joined].rel->layout_name);
-		return false;
+		return check_mistake(c, "\"%s\": the keys before it do not determine one row of %s",
+				     place->text, place->scope.tables[joined].rel->layout_name);
 	}
 	for (int i = 0; i < place->nkeys; i++) {
-		if (i > 0 && place->keys[i].table != place->row_table) {
-			check_mistake(c, "\"%s\": keys of one name must be of one relation",
-				      place->text);
-			return false;
-		}
+		if (i > 0 && place->keys[i].table != place->row_table)
+			return check_mistake(c, "\"%s\": keys of one name must be of one relation",
+					     place->text);
 		place->row_table = place->keys[i].table;
 	}
 	place->row_dir = place->row_table >= 0 && place->scope.tables[place->row_table].determined;
@@ -342,10 +324,9 @@ static bool take_order(struct check *c, struct place *place, const struct relati
 		if (!there)
 			place->order[n++] = column;
 	}
-	if (key == NULL && strchr("rm", rel->kind) == NULL) {
-		check_mistake(c, "%s has no key: give its \"key\" in \"tables\"", rel->layout_name);
-		return false;
-	}
+	if (key == NULL && strchr("rm", rel->kind) == NULL)
+		return check_mistake(c, "%s has no key: give its \"key\" in \"tables\"",
+				     rel->layout_name);
 	return true;
 }
 
@@ -363,11 +344,9 @@ static bool take_mtime(struct check *c, struct place *place, const struct relati
 			check_missing(c, "table or view", rel->layout_name, name, "\"mtime\"");
 		return !own; /* what "tables" says is noted: the files are shown without it */
 	}
-	if (place->mtime == NULL || place->mtime->category != 'D') {
-		check_mistake(c, "\"mtime\": \"%s\" is no timestamp column of %s", name,
-			      rel->layout_name);
-		return false;
-	}
+	if (place->mtime == NULL || place->mtime->category != 'D')
+		return check_mistake(c, "\"mtime\": \"%s\" is no timestamp column of %s", name,
+				     rel->layout_name);
 	return true;
 }
 
@@ -379,8 +358,7 @@ static bool overflow_fits(struct check *c, const struct relation *rel) {
 		return false;
 	if (strcmp(column->base, "jsonb") == 0)
 		return true;
-	check_mistake(c, "\"overflow\": column \"%s\" must be jsonb", column->name);
-	return false;
+	return check_mistake(c, "\"overflow\": column \"%s\" must be jsonb", column->name);
 }
 
 /* What tells the rows of one document apart: the key; for an object, the unique key that its "by"
@@ -410,23 +388,19 @@ static bool take_match(struct check *c, struct place *place, const struct relati
 }
 
 static bool check_rows(struct check *c, struct place *place, const struct relation *rel) {
-	if (c->route->kind == KIND_ROWS && place->format == NULL) {
-		check_mistake(c, "a rows file ends in .csv, .jsonl or .json");
-		return false;
-	}
+	if (c->route->kind == KIND_ROWS && place->format == NULL)
+		return check_mistake(c, "a rows file ends in .csv, .jsonl or .json");
 	if (c->route->kind == KIND_TABLE && !take_match(c, place, rel))
 		return false;
 	for (const struct place *p = place; p != NULL; p = p->parent)
 		place->grouped = place->grouped || (p->nkeys > 0 && p->row_table == place->target);
 	const struct scope_table *target = &place->scope.tables[place->target];
 	if (!place->grouped && target->joined >= 0 &&
-	    !place->scope.tables[target->joined].determined) {
-		check_mistake(
+	    !place->scope.tables[target->joined].determined)
+		return check_mistake(
 			c,
 			"the keys of the path do not determine one row of %s, which %s is joined to",
 			place->scope.tables[target->joined].rel->layout_name, rel->layout_name);
-		return false;
-	}
 	return take_order(c, place, rel) && overflow_fits(c, rel);
 }
 
@@ -447,17 +421,14 @@ static bool check_relation_file(struct check *c, struct place *place) {
 		return false;
 	if (route->kind == KIND_ROWS || route->kind == KIND_TABLE)
 		return check_rows(c, place, rel);
-	if (!place->scope.tables[place->target].determined) {
-		check_mistake(
+	if (!place->scope.tables[place->target].determined)
+		return check_mistake(
 			c,
 			"the keys of the path do not determine one row of %s (give all columns "
 			"of a primary key or unique constraint)",
 			rel->layout_name);
-		return false;
-	}
 	if (route->kind == KIND_ROW && !path_is_json(route->path)) {
-		check_mistake(c, "a row file ends in .json");
-		return false;
+		return check_mistake(c, "a row file ends in .json");
 	}
 	return overflow_fits(c, rel);
 }
@@ -523,11 +494,10 @@ static bool check_query(struct check *c, struct place *place) {
 	bool ok = true;
 	place->view = catalog_relation(c->catalog, c->route->relation);
 	place->function = catalog_function(c->catalog, c->route->relation);
-	if (place->view == NULL && place->function == NULL) {
-		check_missing(c, "view or function", c->route->relation, NULL,
-			      "query: view or function %s does not exist", c->route->relation);
-		return false;
-	}
+	if (place->view == NULL && place->function == NULL)
+		return check_missing(c, "view or function", c->route->relation, NULL,
+				     "query: view or function %s does not exist",
+				     c->route->relation);
 	if (place->view != NULL && !check_said_columns(c, place->view))
 		return false;
 	for (const struct place *p = place; p != NULL; p = p->parent) {
