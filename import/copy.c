@@ -193,13 +193,10 @@ int copy_item(struct import *im, struct item *item, struct buf *why) {
 		return -EAGAIN;
 	}
 	/* the mount cannot say so at close: more may have come */
-	if (rc == 0 && item->what == CLASS_INGEST && item_ends_in(item, ".gz") &&
-	    is_cut(im, item)) {
-		buf_puts(
+	if (rc == 0 && item->what == CLASS_INGEST && item_ends_in(item, ".gz") && is_cut(im, item))
+		return buf_refuse(
 			why,
 			"its bytes are in, and the lines that they have are rows, but the compressed data is cut short: it ends inside a gzip member");
-		return -EINVAL;
-	}
 	if (rc == 0) {
 		rc = journal_done(im->journal, item);
 		if (rc != 0)

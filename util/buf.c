@@ -1,5 +1,6 @@
 #include "util/buf.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -90,6 +91,14 @@ void buf_printf(struct buf *b, const char *fmt, ...) {
 	va_start(ap, fmt);
 	buf_vprintf(b, fmt, ap);
 	va_end(ap);
+}
+
+int buf_refuse(struct buf *b, const char *fmt, ...) {
+	va_list ap;
+	va_start(ap, fmt);
+	buf_vprintf(b, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
 }
 
 static void add_escaped_byte(struct buf *b, char c) {

@@ -32,6 +32,8 @@ void buf_puts(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void buf_putc(struct buf *b, char c);
+/* Appends, as buf_printf() does, why something is refused. Returns -EINVAL. */
+int buf_refuse(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Appends what F has, from where it stands to its end, or until B has MOST bytes or more. Returns
  * false, with errno, if F cannot be read. */
 MUST_USE bool buf_add_file(struct buf *b, FILE *f, size_t most);

@@ -19,12 +19,10 @@ static int expand_one(const char *text, const char **rest, struct buf *out, stru
 		name_len++;
 	const char *end = strchr(text, '}');
 	bool has_default = text[name_len] == ':';
-	if (end == NULL || name_len == 0 || (!has_default && text + name_len != end)) {
-		buf_puts(
+	if (end == NULL || name_len == 0 || (!has_default && text + name_len != end))
+		return buf_refuse(
 			err,
 			"\"${\" begins neither ${VAR} nor ${VAR:default}; $$ stands for a dollar sign");
-		return -EINVAL;
-	}
 	AUTO_FREE char *name = strndup(text, name_len);
 	const char *value = name != NULL ? getenv(name) : NULL;
 	*rest = end + 1;
@@ -34,8 +32,7 @@ static int expand_one(const char *text, const char **rest, struct buf *out, stru
 		const char *start = text + name_len + (text[name_len + 1] == '-' ? 2 : 1);
 		buf_add(out, start, (size_t)(end - start));
 	} else if (value == NULL) {
-		buf_printf(err, "the variable %.*s is not set", (int)name_len, text);
-		return -EINVAL;
+		return buf_refuse(err, "the variable %.*s is not set", (int)name_len, text);
 	}
 	return 0;
 }
@@ -66,8 +63,7 @@ static int value_text(const cJSON *item, struct buf *out, struct buf *err) {
 			     fabs(item->valuedouble) < 1e15;
 		buf_printf(out, whole ? "%.0f" : "%.15g", item->valuedouble);
 	} else {
-		buf_puts(err, "a string, a number, true or false is needed");
-		return -EINVAL;
+		return buf_refuse(err, "a string, a number, true or false is needed");
 	}
 	return out->failed ? -ENOMEM : 0;
 }
@@ -75,23 +71,18 @@ static int value_text(const cJSON *item, struct buf *out, struct buf *err) {
 static int read_file(const char *path, struct buf *text, struct buf *err) {
 	AUTO_FILE FILE *f = fopen(path, "re");
 	struct stat st;
-	if (f == NULL || fstat(fileno(f), &st) < 0) {
-		buf_printf(err, "configuration file %s: %s", path, strerror(errno));
-		return -EINVAL;
-	}
+	if (f == NULL || fstat(fileno(f), &st) < 0)
+		return buf_refuse(err, "configuration file %s: %s", path, strerror(errno));
 	if (S_ISDIR(st.st_mode)) {
-		buf_printf(err, "configuration file %s: %s", path, strerror(EISDIR));
-		return -EINVAL;
+		return buf_refuse(err, "configuration file %s: %s", path, strerror(EISDIR));
 	}
 	buf_resize(text, LARGEST_CONFIG + 1);
 	if (text->failed)
 		return -ENOMEM;
 	size_t len = fread(text->data, 1, LARGEST_CONFIG + 1, f);
-	if (ferror(f) || len > LARGEST_CONFIG) {
-		buf_printf(err, "configuration file %s: %s", path,
-			   ferror(f) ? "it cannot be read" : "it is larger than 1 MiB");
-		return -EINVAL;
-	}
+	if (ferror(f) || len > LARGEST_CONFIG)
+		return buf_refuse(err, "configuration file %s: %s", path,
+				  ferror(f) ? "it cannot be read" : "it is larger than 1 MiB");
 	buf_resize(text, len);
 	return 0;
 }

@@ -96,21 +96,16 @@ static int take_option(struct parse *p, const char *arg) {
 		return word->kernel_flag ? add_mount_flag(p->opt, arg) : 0;
 	if (o == NULL && p->sloppy && arg[0] != '-')
 		return 0;
-	if (o == NULL) {
-		buf_printf(p->err, "unknown option \"%.*s\"; rowfs --help lists them all", (int)len,
-			   arg);
-		return -EINVAL;
-	}
+	if (o == NULL)
+		return buf_refuse(p->err, "unknown option \"%.*s\"; rowfs --help lists them all",
+				  (int)len, arg);
 	p->secret_word |= o->secret;
-	if (arg[len] == '\0' && o->type != OPTION_BOOL) {
-		buf_printf(p->err, "option %s needs a value", o->key);
-		return -EINVAL;
-	}
+	if (arg[len] == '\0' && o->type != OPTION_BOOL)
+		return buf_refuse(p->err, "option %s needs a value", o->key);
 	if (set_from(p, o, arg[len] == '=' ? arg + len + 1 : "true", &why) == 0)
 		return 0;
-	buf_printf(p->err, "option %s: %s", o->secret ? o->key : arg,
-		   why.data != NULL ? why.data : "no memory");
-	return -EINVAL;
+	return buf_refuse(p->err, "option %s: %s", o->secret ? o->key : arg,
+			  why.data != NULL ? why.data : "no memory");
 }
 
 enum { KEY_FOREGROUND = 1, KEY_DEBUG, KEY_SLOPPY, KEY_LAYOUT, KEY_CONFIG, KEY_INSTALL };
@@ -130,10 +125,8 @@ static const struct fuse_opt words[] = {
 };
 
 static int take_operand(struct parse *p, const char *arg) {
-	if (p->noperands == sizeof(p->operands) / sizeof(p->operands[0])) {
-		buf_puts(p->err, "too many arguments; rowfs --help says which are meant");
-		return -EINVAL;
-	}
+	if (p->noperands == sizeof(p->operands) / sizeof(p->operands[0]))
+		return buf_refuse(p->err, "too many arguments; rowfs --help says which are meant");
 	p->operands[p->noperands] = strdup(arg);
 	return p->operands[p->noperands++] != NULL ? 0 : -ENOMEM;
 }
@@ -143,8 +136,7 @@ static int take_file(struct parse *p, const char *key, const char *arg) {
 	const char *value = arg + 2 + strlen(key);
 	if (set_from(p, option_find(key, strlen(key)), value + (*value == '='), &why) == 0)
 		return 0;
-	buf_printf(p->err, "--%s: %s", key, why.data != NULL ? why.data : "no memory");
-	return -EINVAL;
+	return buf_refuse(p->err, "--%s: %s", key, why.data != NULL ? why.data : "no memory");
 }
 
 /* For fuse_opt_parse(): one argument, or one word of -o. -1 ends it; 0 means that it was ours. */
@@ -233,9 +225,8 @@ static int read_environment(struct parse *p) {
 		AUTO_BUF struct buf why = { 0 };
 		if (value == NULL || value[0] == '\0' || set_from(p, o, value, &why) == 0)
 			continue;
-		buf_printf(p->err, "environment variable %s: %s", o->env,
-			   why.data != NULL ? why.data : "no memory");
-		return -EINVAL;
+		return buf_refuse(p->err, "environment variable %s: %s", o->env,
+				  why.data != NULL ? why.data : "no memory");
 	}
 	return 0;
 }
@@ -243,10 +234,8 @@ static int read_environment(struct parse *p) {
 static int take_config(void *arg, const char *key, const char *value, struct buf *err) {
 	struct parse *p = arg;
 	const struct option *o = option_find(key, strlen(key));
-	if (o == NULL || strcmp(key, "config") == 0) {
-		buf_puts(err, "there is no such option");
-		return -EINVAL;
-	}
+	if (o == NULL || strcmp(key, "config") == 0)
+		return buf_refuse(err, "there is no such option");
 	return set_from(p, o, value, err);
 }
 
@@ -280,15 +269,12 @@ static int use_operands(struct parse *p, enum command command) {
 	int most = command == COMMAND_INIT || (command == COMMAND_CHECK && names_layout) ? 1 : 2;
 
 	p->now = FROM_COMMAND_LINE;
-	if (p->opt->install && command != COMMAND_CHECK) {
-		buf_puts(p->err, "--install is for rowfs check: a mount installs nothing");
-		return -EINVAL;
-	}
+	if (p->opt->install && command != COMMAND_CHECK)
+		return buf_refuse(p->err, "--install is for rowfs check: a mount installs nothing");
 	if (p->noperands > most || (command == COMMAND_MOUNT && p->noperands == 0)) {
 		buf_puts(p->err,
 			 p->noperands == 0 ? "a mountpoint is needed" : "too many arguments");
-		buf_puts(p->err, "; rowfs --help says which are meant");
-		return -EINVAL;
+		return buf_refuse(p->err, "; rowfs --help says which are meant");
 	}
 	if (conninfo != NULL && set_from(p, string, conninfo, p->err) < 0)
 		return -EINVAL;
@@ -331,9 +317,8 @@ static int resolve_mountpoint(struct options *opt, const char *path, struct buf 
 static int check_together(const struct options *opt, struct buf *err) {
 	if (opt->min_connections <= opt->max_connections)
 		return 0;
-	buf_printf(err, "min_connections (%d) is more than max_connections (%d)",
-		   opt->min_connections, opt->max_connections);
-	return -EINVAL;
+	return buf_refuse(err, "min_connections (%d) is more than max_connections (%d)",
+			  opt->min_connections, opt->max_connections);
 }
 
 static int read_all(struct parse *p, enum command command, int argc, char **argv) {

@@ -51,10 +51,8 @@ int csv_split(const char *line, size_t len, struct csv_record *out, struct buf *
 			return -ENOMEM;
 		}
 		const char *wrong = csv_next(&at, end, decoded, &out->fields[out->n++]);
-		if (wrong != NULL) {
-			buf_printf(why, "field %d: %s", out->n, wrong);
-			return -EINVAL;
-		}
+		if (wrong != NULL)
+			return buf_refuse(why, "field %d: %s", out->n, wrong);
 		if (at == end)
 			return 0;
 	}

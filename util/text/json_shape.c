@@ -113,10 +113,8 @@ int shape_scan(const char *json, size_t len, struct shape *out, struct buf *why)
 	const char *p = json, *end = json + len;
 	*out = (struct shape){ 0 };
 	json_skip_space(&p, end);
-	if (p == end) {
-		buf_puts(why, "empty: a JSON object was expected");
-		return -EINVAL;
-	}
+	if (p == end)
+		return buf_refuse(why, "empty: a JSON object was expected");
 	int rc = json_document(json, len, scan_shape, out, why);
 	if (rc == 0 && *p != '{') {
 		buf_puts(why, "a JSON object was expected, not another kind of value");

@@ -46,10 +46,9 @@ static int check_bytes(const char *line, size_t len, struct buf *why) {
 	size_t good = utf8_prefix(line, len);
 	if (good == len)
 		return 0;
-	buf_printf(why, "byte %zu of the line %s", good + 1,
-		   line[good] == '\0' ? "is a NUL, which no text holds"
-				      : "is not UTF-8: write the file in UTF-8");
-	return -EINVAL;
+	return buf_refuse(why, "byte %zu of the line %s", good + 1,
+			  line[good] == '\0' ? "is a NUL, which no text holds"
+					     : "is not UTF-8: write the file in UTF-8");
 }
 
 /* -- fields ------------------------------------------------------------------------------------ */
@@ -91,8 +90,8 @@ static int split(struct line_checker *c, const char *line, size_t len, bool plai
 	}
 	if (n + 1 == c->n)
 		return 0;
-	buf_printf(why, "%d field%s, but there are %d columns", n + 1, n > 0 ? "s" : "", c->n);
-	return -EINVAL;
+	return buf_refuse(why, "%d field%s, but there are %d columns", n + 1, n > 0 ? "s" : "",
+			  c->n);
 }
 
 static int judge_text(const struct field_rule *rule, const struct csv_field *field, bool plain,
@@ -133,10 +132,8 @@ static int judge_number(const struct field_rule *rule, const struct csv_field *f
 static int judge(const struct field_rule *rule, const struct csv_field *field, bool plain,
 		 int64_t *rendered, struct buf *why) {
 	*rendered = field->null ? 0 : -1;
-	if (field->null && rule->not_null) {
-		buf_printf(why, "column %s: empty, but it must have a value", rule->name);
-		return -EINVAL;
-	}
+	if (field->null && rule->not_null)
+		return buf_refuse(why, "column %s: empty, but it must have a value", rule->name);
 	if (field->null || rule->kind == FIELD_SERVER)
 		return 0;
 	if (rule->kind == FIELD_TEXT)
@@ -157,18 +154,15 @@ static bool is_own_header(const struct line_checker *c) {
 
 static int check_whole(const struct line_checker *c, const char *line, size_t len,
 		       struct buf *why) {
-	if (len == 0 && (c->n != 1 || c->rules[0].not_null)) {
-		buf_puts(why, "a blank line");
-		return -EINVAL;
-	}
+	if (len == 0 && (c->n != 1 || c->rules[0].not_null))
+		return buf_refuse(why, "a blank line");
 	if (len == 2 && memcmp(line, "\\.", 2) == 0) {
-		buf_puts(why, "\\. alone on a line is PostgreSQL's end of data, not a row");
-		return -EINVAL;
+		return buf_refuse(why,
+				  "\\. alone on a line is PostgreSQL's end of data, not a row");
 	}
-	if (utf8_mark(line, len) > 0) {
-		buf_puts(why, "a byte order mark stands before the row: write the file without it");
-		return -EINVAL;
-	}
+	if (utf8_mark(line, len) > 0)
+		return buf_refuse(
+			why, "a byte order mark stands before the row: write the file without it");
 	return 0;
 }
 
