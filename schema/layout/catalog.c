@@ -16,9 +16,9 @@ bool name_list_has(const struct name_list *list, const char *name) {
 	return false;
 }
 
-static char *get_string(const cJSON *object, const char *name) {
+static char *get_string(struct arena *memory, const cJSON *object, const char *name) {
 	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-	return strdup(cJSON_IsString(item) ? item->valuestring : "");
+	return arena_strdup(memory, cJSON_IsString(item) ? item->valuestring : "");
 }
 
 static char get_char(const cJSON *object, const char *name) {
@@ -40,28 +40,29 @@ static int get_int(const cJSON *object, const char *name, int low, int otherwise
 				 otherwise);
 }
 
-static struct name_list get_names(const cJSON *object, const char *name) {
+static struct name_list get_names(struct arena *memory, const cJSON *object, const char *name) {
 	const cJSON *array = cJSON_GetObjectItemCaseSensitive(object, name), *e;
-	struct name_list list = { .names = calloc((size_t)cJSON_GetArraySize(array) + 1,
-						  sizeof(char *)) };
-	if (list.names == NULL)
-		return list;
-	cJSON_ArrayForEach(e, array)
-		list.names[list.n++] = strdup(cJSON_IsString(e) ? e->valuestring : "");
+	struct name_list list = { .names = arena_alloc(memory, cJSON_GetArraySize(array),
+						       sizeof(char *)) };
+	cJSON_ArrayForEach(e, array) {
+		if (list.names != NULL)
+			list.names[list.n++] =
+				arena_strdup(memory, cJSON_IsString(e) ? e->valuestring : "");
+	}
 	return list;
 }
 
-static void read_columns(const cJSON *array, struct relation *rel) {
+static void read_columns(struct arena *memory, const cJSON *array, struct relation *rel) {
 	const cJSON *e;
-	rel->columns = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*rel->columns));
+	rel->columns = arena_alloc(memory, cJSON_GetArraySize(array), sizeof(*rel->columns));
 	if (rel->columns == NULL)
 		return;
 	cJSON_ArrayForEach(e, array) {
 		rel->columns[rel->ncolumns++] = (struct column){
-			.name = get_string(e, "name"),
-			.type = get_string(e, "type"),
-			.base = get_string(e, "base"),
-			.operators = get_string(e, "operators"),
+			.name = get_string(memory, e, "name"),
+			.type = get_string(memory, e, "type"),
+			.base = get_string(memory, e, "base"),
+			.operators = get_string(memory, e, "operators"),
 			.category = get_char(e, "category"),
 			.kind = get_char(e, "kind"),
 			.modifier = get_int(e, "modifier", INT_MIN, -1),
@@ -73,94 +74,89 @@ static void read_columns(const cJSON *array, struct relation *rel) {
 	}
 }
 
-static void read_relation(const cJSON *json, struct relation *rel) {
+static void read_relation(struct arena *memory, const cJSON *json, struct relation *rel) {
 	const cJSON *e, *array;
 	rel->oid = get_oid(json, "oid");
-	rel->schema = get_string(json, "schema");
-	rel->name = get_string(json, "name");
-	rel->full_name = get_string(json, "full");
+	rel->schema = get_string(memory, json, "schema");
+	rel->name = get_string(memory, json, "name");
+	rel->full_name = get_string(memory, json, "full");
 	rel->kind = get_char(json, "kind");
 	rel->takes_copy = get_bool(json, "copy");
 	rel->inherited = get_bool(json, "inherited");
 	rel->referenced = get_bool(json, "referenced");
 	rel->readable = get_bool(json, "readable");
 	rel->rewrites_rows = get_bool(json, "rewrites");
-	read_columns(cJSON_GetObjectItemCaseSensitive(json, "columns"), rel);
+	read_columns(memory, cJSON_GetObjectItemCaseSensitive(json, "columns"), rel);
 	array = cJSON_GetObjectItemCaseSensitive(json, "keys");
-	rel->keys = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*rel->keys));
+	rel->keys = arena_alloc(memory, cJSON_GetArraySize(array), sizeof(*rel->keys));
 	cJSON_ArrayForEach(e, array) {
 		if (rel->keys != NULL)
 			rel->keys[rel->nkeys++] = (struct unique_key){
-				.columns = get_names(e, "columns"),
+				.columns = get_names(memory, e, "columns"),
 				.primary = get_bool(e, "primary"),
 			};
 	}
 	array = cJSON_GetObjectItemCaseSensitive(json, "parents");
-	rel->parents = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*rel->parents));
+	rel->parents = arena_alloc(memory, cJSON_GetArraySize(array), sizeof(*rel->parents));
 	cJSON_ArrayForEach(e, array) {
 		if (rel->parents != NULL)
 			rel->parents[rel->nparents++] = (struct foreign_key){
 				.relation = get_oid(e, "relation"),
-				.columns = get_names(e, "columns"),
-				.references = get_names(e, "references"),
+				.columns = get_names(memory, e, "columns"),
+				.references = get_names(memory, e, "references"),
 			};
 	}
 }
 
-static void read_function(const cJSON *json, struct function *fn) {
+static void read_function(struct arena *memory, const cJSON *json, struct function *fn) {
 	const cJSON *e, *array = cJSON_GetObjectItemCaseSensitive(json, "arguments");
-	fn->schema = get_string(json, "schema");
-	fn->name = get_string(json, "name");
+	fn->schema = get_string(memory, json, "schema");
+	fn->name = get_string(memory, json, "name");
 	fn->ndefaults = get_int(json, "defaults", 0, 0);
-	fn->arguments = calloc((size_t)cJSON_GetArraySize(array) + 1, sizeof(*fn->arguments));
+	fn->arguments = arena_alloc(memory, cJSON_GetArraySize(array), sizeof(*fn->arguments));
 	cJSON_ArrayForEach(e, array) {
 		if (fn->arguments == NULL)
 			return;
-		fn->arguments[fn->narguments].name = get_string(e, "name");
-		fn->arguments[fn->narguments++].type = get_string(e, "type");
+		fn->arguments[fn->narguments].name = get_string(memory, e, "name");
+		fn->arguments[fn->narguments++].type = get_string(memory, e, "type");
 	}
 }
 
 /* A view has no keys of its own: the layout may say what identifies its rows. */
-static void add_layout_key(struct relation *rel, const struct layout_table *table) {
+static void add_layout_key(struct arena *memory, struct relation *rel,
+			   const struct layout_table *table) {
 	if (table == NULL || table->key.n == 0)
 		return;
-	struct unique_key *keys =
-		reallocarray(rel->keys, (size_t)rel->nkeys + 2, sizeof(*rel->keys));
+	struct unique_key *keys = arena_alloc(memory, rel->nkeys + 1, sizeof(*keys));
 	if (keys == NULL)
 		return;
-	memmove(keys + 1, keys, (size_t)rel->nkeys * sizeof(*keys));
-	keys[0] = (struct unique_key){ .primary = true };
-	keys[0].columns.names = calloc((size_t)table->key.n, sizeof(char *));
-	for (int i = 0; keys[0].columns.names != NULL && i < table->key.n; i++)
-		keys[0].columns.names[keys[0].columns.n++] = strdup(table->key.names[i]);
+	keys[0] = (struct unique_key){ .primary = true, .columns = table->key };
+	for (int i = 0; i < rel->nkeys; i++)
+		keys[i + 1] = rel->keys[i];
 	rel->keys = keys;
 	rel->nkeys++;
 }
 
 /* One row of the catalog query: a name, perhaps a relation, perhaps functions. */
-static int read_name(const PGresult *res, int row, const struct layout *layout,
-		     struct catalog *cat) {
+static void read_name(const PGresult *res, int row, const struct layout *layout,
+		      struct catalog *cat) {
 	const char *name = field_text(res, row, 0);
-	if (!field_is_null(res, row, 1)) {
-		AUTO_JSON cJSON *json = cJSON_Parse(field_text(res, row, 1));
-		if (json == NULL)
-			return -ENOMEM;
+	AUTO_JSON cJSON *relation = cJSON_Parse(field_text(res, row, 1));
+	AUTO_JSON cJSON *functions = cJSON_Parse(field_text(res, row, 2));
+	cat->memory.failed |= (relation == NULL && !field_is_null(res, row, 1)) ||
+			      (functions == NULL && !field_is_null(res, row, 2));
+	if (relation != NULL) {
 		struct relation *rel = &cat->relations[cat->nrelations++];
-		rel->layout_name = strdup(name);
-		read_relation(json, rel);
-		add_layout_key(rel, layout_table(layout, name));
+		rel->layout_name = arena_strdup(&cat->memory, name);
+		read_relation(&cat->memory, relation, rel);
+		add_layout_key(&cat->memory, rel, layout_table(layout, name));
 	}
-	if (!field_is_null(res, row, 2)) {
-		AUTO_JSON cJSON *json = cJSON_Parse(field_text(res, row, 2));
-		if (json == NULL)
-			return -ENOMEM;
+	if (functions != NULL) {
 		/* Overloaded functions: the first; a layout cannot say which. */
 		struct function *fn = &cat->functions[cat->nfunctions++];
-		fn->layout_name = strdup(name);
-		read_function(cJSON_GetArrayItem(json, 0), fn);
+		fn->layout_name = arena_strdup(&cat->memory, name);
+		read_function(&cat->memory, cJSON_GetArrayItem(functions, 0), fn);
 	}
-	return 0;
 }
 
 static void add_name(cJSON *seen, const char *name) {
@@ -261,16 +257,14 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 		rc = field_judge(res, ROWS_ONE, "ttbbbbb", err);
 	if (rc != 0)
 		return rc;
-	cat->database = strdup(field_text(res, 0, 0));
-	cat->user = strdup(field_text(res, 0, 1));
+	cat->database = arena_strdup(&cat->memory, field_text(res, 0, 0));
+	cat->user = arena_strdup(&cat->memory, field_text(res, 0, 1));
 	cat->has_ledger = field_is_true(res, 0, 2);
 	cat->has_streams = field_is_true(res, 0, 3);
 	cat->has_proof = field_is_true(res, 0, 4);
 	cat->has_file_relations = field_is_true(res, 0, 5);
 	cat->recodes = field_is_true(res, 0, 6);
-	return cat->database != NULL && cat->user != NULL
-		       ? 0
-		       : db_error_set(err, ENOMEM, "out of memory");
+	return 0;
 }
 
 int catalog_load(struct db_pool *pool, const struct layout *layout, const char *prefix,
@@ -290,16 +284,16 @@ int catalog_load(struct db_pool *pool, const struct layout *layout, const char *
 	struct catalog *cat = calloc(1, sizeof(*cat));
 	if (cat == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
-	cat->relations = calloc((size_t)n + 1, sizeof(*cat->relations));
-	cat->functions = calloc((size_t)n + 1, sizeof(*cat->functions));
-	if (cat->relations == NULL || cat->functions == NULL)
-		rc = db_error_set(err, ENOMEM, "out of memory");
-	for (int i = 0; i < n && rc == 0; i++)
-		rc = read_name(res, i, layout, cat);
-	if (rc == 0)
+	cat->relations = arena_alloc(&cat->memory, n, sizeof(*cat->relations));
+	cat->functions = arena_alloc(&cat->memory, n, sizeof(*cat->functions));
+	for (int i = 0; i < n && !cat->memory.failed; i++)
+		read_name(res, i, layout, cat);
+	if (!cat->memory.failed)
 		rc = ask_owners(pool, cat, err);
-	if (rc == 0)
+	if (rc == 0 && !cat->memory.failed)
 		rc = ask_session(pool, cat, err);
+	if (cat->memory.failed)
+		rc = db_error_set(err, ENOMEM, "out of memory");
 	if (rc != 0)
 		catalog_free(cat);
 	else
@@ -342,55 +336,9 @@ const struct name_list *relation_key(const struct relation *rel) {
 	return NULL;
 }
 
-static void names_free(struct name_list *list) {
-	for (int i = 0; i < list->n; i++)
-		free(list->names[i]);
-	free(list->names);
-}
-
-static void relation_free(struct relation *rel) {
-	for (int i = 0; i < rel->ncolumns; i++) {
-		free(rel->columns[i].name);
-		free(rel->columns[i].type);
-		free(rel->columns[i].base);
-		free(rel->columns[i].operators);
-	}
-	for (int i = 0; i < rel->nkeys; i++)
-		names_free(&rel->keys[i].columns);
-	for (int i = 0; i < rel->nparents; i++) {
-		names_free(&rel->parents[i].columns);
-		names_free(&rel->parents[i].references);
-	}
-	free(rel->columns);
-	free(rel->keys);
-	free(rel->parents);
-	free(rel->layout_name);
-	free(rel->schema);
-	free(rel->name);
-	free(rel->full_name);
-}
-
-static void function_free(struct function *fn) {
-	for (int i = 0; i < fn->narguments; i++) {
-		free(fn->arguments[i].name);
-		free(fn->arguments[i].type);
-	}
-	free(fn->arguments);
-	free(fn->layout_name);
-	free(fn->schema);
-	free(fn->name);
-}
-
 void catalog_free(struct catalog *cat) {
 	if (cat == NULL)
 		return;
-	for (int i = 0; i < cat->nrelations; i++)
-		relation_free(&cat->relations[i]);
-	for (int i = 0; i < cat->nfunctions; i++)
-		function_free(&cat->functions[i]);
-	free(cat->relations);
-	free(cat->functions);
-	free(cat->database);
-	free(cat->user);
+	arena_free(&cat->memory);
 	free(cat);
 }

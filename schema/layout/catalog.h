@@ -73,6 +73,7 @@ struct catalog {
 	bool has_file_relations; /* rowfs.file says of which table a file is */
 	/* the database is not in UTF-8: a text has other bytes in a file than there */
 	bool recodes;
+	struct arena memory; /* of all of the above; keys that the layout gives are the layout's */
 };
 
 /* Reads all that LAYOUT names, with PREFIX ("" for none) before every relation's name. Names that

@@ -2,8 +2,8 @@
 
 #include "util/text/utf8.h"
 #include "util/text/json_shape.h"
-#include "util/list.h"
 
+#include <stddef.h>
 #include <string.h>
 
 static const char *const kind_words[] = { "row", "column", "rows", "query", "file", "rows" };
@@ -13,11 +13,20 @@ const char *route_kind_word(enum route_kind kind) {
 	return kind_words[kind];
 }
 
-/* What the functions below share: where mistakes go, and of what they speak. */
+/* What the functions below share: where mistakes go, of what they speak, and whose memory it is. */
 struct reader {
 	struct buf *mistakes;
 	const char *subject; /* "route", "table" or "timer" */
 	const char *name;
+	struct arena *memory;
+};
+
+/* A word of an object of the layout: TAKE puts its value at AT in what is read. */
+struct word {
+	const char *name;
+	void (*take)(struct reader *r, const cJSON *item, const struct word *word, void *out);
+	size_t at;
+	const char *no, *yes; /* take_choice(): the values */
 };
 
 static void mistake(struct reader *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -31,84 +40,111 @@ static void mistake(struct reader *r, const char *fmt, ...) {
 	buf_putc(r->mistakes, '\n');
 }
 
-static void take_string(struct reader *r, const cJSON *item, char **out) {
-	if (!cJSON_IsString(item) || item->valuestring[0] == '\0') {
-		mistake(r, "\"%s\" must be a string", item->string);
-		return;
+/* Takes E by that of WORDS that it is, into OUT. False: it is none of them. */
+static bool take_word(struct reader *r, const cJSON *e, const struct word *words, void *out) {
+	while (words->name != NULL && strcmp(e->string, words->name) != 0)
+		words++;
+	if (words->name != NULL)
+		words->take(r, e, words, (char *)out + words->at);
+	return words->name != NULL;
+}
+
+/* The values of ITEMS as an array of N things of SIZE bytes that READ makes. */
+static void *take_each(struct reader *r, const cJSON *items, size_t size, int *n,
+		       void (*read)(struct reader *r, const cJSON *item, void *out)) {
+	const cJSON *e;
+	char *list = arena_alloc(r->memory, cJSON_GetArraySize(items), size);
+	cJSON_ArrayForEach(e, items) {
+		if (list != NULL)
+			read(r, e, list + (size_t)(*n)++ * size);
 	}
-	free(*out);
-	*out = strdup(item->valuestring);
+	return list;
 }
 
-static void take_choice(struct reader *r, const cJSON *item, const char *no, const char *yes,
-			bool *out) {
-	if (cJSON_IsString(item) && strcmp(item->valuestring, yes) == 0)
-		*out = true;
-	else if (!cJSON_IsString(item) || strcmp(item->valuestring, no) != 0)
-		mistake(r, "\"%s\" must be \"%s\" or \"%s\"", item->string, no, yes);
+static void take_string(struct reader *r, const cJSON *item, const struct word *word, void *out) {
+	char **text = out;
+	if (cJSON_IsString(item) && item->valuestring[0] != '\0')
+		*text = arena_strdup(r->memory, item->valuestring);
+	else
+		mistake(r, "\"%s\" must be a string", item->string);
 }
 
-static void take_flag(struct reader *r, const cJSON *item, bool *out) {
+static void take_choice(struct reader *r, const cJSON *item, const struct word *word, void *out) {
+	if (cJSON_IsString(item) && strcmp(item->valuestring, word->yes) == 0)
+		*(bool *)out = true;
+	else if (!cJSON_IsString(item) || strcmp(item->valuestring, word->no) != 0)
+		mistake(r, "\"%s\" must be \"%s\" or \"%s\"", item->string, word->no, word->yes);
+}
+
+static void take_flag(struct reader *r, const cJSON *item, const struct word *word, void *out) {
 	if (!cJSON_IsBool(item))
 		mistake(r, "\"%s\" must be true or false", item->string);
-	*out = cJSON_IsTrue(item);
+	*(bool *)out = cJSON_IsTrue(item);
 }
 
-static void take_write(struct reader *r, const cJSON *item, enum layout_write *out) {
+static void take_true(struct reader *r, const cJSON *item, const struct word *word, void *out) {
+	*(bool *)out = cJSON_IsTrue(item);
+}
+
+static void take_write(struct reader *r, const cJSON *item, const struct word *word, void *out) {
 	static const char *const words[] = { "none", "rows", "all" };
+	enum layout_write *write = out;
 	for (int i = 0; i < 3; i++)
 		if (cJSON_IsString(item) && strcmp(item->valuestring, words[i]) == 0)
-			*out = (enum layout_write)(WRITE_NONE + i);
-	if (*out == WRITE_UNSAID)
+			*write = (enum layout_write)(WRITE_NONE + i);
+	if (*write == WRITE_UNSAID)
 		mistake(r, "\"write\" must be \"none\", \"rows\" or \"all\"");
 }
 
-static void list_add(struct name_list *list, const char *name) {
-	if (list_room(list->names, list->n) && (list->names[list->n] = strdup(name)) != NULL)
-		list->n++;
+static void list_begin(struct reader *r, const cJSON *item, struct name_list *list) {
+	list->names = arena_alloc(r->memory, cJSON_GetArraySize(item), sizeof(*list->names));
 }
 
-static void take_list(struct reader *r, const cJSON *item, struct name_list *out) {
+static void list_add(struct reader *r, struct name_list *list, const char *name) {
+	if (list->names != NULL)
+		list->names[list->n++] = arena_strdup(r->memory, name);
+}
+
+static void take_list(struct reader *r, const cJSON *item, const struct word *word, void *out) {
 	const cJSON *e;
 	if (!cJSON_IsArray(item) || cJSON_GetArraySize(item) == 0) {
 		mistake(r, "\"%s\" must be a list of column names", item->string);
 		return;
 	}
+	list_begin(r, item, out);
 	cJSON_ArrayForEach(e, item) {
 		if (cJSON_IsString(e))
-			list_add(out, e->valuestring);
+			list_add(r, out, e->valuestring);
 		else
 			mistake(r, "\"%s\" must be a list of column names", item->string);
 	}
 }
 
-static bool one_of(const char *s, const char *const *words, size_t n) {
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(s, words[i]) == 0)
+static bool is_unit(const char *s) {
+	static const char *const units[] = { "s", "ms", "us", "ns" };
+	for (size_t i = 0; i < 4; i++)
+		if (strcmp(s, units[i]) == 0)
 			return true;
 	return false;
 }
 
-static bool is_unit(const char *s) {
-	static const char *const units[] = { "s", "ms", "us", "ns" };
-	return one_of(s, units, 4);
-}
+static const struct word key_words[] = {
+	{ "column", take_string, offsetof(struct layout_key, column) },
+	{ "unit", take_string, offsetof(struct layout_key, unit) },
+	{ "format", take_string, offsetof(struct layout_key, format) },
+	{ NULL },
+};
 
-static void read_key(struct reader *r, const cJSON *item, struct layout_key *key) {
+static void read_key(struct reader *r, const cJSON *item, void *out) {
+	struct layout_key *key = out;
 	const cJSON *e;
-	key->name = strdup(item->string);
+	key->name = arena_strdup(r->memory, item->string);
 	if (!cJSON_IsObject(item)) {
 		mistake(r, "key {%s}: must be an object", item->string);
 		return;
 	}
 	cJSON_ArrayForEach(e, item) {
-		if (strcmp(e->string, "column") == 0)
-			take_string(r, e, &key->column);
-		else if (strcmp(e->string, "unit") == 0)
-			take_string(r, e, &key->unit);
-		else if (strcmp(e->string, "format") == 0)
-			take_string(r, e, &key->format);
-		else
+		if (!take_word(r, e, key_words, key))
 			mistake(r, "key {%s}: unknown word \"%s\"", item->string, e->string);
 	}
 	if (key->column == NULL || key->format == NULL)
@@ -117,53 +153,50 @@ static void read_key(struct reader *r, const cJSON *item, struct layout_key *key
 		mistake(r, "key {%s}: \"unit\" must be s, ms, us or ns", item->string);
 }
 
-static void take_keys(struct reader *r, const cJSON *item, struct layout_route *route) {
-	const cJSON *e;
-	if (!cJSON_IsObject(item)) {
+static void take_keys(struct reader *r, const cJSON *item, const struct word *word, void *out) {
+	struct layout_route *route = out;
+	if (cJSON_IsObject(item))
+		route->keys = take_each(r, item, sizeof(*route->keys), &route->nkeys, read_key);
+	else
 		mistake(r, "\"keys\" must be an object");
-		return;
-	}
-	route->keys = calloc((size_t)cJSON_GetArraySize(item) + 1, sizeof(*route->keys));
-	cJSON_ArrayForEach(e, item) {
-		if (route->keys != NULL)
-			read_key(r, e, &route->keys[route->nkeys++]);
-	}
 }
 
-static void take_args(struct reader *r, const cJSON *item, struct layout_route *route) {
+static void take_args(struct reader *r, const cJSON *item, const struct word *word, void *out) {
+	struct layout_route *route = out;
 	const cJSON *e;
 	if (!cJSON_IsObject(item)) {
 		mistake(r, "\"args\" must be an object");
 		return;
 	}
-	route->args = calloc((size_t)cJSON_GetArraySize(item) + 1, sizeof(*route->args));
+	route->args = arena_alloc(r->memory, cJSON_GetArraySize(item), sizeof(*route->args));
 	cJSON_ArrayForEach(e, item) {
-		if (!cJSON_IsString(e)) {
+		if (!cJSON_IsString(e))
 			mistake(r, "\"args\": \"%s\" must name a key", e->string);
-			continue;
-		}
-		if (route->args == NULL)
-			return;
-		route->args[route->nargs].parameter = strdup(e->string);
-		route->args[route->nargs++].key = strdup(e->valuestring);
+		else if (route->args != NULL)
+			route->args[route->nargs++] = (struct layout_arg){
+				.parameter = arena_strdup(r->memory, e->string),
+				.key = arena_strdup(r->memory, e->valuestring),
+			};
 	}
 }
 
-static void read_field(struct reader *r, const cJSON *item, struct layout_field *field) {
+static const struct word field_words[] = {
+	{ "column", take_string, offsetof(struct layout_field, column) },
+	{ "from", take_string, offsetof(struct layout_field, from) },
+	{ "to", take_string, offsetof(struct layout_field, to) },
+	{ NULL },
+};
+
+static void read_field(struct reader *r, const cJSON *item, void *out) {
+	struct layout_field *field = out;
 	const cJSON *e;
-	field->name = strdup(item->string);
+	field->name = arena_strdup(r->memory, item->string);
 	if (cJSON_IsString(item)) {
-		field->column = strdup(item->valuestring);
+		field->column = arena_strdup(r->memory, item->valuestring);
 		return;
 	}
 	cJSON_ArrayForEach(e, item) {
-		if (strcmp(e->string, "column") == 0)
-			take_string(r, e, &field->column);
-		else if (strcmp(e->string, "from") == 0)
-			take_string(r, e, &field->from);
-		else if (strcmp(e->string, "to") == 0)
-			take_string(r, e, &field->to);
-		else
+		if (!take_word(r, e, field_words, field))
 			mistake(r, "field \"%s\": unknown word \"%s\"", item->string, e->string);
 	}
 	if (field->column == NULL || (field->from == NULL) != (field->to == NULL))
@@ -173,40 +206,53 @@ static void read_field(struct reader *r, const cJSON *item, struct layout_field 
 		mistake(r, "field \"%s\": \"from\" and \"to\" are s, ms, us or ns", item->string);
 }
 
-static void take_fields(struct reader *r, const cJSON *item, struct layout_route *route) {
-	const cJSON *e;
-	if (!cJSON_IsObject(item) || route->fields != NULL) {
+static void take_fields(struct reader *r, const cJSON *item, const struct word *word, void *out) {
+	struct layout_route *route = out;
+	if (cJSON_IsObject(item) && route->fields == NULL)
+		route->fields =
+			take_each(r, item, sizeof(*route->fields), &route->nfields, read_field);
+	else
 		mistake(r, "\"fields\" must be an object");
-		return;
-	}
-	route->fields = calloc((size_t)cJSON_GetArraySize(item) + 1, sizeof(*route->fields));
-	cJSON_ArrayForEach(e, item) {
-		if (route->fields != NULL)
-			read_field(r, e, &route->fields[route->nfields++]);
-	}
 }
 
-/* The words of an ingest file. Returns false if E is none of them. */
-static bool read_ingest_word(struct reader *r, const cJSON *e, struct layout_route *route) {
-	const char *value = cJSON_IsString(e) ? e->valuestring : "";
-	if (strcmp(e->string, "ingest") == 0)
-		take_string(r, e, &route->relation);
-	else if (strcmp(e->string, "fields") == 0)
-		take_fields(r, e, route);
-	else if (strcmp(e->string, "format") == 0)
-		take_string(r, e, &route->format);
-	else if (strcmp(e->string, "gzip") == 0)
-		route->gzip = cJSON_IsTrue(e);
-	else if (strcmp(e->string, "replace") == 0)
-		take_choice(r, e, "rows", "keep", &route->keep_replaced);
-	else if (strcmp(e->string, "remove") == 0 && strcmp(value, "keep") == 0)
-		route->remove_rows = false;
-	else if (strcmp(e->string, "remove") == 0 && strcmp(value, "rows") == 0)
-		route->remove_rows = true;
+/* Of an ingest file, what becomes of its rows; of other files, whether they may be removed. */
+static void take_remove(struct reader *r, const cJSON *item, const struct word *word, void *out) {
+	struct layout_route *route = out;
+	const char *value = cJSON_IsString(item) ? item->valuestring : "";
+	bool rows = strcmp(value, "rows") == 0;
+	if (rows || strcmp(value, "keep") == 0)
+		route->remove_rows = rows;
 	else
-		return false;
-	return true;
+		take_choice(r, item, word, &route->refuse_remove);
 }
+
+static void take_optional(struct reader *r, const cJSON *item, const struct word *word, void *out) {
+	struct layout_route *route = out;
+	take_flag(r, item, word, &route->optional);
+	route->says_optional = true;
+}
+
+#define OF_ROUTE(member) offsetof(struct layout_route, member)
+static const struct word route_words[] = {
+	{ "ingest", take_string, OF_ROUTE(relation) },
+	{ "fields", take_fields },
+	{ "format", take_string, OF_ROUTE(format) },
+	{ "gzip", take_true, OF_ROUTE(gzip) },
+	{ "replace", take_choice, OF_ROUTE(keep_replaced), "rows", "keep" },
+	{ "remove", take_remove, 0, "delete", "refuse" },
+	{ "keys", take_keys },
+	{ "args", take_args },
+	{ "columns", take_list, OF_ROUTE(columns) },
+	{ "order", take_list, OF_ROUTE(order) },
+	{ "overflow", take_string, OF_ROUTE(overflow) },
+	{ "mtime", take_string, OF_ROUTE(mtime) },
+	{ "truncate", take_choice, OF_ROUTE(refuse_truncate), "replace", "refuse" },
+	{ "write", take_write, OF_ROUTE(write) },
+	{ "as", take_choice, OF_ROUTE(as_array), "object", "array" },
+	{ "by", take_string, OF_ROUTE(by) },
+	{ "optional", take_optional },
+	{ NULL },
+};
 
 static void take_kind(struct reader *r, const cJSON *item, enum route_kind kind,
 		      struct layout_route *route) {
@@ -216,7 +262,7 @@ static void take_kind(struct reader *r, const cJSON *item, enum route_kind kind,
 			mistake(r, "\"file\" must be true");
 		return;
 	}
-	take_string(r, item, &route->relation);
+	take_string(r, item, NULL, &route->relation);
 	if (kind != KIND_COLUMN || route->relation == NULL)
 		return;
 	char *dot = strrchr(route->relation, '.');
@@ -224,7 +270,7 @@ static void take_kind(struct reader *r, const cJSON *item, enum route_kind kind,
 		mistake(r, "\"column\" must be RELATION.COLUMN");
 		return;
 	}
-	route->column = strdup(dot + 1);
+	route->column = dot + 1;
 	*dot = '\0';
 }
 
@@ -236,36 +282,8 @@ static int read_word(struct reader *r, const cJSON *e, struct layout_route *rout
 			return 1;
 		}
 	}
-	if (strcmp(e->string, "path") == 0)
-		return 0; /* taken before */
-	if (read_ingest_word(r, e, route))
-		return 0;
-	if (strcmp(e->string, "keys") == 0)
-		take_keys(r, e, route);
-	else if (strcmp(e->string, "args") == 0)
-		take_args(r, e, route);
-	else if (strcmp(e->string, "columns") == 0)
-		take_list(r, e, &route->columns);
-	else if (strcmp(e->string, "order") == 0)
-		take_list(r, e, &route->order);
-	else if (strcmp(e->string, "overflow") == 0)
-		take_string(r, e, &route->overflow);
-	else if (strcmp(e->string, "mtime") == 0)
-		take_string(r, e, &route->mtime);
-	else if (strcmp(e->string, "truncate") == 0)
-		take_choice(r, e, "replace", "refuse", &route->refuse_truncate);
-	else if (strcmp(e->string, "remove") == 0)
-		take_choice(r, e, "delete", "refuse", &route->refuse_remove);
-	else if (strcmp(e->string, "write") == 0)
-		take_write(r, e, &route->write);
-	else if (strcmp(e->string, "as") == 0)
-		take_choice(r, e, "object", "array", &route->as_array);
-	else if (strcmp(e->string, "by") == 0)
-		take_string(r, e, &route->by);
-	else if (strcmp(e->string, "optional") == 0) {
-		take_flag(r, e, &route->optional);
-		route->says_optional = true;
-	} else
+	/* the path was taken before */
+	if (strcmp(e->string, "path") != 0 && !take_word(r, e, route_words, route))
 		mistake(r, "unknown word \"%s\"", e->string);
 	return 0;
 }
@@ -304,7 +322,8 @@ static void check_refusals(struct reader *r, const struct layout_route *route) {
 			plain ? "plain files" : kind);
 }
 
-static void read_route(struct reader *r, const cJSON *item, struct layout_route *route) {
+static void read_route(struct reader *r, const cJSON *item, void *out) {
+	struct layout_route *route = out;
 	const cJSON *e, *path = cJSON_GetObjectItemCaseSensitive(item, "path");
 	size_t before = r->mistakes->len;
 	r->subject = "route";
@@ -314,11 +333,9 @@ static void read_route(struct reader *r, const cJSON *item, struct layout_route 
 		mistake(r, "needs a \"path\"");
 		return;
 	}
-	route->path = strdup(r->name);
-	if (route->path == NULL) {
-		mistake(r, "out of memory");
+	route->path = arena_strdup(r->memory, r->name);
+	if (route->path == NULL)
 		return;
-	}
 	check_path(r, r->name);
 	int kinds = 0;
 	cJSON_ArrayForEach(e, item)
@@ -330,117 +347,116 @@ static void read_route(struct reader *r, const cJSON *item, struct layout_route 
 	route->broken = r->mistakes->len > before;
 }
 
-static void take_parents(struct reader *r, const cJSON *item, struct layout_table *table) {
+static void take_parents(struct reader *r, const cJSON *item, const struct word *word, void *out) {
+	struct layout_table *table = out;
 	const cJSON *e;
+	if (!cJSON_IsObject(item)) {
+		mistake(r, "unknown word \"%s\"", item->string);
+		return;
+	}
+	list_begin(r, item, &table->parents);
+	list_begin(r, item, &table->parent_columns);
 	cJSON_ArrayForEach(e, item) {
 		if (!cJSON_IsString(e)) {
 			mistake(r, "\"parent\": \"%s\" must name a column", e->string);
 			continue;
 		}
-		list_add(&table->parents, e->string);
-		list_add(&table->parent_columns, e->valuestring);
+		list_add(r, &table->parents, e->string);
+		list_add(r, &table->parent_columns, e->valuestring);
 	}
 }
 
-static void read_table(struct reader *r, const cJSON *item, struct layout_table *table) {
+static const struct word table_words[] = {
+	{ "mtime", take_string, offsetof(struct layout_table, mtime) },
+	{ "key", take_list, offsetof(struct layout_table, key) },
+	{ "parent", take_parents },
+	{ NULL },
+};
+
+/* An object of WORDS, into OUT. False after a mistake that leaves nothing to be looked at. */
+static bool read_object(struct reader *r, const cJSON *item, const struct word *words, void *out) {
 	const cJSON *e;
+	if (!cJSON_IsObject(item)) {
+		mistake(r, "must be an object");
+		return false;
+	}
+	cJSON_ArrayForEach(e, item) {
+		if (!take_word(r, e, words, out))
+			mistake(r, "unknown word \"%s\"", e->string);
+	}
+	return true;
+}
+
+static void read_table(struct reader *r, const cJSON *item, void *out) {
+	struct layout_table *table = out;
 	r->subject = "table";
 	r->name = item->string;
-	table->relation = strdup(item->string);
-	if (!cJSON_IsObject(item)) {
-		mistake(r, "must be an object");
-		return;
-	}
-	cJSON_ArrayForEach(e, item) {
-		if (strcmp(e->string, "mtime") == 0)
-			take_string(r, e, &table->mtime);
-		else if (strcmp(e->string, "key") == 0)
-			take_list(r, e, &table->key);
-		else if (strcmp(e->string, "parent") == 0 && cJSON_IsObject(e))
-			take_parents(r, e, table);
-		else
-			mistake(r, "unknown word \"%s\"", e->string);
-	}
+	table->relation = arena_strdup(r->memory, item->string);
+	(void)read_object(r, item, table_words, table);
 }
 
-static void read_timer(struct reader *r, const cJSON *item, struct layout_timer *timer) {
-	const cJSON *e;
+static const struct word timer_words[] = {
+	{ "call", take_string, offsetof(struct layout_timer, call) },
+	{ "every", take_string, offsetof(struct layout_timer, every) },
+	{ NULL },
+};
+
+static void read_timer(struct reader *r, const cJSON *item, void *out) {
+	struct layout_timer *timer = out;
 	r->subject = "timer";
 	r->name = NULL;
-	if (!cJSON_IsObject(item)) {
-		mistake(r, "must be an object");
+	if (!read_object(r, item, timer_words, timer))
 		return;
-	}
-	cJSON_ArrayForEach(e, item) {
-		if (strcmp(e->string, "call") == 0)
-			take_string(r, e, &timer->call);
-		else if (strcmp(e->string, "every") == 0)
-			take_string(r, e, &timer->every);
-		else
-			mistake(r, "unknown word \"%s\"", e->string);
-	}
 	if (timer->call == NULL || timer->every == NULL)
 		mistake(r, "needs \"call\" and \"every\"");
 	else if (strcmp(timer->every, "cleanup_interval") != 0)
 		mistake(r, "\"every\" must be \"cleanup_interval\", not \"%s\"", timer->every);
 }
 
-static void add_rule(struct reader *r, const char *path, const cJSON *word, struct layout *layout) {
-	struct layout_rule *rule = &layout->rules[layout->nrules];
+static void set_rule(struct reader *r, const char *path, const cJSON *item,
+		     struct layout_rule *rule) {
 	r->subject = "write";
 	r->name = path;
-	take_write(r, word, &rule->write);
+	take_write(r, item, NULL, &rule->write);
 	if (path[0] != '/' || (path[1] != '\0' && path[strlen(path) - 1] == '/'))
 		mistake(r, "a path begins with / and does not end with it");
-	rule->path = strdup(path);
-	layout->nrules += rule->path != NULL;
+	rule->path = arena_strdup(r->memory, path);
+}
+
+static void read_rule(struct reader *r, const cJSON *item, void *out) {
+	set_rule(r, item->string, item, out);
 }
 
 /* "write": a word for all paths, or an object of paths with theirs. */
 static void read_rules(struct reader *r, const cJSON *e, struct layout *layout) {
-	const cJSON *item;
-	layout->rules = calloc((size_t)cJSON_GetArraySize(e) + 2, sizeof(*layout->rules));
-	if (layout->rules == NULL)
-		return;
-	if (!cJSON_IsObject(e)) {
-		add_rule(r, "/", e, layout);
-		return;
+	size_t size = sizeof(*layout->rules);
+	if (cJSON_IsObject(e)) {
+		layout->rules = take_each(r, e, size, &layout->nrules, read_rule);
+	} else if ((layout->rules = arena_alloc(r->memory, 1, size)) != NULL) {
+		layout->nrules = 1;
+		set_rule(r, "/", e, layout->rules);
 	}
-	cJSON_ArrayForEach(item, e)
-		add_rule(r, item->string, item, layout);
 }
 
 static void read_section(struct reader *r, const cJSON *e, struct layout *layout) {
-	const cJSON *item;
-	size_t n = (size_t)cJSON_GetArraySize(e) + 1;
+	bool array = cJSON_IsArray(e), object = cJSON_IsObject(e);
 	r->subject = "layout";
 	r->name = NULL;
-	if (strcmp(e->string, "routes") == 0 && cJSON_IsArray(e) && layout->routes == NULL) {
-		layout->routes = calloc(n, sizeof(*layout->routes));
-		cJSON_ArrayForEach(item, e) {
-			if (layout->routes != NULL)
-				read_route(r, item, &layout->routes[layout->nroutes++]);
-		}
-	} else if (strcmp(e->string, "tables") == 0 && cJSON_IsObject(e) &&
-		   layout->tables == NULL) {
-		layout->tables = calloc(n, sizeof(*layout->tables));
-		cJSON_ArrayForEach(item, e) {
-			if (layout->tables != NULL)
-				read_table(r, item, &layout->tables[layout->ntables++]);
-		}
-	} else if (strcmp(e->string, "timers") == 0 && cJSON_IsArray(e) && layout->timers == NULL) {
-		layout->timers = calloc(n, sizeof(*layout->timers));
-		cJSON_ArrayForEach(item, e) {
-			if (layout->timers != NULL)
-				read_timer(r, item, &layout->timers[layout->ntimers++]);
-		}
-	} else if (strcmp(e->string, "write") == 0 && layout->rules == NULL) {
+	if (strcmp(e->string, "routes") == 0 && array && layout->routes == NULL)
+		layout->routes =
+			take_each(r, e, sizeof(*layout->routes), &layout->nroutes, read_route);
+	else if (strcmp(e->string, "tables") == 0 && object && layout->tables == NULL)
+		layout->tables =
+			take_each(r, e, sizeof(*layout->tables), &layout->ntables, read_table);
+	else if (strcmp(e->string, "timers") == 0 && array && layout->timers == NULL)
+		layout->timers =
+			take_each(r, e, sizeof(*layout->timers), &layout->ntimers, read_timer);
+	else if (strcmp(e->string, "write") == 0 && layout->rules == NULL)
 		read_rules(r, e, layout);
-	} else if (strcmp(e->string, "optional") == 0) {
-		take_flag(r, e, &layout->optional);
-	} else {
+	else if (strcmp(e->string, "optional") == 0)
+		take_flag(r, e, NULL, &layout->optional);
+	else
 		mistake(r, "unknown, repeated or wrongly shaped word \"%s\"", e->string);
-	}
 }
 
 /* What the layout says of all, its words being in any order. */
@@ -483,6 +499,7 @@ struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes) 
 	if (layout == NULL)
 		return NULL;
 	const cJSON *e;
+	r.memory = &layout->memory;
 	cJSON_ArrayForEach(e, json)
 		read_section(&r, e, layout);
 	spread_optional(layout);
@@ -490,7 +507,11 @@ struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes) 
 	r.name = NULL;
 	if (layout->nroutes == 0)
 		mistake(&r, "has no \"routes\"");
-	return layout;
+	if (!layout->memory.failed)
+		return layout;
+	mistake(&r, "out of memory");
+	layout_free(layout);
+	return NULL;
 }
 
 const struct layout_table *layout_table(const struct layout *layout, const char *relation) {
@@ -516,64 +537,9 @@ bool layout_route_names(const struct layout_route *route, const char *relation) 
 	return false;
 }
 
-static void list_free(struct name_list *list) {
-	for (int i = 0; i < list->n; i++)
-		free(list->names[i]);
-	free(list->names);
-}
-
-static void route_free(struct layout_route *route) {
-	for (int i = 0; i < route->nkeys; i++) {
-		free(route->keys[i].name);
-		free(route->keys[i].column);
-		free(route->keys[i].unit);
-		free(route->keys[i].format);
-	}
-	for (int i = 0; i < route->nargs; i++) {
-		free(route->args[i].parameter);
-		free(route->args[i].key);
-	}
-	for (int i = 0; i < route->nfields; i++) {
-		free(route->fields[i].name);
-		free(route->fields[i].column);
-		free(route->fields[i].from);
-		free(route->fields[i].to);
-	}
-	free(route->fields);
-	free(route->format);
-	free(route->keys);
-	free(route->args);
-	free(route->path);
-	free(route->relation);
-	free(route->column);
-	free(route->overflow);
-	free(route->by);
-	free(route->mtime);
-	list_free(&route->columns);
-	list_free(&route->order);
-}
-
 void layout_free(struct layout *layout) {
 	if (layout == NULL)
 		return;
-	for (int i = 0; i < layout->nroutes; i++)
-		route_free(&layout->routes[i]);
-	for (int i = 0; i < layout->ntables; i++) {
-		free(layout->tables[i].relation);
-		free(layout->tables[i].mtime);
-		list_free(&layout->tables[i].key);
-		list_free(&layout->tables[i].parents);
-		list_free(&layout->tables[i].parent_columns);
-	}
-	for (int i = 0; i < layout->ntimers; i++) {
-		free(layout->timers[i].call);
-		free(layout->timers[i].every);
-	}
-	free(layout->routes);
-	free(layout->tables);
-	for (int k = 0; k < layout->nrules; k++)
-		free(layout->rules[k].path);
-	free(layout->rules);
-	free(layout->timers);
+	arena_free(&layout->memory);
 	free(layout);
 }

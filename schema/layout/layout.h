@@ -3,6 +3,7 @@
 #ifndef ROWFS_SCHEMA_LAYOUT_LAYOUT_H
 #define ROWFS_SCHEMA_LAYOUT_LAYOUT_H
 
+#include "util/arena.h"
 #include "util/buf.h"
 
 /* What may be changed at and below a path. */
@@ -97,12 +98,13 @@ struct layout {
 	int ntimers;
 	struct layout_rule *rules;
 	int nrules;
-	bool optional; /* all routes are that do not say otherwise, and all timers */
+	bool optional;       /* all routes are that do not say otherwise, and all timers */
+	struct arena memory; /* of all of the above */
 };
 
 /* Reads LEN bytes of JSON. Every mistake is one line appended to MISTAKES: "route PATH: ...".
- * Returns NULL if it is no JSON object; otherwise the layout, to be freed by layout_free(), with
- * routes that have mistakes marked as broken. */
+ * Returns NULL if it is no JSON object, or there is no memory; otherwise the layout, to be freed
+ * by layout_free(), with routes that have mistakes marked as broken. */
 MUST_USE struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes);
 void layout_free(struct layout *layout);
 
