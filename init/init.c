@@ -94,6 +94,19 @@ static int sqitch(struct run *run, int i, const char *const *words) {
 	return rc == 0 ? 0 : complain("%s", why.data != NULL ? why.data : strerror(-rc));
 }
 
+/* One command from begin to end: ACT, if the state of the database does not refuse it. */
+static int run_whole(const struct init *init, const struct packs *packs,
+		     int (*act)(struct run *run)) {
+	struct run run;
+	int status = run_begin(&run, init, packs);
+	if (status == 0)
+		status = refuse(&run);
+	if (status == 0)
+		status = act(&run);
+	run_end(&run);
+	return status;
+}
+
 /* -- which ------------------------------------------------------------------------------------- */
 
 static int find_project(const struct packs *packs, const char *project) {
@@ -331,41 +344,33 @@ static int finish_deploy(struct run *run) {
 	return each(run, true, tell);
 }
 
+static int deploy_named(struct run *run) {
+	want(run, CORE);
+	want_named(run);
+	for (int i = 0; i < run->packs->n; i++)
+		if (run->before.of[i].old >= 0)
+			want(run, i);
+	return finish_deploy(run);
+}
+
 int init_deploy(const struct init *init, const struct packs *packs) {
-	struct run run;
-	int status = run_begin(&run, init, packs);
-	if (status == 0)
-		status = refuse(&run);
-	if (status == 0) {
-		want(&run, CORE);
-		want_named(&run);
-		for (int i = 0; i < packs->n; i++)
-			if (run.before.of[i].old >= 0)
-				want(&run, i);
-		status = finish_deploy(&run);
-	}
-	run_end(&run);
-	return status;
+	return run_whole(init, packs, deploy_named);
+}
+
+static int upgrade(struct run *run) {
+	bool any = false;
+	for (int i = 0; i < run->packs->n; i++)
+		if (run->before.of[i].last >= 0 || run->before.of[i].old >= 0) {
+			want(run, i);
+			any = true;
+		}
+	return any ? finish_deploy(run)
+		   : complain(
+			     "there is nothing to upgrade: rowfs init puts rowfs into the database");
 }
 
 int init_upgrade(const struct init *init, const struct packs *packs) {
-	struct run run;
-	int status = run_begin(&run, init, packs);
-	if (status == 0)
-		status = refuse(&run);
-	if (status == 0) {
-		bool any = false;
-		for (int i = 0; i < packs->n; i++)
-			if (run.before.of[i].last >= 0 || run.before.of[i].old >= 0) {
-				want(&run, i);
-				any = true;
-			}
-		status = any ? finish_deploy(&run)
-			     : complain("there is nothing to upgrade: rowfs init puts rowfs into "
-					"the database");
-	}
-	run_end(&run);
-	return status;
+	return run_whole(init, packs, upgrade);
 }
 
 int init_status(const struct init *init, const struct packs *packs) {
@@ -396,29 +401,22 @@ int init_status(const struct init *init, const struct packs *packs) {
 	return status;
 }
 
-static int replace(struct run *run, const char *pack, const char *function) {
+static int replace(struct run *run) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct db_param params[] = { db_text(pack), db_text(function) };
+	const char *name = run->init->packs[0], *function = run->init->function;
+	struct db_param params[] = { db_text(name), db_text(function) };
+	if (run->before.of[packs_find(run->packs, name) - run->packs->list].last < 0)
+		return complain("%s is not deployed: rowfs init %s first", name, name);
 	int rc = db_query_text(run->pool, "SELECT rowfs.replace($1, $2)", params, 2, DB_NO_RETRY,
 			       NULL, NULL, &err);
 	if (rc != 0)
 		return complain("%s", sentence(&err));
-	printf("%s: %s is the pack's now\n", pack, function);
+	printf("%s: %s is the pack's now\n", name, function);
 	return 0;
 }
 
-int init_replace(const struct init *init, const struct packs *packs, const char *function) {
-	struct run run;
-	const char *name = init->packs[0];
-	int status = run_begin(&run, init, packs);
-	if (status == 0)
-		status = refuse(&run);
-	if (status == 0 && run.before.of[packs_find(packs, name) - packs->list].last < 0)
-		status = complain("%s is not deployed: rowfs init %s first", name, name);
-	if (status == 0)
-		status = replace(&run, name, function);
-	run_end(&run);
-	return status;
+int init_replace(const struct init *init, const struct packs *packs) {
+	return run_whole(init, packs, replace);
 }
 
 /* -- what it would do -------------------------------------------------------------------------- */
@@ -451,6 +449,8 @@ static int rehearse(struct run *run) {
 		"BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL lock_timeout = '3s';\n"
 		"\\o /dev/null\nSELECT pg_catalog.set_config('rowfs_init.path', "
 		"pg_catalog.current_setting('search_path'), true);\n");
+	want(run, CORE);
+	want_named(run);
 	int status = each(run, true, add_scripts);
 	buf_printf(&run->script, "\\o\n%sROLLBACK;\n", would_sql);
 	if (status != 0 || run->script.failed)
@@ -466,17 +466,7 @@ static int rehearse(struct run *run) {
 }
 
 int init_rehearse(const struct init *init, const struct packs *packs) {
-	struct run run;
-	int status = run_begin(&run, init, packs);
-	if (status == 0)
-		status = refuse(&run);
-	if (status == 0) {
-		want(&run, CORE);
-		want_named(&run);
-		status = rehearse(&run);
-	}
-	run_end(&run);
-	return status;
+	return run_whole(init, packs, rehearse);
 }
 
 /* -- taking out -------------------------------------------------------------------------------- */
@@ -534,6 +524,17 @@ static int guard_needs(const struct run *run) {
 
 static int remove_wanted(struct run *run) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
+	const struct init *init = run->init;
+	const struct packs *packs = run->packs;
+	if (run->before.old)
+		return complain("this database has the single project of before: rowfs init "
+				"--upgrade first, so that it is known what is whose");
+	for (int k = 0; k < init->npacks; k++)
+		run->wanted[packs_find(packs, init->packs[k]) - packs->list] = true;
+	for (int i = 0; init->npacks == 0 && i < packs->n; i++)
+		run->wanted[i] = run->before.of[i].last >= 0;
+	if (init->npacks == 0 && run->before.registry)
+		run->wanted[CORE] = true;
 	int status = guard_needs(run);
 	if (status == 0 && run->before.mounts > 0)
 		status = complain("%d mount%s of this database %s up: unmount first",
@@ -552,22 +553,5 @@ static int remove_wanted(struct run *run) {
 }
 
 int init_remove(const struct init *init, const struct packs *packs) {
-	struct run run;
-	int status = run_begin(&run, init, packs);
-	if (status == 0)
-		status = refuse(&run);
-	if (status == 0 && run.before.old)
-		status = complain("this database has the single project of before: rowfs init "
-				  "--upgrade first, so that it is known what is whose");
-	if (status == 0) {
-		for (int k = 0; k < init->npacks; k++)
-			run.wanted[packs_find(packs, init->packs[k]) - packs->list] = true;
-		for (int i = 0; init->npacks == 0 && i < packs->n; i++)
-			run.wanted[i] = run.before.of[i].last >= 0;
-		if (init->npacks == 0 && run.before.registry)
-			run.wanted[CORE] = true;
-		status = remove_wanted(&run);
-	}
-	run_end(&run);
-	return status;
+	return run_whole(init, packs, remove_wanted);
 }

@@ -12,9 +12,10 @@ struct init {
 	const char *schema;         /* where the tables of packs go; NULL: see rowfs.pack_begin() */
 	const char **packs;         /* names that packs_find() knows */
 	int npacks;
-	bool with_data; /* init_remove(): rows may go, too */
-	bool quiet;     /* nothing on stdout where nothing was done */
-	bool verbose;   /* sqitch's own words go to stderr */
+	const char *function; /* init_replace(): its name, or its identity */
+	bool with_data;       /* init_remove(): rows may go, too */
+	bool quiet;           /* nothing on stdout where nothing was done */
+	bool verbose;         /* sqitch's own words go to stderr */
 };
 
 /* Each returns the exit status: 0, or 1 with a sentence on stderr. What was done is said on
@@ -33,9 +34,9 @@ MUST_USE int init_upgrade(const struct init *init, const struct packs *packs);
 /* Says what is deployed. 1 also if something is older or newer than this program. */
 MUST_USE int init_status(const struct init *init, const struct packs *packs);
 
-/* Puts the pack's function FUNCTION (its name, or its identity) in the place of the one that was
- * there before; INIT names one pack. Taking the pack out gives the old one back. */
-MUST_USE int init_replace(const struct init *init, const struct packs *packs, const char *function);
+/* Puts the pack's function in the place of the one that was there before; INIT names one pack.
+ * Taking the pack out gives the old one back. */
+MUST_USE int init_replace(const struct init *init, const struct packs *packs);
 
 /* Takes out the packs; all packs and the core, if there are none in INIT. */
 MUST_USE int init_remove(const struct init *init, const struct packs *packs);

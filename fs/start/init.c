@@ -130,10 +130,11 @@ static int act(const struct arguments *a, const struct packs *packs, struct opti
 		.schema = opt->schema_name,
 		.packs = a->packs,
 		.npacks = a->npacks,
+		.function = a->replace,
 		.with_data = a->with_data,
 		.verbose = a->verbose,
 	};
-	int status = a->replace != NULL      ? init_replace(&init, packs, a->replace)
+	int status = a->replace != NULL      ? init_replace(&init, packs)
 		     : a->action == REHEARSE ? init_rehearse(&init, packs)
 		     : a->action == STATUS   ? init_status(&init, packs)
 		     : a->action == UPGRADE  ? init_upgrade(&init, packs)
