@@ -1,6 +1,7 @@
 #include "init/differ.h"
 
 #include "db/field.h"
+#include "schema/embedded.h"
 
 #include <stdio.h>
 
@@ -12,16 +13,6 @@ static const char deployed_sql[] =
 static const char now_sql[] =
 	"SELECT type, identity, pg_catalog.array_to_string(differs, '; '), promise "
 	"FROM rowfs.differences($1::text) ORDER BY n";
-
-/* A name in a schema that one may not use is an error for to_regclass(). */
-static const char readable_sql[] =
-	"SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c "
-	"ON c.relnamespace OPERATOR(pg_catalog.=) n.oid JOIN pg_catalog.pg_proc p "
-	"ON p.pronamespace OPERATOR(pg_catalog.=) n.oid WHERE n.nspname OPERATOR(pg_catalog.=) 'rowfs' "
-	"AND c.relname OPERATOR(pg_catalog.=) 'object' AND p.proname OPERATOR(pg_catalog.=) 'differences' "
-	"AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
-	"AND pg_catalog.has_table_privilege(c.oid, 'SELECT') "
-	"AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))";
 
 static const char packs_sql[] =
 	"SELECT o.pack, pg_catalog.count(*) FROM (SELECT DISTINCT pack FROM "
@@ -45,7 +36,8 @@ int differ_print(struct db_pool *pool, const char *pack, enum differ when, struc
 
 int differ_print_all(struct db_pool *pool, struct db_error *err) {
 	AUTO_RESULT PGresult *readable = NULL, *packs = NULL;
-	int rc = db_query_text(pool, readable_sql, NULL, 0, DB_REPEATABLE, NULL, &readable, err);
+	int rc = db_query_text(pool, embedded_differ_readable_sql, NULL, 0, DB_REPEATABLE, NULL,
+			       &readable, err);
 	if (rc == 0)
 		rc = field_judge(readable, ROWS_ONE, "b", err);
 	if (rc != 0 || !field_is_true(readable, 0, 0))

@@ -4,6 +4,7 @@
 #include "init/differ.h"
 #include "init/sqitch.h"
 #include "init/state.h"
+#include "schema/embedded.h"
 
 #include <errno.h>
 #include <string.h>
@@ -291,24 +292,6 @@ static int tell(struct run *run, int i) {
 
 /* -- the role that has the schema's name ------------------------------------------------------- */
 
-/* A role called rowfs has the schema rowfs first on its search path ("$user"): what it makes
- * without naming a schema would go there. */
-static const char attracted_sql[] =
-	"SELECT pg_catalog.format('ALTER ROLE rowfs IN DATABASE %I SET search_path = public', "
-	"pg_catalog.current_database()) FROM pg_catalog.pg_roles r WHERE r.rolname "
-	"OPERATOR(pg_catalog.=) 'rowfs' AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s, "
-	"pg_catalog.unnest(s.setconfig) c WHERE s.setrole IN (r.oid, 0) AND c LIKE 'search_path=%' "
-	"AND c NOT LIKE '%$user%' AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database "
-	"d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())))";
-
-static const char attracts_again_sql[] =
-	"SELECT pg_catalog.format('ALTER ROLE rowfs IN DATABASE %I RESET search_path', "
-	"pg_catalog.current_database()) FROM pg_catalog.pg_roles r, pg_catalog.pg_db_role_setting s "
-	"WHERE r.rolname OPERATOR(pg_catalog.=) 'rowfs' AND s.setrole OPERATOR(pg_catalog.=) r.oid "
-	"AND s.setdatabase OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE "
-	"d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
-	"AND 'search_path=public' OPERATOR(pg_catalog.=) ANY (s.setconfig)";
-
 /* Runs the statement that SQL makes, if it makes one. */
 static void set_role(struct run *run, const char *sql) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
@@ -340,7 +323,7 @@ static int finish_deploy(struct run *run) {
 		return complain("everything is deployed, but the registry of the single project "
 				"could not be dropped: %s",
 				sentence(&err));
-	set_role(run, attracted_sql);
+	set_role(run, embedded_init_attracted_sql);
 	return each(run, true, tell);
 }
 
@@ -430,14 +413,6 @@ static int add_scripts(struct run *run, int i) {
 	return rc == 0 ? 0 : complain("%s: %s", p->name, strerror(-rc));
 }
 
-static const char would_sql[] =
-	"SELECT o.pack || ': ' || pg_catalog.count(*) FILTER (WHERE o.made) || ' objects would be made, ' || "
-	"pg_catalog.count(*) FILTER (WHERE NOT o.made AND o.differs IS NULL) || "
-	"' are there as the pack needs them' || coalesce(E'\\n' || pg_catalog.string_agg('    ' || o.type || ' ' || "
-	"o.identity || ' ' || pg_catalog.array_to_string(o.differs, '; ') || coalesce('; so this does not hold: ' || "
-	"o.promise, ''), E'\\n' ORDER BY o.n) FILTER (WHERE o.differs IS NOT NULL), '') "
-	"FROM rowfs.object o GROUP BY o.pack ORDER BY o.pack;\n";
-
 /* The scripts, in one transaction that is rolled back. It waits for no lock of others for long:
  * theirs would wait behind it. */
 static int rehearse(struct run *run) {
@@ -452,7 +427,7 @@ static int rehearse(struct run *run) {
 	want(run, CORE);
 	want_named(run);
 	int status = each(run, true, add_scripts);
-	buf_printf(&run->script, "\\o\n%sROLLBACK;\n", would_sql);
+	buf_printf(&run->script, "\\o\n%s;\nROLLBACK;\n", embedded_init_would_sql);
 	if (status != 0 || run->script.failed)
 		return status != 0 ? status : complain("out of memory");
 	int rc = program_run(&run->program, run->packs->list[CORE].name, argv, &run->script, &said);
@@ -548,7 +523,7 @@ static int remove_wanted(struct run *run) {
 		return status;
 	if (run->before.registry && state_drop_registry(run->pool, &err) != 0)
 		return complain("%s", sentence(&err));
-	set_role(run, attracts_again_sql);
+	set_role(run, embedded_init_attracts_again_sql);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include "db/field.h"
 #include "schema/notice/peers.h"
+#include "schema/embedded.h"
 
 #include <errno.h>
 #include <string.h>
@@ -35,14 +36,6 @@ static const char deployed_sql[] =
 
 static const char old_sql[] =
 	"SELECT project, change FROM sqitch.changes WHERE project IN ('rowfs', 'rowfs_partitioned')";
-
-/* A mount that goes by time holds no lock: its sessions have rowfs's name. Those of other roles
- * show no name to who may not see it. */
-static const char sessions_sql[] =
-	"SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datname "
-	"OPERATOR(pg_catalog.=) pg_catalog.current_database() AND a.application_name "
-	"OPERATOR(pg_catalog.=) 'rowfs' AND a.pid OPERATOR(pg_catalog.<>) "
-	"pg_catalog.pg_backend_pid()";
 
 /* -- asking ------------------------------------------------------------------------------------ */
 
@@ -134,7 +127,7 @@ static int load(struct db_conn *conn, void *arg, struct db_error *err) {
 		return rc;
 	a->state->mounts = PQntuples(res);
 	PQclear(move_ptr(res));
-	rc = ask(conn, sessions_sql, ROWS_ONE, "n", &res, err);
+	rc = ask(conn, embedded_init_sessions_sql, ROWS_ONE, "n", &res, err);
 	if (rc == 0 && a->state->mounts == 0 && field_number(res, 0, 0) > 0)
 		a->state->mounts = 1;
 	return rc;

@@ -6,16 +6,6 @@
 
 #include <string.h>
 
-/* A name in a schema that one may not use is an error for to_regclass(). */
-static const char there_sql[] =
-	"SELECT pg_catalog.bool_or(c.relname OPERATOR(pg_catalog.=) 'applied'), "
-	"pg_catalog.bool_or(c.relname OPERATOR(pg_catalog.=) 'changes'), "
-	"pg_catalog.bool_or(c.relname OPERATOR(pg_catalog.=) 'changes' AND "
-	"pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND "
-	"pg_catalog.has_table_privilege(c.oid, 'SELECT')) "
-	"FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c "
-	"ON c.relnamespace OPERATOR(pg_catalog.=) n.oid WHERE n.nspname OPERATOR(pg_catalog.=) 'rowfs'";
-
 static const char changes_sql[] = "SELECT change FROM rowfs.changes WHERE project = 'rowfs_core'";
 
 /* Compares the changes of RES with the plan. */
@@ -45,7 +35,8 @@ static int ask_changes(struct db_pool *pool, enum version *out, struct db_error 
 
 int version_ask(struct db_pool *pool, enum version *out, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_text(pool, there_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
+	int rc = db_query_text(pool, embedded_version_there_sql, NULL, 0, DB_REPEATABLE, NULL, &res,
+			       err);
 	if (rc == 0)
 		rc = field_judge(res, ROWS_ONE, "b?b?b?", err);
 	if (rc != 0)

@@ -6,12 +6,31 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
+STATEMENTS = [
+    "catalog_session",
+    "differ_readable",
+    "ingest_chunks",
+    "init_attracted",
+    "init_attracts_again",
+    "init_sessions",
+    "init_would",
+    "notice_ask",
+    "notice_ask_all",
+    "notice_readable",
+    "notice_sources",
+    "version_there",
+    "watch_ask",
+    "watch_doubt",
+    "watch_odd",
+]  # sql/NAME.sql, as embedded_NAME_sql: without comments, and in one line, as the log shows it
+
 # A text is a file; several layouts become one.
 TEXTS = {
     "catalog_sql": ["sql/catalog.sql"],
     "owners_sql": ["sql/owners.sql"],
     "default_layout": ["voice-assistant/layout.json", "orderbook/layout.json"],
     "core_plan": ["core/sqitch.plan"],
+    **{f"{name}_sql": [f"sql/{name}.sql"] for name in STATEMENTS},
 }
 
 
@@ -40,6 +59,9 @@ def merged(layouts):
 
 def text_of(files):
     texts = [(HERE / name).read_bytes() for name in files]
+    if Path(files[0]).stem in STATEMENTS:
+        lines = (line.strip() for line in texts[0].decode().splitlines())
+        return " ".join(line for line in lines if not line.startswith("--")).encode()
     if len(texts) == 1:
         return texts[0]
     return (json.dumps(merged([json.loads(t) for t in texts]), indent="\t", ensure_ascii=False) + "\n").encode()

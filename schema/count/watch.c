@@ -8,6 +8,7 @@
 #include "schema/expr/sql_build.h"
 #include "util/log.h"
 #include "db/quote.h"
+#include "schema/embedded.h"
 
 #include <errno.h>
 #include <string.h>
@@ -56,19 +57,6 @@ static bool table_fill(struct table *t, bool repairable) {
 
 /* -- what is there ----------------------------------------------------------------------------- */
 
-static const char ask_sql[] =
-	"SELECT s.id, rowfs.is_true(s.id) AND w.watched, w.as_sent, p.writes, "
-	"w.watched AND EXISTS (SELECT FROM rowfs.slice x WHERE x.id = s.id), "
-	"EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) $1::regclass) "
-	"FROM pg_catalog.unnest($2::bigint[]) s(id), (SELECT rowfs.is_watched($1::regclass) AS watched, "
-	"rowfs.rows_arrive_as_sent($1::regclass) AS as_sent) w, (SELECT "
-	"pg_catalog.has_table_privilege('rowfs.summary', 'INSERT') AND pg_catalog.has_table_privilege('rowfs.summary', "
-	"'UPDATE') AND pg_catalog.has_table_privilege('rowfs.summary', 'SELECT') AND "
-	"pg_catalog.has_table_privilege('rowfs.secret', 'SELECT') AS writes) p "
-	"WHERE pg_catalog.has_table_privilege('rowfs.summary', 'SELECT') AND "
-	"pg_catalog.has_table_privilege('rowfs.delta', 'SELECT') AND pg_catalog.has_table_privilege('rowfs.slice', "
-	"'SELECT') AND pg_catalog.has_table_privilege('rowfs.doubt', 'SELECT')";
-
 static void set_why(const struct table *t, const char *why) {
 	for (int i = 0; i < t->nslices; i++) {
 		if (t->slices[i]->rel != t->rel || t->slices[i]->usable)
@@ -85,7 +73,8 @@ static bool ask(struct db_pool *pool, struct table *t) {
 	struct db_param params[] = { { .data = t->name.data, .len = t->name.len },
 				     { .data = t->ids.data, .len = t->ids.len } };
 	bool all = true, again = false;
-	if (db_query_text(pool, ask_sql, params, 2, DB_REPEATABLE, NULL, &res, &err) != 0 ||
+	if (db_query_text(pool, embedded_watch_ask_sql, params, 2, DB_REPEATABLE, NULL, &res,
+			  &err) != 0 ||
 	    field_judge(res, ROWS_ANY, "ib?b?b?b?b", &err) != 0) {
 		set_why(t, err.sentence != NULL ? err.sentence : "the database did not answer");
 		return false;
@@ -341,21 +330,6 @@ int watch_compare(struct db_pool *pool, struct tree *tree, enum watch_how how,
 
 /* -- afterwards -------------------------------------------------------------------------------- */
 
-static const char odd_sql[] =
-	"SELECT x.id FROM rowfs.slice x JOIN (SELECT t.relation, "
-	"rowfs.rows_arrive_as_sent(pg_catalog.to_regclass(t.relation)) AS as_sent, "
-	"rowfs.can_count(pg_catalog.to_regclass(t.relation)) AS counts FROM (SELECT DISTINCT relation FROM "
-	"rowfs.slice WHERE id = ANY ($2::bigint[])) t) r USING (relation) WHERE "
-	"(x.id = ANY ($1::bigint[]) AND NOT r.as_sent) OR (x.id = ANY ($2::bigint[]) AND NOT "
-	"r.counts)";
-
-static const char doubt_sql[] =
-	"INSERT INTO rowfs.doubt (slice, why) SELECT x.id, CASE WHEN rowfs.can_count(pg_catalog.to_regclass("
-	"x.relation)) THEN 'the table has got a trigger, rule or policy that may change its rows' "
-	"ELSE 'the owner of its triggers has lost a right in the schema rowfs' END "
-	"FROM rowfs.slice x WHERE x.id = ANY ($1::bigint[]) "
-	"AND NOT EXISTS (SELECT FROM rowfs.doubt d WHERE d.slice = x.id)";
-
 int watch_again(struct db_pool *pool, struct tree *tree, struct db_error *err) {
 	AUTO_BUF struct buf counted = { 0 }, usable = { 0 }, odd = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
@@ -373,7 +347,8 @@ int watch_again(struct db_pool *pool, struct tree *tree, struct db_error *err) {
 		return -ENOMEM;
 	struct db_param params[] = { { .data = counted.data, .len = counted.len },
 				     { .data = usable.data, .len = usable.len } };
-	int rc = db_query_text(pool, odd_sql, params, 2, DB_NO_RETRY, NULL, &res, err);
+	int rc = db_query_text(pool, embedded_watch_odd_sql, params, 2, DB_NO_RETRY, NULL, &res,
+			       err);
 	if (rc == 0)
 		rc = field_judge(res, ROWS_ANY, "i", err);
 	if (rc != 0 || PQntuples(res) == 0)
@@ -391,5 +366,6 @@ int watch_again(struct db_pool *pool, struct tree *tree, struct db_error *err) {
 	if (odd.failed)
 		return -ENOMEM;
 	struct db_param param = { .data = odd.data, .len = odd.len };
-	return db_query_text(pool, doubt_sql, &param, 1, DB_REPEATABLE, NULL, NULL, err);
+	return db_query_text(pool, embedded_watch_doubt_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
+			     err);
 }

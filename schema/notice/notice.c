@@ -7,18 +7,10 @@
 #include "schema/expr/sql_build.h"
 #include "util/log.h"
 #include "util/list.h"
+#include "schema/embedded.h"
 
 #include <errno.h>
 #include <string.h>
-
-static const char readable_sql[] =
-	"SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND "
-	"pg_catalog.has_table_privilege(c.oid, 'SELECT')), false) AND "
-	"pg_catalog.count(*) OPERATOR(pg_catalog.=) 2 "
-	"FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c "
-	"ON c.relnamespace OPERATOR(pg_catalog.=) n.oid "
-	"WHERE n.nspname OPERATOR(pg_catalog.=) 'rowfs' "
-	"AND c.relname OPERATOR(pg_catalog.=) ANY ('{notice,secret}'::pg_catalog.name[])";
 
 const char notice_prove_sql[] =
 	"SELECT pg_catalog.set_config('rowfs.proof', s.proof, false) FROM rowfs.secret s;";
@@ -215,12 +207,6 @@ static bool set_why(struct notices *n, const struct place *place, const char *wh
 	return n->why[place->number] != NULL;
 }
 
-static const char sources_sql[] =
-	"SELECT (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) "
-	"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-	"WHERE c.oid OPERATOR(pg_catalog.=) s) "
-	"FROM rowfs.sources($1::regclass) s";
-
 /* PLACE depends on a view. */
 static bool depend_on_view(struct notices *n, struct db_pool *pool, const struct place *place,
 			   const struct relation *view) {
@@ -231,7 +217,8 @@ static bool depend_on_view(struct notices *n, struct db_pool *pool, const struct
 	struct db_param param = { .data = name.data, .len = name.len };
 	if (name.failed)
 		return false;
-	if (db_query_text(pool, sources_sql, &param, 1, DB_REPEATABLE, NULL, &res, &err) != 0 ||
+	if (db_query_text(pool, embedded_notice_sources_sql, &param, 1, DB_REPEATABLE, NULL, &res,
+			  &err) != 0 ||
 	    field_judge(res, ROWS_ANY, "t?", &err) != 0)
 		return set_why(n, place, err.sentence != NULL ? err.sentence : "no answer");
 	for (int i = 0; i < PQntuples(res); i++) {
@@ -306,19 +293,14 @@ static bool install_fill(struct install *in, const struct notices *n) {
 	return !in->ids.failed && !in->definitions.failed;
 }
 
-static const char ask_sql[] =
-	"SELECT rowfs.tells($1::regclass) AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::bigint[]) i "
-	"WHERE NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = i "
-	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) $1::regclass)), "
-	"EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) $1::regclass)";
-
 /* Sets TABLE->told, or ->why. */
 static void ask(struct db_pool *pool, struct watched *table, const struct install *in) {
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param params[] = { db_text(table->relation),
 				     { .data = in->ids.data, .len = in->ids.len } };
-	int rc = db_query_text(pool, ask_sql, params, 2, DB_REPEATABLE, NULL, &res, &err);
+	int rc = db_query_text(pool, embedded_notice_ask_sql, params, 2, DB_REPEATABLE, NULL, &res,
+			       &err);
 	if (rc == 0)
 		rc = field_judge(res, ROWS_ONE, "b?b", &err);
 	table->told = rc == 0 && field_is_true(res, 0, 0);
@@ -360,12 +342,6 @@ static void install_table(struct db_pool *pool, struct watched *table, struct in
 	}
 }
 
-static const char ask_all_sql[] =
-	"WITH d AS (SELECT * FROM unnest($1::text[], $2::bigint[]) d(rel, id)) "
-	"SELECT t.rel, rowfs.tells(t.rel::regclass) AND NOT EXISTS (SELECT FROM d "
-	"WHERE d.rel = t.rel AND NOT EXISTS (SELECT FROM rowfs.notice n WHERE n.id = d.id "
-	"AND pg_catalog.to_regclass(n.relation) OPERATOR(pg_catalog.=) t.rel::regclass)) FROM (SELECT DISTINCT rel FROM d) t";
-
 /* Asks for all tables at once: at most mounts, all is there. Returns false if that failed, for
  * whatever reason. */
 static bool ask_all(struct db_pool *pool, struct notices *n) {
@@ -382,7 +358,8 @@ static bool ask_all(struct db_pool *pool, struct notices *n) {
 	struct db_param params[] = { { .data = relations.data, .len = relations.len },
 				     { .data = ids.data, .len = ids.len } };
 	if (relations.failed || ids.failed ||
-	    db_query_text(pool, ask_all_sql, params, 2, DB_REPEATABLE, NULL, &res, &err) != 0 ||
+	    db_query_text(pool, embedded_notice_ask_all_sql, params, 2, DB_REPEATABLE, NULL, &res,
+			  &err) != 0 ||
 	    field_judge(res, ROWS_ANY, "tb?", &err) != 0)
 		return false;
 	for (int i = 0; i < PQntuples(res); i++) {
@@ -480,7 +457,8 @@ int notices_load(struct db_pool *pool, const struct tree *tree, struct notices *
 		 struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	*out = NULL;
-	int rc = db_query_text(pool, readable_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
+	int rc = db_query_text(pool, embedded_notice_readable_sql, NULL, 0, DB_REPEATABLE, NULL,
+			       &res, err);
 	if (rc == 0)
 		rc = field_judge(res, ROWS_ONE, "b", err);
 	if (rc != 0 || !field_is_true(res, 0, 0))

@@ -2,6 +2,7 @@
 
 #include "db/field.h"
 #include "util/clock.h"
+#include "schema/embedded.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -377,13 +378,6 @@ static int unpack(const PGresult *res, int row, struct buf *out, struct db_error
 	return 0;
 }
 
-/* With the policies of rowfs.chunk, max(at) would look at all chunks before the byte. */
-static const char chunks_sql[] =
-	"SELECT at::text, len::text, CASE WHEN zlib THEN 't' ELSE 'f' END, data FROM rowfs.chunk AS c WHERE file = $1::bigint "
-	"AND at >= (SELECT b.at FROM rowfs.chunk AS b WHERE b.file = $1::bigint AND b.at <= $2::bigint "
-	"ORDER BY b.at DESC LIMIT 1) "
-	"AND at < $2::bigint + 262144 AND at + len > $2::bigint ORDER BY c.at";
-
 int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,
 		       struct db_error *err) {
 	int rc = field_judge(res, ROWS_ANY, "nubx", err);
@@ -402,7 +396,7 @@ int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, ui
 
 int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset, struct db_cancel *cancel,
 		       struct buf *out, uint64_t *at, struct db_error *err) {
-	static struct db_statement st = { .sql = chunks_sql };
+	static struct db_statement st = { .sql = embedded_ingest_chunks_sql };
 	AUTO_RESULT PGresult *res = NULL;
 	char texts[2][NUMBER];
 	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
@@ -417,6 +411,6 @@ int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset, str
 	char texts[2][NUMBER];
 	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
 	buf_resize(out, 0);
-	int rc = db_query_binary_on(conn, chunks_sql, params, 2, &res, err);
+	int rc = db_query_binary_on(conn, embedded_ingest_chunks_sql, params, 2, &res, err);
 	return rc == 0 ? ingest_chunks_take(res, offset, out, at, err) : rc;
 }
