@@ -20,8 +20,8 @@ void put_column(struct buf *sql, int table, const char *name) {
 	db_quote_ident(sql, name);
 }
 
-void statement_take(struct db_statement *st, struct buf *sql) {
-	st->sql = sql->failed ? NULL : buf_take(sql);
+void statement_take(const struct place *place, struct db_statement *st, struct buf *sql) {
+	st->sql = arena_keep(place->memory, buf_take(sql));
 }
 
 bool is_text_type(const struct column *column) {

@@ -54,7 +54,7 @@ void put_json_key(struct buf *sql, const char *name, const char *after);
 bool is_text_type(const struct column *column);
 
 /* Takes the text out of SQL into ST. */
-void statement_take(struct db_statement *st, struct buf *sql);
+void statement_take(const struct place *place, struct db_statement *st, struct buf *sql);
 /* SELECT list of own keys' texts, each followed by a comma. */
 void put_own_keys(struct buf *sql, const struct place *place);
 /* The id column: the primary key's text, else md5 of the key; "NULL" where there is no single own

@@ -40,16 +40,16 @@ static char *factor_of(const char *from, const char *to) {
 	return buf_take(&out);
 }
 
-static bool add_field(struct ingest *in, const char *name, const struct column *column) {
+/* NAME is the layout's or the catalog's, which live as long. */
+static void add_field(struct ingest *in, char *name, const struct column *column) {
 	int n = in->nfields++;
 	in->fields[n].column = column;
 	in->names[n] = *column;
-	in->names[n].name = strdup(name);
+	in->names[n].name = name;
 	in->header[n] = &in->names[n];
-	return in->names[n].name != NULL;
 }
 
-static bool take_fields(struct check *c, struct ingest *in) {
+static bool take_fields(struct check *c, struct arena *memory, struct ingest *in) {
 	const struct layout_route *route = c->route;
 	for (int i = 0; i < route->nfields; i++) {
 		const struct layout_field *f = &route->fields[i];
@@ -61,22 +61,20 @@ static bool take_fields(struct check *c, struct ingest *in) {
 		if (column->generated)
 			return check_mistake(c, "field \"%s\": column \"%s\" does not exist in %s",
 					     f->name, f->column, in->rel->layout_name);
-		if (!add_field(in, f->name, column))
-			return false;
+		add_field(in, f->name, column);
 		if (f->from == NULL || strcmp(f->from, f->to) == 0)
 			continue;
 		if (column->category != 'N')
 			return check_mistake(c, "field \"%s\": column \"%s\" is no number", f->name,
 					     f->column);
-		in->fields[in->nfields - 1].factor = factor_of(f->from, f->to);
+		in->fields[in->nfields - 1].factor = arena_keep(memory, factor_of(f->from, f->to));
 		in->by_copy = false;
 	}
 	for (int i = 0; i < in->rel->ncolumns; i++) {
 		const struct column *column = &in->rel->columns[i];
 		bool usable = column != in->key && column != in->overflow && !column->generated;
-		if (usable && ingest_field(in, column->name, strlen(column->name)) < 0 &&
-		    !add_field(in, column->name, column))
-			return false;
+		if (usable && ingest_field(in, column->name, strlen(column->name)) < 0)
+			add_field(in, column->name, column);
 	}
 	return true;
 }
@@ -93,9 +91,9 @@ static void take_no_plain(struct check *c, const struct ingest *in, const char *
 }
 
 /* What the fields of a line are where no header says it: the route's columns, or all. */
-static bool take_plain(struct check *c, struct ingest *in) {
+static bool take_plain(struct check *c, struct arena *memory, struct ingest *in) {
 	const struct name_list *list = &c->route->columns;
-	in->plain = calloc((size_t)list->n + (size_t)in->nfields + 1, sizeof(*in->plain));
+	in->plain = arena_alloc(memory, list->n + in->nfields, sizeof(*in->plain));
 	for (int i = 0; in->plain != NULL && i < list->n; i++) {
 		int f = ingest_field(in, list->names[i], strlen(list->names[i]));
 		if (f < 0) {
@@ -140,16 +138,14 @@ static bool take_dir(struct check *c, const struct place *place, struct ingest *
 				c, "the directories of an ingest file must be literal names");
 	}
 	const char *slash = strrchr(place->route->path, '/');
-	in->dir = strndup(place->route->path, (size_t)(slash - place->route->path));
-	if (in->dir != NULL && in->dir[0] == '\0') {
-		free(in->dir);
-		in->dir = strdup("/");
-	}
+	size_t len = (size_t)(slash - place->route->path);
+	in->dir = arena_keep(place->memory, strndup(place->route->path, len > 0 ? len : 1));
 	return in->dir != NULL;
 }
 
 static bool take_all(struct check *c, const struct place *place, struct ingest *in) {
-	size_t room = (size_t)in->rel->ncolumns + (size_t)c->route->nfields + 1;
+	int room = in->rel->ncolumns + c->route->nfields;
+	struct arena *memory = place->memory;
 	if (strchr("rp", in->rel->kind) == NULL || (in->key = find_key(in->rel)) == NULL)
 		return check_mistake(
 			c,
@@ -167,19 +163,18 @@ static bool take_all(struct check *c, const struct place *place, struct ingest *
 			return check_mistake(c, "\"overflow\": \"%s\" is no jsonb column of %s",
 					     c->route->overflow, in->rel->layout_name);
 	}
-	in->fields = calloc(room, sizeof(*in->fields));
-	in->names = calloc(room, sizeof(*in->names));
-	in->header = calloc(room, sizeof(*in->header));
-	return in->fields != NULL && in->names != NULL && in->header != NULL &&
-	       take_format(c, in) && take_dir(c, place, in) && take_fields(c, in) &&
-	       take_plain(c, in);
+	in->fields = arena_alloc(memory, room, sizeof(*in->fields));
+	in->names = arena_alloc(memory, room, sizeof(*in->names));
+	in->header = arena_alloc(memory, room, sizeof(*in->header));
+	return !memory->failed && take_format(c, in) && take_dir(c, place, in) &&
+	       take_fields(c, memory, in) && take_plain(c, memory, in);
 }
 
 bool ingest_check(struct check *c, struct place *place) {
 	const struct relation *rel = check_relation(c, "ingest", "table", c->route->relation);
 	if (rel == NULL)
 		return false;
-	place->ingest = calloc(1, sizeof(*place->ingest));
+	place->ingest = arena_alloc(place->memory, 1, sizeof(*place->ingest));
 	if (place->ingest == NULL)
 		return false;
 	place->ingest->tree = place->tree;
@@ -187,21 +182,6 @@ bool ingest_check(struct check *c, struct place *place) {
 	place->ingest->has_proof = c->catalog->has_proof;
 	place->ingest->of_table = c->catalog->has_file_relations ? rel->full_name : NULL;
 	return take_all(c, place, place->ingest);
-}
-
-void ingest_free(struct ingest *in) {
-	if (in == NULL)
-		return;
-	for (int i = 0; i < in->nfields; i++) {
-		free(in->fields[i].factor);
-		free(in->names[i].name);
-	}
-	free(in->fields);
-	free(in->names);
-	free(in->header);
-	free(in->plain);
-	free(in->dir);
-	free(in);
 }
 
 int ingest_field(const struct ingest *in, const char *name, size_t len) {

@@ -10,7 +10,7 @@ struct check;
 /* A name that a header or a JSON object of the file may have. */
 struct ingest_field {
 	const struct column *column;
-	char *factor; /* what a number is multiplied with (SQL numeric), or NULL; owned */
+	char *factor; /* what a number is multiplied with (SQL numeric), or NULL */
 };
 
 struct ingest {
@@ -24,7 +24,7 @@ struct ingest {
 	int nfields;
 	int *plain; /* the fields of a line where no header was */
 	int nplain;
-	char *dir; /* the directory that its files are in; owned */
+	char *dir; /* the directory that its files are in */
 	const struct format *format;
 	/* all of its files are compressed; else those whose names end in .gz: ingest_is_gzip() */
 	bool gzip;
@@ -37,7 +37,6 @@ struct ingest {
 
 /* Makes place->ingest of the route. False after a mistake, which is told. */
 MUST_USE bool ingest_check(struct check *c, struct place *place);
-void ingest_free(struct ingest *in);
 
 /* True if the file NAME of IN's is compressed. */
 bool ingest_is_gzip(const struct ingest *in, const char *name);

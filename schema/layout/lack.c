@@ -4,21 +4,6 @@
 
 #include <string.h>
 
-bool lacks_init(struct lacks *lacks, const struct layout *layout) {
-	lacks->of = calloc((size_t)layout->nroutes + 1, sizeof(*lacks->of));
-	return lacks->of != NULL;
-}
-
-void lacks_free(struct lacks *lacks) {
-	for (int i = 0; i < lacks->n; i++) {
-		free(lacks->list[i].relation);
-		free(lacks->list[i].column);
-	}
-	free(lacks->list);
-	free(lacks->of);
-	*lacks = (struct lacks){ 0 };
-}
-
 static bool is_same(const struct lack *lack, const char *relation, const char *column) {
 	if (strcmp(lack->relation, relation) != 0)
 		return false;
@@ -34,14 +19,13 @@ struct lack *lacks_add(struct lacks *lacks, const char *kind, const char *relati
 	if (!list_room(lacks->list, lacks->n))
 		return NULL;
 	struct lack *lack = &lacks->list[lacks->n];
-	*lack = (struct lack){ .kind = kind, .relation = strdup(relation) };
-	if (column != NULL)
-		lack->column = strdup(column);
-	if (lack->relation == NULL || (column != NULL && lack->column == NULL)) {
-		free(lack->relation);
-		free(lack->column);
+	*lack = (struct lack){
+		.kind = kind,
+		.relation = arena_strdup(lacks->memory, relation),
+		.column = column != NULL ? arena_strdup(lacks->memory, column) : NULL,
+	};
+	if (lacks->memory->failed)
 		return NULL;
-	}
 	lacks->n++;
 	return lack;
 }

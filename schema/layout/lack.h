@@ -16,14 +16,11 @@ struct lack {
 };
 
 struct lacks {
+	struct arena *memory; /* the tree's */
 	struct lack *list;
 	int n;
 	int *of; /* for each route of the layout: 1 + the index of what it lacks, 0: nothing */
 };
-
-/* Makes room for the routes of LAYOUT. False if out of memory; lacks_free() in both cases. */
-MUST_USE bool lacks_init(struct lacks *lacks, const struct layout *layout);
-void lacks_free(struct lacks *lacks);
 
 /* The entry of COLUMN (NULL: none) of RELATION, made where it is new. NULL if out of memory; valid
  * until the next call. */

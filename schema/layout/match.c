@@ -284,13 +284,13 @@ static void rank(struct place *dir, struct place *child) {
 }
 
 bool place_rank_children(struct place *dir) {
-	dir->keyed = calloc((size_t)dir->nchildren + 1, sizeof(*dir->keyed));
+	dir->keyed = arena_alloc(dir->memory, dir->nchildren, sizeof(*dir->keyed));
 	for (int i = 0; dir->keyed != NULL && i < dir->nchildren; i++)
 		if (dir->children[i]->nkeys > 0)
 			rank(dir, dir->children[i]);
 	for (int i = 0; i < dir->nkeyed; i++) {
 		struct place *child = dir->keyed[i];
-		child->rivals = calloc((size_t)i + 1, sizeof(*child->rivals));
+		child->rivals = arena_alloc(dir->memory, i, sizeof(*child->rivals));
 		if (child->rivals == NULL)
 			return false;
 		for (int k = 0; k < i; k++)

@@ -10,6 +10,7 @@
 #include "schema/layout/catalog.h"
 #include "schema/layout/lack.h"
 #include "schema/layout/place_sql.h"
+#include "util/arena.h"
 #include "util/text/format.h"
 
 #include <stdatomic.h>
@@ -53,6 +54,7 @@ struct tree;
 
 struct place {
 	const struct tree *tree; /* that it belongs to */
+	struct arena *memory;    /* the tree's: of all that the place has but its children */
 	int number;              /* its index in tree->all */
 	struct place *parent;    /* NULL for the root */
 	struct place **children;
@@ -95,7 +97,7 @@ struct place {
 	struct slice *slice;
 	/* how many of the slice's keys, the first, come from the parent's row by the foreign key */
 	int slice_joined;
-	struct ingest *ingest; /* KIND_FILE whose lines become rows; else NULL; owned */
+	struct ingest *ingest; /* KIND_FILE whose lines become rows; else NULL */
 
 	enum layout_write write; /* what may be changed at and below it; never WRITE_UNSAID */
 	bool recodes;            /* see catalog.h */
@@ -108,6 +110,7 @@ struct place {
 };
 
 struct tree {
+	struct arena memory;       /* of the tree and its places */
 	struct snapshot *snapshot; /* that it belongs to; NULL: none, as in tests */
 	struct place *root;
 	struct place **all; /* every place, root first */

@@ -74,7 +74,4 @@ enum { SQL_PIECE = 262144 };
 /* Largest body that `find` and `list` bring along, bytes. */
 enum { SQL_INLINE_BODY = 65536, SQL_LIST_BODY = 4096 };
 
-/* Frees what SQL has, and empties it. */
-void place_sql_free(struct place_sql *sql);
-
 #endif

@@ -105,10 +105,10 @@ static void put_names(struct buf *json, const char *name, const char *const *nam
 }
 
 /* Names only: rowfs.expressions_of() makes the SQL of them. */
-static bool define(struct slice *s) {
+static bool define(struct arena *memory, struct slice *s) {
 	AUTO_BUF struct buf json = { 0 };
 	const char *keys[SLICE_KEYS], *units[SLICE_KEYS], *formats[SLICE_KEYS];
-	const char **columns = calloc((size_t)s->ncolumns + 1, sizeof(*columns));
+	const char **columns = arena_alloc(memory, s->ncolumns, sizeof(*columns));
 	for (int i = 0; i < s->nkeys; i++) {
 		keys[i] = s->keys[i].column->name;
 		units[i] = s->keys[i].unit;
@@ -122,20 +122,11 @@ static bool define(struct slice *s) {
 	put_names(&json, "units", units, s->nkeys);
 	put_names(&json, "formats", formats, s->nkeys);
 	buf_putc(&json, '}');
-	bool ok = columns != NULL && !json.failed && (s->definition = buf_take(&json)) != NULL;
-	free(columns);
-	return ok;
+	s->definition = arena_keep(memory, buf_take(&json));
+	return !memory->failed;
 }
 
 /* -- slices ------------------------------------------------------------------------------------ */
-
-void slice_free(struct slice *slice) {
-	if (slice == NULL)
-		return;
-	free(slice->definition);
-	free(slice->why);
-	free(slice);
-}
 
 static struct slice *find_same(const struct tree *tree, const struct slice *s) {
 	for (int i = 0; i < tree->nslices; i++)
@@ -148,7 +139,7 @@ static bool make_slice(struct tree *tree, struct place *place) {
 	const struct relation *rel = place->scope.tables[place->target].rel;
 	if (rel->kind != 'r' && rel->kind != 'p')
 		return true;
-	struct slice *s = calloc(1, sizeof(*s));
+	struct slice *s = arena_alloc(place->memory, 1, sizeof(*s));
 	if (s == NULL)
 		return false;
 	s->rel = rel;
@@ -158,21 +149,14 @@ static bool make_slice(struct tree *tree, struct place *place) {
 	s->format = place->format;
 	bool fits = add_joined(s, place);
 	place->slice_joined = s->nkeys;
-	if (!fits || !add_own(s, place, place->target)) {
-		slice_free(s);
+	if (!fits || !add_own(s, place, place->target))
 		return true;
-	}
-	if (!define(s)) {
-		slice_free(s);
+	if (!define(place->memory, s))
 		return false;
-	}
 	s->id = slice_hash(s);
 	place->slice = find_same(tree, s);
-	if (place->slice != NULL) {
-		slice_free(s);
-		return true;
-	}
-	place->slice = tree->slices[tree->nslices++] = s;
+	if (place->slice == NULL)
+		place->slice = tree->slices[tree->nslices++] = s;
 	return true;
 }
 
@@ -220,7 +204,7 @@ static void give_directory(struct place *place) {
 }
 
 bool slices_make(struct tree *tree) {
-	tree->slices = calloc((size_t)tree->nall + 1, sizeof(struct slice *));
+	tree->slices = arena_alloc(&tree->memory, tree->nall, sizeof(struct slice *));
 	if (tree->slices == NULL)
 		return false;
 	for (int i = 0; i < tree->nall; i++) {

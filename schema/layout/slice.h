@@ -40,7 +40,7 @@ struct slice {
 	 * writer may bring his counts along and switch the triggers off. watch_again() takes it
 	 * back while others read it */
 	atomic_bool counted;
-	/* a JSON object with columns of rowfs.slice: names, units and formats; owned */
+	/* a JSON object with columns of rowfs.slice: names, units and formats */
 	char *definition;
 	/* files for which the summary was found to be wrong: see watch_compare() */
 	int64_t differed;
@@ -53,6 +53,5 @@ struct slice {
 /* Gives each rows place, and each directory that groups rows, its slice where it can have one.
  * Pure. False if out of memory. */
 MUST_USE bool slices_make(struct tree *tree);
-void slice_free(struct slice *slice);
 
 #endif

@@ -9,48 +9,34 @@
 #include <string.h>
 
 static struct place *place_new(struct tree *tree, struct place *parent, const char *text) {
-	struct place *place = calloc(1, sizeof(*place));
-	if (place == NULL || !list_room(tree->all, tree->nall)) {
-		free(place);
+	struct arena *memory = &tree->memory;
+	struct place *place = arena_alloc(memory, 1, sizeof(*place));
+	if (place == NULL || !list_room(tree->all, tree->nall))
 		return NULL;
-	}
+	int keys = 0;
+	for (const char *s = text; *s != '\0'; s++)
+		keys += *s == '{';
 	place->tree = tree;
+	place->memory = memory;
 	place->parent = parent;
-	place->text = strdup(text);
+	place->text = arena_strdup(memory, text);
+	place->keys = arena_alloc(memory, keys, sizeof(*place->keys));
+	place->parts = arena_alloc(memory, 2 * keys + 1, sizeof(*place->parts));
 	place->row_table = -1;
 	place->target = -1;
 	place->number = tree->nall;
 	tree->all[tree->nall++] = place;
 	if (parent == NULL)
-		return place;
+		return memory->failed ? NULL : place;
 	place->nparams = parent->nparams;
 	place->scope.n = parent->scope.n;
 	/* room for what its own keys and its route may add */
-	place->scope.tables =
-		calloc((size_t)parent->scope.n + PATH_KEYS_MAX + 1, sizeof(struct scope_table));
+	place->scope.tables = arena_alloc(memory, parent->scope.n + PATH_KEYS_MAX + 1,
+					  sizeof(struct scope_table));
 	if (place->scope.tables != NULL && parent->scope.n > 0)
 		memcpy(place->scope.tables, parent->scope.tables,
 		       (size_t)parent->scope.n * sizeof(struct scope_table));
-	return place->scope.tables != NULL && place->text != NULL ? place : NULL;
-}
-
-static void place_free(struct place *place) {
-	for (int i = 0; i < place->nparts; i++)
-		free(place->parts[i].literal);
-	for (int i = 0; i < place->nkeys; i++)
-		free(place->keys[i].name);
-	place_sql_free(&place->sql);
-	ingest_free(place->ingest);
-	free(place->parts);
-	free(place->keys);
-	free(place->text);
-	free(place->children);
-	free(place->keyed);
-	free(place->rivals);
-	free(place->scope.tables);
-	free(place->columns);
-	free(place->order);
-	free(place);
+	return memory->failed ? NULL : place;
 }
 
 static bool add_child(struct place *parent, struct place *child) {
@@ -123,7 +109,7 @@ static struct place *add_component(struct check *c, struct tree *tree, struct pl
 	if (place == fresh)
 		return add_child(parent, fresh) ? fresh : NULL;
 	tree->nall--; /* it was the last one added, and nothing points to it */
-	place_free(fresh);
+	free(fresh->children);
 	return place;
 }
 
@@ -134,7 +120,7 @@ static void drop_places(struct tree *tree, int before) {
 		/* one that did not fit has no place among its parent's children yet */
 		if (parent->nchildren > 0 && parent->children[parent->nchildren - 1] == place)
 			parent->nchildren--;
-		place_free(place);
+		free(place->children);
 	}
 }
 
@@ -166,7 +152,7 @@ static void add_route(struct check *c, struct tree *tree, int i) {
 }
 
 static void add_timers(struct check *c, struct tree *tree, const struct layout *layout) {
-	tree->timers = calloc((size_t)layout->ntimers + 1, sizeof(*tree->timers));
+	tree->timers = arena_alloc(&tree->memory, layout->ntimers, sizeof(*tree->timers));
 	for (int i = 0; tree->timers != NULL && i < layout->ntimers; i++) {
 		const struct function *fn = catalog_function(c->catalog, layout->timers[i].call);
 		if (fn == NULL && layout->timers[i].optional) {
@@ -205,14 +191,16 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 			struct buf *mistakes) {
 	struct check c = { .layout = layout, .catalog = catalog, .mistakes = mistakes };
 	struct tree *tree = calloc(1, sizeof(*tree));
-	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL &&
-		  lacks_init(&tree->lacks, layout);
+	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL;
 	if (ok) {
+		tree->lacks.memory = &tree->memory;
+		tree->lacks.of =
+			arena_alloc(&tree->memory, layout->nroutes, sizeof(*tree->lacks.of));
 		tree->has_ledger = catalog->has_ledger;
 		tree->has_streams = catalog->has_streams;
 		c.lacks = &tree->lacks;
 		check_tables(&c);
-		for (int i = 0; i < layout->nroutes; i++)
+		for (int i = 0; tree->lacks.of != NULL && i < layout->nroutes; i++)
 			if (!layout->routes[i].broken)
 				add_route(&c, tree, i);
 		tree_set_write(tree, layout, mistakes);
@@ -225,7 +213,7 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 		tree->all[i]->recodes = catalog->recodes;
 		ok = place_rank_children(tree->all[i]);
 	}
-	ok = ok && slices_make(tree);
+	ok = ok && slices_make(tree) && !tree->memory.failed;
 	if (ok)
 		return tree;
 	if (mistakes->len == 0)
@@ -238,14 +226,11 @@ void tree_free(struct tree *tree) {
 	if (tree == NULL)
 		return;
 	for (int i = 0; i < tree->nall; i++)
-		place_free(tree->all[i]);
-	for (int i = 0; i < tree->ntimers; i++)
-		free(tree->timers[i].sql);
-	lacks_free(&tree->lacks);
+		free(tree->all[i]->children);
 	for (int i = 0; i < tree->nslices; i++)
-		slice_free(tree->slices[i]);
-	free(tree->slices);
+		free(tree->slices[i]->why);
+	free(tree->lacks.list);
 	free(tree->all);
-	free(tree->timers);
+	arena_free(&tree->memory);
 	free(tree);
 }

@@ -2,7 +2,6 @@
 
 #include "schema/layout/ingest.h"
 #include "schema/layout/match.h"
-#include "util/list.h"
 
 #include <string.h>
 
@@ -204,21 +203,9 @@ static bool bind_key(struct check *c, struct place *place, struct key *key) {
 	return key->table >= 0;
 }
 
-static bool add_part(struct place *place, char *literal, int key) {
-	if (!list_room(place->parts, place->nparts)) {
-		free(literal);
-		return false;
-	}
+/* Room for them was made by the number of braces. */
+static void add_part(struct place *place, char *literal, int key) {
 	place->parts[place->nparts++] = (struct part){ .literal = literal, .key = key };
-	return true;
-}
-
-static bool add_key(struct place *place, const char *name, size_t len) {
-	if (!list_room(place->keys, place->nkeys))
-		return false;
-	place->keys[place->nkeys] =
-		(struct key){ .name = strndup(name, len), .param = place->nparams++ };
-	return add_part(place, NULL, place->nkeys++);
 }
 
 /* "a{b}c" into parts. */
@@ -227,8 +214,7 @@ static bool parse_parts(struct check *c, struct place *place) {
 	while (*s != '\0') {
 		size_t n = strcspn(s, "{}");
 		if (n > 0) {
-			if (!add_part(place, strndup(s, n), -1))
-				return false;
+			add_part(place, arena_keep(place->memory, strndup(s, n)), -1);
 			s += n;
 			continue;
 		}
@@ -244,11 +230,14 @@ static bool parse_parts(struct check *c, struct place *place) {
 		if (place->nparams == PATH_KEYS_MAX) {
 			return check_mistake(c, "more than %d keys", PATH_KEYS_MAX);
 		}
-		if (!add_key(place, s + 1, (size_t)(end - s - 1)))
-			return false;
+		add_part(place, NULL, place->nkeys);
+		place->keys[place->nkeys++] = (struct key){
+			.name = arena_keep(place->memory, strndup(s + 1, (size_t)(end - s - 1))),
+			.param = place->nparams++,
+		};
 		s = end + 1;
 	}
-	return true;
+	return !place->memory->failed;
 }
 
 bool check_component(struct check *c, struct place *place) {
@@ -287,26 +276,25 @@ static const struct column *need_column(struct check *c, const struct relation *
 	return column;
 }
 
-/* NAMES, or all columns, as an array of NAMES->n or ncolumns entries and a NULL. */
-static const struct column **take_columns(struct check *c, const struct relation *rel,
-					  const char *word, const struct name_list *names, int *n) {
-	bool all = names->n == 0;
-	int count = all ? rel->ncolumns : names->n;
-	const struct column **columns = calloc((size_t)count + 1, sizeof(*columns));
-	*n = 0;
-	for (int i = 0; columns != NULL && i < count; i++) {
-		columns[*n] = all ? &rel->columns[i] : need_column(c, rel, word, names->names[i]);
-		if (columns[*n] != NULL)
-			(*n)++;
+/* The route's columns, or all. */
+static void take_columns(struct check *c, struct place *place, const struct relation *rel) {
+	const struct name_list *names = &c->route->columns;
+	int count = names->n == 0 ? rel->ncolumns : names->n;
+	place->columns = arena_alloc(place->memory, count, sizeof(*place->columns));
+	for (int i = 0; place->columns != NULL && i < count; i++) {
+		const struct column *column =
+			names->n == 0 ? &rel->columns[i]
+				      : need_column(c, rel, "\"columns\"", names->names[i]);
+		if (column != NULL)
+			place->columns[place->ncolumns++] = column;
 	}
-	return columns;
 }
 
 /* The order of the lines: the route's, and the key behind it so that it is total. */
 static bool take_order(struct check *c, struct place *place, const struct relation *rel) {
 	const struct name_list *key = relation_key(rel);
 	int n = 0, extra = key != NULL ? key->n : 0;
-	place->order = calloc((size_t)c->route->order.n + (size_t)extra + 1, sizeof(*place->order));
+	place->order = arena_alloc(place->memory, c->route->order.n + extra, sizeof(*place->order));
 	if (place->order == NULL)
 		return false;
 	for (int i = 0; i < c->route->order.n; i++) {
@@ -416,7 +404,7 @@ static bool check_relation_file(struct check *c, struct place *place) {
 	update_determined(place);
 	if (route->kind == KIND_COLUMN)
 		place->column = need_column(c, rel, "column", route->column);
-	place->columns = take_columns(c, rel, "\"columns\"", &route->columns, &place->ncolumns);
+	take_columns(c, place, rel);
 	if (place->columns == NULL || (route->kind == KIND_COLUMN && place->column == NULL))
 		return false;
 	if (route->kind == KIND_ROWS || route->kind == KIND_TABLE)

@@ -76,9 +76,9 @@ bool stream_sql_make(const struct relation *rel, const struct column *const *col
 	buf_putc(&counted, ')');
 	finish_insert(&counted, rel, &put_counted);
 	out->copy = buf_take(&copy);
-	statement_take(&out->insert_bare, &bare);
-	statement_take(&out->insert, &plain);
-	statement_take(&out->insert_counted, &counted);
+	out->insert_bare.sql = buf_take(&bare);
+	out->insert.sql = buf_take(&plain);
+	out->insert_counted.sql = buf_take(&counted);
 	return out->copy != NULL && out->insert_bare.sql != NULL && out->insert.sql != NULL &&
 	       out->insert_counted.sql != NULL;
 }

@@ -29,7 +29,7 @@ static void find_directory(struct place *place, bool by_id, struct db_statement 
 	if (by_summary(place))
 		sql_slice_find_directory(place, sql.data);
 	else
-		statement_take(st, &sql);
+		statement_take(place, st, &sql);
 }
 
 static void list_directory(struct place *place, bool next, struct db_statement *st) {
@@ -49,7 +49,7 @@ static void list_directory(struct place *place, bool next, struct db_statement *
 	buf_puts(&sql, " WHERE ");
 	put_conditions(&sql, place, true);
 	put_list_rest(&sql, place, next, group);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 /* -- key texts --------------------------------------------------------------------------------- */
@@ -75,7 +75,7 @@ static void build_check(struct place *place) {
 		buf_puts(&sql, text != NULL ? text : "true");
 	}
 	if (sql.len > 0)
-		statement_take(&place->sql.check, &sql);
+		statement_take(place, &place->sql.check, &sql);
 }
 
 /* -- rows as a whole --------------------------------------------------------------------------- */
@@ -115,7 +115,7 @@ static void build_remove(struct place *place, int target, bool empty, struct db_
 	put_delete(&sql, place, target);
 	if (empty)
 		put_no_children(&sql, place, target);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 /* " OR EXISTS (a row that refers by FK)" */
@@ -180,7 +180,7 @@ static void build_rename(struct place *place) {
 	buf_free(&others);
 	buf_puts(&sql, " WHERE ");
 	put_conditions(&sql, place, false);
-	statement_take(&place->sql.rename, &sql);
+	statement_take(place, &place->sql.rename, &sql);
 }
 
 static bool column_given(const struct place *place, int target, const struct column *column) {
@@ -213,7 +213,7 @@ static void build_insert(struct place *place, int target) {
 		return;
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, text);
-	statement_take(&place->sql.insert, &sql);
+	statement_take(place, &place->sql.insert, &sql);
 }
 
 /* -- all --------------------------------------------------------------------------------------- */
@@ -288,25 +288,23 @@ static bool build_place(struct place *place) {
 	return true;
 }
 
-static void build_timer(struct tree_timer *timer) {
+static void build_timer(struct arena *memory, struct tree_timer *timer) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT ");
 	db_quote_ident(&sql, timer->function->schema);
 	buf_putc(&sql, '.');
 	db_quote_ident(&sql, timer->function->name);
 	buf_puts(&sql, "()");
-	timer->sql = buf_take(&sql);
+	timer->sql = arena_keep(memory, buf_take(&sql));
 }
 
 bool sql_build(struct tree *tree) {
 	bool ok = true;
 	for (int i = 0; ok && i < tree->nall; i++)
 		ok = build_place(tree->all[i]);
-	for (int i = 0; i < tree->ntimers; i++) {
-		build_timer(&tree->timers[i]);
-		ok = ok && tree->timers[i].sql != NULL;
-	}
-	return ok;
+	for (int i = 0; i < tree->ntimers; i++)
+		build_timer(&tree->memory, &tree->timers[i]);
+	return ok && !tree->memory.failed;
 }
 
 bool sql_use_slices(struct tree *tree) {
@@ -314,7 +312,7 @@ bool sql_use_slices(struct tree *tree) {
 		struct place *place = tree->all[i];
 		if (place->slice == NULL || !place->slice->usable)
 			continue;
-		place_sql_free(&place->sql);
+		place->sql = (struct place_sql){ 0 };
 		if (!build_place(place))
 			return false;
 	}

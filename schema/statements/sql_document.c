@@ -91,7 +91,7 @@ static void build_find(struct place *place, bool by_id, struct db_statement *st)
 		put_id(&sql, place);
 		buf_printf(&sql, " = $%d", place->nparams);
 	}
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 static void build_list(struct place *place, bool next, struct db_statement *st) {
@@ -100,7 +100,7 @@ static void build_list(struct place *place, bool next, struct db_statement *st) 
 	put_conditions(&sql, place, true);
 	buf_puts(&sql, " AND b.body IS NOT NULL");
 	put_list_rest(&sql, place, next, false);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 /* The column of a row has a file, unless it is NULL; JSON has one in any case. */
@@ -126,7 +126,7 @@ static void build_names(struct place *place, bool next, struct db_statement *st)
 	if (place->route->kind == KIND_COLUMN)
 		put_has_file(&sql, place);
 	put_list_rest(&sql, place, next, false);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 static void build_body(struct place *place) {
@@ -139,7 +139,7 @@ static void build_body(struct place *place) {
 	put_body(&sql, place);
 	buf_puts(&sql, " AS body OFFSET 0) b WHERE ");
 	put_conditions(&sql, place, false);
-	statement_take(&place->sql.body, &sql);
+	statement_take(place, &place->sql.body, &sql);
 }
 
 void sql_build_pieces(struct place *place) {
@@ -156,7 +156,7 @@ void sql_build_pieces(struct place *place) {
 		SQL_PIECE,
 		is_bytes(place) ? "s.body || ''::bytea" : "pg_catalog.convert_to(s.body, 'UTF8')",
 		place->sql.body.sql, SQL_PIECE);
-	place->sql.pieces = buf_take(&sql);
+	place->sql.pieces = arena_keep(place->memory, buf_take(&sql));
 }
 
 /* -- one column -------------------------------------------------------------------------------- */
@@ -185,7 +185,7 @@ static void build_set(struct place *place, const char *value, const char *prefix
 	db_quote_ident(&sql, place->column->name);
 	buf_printf(&sql, " = %s", value);
 	put_update_tail(&sql, place, "");
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 /* Where there is no file to remove, no row is changed. */
@@ -196,7 +196,7 @@ static void build_clear(struct place *place) {
 	buf_puts(&sql, " = NULL");
 	put_update_tail(&sql, place, "");
 	put_has_file(&sql, place);
-	statement_take(&place->sql.clear, &sql);
+	statement_take(place, &place->sql.clear, &sql);
 }
 
 static void build_row(struct place *place) {
@@ -210,7 +210,7 @@ static void build_row(struct place *place) {
 	put_conditions(&sql, place, false);
 	/* so that policies of UPDATE hold for it */
 	buf_printf(&sql, " FOR UPDATE OF t%d", place->target);
-	statement_take(&place->sql.row, &sql);
+	statement_take(place, &place->sql.row, &sql);
 }
 
 static void build_column_writes(struct place *place) {
@@ -226,7 +226,7 @@ static void build_column_writes(struct place *place) {
 	if (relation_key(place->scope.tables[place->target].rel) != NULL) {
 		AUTO_BUF struct buf insert = { 0 };
 		put_insert_column(&insert, place, value.data);
-		statement_take(&place->sql.insert, &insert);
+		statement_take(place, &place->sql.insert, &insert);
 	}
 	if (!bytes && strcmp(base, "text") != 0)
 		return;
@@ -368,9 +368,9 @@ void sql_build_query(struct place *place) {
 	buf_puts(&sql, "pg_catalog.md5(b.body), NULL, ");
 	put_sized_body(&sql, place, SQL_INLINE_BODY);
 	buf_printf(&sql, ", NULL FROM %s", query.data);
-	statement_take(&place->sql.find, &sql);
+	statement_take(place, &place->sql.find, &sql);
 	buf_puts(&sql, "SELECT pg_catalog.md5(b.body), b.body FROM ");
 	buf_puts(&sql, query.data);
-	statement_take(&place->sql.body, &sql);
+	statement_take(place, &place->sql.body, &sql);
 	sql_build_pieces(place);
 }

@@ -176,7 +176,7 @@ static void build_page(const struct page *p, bool size, struct db_statement *st)
 	put_page_source(&sql, p);
 	buf_printf(&sql, " LIMIT $%d::int) q) p WHERE coalesce(p.before < $%d::bigint, true)",
 		   limit, limit + 1);
-	statement_take(st, &sql);
+	statement_take(p->place, st, &sql);
 }
 
 /* -- COPY -------------------------------------------------------------------------------------- */
@@ -216,8 +216,8 @@ static int field_of_order(const struct place *place, int i) {
  * each field costs. */
 static bool place_cursor(struct place *place, int n) {
 	struct place_sql *sql = &place->sql;
-	sql->cursor_nullable = calloc((size_t)n, sizeof(*sql->cursor_nullable));
-	sql->cursor_field = calloc((size_t)n, sizeof(*sql->cursor_field));
+	sql->cursor_nullable = arena_alloc(place->memory, n, sizeof(*sql->cursor_nullable));
+	sql->cursor_field = arena_alloc(place->memory, n, sizeof(*sql->cursor_field));
 	if (sql->cursor_nullable == NULL || sql->cursor_field == NULL)
 		return false;
 	for (int i = 0; i < n; i++) {
@@ -252,7 +252,8 @@ static char *build_copy(const struct page *p) {
 	buf_puts(&copy, "COPY (");
 	put_with_settings(&copy, select.data != NULL ? select.data : "");
 	buf_printf(&copy, ") TO STDOUT (FORMAT %s)", line->copy);
-	return select.failed || copy.failed ? NULL : buf_take(&copy);
+	copy.failed |= select.failed;
+	return arena_keep(p->place->memory, buf_take(&copy));
 }
 
 void sql_build_pages(struct place *place) {

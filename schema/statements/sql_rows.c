@@ -47,7 +47,7 @@ static void build_grouped_find(struct place *place, bool sums, struct db_stateme
 	if (by_summary(place))
 		sql_slice_grouped_find(place, sql.data, st);
 	else
-		statement_take(st, &sql);
+		statement_take(place, st, &sql);
 }
 
 static void build_grouped_list(struct place *place, bool next, struct db_statement *st) {
@@ -55,7 +55,7 @@ static void build_grouped_list(struct place *place, bool next, struct db_stateme
 	put_grouped_select(&sql, place, false);
 	put_conditions(&sql, place, true);
 	put_list_rest(&sql, place, next, true);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 /* The same by the summary. */
@@ -101,7 +101,7 @@ static void build_owned_find(struct place *place, bool sums, struct db_statement
 	put_owned(&sql, place, sums);
 	buf_puts(&sql, " WHERE ");
 	put_parent_conditions(&sql, place, place->target);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 static void build_owned_list(struct place *place, bool next, struct db_statement *st) {
@@ -112,7 +112,7 @@ static void build_owned_list(struct place *place, bool next, struct db_statement
 	buf_puts(&sql, " WHERE ");
 	put_listed_parent_conditions(&sql, place, place->target);
 	put_list_rest(&sql, place, next, false);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 static void build_list(struct place *place, bool next, struct db_statement *st) {
@@ -129,7 +129,7 @@ void sql_build_rows(struct place *place) {
 	if (line->put_header != NULL) {
 		AUTO_BUF struct buf header = { 0 };
 		line->put_header(&header, place);
-		place->sql.header = buf_take(&header);
+		place->sql.header = arena_keep(place->memory, buf_take(&header));
 	}
 	for (int sums = 0; sums < 2; sums++) {
 		struct db_statement *st = sums != 0 ? &place->sql.find : &place->sql.glance;

@@ -114,7 +114,7 @@ void sql_slice_grouped_find(const struct place *place, const char *plain, struct
 	put_good(&sql, place);
 	buf_printf(&sql, " UNION ALL SELECT * FROM (%s) f WHERE NOT ", plain);
 	put_good(&sql, place);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
@@ -213,7 +213,7 @@ void sql_slice_find_directory(struct place *place, const char *plain) {
 	put_exists(&sql, prefix.data);
 	buf_printf(&sql, " UNION ALL SELECT * FROM (%s) f WHERE NOT ", plain);
 	put_good(&sql, place);
-	statement_take(&place->sql.find, &sql);
+	statement_take(place, &place->sql.find, &sql);
 }
 
 /* The next name behind AFTER (an SQL row, or NULL for the first): one step into each index. */
@@ -272,7 +272,7 @@ void sql_slice_list(struct place *place, bool next, const char *middle, struct d
 	put_limit(&sql, place, next);
 	buf_putc(&sql, ')');
 	put_plain_list(&sql, place, middle, next);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st) {
@@ -288,5 +288,5 @@ void sql_slice_list_directory(struct place *place, bool next, struct db_statemen
 	put_limit(&sql, place, next);
 	buf_putc(&sql, ')');
 	put_plain_list(&sql, place, "NULL, '0', NULL, NULL", next);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }

@@ -138,7 +138,7 @@ static void build_find(struct place *place, enum listing list, struct db_stateme
 	} else
 		buf_puts(&sql, "NULL, NULL");
 	put_from(&sql, place, list);
-	statement_take(st, &sql);
+	statement_take(place, st, &sql);
 }
 
 void sql_build_table(struct place *place) {
@@ -146,7 +146,7 @@ void sql_build_table(struct place *place) {
 	build_find(place, LIST_NONE, &place->sql.find);
 	buf_puts(&sql, "SELECT pg_catalog.md5(b.body), b.body");
 	put_from(&sql, place, LIST_NONE);
-	statement_take(&place->sql.body, &sql);
+	statement_take(place, &place->sql.body, &sql);
 	sql_build_pieces(place);
 	if (place->nkeys > 0) {
 		build_find(place, LIST_FIRST, &place->sql.list_first);
