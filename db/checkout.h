@@ -49,6 +49,4 @@ void pool_wake(struct db_pool *pool);
 /* The moves of whether connections can be made; for tests. */
 extern struct state_table reach_table;
 
-const struct db_config *pool_config(const struct db_pool *pool);
-
 #endif

@@ -20,7 +20,7 @@ enum {
 		2000, /* beyond command_timeout, for the server's own time-out to reach us */
 	CANCEL_GRACE_MS =
 		2000,         /* for a cancelled statement to end; then the connection is dropped */
-	STOP_GRACE_MS = 5000, /* for a statement that runs when the pool is shut down */
+	STOP_GRACE_MS = 5000, /* for a statement that runs when its listener ends */
 };
 
 /* How a statement ended, as far as repeating it matters. */
@@ -65,7 +65,7 @@ struct db_conn {
 	PGconn *pg;
 	enum conn_state state;       /* changed by conn_move() only */
 	const struct db_config *cfg; /* the pool's copy */
-	int stop_fd;                 /* readable once the pool is shut down; the pool's */
+	int stop_fd;                 /* readable once it is to end; its listener's; -1: of a pool */
 	int wake_fd;                 /* eventfd: a cancel was fired; ours */
 	bool woken; /* something may be in wake_fd; guarded by the lock of whose cancel it is */
 	struct db_waker waker;    /* writes to it */

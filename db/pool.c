@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <unistd.h>
 
 /* Whether connections can be made. */
 enum reach {
@@ -51,7 +51,6 @@ struct state_table reach_table = STATE_TABLE("reach", states, events, moves);
  * waited for it, and for those who come within `retry_delay / 2` after it. */
 struct db_pool {
 	struct db_config cfg; /* strings are ours */
-	int stop_fd;          /* eventfd, readable for ever once shut down */
 
 	struct mutex lock; /* guards all below */
 	pthread_cond_t freed, state;
@@ -59,7 +58,6 @@ struct db_pool {
 	int open;             /* connections that exist or are being made */
 	int idle_count;
 	int freed_waiters, state_waiters;
-	bool stopped;
 	enum reach reach;        /* changed by move() only */
 	uint64_t failures;       /* attempts that failed, ever: tells a waiter that one has ended */
 	int64_t failed_at_us;    /* when the last of them ended */
@@ -86,10 +84,6 @@ enum {
 /* Under the lock. */
 static void move(struct db_pool *pool, enum reach_event event) {
 	pool->reach = (enum reach)state_move(&reach_table, (int)pool->reach, (int)event);
-}
-
-const struct db_config *pool_config(const struct db_pool *pool) {
-	return &pool->cfg;
 }
 
 /* PAUSE, give or take a fifth, so that many daemons do not come back in step. Under the lock. */
@@ -295,7 +289,7 @@ static int attempt(struct db_pool *pool, int allowed_ms, struct db_cancel *cance
 	if (mends)
 		move(pool, REACH_ON_TRY);
 	mutex_unlock(&pool->lock);
-	int rc = session_open(&pool->cfg, pool->stop_fd, allowed_ms, cancel, out, final, err);
+	int rc = session_open(&pool->cfg, -1, allowed_ms, cancel, out, final, err);
 	mutex_lock(&pool->lock);
 	if (mends)
 		move(pool, REACH_ON_END);
@@ -308,10 +302,10 @@ static int attempt(struct db_pool *pool, int allowed_ms, struct db_cancel *cance
 		pool->one_snapshot = (*out)->one_snapshot;
 	} else {
 		pool->open--;
-		if (rc != -EINTR)
+		if (rc != -EINTR) {
 			trouble_since(pool, started);
-		if (rc != -EINTR && !pool->stopped)
 			attempt_failed(pool, *final, err);
+		}
 		one_is_free(pool);
 	}
 	pthread_cond_broadcast(&pool->state);
@@ -361,12 +355,8 @@ static int step_while_down(struct db_pool *pool, struct patience *p, struct db_e
 	return 1;
 }
 
-static int check_stopped(struct db_pool *pool, struct db_cancel *cancel, struct db_error *err) {
-	if (pool->stopped)
-		return db_error_set(err, EIO, "the file system is being unmounted");
-	if (cancel_fired(cancel))
-		return db_error_set(err, EINTR, "the request was interrupted");
-	return 0;
+static int check_cancel(struct db_cancel *cancel, struct db_error *err) {
+	return cancel_fired(cancel) ? db_error_set(err, EINTR, "the request was interrupted") : 0;
 }
 
 static int wait_for_free(struct db_pool *pool, int64_t until_us, struct db_error *err) {
@@ -395,7 +385,7 @@ static int take_locked(struct db_pool *pool, struct patience *p, struct db_cance
 	int64_t busy_until_us = deadline_after_ms(pool->cfg.command_timeout_ms);
 
 	for (;;) {
-		int rc = check_stopped(pool, cancel, err);
+		int rc = check_cancel(cancel, err);
 		if (rc < 0) {
 			/* A signal that came for us is somebody else's now. */
 			one_is_free(pool);
@@ -421,7 +411,7 @@ static int take_locked(struct db_pool *pool, struct patience *p, struct db_cance
 		rc = attempt(pool, allowed_ms(pool, p), cancel, out, &final, err);
 		if (rc == 0 || rc == -EINTR)
 			return rc;
-		rc = pool->stopped ? 0 : count_failure(pool, p, err);
+		rc = count_failure(pool, p, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -439,7 +429,7 @@ static int pause_locked(struct db_pool *pool, int64_t pause_us, struct db_cancel
 	int64_t until = clock_us() + pause_us;
 	int rc = 0;
 	pool->sums.retries++;
-	while ((rc = check_stopped(pool, cancel, err)) == 0 && clock_us() < until)
+	while ((rc = check_cancel(cancel, err)) == 0 && clock_us() < until)
 		wait_on(pool, &pool->state, &pool->state_waiters, until);
 	return rc;
 }
@@ -495,11 +485,6 @@ static struct db_pool *pool_alloc(const struct db_config *cfg) {
 		pool->cfg.max_connections = 1;
 	pool->healthy = true;
 	pool->random = (unsigned)clock_us() ^ (unsigned)getpid();
-	pool->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (pool->stop_fd < 0) {
-		db_pool_free(pool);
-		return NULL;
-	}
 	return pool;
 }
 
@@ -557,8 +542,6 @@ void db_pool_free(struct db_pool *pool) {
 	if (pool == NULL)
 		return;
 	close_list(pool->idle);
-	if (pool->stop_fd >= 0)
-		close(pool->stop_fd);
 	pthread_cond_destroy(&pool->freed);
 	pthread_cond_destroy(&pool->state);
 	mutex_destroy(&pool->lock);
@@ -583,16 +566,6 @@ int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting) {
 	mutex_unlock(&pool->lock);
 	close_list(list);
 	return 0;
-}
-
-void db_pool_shutdown(struct db_pool *pool) {
-	uint64_t one = 1;
-	mutex_lock(&pool->lock);
-	pool->stopped = true;
-	mutex_unlock(&pool->lock);
-	if (write(pool->stop_fd, &one, sizeof(one)) < 0)
-		log_error("BUG: eventfd: %s", strerror(errno));
-	pool_wake(pool);
 }
 
 void db_pool_stats(struct db_pool *pool, struct db_stats *out) {

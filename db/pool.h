@@ -38,10 +38,6 @@ void db_pool_free(struct db_pool *pool);
  * before there are other threads that use the pool. Returns 0 or -ENOMEM. */
 MUST_USE int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting);
 
-/* Makes every wait in the pool (for a connection, for a retry) end at once with ESHUTDOWN-like EIO,
- * so that an unmount does not hang on a dead database. */
-void db_pool_shutdown(struct db_pool *pool);
-
 void db_pool_stats(struct db_pool *pool, struct db_stats *out);
 void db_pool_reset_stats(struct db_pool *pool);
 

@@ -329,37 +329,6 @@ static void test_deadline_of_start(void) {
 	db_pool_free(pool);
 }
 
-static void test_shutdown(void) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	struct db_pool *pool = pool_of(2, 0);
-	const char *row;
-	size_t len;
-	struct reading r = {
-		.out = begin_out(
-			pool,
-			"COPY (SELECT repeat('x', 100), CASE WHEN g = 5001 THEN pg_sleep(60) END "
-			"FROM generate_series(1, 5003) g) TO STDOUT")
-	};
-	struct db_copy_in *in = begin_in(pool, csv_in);
-	struct db_copy_in *late = NULL;
-	put(in, "1,a\n");
-	pthread_create(&r.thread, NULL, reading_main, &r);
-	copying_backend("pg_sleep(60) END");
-	int64_t start = clock_us();
-	db_pool_shutdown(pool);
-	pthread_join(r.thread, NULL);
-	CHECK_INT(r.rc, -EIO);
-	CHECK(ms_since(start) < 1000);
-	CHECK_INT(db_copy_out_next(r.out, &row, &len, &err), -EIO);
-	/* what is under way may end well */
-	CHECK_INT(db_copy_in_finish(in, NULL, NULL, NULL, &err), 0);
-	CHECK_INT(db_copy_in_begin(pool, NULL, csv_in, &late, &err), -EIO);
-	CHECK(!err.retryable);
-	db_copy_out_end(r.out);
-	CHECK(ms_since(start) < 3000);
-	db_pool_free(pool);
-}
-
 int main(void) {
 	if (!copy_begin())
 		return 77;
@@ -376,7 +345,6 @@ int main(void) {
 	test_abort();
 	test_end_in_the_middle();
 	test_cancel();
-	test_shutdown();
 	test_frozen();
 	db_pool_free(admin);
 	return check_end();
