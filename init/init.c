@@ -95,19 +95,6 @@ static int sqitch(struct run *run, int i, const char *const *words) {
 	return rc == 0 ? 0 : complain("%s", why.data != NULL ? why.data : strerror(-rc));
 }
 
-/* One command from begin to end: ACT, if the state of the database does not refuse it. */
-static int run_whole(const struct init *init, const struct packs *packs,
-		     int (*act)(struct run *run)) {
-	struct run run;
-	int status = run_begin(&run, init, packs);
-	if (status == 0)
-		status = refuse(&run);
-	if (status == 0)
-		status = act(&run);
-	run_end(&run);
-	return status;
-}
-
 /* -- which ------------------------------------------------------------------------------------- */
 
 static int find_project(const struct packs *packs, const char *project) {
@@ -310,7 +297,7 @@ static void set_role(struct run *run, const char *sql) {
 			       statement, sentence(&err));
 }
 
-/* -- commands ---------------------------------------------------------------------------------- */
+/* -- deploying, and what is deployed ----------------------------------------------------------- */
 
 static int finish_deploy(struct run *run) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
@@ -336,10 +323,6 @@ static int deploy_named(struct run *run) {
 	return finish_deploy(run);
 }
 
-int init_deploy(const struct init *init, const struct packs *packs) {
-	return run_whole(init, packs, deploy_named);
-}
-
 static int upgrade(struct run *run) {
 	bool any = false;
 	for (int i = 0; i < run->packs->n; i++)
@@ -352,16 +335,12 @@ static int upgrade(struct run *run) {
 			     "there is nothing to upgrade: rowfs init puts rowfs into the database");
 }
 
-int init_upgrade(const struct init *init, const struct packs *packs) {
-	return run_whole(init, packs, upgrade);
-}
-
-int init_status(const struct init *init, const struct packs *packs) {
-	struct run run;
-	int status = run_begin(&run, init, packs);
-	for (int i = 0; status == 0 && i < packs->n; i++) {
+static int tell_status(struct run *run) {
+	const struct packs *packs = run->packs;
+	int status = 0;
+	for (int i = 0; i < packs->n; i++) {
 		const struct pack *p = &packs->list[i];
-		const struct deployed *d = &run.before.of[i];
+		const struct deployed *d = &run->before.of[i];
 		if (d->foreign)
 			printf("%s: newer than this rowfs (" ROWFS_VERSION ") knows\n", p->name);
 		else if (d->last == p->nchanges - 1)
@@ -376,11 +355,10 @@ int init_status(const struct init *init, const struct packs *packs) {
 			printf("%s: not deployed\n", p->name);
 	}
 	for (int i = 0; status == 0 && i < packs->n; i++) {
-		const struct deployed *d = &run.before.of[i];
+		const struct deployed *d = &run->before.of[i];
 		status = d->foreign || d->old >= 0 ||
 			 (d->last >= 0 && d->last < packs->list[i].nchanges - 1);
 	}
-	run_end(&run);
 	return status;
 }
 
@@ -396,10 +374,6 @@ static int replace(struct run *run) {
 		return complain("%s", sentence(&err));
 	printf("%s: %s is the pack's now\n", name, function);
 	return 0;
-}
-
-int init_replace(const struct init *init, const struct packs *packs) {
-	return run_whole(init, packs, replace);
 }
 
 /* -- what it would do -------------------------------------------------------------------------- */
@@ -438,10 +412,6 @@ static int rehearse(struct run *run) {
 	printf("%s", said.len > 0 ? said.data : "nothing would be made\n");
 	printf("nothing was changed\n");
 	return 0;
-}
-
-int init_rehearse(const struct init *init, const struct packs *packs) {
-	return run_whole(init, packs, rehearse);
 }
 
 /* -- taking out -------------------------------------------------------------------------------- */
@@ -527,6 +497,20 @@ static int remove_wanted(struct run *run) {
 	return 0;
 }
 
-int init_remove(const struct init *init, const struct packs *packs) {
-	return run_whole(init, packs, remove_wanted);
+/* -- commands ---------------------------------------------------------------------------------- */
+
+int init_run(const struct init *init, const struct packs *packs, enum init_action action) {
+	static int (*const acts[])(struct run * run) = {
+		[INIT_DEPLOY] = deploy_named, [INIT_REHEARSE] = rehearse,
+		[INIT_STATUS] = tell_status,  [INIT_UPGRADE] = upgrade,
+		[INIT_REPLACE] = replace,     [INIT_REMOVE] = remove_wanted,
+	};
+	struct run run;
+	int status = run_begin(&run, init, packs);
+	if (status == 0 && action != INIT_STATUS)
+		status = refuse(&run);
+	if (status == 0)
+		status = acts[action](&run);
+	run_end(&run);
+	return status;
 }

@@ -9,7 +9,8 @@
 
 static const char core_name[] = "core", plan_name[] = "sqitch.plan";
 
-char *packs_root(void) {
+/* The directory of the projects; NULL if there is none. To be freed. */
+static char *find_root(void) {
 	static const char *const places[] = { ROWFS_DATADIR "/schema", ROWFS_SOURCE_DIR "/schema" };
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		AUTO_FREE char *plan = NULL;
@@ -21,7 +22,7 @@ char *packs_root(void) {
 }
 
 char *packs_layout(const char *name) {
-	AUTO_FREE char *root = packs_root();
+	AUTO_FREE char *root = find_root();
 	AUTO_FREE char *path = NULL;
 	if (root == NULL || asprintf(&path, "%s/%s/layout.json", root, name) < 0 ||
 	    access(path, R_OK) != 0)
@@ -143,7 +144,7 @@ static int read_all(struct packs *packs, DIR *dir, struct buf *why) {
 }
 
 bool packs_load(struct packs *packs, struct buf *why) {
-	*packs = (struct packs){ .root = packs_root() };
+	*packs = (struct packs){ .root = find_root() };
 	if (packs->root == NULL) {
 		buf_puts(why,
 			 "the SQL of rowfs is not in " ROWFS_DATADIR "/schema: install rowfs anew");

@@ -39,7 +39,4 @@ int pack_change(const struct pack *pack, const char *change);
 /* The path of the layout of the pack called NAME; NULL if there is no such. To be freed. */
 char *packs_layout(const char *name);
 
-/* The directory of the projects; NULL if there is none. To be freed. */
-char *packs_root(void);
-
 #endif

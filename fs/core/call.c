@@ -28,8 +28,6 @@ struct calls *calls_new(void) {
 }
 
 void calls_free(struct calls *calls) {
-	if (calls == NULL)
-		return;
 	free(calls);
 }
 

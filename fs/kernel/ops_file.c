@@ -188,7 +188,7 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
 	sync_and_reply(req, fi, SYNC_FLUSH);
-	ops_lock_grant(fs);
+	ops_lock_answer(fs, false);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
@@ -213,7 +213,7 @@ static void release(fuse_req_t req, struct handle *h) {
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	struct fs *fs = fuse_req_userdata(req);
 	release(req, handle_of(fi));
-	ops_lock_grant(fs);
+	ops_lock_answer(fs, false);
 }
 
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,

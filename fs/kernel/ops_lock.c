@@ -95,19 +95,11 @@ static void answer(fuse_req_t req, const struct lock *lock) {
 		take_up(&call, h, lock);
 }
 
-static void answer_all(struct fs *fs, bool waiting) {
+void ops_lock_answer(struct fs *fs, bool waiting) {
 	struct lock lock;
 	void *req;
 	while (locks_granted(fs->locks, waiting, &lock, &req))
 		answer(req, &lock);
-}
-
-void ops_lock_grant(struct fs *fs) {
-	answer_all(fs, false);
-}
-
-void ops_lock_end(struct fs *fs) {
-	answer_all(fs, true);
 }
 
 /* Called by libfuse when the program that waits was sent a signal; or at once, when it was
@@ -155,14 +147,14 @@ void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 	struct fs *fs = fuse_req_userdata(req);
 	const struct lock wanted = range_of(fi, lock);
 	set_lock(req, handle_of(fi), &wanted, sleep != 0);
-	ops_lock_grant(fs);
+	ops_lock_answer(fs, false);
 }
 
 void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op) {
 	struct fs *fs = fuse_req_userdata(req);
 	const struct lock wanted = whole_of(fi, op);
 	set_lock(req, handle_of(fi), &wanted, (op & LOCK_NB) == 0);
-	ops_lock_grant(fs);
+	ops_lock_answer(fs, false);
 }
 
 void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock) {

@@ -11,10 +11,8 @@ void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
 
 /* Answers the requests that have waited and got their lock. Where locks went, when nothing is
- * held and no call is under way. */
-void ops_lock_grant(struct fs *fs);
-
-/* The mount ends: who waits is told EINTR. When nothing is served any more. */
-void ops_lock_end(struct fs *fs);
+ * held and no call is under way. WAITING: those that still wait, too, with EINTR, since the mount
+ * ends; when nothing is served any more. */
+void ops_lock_answer(struct fs *fs, bool waiting);
 
 #endif

@@ -259,7 +259,7 @@ void session_serve(struct fs *fs) {
 	}
 	transcripts_serve(fs->transcripts, -1);
 	coherence_stop(fs);
-	ops_lock_end(fs);
+	ops_lock_answer(fs, true);
 	ending_unmounts(fs->ending);
 	fuse_session_unmount(se);
 	fuse_session_destroy(se);

@@ -88,8 +88,9 @@ int lookup_check_target(struct call *call, struct node *dir, const char *name,
 
 /* -- attributes -------------------------------------------------------------------------------- */
 
-struct attributes lookup_attributes(const struct fs *fs, const struct place *place, uint64_t size,
-				    int64_t mtime_us) {
+/* The attributes of a place: mode by its kind. */
+static struct attributes attributes_of(const struct fs *fs, const struct place *place,
+				       uint64_t size, int64_t mtime_us) {
 	mode_t mode = S_IFDIR | 0777;
 	if (!is_directory(place))
 		mode = S_IFREG | (fs->kinds->of_place(place)->writable ? 0666 : 0444);
@@ -120,7 +121,7 @@ void lookup_take_row(const struct fs *fs, const struct place *place, const PGres
 	found->type = NODE_PLACE;
 	found->place = place;
 	found->keys = values;
-	found->attr = lookup_attributes(fs, place, size > 0 ? (uint64_t)size : 0, mtime);
+	found->attr = attributes_of(fs, place, size > 0 ? (uint64_t)size : 0, mtime);
 	found->attr.unsized = place->route != NULL && fs->kinds->of_place(place)->followed &&
 			      field_is_null(res, row, at + FIND_SIZE);
 	if (!field_is_null(res, row, at + FIND_VERSION))
@@ -194,7 +195,7 @@ static int find_in_place(struct call *call, struct node *dir, const char *name,
 	} else if (is_directory(place) && place->row_table < 0) {
 		/* literal, or a query's parameter: there is nothing to ask */
 		found = (struct found){ .type = NODE_PLACE, .place = place, .keys = keys };
-		found.attr = lookup_attributes(call->fs, place, 0, 0);
+		found.attr = attributes_of(call->fs, place, 0, 0);
 		found.epoch = atomic_load(&call->fs->epoch);
 	} else {
 		int rc = node_where_child(call->fs->nodes, dir, name, place, keys, &w);
@@ -260,8 +261,8 @@ static int find_plain(struct call *call, struct node *dir, const char *name, boo
 		found.keys = target.values;
 		found.pending = true;
 		const char *header = target.place->sql.header;
-		found.attr = lookup_attributes(call->fs, target.place,
-					       header != NULL ? strlen(header) : 0, 0);
+		found.attr = attributes_of(call->fs, target.place,
+					   header != NULL ? strlen(header) : 0, 0);
 	} else if (target.place != NULL) {
 		return -ENOENT; /* a directory of the store that only leads to plain files */
 	} else {
@@ -335,7 +336,7 @@ static int find_shell(struct call *call, struct node *dir, const char *name, boo
 	if (target.place == NULL)
 		return -ENOENT;
 	struct found found = { .type = NODE_PLACE, .place = target.place, .keys = target.values };
-	found.attr = lookup_attributes(call->fs, target.place, 0, 0);
+	found.attr = attributes_of(call->fs, target.place, 0, 0);
 	*out = node_found(call->fs->nodes, dir, name, &found, lookup);
 	return *out != NULL ? 0 : -ENOMEM;
 }

@@ -49,10 +49,6 @@ void lookup_target(const struct fs *fs, const struct node *dir, const char *name
 MUST_USE int lookup_check_target(struct call *call, struct node *dir, const char *name,
 				 struct target *target);
 
-/* The attributes of a place: mode by its kind. */
-struct attributes lookup_attributes(const struct fs *fs, const struct place *place, uint64_t size,
-				    int64_t mtime_us);
-
 /* Fills FOUND from row ROW of a find or list result; VALUES gets the place's own keys, borrowed
  * from RES. */
 void lookup_take_row(const struct fs *fs, const struct place *place, const PGresult *res, int row,

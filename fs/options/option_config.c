@@ -37,7 +37,8 @@ static int expand_one(const char *text, const char **rest, struct buf *out, stru
 	return 0;
 }
 
-int config_expand(const char *text, struct buf *out, struct buf *err) {
+/* Appends TEXT with its variables replaced. Returns 0, or -EINVAL with a sentence in ERR. */
+static int expand(const char *text, struct buf *out, struct buf *err) {
 	buf_puts(out, "");
 	while (*text != '\0') {
 		if (text[0] == '$' && text[1] == '{') {
@@ -55,7 +56,7 @@ int config_expand(const char *text, struct buf *out, struct buf *err) {
 /* The value as a person would write it after `-o key=`. */
 static int value_text(const cJSON *item, struct buf *out, struct buf *err) {
 	if (cJSON_IsString(item))
-		return config_expand(item->valuestring, out, err);
+		return expand(item->valuestring, out, err);
 	if (cJSON_IsBool(item)) {
 		buf_puts(out, cJSON_IsTrue(item) ? "true" : "false");
 	} else if (cJSON_IsNumber(item)) {

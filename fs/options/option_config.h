@@ -14,7 +14,4 @@ typedef int (*config_fn)(void *arg, const char *key, const char *value, struct b
  * the file. */
 MUST_USE int config_read(const char *file, config_fn fn, void *arg, struct buf *err);
 
-/* Appends TEXT with its variables replaced. Returns 0, or -EINVAL with a sentence in ERR. */
-MUST_USE int config_expand(const char *text, struct buf *out, struct buf *err);
-
 #endif

@@ -49,6 +49,17 @@ static void cleanup_conninfo(PQconninfoOption **list) {
 	PQconninfoFree(*list);
 }
 
+/* Appends VALUE quoted as in a libpq connection string. */
+static void put_quoted(struct buf *out, const char *value) {
+	buf_putc(out, '\'');
+	for (; *value != '\0'; value++) {
+		if (*value == '\'' || *value == '\\')
+			buf_putc(out, '\\');
+		buf_putc(out, *value);
+	}
+	buf_putc(out, '\'');
+}
+
 /* What STRING says, as a list; a word alone is a database, as for psql. NULL with a sentence in
  * ERR. */
 static PQconninfoOption *parse(const char *string, struct buf *err) {
@@ -58,7 +69,7 @@ static PQconninfoOption *parse(const char *string, struct buf *err) {
 
 	if (strchr(string, '=') == NULL && !is_uri(string) && string[0] != '\0') {
 		buf_puts(&named, "dbname=");
-		conninfo_quote(&named, string);
+		put_quoted(&named, string);
 		string = named.data;
 	}
 	if (string != NULL)
@@ -83,21 +94,11 @@ static enum option_source source_of(const enum option_source *sources, const cha
 	return sources[option_find(key, strlen(key)) - option_table];
 }
 
-void conninfo_quote(struct buf *out, const char *value) {
-	buf_putc(out, '\'');
-	for (; *value != '\0'; value++) {
-		if (*value == '\'' || *value == '\\')
-			buf_putc(out, '\\');
-		buf_putc(out, *value);
-	}
-	buf_putc(out, '\'');
-}
-
 static void add(struct buf *out, const char *keyword, const char *value) {
 	if (out->len > 0)
 		buf_putc(out, ' ');
 	buf_printf(out, "%s=", keyword);
-	conninfo_quote(out, value);
+	put_quoted(out, value);
 }
 
 /* True if the single option S counts beside the connection string LIST that came from SOURCE: it is
@@ -168,7 +169,7 @@ void conninfo_without_secrets(const char *conninfo, struct buf *out) {
 		if (plain)
 			buf_puts(out, o->val);
 		else
-			conninfo_quote(out, o->val);
+			put_quoted(out, o->val);
 	}
 }
 

@@ -18,7 +18,4 @@ void conninfo_without_secrets(const char *conninfo, struct buf *out);
 /* True if STRING (URI or keyword=value) holds a password, or cannot be read. */
 bool conninfo_has_secret(const char *string);
 
-/* Appends VALUE quoted as in a libpq connection string. */
-void conninfo_quote(struct buf *out, const char *value);
-
 #endif

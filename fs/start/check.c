@@ -16,7 +16,8 @@ static void tell_packs(struct fs *fs) {
 			    err.sentence != NULL ? err.sentence : "out of memory");
 }
 
-static int check(const struct options *given, enum watch_how how) {
+int rowfs_check(const struct options *given, bool install) {
+	enum watch_how how = install ? WATCH_INSTALL : WATCH_LOOK;
 	struct options opt = *given;
 	struct fs fs = { .opt = &opt, .kinds = &all_kinds };
 	opt.log_slow_queries = false; /* who has asked waits for it, and nobody else does */
@@ -26,18 +27,10 @@ static int check(const struct options *given, enum watch_how how) {
 		AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(&fs);
 		printf("the layout fits: %d routes, %d places\n", s->tree->nroutes, s->tree->nall);
 		slices_print(&fs);
-		ok = install_report(&fs, how == WATCH_INSTALL);
-		if (ok && how == WATCH_LOOK)
+		ok = install_report(&fs, install);
+		if (ok && !install)
 			tell_packs(&fs);
 	}
 	served_close(&fs);
 	return ok ? 0 : 1;
-}
-
-int rowfs_check(const struct options *opt) {
-	return check(opt, WATCH_LOOK);
-}
-
-int rowfs_install(const struct options *opt) {
-	return check(opt, WATCH_INSTALL);
 }

@@ -34,21 +34,19 @@ static const char usage_text[] =
 	"\n"
 	"Packs:";
 
-enum action { DEPLOY, REHEARSE, STATUS, UPGRADE, REMOVE };
-
 static const struct {
 	const char *word;
-	enum action action;
+	enum init_action action;
 } actions[] = {
-	{ "--dry-run", REHEARSE },
-	{ "--status", STATUS },
-	{ "--upgrade", UPGRADE },
-	{ "--remove", REMOVE },
+	{ "--dry-run", INIT_REHEARSE },
+	{ "--status", INIT_STATUS },
+	{ "--upgrade", INIT_UPGRADE },
+	{ "--remove", INIT_REMOVE },
 };
 
 /* The arguments: those of init, and the rest, which every command knows. */
 struct arguments {
-	enum action action;
+	enum init_action action;
 	bool with_data, verbose, help;
 	const char *follow;  /* a layout, or NULL */
 	const char *replace; /* a function, or NULL */
@@ -102,14 +100,14 @@ static int take(struct arguments *a, const struct packs *packs, int argc, char *
 }
 
 static int judge(const struct arguments *a) {
-	if (a->npacks > 0 && (a->action == STATUS || a->action == UPGRADE))
+	if (a->npacks > 0 && (a->action == INIT_STATUS || a->action == INIT_UPGRADE))
 		return mistake("--status and --upgrade are about all packs, and not ", a->packs[0]);
-	if (a->with_data && a->action != REMOVE)
+	if (a->with_data && a->action != INIT_REMOVE)
 		return mistake("--with-data goes with --remove", "");
-	if (a->follow != NULL && a->action != DEPLOY && a->action != UPGRADE)
+	if (a->follow != NULL && a->action != INIT_DEPLOY && a->action != INIT_UPGRADE)
 		return mistake("--follow makes triggers, and goes neither with --status nor with ",
 			       "--remove");
-	if (a->replace != NULL && (a->npacks != 1 || a->action != DEPLOY || a->follow != NULL))
+	if (a->replace != NULL && (a->npacks != 1 || a->action != INIT_DEPLOY || a->follow != NULL))
 		return mistake("--replace wants the pack that the function is of, and nothing else",
 			       "");
 	return 0;
@@ -134,13 +132,8 @@ static int act(const struct arguments *a, const struct packs *packs, struct opti
 		.with_data = a->with_data,
 		.verbose = a->verbose,
 	};
-	int status = a->replace != NULL      ? init_replace(&init, packs)
-		     : a->action == REHEARSE ? init_rehearse(&init, packs)
-		     : a->action == STATUS   ? init_status(&init, packs)
-		     : a->action == UPGRADE  ? init_upgrade(&init, packs)
-		     : a->action == REMOVE   ? init_remove(&init, packs)
-					     : init_deploy(&init, packs);
-	return status == 0 && a->follow != NULL ? rowfs_install(opt) : status;
+	int status = init_run(&init, packs, a->replace != NULL ? INIT_REPLACE : a->action);
+	return status == 0 && a->follow != NULL ? rowfs_check(opt, true) : status;
 }
 
 /* With the arguments taken apart. */

@@ -82,10 +82,8 @@ static int run(enum command command, int argc, char **argv) {
 	} else {
 		if (log_level_parse(opt.log_level, &level))
 			log_setup(level, false);
-		if (command == COMMAND_MOUNT)
-			status = rowfs_mount(&opt);
-		else
-			status = opt.install ? rowfs_install(&opt) : rowfs_check(&opt);
+		status = command == COMMAND_MOUNT ? rowfs_mount(&opt)
+						  : rowfs_check(&opt, opt.install);
 	}
 	options_free(&opt);
 	return status;

@@ -14,7 +14,7 @@ static bool migrate_open(struct fs *fs) {
 	if (!opt->enable_migrations)
 		return true;
 	if (packs_load(&packs, &why))
-		status = init_deploy(&init, &packs);
+		status = init_run(&init, &packs, INIT_DEPLOY);
 	else
 		fprintf(stderr, "rowfs: enable_migrations: %s\n",
 			why.data != NULL ? why.data : "out of memory");

@@ -13,13 +13,11 @@
 MUST_USE int rowfs_mount(const struct options *opt);
 
 /* Reads opt->layout (the default layout if NULL), connects and compares the two. Every mistake is a
- * line on stderr. Returns the exit status of the process: 0 if the layout fits, otherwise 1. */
-MUST_USE int rowfs_check(const struct options *opt);
-
-/* The same, and makes the triggers that the layout needs: those that keep the sizes of rows files,
+ * line on stderr. Returns the exit status of the process: 0 if the layout fits, otherwise 1.
+ * INSTALL makes the triggers that the layout needs, too: those that keep the sizes of rows files,
  * and those that tell mounts of changes. Says on stdout, table by table, which there are and what
  * they cost. What is there is left as it is. A table whose triggers cannot be made is told, and no
  * error. `rowfs check --install` and `rowfs init --follow` are this. */
-MUST_USE int rowfs_install(const struct options *opt);
+MUST_USE int rowfs_check(const struct options *opt, bool install);
 
 #endif

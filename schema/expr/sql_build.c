@@ -408,6 +408,7 @@ void put_mtime(struct buf *sql, int table, const struct column *column, const ch
 		   time.data, time.data);
 }
 
+/* A C string as JSON string literal inside an SQL literal. */
 void put_json_key(struct buf *sql, const char *name, const char *after) {
 	AUTO_BUF struct buf json = { 0 };
 	buf_json_string(&json, name, strlen(name));
