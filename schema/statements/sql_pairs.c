@@ -9,8 +9,7 @@
 static const char *const place_in_table[][2] = { { "tableoid", "oid" }, { "ctid", "tid" } };
 
 static const struct name_list *key_of_rows(const struct place *place) {
-	int table;
-	return relation_key(target_of(place, &table));
+	return relation_key(target_of(place));
 }
 
 static int key_length(const struct place *place) {
@@ -24,32 +23,29 @@ static const char *key_name(const struct place *place, int i) {
 }
 
 static const char *key_type(const struct place *place, int i) {
-	int table;
 	const struct name_list *key = key_of_rows(place);
 	if (key == NULL)
 		return place_in_table[i][1];
-	const char *type = relation_column(target_of(place, &table), key->names[i])->type;
+	const char *type = relation_column(target_of(place), key->names[i])->type;
 	/* "character" alone would be one character */
 	return strcmp(type, "character") == 0 ? "bpchar" : type;
 }
 
 static const struct column *key_column(const struct place *place, int i) {
 	static const struct column in_table = { .operators = (char *)(uintptr_t) "pg_catalog" };
-	int table;
 	const struct name_list *key = key_of_rows(place);
-	return key != NULL ? relation_column(target_of(place, &table), key->names[i]) : &in_table;
+	return key != NULL ? relation_column(target_of(place), key->names[i]) : &in_table;
 }
 
 static bool is_shown(const struct place *place, const struct column *column) {
 	for (int i = 0; i < place->ncolumns; i++)
 		if (place->columns[i] == column)
 			return true;
-	return is_bound(place, place->target, column);
+	return is_bound(place, column);
 }
 
 bool sql_shows_key(const struct place *place) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	const struct name_list *key = relation_key(rel);
 	bool shows = key != NULL;
 	for (int i = 0; shows && i < key->n; i++)
@@ -58,8 +54,7 @@ bool sql_shows_key(const struct place *place) {
 }
 
 static bool hides_something(const struct place *place) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	for (int i = 0; i < rel->ncolumns; i++)
 		if (!rel->columns[i].generated && !is_shown(place, &rel->columns[i]))
 			return true;
@@ -78,8 +73,7 @@ bool sql_pairs_say_more(const struct place *place, const struct document_shape *
 }
 
 bool sql_can_pair(const struct place *place, bool edited) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	if (rel->kind == 'v' && relation_key(rel) != NULL)
 		return true;
 	if (rel->kind != 'r' && rel->kind != 'p')
@@ -100,15 +94,14 @@ static int shown_order(const struct place *place, int *all) {
 /* What a line shows is not all there is of its row: rows that refer to it, or columns beside its
  * key. */
 static bool rows_have_more(const struct place *place) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	const struct name_list *key = relation_key(rel);
 	bool more = rel->referenced;
 	for (int i = 0; !more && i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
 		bool in_key = key != NULL && name_list_has(key, column->name);
 		more = !in_key && !column->generated && !is_shown(place, column) &&
-		       !is_bound(place, table, column);
+		       !is_bound(place, column);
 	}
 	return more;
 }
@@ -117,7 +110,7 @@ enum pairing_order sql_pairs_order(const struct place *place) {
 	int all, shown = shown_order(place, &all);
 	bool constant = true; /* what the path says is the same in all lines */
 	for (int i = 0; i < shown; i++)
-		constant = constant && is_bound(place, place->target, place->order[i]);
+		constant = constant && is_bound(place, place->order[i]);
 	if (shown == all) /* also without a key: an UPDATE moves a row to another place */
 		return PAIRING_FREE;
 	/* values that moved on to other rows would leave behind what belongs to them */
@@ -128,8 +121,7 @@ enum pairing_order sql_pairs_order(const struct place *place) {
 
 /* A key whose columns the lines show: it tells which line is which row. NULL: none. */
 static const struct name_list *shown_key(const struct place *place) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	for (int k = 0; k < rel->nkeys; k++) {
 		const struct name_list *names = &rel->keys[k].columns;
 		bool shown = true, told = false;
@@ -137,7 +129,7 @@ static const struct name_list *shown_key(const struct place *place) {
 			const struct column *column = relation_column(rel, names->names[i]);
 			shown = shown && column != NULL && is_shown(place, column) &&
 				(column->not_null || rel->keys[k].primary);
-			told = told || (shown && !is_bound(place, table, column));
+			told = told || (shown && !is_bound(place, column));
 		}
 		if (shown && told)
 			return names;
@@ -167,8 +159,8 @@ static void put_tie(struct buf *sql, const struct place *place, const char *alia
 
 /* What tells a line from others: its values of a unique key. */
 static void put_identity(struct buf *sql, const struct place *place, const char *alias) {
-	int table, n = 0;
-	const struct relation *rel = target_of(place, &table);
+	int n = 0;
+	const struct relation *rel = target_of(place);
 	const struct name_list *key = shown_key(place);
 	if (key == NULL) {
 		buf_puts(sql, "NULL::text");
@@ -176,7 +168,7 @@ static void put_identity(struct buf *sql, const struct place *place, const char 
 	}
 	buf_puts(sql, "pg_catalog.json_build_array(");
 	for (int i = 0; i < key->n; i++) {
-		if (is_bound(place, table, relation_column(rel, key->names[i])))
+		if (is_bound(place, relation_column(rel, key->names[i])))
 			continue;
 		buf_puts(sql, n++ > 0 ? ", " : "");
 		put_of(sql, alias, key->names[i]);
@@ -267,14 +259,14 @@ char *sql_pairs_lines(const struct place *place, const struct document_shape *sh
 /* The parameter's elements are {"k": key, "j": line}. FROM items; e and d are as of
  * put_source(). */
 static void put_pairs(struct buf *sql, const struct place *place) {
-	int table;
+	int table = target_table(place);
 	AUTO_BUF struct buf others = { 0 };
 	buf_printf(
 		sql,
 		"pg_catalog.json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
 		"(SELECT x.o->'j'::text, x.n) e(j, n), LATERAL pg_catalog.json_populate_record(NULL::",
 		place->nparams + 1);
-	put_relation(sql, target_of(place, &table));
+	put_relation(sql, target_of(place));
 	buf_puts(sql, ", e.j) d");
 	if (put_tables(&others, place, table) > 0)
 		buf_printf(sql, ", %s", others.data);
@@ -297,12 +289,12 @@ static void put_pair_conditions(struct buf *sql, const struct place *place,
  * there is nothing to set. */
 static bool put_changes(const struct place *place, const struct document_shape *shape,
 			struct buf *set, struct buf *differs) {
-	int table, n = 0;
-	const struct relation *rel = target_of(place, &table);
+	int table = target_table(place), n = 0;
+	const struct relation *rel = target_of(place);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
 		AUTO_BUF struct buf old = { 0 }, value = { 0 };
-		if (!takes_value(place, table, shape, column))
+		if (!takes_value(place, shape, column))
 			continue;
 		if (column->identity_always)
 			return false;
@@ -319,12 +311,12 @@ static bool put_changes(const struct place *place, const struct document_shape *
 }
 
 char *sql_pairs_update(const struct place *place, const struct document_shape *shape) {
-	int table;
+	int table = target_table(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	if (!put_changes(place, shape, &set, &differs))
 		return NULL;
 	buf_puts(&sql, "UPDATE ");
-	put_own_rows(&sql, target_of(place, &table));
+	put_own_rows(&sql, target_of(place));
 	buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
 	put_pairs(&sql, place);
 	buf_puts(&sql, " WHERE ");
@@ -334,12 +326,12 @@ char *sql_pairs_update(const struct place *place, const struct document_shape *s
 }
 
 char *sql_pairs_differing(const struct place *place, const struct document_shape *shape) {
-	int table;
+	int table = target_table(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	if (!put_changes(place, shape, &set, &differs))
 		return NULL;
 	buf_puts(&sql, "SELECT x.n FROM ");
-	put_own_rows(&sql, target_of(place, &table));
+	put_own_rows(&sql, target_of(place));
 	buf_printf(&sql, " t%d, ", table);
 	put_pairs(&sql, place);
 	buf_puts(&sql, " WHERE ");
@@ -349,10 +341,10 @@ char *sql_pairs_differing(const struct place *place, const struct document_shape
 }
 
 char *sql_pairs_count(const struct place *place, const struct document_shape *shape) {
-	int table;
+	int table = target_table(place);
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT pg_catalog.count(*) FROM ");
-	put_own_rows(&sql, target_of(place, &table));
+	put_own_rows(&sql, target_of(place));
 	buf_printf(&sql, " t%d, ", table);
 	put_pairs(&sql, place);
 	buf_puts(&sql, " WHERE ");
@@ -387,8 +379,7 @@ char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const
 }
 
 bool sql_pairs_cascade(const struct place *place) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	for (int i = 0; i < rel->nparents; i++)
 		if (rel->parents[i].relation == rel->oid)
 			return true;

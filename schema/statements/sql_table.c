@@ -157,11 +157,10 @@ void sql_build_table(struct place *place) {
 /* -- writing ----------------------------------------------------------------------------------- */
 
 bool sql_table_has_key(const struct place *place, const struct document_shape *shape) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	for (int i = 0; place->match != NULL && i < place->match->n; i++) {
 		const char *name = place->match->names[i];
-		if (!shape_has(shape, name) && !is_bound(place, table, relation_column(rel, name)))
+		if (!shape_has(shape, name) && !is_bound(place, relation_column(rel, name)))
 			return false;
 	}
 	return place->match != NULL;
@@ -169,10 +168,9 @@ bool sql_table_has_key(const struct place *place, const struct document_shape *s
 
 /* The I-th column of the key, or NULL if the path says it already, so that an element need not. */
 static const struct column *match_column(const struct place *place, int i) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	const struct column *column = relation_column(rel, place->match->names[i]);
-	return is_bound(place, table, column) ? NULL : column;
+	return is_bound(place, column) ? NULL : column;
 }
 
 /* "AND d.key = t.key" */
@@ -265,12 +263,12 @@ char *sql_table_count(const struct place *place, const struct document_shape *sh
 }
 
 char *sql_table_update(const struct place *place, const struct document_shape *shape) {
-	int table, n = 0;
-	const struct relation *rel = target_of(place, &table);
+	int table = target_table(place), n = 0;
+	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
-		if (!takes_value(place, table, shape, column) || column->identity_always ||
+		if (!takes_value(place, shape, column) || column->identity_always ||
 		    name_list_has(place->match, column->name))
 			continue;
 		AUTO_BUF struct buf old = { 0 }, value = { 0 };

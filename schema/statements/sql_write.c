@@ -16,12 +16,16 @@ enum column_role {
 	ROLE_COMPUTED, /* generated: what the document says of it is not looked at */
 };
 
-const struct relation *target_of(const struct place *place, int *table) {
-	*table = place->target >= 0 ? place->target : place->row_table;
-	return place->scope.tables[*table].rel;
+int target_table(const struct place *place) {
+	return place->target >= 0 ? place->target : place->row_table;
 }
 
-static const struct key *key_of(const struct place *place, int table, const struct column *column) {
+const struct relation *target_of(const struct place *place) {
+	return place->scope.tables[target_table(place)].rel;
+}
+
+static const struct key *key_of(const struct place *place, const struct column *column) {
+	int table = target_table(place);
 	for (const struct place *p = place; p != NULL; p = p->parent)
 		for (int i = 0; i < p->nkeys; i++)
 			if (p->keys[i].table == table && p->keys[i].column == column)
@@ -29,9 +33,9 @@ static const struct key *key_of(const struct place *place, int table, const stru
 	return NULL;
 }
 
-static enum column_role role_of(const struct place *place, int table, const struct column *column) {
-	const struct scope_table *t = &place->scope.tables[table];
-	const struct key *key = key_of(place, table, column);
+static enum column_role role_of(const struct place *place, const struct column *column) {
+	const struct scope_table *t = &place->scope.tables[target_table(place)];
+	const struct key *key = key_of(place, column);
 	if (column->generated)
 		return ROLE_COMPUTED;
 	if (key != NULL && key->format == NULL)
@@ -41,8 +45,8 @@ static enum column_role role_of(const struct place *place, int table, const stru
 	return ROLE_FREE;
 }
 
-bool is_bound(const struct place *place, int table, const struct column *column) {
-	enum column_role role = role_of(place, table, column);
+bool is_bound(const struct place *place, const struct column *column) {
+	enum column_role role = role_of(place, column);
 	return role == ROLE_KEY || role == ROLE_PARENT;
 }
 
@@ -58,8 +62,7 @@ bool shape_has(const struct document_shape *shape, const char *name) {
 }
 
 static bool shape_overflows(const struct place *place, const struct document_shape *shape) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	for (int i = 0; i < shape->n; i++)
 		if (relation_column(rel, shape->names[i]) == NULL)
 			return true;
@@ -71,9 +74,9 @@ static bool is_overflow(const struct place *place, const struct column *column) 
 	       strcmp(place->route->overflow, column->name) == 0;
 }
 
-bool takes_value(const struct place *place, int table, const struct document_shape *shape,
+bool takes_value(const struct place *place, const struct document_shape *shape,
 		 const struct column *column) {
-	if (role_of(place, table, column) != ROLE_FREE)
+	if (role_of(place, column) != ROLE_FREE)
 		return false;
 	return shape_has(shape, column->name) ||
 	       (is_overflow(place, column) && shape_overflows(place, shape));
@@ -90,8 +93,7 @@ void put_new_value(struct buf *sql, const struct place *place, const struct docu
 		put_d(sql, column->name);
 		return;
 	}
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	buf_puts(sql, "coalesce(");
 	if (shape_has(shape, column->name))
 		put_d(sql, column->name);
@@ -106,25 +108,25 @@ void put_new_value(struct buf *sql, const struct place *place, const struct docu
 }
 
 /* The value that the path gives COLUMN. */
-static void put_path_value(struct buf *sql, const struct place *place, int table,
+static void put_path_value(struct buf *sql, const struct place *place,
 			   const struct column *column) {
-	const struct key *key = key_of(place, table, column);
+	const struct key *key = key_of(place, column);
 	if (key != NULL) {
 		buf_printf(sql, "$%d::%s", key->param + 1, column->type);
 		return;
 	}
-	const struct scope_table *t = &place->scope.tables[table];
+	const struct scope_table *t = &place->scope.tables[target_table(place)];
 	for (int i = 0; i < t->fk->columns.n; i++)
 		if (strcmp(t->fk->columns.names[i], column->name) == 0)
 			put_column(sql, t->joined, t->fk->references.names[i]);
 }
 
 /* " = " between COLUMN and that. */
-static void put_path_operator(struct buf *sql, const struct place *place, int table,
+static void put_path_operator(struct buf *sql, const struct place *place,
 			      const struct column *column) {
-	const struct scope_table *t = &place->scope.tables[table];
+	const struct scope_table *t = &place->scope.tables[target_table(place)];
 	const struct column *other = NULL;
-	if (key_of(place, table, column) == NULL)
+	if (key_of(place, column) == NULL)
 		for (int i = 0; i < t->fk->columns.n; i++)
 			if (strcmp(t->fk->columns.names[i], column->name) == 0)
 				other = relation_column(place->scope.tables[t->joined].rel,
@@ -134,8 +136,8 @@ static void put_path_operator(struct buf *sql, const struct place *place, int ta
 
 void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		enum source from) {
-	int table, param = place->nparams + 1;
-	const struct relation *rel = target_of(place, &table);
+	int param = place->nparams + 1;
+	const struct relation *rel = target_of(place);
 	bool many = from != SOURCE_ONE,
 	     overflows = from == SOURCE_ORDERED || shape_overflows(place, shape);
 	if (many && overflows)
@@ -156,12 +158,11 @@ void put_source(struct buf *sql, const struct place *place, const struct documen
 
 void put_agreement(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		   bool insert) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	const struct relation *rel = target_of(place);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
-		enum column_role role = role_of(place, table, column);
-		const struct key *key = key_of(place, table, column);
+		enum column_role role = role_of(place, column);
+		const struct key *key = key_of(place, column);
 		if (insert && key != NULL && key->format != NULL && !shape_has(shape, column->name))
 			buf_puts(sql, " AND false");
 		if (!shape_has(shape, column->name) || role == ROLE_COMPUTED)
@@ -169,8 +170,8 @@ void put_agreement(struct buf *sql, const struct place *place, const struct docu
 		if (role != ROLE_FREE) {
 			buf_puts(sql, " AND ");
 			put_d(sql, column->name);
-			put_path_operator(sql, place, table, column);
-			put_path_value(sql, place, table, column);
+			put_path_operator(sql, place, column);
+			put_path_value(sql, place, column);
 		} else if (key != NULL) {
 			put_key_condition(sql, key, "d");
 		}
@@ -181,12 +182,12 @@ void put_agreement(struct buf *sql, const struct place *place, const struct docu
  * UPDATE hold for it, too. */
 static char *update_or_find(const struct place *place, const struct document_shape *shape,
 			    bool find) {
-	int table, n = 0;
-	const struct relation *rel = target_of(place, &table);
+	int table = target_table(place), n = 0;
+	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, others = { 0 };
 	for (int i = 0; i < rel->ncolumns && !find; i++) {
 		const struct column *column = &rel->columns[i];
-		if (!takes_value(place, table, shape, column) || column->identity_always)
+		if (!takes_value(place, shape, column) || column->identity_always)
 			continue;
 		AUTO_BUF struct buf old = { 0 };
 		put_column(&old, table, column->name);
@@ -242,9 +243,8 @@ char *sql_count_inserted(const struct place *place, const struct document_shape 
 void put_rows(struct buf *sql, const struct place *place, const struct document_shape *shape,
 	      enum source from) {
 	bool many = from != SOURCE_ONE;
-	int table;
+	int table = target_table(place);
 	AUTO_BUF struct buf others = { 0 }, source = { 0 };
-	(void)target_of(place, &table);
 	if (shape->n > 0 || many)
 		put_source(&source, place, shape, from);
 	int parents = put_tables(&others, place, table);
@@ -259,23 +259,23 @@ void put_rows(struct buf *sql, const struct place *place, const struct document_
 
 bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		enum source from) {
-	int table, n = 0;
-	const struct relation *rel = target_of(place, &table);
+	int table = target_table(place), n = 0;
+	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf values = { 0 };
 	buf_puts(sql, "INSERT INTO ");
 	put_relation(sql, rel);
 	buf_printf(sql, " AS t%d (", table);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
-		enum column_role role = role_of(place, table, column);
+		enum column_role role = role_of(place, column);
 		bool bound = role == ROLE_KEY || role == ROLE_PARENT;
-		if (!bound && !takes_value(place, table, shape, column))
+		if (!bound && !takes_value(place, shape, column))
 			continue;
 		buf_puts(sql, n > 0 ? ", " : "");
 		buf_puts(&values, n++ > 0 ? ", " : "");
 		db_quote_ident(sql, column->name);
 		if (bound)
-			put_path_value(&values, place, table, column);
+			put_path_value(&values, place, column);
 		else
 			put_new_value(&values, place, shape, column, "NULL");
 	}
@@ -290,20 +290,20 @@ bool put_insert(struct buf *sql, const struct place *place, const struct documen
 
 /* "INSERT" of a row with its keys and one more column, whose value is VALUE. */
 void put_insert_column(struct buf *sql, const struct place *place, const char *value) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	int table = target_table(place);
+	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf values = { 0 }, parents = { 0 };
 	buf_puts(sql, "INSERT INTO ");
 	put_relation(sql, rel);
 	buf_puts(sql, " (");
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
-		enum column_role role = role_of(place, table, column);
+		enum column_role role = role_of(place, column);
 		if (role != ROLE_KEY && role != ROLE_PARENT)
 			continue;
 		db_quote_ident(sql, column->name);
 		buf_puts(sql, ", ");
-		put_path_value(&values, place, table, column);
+		put_path_value(&values, place, column);
 		buf_puts(&values, ", ");
 	}
 	db_quote_ident(sql, place->column->name);
@@ -332,18 +332,17 @@ char *sql_count_lines(const struct place *place, const struct document_shape *sh
 }
 
 static const struct name_list *target_key(const struct place *place) {
-	int table;
-	return relation_key(target_of(place, &table));
+	return relation_key(target_of(place));
 }
 
 bool sql_has_key(const struct place *place, const struct document_shape *shape) {
-	int named = 0, table;
-	const struct relation *rel = target_of(place, &table);
+	int named = 0;
+	const struct relation *rel = target_of(place);
 	const struct name_list *key = relation_key(rel);
 	for (int i = 0; key != NULL && i < key->n; i++) {
 		if (shape_has(shape, key->names[i]))
 			named++;
-		else if (!is_bound(place, table, relation_column(rel, key->names[i])))
+		else if (!is_bound(place, relation_column(rel, key->names[i])))
 			return false;
 	}
 	return named > 0;
@@ -352,8 +351,8 @@ bool sql_has_key(const struct place *place, const struct document_shape *shape) 
 /* " AND ...": the target's row is one of this file; EXCLUDED: its columns that the path gives are
  * those of the row that it conflicts with. */
 static void put_same_file(struct buf *sql, const struct place *place, bool excluded) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	int table = target_table(place);
+	const struct relation *rel = target_of(place);
 	for (const struct place *p = place; p != NULL; p = p->parent) {
 		for (int i = 0; i < p->nkeys; i++) {
 			char alias[16];
@@ -363,7 +362,7 @@ static void put_same_file(struct buf *sql, const struct place *place, bool exclu
 		}
 	}
 	for (int i = 0; i < rel->ncolumns; i++) {
-		enum column_role role = role_of(place, table, &rel->columns[i]);
+		enum column_role role = role_of(place, &rel->columns[i]);
 		if (role != ROLE_PARENT && role != ROLE_KEY)
 			continue;
 		buf_puts(sql, " AND ");
@@ -374,14 +373,14 @@ static void put_same_file(struct buf *sql, const struct place *place, bool exclu
 			db_quote_ident(sql, rel->columns[i].name);
 			continue;
 		}
-		put_path_operator(sql, place, table, &rel->columns[i]);
-		put_path_value(sql, place, table, &rel->columns[i]);
+		put_path_operator(sql, place, &rel->columns[i]);
+		put_path_value(sql, place, &rel->columns[i]);
 	}
 }
 
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape) {
-	int table, n = 0;
-	const struct relation *rel = target_of(place, &table);
+	int table = target_table(place), n = 0;
+	const struct relation *rel = target_of(place);
 	const struct name_list *key = target_key(place);
 	AUTO_BUF struct buf sql = { 0 };
 	if (!put_insert(&sql, place, shape, SOURCE_MANY))
@@ -396,8 +395,8 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 		const struct column *column = &rel->columns[i];
 		/* the key is set to itself, so that a row that needs no change counts as one */
 		bool fixed = column->identity_always || column->generated;
-		if (fixed || (!takes_value(place, table, shape, column) &&
-			      !name_list_has(key, column->name)))
+		if (fixed ||
+		    (!takes_value(place, shape, column) && !name_list_has(key, column->name)))
 			continue;
 		buf_puts(&sql, n++ > 0 ? ", " : "");
 		db_quote_ident(&sql, column->name);
@@ -422,8 +421,8 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 }
 
 char *sql_count_upserts(const struct place *place, const struct document_shape *shape) {
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	int table = target_table(place);
+	const struct relation *rel = target_of(place);
 	const struct name_list *key = target_key(place);
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT pg_catalog.count(*)");
@@ -435,12 +434,12 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 		const struct column *column = relation_column(rel, key->names[i]);
 		buf_puts(&sql, " AND ");
 		put_column(&sql, table, column->name);
-		if (is_bound(place, table, column))
-			put_path_operator(&sql, place, table, column);
+		if (is_bound(place, column))
+			put_path_operator(&sql, place, column);
 		else
 			put_operator(&sql, "=", column, NULL);
-		if (is_bound(place, table, column))
-			put_path_value(&sql, place, table, column);
+		if (is_bound(place, column))
+			put_path_value(&sql, place, column);
 		else
 			put_d(&sql, column->name);
 	}
@@ -452,14 +451,14 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 
 void put_absent(struct buf *sql, const struct place *place) {
 	const struct document_shape none = { 0 };
-	int table;
-	const struct relation *rel = target_of(place, &table);
+	int table = target_table(place);
+	const struct relation *rel = target_of(place);
 	const struct name_list *key = target_key(place);
 	buf_puts(sql, " AND NOT EXISTS (SELECT 1 FROM ");
 	put_source(sql, place, &none, SOURCE_MANY);
 	buf_puts(sql, " WHERE true");
 	for (int i = 0; i < key->n; i++) {
-		if (is_bound(place, table, relation_column(rel, key->names[i])))
+		if (is_bound(place, relation_column(rel, key->names[i])))
 			continue; /* the conditions say it already, and a line need not */
 		buf_puts(sql, " AND ");
 		put_d(sql, key->names[i]);

@@ -13,15 +13,16 @@ enum source {
 };
 
 /* The relation that is written through PLACE, and its index in the scope. */
-const struct relation *target_of(const struct place *place, int *table);
+const struct relation *target_of(const struct place *place);
+int target_table(const struct place *place);
 
 /* True if the path alone gives COLUMN its value. */
-bool is_bound(const struct place *place, int table, const struct column *column);
+bool is_bound(const struct place *place, const struct column *column);
 
 bool shape_has(const struct document_shape *shape, const char *name);
 
 /* True if the statement gives COLUMN a value out of the document. */
-bool takes_value(const struct place *place, int table, const struct document_shape *shape,
+bool takes_value(const struct place *place, const struct document_shape *shape,
 		 const struct column *column);
 
 /* d."name" */
