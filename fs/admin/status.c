@@ -96,10 +96,10 @@ static int figures(struct call *call, struct figure *out) {
 	return n;
 }
 
-static void put_string(struct buf *out, const char *name, const char *value, const char *end) {
+static void put_string(struct buf *out, const char *name, const char *value) {
 	buf_printf(out, "    \"%s\": ", name);
 	buf_json_string(out, value, strlen(value));
-	buf_puts(out, end);
+	buf_puts(out, ",\n");
 }
 
 /* Sentences: what the layout does without. */
@@ -132,15 +132,15 @@ void status_json(struct call *call, struct buf *out) {
 	const struct options *opt = call->fs->opt;
 	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(call->fs);
 	buf_puts(out, "{\n");
-	put_string(out, "version", ROWFS_VERSION, ",\n");
+	put_string(out, "version", ROWFS_VERSION);
 	buf_printf(out, "    \"uptime_seconds\": %lld,\n",
 		   (long long)(time(NULL) - call->fs->started));
-	put_string(out, "mountpoint", opt->mountpoint, ",\n");
-	put_string(out, "database", s->catalog->database, ",\n");
-	put_string(out, "user", s->catalog->user, ",\n");
-	put_string(out, "connection", healthy ? "up" : "down", ",\n");
+	put_string(out, "mountpoint", opt->mountpoint);
+	put_string(out, "database", s->catalog->database);
+	put_string(out, "user", s->catalog->user);
+	put_string(out, "connection", healthy ? "up" : "down");
 	if (!healthy)
-		put_string(out, "connection_error", failure, ",\n");
+		put_string(out, "connection_error", failure);
 	buf_printf(out, "    \"server_version\": \"%d.%d\",\n", version / 10000, version % 10000);
 	buf_printf(out, "    \"pool\": { \"min\": %d, \"max\": %d },\n", opt->min_connections,
 		   opt->max_connections);

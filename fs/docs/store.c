@@ -14,7 +14,7 @@
 
 /* Runs made SQL on W's keys and the document. */
 static int run_document(struct call *call, char *sql, const struct where *w, const char *json,
-			size_t len, unsigned flags, int *changed) {
+			size_t len, int *changed) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_FREE char *owned = sql;
 	AUTO_RESULT PGresult *res = NULL;
@@ -23,7 +23,8 @@ static int run_document(struct call *call, char *sql, const struct where *w, con
 				  "there is no such row, and none can be made through this path");
 	int n = where_params(w, params);
 	params[n++] = (struct db_param){ .data = json, .len = len, .oid = DB_TEXT };
-	int rc = db_query_text(call->fs->pool, sql, params, n, flags, NULL, &res, &call->err);
+	int rc = db_query_text(call->fs->pool, sql, params, n, DB_REPEATABLE, NULL, &res,
+			       &call->err);
 	*changed = rc == 0 ? (int)field_changed(res) : 0;
 	return rc;
 }
@@ -77,7 +78,7 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 	     attempt++, insert = !insert) {
 		char *sql = insert ? sql_insert_document(w->place, &document)
 				   : sql_update_document(w->place, &document);
-		rc = run_document(call, sql, w, json, len, DB_REPEATABLE, &changed);
+		rc = run_document(call, sql, w, json, len, &changed);
 		if (insert && rc == 0 && changed == 0) {
 			skipped =
 				finds(call, sql_count_inserted(w->place, &document), w, json, len);
@@ -232,10 +233,10 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 		changed = tx.changed;
 		coherence_changed(call->fs, &call->err);
 	} else {
-		rc = statement_run(call, &sql->set, w, &value, 1, DB_REPEATABLE, &changed);
+		rc = statement_run(call, &sql->set, w, &value, 1, &changed);
 	}
 	if (rc == 0 && changed == 0 && is_waited_for(call, w) && sql->insert.sql != NULL)
-		rc = statement_run(call, &sql->insert, w, &value, 1, DB_REPEATABLE, &changed);
+		rc = statement_run(call, &sql->insert, w, &value, 1, &changed);
 	bool skipped = false; /* by a trigger */
 	if (rc == 0 && changed == 0)
 		rc = column_row(call, w, &skipped);
@@ -259,7 +260,7 @@ bool store_column_has_no_row(struct call *call, const struct where *w) {
 /* Runs ST. *GONE: it has changed something. */
 static int run_removal(struct call *call, const struct where *w, struct db_statement *st,
 		       bool *gone) {
-	int changed, rc = statement_run(call, st, w, NULL, 0, DB_REPEATABLE, &changed);
+	int changed, rc = statement_run(call, st, w, NULL, 0, &changed);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to this row: remove them first");

@@ -17,7 +17,7 @@
 
 static int insert_row(struct call *call, const struct where *w) {
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
-	int changed, rc = statement_run(call, &sql->insert, w, NULL, 0, DB_REPEATABLE, &changed);
+	int changed, rc = statement_run(call, &sql->insert, w, NULL, 0, &changed);
 	if (statement_was_ours(call)) {
 		db_error_clear(&call->err);
 		return 0;
@@ -198,7 +198,7 @@ static int remove_row_directory(struct call *call, const struct node *node) {
 	}
 	int changed, rc = node_where(call->fs->nodes, node, &w);
 	if (rc == 0)
-		rc = statement_run(call, &sql->remove_empty, &w, NULL, 0, DB_REPEATABLE, &changed);
+		rc = statement_run(call, &sql->remove_empty, &w, NULL, 0, &changed);
 	if (rc == -ENOENT) /* a foreign key that the layout does not know */
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to this row: remove them first");

@@ -235,8 +235,7 @@ static int rename_row(struct renaming *r) {
 	for (int i = 0; i < place->nkeys; i++)
 		keys[i] = db_text(r->target.values[i]);
 	if (rc == 0)
-		rc = statement_run(r->call, &sql->rename, &from, keys, place->nkeys, DB_REPEATABLE,
-				   &changed);
+		rc = statement_run(r->call, &sql->rename, &from, keys, place->nkeys, &changed);
 	if (rc != 0)
 		return rc == -EFBIG ? -ENAMETOOLONG : rc;
 	bool exists = false;

@@ -40,13 +40,13 @@ int statement_query(struct call *call, struct db_statement *st, const struct whe
 }
 
 int statement_run(struct call *call, struct db_statement *st, const struct where *w,
-		  const struct db_param *more, int nmore, unsigned flags, int *changed) {
+		  const struct db_param *more, int nmore, int *changed) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_RESULT PGresult *res = NULL;
 	int n = where_params(w, params);
 	for (int i = 0; i < nmore; i++)
 		params[n++] = more[i];
-	int rc = run(call, st, params, n, flags, &res);
+	int rc = run(call, st, params, n, DB_REPEATABLE, &res);
 	*changed = rc == 0 ? (int)field_changed(res) : 0;
 	fs_changed(call->fs);
 	return rc;

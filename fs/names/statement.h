@@ -10,7 +10,7 @@
 
 /* Runs ST on W's keys and MORE parameters and counts the rows it changed in *CHANGED. */
 MUST_USE int statement_run(struct call *call, struct db_statement *st, const struct where *w,
-			   const struct db_param *more, int nmore, unsigned flags, int *changed);
+			   const struct db_param *more, int nmore, int *changed);
 
 /* *EXISTS: whether what W is the name of is there. Literal directories are. */
 MUST_USE int statement_exists(struct call *call, const struct where *w, bool *exists);

@@ -144,7 +144,7 @@ int rows_replace(struct call *call, struct rows_file *f, const struct where *w,
 int rows_remove(struct call *call, const struct where *w) {
 	int changed;
 	int rc = statement_run(call, (struct db_statement *)(uintptr_t)&w->place->sql.remove, w,
-			       NULL, 0, DB_REPEATABLE, &changed);
+			       NULL, 0, &changed);
 	if (rc == -ENOENT && strcmp(call->err.sqlstate, "23503") == 0)
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to these rows: remove them first");

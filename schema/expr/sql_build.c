@@ -408,11 +408,11 @@ void put_mtime(struct buf *sql, int table, const struct column *column, const ch
 		   time.data, time.data);
 }
 
-/* A C string as JSON string literal inside an SQL literal. */
-void put_json_key(struct buf *sql, const char *name, const char *after) {
+/* The key of a member, in an SQL literal. */
+static void put_json_key(struct buf *sql, const char *name) {
 	AUTO_BUF struct buf json = { 0 };
 	buf_json_string(&json, name, strlen(name));
-	buf_puts(&json, after);
+	buf_puts(&json, ": ");
 	db_quote_literal(sql, json.data != NULL ? json.data : "");
 }
 
@@ -438,7 +438,7 @@ void put_object(struct buf *sql, const struct place *place, const char *alias, i
 		if (place->columns[i] == except)
 			continue;
 		buf_puts(&members, n++ > 0 ? ", " : "");
-		put_json_key(&members, place->columns[i]->name, ": ");
+		put_json_key(&members, place->columns[i]->name);
 		buf_puts(&members, " || ");
 		put_value(&members, place->columns[i], alias, level);
 	}

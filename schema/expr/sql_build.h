@@ -48,8 +48,6 @@ void put_document(struct buf *sql, const struct place *place, const char *alias)
  * EXCEPT (may be NULL); no newline at its end. */
 void put_object(struct buf *sql, const struct place *place, const char *alias, int level,
 		const struct column *except);
-/* A C string as JSON string literal inside an SQL literal. */
-void put_json_key(struct buf *sql, const char *name, const char *after);
 
 bool is_text_type(const struct column *column);
 

@@ -61,9 +61,9 @@ static void tell_tuple(const struct reading *r, const struct definition *d, cons
 	tell_keys(r, d, keys, n, kind);
 }
 
-static void tell_any(const struct reading *r, const struct definition *d, enum notice_kind kind) {
+static void tell_any(const struct reading *r, const struct definition *d) {
 	for (int i = 0; i < d->nsubscribers; i++)
-		r->fn(r->arg, d->subscribers[i].place, NULL, kind);
+		r->fn(r->arg, d->subscribers[i].place, NULL, NOTICE_NAMES);
 }
 
 static void tell_list(const struct reading *r, const struct definition *d, const cJSON *list,
@@ -78,7 +78,7 @@ static void tell_list(const struct reading *r, const struct definition *d, const
 static void tell_definition(const struct reading *r, const struct definition *d,
 			    const cJSON *what) {
 	if (cJSON_IsNull(what)) {
-		tell_any(r, d, NOTICE_NAMES);
+		tell_any(r, d);
 	} else if (cJSON_IsArray(what)) {
 		tell_list(r, d, what, NOTICE_GROWN);
 	} else {

@@ -167,24 +167,20 @@ static void put_update_head(struct buf *sql, const struct place *place) {
 	buf_printf(sql, " t%d SET ", place->target);
 }
 
-static void put_update_tail(struct buf *sql, const struct place *place, const char *also_from) {
+static void put_update_tail(struct buf *sql, const struct place *place) {
 	AUTO_BUF struct buf others = { 0 };
-	int n = put_tables(&others, place, place->target);
-	if (n > 0 || also_from[0] != '\0')
-		buf_printf(sql, " FROM %s%s%s", also_from,
-			   n > 0 && also_from[0] != '\0' ? ", " : "", n > 0 ? others.data : "");
+	if (put_tables(&others, place, place->target) > 0)
+		buf_printf(sql, " FROM %s", others.data);
 	buf_puts(sql, " WHERE ");
 	put_conditions(sql, place, false);
 }
 
-static void build_set(struct place *place, const char *value, const char *prefix,
-		      struct db_statement *st) {
+static void build_set(struct place *place, const char *value, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, prefix);
 	put_update_head(&sql, place);
 	db_quote_ident(&sql, place->column->name);
 	buf_printf(&sql, " = %s", value);
-	put_update_tail(&sql, place, "");
+	put_update_tail(&sql, place);
 	statement_take(place, st, &sql);
 }
 
@@ -194,7 +190,7 @@ static void build_clear(struct place *place) {
 	put_update_head(&sql, place);
 	db_quote_ident(&sql, place->column->name);
 	buf_puts(&sql, " = NULL");
-	put_update_tail(&sql, place, "");
+	put_update_tail(&sql, place);
 	put_has_file(&sql, place);
 	statement_take(place, &place->sql.clear, &sql);
 }
@@ -220,7 +216,7 @@ static void build_column_writes(struct place *place) {
 	bool bytes = strcmp(base, "bytea") == 0;
 	/* a cast to the type without its length: too long a value is then an error, not cut */
 	buf_printf(&value, bytes ? "$%d" : "$%d::%s", param, place->column->type);
-	build_set(place, value.data, "", &place->sql.set);
+	build_set(place, value.data, &place->sql.set);
 	build_clear(place);
 	build_row(place);
 	if (relation_key(place->scope.tables[place->target].rel) != NULL) {
@@ -233,7 +229,7 @@ static void build_column_writes(struct place *place) {
 	buf_puts(&more, "coalesce(");
 	put_column(&more, place->target, place->column->name);
 	buf_printf(&more, ", '') || %s", value.data);
-	build_set(place, more.data, "", &place->sql.append);
+	build_set(place, more.data, &place->sql.append);
 }
 
 void sql_build_find_document(struct place *place) {

@@ -24,7 +24,7 @@ bool by_summary(const struct place *place);
 void sql_slice_grouped_find(const struct place *place, const char *plain, struct db_statement *st);
 void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
 			 const char *size);
-void sql_slice_list(struct place *place, bool next, const char *middle, struct db_statement *st);
+void sql_slice_list(struct place *place, bool next, struct db_statement *st);
 void sql_slice_find_directory(struct place *place, const char *plain);
 void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st);
 #endif

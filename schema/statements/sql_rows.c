@@ -58,11 +58,6 @@ static void build_grouped_list(struct place *place, bool next, struct db_stateme
 	statement_take(place, st, &sql);
 }
 
-/* The same by the summary. */
-static void build_summary_list(struct place *place, bool next, struct db_statement *st) {
-	sql_slice_list(place, next, "NULL::text, NULL::text, NULL, NULL", st);
-}
-
 /* "NULL, mtime, size, NULL, NULL FROM the tables above", for a file that exists while the row that
  * it belongs to does, with or without lines. SUMS as in put_grouped_select(). */
 static void put_owned(struct buf *sql, const struct place *place, bool sums) {
@@ -119,7 +114,7 @@ static void build_list(struct place *place, bool next, struct db_statement *st) 
 	if (!place->grouped)
 		build_owned_list(place, next, st);
 	else if (by_summary(place))
-		build_summary_list(place, next, st);
+		sql_slice_list(place, next, st);
 	else
 		build_grouped_list(place, next, st);
 }

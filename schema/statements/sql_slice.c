@@ -258,7 +258,7 @@ static void put_names(struct buf *sql, const struct place *place, bool next, str
 	buf_puts(sql, " x) ");
 }
 
-void sql_slice_list(struct place *place, bool next, const char *middle, struct db_statement *st) {
+void sql_slice_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 }, file = { 0 };
 	buf_putc(&sql, '(');
 	put_names(&sql, place, next, &file);
@@ -271,7 +271,7 @@ void sql_slice_list(struct place *place, bool next, const char *middle, struct d
 	put_good(&sql, place);
 	put_limit(&sql, place, next);
 	buf_putc(&sql, ')');
-	put_plain_list(&sql, place, middle, next);
+	put_plain_list(&sql, place, "NULL::text, NULL::text, NULL, NULL", next);
 	statement_take(place, st, &sql);
 }
 
