@@ -4,6 +4,7 @@
 
 #include "db/answer.h"
 #include "util/clock.h"
+#include "util/hash.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -27,9 +28,7 @@ static unsigned long long statement_hash(struct db_statement *st) {
 	unsigned long long h = atomic_load_explicit(&st->hash, memory_order_relaxed);
 	if (h != 0)
 		return h;
-	h = 14695981039346656037u;
-	for (const char *s = st->sql; *s != '\0'; s++)
-		h = (h ^ (unsigned char)*s) * 1099511628211u;
+	h = hash_add(HASH_BEGIN, st->sql, strlen(st->sql));
 	atomic_store_explicit(&st->hash, h, memory_order_relaxed);
 	return h;
 }

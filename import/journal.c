@@ -4,6 +4,7 @@
 #include "import/journal.h"
 
 #include "util/text/name.h"
+#include "util/hash.h"
 #include "util/private_dir.h"
 
 #include <errno.h>
@@ -41,10 +42,7 @@ static void put_title(struct buf *out, const char *old, const char *mount) {
 char *journal_place(const char *old, const char *mount, struct buf *why) {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 	AUTO_BUF struct buf out = { 0 }, title = { 0 };
-	uint64_t hash = 0xcbf29ce484222325ULL;
 	put_title(&title, old, mount);
-	for (size_t i = 0; i < title.len; i++)
-		hash = (hash ^ (unsigned char)title.data[i]) * 0x100000001b3ULL;
 	if (state != NULL && state[0] == '/')
 		buf_printf(&out, "%s/rowfs", state);
 	else if (home != NULL && home[0] == '/')
@@ -54,7 +52,8 @@ char *journal_place(const char *old, const char *mount, struct buf *why) {
 	AUTO_FD int dir = why->len == 0 && !out.failed ? private_dir_open(out.data, why) : -1;
 	if (dir < 0)
 		return NULL;
-	buf_printf(&out, "/import-%016" PRIx64 ".journal", hash);
+	buf_printf(&out, "/import-%016" PRIx64 ".journal",
+		   hash_add(HASH_BEGIN, title.data, title.len));
 	return buf_take(&out);
 }
 

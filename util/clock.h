@@ -18,6 +18,13 @@ static inline int64_t clock_us(void) {
 	return (int64_t)now.tv_sec * US_PER_S + now.tv_nsec / 1000;
 }
 
+/* The wall clock, nanoseconds since 1970. */
+static inline int64_t clock_now_ns(void) {
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
 /* The moment MS milliseconds from now; 0 means never. */
 static inline int64_t deadline_after_ms(int ms) {
 	return ms > 0 ? clock_us() + (int64_t)ms * US_PER_MS : NEVER_US;

@@ -1,5 +1,7 @@
 #include "util/ordered_uuid.h"
 
+#include "util/clock.h"
+
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
@@ -9,9 +11,7 @@
  * do not suffice. */
 static uint64_t next_moment(void) {
 	static atomic_ullong last;
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	uint64_t ms = (uint64_t)clock_now_ns() / 1000000;
 	unsigned long long old = atomic_load(&last), new;
 	do {
 		new = ms << 12 > old ? ms << 12 : old + 1;

@@ -28,10 +28,8 @@ static void show(struct call *call, const struct handle *h) {
 	struct nodes *nodes = call->fs->nodes;
 	struct node *node = node_now(nodes, h);
 	struct attributes attr = node_attributes(nodes, node);
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
 	attr.size = ingest_size(file_of(h)->stream);
-	attr.mtime_ns = ns_of_timespec(now);
+	attr.mtime_ns = clock_now_ns();
 	if (node->type == NODE_PLACE)
 		node_update(nodes, node, &attr, atomic_load(&call->fs->epoch));
 	node_put(nodes, node);

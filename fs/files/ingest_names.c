@@ -152,10 +152,8 @@ int ingest_set_attr(struct call *call, struct node *node, const struct stat *att
 	struct ingest_stream *s = NULL;
 	int mode = (to_set & FUSE_SET_ATTR_MODE) != 0 ? (int)(attr->st_mode & 07777) : -1;
 	int64_t at = -1;
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
 	if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0)
-		at = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+		at = clock_now_ns() / 1000;
 	else if ((to_set & FUSE_SET_ATTR_MTIME) != 0)
 		at = ns_of_timespec(attr->st_mtim) / 1000;
 	if (at > CHANGED_MOST_US)

@@ -391,10 +391,8 @@ static void told(struct ingest_stream *s, const struct refusals *list) {
 
 /* The record has taken the step to OP. */
 static void changed(struct ingest_stream *s, const char *op) {
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
 	snprintf(s->rec.op, sizeof(s->rec.op), "%s", op);
-	s->rec.changed_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	s->rec.changed_us = clock_now_ns() / 1000;
 }
 
 /* It is committed: the stream stands behind it. */

@@ -5,6 +5,7 @@
 #include "fs/inodes/node_table.h"
 #include "util/text/name.h"
 #include "util/clock.h"
+#include "util/hash.h"
 #include "util/mutex.h"
 
 #include <errno.h>
@@ -32,16 +33,16 @@ static uint64_t order_of(unsigned char c) {
  * in which they are listed: `find`, `du`, `rm -r` and others sort a large directory by them, and
  * what was listed together is then looked at together. */
 static uint64_t path_ino(const struct node *parent, const char *name) {
-	uint64_t basis = 0xcbf29ce484222325u ^ parent->ino, order = 0;
+	uint64_t basis = HASH_BEGIN ^ parent->ino, order = 0;
 	for (int i = 0; parent->type == NODE_PLACE && i < parent->place->nchildren; i++) {
 		const struct place *child = parent->place->children[i];
 		if (child->nkeys == 0 && strcmp(child->text, name) == 0)
-			return (fnv(basis, "/", 1) & ~(uint64_t)0xffff) + 2 + (uint64_t)i;
+			return (hash_add(basis, "/", 1) & ~(uint64_t)0xffff) + 2 + (uint64_t)i;
 	}
 	const char *at = name;
 	for (int i = 0; i < ORDER_CHARACTERS; i++)
 		order = order << ORDER_BITS | (*at != '\0' ? order_of((unsigned char)*at++) : 0);
-	uint64_t hash = fnv(basis, name, strlen(name)) & (((uint64_t)1 << ORDER_SHIFT) - 1);
+	uint64_t hash = hash_add(basis, name, strlen(name)) & (((uint64_t)1 << ORDER_SHIFT) - 1);
 	return order << ORDER_SHIFT | (hash > 1 ? hash : hash + 2);
 }
 
@@ -342,12 +343,6 @@ static struct node *make_locked(struct nodes *nodes, struct node *parent, const 
 	return node;
 }
 
-static int64_t now_ns(void) {
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return ns_of_timespec(now);
-}
-
 static void refresh_locked(struct nodes *nodes, struct node *node, const struct attributes *attr,
 			   unsigned long epoch) {
 	if (node->type == NODE_PLAIN && epoch < node->epoch)
@@ -360,7 +355,7 @@ static void refresh_locked(struct nodes *nodes, struct node *node, const struct 
 		node->attr.size = size;
 	/* without a column for it, the time of a file moves only when this mount sees it change */
 	if (attr->mtime_ns == 0 && node->type == NODE_PLACE)
-		node->attr.mtime_ns = same_size ? mtime : now_ns();
+		node->attr.mtime_ns = same_size ? mtime : clock_now_ns();
 	fresh_found(nodes->fs, node, epoch);
 }
 
@@ -392,8 +387,9 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 		if (node == NULL)
 			return NULL;
 		if (has_own_time(found))
-			node->attr.mtime_ns = times_found(nodes->times, path_ino(parent, name),
-							  found->version, old != NULL, now_ns());
+			node->attr.mtime_ns =
+				times_found(nodes->times, path_ino(parent, name), found->version,
+					    old != NULL, clock_now_ns());
 		node->attr.size = found->attr.size;
 	}
 	if (!found->pending && node->fresh == FRESH_GONE)
@@ -499,7 +495,8 @@ void node_unhash(struct nodes *nodes, struct node *node) {
 
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name) {
 	LOCK_SCOPE(&nodes->lock);
-	times_written(nodes->times, path_ino(dir, name), now_ns(), atomic_load(&nodes->fs->epoch));
+	times_written(nodes->times, path_ino(dir, name), clock_now_ns(),
+		      atomic_load(&nodes->fs->epoch));
 }
 
 int64_t node_changed_at(struct nodes *nodes, const struct node *node) {
@@ -520,7 +517,7 @@ int64_t node_found_at(struct nodes *nodes, const struct node *node, unsigned lon
 
 void node_written(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	times_written(nodes->times, path_ino(node->parent, node->strings), now_ns(),
+	times_written(nodes->times, path_ino(node->parent, node->strings), clock_now_ns(),
 		      atomic_load(&nodes->fs->epoch));
 	unhash_locked(nodes, node);
 }

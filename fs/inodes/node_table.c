@@ -2,6 +2,8 @@
  * there costs one line of memory, and a larger table is filled from one end to the other. */
 #include "fs/inodes/node_table.h"
 
+#include "util/hash.h"
+
 #include <stdlib.h>
 
 enum { FIRST_SLOTS = 1024 };
@@ -16,7 +18,7 @@ static uint64_t spread(uint64_t hash) {
 
 static uint64_t hash_of_name(const struct node *parent, const char *name) {
 	uint64_t hash = (uint64_t)(uintptr_t)parent * 0x9e3779b97f4a7c15u;
-	return spread(fnv(hash, name, strlen(name)));
+	return spread(hash_add(hash, name, strlen(name)));
 }
 
 static uint64_t hash_of(const struct node *node) {

@@ -49,14 +49,6 @@ struct nodes {
 	struct reopens reopens;
 };
 
-/* FNV-1a, 64 bit (Fowler, Noll, Vo), of LEN bytes behind what HASH is of. */
-static inline uint64_t fnv(uint64_t hash, const void *data, size_t len) {
-	const unsigned char *p = data;
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ p[i]) * 0x100000001b3u;
-	return hash;
-}
-
 extern struct state_table name_table;
 
 /* The node that has the name, or NULL. */

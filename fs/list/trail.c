@@ -2,6 +2,8 @@
 
 #include "fs/core/part.h"
 #include "fs/core/fs.h"
+#include "util/hash.h"
+#include "util/list.h"
 #include "util/mutex.h"
 
 #include <stdlib.h>
@@ -19,7 +21,7 @@ struct trail {
 	bool kept;
 	uint64_t ino, number;
 	struct page_start *pages;
-	size_t npages, pages_room;
+	size_t npages;
 	uint32_t *names; /* a hash of each */
 	size_t nnames, names_room;
 };
@@ -134,14 +136,8 @@ void trail_release(struct trail *trail) {
 /* -- growing ----------------------------------------------------------------------------------- */
 
 static bool add_page_locked(struct trail *trail, const struct page_start *start) {
-	if (trail->npages == trail->pages_room) {
-		size_t room = trail->pages_room * 2 + 4;
-		struct page_start *more = reallocarray(trail->pages, room, sizeof(*more));
-		if (more == NULL)
-			return false;
-		trail->pages = more;
-		trail->pages_room = room;
-	}
+	if (!list_room(trail->pages, trail->npages))
+		return false;
 	trail->pages[trail->npages] = *start;
 	trail->pages[trail->npages++].cursor = cursor_copy(start->cursor);
 	return true;
@@ -156,10 +152,7 @@ void trail_add_page(struct trail *trail, int child, char *const *cursor) {
 }
 
 static uint32_t hash_of(const char *name) {
-	uint32_t hash = 0x811c9dc5u;
-	for (; *name != '\0'; name++)
-		hash = (hash ^ (unsigned char)*name) * 0x01000193u;
-	return hash;
+	return (uint32_t)hash_add(HASH_BEGIN, name, strlen(name));
 }
 
 static bool reserve_locked(struct trail *trail, size_t n) {

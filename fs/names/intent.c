@@ -61,11 +61,8 @@ static unsigned long made_path(long number, const unsigned long *args) {
 static bool system_call_of(pid_t tid, long *number, unsigned long args[3]) {
 	char path[64];
 	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)tid);
-	FILE *f = fopen(path, "re");
-	int n = f != NULL ? fscanf(f, "%ld %lx %lx %lx", number, &args[0], &args[1], &args[2]) : 0;
-	if (f != NULL)
-		fclose(f);
-	return n == 4;
+	AUTO_FILE FILE *f = fopen(path, "re");
+	return f != NULL && fscanf(f, "%ld %lx %lx %lx", number, &args[0], &args[1], &args[2]) == 4;
 }
 
 static enum intent read_intent(pid_t tid, const char *name) {

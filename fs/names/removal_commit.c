@@ -9,6 +9,7 @@
 #include "fs/core/report.h"
 #include "fs/names/intent.h"
 #include "util/clock.h"
+#include "util/list.h"
 #include "util/log.h"
 #include "util/mutex.h"
 
@@ -138,16 +139,8 @@ int64_t removal_waited_us(const struct removal *r) {
 
 /* Makes room for another name. Returns false if out of memory. */
 static bool make_room(struct removals *all, struct removal *r) {
-	int room = r->room > 0 ? 2 * r->room : 8;
 	LOCK_SCOPE(&fs_lists);
-	if (r->n < r->room)
-		return true;
-	struct removed *more = reallocarray(r->names, (size_t)room, sizeof(*more));
-	if (more == NULL)
-		return false;
-	r->names = more;
-	r->room = room;
-	return true;
+	return list_room(r->names, r->n);
 }
 
 static int run_in(struct removals *all, struct removal *r, struct db_statement *st,

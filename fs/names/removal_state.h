@@ -66,7 +66,7 @@ struct removal {
 	unsigned long began;   /* fs->epoch before the present unlink */
 	int first;             /* the number that the statement of this unlink got; 0: none yet */
 	struct removed *names; /* in the order of their statements; changed under both locks */
-	int n, room;
+	int n;
 };
 
 struct removals {

@@ -1,35 +1,28 @@
 #include "schema/layout/slice.h"
 
 #include "schema/layout/match.h"
+#include "util/hash.h"
 
 #include <string.h>
 
 /* -- definitions ------------------------------------------------------------------------------- */
 
-static void hash_text(uint64_t *h, const char *s) {
-	for (; *s != '\0'; s++)
-		*h = (*h ^ (unsigned char)*s) * 1099511628211u;
-	*h = (*h ^ 0xffu) * 1099511628211u; /* where one text ends */
-}
-
-static void hash_type(uint64_t *h, const struct column *column) {
+static uint64_t hash_type(uint64_t h, const struct column *column) {
 	char modifier[16];
 	snprintf(modifier, sizeof(modifier), "%d", column->modifier);
-	hash_text(h, column->type);
-	hash_text(h, modifier);
+	return hash_text(hash_text(h, column->type), modifier);
 }
 
 /* Types go into it, too: a column of another type renders other texts. */
 static int64_t slice_hash(const struct slice *s) {
-	uint64_t h = 14695981039346656037u;
-	hash_text(&h, s->rel->schema);
-	hash_text(&h, s->rel->name);
-	hash_text(&h, s->definition);
+	uint64_t h = hash_text(HASH_BEGIN, s->rel->schema);
+	h = hash_text(h, s->rel->name);
+	h = hash_text(h, s->definition);
 	for (int i = 0; i < s->nkeys; i++)
-		hash_type(&h, s->keys[i].column);
+		h = hash_type(h, s->keys[i].column);
 	for (int i = 0; i < s->ncolumns; i++)
-		hash_type(&h, s->columns[i]);
-	hash_text(&h, s->mtime != NULL ? s->mtime->name : "");
+		h = hash_type(h, s->columns[i]);
+	h = hash_text(h, s->mtime != NULL ? s->mtime->name : "");
 	return (int64_t)(h & INT64_MAX);
 }
 

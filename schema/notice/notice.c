@@ -5,6 +5,7 @@
 #include "schema/notice/notice.h"
 #include "schema/notice/notice_table.h"
 #include "schema/expr/sql_build.h"
+#include "util/hash.h"
 #include "util/log.h"
 #include "util/list.h"
 #include "schema/embedded.h"
@@ -26,17 +27,10 @@ static void definition_free(struct definition *d) {
 	free(d->subscribers);
 }
 
-static void hash_text(uint64_t *h, const char *s) {
-	for (; *s != '\0'; s++)
-		*h = (*h ^ (unsigned char)*s) * 1099511628211u;
-	*h = (*h ^ 0xffu) * 1099511628211u; /* where one text ends */
-}
-
 static int64_t definition_hash(const struct definition *d) {
-	uint64_t h = 14695981039346656037u;
-	hash_text(&h, d->relation);
+	uint64_t h = hash_text(HASH_BEGIN, d->relation);
 	for (int i = 0; i < d->nkeys; i++)
-		hash_text(&h, d->keys[i]);
+		h = hash_text(h, d->keys[i]);
 	return (int64_t)(h & INT64_MAX);
 }
 
