@@ -27,38 +27,27 @@ struct parse {
 	struct buf *err;
 };
 
-/* A word of mount(8) that says nothing to a file system, or that libfuse is given as it is. */
-struct mount_word {
-	const char *word; /* a trailing '*' matches any rest */
-	bool kernel_flag;
+/* Words of mount(8): what libfuse is given as it is, and what says nothing to a file system. A
+ * trailing '*' matches any rest. */
+static const char *const kernel_words[] = { "nosuid",     "nodev", "noexec",  "noatime",
+					    "nodiratime", "sync",  "dirsync", NULL };
+static const char *const other_words[] = {
+	"suid",       "dev",         "exec",          "atime",     "diratime",   "relatime",
+	"norelatime", "strictatime", "nostrictatime", "lazytime",  "nolazytime", "async",
+	"defaults",   "auto",        "noauto",        "nofail",    "fail",       "user",
+	"user=*",     "nouser",      "users",         "nousers",   "owner",      "noowner",
+	"group",      "nogroup",     "_netdev",       "comment=*", "x-*",        "X-*",
+	"subtype=*",  "loud",        "silent",        NULL
 };
 
-static const struct mount_word mount_words[] = {
-	{ "nosuid", true },         { "nodev", true },       { "noexec", true },
-	{ "noatime", true },        { "nodiratime", true },  { "sync", true },
-	{ "dirsync", true },        { "suid", false },       { "dev", false },
-	{ "exec", false },          { "atime", false },      { "diratime", false },
-	{ "relatime", false },      { "norelatime", false }, { "strictatime", false },
-	{ "nostrictatime", false }, { "lazytime", false },   { "nolazytime", false },
-	{ "async", false },         { "defaults", false },   { "auto", false },
-	{ "noauto", false },        { "nofail", false },     { "fail", false },
-	{ "user", false },          { "user=*", false },     { "nouser", false },
-	{ "users", false },         { "nousers", false },    { "owner", false },
-	{ "noowner", false },       { "group", false },      { "nogroup", false },
-	{ "_netdev", false },       { "comment=*", false },  { "x-*", false },
-	{ "X-*", false },           { "subtype=*", false },  { "loud", false },
-	{ "silent", false },
-};
-
-static const struct mount_word *find_mount_word(const char *arg) {
-	for (size_t i = 0; i < sizeof(mount_words) / sizeof(mount_words[0]); i++) {
-		const char *word = mount_words[i].word;
-		size_t len = strlen(word);
-		if (strcmp(word, arg) == 0 ||
-		    (word[len - 1] == '*' && strncmp(word, arg, len - 1) == 0))
-			return &mount_words[i];
+static bool is_word(const char *const *words, const char *arg) {
+	for (; *words != NULL; words++) {
+		size_t len = strlen(*words) - 1;
+		if (strcmp(*words, arg) == 0 ||
+		    ((*words)[len] == '*' && strncmp(*words, arg, len) == 0))
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 static int add_mount_flag(struct options *opt, const char *flag) {
@@ -84,7 +73,6 @@ static int set_from(struct parse *p, const struct option *o, const char *value, 
 /* One word of -o. What it says is not repeated in the error where it may be a secret. */
 static int take_option(struct parse *p, const char *arg) {
 	size_t len = strcspn(arg, "=");
-	const struct mount_word *word = find_mount_word(arg);
 	AUTO_BUF struct buf why = { 0 };
 
 	if (arg[0] == '\0')
@@ -92,9 +80,9 @@ static int take_option(struct parse *p, const char *arg) {
 	if (strcmp(arg, "rw") == 0)
 		arg = "ro=false", len = 2;
 	const struct option *o = option_find(arg, len);
-	if (o == NULL && word != NULL)
-		return word->kernel_flag ? add_mount_flag(p->opt, arg) : 0;
-	if (o == NULL && p->sloppy && arg[0] != '-')
+	if (o == NULL && is_word(kernel_words, arg))
+		return add_mount_flag(p->opt, arg);
+	if (o == NULL && (is_word(other_words, arg) || (p->sloppy && arg[0] != '-')))
 		return 0;
 	if (o == NULL)
 		return buf_refuse(p->err, "unknown option \"%.*s\"; rowfs --help lists them all",

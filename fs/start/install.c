@@ -54,7 +54,7 @@ static bool has_been(const struct tree *tree, int n) {
 
 static bool is_relation(const struct relation *rel, const char *relation) {
 	AUTO_BUF struct buf name = { 0 };
-	put_relation(&name, rel);
+	put_relation(&name, "", rel);
 	return name.data != NULL && strcmp(name.data, relation) == 0;
 }
 

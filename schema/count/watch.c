@@ -38,7 +38,7 @@ static void table_free(struct table *t) {
 static bool table_fill(struct table *t, bool repairable) {
 	int n = 0;
 	table_free(t);
-	put_relation(&t->name, t->rel);
+	put_relation(&t->name, "", t->rel);
 	buf_putc(&t->definitions, '[');
 	for (int i = 0; i < t->nslices; i++) {
 		const struct slice *s = t->slices[i];
@@ -168,8 +168,7 @@ static void put_latest(struct buf *sql, const struct slice *s) {
 		buf_puts(sql, "NULL::timestamptz");
 		return;
 	}
-	buf_puts(&ref, "r.");
-	db_quote_ident(&ref, s->mtime->name);
+	put_name(&ref, "r.", s->mtime->name);
 	/* a date may be later than any timestamptz */
 	buf_printf(
 		sql,

@@ -1,7 +1,6 @@
 #include "schema/expr/line_sql.h"
 
 #include "schema/expr/sql_build.h"
-#include "db/quote.h"
 
 #include <string.h>
 
@@ -18,8 +17,7 @@ static bool csv_plain(const struct column *column) {
 static void put_csv_field(struct buf *sql, const struct column *column, const char *alias) {
 	AUTO_BUF struct buf ref = { 0 };
 	bool numeric = strcmp(column->base, "numeric") == 0;
-	buf_printf(&ref, "%s%s.", numeric ? "pg_catalog.trim_scale(" : "", alias);
-	db_quote_ident(&ref, column->name);
+	put_of(&ref, numeric ? "pg_catalog.trim_scale(" : "", alias, column->name);
 	buf_printf(&ref, "%s::text", numeric ? ")" : "");
 	if (csv_plain(column))
 		buf_printf(sql, "coalesce(%s, '')", ref.data);
@@ -99,10 +97,8 @@ static void put_csv_fields(struct buf *sql, const struct place *place) {
 
 static void put_json_line(struct buf *sql, const struct place *place, const char *alias) {
 	buf_puts(sql, "(SELECT pg_catalog.row_to_json(x.*)::text FROM (SELECT ");
-	for (int i = 0; i < place->ncolumns; i++) {
-		buf_printf(sql, "%s%s.", i > 0 ? ", " : "", alias);
-		db_quote_ident(sql, place->columns[i]->name);
-	}
+	for (int i = 0; i < place->ncolumns; i++)
+		put_of(sql, i > 0 ? ", " : "", alias, place->columns[i]->name);
 	buf_puts(sql, ") x)");
 }
 

@@ -4,15 +4,25 @@
 
 #include <string.h>
 
-void put_relation(struct buf *sql, const struct relation *rel) {
-	db_quote_ident(sql, rel->schema);
+void put_name(struct buf *sql, const char *before, const char *name) {
+	buf_puts(sql, before);
+	db_quote_ident(sql, name);
+}
+
+void put_relation(struct buf *sql, const char *before, const struct relation *rel) {
+	put_name(sql, before, rel->schema);
 	buf_putc(sql, '.');
 	db_quote_ident(sql, rel->name);
 }
 
-void put_own_rows(struct buf *sql, const struct relation *rel) {
-	buf_puts(sql, rel->inherited ? "ONLY " : "");
-	put_relation(sql, rel);
+void put_of(struct buf *sql, const char *before, const char *alias, const char *name) {
+	buf_printf(sql, "%s%s.", before, alias);
+	db_quote_ident(sql, name);
+}
+
+void put_own_rows(struct buf *sql, const char *before, const struct relation *rel) {
+	buf_puts(sql, before);
+	put_relation(sql, rel->inherited ? "ONLY " : "", rel);
 }
 
 void put_column(struct buf *sql, int table, const char *name) {
@@ -44,8 +54,7 @@ void put_operator(struct buf *sql, const char *op, const struct column *a, const
 		buf_printf(sql, " %s ", op);
 		return;
 	}
-	buf_puts(sql, " OPERATOR(");
-	db_quote_ident(sql, schema);
+	put_name(sql, " OPERATOR(", schema);
 	buf_printf(sql, ".%s) ", op);
 }
 
@@ -56,9 +65,9 @@ int put_tables(struct buf *sql, const struct place *place, int except) {
 			continue;
 		buf_puts(sql, n++ > 0 ? ", " : "");
 		if (place->scope.tables[t].determined)
-			put_own_rows(sql, place->scope.tables[t].rel);
+			put_own_rows(sql, "", place->scope.tables[t].rel);
 		else
-			put_relation(sql, place->scope.tables[t].rel);
+			put_relation(sql, "", place->scope.tables[t].rel);
 		buf_printf(sql, " t%d", t);
 	}
 	return n;
@@ -129,8 +138,7 @@ static const char *unit_per_second(const char *unit) {
 
 static void put_bucket_text(struct buf *sql, const struct key *key, const char *alias) {
 	AUTO_BUF struct buf ref = { 0 };
-	buf_printf(&ref, "%s.", alias);
-	db_quote_ident(&ref, key->column->name);
+	put_of(&ref, "", alias, key->column->name);
 	if (key->unit == NULL) {
 		/* the session's time zone is UTC; a date or timestamp is taken as it stands */
 		buf_printf(sql, "pg_catalog.to_char(%s::timestamp, ", ref.data);
@@ -206,8 +214,7 @@ void put_bucket(struct buf *sql, const char *unit, const char *format, bool by_t
 
 static void put_bucket_condition(struct buf *sql, const struct key *key, const char *alias) {
 	for (int upper = 0; upper < 2; upper++) {
-		buf_printf(sql, " AND %s.", alias);
-		db_quote_ident(sql, key->column->name);
+		put_of(sql, " AND ", alias, key->column->name);
 		put_operator(sql, upper ? "<" : ">=", key->column, NULL);
 		put_bucket_end(sql, key, upper);
 	}
@@ -226,8 +233,7 @@ static void put_key_text_of(struct buf *sql, const struct key *key, const char *
 		put_bucket_text(sql, key, alias);
 		return;
 	}
-	buf_printf(sql, "%s.", alias);
-	db_quote_ident(sql, key->column->name);
+	put_of(sql, "", alias, key->column->name);
 	buf_puts(sql, "::text");
 }
 
@@ -242,15 +248,13 @@ void put_key_condition(struct buf *sql, const struct key *key, const char *alias
 		put_bucket_condition(sql, key, alias);
 		return;
 	}
-	buf_printf(sql, " AND %s.", alias);
-	db_quote_ident(sql, key->column->name);
+	put_of(sql, " AND ", alias, key->column->name);
 	put_operator(sql, "=", key->column, NULL);
 	buf_printf(sql, "$%d::%s", key->param + 1, key->column->type);
 	if (is_text_type(key->column))
 		return;
 	/* one value, one name: '007' or an upper-case uuid is not the name of row 7 */
-	buf_printf(sql, " AND %s.", alias);
-	db_quote_ident(sql, key->column->name);
+	put_of(sql, " AND ", alias, key->column->name);
 	buf_printf(sql, "::text = $%d", key->param + 1);
 }
 
@@ -265,8 +269,9 @@ static void put_keys_of(struct buf *sql, const struct place *place, int except) 
 	}
 }
 
-void put_conditions(struct buf *sql, const struct place *place, bool without_own) {
-	buf_puts(sql, "true");
+void put_conditions(struct buf *sql, const char *before, const struct place *place,
+		    bool without_own) {
+	buf_printf(sql, "%strue", before);
 	for (int t = 0; t < place->scope.n; t++)
 		put_join(sql, place, t);
 	for (const struct place *p = without_own ? place->parent : place; p != NULL; p = p->parent)
@@ -282,12 +287,15 @@ void put_listed_parent_conditions(struct buf *sql, const struct place *place, in
 		put_keys_of(sql, p, except);
 }
 
-void put_parent_conditions(struct buf *sql, const struct place *place, int except) {
+void put_parent_conditions(struct buf *sql, const char *before, const struct place *place,
+			   int except) {
+	buf_puts(sql, before);
 	put_listed_parent_conditions(sql, place, except);
 	put_keys_of(sql, place, except);
 }
 
-void put_own_keys(struct buf *sql, const struct place *place) {
+void put_own_keys(struct buf *sql, const char *before, const struct place *place) {
+	buf_puts(sql, before);
 	for (int i = 0; i < place->nkeys; i++) {
 		if (place->keys[i].table >= 0)
 			put_key_text(sql, &place->keys[i]);
@@ -419,8 +427,7 @@ static void put_json_key(struct buf *sql, const char *name) {
 /* One value of a document, at a depth of LEVEL levels. */
 static void put_value(struct buf *sql, const struct column *column, const char *alias, int level) {
 	AUTO_BUF struct buf ref = { 0 };
-	buf_printf(&ref, "%s.", alias);
-	db_quote_ident(&ref, column->name);
+	put_of(&ref, "", alias, column->name);
 	if (strcmp(column->base, "jsonb") == 0)
 		buf_printf(
 			sql,

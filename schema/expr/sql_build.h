@@ -4,20 +4,23 @@
 
 #include "schema/layout/place.h"
 
-/* "schema"."name" */
-void put_relation(struct buf *sql, const struct relation *rel);
+/* Most pieces take the text BEFORE them, "" for none. "name"; "schema"."name" */
+void put_name(struct buf *sql, const char *before, const char *name);
+void put_relation(struct buf *sql, const char *before, const struct relation *rel);
 /* t3."name" */
 void put_column(struct buf *sql, int table, const char *name);
 /* REL's own rows, without those of tables that inherit from it: what a key determines, and all that
  * is ever changed. */
-void put_own_rows(struct buf *sql, const struct relation *rel);
+void put_own_rows(struct buf *sql, const char *before, const struct relation *rel);
 /* The scope's tables, "rel t0, rel t1", without table EXCEPT (-1 for all); nothing if there are
  * none. Returns how many. */
 int put_tables(struct buf *sql, const struct place *place, int except);
 /* "true AND joins AND key conditions" for all of the path, own keys included unless WITHOUT_OWN. */
-void put_conditions(struct buf *sql, const struct place *place, bool without_own);
+void put_conditions(struct buf *sql, const char *before, const struct place *place,
+		    bool without_own);
 /* The same, without what speaks of table EXCEPT. */
-void put_parent_conditions(struct buf *sql, const struct place *place, int except);
+void put_parent_conditions(struct buf *sql, const char *before, const struct place *place,
+			   int except);
 /* The same, without PLACE's own keys. */
 void put_listed_parent_conditions(struct buf *sql, const struct place *place, int except);
 /* "AND a.c = b.d" for each column pair of TABLE's join; nothing for the first table. */
@@ -52,9 +55,11 @@ void put_object(struct buf *sql, const struct place *place, const char *alias, i
 bool is_text_type(const struct column *column);
 
 /* Takes the text out of SQL into ST. */
+/* BEFORE, and column NAME of ALIAS. */
+void put_of(struct buf *sql, const char *before, const char *alias, const char *name);
 void statement_take(const struct place *place, struct db_statement *st, struct buf *sql);
 /* SELECT list of own keys' texts, each followed by a comma. */
-void put_own_keys(struct buf *sql, const struct place *place);
+void put_own_keys(struct buf *sql, const char *before, const struct place *place);
 /* The id column: the primary key's text, else md5 of the key; "NULL" where there is no single own
  * key. */
 void put_id(struct buf *sql, const struct place *place);

@@ -207,7 +207,7 @@ static bool depend_on_view(struct notices *n, struct db_pool *pool, const struct
 	AUTO_BUF struct buf name = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	put_relation(&name, view);
+	put_relation(&name, "", view);
 	struct db_param param = { .data = name.data, .len = name.len };
 	if (name.failed)
 		return false;
@@ -236,7 +236,7 @@ static bool depend_on_table(struct notices *n, struct db_pool *pool, const struc
 	if (rel->kind != 'r' && rel->kind != 'p')
 		return set_why(n, place,
 			       rel->kind == 'm' ? "a materialized view" : "a foreign table");
-	put_relation(&name, rel);
+	put_relation(&name, "", rel);
 	return !name.failed && depend(n, place, name.data, t);
 }
 

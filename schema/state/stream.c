@@ -13,8 +13,7 @@ const char stream_no_triggers[] =
 
 static void put_names(struct buf *sql, const struct column *const *columns, int n) {
 	for (int i = 0; i < n; i++) {
-		buf_puts(sql, i > 0 ? ", " : "");
-		db_quote_ident(sql, columns[i]->name);
+		put_name(sql, i > 0 ? ", " : "", columns[i]->name);
 	}
 }
 
@@ -22,8 +21,7 @@ static void put_names(struct buf *sql, const struct column *const *columns, int 
  * FIRST. */
 static void put_insert(struct buf *sql, const struct relation *rel,
 		       const struct column *const *columns, int n, int first, const char *also) {
-	buf_puts(sql, "INSERT INTO ");
-	put_relation(sql, rel);
+	put_relation(sql, "INSERT INTO ", rel);
 	buf_puts(sql, " (");
 	put_names(sql, columns, n);
 	buf_puts(sql, ") OVERRIDING SYSTEM VALUE SELECT ");
@@ -54,8 +52,7 @@ bool stream_sql_make(const struct relation *rel, const struct column *const *col
 		     struct stream_sql *out) {
 	AUTO_BUF struct buf copy = { 0 }, bare = { 0 }, plain = { 0 }, counted = { 0 };
 	AUTO_BUF struct buf put = { 0 }, put_counted = { 0 };
-	buf_puts(&copy, "COPY ");
-	put_relation(&copy, rel);
+	put_relation(&copy, "COPY ", rel);
 	buf_puts(&copy, " (");
 	put_names(&copy, columns, n);
 	buf_puts(&copy, ") FROM STDIN (FORMAT csv)");

@@ -1,23 +1,15 @@
 #include "schema/statements/ingest_sql.h"
 #include "db/quote.h"
+#include "schema/expr/sql_build.h"
 
 #include <string.h>
 
-static void put_relation(struct buf *sql, const struct ingest *in) {
-	db_quote_ident(sql, in->rel->schema);
-	buf_putc(sql, '.');
-	db_quote_ident(sql, in->rel->name);
-}
-
 char *ingest_copy_sql(const struct ingest *in, const int *fields, int n) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "COPY ");
-	put_relation(&sql, in);
-	buf_puts(&sql, " (");
-	db_quote_ident(&sql, in->key->name);
+	put_relation(&sql, "COPY ", in->rel);
+	put_name(&sql, " (", in->key->name);
 	for (int i = 0; i < n; i++) {
-		buf_puts(&sql, ", ");
-		db_quote_ident(&sql, in->fields[fields[i]].column->name);
+		put_name(&sql, ", ", in->fields[fields[i]].column->name);
 	}
 	buf_puts(&sql, ") FROM STDIN (FORMAT csv)");
 	return buf_take(&sql);
@@ -27,8 +19,7 @@ char *ingest_copy_sql(const struct ingest *in, const int *fields, int n) {
  * bigint)". */
 static void put_value(struct buf *sql, const struct ingest_field *f, const char *name) {
 	if (f->factor == NULL) {
-		buf_puts(sql, "(q.p).");
-		db_quote_ident(sql, f->column->name);
+		put_name(sql, "(q.p).", f->column->name);
 		return;
 	}
 	buf_puts(sql, "CAST(CAST(q.v ->> ");
@@ -39,8 +30,7 @@ static void put_value(struct buf *sql, const struct ingest_field *f, const char 
 /* The record of the line's keys that are not converted. */
 static void put_record(struct buf *sql, const struct ingest *in, const char *const *names, int n) {
 	const char *comma = "";
-	buf_puts(sql, "pg_catalog.json_populate_record(NULL::");
-	put_relation(sql, in);
+	put_relation(sql, "pg_catalog.json_populate_record(NULL::", in->rel);
 	buf_puts(sql, ", pg_catalog.json_build_object(");
 	for (int i = 0; i < n; i++) {
 		int f = ingest_field(in, names[i], strlen(names[i]));
@@ -74,23 +64,19 @@ static void put_overflow(struct buf *sql, const struct ingest *in, const char *c
 char *ingest_insert_sql(const struct ingest *in, const char *const *names, int n) {
 	AUTO_BUF struct buf sql = { 0 }, values = { 0 };
 	bool overflow = false;
-	buf_puts(&sql, "INSERT INTO ");
-	put_relation(&sql, in);
-	buf_puts(&sql, " (");
-	db_quote_ident(&sql, in->key->name);
+	put_relation(&sql, "INSERT INTO ", in->rel);
+	put_name(&sql, " (", in->key->name);
 	for (int i = 0; i < n; i++) {
 		int f = ingest_field(in, names[i], strlen(names[i]));
 		overflow = overflow || f < 0;
 		if (f < 0)
 			continue;
-		buf_puts(&sql, ", ");
-		db_quote_ident(&sql, in->fields[f].column->name);
+		put_name(&sql, ", ", in->fields[f].column->name);
 		buf_puts(&values, ", ");
 		put_value(&values, &in->fields[f], names[i]);
 	}
 	if (overflow && in->overflow != NULL) {
-		buf_puts(&sql, ", ");
-		db_quote_ident(&sql, in->overflow->name);
+		put_name(&sql, ", ", in->overflow->name);
 		buf_puts(&values, ", ");
 		put_overflow(&values, in, names, n);
 	}
@@ -108,7 +94,7 @@ char *ingest_insert_sql(const struct ingest *in, const char *const *names, int n
 
 char *ingest_ids_sql(const struct ingest *in) {
 	AUTO_BUF struct buf sql = { 0 }, relation = { 0 };
-	put_relation(&relation, in);
+	put_relation(&relation, "", in->rel);
 	buf_puts(
 		&sql,
 		"SELECT pg_catalog.string_agg(pg_catalog.nextval(s.name)::text, ',') FROM (SELECT pg_catalog.pg_get_serial_sequence(");
@@ -123,9 +109,9 @@ char *ingest_ids_sql(const struct ingest *in) {
 /* -- which rows are a file's ------------------------------------------------------------------- */
 
 /* "r."key"", of the table's row R. */
-static void put_key(struct buf *sql, const struct ingest *in, const char *r) {
-	buf_printf(sql, "%s.", r);
-	db_quote_ident(sql, in->key->name);
+static void put_key(struct buf *sql, const char *before, const struct ingest *in, const char *r) {
+	buf_puts(sql, before);
+	put_of(sql, "", r, in->key->name);
 }
 
 char *ingest_xids_sql(const struct ingest *in, bool parts, int param) {
@@ -135,12 +121,11 @@ char *ingest_xids_sql(const struct ingest *in, bool parts, int param) {
 	if (!parts || !in->rel->readable)
 		return strdup("ARRAY[pg_catalog.pg_current_xact_id()::xid]");
 	/* a part of a transaction has a number of its own */
-	buf_puts(&sql, "(SELECT pg_catalog.array_agg(x.xid) FROM (SELECT r.xmin AS xid FROM ");
-	put_relation(&sql, in);
+	put_relation(&sql, "(SELECT pg_catalog.array_agg(x.xid) FROM (SELECT r.xmin AS xid FROM ",
+		     in->rel);
 	buf_printf(&sql, " AS r JOIN pg_catalog.unnest($%d::int8multirange) AS u(ids) ON ", param);
-	put_key(&sql, in, "r");
-	buf_puts(&sql, " >= pg_catalog.lower(u.ids) AND ");
-	put_key(&sql, in, "r");
+	put_key(&sql, "", in, "r");
+	put_key(&sql, " >= pg_catalog.lower(u.ids) AND ", in, "r");
 	buf_puts(&sql, " < pg_catalog.upper(u.ids) GROUP BY 1) AS x)");
 	return buf_take(&sql);
 }
@@ -148,8 +133,7 @@ char *ingest_xids_sql(const struct ingest *in, bool parts, int param) {
 /* Not one of those that are just being inserted: parameter PARAM, which is read once and not for
  * each row. */
 static void put_not_fresh(struct buf *sql, const struct ingest *in, int param) {
-	buf_puts(sql, " AND NOT ");
-	put_key(sql, in, "r");
+	put_key(sql, " AND NOT ", in, "r");
 	buf_printf(sql,
 		   "::bigint OPERATOR(pg_catalog.<@) coalesce((SELECT $%d::int8multirange), '{}')",
 		   param);
@@ -162,23 +146,19 @@ char *ingest_delete_sql(const struct ingest *in) {
 	const struct name_list *key = relation_key(in->rel);
 	AUTO_BUF struct buf sql = { 0 };
 	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
-	put_relation(&sql, in);
-	buf_puts(&sql, " AS r USING (SELECT f.xids, pg_catalog.lower(u.ids) AS low, (SELECT ");
-	put_key(&sql, in, "m");
-	buf_puts(&sql, " FROM ");
-	put_relation(&sql, in);
-	buf_puts(&sql, " AS m WHERE ");
-	put_key(&sql, in, "m");
-	buf_puts(&sql, " >= pg_catalog.lower(u.ids) AND ");
-	put_key(&sql, in, "m");
+	put_relation(&sql, "", in->rel);
+	put_key(&sql, " AS r USING (SELECT f.xids, pg_catalog.lower(u.ids) AS low, (SELECT ", in,
+		"m");
+	put_relation(&sql, " FROM ", in->rel);
+	put_key(&sql, " AS m WHERE ", in, "m");
+	put_key(&sql, " >= pg_catalog.lower(u.ids) AND ", in, "m");
 	buf_puts(
 		&sql,
 		" < pg_catalog.upper(u.ids) AND m.xmin = ANY (f.xids) ORDER BY 1 DESC LIMIT 1) AS last"
 		" FROM rowfs.file_rows AS f CROSS JOIN LATERAL pg_catalog.unnest(f.ids) AS u(ids)"
 		" WHERE f.file = $1::bigint OFFSET 0) AS f WHERE ");
-	put_key(&sql, in, "r");
-	buf_puts(&sql, " >= f.low AND ");
-	put_key(&sql, in, "r");
+	put_key(&sql, "", in, "r");
+	put_key(&sql, " >= f.low AND ", in, "r");
 	buf_puts(&sql, " <= f.last");
 	if (key == NULL || key->n > 1)
 		buf_puts(&sql, " AND r.xmin = ANY (f.xids)");
@@ -189,11 +169,11 @@ char *ingest_delete_sql(const struct ingest *in) {
 char *ingest_delete_one_sql(const struct ingest *in) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
-	put_relation(&sql, in);
+	put_relation(&sql, "", in->rel);
 	buf_puts(&sql,
 		 " AS r USING rowfs.file_rows AS f WHERE f.file = $1::bigint"
 		 " AND f.ids OPERATOR(pg_catalog.@>) $2::bigint AND r.xmin = ANY (f.xids) AND ");
-	put_key(&sql, in, "r");
+	put_key(&sql, "", in, "r");
 	buf_puts(&sql, " = $2::bigint");
 	return buf_take(&sql);
 }
@@ -218,21 +198,17 @@ static void put_ranges(struct buf *sql, const struct ingest *in) {
  * whatever the planner believes of the numbers of ranges and rows: OFFSET 0 keeps it from comparing
  * each row with each range, which takes minutes when files came in at once. */
 static void put_unclear(struct buf *sql, const struct ingest *in) {
-	put_key(sql, in, "r");
-	buf_puts(sql, " IN (SELECT m.id FROM own CROSS JOIN LATERAL (SELECT ");
-	put_key(sql, in, "m");
-	buf_puts(sql, " AS id FROM ");
-	put_relation(sql, in);
-	buf_puts(sql, " AS m WHERE ");
-	put_key(sql, in, "m");
-	buf_puts(sql, " >= pg_catalog.lower(own.ids) AND ");
-	put_key(sql, in, "m");
-	buf_puts(sql, " < pg_catalog.upper(own.ids) OFFSET 0) AS m) AND ($2::bigint IS NULL OR ");
-	put_key(sql, in, "r");
+	put_key(sql, "", in, "r");
+	put_key(sql, " IN (SELECT m.id FROM own CROSS JOIN LATERAL (SELECT ", in, "m");
+	put_relation(sql, " AS id FROM ", in->rel);
+	put_key(sql, " AS m WHERE ", in, "m");
+	put_key(sql, " >= pg_catalog.lower(own.ids) AND ", in, "m");
+	put_key(sql, " < pg_catalog.upper(own.ids) OFFSET 0) AS m) AND ($2::bigint IS NULL OR ", in,
+		"r");
 	buf_puts(
 		sql,
 		" = $2::bigint) AND NOT EXISTS (SELECT FROM others AS o WHERE o.ids OPERATOR(pg_catalog.@>) ");
-	put_key(sql, in, "r");
+	put_key(sql, "", in, "r");
 	buf_puts(sql, "::bigint AND r.xmin = ANY (o.xids))");
 	put_not_fresh(sql, in, 3);
 }
@@ -240,10 +216,8 @@ static void put_unclear(struct buf *sql, const struct ingest *in) {
 char *ingest_unclear_sql(const struct ingest *in) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_ranges(&sql, in);
-	buf_puts(&sql, "SELECT ");
-	put_key(&sql, in, "r");
-	buf_puts(&sql, " FROM ");
-	put_relation(&sql, in);
+	put_key(&sql, "SELECT ", in, "r");
+	put_relation(&sql, " FROM ", in->rel);
 	buf_puts(&sql, " AS r WHERE ");
 	put_unclear(&sql, in);
 	buf_puts(&sql, " ORDER BY 1 LIMIT $4::integer");
@@ -266,8 +240,7 @@ static void put_hash(struct buf *sql, const struct ingest *in, const char *const
 		if (line) {
 			put_value(sql, &in->fields[f], names[i]);
 		} else {
-			buf_puts(sql, "r.");
-			db_quote_ident(sql, in->fields[f].column->name);
+			put_name(sql, "r.", in->fields[f].column->name);
 		}
 		buf_puts(sql, ")::text");
 		comma = ", ";
@@ -277,8 +250,7 @@ static void put_hash(struct buf *sql, const struct ingest *in, const char *const
 		if (line) {
 			put_overflow(sql, in, names, n);
 		} else {
-			buf_puts(sql, "r.");
-			db_quote_ident(sql, in->overflow->name);
+			put_name(sql, "r.", in->overflow->name);
 		}
 		buf_puts(sql, ")::text");
 	}
@@ -300,7 +272,7 @@ char *ingest_delete_alike_sql(const struct ingest *in, const char *const *names,
 	AUTO_BUF struct buf sql = { 0 };
 	put_ranges(&sql, in);
 	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
-	put_relation(&sql, in);
+	put_relation(&sql, "", in->rel);
 	buf_puts(&sql, " AS r WHERE ");
 	put_unclear(&sql, in);
 	buf_puts(&sql, " AND ");
@@ -312,8 +284,7 @@ char *ingest_delete_alike_sql(const struct ingest *in, const char *const *names,
 char *ingest_count_alike_sql(const struct ingest *in, const char *const *names, int n) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_ranges(&sql, in);
-	buf_puts(&sql, "SELECT pg_catalog.count(*) FROM ");
-	put_relation(&sql, in);
+	put_relation(&sql, "SELECT pg_catalog.count(*) FROM ", in->rel);
 	buf_puts(&sql, " AS r WHERE ");
 	put_unclear(&sql, in);
 	if (names != NULL) {

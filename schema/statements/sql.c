@@ -10,16 +10,14 @@
 
 static void find_directory(struct place *place, bool by_id, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT ");
-	put_own_keys(&sql, place);
+	put_own_keys(&sql, "SELECT ", place);
 	buf_puts(&sql, "NULL, ");
 	put_mtime(&sql, place->row_table, place->row_dir ? place->mtime : NULL, "");
 	buf_puts(&sql, ", '0', NULL, ");
 	put_id(&sql, place);
 	buf_puts(&sql, " FROM ");
 	put_tables(&sql, place, -1);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, by_id);
+	put_conditions(&sql, " WHERE ", place, by_id);
 	if (by_id) {
 		buf_puts(&sql, " AND ");
 		put_id(&sql, place);
@@ -35,8 +33,7 @@ static void find_directory(struct place *place, bool by_id, struct db_statement 
 static void list_directory(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	bool group = !place->row_dir;
-	buf_puts(&sql, "SELECT ");
-	put_own_keys(&sql, place);
+	put_own_keys(&sql, "SELECT ", place);
 	buf_puts(&sql, "NULL, ");
 	put_mtime(&sql, place->row_table, group ? NULL : place->mtime, "");
 	buf_puts(&sql, ", '0', NULL, ");
@@ -46,8 +43,7 @@ static void list_directory(struct place *place, bool next, struct db_statement *
 		put_id(&sql, place);
 	buf_puts(&sql, " FROM ");
 	put_tables(&sql, place, -1);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, true);
+	put_conditions(&sql, " WHERE ", place, true);
 	put_list_rest(&sql, place, next, group);
 	statement_take(place, st, &sql);
 }
@@ -82,13 +78,11 @@ static void build_check(struct place *place) {
 
 static void put_delete(struct buf *sql, const struct place *place, int target) {
 	AUTO_BUF struct buf others = { 0 };
-	buf_puts(sql, "DELETE FROM ");
-	put_own_rows(sql, place->scope.tables[target].rel);
+	put_own_rows(sql, "DELETE FROM ", place->scope.tables[target].rel);
 	buf_printf(sql, " t%d", target);
 	if (put_tables(&others, place, target) > 0)
 		buf_printf(sql, " USING %s", others.data);
-	buf_puts(sql, " WHERE ");
-	put_conditions(sql, place, false);
+	put_conditions(sql, " WHERE ", place, false);
 }
 
 /* "AND NOT EXISTS (child)" for every table below PLACE that refers to TARGET. */
@@ -100,8 +94,7 @@ static void put_no_children(struct buf *sql, const struct place *place, int targ
 			bool new_here = t >= place->scope.n;
 			if (table->joined != target || table->upwards || !new_here)
 				continue;
-			buf_puts(sql, " AND NOT EXISTS (SELECT 1 FROM ");
-			put_relation(sql, table->rel);
+			put_relation(sql, " AND NOT EXISTS (SELECT 1 FROM ", table->rel);
 			buf_printf(sql, " t%d WHERE true", t);
 			put_join(sql, child, t);
 			buf_putc(sql, ')');
@@ -121,12 +114,10 @@ static void build_remove(struct place *place, int target, bool empty, struct db_
 /* " OR EXISTS (a row that refers by FK)" */
 static void put_referring(struct buf *sql, int target, const struct relation *target_rel,
 			  const struct relation *rel, const struct foreign_key *fk) {
-	buf_puts(sql, " OR EXISTS (SELECT 1 FROM ");
-	put_relation(sql, rel);
+	put_relation(sql, " OR EXISTS (SELECT 1 FROM ", rel);
 	buf_puts(sql, " c WHERE true");
 	for (int i = 0; i < fk->columns.n; i++) {
-		buf_puts(sql, " AND c.");
-		db_quote_ident(sql, fk->columns.names[i]);
+		put_name(sql, " AND c.", fk->columns.names[i]);
 		put_operator(sql, "=", relation_column(rel, fk->columns.names[i]),
 			     relation_column(target_rel, fk->references.names[i]));
 		put_column(sql, target, fk->references.names[i]);
@@ -140,8 +131,7 @@ char *sql_find_referred(const struct place *place, const struct catalog *catalog
 	AUTO_BUF struct buf sql = { 0 }, known = { 0 };
 	buf_puts(&sql, "SELECT 1 FROM ");
 	put_tables(&sql, place, -1);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, false);
+	put_conditions(&sql, " WHERE ", place, false);
 	buf_puts(&sql, " AND (false");
 	buf_puts(&known, "0");
 	for (int i = 0; i < catalog->nrelations; i++) {
@@ -167,19 +157,16 @@ static void build_rename(struct place *place) {
 	for (int i = 0; i < place->nkeys; i++)
 		if (place->keys[i].format != NULL)
 			return;
-	buf_puts(&sql, "UPDATE ");
-	put_own_rows(&sql, place->scope.tables[target].rel);
+	put_own_rows(&sql, "UPDATE ", place->scope.tables[target].rel);
 	buf_printf(&sql, " t%d SET ", target);
 	for (int i = 0; i < place->nkeys; i++) {
-		buf_puts(&sql, i > 0 ? ", " : "");
-		db_quote_ident(&sql, place->keys[i].column->name);
+		put_name(&sql, i > 0 ? ", " : "", place->keys[i].column->name);
 		buf_printf(&sql, " = $%d::%s", place->nparams + 1 + i, place->keys[i].column->type);
 	}
 	if (put_tables(&others, place, target) > 0)
 		buf_printf(&sql, " FROM %s", others.data);
 	buf_free(&others);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, false);
+	put_conditions(&sql, " WHERE ", place, false);
 	statement_take(place, &place->sql.rename, &sql);
 }
 
@@ -290,8 +277,7 @@ static bool build_place(struct place *place) {
 
 static void build_timer(struct arena *memory, struct tree_timer *timer) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT ");
-	db_quote_ident(&sql, timer->function->schema);
+	put_name(&sql, "SELECT ", timer->function->schema);
 	buf_putc(&sql, '.');
 	db_quote_ident(&sql, timer->function->name);
 	buf_puts(&sql, "()");

@@ -61,8 +61,7 @@ static void put_sized_body(struct buf *sql, const struct place *place, int inlin
 /* "SELECT keys, version, mtime, size, body, id FROM tables, LATERAL body b"; the body where it has
  * at most INLINE_BODY bytes. */
 static void put_select(struct buf *sql, const struct place *place, int inline_body) {
-	buf_puts(sql, "SELECT ");
-	put_own_keys(sql, place);
+	put_own_keys(sql, "SELECT ", place);
 	put_version(sql, place);
 	buf_puts(sql, ", ");
 	put_mtime(sql, place->target, place->mtime, "");
@@ -84,7 +83,7 @@ static void put_select(struct buf *sql, const struct place *place, int inline_bo
 static void build_find(struct place *place, bool by_id, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_select(&sql, place, SQL_INLINE_BODY);
-	put_conditions(&sql, place, by_id);
+	put_conditions(&sql, "", place, by_id);
 	buf_puts(&sql, " AND b.body IS NOT NULL");
 	if (by_id) {
 		buf_puts(&sql, " AND ");
@@ -97,7 +96,7 @@ static void build_find(struct place *place, bool by_id, struct db_statement *st)
 static void build_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_select(&sql, place, SQL_LIST_BODY);
-	put_conditions(&sql, place, true);
+	put_conditions(&sql, "", place, true);
 	buf_puts(&sql, " AND b.body IS NOT NULL");
 	put_list_rest(&sql, place, next, false);
 	statement_take(place, st, &sql);
@@ -115,14 +114,12 @@ static void put_has_file(struct buf *sql, const struct place *place) {
 /* Names alone: nothing is rendered. */
 static void build_names(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT ");
-	put_own_keys(&sql, place);
+	put_own_keys(&sql, "SELECT ", place);
 	buf_puts(&sql, "NULL, NULL, '0', NULL, ");
 	put_list_id(&sql, place);
 	buf_puts(&sql, " FROM ");
 	put_tables(&sql, place, -1);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, true);
+	put_conditions(&sql, " WHERE ", place, true);
 	if (place->route->kind == KIND_COLUMN)
 		put_has_file(&sql, place);
 	put_list_rest(&sql, place, next, false);
@@ -137,8 +134,7 @@ static void build_body(struct place *place) {
 	put_tables(&sql, place, -1);
 	buf_puts(&sql, ", LATERAL (SELECT ");
 	put_body(&sql, place);
-	buf_puts(&sql, " AS body OFFSET 0) b WHERE ");
-	put_conditions(&sql, place, false);
+	put_conditions(&sql, " AS body OFFSET 0) b WHERE ", place, false);
 	statement_take(place, &place->sql.body, &sql);
 }
 
@@ -162,8 +158,7 @@ void sql_build_pieces(struct place *place) {
 /* -- one column -------------------------------------------------------------------------------- */
 
 static void put_update_head(struct buf *sql, const struct place *place) {
-	buf_puts(sql, "UPDATE ");
-	put_own_rows(sql, place->scope.tables[place->target].rel);
+	put_own_rows(sql, "UPDATE ", place->scope.tables[place->target].rel);
 	buf_printf(sql, " t%d SET ", place->target);
 }
 
@@ -171,8 +166,7 @@ static void put_update_tail(struct buf *sql, const struct place *place) {
 	AUTO_BUF struct buf others = { 0 };
 	if (put_tables(&others, place, place->target) > 0)
 		buf_printf(sql, " FROM %s", others.data);
-	buf_puts(sql, " WHERE ");
-	put_conditions(sql, place, false);
+	put_conditions(sql, " WHERE ", place, false);
 }
 
 static void build_set(struct place *place, const char *value, struct db_statement *st) {
@@ -197,13 +191,11 @@ static void build_clear(struct place *place) {
 
 static void build_row(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
-	buf_puts(&sql, "SELECT 1 FROM ");
-	put_own_rows(&sql, place->scope.tables[place->target].rel);
+	put_own_rows(&sql, "SELECT 1 FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d", place->target);
 	if (put_tables(&others, place, place->target) > 0)
 		buf_printf(&sql, ", %s", others.data);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, false);
+	put_conditions(&sql, " WHERE ", place, false);
 	/* so that policies of UPDATE hold for it */
 	buf_printf(&sql, " FOR UPDATE OF t%d", place->target);
 	statement_take(place, &place->sql.row, &sql);
@@ -310,14 +302,13 @@ static void put_arguments(struct buf *sql, const struct place *place) {
 
 static void put_query_from(struct buf *sql, const struct place *place) {
 	if (place->view != NULL) {
-		put_relation(sql, place->view);
+		put_relation(sql, "", place->view);
 		buf_puts(sql, " q WHERE true");
 		put_arguments(sql, place);
 		return;
 	}
 	/* a subquery makes a row of whatever the function returns, be it one value */
-	buf_puts(sql, "(SELECT * FROM ");
-	db_quote_ident(sql, place->function->schema);
+	put_name(sql, "(SELECT * FROM ", place->function->schema);
 	buf_putc(sql, '.');
 	db_quote_ident(sql, place->function->name);
 	buf_putc(sql, '(');

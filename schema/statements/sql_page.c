@@ -128,8 +128,7 @@ static void put_page_cursor(struct buf *sql, const struct page *p) {
 static void put_page_source(struct buf *sql, const struct page *p) {
 	buf_puts(sql, " FROM ");
 	put_tables(sql, p->place, -1);
-	buf_puts(sql, " WHERE ");
-	put_conditions(sql, p->place, false);
+	put_conditions(sql, " WHERE ", p->place, false);
 	if (p->first > 0)
 		put_page_cursor(sql, p);
 	buf_puts(sql, " ORDER BY ");

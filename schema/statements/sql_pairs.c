@@ -137,11 +137,6 @@ static const struct name_list *shown_key(const struct place *place) {
 	return NULL;
 }
 
-static void put_of(struct buf *sql, const char *alias, const char *name) {
-	buf_printf(sql, "%s.", alias);
-	db_quote_ident(sql, name);
-}
-
 /* What two lines must have in common to be places in the order that a hidden column decides. */
 static void put_tie(struct buf *sql, const struct place *place, const char *alias) {
 	int all, shown = shown_order(place, &all);
@@ -151,8 +146,7 @@ static void put_tie(struct buf *sql, const struct place *place, const char *alia
 	}
 	buf_puts(sql, "ROW(");
 	for (int i = 0; i < shown; i++) {
-		buf_puts(sql, i > 0 ? ", " : "");
-		put_of(sql, alias, place->order[i]->name);
+		put_of(sql, i > 0 ? ", " : "", alias, place->order[i]->name);
 	}
 	buf_puts(sql, ")::text");
 }
@@ -170,8 +164,7 @@ static void put_identity(struct buf *sql, const struct place *place, const char 
 	for (int i = 0; i < key->n; i++) {
 		if (is_bound(place, relation_column(rel, key->names[i])))
 			continue;
-		buf_puts(sql, n++ > 0 ? ", " : "");
-		put_of(sql, alias, key->names[i]);
+		put_of(sql, n++ > 0 ? ", " : "", alias, key->names[i]);
 		buf_puts(sql, "::text");
 	}
 	buf_puts(sql, ")::text");
@@ -185,8 +178,7 @@ static void put_rows_read(struct buf *sql, const struct place *place, bool lock,
 	snprintf(alias, sizeof(alias), "t%d", place->target);
 	buf_puts(sql, "(SELECT pg_catalog.json_build_array(");
 	for (int i = 0; i < key_length(place); i++) {
-		buf_puts(sql, i > 0 ? ", " : "");
-		put_of(sql, alias, key_name(place, i));
+		put_of(sql, i > 0 ? ", " : "", alias, key_name(place, i));
 		buf_puts(sql, "::text");
 	}
 	buf_puts(sql, ")::text AS k, ");
@@ -197,16 +189,14 @@ static void put_rows_read(struct buf *sql, const struct place *place, bool lock,
 	put_identity(sql, place, alias);
 	buf_puts(sql, " AS identity");
 	for (int i = 0; place->order[i] != NULL; i++) {
-		buf_puts(sql, ", ");
-		put_of(sql, alias, place->order[i]->name);
+		put_of(sql, ", ", alias, place->order[i]->name);
 		buf_printf(sql, " AS o%d", i);
 	}
 	if (key_of_rows(place) == NULL)
 		buf_printf(sql, ", %s.tableoid AS p0, %s.ctid AS p1", alias, alias);
 	buf_puts(sql, " FROM ");
 	put_tables(sql, place, -1);
-	buf_puts(sql, " WHERE ");
-	put_conditions(sql, place, false);
+	put_conditions(sql, " WHERE ", place, false);
 	put_older(sql, place, snapshot);
 	if (lock)
 		buf_printf(sql, " FOR NO KEY UPDATE OF %s", alias);
@@ -266,7 +256,7 @@ static void put_pairs(struct buf *sql, const struct place *place) {
 		"pg_catalog.json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
 		"(SELECT x.o->'j'::text, x.n) e(j, n), LATERAL pg_catalog.json_populate_record(NULL::",
 		place->nparams + 1);
-	put_relation(sql, target_of(place));
+	put_relation(sql, "", target_of(place));
 	buf_puts(sql, ", e.j) d");
 	if (put_tables(&others, place, table) > 0)
 		buf_printf(sql, ", %s", others.data);
@@ -275,7 +265,7 @@ static void put_pairs(struct buf *sql, const struct place *place) {
 /* "... AND t.key = the pair's": the line may be this row's. */
 static void put_pair_conditions(struct buf *sql, const struct place *place,
 				const struct document_shape *shape) {
-	put_conditions(sql, place, false);
+	put_conditions(sql, "", place, false);
 	put_agreement(sql, place, shape, false);
 	for (int i = 0; i < key_length(place); i++) {
 		buf_puts(sql, " AND ");
@@ -300,8 +290,7 @@ static bool put_changes(const struct place *place, const struct document_shape *
 			return false;
 		put_column(&old, table, column->name);
 		put_new_value(&value, place, shape, column, old.data);
-		buf_puts(set, n > 0 ? ", " : "");
-		db_quote_ident(set, column->name);
+		put_name(set, n > 0 ? ", " : "", column->name);
 		buf_printf(set, " = %s", value.data);
 		/* as text: see sql_table_update() */
 		buf_printf(differs, "%s%s::text IS DISTINCT FROM (%s)::text", n++ > 0 ? " OR " : "",
@@ -315,8 +304,7 @@ char *sql_pairs_update(const struct place *place, const struct document_shape *s
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	if (!put_changes(place, shape, &set, &differs))
 		return NULL;
-	buf_puts(&sql, "UPDATE ");
-	put_own_rows(&sql, target_of(place));
+	put_own_rows(&sql, "UPDATE ", target_of(place));
 	buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
 	put_pairs(&sql, place);
 	buf_puts(&sql, " WHERE ");
@@ -330,8 +318,7 @@ char *sql_pairs_differing(const struct place *place, const struct document_shape
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	if (!put_changes(place, shape, &set, &differs))
 		return NULL;
-	buf_puts(&sql, "SELECT x.n FROM ");
-	put_own_rows(&sql, target_of(place));
+	put_own_rows(&sql, "SELECT x.n FROM ", target_of(place));
 	buf_printf(&sql, " t%d, ", table);
 	put_pairs(&sql, place);
 	buf_puts(&sql, " WHERE ");
@@ -343,8 +330,7 @@ char *sql_pairs_differing(const struct place *place, const struct document_shape
 char *sql_pairs_count(const struct place *place, const struct document_shape *shape) {
 	int table = target_table(place);
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT pg_catalog.count(*) FROM ");
-	put_own_rows(&sql, target_of(place));
+	put_own_rows(&sql, "SELECT pg_catalog.count(*) FROM ", target_of(place));
 	buf_printf(&sql, " t%d, ", table);
 	put_pairs(&sql, place);
 	buf_puts(&sql, " WHERE ");

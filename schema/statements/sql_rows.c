@@ -17,8 +17,7 @@ static void put_size(struct buf *sql, const struct place *place) {
  * they have rows. SUMS: time and size are worked out, from all rows of each file; else they are
  * NULL. */
 static void put_grouped_select(struct buf *sql, const struct place *place, bool sums) {
-	buf_puts(sql, "SELECT ");
-	put_own_keys(sql, place);
+	put_own_keys(sql, "SELECT ", place);
 	buf_puts(sql, "NULL, ");
 	if (sums) {
 		put_mtime(sql, place->target, place->mtime, "max");
@@ -35,7 +34,7 @@ static void put_grouped_select(struct buf *sql, const struct place *place, bool 
 static void build_grouped_find(struct place *place, bool sums, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_grouped_select(&sql, place, sums);
-	put_conditions(&sql, place, false);
+	put_conditions(&sql, "", place, false);
 	if (!sums) {
 		buf_puts(&sql, " LIMIT 1"); /* one row tells that the file is there */
 	} else if (place->nkeys > 0) {
@@ -53,7 +52,7 @@ static void build_grouped_find(struct place *place, bool sums, struct db_stateme
 static void build_grouped_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_grouped_select(&sql, place, false);
-	put_conditions(&sql, place, true);
+	put_conditions(&sql, "", place, true);
 	put_list_rest(&sql, place, next, true);
 	statement_take(place, st, &sql);
 }
@@ -62,8 +61,7 @@ static void build_grouped_list(struct place *place, bool next, struct db_stateme
  * it belongs to does, with or without lines. SUMS as in put_grouped_select(). */
 static void put_owned(struct buf *sql, const struct place *place, bool sums) {
 	AUTO_BUF struct buf parents = { 0 }, lines = { 0 }, mtime = { 0 }, size = { 0 };
-	buf_puts(&lines, "FROM ");
-	put_relation(&lines, place->scope.tables[place->target].rel);
+	put_relation(&lines, "FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&lines, " t%d WHERE true", place->target);
 	put_join(&lines, place, place->target);
 	if (place->mtime != NULL && sums) {
@@ -91,18 +89,15 @@ static void put_owned(struct buf *sql, const struct place *place, bool sums) {
 
 static void build_owned_find(struct place *place, bool sums, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT ");
-	put_own_keys(&sql, place);
+	put_own_keys(&sql, "SELECT ", place);
 	put_owned(&sql, place, sums);
-	buf_puts(&sql, " WHERE ");
-	put_parent_conditions(&sql, place, place->target);
+	put_parent_conditions(&sql, " WHERE ", place, place->target);
 	statement_take(place, st, &sql);
 }
 
 static void build_owned_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT ");
-	put_own_keys(&sql, place);
+	put_own_keys(&sql, "SELECT ", place);
 	put_owned(&sql, place, false);
 	buf_puts(&sql, " WHERE ");
 	put_listed_parent_conditions(&sql, place, place->target);

@@ -51,8 +51,7 @@ static void put_source(struct buf *sql, const struct place *place, int i, bool c
 		return;
 	buf_puts(sql, " FROM ");
 	put_tables(sql, place, target);
-	buf_puts(sql, " WHERE ");
-	put_parent_conditions(sql, place, target);
+	put_parent_conditions(sql, " WHERE ", place, target);
 	buf_putc(sql, ')');
 }
 
@@ -134,10 +133,12 @@ void sql_slice_put_owned(struct buf *sql, const struct place *place, const char 
 /* -- lists ------------------------------------------------------------------------------------- */
 
 /* "s.k2, s.k3" of the own keys. */
-static void put_own_names(struct buf *sql, const struct place *place, const char *alias) {
-	int before = known_keys(place) - place->nkeys;
+static void put_own_names(struct buf *sql, const char *before, const struct place *place,
+			  const char *alias) {
+	int above = known_keys(place) - place->nkeys;
+	buf_puts(sql, before);
 	for (int i = 0; i < place->nkeys; i++)
-		buf_printf(sql, "%s%s.k%d", i > 0 ? ", " : "", alias, before + i + 1);
+		buf_printf(sql, "%s%s.k%d", i > 0 ? ", " : "", alias, above + i + 1);
 }
 
 static void put_own_expressions(struct buf *sql, const struct place *place) {
@@ -167,8 +168,7 @@ static void put_plain_list(struct buf *sql, const struct place *place, const cha
 	put_own_expressions(sql, place);
 	buf_printf(sql, ", NULL, %s FROM ", middle);
 	put_tables(sql, place, -1);
-	buf_puts(sql, " WHERE ");
-	put_conditions(sql, place, true);
+	put_conditions(sql, " WHERE ", place, true);
 	put_keys_not_null(sql, place);
 	buf_puts(sql, " AND NOT ");
 	put_good(sql, place);
@@ -221,21 +221,17 @@ static void put_next_name(struct buf *sql, const struct place *place, const char
 	static const char *const tables[] = { "summary", "delta" };
 	buf_puts(sql, "(SELECT * FROM (");
 	for (int i = 0; i < 2; i++) {
-		buf_puts(sql, i > 0 ? " UNION ALL (SELECT " : "(SELECT ");
-		put_own_names(sql, place, "s");
+		put_own_names(sql, i > 0 ? " UNION ALL (SELECT " : "(SELECT ", place, "s");
 		buf_printf(sql, " FROM rowfs.%s s WHERE ", tables[i]);
 		put_prefix(sql, place, known_keys(place) - place->nkeys, false);
 		if (after != NULL) {
-			buf_puts(sql, " AND (");
-			put_own_names(sql, place, "s");
+			put_own_names(sql, " AND (", place, "s");
 			buf_printf(sql, ") > %s", after);
 		}
-		buf_puts(sql, " ORDER BY ");
-		put_own_names(sql, place, "s");
+		put_own_names(sql, " ORDER BY ", place, "s");
 		buf_puts(sql, " LIMIT 1)");
 	}
-	buf_puts(sql, ") s ORDER BY ");
-	put_own_names(sql, place, "s");
+	put_own_names(sql, ") s ORDER BY ", place, "s");
 	buf_puts(sql, " LIMIT 1)");
 }
 
@@ -246,7 +242,7 @@ static void put_names(struct buf *sql, const struct place *place, bool next, str
 	int n = known_keys(place);
 	put_cursor(&cursor, place);
 	buf_putc(&before, '(');
-	put_own_names(&before, place, "n");
+	put_own_names(&before, "", place, "n");
 	buf_putc(&before, ')');
 	put_prefix(prefix, place, n - place->nkeys, false);
 	for (int i = n - place->nkeys; i < n; i++)
@@ -262,8 +258,7 @@ void sql_slice_list(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 }, file = { 0 };
 	buf_putc(&sql, '(');
 	put_names(&sql, place, next, &file);
-	buf_puts(&sql, "SELECT ");
-	put_own_names(&sql, place, "n");
+	put_own_names(&sql, "SELECT ", place, "n");
 	buf_printf(&sql, ", NULL, %s, (%zu::numeric + c.bytes)::text, NULL, NULL FROM n, LATERAL ",
 		   changed_text, header_length(place));
 	put_totals(&sql, file.data);
@@ -279,8 +274,7 @@ void sql_slice_list_directory(struct place *place, bool next, struct db_statemen
 	AUTO_BUF struct buf sql = { 0 }, prefix = { 0 };
 	buf_putc(&sql, '(');
 	put_names(&sql, place, next, &prefix);
-	buf_puts(&sql, "SELECT ");
-	put_own_names(&sql, place, "n");
+	put_own_names(&sql, "SELECT ", place, "n");
 	buf_puts(&sql, ", NULL, NULL, '0', NULL, NULL FROM n WHERE ");
 	put_good(&sql, place);
 	buf_puts(&sql, " AND ");

@@ -43,13 +43,13 @@ enum listing { LIST_NONE, LIST_FIRST, LIST_NEXT };
  * target's own are among them. */
 static void put_names(struct buf *sql, const struct place *place, bool target, enum listing list) {
 	if (list == LIST_NONE && target) {
-		put_conditions(sql, place, false);
+		put_conditions(sql, "", place, false);
 	} else if (list == LIST_NONE) {
-		put_parent_conditions(sql, place, place->target);
+		put_parent_conditions(sql, "", place, place->target);
 	} else if (target) {
-		put_conditions(sql, place, true);
+		put_conditions(sql, "", place, true);
 	} else {
-		put_parent_conditions(sql, place->parent, place->target);
+		put_parent_conditions(sql, "", place->parent, place->target);
 		for (int t = place->parent->scope.n; t < place->scope.n; t++)
 			if (t != place->target && place->scope.tables[t].joined != place->target)
 				put_join(sql, place, t);
@@ -72,8 +72,7 @@ static void put_page_end(struct buf *sql, const struct place *place, enum listin
 
 /* A file that exists while it has rows: one group of them for each name. "FROM (...) b". */
 static void put_groups(struct buf *sql, const struct place *place, enum listing list) {
-	buf_puts(sql, " FROM (SELECT ");
-	put_own_keys(sql, place);
+	put_own_keys(sql, " FROM (SELECT ", place);
 	put_body(sql, place);
 	buf_puts(sql, ", ");
 	put_mtime(sql, place->target, place->mtime, "max");
@@ -104,8 +103,7 @@ static void put_owned(struct buf *sql, const struct place *place, enum listing l
 	put_body(sql, place);
 	buf_puts(sql, ", ");
 	put_mtime(sql, place->target, place->mtime, "max");
-	buf_puts(sql, " FROM ");
-	put_relation(sql, place->scope.tables[place->target].rel);
+	put_relation(sql, " FROM ", place->scope.tables[place->target].rel);
 	buf_printf(sql, " t%d WHERE true", place->target);
 	put_join(sql, place, place->target);
 	buf_puts(sql, ") b (body, mtime) WHERE ");
@@ -127,7 +125,7 @@ static void build_find(struct place *place, enum listing list, struct db_stateme
 		for (int i = 0; i < place->nkeys; i++)
 			buf_printf(&sql, "b.k%d, ", i);
 	else
-		put_own_keys(&sql, place);
+		put_own_keys(&sql, "", place);
 	buf_puts(&sql, "pg_catalog.md5(b.body), b.mtime, ");
 	put_bytes_of(&sql, place, "b.body");
 	buf_puts(&sql, "::text, ");
@@ -179,8 +177,7 @@ static void put_match(struct buf *sql, const struct place *place) {
 		const struct column *column = match_column(place, i);
 		if (column == NULL)
 			continue;
-		buf_puts(sql, " AND ");
-		put_d(sql, column->name);
+		put_d(sql, " AND ", column->name);
 		put_operator(sql, "=", column, NULL);
 		put_column(sql, place->target, column->name);
 	}
@@ -200,14 +197,13 @@ static void put_sources(struct buf *sql, const struct place *place,
 static void put_same_row(struct buf *sql, const struct place *place,
 			 const struct document_shape *shape) {
 	const struct relation *rel = place->scope.tables[place->target].rel;
-	put_conditions(sql, place, false);
+	put_conditions(sql, "", place, false);
 	put_match(sql, place);
 	put_agreement(sql, place, shape, false);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		if (!rel->columns[i].identity_always || !shape_has(shape, rel->columns[i].name))
 			continue;
-		buf_puts(sql, " AND ");
-		put_d(sql, rel->columns[i].name);
+		put_d(sql, " AND ", rel->columns[i].name);
 		put_operator(sql, "=", &rel->columns[i], NULL);
 		put_column(sql, place->target, rel->columns[i].name);
 	}
@@ -221,8 +217,7 @@ char *sql_table_twice(const struct place *place) {
 		const struct column *column = match_column(place, i);
 		if (column == NULL)
 			continue;
-		buf_puts(&keys, n++ > 0 ? ", " : "");
-		put_d(&keys, column->name);
+		put_d(&keys, n++ > 0 ? ", " : "", column->name);
 	}
 	buf_printf(&sql, n > 0 ? "SELECT pg_catalog.concat_ws(', ', %s) FROM " : "SELECT '' FROM ",
 		   keys.data);
@@ -236,13 +231,11 @@ char *sql_table_twice(const struct place *place) {
 char *sql_table_delete(const struct place *place) {
 	const struct document_shape none = { 0 };
 	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
-	buf_puts(&sql, "DELETE FROM ");
-	put_own_rows(&sql, place->scope.tables[place->target].rel);
+	put_own_rows(&sql, "DELETE FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d", place->target);
 	if (put_tables(&others, place, place->target) > 0)
 		buf_printf(&sql, " USING %s", others.data);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, false);
+	put_conditions(&sql, " WHERE ", place, false);
 	buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
 	put_source(&sql, place, &none, SOURCE_ORDERED);
 	buf_puts(&sql, " WHERE true");
@@ -253,8 +246,8 @@ char *sql_table_delete(const struct place *place) {
 
 char *sql_table_count(const struct place *place, const struct document_shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT pg_catalog.count(*) FROM ");
-	put_relation(&sql, place->scope.tables[place->target].rel);
+	put_relation(&sql, "SELECT pg_catalog.count(*) FROM ",
+		     place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d, ", place->target);
 	put_sources(&sql, place, shape);
 	buf_puts(&sql, " WHERE ");
@@ -274,8 +267,7 @@ char *sql_table_update(const struct place *place, const struct document_shape *s
 		AUTO_BUF struct buf old = { 0 }, value = { 0 };
 		put_column(&old, table, column->name);
 		put_new_value(&value, place, shape, column, old.data);
-		buf_puts(&set, n > 0 ? ", " : "");
-		db_quote_ident(&set, column->name);
+		put_name(&set, n > 0 ? ", " : "", column->name);
 		buf_printf(&set, " = %s", value.data);
 		/* as text: not every type has an equality, and what is shown in another way is
 		 * another value */
@@ -284,8 +276,7 @@ char *sql_table_update(const struct place *place, const struct document_shape *s
 	}
 	if (n == 0)
 		return NULL;
-	buf_puts(&sql, "UPDATE ");
-	put_own_rows(&sql, rel);
+	put_own_rows(&sql, "UPDATE ", rel);
 	buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
 	put_sources(&sql, place, shape);
 	buf_puts(&sql, " WHERE ");
@@ -301,8 +292,7 @@ static void put_without_row(struct buf *sql, const struct place *place,
 		return;
 	buf_puts(sql, " AND NOT EXISTS (SELECT 1 FROM ");
 	put_tables(sql, place, -1);
-	buf_puts(sql, " WHERE ");
-	put_conditions(sql, place, false);
+	put_conditions(sql, " WHERE ", place, false);
 	put_match(sql, place);
 	buf_putc(sql, ')');
 }

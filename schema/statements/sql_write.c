@@ -82,21 +82,21 @@ bool takes_value(const struct place *place, const struct document_shape *shape,
 	       (is_overflow(place, column) && shape_overflows(place, shape));
 }
 
-void put_d(struct buf *sql, const char *name) {
-	buf_puts(sql, "d.");
-	db_quote_ident(sql, name);
+void put_d(struct buf *sql, const char *before, const char *name) {
+	buf_puts(sql, before);
+	put_name(sql, "d.", name);
 }
 
 void put_new_value(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		   const struct column *column, const char *base) {
 	if (!is_overflow(place, column) || !shape_overflows(place, shape)) {
-		put_d(sql, column->name);
+		put_d(sql, "", column->name);
 		return;
 	}
 	const struct relation *rel = target_of(place);
 	buf_puts(sql, "coalesce(");
 	if (shape_has(shape, column->name))
-		put_d(sql, column->name);
+		put_d(sql, "", column->name);
 	else
 		buf_puts(sql, base);
 	buf_puts(sql, ", '{}'::jsonb) || (e.j::jsonb - ARRAY[");
@@ -149,7 +149,7 @@ void put_source(struct buf *sql, const struct place *place, const struct documen
 		buf_printf(sql, "(SELECT $%d::json) e(j), ", param);
 	buf_printf(sql,
 		   "pg_catalog.json_populate_record%s(NULL::", many && !overflows ? "set" : "");
-	put_relation(sql, rel);
+	put_relation(sql, "", rel);
 	if (overflows)
 		buf_puts(sql, ", e.j) d");
 	else
@@ -168,8 +168,7 @@ void put_agreement(struct buf *sql, const struct place *place, const struct docu
 		if (!shape_has(shape, column->name) || role == ROLE_COMPUTED)
 			continue;
 		if (role != ROLE_FREE) {
-			buf_puts(sql, " AND ");
-			put_d(sql, column->name);
+			put_d(sql, " AND ", column->name);
 			put_path_operator(sql, place, column);
 			put_path_value(sql, place, column);
 		} else if (key != NULL) {
@@ -191,32 +190,27 @@ static char *update_or_find(const struct place *place, const struct document_sha
 			continue;
 		AUTO_BUF struct buf old = { 0 };
 		put_column(&old, table, column->name);
-		buf_puts(&set, n++ > 0 ? ", " : "");
-		db_quote_ident(&set, column->name);
+		put_name(&set, n++ > 0 ? ", " : "", column->name);
 		buf_puts(&set, " = ");
 		put_new_value(&set, place, shape, column, old.data);
 	}
 	if (n > 0) {
-		buf_puts(&sql, "UPDATE ");
-		put_own_rows(&sql, rel);
+		put_own_rows(&sql, "UPDATE ", rel);
 		buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
 	} else {
 		/* nothing to set: only whether the row is there and agrees */
-		buf_puts(&sql, "SELECT 1 FROM ");
-		put_own_rows(&sql, rel);
+		put_own_rows(&sql, "SELECT 1 FROM ", rel);
 		buf_printf(&sql, " t%d, ", table);
 	}
 	put_source(&sql, place, shape, SOURCE_ONE);
 	if (put_tables(&others, place, table) > 0)
 		buf_printf(&sql, ", %s", others.data);
-	buf_puts(&sql, " WHERE ");
-	put_conditions(&sql, place, false);
+	put_conditions(&sql, " WHERE ", place, false);
 	put_agreement(&sql, place, shape, false);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		if (!rel->columns[i].identity_always || !shape_has(shape, rel->columns[i].name))
 			continue;
-		buf_puts(&sql, " AND ");
-		put_d(&sql, rel->columns[i].name);
+		put_d(&sql, " AND ", rel->columns[i].name);
 		put_operator(&sql, "=", &rel->columns[i], NULL);
 		put_column(&sql, table, rel->columns[i].name);
 	}
@@ -252,8 +246,7 @@ void put_rows(struct buf *sql, const struct place *place, const struct document_
 		buf_printf(sql, " FROM %s%s%s", source.len > 0 ? source.data : "",
 			   source.len > 0 && parents > 0 ? ", " : "",
 			   parents > 0 ? others.data : "");
-	buf_puts(sql, " WHERE ");
-	put_parent_conditions(sql, place, table);
+	put_parent_conditions(sql, " WHERE ", place, table);
 	put_agreement(sql, place, shape, shape->n > 0 || many);
 }
 
@@ -262,8 +255,7 @@ bool put_insert(struct buf *sql, const struct place *place, const struct documen
 	int table = target_table(place), n = 0;
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf values = { 0 };
-	buf_puts(sql, "INSERT INTO ");
-	put_relation(sql, rel);
+	put_relation(sql, "INSERT INTO ", rel);
 	buf_printf(sql, " AS t%d (", table);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
@@ -293,8 +285,7 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 	int table = target_table(place);
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf values = { 0 }, parents = { 0 };
-	buf_puts(sql, "INSERT INTO ");
-	put_relation(sql, rel);
+	put_relation(sql, "INSERT INTO ", rel);
 	buf_puts(sql, " (");
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
@@ -310,8 +301,7 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 	buf_printf(sql, ") OVERRIDING SYSTEM VALUE SELECT %s%s", values.data, value);
 	if (put_tables(&parents, place, table) > 0)
 		buf_printf(sql, " FROM %s", parents.data);
-	buf_puts(sql, " WHERE ");
-	put_parent_conditions(sql, place, table);
+	put_parent_conditions(sql, " WHERE ", place, table);
 }
 
 char *sql_insert_document(const struct place *place, const struct document_shape *shape) {
@@ -369,8 +359,7 @@ static void put_same_file(struct buf *sql, const struct place *place, bool exclu
 		put_column(sql, table, rel->columns[i].name);
 		if (excluded) {
 			put_operator(sql, "=", &rel->columns[i], NULL);
-			buf_puts(sql, "EXCLUDED.");
-			db_quote_ident(sql, rel->columns[i].name);
+			put_name(sql, "EXCLUDED.", rel->columns[i].name);
 			continue;
 		}
 		put_path_operator(sql, place, &rel->columns[i]);
@@ -387,8 +376,7 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 		return NULL;
 	buf_puts(&sql, " ON CONFLICT (");
 	for (int i = 0; i < key->n; i++) {
-		buf_puts(&sql, i > 0 ? ", " : "");
-		db_quote_ident(&sql, key->names[i]);
+		put_name(&sql, i > 0 ? ", " : "", key->names[i]);
 	}
 	buf_puts(&sql, ") DO UPDATE SET ");
 	for (int i = 0; i < rel->ncolumns; i++) {
@@ -398,10 +386,8 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 		if (fixed ||
 		    (!takes_value(place, shape, column) && !name_list_has(key, column->name)))
 			continue;
-		buf_puts(&sql, n++ > 0 ? ", " : "");
-		db_quote_ident(&sql, column->name);
-		buf_puts(&sql, " = EXCLUDED.");
-		db_quote_ident(&sql, column->name);
+		put_name(&sql, n++ > 0 ? ", " : "", column->name);
+		put_name(&sql, " = EXCLUDED.", column->name);
 	}
 	for (int i = 0; n == 0 && i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
@@ -427,8 +413,7 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT pg_catalog.count(*)");
 	put_rows(&sql, place, shape, SOURCE_MANY);
-	buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
-	put_relation(&sql, rel);
+	put_relation(&sql, " AND NOT EXISTS (SELECT 1 FROM ", rel);
 	buf_printf(&sql, " t%d WHERE true", table);
 	for (int i = 0; i < key->n; i++) {
 		const struct column *column = relation_column(rel, key->names[i]);
@@ -441,7 +426,7 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 		if (is_bound(place, column))
 			put_path_value(&sql, place, column);
 		else
-			put_d(&sql, column->name);
+			put_d(&sql, "", column->name);
 	}
 	buf_puts(&sql, " AND (true");
 	put_same_file(&sql, place, false);
@@ -460,8 +445,7 @@ void put_absent(struct buf *sql, const struct place *place) {
 	for (int i = 0; i < key->n; i++) {
 		if (is_bound(place, relation_column(rel, key->names[i])))
 			continue; /* the conditions say it already, and a line need not */
-		buf_puts(sql, " AND ");
-		put_d(sql, key->names[i]);
+		put_d(sql, " AND ", key->names[i]);
 		put_operator(sql, "=", relation_column(rel, key->names[i]), NULL);
 		put_column(sql, table, key->names[i]);
 	}

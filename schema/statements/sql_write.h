@@ -26,7 +26,7 @@ bool takes_value(const struct place *place, const struct document_shape *shape,
 		 const struct column *column);
 
 /* d."name" */
-void put_d(struct buf *sql, const char *name);
+void put_d(struct buf *sql, const char *before, const char *name);
 
 /* The document's value for COLUMN. BASE is what an overflow column that the document leaves out
  * starts from. */
