@@ -17,6 +17,10 @@
 #include <libpq-fe.h>
 #include <stdint.h>
 
+struct db_conn;
+struct db_param;
+struct db_pool;
+
 enum field_rows { ROWS_ANY, ROWS_ONE, ROWS_ONE_OR_NONE };
 
 /* Judges RES. FORM has a letter for each column, from the first on:
@@ -30,6 +34,14 @@ enum field_rows { ROWS_ANY, ROWS_ONE, ROWS_ONE_OR_NONE };
  * the row and the column. */
 MUST_USE int field_judge(const PGresult *res, enum field_rows rows, const char *form,
 			 struct db_error *err);
+
+/* db_query_text(), repeatable and without a cancel, and db_query_on(), with an answer that is
+ * judged. *OUT is the caller's (PQclear), also after a failure. */
+MUST_USE int db_ask(struct db_pool *pool, const char *sql, const struct db_param *params, int n,
+		    enum field_rows rows, const char *form, PGresult **out, struct db_error *err);
+MUST_USE int db_ask_on(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
+		       enum field_rows rows, const char *form, PGresult **out,
+		       struct db_error *err);
 
 /* The text of a field; "" where it is NULL or not there. Borrowed from RES. */
 const char *field_text(const PGresult *res, int row, int column);

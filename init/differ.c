@@ -22,10 +22,8 @@ static const char packs_sql[] =
 int differ_print(struct db_pool *pool, const char *pack, enum differ when, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param param = db_text(pack);
-	int rc = db_query_text(pool, when == DIFFER_NOW ? now_sql : deployed_sql, &param, 1,
-			       DB_REPEATABLE, NULL, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ANY, "tttt?", err);
+	int rc = db_ask(pool, when == DIFFER_NOW ? now_sql : deployed_sql, &param, 1, ROWS_ANY,
+			"tttt?", &res, err);
 	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
 		printf("    %s %s %s%s%s\n", field_text(res, row, 0), field_text(res, row, 1),
 		       field_text(res, row, 2),
@@ -36,15 +34,10 @@ int differ_print(struct db_pool *pool, const char *pack, enum differ when, struc
 
 int differ_print_all(struct db_pool *pool, struct db_error *err) {
 	AUTO_RESULT PGresult *readable = NULL, *packs = NULL;
-	int rc = db_query_text(pool, embedded_differ_readable_sql, NULL, 0, DB_REPEATABLE, NULL,
-			       &readable, err);
-	if (rc == 0)
-		rc = field_judge(readable, ROWS_ONE, "b", err);
+	int rc = db_ask(pool, embedded_differ_readable_sql, NULL, 0, ROWS_ONE, "b", &readable, err);
 	if (rc != 0 || !field_is_true(readable, 0, 0))
 		return rc;
-	rc = db_query_text(pool, packs_sql, NULL, 0, DB_REPEATABLE, NULL, &packs, err);
-	if (rc == 0)
-		rc = field_judge(packs, ROWS_ANY, "tn", err);
+	rc = db_ask(pool, packs_sql, NULL, 0, ROWS_ANY, "tn", &packs, err);
 	for (int row = 0; rc == 0 && row < PQntuples(packs); row++) {
 		const char *pack = field_text(packs, row, 0), *n = field_text(packs, row, 1);
 		printf("pack %s: %s object%s otherwise than it needs\n", pack, n,

@@ -255,9 +255,7 @@ static int tell_objects(struct run *run, int i) {
 	AUTO_RESULT PGresult *res = NULL;
 	const char *name = run->packs->list[i].name;
 	struct db_param pack = db_text(name);
-	int rc = db_query_text(run->pool, objects_sql, &pack, 1, DB_REPEATABLE, NULL, &res, &err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "nn", &err);
+	int rc = db_ask(run->pool, objects_sql, &pack, 1, ROWS_ONE, "nn", &res, &err);
 	if (rc == 0 && field_number(res, 0, 0) > 0)
 		printf("    %s objects made\n", field_text(res, 0, 0));
 	if (rc == 0 && field_number(res, 0, 1) > 0)
@@ -283,9 +281,7 @@ static int tell(struct run *run, int i) {
 static void set_role(struct run *run, const char *sql) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_text(run->pool, sql, NULL, 0, DB_REPEATABLE, NULL, &res, &err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE_OR_NONE, "t", &err);
+	int rc = db_ask(run->pool, sql, NULL, 0, ROWS_ONE_OR_NONE, "t", &res, &err);
 	if (rc == 0 && PQntuples(res) == 0)
 		return;
 	const char *statement = rc == 0 ? field_text(res, 0, 0) : "";
@@ -438,12 +434,8 @@ static int guard_data(struct run *run, int i) {
 	struct db_param pack = db_text(run->packs->list[i].name);
 	if (run->before.of[i].last < 0)
 		return 0;
-	int rc = i == CORE ? db_query_text(run->pool, bytes_sql, NULL, 0, DB_REPEATABLE, NULL, &res,
-					   &err)
-			   : db_query_text(run->pool, rows_sql, &pack, 1, DB_REPEATABLE, NULL, &res,
-					   &err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE_OR_NONE, "tt", &err);
+	int rc = db_ask(run->pool, i == CORE ? bytes_sql : rows_sql, &pack, i != CORE,
+			ROWS_ONE_OR_NONE, "tt", &res, &err);
 	/* a half-deployed core has no such table */
 	if (rc != 0 && (strcmp(err.sqlstate, "42P01") == 0 || strcmp(err.sqlstate, "42883") == 0))
 		return 0;

@@ -48,15 +48,9 @@ static char *text_or_null(const PGresult *res, int column) {
 	return field_is_null(res, 0, column) ? NULL : strdup(field_text(res, 0, column));
 }
 
-static int ask(struct db_conn *conn, const char *sql, enum field_rows rows, const char *form,
-	       PGresult **res, struct db_error *err) {
-	int rc = db_query_on(conn, sql, NULL, 0, res, err);
-	return rc == 0 ? field_judge(*res, rows, form, err) : rc;
-}
-
 static int survey(struct db_conn *conn, struct state *s, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = ask(conn, survey_sql, ROWS_ONE, "bubtt?bbbt?", &res, err);
+	int rc = db_ask_on(conn, survey_sql, NULL, 0, ROWS_ONE, "bubtt?bbbt?", &res, err);
 	if (rc != 0)
 		return rc;
 	s->standby = field_is_true(res, 0, 0);
@@ -82,7 +76,7 @@ static void note_change(const struct pack *pack, const char *change, int *last, 
 
 static int ask_deployed(struct db_conn *conn, struct asking *a, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = ask(conn, deployed_sql, ROWS_ANY, "tt", &res, err);
+	int rc = db_ask_on(conn, deployed_sql, NULL, 0, ROWS_ANY, "tt", &res, err);
 	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
 		for (int i = 0; i < a->packs->n; i++)
 			if (strcmp(a->packs->list[i].project, field_text(res, row, 0)) == 0)
@@ -103,7 +97,7 @@ static void note_old(const struct pack *pack, bool core, const char *project, co
 /* The single project `rowfs` had the core, whose changes are still the same, and two packs. */
 static int ask_old(struct db_conn *conn, struct asking *a, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = ask(conn, old_sql, ROWS_ANY, "tt", &res, err);
+	int rc = db_ask_on(conn, old_sql, NULL, 0, ROWS_ANY, "tt", &res, err);
 	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
 		for (int i = 0; i < a->packs->n; i++)
 			note_old(&a->packs->list[i], i == 0, field_text(res, row, 0),
@@ -122,12 +116,12 @@ static int load(struct db_conn *conn, void *arg, struct db_error *err) {
 	if (rc == 0 && a->state->old)
 		rc = ask_old(conn, a, err);
 	if (rc == 0)
-		rc = ask(conn, peers_survey_sql, ROWS_ANY, "tb", &res, err);
+		rc = db_ask_on(conn, peers_survey_sql, NULL, 0, ROWS_ANY, "tb", &res, err);
 	if (rc != 0)
 		return rc;
 	a->state->mounts = PQntuples(res);
 	PQclear(move_ptr(res));
-	rc = ask(conn, embedded_init_sessions_sql, ROWS_ONE, "n", &res, err);
+	rc = db_ask_on(conn, embedded_init_sessions_sql, NULL, 0, ROWS_ONE, "n", &res, err);
 	if (rc == 0 && a->state->mounts == 0 && field_number(res, 0, 0) > 0)
 		a->state->mounts = 1;
 	return rc;

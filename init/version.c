@@ -24,9 +24,7 @@ static enum version compare(const PGresult *res, const struct pack *core) {
 static int ask_changes(struct db_pool *pool, enum version *out, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	struct pack core = { 0 };
-	int rc = db_query_text(pool, changes_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ANY, "t", err);
+	int rc = db_ask(pool, changes_sql, NULL, 0, ROWS_ANY, "t", &res, err);
 	if (rc == 0 && (rc = pack_parse(&core, embedded_core_plan)) == 0)
 		*out = compare(res, &core);
 	pack_free(&core);
@@ -35,10 +33,7 @@ static int ask_changes(struct db_pool *pool, enum version *out, struct db_error 
 
 int version_ask(struct db_pool *pool, enum version *out, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_text(pool, embedded_version_there_sql, NULL, 0, DB_REPEATABLE, NULL, &res,
-			       err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "b?b?b?", err);
+	int rc = db_ask(pool, embedded_version_there_sql, NULL, 0, ROWS_ONE, "b?b?b?", &res, err);
 	if (rc != 0)
 		return rc;
 	if (field_is_true(res, 0, 2))

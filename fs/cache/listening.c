@@ -280,10 +280,7 @@ static bool fail(struct caches *c, const char *why) {
 /* Learns the name of the channel. */
 static int ask_channel(struct caches *c, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_text(c->fs->pool, notice_channel_sql, NULL, 0, DB_REPEATABLE, NULL, &res,
-			       err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "t", err);
+	int rc = db_ask(c->fs->pool, notice_channel_sql, NULL, 0, ROWS_ONE, "t", &res, err);
 	if (rc != 0)
 		return rc;
 	const char *name = field_text(res, 0, 0);

@@ -77,10 +77,8 @@ static bool was_undone(struct fs *fs, const char *xid, bool *known) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param param = db_text(xid);
-	int rc = db_query_text(fs->pool, "SELECT pg_catalog.pg_xact_status($1::text::xid8)", &param,
-			       1, DB_REPEATABLE, NULL, &res, &err);
-	if (rc == 0)
-		rc = field_judge(res, 1, "t?", &err);
+	int rc = db_ask(fs->pool, "SELECT pg_catalog.pg_xact_status($1::text::xid8)", &param, 1,
+			ROWS_ONE, "t?", &res, &err);
 	const char *status = rc == 0 && !field_is_null(res, 0, 0) ? field_text(res, 0, 0) : "";
 	*known = strcmp(status, "committed") == 0 || strcmp(status, "aborted") == 0;
 	return strcmp(status, "aborted") == 0;

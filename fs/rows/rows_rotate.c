@@ -123,9 +123,7 @@ static int copy_page(struct db_conn *conn, struct rotation *r, struct db_error *
 	if (params == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
 	const char *text = r->cursor != NULL ? sql->page_next.sql : sql->page_first.sql;
-	int rc = db_query_on(conn, text, params, n, &page, err);
-	if (rc == 0)
-		rc = field_judge(page, ROWS_ANY, "t?t*", err);
+	int rc = db_ask_on(conn, text, params, n, ROWS_ANY, "t?t*", &page, err);
 	int lines = rc == 0 ? PQntuples(page) : 0;
 	for (int i = 0; rc == 0 && i < lines; i++)
 		rc = put(r, field_text(page, i, 0), field_len(page, i, 0), err);
@@ -160,10 +158,8 @@ static int make_draft(struct db_conn *conn, struct rotation *r, struct db_error 
 	AUTO_RESULT PGresult *res = NULL;
 	struct fs *fs = r->call->fs;
 	struct stat st;
-	int rc = db_query_on(conn, "SELECT pg_catalog.pg_current_xact_id()::text", NULL, 0, &res,
-			     err);
-	if (rc == 0)
-		rc = field_judge(res, 1, "t", err);
+	int rc = db_ask_on(conn, "SELECT pg_catalog.pg_current_xact_id()::text", NULL, 0, ROWS_ONE,
+			   "t", &res, err);
 	if (rc != 0)
 		return rc;
 	r->note.xid = field_text(res, 0, 0);

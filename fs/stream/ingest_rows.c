@@ -158,9 +158,7 @@ static int hash_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	if (sql == NULL || lines.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
 	struct db_param param = { .data = lines.data, .len = lines.len, .oid = DB_TEXT };
-	int rc = db_query_on(conn, sql, &param, 1, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "t", err);
+	int rc = db_ask_on(conn, sql, &param, 1, ROWS_ONE, "t", &res, err);
 	if (rc != 0)
 		return rc;
 	buf_puts(&a->hashes, a->n > 0 ? "," : "");

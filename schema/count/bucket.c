@@ -95,9 +95,7 @@ static int ask(struct db_pool *pool, const char *sql, const char *param, struct 
 	       struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param params[] = { db_text(param) };
-	int rc = db_query_text(pool, sql, params, 1, DB_REPEATABLE, NULL, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "ti?i?", err);
+	int rc = db_ask(pool, sql, params, 1, ROWS_ONE, "ti?i?", &res, err);
 	if (rc != 0)
 		return rc;
 	if (!field_is_null(res, 0, 1) && !field_is_null(res, 0, 2)) {

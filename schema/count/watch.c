@@ -73,9 +73,9 @@ static bool ask(struct db_pool *pool, struct table *t) {
 	struct db_param params[] = { { .data = t->name.data, .len = t->name.len },
 				     { .data = t->ids.data, .len = t->ids.len } };
 	bool all = true, again = false;
-	if (db_query_text(pool, embedded_watch_ask_sql, params, 2, DB_REPEATABLE, NULL, &res,
-			  &err) != 0 ||
-	    field_judge(res, ROWS_ANY, "ib?b?b?b?b", &err) != 0) {
+	int rc =
+		db_ask(pool, embedded_watch_ask_sql, params, 2, ROWS_ANY, "ib?b?b?b?b", &res, &err);
+	if (rc != 0) {
 		set_why(t, err.sentence != NULL ? err.sentence : "the database did not answer");
 		return false;
 	}
@@ -128,9 +128,7 @@ static bool compare(struct db_pool *pool, struct table *t, bool note) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_BUF struct buf wrong = { 0 };
 	struct db_param param = { .data = t->ids.data, .len = t->ids.len };
-	int rc = db_query_text(pool, compare_sql, &param, 1, DB_REPEATABLE, NULL, &res, &err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ANY, "ii?", &err);
+	int rc = db_ask(pool, compare_sql, &param, 1, ROWS_ANY, "ii?", &res, &err);
 	if (rc != 0) {
 		log_warning("%s: its summary was not compared with the rows: %s",
 			    t->rel->layout_name, err.sentence != NULL ? err.sentence : "?");
@@ -193,10 +191,8 @@ static int build_all(struct db_conn *conn, struct table *t, const PGresult *fres
 		     struct db_error *err) {
 	AUTO_RESULT PGresult *parts = NULL;
 	struct db_param name = { .data = t->name.data, .len = t->name.len };
-	int rc = db_query_on(conn, "SELECT part, pages FROM rowfs.parts($1::regclass)", &name, 1,
-			     &parts, err);
-	if (rc == 0)
-		rc = field_judge(parts, ROWS_ANY, "tu", err);
+	int rc = db_ask_on(conn, "SELECT part, pages FROM rowfs.parts($1::regclass)", &name, 1,
+			   ROWS_ANY, "tu", &parts, err);
 	long long total = 0, done = 0;
 	for (int p = 0; rc == 0 && p < PQntuples(parts); p++)
 		total += field_number(parts, p, 1) * PQntuples(fresh);

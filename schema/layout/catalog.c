@@ -219,10 +219,7 @@ static int ask_owners(struct db_pool *pool, const struct catalog *cat, struct db
 	if (oids.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
 	struct db_param param = { .data = oids.data, .len = oids.len };
-	int rc =
-		db_query_text(pool, embedded_owners_sql, &param, 1, DB_REPEATABLE, NULL, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE_OR_NONE, "t", err);
+	int rc = db_ask(pool, embedded_owners_sql, &param, 1, ROWS_ONE_OR_NONE, "t", &res, err);
 	if (rc == 0 && PQntuples(res) > 0)
 		rc = db_error_set(err, EPERM, "%s", field_text(res, 0, 0));
 	return rc;
@@ -230,10 +227,8 @@ static int ask_owners(struct db_pool *pool, const struct catalog *cat, struct db
 
 static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_text(pool, embedded_catalog_session_sql, NULL, 0, DB_REPEATABLE, NULL,
-			       &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "ttbbbbb", err);
+	int rc =
+		db_ask(pool, embedded_catalog_session_sql, NULL, 0, ROWS_ONE, "ttbbbbb", &res, err);
 	if (rc != 0)
 		return rc;
 	cat->database = arena_strdup(&cat->memory, field_text(res, 0, 0));
@@ -253,10 +248,7 @@ int catalog_load(struct db_pool *pool, const struct layout *layout, const char *
 	if (names == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
 	struct db_param params[] = { db_text(names), db_text(prefix) };
-	int rc = db_query_text(pool, embedded_catalog_sql, params, 2, DB_REPEATABLE, NULL, &res,
-			       err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ANY, "tt?t?", err);
+	int rc = db_ask(pool, embedded_catalog_sql, params, 2, ROWS_ANY, "tt?t?", &res, err);
 	if (rc != 0)
 		return rc;
 	int n = PQntuples(res);

@@ -211,9 +211,7 @@ static bool depend_on_view(struct notices *n, struct db_pool *pool, const struct
 	struct db_param param = { .data = name.data, .len = name.len };
 	if (name.failed)
 		return false;
-	if (db_query_text(pool, embedded_notice_sources_sql, &param, 1, DB_REPEATABLE, NULL, &res,
-			  &err) != 0 ||
-	    field_judge(res, ROWS_ANY, "t?", &err) != 0)
+	if (db_ask(pool, embedded_notice_sources_sql, &param, 1, ROWS_ANY, "t?", &res, &err) != 0)
 		return set_why(n, place, err.sentence != NULL ? err.sentence : "no answer");
 	for (int i = 0; i < PQntuples(res); i++) {
 		if (field_is_null(res, i, 0)) {
@@ -293,10 +291,7 @@ static void ask(struct db_pool *pool, struct watched *table, const struct instal
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param params[] = { db_text(table->relation),
 				     { .data = in->ids.data, .len = in->ids.len } };
-	int rc = db_query_text(pool, embedded_notice_ask_sql, params, 2, DB_REPEATABLE, NULL, &res,
-			       &err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "b?b", &err);
+	int rc = db_ask(pool, embedded_notice_ask_sql, params, 2, ROWS_ONE, "b?b", &res, &err);
 	table->told = rc == 0 && field_is_true(res, 0, 0);
 	bool part = rc == 0 && field_is_true(res, 0, 1);
 	table->missing = rc == 0 && !table->told && !part;
@@ -352,9 +347,7 @@ static bool ask_all(struct db_pool *pool, struct notices *n) {
 	struct db_param params[] = { { .data = relations.data, .len = relations.len },
 				     { .data = ids.data, .len = ids.len } };
 	if (relations.failed || ids.failed ||
-	    db_query_text(pool, embedded_notice_ask_all_sql, params, 2, DB_REPEATABLE, NULL, &res,
-			  &err) != 0 ||
-	    field_judge(res, ROWS_ANY, "tb?", &err) != 0)
+	    db_ask(pool, embedded_notice_ask_all_sql, params, 2, ROWS_ANY, "tb?", &res, &err) != 0)
 		return false;
 	for (int i = 0; i < PQntuples(res); i++) {
 		struct watched *table = find_table(n, field_text(res, i, 0));
@@ -451,10 +444,7 @@ int notices_load(struct db_pool *pool, const struct tree *tree, struct notices *
 		 struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	*out = NULL;
-	int rc = db_query_text(pool, embedded_notice_readable_sql, NULL, 0, DB_REPEATABLE, NULL,
-			       &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "b", err);
+	int rc = db_ask(pool, embedded_notice_readable_sql, NULL, 0, ROWS_ONE, "b", &res, err);
 	if (rc != 0 || !field_is_true(res, 0, 0))
 		return rc;
 	*out = make(pool, tree);
@@ -496,9 +486,7 @@ static const char forget_sql[] =
 int notices_failures(struct db_pool *pool, notices_failure_fn fn, void *arg, bool forget,
 		     struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_text(pool, noted_sql, NULL, 0, DB_REPEATABLE, NULL, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ANY, "tt?t?", err);
+	int rc = db_ask(pool, noted_sql, NULL, 0, ROWS_ANY, "tt?t?", &res, err);
 	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
 		fn(arg, field_text(res, row, 0), field_text(res, row, 1), field_text(res, row, 2));
 	if (rc == 0 && forget && PQntuples(res) > 0)

@@ -199,10 +199,8 @@ int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op, const
 	char text[NUMBER];
 	struct db_param params[] = { number(text, id) };
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_on(conn, "SELECT op FROM rowfs.file WHERE id = $1::bigint FOR UPDATE",
-			     params, 1, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE_OR_NONE, "t", err);
+	int rc = db_ask_on(conn, "SELECT op FROM rowfs.file WHERE id = $1::bigint FOR UPDATE",
+			   params, 1, ROWS_ONE_OR_NONE, "t", &res, err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 0)

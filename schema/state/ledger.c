@@ -79,11 +79,8 @@ static int move(struct db_conn *conn, const struct once *once, struct db_error *
 static int ask_number(struct db_conn *conn, const struct once *once, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param param = db_text(once->stream);
-	int rc =
-		db_query_on(conn, "SELECT off FROM rowfs.stream WHERE stream = $1::uuid FOR UPDATE",
-			    &param, 1, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE_OR_NONE, "n", err);
+	int rc = db_ask_on(conn, "SELECT off FROM rowfs.stream WHERE stream = $1::uuid FOR UPDATE",
+			   &param, 1, ROWS_ONE_OR_NONE, "n", &res, err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) != 1)
