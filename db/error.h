@@ -32,6 +32,11 @@ struct db_error {
 
 #define AUTO_DB_ERROR __attribute__((cleanup(db_error_end)))
 
+/* The sentence, or what has kept it from being made. Borrowed. */
+static inline const char *db_error_text(const struct db_error *e) {
+	return e->sentence != NULL ? e->sentence : "out of memory";
+}
+
 /* There was no error: frees what says so and zeroes it. The news stay. Safe on a zeroed struct. */
 void db_error_clear(struct db_error *e);
 /* The same at the end of E's life: the news go, too. */

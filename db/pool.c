@@ -261,7 +261,7 @@ static struct db_conn *take_idle(struct db_pool *pool, bool reads) {
 }
 
 static void attempt_failed(struct db_pool *pool, bool final, const struct db_error *err) {
-	const char *sentence = err->sentence != NULL ? err->sentence : "out of memory";
+	const char *sentence = db_error_text(err);
 
 	if (pool->reach == REACH_UP)
 		log_warning("%s", sentence);

@@ -34,10 +34,6 @@ static int complain(const char *fmt, ...) {
 	return 1;
 }
 
-static const char *sentence(const struct db_error *err) {
-	return err->sentence != NULL ? err->sentence : "out of memory";
-}
-
 /* -- begin and end ----------------------------------------------------------------------------- */
 
 /* Connects, and looks at what is there. Returns the exit status. */
@@ -56,7 +52,7 @@ static int run_begin(struct run *run, const struct init *init, const struct pack
 		return complain("out of memory");
 	if (db_pool_new(&config, &run->pool, &err) != 0 ||
 	    state_load(run->pool, packs, &run->before, &err) != 0)
-		return complain("%s", sentence(&err));
+		return complain("%s", db_error_text(&err));
 	const struct state *s = &run->before;
 	run->program = (struct program){
 		.conninfo = init->db->conninfo != NULL ? init->db->conninfo : "",
@@ -85,7 +81,7 @@ static int refuse(const struct run *run) {
 static int look_again(struct run *run, struct state *now) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	int rc = state_load(run->pool, run->packs, now, &err);
-	return rc == 0 ? 0 : complain("%s", sentence(&err));
+	return rc == 0 ? 0 : complain("%s", db_error_text(&err));
 }
 
 /* Runs sqitch for pack I. Returns the exit status. */
@@ -202,7 +198,7 @@ static int renew(struct run *run, int i) {
 	if (d->old < 0 || d->same || !run->touched[i])
 		return 0;
 	int rc = db_query_text(run->pool, sql, &pack, 1, DB_REPEATABLE, NULL, NULL, &err);
-	return rc == 0 ? 0 : complain("%s", sentence(&err));
+	return rc == 0 ? 0 : complain("%s", db_error_text(&err));
 }
 
 /* Takes back what this run has deployed of pack I: where it was before. */
@@ -232,7 +228,7 @@ static int undo(struct run *run) {
 		struct state now = { 0 };
 		status = look_again(run, &now);
 		if (status == 0 && now.registry && state_drop_registry(run->pool, &err) != 0)
-			status = complain("%s", sentence(&err));
+			status = complain("%s", db_error_text(&err));
 		state_free(&now);
 	}
 	if (status == 0)
@@ -263,7 +259,7 @@ static int tell_objects(struct run *run, int i) {
 		       field_text(res, 0, 1));
 	if (rc == 0)
 		rc = differ_print(run->pool, name, DIFFER_DEPLOYED, &err);
-	return rc == 0 ? 0 : complain("%s", sentence(&err));
+	return rc == 0 ? 0 : complain("%s", db_error_text(&err));
 }
 
 static int tell(struct run *run, int i) {
@@ -290,7 +286,7 @@ static void set_role(struct run *run, const char *sql) {
 	if (rc != 0)
 		(void)complain("the role rowfs finds the schema rowfs first, and puts new tables "
 			       "there: %s (%s)",
-			       statement, sentence(&err));
+			       statement, db_error_text(&err));
 }
 
 /* -- deploying, and what is deployed ----------------------------------------------------------- */
@@ -305,7 +301,7 @@ static int finish_deploy(struct run *run) {
 	if (run->before.old && state_drop_old(run->pool, &err) != 0)
 		return complain("everything is deployed, but the registry of the single project "
 				"could not be dropped: %s",
-				sentence(&err));
+				db_error_text(&err));
 	set_role(run, embedded_init_attracted_sql);
 	return each(run, true, tell);
 }
@@ -367,7 +363,7 @@ static int replace(struct run *run) {
 	int rc = db_query_text(run->pool, "SELECT rowfs.replace($1, $2)", params, 2, DB_NO_RETRY,
 			       NULL, NULL, &err);
 	if (rc != 0)
-		return complain("%s", sentence(&err));
+		return complain("%s", db_error_text(&err));
 	printf("%s: %s is the pack's now\n", name, function);
 	return 0;
 }
@@ -440,7 +436,7 @@ static int guard_data(struct run *run, int i) {
 	if (rc != 0 && (strcmp(err.sqlstate, "42P01") == 0 || strcmp(err.sqlstate, "42883") == 0))
 		return 0;
 	if (rc != 0)
-		return complain("%s", sentence(&err));
+		return complain("%s", db_error_text(&err));
 	if (PQntuples(res) > 0)
 		return complain("%s has %s, and they would be gone: nothing was removed; say "
 				"--with-data if nobody needs them",
@@ -484,7 +480,7 @@ static int remove_wanted(struct run *run) {
 	if (status != 0 || !run->wanted[CORE])
 		return status;
 	if (run->before.registry && state_drop_registry(run->pool, &err) != 0)
-		return complain("%s", sentence(&err));
+		return complain("%s", db_error_text(&err));
 	set_role(run, embedded_init_attracts_again_sql);
 	return 0;
 }

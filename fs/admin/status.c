@@ -27,73 +27,54 @@ static int figures(struct call *call, struct figure *out) {
 	struct fs *fs = call->fs;
 	struct counters *c = &fs->count;
 	struct db_stats db;
-	int n = 0;
 	db_pool_stats(fs->pool, &db);
-	out[n++] = (struct figure){ "lookups_total", "Names looked up.", true, get(&c->lookups) };
-	out[n++] = (struct figure){ "opens_total", "Files opened.", true, get(&c->opens) };
-	out[n++] = (struct figure){ "reads_total", "Read requests.", true, get(&c->reads) };
-	out[n++] = (struct figure){ "read_bytes_total", "Bytes read.", true, get(&c->bytes_read) };
-	out[n++] = (struct figure){ "writes_total", "Write requests.", true, get(&c->writes) };
-	out[n++] = (struct figure){ "written_bytes_total", "Bytes written.", true,
-				    get(&c->bytes_written) };
-	out[n++] = (struct figure){ "listings_total", "Directory pages listed.", true,
-				    get(&c->listings) };
-	out[n++] = (struct figure){ "removals_total", "Files and directories removed.", true,
-				    get(&c->removals) };
-	out[n++] = (struct figure){ "rows_appended_total", "Rows inserted from lines.", true,
-				    get(&c->rows_written) };
-	out[n++] = (struct figure){ "lines_rejected_total", "Lines refused.", true,
-				    get(&c->lines_rejected) };
-	out[n++] = (struct figure){
-		"writers_unknown_total",
-		"Last lines without a newline for which last_line decided: /proc did not tell how their writers ended.",
-		true, get(&c->writers_unknown)
+	const struct figure all[] = {
+		{ "lookups_total", "Names looked up.", true, get(&c->lookups) },
+		{ "opens_total", "Files opened.", true, get(&c->opens) },
+		{ "reads_total", "Read requests.", true, get(&c->reads) },
+		{ "read_bytes_total", "Bytes read.", true, get(&c->bytes_read) },
+		{ "writes_total", "Write requests.", true, get(&c->writes) },
+		{ "written_bytes_total", "Bytes written.", true, get(&c->bytes_written) },
+		{ "listings_total", "Directory pages listed.", true, get(&c->listings) },
+		{ "removals_total", "Files and directories removed.", true, get(&c->removals) },
+		{ "rows_appended_total", "Rows inserted from lines.", true, get(&c->rows_written) },
+		{ "lines_rejected_total", "Lines refused.", true, get(&c->lines_rejected) },
+		{ "writers_unknown_total",
+		  "Last lines without a newline for which last_line decided: /proc did not tell how their writers ended.",
+		  true, get(&c->writers_unknown) },
+		{ "gzip_cut_total", "Compressed ingest files that end inside a member.", true,
+		  get(&c->gzip_cut) },
+		{ "errors_total", "Errors told to programs.", true, get(&c->errors) },
+		{ "nodes", "Names that the kernel holds.", false, nodes_count(fs->nodes) },
+		{ "plain_bytes", "Bytes of plain files.", false, plain_used(fs->plain) },
+		{ "disk_bytes", "Bytes of local files that disk_max bounds.", false,
+		  account_used(&fs->disk) },
+		{ "disk_bytes_max", "What disk_max allows.", false, fs->disk.most },
+		{ "memory_bytes", "Memory of open files, which memory_max bounds.", false,
+		  account_used(&fs->memory) },
+		{ "memory_bytes_max", "What memory_max allows.", false, fs->memory.most },
+		{ "rejected_bytes", "Bytes of refused input kept.", false,
+		  report_rejected_bytes(fs->report) },
+		{ "db_connections", "Open connections.", false, (unsigned)db.open },
+		{ "db_connections_idle", "Idle connections.", false, (unsigned)db.idle },
+		{ "db_waiting", "Requests that wait for a connection.", false,
+		  (unsigned)db.waiting },
+		{ "db_connects_total", "Attempts to connect.", true, db.connects },
+		{ "db_connect_failures_total", "Attempts to connect that failed.", true,
+		  db.connect_failures },
+		{ "db_queries_total", "Statements run.", true, db.queries },
+		{ "db_query_errors_total", "Statements that failed.", true, db.query_errors },
+		{ "db_retries_total", "Statements repeated.", true, db.retries },
+		{ "db_timeouts_total", "Statements that ran into command_timeout.", true,
+		  db.timeouts },
+		{ "db_cancels_total", "Statements cancelled by their reader.", true, db.cancels },
+		{ "db_slow_queries_total", "Statements over slow_query_threshold.", true,
+		  db.slow_queries },
+		{ "db_query_microseconds_total", "Time spent in statements.", true, db.query_us },
 	};
-	out[n++] = (struct figure){ "gzip_cut_total",
-				    "Compressed ingest files that end inside a member.", true,
-				    get(&c->gzip_cut) };
-	out[n++] = (struct figure){ "errors_total", "Errors told to programs.", true,
-				    get(&c->errors) };
-	out[n++] = (struct figure){ "nodes", "Names that the kernel holds.", false,
-				    nodes_count(fs->nodes) };
-	out[n++] = (struct figure){ "plain_bytes", "Bytes of plain files.", false,
-				    plain_used(fs->plain) };
-	out[n++] = (struct figure){ "disk_bytes", "Bytes of local files that disk_max bounds.",
-				    false, account_used(&fs->disk) };
-	out[n++] =
-		(struct figure){ "disk_bytes_max", "What disk_max allows.", false, fs->disk.most };
-	out[n++] =
-		(struct figure){ "memory_bytes", "Memory of open files, which memory_max bounds.",
-				 false, account_used(&fs->memory) };
-	out[n++] = (struct figure){ "memory_bytes_max", "What memory_max allows.", false,
-				    fs->memory.most };
-	out[n++] = (struct figure){ "rejected_bytes", "Bytes of refused input kept.", false,
-				    report_rejected_bytes(fs->report) };
-	out[n++] =
-		(struct figure){ "db_connections", "Open connections.", false, (unsigned)db.open };
-	out[n++] = (struct figure){ "db_connections_idle", "Idle connections.", false,
-				    (unsigned)db.idle };
-	out[n++] = (struct figure){ "db_waiting", "Requests that wait for a connection.", false,
-				    (unsigned)db.waiting };
-	out[n++] =
-		(struct figure){ "db_connects_total", "Attempts to connect.", true, db.connects };
-	out[n++] = (struct figure){ "db_connect_failures_total", "Attempts to connect that failed.",
-				    true, db.connect_failures };
-	out[n++] = (struct figure){ "db_queries_total", "Statements run.", true, db.queries };
-	out[n++] = (struct figure){ "db_query_errors_total", "Statements that failed.", true,
-				    db.query_errors };
-	out[n++] = (struct figure){ "db_retries_total", "Statements repeated.", true, db.retries };
-	out[n++] =
-		(struct figure){ "db_timeouts_total", "Statements that ran into command_timeout.",
-				 true, db.timeouts };
-	out[n++] = (struct figure){ "db_cancels_total", "Statements cancelled by their reader.",
-				    true, db.cancels };
-	out[n++] =
-		(struct figure){ "db_slow_queries_total", "Statements over slow_query_threshold.",
-				 true, db.slow_queries };
-	out[n++] = (struct figure){ "db_query_microseconds_total", "Time spent in statements.",
-				    true, db.query_us };
-	return n;
+	_Static_assert(sizeof(all) <= FIGURES_MOST * sizeof(*out), "the list has room for all");
+	memcpy(out, all, sizeof(all));
+	return sizeof(all) / sizeof(all[0]);
 }
 
 static void put_string(struct buf *out, const char *name, const char *value) {

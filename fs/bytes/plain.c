@@ -1,6 +1,7 @@
 #include "fs/bytes/plain.h"
 
 #include "fs/core/account.h"
+#include "util/hash.h"
 #include "util/mutex.h"
 #include "util/private_dir.h"
 
@@ -244,9 +245,7 @@ unsigned long plain_ask(struct plain *plain) {
 }
 
 static atomic_uint *left_of(struct plain *plain, const char *name) {
-	uint64_t hash = 0xcbf29ce484222325u;
-	for (; *name != '\0'; name++)
-		hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+	uint64_t hash = hash_add(HASH_BEGIN, name, strlen(name));
 	return &plain->left[(hash >> 32) % LEFT_STRIPES];
 }
 
@@ -335,8 +334,7 @@ void plain_prune(struct plain *plain, const char *path, int levels) {
 
 void plain_unmark_one(struct plain *plain, const char *path) {
 	LOCK_SCOPE(&plain->lock);
-	if (unlink_locked(plain, path) != 0)
-		return;
+	(void)unlink_locked(plain, path);
 }
 
 void plain_unmark(struct plain *plain, const char *path) {

@@ -31,8 +31,7 @@ static void claim_for(struct fs *fs, const struct place *place, const PGresult *
 	array_end(&ids);
 	if (!ids.failed && ingest_file_claim(fs->pool, &ids, place->ingest->of_table, &err) != 0)
 		log_info("ingest files of %s that no mount has said the table of stay so: %s",
-			 place->ingest->of_table,
-			 err.sentence != NULL ? err.sentence : "out of memory");
+			 place->ingest->of_table, db_error_text(&err));
 }
 
 static void claim_in(struct fs *fs, const struct place *dir, const char *path) {

@@ -34,5 +34,5 @@ void ingest_delete(struct fs *fs, int64_t id, const struct ingest *in, const cha
 	log_warning("the bytes of removed file %lld stay in rowfs.chunk till the next mount%s: %s",
 		    (long long)id,
 		    in != NULL ? ", and the rows that came when it was removed stay" : "",
-		    err.sentence != NULL ? err.sentence : "out of memory");
+		    db_error_text(&err));
 }

@@ -2,6 +2,7 @@
 
 #include "fs/inodes/node_struct.h"
 #include "util/clock.h"
+#include "util/hash.h"
 
 #include <limits.h>
 #include <string.h>
@@ -75,9 +76,7 @@ void fresh_end(struct fresh *fresh) {
 /* -- changes ----------------------------------------------------------------------------------- */
 
 static size_t stripe_of(const struct node *dir, const char *name) {
-	uint64_t h = 0xcbf29ce484222325u ^ (uintptr_t)dir;
-	for (; *name != '\0'; name++)
-		h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+	uint64_t h = hash_add(HASH_BEGIN ^ (uintptr_t)dir, name, strlen(name));
 	h = (h ^ (h >> 29)) * 0x9e3779b97f4a7c15u;
 	return (h >> 40) & (FRESH_STRIPES - 1);
 }

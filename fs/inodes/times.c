@@ -1,14 +1,13 @@
 #include "fs/inodes/times.h"
 
+#include "util/hash.h"
+
 #include <stddef.h>
 #include <string.h>
 
-/* FNV-1a; never 0. */
+/* Never 0. */
 static uint64_t hash_of(const char *version) {
-	uint64_t hash = 0xcbf29ce484222325u;
-	for (; *version != '\0'; version++)
-		hash = (hash ^ (unsigned char)*version) * 0x100000001b3u;
-	return hash | 1;
+	return hash_add(HASH_BEGIN, version, strlen(version)) | 1;
 }
 
 /* Where INO stands, or the place of the document of its set that changed the longest time ago. */

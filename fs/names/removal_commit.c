@@ -304,8 +304,7 @@ static int commit(struct removals *all, struct removal *r, int n) {
 	int failed = n > 0 ? db_held_commit(move_ptr(r->tx), &err) : 0;
 	coherence_own(all->fs, &err);
 	if (failed != 0) {
-		log_debug("a removal could not be committed: %s",
-			  err.sentence != NULL ? err.sentence : "out of memory");
+		log_debug("a removal could not be committed: %s", db_error_text(&err));
 		rc = run_alone(all, r, n);
 	}
 	finish(all, r, n);

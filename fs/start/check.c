@@ -12,8 +12,7 @@
 static void tell_packs(struct fs *fs) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (differ_print_all(fs->pool, &err) != 0)
-		log_warning("how the packs differ is not known: %s",
-			    err.sentence != NULL ? err.sentence : "out of memory");
+		log_warning("how the packs differ is not known: %s", db_error_text(&err));
 }
 
 int rowfs_check(const struct options *given, bool install) {

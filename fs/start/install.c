@@ -168,8 +168,7 @@ bool install_report(struct fs *fs, bool make) {
 	else if (rc == 0 && make && notices != NULL)
 		printf("nothing was to be installed\n");
 	if (rc != 0)
-		fprintf(stderr, "rowfs: %s\n",
-			err.sentence != NULL ? err.sentence : "out of memory");
+		fprintf(stderr, "rowfs: %s\n", db_error_text(&err));
 	notices_free(notices);
 	db_pool_free(pool);
 	return rc == 0;
@@ -255,7 +254,7 @@ void install_version(struct fs *fs, bool mount) {
 	enum version version = VERSION_SAME;
 	if (version_ask(fs->pool, &version, &err) != 0) {
 		log_warning("which schema rowfs the database has is not known: %s",
-			    err.sentence != NULL ? err.sentence : "out of memory");
+			    db_error_text(&err));
 		return;
 	}
 	if (mount && version == VERSION_NONE)

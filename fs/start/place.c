@@ -61,7 +61,7 @@ static bool open_fence(struct fs *fs) {
 		complain_of_state(fs->opt, rc, &why);
 	else if ((rc = fence_end_earlier(fs->fence, fs->pool, &err)) != 0)
 		fprintf(stderr, "rowfs: what an earlier mount left under way cannot be ended: %s\n",
-			err.sentence != NULL ? err.sentence : "out of memory");
+			db_error_text(&err));
 	return rc == 0;
 }
 

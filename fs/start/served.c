@@ -54,8 +54,7 @@ bool served_open(struct fs *fs, enum watch_how how) {
 		fprintf(stderr, "rowfs: the layout %s does not fit:\n%s",
 			opt->layout != NULL ? opt->layout : "(default)", mistakes.data);
 	else if (snapshot == NULL)
-		fprintf(stderr, "rowfs: %s\n",
-			err.sentence != NULL ? err.sentence : "out of memory");
+		fprintf(stderr, "rowfs: %s\n", db_error_text(&err));
 	else
 		tell_left_out(fs, snapshot);
 	if (snapshot == NULL)

@@ -151,8 +151,7 @@ static bool compare(struct db_pool *pool, struct table *t, bool note) {
 	if (note && (wrong.failed || db_query_text(pool, differs_sql, &param, 1, DB_REPEATABLE,
 						   NULL, NULL, &err) != 0))
 		log_error("%s: its summary differs from the rows, and mounts could not be told: %s",
-			  t->rel->layout_name,
-			  err.sentence != NULL ? err.sentence : "out of memory");
+			  t->rel->layout_name, db_error_text(&err));
 	set_why(t, "it differs from the rows: rowfs check --install counts anew");
 	return true;
 }
