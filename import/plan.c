@@ -231,7 +231,7 @@ void plan_free(struct plan *plan) {
 	}
 	for (size_t i = 0; i < plan->ndirectories; i++)
 		free(plan->directories[i]);
-	routes_free(&plan->routes);
+	arena_free(&plan->routes.memory);
 	free(plan->items);
 	free(plan->by_path);
 	free(plan->directories);

@@ -35,7 +35,7 @@ static void put_format(struct buf *out, const char *format) {
 	}
 }
 
-static char *pattern_of(const char *part, const cJSON *keys) {
+static char *pattern_of(struct arena *memory, const char *part, const cJSON *keys) {
 	AUTO_BUF struct buf out = { 0 };
 	buf_puts(&out, "");
 	while (*part != '\0') {
@@ -53,7 +53,7 @@ static char *pattern_of(const char *part, const cJSON *keys) {
 			buf_putc(&out, ANY_TEXT);
 		part = close + 1;
 	}
-	return buf_take(&out);
+	return arena_keep(memory, buf_take(&out));
 }
 
 static bool matches(const char *pattern, const char *name, size_t len) {
@@ -131,14 +131,14 @@ static enum file_class classify(const cJSON *json, const char **relation) {
 	return CLASS_PLAIN;
 }
 
-static bool read_route(struct route *out, const cJSON *json) {
+static void read_route(struct arena *memory, struct route *out, const cJSON *json) {
 	const char *path = json_word(json, "path"), *relation;
 	const char *truncate = json_word(json, "truncate");
 	if (path == NULL)
-		return true; /* the mount would not have taken it */
+		return; /* the mount would not have taken it */
 	out->what = classify(json, &relation);
 	if (relation != NULL) {
-		out->relation = strdup(relation);
+		out->relation = arena_strdup(memory, relation);
 		char *dot = out->what == CLASS_COLUMN && out->relation != NULL
 				    ? strrchr(out->relation, '.')
 				    : NULL;
@@ -148,20 +148,16 @@ static bool read_route(struct route *out, const cJSON *json) {
 	const char *replace = json_word(json, "replace");
 	out->keeps = replace != NULL && strcmp(replace, "keep") == 0;
 	out->replaceable = truncate == NULL || strcmp(truncate, "refuse") != 0;
-	out->parts = calloc(DEEPEST_PATH + 1, sizeof(char *));
-	AUTO_FREE char *copy = strdup(path);
-	if (out->parts == NULL || copy == NULL || (relation != NULL && out->relation == NULL))
-		return false;
+	out->parts = arena_alloc(memory, DEEPEST_PATH, sizeof(char *));
+	char *copy = arena_strdup(memory, path);
+	if (memory->failed)
+		return;
 	char *rest = copy, *part;
 	while ((part = strsep(&rest, "/")) != NULL && out->nparts <= DEEPEST_PATH) {
-		if (*part == '\0')
-			continue;
-		out->parts[out->nparts] =
-			pattern_of(part, cJSON_GetObjectItemCaseSensitive(json, "keys"));
-		if (out->parts[out->nparts++] == NULL)
-			return false;
+		if (*part != '\0')
+			out->parts[out->nparts++] = pattern_of(
+				memory, part, cJSON_GetObjectItemCaseSensitive(json, "keys"));
 	}
-	return true;
 }
 
 /* -- ranks ------------------------------------------------------------------------------------- */
@@ -227,15 +223,16 @@ bool routes_read(struct routes *out, const char *layout, const char *status) {
 	int n = cJSON_GetArraySize(list), i = 0;
 	if (!cJSON_IsArray(list))
 		return false;
-	out->list = calloc((size_t)n + 1, sizeof(*out->list));
+	out->list = arena_alloc(&out->memory, n, sizeof(*out->list));
 	if (out->list == NULL)
 		return false;
 	cJSON_ArrayForEach(route, list) {
 		struct route *one = &out->list[out->n++];
-		if (!read_route(one, route))
-			return false;
+		read_route(&out->memory, one, route);
 		note_absent(one, route, left_out);
 	}
+	if (out->memory.failed)
+		return false;
 	note_ingested(out);
 	/* relations that refer to each other have no end: what is left is for the later passes */
 	for (bool moved = true; moved && i < 32; i++) {
@@ -249,16 +246,4 @@ bool routes_read(struct routes *out, const char *layout, const char *status) {
 		}
 	}
 	return true;
-}
-
-void routes_free(struct routes *routes) {
-	for (int i = 0; i < routes->n; i++) {
-		struct route *route = &routes->list[i];
-		for (int k = 0; k < route->nparts; k++)
-			free(route->parts[k]);
-		free(route->parts);
-		free(route->relation);
-	}
-	free(routes->list);
-	*routes = (struct routes){ 0 };
 }

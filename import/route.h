@@ -4,6 +4,7 @@
 #ifndef ROWFS_IMPORT_ROUTE_H
 #define ROWFS_IMPORT_ROUTE_H
 
+#include "util/arena.h"
 #include "util/cleanup.h"
 
 #include <stdbool.h>
@@ -22,10 +23,10 @@ enum file_class {
 };
 
 struct route {
-	char **parts; /* the path's components as patterns; owned */
+	char **parts; /* the path's components as patterns */
 	int nparts;
 	enum file_class what;
-	char *relation;   /* owned; NULL for plain bytes */
+	char *relation;   /* NULL for plain bytes */
 	int rank;         /* 0: its rows refer to no other relation of the layout's paths */
 	bool replaceable; /* CLASS_LINES: writing it anew is allowed */
 	bool absent;      /* the database does not have what it needs: the mount leaves it out */
@@ -34,14 +35,14 @@ struct route {
 };
 
 struct routes {
+	struct arena memory; /* of all that the routes have */
 	struct route *list;
 	int n;
 };
 
 /* Reads the texts of /.rowfs/layout.json and /.rowfs/status.json (may be NULL). Returns false if
- * the first is none, or without memory; OUT is to be freed in any case. */
+ * the first is none, or without memory; OUT->memory is to be freed in any case. */
 MUST_USE bool routes_read(struct routes *out, const char *layout, const char *status);
-void routes_free(struct routes *routes);
 /* The route of PATH (below the mount, without a slash in front), or NULL. Literal names win, from
  * the left; then the first route. */
 const struct route *routes_match(const struct routes *routes, const char *path);
