@@ -4,6 +4,8 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A statement that is used again and again. Zero-initialise all but `sql`; run.c numbers it at
@@ -31,6 +33,14 @@ enum {
 /* A C string as a text parameter. S must outlive the call; NULL is SQL NULL. */
 static inline struct db_param db_text(const char *s) {
 	return (struct db_param){ .data = s, .len = s != NULL ? strlen(s) : 0, .oid = DB_TEXT };
+}
+
+enum { NUMBER_TEXT = 24 }; /* room for the text of a 64-bit integer */
+
+/* The same of VALUE, whose text is put into TEXT. */
+static inline struct db_param db_number(char text[NUMBER_TEXT], int64_t value) {
+	snprintf(text, NUMBER_TEXT, "%lld", (long long)value);
+	return db_text(text);
 }
 
 #endif

@@ -29,12 +29,11 @@ int page_query_run(struct fs *fs, const struct page_query *q, struct db_cancel *
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&q->place->sql;
 	struct db_param params[WHERE_PARAMS];
 	bool next = q->cursor != NULL;
-	char limit[16];
+	char limit[NUMBER_TEXT];
 	int n = where_params(&q->dir, params);
 	for (char **c = q->cursor; c != NULL && *c != NULL; c++)
 		params[n++] = db_text(*c);
-	snprintf(limit, sizeof(limit), "%d", q->limit);
-	params[n++] = db_text(limit);
+	params[n++] = db_number(limit, q->limit);
 	struct db_statement *st = q->bare ? (next ? &sql->names_next : &sql->names_first)
 					  : (next ? &sql->list_next : &sql->list_first);
 	int rc = db_query(fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY, cancel, res, err);

@@ -175,11 +175,9 @@ static void put_latest(struct buf *sql, const struct slice *s) {
 
 static int build_part(struct db_conn *conn, const char *id, const char *latest, const char *part,
 		      long long from, struct db_error *err) {
-	char lower[24], upper[24];
-	snprintf(lower, sizeof(lower), "%lld", from);
-	snprintf(upper, sizeof(upper), "%lld", from + CHUNK_PAGES);
-	struct db_param params[] = { db_text(id), db_text(part), db_text(latest), db_text(lower),
-				     db_text(upper) };
+	char lower[NUMBER_TEXT], upper[NUMBER_TEXT];
+	struct db_param params[] = { db_text(id), db_text(part), db_text(latest),
+				     db_number(lower, from), db_number(upper, from + CHUNK_PAGES) };
 	return db_query_on(
 		conn, "SELECT rowfs.build($1::bigint, $2::regclass, $3, $4::bigint, $5::bigint)",
 		params, 5, NULL, err);

@@ -9,19 +9,11 @@
 #include <string.h>
 #include <zlib.h>
 
-enum {
-	NUMBER = 24,          /* room for the text of a 64-bit integer */
-	CHUNK_MOST = 1 << 26, /* bytes of a chunk: rowfs writes none that is nearly as long */
-};
+enum { CHUNK_MOST = 1 << 26 }; /* bytes of a chunk: rowfs writes none that is nearly as long */
 
 /* Within what nanoseconds can say. */
 #define CHANGED_US                                                                                 \
 	"(1000000::numeric * greatest(least(extract(epoch FROM changed), 9e9), -9e9))::bigint"
-
-static struct db_param number(char *text, int64_t value) {
-	snprintf(text, NUMBER, "%lld", (long long)value);
-	return db_text(text);
-}
 
 void ingest_record_free(struct ingest_record *record) {
 	free(record->state);
@@ -38,10 +30,10 @@ int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, in
 						    ", mode, op, state "
 						    "FROM rowfs.file WHERE id = $1::bigint" };
 	AUTO_RESULT PGresult *res = NULL;
-	char text[NUMBER];
+	char text[NUMBER_TEXT];
 	struct db_param params[2];
 	out->asked_us = clock_us();
-	params[0] = dir != NULL ? db_text(dir) : number(text, id);
+	params[0] = dir != NULL ? db_text(dir) : db_number(text, id);
 	params[1] = db_text(name);
 	int rc = db_query(pool, dir != NULL ? &by_name : &by_id, params, dir != NULL ? 2 : 1,
 			  DB_REPEATABLE, cancel, &res, err);
@@ -104,8 +96,8 @@ int ingest_file_unclaimed(struct db_pool *pool, const char *dir, const char *aft
 		.sql = "SELECT name, id FROM rowfs.file WHERE dir = $1::text AND relation IS NULL "
 		       "AND name > coalesce($2::text, '') ORDER BY name LIMIT $3::integer"
 	};
-	char text[NUMBER];
-	struct db_param params[] = { db_text(dir), db_text(after), number(text, limit) };
+	char text[NUMBER_TEXT];
+	struct db_param params[] = { db_text(dir), db_text(after), db_number(text, limit) };
 	int rc = db_query(pool, &st, params, 3, DB_REPEATABLE, NULL, out, err);
 	return rc == 0 ? field_judge(*out, ROWS_ANY, "tn", err) : rc;
 }
@@ -133,8 +125,8 @@ int ingest_file_create(struct db_pool *pool, const char *dir, const char *name, 
 		       "($1, $2, $3::integer, $4) ON CONFLICT DO NOTHING"
 	};
 	AUTO_RESULT PGresult *res = NULL;
-	char text[NUMBER];
-	struct db_param params[] = { db_text(dir), db_text(name), number(text, mode),
+	char text[NUMBER_TEXT];
+	struct db_param params[] = { db_text(dir), db_text(name), db_number(text, mode),
 				     db_text(of_table) };
 	int rc = db_query(pool, of_table != NULL ? &of : &plain, params, of_table != NULL ? 4 : 3,
 			  DB_REPEATABLE, NULL, &res, err);
@@ -154,8 +146,8 @@ int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, i
 		       "FROM rowfs.file WHERE dir = $1::text AND name > coalesce($2::text, '') "
 		       "ORDER BY name LIMIT $3::integer"
 	};
-	char text[NUMBER];
-	struct db_param params[] = { db_text(dir), db_text(after), number(text, limit) };
+	char text[NUMBER_TEXT];
+	struct db_param params[] = { db_text(dir), db_text(after), db_number(text, limit) };
 	int rc = db_query(pool, &st, params, 3, DB_REPEATABLE, cancel, out, err);
 	return rc == 0 ? field_judge(*out, ROWS_ANY, "tniun", err) : rc;
 }
@@ -170,11 +162,11 @@ int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_
 	static struct db_statement of = { .sql = SET_SQL
 					  ", relation = $4::text WHERE id = $1::bigint" };
 	AUTO_RESULT PGresult *res = NULL;
-	char texts[3][NUMBER];
+	char texts[3][NUMBER_TEXT];
 	struct db_param params[] = {
-		number(texts[0], id),
-		mode >= 0 ? number(texts[1], mode) : db_text(NULL),
-		changed_us >= 0 ? number(texts[2], changed_us) : db_text(NULL),
+		db_number(texts[0], id),
+		mode >= 0 ? db_number(texts[1], mode) : db_text(NULL),
+		changed_us >= 0 ? db_number(texts[2], changed_us) : db_text(NULL),
 		db_text(of_table),
 	};
 	int rc = db_query(pool, of_table != NULL ? &of : &plain, params, of_table != NULL ? 4 : 3,
@@ -196,8 +188,8 @@ static int run(struct db_conn *conn, const char *sql, const struct db_param *par
 
 int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op, const char *new_op,
 		     const char *of_table, struct db_error *err) {
-	char text[NUMBER];
-	struct db_param params[] = { number(text, id) };
+	char text[NUMBER_TEXT];
+	struct db_param params[] = { db_number(text, id) };
 	AUTO_RESULT PGresult *res = NULL;
 	int rc = db_ask_on(conn, "SELECT op FROM rowfs.file WHERE id = $1::bigint FOR UPDATE",
 			   params, 1, ROWS_ONE_OR_NONE, "t", &res, err);
@@ -228,16 +220,16 @@ int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 		change->of_table != NULL ? ", relation = $11::text" : "", keeps ? ", xids" : "",
 		keeps ? ", " : "", keeps ? change->xids : "");
 	const struct ingest_chunk *chunk = change->chunk;
-	char texts[4][NUMBER];
+	char texts[4][NUMBER_TEXT];
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param params[] = {
-		number(texts[0], change->id),
+		db_number(texts[0], change->id),
 		db_text(change->old_op),
 		db_text(change->new_op),
-		number(texts[1], (int64_t)change->size),
+		db_number(texts[1], (int64_t)change->size),
 		db_text(change->state),
-		number(texts[2], (int64_t)chunk->at),
-		number(texts[3], (int64_t)chunk->len),
+		db_number(texts[2], (int64_t)chunk->at),
+		db_number(texts[3], (int64_t)chunk->len),
 		db_text(chunk->zlib ? "t" : "f"),
 		{ .data = chunk->len > 0 ? chunk->data.data : "",
 		  .len = chunk->data.len,
@@ -255,14 +247,14 @@ int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 }
 
 int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err) {
-	char text[NUMBER];
-	struct db_param params[] = { number(text, id) };
+	char text[NUMBER_TEXT];
+	struct db_param params[] = { db_number(text, id) };
 	return run(conn, "DELETE FROM rowfs.chunk WHERE file = $1::bigint", params, 1, NULL, err);
 }
 
 int ingest_file_forget(struct db_conn *conn, int64_t id, struct db_error *err) {
-	char text[NUMBER];
-	struct db_param params[] = { number(text, id) };
+	char text[NUMBER_TEXT];
+	struct db_param params[] = { db_number(text, id) };
 	return run(conn, "DELETE FROM rowfs.file_rows WHERE file = $1::bigint", params, 1, NULL,
 		   err);
 }
@@ -292,11 +284,11 @@ void ingest_chunk_free(struct ingest_chunk *chunk) {
 
 int ingest_file_add(struct db_conn *conn, int64_t id, const struct ingest_chunk *chunk,
 		    struct db_error *err) {
-	char texts[3][NUMBER];
+	char texts[3][NUMBER_TEXT];
 	struct db_param params[] = {
-		number(texts[0], id),
-		number(texts[1], (int64_t)chunk->at),
-		number(texts[2], (int64_t)chunk->len),
+		db_number(texts[0], id),
+		db_number(texts[1], (int64_t)chunk->at),
+		db_number(texts[2], (int64_t)chunk->len),
 		db_text(chunk->zlib ? "t" : "f"),
 		{ .data = chunk->data.data, .len = chunk->data.len, .oid = DB_BYTEA },
 	};
@@ -308,9 +300,9 @@ int ingest_file_add(struct db_conn *conn, int64_t id, const struct ingest_chunk 
 
 int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges, const char *xids,
 			 struct db_error *err) {
-	char text[NUMBER];
+	char text[NUMBER_TEXT];
 	bool keeps = xids != NULL && xids[0] != '\0';
-	struct db_param params[] = { number(text, id), db_text(ranges) };
+	struct db_param params[] = { db_number(text, id), db_text(ranges) };
 	AUTO_BUF struct buf sql = { 0 };
 	buf_printf(&sql,
 		   "INSERT INTO rowfs.file_rows (file, ids%s) VALUES ($1::bigint, "
@@ -322,8 +314,8 @@ int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges, c
 
 int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const char *name,
 		       const char *of_table, struct db_error *err) {
-	char text[NUMBER];
-	struct db_param params[] = { number(text, id), db_text(dir), db_text(name),
+	char text[NUMBER_TEXT];
+	struct db_param params[] = { db_number(text, id), db_text(dir), db_text(name),
 				     db_text(of_table) };
 	int changed = 0;
 	int rc = of_table != NULL
@@ -341,8 +333,8 @@ int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const 
 }
 
 int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err) {
-	char text[NUMBER];
-	struct db_param params[] = { number(text, id) };
+	char text[NUMBER_TEXT];
+	struct db_param params[] = { db_number(text, id) };
 	return run(conn, "DELETE FROM rowfs.file WHERE id = $1::bigint", params, 1, NULL, err);
 }
 
@@ -396,8 +388,9 @@ int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset, struct
 		       struct buf *out, uint64_t *at, struct db_error *err) {
 	static struct db_statement st = { .sql = embedded_ingest_chunks_sql };
 	AUTO_RESULT PGresult *res = NULL;
-	char texts[2][NUMBER];
-	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
+	char texts[2][NUMBER_TEXT];
+	struct db_param params[] = { db_number(texts[0], id),
+				     db_number(texts[1], (int64_t)offset) };
 	buf_resize(out, 0);
 	int rc = db_query(pool, &st, params, 2, DB_REPEATABLE | DB_BINARY, cancel, &res, err);
 	return rc == 0 ? ingest_chunks_take(res, offset, out, at, err) : rc;
@@ -406,8 +399,9 @@ int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset, struct
 int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset, struct buf *out,
 			  uint64_t *at, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	char texts[2][NUMBER];
-	struct db_param params[] = { number(texts[0], id), number(texts[1], (int64_t)offset) };
+	char texts[2][NUMBER_TEXT];
+	struct db_param params[] = { db_number(texts[0], id),
+				     db_number(texts[1], (int64_t)offset) };
 	buf_resize(out, 0);
 	int rc = db_query_binary_on(conn, embedded_ingest_chunks_sql, params, 2, &res, err);
 	return rc == 0 ? ingest_chunks_take(res, offset, out, at, err) : rc;

@@ -25,12 +25,10 @@ int ingest_twin_find(struct db_pool *pool, const char *dir, const char *name, in
 		       "OR f.id = $3::bigint) AND f.dir <> '' AND f.id <> $4::bigint"
 	};
 	AUTO_RESULT PGresult *res = NULL;
-	char texts[2][24];
-	snprintf(texts[0], sizeof(texts[0]), "%lld", (long long)id);
-	snprintf(texts[1], sizeof(texts[1]), "%lld", (long long)me->id);
+	char texts[2][NUMBER_TEXT];
 	struct db_param params[] = { db_text(dir), db_text(name),
-				     db_text(dir == NULL ? texts[0] : NULL), db_text(texts[1]),
-				     db_text(me->op) };
+				     dir == NULL ? db_number(texts[0], id) : db_text(NULL),
+				     db_number(texts[1], me->id), db_text(me->op) };
 	out->asked_us = clock_us();
 	int rc = db_query(pool, &st, params, 5, DB_REPEATABLE, NULL, &res, err);
 	if (rc == 0)
@@ -50,10 +48,9 @@ int ingest_twin_find(struct db_pool *pool, const char *dir, const char *name, in
 
 int ingest_twin_take(struct db_conn *conn, int64_t from, int64_t me, const char *op,
 		     struct db_error *err) {
-	char texts[2][24];
-	snprintf(texts[0], sizeof(texts[0]), "%lld", (long long)from);
-	snprintf(texts[1], sizeof(texts[1]), "%lld", (long long)me);
-	struct db_param params[] = { db_text(texts[0]), db_text(texts[1]), db_text(op) };
+	char texts[2][NUMBER_TEXT];
+	struct db_param params[] = { db_number(texts[0], from), db_number(texts[1], me),
+				     db_text(op) };
 	return db_query_on(
 		conn,
 		"WITH given AS (UPDATE rowfs.file SET op = pg_catalog.gen_random_uuid(), state = state || "
@@ -63,9 +60,8 @@ int ingest_twin_take(struct db_conn *conn, int64_t from, int64_t me, const char 
 }
 
 int ingest_twin_give_back(struct db_conn *conn, int64_t me, struct db_error *err) {
-	char text[24];
-	snprintf(text, sizeof(text), "%lld", (long long)me);
-	struct db_param param = db_text(text);
+	char text[NUMBER_TEXT];
+	struct db_param param = db_number(text, me);
 	return db_query_on(
 		conn,
 		"WITH back AS (UPDATE rowfs.file AS f SET op = pg_catalog.gen_random_uuid(), "

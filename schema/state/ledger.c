@@ -57,11 +57,9 @@ static int note(struct db_conn *conn, const struct once *once, struct db_error *
 /* -- numbered ---------------------------------------------------------------------------------- */
 
 int ledger_move_params(const struct once *once, char numbers[2][24], struct db_param *params) {
-	snprintf(numbers[0], sizeof(numbers[0]), "%lld", (long long)once->off + 1);
-	snprintf(numbers[1], sizeof(numbers[1]), "%lld", (long long)once->off);
 	params[0] = db_text(once->stream);
-	params[1] = db_text(numbers[0]);
-	params[2] = db_text(numbers[1]);
+	params[1] = db_number(numbers[0], once->off + 1);
+	params[2] = db_number(numbers[1], once->off);
 	return LEDGER_MOVE_PARAMS;
 }
 
