@@ -2,9 +2,6 @@
  * pool's waiters, and nobody who holds the pool's lock touches a cancel's. */
 #include "db/cancel.h"
 
-#include "util/cleanup.h"
-#include "util/mutex.h"
-
 void cancel_tie(struct db_cancel *c, struct db_waker *waker) {
 	if (c == NULL)
 		return;

@@ -1,7 +1,6 @@
 #include "db/cancel_request.h"
 
 #include "db/wait.h"
-#include "util/clock.h"
 #include "util/job.h"
 #include "util/log.h"
 

@@ -4,7 +4,6 @@
 #include "db/copy.h"
 #include "db/retry.h"
 #include "db/run.h"
-#include "db/transaction.h"
 #include "db/wait.h"
 #include "util/buf.h"
 #include "util/clock.h"

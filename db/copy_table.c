@@ -1,7 +1,6 @@
 #include "db/copy_table.h"
 
 #include "util/buf.h"
-#include "util/cleanup.h"
 
 #include <string.h>
 #include <strings.h>

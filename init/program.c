@@ -1,6 +1,5 @@
 #include "init/program.h"
 
-#include "db/query.h"
 #include "db/quote.h"
 
 #include <errno.h>

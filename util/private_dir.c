@@ -1,7 +1,5 @@
 #include "util/private_dir.h"
 
-#include "util/cleanup.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -1,8 +1,6 @@
 #include "fs/admin/control.h"
 
-#include "fs/core/kind.h"
 #include "fs/names/lookup.h"
-#include "fs/open/handle.h"
 #include "fs/core/report.h"
 #include "fs/admin/status.h"
 #include "util/text/name.h"

@@ -2,7 +2,6 @@
 
 #include "util/text/json_shape.h"
 
-#include <stdint.h>
 #include <string.h>
 
 void edits_begin(struct edits *e, const struct buf *data) {

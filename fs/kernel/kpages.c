@@ -3,7 +3,6 @@
 #include "fs/core/call.h"
 #include "fs/cache/coherence.h"
 #include "fs/core/kind.h"
-#include "fs/open/handle.h"
 
 #include <fuse_lowlevel.h>
 

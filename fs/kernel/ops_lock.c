@@ -2,7 +2,6 @@
 
 #include "fs/cache/coherence.h"
 #include "fs/core/kind.h"
-#include "fs/open/handle.h"
 #include "fs/open/locks.h"
 #include "fs/kernel/ops.h"
 #include "fs/kernel/reply.h"

@@ -1,7 +1,6 @@
 #include "fs/kernel/reply.h"
 
 #include "fs/cache/coherence.h"
-#include "fs/core/kind.h"
 #include "fs/open/handle.h"
 
 struct node *node_of(struct fs *fs, fuse_ino_t ino) {

@@ -2,7 +2,6 @@
 
 #include "fs/core/part.h"
 #include "fs/core/fs.h"
-#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/mutex.h"
 #include "util/process.h"

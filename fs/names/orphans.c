@@ -3,7 +3,6 @@
 #include "fs/core/part.h"
 #include "fs/bytes/plain.h"
 #include "fs/core/report.h"
-#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/mutex.h"
 

@@ -11,7 +11,6 @@
 #include "util/clock.h"
 #include "util/list.h"
 #include "util/log.h"
-#include "util/mutex.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>

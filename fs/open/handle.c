@@ -1,6 +1,5 @@
 #include "fs/open/handle.h"
 
-#include "fs/inodes/body.h"
 #include "fs/core/call.h"
 #include "fs/core/kind.h"
 #include "util/mutex.h"

@@ -7,7 +7,6 @@
 #include "schema/statements/sql.h"
 #include "schema/expr/sql_build.h"
 #include "util/log.h"
-#include "db/quote.h"
 #include "schema/embedded.h"
 
 #include <errno.h>

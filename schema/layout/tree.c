@@ -1,7 +1,5 @@
 #include "schema/layout/tree.h"
 
-#include "schema/layout/ingest.h"
-#include "schema/layout/slice.h"
 #include "schema/layout/tree_check.h"
 #include "schema/layout/tree_write.h"
 #include "util/list.h"

@@ -6,7 +6,6 @@
 #include "schema/notice/notice_table.h"
 #include "schema/expr/sql_build.h"
 #include "util/hash.h"
-#include "util/log.h"
 #include "util/list.h"
 #include "schema/embedded.h"
 

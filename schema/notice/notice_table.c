@@ -1,7 +1,6 @@
 #include "schema/notice/notice_table.h"
 
 #include "schema/layout/slice.h"
-#include "util/cleanup.h"
 #include "db/quote.h"
 #include "util/list.h"
 

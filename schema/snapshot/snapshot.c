@@ -1,8 +1,6 @@
 #include "schema/snapshot/snapshot.h"
 
 #include "schema/statements/sql.h"
-#include "util/cleanup.h"
-#include "util/mutex.h"
 
 static void snapshot_free(struct snapshot *s) {
 	notices_free(s->notices);

@@ -4,7 +4,6 @@
 #include "schema/expr/sql_build.h"
 #include "schema/count/tally.h"
 #include "schema/state/ledger.h"
-#include "db/quote.h"
 
 #include <string.h>
 

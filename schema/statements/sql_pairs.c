@@ -1,7 +1,6 @@
 /* Writing lines over rows whose key the lines do not show: the rows are read with their keys, and
  * changed by them. Which row gets which line is not decided here. */
 #include "schema/statements/sql_write.h"
-#include "db/quote.h"
 
 #include <string.h>
 

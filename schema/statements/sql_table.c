@@ -1,7 +1,6 @@
 /* Many rows as one JSON document: read as one body, written by statements that update what differs,
  * insert what is new and delete what is absent. */
 #include "schema/statements/sql_write.h"
-#include "db/quote.h"
 
 #include <string.h>
 

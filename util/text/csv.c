@@ -3,7 +3,6 @@
 #include "util/list.h"
 
 #include <errno.h>
-#include <string.h>
 
 const char *csv_next_quoted(const char **at, const char *end, struct buf *decoded,
 			    struct csv_field *out) {
