@@ -78,8 +78,8 @@ static void put_csv_fields(struct buf *sql, const struct place *place) {
 		const struct column *column = place->columns[i];
 		bool numeric = strcmp(column->base, "numeric") == 0;
 		buf_puts(sql, i > 0 ? ", " : "");
-		buf_puts(sql, numeric ? "pg_catalog.trim_scale(" : "");
-		put_column(sql, place->target, column->name);
+		put_column(sql, numeric ? "pg_catalog.trim_scale(" : "", place->target,
+			   column->name);
 		buf_puts(sql, numeric ? ")" : prints_as_text(column) ? "" : "::text");
 	}
 }

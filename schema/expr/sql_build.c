@@ -25,8 +25,8 @@ void put_own_rows(struct buf *sql, const char *before, const struct relation *re
 	put_relation(sql, rel->inherited ? "ONLY " : "", rel);
 }
 
-void put_column(struct buf *sql, int table, const char *name) {
-	buf_printf(sql, "t%d.", table);
+void put_column(struct buf *sql, const char *before, int table, const char *name) {
+	buf_printf(sql, "%st%d.", before, table);
 	db_quote_ident(sql, name);
 }
 
@@ -58,12 +58,12 @@ void put_operator(struct buf *sql, const char *op, const struct column *a, const
 	buf_printf(sql, ".%s) ", op);
 }
 
-int put_tables(struct buf *sql, const struct place *place, int except) {
+int put_tables(struct buf *sql, const char *before, const struct place *place, int except) {
 	int n = 0;
 	for (int t = 0; t < place->scope.n; t++) {
 		if (t == except)
 			continue;
-		buf_puts(sql, n++ > 0 ? ", " : "");
+		buf_puts(sql, n++ > 0 ? ", " : before);
 		if (place->scope.tables[t].determined)
 			put_own_rows(sql, "", place->scope.tables[t].rel);
 		else
@@ -79,14 +79,13 @@ void put_join(struct buf *sql, const struct place *place, int table) {
 		return;
 	int child = t->upwards ? t->joined : table, parent = t->upwards ? table : t->joined;
 	for (int i = 0; i < t->fk->columns.n; i++) {
-		buf_puts(sql, " AND ");
-		put_column(sql, child, t->fk->columns.names[i]);
+		put_column(sql, " AND ", child, t->fk->columns.names[i]);
 		put_operator(
 			sql, "=",
 			relation_column(place->scope.tables[child].rel, t->fk->columns.names[i]),
 			relation_column(place->scope.tables[parent].rel,
 					t->fk->references.names[i]));
-		put_column(sql, parent, t->fk->references.names[i]);
+		put_column(sql, "", parent, t->fk->references.names[i]);
 	}
 }
 
@@ -313,7 +312,7 @@ void put_id(struct buf *sql, const struct place *place) {
 	const struct key *key = &place->keys[0];
 	const struct name_list *id = relation_key(place->scope.tables[key->table].rel);
 	if (id != NULL && id->n == 1 && strcmp(id->names[0], key->column->name) != 0) {
-		put_column(sql, key->table, id->names[0]);
+		put_column(sql, "", key->table, id->names[0]);
 		buf_puts(sql, "::text");
 		return;
 	}
@@ -364,7 +363,7 @@ void put_list_cursor(struct buf *sql, const struct place *place, int first) {
 		if (place->keys[i].format != NULL)
 			put_key_text(sql, &place->keys[i]);
 		else
-			put_column(sql, place->keys[i].table, place->keys[i].column->name);
+			put_column(sql, "", place->keys[i].table, place->keys[i].column->name);
 	}
 	buf_putc(sql, ')');
 	put_operator(sql, ">", alike, NULL);
@@ -381,7 +380,7 @@ void put_list_order(struct buf *sql, const struct place *place) {
 		if (place->keys[i].format != NULL)
 			put_key_text(sql, &place->keys[i]);
 		else
-			put_column(sql, place->keys[i].table, place->keys[i].column->name);
+			put_column(sql, "", place->keys[i].table, place->keys[i].column->name);
 	}
 }
 
@@ -408,7 +407,7 @@ void put_mtime(struct buf *sql, int table, const struct column *column, const ch
 	}
 	AUTO_BUF struct buf time = { 0 };
 	buf_printf(&time, "%s%s(", aggregate[0] != '\0' ? "pg_catalog." : "", aggregate);
-	put_column(&time, table, column->name);
+	put_column(&time, "", table, column->name);
 	buf_putc(&time, ')');
 	buf_printf(sql,
 		   "CASE WHEN pg_catalog.isfinite(%s) THEN greatest(least(extract(epoch FROM %s)"

@@ -8,13 +8,13 @@
 void put_name(struct buf *sql, const char *before, const char *name);
 void put_relation(struct buf *sql, const char *before, const struct relation *rel);
 /* t3."name" */
-void put_column(struct buf *sql, int table, const char *name);
+void put_column(struct buf *sql, const char *before, int table, const char *name);
 /* REL's own rows, without those of tables that inherit from it: what a key determines, and all that
  * is ever changed. */
 void put_own_rows(struct buf *sql, const char *before, const struct relation *rel);
-/* The scope's tables, "rel t0, rel t1", without table EXCEPT (-1 for all); nothing if there are
- * none. Returns how many. */
-int put_tables(struct buf *sql, const struct place *place, int except);
+/* The scope's tables, "rel t0, rel t1", without table EXCEPT (-1 for all); nothing, not even
+ * BEFORE, if there are none. Returns how many. */
+int put_tables(struct buf *sql, const char *before, const struct place *place, int except);
 /* "true AND joins AND key conditions" for all of the path, own keys included unless WITHOUT_OWN. */
 void put_conditions(struct buf *sql, const char *before, const struct place *place,
 		    bool without_own);

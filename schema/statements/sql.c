@@ -15,8 +15,7 @@ static void find_directory(struct place *place, bool by_id, struct db_statement 
 	put_mtime(&sql, place->row_table, place->row_dir ? place->mtime : NULL, "");
 	buf_puts(&sql, ", '0', NULL, ");
 	put_id(&sql, place);
-	buf_puts(&sql, " FROM ");
-	put_tables(&sql, place, -1);
+	put_tables(&sql, " FROM ", place, -1);
 	put_conditions(&sql, " WHERE ", place, by_id);
 	if (by_id) {
 		buf_puts(&sql, " AND ");
@@ -41,8 +40,7 @@ static void list_directory(struct place *place, bool next, struct db_statement *
 		buf_puts(&sql, "NULL");
 	else
 		put_id(&sql, place);
-	buf_puts(&sql, " FROM ");
-	put_tables(&sql, place, -1);
+	put_tables(&sql, " FROM ", place, -1);
 	put_conditions(&sql, " WHERE ", place, true);
 	put_list_rest(&sql, place, next, group);
 	statement_take(place, st, &sql);
@@ -77,11 +75,9 @@ static void build_check(struct place *place) {
 /* -- rows as a whole --------------------------------------------------------------------------- */
 
 static void put_delete(struct buf *sql, const struct place *place, int target) {
-	AUTO_BUF struct buf others = { 0 };
 	put_own_rows(sql, "DELETE FROM ", place->scope.tables[target].rel);
 	buf_printf(sql, " t%d", target);
-	if (put_tables(&others, place, target) > 0)
-		buf_printf(sql, " USING %s", others.data);
+	put_tables(sql, " USING ", place, target);
 	put_conditions(sql, " WHERE ", place, false);
 }
 
@@ -120,7 +116,7 @@ static void put_referring(struct buf *sql, int target, const struct relation *ta
 		put_name(sql, " AND c.", fk->columns.names[i]);
 		put_operator(sql, "=", relation_column(rel, fk->columns.names[i]),
 			     relation_column(target_rel, fk->references.names[i]));
-		put_column(sql, target, fk->references.names[i]);
+		put_column(sql, "", target, fk->references.names[i]);
 	}
 	buf_putc(sql, ')');
 }
@@ -129,8 +125,7 @@ char *sql_find_referred(const struct place *place, const struct catalog *catalog
 	int target = place->target;
 	int64_t oid = place->scope.tables[target].rel->oid;
 	AUTO_BUF struct buf sql = { 0 }, known = { 0 };
-	buf_puts(&sql, "SELECT 1 FROM ");
-	put_tables(&sql, place, -1);
+	put_tables(&sql, "SELECT 1 FROM ", place, -1);
 	put_conditions(&sql, " WHERE ", place, false);
 	buf_puts(&sql, " AND (false");
 	buf_puts(&known, "0");
@@ -163,8 +158,7 @@ static void build_rename(struct place *place) {
 		put_name(&sql, i > 0 ? ", " : "", place->keys[i].column->name);
 		buf_printf(&sql, " = $%d::%s", place->nparams + 1 + i, place->keys[i].column->type);
 	}
-	if (put_tables(&others, place, target) > 0)
-		buf_printf(&sql, " FROM %s", others.data);
+	put_tables(&sql, " FROM ", place, target);
 	buf_free(&others);
 	put_conditions(&sql, " WHERE ", place, false);
 	statement_take(place, &place->sql.rename, &sql);

@@ -10,7 +10,7 @@
 static void put_column_body(struct buf *sql, const struct place *place) {
 	const struct column *column = place->column;
 	AUTO_BUF struct buf ref = { 0 };
-	put_column(&ref, place->target, column->name);
+	put_column(&ref, "", place->target, column->name);
 	if (strcmp(column->base, "bytea") == 0)
 		buf_puts(sql, ref.data);
 	else if (strcmp(column->base, "text") == 0)
@@ -72,8 +72,7 @@ static void put_select(struct buf *sql, const struct place *place, int inline_bo
 		put_list_id(sql, place);
 	else
 		buf_puts(sql, "NULL");
-	buf_puts(sql, " FROM ");
-	put_tables(sql, place, -1);
+	put_tables(sql, " FROM ", place, -1);
 	/* OFFSET 0 keeps the planner from rendering the body once for each use */
 	buf_puts(sql, ", LATERAL (SELECT ");
 	put_body(sql, place);
@@ -106,8 +105,7 @@ static void build_list(struct place *place, bool next, struct db_statement *st) 
 static void put_has_file(struct buf *sql, const struct place *place) {
 	if (strncmp(place->column->base, "json", 4) == 0)
 		return;
-	buf_puts(sql, " AND ");
-	put_column(sql, place->target, place->column->name);
+	put_column(sql, " AND ", place->target, place->column->name);
 	buf_puts(sql, " IS NOT NULL");
 }
 
@@ -117,8 +115,7 @@ static void build_names(struct place *place, bool next, struct db_statement *st)
 	put_own_keys(&sql, "SELECT ", place);
 	buf_puts(&sql, "NULL, NULL, '0', NULL, ");
 	put_list_id(&sql, place);
-	buf_puts(&sql, " FROM ");
-	put_tables(&sql, place, -1);
+	put_tables(&sql, " FROM ", place, -1);
 	put_conditions(&sql, " WHERE ", place, true);
 	if (place->route->kind == KIND_COLUMN)
 		put_has_file(&sql, place);
@@ -130,8 +127,7 @@ static void build_body(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT ");
 	put_version(&sql, place);
-	buf_puts(&sql, ", b.body FROM ");
-	put_tables(&sql, place, -1);
+	put_tables(&sql, ", b.body FROM ", place, -1);
 	buf_puts(&sql, ", LATERAL (SELECT ");
 	put_body(&sql, place);
 	put_conditions(&sql, " AS body OFFSET 0) b WHERE ", place, false);
@@ -163,9 +159,7 @@ static void put_update_head(struct buf *sql, const struct place *place) {
 }
 
 static void put_update_tail(struct buf *sql, const struct place *place) {
-	AUTO_BUF struct buf others = { 0 };
-	if (put_tables(&others, place, place->target) > 0)
-		buf_printf(sql, " FROM %s", others.data);
+	put_tables(sql, " FROM ", place, place->target);
 	put_conditions(sql, " WHERE ", place, false);
 }
 
@@ -190,11 +184,10 @@ static void build_clear(struct place *place) {
 }
 
 static void build_row(struct place *place) {
-	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
+	AUTO_BUF struct buf sql = { 0 };
 	put_own_rows(&sql, "SELECT 1 FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d", place->target);
-	if (put_tables(&others, place, place->target) > 0)
-		buf_printf(&sql, ", %s", others.data);
+	put_tables(&sql, ", ", place, place->target);
 	put_conditions(&sql, " WHERE ", place, false);
 	/* so that policies of UPDATE hold for it */
 	buf_printf(&sql, " FOR UPDATE OF t%d", place->target);
@@ -218,8 +211,7 @@ static void build_column_writes(struct place *place) {
 	}
 	if (!bytes && strcmp(base, "text") != 0)
 		return;
-	buf_puts(&more, "coalesce(");
-	put_column(&more, place->target, place->column->name);
+	put_column(&more, "coalesce(", place->target, place->column->name);
 	buf_printf(&more, ", '') || %s", value.data);
 	build_set(place, more.data, &place->sql.append);
 }

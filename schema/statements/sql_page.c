@@ -38,7 +38,7 @@ static void put_order_column(struct buf *sql, const struct place *place, int i) 
 	if (column == NULL)
 		buf_printf(sql, "t%d.%s", place->target, last_resorts[resort(place, i)].name);
 	else
-		put_column(sql, place->target, column->name);
+		put_column(sql, "", place->target, column->name);
 }
 
 static const char *order_type(const struct place *place, int i) {
@@ -126,8 +126,7 @@ static void put_page_cursor(struct buf *sql, const struct page *p) {
 
 /* "FROM tables WHERE conditions and cursor ORDER BY order" */
 static void put_page_source(struct buf *sql, const struct page *p) {
-	buf_puts(sql, " FROM ");
-	put_tables(sql, p->place, -1);
+	put_tables(sql, " FROM ", p->place, -1);
 	put_conditions(sql, " WHERE ", p->place, false);
 	if (p->first > 0)
 		put_page_cursor(sql, p);

@@ -193,8 +193,7 @@ static void put_rows_read(struct buf *sql, const struct place *place, bool lock,
 	}
 	if (key_of_rows(place) == NULL)
 		buf_printf(sql, ", %s.tableoid AS p0, %s.ctid AS p1", alias, alias);
-	buf_puts(sql, " FROM ");
-	put_tables(sql, place, -1);
+	put_tables(sql, " FROM ", place, -1);
 	put_conditions(sql, " WHERE ", place, false);
 	put_older(sql, place, snapshot);
 	if (lock)
@@ -249,7 +248,6 @@ char *sql_pairs_lines(const struct place *place, const struct document_shape *sh
  * put_source(). */
 static void put_pairs(struct buf *sql, const struct place *place) {
 	int table = target_table(place);
-	AUTO_BUF struct buf others = { 0 };
 	buf_printf(
 		sql,
 		"pg_catalog.json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
@@ -257,8 +255,7 @@ static void put_pairs(struct buf *sql, const struct place *place) {
 		place->nparams + 1);
 	put_relation(sql, "", target_of(place));
 	buf_puts(sql, ", e.j) d");
-	if (put_tables(&others, place, table) > 0)
-		buf_printf(sql, ", %s", others.data);
+	put_tables(sql, ", ", place, table);
 }
 
 /* "... AND t.key = the pair's": the line may be this row's. */
@@ -267,8 +264,7 @@ static void put_pair_conditions(struct buf *sql, const struct place *place,
 	put_conditions(sql, "", place, false);
 	put_agreement(sql, place, shape, false);
 	for (int i = 0; i < key_length(place); i++) {
-		buf_puts(sql, " AND ");
-		put_column(sql, place->target, key_name(place, i));
+		put_column(sql, " AND ", place->target, key_name(place, i));
 		put_operator(sql, "=", key_column(place, i), NULL);
 		buf_printf(sql, "(x.o->'k'::text->>%d)::%s", i, key_type(place, i));
 	}
@@ -287,7 +283,7 @@ static bool put_changes(const struct place *place, const struct document_shape *
 			continue;
 		if (column->identity_always)
 			return false;
-		put_column(&old, table, column->name);
+		put_column(&old, "", table, column->name);
 		put_new_value(&value, place, shape, column, old.data);
 		put_name(set, n > 0 ? ", " : "", column->name);
 		buf_printf(set, " = %s", value.data);
@@ -347,8 +343,7 @@ char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const
 	buf_printf(&sql, "%s AND %s(", place->sql.remove.sql, others ? "NOT " : "");
 	for (int i = 0; i < key_length(place); i++) {
 		alike = column_alike(i, alike, key_column(place, i));
-		buf_puts(&sql, i > 0 ? ", " : "");
-		put_column(&sql, place->target, key_name(place, i));
+		put_column(&sql, i > 0 ? ", " : "", place->target, key_name(place, i));
 	}
 	buf_putc(&sql, ')');
 	put_operator(&sql, "=", alike, NULL);

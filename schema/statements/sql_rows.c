@@ -27,7 +27,7 @@ static void put_grouped_select(struct buf *sql, const struct place *place, bool 
 	} else {
 		buf_puts(sql, "NULL::text, NULL::text, NULL, NULL FROM ");
 	}
-	put_tables(sql, place, -1);
+	put_tables(sql, "", place, -1);
 	buf_puts(sql, " WHERE ");
 }
 
@@ -60,7 +60,7 @@ static void build_grouped_list(struct place *place, bool next, struct db_stateme
 /* "NULL, mtime, size, NULL, NULL FROM the tables above", for a file that exists while the row that
  * it belongs to does, with or without lines. SUMS as in put_grouped_select(). */
 static void put_owned(struct buf *sql, const struct place *place, bool sums) {
-	AUTO_BUF struct buf parents = { 0 }, lines = { 0 }, mtime = { 0 }, size = { 0 };
+	AUTO_BUF struct buf lines = { 0 }, mtime = { 0 }, size = { 0 };
 	put_relation(&lines, "FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&lines, " t%d WHERE true", place->target);
 	put_join(&lines, place, place->target);
@@ -83,8 +83,7 @@ static void put_owned(struct buf *sql, const struct place *place, bool sums) {
 		return;
 	}
 	buf_printf(sql, "NULL, %s, %s, NULL, NULL", mtime.data, size.data);
-	if (put_tables(&parents, place, place->target) > 0)
-		buf_printf(sql, " FROM %s", parents.data);
+	put_tables(sql, " FROM ", place, place->target);
 }
 
 static void build_owned_find(struct place *place, bool sums, struct db_statement *st) {

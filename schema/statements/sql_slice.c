@@ -45,12 +45,11 @@ static void put_source(struct buf *sql, const struct place *place, int i, bool c
 	const struct scope_table *table = &place->scope.tables[target];
 	if (!correlated)
 		buf_puts(sql, "(SELECT ");
-	put_column(sql, table->joined, table->fk->references.names[i]);
+	put_column(sql, "", table->joined, table->fk->references.names[i]);
 	buf_puts(sql, "::text");
 	if (correlated)
 		return;
-	buf_puts(sql, " FROM ");
-	put_tables(sql, place, target);
+	put_tables(sql, " FROM ", place, target);
 	put_parent_conditions(sql, " WHERE ", place, target);
 	buf_putc(sql, ')');
 }
@@ -125,7 +124,7 @@ void sql_slice_put_owned(struct buf *sql, const struct place *place, const char 
 		   "NULL, CASE WHEN %s THEN %s ELSE %s END, CASE WHEN %s THEN (%zu::numeric + "
 		   "coalesce(c.bytes, 0))::text ELSE %s END, NULL, NULL FROM ",
 		   good.data, changed_text, mtime, good.data, header_length(place), size);
-	if (put_tables(&parents, place, place->target) > 0)
+	if (put_tables(&parents, "", place, place->target) > 0)
 		buf_printf(sql, "%s, LATERAL ", parents.data);
 	put_totals(sql, file.data);
 }
@@ -167,7 +166,7 @@ static void put_plain_list(struct buf *sql, const struct place *place, const cha
 	buf_puts(sql, " UNION ALL (SELECT ");
 	put_own_expressions(sql, place);
 	buf_printf(sql, ", NULL, %s FROM ", middle);
-	put_tables(sql, place, -1);
+	put_tables(sql, "", place, -1);
 	put_conditions(sql, " WHERE ", place, true);
 	put_keys_not_null(sql, place);
 	buf_puts(sql, " AND NOT ");

@@ -9,8 +9,7 @@
 static void put_order(struct buf *sql, const struct place *place) {
 	int n = 0;
 	for (; place->order[n] != NULL; n++) {
-		buf_puts(sql, n > 0 ? ", " : "");
-		put_column(sql, place->target, place->order[n]->name);
+		put_column(sql, n > 0 ? ", " : "", place->target, place->order[n]->name);
 	}
 	const struct relation *rel = place->scope.tables[place->target].rel;
 	if (rel->inherited) /* whose key does not hold for all rows */
@@ -26,8 +25,7 @@ static void put_body(struct buf *sql, const struct place *place) {
 	snprintf(alias, sizeof(alias), "t%d", place->target);
 	buf_printf(sql, "coalesce(E'%s\\n    ' || pg_catalog.string_agg(", open);
 	if (place->by != NULL) {
-		buf_puts(sql, "pg_catalog.to_json(");
-		put_column(sql, place->target, place->by->name);
+		put_column(sql, "pg_catalog.to_json(", place->target, place->by->name);
 		buf_puts(sql, "::text)::text || ': ' || ");
 	}
 	put_object(sql, place, alias, 2, place->by);
@@ -75,8 +73,7 @@ static void put_groups(struct buf *sql, const struct place *place, enum listing 
 	put_body(sql, place);
 	buf_puts(sql, ", ");
 	put_mtime(sql, place->target, place->mtime, "max");
-	buf_puts(sql, " FROM ");
-	put_tables(sql, place, -1);
+	put_tables(sql, " FROM ", place, -1);
 	buf_puts(sql, " WHERE ");
 	put_names(sql, place, true, list);
 	if (place->nkeys > 0) {
@@ -96,7 +93,7 @@ static void put_groups(struct buf *sql, const struct place *place, enum listing 
 static void put_owned(struct buf *sql, const struct place *place, enum listing list) {
 	AUTO_BUF struct buf parents = { 0 };
 	buf_puts(sql, " FROM ");
-	if (put_tables(&parents, place, place->target) > 0)
+	if (put_tables(&parents, "", place, place->target) > 0)
 		buf_printf(sql, "%s, ", parents.data);
 	buf_puts(sql, "LATERAL (SELECT ");
 	put_body(sql, place);
@@ -178,17 +175,15 @@ static void put_match(struct buf *sql, const struct place *place) {
 			continue;
 		put_d(sql, " AND ", column->name);
 		put_operator(sql, "=", column, NULL);
-		put_column(sql, place->target, column->name);
+		put_column(sql, "", place->target, column->name);
 	}
 }
 
 /* "source, other tables" */
 static void put_sources(struct buf *sql, const struct place *place,
 			const struct document_shape *shape) {
-	AUTO_BUF struct buf others = { 0 };
 	put_source(sql, place, shape, SOURCE_ORDERED);
-	if (put_tables(&others, place, place->target) > 0)
-		buf_printf(sql, ", %s", others.data);
+	put_tables(sql, ", ", place, place->target);
 }
 
 /* Which row an element stands for, and that it agrees with the path. An identity cannot be changed:
@@ -204,7 +199,7 @@ static void put_same_row(struct buf *sql, const struct place *place,
 			continue;
 		put_d(sql, " AND ", rel->columns[i].name);
 		put_operator(sql, "=", &rel->columns[i], NULL);
-		put_column(sql, place->target, rel->columns[i].name);
+		put_column(sql, "", place->target, rel->columns[i].name);
 	}
 }
 
@@ -229,11 +224,10 @@ char *sql_table_twice(const struct place *place) {
 
 char *sql_table_delete(const struct place *place) {
 	const struct document_shape none = { 0 };
-	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
+	AUTO_BUF struct buf sql = { 0 };
 	put_own_rows(&sql, "DELETE FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d", place->target);
-	if (put_tables(&others, place, place->target) > 0)
-		buf_printf(&sql, " USING %s", others.data);
+	put_tables(&sql, " USING ", place, place->target);
 	put_conditions(&sql, " WHERE ", place, false);
 	buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
 	put_source(&sql, place, &none, SOURCE_ORDERED);
@@ -264,7 +258,7 @@ char *sql_table_update(const struct place *place, const struct document_shape *s
 		    name_list_has(place->match, column->name))
 			continue;
 		AUTO_BUF struct buf old = { 0 }, value = { 0 };
-		put_column(&old, table, column->name);
+		put_column(&old, "", table, column->name);
 		put_new_value(&value, place, shape, column, old.data);
 		put_name(&set, n > 0 ? ", " : "", column->name);
 		buf_printf(&set, " = %s", value.data);
@@ -289,8 +283,7 @@ static void put_without_row(struct buf *sql, const struct place *place,
 			    const struct document_shape *shape) {
 	if (!sql_table_has_key(place, shape))
 		return;
-	buf_puts(sql, " AND NOT EXISTS (SELECT 1 FROM ");
-	put_tables(sql, place, -1);
+	put_tables(sql, " AND NOT EXISTS (SELECT 1 FROM ", place, -1);
 	put_conditions(sql, " WHERE ", place, false);
 	put_match(sql, place);
 	buf_putc(sql, ')');

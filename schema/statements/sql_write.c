@@ -118,7 +118,7 @@ static void put_path_value(struct buf *sql, const struct place *place,
 	const struct scope_table *t = &place->scope.tables[target_table(place)];
 	for (int i = 0; i < t->fk->columns.n; i++)
 		if (strcmp(t->fk->columns.names[i], column->name) == 0)
-			put_column(sql, t->joined, t->fk->references.names[i]);
+			put_column(sql, "", t->joined, t->fk->references.names[i]);
 }
 
 /* " = " between COLUMN and that. */
@@ -183,13 +183,13 @@ static char *update_or_find(const struct place *place, const struct document_sha
 			    bool find) {
 	int table = target_table(place), n = 0;
 	const struct relation *rel = target_of(place);
-	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, others = { 0 };
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 };
 	for (int i = 0; i < rel->ncolumns && !find; i++) {
 		const struct column *column = &rel->columns[i];
 		if (!takes_value(place, shape, column) || column->identity_always)
 			continue;
 		AUTO_BUF struct buf old = { 0 };
-		put_column(&old, table, column->name);
+		put_column(&old, "", table, column->name);
 		put_name(&set, n++ > 0 ? ", " : "", column->name);
 		buf_puts(&set, " = ");
 		put_new_value(&set, place, shape, column, old.data);
@@ -203,8 +203,7 @@ static char *update_or_find(const struct place *place, const struct document_sha
 		buf_printf(&sql, " t%d, ", table);
 	}
 	put_source(&sql, place, shape, SOURCE_ONE);
-	if (put_tables(&others, place, table) > 0)
-		buf_printf(&sql, ", %s", others.data);
+	put_tables(&sql, ", ", place, table);
 	put_conditions(&sql, " WHERE ", place, false);
 	put_agreement(&sql, place, shape, false);
 	for (int i = 0; i < rel->ncolumns; i++) {
@@ -212,7 +211,7 @@ static char *update_or_find(const struct place *place, const struct document_sha
 			continue;
 		put_d(&sql, " AND ", rel->columns[i].name);
 		put_operator(&sql, "=", &rel->columns[i], NULL);
-		put_column(&sql, table, rel->columns[i].name);
+		put_column(&sql, "", table, rel->columns[i].name);
 	}
 	if (find)
 		buf_printf(&sql, " FOR UPDATE OF t%d", table);
@@ -241,7 +240,7 @@ void put_rows(struct buf *sql, const struct place *place, const struct document_
 	AUTO_BUF struct buf others = { 0 }, source = { 0 };
 	if (shape->n > 0 || many)
 		put_source(&source, place, shape, from);
-	int parents = put_tables(&others, place, table);
+	int parents = put_tables(&others, "", place, table);
 	if (source.len > 0 || parents > 0)
 		buf_printf(sql, " FROM %s%s%s", source.len > 0 ? source.data : "",
 			   source.len > 0 && parents > 0 ? ", " : "",
@@ -284,7 +283,7 @@ bool put_insert(struct buf *sql, const struct place *place, const struct documen
 void put_insert_column(struct buf *sql, const struct place *place, const char *value) {
 	int table = target_table(place);
 	const struct relation *rel = target_of(place);
-	AUTO_BUF struct buf values = { 0 }, parents = { 0 };
+	AUTO_BUF struct buf values = { 0 };
 	put_relation(sql, "INSERT INTO ", rel);
 	buf_puts(sql, " (");
 	for (int i = 0; i < rel->ncolumns; i++) {
@@ -299,8 +298,7 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 	}
 	db_quote_ident(sql, place->column->name);
 	buf_printf(sql, ") OVERRIDING SYSTEM VALUE SELECT %s%s", values.data, value);
-	if (put_tables(&parents, place, table) > 0)
-		buf_printf(sql, " FROM %s", parents.data);
+	put_tables(sql, " FROM ", place, table);
 	put_parent_conditions(sql, " WHERE ", place, table);
 }
 
@@ -355,8 +353,7 @@ static void put_same_file(struct buf *sql, const struct place *place, bool exclu
 		enum column_role role = role_of(place, &rel->columns[i]);
 		if (role != ROLE_PARENT && role != ROLE_KEY)
 			continue;
-		buf_puts(sql, " AND ");
-		put_column(sql, table, rel->columns[i].name);
+		put_column(sql, " AND ", table, rel->columns[i].name);
 		if (excluded) {
 			put_operator(sql, "=", &rel->columns[i], NULL);
 			put_name(sql, "EXCLUDED.", rel->columns[i].name);
@@ -394,8 +391,7 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 		if (column->identity_always || column->generated)
 			continue;
 		db_quote_ident(&sql, column->name);
-		buf_puts(&sql, " = ");
-		put_column(&sql, table, column->name);
+		put_column(&sql, " = ", table, column->name);
 		n++;
 	}
 	if (n == 0)
@@ -417,8 +413,7 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 	buf_printf(&sql, " t%d WHERE true", table);
 	for (int i = 0; i < key->n; i++) {
 		const struct column *column = relation_column(rel, key->names[i]);
-		buf_puts(&sql, " AND ");
-		put_column(&sql, table, column->name);
+		put_column(&sql, " AND ", table, column->name);
 		if (is_bound(place, column))
 			put_path_operator(&sql, place, column);
 		else
@@ -447,7 +442,7 @@ void put_absent(struct buf *sql, const struct place *place) {
 			continue; /* the conditions say it already, and a line need not */
 		put_d(sql, " AND ", key->names[i]);
 		put_operator(sql, "=", relation_column(rel, key->names[i]), NULL);
-		put_column(sql, table, key->names[i]);
+		put_column(sql, "", table, key->names[i]);
 	}
 	buf_putc(sql, ')');
 }
