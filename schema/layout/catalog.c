@@ -198,7 +198,8 @@ static char *names_of(const struct layout *layout) {
 	for (int i = 0; i < layout->ntables; i++)
 		add_name(seen, layout->tables[i].relation);
 	for (int i = 0; i < layout->ntimers; i++)
-		add_name(seen, layout->timers[i].call);
+		if (layout->timers[i].call != NULL)
+			add_name(seen, layout->timers[i].call);
 	AUTO_BUF struct buf out = { 0 };
 	const cJSON *e;
 	cJSON_ArrayForEach(e, seen) {

@@ -152,6 +152,8 @@ static void add_route(struct check *c, struct tree *tree, int i) {
 static void add_timers(struct check *c, struct tree *tree, const struct layout *layout) {
 	tree->timers = arena_alloc(&tree->memory, layout->ntimers, sizeof(*tree->timers));
 	for (int i = 0; tree->timers != NULL && i < layout->ntimers; i++) {
+		if (layout->timers[i].call == NULL)
+			continue; /* a mistake, and told */
 		const struct function *fn = catalog_function(c->catalog, layout->timers[i].call);
 		if (fn == NULL && layout->timers[i].optional) {
 			struct lack *lack =

@@ -33,6 +33,17 @@ static void test_two_joins(void) {
 	}
 }
 
+/* A timer that lacks its words is a mistake, like any other. */
+static void test_empty_timer(void) {
+	static const char json[] =
+		"{ \"routes\": [ { \"path\": \"/notes.csv\", \"rows\": \"notes\" } ], \"timers\": [ {} ] }";
+	AUTO_BUF struct buf mistakes = { 0 };
+	struct layout *layout = layout_parse(json, strlen(json), &mistakes);
+	CHECK(layout != NULL && tree_build(layout, treekit_catalog(), &mistakes) == NULL);
+	CHECK_HAS(mistakes.data, "needs \"call\" and \"every\"");
+	layout_free(layout);
+}
+
 static void test_generated(void) {
 	int built = 0;
 	for (unsigned seed = 1; seed <= LAYOUTS; seed++) {
@@ -54,6 +65,7 @@ static void test_generated(void) {
 
 int main(void) {
 	test_two_joins();
+	test_empty_timer();
 	test_generated();
 	return check_end();
 }
