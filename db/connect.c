@@ -140,8 +140,7 @@ static bool is_final(const struct target *t, const char *state) {
 
 static int connect_failed(struct db_conn *c, const struct target *t, bool *final,
 			  struct db_error *err) {
-	AUTO_BUF struct buf clean = { 0 };
-	AUTO_BUF struct buf text = { 0 };
+	AUTO_BUF struct buf clean = { 0 }, text = { 0 };
 	char state[6] = "";
 
 	clean_message(&clean, PQerrorMessage(c->pg), state);

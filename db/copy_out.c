@@ -48,8 +48,7 @@ struct beginning {
 static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *err) {
 	const struct beginning *b = arg;
 	struct db_copy_out *copy = b->copy;
-	AUTO_BUF struct buf names = { 0 };
-	AUTO_BUF struct buf text = { 0 };
+	AUTO_BUF struct buf names = { 0 }, text = { 0 };
 	const struct conn_work w = { .params = b->keys, .n = b->n };
 	struct conn_work set = w;
 

@@ -102,13 +102,8 @@ static void add_one_line(struct buf *b, const char *s) {
 /* The schema was changed under the layout: the server's words alone would puzzle a person who only
  * wrote a file. */
 static bool is_catalog_drift(const char *sqlstate) {
-	static const char *const states[] = {
-		"42P01", "42703", "42883", "42704", "42804", "3F000"
-	};
-	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-		if (strcmp(sqlstate, states[i]) == 0)
-			return true;
-	return false;
+	return strlen(sqlstate) == 5 &&
+	       strstr("42P01 42703 42883 42704 42804 3F000", sqlstate) != NULL;
 }
 
 /* "JSON data, line 3: ..." tells where in a document the mistake is; other contexts tell of our
@@ -179,8 +174,7 @@ void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn 
 /* Made before E is cleared: an argument may be E's own sentence. */
 __attribute__((format(printf, 3, 0))) static int set_error(struct db_error *e, int errnum,
 							   const char *fmt, va_list ap) {
-	AUTO_BUF struct buf text = { 0 };
-	AUTO_BUF struct buf line = { 0 };
+	AUTO_BUF struct buf text = { 0 }, line = { 0 };
 
 	buf_vprintf(&text, fmt, ap);
 	if (!text.failed)

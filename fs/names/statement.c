@@ -15,12 +15,8 @@ bool statement_was_ours(const struct call *call) {
 bool statement_is_no_value(const struct call *call) {
 	/* invalid text representation, datetime format and range, numeric range, encoding,
 	 * parameter value */
-	static const char *const states[] = { "22P02", "22007", "22008", "22003",
-					      "22021", "22023", "23514" };
-	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-		if (strcmp(call->err.sqlstate, states[i]) == 0)
-			return true;
-	return false;
+	static const char states[] = "22P02 22007 22008 22003 22021 22023 23514";
+	return strlen(call->err.sqlstate) == 5 && strstr(states, call->err.sqlstate) != NULL;
 }
 
 /* Runs ST by itself, or in the removal that CALL is part of. */

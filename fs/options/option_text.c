@@ -42,8 +42,7 @@ static void put_wrapped(const char *text, struct buf *out) {
 }
 
 static void put_help(const struct option *o, struct buf *out) {
-	AUTO_BUF struct buf left = { 0 };
-	AUTO_BUF struct buf right = { 0 };
+	AUTO_BUF struct buf left = { 0 }, right = { 0 };
 	buf_printf(&left, "  %s=", o->key);
 	put_value_name(o, &left);
 	put_explanation(o, &right);
@@ -70,8 +69,7 @@ static void put_troff_text(const struct buf *text, struct buf *out) {
 }
 
 static void put_troff(const struct option *o, struct buf *out) {
-	AUTO_BUF struct buf value = { 0 };
-	AUTO_BUF struct buf text = { 0 };
+	AUTO_BUF struct buf value = { 0 }, text = { 0 };
 	put_value_name(o, &value);
 	put_explanation(o, &text);
 	buf_puts(out, ".TP\n\\fB");

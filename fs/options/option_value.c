@@ -161,8 +161,7 @@ static int set_size(struct options *opt, const struct option *o, const char *tex
 		    struct buf *err) {
 	double bytes = 0;
 	if (!read_size(text, &bytes) || bytes < o->min || bytes > o->max) {
-		AUTO_BUF struct buf low = { 0 };
-		AUTO_BUF struct buf high = { 0 };
+		AUTO_BUF struct buf low = { 0 }, high = { 0 };
 		show_size(&low, o->min);
 		show_size(&high, o->max);
 		return needs(err, "a size from %s to %s, in bytes or as 64K, 16M, 1G,", low.data,
