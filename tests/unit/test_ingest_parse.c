@@ -33,11 +33,12 @@ static void put(struct buf *out, struct buf *refused, struct ingest_unit *unit) 
 static void test_in_place(void) {
 	struct tree tree = { 0 };
 	struct relation rel = { .rewrites_rows = true };
-	struct engine engine = { .tree = &tree };
+	struct engine engine = { 0 };
 	struct ingest in = file_of(true);
 	struct ingest_parser p;
 	struct ingest_unit unit = { .uncounted = true };
 	static const char first[] = "1,2,3\r\n4,5", second[] = ",6\n7,8,9\n";
+	in.tree = &tree;
 	in.rel = &rel;
 	in.by_copy = true;
 	CHECK_INT(parser_begin(&p, &engine, &in, false, NULL), 0);
