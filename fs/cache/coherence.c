@@ -487,12 +487,13 @@ void coherence_json(struct fs *fs, struct buf *out) {
 	buf_printf(
 		out,
 		"        \"listening\": %s,\n        \"losses\": %llu,\n        \"heard\": %llu,\n"
+		"        \"waiting\": %ld,\n"
 		"        \"malformed\": %llu,\n        \"sent\": %llu,\n        \"peers\": %d,\n"
 		"        \"peers_lost\": %llu,\n"
 		"        \"by_time\": {",
 		coherence_listens(fs) ? "true" : "false", atomic_load(&c->losses),
-		atomic_load(&c->heard), atomic_load(&c->malformed), atomic_load(&c->sent),
-		atomic_load(&c->npeers), atomic_load(&c->peers_lost));
+		atomic_load(&c->heard), invalidate_pending(c->inv), atomic_load(&c->malformed),
+		atomic_load(&c->sent), atomic_load(&c->npeers), atomic_load(&c->peers_lost));
 	put_others(c, out);
 	buf_puts(out, "\n        }\n    }");
 }

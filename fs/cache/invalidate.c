@@ -323,6 +323,10 @@ void invalidate_not(struct invalidator *inv, struct forget *list) {
 	}
 }
 
+long invalidate_pending(const struct invalidator *inv) {
+	return atomic_load(&inv->pending);
+}
+
 void invalidate_wait(struct invalidator *inv, int ms) {
 	int64_t until = clock_us() + (int64_t)ms * US_PER_MS;
 	for (int i = 0; i < TELLERS; i++) {

@@ -57,6 +57,10 @@ bool invalidate_names(struct invalidator *inv);
 /* True if it was found out that it cannot. */
 bool invalidates_by_name(struct invalidator *inv);
 
+/* How many of what was given to invalidate() the kernel has not been told yet; at any time, by any
+ * thread. */
+long invalidate_pending(const struct invalidator *inv);
+
 /* Waits until all that was given to invalidate() before has been told, at most MS milliseconds. Not
  * in a request that may hold a directory's lock or a page. */
 void invalidate_wait(struct invalidator *inv, int ms);

@@ -76,9 +76,9 @@ static void heard(void *arg, const char *channel, const char *payload) {
 		note_peers(c);
 		return;
 	}
-	atomic_fetch_add(&c->heard, 1);
 	if (fresh_is_ready(c->fs->fresh))
 		c->changed(c, payload, false);
+	atomic_fetch_add(&c->heard, 1); /* behind it: who reads the count may go by it */
 }
 
 static bool has_peers(void *arg) {

@@ -18,6 +18,23 @@ def counter(mount, name):
     return mount.json(".rowfs/status.json")["counters"][name]
 
 
+class Notices:
+    """What MOUNT hears from now on. A row that can be read is no sign that its notice has come: the first look asks the database, and a notice that
+    comes later makes the next look ask again. So who wants to know what is remembered waits for the notice."""
+
+    def __init__(self, mount):
+        self.mount = mount
+        self.before = coherence(mount)["heard"]
+
+    def wait(self, count=1):
+        """Until COUNT notices have come, and the kernel was told of all that they say."""
+        def taken_in():
+            said = coherence(self.mount)
+            return said["heard"] >= self.before + count and said["waiting"] == 0
+        until(taken_in, f"{count} notices are heard")
+        self.before += count
+
+
 def text(n):
     """A note that says its number and its length, of a length that goes up and down."""
     size = random.Random(n).choice((12, 40, 300, 5000, 9000, 20000))

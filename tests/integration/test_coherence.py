@@ -97,7 +97,7 @@ def test_rows_come_and_go(two):
         for s in two:
             delays.append(delay(lambda: s.m.exists(f"items/{name}b"), f"{name} renamed"))  # noqa: B023
             delays.append(delay(lambda: not s.m.exists(f"items/{name}"), f"{name} has another name"))  # noqa: B023
-            assert s.m.ls("items") == [f"{name}b"]
+            delays.append(delay(lambda: s.m.ls("items") == [f"{name}b"], f"{name} is listed by its new name"))  # noqa: B023
         if i % 2:
             two[0].sql("delete from items")
         else:

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from coherencekit import Notices
 from kit import get, until
 
 LAYOUT = {"routes": [{"path": "/names/{names.name}.txt", "column": "names.text"}]}
@@ -52,7 +53,7 @@ def test_many_open_the_same_documents_at_once(names, make_mount, workers):
     """Who gives pages to the kernel may have to wait for a read of them, which wants a thread of the mount, too."""
     m = make_mount(layout=LAYOUT, options={"threads": workers})
     paths = [m / f"names/{i:05d}.txt" for i in range(4980, 5000)]
-    wrong = []
+    wrong, notices = [], Notices(m)
 
     def read_all(want):
         for path in paths:
@@ -63,7 +64,7 @@ def test_many_open_the_same_documents_at_once(names, make_mount, workers):
     for i in range(5):
         names.sql("update names set text = %s || text where name >= '04980'", f"{i} ")
         want = {name: text.encode() for name, text in names.sql("select name, text from names where name >= '04980'")}
-        until(lambda: get(paths[-1]) == want["04999"], "the change has been told")  # noqa: B023
+        notices.wait()
         threads = [threading.Thread(target=read_all, args=(want,)) for _ in range(12)]
         for t in threads:
             t.start()

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from coherencekit import Notices
 from kit import append, get, put, refused, run, sh, until
 from shop import LAYOUT
 
@@ -181,8 +182,9 @@ def test_the_last_of_two_writers_wins(shop):
 def test_what_no_trigger_saw_is_told_by_notify_all(shop_pg, make_mount):
     """14.8: with the triggers off nothing is told; rowfs.notify_all() tells that the table has changed."""
     m = make_mount(layout=LAYOUT, options={"coherence": "notify"})
+    notices = Notices(m)
     shop_pg.sql("insert into flat values (1, 'old')")
-    until(lambda: m.exists("flat/1.json"), "the row is there")
+    notices.wait()
     assert m.json("flat/1.json")["title"] == "old"
     shop_pg.admin("set session_replication_role = replica; update flat set title = 'new'")
     with shop_pg.queries() as seen:
