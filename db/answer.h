@@ -1,7 +1,6 @@
 /* Waiting for the server's answer on one connection, with deadlines, cancel and shutdown. Internal
  * to db/. */
-#ifndef ROWFS_DB_ANSWER_H
-#define ROWFS_DB_ANSWER_H
+#pragma once
 
 #include "db/conn.h"
 
@@ -32,5 +31,3 @@ MUST_USE enum conn_end answer_not_sent(struct db_conn *c, struct db_error *err);
 /* Counts a statement that took TOOK_US and remembers its failure. Returns END. */
 MUST_USE enum conn_end answer_note(struct db_conn *c, const char *sql, int64_t took_us,
 				   enum conn_end end, struct db_error *err);
-
-#endif

@@ -5,8 +5,7 @@
  *
  * What a thread does between enter and leave is one call. db/ asks when it began; a thread that
  * never enters has a budget for each function of db/ that it calls. */
-#ifndef ROWFS_DB_BUDGET_H
-#define ROWFS_DB_BUDGET_H
+#pragma once
 
 #include <stdint.h>
 
@@ -16,5 +15,3 @@ void db_budget_leave(int64_t outer);
 
 /* clock_us() when this thread's call began; now, if it is in none. */
 int64_t budget_began_us(void);
-
-#endif

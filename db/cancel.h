@@ -1,6 +1,5 @@
 /* Stopping what a request waits for: its statement, and its place in a pool's queues. */
-#ifndef ROWFS_DB_CANCEL_H
-#define ROWFS_DB_CANCEL_H
+#pragma once
 
 #include "util/mutex.h"
 
@@ -40,5 +39,3 @@ void cancel_tie(struct db_cancel *c, struct db_waker *waker);
 void cancel_untie(struct db_cancel *c, struct db_waker *waker);
 /* NULL is never fired. */
 bool cancel_fired(const struct db_cancel *c);
-
-#endif

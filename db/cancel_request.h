@@ -1,6 +1,5 @@
 /* Asking the server to stop a statement. Internal to db/; callers use db_cancel_fire(). */
-#ifndef ROWFS_DB_CANCEL_REQUEST_H
-#define ROWFS_DB_CANCEL_REQUEST_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -19,5 +18,3 @@ struct cancel_request *cancel_request_send(PGconn *pg);
  * it has not: it may still arrive, and would then hit whatever runs on that connection next. R may
  * be NULL. */
 bool cancel_request_end(struct cancel_request *r, int64_t deadline_us);
-
-#endif

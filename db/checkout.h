@@ -1,6 +1,5 @@
 /* Borrowing connections from the pool. Internal to db/: retry.c is the borrower. */
-#ifndef ROWFS_DB_CHECKOUT_H
-#define ROWFS_DB_CHECKOUT_H
+#pragma once
 
 #include "db/conn.h"
 
@@ -48,5 +47,3 @@ void pool_wake(struct db_pool *pool);
 
 /* The moves of whether connections can be made; for tests. */
 extern struct state_table reach_table;
-
-#endif

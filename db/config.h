@@ -1,6 +1,5 @@
 /* How a database is reached and used: what a pool, a session and a listener are made with. */
-#ifndef ROWFS_DB_CONFIG_H
-#define ROWFS_DB_CONFIG_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -25,5 +24,3 @@ struct db_config {
 	const char *mark;     /* every session's setting rowfs.mount, or NULL; see db_pool_mark() */
 	const char *greeting; /* statements that every session begins with, or NULL; trusted SQL */
 };
-
-#endif

@@ -2,8 +2,7 @@
  * Internal to db/; everybody else goes through the pool. Nothing here waits longer than its
  * deadline: libpq is used in its non-blocking form, and every wait also ends on a cancel and on the
  * pool's shutdown. */
-#ifndef ROWFS_DB_CONN_H
-#define ROWFS_DB_CONN_H
+#pragma once
 
 #include "db/cancel.h"
 #include "db/config.h"
@@ -124,5 +123,3 @@ void conn_take_news(struct db_conn *c, bool in_doubt, struct db_error *err);
  * them. */
 void conn_attach(struct db_conn *c, struct db_cancel *cancel);
 void conn_detach(struct db_conn *c);
-
-#endif

@@ -1,6 +1,5 @@
 /* Connecting. Internal to db/. */
-#ifndef ROWFS_DB_CONNECT_H
-#define ROWFS_DB_CONNECT_H
+#pragma once
 
 #include "db/conn.h"
 
@@ -12,5 +11,3 @@ MUST_USE int conninfo_check(const char *conninfo, struct db_error *err);
 /* Connects C->pg, within ALLOWED_MS unless that is 0. Returns 0 or -errno with ERR filled and
  * *FINAL set. */
 MUST_USE int connect_session(struct db_conn *c, int allowed_ms, bool *final, struct db_error *err);
-
-#endif

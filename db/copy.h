@@ -3,8 +3,7 @@
  * connection: who feeds a COPY keeps what he fed until it is committed, and repeats it with
  * db_transaction() and db_copy_on(). A pause between two calls may last as long as it likes: no
  * time-out of the server counts it. */
-#ifndef ROWFS_DB_COPY_H
-#define ROWFS_DB_COPY_H
+#pragma once
 
 #include "db/query.h"
 
@@ -70,5 +69,3 @@ void db_copy_out_attach(struct db_copy_out *copy, struct db_cancel *cancel);
 /* Ends it, at any point, and gives the connection back (or drops it, if the server does not
  * stop within some tenths of a second). NULL is fine. */
 void db_copy_out_end(struct db_copy_out *copy);
-
-#endif

@@ -1,7 +1,6 @@
 /* What a database call says beside its result: why it failed (an errno for the program, a sentence
  * for the person), and what its statements have changed. */
-#ifndef ROWFS_DB_ERROR_H
-#define ROWFS_DB_ERROR_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -69,5 +68,3 @@ int db_error_again(struct db_error *e, int errnum, const char *fmt, ...)
 
 /* The one table SQLSTATE -> positive errno. Unknown states are EIO. */
 int db_errno_of_sqlstate(const char *sqlstate);
-
-#endif

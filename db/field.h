@@ -8,8 +8,7 @@
  *
  * Nobody else calls PQgetvalue(), PQgetlength() or PQgetisnull() (tests/lint/run). Pure;
  * thread-safe as the result is. */
-#ifndef ROWFS_DB_FIELD_H
-#define ROWFS_DB_FIELD_H
+#pragma once
 
 #include "db/error.h"
 #include "util/cleanup.h"
@@ -56,5 +55,3 @@ int64_t field_number(const PGresult *res, int row, int column);
 
 /* How many rows the statement changed; 0 where the answer does not say. */
 int64_t field_changed(const PGresult *res);
-
-#endif

@@ -13,8 +13,7 @@
  *
  * A transaction is used by one thread at a time. It is *broken* after a lost connection or a
  * deadlock: then it can only be dropped, and nothing of it was committed. */
-#ifndef ROWFS_DB_HELD_H
-#define ROWFS_DB_HELD_H
+#pragma once
 
 #include "db/query.h"
 
@@ -65,5 +64,3 @@ MUST_USE int db_held_commit(struct db_held *held, struct db_error *err);
 
 /* Rolls back, gives the connection back and frees. NULL is fine. */
 void db_held_drop(struct db_held *held);
-
-#endif

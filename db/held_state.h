@@ -1,7 +1,6 @@
 /* The states of a transaction that stays open. Its table of moves stands at the top of held.c.
  * Internal to db/. */
-#ifndef ROWFS_DB_HELD_STATE_H
-#define ROWFS_DB_HELD_STATE_H
+#pragma once
 
 #include "util/states.h"
 
@@ -23,5 +22,3 @@ enum held_event {
 };
 
 extern struct state_table held_table;
-
-#endif

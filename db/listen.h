@@ -1,8 +1,7 @@
 /* LISTEN: one connection that does nothing else, with a thread of its own. It is made anew when it
  * is lost, with growing pauses; a connection that is dead without saying so is found out by asking.
  * Beside that it may ask a question of its user's now and then. */
-#ifndef ROWFS_DB_LISTEN_H
-#define ROWFS_DB_LISTEN_H
+#pragma once
 
 #include "db/pool.h"
 #include "util/buf.h"
@@ -41,5 +40,3 @@ MUST_USE int db_listen_start(const struct db_config *cfg, const struct db_listen
 
 /* Ends the thread and the connection; `down` is not told. NULL is fine. */
 void db_listen_stop(struct db_listener *listener);
-
-#endif

@@ -4,8 +4,7 @@
  * the length of one statement or transaction and belongs to its borrower meanwhile. After a failed
  * attempt to connect, one attempt at a time is made, with growing, jittered pauses; everybody else
  * who waits is told the failure's text when his own budget ends. Thread-safe throughout. */
-#ifndef ROWFS_DB_POOL_H
-#define ROWFS_DB_POOL_H
+#pragma once
 
 #include "db/cancel.h"
 #include "db/config.h"
@@ -52,5 +51,3 @@ bool db_pool_one_snapshot(struct db_pool *pool);
 /* True if the last use of the database worked; otherwise the text of the last failure is copied
  * into TEXT (at most LEN bytes with the NUL). */
 bool db_pool_healthy(struct db_pool *pool, char *text, size_t len);
-
-#endif

@@ -2,8 +2,7 @@
  * `struct db_statement`; parameters are text or bytea; results are text. Lost connections are
  * replaced and the statement sent again within the retry budget, where its flags say that this is
  * safe. */
-#ifndef ROWFS_DB_QUERY_H
-#define ROWFS_DB_QUERY_H
+#pragma once
 
 #include "db/error.h"
 #include "db/pool.h"
@@ -65,5 +64,3 @@ MUST_USE int db_part_on(struct db_conn *conn, db_tx_fn fn, void *arg, struct db_
 /* Has deferred constraints checked by each statement of the transaction on CONN, from here on and
  * for those before. Returns 0, or -errno with ERR filled. */
 MUST_USE int db_check_constraints_on(struct db_conn *conn, struct db_error *err);
-
-#endif

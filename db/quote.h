@@ -1,6 +1,5 @@
 /* What is written into the text of a statement: quoted. Pure. */
-#ifndef ROWFS_DB_QUOTE_H
-#define ROWFS_DB_QUOTE_H
+#pragma once
 
 struct buf;
 
@@ -9,5 +8,3 @@ void db_quote_ident(struct buf *sql, const char *ident);
 /* Appends S as a string literal (standard_conforming_strings is on for every connection). For
  * catalog names only; values are parameters. */
 void db_quote_literal(struct buf *sql, const char *s);
-
-#endif

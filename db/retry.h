@@ -1,6 +1,5 @@
 /* Whether a piece of work that did not end well is done again. Internal to db/. */
-#ifndef ROWFS_DB_RETRY_H
-#define ROWFS_DB_RETRY_H
+#pragma once
 
 #include "db/checkout.h"
 
@@ -25,5 +24,3 @@ typedef enum conn_end (*retry_fn)(struct db_conn *c, void *arg, struct db_error 
  * ERR filled. */
 MUST_USE int retry_run(struct retry *r, retry_fn once, void *arg, struct db_conn **keep,
 		       struct db_error *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* Running one statement on one connection. Internal to db/. */
-#ifndef ROWFS_DB_RUN_H
-#define ROWFS_DB_RUN_H
+#pragma once
 
 #include "db/conn.h"
 
@@ -38,5 +37,3 @@ MUST_USE enum conn_end conn_command(struct db_conn *c, const char *sql, struct d
 /* Ends C's transaction, if one is open, by DEADLINE_US and a grace; a connection that does not obey
  * is lost. Unties C from its cancel. */
 void conn_roll_back(struct db_conn *c, int64_t deadline_us);
-
-#endif

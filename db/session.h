@@ -1,6 +1,5 @@
 /* Making a session: a connection that is connected and set up. Internal to db/. */
-#ifndef ROWFS_DB_SESSION_H
-#define ROWFS_DB_SESSION_H
+#pragma once
 
 #include "db/conn.h"
 
@@ -10,5 +9,3 @@
 MUST_USE int session_open(const struct db_config *cfg, int stop_fd, int allowed_ms,
 			  struct db_cancel *cancel, struct db_conn **out, bool *final,
 			  struct db_error *err);
-
-#endif

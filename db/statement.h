@@ -1,6 +1,5 @@
 /* A statement and its parameters. */
-#ifndef ROWFS_DB_STATEMENT_H
-#define ROWFS_DB_STATEMENT_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -42,5 +41,3 @@ static inline struct db_param db_number(char text[NUMBER_TEXT], int64_t value) {
 	snprintf(text, NUMBER_TEXT, "%lld", (long long)value);
 	return db_text(text);
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* The parts of a transaction that a COPY shares with db_transaction(). Internal to db/. */
-#ifndef ROWFS_DB_TRANSACTION_H
-#define ROWFS_DB_TRANSACTION_H
+#pragma once
 
 #include "db/conn.h"
 #include "db/query.h"
@@ -12,5 +11,3 @@ enum conn_end transaction_before_commit(enum conn_end end);
  * On failure ERR is filled; the caller rolls back. */
 MUST_USE enum conn_end transaction_finish(struct db_conn *c, db_tx_fn fn, void *arg,
 					  struct db_error *err);
-
-#endif

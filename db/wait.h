@@ -1,6 +1,5 @@
 /* Waiting for a libpq socket, a cancel and a shutdown at once. Internal to db/. */
-#ifndef ROWFS_DB_WAIT_H
-#define ROWFS_DB_WAIT_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -14,5 +13,3 @@ enum wait_end { WAIT_READY, WAIT_TIMEOUT, WAIT_CANCEL, WAIT_STOP };
  * A readable WAKE_FD is emptied. */
 MUST_USE enum wait_end wait_for(int sock, short events, int wake_fd, int stop_fd,
 				int64_t deadline_us, short *revents);
-
-#endif

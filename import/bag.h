@@ -1,7 +1,6 @@
 /* How often each record was seen, by its hash. Bounded: bag_add() says so when it is full. Not
  * thread-safe. */
-#ifndef ROWFS_IMPORT_BAG_H
-#define ROWFS_IMPORT_BAG_H
+#pragma once
 
 #include "import/record.h"
 
@@ -26,5 +25,3 @@ void bag_free(struct bag *bag);
 struct bag_entry *bag_find(const struct bag *bag, struct hash hash);
 /* Counts one. Returns 0, -E2BIG if the bag is full, or -ENOMEM. */
 MUST_USE int bag_add(struct bag *bag, struct hash hash, uint64_t line);
-
-#endif

@@ -1,7 +1,6 @@
 /* What an import has finished, on disk before it counts: a line for each file whose copy was
  * acknowledged, and for big rows files how far they got. Thread-safe. */
-#ifndef ROWFS_IMPORT_JOURNAL_H
-#define ROWFS_IMPORT_JOURNAL_H
+#pragma once
 
 #include "import/plan.h"
 #include "util/buf.h"
@@ -26,5 +25,3 @@ void journal_close(struct journal *journal, bool remove);
 MUST_USE int journal_done(struct journal *journal, const struct item *item);
 MUST_USE int journal_offset(struct journal *journal, const struct item *item, uint64_t offset,
 			    int64_t good);
-
-#endif

@@ -1,8 +1,7 @@
 /* What is in the old tree, what each file is on the mount, and in which order files go in: a row
  * before what refers to it. The layout is read from the mount; only forms of names are compared,
  * whether a name is a key's is for the mount to say. */
-#ifndef ROWFS_IMPORT_PLAN_H
-#define ROWFS_IMPORT_PLAN_H
+#pragma once
 
 #include "import/route.h"
 #include "util/text/format.h"
@@ -61,5 +60,3 @@ void item_end(struct item *item, enum item_state state, int errnum, const char *
 bool item_ends_in(const struct item *item, const char *end);
 /* The format of a file of lines. */
 const struct format *item_format(const struct item *item);
-
-#endif

@@ -1,7 +1,6 @@
 /* How far an import is, on standard error: a line that is drawn again on a terminal, otherwise a
  * line every few seconds. */
-#ifndef ROWFS_IMPORT_PROGRESS_H
-#define ROWFS_IMPORT_PROGRESS_H
+#pragma once
 
 #include "import/state.h"
 
@@ -12,5 +11,3 @@ struct progress;
 struct progress *progress_begin(struct import *im, const char *what);
 /* Tells the last state and ends the thread. PROGRESS may be NULL. */
 void progress_end(struct progress *progress);
-
-#endif

@@ -1,8 +1,7 @@
 /* The records of a rows file, one after the other, and what they mean as 128 bits: two records with
  * the same hash say the same. A file is read as a stream; the longest record is held in memory. Not
  * thread-safe: one owner each. */
-#ifndef ROWFS_IMPORT_RECORD_H
-#define ROWFS_IMPORT_RECORD_H
+#pragma once
 
 #include "util/text/csv.h"
 #include "util/text/record.h"
@@ -63,5 +62,3 @@ const struct shape *forms_of(struct forms *forms, const struct records *r,
 			     const struct record *record);
 /* What the record says of the columns in FORM. */
 struct hash records_hash(struct records *r, const struct record *record, const struct shape *form);
-
-#endif

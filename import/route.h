@@ -1,8 +1,7 @@
 /* The routes of a layout as an import sees them: what each file is on the mount. Only forms of
  * names are compared; whether a name is a key's is for the mount to say. Pure; routes that are
  * read do not change. */
-#ifndef ROWFS_IMPORT_ROUTE_H
-#define ROWFS_IMPORT_ROUTE_H
+#pragma once
 
 #include "util/arena.h"
 #include "util/cleanup.h"
@@ -49,5 +48,3 @@ const struct route *routes_match(const struct routes *routes, const char *path);
 
 /* A word for people: "rows", "document" ... */
 const char *class_word(enum file_class what);
-
-#endif

@@ -1,6 +1,5 @@
 /* The work itself: files in their order, several at once, and again those that came too early. */
-#ifndef ROWFS_IMPORT_RUN_H
-#define ROWFS_IMPORT_RUN_H
+#pragma once
 
 #include "import/state.h"
 
@@ -11,5 +10,3 @@ void run_copies(struct import *im);
 uint64_t run_directories(struct import *im);
 /* Compares all files that are not left out. Returns how many differ. */
 uint64_t run_verify(struct import *im);
-
-#endif

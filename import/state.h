@@ -1,8 +1,7 @@
 /* The state of an import that all its parts share: what was asked for, both trees, and the
  * counters; and what is done with either tree. Thread-safe, but for what only begins and ends a
  * run. */
-#ifndef ROWFS_IMPORT_STATE_H
-#define ROWFS_IMPORT_STATE_H
+#pragma once
 
 #include "import/journal.h"
 #include "import/plan.h"
@@ -71,5 +70,3 @@ void import_sentence(const struct import *im, const struct item *item, struct bu
 
 /* NAME for a terminal: control characters, and bytes that are no UTF-8, as %XX. */
 void import_put_name(struct buf *out, const char *name);
-
-#endif

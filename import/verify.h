@@ -1,6 +1,5 @@
 /* Comparing one file of the old tree with what the mount shows. */
-#ifndef ROWFS_IMPORT_VERIFY_H
-#define ROWFS_IMPORT_VERIFY_H
+#pragma once
 
 #include "import/state.h"
 
@@ -9,5 +8,3 @@
 uint64_t verify_item(struct import *im, const struct item *item);
 /* True if there is none; tells nothing. */
 MUST_USE bool verify_same(struct import *im, const struct item *item);
-
-#endif

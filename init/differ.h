@@ -1,6 +1,5 @@
 /* What of a pack's objects is otherwise in the database than the pack needs: docs/PACKS.md. */
-#ifndef ROWFS_INIT_DIFFER_H
-#define ROWFS_INIT_DIFFER_H
+#pragma once
 
 #include "db/query.h"
 
@@ -17,5 +16,3 @@ MUST_USE int differ_print(struct db_pool *pool, const char *pack, enum differ wh
 /* The same of all packs that are in the database, each with a line before it. Nothing where there
  * is no pack, or the role may not read what is noted. */
 MUST_USE int differ_print_all(struct db_pool *pool, struct db_error *err);
-
-#endif

@@ -1,8 +1,7 @@
 /* `rowfs init`: puts what rowfs keeps for itself, and packs, into a database, and takes them out
  * again. sqitch does it, change by change; this says what is to be done, in which order, and what
  * is in the way. One process with one thread. */
-#ifndef ROWFS_INIT_INIT_H
-#define ROWFS_INIT_INIT_H
+#pragma once
 
 #include "db/pool.h"
 #include "init/pack.h"
@@ -33,5 +32,3 @@ enum init_action {
 
 /* Returns the exit status: 0, or 1 with a sentence on stderr. What was done is said on stdout. */
 MUST_USE int init_run(const struct init *init, const struct packs *packs, enum init_action action);
-
-#endif

@@ -1,7 +1,6 @@
 /* The SQL projects that rowfs brings along: `core`, what rowfs keeps for itself, and packs, the
  * tables of one system each. A project is a directory with a sqitch.plan. */
-#ifndef ROWFS_INIT_PACK_H
-#define ROWFS_INIT_PACK_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -38,5 +37,3 @@ int pack_change(const struct pack *pack, const char *change);
 
 /* The path of the layout of the pack called NAME; NULL if there is no such. To be freed. */
 char *packs_layout(const char *name);
-
-#endif

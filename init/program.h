@@ -1,6 +1,5 @@
 /* Runs a program that is told by libpq's variables which database is meant. */
-#ifndef ROWFS_INIT_PROGRAM_H
-#define ROWFS_INIT_PROGRAM_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -17,5 +16,3 @@ struct program {
  * signal N), or -errno; 127 if it is not installed. To be called while there is one thread. */
 MUST_USE int program_run(const struct program *p, const char *name, const char *const *argv,
 			 const struct buf *input, struct buf *out);
-
-#endif

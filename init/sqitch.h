@@ -1,6 +1,5 @@
 /* Runs sqitch, which deploys and reverts the changes of a project (https://sqitch.org). */
-#ifndef ROWFS_INIT_SQITCH_H
-#define ROWFS_INIT_SQITCH_H
+#pragma once
 
 #include "init/pack.h"
 #include "init/program.h"
@@ -15,5 +14,3 @@ MUST_USE int sqitch_run(const struct program *p, const struct pack *pack, const 
  * without their BEGIN and COMMIT. Returns 0, or -errno. */
 MUST_USE int sqitch_script(const struct program *p, const struct pack *pack, int last,
 			   struct buf *out);
-
-#endif

@@ -1,6 +1,5 @@
 /* What of rowfs a database has: which changes of which projects, and whether it can have more. */
-#ifndef ROWFS_INIT_STATE_H
-#define ROWFS_INIT_STATE_H
+#pragma once
 
 #include "db/query.h"
 #include "init/pack.h"
@@ -43,5 +42,3 @@ MUST_USE int state_drop_registry(struct db_pool *pool, struct db_error *err);
 /* Takes the single project out of the registry `sqitch`, and drops that where nobody else is in it.
  * Returns 0, or -errno with ERR filled. */
 MUST_USE int state_drop_old(struct db_pool *pool, struct db_error *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* Whether what rowfs keeps in a database is what this program knows. */
-#ifndef ROWFS_INIT_VERSION_H
-#define ROWFS_INIT_VERSION_H
+#pragma once
 
 #include "db/query.h"
 
@@ -21,5 +20,3 @@ MUST_USE int version_ask(struct db_pool *pool, enum version *out, struct db_erro
  * CONNINFO (without a password); TTL is the option, in seconds. Nothing for VERSION_SAME and
  * VERSION_UNKNOWN. */
 void version_put(struct buf *out, enum version v, double ttl, const char *conninfo);
-
-#endif

@@ -1,7 +1,6 @@
 /* Memory of many pieces that is freed as a whole: of what is built once and then only read. Zero-
  * initialise. Belongs to one thread at a time. */
-#ifndef ROWFS_UTIL_ARENA_H
-#define ROWFS_UTIL_ARENA_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,5 +19,3 @@ void *arena_alloc(struct arena *arena, int n, size_t size);
 /* A copy of the C string S. NULL: as above. */
 char *arena_strdup(struct arena *arena, const char *s);
 void arena_free(struct arena *arena);
-
-#endif

@@ -1,8 +1,7 @@
 /* Files below a directory that is open, when somebody else may write to the tree: names are
  * opened one after the other, and no link is followed, so that nothing outside of the directory
  * is reached. Thread-safe. */
-#ifndef ROWFS_UTIL_BELOW_H
-#define ROWFS_UTIL_BELOW_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -18,5 +17,3 @@ MUST_USE int below_read(int dir, const char *path);
 MUST_USE int below_stat(int dir, const char *path, struct stat *st);
 /* Makes the directories of PATH's first LEN bytes that are not there. Returns 0 or -errno. */
 MUST_USE int below_make(int dir, const char *path, size_t len);
-
-#endif

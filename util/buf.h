@@ -1,7 +1,6 @@
 /* A growable byte string. A failed allocation sets `failed` and makes every later call a no-op, so
  * that a builder checks once, at its end. Not thread-safe: one owner at a time. */
-#ifndef ROWFS_UTIL_BUF_H
-#define ROWFS_UTIL_BUF_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -48,5 +47,3 @@ void buf_consume(struct buf *b, size_t n);
 void buf_resize(struct buf *b, size_t len);
 /* Takes the bytes out as a malloc'd C string (never NULL unless failed); the buf is empty after. */
 char *buf_take(struct buf *b);
-
-#endif

@@ -1,7 +1,6 @@
 /* Scope-bound cleanup: a variable declared with one of these attributes is given back when it
  * leaves its scope. Ownership leaves a scope by move_ptr() alone. */
-#ifndef ROWFS_UTIL_CLEANUP_H
-#define ROWFS_UTIL_CLEANUP_H
+#pragma once
 
 #include <cjson/cJSON.h>
 #include <libpq-fe.h>
@@ -43,5 +42,3 @@ static inline void cleanup_json(cJSON **j) {
 
 #define MUST_USE __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
-
-#endif

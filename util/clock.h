@@ -1,7 +1,6 @@
 /* Time for deadlines: microseconds of the monotonic clock, so that setting the wall clock moves
  * none. */
-#ifndef ROWFS_UTIL_CLOCK_H
-#define ROWFS_UTIL_CLOCK_H
+#pragma once
 
 #include <pthread.h>
 #include <stdint.h>
@@ -68,5 +67,3 @@ static inline void clock_condition(pthread_cond_t *condition) {
 	pthread_cond_init(condition, &attr);
 	pthread_condattr_destroy(&attr);
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* FNV-1a, 64 bits: for tables and short names, not against a writer who wants two texts to have
  * the same one. Pure. */
-#ifndef ROWFS_UTIL_HASH_H
-#define ROWFS_UTIL_HASH_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,5 +20,3 @@ static inline uint64_t hash_add(uint64_t hash, const void *data, size_t len) {
 static inline uint64_t hash_text(uint64_t hash, const char *s) {
 	return hash_add(hash_add(hash, s, strlen(s)), "\xff", 1);
 }
-
-#endif

@@ -1,8 +1,7 @@
 /* Work that may wait for something else, for ever perhaps: a server, a process, the kernel. Each
  * job has a thread of its own at once, and never waits for another job; a thread whose job is done
  * takes another one, and a few are kept for that. Thread-safe. */
-#ifndef ROWFS_UTIL_JOB_H
-#define ROWFS_UTIL_JOB_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -17,5 +16,3 @@ struct job;
 MUST_USE struct job *job_start(job_fn fn, void *arg);
 /* Waits until JOB is done, and frees it. No lock is held that the job takes. */
 void job_join(struct job *job);
-
-#endif

@@ -1,7 +1,6 @@
 /* Members of JSON that others have written. Of a number, cJSON keeps a double, which may be
  * anything. */
-#ifndef ROWFS_UTIL_JSON_H
-#define ROWFS_UTIL_JSON_H
+#pragma once
 
 #include <cjson/cJSON.h>
 #include <stdint.h>
@@ -21,5 +20,3 @@ static inline int64_t json_integer(const cJSON *item, int64_t low, int64_t high,
 static inline const char *json_word(const cJSON *object, const char *key) {
 	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
 }
-
-#endif

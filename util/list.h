@@ -1,6 +1,5 @@
 /* Lists that grow by one. */
-#ifndef ROWFS_UTIL_LIST_H
-#define ROWFS_UTIL_LIST_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -21,5 +20,3 @@ static inline void *list_grown(void *list, size_t n, size_t size) {
 			(list) = grown_;                                                           \
 		grown_ != NULL;                                                                    \
 	})
-
-#endif

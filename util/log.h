@@ -1,7 +1,6 @@
 /* Logging: one line a message, to stderr or to syslog. Log once, at the lowest layer that knows
  * why; callers only pass on. Never hand a secret to it. All functions are thread-safe. */
-#ifndef ROWFS_UTIL_LOG_H
-#define ROWFS_UTIL_LOG_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -26,5 +25,3 @@ void log_message(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define log_warning(...) log_message(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...) log_message(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_message(LOG_LEVEL_DEBUG, __VA_ARGS__)
-
-#endif

@@ -9,8 +9,7 @@
  *
  * No two locks of one rank are held at a time: work on another handle or removal begins when the
  * first one's lock has been given back. */
-#ifndef ROWFS_UTIL_MUTEX_H
-#define ROWFS_UTIL_MUTEX_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -133,5 +132,3 @@ static inline struct mutex *lock_mutex(struct mutex *m) {
 #define LOCK_SCOPE(of)                                                                             \
 	__attribute__((cleanup(cleanup_unlock), unused)) struct mutex *CONCAT(                     \
 		lock_at_, __LINE__) = lock_mutex(of)
-
-#endif

@@ -6,8 +6,7 @@
  * nobody else may write to it. In a directory with the sticky bit (/tmp) others may make names but
  * not change ours, so the next component decides. A directory that its own group may write is safe
  * if it is this user's own group, as many systems make their users' directories. */
-#ifndef ROWFS_UTIL_PRIVATE_DIR_H
-#define ROWFS_UTIL_PRIVATE_DIR_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -19,5 +18,3 @@ int private_dir_open(const char *path, struct buf *why);
 /* The same for NAME in the directory DIR, which private_dir_open() has opened: it must be this
  * user's own. */
 int private_dir_below(int dir, const char *name, struct buf *why);
-
-#endif

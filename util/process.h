@@ -1,8 +1,7 @@
 /* What /proc says of the processes that use the mount. Reads /proc/TID/status: unlike
  * /proc/TID/stat it takes no lock that a process in exec holds, which may be waiting for us.
  * Thread-safe. */
-#ifndef ROWFS_UTIL_PROCESS_H
-#define ROWFS_UTIL_PROCESS_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -21,5 +20,3 @@ enum { PROCESS_NAME = 64 };
 
 /* NAME gets the name of thread TID's process, which exec(2) changes; "" if it cannot be known. */
 void process_name(pid_t tid, char name[PROCESS_NAME]);
-
-#endif

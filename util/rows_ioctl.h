@@ -1,7 +1,6 @@
 /* What a mount tells of an ingest file that is open for reading: ioctl(fd, ROWFS_IOC_ROWS, &rows).
  * ENOTTY: it is no ingest file. */
-#ifndef ROWFS_UTIL_ROWS_IOCTL_H
-#define ROWFS_UTIL_ROWS_IOCTL_H
+#pragma once
 
 #include <linux/ioctl.h>
 #include <stdint.h>
@@ -14,5 +13,3 @@ struct rowfs_rows {
 };
 
 #define ROWFS_IOC_ROWS _IOR('r', 0x52, struct rowfs_rows)
-
-#endif

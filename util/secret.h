@@ -1,8 +1,7 @@
 /* Copies of passwords, and of what holds one: their bytes are overwritten before the memory is
  * given back, so that they are in no later allocation, core file or swapped page. Copies that
  * libpq and libfuse make for themselves are out of reach. */
-#ifndef ROWFS_UTIL_SECRET_H
-#define ROWFS_UTIL_SECRET_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -27,5 +26,3 @@ static inline void secret_buf_free(struct buf *b) {
 }
 
 #define AUTO_SECRET_BUF __attribute__((cleanup(secret_buf_free)))
-
-#endif

@@ -23,8 +23,7 @@
  * first used, and "passed TABLE STATE EVENT NEXT" when a move is made for the first time in this
  * process. Names are of one word each.
  */
-#ifndef ROWFS_UTIL_STATES_H
-#define ROWFS_UTIL_STATES_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -70,5 +69,3 @@ MUST_USE int state_move(struct state_table *table, int from, int event);
 
 /* True if state FROM declares EVENT. */
 bool state_may(const struct state_table *table, int from, int event);
-
-#endif

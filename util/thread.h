@@ -1,6 +1,5 @@
 /* The one place that starts a thread. */
-#ifndef ROWFS_UTIL_THREAD_H
-#define ROWFS_UTIL_THREAD_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -10,5 +9,3 @@
  * nobody joins it. No signal is delivered to the thread, but for its own faults: signals are for
  * the threads that handle them. Returns 0 or -errno. Thread-safe. */
 MUST_USE int thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg);
-
-#endif

@@ -1,7 +1,6 @@
 /* A thread that does a piece of work again and again: when it is due, or when somebody calls for
  * it. The one clock of what is committed after a while. */
-#ifndef ROWFS_UTIL_TICKER_H
-#define ROWFS_UTIL_TICKER_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -27,5 +26,3 @@ void ticker_call(struct ticker *ticker);
 /* Waits until the work is not done any more, and frees. What is due is not done. NULL is fine. Not
  * to be called with a lock held that TEND takes. */
 void ticker_stop(struct ticker *ticker);
-
-#endif

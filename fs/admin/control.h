@@ -1,7 +1,6 @@
 /* /.rowfs: what the mount says of itself. Generated text, a snapshot at each look-up; rejected/
  * holds real files. */
-#ifndef ROWFS_FS_ADMIN_CONTROL_H
-#define ROWFS_FS_ADMIN_CONTROL_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -9,5 +8,3 @@
 #include "fs/open/handle.h"
 
 extern const struct kind control_kind;
-
-#endif

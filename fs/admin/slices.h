@@ -1,7 +1,6 @@
 /* Slices at the start of a mount, and for `rowfs check`: looked at, counted anew or installed, with
  * progress on stderr. */
-#ifndef ROWFS_FS_ADMIN_SLICES_H
-#define ROWFS_FS_ADMIN_SLICES_H
+#pragma once
 
 #include "fs/core/fs.h"
 #include "schema/count/watch.h"
@@ -16,5 +15,3 @@ MUST_USE bool slices_compare(struct fs *fs, enum watch_how how);
 void slices_print(const struct fs *fs);
 /* "summary" of status.json: an object, table by table. */
 void slices_json(const struct fs *fs, struct buf *out);
-
-#endif

@@ -1,6 +1,5 @@
 /* The texts of /.rowfs. Each appends to OUT; the resets start counting anew. */
-#ifndef ROWFS_FS_ADMIN_STATUS_H
-#define ROWFS_FS_ADMIN_STATUS_H
+#pragma once
 
 #include "fs/core/call.h"
 
@@ -12,5 +11,3 @@ void status_metrics(struct call *call, struct buf *out);
 void status_errors(struct call *call, struct buf *out);
 void status_reset(struct call *call);
 void status_reset_errors(struct call *call);
-
-#endif

@@ -2,8 +2,7 @@
  * same path as in the mount. It also holds a mark (an empty file with PLAIN_MARK, or a directory)
  * for what was created on a route and has no row yet. Emptied at a clean unmount; what a crash left
  * behind is taken up again by the next mount of the same place. Thread-safe. */
-#ifndef ROWFS_FS_BYTES_PLAIN_H
-#define ROWFS_FS_BYTES_PLAIN_H
+#pragma once
 
 #include "db/error.h"
 #include "util/buf.h"
@@ -81,5 +80,3 @@ MUST_USE int plain_replace(struct plain *plain, const char *path, const char *da
  * there is none. */
 typedef bool (*plain_each_fn)(const char *name, const struct stat *st, void *arg);
 MUST_USE int plain_list(struct plain *plain, const char *path, plain_each_fn each, void *arg);
-
-#endif

@@ -2,8 +2,7 @@
  * document that is too large for memory. It goes with its last reference, also when rowfs is
  * killed. Its bytes, holes included, are on the account of the disk. References are counted
  * thread-safely; all else is its owner's to guard. */
-#ifndef ROWFS_FS_BYTES_SCRATCH_H
-#define ROWFS_FS_BYTES_SCRATCH_H
+#pragma once
 
 #include "fs/core/call.h"
 
@@ -32,5 +31,3 @@ MUST_USE int scratch_read(const struct scratch *file, size_t size, uint64_t offs
 uint64_t scratch_size(const struct scratch *file);
 /* Its descriptor, for reading only; -1 for NULL. */
 int scratch_fd(const struct scratch *file);
-
-#endif

@@ -17,8 +17,7 @@
  * remembered for a time (opt->ttl).
  *
  * All functions are thread-safe. */
-#ifndef ROWFS_FS_CACHE_COHERENCE_H
-#define ROWFS_FS_CACHE_COHERENCE_H
+#pragma once
 
 #include "db/error.h"
 #include "fs/core/fs.h"
@@ -126,5 +125,3 @@ void coherence_stop(struct fs *fs);
 /* "coherence" of status.json: its value. */
 struct buf;
 void coherence_json(struct fs *fs, struct buf *out);
-
-#endif

@@ -1,7 +1,6 @@
 /* What coherence.c and listening.c share: it stands below both, and listening.c below coherence.c,
  * which it calls back. */
-#ifndef ROWFS_FS_CACHE_COHERENCE_STATE_H
-#define ROWFS_FS_CACHE_COHERENCE_STATE_H
+#pragma once
 
 #include "db/listen.h"
 #include "fs/cache/invalidate.h"
@@ -54,5 +53,3 @@ void listening_end(struct caches *c);
 void listening_send(struct caches *c, const char *payload);
 /* True if there are none: then what has just changed need not be passed on, now or later. */
 bool listening_alone(struct caches *c);
-
-#endif

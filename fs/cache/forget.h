@@ -1,6 +1,5 @@
 /* What the kernel is to forget: see invalidate.h. */
-#ifndef ROWFS_FS_CACHE_FORGET_H
-#define ROWFS_FS_CACHE_FORGET_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,5 +23,3 @@ struct forget {
 	/* `data`, and a directory: so it was when this was made, under the lock of the nodes */
 	bool listing;
 };
-
-#endif

@@ -9,8 +9,7 @@
  * have changed, all that the kernel knows is listed once, when the list before has been told.
  *
  * All functions are thread-safe. */
-#ifndef ROWFS_FS_CACHE_INVALIDATE_H
-#define ROWFS_FS_CACHE_INVALIDATE_H
+#pragma once
 
 #include "fs/cache/forget.h"
 #include "fs/core/fs.h"
@@ -64,5 +63,3 @@ long invalidate_pending(const struct invalidator *inv);
 /* Waits until all that was given to invalidate() before has been told, at most MS milliseconds. Not
  * in a request that may hold a directory's lock or a page. */
 void invalidate_wait(struct invalidator *inv, int ms);
-
-#endif

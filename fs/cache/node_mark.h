@@ -1,7 +1,6 @@
 /* What a notice does to the nodes: what has changed is not fresh any more, and the kernel is to
  * forget it. */
-#ifndef ROWFS_FS_CACHE_NODE_MARK_H
-#define ROWFS_FS_CACHE_NODE_MARK_H
+#pragma once
 
 #include "fs/cache/forget.h"
 #include "fs/inodes/node.h"
@@ -19,5 +18,3 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 /* Adds to *LIST the directories and rows files of PLACE (NULL: of all), and their names if NAMES.
  * Marks none: see coherence.c. Thread-safe. */
 void nodes_list(struct nodes *nodes, const struct place *place, bool names, struct forget **list);
-
-#endif

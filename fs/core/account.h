@@ -1,8 +1,7 @@
 /* What a mount holds for its programs, in bytes, and the most that it may: one account for the
  * disk of state_dir, one for memory. So no number of files makes either of them full. Zeroed with
  * `most` set is an empty one. Thread-safe. */
-#ifndef ROWFS_FS_CORE_ACCOUNT_H
-#define ROWFS_FS_CORE_ACCOUNT_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -30,5 +29,3 @@ void account_recount(struct account *account, uint64_t *counted, uint64_t now);
 uint64_t account_used(struct account *account);
 /* Bytes that can still be taken. */
 uint64_t account_left(struct account *account);
-
-#endif

@@ -1,6 +1,5 @@
 /* One request under way: who asked, how to stop its query, what went wrong. */
-#ifndef ROWFS_FS_CORE_CALL_H
-#define ROWFS_FS_CORE_CALL_H
+#pragma once
 
 #include "fs/core/fs.h"
 
@@ -75,5 +74,3 @@ int call_told(struct call *call, const char *path, int rc);
 
 /* Fills call->err. Returns -ERRNUM. */
 int call_error(struct call *call, int errnum, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-#endif

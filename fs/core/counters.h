@@ -1,6 +1,5 @@
 /* Requests and lines that were served since start or since the last reset. */
-#ifndef ROWFS_FS_CORE_COUNTERS_H
-#define ROWFS_FS_CORE_COUNTERS_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -9,5 +8,3 @@ struct counters {
 	atomic_ullong lookups, opens, reads, writes, bytes_read, bytes_written, listings, removals,
 		errors, rows_written, lines_rejected, writers_unknown, gzip_cut;
 };
-
-#endif

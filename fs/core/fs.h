@@ -1,7 +1,6 @@
 /* What every part of the file system shares: one mounted tree. Filled by the parts (part.h) before
  * anything is served, read-only afterwards but for those that lock themselves. */
-#ifndef ROWFS_FS_CORE_FS_H
-#define ROWFS_FS_CORE_FS_H
+#pragma once
 
 #include "fs/core/account.h"
 #include "fs/core/counters.h"
@@ -125,5 +124,3 @@ static inline bool fs_has_uncommitted(struct fs *fs) {
 static inline void fs_changed(struct fs *fs) {
 	atomic_store(&fs->changed, atomic_fetch_add(&fs->epoch, 1) + 1);
 }
-
-#endif

@@ -4,8 +4,7 @@
  * sends them whole. A handle is unsettled after a flush that could not tell what its writer means:
  * a truncation with no data yet (`echo x > f` flushes before it writes), or a last line without a
  * newline. Look-ups then wait a moment for the write or the release that settles it. */
-#ifndef ROWFS_FS_CORE_HANDLE_H
-#define ROWFS_FS_CORE_HANDLE_H
+#pragma once
 
 #include "fs/core/kind.h"
 #include "util/mutex.h"
@@ -62,5 +61,3 @@ static inline bool handle_has_size(const struct handle *h) {
 	return (h->flags & O_ACCMODE) != O_RDONLY && h->kind->own_size &&
 	       atomic_load(&((struct handle *)(uintptr_t)h)->size) != HANDLE_NO_SIZE;
 }
-
-#endif

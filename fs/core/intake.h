@@ -12,8 +12,7 @@
  * not take such a process for an idle one.
  *
  * Thread-safe. */
-#ifndef ROWFS_FS_CORE_INTAKE_H
-#define ROWFS_FS_CORE_INTAKE_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -58,5 +57,3 @@ bool intake_is_quick(void);
 
 /* True if a request is, or may be, on its way from the kernel to a call. */
 bool intake_any(struct intake *intake);
-
-#endif

@@ -1,7 +1,6 @@
 /* A kind of file: a table of functions. Everything that differs between kinds is here, and nowhere
  * else. All functions return 0 or -errno with call->err saying why; the handle's lock is held. */
-#ifndef ROWFS_FS_CORE_KIND_H
-#define ROWFS_FS_CORE_KIND_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -220,5 +219,3 @@ struct kinds {
 	const struct kind *(*of_node)(const struct node *node);
 	const struct kind *const *naming; /* those with names of their own; NULL at the end */
 };
-
-#endif

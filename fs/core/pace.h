@@ -5,8 +5,7 @@
  * Only files of /proc are read that never wait for the process. A process in exec() closes files
  * while it holds a lock that a read of /proc/TID/syscall or stat waits for, and the reply to such a
  * close may wait for who asks here. */
-#ifndef ROWFS_FS_CORE_PACE_H
-#define ROWFS_FS_CORE_PACE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,5 +31,3 @@ enum pace pace_of(pid_t tgid);
 
 /* How much time of processors all threads of process TGID have had, microseconds. */
 int64_t pace_ran_us(pid_t tgid);
-
-#endif

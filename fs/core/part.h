@@ -1,7 +1,6 @@
 /* A part of a mount: what is opened when the mount begins, and closed when it ends. The list is
  * below; each part stands in the file that it is about. */
-#ifndef ROWFS_FS_CORE_PART_H
-#define ROWFS_FS_CORE_PART_H
+#pragma once
 
 #include "fs/core/fs.h"
 
@@ -51,5 +50,3 @@ struct mount_part {
 
 #define DECLARE_PART(name) extern const struct mount_part name##_part;
 MOUNT_PARTS(DECLARE_PART)
-
-#endif

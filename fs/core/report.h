@@ -1,7 +1,6 @@
 /* What went wrong, for people: /.rowfs/errors.jsonl (bounded, in memory) and the input that was
  * refused, kept on disk under /.rowfs/rejected/ (bounded). Thread-safe. */
-#ifndef ROWFS_FS_CORE_REPORT_H
-#define ROWFS_FS_CORE_REPORT_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -50,5 +49,3 @@ int report_rejected_dir(const struct report *report);
 uint64_t report_rejected_bytes(struct report *report);
 /* Removes one file of it. */
 MUST_USE int report_remove_rejected(struct report *report, const char *name);
-
-#endif

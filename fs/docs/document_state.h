@@ -1,8 +1,7 @@
 /* An open document: its states, and what each of the files does that work on it. document_commit.c
  * sends it, document_locked.c shows a later version to those that read it, document.c opens, reads
  * and changes it. All with the handle's lock held, where nothing else is said. */
-#ifndef ROWFS_FS_DOCS_DOCUMENT_STATE_H
-#define ROWFS_FS_DOCS_DOCUMENT_STATE_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/docs/edits.h"
@@ -121,5 +120,3 @@ MUST_USE int document_sync(struct call *call, struct handle *h, enum sync_reason
 MUST_USE int document_unlocking(struct call *call, struct handle *h);
 /* With no lock held. */
 MUST_USE int document_locked(struct call *call, struct handle *h);
-
-#endif

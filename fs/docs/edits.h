@@ -7,8 +7,7 @@
  *    overwrites here is the newline that rowfs has put behind the document.
  *
  * Pure; belongs to a handle, and is guarded by its lock. */
-#ifndef ROWFS_FS_DOCS_EDITS_H
-#define ROWFS_FS_DOCS_EDITS_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -37,5 +36,3 @@ void edits_truncate(struct edits *e, size_t size);
  * text). That is only so with SYNCED: an fsync, behind which the cut may still come. May take the
  * bracket out of DATA that the program believes to have overwritten. */
 size_t edits_document(const struct edits *e, struct buf *data, bool synced);
-
-#endif

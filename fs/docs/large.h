@@ -1,7 +1,6 @@
 /* Documents that are too large to be held in memory: they are read in pieces into a file without a
  * name, below state_dir. */
-#ifndef ROWFS_FS_DOCS_LARGE_H
-#define ROWFS_FS_DOCS_LARGE_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -15,5 +14,3 @@ enum { LARGE_FROM = 1 << 20 }; /* bytes */
  * or -errno with call->err saying why. */
 MUST_USE int large_read(struct call *call, const struct where *w, struct scratch **out,
 			struct buf *version);
-
-#endif

@@ -1,7 +1,6 @@
 /* Writing documents: of a row, or of a column; and removing them. All return 0 or -errno with
  * call->err saying why. */
-#ifndef ROWFS_FS_DOCS_STORE_H
-#define ROWFS_FS_DOCS_STORE_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -28,5 +27,3 @@ MUST_USE int store_remove_row(struct call *call, const struct where *w);
 MUST_USE int store_remove_table(struct call *call, const struct where *w);
 MUST_USE int store_remove_column(struct call *call, const struct where *w);
 MUST_USE int store_remove_query(struct call *call, const struct where *w);
-
-#endif

@@ -1,6 +1,5 @@
 /* Many rows as one JSON document: writing it. */
-#ifndef ROWFS_FS_DOCS_TABLE_H
-#define ROWFS_FS_DOCS_TABLE_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -10,5 +9,3 @@
  * why. Thread-safe. */
 MUST_USE int table_store(struct call *call, const struct where *w, const struct where *from,
 			 const char *json, size_t len);
-
-#endif

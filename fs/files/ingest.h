@@ -9,8 +9,7 @@
  *
  * What is written at the end is appended. Any other change is made on a copy of the whole file in
  * an unlinked local one, which replaces bytes and rows at the next fsync or close. */
-#ifndef ROWFS_FS_FILES_INGEST_H
-#define ROWFS_FS_FILES_INGEST_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -192,5 +191,3 @@ MUST_USE int ingest_from_plain(struct call *call, const char *from_path, const s
 			       const char *to_path);
 /* As kind->listed. */
 void ingest_listed(struct fs *fs, const PGresult *page, int row, struct listed *out);
-
-#endif

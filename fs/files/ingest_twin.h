@@ -8,8 +8,7 @@
  * that there are two files is told.
  *
  * s->lock is held in all of these. */
-#ifndef ROWFS_FS_FILES_INGEST_TWIN_H
-#define ROWFS_FS_FILES_INGEST_TWIN_H
+#pragma once
 
 #include "fs/files/ingest.h"
 
@@ -55,5 +54,3 @@ MUST_USE int ingest_twin_lock(struct db_conn *conn, const struct ingest_twin *tw
 			      const char *of_table, struct db_error *err);
 MUST_USE int ingest_twin_take_rows(struct db_conn *conn, const struct ingest_twin *twin, int64_t me,
 				   const char *op, struct db_error *err);
-
-#endif

@@ -1,8 +1,7 @@
 /* An open plain or ingest file: what its handle has besides what all kinds share. One struct for
  * both, since a plain file may be renamed onto an ingest route while it is open: the handle then
  * goes on as one of the ingest file. */
-#ifndef ROWFS_FS_FILES_OPEN_FILE_H
-#define ROWFS_FS_FILES_OPEN_FILE_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/core/kind.h"
@@ -22,5 +21,3 @@ extern const struct state_type open_file_type;
 static inline struct open_file *file_of(const struct handle *h) {
 	return h->state;
 }
-
-#endif

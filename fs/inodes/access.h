@@ -1,7 +1,6 @@
 /* What the layout lets be changed: the only place that decides it. Everything that changes a file,
  * a name or a row asks here first. */
-#ifndef ROWFS_FS_INODES_ACCESS_H
-#define ROWFS_FS_INODES_ACCESS_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -15,5 +14,3 @@ MUST_USE int access_check(struct call *call, const struct place *place, enum cha
 /* The place of NODE, or, of a plain file or directory, that of the directory of the layout that it
  * is in. */
 const struct place *access_place(const struct node *node);
-
-#endif

@@ -6,8 +6,7 @@
  * cache`. Three quarters of that are given up for names where the kernel knows very many. Whether
  * the node is still what its name means is the look-up's to say. Who has taken a body keeps it,
  * dropped or not. Thread-safe. */
-#ifndef ROWFS_FS_INODES_BODY_H
-#define ROWFS_FS_INODES_BODY_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -61,5 +60,3 @@ MUST_USE bool body_open(struct fs *fs, struct body *body);
 void body_close(struct fs *fs, struct body *body);
 /* Forgets the body of NODE. Held: the lock of the nodes. */
 void body_drop(struct bodies *bodies, struct node *node);
-
-#endif

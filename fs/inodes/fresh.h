@@ -30,8 +30,7 @@
  *
  * All that is in a node is guarded by the lock of the nodes, which is held in all functions that
  * take a node to read or write it. The rest is atomic, or does not change once it is told. */
-#ifndef ROWFS_FS_INODES_FRESH_H
-#define ROWFS_FS_INODES_FRESH_H
+#pragma once
 
 #include "fs/core/fs.h"
 #include "util/states.h"
@@ -120,5 +119,3 @@ bool fresh_is_good(const struct fresh *fresh, const struct node *node, const cha
 /* True if NODE need not be looked up again: what its look-up found is good, or, where changes are
  * not told, was found within opt->ttl. */
 bool fresh_is_found(const struct fs *fs, const struct node *node);
-
-#endif

@@ -9,8 +9,7 @@
  * directory keep their node.
  *
  * One lock guards the table and all fields of all nodes; nothing slow happens under it. */
-#ifndef ROWFS_FS_INODES_NODE_H
-#define ROWFS_FS_INODES_NODE_H
+#pragma once
 
 #include "fs/inodes/body.h"
 #include "fs/core/fs.h"
@@ -224,5 +223,3 @@ void nodes_retry_over(struct nodes *nodes, pid_t tid);
 /* A handle that has NODE open is UNSETTLED (see handle.h), or is so no more; it must be settled
  * before it is closed. */
 void node_unsettle(struct nodes *nodes, struct node *node, bool unsettled);
-
-#endif

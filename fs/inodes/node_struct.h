@@ -1,6 +1,5 @@
 /* What a node is: see node.h, which says what can be done with it. */
-#ifndef ROWFS_FS_INODES_NODE_STRUCT_H
-#define ROWFS_FS_INODES_NODE_STRUCT_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -86,5 +85,3 @@ static inline enum name_state node_name_state(const struct node *node) {
 static inline bool node_is_named(const struct node *node) {
 	return node_name_state(node) == NAME_HELD;
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* The table of nodes, for node.c, node_mark.c, node_settle.c, node_table.c and node_where.c alone.
  * Its lock is held in all functions here. */
-#ifndef ROWFS_FS_INODES_NODE_TABLE_H
-#define ROWFS_FS_INODES_NODE_TABLE_H
+#pragma once
 
 #include "fs/core/fs.h"
 #include "fs/inodes/node_struct.h"
@@ -70,5 +69,3 @@ void table_remove(struct nodes *nodes, const struct node *node);
 static inline const char *version_of(const struct node *node) {
 	return node->has_version ? node->strings + strlen(node->strings) + 1 : NULL;
 }
-
-#endif

@@ -7,8 +7,7 @@
  *
  * Both are remembered in slots, by thread and by file; what takes another's slot is forgotten
  * early, or not told. Pure: the caller has the lock and the time. */
-#ifndef ROWFS_FS_INODES_REOPEN_H
-#define ROWFS_FS_INODES_REOPEN_H
+#pragma once
 
 #include "util/states.h"
 
@@ -56,5 +55,3 @@ void reopen_over(struct reopens *all, pid_t tid);
 void reopen_expel(struct reopens *all, uint64_t ino, int64_t now_us);
 /* True if no reader is to be let into the pages of INO. */
 bool reopen_is_wanted(struct reopens *all, uint64_t ino, int64_t now_us);
-
-#endif

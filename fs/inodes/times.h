@@ -4,8 +4,7 @@
  * new document for the old one. The last TIMES_SETS * TIMES_WAYS documents are remembered.
  *
  * The caller holds the lock of the node table. */
-#ifndef ROWFS_FS_INODES_TIMES_H
-#define ROWFS_FS_INODES_TIMES_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,5 +37,3 @@ int64_t times_of(struct times *times, uint64_t ino);
 int64_t times_since(struct times *times, uint64_t ino, unsigned long epoch);
 /* This mount has changed the document INO at time NOW_NS; EPOCH is fs->epoch behind that change. */
 void times_written(struct times *times, uint64_t ino, int64_t now_ns, unsigned long epoch);
-
-#endif

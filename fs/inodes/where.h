@@ -1,7 +1,6 @@
 /* A place with the values of its keys: which rows are meant. A copy of its own, so that it stays
  * true while nodes are renamed and forgotten. */
-#ifndef ROWFS_FS_INODES_WHERE_H
-#define ROWFS_FS_INODES_WHERE_H
+#pragma once
 
 #include "db/query.h"
 #include "schema/layout/tree.h"
@@ -22,5 +21,3 @@ MUST_USE bool where_copy(struct where *to, const struct where *from);
 
 /* Fills PARAMS (room for WHERE_PARAMS) with W's keys. Returns their number. Borrowed from W. */
 int where_params(const struct where *w, struct db_param *params);
-
-#endif

@@ -9,8 +9,7 @@
  *                    works on it; the mount goes, and the process ends with status 1
  *
  * So it ends within 30 s, whatever waits for whatever. Thread-safe. */
-#ifndef ROWFS_FS_KERNEL_ENDING_H
-#define ROWFS_FS_KERNEL_ENDING_H
+#pragma once
 
 #include "fs/core/fs.h"
 
@@ -26,5 +25,3 @@ void ending_serves(struct ending *ending, struct fuse_session *se);
 void ending_has_served(struct ending *ending);
 /* SE is unmounted and freed by its owner from here on. */
 void ending_unmounts(struct ending *ending);
-
-#endif

@@ -1,6 +1,5 @@
 /* The registry: which kinds of file there are, and which kind a file is of. */
-#ifndef ROWFS_FS_KERNEL_KINDS_H
-#define ROWFS_FS_KERNEL_KINDS_H
+#pragma once
 
 #include "fs/core/kind.h"
 #include "fs/open/handle.h"
@@ -11,5 +10,3 @@ extern const struct kinds all_kinds;
 /* The kind of the files at PLACE, or of directories; and of NODE. */
 const struct kind *kind_of_place(const struct place *place);
 const struct kind *kind_of_node(const struct node *node);
-
-#endif

@@ -1,7 +1,6 @@
 /* The kernel's pages of a document, filled when it is opened: so that reading it takes no
  * request. */
-#ifndef ROWFS_FS_KERNEL_KPAGES_H
-#define ROWFS_FS_KERNEL_KPAGES_H
+#pragma once
 
 #include "fs/core/fs.h"
 #include "fs/open/handle.h"
@@ -9,5 +8,3 @@
 /* Gives the kernel what H, which is `cached` and not open to its program yet, has in memory; once
  * for each node. What the kernel does not take or has dropped again, it reads. Thread-safe. */
 void kpages_give(struct fs *fs, struct handle *h);
-
-#endif

@@ -1,7 +1,6 @@
 /* The kernel's requests, each translated: find the node, ask its kind, send one reply. session.c
  * has the table of them. */
-#ifndef ROWFS_FS_KERNEL_OPS_H
-#define ROWFS_FS_KERNEL_OPS_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -65,5 +64,3 @@ void ops_prune(struct call *call, const struct node *node);
 /* ops_rename.c */
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 	       const char *newname, unsigned flags);
-
-#endif

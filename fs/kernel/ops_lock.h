@@ -1,6 +1,5 @@
 /* The requests of flock(2) and fcntl(2); locks.h has the locks themselves. */
-#ifndef ROWFS_FS_KERNEL_OPS_LOCK_H
-#define ROWFS_FS_KERNEL_OPS_LOCK_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
@@ -14,5 +13,3 @@ void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
  * held and no call is under way. WAITING: those that still wait, too, with EINTR, since the mount
  * ends; when nothing is served any more. */
 void ops_lock_answer(struct fs *fs, bool waiting);
-
-#endif

@@ -1,6 +1,5 @@
 /* The one reply that every request gets. */
-#ifndef ROWFS_FS_KERNEL_REPLY_H
-#define ROWFS_FS_KERNEL_REPLY_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -27,5 +26,3 @@ void reply_attr(struct call *call, struct node *node, const struct handle *h);
 
 /* The node of an inode number that the kernel sent. */
 struct node *node_of(struct fs *fs, fuse_ino_t ino);
-
-#endif

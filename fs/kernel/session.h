@@ -1,6 +1,5 @@
 /* The FUSE session: options for libfuse, the mount, the loop. */
-#ifndef ROWFS_FS_KERNEL_SESSION_H
-#define ROWFS_FS_KERNEL_SESSION_H
+#pragma once
 
 #include "fs/core/fs.h"
 
@@ -10,5 +9,3 @@ void session_serve(struct fs *fs);
 
 /* True if something of rowfs's is mounted at PATH already. */
 bool session_is_mounted(const char *path);
-
-#endif

@@ -1,7 +1,6 @@
 /* The next page of a listing, asked for while the kernel takes the present one: by a thread of its
  * own, which lives for one page. */
-#ifndef ROWFS_FS_LIST_AHEAD_H
-#define ROWFS_FS_LIST_AHEAD_H
+#pragma once
 
 #include "fs/core/fs.h"
 #include "fs/inodes/where.h"
@@ -30,5 +29,3 @@ bool ahead_take(struct ahead *ahead, const struct page_query *q, PGresult **res,
 		unsigned long *ticket);
 /* Stops the query and frees. NULL is fine. */
 void ahead_free(struct ahead *ahead);
-
-#endif

@@ -5,8 +5,7 @@
  * of each entry that it was told the attributes of. Who opens a directory without following links
  * walks a tree and will ask for them all. For others the first page has attributes but for its last
  * entry, the bait: who looks that up before he reads on will want the others' too. */
-#ifndef ROWFS_FS_LIST_LISTING_H
-#define ROWFS_FS_LIST_LISTING_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -59,5 +58,3 @@ void listing_advance(struct open_directory *d);
 bool listing_pauses(const struct open_directory *d);
 
 void listing_free(struct fs *fs, struct listing *listing);
-
-#endif

@@ -6,8 +6,7 @@
  * listing began, and four bytes of each name. A reader that comes back fetches the page anew and
  * looks for the entry before the offset. If that has gone, the reader goes on behind the nearest
  * entry that is left. The last trails are kept. Thread-safe; a trail grows by one handle. */
-#ifndef ROWFS_FS_LIST_TRAIL_H
-#define ROWFS_FS_LIST_TRAIL_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -55,5 +54,3 @@ MUST_USE struct trail *trail_fork(struct trails *trails, uint64_t ino, uint64_t 
  * POSITION is not among them. */
 size_t trail_find(struct trail *trail, uint64_t start, size_t n,
 		  const char *(*name)(void *, size_t), void *arg, bool *sure);
-
-#endif

@@ -12,8 +12,7 @@
  * wait for as long as the process likes: its memory may be a file of a dead file system, or it
  * may be in exec(2). So a job reads, and who asks waits for a moment only. While somebody keeps
  * such a job, nobody's intent is known. */
-#ifndef ROWFS_FS_NAMES_INTENT_H
-#define ROWFS_FS_NAMES_INTENT_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -42,5 +41,3 @@ void intent_note_removed(struct intents *intents, pid_t tid, uint64_t ino);
 /* The name is made anew, by whomever: nobody finds it removed any more. */
 void intent_note_made(struct intents *intents, uint64_t ino);
 bool intent_was_removed(struct intents *intents, pid_t tid, uint64_t ino);
-
-#endif

@@ -1,7 +1,6 @@
 /* From a name to what stands behind it: names of a kind's own, the route tree and its rows, the
  * plain store; in this order. */
-#ifndef ROWFS_FS_NAMES_LOOKUP_H
-#define ROWFS_FS_NAMES_LOOKUP_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -57,5 +56,3 @@ void lookup_take_row(const struct fs *fs, const struct place *place, const PGres
 /* The same for a plain file; and its st_ino, away from the paths'. */
 struct attributes lookup_plain_attributes(const struct stat *st);
 uint64_t lookup_plain_ino(const struct stat *st);
-
-#endif

@@ -10,8 +10,7 @@
  * session counts, too, but rename_made() takes more care then.
  *
  * Thread-safe. */
-#ifndef ROWFS_FS_NAMES_MADE_H
-#define ROWFS_FS_NAMES_MADE_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -48,5 +47,3 @@ bool made_any(const struct made *made);
 /* PATH was removed, renamed, or got another content: what was noted of it is not what it says
  * any more. */
 void made_forget(struct made *made, const char *path);
-
-#endif

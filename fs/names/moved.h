@@ -2,8 +2,7 @@
  * a plain file beside it, its backup, before it writes the new version under the old name. The name
  * is hidden until the name is made anew or the mount ends: a rename can not tell "save" from
  * "delete", and only one of them can be taken back. Thread-safe. */
-#ifndef ROWFS_FS_NAMES_MOVED_H
-#define ROWFS_FS_NAMES_MOVED_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -19,5 +18,3 @@ void moved_show_below(struct moved *moved, const char *path);
 /* True if anything is hidden at all: so that the usual look-up needs no path. */
 bool moved_any(const struct moved *moved);
 bool moved_has(struct moved *moved, const char *path);
-
-#endif

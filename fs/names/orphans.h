@@ -4,8 +4,7 @@
  * So it is kept as a plain file. The rename onto a file that has a row gives it its place. What is
  * not renamed within a minute, or when the mount ends, had no row to go to: it goes to rejected/,
  * and is told. Thread-safe. */
-#ifndef ROWFS_FS_NAMES_ORPHANS_H
-#define ROWFS_FS_NAMES_ORPHANS_H
+#pragma once
 
 #include "fs/core/call.h"
 
@@ -16,5 +15,3 @@ MUST_USE int orphans_keep(struct call *call, const char *path, const char *data,
 
 /* Gives up what has waited for a minute. At the end of a mount, everything is given up. */
 void orphans_tend(struct fs *fs);
-
-#endif

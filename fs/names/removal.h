@@ -53,8 +53,7 @@
  * again when the time is over. Nobody waits for a connection here: unlink holds the kernel's lock
  * of the directory, which the creates of others need. Where the process cannot be known (another
  * PID namespace, no /proc), unlink is committed when it returns. */
-#ifndef ROWFS_FS_NAMES_REMOVAL_H
-#define ROWFS_FS_NAMES_REMOVAL_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -96,5 +95,3 @@ void removal_wait(struct call *call);
 /* Commits what the caller's process is removing. Returns 0, or the first -errno; errors are told
  * already. */
 int removal_commit(struct call *call);
-
-#endif

@@ -1,7 +1,6 @@
 /* What removal.c (processes, requests, the clock) and removal_commit.c (names, statements,
  * transactions) share. */
-#ifndef ROWFS_FS_NAMES_REMOVAL_STATE_H
-#define ROWFS_FS_NAMES_REMOVAL_STATE_H
+#pragma once
 
 #include "db/held.h"
 #include "fs/core/call.h"
@@ -121,5 +120,3 @@ int removal_finish_ripe(struct removals *all, struct removal *r);
 
 /* NODE was removed by thread TID, and that is committed. No lock is held. */
 void removal_is_over(struct fs *fs, struct node *node, pid_t tid);
-
-#endif

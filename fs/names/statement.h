@@ -1,8 +1,7 @@
 /* One statement about a name: sent, and its failure told. For all kinds of file. A statement takes
  * the keys of a path as its first parameters, and runs by itself, or in the removal that the call
  * is part of. All return 0 or -errno with call->err saying why. Thread-safe. */
-#ifndef ROWFS_FS_NAMES_STATEMENT_H
-#define ROWFS_FS_NAMES_STATEMENT_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -50,5 +49,3 @@ bool statement_was_ours(const struct call *call);
  * rows. Returns 0 or -errno. */
 MUST_USE int statement_remove_on(struct db_conn *conn, const struct where *w, int *changed,
 				 struct db_error *err);
-
-#endif

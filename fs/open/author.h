@@ -15,8 +15,7 @@
  *
  * Where /proc does not tell, at the write or at the flush, the state is AUTHOR_UNKNOWN. Guarded
  * by the lock of what it is a part of. */
-#ifndef ROWFS_FS_OPEN_AUTHOR_H
-#define ROWFS_FS_OPEN_AUTHOR_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -45,5 +44,3 @@ bool author_flushes(struct author *a, pid_t thread);
 /* May the piece be a row? ENDING: nobody closes, the mount ends. OPTION: what last_line says where
  * it is not known. *UNKNOWN: it had to be asked. */
 bool author_accepts(const struct author *a, bool ending, bool option, bool *unknown);
-
-#endif

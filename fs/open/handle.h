@@ -1,6 +1,5 @@
 /* Open files: made, found, freed, and what they hold. */
-#ifndef ROWFS_FS_OPEN_HANDLE_H
-#define ROWFS_FS_OPEN_HANDLE_H
+#pragma once
 
 #include "fs/core/handle.h"
 #include "fs/inodes/node.h"
@@ -57,5 +56,3 @@ void handles_which(struct fs *fs, bool (*is)(void *arg, const struct handle *h),
  * It stays while FLUSH runs. */
 void handles_flush(struct fs *fs, int64_t before_us,
 		   void (*flush)(struct fs *fs, struct handle *h));
-
-#endif

@@ -11,8 +11,7 @@
  *
  * A request that must wait is kept until locks_granted() brings it out, or locks_cancel() does. All
  * functions are thread-safe; no callback takes a lock of this module. */
-#ifndef ROWFS_FS_OPEN_LOCKS_H
-#define ROWFS_FS_OPEN_LOCKS_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -80,5 +79,3 @@ bool locks_cancel(struct locks *locks, const void *ticket);
  * called until it returns false, after each change. With ALL, those that still wait come out,
  * too, with type F_UNLCK: the mount ends. */
 bool locks_granted(struct locks *locks, bool all, struct lock *out, void **ticket);
-
-#endif

@@ -1,6 +1,5 @@
 /* The configuration file. Private to fs/options/. */
-#ifndef ROWFS_FS_OPTIONS_OPTION_CONFIG_H
-#define ROWFS_FS_OPTIONS_OPTION_CONFIG_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -13,5 +12,3 @@ typedef int (*config_fn)(void *arg, const char *key, const char *value, struct b
  * with a secret names are overwritten. Returns 0, or -errno with a sentence in ERR that names
  * the file. */
 MUST_USE int config_read(const char *file, config_fn fn, void *arg, struct buf *err);
-
-#endif

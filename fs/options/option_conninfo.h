@@ -1,6 +1,5 @@
 /* One connection string out of all that names the database. Private to fs/options/. */
-#ifndef ROWFS_FS_OPTIONS_OPTION_CONNINFO_H
-#define ROWFS_FS_OPTIONS_OPTION_CONNINFO_H
+#pragma once
 
 #include "fs/options/option_table.h"
 
@@ -17,5 +16,3 @@ void conninfo_without_secrets(const char *conninfo, struct buf *out);
 
 /* True if STRING (URI or keyword=value) holds a password, or cannot be read. */
 bool conninfo_has_secret(const char *string);
-
-#endif

@@ -1,8 +1,7 @@
 /* Passwords in the environment. A process's own variables can be read by its user's other
  * programs and are handed to its children, so what rowfs has taken from there is overwritten.
  * Private to fs/options/; for a process without threads. */
-#ifndef ROWFS_FS_OPTIONS_OPTION_SECRET_H
-#define ROWFS_FS_OPTIONS_OPTION_SECRET_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -15,5 +14,3 @@ MUST_USE char *secret_of_libpq(const char *service);
 void secret_forget(const char *name);
 /* The same for those that hold a secret by their nature: of libpq, and of the table of options. */
 void secret_forget_all(void);
-
-#endif

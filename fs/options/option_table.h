@@ -1,6 +1,5 @@
 /* The table of options and what can be done with one entry. Private to fs/options/. */
-#ifndef ROWFS_FS_OPTIONS_OPTION_TABLE_H
-#define ROWFS_FS_OPTIONS_OPTION_TABLE_H
+#pragma once
 
 #include "fs/options/options.h"
 
@@ -52,5 +51,3 @@ MUST_USE int option_set(struct options *opt, const struct option *o, const char 
 
 /* Appends the value, as JSON; secrets as null. */
 void option_json(const struct options *opt, const struct option *o, struct buf *out);
-
-#endif

@@ -1,8 +1,7 @@
 /* Every option of rowfs, in one table (option_table.c): the command line, the configuration
  * file, the environment, the help text, the man page and /.rowfs/config.json are all made from it.
  */
-#ifndef ROWFS_FS_OPTIONS_OPTIONS_H
-#define ROWFS_FS_OPTIONS_OPTIONS_H
+#pragma once
 
 #include "db/pool.h"
 #include "util/buf.h"
@@ -105,5 +104,3 @@ void options_to_json(const struct options *opt, struct buf *out);
 
 /* Help text of all options, for `rowfs --help`; troff for the man page, for `rowfs --help=man`. */
 void options_help(struct buf *out, bool troff);
-
-#endif

@@ -8,8 +8,7 @@
  * the order of the rows; lines that are equal keep theirs as far as that allows.
  *
  * Pure; thread-safe. */
-#ifndef ROWFS_FS_ROWS_PAIRING_H
-#define ROWFS_FS_ROWS_PAIRING_H
+#pragma once
 
 #include "schema/statements/sql.h"
 
@@ -29,5 +28,3 @@ struct pairing {
 
 /* Fills P->row_of. A row has at most one line. Returns 0 or -ENOMEM. */
 MUST_USE int pairing_make(const struct pairing *p);
-
-#endif

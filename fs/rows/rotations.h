@@ -2,8 +2,7 @@
  * in a plain file before the server commits that their rows are gone. If rowfs is killed between
  * the two, the next mount asks the server what became of the transaction: the file stays if it
  * was committed, and goes if its rows are there. Thread-safe. */
-#ifndef ROWFS_FS_ROWS_ROTATIONS_H
-#define ROWFS_FS_ROWS_ROTATIONS_H
+#pragma once
 
 #include "fs/core/fs.h"
 
@@ -25,5 +24,3 @@ void rotations_forget(struct fs *fs, unsigned number);
 /* Ends what an earlier mount has left. When nobody is served yet, and the pool and the plain
  * files are there. Where the server does not know, the file stays, and the log says so. */
 void rotations_recover(struct fs *fs);
-
-#endif

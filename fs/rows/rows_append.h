@@ -1,7 +1,6 @@
 /* Appended CSV on its way through the grouped writer: lines are cut, judged and handed on while
  * they are written. */
-#ifndef ROWFS_FS_ROWS_ROWS_APPEND_H
-#define ROWFS_FS_ROWS_ROWS_APPEND_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/rows/rows_file.h"
@@ -29,5 +28,3 @@ void rows_append_commit(struct call *call, struct handle *h);
 
 /* What is written to F next is another text. All that was taken is on its way. */
 void rows_append_end(struct rows_file *f);
-
-#endif

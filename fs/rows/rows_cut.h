@@ -5,8 +5,7 @@
  * refused, nothing is lost. Half a line that waits for its rest is dropped with the truncation: its
  * rest, if it comes, begins a line, as it would in any other file. So is a text that is to replace
  * all of the file, if it is cut to nothing. */
-#ifndef ROWFS_FS_ROWS_ROWS_CUT_H
-#define ROWFS_FS_ROWS_ROWS_CUT_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -36,5 +35,3 @@ void rows_cut_rest(struct call *call, const struct node *node, bool all);
 bool rows_give(struct call *call, const struct node *node);
 /* It was not renamed after all. */
 void rows_give_not(struct call *call, const struct node *node);
-
-#endif

@@ -1,7 +1,6 @@
 /* An open rows file: what the handle has besides what all kinds share. Guarded by the handle's
  * lock, where nothing else is said. */
-#ifndef ROWFS_FS_ROWS_ROWS_FILE_H
-#define ROWFS_FS_ROWS_ROWS_FILE_H
+#pragma once
 
 #include "fs/open/author.h"
 #include "fs/core/call.h"
@@ -81,5 +80,3 @@ static inline bool rows_is_whole(const struct handle *h) {
 	const struct rows_file *f = rows_of(h);
 	return f->rows != ROWS_LINES;
 }
-
-#endif

@@ -1,8 +1,7 @@
 /* The lines of a rows file by COPY: for who reads on and on. A flow holds a connection, so at most
  * half of the pool's are used for flows, and one that nobody has read from for a second is ended;
  * its reader begins another one where it stood. */
-#ifndef ROWFS_FS_ROWS_ROWS_FLOW_H
-#define ROWFS_FS_ROWS_ROWS_FLOW_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -40,5 +39,3 @@ void rows_flow_end(struct rows_flow **slot);
  * NULL); each malloc'd. Returns 0 or -ENOMEM. */
 MUST_USE int rows_flow_cursor(const struct place *place, const char *cursor, size_t len,
 			      char **out);
-
-#endif

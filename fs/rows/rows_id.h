@@ -1,8 +1,7 @@
 /* Ids that rowfs gives to rows: a row whose key is one uuid with a default, which its line leaves
  * out, gets one here. So a repeated insert would be noticed, and rows that are in the order of
  * their keys are in that of the lines. */
-#ifndef ROWFS_FS_ROWS_ROWS_ID_H
-#define ROWFS_FS_ROWS_ROWS_ID_H
+#pragma once
 
 #include "schema/layout/place.h"
 #include "util/buf.h"
@@ -18,5 +17,3 @@ const struct column *rows_id_of(const struct place *place, const struct shape *s
  * well. */
 void rows_put_with_id(struct buf *out, const struct column *id, const struct shape *shape,
 		      const char *json, size_t len);
-
-#endif

@@ -1,6 +1,5 @@
 /* The insert of lines that have the same columns, as one statement. */
-#ifndef ROWFS_FS_ROWS_ROWS_INSERT_H
-#define ROWFS_FS_ROWS_ROWS_INSERT_H
+#pragma once
 
 #include "fs/rows/rows_lines.h"
 
@@ -28,5 +27,3 @@ int rows_contradict(struct db_error *err);
 MUST_USE int insert_run(struct db_conn *conn, const struct input *in, const struct insert *insert,
 			struct db_error *err);
 void insert_free(struct insert *insert);
-
-#endif

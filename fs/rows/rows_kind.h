@@ -1,6 +1,5 @@
 /* What the kind of rows files does: see kind.h. */
-#ifndef ROWFS_FS_ROWS_ROWS_KIND_H
-#define ROWFS_FS_ROWS_ROWS_KIND_H
+#pragma once
 
 #include "fs/rows/rows_file.h"
 
@@ -27,5 +26,3 @@ MUST_USE int rows_sync(struct call *call, struct handle *h, enum sync_reason rea
 MUST_USE int rows_unlocking(struct call *call, struct handle *h);
 /* H is UNSETTLED (see handle.h), or is so no more. */
 void rows_unsure(struct call *call, struct handle *h, bool unsettled);
-
-#endif

@@ -1,7 +1,6 @@
 /* Lines on their way to rows: cut, taken apart, gathered. Between rows_lines.c (text to JSON),
  * rows_write.c (appending) and rows_replace.c (replacing). */
-#ifndef ROWFS_FS_ROWS_ROWS_LINES_H
-#define ROWFS_FS_ROWS_ROWS_LINES_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/rows/rows_file.h"
@@ -82,5 +81,3 @@ uint64_t rows_reject_lines(struct call *call, const struct where *w, const struc
 
 /* True if the bytes behind the last newline in H's data are a whole line all the same. */
 bool rows_tail_is_whole(const struct handle *h, const struct place *place);
-
-#endif

@@ -7,8 +7,7 @@
  * updated by their keys, as far as the lines show them; rows without a line are deleted; lines
  * without a row are inserted. That is one statement of each kind for all lines that have the same
  * columns. So a row keeps its key, what the file does not show, and what refers to it. */
-#ifndef ROWFS_FS_ROWS_ROWS_PAIRS_H
-#define ROWFS_FS_ROWS_ROWS_PAIRS_H
+#pragma once
 
 #include "fs/rows/rows_lines.h"
 
@@ -52,5 +51,3 @@ bool pairs_can(const struct place *place, bool edited);
 /* Does it, in the transaction on CONN; may be called again. Returns 0 or -errno: EBUSY if
  * somebody else has changed a row whose line differs. */
 MUST_USE int pairs_run(struct db_conn *conn, struct pairs *p, struct db_error *err);
-
-#endif

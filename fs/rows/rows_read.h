@@ -1,6 +1,5 @@
 /* Reading rows files. */
-#ifndef ROWFS_FS_ROWS_ROWS_READ_H
-#define ROWFS_FS_ROWS_ROWS_READ_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
@@ -16,5 +15,3 @@ void rows_read_anew(struct handle *h);
 /* As kind->synced and kind->pass. */
 void rows_synced(struct fs *fs, struct handle *h);
 MUST_USE int rows_pass(struct call *call, struct handle *h, struct passing *out);
-
-#endif

@@ -1,6 +1,5 @@
 /* A reader of a rows file: it stands somewhere in the file, and goes on from there. */
-#ifndef ROWFS_FS_ROWS_ROWS_READER_H
-#define ROWFS_FS_ROWS_ROWS_READER_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -42,5 +41,3 @@ MUST_USE struct db_param *rows_page_params(const struct where *w, char *const *c
 MUST_USE char **rows_page_cursor(const struct place *place, const PGresult *page, int row, int at);
 /* CURSOR may be NULL. */
 void rows_cursor_free(char **cursor, int n);
-
-#endif

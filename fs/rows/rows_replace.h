@@ -1,6 +1,5 @@
 /* The text of a rows file as its whole content. */
-#ifndef ROWFS_FS_ROWS_ROWS_REPLACE_H
-#define ROWFS_FS_ROWS_ROWS_REPLACE_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/rows/rows_file.h"
@@ -19,5 +18,3 @@ MUST_USE int rows_replace(struct call *call, struct rows_file *f, const struct w
 MUST_USE int rows_remove(struct call *call, const struct where *w);
 MUST_USE int rows_store(struct call *call, const struct where *w, const struct where *from,
 			const char *data, size_t len);
-
-#endif

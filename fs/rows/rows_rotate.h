@@ -3,8 +3,7 @@
  * file the last rename moves the lines: they become a plain file, and their rows go, as with
  * copytruncate. What would forbid that is told at the first rename, before anything has moved.
  * Thread-safe. */
-#ifndef ROWFS_FS_ROWS_ROWS_ROTATE_H
-#define ROWFS_FS_ROWS_ROWS_ROTATE_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
@@ -18,5 +17,3 @@ MUST_USE int rows_rotation_check(struct call *call, struct node *dir, const char
  * transaction: exactly the lines that are in the plain file go. If it fails, all rows are there; if
  * rowfs is killed, see rotations.h. */
 MUST_USE int rows_rotate(struct call *call, struct node *node, const char *name, const char *to);
-
-#endif

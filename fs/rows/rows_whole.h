@@ -1,8 +1,7 @@
 /* An open rows file whose whole text the handle has: written from nothing, or loaded to be changed
  * in its middle. Reads and writes go to that text; fsync or close makes the rows what it says, in
  * one transaction. See rows_whole.c for when. H's lock is held in all of them. */
-#ifndef ROWFS_FS_ROWS_ROWS_WHOLE_H
-#define ROWFS_FS_ROWS_ROWS_WHOLE_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/open/handle.h"
@@ -34,5 +33,3 @@ void rows_whole_free(struct handle *h);
 /* The handle has lines again: the first TAKEN bytes of its text were committed, or are dropped.
  * Behind them is a piece of a line that is to be appended. */
 void rows_whole_end(struct handle *h, size_t taken);
-
-#endif

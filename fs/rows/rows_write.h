@@ -1,6 +1,5 @@
 /* Appended lines to rows: from what an open file has, by the clock, or when it is full. */
-#ifndef ROWFS_FS_ROWS_ROWS_WRITE_H
-#define ROWFS_FS_ROWS_ROWS_WRITE_H
+#pragma once
 
 #include "fs/core/call.h"
 #include "fs/rows/rows_file.h"
@@ -21,5 +20,3 @@ void rows_flush(struct fs *fs, struct handle *h);
 /* Commits H's own whole lines; H's lock is held. Errors of lines and of the database are noted in
  * H's deferred. Returns 0 or -ENOMEM. */
 MUST_USE int rows_commit_lines(struct call *call, struct handle *h);
-
-#endif

@@ -1,7 +1,6 @@
 /* Texts by numbers: equal ones have one, so that many of them can be compared as numbers. Not
  * thread-safe. */
-#ifndef ROWFS_FS_ROWS_TEXTS_H
-#define ROWFS_FS_ROWS_TEXTS_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -24,5 +23,3 @@ struct texts {
 /* The number of a text, which is a new one if there was none; -ENOMEM. It moves `all`. */
 int text_number(struct texts *t, const char *data, size_t len);
 void texts_free(struct texts *t);
-
-#endif

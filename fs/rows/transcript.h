@@ -10,8 +10,7 @@
  * serves, by a thread.
  *
  * Thread-safe; but one that is being made belongs to its maker. */
-#ifndef ROWFS_FS_ROWS_TRANSCRIPT_H
-#define ROWFS_FS_ROWS_TRANSCRIPT_H
+#pragma once
 
 #include "fs/core/kind.h"
 #include "fs/core/call.h"
@@ -62,5 +61,3 @@ void transcript_pass_end(struct transcript *t);
  * the kernel serves before the writer goes on. No query if there is no such reader, or nothing has
  * changed. */
 void transcripts_follow(struct fs *fs, const struct node *node);
-
-#endif

@@ -1,7 +1,6 @@
 /* Going to the background, so that the command returns when the mount answers, with the real
  * outcome. */
-#ifndef ROWFS_FS_START_DAEMON_H
-#define ROWFS_FS_START_DAEMON_H
+#pragma once
 
 #include "util/cleanup.h"
 
@@ -15,5 +14,3 @@ MUST_USE int daemon_begin(void);
 /* The child tells how it went: 0, the mount is served, and its standard streams are closed; or an
  * exit status. Does nothing where daemon_begin() was not called. */
 void daemon_ready(int status);
-
-#endif

@@ -1,8 +1,7 @@
 /* What rowfs has in the tables themselves: triggers that keep the sizes of rows files, and triggers
  * that tell mounts of changes. Nothing here is made unless the user asks for it (rowfs check
  * --install, rowfs init --follow): a mount uses what is there, and says what is missing. */
-#ifndef ROWFS_FS_START_INSTALL_H
-#define ROWFS_FS_START_INSTALL_H
+#pragma once
 
 #include "fs/core/fs.h"
 
@@ -15,5 +14,3 @@ MUST_USE bool install_report(struct fs *fs, bool make);
 /* Says on stderr what does not hold because of what the schema rowfs is, and which command helps.
  * Of a MOUNT not that there is none: notes_part says it. */
 void install_version(struct fs *fs, bool mount);
-
-#endif

@@ -1,7 +1,6 @@
 /* The commands: serve a database as a directory, say whether a layout fits it, or install what the
  * layout needs in the tables. */
-#ifndef ROWFS_FS_START_MOUNT_H
-#define ROWFS_FS_START_MOUNT_H
+#pragma once
 
 #include "fs/options/options.h"
 #include "util/cleanup.h"
@@ -19,5 +18,3 @@ MUST_USE int rowfs_mount(const struct options *opt);
  * they cost. What is there is left as it is. A table whose triggers cannot be made is told, and no
  * error. `rowfs check --install` and `rowfs init --follow` are this. */
 MUST_USE int rowfs_check(const struct options *opt, bool install);
-
-#endif

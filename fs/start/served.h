@@ -1,6 +1,5 @@
 /* What is served: the layout, the database, and the tree that the two make. */
-#ifndef ROWFS_FS_START_SERVED_H
-#define ROWFS_FS_START_SERVED_H
+#pragma once
 
 #include "fs/core/fs.h"
 #include "schema/count/watch.h"
@@ -9,5 +8,3 @@
  * every mistake on stderr. Returns false after one; served_close() is due in any case. */
 MUST_USE bool served_open(struct fs *fs, enum watch_how how);
 void served_close(struct fs *fs);
-
-#endif

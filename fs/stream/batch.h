@@ -1,8 +1,7 @@
 /* Lines that are committed in one transaction: a batch of a lane of the grouped writer, or one that
  * somebody makes for himself. One thread at a time: a lane's is guarded by the lane's lock while it
  * gathers, and the committing thread's own afterwards. */
-#ifndef ROWFS_FS_STREAM_BATCH_H
-#define ROWFS_FS_STREAM_BATCH_H
+#pragma once
 
 #include "db/copy.h"
 #include "fs/stream/refusals.h"
@@ -138,5 +137,3 @@ void batch_give_up(struct batch *b, const struct batch_target *to, const struct 
  * returned, after bounded work. Returns 0 or -errno. */
 MUST_USE int batch_send(struct db_conn *conn, struct batch *b, const struct batch_target *to,
 			struct db_error *err);
-
-#endif

@@ -1,7 +1,6 @@
 /* What every part of the stream engine needs, and all that it knows of the mount. Filled before the
  * first line and not changed afterwards, but for what is atomic. Any thread may read it. */
-#ifndef ROWFS_FS_STREAM_ENGINE_H
-#define ROWFS_FS_STREAM_ENGINE_H
+#pragma once
 
 #include "db/pool.h"
 #include "fs/core/counters.h"
@@ -27,5 +26,3 @@ struct engine {
 	void (*changed)(void *arg, const struct tally *lines, struct db_error *err);
 	void *arg; /* of `changed` */
 };
-
-#endif

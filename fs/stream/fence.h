@@ -11,8 +11,7 @@
  * The notes also say whose the state directory is: one daemon at a time serves a place. After
  * `umount -l` the first one lives while files are open, and commits what is written to them; a
  * second one waits for its end, and gives up after a while. */
-#ifndef ROWFS_FS_STREAM_FENCE_H
-#define ROWFS_FS_STREAM_FENCE_H
+#pragma once
 
 #include "schema/state/ledger.h"
 #include "fs/stream/engine.h"
@@ -46,5 +45,3 @@ void fence_doubt(struct fence *fence);
 
 /* The notes go, unless something is in doubt, and so does the claim. NULL is fine. */
 void fence_free(struct fence *fence);
-
-#endif

@@ -2,8 +2,7 @@
  * are needed. A stock is one stream's. It does not last: rows whose ids were drawn long ago would
  * come in behind those of others, and be missed by who asks for what is behind the largest id that
  * he has seen. What is left of it is never used. One thread at a time. */
-#ifndef ROWFS_FS_STREAM_ID_STOCK_H
-#define ROWFS_FS_STREAM_ID_STOCK_H
+#pragma once
 
 #include "db/query.h"
 #include "schema/layout/ingest.h"
@@ -26,5 +25,3 @@ MUST_USE int id_stock_fill(struct id_stock *stock, const struct ingest *in, int 
 
 /* The next one. */
 int64_t id_stock_take(struct id_stock *stock);
-
-#endif

@@ -1,8 +1,7 @@
 /* The bytes of an ingest file on their way to rows: inflated, cut into lines, judged, counted.
  * Nothing here asks the database, but for time buckets (see count.h). One thread at a time; no
  * part of it outlives its place. */
-#ifndef ROWFS_FS_STREAM_INGEST_PARSE_H
-#define ROWFS_FS_STREAM_INGEST_PARSE_H
+#pragma once
 
 #include "util/text/gunzip.h"
 #include "fs/stream/refusals.h"
@@ -96,5 +95,3 @@ MUST_USE bool ingest_put_object(const struct format *format, const struct shape 
 
 /* Appends what the next parse must know, with TAIL_ID (may be NULL) the id of the tail's row. */
 void parser_state(const struct ingest_parser *p, const char *tail_id, struct buf *out);
-
-#endif

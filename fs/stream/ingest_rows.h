@@ -12,8 +12,7 @@
  *
  * Any other row stays, and is told of: it may be somebody else's. The second test reads the file's
  * bytes again, and is made only if the first leaves rows over. */
-#ifndef ROWFS_FS_STREAM_INGEST_ROWS_H
-#define ROWFS_FS_STREAM_INGEST_ROWS_H
+#pragma once
 
 #include "schema/state/ingest_file.h"
 #include "schema/layout/ingest.h"
@@ -38,5 +37,3 @@ MUST_USE int ingest_rows_count(struct engine *engine, const struct ingest *in, i
 
 /* Tells of PATH what KEPT says, if anything, and empties it. Thread-safe. */
 void ingest_rows_tell(struct engine *engine, const char *path, struct buf *kept);
-
-#endif

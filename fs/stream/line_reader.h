@@ -2,8 +2,7 @@
  * fields are, and says which records are no lines at all. Appended rows files,
  * files that are written anew and ingest files read with it. What a line means is its taker's to
  * say. One thread at a time. */
-#ifndef ROWFS_FS_STREAM_LINE_READER_H
-#define ROWFS_FS_STREAM_LINE_READER_H
+#pragma once
 
 #include "schema/layout/line_columns.h"
 #include "util/text/record.h"
@@ -60,5 +59,3 @@ MUST_USE int line_reader_take(struct line_reader *r, const char *data, size_t le
 /* Gives it one record of KIND that was cut by record_next(). */
 MUST_USE int line_reader_give(const struct line_taker *taker, void *arg, enum record_kind kind,
 			      const struct record_found *found);
-
-#endif

@@ -10,8 +10,7 @@
  *                                              next mount ends this one: see fence.h
  *
  * Without a ledger a lost COMMIT is -EIO. */
-#ifndef ROWFS_FS_STREAM_ONCE_H
-#define ROWFS_FS_STREAM_ONCE_H
+#pragma once
 
 #include "fs/stream/engine.h"
 #include "schema/state/ledger.h"
@@ -33,5 +32,3 @@ MUST_USE int once_begin(struct engine *engine, struct once *once, struct db_erro
  * tried again. Thread-safe. */
 void once_failed(struct engine *engine, const struct once *once, int rc,
 		 const struct db_error *err);
-
-#endif

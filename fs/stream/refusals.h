@@ -1,7 +1,6 @@
 /* Lines that are no rows: what is told of them once it is certain that the others are. One thread
  * at a time. */
-#ifndef ROWFS_FS_STREAM_REFUSALS_H
-#define ROWFS_FS_STREAM_REFUSALS_H
+#pragma once
 
 #include "fs/stream/engine.h"
 
@@ -56,5 +55,3 @@ int refuse_input(struct engine *engine, const char *path, uint64_t line, const c
 int refusal_tell(const struct refusal *one, struct engine *engine, const char *path);
 /* The same for all of them. Returns -errno of the first, or 0. */
 int refusals_tell(const struct refusals *list, struct engine *engine, const char *path);
-
-#endif

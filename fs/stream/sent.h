@@ -15,8 +15,7 @@
  *  FAILED        rolled back, for a cause that is none    the lines are given up: kept in
  *                of the lines: no privilege, no table,    rejected/, and told
  *                a time-out */
-#ifndef ROWFS_FS_STREAM_SENT_H
-#define ROWFS_FS_STREAM_SENT_H
+#pragma once
 
 #include "db/error.h"
 
@@ -30,5 +29,3 @@ enum sent sent_of(int rc, const struct db_error *err);
 /* True if errors of ERR's class mostly have one cause for all lines (a privilege, a name, a type):
  * whoever meets them again and again may look whether any line is free of them. */
 bool sent_is_common(const struct db_error *err);
-
-#endif

@@ -1,7 +1,6 @@
 /* Whose lines they are: between an open file, the lane that its lines wait in, and the batches that
  * have them. */
-#ifndef ROWFS_FS_STREAM_SOURCE_H
-#define ROWFS_FS_STREAM_SOURCE_H
+#pragma once
 
 #include "fs/stream/refusals.h"
 #include "schema/count/tally.h"
@@ -56,5 +55,3 @@ void source_drop(struct source *source);
  * the next source_commit(). */
 void source_tell(struct source *source, struct engine *engine, const struct refusal *one,
 		 bool given_up);
-
-#endif

@@ -10,8 +10,7 @@
  * Lines that the server refuses (a CHECK, a trigger, no partition) cost only themselves: the batch
  * is repeated around them in one transaction with savepoints, and they go to rejected/.
  * Thread-safe. */
-#ifndef ROWFS_FS_STREAM_WRITER_H
-#define ROWFS_FS_STREAM_WRITER_H
+#pragma once
 
 #include "schema/count/tally.h"
 #include "fs/stream/engine.h"
@@ -39,5 +38,3 @@ MUST_USE int source_put(struct source *source, const struct unit *unit);
  * (the database is gone for good): then they are in rejected/. *REFUSED is 0, or -errno of the
  * first line that the server refused. */
 MUST_USE int source_commit(struct source *source, int *refused);
-
-#endif

@@ -1,7 +1,6 @@
 /* Time buckets that the server has told: a bucket's ends never change, so each is asked for once.
  * Any thread; one lock. */
-#ifndef ROWFS_SCHEMA_COUNT_BUCKET_H
-#define ROWFS_SCHEMA_COUNT_BUCKET_H
+#pragma once
 
 #include "db/query.h"
 
@@ -33,5 +32,3 @@ MUST_USE int bucket_of_text(struct bucket_cache *cache, struct db_pool *pool, co
 MUST_USE int bucket_of_value(struct bucket_cache *cache, struct db_pool *pool, const char *unit,
 			     const char *format, int64_t value, struct bucket *out,
 			     struct db_error *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* What one session at a time does to a table's triggers: schema/core/deploy/rowfs_locks.sql. */
-#ifndef ROWFS_SCHEMA_COUNT_MUTEX_H
-#define ROWFS_SCHEMA_COUNT_MUTEX_H
+#pragma once
 
 #include "db/query.h"
 
@@ -11,5 +10,3 @@
  * filled. */
 MUST_USE int mutex_begin(struct db_conn *conn, const char *name, const struct db_param *table,
 			 struct db_error *err);
-
-#endif

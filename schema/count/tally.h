@@ -1,7 +1,6 @@
 /* What lines add to the summary of rows files: so many rows and bytes for each file (slice and
  * keys). */
-#ifndef ROWFS_SCHEMA_COUNT_TALLY_H
-#define ROWFS_SCHEMA_COUNT_TALLY_H
+#pragma once
 
 #include "db/query.h"
 #include "util/text/line.h"
@@ -75,5 +74,3 @@ MUST_USE int counter_line(struct counter *c, struct bucket_cache *buckets, struc
 
 /* FIELD as an integer, if it is one of 64 bits. */
 bool line_field_number(const struct csv_field *field, int64_t *out);
-
-#endif

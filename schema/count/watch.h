@@ -1,6 +1,5 @@
 /* Slices: triggers that keep the summary, and the first count of what is there. */
-#ifndef ROWFS_SCHEMA_COUNT_WATCH_H
-#define ROWFS_SCHEMA_COUNT_WATCH_H
+#pragma once
 
 #include "db/query.h"
 #include "schema/layout/place.h"
@@ -38,5 +37,3 @@ MUST_USE int watch_again(struct db_pool *pool, struct tree *tree, struct db_erro
 
 /* Brings what triggers have noted into the summary; cheap where there is nothing. Repeatable. */
 extern const char watch_fold_sql[];
-
-#endif

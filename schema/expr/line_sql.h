@@ -1,6 +1,5 @@
 /* A row as a line of a rows file, in SQL. Private to schema/. */
-#ifndef ROWFS_SCHEMA_EXPR_LINE_SQL_H
-#define ROWFS_SCHEMA_EXPR_LINE_SQL_H
+#pragma once
 
 #include "schema/layout/place.h"
 
@@ -25,5 +24,3 @@ void put_line(struct buf *sql, const struct place *place, const char *alias);
 void put_line_of(struct buf *sql, const struct place *place);
 /* True if the output function of COLUMN's type writes what its cast to text does. */
 bool prints_as_text(const struct column *column);
-
-#endif

@@ -1,6 +1,5 @@
 /* Pieces of SQL that the statements of all kinds share. Private to schema/. */
-#ifndef ROWFS_SCHEMA_EXPR_SQL_BUILD_H
-#define ROWFS_SCHEMA_EXPR_SQL_BUILD_H
+#pragma once
 
 #include "schema/layout/place.h"
 
@@ -74,5 +73,3 @@ void put_list_order(struct buf *sql, const struct place *place);
 /* What follows the conditions of a list, up to its LIMIT: keys that are there, for a further page
  * (NEXT) those behind the cursor, GROUPED by them or not, in their order. */
 void put_list_rest(struct buf *sql, const struct place *place, bool next, bool grouped);
-
-#endif

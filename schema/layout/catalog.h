@@ -1,7 +1,6 @@
 /* What the database's catalog says of the relations and functions that a layout names. Read once at
  * mount, immutable afterwards, so any thread may read it. */
-#ifndef ROWFS_SCHEMA_LAYOUT_CATALOG_H
-#define ROWFS_SCHEMA_LAYOUT_CATALOG_H
+#pragma once
 
 #include "db/query.h"
 #include "schema/layout/layout.h"
@@ -94,5 +93,3 @@ const struct name_list *relation_key(const struct relation *relation);
 
 /* True if NAME is in LIST. */
 bool name_list_has(const struct name_list *list, const char *name);
-
-#endif

@@ -1,7 +1,6 @@
 /* What a layout is told of while it is checked against the catalog: mistakes, and what the database
  * lacks. Private to schema/. */
-#ifndef ROWFS_SCHEMA_LAYOUT_CHECK_H
-#define ROWFS_SCHEMA_LAYOUT_CHECK_H
+#pragma once
 
 #include "schema/layout/place.h"
 
@@ -37,5 +36,3 @@ void check_tables(struct check *c);
 
 /* Makes ROUTE the one that the following calls speak of. */
 void check_begin_route(struct check *c, const struct layout_route *route);
-
-#endif

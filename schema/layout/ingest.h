@@ -1,7 +1,6 @@
 /* Ingest files, as far as the layout and the catalog go: which table their lines become rows of,
  * and what the fields are called there. Immutable once built. */
-#ifndef ROWFS_SCHEMA_LAYOUT_INGEST_H
-#define ROWFS_SCHEMA_LAYOUT_INGEST_H
+#pragma once
 
 #include "schema/layout/place.h"
 
@@ -45,5 +44,3 @@ bool ingest_same_rows(const struct ingest *a, const struct ingest *b);
 
 /* The index of the field called NAME (LEN bytes), or -1. */
 int ingest_field(const struct ingest *in, const char *name, size_t len);
-
-#endif

@@ -1,6 +1,5 @@
 /* Whether a text can be a key's value: what the text alone tells. Pure, thread-safe. */
-#ifndef ROWFS_SCHEMA_LAYOUT_KEY_TEXT_H
-#define ROWFS_SCHEMA_LAYOUT_KEY_TEXT_H
+#pragma once
 
 #include "schema/layout/place.h"
 
@@ -15,5 +14,3 @@ enum key_text {
 
 /* TEXT as a value of KEY. */
 enum key_text key_text(const struct key *key, const char *text);
-
-#endif

@@ -1,8 +1,7 @@
 /* What a layout names and the database does not have, where the layout says that it can do without
  * ("optional"): which routes and timers are left out because of it. Private to schema/, but for the
  * sentences. */
-#ifndef ROWFS_SCHEMA_LAYOUT_LACK_H
-#define ROWFS_SCHEMA_LAYOUT_LACK_H
+#pragma once
 
 #include "schema/layout/layout.h"
 
@@ -33,5 +32,3 @@ bool lacks_path(const struct lacks *lacks, const struct layout *layout, const ch
 /* Appends one sentence, of entry I: `table or view x does not exist; left out: /a, /b/{x.id}`. A
  * path stands for all routes below it, if all of them are left out because of this entry. */
 void lacks_put(const struct lacks *lacks, const struct layout *layout, int i, struct buf *out);
-
-#endif

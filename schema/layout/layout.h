@@ -1,7 +1,6 @@
 /* The layout file, read: routes, tables and timers as the person wrote them, before the catalog is
  * asked. docs/LAYOUT.md is the language. */
-#ifndef ROWFS_SCHEMA_LAYOUT_LAYOUT_H
-#define ROWFS_SCHEMA_LAYOUT_LAYOUT_H
+#pragma once
 
 #include "util/arena.h"
 #include "util/buf.h"
@@ -116,5 +115,3 @@ bool layout_route_names(const struct layout_route *route, const char *relation);
 
 /* The word of the language for a kind: "row", "column", ... */
 const char *route_kind_word(enum route_kind kind);
-
-#endif

@@ -1,7 +1,6 @@
 /* What a table's columns say of a file of fields: the rule for each field, and whether a first line
  * is a header. Pure; thread-safe. */
-#ifndef ROWFS_SCHEMA_LAYOUT_LINE_COLUMNS_H
-#define ROWFS_SCHEMA_LAYOUT_LINE_COLUMNS_H
+#pragma once
 
 #include "schema/layout/catalog.h"
 #include "util/text/format.h"
@@ -15,5 +14,3 @@ struct field_rule field_rule_of(const struct column *column);
  * column; *FIELDS their number. */
 bool line_is_header(const struct format *format, const char *line, size_t len,
 		    const struct column *const *columns, int n, int *order, int *fields);
-
-#endif

@@ -1,6 +1,5 @@
 /* File names against a place's component, both ways. Pure; any thread. */
-#ifndef ROWFS_SCHEMA_LAYOUT_MATCH_H
-#define ROWFS_SCHEMA_LAYOUT_MATCH_H
+#pragma once
 
 #include "schema/layout/place.h"
 
@@ -40,5 +39,3 @@ const struct place *place_of_ingest(const struct place *dir, const char *name);
 
 /* True for a file that is a JSON document; by the extension of its path. */
 bool path_is_json(const char *path);
-
-#endif

@@ -4,8 +4,7 @@
  * database has values; a place without keys is one literal name. A place is a file (it has a route)
  * or a directory (it has children), never both. Keys of a path are numbered from the root: key I is
  * SQL parameter $I+1 of every statement at or below its place. */
-#ifndef ROWFS_SCHEMA_LAYOUT_PLACE_H
-#define ROWFS_SCHEMA_LAYOUT_PLACE_H
+#pragma once
 
 #include "schema/layout/catalog.h"
 #include "schema/layout/lack.h"
@@ -127,5 +126,3 @@ struct tree {
 	int nslices;
 	bool has_ledger, has_streams;
 };
-
-#endif

@@ -1,8 +1,7 @@
 /* The statements of a place, made once: see schema/statements/sql.h. Names in the comments are the
  * parameters after the path's own keys ($1 .. $nparams); K is the number of the place's own
  * keys. */
-#ifndef ROWFS_SCHEMA_LAYOUT_PLACE_SQL_H
-#define ROWFS_SCHEMA_LAYOUT_PLACE_SQL_H
+#pragma once
 
 #include "db/query.h"
 
@@ -73,5 +72,3 @@ enum { SQL_PIECE = 262144 };
 
 /* Largest body that `find` and `list` bring along, bytes. */
 enum { SQL_INLINE_BODY = 65536, SQL_LIST_BODY = 4096 };
-
-#endif

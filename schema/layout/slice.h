@@ -7,8 +7,7 @@
  * Two places with the same table, keys, line format and time share a slice. What depends on how a
  * path reaches the table is therefore no part of it: one route may have a key by the foreign key of
  * its parent's row, another as a key of its own. */
-#ifndef ROWFS_SCHEMA_LAYOUT_SLICE_H
-#define ROWFS_SCHEMA_LAYOUT_SLICE_H
+#pragma once
 
 #include "schema/layout/catalog.h"
 
@@ -53,5 +52,3 @@ struct slice {
 /* Gives each rows place, and each directory that groups rows, its slice where it can have one.
  * Pure. False if out of memory. */
 MUST_USE bool slices_make(struct tree *tree);
-
-#endif

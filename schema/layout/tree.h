@@ -1,7 +1,6 @@
 /* The route tree: a layout checked against the catalog. Immutable once built: any thread may read
  * it. */
-#ifndef ROWFS_SCHEMA_LAYOUT_TREE_H
-#define ROWFS_SCHEMA_LAYOUT_TREE_H
+#pragma once
 
 #include "schema/layout/match.h"
 #include "schema/layout/slice.h"
@@ -13,5 +12,3 @@
 MUST_USE struct tree *tree_build(const struct layout *layout, const struct catalog *catalog,
 				 struct buf *mistakes);
 void tree_free(struct tree *tree);
-
-#endif

@@ -1,6 +1,5 @@
 /* The part of tree_build() that asks the catalog: keys, joins, columns. Private to schema/. */
-#ifndef ROWFS_SCHEMA_LAYOUT_TREE_CHECK_H
-#define ROWFS_SCHEMA_LAYOUT_TREE_CHECK_H
+#pragma once
 
 #include "schema/layout/check.h"
 
@@ -10,5 +9,3 @@ bool check_component(struct check *c, struct place *place);
 
 /* Makes PLACE the route's file: target, columns, order. False after a mistake. */
 bool check_file(struct check *c, struct place *place);
-
-#endif

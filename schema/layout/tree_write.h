@@ -1,6 +1,5 @@
 /* What a layout says may be changed, place by place. */
-#ifndef ROWFS_SCHEMA_LAYOUT_TREE_WRITE_H
-#define ROWFS_SCHEMA_LAYOUT_TREE_WRITE_H
+#pragma once
 
 #include "schema/layout/place.h"
 
@@ -8,5 +7,3 @@
  * that of the longest path of the layout's "write" above it, else all. A path that no place has is
  * a line in MISTAKES. */
 void tree_set_write(struct tree *tree, const struct layout *layout, struct buf *mistakes);
-
-#endif

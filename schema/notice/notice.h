@@ -8,8 +8,7 @@
  *
  * A place is told when all tables that it depends on have their triggers, and the directories above
  * it are told, too. Immutable once loaded: any thread may read it. */
-#ifndef ROWFS_SCHEMA_NOTICE_NOTICE_H
-#define ROWFS_SCHEMA_NOTICE_NOTICE_H
+#pragma once
 
 #include "db/query.h"
 #include "schema/layout/place.h"
@@ -122,5 +121,3 @@ bool notice_is_channel(const char *name);
 
 /* Sends the payloads of $1, an array of texts. */
 extern const char notice_send_sql[];
-
-#endif

@@ -1,6 +1,5 @@
 /* The definitions of notices, for notice.c and notice_read.c. */
-#ifndef ROWFS_SCHEMA_NOTICE_NOTICE_TABLE_H
-#define ROWFS_SCHEMA_NOTICE_NOTICE_TABLE_H
+#pragma once
 
 #include "schema/layout/place.h"
 
@@ -47,5 +46,3 @@ struct notices {
 MUST_USE bool notices_make_slices(struct notices *notices);
 /* A subscriber of D for PLACE, all of whose keys are any; NULL if out of memory. */
 struct subscriber *definition_subscribe(struct definition *d, const struct place *place);
-
-#endif

@@ -19,8 +19,7 @@
  * secret, and the farewell tells the secret.
  *
  * Not thread-safe. */
-#ifndef ROWFS_SCHEMA_NOTICE_PEERS_H
-#define ROWFS_SCHEMA_NOTICE_PEERS_H
+#pragma once
 
 #include "util/buf.h"
 #include "util/cleanup.h"
@@ -72,5 +71,3 @@ const char *peers_put_question(struct peers *peers, struct buf *param);
 /* Takes the answer to that. Returns true if a peer is gone that did not say farewell: then
  * anything may have changed. */
 MUST_USE bool peers_answer(struct peers *peers, const PGresult *res);
-
-#endif

@@ -5,8 +5,7 @@
  *
  * `snapshots` has the current one. Another can be published at any time: what was made with the old
  * one goes on with it, and what is made from then on has the new one. */
-#ifndef ROWFS_SCHEMA_SNAPSHOT_SNAPSHOT_H
-#define ROWFS_SCHEMA_SNAPSHOT_SNAPSHOT_H
+#pragma once
 
 #include "schema/layout/tree.h"
 #include "schema/notice/notice.h"
@@ -56,5 +55,3 @@ void snapshots_destroy(struct snapshots *snapshots);
 MUST_USE struct snapshot *snapshots_current(struct snapshots *snapshots);
 /* Makes SNAPSHOT the current one; takes the caller's reference over. */
 void snapshots_publish(struct snapshots *snapshots, struct snapshot *snapshot);
-
-#endif

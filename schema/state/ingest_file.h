@@ -1,8 +1,7 @@
 /* The records of ingest files: rowfs.file, rowfs.chunk and rowfs.file_rows. Every change of a
  * file's bytes names the change before it (`op`) and leaves its own: a repetition after a lost
  * connection finds itself, and of two writers one finds that the other came first. Thread-safe. */
-#ifndef ROWFS_SCHEMA_STATE_INGEST_FILE_H
-#define ROWFS_SCHEMA_STATE_INGEST_FILE_H
+#pragma once
 
 #include "db/query.h"
 #include "util/buf.h"
@@ -129,5 +128,3 @@ MUST_USE int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t of
  * is no chunk is -EIO. */
 MUST_USE int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,
 				struct db_error *err);
-
-#endif

@@ -3,8 +3,7 @@
  * `twin` is the owner's id, and `whole`, if both texts are equal, the owner's last change when they
  * were. The owner's state says `took`, the follower's id, until the owner is changed again.
  * Thread-safe. */
-#ifndef ROWFS_SCHEMA_STATE_INGEST_TWIN_H
-#define ROWFS_SCHEMA_STATE_INGEST_TWIN_H
+#pragma once
 
 #include "schema/state/ingest_file.h"
 
@@ -26,5 +25,3 @@ MUST_USE int ingest_twin_take(struct db_conn *conn, int64_t from, int64_t me, co
 /* ME is to be removed, or written anew: if another file follows it with the same text, that one has
  * the rows again. */
 MUST_USE int ingest_twin_give_back(struct db_conn *conn, int64_t me, struct db_error *err);
-
-#endif

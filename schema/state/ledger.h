@@ -10,8 +10,7 @@
  *
  * A named operation also holds the mount's row of rowfs.stream until its transaction ends: see
  * fs/stream/fence.h. */
-#ifndef ROWFS_SCHEMA_STATE_LEDGER_H
-#define ROWFS_SCHEMA_STATE_LEDGER_H
+#pragma once
 
 #include "db/query.h"
 #include "schema/layout/place.h"
@@ -55,5 +54,3 @@ extern const char ledger_move_sql[];
 extern const char ledger_fence_sql[];
 /* Forget named operations, and streams, that nobody can repeat any more. */
 extern const char ledger_trim_named_sql[], ledger_trim_streams_sql[];
-
-#endif

@@ -1,7 +1,6 @@
 /* The statements of a stream of lines: COPY and INSERT into some columns of a table. An INSERT
  * moves the stream in the ledger in the same statement: see schema/state/ledger.h. */
-#ifndef ROWFS_SCHEMA_STATE_STREAM_H
-#define ROWFS_SCHEMA_STATE_STREAM_H
+#pragma once
 
 #include "schema/layout/catalog.h"
 
@@ -28,4 +27,3 @@ MUST_USE bool stream_was_moved(const PGresult *res, int n);
 /* For batches that bring their counts along: the triggers stay out of it until the end of the
  * transaction. */
 extern const char stream_no_triggers[];
-#endif

@@ -1,6 +1,5 @@
 /* The SQL of ingest files: what puts rows in, and what tells which rows are a file's. */
-#ifndef ROWFS_SCHEMA_STATEMENTS_INGEST_SQL_H
-#define ROWFS_SCHEMA_STATEMENTS_INGEST_SQL_H
+#pragma once
 
 #include "schema/layout/ingest.h"
 
@@ -39,5 +38,3 @@ char *ingest_delete_alike_sql(const struct ingest *in, const char *const *names,
 /* How many these are, with the same parameters; with NAMES NULL, how many rows there are with ids
  * of the file's. */
 char *ingest_count_alike_sql(const struct ingest *in, const char *const *names, int n);
-
-#endif

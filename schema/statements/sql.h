@@ -1,7 +1,6 @@
 /* SQL for the places of a tree: the statements that each place has, and those that depend on what
  * is to be written. */
-#ifndef ROWFS_SCHEMA_STATEMENTS_SQL_H
-#define ROWFS_SCHEMA_STATEMENTS_SQL_H
+#pragma once
 
 #include "schema/layout/place_sql.h"
 
@@ -129,5 +128,3 @@ bool sql_table_has_key(const struct place *place, const struct document_shape *s
 
 /* True if SHAPE holds every column of the target's key: a replacement can go row by row. */
 bool sql_has_key(const struct place *place, const struct document_shape *shape);
-
-#endif

@@ -1,6 +1,5 @@
 /* What the files that make statements ask of each other. Private to them. */
-#ifndef ROWFS_SCHEMA_STATEMENTS_SQL_PARTS_H
-#define ROWFS_SCHEMA_STATEMENTS_SQL_PARTS_H
+#pragma once
 
 #include "schema/layout/place_sql.h"
 #include "schema/expr/sql_build.h"
@@ -27,4 +26,3 @@ void sql_slice_put_owned(struct buf *sql, const struct place *place, const char 
 void sql_slice_list(struct place *place, bool next, struct db_statement *st);
 void sql_slice_find_directory(struct place *place, const char *plain);
 void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st);
-#endif

@@ -1,6 +1,5 @@
 /* Pieces of the statements that write documents. Private to schema/. */
-#ifndef ROWFS_SCHEMA_STATEMENTS_SQL_WRITE_H
-#define ROWFS_SCHEMA_STATEMENTS_SQL_WRITE_H
+#pragma once
 
 #include "schema/statements/sql.h"
 #include "schema/statements/sql_parts.h"
@@ -59,5 +58,3 @@ void put_absent(struct buf *sql, const struct place *place);
 /* " AND ...": the row was there in SNAPSHOT, a pg_snapshot that sql_is_snapshot(). Nothing if it is
  * NULL, and of what has no xmin: views and foreign tables. */
 void put_older(struct buf *sql, const struct place *place, const char *snapshot);
-
-#endif

@@ -4,8 +4,7 @@
  * Programs that are started one by one and time themselves hardly overlap: starting one takes as
  * long as what it is to do. So one program forks them all, lets them prepare, and lets them begin
  * together. */
-#ifndef ROWFS_BENCH_AT_ONCE_H
-#define ROWFS_BENCH_AT_ONCE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -24,5 +23,3 @@ double now(void);
  * one's beginning to work to the last one's end; negative if one failed, which has then said why on
  * stderr. Not thread-safe. */
 double at_once(const struct crew *crew);
-
-#endif

@@ -1,6 +1,5 @@
 /* What the fuzz targets share. tests/fuzz/run builds and runs them. */
-#ifndef ROWFS_TESTS_FUZZ_FUZZ_H
-#define ROWFS_TESTS_FUZZ_FUZZ_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -19,5 +18,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			abort();                                                                   \
 		}                                                                                  \
 	} while (0)
-
-#endif

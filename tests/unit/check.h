@@ -1,7 +1,6 @@
 /* Checks of the unit tests. A failed check is printed and counted; the test goes on.
  * Thread-safe. */
-#ifndef ROWFS_TESTS_UNIT_CHECK_H
-#define ROWFS_TESTS_UNIT_CHECK_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -56,5 +55,3 @@ static inline int check_end(void) {
 	printf("%d passed, %d failed\n", atomic_load(&checks_passed), failed);
 	return failed != 0;
 }
-
-#endif

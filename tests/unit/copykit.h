@@ -1,6 +1,5 @@
 /* What the tests of COPY share: streams that must begin, and an administrator of the server. */
-#ifndef ROWFS_TESTS_UNIT_COPYKIT_H
-#define ROWFS_TESTS_UNIT_COPYKIT_H
+#pragma once
 
 #include "db/copy.h"
 #include "tests/unit/dbkit.h"
@@ -50,5 +49,3 @@ static inline bool copy_begin(void) {
 	kit_run(admin, "CREATE TABLE ledger (t text)");
 	return true;
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* A way to the test's server that can be cut at any message: a proxy on a Unix socket of its own,
  * which counts the messages of the PostgreSQL protocol in both directions. */
-#ifndef ROWFS_TESTS_UNIT_CUTKIT_H
-#define ROWFS_TESTS_UNIT_CUTKIT_H
+#pragma once
 
 #include "tests/unit/dbkit.h"
 
@@ -162,5 +161,3 @@ static inline void cutter_close(struct cutter *c) {
 	unlink(path);
 	rmdir(c->dir);
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* What the tests of db/ share: pools on the test's own server, one value at a time, threads,
  * waiting for a condition. Needs run-with-postgres. */
-#ifndef ROWFS_TESTS_UNIT_DBKIT_H
-#define ROWFS_TESTS_UNIT_DBKIT_H
+#pragma once
 
 #include "db/query.h"
 #include "db/quote.h"
@@ -167,5 +166,3 @@ static inline long kit_wait_active(struct db_pool *admin, const char *mark) {
 	WAIT_UNTIL((pid = kit_number(admin, sql.data)) > 0);
 	return pid;
 }
-
-#endif

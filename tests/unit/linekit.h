@@ -1,7 +1,6 @@
 /* What the tests of lines share: columns as the catalog would tell them, and random numbers that
  * are the same in every run. */
-#ifndef ROWFS_TESTS_UNIT_LINEKIT_H
-#define ROWFS_TESTS_UNIT_LINEKIT_H
+#pragma once
 
 #include "schema/layout/line_columns.h"
 #include "tests/unit/check.h"
@@ -97,5 +96,3 @@ static inline void kit_put_numeric(struct buf *out, int exponent_most) {
 					   : "",
 			   kit_below(exponent_most));
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* A stream engine without a mount: a pool, a database that has a ledger, a directory for
  * refused lines and notes. */
-#ifndef ROWFS_TESTS_UNIT_STREAMKIT_H
-#define ROWFS_TESTS_UNIT_STREAMKIT_H
+#pragma once
 
 #include "fs/stream/fence.h"
 #include "fs/stream/writer.h"
@@ -103,5 +102,3 @@ static inline int streamkit_put(struct source *source, int first, int n, int roo
 	const struct unit unit = { .lines = lines, .n = n };
 	return source_put(source, &unit);
 }
-
-#endif

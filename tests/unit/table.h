@@ -1,6 +1,5 @@
 /* What the tests of tables of states share. */
-#ifndef ROWFS_TESTS_UNIT_TABLE_H
-#define ROWFS_TESTS_UNIT_TABLE_H
+#pragma once
 
 #include "tests/unit/check.h"
 #include "util/states.h"
@@ -49,5 +48,3 @@ static inline void check_table(struct state_table *t) {
 		}
 	}
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* A tree made of generated routes over a catalog that is made up: tables with every kind of key and
  * foreign key. The unit test and the fuzz target share it. */
-#ifndef ROWFS_TESTS_UNIT_TREEKIT_H
-#define ROWFS_TESTS_UNIT_TREEKIT_H
+#pragma once
 
 #include "schema/statements/sql.h"
 #include "schema/layout/tree.h"
@@ -367,5 +366,3 @@ static bool treekit_try(const char *json, size_t len, int *built) {
 	layout_free(layout);
 	return ok;
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* PostgreSQL's text form of a one-dimensional array, for parameters that hold many values. Pure. */
-#ifndef ROWFS_UTIL_TEXT_ARRAY_H
-#define ROWFS_UTIL_TEXT_ARRAY_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -10,5 +9,3 @@ void array_add(struct buf *b, const char *text, size_t len);
 void array_add_number(struct buf *b, long long number);
 /* Closes it; an array without elements becomes {}. */
 void array_end(struct buf *b);
-
-#endif

@@ -1,8 +1,7 @@
 /* CSV: where a field ends and what its text is, RFC 4180 with LF or CRLF. Records are split,
  * nothing is converted. util/text/record.h says where a record ends, util/text/line.h whether it
  * is a row. Pure; thread-safe. */
-#ifndef ROWFS_UTIL_TEXT_CSV_H
-#define ROWFS_UTIL_TEXT_CSV_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -65,5 +64,3 @@ bool csv_is_header(const struct csv_record *record, csv_find *find, const void *
 
 /* Bytes of the text as a field of a file that rowfs writes, quotes included; it is not NULL. */
 int64_t csv_length(const char *text, size_t len);
-
-#endif

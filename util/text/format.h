@@ -1,8 +1,7 @@
 /* The formats of lines, as far as text goes: how a rows file, an ingest file and the lines of an
  * import are written. A new one has a file with its functions, a row in format.c, and its SQL in
  * schema/expr/line_sql.c; everything else asks the table. Pure; any thread. */
-#ifndef ROWFS_UTIL_TEXT_FORMAT_H
-#define ROWFS_UTIL_TEXT_FORMAT_H
+#pragma once
 
 #include "util/text/line.h"
 
@@ -26,5 +25,3 @@ extern const struct format format_csv, format_jsonl;
 const struct format *format_called(const char *word, size_t len);
 /* The same for the extension of a path; NULL: it is no file of lines. */
 const struct format *format_of(const char *path, size_t len);
-
-#endif

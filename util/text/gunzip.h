@@ -1,8 +1,7 @@
 /* A gzip stream of any number of members, inflated piece by piece as its writer flushes it. A
  * damaged member costs only its rest: what follows is looked through for the next one. Pure; one
  * thread at a time. */
-#ifndef ROWFS_UTIL_TEXT_GUNZIP_H
-#define ROWFS_UTIL_TEXT_GUNZIP_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -32,5 +31,3 @@ void gunzip_free(struct gunzip *g);
 /* Takes *LEN bytes at *DATA and moves both behind what it has used; appends to OUT. */
 enum gunzip_event gunzip_feed(struct gunzip *g, const char **data, size_t *len, struct buf *out,
 			      const char **why);
-
-#endif

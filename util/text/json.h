@@ -2,8 +2,7 @@
  * length pass. It tells line and column of what is wrong. A caller goes through a document by
  * visiting the children of each array and object that it wants something of. Pure; a scanner
  * belongs to one thread at a time. */
-#ifndef ROWFS_UTIL_TEXT_JSON_H
-#define ROWFS_UTIL_TEXT_JSON_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -39,5 +38,3 @@ void json_skip_space(const char **p, const char *end);
 /* Bytes that no text column takes: a sentence for the first NUL or invalid UTF-8 in WHY. Returns 0
  * or -EINVAL. */
 MUST_USE int text_check(const char *data, size_t len, struct buf *why);
-
-#endif

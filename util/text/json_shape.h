@@ -1,7 +1,6 @@
 /* The shape of a JSON document, without its values: is it an object, which keys has it. What
  * PostgreSQL would silently settle (duplicate keys) is refused. Pure; thread-safe. */
-#ifndef ROWFS_UTIL_TEXT_JSON_SHAPE_H
-#define ROWFS_UTIL_TEXT_JSON_SHAPE_H
+#pragma once
 
 #include "util/text/json.h"
 
@@ -60,5 +59,3 @@ MUST_USE int json_check(const char *json, size_t len, struct buf *why);
 
 /* The same keys in the same order? */
 bool shape_equal(const struct shape *a, const struct shape *b);
-
-#endif

@@ -1,7 +1,6 @@
 /* JSON as text: a tree whose numbers stay digits, for comparing documents. Nothing passes through a
  * floating-point number. Pure; a tree has one owner. */
-#ifndef ROWFS_UTIL_TEXT_JSON_TREE_H
-#define ROWFS_UTIL_TEXT_JSON_TREE_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -40,5 +39,3 @@ void scalar_canonical(struct buf *out, const char *text, size_t len);
 /* Appends a time with the zone UTC in that spelling; returns false, and appends nothing, if TEXT is
  * none. */
 bool time_canonical(struct buf *out, const char *text, size_t len);
-
-#endif

@@ -3,8 +3,7 @@
  * too much. It judges and never converts: what is sent to the server is the line's own bytes. For
  * numbers it also knows how long the server's text for them will be. Pure; a checker belongs to one
  * thread at a time. Source of the format: RFC 4180, and PostgreSQL's documentation of COPY. */
-#ifndef ROWFS_UTIL_TEXT_LINE_H
-#define ROWFS_UTIL_TEXT_LINE_H
+#pragma once
 
 #include "util/text/csv.h"
 
@@ -48,5 +47,3 @@ void line_checker_free(struct line_checker *c);
  * refused unless all columns can hold its words: the caller must have looked for one in the first
  * line. */
 MUST_USE int line_check(struct line_checker *c, const char *line, size_t len, struct buf *why);
-
-#endif

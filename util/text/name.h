@@ -3,8 +3,7 @@
  * '/', '%', control characters, and the whole of "." and ".." are percent-encoded (upper-case hex);
  * letters of any script are themselves. An empty key is the name "%". A name that is too long for a
  * directory entry is "%~" and the row's primary key. All functions are pure and thread-safe. */
-#ifndef ROWFS_UTIL_TEXT_NAME_H
-#define ROWFS_UTIL_TEXT_NAME_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -30,5 +29,3 @@ void percent_put_invalid(struct buf *out, const char *text, size_t most);
 
 /* The byte that "%XX" at P, of which LEN bytes are there, stands for; -1 if it is none, or NUL. */
 int percent_byte(const char *p, size_t len);
-
-#endif

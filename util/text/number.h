@@ -1,8 +1,7 @@
 /* Numbers as text, the one scanner of them: their values, whether a column takes them, how long the
  * server's text for them is, and one spelling for all texts of a number. Works on the digits, so
  * that numbers of any length are judged exactly. Pure; thread-safe. */
-#ifndef ROWFS_UTIL_TEXT_NUMBER_H
-#define ROWFS_UTIL_TEXT_NUMBER_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -36,5 +35,3 @@ MUST_USE bool number_skip(const char **at, const char *end);
 /* Appends the number TEXT without needless zeros, signs and exponents: 5000.0 is 5000, 1e3 is 1000.
  * Returns false, and appends nothing, if it is no number, or one with thousands of digits. */
 bool number_canonical(struct buf *out, const char *text, size_t len);
-
-#endif

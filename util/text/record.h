@@ -19,8 +19,7 @@
  *   rest of it is passed over.
  *
  * Pure; a reader belongs to one thread at a time. */
-#ifndef ROWFS_UTIL_TEXT_RECORD_H
-#define ROWFS_UTIL_TEXT_RECORD_H
+#pragma once
 
 #include "util/text/format.h"
 
@@ -111,5 +110,3 @@ void record_drop(struct record_reader *r, const char *data, size_t len);
 /* After RECORD_NONE: the number of the line in which a quoted field began that goes on behind a
  * line end and is not closed yet; or 0. */
 uint64_t record_open_line(const struct record_reader *r);
-
-#endif

@@ -1,6 +1,5 @@
 /* UTF-8 without NUL, as text columns take it. Pure; thread-safe. */
-#ifndef ROWFS_UTIL_TEXT_UTF8_H
-#define ROWFS_UTIL_TEXT_UTF8_H
+#pragma once
 
 #include "util/buf.h"
 
@@ -20,5 +19,3 @@ void utf8_put(struct buf *out, int c);
 
 /* Bytes of the byte order mark that S begins with: 3 or 0. */
 size_t utf8_mark(const char *s, size_t len);
-
-#endif
