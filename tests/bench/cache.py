@@ -13,6 +13,7 @@ from pathlib import Path
 
 import kit
 import mountkit
+import spent
 
 FILES, SIZE, TTL, MANY = 100_000, 150, 3600, 1_000_000
 CROWD, CROWD_FIRST = 16, 10_000  # how many work at once, and the first file of the first of them
@@ -47,14 +48,6 @@ ROWS = {
 }
 COUNTS = ["queries", "memory"]  # rows that are not timed
 NAMES = [*ROWS, "delay", *COUNTS]
-
-
-def timed(argv):
-    start = time.monotonic()
-    done = subprocess.run([str(a) for a in argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode > 1:  # grep says 1 where it finds nothing
-        raise RuntimeError(f"{argv}: {done.stderr.strip()[:200]}")
-    return time.monotonic() - start
 
 
 def line(figure, value, unit, target, met, against=None, ratio=None):
@@ -97,11 +90,18 @@ class Cache:
 
     def program(self, name, *words, pinned=True):
         argv = [*(["taskset", "-c", "0"] if pinned else []), str(self.programs / name), *map(str, words)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done, cost = spent.measured(self, lambda: subprocess.run(argv, capture_output=True, text=True, check=False))
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(argv[:6])}: {done.stderr.strip()[:200]}")
         n, seconds = done.stdout.split()
-        return float(seconds) / max(int(n), 1)
+        return (cost or float(seconds)) / max(int(n), 1)
+
+    def timed(self, argv):
+        start = time.monotonic()
+        done, cost = spent.measured(self, lambda: subprocess.run([str(a) for a in argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False))
+        if done.returncode > 1:  # grep says 1 where it finds nothing
+            raise RuntimeError(f"{argv}: {done.stderr.strip()[:200]}")
+        return cost or time.monotonic() - start
 
     def drive(self, op, where, first=0, count=1000, rounds=1):
         """Seconds an operation, of one process beside the daemon."""
@@ -195,7 +195,7 @@ class Cache:
             return self.drive("lsl", m / "records"), self.pg("records", 0, FILES)
 
     def ls(self, where):
-        return timed(["taskset", "-c", "0", "ls", "-lU", where]) / FILES
+        return self.timed(["taskset", "-c", "0", "ls", "-lU", where]) / FILES
 
     def do_lsl_program(self):
         with self.rowfs() as m:
@@ -207,16 +207,16 @@ class Cache:
 
     def do_find(self):
         with self.rowfs() as m:
-            return timed(["taskset", "-c", "0", "find", m / "records", "-newer", "/etc/passwd"]) / FILES, self.pg("records", 0, FILES)
+            return self.timed(["taskset", "-c", "0", "find", m / "records", "-newer", "/etc/passwd"]) / FILES, self.pg("records", 0, FILES)
 
     def do_du(self):
         with self.rowfs() as m:
-            return timed(["taskset", "-c", "0", "du", m / "records"]) / FILES, self.pg("records", 0, FILES)
+            return self.timed(["taskset", "-c", "0", "du", m / "records"]) / FILES, self.pg("records", 0, FILES)
 
     def do_grep(self):
         def grep(where):
             self.drive("lsl", where)
-            return timed(["taskset", "-c", "0", "grep", "-r", "nowhere", where]) / FILES
+            return self.timed(["taskset", "-c", "0", "grep", "-r", "nowhere", where]) / FILES
         with self.null() as null:
             theirs = grep(null)
         with self.rowfs() as m:
@@ -234,12 +234,12 @@ class Cache:
 
     def do_sequential(self):
         def read(path):
-            return min(timed(["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"]) for _ in range(3)) / self.rows
+            return min(self.timed(["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"]) for _ in range(3)) / self.rows
         with self.rowfs(pinned=False) as m:
             copy = self.ext4 / "long.csv"
             if not copy.exists():
-                timed(["cp", m / "long.csv", copy])
-            timed(["cmp", m / "long.csv", copy])
+                self.timed(["cp", m / "long.csv", copy])
+            self.timed(["cmp", m / "long.csv", copy])
             return read(m / "long.csv"), read(copy)
 
     def do_rewrite1(self):
@@ -258,9 +258,12 @@ class Cache:
         m = mountkit.Mount(self.db.conninfo, layout=LAYOUT, start=False, log_level="error")
         self.mounts.append(m)
         start = time.monotonic()
-        m.spawn()
-        kit.until(lambda: mountkit.is_mounted(m.path) and (m.path / "docs").exists(), "the mount answers", pause=0.001)
-        seconds = time.monotonic() - start
+
+        def begin():
+            m.spawn()
+            kit.until(lambda: mountkit.is_mounted(m.path) and (m.path / "docs").exists(), "the mount answers", pause=0.001)
+        cost = spent.measured(self, begin)[1]
+        seconds = cost or time.monotonic() - start
         m.umount()
         m.destroy()
         self.mounts.remove(m)
@@ -299,14 +302,14 @@ class Cache:
                 for figure, target, words in group:
                     argv = [str(m / docs / w) if w == "" or w.endswith(".json") else w for w in words]
                     with self.db.queries() as seen:
-                        timed(argv)
+                        self.timed(argv)
                     yield figure, seen.total, "statements", target
 
     def count_memory(self):
         for figure, words, target in (("memory: idle", ("stat",), 24), ("memory: ls -f of 1 000 000", ("ls", "-f"), 64),
                                       ("memory: ls -l of 1 000 000", ("ls", "-lU"), 256)):
             with self.rowfs(pinned=False) as m:
-                timed([*words, m / ("many" if len(words) > 1 else "docs")])
+                self.timed([*words, m / ("many" if len(words) > 1 else "docs")])
                 yield figure, round(kit.rss_kib(m.process.pid) / 1024, 1), "MiB", target
 
     # -- results -----------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import psycopg2
 
 import kit
 import mountkit
+import spent
 
 COLUMNS = "exchange, symbol, timestamp, local_timestamp, ask_amount, ask_price, bid_price, bid_amount"
 HEADER = COLUMNS.replace(" ", "") + "\n"
@@ -102,11 +103,11 @@ class Streams:
 
     def program(self, name, *words, pinned=False, stdin=None):
         argv = [*(["taskset", "-c", "0"] if pinned else []), str(self.programs / name), *map(str, words)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=stdin)
+        done, cost = spent.measured(self, lambda: subprocess.run(argv, capture_output=True, text=True, check=False, stdin=stdin))
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(argv[:6])}: {done.stderr.strip()}")
         n, seconds = done.stdout.split()
-        return int(n), float(seconds)
+        return int(n), cost or float(seconds)
 
     def lines(self, *words, **kw):
         return self.program("lines", *words, **kw)
