@@ -6,10 +6,11 @@ import os
 
 import pytest
 
-from kit import put, refused, until
+from kit import append, put, refused, until
 from shop import LAYOUT
 
 MOST = 4096
+REFERRED_TO = (errno.EBUSY, errno.ENOTEMPTY, errno.EPERM, errno.ENOENT)
 BAD, GOOD = b'{"title": ', b'{"title": "good"}'
 
 
@@ -117,3 +118,31 @@ def test_a_document_that_is_emptied_and_made_longer(shop, tmp_path):
         os.ftruncate(fd, 4)
         os.close(fd)
     until(lambda: bytes(shop.item("blob")) == (tmp_path / "blob.bin").read_bytes(), "four zero bytes")
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_rows_that_may_not_go_stay_when_their_file_is_emptied(shop, synced):
+    """Others refer to them. The program hears of it at fsync; without one it may be committed when it is closed already, which the log tells."""
+    shop.sql("insert into log (src, n) values ('a', 1)")
+    shop.sql("create table mentions (log bigint references log (id))")
+    shop.sql("insert into mentions select id from log")
+    fd = os.open(shop.m.at("log.csv"), os.O_WRONLY | os.O_TRUNC)
+    if synced:
+        with refused(*REFERRED_TO):
+            os.fsync(fd)
+    os.close(fd)
+    append(shop.m.at("log.csv"), "b,2,,\n")
+    shop.m.umount()
+    assert shop.sql("select src, n from log order by n") == [("a", 1), ("b", 2)]
+
+
+def test_rows_that_are_edited_and_then_emptied(shop):
+    """The edit was of a text that is gone: what is written afterwards is all there is."""
+    put(shop.m.at("log.csv"), "src,n,amount,text\na,1,,\nb,2,,\n")
+    fd = os.open(shop.m.at("log.csv"), os.O_RDWR)
+    os.pwrite(fd, b"c", len("src,n,amount,text\n"))
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"src,n,amount,text\nd,4,,\n", 0)
+    os.fsync(fd)
+    os.close(fd)
+    assert shop.sql("select src, n from log") == [("d", 4)]
