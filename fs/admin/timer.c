@@ -36,7 +36,7 @@ static void add(struct timer *timer, const char *sql, int every_s) {
 /* Lines that are gathered in open files: see rows_write.c; and files that wait for a rename. Those
  * that go by COPY have a clock of their own, in writer.c. */
 static void flush(struct timer *timer, struct task *task) {
-	handles_flush(timer->fs, clock_us() - task->every_us, rows_flush);
+	rows_flush(timer->fs, clock_us() - task->every_us);
 	orphans_tend(timer->fs);
 	task->due_us = clock_us() + task->every_us;
 }

@@ -137,22 +137,21 @@ void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle
 		each(arg, h);
 }
 
-typedef bool (*is_fn)(void *arg, const struct handle *h);
-
 /* The first handle from H on that IS; NULL: there is none. Held: the table's lock. */
-static struct handle *find(struct handles *handles, struct handle *h, is_fn is, void *arg) {
+static struct handle *find(struct handles *handles, struct handle *h, handle_is_fn is, void *arg) {
 	for (; h != &handles->ring; h = h->all_next)
 		if (is(arg, h))
 			return h;
 	return NULL;
 }
 
-/* A handle with a user stays in the ring, so that its next one is known. */
-static void handles_each(struct handles *handles, is_fn is, void *is_arg,
-			 void (*each)(void *arg, struct handle *h), void *arg) {
+void handles_each(struct fs *fs, handle_is_fn is, void *is_arg,
+		  void (*each)(void *arg, struct handle *h), void *arg) {
+	struct handles *handles = fs->handles;
 	mutex_lock(&fs_lists);
 	struct handle *h = find(handles, handles->ring.all_next, is, is_arg);
 	while (h != NULL) {
+		/* a handle with a user stays in the ring, so that its next one is known */
 		h->users++;
 		mutex_unlock(&fs_lists);
 		each(arg, h);
@@ -171,29 +170,5 @@ static bool is_of_file(void *arg, const struct handle *h) {
 
 void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
 		     void *arg) {
-	handles_each(fs->handles, is_of_file, &ino, each, arg);
-}
-
-void handles_which(struct fs *fs, bool (*is)(void *arg, const struct handle *h),
-		   void (*each)(void *arg, struct handle *h), void *arg) {
-	handles_each(fs->handles, is, arg, each, arg);
-}
-
-void handles_flush(struct fs *fs, int64_t before_us,
-		   void (*flush)(struct fs *fs, struct handle *h)) {
-	struct handles *handles = fs->handles;
-	mutex_lock(&fs_lists);
-	/* a handle with a user stays in the ring, so that its next one is known */
-	for (struct handle *h = handles->ring.all_next; h != &handles->ring; h = h->all_next) {
-		int64_t since = h->waiting_us;
-		if (since == 0 || since > before_us)
-			continue;
-		h->users++;
-		mutex_unlock(&fs_lists);
-		flush(fs, h);
-		mutex_lock(&fs_lists);
-		h->users--;
-		pthread_cond_broadcast(&handles->left);
-	}
-	mutex_unlock(&fs_lists);
+	handles_each(fs, is_of_file, &ino, each, arg);
 }

@@ -44,15 +44,11 @@ void handles_unclaim(struct handles *handles, struct handle *h);
 /* For the last words of a process: calls EACH with ARG for each handle. Held: fs_lists. */
 void handles_tell(struct handles *handles, void (*each)(void *arg, struct handle *h), void *arg);
 
-/* Calls EACH with ARG, with no lock held, for each open handle of a file with the st_ino INO:
- * handles of one path may be on several nodes. A handle stays while EACH runs. which: for each
- * that IS, asked under the table's lock, without the handle's. */
+typedef bool (*handle_is_fn)(void *arg, const struct handle *h);
+/* Calls EACH with ARG, with no lock held, for each open handle that IS, which is asked with IS_ARG
+ * under the table's lock, without the handle's. A handle stays while EACH runs. */
+void handles_each(struct fs *fs, handle_is_fn is, void *is_arg,
+		  void (*each)(void *arg, struct handle *h), void *arg);
+/* The same for each of a file with the st_ino INO: handles of one path may be on several nodes. */
 void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
 		     void *arg);
-void handles_which(struct fs *fs, bool (*is)(void *arg, const struct handle *h),
-		   void (*each)(void *arg, struct handle *h), void *arg);
-
-/* Calls FLUSH, with no lock held, for each handle with bytes that wait since BEFORE_US or longer.
- * It stays while FLUSH runs. */
-void handles_flush(struct fs *fs, int64_t before_us,
-		   void (*flush)(struct fs *fs, struct handle *h));

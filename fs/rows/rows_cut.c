@@ -138,7 +138,7 @@ int rows_before_write(struct call *call, struct handle *h) {
 			     .writer = h,
 			     .table = place->scope.tables[place->target].rel };
 	if (rows_whole_any(h))
-		handles_which(call->fs, replaces, meet, &m);
+		handles_each(call->fs, replaces, &m, meet, &m);
 	return m.rc;
 }
 

@@ -187,7 +187,8 @@ static void flush_lines(struct call *call, struct handle *h) {
 		f->deferred = rc; /* told at fsync or close */
 }
 
-void rows_flush(struct fs *fs, struct handle *h) {
+static void flush_handle(void *arg, struct handle *h) {
+	struct fs *fs = arg;
 	struct call call = { .fs = fs };
 	/* who works on it may wait for the database: other handles and tasks must not wait for
 	 * him */
@@ -198,4 +199,14 @@ void rows_flush(struct fs *fs, struct handle *h) {
 	handle_recount(fs, h);
 	call_end(&call);
 	mutex_unlock(&h->lock);
+}
+
+static bool waits_since(void *arg, const struct handle *h) {
+	const int64_t *before_us = arg;
+	int64_t since = h->waiting_us;
+	return since != 0 && since <= *before_us;
+}
+
+void rows_flush(struct fs *fs, int64_t before_us) {
+	handles_each(fs, waits_since, &before_us, flush_handle, fs);
 }

@@ -13,9 +13,9 @@
 MUST_USE int rows_commit(struct call *call, struct handle *h, const struct where *w,
 			 enum record_more more);
 
-/* By the clock: commits the whole lines of H that wait, as a write that fills a batch does. For
- * handles_flush(). If a request works on H, nothing is done this time. */
-void rows_flush(struct fs *fs, struct handle *h);
+/* By the clock: commits the whole lines of each open file that wait since BEFORE_US or longer, as a
+ * write that fills a batch does. Where a request works on it, nothing is done this time. */
+void rows_flush(struct fs *fs, int64_t before_us);
 
 /* Commits H's own whole lines; H's lock is held. Errors of lines and of the database are noted in
  * H's deferred. Returns 0 or -ENOMEM. */
