@@ -50,10 +50,6 @@ bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node 
 				 ticket < since ? ticket : since);
 }
 
-bool coherence_may_fetch(struct fs *fs, const struct node *dir) {
-	return node_is_good_name(fs->nodes, dir, "", coherence_ticket(fs));
-}
-
 double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,
 				  const char *name) {
 	return coherence_may_cache(fs, ticket, dir, name) ? LONG_S : 0;
@@ -162,7 +158,7 @@ static void change_place(void *arg, const struct place *place, const char *const
 static void change_all(struct data_change *ch, bool own) {
 	fresh_change_all(ch->c->fs->fresh, ch->epoch);
 	if (!own) {
-		invalidate_all(ch->c->inv);
+		invalidate_all(ch->c->fs->invalidator);
 		return;
 	}
 	nodes_list(ch->c->fs->nodes, NULL, false, &ch->list);
@@ -170,17 +166,17 @@ static void change_all(struct data_change *ch, bool own) {
 }
 
 /* Takes those names out of LIST that the kernel does not know by a listing; the rest stays. */
-static void drop_names(struct caches *c, struct forget **list) {
+static void drop_names(struct invalidator *inv, struct forget **list) {
 	for (struct forget **p = list; *p != NULL;) {
 		struct forget *f = *p;
 		f->expired = f->name != NULL;
-		if (f->name == NULL || invalidate_is_listed(c->inv, f->node)) {
+		if (f->name == NULL || invalidate_is_listed(inv, f->node)) {
 			p = &f->next;
 			continue;
 		}
 		*p = f->next;
 		f->next = NULL;
-		invalidate_not(c->inv, f);
+		invalidate_not(inv, f);
 	}
 }
 
@@ -188,15 +184,15 @@ static void drop_names(struct caches *c, struct forget **list) {
  * wait for the kernel to forget one name; so all are declared out of date, which is done at once
  * and costs a look-up each, but no query. */
 static void forget_own(struct data_change *ch) {
-	struct caches *c = ch->c;
+	struct invalidator *inv = ch->c->fs->invalidator;
 	bool any = ch->names;
 	for (struct forget *f = ch->list; f != NULL; f = f->next)
 		any = any || f->name != NULL;
-	if (any && invalidate_names(c->inv)) {
-		drop_names(c, &ch->list);
+	if (any && invalidate_names(inv)) {
+		drop_names(inv, &ch->list);
 		ch->names = false;
 	}
-	invalidate_attributes(c->inv, ch->list);
+	invalidate_attributes(inv, ch->list);
 	/* pages of rows files may follow a moment later */
 	for (struct forget *f = ch->list; f != NULL; f = f->next)
 		owes = owes || (f->name != NULL && !f->expired) || f->listing;
@@ -213,11 +209,11 @@ static void begin_change(struct data_change *ch, struct caches *c) {
 static void end_change(struct data_change *ch, bool own) {
 	if (own)
 		forget_own(ch);
-	if (ch->names && !invalidate_names(ch->c->inv)) {
+	if (ch->names && !invalidate_names(ch->c->fs->invalidator)) {
 		/* an older kernel: name by name */
 		nodes_list(ch->c->fs->nodes, NULL, true, &ch->list);
 	}
-	invalidate(ch->c->inv, ch->list);
+	invalidate(ch->c->fs->invalidator, ch->list);
 	snapshot_drop(ch->snapshot);
 }
 
@@ -280,40 +276,27 @@ void coherence_appended(struct fs *fs, const struct tally *t) {
 		listening_send(c, payload.data);
 }
 
-void coherence_forget(struct fs *fs, struct node *node) {
-	struct forget *f = is_up(fs->caches) ? calloc(1, sizeof(*f)) : NULL;
-	if (f == NULL)
-		return;
-	node_hold(fs->nodes, node);
-	f->node = node;
-	f->data = true;
-	invalidate(fs->caches->inv, f);
-}
-
 int coherence_forget_then(struct fs *fs, struct node *node, void (*then)(void *arg), void *arg) {
 	struct forget *f = calloc(1, sizeof(*f));
 	if (f == NULL)
 		return -ENOMEM;
 	node_hold(fs->nodes, node);
 	*f = (struct forget){ .node = node, .data = true, .then = then, .arg = arg };
-	invalidate(fs->caches->inv, f);
+	invalidate(fs->invalidator, f);
 	return 0;
 }
 
-void coherence_serves(struct fs *fs, const struct node *dir, bool busy) {
-	invalidate_serves(fs->caches->inv, dir, busy);
-}
-
-void coherence_lists(struct fs *fs, const struct node *dir) {
-	invalidate_lists(fs->caches->inv, dir);
+void coherence_forget(struct fs *fs, struct node *node) {
+	if (is_up(fs->caches))
+		(void)!coherence_forget_then(fs, node, NULL, NULL);
 }
 
 void coherence_unsettled(struct fs *fs) {
 	struct forget *list = NULL;
-	if (!is_up(fs->caches) || invalidate_names(fs->caches->inv))
+	if (!is_up(fs->caches) || invalidate_names(fs->invalidator))
 		return;
 	nodes_list(fs->nodes, NULL, true, &list);
-	invalidate(fs->caches->inv, list);
+	invalidate(fs->invalidator, list);
 }
 
 void coherence_begin(void) {
@@ -321,11 +304,11 @@ void coherence_begin(void) {
 }
 
 void coherence_await(struct fs *fs) {
-	struct caches *c = fs->caches;
-	if (!owes || !is_up(c))
+	struct invalidator *inv = fs->invalidator;
+	if (!owes || !is_up(fs->caches))
 		return;
 	if (call_may_wait(fs))
-		invalidate_wait(c->inv, invalidates_by_name(c->inv) ? SETTLE_NAMES_MS : SETTLE_MS);
+		invalidate_wait(inv, invalidates_by_name(inv) ? SETTLE_NAMES_MS : SETTLE_MS);
 	call_waited(fs);
 }
 
@@ -360,7 +343,7 @@ static void coherence_close(struct fs *fs) {
 	struct caches *c = fs->caches;
 	listening_end(c);
 	fresh_end(fs->fresh);
-	invalidator_free(c->inv);
+	invalidator_free(fs->invalidator);
 	mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->wake);
 	buf_free(&c->outgoing);
@@ -379,9 +362,9 @@ static bool coherence_open(struct fs *fs) {
 	peers_make_name(c->secret, c->me);
 	mutex_init(&c->lock, MUTEX_CACHES);
 	clock_condition(&c->wake);
-	c->inv = invalidator_new(fs, &c->lock);
+	fs->invalidator = invalidator_new(fs, &c->lock);
 	fs->caches = c;
-	if (c->inv == NULL) {
+	if (fs->invalidator == NULL) {
 		coherence_close(fs);
 		return false;
 	}
@@ -443,14 +426,6 @@ int coherence_publish(struct fs *fs, struct snapshot *snapshot) {
 	return 0;
 }
 
-void coherence_serve(struct fs *fs, struct fuse_session *se) {
-	invalidator_serve(fs->caches->inv, se);
-}
-
-void coherence_stop(struct fs *fs) {
-	invalidator_stop(fs->caches->inv);
-}
-
 /* The tables of places that are not told, each reason once. */
 static void put_others(const struct caches *c, struct buf *out) {
 	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(c->fs);
@@ -492,8 +467,9 @@ void coherence_json(struct fs *fs, struct buf *out) {
 		"        \"peers_lost\": %llu,\n"
 		"        \"by_time\": {",
 		coherence_listens(fs) ? "true" : "false", atomic_load(&c->losses),
-		atomic_load(&c->heard), invalidate_pending(c->inv), atomic_load(&c->malformed),
-		atomic_load(&c->sent), atomic_load(&c->npeers), atomic_load(&c->peers_lost));
+		atomic_load(&c->heard), invalidate_pending(c->fs->invalidator),
+		atomic_load(&c->malformed), atomic_load(&c->sent), atomic_load(&c->npeers),
+		atomic_load(&c->peers_lost));
 	put_others(c, out);
 	buf_puts(out, "\n        }\n    }");
 }

@@ -26,7 +26,6 @@
 
 struct node;
 struct caches;
-struct fuse_session;
 struct tally;
 
 /* -- for who asks the database ----------------------------------------------------------------- */
@@ -45,10 +44,6 @@ bool coherence_listens(const struct fs *fs);
  * of DIR. For what is a node, node_found() and node_fresh() ask this. */
 bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
 			 const char *name);
-
-/* True if nodes of DIR's names that a query finds now stay good until a notice comes. Removals that
- * are open change nothing about that: their names are told of again when they are committed. */
-bool coherence_may_fetch(struct fs *fs, const struct node *dir);
 
 /* Seconds for which the kernel may keep that NAME is not in DIR, as a query after TICKET said; 0:
  * not at all. */
@@ -95,12 +90,6 @@ void coherence_begin(void);
  * it changed. */
 void coherence_await(struct fs *fs);
 
-/* A request that holds the kernel's lock of directory DIR is served (BUSY), or has been. */
-void coherence_serves(struct fs *fs, const struct node *dir, bool busy);
-
-/* Names of directory DIR are being given to the kernel with a listing. */
-void coherence_lists(struct fs *fs, const struct node *dir);
-
 /* Has the kernel forget what it keeps of NODE, soon: attributes, pages or listing. */
 void coherence_forget(struct fs *fs, struct node *node);
 /* The same, whatever is told or not. THEN is called with ARG when it has forgotten, or the mount
@@ -116,11 +105,6 @@ MUST_USE int coherence_forget_then(struct fs *fs, struct node *node, void (*then
  * that it has, whose changes are seen by time. Requests may be under way, and this may be one.
  * Returns 0; -ENOMEM, with nothing changed. For one thread at a time. */
 MUST_USE int coherence_publish(struct fs *fs, struct snapshot *snapshot);
-
-/* The session that is to be told; before its first request. */
-void coherence_serve(struct fs *fs, struct fuse_session *se);
-/* The kernel is told nothing from here on; before the session is unmounted. */
-void coherence_stop(struct fs *fs);
 
 /* "coherence" of status.json: its value. */
 struct buf;

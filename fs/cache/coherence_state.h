@@ -17,7 +17,6 @@ struct caches {
 	void (*changed)(struct caches *c, const char *payload, bool own);
 	char me[PEER_NAME + 1];       /* this mount's name in notices */
 	char secret[PEER_SECRET + 1]; /* proves that the name is ours; told with the farewell */
-	struct invalidator *inv;
 	char channel[NOTICE_CHANNEL_LEN + 1]; /* where notices are sent */
 	struct db_listen_job job;             /* the listener's */
 	struct db_listener *listener;

@@ -16,6 +16,7 @@ struct trails;
 struct prefetch;
 struct transcripts;
 struct caches;
+struct invalidator;
 struct fresh;
 struct nodes;
 struct plain;
@@ -93,6 +94,7 @@ struct fs {
 	atomic_int waiting;    /* see call_may_wait() */
 	atomic_int outwaiting; /* see may_outwait() in fs/kernel/ops_lock.c */
 	struct caches *caches;
+	struct invalidator *invalidator; /* tells the kernel what to forget */
 	struct fresh *fresh; /* what is known of when what changed; never NULL in a mount */
 	/* Counts the changes that this mount knows of, its own and those that it was told of; from
 	 * 1. See coherence.h. */

@@ -1,5 +1,6 @@
 /* Names that are looked up, and attributes. */
 #include "fs/cache/coherence.h"
+#include "fs/cache/invalidate.h"
 #include "fs/inodes/access.h"
 #include "fs/kernel/kinds.h"
 #include "fs/kernel/ops.h"
@@ -10,7 +11,6 @@
 #include "fs/names/lookup.h"
 #include "fs/names/removal.h"
 #include "fs/open/handle.h"
-#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +32,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	call_begin_seeking(&call, req, true);
 	struct node *dir = node_of(call.fs, parent);
 	ops_count(&call.fs->count.lookups, 1);
-	coherence_serves(call.fs, dir, true);
+	invalidate_serves(call.fs->invalidator, dir, true);
 	unsigned long ticket = coherence_ticket(call.fs);
 	double absent = 0;
 	int rc = -ENOENT;
@@ -49,7 +49,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 		reply_status(&call, dir, name, rc);
 	else
 		reply_entry(&call, node);
-	coherence_serves(call.fs, dir, false);
+	invalidate_serves(call.fs->invalidator, dir, false);
 }
 
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup) {

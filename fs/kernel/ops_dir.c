@@ -1,5 +1,6 @@
 /* Directories: opening, listing, closing; and statfs. */
 #include "fs/cache/coherence.h"
+#include "fs/cache/invalidate.h"
 #include "fs/open/handle.h"
 #include "fs/kernel/kinds.h"
 #include "fs/list/listing.h"
@@ -10,7 +11,6 @@
 #include "fs/names/removal.h"
 #include "fs/kernel/reply.h"
 #include "fs/core/report.h"
-#include "util/mutex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -163,9 +163,9 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 	};
 	int rc = -ENOMEM;
 	atomic_fetch_add(&call.fs->count.listings, 1);
-	coherence_serves(call.fs, h->node, true);
+	invalidate_serves(call.fs->invalidator, h->node, true);
 	if (plus)
-		coherence_lists(call.fs, h->node);
+		invalidate_lists(call.fs->invalidator, h->node);
 	if (data != NULL) {
 		LOCK_SCOPE(&h->lock);
 		rc = fill(&p, off);
@@ -177,7 +177,7 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 		reply_begin(&call);
 		fuse_reply_buf(req, p.data, p.len);
 	}
-	coherence_serves(call.fs, dir, false);
+	invalidate_serves(call.fs->invalidator, dir, false);
 }
 
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {

@@ -2,7 +2,7 @@
 
 #include "fs/core/call.h"
 #include "fs/kernel/ending.h"
-#include "fs/cache/coherence.h"
+#include "fs/cache/invalidate.h"
 #include "fs/core/intake.h"
 #include "fs/core/part.h"
 #include "fs/kernel/ops.h"
@@ -243,7 +243,7 @@ const struct mount_part requests_part = { "requests", requests_open, requests_cl
 
 void session_serve(struct fs *fs) {
 	struct fuse_session *se = fs->session;
-	coherence_serve(fs, se);
+	invalidator_serve(fs->invalidator, se);
 	transcripts_serve(fs->transcripts, fuse_session_fd(se));
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	if (config != NULL) {
@@ -258,7 +258,7 @@ void session_serve(struct fs *fs) {
 		fuse_loop_cfg_destroy(config);
 	}
 	transcripts_serve(fs->transcripts, -1);
-	coherence_stop(fs);
+	invalidator_stop(fs->invalidator);
 	ops_lock_answer(fs, true);
 	ending_unmounts(fs->ending);
 	fuse_session_unmount(se);
