@@ -46,8 +46,8 @@ static unsigned long uncommitted_since(struct fs *fs) {
 bool coherence_may_cache(struct fs *fs, unsigned long ticket, const struct node *dir,
 			 const char *name) {
 	unsigned long since = uncommitted_since(fs);
-	return node_is_good_name(fs->nodes, dir, name != NULL ? name : "",
-				 ticket < since ? ticket : since);
+	return node_is_good(fs->nodes, dir, name != NULL ? name : "",
+			    ticket < since ? ticket : since);
 }
 
 double coherence_negative_timeout(struct fs *fs, unsigned long ticket, const struct node *dir,
@@ -342,7 +342,7 @@ static bool load(struct caches *c, struct snapshot *s, char **why) {
 static void coherence_close(struct fs *fs) {
 	struct caches *c = fs->caches;
 	listening_end(c);
-	fresh_end(fs->fresh);
+	fresh_tell(fs->fresh, NULL);
 	invalidator_free(fs->invalidator);
 	mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->wake);

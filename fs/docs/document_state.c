@@ -91,7 +91,7 @@ bool document_is_present(struct call *call, const struct handle *h, bool by_anyb
 	*ticket = coherence_ticket(call->fs);
 	*at = node_changed_at(nodes, h->node);
 	return *at == d->seen_at &&
-	       (!by_anybody || node_is_same_since(nodes, h->node, d->seen_ticket));
+	       (!by_anybody || node_is_good(nodes, h->node, NULL, d->seen_ticket));
 }
 
 int document_load_again(struct call *call, struct handle *h, bool locked) {

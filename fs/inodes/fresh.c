@@ -57,20 +57,8 @@ void fresh_move(struct node *node, enum fresh_event event) {
 
 /* -- life -------------------------------------------------------------------------------------- */
 
-struct fresh *fresh_new(void) {
-	return calloc(1, sizeof(struct fresh));
-}
-
-void fresh_free(struct fresh *fresh) {
-	free(fresh);
-}
-
 void fresh_tell(struct fresh *fresh, const struct snapshot *snapshot) {
 	atomic_store(&fresh->told, snapshot);
-}
-
-void fresh_end(struct fresh *fresh) {
-	atomic_store(&fresh->told, NULL);
 }
 
 /* -- changes ----------------------------------------------------------------------------------- */

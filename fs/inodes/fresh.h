@@ -11,7 +11,7 @@
  *  what is known             set by                            read by
  *  fs->epoch                 fs_changed(), each notice         who takes a ticket
  *  fs->changed               fs_changed()                      fresh_is_found(), by time
- *  fresh->told               fresh_tell(), fresh_end()         fresh_is_good(), fresh_is_told()
+ *  fresh->told               fresh_tell()                      fresh_is_good(), fresh_is_told()
  *  fresh->listening          the listener                      fresh_is_good()
  *  fresh->all                a notice of anything              fresh_is_good()
  *  place->changed            a notice that names no key        fresh_is_good()
@@ -72,15 +72,9 @@ struct fresh {
 	atomic_ulong stripes[FRESH_STRIPES]; /* a name in a directory, by its hash */
 };
 
-/* NULL if out of memory. */
-MUST_USE struct fresh *fresh_new(void);
-void fresh_free(struct fresh *fresh); /* NULL is fine */
-
-/* From here on changes in SNAPSHOT are told of, as its notices say, and in no other. It is borrowed
- * until the next call, or fresh_end(). */
+/* From here on changes in SNAPSHOT are told of, as its notices say, and in no other; NULL: in none.
+ * It is borrowed until the next call. */
 void fresh_tell(struct fresh *fresh, const struct snapshot *snapshot);
-/* From here on none are. */
-void fresh_end(struct fresh *fresh);
 
 static inline bool fresh_is_ready(const struct fresh *fresh) {
 	return atomic_load(&((struct fresh *)(uintptr_t)fresh)->told) != NULL;

@@ -32,7 +32,7 @@ static uint64_t order_of(unsigned char c) {
  * document should come before what refers to the row. Other names have numbers in about the order
  * in which they are listed: `find`, `du`, `rm -r` and others sort a large directory by them, and
  * what was listed together is then looked at together. */
-static uint64_t path_ino(const struct node *parent, const char *name) {
+uint64_t node_child_ino(const struct node *parent, const char *name) {
 	uint64_t basis = HASH_BEGIN ^ parent->ino, order = 0;
 	for (int i = 0; parent->type == NODE_PLACE && i < parent->place->nchildren; i++) {
 		const struct place *child = parent->place->children[i];
@@ -44,10 +44,6 @@ static uint64_t path_ino(const struct node *parent, const char *name) {
 		order = order << ORDER_BITS | (*at != '\0' ? order_of((unsigned char)*at++) : 0);
 	uint64_t hash = hash_add(basis, name, strlen(name)) & (((uint64_t)1 << ORDER_SHIFT) - 1);
 	return order << ORDER_SHIFT | (hash > 1 ? hash : hash + 2);
-}
-
-uint64_t node_child_ino(const struct node *dir, const char *name) {
-	return path_ino(dir, name);
 }
 
 static const char *const states[NAME_STATES] = { "none", "held", "unlinked", "succeeded",
@@ -89,15 +85,11 @@ static void name_move(struct nodes *nodes, struct node *node, enum name_event ev
 		table_add(nodes, node);
 }
 
-static void unhash_locked(struct nodes *nodes, struct node *node) {
-	name_move(nodes, node, NAME_ON_LOSE);
-}
-
 /* NODE has its name; whoever had it has not. */
 static void hash_locked(struct nodes *nodes, struct node *node) {
 	struct node *old = nodes_find(nodes, node->parent, node->strings);
 	if (old != NULL)
-		unhash_locked(nodes, old);
+		name_move(nodes, old, NAME_ON_LOSE);
 	name_move(nodes, node, NAME_ON_GET);
 }
 
@@ -111,11 +103,6 @@ static void free_node(struct nodes *nodes, struct node *node) {
 	if (node->place != NULL)
 		snapshot_drop_place(node->place);
 	free(node);
-}
-
-static void free_locked(struct nodes *nodes, struct node *node) {
-	table_remove(nodes, node);
-	free_node(nodes, node);
 }
 
 /* Puts NODE in front of the DEAD if nothing holds it any more. */
@@ -141,7 +128,8 @@ static void drop_locked(struct nodes *nodes, struct node *node) {
 	while ((node = dead) != NULL) {
 		struct node *parent = node->parent, *successor = node->successor;
 		dead = node->next_dead;
-		free_locked(nodes, node);
+		table_remove(nodes, node);
+		free_node(nodes, node);
 		bury_one(&dead, parent);
 		bury_one(&dead, successor);
 	}
@@ -171,12 +159,12 @@ static struct node *new_locked(struct nodes *nodes, struct node *parent, const c
 	return node;
 }
 
-/* SHELL, which may be NULL, is not held any more. */
-static void drop_shell(struct nodes *nodes, struct node *shell) {
-	if (shell == NULL)
+/* One reference to NODE, which may be NULL, less. */
+static void put_locked(struct nodes *nodes, struct node *node) {
+	if (node == NULL)
 		return;
-	shell->references--;
-	drop_locked(nodes, shell);
+	node->references--;
+	drop_locked(nodes, node);
 }
 
 /* Holds NODE a little longer. */
@@ -184,7 +172,7 @@ static void hold_shell(struct nodes *nodes, struct node *node) {
 	struct node **slot = &nodes->shells[nodes->next_shell++ % SHELLS], *old = *slot;
 	node->references++;
 	*slot = node;
-	drop_shell(nodes, old);
+	put_locked(nodes, old);
 }
 
 /* A root at PLACE, with one reference. */
@@ -209,8 +197,7 @@ struct nodes *nodes_new(struct fs *fs, const struct place *root) {
 	mutex_init(&nodes->lock, MUTEX_NODES);
 	bodies_guard(fs->bodies, &nodes->lock);
 	clock_condition(&nodes->settled);
-	nodes->times = calloc(1, sizeof(*nodes->times));
-	nodes->root = nodes->times != NULL ? make_root(nodes, root) : NULL;
+	nodes->root = make_root(nodes, root);
 	if (nodes->root == NULL) {
 		nodes_free(nodes);
 		return NULL;
@@ -229,7 +216,6 @@ void nodes_free(struct nodes *nodes) {
 	pthread_cond_destroy(&nodes->settled);
 	nodes_settle_free(nodes);
 	free(nodes->slots);
-	free(nodes->times);
 	free(nodes);
 }
 
@@ -243,7 +229,7 @@ struct node *nodes_replace_root(struct nodes *nodes, const struct place *place) 
 	if (root == NULL)
 		return NULL;
 	for (int i = 0; i < SHELLS; i++)
-		drop_shell(nodes, move_ptr(nodes->shells[i])); /* nobody will look for them */
+		put_locked(nodes, move_ptr(nodes->shells[i])); /* nobody will look for them */
 	return atomic_exchange(&nodes->root, root);
 }
 
@@ -271,8 +257,7 @@ void node_put(struct nodes *nodes, struct node *node) {
 	if (node == NULL)
 		return;
 	LOCK_SCOPE(&nodes->lock);
-	node->references--;
-	drop_locked(nodes, node);
+	put_locked(nodes, node);
 }
 
 bool node_is_known(struct nodes *nodes, const struct node *node) {
@@ -331,13 +316,13 @@ static struct node *make_locked(struct nodes *nodes, struct node *parent, const 
 	if (node == NULL)
 		return NULL;
 	node->type = (uint8_t)found->type;
-	node->ino = found->ino != 0 ? found->ino : path_ino(parent, name);
+	node->ino = found->ino != 0 ? found->ino : node_child_ino(parent, name);
 	node->place = found->place;
 	if (node->place != NULL)
 		snapshot_hold_place(node->place);
 	node->control = found->control;
 	if (old != NULL)
-		unhash_locked(nodes, old);
+		name_move(nodes, old, NAME_ON_LOSE);
 	atomic_init(&node->name, NAME_HELD); /* it is made with it */
 	table_add(nodes, node);
 	return node;
@@ -388,8 +373,8 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 			return NULL;
 		if (has_own_time(found))
 			node->attr.mtime_ns =
-				times_found(nodes->times, path_ino(parent, name), found->version,
-					    old != NULL, clock_now_ns());
+				times_found(&nodes->times, node_child_ino(parent, name),
+					    found->version, old != NULL, clock_now_ns());
 		node->attr.size = found->attr.size;
 	}
 	if (!found->pending && node->fresh == FRESH_GONE)
@@ -453,10 +438,10 @@ void node_unkeep(struct nodes *nodes, struct node *node) {
 	node->kept = false;
 }
 
-bool node_is_good_name(struct nodes *nodes, const struct node *dir, const char *name,
-		       unsigned long ticket) {
+bool node_is_good(struct nodes *nodes, const struct node *node, const char *name,
+		  unsigned long ticket) {
 	LOCK_SCOPE(&nodes->lock);
-	return fresh_is_good(nodes->fs->fresh, dir, name, ticket);
+	return fresh_is_good(nodes->fs->fresh, node, name, ticket);
 }
 
 static bool unchanged_locked(const struct nodes *nodes, const struct node *node,
@@ -479,7 +464,7 @@ void node_update(struct nodes *nodes, struct node *node, const struct attributes
 void node_moved_on(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	body_drop(nodes->fs->bodies, node);
-	unhash_locked(nodes, node);
+	name_move(nodes, node, NAME_ON_LOSE);
 	atomic_store(&node->written, true);
 }
 
@@ -490,36 +475,31 @@ void node_resized(struct nodes *nodes, struct node *node, uint64_t size) {
 
 void node_unhash(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	unhash_locked(nodes, node);
+	name_move(nodes, node, NAME_ON_LOSE);
 }
 
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name) {
 	LOCK_SCOPE(&nodes->lock);
-	times_written(nodes->times, path_ino(dir, name), clock_now_ns(),
+	times_written(&nodes->times, node_child_ino(dir, name), clock_now_ns(),
 		      atomic_load(&nodes->fs->epoch));
 }
 
 int64_t node_changed_at(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	return times_of(nodes->times, path_ino(node->parent, node->strings));
-}
-
-bool node_is_same_since(struct nodes *nodes, const struct node *node, unsigned long ticket) {
-	LOCK_SCOPE(&nodes->lock);
-	return fresh_is_good(nodes->fs->fresh, node, NULL, ticket);
+	return times_since(&nodes->times, node_child_ino(node->parent, node->strings), ULONG_MAX);
 }
 
 int64_t node_found_at(struct nodes *nodes, const struct node *node, unsigned long *ticket) {
 	LOCK_SCOPE(&nodes->lock);
 	*ticket = node->epoch;
-	return times_since(nodes->times, path_ino(node->parent, node->strings), node->epoch);
+	return times_since(&nodes->times, node_child_ino(node->parent, node->strings), node->epoch);
 }
 
 void node_written(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	times_written(nodes->times, path_ino(node->parent, node->strings), clock_now_ns(),
+	times_written(&nodes->times, node_child_ino(node->parent, node->strings), clock_now_ns(),
 		      atomic_load(&nodes->fs->epoch));
-	unhash_locked(nodes, node);
+	name_move(nodes, node, NAME_ON_LOSE);
 }
 
 void node_unlinked(struct nodes *nodes, struct node *node) {
@@ -536,7 +516,7 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 	buf_add(&strings, name, strlen(name) + 1);
 	if (version != NULL)
 		buf_add(&strings, version, strlen(version) + 1);
-	unhash_locked(nodes, node);
+	name_move(nodes, node, NAME_ON_LOSE);
 	if (strings.failed)
 		return; /* the next look-up makes a new node */
 	struct node *old = node->parent;
@@ -547,8 +527,7 @@ void node_move(struct nodes *nodes, struct node *node, struct node *parent, cons
 	node->has_keys = false;
 	node->parent = parent;
 	parent->references++;
-	old->references--;
-	drop_locked(nodes, old);
+	put_locked(nodes, old);
 	hash_locked(nodes, node);
 }
 
@@ -670,8 +649,7 @@ void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {
 		node->readers--;
 	node->cached -= handle->kpages == KPAGES_VERSION;
 	node->written |= handle->wrote;
-	node->references--;
-	drop_locked(nodes, node);
+	put_locked(nodes, node);
 }
 
 bool node_open_cached(struct nodes *nodes, struct node *node) {
@@ -684,7 +662,8 @@ bool node_open_cached(struct nodes *nodes, struct node *node) {
 
 bool node_may_retry(struct nodes *nodes, struct node *node, pid_t tid) {
 	LOCK_SCOPE(&nodes->lock);
-	uint64_t ino = node->parent != NULL ? path_ino(node->parent, node->strings) : node->ino;
+	uint64_t ino =
+		node->parent != NULL ? node_child_ino(node->parent, node->strings) : node->ino;
 	if (!reopen_may_tell(&nodes->reopens, tid, ino, clock_us()))
 		return false;
 	/* its next look-up must not answer what it has just turned out not to be */

@@ -88,10 +88,11 @@ void node_reply(struct nodes *nodes, struct node *node, unsigned long certain_fr
 /* The kernel is about to forget NODE's attributes. */
 void node_unkeep(struct nodes *nodes, struct node *node);
 
-/* True if what has NAME in DIR ("": what is listed there), as it was found with TICKET, is still
- * good: see fresh.h. */
-bool node_is_good_name(struct nodes *nodes, const struct node *dir, const char *name,
-		       unsigned long ticket);
+/* True if what has NAME in the directory NODE ("": what is listed there; NULL: NODE itself,
+ * whatever became of its name), as it was found with TICKET (coherence_ticket(); 0: never), is
+ * known to be still good: see fresh.h. */
+bool node_is_good(struct nodes *nodes, const struct node *node, const char *name,
+		  unsigned long ticket);
 /* The same of NODE, which has its name. */
 bool node_is_unchanged(struct nodes *nodes, const struct node *node, unsigned long ticket);
 
@@ -107,9 +108,6 @@ int64_t node_changed_at(struct nodes *nodes, const struct node *node);
  * found it began: its version may be the one before. *TICKET: of that look-up, 0 if somebody has
  * changed it since. */
 int64_t node_found_at(struct nodes *nodes, const struct node *node, unsigned long *ticket);
-/* True if it is known that nobody has changed the document NODE since TICKET
- * (coherence_ticket(); 0: never). */
-bool node_is_same_since(struct nodes *nodes, const struct node *node, unsigned long ticket);
 /* This mount has committed what was written to the document NODE: its name means another
  * version. */
 void node_written(struct nodes *nodes, struct node *node);
@@ -167,7 +165,9 @@ int node_row_dirs(struct nodes *nodes, const struct node *node, const struct rel
 /* True if NODE is a directory with one of N INOS, or below one. */
 bool node_is_below(struct nodes *nodes, const struct node *node, const uint64_t *inos, int n);
 /* The thread that made the directory NODE; 0 if it was there before. */
-void node_set_maker(struct nodes *nodes, struct node *node, pid_t tid);
+static inline void node_set_maker(struct node *node, pid_t tid) {
+	atomic_store(&node->maker, tid);
+}
 static inline pid_t node_maker(const struct node *node) {
 	return atomic_load(&((struct node *)(uintptr_t)node)->maker);
 }
@@ -189,8 +189,8 @@ bool node_is_unsized(struct nodes *nodes, const struct node *node);
 /* True if the document NODE is VERSION (NULL: has none). */
 bool node_is_version(struct nodes *nodes, const struct node *node, const char *version);
 
-/* The st_ino of NAME in DIR, as a look-up would give it. */
-uint64_t node_child_ino(const struct node *dir, const char *name);
+/* The st_ino of NAME in PARENT, as a look-up would give it. */
+uint64_t node_child_ino(const struct node *parent, const char *name);
 
 /* Handles that write or read a node, as they open and close; an open handle holds a reference. */
 void node_open(struct nodes *nodes, struct node *node, struct handle *handle);

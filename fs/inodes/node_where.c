@@ -87,11 +87,6 @@ bool node_is_gone(struct nodes *nodes, const struct node *node) {
 	return node != NULL;
 }
 
-void node_set_maker(struct nodes *nodes, struct node *node, pid_t tid) {
-	(void)nodes;
-	atomic_store(&node->maker, tid);
-}
-
 /* True if the directory DIR stands for a row of REL. */
 static bool stands_for(const struct node *dir, const struct relation *rel) {
 	return dir->place->owns_row && dir->place->scope.tables[dir->place->row_table].rel == rel;

@@ -7,13 +7,13 @@
 static void inodes_close(struct fs *fs) {
 	nodes_free(fs->nodes); /* the last names of the texts */
 	bodies_free(fs->bodies);
-	fresh_free(fs->fresh);
+	free(fs->fresh);
 }
 
 static bool inodes_open(struct fs *fs) {
 	fs->bodies = bodies_new((uint64_t)fs->opt->cache << 20);
 	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
-	fs->fresh = fresh_new();
+	fs->fresh = calloc(1, sizeof(*fs->fresh));
 	fs->nodes = fs->bodies != NULL ? nodes_new(fs, s->tree->root) : NULL;
 	if (fs->nodes != NULL && fs->fresh != NULL)
 		return true;

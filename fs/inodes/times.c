@@ -39,11 +39,6 @@ int64_t times_found(struct times *times, uint64_t ino, const char *version, bool
 	return t->mtime_ns;
 }
 
-int64_t times_of(struct times *times, uint64_t ino) {
-	const struct document_time *t = find(times, ino);
-	return t->ino == ino ? t->mtime_ns : 0;
-}
-
 int64_t times_since(struct times *times, uint64_t ino, unsigned long epoch) {
 	const struct document_time *t = find(times, ino);
 	if (t->ino != ino)

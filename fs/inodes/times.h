@@ -30,10 +30,9 @@ struct times {
  * not since the mount began, as far as is known. */
 int64_t times_found(struct times *times, uint64_t ino, const char *version, bool changed,
 		    int64_t now_ns);
-/* When the document INO changed last; 0: not since the mount began, as far as is known. */
-int64_t times_of(struct times *times, uint64_t ino);
-/* The same of what was found by a question that was asked at EPOCH: -1 if this mount has written
- * the document since, so that it may be what was there before. */
+/* When the document INO changed last; 0: not since the mount began, as far as is known. -1 if this
+ * mount has written it since EPOCH, when the question was asked that found it, so that it may be
+ * what was there before; ULONG_MAX: no matter. */
 int64_t times_since(struct times *times, uint64_t ino, unsigned long epoch);
 /* This mount has changed the document INO at time NOW_NS; EPOCH is fs->epoch behind that change. */
 void times_written(struct times *times, uint64_t ino, int64_t now_ns, unsigned long epoch);

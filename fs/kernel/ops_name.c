@@ -84,7 +84,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) 
 		reply_status(&call, dir, name, rc);
 		return;
 	}
-	node_set_maker(call.fs->nodes, node, fuse_req_ctx(req)->pid);
+	node_set_maker(node, fuse_req_ctx(req)->pid);
 	reply_entry(&call, node);
 }
 

@@ -141,7 +141,7 @@ static void fetch(struct call *call, struct directory *d) {
 /* True if what is found now stays good for a while. Removals that are open change nothing about
  * that: their names are told of again when they are committed. */
 static bool lasts(struct fs *fs, const struct node *dir) {
-	return node_is_good_name(fs->nodes, dir, "", coherence_ticket(fs)) ||
+	return node_is_good(fs->nodes, dir, "", coherence_ticket(fs)) ||
 	       (fs->opt->coherence != COHERENCE_NONE && fs->opt->ttl >= 1);
 }
 

@@ -42,10 +42,10 @@ static struct node node_at(struct node *parent, const struct place *place, char 
 
 /* All was found with ticket 5, and is told. */
 static void begin(void) {
-	fresh_free(fs.fresh);
+	free(fs.fresh);
 	untold = vague = NULL;
 	root_place.changed = dir_place.changed = file_place.changed = 0;
-	fs.fresh = fresh_new();
+	fs.fresh = calloc(1, sizeof(*fs.fresh));
 	if (fs.fresh == NULL)
 		abort();
 	fresh_tell(fs.fresh, &snapshot);
@@ -123,7 +123,7 @@ static void test_not_told(void) {
 	check_good(5, none, __LINE__);
 
 	begin();
-	fresh_end(fs.fresh);
+	fresh_tell(fs.fresh, NULL);
 	check_good(5, none, __LINE__);
 
 	begin();
@@ -177,7 +177,7 @@ static void test_no_name(void) {
 
 static void test_by_time(void) {
 	begin();
-	fresh_end(fs.fresh);
+	fresh_tell(fs.fresh, NULL);
 	fresh_found(&fs, &file, 5);
 	CHECK(fresh_is_found(&fs, &file));
 	atomic_store(&fs.changed, 6); /* this mount has changed something */
@@ -228,6 +228,6 @@ int main(void) {
 	test_overtaken();
 	test_no_name();
 	test_by_time();
-	fresh_free(fs.fresh);
+	free(fs.fresh);
 	return check_end();
 }

@@ -126,7 +126,7 @@ int main(void) {
 	struct call call = { .fs = &fs };
 	int n = 0;
 	fs.bodies = bodies_new(1 << 20);
-	fs.fresh = fresh_new();
+	fs.fresh = calloc(1, sizeof(*fs.fresh));
 	fs.nodes = nodes_new(&fs, &root);
 	fs.handles = handles_new();
 	CHECK(fs.nodes != NULL && fs.handles != NULL);
@@ -136,6 +136,6 @@ int main(void) {
 	handles_free(fs.handles);
 	nodes_free(fs.nodes);
 	bodies_free(fs.bodies);
-	fresh_free(fs.fresh);
+	free(fs.fresh);
 	return check_end();
 }
