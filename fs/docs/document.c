@@ -23,21 +23,12 @@
 static int load(struct call *call, struct handle *h) {
 	struct open_document *d = document_of(h);
 	AUTO_BODY struct body *body = body_take(call->fs, h->node);
-	AUTO_WHERE struct where w = { 0 };
-	AUTO_RESULT PGresult *res = NULL;
 	if (h->node->pending)
 		return 0;
-	if (body != NULL && node_has_name(call->fs->nodes, h->node)) {
-		d->seen_at = node_found_at(call->fs->nodes, h->node, &d->seen_ticket);
-		return document_take(call, h, body->data, body->len);
-	}
-	int rc = node_where(call->fs->nodes, h->node, &w);
-	if (rc == 0)
-		rc = document_query(call, &w, &res);
-	if (rc != 0)
-		return rc;
-	return document_take(call, h, field_text(res, 0, BODY_BYTES),
-			     field_len(res, 0, BODY_BYTES));
+	if (body == NULL || !node_has_name(call->fs->nodes, h->node))
+		return document_fetch(call, h);
+	d->seen_at = node_found_at(call->fs->nodes, h->node, &d->seen_ticket);
+	return document_take(call, h, body->data, body->len);
 }
 
 /* The same where it is too large for memory: the handle's file has it. */
@@ -65,7 +56,6 @@ static int set_body(struct call *call, struct handle *h, struct body *body) {
 		return handle_no_memory(call);
 	}
 	body_close(call->fs, d->body);
-	body_release(d->body);
 	d->body = body;
 	return 0;
 }
@@ -272,7 +262,6 @@ static void document_close(struct fs *fs, struct handle *h) {
 	scratch_release(d->large);
 	buf_free(&d->data);
 	body_close(fs, d->body);
-	body_release(d->body);
 }
 
 static uint64_t document_held(struct handle *h) {
@@ -309,7 +298,7 @@ const struct kind row_kind = {
 	WRITTEN_DOCUMENT,
 	.row = true,
 	.removal = REMOVAL_ROWS,
-	.remove = store_remove_row,
+	.remove = store_remove,
 };
 
 const struct kind column_kind = {
@@ -320,7 +309,7 @@ const struct kind column_kind = {
 	.to_replace = CHANGE_ANEW,
 	.removal = REMOVAL_VALUE,
 	.may_create = column_may_create,
-	.remove = store_remove_column,
+	.remove = store_remove,
 };
 
 const struct kind table_kind = {

@@ -64,7 +64,6 @@ static void show_present(void *arg, struct handle *h) {
 	scratch_release(d->large);
 	d->large = p->large != NULL ? scratch_hold(p->large) : NULL;
 	body_close(p->fs, d->body);
-	body_release(d->body);
 	d->body = NULL;
 	if (p->body != NULL && body_open(p->fs, p->body)) { /* it is open: see read_present() */
 		atomic_fetch_add(&p->body->references, 1);
@@ -99,7 +98,6 @@ static int go_on(struct call *call, struct handle *h, struct present *p) {
 		handles_of_file(call->fs, p->node->ino, show_present, p);
 	}
 	body_close(call->fs, p->body);
-	body_release(p->body);
 	scratch_release(p->large);
 	return rc == -ENOENT ? 0 : rc; /* it is gone: what was opened is the last of it */
 }

@@ -77,6 +77,17 @@ int document_take(struct call *call, struct handle *h, const char *data, size_t 
 	return d->data.failed ? -ENOMEM : 0;
 }
 
+int document_fetch(struct call *call, struct handle *h) {
+	AUTO_WHERE struct where w = { 0 };
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = node_where(call->fs->nodes, h->node, &w);
+	if (rc == 0)
+		rc = document_query(call, &w, &res);
+	return rc != 0 ? rc
+		       : document_take(call, h, field_text(res, 0, BODY_BYTES),
+				       field_len(res, 0, BODY_BYTES));
+}
+
 void document_begin(struct handle *h) {
 	struct open_document *d = document_of(h);
 	d->base = d->data.len;
@@ -98,20 +109,12 @@ int document_load_again(struct call *call, struct handle *h, bool locked) {
 	struct open_document *d = document_of(h);
 	int64_t changed_at;
 	unsigned long ticket;
-	AUTO_WHERE struct where w = { 0 };
-	AUTO_RESULT PGresult *res = NULL;
 	if ((d->state != DOCUMENT_CLEAN && d->state != DOCUMENT_FAILED) ||
 	    document_is_present(call, h, locked, &changed_at, &ticket))
 		return 0;
-	int rc = node_where(call->fs->nodes, h->node, &w);
-	if (rc == 0)
-		rc = document_query(call, &w, &res);
-	if (rc != 0)
-		return rc == -ENOENT ? 0
-				     : rc; /* it is gone: what was read before is the last of it */
-	rc = document_take(call, h, field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
-	if (rc != 0)
-		return rc;
+	int rc = document_fetch(call, h);
+	if (rc != 0) /* it is gone: what was read before is the last of it */
+		return rc == -ENOENT ? 0 : rc;
 	d->seen_at = changed_at;
 	d->seen_ticket = ticket;
 	document_begin(h);

@@ -88,6 +88,9 @@ MUST_USE int document_query(struct call *call, const struct where *w, PGresult *
 /* H has these LEN bytes, and no others. */
 MUST_USE int document_take(struct call *call, struct handle *h, const char *data, size_t len);
 
+/* H has the bytes of the document as it is now. */
+MUST_USE int document_fetch(struct call *call, struct handle *h);
+
 /* H has the document as it is, and its program has changed nothing of it. */
 void document_begin(struct handle *h);
 

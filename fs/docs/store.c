@@ -13,36 +13,26 @@
 /* -- rows -------------------------------------------------------------------------------------- */
 
 /* Runs made SQL on W's keys and the document. */
-static int run_document(struct call *call, char *sql, const struct where *w, const char *json,
-			size_t len, int *changed) {
+static int run_document(struct call *call, char *sql, const struct where *w,
+			const struct db_param *json, PGresult **res, struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
 	AUTO_FREE char *owned = sql;
-	AUTO_RESULT PGresult *res = NULL;
 	if (sql == NULL)
-		return call_error(call, ENOENT,
-				  "there is no such row, and none can be made through this path");
+		return db_error_set(err, ENOENT,
+				    "there is no such row, and none can be made through this path");
 	int n = where_params(w, params);
-	params[n++] = (struct db_param){ .data = json, .len = len, .oid = DB_TEXT };
-	int rc = db_query_text(call->fs->pool, sql, params, n, DB_REPEATABLE, NULL, &res,
-			       &call->err);
-	*changed = rc == 0 ? (int)field_changed(res) : 0;
-	return rc;
+	params[n++] = *json;
+	return db_query_text(call->fs->pool, sql, params, n, DB_REPEATABLE, NULL, res, err);
 }
 
 /* True if SQL, on W's keys and the document, has a row whose first field says that it is more
  * than none. What the server does not answer is no. */
-static bool finds(struct call *call, char *sql, const struct where *w, const char *json,
-		  size_t len) {
-	struct db_param params[WHERE_PARAMS];
+static bool finds(struct call *call, char *sql, const struct where *w,
+		  const struct db_param *json) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_FREE char *owned = sql;
 	AUTO_RESULT PGresult *res = NULL;
-	int n = where_params(w, params);
-	params[n++] = (struct db_param){ .data = json, .len = len, .oid = DB_TEXT };
-	return sql != NULL &&
-	       db_query_text(call->fs->pool, sql, params, n, DB_REPEATABLE, NULL, &res, &err) ==
-		       0 &&
-	       PQntuples(res) > 0 && field_number(res, 0, 0) > 0;
+	return run_document(call, sql, w, json, &res, &err) == 0 && PQntuples(res) > 0 &&
+	       field_number(res, 0, 0) > 0;
 }
 
 /* Neither updated nor inserted: why? */
@@ -65,28 +55,30 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 	      bool created) {
 	AUTO_SHAPE struct shape shape = { 0 };
 	AUTO_BUF struct buf why = { 0 };
+	const struct db_param document = { .data = json, .len = len, .oid = DB_TEXT };
 	bool insert = created;
 	int changed = 0;
 	if (shape_scan(json, len, &shape, &why) != 0)
 		return call_error(call, EINVAL, "%s", why.data);
 	int rc = statement_check_shape(call, w->place, &shape);
-	struct document_shape document = shape_document(&shape);
+	struct document_shape keys = shape_document(&shape);
 	/* in turn, since the row may appear or go between the two; the insert has the last word */
 	int last = created ? 2 : 3;
 	bool skipped = false;
 	for (int attempt = 0; rc == 0 && changed == 0 && !skipped && attempt <= last;
 	     attempt++, insert = !insert) {
-		char *sql = insert ? sql_insert_document(w->place, &document)
-				   : sql_update_document(w->place, &document);
-		rc = run_document(call, sql, w, json, len, &changed);
+		char *sql = insert ? sql_insert_document(w->place, &keys)
+				   : sql_update_document(w->place, &keys);
+		AUTO_RESULT PGresult *res = NULL;
+		rc = run_document(call, sql, w, &document, &res, &call->err);
+		changed = rc == 0 ? (int)field_changed(res) : 0;
 		if (insert && rc == 0 && changed == 0) {
-			skipped =
-				finds(call, sql_count_inserted(w->place, &document), w, json, len);
+			skipped = finds(call, sql_count_inserted(w->place, &keys), w, &document);
 			rc = skipped ? 0 : why_nothing(call, w);
 		}
 		if (insert && rc == -EEXIST) {
 			skipped = attempt == last &&
-				  finds(call, sql_find_updated(w->place, &document), w, json, len);
+				  finds(call, sql_find_updated(w->place, &keys), w, &document);
 			if (skipped || attempt < last) {
 				db_error_clear(&call->err);
 				rc = 0;
@@ -272,9 +264,10 @@ static int run_removal(struct call *call, const struct where *w, struct db_state
 	return 0;
 }
 
-static int remove_by(struct call *call, const struct where *w, struct db_statement *st) {
-	bool gone = false, exists;
-	int rc = run_removal(call, w, st, &gone);
+int store_remove(struct call *call, const struct where *w) {
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
+	bool gone = false, exists, row = w->place->route->kind == KIND_ROW;
+	int rc = run_removal(call, w, row ? &sql->remove : &sql->clear, &gone);
 	if (rc != 0 || gone)
 		return rc;
 	rc = statement_exists(call, w, &exists);
@@ -282,11 +275,7 @@ static int remove_by(struct call *call, const struct where *w, struct db_stateme
 		return call_error(call, EPERM,
 				  "a trigger or a policy has skipped it: it is still there");
 	/* a trigger may have hidden the row instead of deleting it */
-	return rc != 0 || w->place->route->kind == KIND_ROW ? rc : -ENOENT;
-}
-
-int store_remove_row(struct call *call, const struct where *w) {
-	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove);
+	return rc != 0 || row ? rc : -ENOENT;
 }
 
 /* It may have had no rows, and its name stays in any case: so it is no matter whether any has
@@ -294,10 +283,6 @@ int store_remove_row(struct call *call, const struct where *w) {
 int store_remove_table(struct call *call, const struct where *w) {
 	bool gone = false;
 	return run_removal(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.remove, &gone);
-}
-
-int store_remove_column(struct call *call, const struct where *w) {
-	return remove_by(call, w, (struct db_statement *)(uintptr_t)&w->place->sql.clear);
 }
 
 int store_remove_query(struct call *call, const struct where *w) {

@@ -22,8 +22,7 @@ MUST_USE int store_column(struct call *call, const struct where *w, const char *
 /* True if the row of W, a column's file that shows nothing, does not exist. Keeps CALL's error. */
 bool store_column_has_no_row(struct call *call, const struct where *w);
 
-/* As kind->remove. */
-MUST_USE int store_remove_row(struct call *call, const struct where *w);
+/* As kind->remove: of a row or a column, and of the others. */
+MUST_USE int store_remove(struct call *call, const struct where *w);
 MUST_USE int store_remove_table(struct call *call, const struct where *w);
-MUST_USE int store_remove_column(struct call *call, const struct where *w);
 MUST_USE int store_remove_query(struct call *call, const struct where *w);

@@ -128,9 +128,12 @@ bool body_open(struct fs *fs, struct body *body) {
 void body_close(struct fs *fs, struct body *body) {
 	if (body == NULL)
 		return;
-	LOCK_SCOPE(fs->bodies->lock);
-	if (--body->opened == 0)
-		account_give(&fs->memory, cost(body));
+	{
+		LOCK_SCOPE(fs->bodies->lock);
+		if (--body->opened == 0)
+			account_give(&fs->memory, cost(body));
+	}
+	body_release(body);
 }
 
 void body_drop(struct bodies *bodies, struct node *node) {

@@ -56,7 +56,7 @@ MUST_USE struct body *body_take(struct fs *fs, struct node *node);
 /* A handle is going to have BODY: it is on the account of memory as long as any has. Returns false
  * if that is full. */
 MUST_USE bool body_open(struct fs *fs, struct body *body);
-/* NULL is fine. */
+/* It has it no more, and its reference is given back. NULL is fine. */
 void body_close(struct fs *fs, struct body *body);
 /* Forgets the body of NODE. Held: the lock of the nodes. */
 void body_drop(struct bodies *bodies, struct node *node);
