@@ -68,62 +68,48 @@ void call_waited(struct fs *fs) {
 	atomic_fetch_sub(&fs->waiting, 1);
 }
 
-static void add_locked(struct calls *calls, struct call *call) {
-	call->prev = calls->ring.prev;
-	call->next = &calls->ring;
-	call->prev->next = call->next->prev = call;
-	call->number = ++calls->last;
-	call->listed = true;
-}
-
-static void remove_call(struct calls *calls, struct call *call) {
-	LOCK_SCOPE(&fs_lists);
-	call->prev->next = call->next;
-	call->next->prev = call->prev;
-}
-
 static void on_interrupt(fuse_req_t req, void *data) {
 	struct call *call = data;
-	(void)req;
 	db_cancel_fire(&call->cancel);
 }
 
-static void begin(struct call *call, fuse_req_t req, bool interruptible, bool seeks) {
+void call_begin(struct call *call, fuse_req_t req, unsigned flags) {
 	memset(call, 0, sizeof(*call));
 	mutex_init(&call->cancel.lock, MUTEX_CANCEL);
 	call->req = req;
 	call->thread = fuse_req_ctx(req)->pid;
 	call->fs = fuse_req_userdata(req);
-	call->interruptible = interruptible;
-	call->seeks = seeks && fs_has_uncommitted(call->fs);
+	call->interruptible = (flags & CALL_READS) != 0;
+	call->seeks = (flags & CALL_SEEKS) != 0 && fs_has_uncommitted(call->fs);
 	if (call->seeks)
 		(void)call_number(call);
-	intake_known(call->fs->intake);
+	intake_known();
 	if (!intake_is_quick() && fs_has_uncommitted(call->fs))
 		call->fs->uncommitted.finish(call);
 	call->outer = db_budget_enter();
-	if (interruptible)
+	if (call->interruptible)
 		fuse_req_interrupt_func(req, on_interrupt, call);
 }
 
-void call_begin(struct call *call, fuse_req_t req, bool interruptible) {
-	begin(call, req, interruptible, false);
-}
-
-void call_begin_seeking(struct call *call, fuse_req_t req, bool interruptible) {
-	begin(call, req, interruptible, true);
-}
-
 uint64_t call_number(struct call *call) {
+	struct calls *calls = call->fs->calls;
 	LOCK_SCOPE(&fs_lists);
-	if (!call->listed)
-		add_locked(call->fs->calls, call);
+	if (call->listed)
+		return call->number;
+	call->prev = calls->ring.prev;
+	call->next = &calls->ring;
+	call->prev->next = call->next->prev = call;
+	call->number = ++calls->last;
+	call->listed = true;
 	return call->number;
 }
 
 void call_end(struct call *call) {
-	if (call->listed)
-		remove_call(call->fs->calls, call);
+	if (call->listed) {
+		LOCK_SCOPE(&fs_lists);
+		call->prev->next = call->next;
+		call->next->prev = call->prev;
+	}
 	db_error_end(&call->err);
 	mutex_destroy(&call->cancel.lock);
 	if (call->req != NULL)

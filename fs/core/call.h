@@ -15,7 +15,7 @@ struct call {
 	struct db_cancel cancel;
 	struct db_error err;
 	bool interruptible;
-	bool seeks;      /* see call_begin_seeking(); guarded by fs->calls */
+	bool seeks;      /* see CALL_SEEKS; guarded by fs->calls */
 	uint64_t number; /* of those in fs->calls; guarded by it */
 	int64_t outer;   /* of db_budget_enter() */
 	bool asked;      /* a look-up had to ask the database */
@@ -29,14 +29,22 @@ struct call {
 
 #define AUTO_CALL __attribute__((cleanup(call_end)))
 
-/* Begins a call for REQ. A reading call's queries are cancelled when the program that waits is
- * interrupted; a writing call's are not: it runs to its end. */
-void call_begin(struct call *call, fuse_req_t req, bool interruptible);
-void call_end(struct call *call);
+/* What a request does. */
+enum {
+	/* Its queries are cancelled when the program that waits is interrupted; those of others are
+	 * not: they run to their end. */
+	CALL_READS = 1,
+	/* It finds, opens, makes or renames a file: the process that asks can do nothing else
+	 * meanwhile. Remembered only while there are removals. */
+	CALL_SEEKS = 2,
+};
 
-/* The same for a call that finds, opens, makes or renames a file: the process that asks can do
- * nothing else meanwhile. Remembered only while there are removals. */
-void call_begin_seeking(struct call *call, fuse_req_t req, bool interruptible);
+/* Begins a call for REQ, which does what FLAGS say. */
+void call_begin(struct call *call, fuse_req_t req, unsigned flags);
+void call_end(struct call *call);
+/* A call outside a request, of the mount OF itself; to be ended. */
+#define CALL_OF(of)                                                                                \
+	{ .fs = (of), .cancel = DB_CANCEL_INIT }
 
 /* A number for CALL, by which calls_has() knows it until its end. */
 uint64_t call_number(struct call *call);

@@ -215,8 +215,7 @@ bool intake_is_quick(void) {
 	return serves == QUICK;
 }
 
-void intake_known(struct intake *intake) {
-	(void)intake;
+void intake_known(void) {
 	set(SERVES);
 }
 

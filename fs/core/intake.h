@@ -50,7 +50,7 @@ struct intake_wait {
 void intake_after(struct intake *intake, struct intake_wait *wait);
 
 /* The request that this thread has read is a call now. */
-void intake_known(struct intake *intake);
+void intake_known(void);
 
 /* True if this thread serves a quick request: it must not do anything else meanwhile that waits. */
 bool intake_is_quick(void);

@@ -95,7 +95,7 @@ static int64_t tend_all(void *arg) {
 	int64_t wait = (int64_t)(streams->fs->opt->flush_interval * US_PER_S), id = -1;
 	struct ingest_stream *s;
 	while ((s = next_stream(streams, id)) != NULL) {
-		struct call call = { .fs = streams->fs };
+		AUTO_CALL struct call call = CALL_OF(streams->fs);
 		id = s->id;
 		{
 			LOCK_SCOPE(&s->lock);
@@ -103,7 +103,6 @@ static int64_t tend_all(void *arg) {
 			wait = one < wait ? one : wait;
 		}
 		ingest_stream_put(&call, s);
-		db_error_end(&call.err);
 	}
 	return wait;
 }

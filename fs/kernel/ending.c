@@ -52,13 +52,11 @@ static sigset_t ending_signals(void) {
 
 /* Commits what H has, as fsync does, unless somebody works on it. */
 static void commit(struct fs *fs, struct handle *h) {
-	struct call call = { .fs = fs };
+	AUTO_CALL struct call call = CALL_OF(fs);
 	if (h->kind->sync == NULL || !mutex_trylock(&h->lock))
 		return;
-	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
 	reply_told(&call, h->node, NULL, h->kind->sync(&call, h, SYNC_FSYNC));
 	mutex_unlock(&h->lock);
-	call_end(&call);
 }
 
 static void help(void *arg) {
@@ -87,13 +85,11 @@ static void help_locked(struct ending *e) {
 static void close_handles(struct fs *fs) {
 	struct handle *h;
 	while ((h = handles_any(fs->handles)) != NULL) {
-		struct call call = { .fs = fs };
-		mutex_init(&call.cancel.lock, MUTEX_CANCEL);
+		AUTO_CALL struct call call = CALL_OF(fs);
 		if (h->kind->sync != NULL) {
 			LOCK_SCOPE(&h->lock); /* the clock, or the ending, may work on it */
 			(void)h->kind->sync(&call, h, SYNC_RELEASE);
 		}
-		call_end(&call);
 		handle_free(fs, h);
 	}
 }

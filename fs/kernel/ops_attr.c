@@ -29,7 +29,7 @@ static bool is_being_made(struct call *call, const struct node *dir, const char 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
-	call_begin_seeking(&call, req, true);
+	call_begin(&call, req, CALL_READS | CALL_SEEKS);
 	struct node *dir = node_of(call.fs, parent);
 	ops_count(&call.fs->count.lookups, 1);
 	invalidate_serves(call.fs->invalidator, dir, true);
@@ -84,7 +84,7 @@ static int find_successor(struct call *call, struct node **node, struct node **h
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	call_begin_seeking(&call, req, true);
+	call_begin(&call, req, CALL_READS | CALL_SEEKS);
 	struct node *node = node_of(call.fs, ino), *held = NULL;
 	int rc = find_successor(&call, &node, &held);
 	if (rc == 0)
@@ -149,7 +149,7 @@ static int may_resize(struct call *call, struct node *node, const struct handle 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	struct node *node = node_of(call.fs, ino), *held = NULL;
 	struct handle *h = fi != NULL ? handle_of(fi) : NULL;
 	bool sizes = (to_set & FUSE_SET_ATTR_SIZE) != 0, succeeded = sizes && h == NULL;
@@ -175,7 +175,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 void op_readlink(fuse_req_t req, fuse_ino_t ino) {
 	AUTO_CALL struct call call;
 	char target[PATH_MAX];
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	struct node *node = node_of(call.fs, ino);
 	AUTO_FREE char *path = node_path(call.fs->nodes, node, NULL);
 	int rc = path == NULL ? -ENOMEM

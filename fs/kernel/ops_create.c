@@ -99,7 +99,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
 	struct handle *h = NULL;
-	call_begin_seeking(&call, req, false);
+	call_begin(&call, req, CALL_SEEKS);
 	struct node *dir = node_of(call.fs, parent);
 	int rc = dir->type == NODE_CONTROL ? -EPERM : strlen(name) > 255 ? -ENAMETOOLONG : -ENOENT;
 	if (rc == -ENOENT && removal_take_back(&call, node_child_ino(dir, name)))

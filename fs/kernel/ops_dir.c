@@ -18,7 +18,7 @@
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	struct fs *fs = call.fs;
 	struct node *node = node_of(fs, ino);
 	const struct kind *kind = kind_of_node(node);
@@ -155,7 +155,7 @@ static int fill(struct dir_reply *p, off_t off) {
 static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi,
 		 bool plus) {
 	AUTO_CALL struct call call;
-	call_begin(&call, req, true);
+	call_begin(&call, req, CALL_READS);
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 	AUTO_FREE char *data = malloc(size);
 	struct dir_reply p = {
@@ -191,7 +191,7 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	reply_status(&call, node_of(call.fs, ino), NULL, removal_commit(&call));
 }
 

@@ -94,7 +94,8 @@ static void reply_passing(struct call *call, struct handle *h, const struct pass
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
-	call_begin_seeking(&call, req, (fi->flags & O_ACCMODE) == O_RDONLY);
+	unsigned reads = (fi->flags & O_ACCMODE) == O_RDONLY ? CALL_READS : 0;
+	call_begin(&call, req, CALL_SEEKS | reads);
 	struct node *node = node_of(call.fs, ino);
 	struct passing passing;
 	int rc;
@@ -120,7 +121,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	AUTO_BUF struct buf out = { 0 };
 	struct handle *h = handle_of(fi);
 	int rc;
-	call_begin(&call, req, true);
+	call_begin(&call, req, CALL_READS);
 	{
 		LOCK_SCOPE(&h->lock);
 		rc = h->kind->read(&call, h, size, (uint64_t)off, &out);
@@ -140,7 +141,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	AUTO_CALL struct call call;
 	struct handle *h = handle_of(fi);
 	int rc;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	call.mapped = fi->writepage;
 	rc = h->kind->before_write != NULL ? h->kind->before_write(&call, h) : 0;
 	if (rc == 0) {
@@ -163,7 +164,7 @@ static void sync_and_reply(fuse_req_t req, const struct fuse_file_info *fi,
 	AUTO_CALL struct call call;
 	struct handle *h = handle_of(fi);
 	int rc;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	{
 		LOCK_SCOPE(&h->lock);
 		coherence_begin();
@@ -198,7 +199,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 static void release(fuse_req_t req, struct handle *h) {
 	AUTO_CALL struct call call;
 	int rc;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	{
 		LOCK_SCOPE(
 			&h->lock); /* no other request has the handle any more, but the clock may */
@@ -221,7 +222,7 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fu
 	AUTO_CALL struct call call;
 	struct rowfs_rows rows = { 0 };
 	struct handle *h = handle_of(fi);
-	call_begin(&call, req, true);
+	call_begin(&call, req, CALL_READS);
 	if (cmd != ROWFS_IOC_ROWS || (flags & FUSE_IOCTL_DIR) != 0 || h->kind->count == NULL ||
 	    out_len < sizeof(rows)) {
 		fuse_reply_err(req, ENOTTY);

@@ -87,7 +87,7 @@ static void give_up(struct call *call, struct handle *h) {
 static void answer(fuse_req_t req, const struct lock *lock) {
 	AUTO_CALL struct call call;
 	struct handle *h = (struct handle *)(uintptr_t)lock->via;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	if (lock->type == F_UNLCK)
 		reply_status(&call, h->node, NULL, -EINTR);
 	else
@@ -124,7 +124,7 @@ static bool may_outwait(struct fs *fs) {
 static void set_lock(fuse_req_t req, struct handle *h, const struct lock *wanted, bool sleep) {
 	AUTO_CALL struct call call;
 	struct fs *fs = fuse_req_userdata(req);
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	if (wanted->type != F_WRLCK)
 		give_up(&call, h);
 	enum lock_wait wait = sleep ? LOCK_QUEUE : may_outwait(fs) ? LOCK_SOON : LOCK_AT_ONCE;

@@ -68,7 +68,7 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) {
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	struct node *dir = node_of(call.fs, parent);
 	AUTO_FREE char *path = node_path(call.fs->nodes, dir, name);
 	int rc = dir->type == NODE_CONTROL ? -EPERM
@@ -92,7 +92,7 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 	AUTO_CALL struct call call;
 	AUTO_TARGET struct target known = { 0 };
 	struct node *node = NULL;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	struct node *dir = node_of(call.fs, parent);
 	AUTO_FREE char *path = node_path(call.fs->nodes, dir, name);
 	lookup_target(call.fs, dir, name, false, &known);
@@ -167,7 +167,7 @@ static int remove_file(struct call *call, struct node *node) {
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	struct node *dir = node_of(call.fs, parent);
 	int rc;
 	if (dir->type == NODE_CONTROL) {
@@ -235,7 +235,7 @@ static int remove_directory(struct call *call, struct node *dir, const char *nam
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
-	call_begin(&call, req, false);
+	call_begin(&call, req, 0);
 	struct node *dir = node_of(call.fs, parent);
 	AUTO_FREE char *path = node_path(call.fs->nodes, dir, name);
 	(void)removal_commit(&call);

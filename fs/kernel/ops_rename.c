@@ -403,7 +403,7 @@ static int rename_names(struct call *call, struct node *parent, const char *name
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 	       const char *newname, unsigned flags) {
 	AUTO_CALL struct call call;
-	call_begin_seeking(&call, req, false);
+	call_begin(&call, req, CALL_SEEKS);
 	struct node *from = node_of(call.fs, parent), *to = node_of(call.fs, newparent);
 	int rc = rename_names(&call, from, name, to, newname, flags);
 	reply_status(&call, to, newname, rc);

@@ -155,10 +155,8 @@ static int run_in(struct removals *all, struct removal *r, struct db_statement *
 }
 
 static bool may_be_removed(struct removals *all, const struct place *place) {
-	struct call call = { .fs = all->fs };
-	bool may = access_check(&call, place, CHANGE_REMOVE) == 0;
-	db_error_end(&call.err);
-	return may;
+	AUTO_CALL struct call call = CALL_OF(all->fs);
+	return access_check(&call, place, CHANGE_REMOVE) == 0;
 }
 
 /* The first name whose statement does not stand; names from K on have none that does. */

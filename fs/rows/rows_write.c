@@ -189,15 +189,13 @@ static void flush_lines(struct call *call, struct handle *h) {
 
 static void flush_handle(void *arg, struct handle *h) {
 	struct fs *fs = arg;
-	struct call call = { .fs = fs };
+	AUTO_CALL struct call call = CALL_OF(fs);
 	/* who works on it may wait for the database: other handles and tasks must not wait for
 	 * him */
 	if (!mutex_trylock(&h->lock))
 		return;
-	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
 	flush_lines(&call, h);
 	handle_recount(fs, h);
-	call_end(&call);
 	mutex_unlock(&h->lock);
 }
 

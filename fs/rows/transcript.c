@@ -527,10 +527,8 @@ static bool follow_all(struct call *call, const struct node *node) {
 }
 
 void transcripts_follow(struct fs *fs, const struct node *node) {
-	struct call call = { .fs = fs };
-	mutex_init(&call.cancel.lock, MUTEX_CANCEL);
+	AUTO_CALL struct call call = CALL_OF(fs);
 	(void)follow_all(&call, node);
-	call_end(&call);
 }
 
 static int64_t follow_passing(void *arg) {
