@@ -10,17 +10,21 @@
 
 enum { ROOM = 2048 }; /* the fields that are asked for are among the first */
 
+size_t process_read(pid_t tid, const char *file, char *text, size_t room) {
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)tid, file);
+	AUTO_FD int fd = tid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	ssize_t n = fd >= 0 ? read(fd, text, room - 1) : -1;
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0 ? (size_t)n : 0;
+}
+
 /* The text behind LABEL ("\nTgid:", 0) in the status of thread TID, which is read to TEXT; NULL if
  * there is none. */
 static const char *read_field(pid_t tid, const char *label, char text[ROOM]) {
-	char path[40];
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-	AUTO_FD int fd = tid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	ssize_t n = fd >= 0 ? read(fd, text + 1, ROOM - 2) : -1;
-	if (n <= 0)
+	if (process_read(tid, "status", text + 1, ROOM - 1) == 0)
 		return NULL;
 	text[0] = '\n';
-	text[n + 1] = '\0';
 	const char *line = strstr(text, label);
 	return line != NULL ? line + strlen(label) : NULL;
 }

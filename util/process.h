@@ -5,6 +5,10 @@
 
 #include <sys/types.h>
 
+/* TEXT, of ROOM bytes, gets the beginning of FILE of thread TID, and a NUL. Returns how many bytes
+ * that are; 0 if it cannot be read. */
+size_t process_read(pid_t tid, const char *file, char *text, size_t room);
+
 /* The process (thread group) that thread TID belongs to; 0 if TID is 0, or that cannot be known:
  * another PID namespace, no /proc. */
 pid_t process_of(pid_t tid);

@@ -1,27 +1,16 @@
 #include "fs/core/pace.h"
 
-#include "util/cleanup.h"
+#include "util/process.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
-
-/* The beginning of FILE of thread TID; "" if it cannot be read. */
-static void read_file(pid_t tid, const char *file, char *text, size_t room) {
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)tid, file);
-	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, text, room - 1) : -1;
-	text[n > 0 ? n : 0] = '\0';
-}
 
 static int64_t waited_us(pid_t tid) {
 	char text[128], *at = text;
-	read_file(tid, "schedstat", text, sizeof(text));
+	(void)process_read(tid, "schedstat", text, sizeof(text));
 	(void)strtoll(at, &at, 10); /* the time that it has run */
 	return strtoll(at, NULL, 10) / 1000;
 }
@@ -29,7 +18,7 @@ static int64_t waited_us(pid_t tid) {
 enum pace pace_of_thread(pid_t tid) {
 	static const char label[] = "\nState:";
 	char text[512];
-	read_file(tid, "status", text, sizeof(text));
+	(void)process_read(tid, "status", text, sizeof(text));
 	const char *state = strstr(text, label);
 	if (state == NULL)
 		return PACE_SLEEPS;

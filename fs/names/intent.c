@@ -5,6 +5,7 @@
 #include "util/clock.h"
 #include "util/job.h"
 #include "util/mutex.h"
+#include "util/process.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -59,10 +60,9 @@ static unsigned long made_path(long number, const unsigned long *args) {
 
 /* The system call that thread TID waits in. False if it waits in none, or that cannot be known. */
 static bool system_call_of(pid_t tid, long *number, unsigned long args[3]) {
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)tid);
-	AUTO_FILE FILE *f = fopen(path, "re");
-	return f != NULL && fscanf(f, "%ld %lx %lx %lx", number, &args[0], &args[1], &args[2]) == 4;
+	char text[256];
+	(void)process_read(tid, "syscall", text, sizeof(text));
+	return sscanf(text, "%ld %lx %lx %lx", number, &args[0], &args[1], &args[2]) == 4;
 }
 
 static enum intent read_intent(pid_t tid, const char *name) {

@@ -1,10 +1,8 @@
 #include "fs/open/author.h"
 
-#include "util/cleanup.h"
 #include "util/process.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,10 +30,8 @@ static bool sees_code(pid_t thread) {
 
 /* Pages of memory that THREAD has; -1: it is not told. */
 static long pages_of(pid_t thread) {
-	char path[40], line[128] = "";
-	snprintf(path, sizeof(path), "/proc/%d/statm", (int)thread);
-	AUTO_FILE FILE *f = fopen(path, "re");
-	return f != NULL && fgets(line, sizeof(line), f) != NULL ? strtol(line, NULL, 10) : -1;
+	char text[128];
+	return process_read(thread, "statm", text, sizeof(text)) > 0 ? strtol(text, NULL, 10) : -1;
 }
 
 /* How THREAD, which closes a descriptor just now, does it. exec() closes descriptors while it holds
@@ -47,11 +43,8 @@ static enum author_state how(pid_t thread) {
 	long pages = pages_of(thread);
 	if (pages != 0)
 		return pages < 0 ? AUTHOR_UNKNOWN : AUTHOR_CLOSED; /* close, dup2, exec */
-	char path[40], line[1024];
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)thread);
-	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, line, sizeof(line) - 1) : -1;
-	line[n > 0 ? n : 0] = '\0';
+	char line[1024];
+	(void)process_read(thread, "stat", line, sizeof(line));
 	char *p = strrchr(line, ')'); /* behind the name, which may have anything in it */
 	unsigned long flags = 0, code = 0;
 	int field = FIELD_STATE;
