@@ -71,24 +71,17 @@ static struct removal *make_locked(struct removals *all, pid_t tid) {
 	return r;
 }
 
-static void give_slot_locked(struct removals *all, struct removal *r) {
-	if (!r->slot)
-		return;
-	r->slot = false;
-	all->slots++;
-}
-
 /* A user less. Its lock is not held. */
-static void leave(struct removals *all, struct removal *r) {
+static void leave(struct removal *r) {
 	LOCK_SCOPE(&fs_lists);
 	if (--r->users > 0 || r->n > 0)
 		return;
-	give_slot_locked(all, r);
-	struct removal **p = &all->list;
+	r->all->slots += r->slot;
+	struct removal **p = &r->all->list;
 	while (*p != r)
 		p = &(*p)->next;
 	*p = r->next;
-	atomic_fetch_sub(&all->fs->uncommitted.n, 1);
+	atomic_fetch_sub(&r->all->fs->uncommitted.n, 1);
 	close(r->pidfd);
 	mutex_destroy(&r->lock);
 	free(r->names);
@@ -96,21 +89,15 @@ static void leave(struct removals *all, struct removal *r) {
 }
 
 /* One user ends it all. */
-static int finish_all_of(struct removals *all, struct removal *r) {
+static int finish_all_of(struct removal *r) {
 	mutex_lock(&r->lock);
-	int rc = removal_finish(all, r, true);
+	int rc = removal_finish(r, true);
 	mutex_unlock(&r->lock);
-	leave(all, r);
+	leave(r);
 	return rc;
 }
 
 /* -- the clock --------------------------------------------------------------------------------- */
-
-static void wake_clock(struct removals *all) {
-	uint64_t one = 1;
-	if (write(all->wake_fd, &one, sizeof(one)) < 0)
-		log_error("BUG: eventfd: %s", strerror(errno));
-}
 
 /* A *finisher*, a job that commits what is due of one removal, of which it is a user, or all of it
  * if the process has ended. It may wait for a lock, which may be that of another removal
@@ -122,15 +109,15 @@ static void finish_job(void *arg) {
 	bool everything = all->stopping || has_ended(r);
 	mutex_unlock(&fs_lists);
 	mutex_lock(&r->lock);
-	(void)(everything ? removal_finish(all, r, true) : removal_finish_ripe(all, r));
+	(void)(everything ? removal_finish(r, true) : removal_finish_ripe(r));
 	mutex_unlock(&r->lock);
 	mutex_lock(&fs_lists);
 	r->finishing = false;
 	mutex_unlock(&fs_lists);
-	leave(all, r);
+	leave(r);
 	LOCK_SCOPE(&fs_lists);
 	all->finishers--; /* the last that it does with ALL, which may be freed then */
-	wake_clock(all);
+	removals_wake(all);
 }
 
 /* One whose process has ended, or whose time is over and that was not in use in this ROUND; with
@@ -149,18 +136,18 @@ static struct removal *next_due_locked(struct removals *all, unsigned round, boo
 /* R is due, or its process has ENDED: it is committed by a finisher, if it is not in use and its
  * process had its time. Returns false if it is in use: its user sees to it. The caller is a user
  * of R, and is no longer. */
-static bool finish_due(struct removals *all, struct removal *r, bool ended) {
+static bool finish_due(struct removal *r, bool ended) {
 	bool idle = ended || mutex_trylock(&r->lock);
-	bool ripe = ended || (idle && removal_ripe(all, r) > 0);
+	bool ripe = ended || (idle && removal_ripe(r) > 0);
 	if (idle && !ended)
 		mutex_unlock(&r->lock);
 	if (!ripe) {
-		leave(all, r);
+		leave(r);
 		return idle;
 	}
 	mutex_lock(&fs_lists);
 	r->finishing = true;
-	all->finishers++;
+	r->all->finishers++;
 	mutex_unlock(&fs_lists);
 	if (job_run(finish_job, r) != 0)
 		finish_job(r);
@@ -201,7 +188,7 @@ static void *main_loop(void *arg) {
 		while ((r = next_due_locked(all, round, &ended)) != NULL) {
 			r->passed = round;
 			mutex_unlock(&fs_lists);
-			busy = !finish_due(all, r, ended) || busy;
+			busy = !finish_due(r, ended) || busy;
 			mutex_lock(&fs_lists);
 		}
 		if (!all->stopping || all->list != NULL || all->finishers > 0)
@@ -226,7 +213,7 @@ static void finish_ended(struct call *call) {
 		mutex_unlock(&fs_lists);
 		if (r == NULL)
 			return;
-		(void)finish_all_of(all, r);
+		(void)finish_all_of(r);
 	}
 }
 
@@ -265,7 +252,7 @@ static void removals_close(struct fs *fs) {
 		mutex_lock(&fs_lists);
 		all->none = all->stopping = true;
 		mutex_unlock(&fs_lists);
-		wake_clock(all);
+		removals_wake(all);
 		pthread_join(all->thread, NULL);
 	}
 	if (all->wake_fd >= 0)
@@ -313,7 +300,7 @@ static struct removal *own_or_new(struct call *call) {
 /* True if a single thread removes one name after another: what it has not made anew by now it
  * will hardly make anew, and it is committed before the next, which has its full time then. R's
  * lock is held. */
-static bool goes_on(struct removals *all, const struct removal *r) {
+static bool goes_on(const struct removal *r) {
 	LOCK_SCOPE(&fs_lists);
 	if (r->n == 0 || r->next_tid > 1)
 		return false;
@@ -328,18 +315,17 @@ void removal_begin(struct call *call) {
 	if (r == NULL)
 		return;
 	if (!mutex_lock_until(&r->lock, clock_us() + LOCK_WAIT_US)) {
-		leave(call->fs->removals, r);
+		leave(r);
 		return;
 	}
-	if (goes_on(call->fs->removals, r))
-		(void)removal_finish(call->fs->removals, r, true);
+	if (goes_on(r))
+		(void)removal_finish(r, true);
 	r->first = 0;
 	r->began = atomic_load(&call->fs->epoch);
 	call->removal = r;
 }
 
 int removal_end(struct call *call, struct node *node, const struct where *w, int rc) {
-	struct removals *all = call->fs->removals;
 	struct removal *r = move_ptr(call->removal);
 	if (rc == 0 && (r == NULL || r->first == 0))
 		removal_is_over(call->fs, node, call_thread(call));
@@ -347,14 +333,14 @@ int removal_end(struct call *call, struct node *node, const struct where *w, int
 		return rc;
 	if (!r->slot) /* what would forbid it has been said */
 		db_held_drop(move_ptr(r->tx));
-	if (rc == 0 && r->first > 0 && !removal_add(all, r, node, w, call, r->first))
+	if (rc == 0 && r->first > 0 && !removal_add(r, node, w, call, r->first))
 		rc = call_error(call, ENOMEM, "out of memory");
 	else if (rc != 0 &&
 		 r->first > 0) /* the server has taken it, and it is an error all the same */
-		removal_withdraw(all, r, r->first);
-	(void)removal_finish(all, r, false);
+		removal_withdraw(r, r->first);
+	(void)removal_finish(r, false);
 	mutex_unlock(&r->lock);
-	leave(all, r);
+	leave(r);
 	return rc;
 }
 
@@ -367,20 +353,18 @@ static bool goes_with(struct nodes *nodes, const struct removal *r, const struct
 }
 
 bool removal_lists(struct call *call, const struct node *dir) {
-	struct removals *all = call->fs->removals;
 	struct removal *r = own(call);
 	if (r == NULL)
 		return false;
 	mutex_lock(&r->lock);
-	(void)removal_finish(all, r, goes_with(call->fs->nodes, r, dir));
+	(void)removal_finish(r, goes_with(call->fs->nodes, r, dir));
 	bool removing = r->n > 0;
 	mutex_unlock(&r->lock);
-	leave(all, r);
+	leave(r);
 	return removing;
 }
 
 bool removal_covers(struct call *call, struct node *node) {
-	struct removals *all = call->fs->removals;
 	struct nodes *nodes = call->fs->nodes;
 	AUTO_WHERE struct where w = { 0 };
 	struct removal *r = own(call);
@@ -388,13 +372,12 @@ bool removal_covers(struct call *call, struct node *node) {
 		return false;
 	mutex_lock(&r->lock);
 	bool covered = goes_with(nodes, r, node);
-	if (covered &&
-	    (node_where(nodes, node, &w) != 0 || !removal_add(all, r, node, &w, call, 0)))
+	if (covered && (node_where(nodes, node, &w) != 0 || !removal_add(r, node, &w, call, 0)))
 		log_debug("%s: out of memory",
 			  w.path != NULL ? w.path : "?"); /* it goes all the same */
-	(void)removal_finish(all, r, false);
+	(void)removal_finish(r, false);
 	mutex_unlock(&r->lock);
-	leave(all, r);
+	leave(r);
 	return covered;
 }
 
@@ -441,27 +424,26 @@ static struct removal *whose(struct removals *all, uint64_t ino) {
 }
 
 bool removal_has(struct call *call, const struct node *dir, const char *name) {
-	struct removals *all = call->fs->removals;
-	struct removal *r =
-		fs_has_uncommitted(call->fs) ? whose(all, node_child_ino(dir, name)) : NULL;
+	struct removal *r = fs_has_uncommitted(call->fs)
+				    ? whose(call->fs->removals, node_child_ino(dir, name))
+				    : NULL;
 	if (r != NULL)
-		leave(all, r);
+		leave(r);
 	return r != NULL;
 }
 
 bool removal_take_back(struct call *call, uint64_t ino) {
-	struct removals *all = call->fs->removals;
-	struct removal *r = whose(all, ino);
+	struct removal *r = whose(call->fs->removals, ino);
 	if (r == NULL)
 		return false;
 	mutex_lock(&r->lock);
 	int k = removal_index(r, ino);
 	if (k >= 0) {
-		removal_undo(all, r, k);
-		(void)removal_finish(all, r, false);
+		removal_undo(r, k);
+		(void)removal_finish(r, false);
 	}
 	mutex_unlock(&r->lock);
-	leave(all, r);
+	leave(r);
 	return k >= 0;
 }
 
@@ -471,10 +453,10 @@ void removal_wait(struct call *call) {
 		return;
 	mutex_lock(&r->lock);
 	mutex_unlock(&r->lock);
-	leave(call->fs->removals, r);
+	leave(r);
 }
 
 int removal_commit(struct call *call) {
 	struct removal *r = own(call);
-	return r != NULL ? finish_all_of(call->fs->removals, r) : 0;
+	return r != NULL ? finish_all_of(r) : 0;
 }

@@ -16,7 +16,7 @@
 #include <fuse_lowlevel.h>
 #include <poll.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/eventfd.h>
 
 enum {
 	AGAIN_US = 5000,      /* a process that waits for us is looked at again after this */
@@ -45,15 +45,12 @@ void removal_is_over(struct fs *fs, struct node *node, pid_t tid) {
 		intent_note_removed(fs->intents, tid, node->ino);
 }
 
-static void free_name(struct removals *all, struct removed *name) {
-	node_put(all->fs->nodes, name->node);
-	where_free(&name->w);
-}
-
 /* Takes the N names from FROM on out. */
-static void drop_names(struct removals *all, struct removal *r, int from, int n) {
-	for (int i = from; i < from + n; i++)
-		free_name(all, &r->names[i]);
+static void drop_names(struct removal *r, int from, int n) {
+	for (int i = from; i < from + n; i++) {
+		node_put(r->all->fs->nodes, r->names[i].node);
+		where_free(&r->names[i].w);
+	}
 	LOCK_SCOPE(&fs_lists);
 	memmove(&r->names[from], &r->names[from + n],
 		(size_t)(r->n - from - n) * sizeof(*r->names));
@@ -70,22 +67,22 @@ int removal_index(const struct removal *r, uint64_t ino) {
 
 /* -- statements -------------------------------------------------------------------------------- */
 
-static void tell(struct removals *all, const struct removed *name, int rc, struct db_error *err) {
+static void tell(struct fs *fs, const struct removed *name, int rc, struct db_error *err) {
 	AUTO_BUF struct buf text = { 0 };
 	buf_printf(
 		&text,
 		"the file was removed, but its removal was not committed, and what it shows is still there "
 		"(remove it again): %s",
 		err->sentence != NULL ? err->sentence : strerror(-rc));
-	atomic_fetch_add(&all->fs->count.errors, 1);
-	report_error(all->fs->report, name->w.path, -rc, err->sqlstate,
+	atomic_fetch_add(&fs->count.errors, 1);
+	report_error(fs->report, name->w.path, -rc, err->sqlstate,
 		     text.failed ? "out of memory" : text.data);
 	db_error_clear(err);
 }
 
 /* Runs the DELETE of each of the first N names alone, committed at once. Returns 0 or the first
  * -errno. */
-static int run_alone(struct removals *all, const struct removal *r, int n) {
+static int run_alone(const struct removal *r, int n) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param params[WHERE_PARAMS];
 	unsigned flags = DB_REPEATABLE;
@@ -93,43 +90,43 @@ static int run_alone(struct removals *all, const struct removal *r, int n) {
 	for (int i = 0; i < n; i++) {
 		const struct removed *name = &r->names[i];
 		int k = where_params(&name->w, params);
-		int rc = name->statement > 0 ? db_query(all->fs->pool, name->st, params, k, flags,
-							NULL, NULL, &err)
+		int rc = name->statement > 0 ? db_query(r->all->fs->pool, name->st, params, k,
+							flags, NULL, NULL, &err)
 					     : 0;
-		coherence_own(all->fs, &err);
+		coherence_own(r->all->fs, &err);
 		if (rc == 0)
 			continue;
 		if (err.retryable || rc == -EIO)
 			flags |= DB_NO_RETRY; /* the database is away: once is enough for all */
 		first = first != 0 ? first : rc;
-		tell(all, name, rc, &err);
+		tell(r->all->fs, name, rc, &err);
 	}
 	return first;
 }
 
 /* The first N names are removed for good. */
-static void finish(struct removals *all, struct removal *r, int n) {
-	fs_changed(all->fs);
+static void finish(struct removal *r, int n) {
+	fs_changed(r->all->fs);
 	for (int i = 0; i < n; i++)
-		removal_is_over(all->fs, r->names[i].node, r->names[i].tid);
-	drop_names(all, r, 0, n);
+		removal_is_over(r->all->fs, r->names[i].node, r->names[i].tid);
+	drop_names(r, 0, n);
 }
 
 /* The transaction is lost: all names are removed without it. */
-static int without_transaction(struct removals *all, struct removal *r) {
+static int without_transaction(struct removal *r) {
 	db_held_drop(move_ptr(r->tx));
-	int rc = run_alone(all, r, r->n);
-	finish(all, r, r->n);
+	int rc = run_alone(r, r->n);
+	finish(r, r->n);
 	return rc;
 }
 
 /* Undoes statement number STATEMENT, whose name is not in R any more, and others: see restore(). */
-static void undo_statement(struct removals *all, struct removal *r, int statement) {
+static void undo_statement(struct removal *r, int statement) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (!r->slot || statement == 0) /* that was done at once */
 		return;
 	if (db_held_back(r->tx, statement, &err) != 0)
-		(void)without_transaction(all, r);
+		(void)without_transaction(r);
 }
 
 int64_t removal_waited_us(const struct removal *r) {
@@ -137,25 +134,24 @@ int64_t removal_waited_us(const struct removal *r) {
 }
 
 /* Makes room for another name. Returns false if out of memory. */
-static bool make_room(struct removals *all, struct removal *r) {
+static bool make_room(struct removal *r) {
 	LOCK_SCOPE(&fs_lists);
 	return list_room(r->names, r->n);
 }
 
-static int run_in(struct removals *all, struct removal *r, struct db_statement *st,
-		  const struct db_param *params, int n, unsigned flags, PGresult **out,
-		  struct db_error *err) {
+static int run_in(struct removal *r, struct db_statement *st, const struct db_param *params, int n,
+		  unsigned flags, PGresult **out, struct db_error *err) {
 	int rc = r->tx == NULL
-			 ? db_held_begin(all->fs->pool, st, params, n, flags, out, &r->tx, err)
+			 ? db_held_begin(r->all->fs->pool, st, params, n, flags, out, &r->tx, err)
 			 : db_held_run(r->tx, st, params, n, flags, out, err);
-	coherence_own_early(all->fs, err);
+	coherence_own_early(r->all->fs, err);
 	if (rc == 0 && r->careful)
 		db_held_be_careful(r->tx);
 	return rc;
 }
 
-static bool may_be_removed(struct removals *all, const struct place *place) {
-	AUTO_CALL struct call call = CALL_OF(all->fs);
+static bool may_be_removed(struct fs *fs, const struct place *place) {
+	AUTO_CALL struct call call = CALL_OF(fs);
 	return access_check(&call, place, CHANGE_REMOVE) == 0;
 }
 
@@ -173,14 +169,13 @@ static bool is_about_a_lock(const struct db_error *err) {
 
 /* Runs the statement of name K again, which was undone; with PATIENT even if it has to wait for
  * a lock. */
-static int run_name(struct removals *all, struct removal *r, int k, bool patient,
-		    struct db_error *err) {
+static int run_name(struct removal *r, int k, bool patient, struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
 	struct removed *name = &r->names[k];
 	if (r->tx != NULL)
 		db_held_be_patient(r->tx, patient);
-	int rc = run_in(all, r, name->st, params, where_params(&name->w, params), DB_REPEATABLE,
-			NULL, err);
+	int rc = run_in(r, name->st, params, where_params(&name->w, params), DB_REPEATABLE, NULL,
+			err);
 	if (r->tx != NULL)
 		db_held_be_patient(r->tx, false);
 	if (rc == 0)
@@ -191,29 +186,29 @@ static int run_name(struct removals *all, struct removal *r, int k, bool patient
 /* Runs the statements of the names from FROM up to TO, which were undone. Their unlink has
  * succeeded: that somebody holds a lock for some time is no reason to refuse it now. Returns how
  * many of the first TO names are left. */
-static int run_again(struct removals *all, struct removal *r, int from, int to) {
+static int run_again(struct removal *r, int from, int to) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	bool patient = false;
 	for (int i = from; i < to;) {
 		const struct removed *name = &r->names[i];
 		/* below a document all goes, also what cannot go by itself */
-		if (name->st->sql == NULL || !may_be_removed(all, name->w.place)) {
-			drop_names(all, r, i, 1);
+		if (name->st->sql == NULL || !may_be_removed(r->all->fs, name->w.place)) {
+			drop_names(r, i, 1);
 			to--;
 			continue;
 		}
-		int rc = run_name(all, r, i, patient, &err);
+		int rc = run_name(r, i, patient, &err);
 		if (rc == 0) {
 			i++;
 		} else if (r->tx != NULL && db_held_is_broken(r->tx)) {
-			(void)without_transaction(all, r);
+			(void)without_transaction(r);
 			return 0;
 		} else if (!patient && is_about_a_lock(&err)) {
 			patient = true;
 			i = first_undone(r, i);
 		} else {
-			tell(all, name, rc, &err);
-			drop_names(all, r, i, 1);
+			tell(r->all->fs, name, rc, &err);
+			drop_names(r, i, 1);
 			to--;
 			r->careful = true;
 			i = first_undone(r, i);
@@ -223,36 +218,40 @@ static int run_again(struct removals *all, struct removal *r, int from, int to) 
 }
 
 /* Statements were undone: those of the names from K on, and perhaps others. They are run again. */
-static void restore(struct removals *all, struct removal *r, int k) {
+static void restore(struct removal *r, int k) {
 	if (r->slot) /* else it stands only until the server has said that it would work */
-		(void)run_again(all, r, first_undone(r, k), r->n);
+		(void)run_again(r, first_undone(r, k), r->n);
 }
 
-void removal_withdraw(struct removals *all, struct removal *r, int statement) {
-	undo_statement(all, r, statement);
-	restore(all, r, r->n);
+void removal_withdraw(struct removal *r, int statement) {
+	undo_statement(r, statement);
+	restore(r, r->n);
 }
 
-bool removal_add(struct removals *all, struct removal *r, struct node *node, const struct where *w,
-		 struct call *call, int statement) {
-	struct nodes *nodes = all->fs->nodes;
+void removals_wake(struct removals *all) {
+	if (eventfd_write(all->wake_fd, 1) < 0)
+		log_error("BUG: eventfd: %s", strerror(errno));
+}
+
+bool removal_add(struct removal *r, struct node *node, const struct where *w, struct call *call,
+		 int statement) {
+	struct nodes *nodes = r->all->fs->nodes;
 	struct removed name = { .ino = node->ino,
-				.st = statement_of(all->fs, node->place),
+				.st = statement_of(r->all->fs, node->place),
 				.node = node,
 				.tid = call_thread(call),
 				.statement = statement,
 				.since_us = clock_us(),
 				.call = call_number(call),
 				.epoch = r->began };
-	if (!make_room(all, r) || !where_copy(&name.w, w)) {
+	if (!make_room(r) || !where_copy(&name.w, w)) {
 		where_free(&name.w);
-		removal_withdraw(all, r, statement);
+		removal_withdraw(r, statement);
 		return false;
 	}
-	if (row_of(all->fs, node->place) != NULL)
-		name.ngone = node_row_dirs(nodes, node, row_of(all->fs, node->place), name.gone,
+	if (row_of(r->all->fs, node->place) != NULL)
+		name.ngone = node_row_dirs(nodes, node, row_of(r->all->fs, node->place), name.gone,
 					   GONE_MOST);
-	uint64_t one = 1;
 	node_hold(nodes, node);
 	LOCK_SCOPE(&fs_lists);
 	r->names[r->n++] = name;
@@ -261,60 +260,59 @@ bool removal_add(struct removals *all, struct removal *r, struct node *node, con
 	r->lost_us = 0;
 	r->looked_us = 0;
 	r->waited_us = pace_waited_us(r->tgid);
-	if (write(all->wake_fd, &one, sizeof(one)) < 0)
-		log_error("BUG: eventfd: %s", strerror(errno));
+	removals_wake(r->all);
 	return true;
 }
 
 /* Takes out of the transaction all but the first N names. Returns how many of them there are to
  * commit. */
-static int undo_others(struct removals *all, struct removal *r, int n) {
+static int undo_others(struct removal *r, int n) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (n == r->n)
 		return n;
 	if (db_held_back(r->tx, r->names[n].statement, &err) == 0)
-		return run_again(all, r, first_undone(r, n), n);
-	(void)without_transaction(all, r);
+		return run_again(r, first_undone(r, n), n);
+	(void)without_transaction(r);
 	return 0;
 }
 
 /* Commits the first N names. The others stay, in a transaction that begins now. */
-static int commit(struct removals *all, struct removal *r, int n) {
+static int commit(struct removal *r, int n) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	int rc = 0;
 	for (int i = r->n - 1; n < r->n && i >= 0;
 	     i--) /* these go with what is committed, or are found again */
 		if (r->names[i].statement == 0) {
-			drop_names(all, r, i, 1);
+			drop_names(r, i, 1);
 			n -= i < n;
 		}
 	if (r->tx == NULL && r->slot)
-		drop_names(all, r, 0, n = r->n);
+		drop_names(r, 0, n = r->n);
 	if (n == 0)
 		return 0;
 	if (!r->slot) {
-		rc = run_alone(all, r, n);
-		finish(all, r, n);
+		rc = run_alone(r, n);
+		finish(r, n);
 		return rc;
 	}
-	n = undo_others(all, r, n);
+	n = undo_others(r, n);
 	int failed = n > 0 ? db_held_commit(move_ptr(r->tx), &err) : 0;
-	coherence_own(all->fs, &err);
+	coherence_own(r->all->fs, &err);
 	if (failed != 0) {
 		log_debug("a removal could not be committed: %s", db_error_text(&err));
-		rc = run_alone(all, r, n);
+		rc = run_alone(r, n);
 	}
-	finish(all, r, n);
-	(void)run_again(all, r, 0, r->n);
+	finish(r, n);
+	(void)run_again(r, 0, r->n);
 	return rc;
 }
 
-void removal_undo(struct removals *all, struct removal *r, int k) {
+void removal_undo(struct removal *r, int k) {
 	int statement = r->names[k].statement;
-	drop_names(all, r, k, 1);
-	undo_statement(all, r, statement);
+	drop_names(r, k, 1);
+	undo_statement(r, statement);
 	if (statement > 0)
-		restore(all, r, k);
+		restore(r, k);
 }
 
 int64_t removal_due_us(const struct removal *r) {
@@ -333,7 +331,7 @@ int removal_due(const struct removal *r) {
 }
 
 /* The time of the names begins. */
-static void begin_time(struct removals *all, struct removal *r) {
+static void begin_time(struct removal *r) {
 	int64_t waited = pace_waited_us(r->tgid);
 	LOCK_SCOPE(&fs_lists);
 	r->waited_us = waited;
@@ -366,10 +364,10 @@ static bool starves(struct removal *r, bool runnable, int64_t now) {
 }
 
 /* True if the time is not over yet, since the process could not use all of it. */
-static bool has_lost_time(struct removals *all, struct removal *r) {
+static bool has_lost_time(struct removal *r) {
 	int64_t lost = removal_waited_us(r), now = clock_us(), more = 0;
 	int64_t ran = pace_ran_us(r->tgid);
-	bool waits = waits_for_us(all->fs, r);
+	bool waits = waits_for_us(r->all->fs, r);
 	enum pace pace = pace_of(r->tgid);
 	/* if it ran between the two looks, it may have waited for us before the one and after
 	 * the other */
@@ -387,67 +385,66 @@ static bool has_lost_time(struct removals *all, struct removal *r) {
 	return removal_due_us(r) > now; /* not the time by now: we may have lost some ourselves */
 }
 
-int removal_ripe(struct removals *all, struct removal *r) {
+int removal_ripe(struct removal *r) {
 	mutex_lock(&fs_lists);
 	int n = removal_due(r);
 	mutex_unlock(&fs_lists);
-	return n > 0 && r->n < REMOVAL_NAMES && has_lost_time(all, r) ? 0 : n;
+	return n > 0 && r->n < REMOVAL_NAMES && has_lost_time(r) ? 0 : n;
 }
 
 /* Commits the first N names, and ends the transaction if no name is left. */
-static int finish_first(struct removals *all, struct removal *r, int n) {
-	int rc = n > 0 ? commit(all, r, n) : 0;
+static int finish_first(struct removal *r, int n) {
+	int rc = n > 0 ? commit(r, n) : 0;
 	if (r->n == 0)
 		db_held_drop(move_ptr(r->tx));
 	else if (n > 0)
-		begin_time(all, r);
+		begin_time(r);
 	return rc;
 }
 
-int removal_finish(struct removals *all, struct removal *r, bool everything) {
-	return finish_first(all, r, everything ? r->n : removal_ripe(all, r));
+int removal_finish(struct removal *r, bool everything) {
+	return finish_first(r, everything ? r->n : removal_ripe(r));
 }
 
-int removal_finish_ripe(struct removals *all, struct removal *r) {
+int removal_finish_ripe(struct removal *r) {
 	mutex_lock(&fs_lists);
 	int n = removal_due(r);
 	mutex_unlock(&fs_lists);
-	return finish_first(all, r, n);
+	return finish_first(r, n);
 }
 
 /* A statement in R has failed: with ERR, and WAITS if for a lock. Those of the names before it
  * go on standing, or are committed. */
-static void save_others(struct removals *all, struct removal *r, bool waits) {
+static void save_others(struct removal *r, bool waits) {
 	if (db_held_is_broken(r->tx)) {
-		(void)without_transaction(all, r);
+		(void)without_transaction(r);
 		return;
 	}
 	if (!waits)
 		r->careful = true; /* the next ones may be refused, too */
-	restore(all, r, r->n);
+	restore(r, r->n);
 	if (waits) /* they must not wait with it */
-		(void)commit(all, r, r->n);
+		(void)commit(r, r->n);
 }
 
 int removal_query(struct call *call, struct db_statement *st, const struct db_param *params, int n,
 		  unsigned flags, PGresult **out) {
-	struct removals *all = call->fs->removals;
 	struct removal *r = call->removal;
 	mutex_lock(&fs_lists);
 	r->careful = r->careful || r->next_tid > 1; /* each may be taken back */
 	mutex_unlock(&fs_lists);
 	if (r->first > 0) /* a question about what has been done */
 		db_held_be_careful(r->tx);
-	int rc = run_in(all, r, st, params, n, flags, out, &call->err);
+	int rc = run_in(r, st, params, n, flags, out, &call->err);
 	if (rc != 0 && r->tx != NULL) {
 		bool waits = is_about_a_lock(&call->err);
 		bool again = waits || db_held_is_broken(r->tx);
-		save_others(all, r, waits);
+		save_others(r, waits);
 		if (again) {
 			db_held_drop(move_ptr(r->tx)); /* if it had no names */
 			r->first = 0;
 			db_error_clear(&call->err);
-			rc = run_in(all, r, st, params, n, flags, out, &call->err);
+			rc = run_in(r, st, params, n, flags, out, &call->err);
 		}
 	}
 	if (rc == 0 && r->first == 0)

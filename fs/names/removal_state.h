@@ -84,19 +84,22 @@ struct removals {
 
 /* -- removal_commit.c; R's lock is held, unless it says otherwise ------------------------------ */
 
+/* Has the clock look at all. Under any lock. */
+void removals_wake(struct removals *all);
+
 /* Adds NODE at W, which CALL removes by statement number STATEMENT (0: none). Returns false if out
  * of memory; then the statement is undone. */
-MUST_USE bool removal_add(struct removals *all, struct removal *r, struct node *node,
-			  const struct where *w, struct call *call, int statement);
+MUST_USE bool removal_add(struct removal *r, struct node *node, const struct where *w,
+			  struct call *call, int statement);
 
 /* Statement number STATEMENT is undone: its name is not removed. */
-void removal_withdraw(struct removals *all, struct removal *r, int statement);
+void removal_withdraw(struct removal *r, int statement);
 
 /* The index of the name with INO, or -1. Under either lock. */
 int removal_index(const struct removal *r, uint64_t ino);
 
 /* Takes name K back: what it showed is there again. */
-void removal_undo(struct removals *all, struct removal *r, int k);
+void removal_undo(struct removal *r, int k);
 
 /* How many names are to be committed now. Under either lock. */
 int removal_due(const struct removal *r);
@@ -109,14 +112,14 @@ int64_t removal_due_us(const struct removal *r);
 
 /* How many names are to be committed now, after a look at whether the process could use all of
  * its time. */
-int removal_ripe(struct removals *all, struct removal *r);
+int removal_ripe(struct removal *r);
 
 /* Commits what is due (after that look), or ALL that there is, and ends the transaction if no
  * name is left. Returns 0 or the first -errno, which is told already. */
-int removal_finish(struct removals *all, struct removal *r, bool everything);
+int removal_finish(struct removal *r, bool everything);
 
 /* Commits what is due, where removal_ripe() has just looked. Returns as removal_finish(). */
-int removal_finish_ripe(struct removals *all, struct removal *r);
+int removal_finish_ripe(struct removal *r);
 
 /* NODE was removed by thread TID, and that is committed. No lock is held. */
 void removal_is_over(struct fs *fs, struct node *node, pid_t tid);
