@@ -1,4 +1,4 @@
-/* Lists that grow by one. */
+/* Lists that grow by one; and lists in the order of use. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,3 +20,22 @@ static inline void *list_grown(void *list, size_t n, size_t size) {
 			(list) = grown_;                                                           \
 		grown_ != NULL;                                                                    \
 	})
+
+/* Puts ITEM behind all others of LIST, which has `oldest` and `newest`, as each item has `older`
+ * and `newer`; NULL where there is none. */
+#define list_append(list, item)                                                                    \
+	do {                                                                                       \
+		(item)->older = (list)->newest;                                                    \
+		*((item)->older != NULL ? &(item)->older->newer : &(list)->oldest) = (item);       \
+		(list)->newest = (item);                                                           \
+	} while (0)
+
+/* Takes ITEM out of such a LIST. */
+#define list_remove(list, item)                                                                    \
+	do {                                                                                       \
+		*((item)->older != NULL ? &(item)->older->newer : &(list)->oldest) =               \
+			(item)->newer;                                                             \
+		*((item)->newer != NULL ? &(item)->newer->older : &(list)->newest) =               \
+			(item)->older;                                                             \
+		(item)->older = (item)->newer = NULL;                                              \
+	} while (0)

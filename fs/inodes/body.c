@@ -2,6 +2,7 @@
 
 #include "fs/core/fs.h"
 #include "fs/inodes/node_struct.h"
+#include "util/list.h"
 #include "util/mutex.h"
 
 #include <stdlib.h>
@@ -46,20 +47,8 @@ static uint64_t limit(struct bodies *bodies) {
 
 /* -- the list, in order of use ----------------------------------------------------------------- */
 
-static void unlink_locked(struct bodies *bodies, struct body *body) {
-	*(body->prev != NULL ? &body->prev->next : &bodies->oldest) = body->next;
-	*(body->next != NULL ? &body->next->prev : &bodies->newest) = body->prev;
-	body->next = body->prev = NULL;
-}
-
-static void append_locked(struct bodies *bodies, struct body *body) {
-	body->prev = bodies->newest;
-	*(body->prev != NULL ? &body->prev->next : &bodies->oldest) = body;
-	bodies->newest = body;
-}
-
 static void drop_locked(struct bodies *bodies, struct body *body) {
-	unlink_locked(bodies, body);
+	list_remove(bodies, body);
 	bodies->bytes -= cost(body);
 	body->node->body = NULL;
 	body->node = NULL;
@@ -100,7 +89,7 @@ void body_keep(struct bodies *bodies, struct node *node, struct body *body) {
 	atomic_fetch_add(&body->references, 1);
 	body->node = node;
 	node->body = body;
-	append_locked(bodies, body);
+	list_append(bodies, body);
 	bodies->bytes += cost(body);
 	while (bodies->bytes > limit(bodies))
 		drop_locked(bodies, bodies->oldest);
@@ -112,8 +101,8 @@ struct body *body_take(struct fs *fs, struct node *node) {
 	if (body == NULL)
 		return NULL;
 	atomic_fetch_add(&body->references, 1);
-	unlink_locked(fs->bodies, body);
-	append_locked(fs->bodies, body);
+	list_remove(fs->bodies, body);
+	list_append(fs->bodies, body);
 	return body;
 }
 

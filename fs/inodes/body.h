@@ -23,7 +23,7 @@ struct bodies;
 struct body {
 	atomic_uint references; /* the cache's, and of each who took it */
 	struct node *node; /* NULL: not in the cache (any more); guarded by the lock of the nodes */
-	struct body *next, *prev; /* in order of use; guarded by the lock of the nodes */
+	struct body *older, *newer; /* in order of use; guarded by the lock of the nodes */
 	unsigned opened; /* by handles, which memory_max counts; guarded by the lock of the nodes */
 	size_t len;      /* bytes of data */
 	char data[];     /* immutable */

@@ -73,21 +73,9 @@ static void release_locked(struct trail *trail) {
 	free(trail);
 }
 
-static void unlink_locked(struct trails *trails, struct trail *trail) {
-	*(trail->older != NULL ? &trail->older->newer : &trails->oldest) = trail->newer;
-	*(trail->newer != NULL ? &trail->newer->older : &trails->newest) = trail->older;
-	trail->older = trail->newer = NULL;
-}
-
-static void append_locked(struct trails *trails, struct trail *trail) {
-	trail->older = trails->newest;
-	*(trail->older != NULL ? &trail->older->newer : &trails->oldest) = trail;
-	trails->newest = trail;
-}
-
 static void forget_oldest_locked(struct trails *trails) {
 	struct trail *trail = trails->oldest;
-	unlink_locked(trails, trail);
+	list_remove(trails, trail);
 	trails->kept--;
 	trails->names -= trail->nnames;
 	trail->kept = false;
@@ -112,7 +100,7 @@ static struct trail *new_locked(struct trails *trails, uint64_t ino) {
 	trail->ino = ino;
 	trail->number = trails->next_number;
 	trails->next_number = trails->next_number % ((1u << NUMBER_BITS) - 1) + 1;
-	append_locked(trails, trail);
+	list_append(trails, trail);
 	trails->kept++;
 	trail->kept = true;
 	while (trails->kept > TRAILS_KEPT ||
@@ -220,8 +208,8 @@ struct trail *trail_fork(struct trails *trails, uint64_t ino, uint64_t offset,
 	struct trail *old = find_locked(trails, ino, offset);
 	if (old == NULL || n > old->nnames || old->npages == 0)
 		return NULL;
-	unlink_locked(trails, old); /* those are kept that were used last */
-	append_locked(trails, old);
+	list_remove(trails, old); /* those are kept that were used last */
+	list_append(trails, old);
 	old->references++;
 	struct trail *trail = new_locked(trails, ino);
 	if (trail != NULL && !copy_locked(trail, old, (size_t)n)) {

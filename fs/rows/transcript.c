@@ -5,6 +5,7 @@
 #include "fs/inodes/node.h"
 #include "fs/rows/rows_reader.h"
 #include "util/clock.h"
+#include "util/list.h"
 #include "util/log.h"
 #include "util/mutex.h"
 #include "util/ticker.h"
@@ -82,18 +83,6 @@ struct transcripts {
 
 /* -- life -------------------------------------------------------------------------------------- */
 
-static void unlink_locked(struct transcripts *all, struct transcript *t) {
-	*(t->older != NULL ? &t->older->newer : &all->oldest) = t->newer;
-	*(t->newer != NULL ? &t->newer->older : &all->newest) = t->older;
-	t->older = t->newer = NULL;
-}
-
-static void append_locked(struct transcripts *all, struct transcript *t) {
-	t->older = all->newest;
-	*(t->older != NULL ? &t->older->newer : &all->oldest) = t;
-	all->newest = t;
-}
-
 /* Nobody has it any more. */
 static void transcript_free(struct transcript *t) {
 	struct transcripts *all = t->all;
@@ -115,7 +104,7 @@ static struct transcript *drop_locked(struct transcripts *all, struct transcript
 	if (--t->references > 0)
 		return NULL;
 	if (t->older != NULL || t->newer != NULL || all->oldest == t)
-		unlink_locked(all, t);
+		list_remove(all, t);
 	all->bytes -= t->counted;
 	all->gathered -= t->gathered;
 	all->n--;
@@ -348,7 +337,7 @@ void transcript_finish(struct transcript *t, struct rows_reader *end) {
 				earlier = hide_locked(all, o);
 				break;
 			}
-		append_locked(all, t);
+		list_append(all, t);
 		t->found = true;
 		t->references++;
 	}
@@ -372,8 +361,8 @@ struct transcript *transcript_find(struct fs *fs, struct node *node) {
 	{
 		LOCK_SCOPE(&fs_lists);
 		if (good) {
-			unlink_locked(all, t);
-			append_locked(all, t);
+			list_remove(all, t);
+			list_append(all, t);
 		} else {
 			old = hide_locked(all, t);
 		}
