@@ -186,14 +186,11 @@ static void walk(struct plain *plain, int dir, visit_fn visit) {
 }
 
 static void visit_count(struct plain *plain, int dir, const char *name, const struct stat *st) {
-	(void)dir;
-	(void)name;
 	if (S_ISREG(st->st_mode))
 		charge(plain, (uint64_t)st->st_size);
 }
 
 static void visit_remove(struct plain *plain, int dir, const char *name, const struct stat *st) {
-	(void)plain;
 	unlinkat(dir, name, S_ISDIR(st->st_mode) ? AT_REMOVEDIR : 0);
 }
 
@@ -330,11 +327,6 @@ void plain_prune(struct plain *plain, const char *path, int levels) {
 	LOCK_SCOPE(&plain->lock);
 	if (copy != NULL)
 		prune_locked(plain, copy, levels);
-}
-
-void plain_unmark_one(struct plain *plain, const char *path) {
-	LOCK_SCOPE(&plain->lock);
-	(void)unlink_locked(plain, path);
 }
 
 void plain_unmark(struct plain *plain, const char *path) {

@@ -48,8 +48,6 @@ unsigned plain_left(struct plain *plain, const char *name);
 /* Removes the mark at PATH, if there is one, and the directories above it that are empty: the row
  * is there now. */
 void plain_unmark(struct plain *plain, const char *path);
-/* The mark at PATH alone: nothing came of it. */
-void plain_unmark_one(struct plain *plain, const char *path);
 
 /* Removes the directories above PATH that are empty, at most LEVELS of them. */
 void plain_prune(struct plain *plain, const char *path, int levels);

@@ -169,7 +169,7 @@ int document_sync(struct call *call, struct handle *h, enum sync_reason reason) 
 		/* nothing came of it, nor of others: the name goes, too */
 		AUTO_FREE char *path = node_path(call->fs->nodes, h->node, NULL);
 		if (path != NULL)
-			plain_unmark_one(call->fs->plain, path);
+			(void)!plain_unlink(call->fs->plain, path);
 		node_unhash(call->fs->nodes, h->node);
 	}
 	return rc;

@@ -195,7 +195,7 @@ static int rename_made(struct renaming *r) {
 	if (kind->give == NULL)
 		handles_of_file(fs, r->node->ino, give, NULL);
 	show_anew(r);
-	plain_unmark_one(fs->plain, r->from);
+	(void)!plain_unlink(fs->plain, r->from);
 	if (r->existing != NULL)
 		node_unhash(fs->nodes, r->existing);
 	node_succeed(fs->nodes, r->node, NULL);
@@ -211,7 +211,7 @@ static int rename_unwritten(struct renaming *r) {
 	node_succeed(fs->nodes, r->node, NULL);
 	made_forget(fs->made, r->to);
 	moved_show(fs->moved, r->to);
-	plain_unmark_one(fs->plain, r->from);
+	(void)!plain_unlink(fs->plain, r->from);
 	return 0;
 }
 

@@ -149,7 +149,7 @@ int rows_remove(struct call *call, const struct where *w) {
 		return call_error(call, ENOTEMPTY,
 				  "rows of another table refer to these rows: remove them first");
 	if (rc == 0)
-		plain_unmark_one(call->fs->plain, w->path);
+		(void)!plain_unlink(call->fs->plain, w->path);
 	return rc;
 }
 
