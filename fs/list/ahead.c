@@ -54,6 +54,13 @@ static void run(void *arg) {
 	pthread_setschedparam(pthread_self(), policy, &param);
 }
 
+static void end(struct ahead *a) {
+	mutex_destroy(&a->cancel.lock);
+	page_query_free(&a->q);
+	PQclear(a->res);
+	free(a);
+}
+
 struct ahead *ahead_start(struct fs *fs, struct page_query *q) {
 	struct ahead *a = calloc(1, sizeof(*a));
 	if (a == NULL) {
@@ -68,18 +75,8 @@ struct ahead *ahead_start(struct fs *fs, struct page_query *q) {
 	a->job = job_start(run, a);
 	if (a->job != NULL)
 		return a;
-	page_query_free(&a->q);
-	mutex_destroy(&a->cancel.lock);
-	free(a);
+	end(a);
 	return NULL;
-}
-
-static void end(struct ahead *a) {
-	job_join(a->job);
-	mutex_destroy(&a->cancel.lock);
-	page_query_free(&a->q);
-	PQclear(a->res);
-	free(a);
 }
 
 static bool same_cursor(char *const *a, char *const *b) {
@@ -100,9 +97,7 @@ bool ahead_take(struct ahead *a, const struct page_query *q, PGresult **res,
 	job_join(a->job);
 	*res = move_ptr(a->res);
 	*ticket = a->ticket;
-	mutex_destroy(&a->cancel.lock);
-	page_query_free(&a->q);
-	free(a);
+	end(a);
 	return *res != NULL;
 }
 
@@ -110,5 +105,6 @@ void ahead_free(struct ahead *a) {
 	if (a == NULL)
 		return;
 	db_cancel_fire(&a->cancel);
+	job_join(a->job);
 	end(a);
 }
