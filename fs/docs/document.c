@@ -100,8 +100,10 @@ static int load_for_reader(struct call *call, struct handle *h) {
 	return rc;
 }
 
-static int open_locked(struct call *call, struct handle *h) {
+/* Other threads know of the handle already: see show_present(). */
+static int document_open(struct call *call, struct handle *h) {
 	struct open_document *d = document_of(h);
+	LOCK_SCOPE(&h->lock);
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
 	if (writes && !h->kind->writable)
 		return call_error(call, EROFS,
@@ -138,12 +140,6 @@ static int open_locked(struct call *call, struct handle *h) {
 	else
 		atomic_store(&h->size, d->data.len);
 	return 0;
-}
-
-/* Other threads know of the handle already: see show_present(). */
-static int document_open(struct call *call, struct handle *h) {
-	LOCK_SCOPE(&h->lock);
-	return open_locked(call, h);
 }
 
 static int document_read(struct call *call, struct handle *h, size_t size, uint64_t offset,

@@ -12,7 +12,6 @@
 /* The document as it is now, for those who have opened an earlier version to read it. */
 struct present {
 	struct fs *fs;
-	struct nodes *nodes;
 	struct node *node;
 	struct body *body; /* NULL: too large for memory, and in LARGE */
 	struct scratch *large;
@@ -70,7 +69,7 @@ static void show_present(void *arg, struct handle *h) {
 		d->body = p->body;
 	}
 	atomic_store(&h->size, p->size);
-	node_resized(p->nodes, p->node, p->size);
+	node_resized(p->fs->nodes, p->node, p->size);
 	d->seen_at = p->seen_at;
 	d->seen_ticket = p->seen_ticket;
 }
@@ -104,7 +103,7 @@ static int go_on(struct call *call, struct handle *h, struct present *p) {
 
 int document_locked(struct call *call, struct handle *h) {
 	struct open_document *d = document_of(h);
-	struct present p = { .fs = call->fs, .nodes = call->fs->nodes, .node = h->node };
+	struct present p = { .fs = call->fs, .node = h->node };
 	bool has;
 	{
 		LOCK_SCOPE(&h->lock);
