@@ -7,24 +7,16 @@
 #include "fs/list/listing.h"
 #include "fs/rows/rows.h"
 
+static const struct kind *const by_route[] = {
+	[KIND_ROW] = &row_kind,     [KIND_COLUMN] = &column_kind, [KIND_ROWS] = &rows_kind,
+	[KIND_TABLE] = &table_kind, [KIND_QUERY] = &query_kind,   [KIND_FILE] = &plain_kind,
+};
+
 const struct kind *kind_of_place(const struct place *place) {
 	if (place->route == NULL)
 		return &directory_kind;
-	switch (place->route->kind) {
-	case KIND_ROW:
-		return &row_kind;
-	case KIND_COLUMN:
-		return &column_kind;
-	case KIND_ROWS:
-		return &rows_kind;
-	case KIND_TABLE:
-		return &table_kind;
-	case KIND_QUERY:
-		return &query_kind;
-	case KIND_FILE:
-		return place->ingest != NULL ? &ingest_kind : &plain_kind;
-	}
-	return &plain_kind;
+	bool ingest = place->route->kind == KIND_FILE && place->ingest != NULL;
+	return ingest ? &ingest_kind : by_route[place->route->kind];
 }
 
 const struct kind *kind_of_node(const struct node *node) {

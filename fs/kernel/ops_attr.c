@@ -82,6 +82,14 @@ static int find_successor(struct call *call, struct node **node, struct node **h
 	return 0;
 }
 
+/* Replies with the attributes of NODE, which FI (may be NULL) has open, or with RC. */
+static void answer(struct call *call, struct node *node, const struct fuse_file_info *fi, int rc) {
+	if (rc != 0)
+		reply_status(call, node, NULL, rc);
+	else
+		reply_attr(call, node, fi != NULL ? handle_of(fi) : NULL);
+}
+
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
 	call_begin(&call, req, CALL_READS | CALL_SEEKS);
@@ -89,10 +97,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	int rc = find_successor(&call, &node, &held);
 	if (rc == 0)
 		rc = lookup_glance(&call, node);
-	if (rc != 0)
-		reply_status(&call, node, NULL, rc);
-	else
-		reply_attr(&call, node, fi != NULL ? handle_of(fi) : NULL);
+	answer(&call, node, fi, rc);
 	node_put(call.fs->nodes, held);
 }
 
@@ -165,10 +170,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	const struct kind *kind = kind_of_node(node);
 	if (rc == 0 && kind->set_attr != NULL)
 		rc = kind->set_attr(&call, node, attr, to_set);
-	if (rc != 0)
-		reply_status(&call, node, NULL, rc);
-	else
-		reply_attr(&call, node, fi != NULL ? handle_of(fi) : NULL);
+	answer(&call, node, fi, rc);
 	node_put(call.fs->nodes, held);
 }
 
