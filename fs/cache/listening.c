@@ -53,7 +53,6 @@ static void up(void *arg, const PGresult *first) {
 
 static void down(void *arg, const char *sentence) {
 	struct caches *c = arg;
-	(void)sentence;
 	atomic_store(&c->fs->fresh->listening, false);
 	atomic_fetch_add(&c->losses, 1);
 	c->changed(c, NULL, false);

@@ -108,12 +108,8 @@ int statement_check_keys(struct call *call, const struct where *w) {
 			  "database would (a uuid in lower case, a number without leading zeros)");
 }
 
-static const struct relation *target_of(const struct place *place) {
-	return place->scope.tables[place->target].rel;
-}
-
 int statement_check_shape(struct call *call, const struct place *place, const struct shape *shape) {
-	const struct relation *rel = target_of(place);
+	const struct relation *rel = place->scope.tables[place->target].rel;
 	if (place->route->overflow != NULL)
 		return 0;
 	AUTO_BUF struct buf unknown = { 0 }, known = { 0 };
