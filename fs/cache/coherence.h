@@ -25,8 +25,6 @@
 #include <sys/stat.h>
 
 struct node;
-struct caches;
-struct tally;
 
 /* -- for who asks the database ----------------------------------------------------------------- */
 
@@ -107,5 +105,4 @@ MUST_USE int coherence_forget_then(struct fs *fs, struct node *node, void (*then
 MUST_USE int coherence_publish(struct fs *fs, struct snapshot *snapshot);
 
 /* "coherence" of status.json: its value. */
-struct buf;
 void coherence_json(struct fs *fs, struct buf *out);

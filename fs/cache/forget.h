@@ -4,8 +4,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct node;
-
 /* Something to forget. */
 struct forget {
 	struct forget *next;

@@ -16,9 +16,6 @@
 
 #include <fuse_lowlevel.h>
 
-struct node;
-struct invalidator;
-
 /* Does nothing until it has a session. LOCK, which is borrowed, guards its queues, and is not held
  * in any function here. NULL if out of memory. */
 MUST_USE struct invalidator *invalidator_new(struct fs *fs, struct mutex *lock);

@@ -50,7 +50,6 @@ void call_end(struct call *call);
 uint64_t call_number(struct call *call);
 
 /* Calls under way: those whose queries can be interrupted, and those that seek. Thread-safe. */
-struct calls;
 MUST_USE struct calls *calls_new(void);
 void calls_free(struct calls *calls);
 /* True if a thread of PROCESS waits for a call that seeks. */

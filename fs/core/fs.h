@@ -10,35 +10,6 @@
 
 #include <stdatomic.h>
 
-struct bodies;
-struct bucket_cache;
-struct trails;
-struct prefetch;
-struct transcripts;
-struct caches;
-struct invalidator;
-struct fresh;
-struct nodes;
-struct plain;
-struct report;
-struct calls;
-struct intake;
-struct handles;
-struct kinds;
-struct moved;
-struct made;
-struct intents;
-struct orphans;
-struct removals;
-struct locks;
-struct ingest_streams;
-struct writer;
-struct engine;
-struct ending;
-struct fence;
-struct timer;
-struct fuse_session;
-
 struct call;
 struct fs;
 

@@ -20,8 +20,6 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-struct intake;
-
 enum { INTAKE_SPARE = 2 };
 
 /* The header of a request, whose bytes are SIZE in all: true if serving it never waits. The lock is

@@ -10,7 +10,6 @@
 #include <fuse_lowlevel.h>
 #include <libpq-fe.h>
 
-struct body;
 struct buf;
 struct call;
 struct found;

@@ -17,8 +17,6 @@
 
 struct fs;
 struct mutex;
-struct node;
-struct bodies;
 
 struct body {
 	atomic_uint references; /* the cache's, and of each who took it */

@@ -16,8 +16,6 @@
 #include "fs/inodes/node_struct.h"
 #include "fs/inodes/where.h"
 
-struct nodes;
-
 /* ROOT is the place of the root. NULL if out of memory. */
 MUST_USE struct nodes *nodes_new(struct fs *fs, const struct place *root);
 void nodes_free(struct nodes *nodes);

@@ -7,10 +7,6 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-struct body;
-struct own_name;
-struct place;
-
 /* Whether a node has its name; the table of moves is in node.c. */
 enum name_state {
 	NAME_NONE,      /* another version has it, or nobody; the root has none */
@@ -32,8 +28,6 @@ struct attributes {
 	mode_t mode;      /* type and permissions */
 	bool unsized;     /* nobody has worked out the size: it is the last known one, or 0 */
 };
-
-struct handle;
 
 /* Kept small: the kernel holds as many as it knows names. What may be read without the lock of the
  * nodes, by any thread that holds the node, never changes (`type`, `place`, `control`, `ino`) or is

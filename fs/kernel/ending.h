@@ -15,8 +15,6 @@
 
 #include <fuse_lowlevel.h>
 
-struct ending;
-
 /* From here on there is, or may be, something to commit: a signal does not end the process at
  * once. */
 void ending_mounts(struct ending *ending);

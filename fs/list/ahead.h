@@ -19,8 +19,6 @@ void page_query_free(struct page_query *q);
 MUST_USE int page_query_run(struct fs *fs, const struct page_query *q, struct db_cancel *cancel,
 			    PGresult **res, struct db_error *err);
 
-struct ahead;
-
 /* Begins to ask for Q, whose contents become the call's own. NULL if it cannot. */
 struct ahead *ahead_start(struct fs *fs, struct page_query *q);
 /* Waits for the page if it is what Q asks for, and frees AHEAD. True: *RES is it, and *TICKET what

@@ -12,8 +12,6 @@
 #include "fs/core/kind.h"
 #include "fs/open/handle.h"
 
-struct listing;
-
 struct entry {
 	const char *name;
 	struct found found; /* without a place: it is to be looked up for its attributes */

@@ -7,8 +7,6 @@
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
 
-struct prefetch;
-
 /* COUNT names of directory DIR were listed without attributes, up to the end. */
 void prefetch_listed(struct fs *fs, struct node *dir, uint64_t count);
 /* A look-up of CALL in DIR had to ask the database. */

@@ -28,7 +28,6 @@ struct page_start {
 char **cursor_copy(char *const *cursor);
 void cursor_free(char **cursor);
 
-struct trail;
 struct trails;
 
 /* A new trail of the directory with st_ino INO, empty; to be given back. NULL if out of memory. */

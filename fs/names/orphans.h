@@ -8,8 +8,6 @@
 
 #include "fs/core/call.h"
 
-struct orphans;
-
 /* Makes PATH a plain file of these LEN bytes that waits. Returns 0 or -errno. */
 MUST_USE int orphans_keep(struct call *call, const char *path, const char *data, size_t len);
 

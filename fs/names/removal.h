@@ -58,8 +58,6 @@
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
 
-struct removals;
-
 /* An unlink of NODE at W, which went as RC says: removal_end() returns it. Between
  * removal_begin() and removal_end() the call's statements run in the removal of its process, if
  * there is call->removal. Without removal_begin() it was committed, or needed no commit. */

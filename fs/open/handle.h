@@ -4,11 +4,8 @@
 #include "fs/core/handle.h"
 #include "fs/inodes/node.h"
 
-struct call;
-
 /* All open handles: so that what is written and not committed yet can be committed when the mount
  * ends. Thread-safe. */
-struct handles;
 MUST_USE struct handles *handles_new(void);
 void handles_free(struct handles *handles);
 
