@@ -7,8 +7,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct cancel_request;
-
 /* Asks the server to stop what PG runs, from a thread of its own: the request needs a connection,
  * and on a frozen host nobody knows for how long. Returns NULL where that cannot be done. Give the
  * result to cancel_request_end(). */

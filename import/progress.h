@@ -4,8 +4,6 @@
 
 #include "import/state.h"
 
-struct progress;
-
 /* Starts a thread that tells WHAT ("copied", "compared"). Returns NULL if the user wants none, or
  * without memory. */
 struct progress *progress_begin(struct import *im, const char *what);

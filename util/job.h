@@ -12,7 +12,6 @@ typedef void (*job_fn)(void *arg);
 MUST_USE int job_run(job_fn fn, void *arg);
 
 /* The same of one that is waited for: NULL if there is no memory or no thread for it. */
-struct job;
 MUST_USE struct job *job_start(job_fn fn, void *arg);
 /* Waits until JOB is done, and frees it. No lock is held that the job takes. */
 void job_join(struct job *job);

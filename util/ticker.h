@@ -6,8 +6,6 @@
 
 #include <stdint.h>
 
-struct ticker;
-
 /* It is due again when somebody calls for it. */
 #define TICKER_REST INT64_MAX
 

@@ -25,8 +25,6 @@
 
 extern const struct kind ingest_kind;
 
-struct ingest_twin;
-
 struct ingest_stream {
 	int64_t id;                 /* of the file; never changes */
 	struct ingest_stream *next; /* guarded by the table, as the next two */
@@ -83,8 +81,6 @@ enum ingest_tail {
 };
 
 /* -- the table: ingest_table.c ----------------------------------------------------------------- */
-
-struct ingest_streams;
 
 /* The stream of the file that REC is of, at PLACE with PATH; one more handle holds it. Takes REC
  * over. NULL if out of memory. */

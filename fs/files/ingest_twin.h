@@ -12,7 +12,6 @@
 
 #include "fs/files/ingest.h"
 
-struct ingest_twin;
 void ingest_twin_free(struct ingest_twin *twin);
 
 /* What the text is that was written so far. */

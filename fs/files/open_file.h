@@ -7,8 +7,6 @@
 #include "fs/core/kind.h"
 #include "fs/open/handle.h"
 
-struct ingest_stream;
-
 struct open_file {
 	atomic_int fd;    /* of a plain file; read without the lock where `open` is true */
 	atomic_bool open; /* there is one */

@@ -6,8 +6,6 @@
 #include "fs/rows/rows_file.h"
 #include "util/text/record.h"
 
-struct rows_append;
-
 /* True if lines of PLACE's files can go to their table by COPY: CSV for a table of its own columns,
  * with keys that can be compared here. Other files' lines go as JSON (rows_write.c). */
 bool rows_append_fits(const struct place *place);

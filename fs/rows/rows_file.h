@@ -10,10 +10,6 @@
 
 #define ROWS_TOO_LONG "the line is longer than max_document; the rest of it is left out"
 
-struct rows_append;
-struct rows_reader;
-struct transcript;
-
 /* What the bytes of an open rows file are; rows_whole.c says how it goes from one to the other. */
 enum rows_state {
 	ROWS_LINES,   /* lines that are appended, and not taken yet */

@@ -5,8 +5,6 @@
 #include "fs/inodes/node.h"
 #include "util/mutex.h"
 
-struct rows_reader;
-
 /* A reader of PLACE's file that stands at its start, and is used under OWNER. NULL if out of
  * memory. */
 struct rows_reader *rows_reader_new(const struct place *place, struct mutex *owner);

@@ -18,8 +18,6 @@
 #include "util/mutex.h"
 
 struct rows_reader;
-struct transcript;
-struct transcripts;
 
 /* SESSION is the file descriptor on which the kernel is asked to read by itself: before the first
  * request. -1: it is about to be closed, after the last request; nothing is appended for the kernel

@@ -5,8 +5,6 @@
 #include "db/pool.h"
 #include "fs/core/counters.h"
 #include "fs/core/report.h"
-struct bucket_cache;
-struct fence;
 struct tally;
 
 struct engine {

@@ -16,8 +16,6 @@
 #include "schema/state/ledger.h"
 #include "fs/stream/engine.h"
 
-struct fence;
-
 /* Makes the directory DIR, this mount's in state_dir, this daemon's own. Waits up to WAIT_MS
  * milliseconds for an earlier daemon. Returns 0, -EBUSY with its pid in *OTHER (0: not known
  * here), or -errno. */

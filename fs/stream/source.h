@@ -7,8 +7,6 @@
 
 #include <stdatomic.h>
 
-struct lane;
-
 /* One writer of lines: an open handle. It is counted: the handle has one reference, and so has each
  * batch that holds lines of it, since a batch may be committed after the handle is closed (a
  * truncation in between commits nothing). The last one frees it. */

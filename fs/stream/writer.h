@@ -17,7 +17,6 @@
 #include "fs/stream/source.h"
 
 struct snapshot;
-struct writer;
 
 /* ENGINE outlives the writer. NULL if out of memory. */
 MUST_USE struct writer *writer_new(struct engine *engine);

@@ -13,7 +13,6 @@ struct bucket {
 };
 
 /* The last few of them. */
-struct bucket_cache;
 
 /* NULL if out of memory. */
 MUST_USE struct bucket_cache *bucket_cache_new(void);

@@ -45,7 +45,6 @@ void tally_texts_free(struct tally_texts *texts);
 /* -- counting lines ---------------------------------------------------------------------------- */
 
 struct bucket_cache;
-struct tree;
 
 /* How the lines of one source are counted for every slice of their table. */
 struct counter;

@@ -14,9 +14,6 @@
 
 #include <stdatomic.h>
 
-struct slice;
-struct ingest;
-
 enum { PATH_KEYS_MAX = 32 }; /* keys on one path */
 
 /* A key in braces, bound. */
@@ -47,9 +44,6 @@ struct part {
 	char *literal; /* NULL for a key */
 	int key;
 };
-
-struct snapshot;
-struct tree;
 
 struct place {
 	const struct tree *tree; /* that it belongs to */

@@ -15,7 +15,6 @@
 
 enum { SLICE_KEYS = 4 }; /* keys that rowfs.summary has columns for */
 
-struct place;
 struct tree;
 
 /* One key of a slice: a column of the table, as text or as a time bucket. */

@@ -26,8 +26,6 @@
 
 #include <libpq-fe.h>
 
-struct peers;
-
 enum {
 	PEER_NAME = 36,    /* bytes of a mount's name: a uuid */
 	PEER_SECRET = 64,  /* of its secret: hexadecimal digits */
