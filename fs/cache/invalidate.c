@@ -11,7 +11,6 @@
 #include <linux/fuse.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/uio.h>
 
 enum {
 	TELLERS = 4,

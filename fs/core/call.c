@@ -6,7 +6,6 @@
 #include "util/mutex.h"
 #include "util/process.h"
 
-#include <errno.h>
 #include <string.h>
 
 enum { SEEKERS = 64 }; /* calls that are looked at */

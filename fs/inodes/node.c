@@ -8,7 +8,6 @@
 #include "util/hash.h"
 #include "util/mutex.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>

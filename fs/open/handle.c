@@ -5,7 +5,6 @@
 #include "util/mutex.h"
 
 #include <errno.h>
-#include <fcntl.h>
 
 struct handles {
 	pthread_cond_t left; /* a handle has one user less */

@@ -1,6 +1,5 @@
 #include "fs/start/install.h"
 
-#include "fs/cache/coherence.h"
 #include "fs/core/part.h"
 #include "fs/options/option_conninfo.h"
 #include "init/version.h"
