@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 /* Of a piece; always the same, so that it ends at the same line again. */
 enum { PIECE = 8 * 1024 * 1024, PIECE_LINES = BAG_MOST / 2 };

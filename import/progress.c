@@ -4,8 +4,6 @@
 #include "util/mutex.h"
 #include "util/ticker.h"
 
-#include <string.h>
-
 enum { TERMINAL_MS = 200, PLAIN_MS = 5000, BAR = 24 };
 
 struct progress {

@@ -3,7 +3,6 @@
 #include "util/text/json_tree.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 enum {

@@ -6,7 +6,6 @@
 #include "init/state.h"
 #include "schema/embedded.h"
 
-#include <errno.h>
 #include <string.h>
 
 enum { CORE = 0 };

@@ -4,8 +4,6 @@
 #include "init/pack.h"
 #include "schema/embedded.h"
 
-#include <string.h>
-
 static const char changes_sql[] = "SELECT change FROM rowfs.changes WHERE project = 'rowfs_core'";
 
 /* Compares the changes of RES with the plan. */

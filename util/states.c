@@ -3,7 +3,6 @@
 #include "util/log.h"
 
 #include <fcntl.h>
-#include <string.h>
 
 static state_next cell(const struct state_table *t, int from, int event) {
 	if (from < 0 || from >= t->nstates || event < 0 || event >= t->nevents)

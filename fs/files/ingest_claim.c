@@ -6,7 +6,6 @@
 
 #include "db/field.h"
 #include "util/text/array.h"
-#include "util/text/name.h"
 #include "util/log.h"
 
 #include <string.h>

@@ -10,7 +10,6 @@
 #include "schema/state/ingest_twin.h"
 #include "util/text/utf8.h"
 #include "util/clock.h"
-#include "util/log.h"
 #include "util/mutex.h"
 
 #include <errno.h>

@@ -5,7 +5,6 @@
 #include "util/clock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 

@@ -1,7 +1,6 @@
 #include "fs/rows/rotations.h"
 
 #include "db/field.h"
-#include "db/pool.h"
 #include "fs/bytes/plain.h"
 #include "util/log.h"
 

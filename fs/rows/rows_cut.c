@@ -11,9 +11,7 @@
 #include "fs/rows/rows_whole.h"
 #include "util/mutex.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 static bool appends(const struct handle *h) {
 	const struct rows_file *f = rows_of(h);

@@ -4,7 +4,6 @@
 #include "fs/rows/rows_id.h"
 
 #include <errno.h>
-#include <string.h>
 
 int insert_make(const struct place *place, const struct line_group *group, const int *which, int n,
 		struct insert *out) {

@@ -12,7 +12,6 @@
 #include "schema/layout/line_columns.h"
 
 #include <fcntl.h>
-#include <string.h>
 
 /* The text of a file that is made under a key that any name is a value of: see made.h. Other
  * temporary names are plain files. */

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <string.h>
 
 /* How it is tried, one after the other. A role may have the right to delete and insert rows

@@ -14,7 +14,6 @@
 #include "util/mutex.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 enum {

@@ -13,7 +13,6 @@
 #include "util/mutex.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* Lines of one shape on their way. The batch has their objects. */
 struct append_tx {

@@ -1,11 +1,9 @@
-#include "db/field.h"
 #include "fs/stream/batch.h"
 #include "schema/state/ledger.h"
 
 #include "util/text/array.h"
 #include "util/text/csv.h"
 #include "util/clock.h"
-#include "util/log.h"
 #include "util/list.h"
 
 #include <errno.h>

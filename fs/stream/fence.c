@@ -1,6 +1,5 @@
 #include "fs/stream/fence.h"
 
-#include "schema/state/stream.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mutex.h"

@@ -3,7 +3,6 @@
 #include "db/budget.h"
 #include "fs/stream/batch.h"
 #include "fs/stream/fence.h"
-#include "fs/core/report.h"
 #include "schema/snapshot/snapshot.h"
 #include "schema/state/ledger.h"
 #include "util/clock.h"

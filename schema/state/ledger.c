@@ -3,7 +3,6 @@
 #include "db/field.h"
 
 #include <errno.h>
-#include <string.h>
 #include <uuid/uuid.h>
 
 const char ledger_open_sql[] =

@@ -1,7 +1,5 @@
 #include "util/text/array.h"
 
-#include <string.h>
-
 static void begin_element(struct buf *b) {
 	buf_putc(b, b->len == 0 ? '{' : ',');
 }
