@@ -30,7 +30,7 @@ struct trails {
 	/* guarded by fs_lists, as are all trails */
 	struct trail *oldest, *newest;
 	size_t kept, names;
-	uint64_t next_number;
+	uint64_t last_number;
 };
 
 /* -- cursors ----------------------------------------------------------------------------------- */
@@ -56,11 +56,8 @@ char **cursor_copy(char *const *cursor) {
 /* -- the table --------------------------------------------------------------------------------- */
 
 static bool trails_open(struct fs *fs) {
-	struct trails *trails = fs->trails = calloc(1, sizeof(*trails));
-	if (trails == NULL)
-		return false;
-	trails->next_number = 1;
-	return true;
+	fs->trails = calloc(1, sizeof(*fs->trails));
+	return fs->trails != NULL;
 }
 
 static void release_locked(struct trail *trail) {
@@ -98,8 +95,8 @@ static struct trail *new_locked(struct trails *trails, uint64_t ino) {
 	trail->trails = trails;
 	trail->references = 2;
 	trail->ino = ino;
-	trail->number = trails->next_number;
-	trails->next_number = trails->next_number % ((1u << NUMBER_BITS) - 1) + 1;
+	trails->last_number = trails->last_number % ((1u << NUMBER_BITS) - 1) + 1;
+	trail->number = trails->last_number;
 	list_append(trails, trail);
 	trails->kept++;
 	trail->kept = true;
