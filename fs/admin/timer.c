@@ -37,7 +37,7 @@ static void add(struct timer *timer, const char *sql, int every_s) {
  * that go by COPY have a clock of their own, in writer.c. */
 static void flush(struct timer *timer, struct task *task) {
 	rows_flush(timer->fs, clock_us() - task->every_us);
-	orphans_tend(timer->fs);
+	orphans_tend(timer->fs, false);
 	task->due_us = clock_us() + task->every_us;
 }
 

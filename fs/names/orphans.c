@@ -93,7 +93,7 @@ static void give_up(struct fs *fs, const char *path) {
 		fs_changed(fs);
 }
 
-static void tend(struct fs *fs, bool all) {
+void orphans_tend(struct fs *fs, bool all) {
 	struct orphan *due = take_due(fs->orphans, all);
 	while (due != NULL) {
 		struct orphan *f = due;
@@ -103,12 +103,8 @@ static void tend(struct fs *fs, bool all) {
 	}
 }
 
-void orphans_tend(struct fs *fs) {
-	tend(fs, false);
-}
-
 static void orphans_close(struct fs *fs) {
-	tend(fs, true);
+	orphans_tend(fs, true);
 	free(fs->orphans);
 }
 

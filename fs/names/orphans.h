@@ -11,5 +11,5 @@
 /* Makes PATH a plain file of these LEN bytes that waits. Returns 0 or -errno. */
 MUST_USE int orphans_keep(struct call *call, const char *path, const char *data, size_t len);
 
-/* Gives up what has waited for a minute. At the end of a mount, everything is given up. */
-void orphans_tend(struct fs *fs);
+/* Gives up what has waited for a minute; ALL, at the end of a mount: everything. */
+void orphans_tend(struct fs *fs, bool all);
