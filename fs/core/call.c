@@ -26,10 +26,6 @@ struct calls *calls_new(void) {
 	return calls;
 }
 
-void calls_free(struct calls *calls) {
-	free(calls);
-}
-
 void calls_interrupt(struct calls *calls) {
 	for (struct call *call = calls->ring.next; call != &calls->ring; call = call->next)
 		if (call->interruptible)

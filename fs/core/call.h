@@ -51,7 +51,6 @@ uint64_t call_number(struct call *call);
 
 /* Calls under way: those whose queries can be interrupted, and those that seek. Thread-safe. */
 MUST_USE struct calls *calls_new(void);
-void calls_free(struct calls *calls);
 /* True if a thread of PROCESS waits for a call that seeks. */
 bool calls_seek(struct calls *calls, pid_t process);
 /* True if the call with NUMBER (of call_number()) has not ended. */

@@ -36,11 +36,6 @@ static struct lock range_of(const struct fuse_file_info *fi, const struct flock 
 	return range;
 }
 
-static struct lock whole_of(const struct fuse_file_info *fi, int op) {
-	short type = (op & LOCK_EX) != 0 ? F_WRLCK : (op & LOCK_SH) != 0 ? F_RDLCK : F_UNLCK;
-	return lock_of(fi, LOCK_WHOLE_FILE, type);
-}
-
 /* -- what is read and written under a lock ----------------------------------------------------- */
 
 static void reply_locked(void *req) {
@@ -151,7 +146,8 @@ void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 
 void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op) {
 	struct fs *fs = fuse_req_userdata(req);
-	const struct lock wanted = whole_of(fi, op);
+	short type = (op & LOCK_EX) != 0 ? F_WRLCK : (op & LOCK_SH) != 0 ? F_RDLCK : F_UNLCK;
+	const struct lock wanted = lock_of(fi, LOCK_WHOLE_FILE, type);
 	set_lock(req, handle_of(fi), &wanted, (op & LOCK_NB) == 0);
 	ops_lock_answer(fs, false);
 }

@@ -226,7 +226,7 @@ const struct mount_part session_part = { "session", session_open, NULL };
 /* -- serving ----------------------------------------------------------------------------------- */
 
 static void requests_close(struct fs *fs) {
-	calls_free(fs->calls);
+	free(fs->calls);
 	intake_free(fs->intake);
 }
 
