@@ -24,7 +24,18 @@ enum {
 
 /* -- coming ------------------------------------------------------------------------------------ */
 
-static void put_outgoing(struct caches *c, const char *payload);
+/* The lock is held. */
+static void put_outgoing(struct caches *c, const char *payload) {
+	if (c->noutgoing > OUTGOING_MOST)
+		return; /* the last one says all */
+	if (c->noutgoing == OUTGOING_MOST)
+		notice_put_all(&c->outgoing, c->me);
+	else
+		buf_puts(&c->outgoing, payload);
+	buf_add(&c->outgoing, "", 1);
+	if (c->noutgoing++ == 0 && !c->resting && c->sender != NULL)
+		ticker_call(c->sender);
+}
 
 static void note_peers(struct caches *c) {
 	AUTO_BUF struct buf all = { 0 };
@@ -114,19 +125,6 @@ static const struct db_listen_job job = {
 };
 
 /* -- going ------------------------------------------------------------------------------------- */
-
-/* The lock is held. */
-static void put_outgoing(struct caches *c, const char *payload) {
-	if (c->noutgoing > OUTGOING_MOST)
-		return; /* the last one says all */
-	if (c->noutgoing == OUTGOING_MOST)
-		notice_put_all(&c->outgoing, c->me);
-	else
-		buf_puts(&c->outgoing, payload);
-	buf_add(&c->outgoing, "", 1);
-	if (c->noutgoing++ == 0 && !c->resting && c->sender != NULL)
-		ticker_call(c->sender);
-}
 
 /* True if nobody is to be told; then that is noted, since somebody may have come who is not known
  * yet. The lock is held. */
