@@ -170,11 +170,11 @@ static bool raise_ranks(struct routes *routes, const struct route *route, const 
 	AUTO_FREE char *last = NULL;
 	bool moved = false;
 	for (const char *open = strchr(path, '{'); open != NULL; open = strchr(open + 1, '{')) {
-		size_t len = strcspn(open + 1, ".}");
-		if (open[1 + len] != '.')
+		const char *dot = memrchr(open + 1, '.', strcspn(open + 1, "}"));
+		if (dot == NULL)
 			continue;
 		free(last);
-		last = strndup(open + 1, len);
+		last = strndup(open + 1, (size_t)(dot - open) - 1);
 		relation = last;
 		for (int i = 0; i < routes->n && relation != NULL; i++)
 			if (routes->list[i].relation != NULL &&
