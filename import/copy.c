@@ -3,6 +3,7 @@
 #include "import/lines.h"
 #include "import/record.h"
 #include "util/text/gunzip.h"
+#include "util/text/strings.h"
 #include "util/below.h"
 
 #include <errno.h>
@@ -27,7 +28,7 @@ static int copy_bytes(struct import *im, struct item *item, int in, uint64_t at,
 		      bool *source_failed) {
 	AUTO_FREE char *chunk = malloc(CHUNK);
 	bool lines = item->what == CLASS_LINES;
-	bool counts = lines || (item->what == CLASS_INGEST && !item_ends_in(item, ".gz"));
+	bool counts = lines || (item->what == CLASS_INGEST && !text_ends(item->path, ".gz"));
 	char last = '\n';
 	ssize_t n;
 	int rc = chunk != NULL ? 0 : -ENOMEM;
@@ -193,7 +194,8 @@ int copy_item(struct import *im, struct item *item, struct buf *why) {
 		return -EAGAIN;
 	}
 	/* the mount cannot say so at close: more may have come */
-	if (rc == 0 && item->what == CLASS_INGEST && item_ends_in(item, ".gz") && is_cut(im, item))
+	if (rc == 0 && item->what == CLASS_INGEST && text_ends(item->path, ".gz") &&
+	    is_cut(im, item))
 		return buf_refuse(
 			why,
 			"its bytes are in, and the lines that they have are rows, but the compressed data is cut short: it ends inside a gzip member");

@@ -17,11 +17,6 @@ void item_end(struct item *item, enum item_state state, int errnum, const char *
 	item->state = state;
 }
 
-bool item_ends_in(const struct item *item, const char *end) {
-	size_t len = strlen(item->path), tail = strlen(end);
-	return len >= tail && strcmp(item->path + len - tail, end) == 0;
-}
-
 const struct format *item_format(const struct item *item) {
 	const struct format *format = format_of(item->path, strlen(item->path));
 	return format != NULL ? format : &format_jsonl;

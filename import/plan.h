@@ -56,7 +56,5 @@ void plan_free(struct plan *plan);
 
 /* Sets the item's end; WHY is copied. */
 void item_end(struct item *item, enum item_state state, int errnum, const char *why);
-/* True for files whose name ends in END. */
-bool item_ends_in(const struct item *item, const char *end);
 /* The format of a file of lines. */
 const struct format *item_format(const struct item *item);

@@ -1,5 +1,6 @@
 #include "import/route.h"
 
+#include "util/text/strings.h"
 #include "util/buf.h"
 #include "util/json.h"
 
@@ -107,11 +108,6 @@ const struct route *routes_match(const struct routes *routes, const char *path) 
 
 /* -- reading the layout ------------------------------------------------------------------------ */
 
-static bool ends_in(const char *path, const char *end) {
-	size_t len = strlen(path), tail = strlen(end);
-	return len >= tail && strcmp(path + len - tail, end) == 0;
-}
-
 /* What the route is, and of which relation (borrowed). */
 static enum file_class classify(const cJSON *json, const char **relation) {
 	static const struct {
@@ -125,7 +121,7 @@ static enum file_class classify(const cJSON *json, const char **relation) {
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if ((*relation = json_word(json, kinds[i].key)) != NULL)
 			return kinds[i].what == CLASS_LINES &&
-					       ends_in(json_word(json, "path"), ".json")
+					       text_ends(json_word(json, "path"), ".json")
 				       ? CLASS_TABLE
 				       : kinds[i].what;
 	return CLASS_PLAIN;

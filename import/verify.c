@@ -4,6 +4,7 @@
 
 #include "import/bag.h"
 #include "util/text/json_tree.h"
+#include "util/text/strings.h"
 #include "util/mutex.h"
 
 #include <errno.h>
@@ -145,7 +146,7 @@ static void compare_documents(struct check *c) {
 		return;
 	if (old.len == new.len && memcmp(old.data, new.data, old.len) == 0)
 		return;
-	if (item_ends_in(c->item, ".json")) {
+	if (text_ends(c->item->path, ".json")) {
 		compare_json(c, &old, &new);
 		return;
 	}

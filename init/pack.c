@@ -1,5 +1,6 @@
 #include "init/pack.h"
 
+#include "util/text/strings.h"
 #include "util/list.h"
 
 #include <dirent.h>
@@ -177,8 +178,5 @@ const struct pack *packs_find(const struct packs *packs, const char *name) {
 }
 
 int pack_change(const struct pack *pack, const char *change) {
-	for (int i = 0; i < pack->nchanges; i++)
-		if (strcmp(pack->changes[i], change) == 0)
-			return i;
-	return -1;
+	return text_index((const char *const *)pack->changes, pack->nchanges, change);
 }

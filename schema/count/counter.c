@@ -6,6 +6,7 @@
 #include "schema/layout/line_columns.h"
 #include "schema/count/tally.h"
 #include "util/text/number.h"
+#include "util/text/strings.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,13 +37,9 @@ static int index_of(const struct column *const *columns, int n, const struct col
 
 static const struct fixed_key *fixed_of(const struct fixed_key *fixed, int n,
 					const struct column *column, const char *format) {
-	for (int i = 0; i < n; i++) {
-		bool plain = fixed[i].format == NULL && format == NULL;
-		bool same = fixed[i].format != NULL && format != NULL &&
-			    strcmp(fixed[i].format, format) == 0;
-		if (fixed[i].column == column && (plain || same))
+	for (int i = 0; i < n; i++)
+		if (fixed[i].column == column && text_same(fixed[i].format, format))
 			return &fixed[i];
-	}
 	return NULL;
 }
 

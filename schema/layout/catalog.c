@@ -2,6 +2,7 @@
 
 #include "db/field.h"
 #include "util/text/array.h"
+#include "util/text/strings.h"
 #include "schema/embedded.h"
 #include "util/json.h"
 
@@ -10,10 +11,7 @@
 #include <string.h>
 
 bool name_list_has(const struct name_list *list, const char *name) {
-	for (int i = 0; i < list->n; i++)
-		if (strcmp(list->names[i], name) == 0)
-			return true;
-	return false;
+	return text_index((const char *const *)list->names, list->n, name) >= 0;
 }
 
 static char *get_string(struct arena *memory, const cJSON *object, const char *name) {

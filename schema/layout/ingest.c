@@ -1,6 +1,7 @@
 #include "schema/layout/ingest.h"
 
 #include "schema/layout/check.h"
+#include "util/text/strings.h"
 
 #include <string.h>
 
@@ -111,15 +112,10 @@ static bool take_plain(struct check *c, struct arena *memory, struct ingest *in)
 	return in->plain != NULL;
 }
 
-static bool ends_with(const char *s, const char *end) {
-	size_t n = strlen(s), m = strlen(end);
-	return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* The format, by the route's word or the extension. */
 static bool take_format(struct check *c, struct ingest *in) {
 	const char *path = c->route->path, *format = c->route->format;
-	size_t zipped = ends_with(path, ".gz") ? strlen(".gz") : 0;
+	size_t zipped = text_ends(path, ".gz") ? strlen(".gz") : 0;
 	in->gzip = c->route->gzip || zipped > 0;
 	in->format = format != NULL ? format_called(format, strlen(format))
 				    : format_of(path, strlen(path) - zipped);
@@ -192,14 +188,13 @@ int ingest_field(const struct ingest *in, const char *name, size_t len) {
 }
 
 bool ingest_is_gzip(const struct ingest *in, const char *name) {
-	return in->gzip || ends_with(name, ".gz");
+	return in->gzip || text_ends(name, ".gz");
 }
 
 static bool same_field(const struct ingest *a, const struct ingest *b, int i) {
-	const char *x = a->fields[i].factor, *y = b->fields[i].factor;
 	return a->fields[i].column == b->fields[i].column &&
 	       strcmp(a->names[i].name, b->names[i].name) == 0 &&
-	       (x == NULL ? y == NULL : y != NULL && strcmp(x, y) == 0);
+	       text_same(a->fields[i].factor, b->fields[i].factor);
 }
 
 bool ingest_same_rows(const struct ingest *a, const struct ingest *b) {

@@ -1,20 +1,15 @@
 #include "schema/layout/lack.h"
 
+#include "util/text/strings.h"
 #include "util/list.h"
 
 #include <string.h>
 
-static bool is_same(const struct lack *lack, const char *relation, const char *column) {
-	if (strcmp(lack->relation, relation) != 0)
-		return false;
-	return lack->column != NULL ? column != NULL && strcmp(lack->column, column) == 0
-				    : column == NULL;
-}
-
 struct lack *lacks_add(struct lacks *lacks, const char *kind, const char *relation,
 		       const char *column) {
 	for (int i = 0; i < lacks->n; i++)
-		if (is_same(&lacks->list[i], relation, column))
+		if (strcmp(lacks->list[i].relation, relation) == 0 &&
+		    text_same(lacks->list[i].column, column))
 			return &lacks->list[i];
 	if (!list_room(lacks->list, lacks->n))
 		return NULL;

@@ -1,5 +1,6 @@
 #include "schema/layout/layout.h"
 
+#include "util/text/strings.h"
 #include "util/text/utf8.h"
 #include "util/text/json_shape.h"
 
@@ -89,9 +90,9 @@ static void take_true(struct reader *r, const cJSON *item, const struct word *wo
 static void take_write(struct reader *r, const cJSON *item, const struct word *word, void *out) {
 	static const char *const words[] = { "none", "rows", "all" };
 	enum layout_write *write = out;
-	for (int i = 0; i < 3; i++)
-		if (cJSON_IsString(item) && strcmp(item->valuestring, words[i]) == 0)
-			*write = (enum layout_write)(WRITE_NONE + i);
+	int at = cJSON_IsString(item) ? text_index(words, 3, item->valuestring) : -1;
+	if (at >= 0)
+		*write = (enum layout_write)(WRITE_NONE + at);
 	if (*write == WRITE_UNSAID)
 		mistake(r, "\"write\" must be \"none\", \"rows\" or \"all\"");
 }
@@ -122,10 +123,7 @@ static void take_list(struct reader *r, const cJSON *item, const struct word *wo
 
 static bool is_unit(const char *s) {
 	static const char *const units[] = { "s", "ms", "us", "ns" };
-	for (size_t i = 0; i < 4; i++)
-		if (strcmp(s, units[i]) == 0)
-			return true;
-	return false;
+	return text_index(units, 4, s) >= 0;
 }
 
 static const struct word key_words[] = {
@@ -299,8 +297,7 @@ static void check_path(struct reader *r, const char *path) {
 
 /* All rows as one document, if the route's path ends in .json. */
 static void take_table(struct reader *r, struct layout_route *route) {
-	size_t len = strlen(route->path);
-	if (route->kind != KIND_ROWS || len < 5 || strcmp(route->path + len - 5, ".json") != 0)
+	if (route->kind != KIND_ROWS || !text_ends(route->path, ".json"))
 		return;
 	route->kind = KIND_TABLE;
 	if (route->as_array == (route->by != NULL))

@@ -5,11 +5,6 @@
 
 #include <string.h>
 
-bool path_is_json(const char *path) {
-	const char *dot = strrchr(path, '.');
-	return dot != NULL && strcmp(dot, ".json") == 0;
-}
-
 struct place *place_literal(const struct place *dir, const char *name) {
 	for (int i = 0; i < dir->nchildren; i++)
 		if (dir->children[i]->nkeys == 0 && strcmp(dir->children[i]->text, name) == 0)

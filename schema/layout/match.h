@@ -36,6 +36,3 @@ struct place *place_literal(const struct place *dir, const char *name);
 /* The place that the file NAME in DIR has, if its files are ingest files; else NULL, also where
  * there is no memory. Borrowed from the tree. Pure. */
 const struct place *place_of_ingest(const struct place *dir, const char *name);
-
-/* True for a file that is a JSON document; by the extension of its path. */
-bool path_is_json(const char *path);

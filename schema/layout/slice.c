@@ -1,6 +1,7 @@
 #include "schema/layout/slice.h"
 
 #include "schema/layout/match.h"
+#include "util/text/strings.h"
 #include "util/hash.h"
 
 #include <string.h>
@@ -28,14 +29,11 @@ static int64_t slice_hash(const struct slice *s) {
 
 /* Types of which equal values have one text, whichever of two columns they stand in. */
 static bool has_one_text(const struct column *column) {
-	static const char *const types[] = { "smallint", "integer", "bigint", "uuid",
-					     "text",     "date",    "boolean" };
-	if (strcmp(column->base, "character varying") == 0)
-		return true;
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		if (strcmp(column->base, types[i]) == 0)
-			return true;
-	return false;
+	static const char *const types[] = {
+		"smallint", "integer", "bigint",  "uuid",
+		"text",     "date",    "boolean", "character varying"
+	};
+	return text_index(types, sizeof(types) / sizeof(types[0]), column->base) >= 0;
 }
 
 static bool add_key(struct slice *s, const struct column *column, const char *unit,

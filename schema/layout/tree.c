@@ -2,6 +2,7 @@
 
 #include "schema/layout/tree_check.h"
 #include "schema/layout/tree_write.h"
+#include "util/text/strings.h"
 #include "util/list.h"
 
 #include <string.h>
@@ -47,11 +48,9 @@ static bool add_child(struct place *parent, struct place *child) {
 static bool same_shape(const struct place *a, const struct place *b) {
 	if (a->nparts != b->nparts)
 		return false;
-	for (int i = 0; i < a->nparts; i++) {
-		const char *x = a->parts[i].literal, *y = b->parts[i].literal;
-		if ((x == NULL) != (y == NULL) || (x != NULL && strcmp(x, y) != 0))
+	for (int i = 0; i < a->nparts; i++)
+		if (!text_same(a->parts[i].literal, b->parts[i].literal))
 			return false;
-	}
 	return true;
 }
 
@@ -59,9 +58,8 @@ static bool same_keys(const struct place *a, const struct place *b) {
 	for (int i = 0; i < a->nkeys; i++) {
 		const struct key *x = &a->keys[i], *y = &b->keys[i];
 		bool same_name = x->column != NULL || strcmp(x->name, y->name) == 0;
-		bool same_format = (x->format == NULL) == (y->format == NULL) &&
-				   (x->format == NULL || strcmp(x->format, y->format) == 0);
-		if (x->column != y->column || x->table != y->table || !same_name || !same_format)
+		if (x->column != y->column || x->table != y->table || !same_name ||
+		    !text_same(x->format, y->format))
 			return false;
 	}
 	return true;

@@ -2,6 +2,7 @@
 
 #include "schema/layout/ingest.h"
 #include "schema/layout/match.h"
+#include "util/text/strings.h"
 
 #include <string.h>
 
@@ -18,10 +19,10 @@ static int scope_find(const struct scope *scope, const struct relation *rel) {
 static const char *chosen_column(const struct check *c, const struct relation *child,
 				 const struct relation *parent) {
 	const struct layout_table *table = layout_table(c->layout, child->layout_name);
-	for (int i = 0; table != NULL && i < table->parents.n; i++)
-		if (strcmp(table->parents.names[i], parent->layout_name) == 0)
-			return table->parent_columns.names[i];
-	return NULL;
+	int i = table != NULL ? text_index((const char *const *)table->parents.names,
+					   table->parents.n, parent->layout_name)
+			      : -1;
+	return i >= 0 ? table->parent_columns.names[i] : NULL;
 }
 
 /* The foreign key from CHILD to PARENT; *N is how many there are to choose from. */
@@ -415,7 +416,7 @@ static bool check_relation_file(struct check *c, struct place *place) {
 			"the keys of the path do not determine one row of %s (give all columns "
 			"of a primary key or unique constraint)",
 			rel->layout_name);
-	if (route->kind == KIND_ROW && !path_is_json(route->path)) {
+	if (route->kind == KIND_ROW && !text_ends(route->path, ".json")) {
 		return check_mistake(c, "a row file ends in .json");
 	}
 	return overflow_fits(c, rel);

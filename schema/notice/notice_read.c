@@ -2,6 +2,7 @@
 #include "schema/notice/notice.h"
 #include "schema/notice/notice_table.h"
 #include "util/text/number.h"
+#include "util/text/strings.h"
 
 #include <cjson/cJSON.h>
 #include <string.h>
@@ -251,8 +252,5 @@ void notice_put_test(struct buf *out, const char *me) {
 }
 
 bool notice_is_test(const char *payload, const char *me) {
-	size_t len = strlen(payload), end = sizeof(test_end) - 1;
-	if (len < end || strcmp(payload + len - end, test_end) != 0)
-		return false;
-	return me == NULL || strstr(payload, me) != NULL;
+	return text_ends(payload, test_end) && (me == NULL || strstr(payload, me) != NULL);
 }

@@ -1,6 +1,7 @@
 /* Documents: one row or one column, read as one body, written as one statement. */
 #include "schema/layout/match.h"
 #include "schema/statements/sql_parts.h"
+#include "util/text/strings.h"
 #include "db/quote.h"
 
 #include <string.h>
@@ -317,7 +318,7 @@ static const char query_object[] =
 
 /* The whole document as one aggregate over the query's rows q; NULL where an object has no row. */
 static void put_query_body(struct buf *sql, const struct place *place) {
-	bool json = path_is_json(place->route->path);
+	bool json = text_ends(place->route->path, ".json");
 	if (json && place->route->as_array)
 		buf_printf(
 			sql,
