@@ -171,10 +171,7 @@ void packs_free(struct packs *packs) {
 }
 
 const struct pack *packs_find(const struct packs *packs, const char *name) {
-	for (int i = 0; i < packs->n; i++)
-		if (strcmp(packs->list[i].name, name) == 0)
-			return &packs->list[i];
-	return NULL;
+	return list_find(packs->list, packs->n, name, name);
 }
 
 int pack_change(const struct pack *pack, const char *change) {

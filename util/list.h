@@ -3,6 +3,16 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* The first of the N items of LIST whose MEMBER is the text NAME, or NULL. */
+#define list_find(list, n, member, name)                                                           \
+	({                                                                                         \
+		int at_ = 0;                                                                       \
+		while (at_ < (n) && strcmp((list)[at_].member, (name)) != 0)                       \
+			at_++;                                                                     \
+		at_ < (n) ? &(list)[at_] : NULL;                                                   \
+	})
 
 static inline void *list_grown(void *list, size_t n, size_t size) {
 	if (list != NULL && n > 0 && (n & (n - 1)) != 0)

@@ -5,6 +5,7 @@
 #include "util/text/strings.h"
 #include "schema/embedded.h"
 #include "util/json.h"
+#include "util/list.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -272,24 +273,15 @@ int catalog_load(struct db_pool *pool, const struct layout *layout, const char *
 }
 
 const struct relation *catalog_relation(const struct catalog *cat, const char *layout_name) {
-	for (int i = 0; i < cat->nrelations; i++)
-		if (strcmp(cat->relations[i].layout_name, layout_name) == 0)
-			return &cat->relations[i];
-	return NULL;
+	return list_find(cat->relations, cat->nrelations, layout_name, layout_name);
 }
 
 const struct function *catalog_function(const struct catalog *cat, const char *layout_name) {
-	for (int i = 0; i < cat->nfunctions; i++)
-		if (strcmp(cat->functions[i].layout_name, layout_name) == 0)
-			return &cat->functions[i];
-	return NULL;
+	return list_find(cat->functions, cat->nfunctions, layout_name, layout_name);
 }
 
 const struct column *relation_column(const struct relation *rel, const char *name) {
-	for (int i = 0; i < rel->ncolumns; i++)
-		if (strcmp(rel->columns[i].name, name) == 0)
-			return &rel->columns[i];
-	return NULL;
+	return list_find(rel->columns, rel->ncolumns, name, name);
 }
 
 const struct name_list *relation_key(const struct relation *rel) {

@@ -3,6 +3,7 @@
 #include "util/text/strings.h"
 #include "util/text/utf8.h"
 #include "util/text/json_shape.h"
+#include "util/list.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -512,10 +513,7 @@ struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes) 
 }
 
 const struct layout_table *layout_table(const struct layout *layout, const char *relation) {
-	for (int i = 0; i < layout->ntables; i++)
-		if (strcmp(layout->tables[i].relation, relation) == 0)
-			return &layout->tables[i];
-	return NULL;
+	return list_find(layout->tables, layout->ntables, relation, relation);
 }
 
 bool layout_route_names(const struct layout_route *route, const char *relation) {

@@ -3,6 +3,7 @@
 #include "schema/layout/ingest.h"
 #include "schema/layout/match.h"
 #include "util/text/strings.h"
+#include "util/list.h"
 
 #include <string.h>
 
@@ -118,13 +119,6 @@ static void update_determined(struct place *place) {
 
 /* -- keys -------------------------------------------------------------------------------------- */
 
-static const struct layout_key *route_key(const struct layout_route *route, const char *name) {
-	for (int i = 0; i < route->nkeys; i++)
-		if (strcmp(route->keys[i].name, name) == 0)
-			return &route->keys[i];
-	return NULL;
-}
-
 static bool check_bucket(struct check *c, const struct key *key) {
 	bool integer = key->column->category == 'N' &&
 		       strstr("smallint integer bigint", key->column->base);
@@ -176,7 +170,8 @@ static const struct relation *key_relation(struct check *c, const char *name, co
 
 /* Binds one key. False after a mistake. */
 static bool bind_key(struct check *c, struct place *place, struct key *key) {
-	const struct layout_key *alias = route_key(c->route, key->name);
+	const struct layout_key *alias =
+		list_find(c->route->keys, c->route->nkeys, name, key->name);
 	const char *column, *name = alias != NULL ? alias->column : key->name;
 	bool qualified = strchr(name, '.') != NULL;
 	key->table = -1;

@@ -162,10 +162,7 @@ static bool add_definition(struct notices *n, struct definition *d) {
 }
 
 static struct watched *find_table(const struct notices *n, const char *relation) {
-	for (int i = 0; i < n->ntables; i++)
-		if (strcmp(n->tables[i].relation, relation) == 0)
-			return &n->tables[i];
-	return NULL;
+	return list_find(n->tables, n->ntables, relation, relation);
 }
 
 static bool add_table(struct notices *n, const char *relation) {
