@@ -5,6 +5,8 @@
 #include "init/sqitch.h"
 #include "init/state.h"
 #include "schema/embedded.h"
+#include "util/text/strings.h"
+#include "util/list.h"
 
 #include <string.h>
 
@@ -17,9 +19,10 @@ struct run {
 	struct db_pool *pool;
 	struct program program;
 	struct state before;
-	struct buf script; /* for psql: what would be run */
-	bool *wanted;      /* of each pack: is to be deployed, or taken out */
-	bool *touched;     /* this run has deployed changes of it */
+	struct db_error err; /* of the last question */
+	struct buf script;   /* for psql: what would be run */
+	bool *wanted;        /* of each pack: is to be deployed, or taken out */
+	bool *touched;       /* this run has deployed changes of it */
 };
 
 static int complain(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -37,7 +40,6 @@ static int complain(const char *fmt, ...) {
 
 /* Connects, and looks at what is there. Returns the exit status. */
 static int run_begin(struct run *run, const struct init *init, const struct packs *packs) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_config config = *init->db;
 	config.min_connections = config.max_connections = 1;
 	config.search_path = NULL;
@@ -49,9 +51,9 @@ static int run_begin(struct run *run, const struct init *init, const struct pack
 	};
 	if (run->wanted == NULL || run->touched == NULL)
 		return complain("out of memory");
-	if (db_pool_new(&config, &run->pool, &err) != 0 ||
-	    state_load(run->pool, packs, &run->before, &err) != 0)
-		return complain("%s", db_error_text(&err));
+	if (db_pool_new(&config, &run->pool, &run->err) != 0 ||
+	    state_load(run->pool, packs, &run->before, &run->err) != 0)
+		return complain("%s", db_error_text(&run->err));
 	const struct state *s = &run->before;
 	run->program = (struct program){
 		.conninfo = init->db->conninfo != NULL ? init->db->conninfo : "",
@@ -66,6 +68,7 @@ static int run_begin(struct run *run, const struct init *init, const struct pack
 static void run_end(struct run *run) {
 	state_free(&run->before);
 	db_pool_free(run->pool);
+	db_error_end(&run->err);
 	buf_free(&run->script);
 	free(run->wanted);
 	free(run->touched);
@@ -76,11 +79,14 @@ static int refuse(const struct run *run) {
 	return state_refuses(&run->before, run->packs, &why) ? complain("%s", why.data) : 0;
 }
 
+/* The exit status of a question that returned RC. */
+static int asked(const struct run *run, int rc) {
+	return rc == 0 ? 0 : complain("%s", db_error_text(&run->err));
+}
+
 /* Reads the state anew. Returns the exit status. */
 static int look_again(struct run *run, struct state *now) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	int rc = state_load(run->pool, run->packs, now, &err);
-	return rc == 0 ? 0 : complain("%s", db_error_text(&err));
+	return asked(run, state_load(run->pool, run->packs, now, &run->err));
 }
 
 /* Runs sqitch for pack I. Returns the exit status. */
@@ -92,13 +98,6 @@ static int sqitch(struct run *run, int i, const char *const *words) {
 
 /* -- which ------------------------------------------------------------------------------------- */
 
-static int find_project(const struct packs *packs, const char *project) {
-	for (int i = 0; i < packs->n; i++)
-		if (strcmp(packs->list[i].project, project) == 0)
-			return i;
-	return -1;
-}
-
 /* Wants pack I, and what it needs. */
 static void want(struct run *run, int i) {
 	const struct pack *p = &run->packs->list[i];
@@ -106,18 +105,17 @@ static void want(struct run *run, int i) {
 		return;
 	run->wanted[i] = true;
 	for (int k = 0; k < p->nneeds; k++) {
-		int needed = find_project(run->packs, p->needs[k]);
-		if (needed >= 0)
-			want(run, needed);
+		const struct pack *needed =
+			list_find(run->packs->list, run->packs->n, project, p->needs[k]);
+		if (needed != NULL)
+			want(run, (int)(needed - run->packs->list));
 	}
 }
 
 static bool needs(const struct packs *packs, int i, int other) {
 	const struct pack *p = &packs->list[i];
-	for (int k = 0; k < p->nneeds; k++)
-		if (find_project(packs, p->needs[k]) == other)
-			return true;
-	return false;
+	return text_index((const char *const *)p->needs, p->nneeds, packs->list[other].project) >=
+	       0;
 }
 
 static void want_named(struct run *run) {
@@ -191,13 +189,12 @@ static int renew(struct run *run, int i) {
 	static const char sql[] =
 		"SELECT rowfs.replace(o.pack, o.identity) FROM rowfs.object o WHERE o.pack = $1 "
 		"AND o.type = 'function' AND o.differs IS NOT NULL";
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param pack = db_text(run->packs->list[i].name);
 	const struct deployed *d = &run->before.of[i];
 	if (d->old < 0 || d->same || !run->touched[i])
 		return 0;
-	int rc = db_query_text(run->pool, sql, &pack, 1, DB_REPEATABLE, NULL, NULL, &err);
-	return rc == 0 ? 0 : complain("%s", db_error_text(&err));
+	return asked(run,
+		     db_query_text(run->pool, sql, &pack, 1, DB_REPEATABLE, NULL, NULL, &run->err));
 }
 
 /* Takes back what this run has deployed of pack I: where it was before. */
@@ -219,15 +216,14 @@ static int take_back(struct run *run, int i) {
 }
 
 static int undo(struct run *run) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	int status = each(run, false, take_back);
 	if (status != 0)
 		return status;
 	if (!run->before.registry && !run->before.old) {
 		struct state now = { 0 };
 		status = look_again(run, &now);
-		if (status == 0 && now.registry && state_drop_registry(run->pool, &err) != 0)
-			status = complain("%s", db_error_text(&err));
+		if (status == 0 && now.registry)
+			status = asked(run, state_drop_registry(run->pool, &run->err));
 		state_free(&now);
 	}
 	if (status == 0)
@@ -246,19 +242,18 @@ static const char objects_sql[] = "SELECT pg_catalog.count(*) FILTER (WHERE made
 
 /* What the deploy of pack I has made, taken and found to differ. */
 static int tell_objects(struct run *run, int i) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	const char *name = run->packs->list[i].name;
 	struct db_param pack = db_text(name);
-	int rc = db_ask(run->pool, objects_sql, &pack, 1, ROWS_ONE, "nn", &res, &err);
+	int rc = db_ask(run->pool, objects_sql, &pack, 1, ROWS_ONE, "nn", &res, &run->err);
 	if (rc == 0 && field_number(res, 0, 0) > 0)
 		printf("    %s objects made\n", field_text(res, 0, 0));
 	if (rc == 0 && field_number(res, 0, 1) > 0)
 		printf("    %s objects were there and are as the pack needs them\n",
 		       field_text(res, 0, 1));
 	if (rc == 0)
-		rc = differ_print(run->pool, name, DIFFER_DEPLOYED, &err);
-	return rc == 0 ? 0 : complain("%s", db_error_text(&err));
+		rc = differ_print(run->pool, name, DIFFER_DEPLOYED, &run->err);
+	return asked(run, rc);
 }
 
 static int tell(struct run *run, int i) {
@@ -274,33 +269,32 @@ static int tell(struct run *run, int i) {
 
 /* Runs the statement that SQL makes, if it makes one. */
 static void set_role(struct run *run, const char *sql) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_ask(run->pool, sql, NULL, 0, ROWS_ONE_OR_NONE, "t", &res, &err);
+	int rc = db_ask(run->pool, sql, NULL, 0, ROWS_ONE_OR_NONE, "t", &res, &run->err);
 	if (rc == 0 && PQntuples(res) == 0)
 		return;
 	const char *statement = rc == 0 ? field_text(res, 0, 0) : "";
 	if (rc == 0)
-		rc = db_query_text(run->pool, statement, NULL, 0, DB_REPEATABLE, NULL, NULL, &err);
+		rc = db_query_text(run->pool, statement, NULL, 0, DB_REPEATABLE, NULL, NULL,
+				   &run->err);
 	if (rc != 0)
 		(void)complain("the role rowfs finds the schema rowfs first, and puts new tables "
 			       "there: %s (%s)",
-			       statement, db_error_text(&err));
+			       statement, db_error_text(&run->err));
 }
 
 /* -- deploying, and what is deployed ----------------------------------------------------------- */
 
 static int finish_deploy(struct run *run) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	int status = each(run, true, deploy);
 	if (status == 0)
 		status = each(run, true, renew);
 	if (status != 0)
 		return undo(run) == 0 ? status : 1;
-	if (run->before.old && state_drop_old(run->pool, &err) != 0)
+	if (run->before.old && state_drop_old(run->pool, &run->err) != 0)
 		return complain("everything is deployed, but the registry of the single project "
 				"could not be dropped: %s",
-				db_error_text(&err));
+				db_error_text(&run->err));
 	set_role(run, embedded_init_attracted_sql);
 	return each(run, true, tell);
 }
@@ -354,17 +348,15 @@ static int tell_status(struct run *run) {
 }
 
 static int replace(struct run *run) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	const char *name = run->init->packs[0], *function = run->init->function;
 	struct db_param params[] = { db_text(name), db_text(function) };
 	if (run->before.of[packs_find(run->packs, name) - run->packs->list].last < 0)
 		return complain("%s is not deployed: rowfs init %s first", name, name);
 	int rc = db_query_text(run->pool, "SELECT rowfs.replace($1, $2)", params, 2, DB_NO_RETRY,
-			       NULL, NULL, &err);
-	if (rc != 0)
-		return complain("%s", db_error_text(&err));
-	printf("%s: %s is the pack's now\n", name, function);
-	return 0;
+			       NULL, NULL, &run->err);
+	if (rc == 0)
+		printf("%s: %s is the pack's now\n", name, function);
+	return asked(run, rc);
 }
 
 /* -- what it would do -------------------------------------------------------------------------- */
@@ -424,18 +416,18 @@ static const char bytes_sql[] =
 
 /* Refuses to take out rows that are nowhere else. */
 static int guard_data(struct run *run, int i) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param pack = db_text(run->packs->list[i].name);
+	const char *state = run->err.sqlstate;
 	if (run->before.of[i].last < 0)
 		return 0;
 	int rc = db_ask(run->pool, i == CORE ? bytes_sql : rows_sql, &pack, i != CORE,
-			ROWS_ONE_OR_NONE, "tt", &res, &err);
+			ROWS_ONE_OR_NONE, "tt", &res, &run->err);
 	/* a half-deployed core has no such table */
-	if (rc != 0 && (strcmp(err.sqlstate, "42P01") == 0 || strcmp(err.sqlstate, "42883") == 0))
+	if (rc != 0 && (strcmp(state, "42P01") == 0 || strcmp(state, "42883") == 0))
 		return 0;
 	if (rc != 0)
-		return complain("%s", db_error_text(&err));
+		return asked(run, rc);
 	if (PQntuples(res) > 0)
 		return complain("%s has %s, and they would be gone: nothing was removed; say "
 				"--with-data if nobody needs them",
@@ -455,7 +447,6 @@ static int guard_needs(const struct run *run) {
 }
 
 static int remove_wanted(struct run *run) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
 	const struct init *init = run->init;
 	const struct packs *packs = run->packs;
 	if (run->before.old)
@@ -478,10 +469,11 @@ static int remove_wanted(struct run *run) {
 		status = each(run, false, revert);
 	if (status != 0 || !run->wanted[CORE])
 		return status;
-	if (run->before.registry && state_drop_registry(run->pool, &err) != 0)
-		return complain("%s", db_error_text(&err));
-	set_role(run, embedded_init_attracts_again_sql);
-	return 0;
+	if (run->before.registry)
+		status = asked(run, state_drop_registry(run->pool, &run->err));
+	if (status == 0)
+		set_role(run, embedded_init_attracts_again_sql);
+	return status;
 }
 
 /* -- commands ---------------------------------------------------------------------------------- */
