@@ -106,40 +106,36 @@ static int ask(struct db_pool *pool, const char *sql, const char *param, struct 
 	return out->text != NULL ? 0 : -ENOMEM;
 }
 
+/* What the cache has, or else what the server says of PARAM. A value that is in no bucket has an
+ * empty text, and is not kept. */
+static int look_up(struct bucket_cache *cache, struct db_pool *pool, const struct wanted *w,
+		   const char *param, struct bucket *out, struct db_error *err) {
+	AUTO_BUF struct buf sql = { 0 };
+	*out = (struct bucket){ 0 };
+	int rc = find(cache, w, out);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	put_bucket(&sql, w->unit, w->format, w->text != NULL);
+	rc = sql.failed ? -ENOMEM : ask(pool, sql.data, param, out, err);
+	if (rc == 0 && (w->text != NULL || out->text[0] != '\0'))
+		keep(cache, w, out);
+	return rc;
+}
+
 int bucket_of_text(struct bucket_cache *cache, struct db_pool *pool, const char *unit,
 		   const char *format, const char *text, struct bucket *out, struct db_error *err) {
 	const struct wanted w = { .unit = unit, .format = format, .text = text };
-	AUTO_BUF struct buf sql = { 0 };
-	*out = (struct bucket){ 0 };
-	int rc = find(cache, &w, out);
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
-	put_bucket(&sql, unit, format, true);
-	rc = sql.failed ? -ENOMEM : ask(pool, sql.data, text, out, err);
-	if (rc == 0)
-		keep(cache, &w, out);
-	return rc;
+	return look_up(cache, pool, &w, text, out, err);
 }
 
 int bucket_of_value(struct bucket_cache *cache, struct db_pool *pool, const char *unit,
 		    const char *format, int64_t value, struct bucket *out, struct db_error *err) {
 	const struct wanted w = { .unit = unit, .format = format, .value = value };
-	AUTO_BUF struct buf sql = { 0 };
-	char text[24];
-	*out = (struct bucket){ 0 };
-	int rc = find(cache, &w, out);
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
-	snprintf(text, sizeof(text), "%lld", (long long)value);
-	put_bucket(&sql, unit, format, false);
-	rc = sql.failed ? -ENOMEM : ask(pool, sql.data, text, out, err);
-	if (rc != 0)
-		return rc;
-	if (out->text[0] != '\0') {
-		keep(cache, &w, out);
-		return 0;
+	char text[NUMBER_TEXT];
+	int rc = look_up(cache, pool, &w, db_number(text, value).data, out, err);
+	if (rc == 0 && out->text[0] == '\0') {
+		out->lower = value;
+		out->upper = value == INT64_MAX ? INT64_MAX : value + 1;
 	}
-	out->lower = value;
-	out->upper = value == INT64_MAX ? INT64_MAX : value + 1;
-	return 0;
+	return rc;
 }
