@@ -466,23 +466,14 @@ static void spread_optional(struct layout *layout) {
 		layout->timers[i].optional = layout->optional;
 }
 
-/* Line and column of byte AT, counted from 1. */
-static void syntax_mistake(struct reader *r, const char *text, const char *at) {
-	int line = 1, column = 1;
-	for (const char *p = text; p < at && *p != '\0'; p++) {
-		column = *p == '\n' ? 1 : column + 1;
-		line += *p == '\n';
-	}
-	mistake(r, "not valid JSON at line %d, column %d", line, column);
-}
-
 struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes) {
 	struct reader r = { .mistakes = mistakes, .subject = "layout" };
 	const char *end = text;
 	AUTO_BUF struct buf why = { 0 };
 	AUTO_JSON cJSON *json = cJSON_ParseWithLengthOpts(text, len, &end, false);
 	if (json == NULL) {
-		syntax_mistake(&r, text, end);
+		json_put_position(&why, text, end);
+		mistake(&r, "not valid JSON at %s", why.data);
 		return NULL;
 	}
 	if (json_check(text, len, &why) != 0) { /* a word that stands twice, for one */
