@@ -363,11 +363,10 @@ enum conn_end answer_wait(struct db_conn *c, enum answer_until until, PGresult *
 		w.deadline_us = c->deadline_us;
 		w.transaction_limit = true;
 	}
-	const char *host = PQhost(c->pg);
-	bool network = host != NULL && host[0] != '\0' && host[0] != '/' && host[0] != '@';
 	c->silent_since_us = w.started_us;
 	w.pause_us = (int64_t)PROBE_FIRST_MS * US_PER_MS;
-	w.probe_us = network && until != UNTIL_DROP ? w.started_us + w.pause_us : NEVER_US;
+	w.probe_us =
+		conn_is_remote(c) && until != UNTIL_DROP ? w.started_us + w.pause_us : NEVER_US;
 	collect(c, &w);
 	/* A cancel that is still on its way would hit whatever is run here next. */
 	int64_t wait_us = c->state == CONN_DEAD ? 0 : (int64_t)CANCEL_GRACE_MS * US_PER_MS;

@@ -36,12 +36,11 @@ static void request_drop(struct cancel_request *r) {
 static void run(void *arg) {
 	struct cancel_request *r = arg;
 	char text[256];
-	uint64_t one = 1;
 
 	if (!PQcancel(r->handle, text, sizeof(text)))
 		log_debug("cancel request failed: %s", text);
 	atomic_fetch_sub(&requests_open, 1);
-	if (write(r->done_fd, &one, sizeof(one)) < 0)
+	if (eventfd_write(r->done_fd, 1) != 0)
 		log_error("BUG: eventfd: %s", strerror(errno));
 	request_drop(r);
 }

@@ -69,9 +69,8 @@ static void empty_wake_fd(struct db_conn *c) {
 /* Makes the thread that waits for C's answer look at its cancel. */
 static void wake(struct db_waker *waker) {
 	struct db_conn *c = (struct db_conn *)((char *)waker - offsetof(struct db_conn, waker));
-	uint64_t one = 1;
 	c->woken = true;
-	if (write(c->wake_fd, &one, sizeof(one)) < 0)
+	if (eventfd_write(c->wake_fd, 1) != 0)
 		log_error("BUG: eventfd: %s", strerror(errno));
 }
 
@@ -105,6 +104,11 @@ bool conn_is_dead(struct db_conn *c) {
 	if (c->state != CONN_DEAD && PQstatus(c->pg) == CONNECTION_BAD)
 		conn_lose(c);
 	return c->state == CONN_DEAD;
+}
+
+bool conn_is_remote(const struct db_conn *c) {
+	const char *host = PQhost(c->pg);
+	return host != NULL && host[0] != '\0' && host[0] != '/' && host[0] != '@';
 }
 
 bool conn_alive(struct db_conn *c) {

@@ -111,6 +111,8 @@ void conn_lose(struct db_conn *c);
 
 /* True if C must not be used again: it was lost, or libpq has found it broken. */
 bool conn_is_dead(struct db_conn *c);
+/* True if it goes over a network, and not over a socket of this machine. */
+bool conn_is_remote(const struct db_conn *c);
 
 /* Forgets earlier failures: a new piece of work begins. */
 void conn_mark(struct db_conn *c);

@@ -22,10 +22,6 @@ struct target {
 	char *password; /* owned; NULL if none */
 };
 
-static void target_clear(struct target *t) {
-	secret_free(t->password);
-}
-
 static int count_hosts(const char *list) {
 	int n = 1;
 	for (; list != NULL && *list != '\0'; list++)
@@ -182,14 +178,13 @@ static PGconn *start(const struct db_config *cfg, int allowed_ms) {
  * says nothing of it. Said once for a process. */
 static void warn_of_clear_text(const struct db_conn *c) {
 	static atomic_bool warned;
-	const char *host = PQhost(c->pg);
-	bool local = host == NULL || host[0] == '\0' || host[0] == '/' || host[0] == '@';
-	if (local || PQsslInUse(c->pg) || PQgssEncInUse(c->pg) || atomic_exchange(&warned, true))
+	if (!conn_is_remote(c) || PQsslInUse(c->pg) || PQgssEncInUse(c->pg) ||
+	    atomic_exchange(&warned, true))
 		return;
 	log_warning(
 		"the connection to %s is not encrypted, and nobody has checked whose it is: add "
 		"sslmode=verify-full to the connection string",
-		host);
+		PQhost(c->pg));
 }
 
 static int connect_loop(struct db_conn *c, const struct target *t, int allowed_ms, bool *final,
@@ -260,7 +255,7 @@ int connect_session(struct db_conn *c, int allowed_ms, bool *final, struct db_er
 	PQsetNoticeReceiver(c->pg, note_notice, c);
 	target_read(c, &t);
 	int rc = connect_loop(c, &t, allowed_ms, final, err);
-	target_clear(&t);
+	secret_free(t.password);
 	if (rc < 0)
 		return rc;
 	PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);

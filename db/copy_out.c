@@ -122,13 +122,6 @@ static int take_end(struct db_copy_out *copy, struct db_error *err) {
 	return -err->errnum;
 }
 
-/* Gives up, for our own reason. The server is told by db_copy_out_end(). */
-static int give_up(struct db_copy_out *copy, int errnum, const char *why, struct db_error *err) {
-	db_error_set(err, errnum, "%s", why);
-	db_error_copy(&copy->error, err);
-	return -errnum;
-}
-
 static int wait_for_data(struct db_copy_out *copy, struct db_error *err) {
 	struct db_conn *c = copy->conn;
 	int64_t started = clock_us();
@@ -153,7 +146,9 @@ static int wait_for_data(struct db_copy_out *copy, struct db_error *err) {
 		break;
 	}
 	c->counts.timeouts++;
-	return give_up(copy, ETIMEDOUT, "the server sent no rows within command_timeout", err);
+	db_error_set(err, ETIMEDOUT, "the server sent no rows within command_timeout");
+	db_error_copy(&copy->error, err); /* the server is told by db_copy_out_end() */
+	return -ETIMEDOUT;
 }
 
 int db_copy_out_next(struct db_copy_out *copy, const char **data, size_t *len,

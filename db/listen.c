@@ -221,10 +221,9 @@ int db_listen_start(const struct db_config *cfg, const struct db_listen_job *job
 }
 
 void db_listen_stop(struct db_listener *l) {
-	uint64_t one = 1;
 	if (l == NULL)
 		return;
-	if (write(l->stop_fd, &one, sizeof(one)) < 0)
+	if (eventfd_write(l->stop_fd, 1) != 0)
 		log_error("BUG: eventfd: %s", strerror(errno));
 	pthread_join(l->thread, NULL);
 	free_listener(l);

@@ -379,9 +379,9 @@ static int allowed_ms(const struct db_pool *pool, const struct patience *p) {
 	return left < ATTEMPT_LEAST_MS ? ATTEMPT_LEAST_MS : left > INT_MAX ? INT_MAX : (int)left;
 }
 
-/* Under the lock. */
-static int take_locked(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
-		       struct db_conn **out, struct db_error *err) {
+int pool_take(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
+	      struct db_conn **out, struct db_error *err) {
+	LOCK_SCOPE(&pool->lock);
 	int64_t busy_until_us = deadline_after_ms(pool->cfg.command_timeout_ms);
 
 	for (;;) {
@@ -415,12 +415,6 @@ static int take_locked(struct db_pool *pool, struct patience *p, struct db_cance
 		if (rc < 0)
 			return rc;
 	}
-}
-
-int pool_take(struct db_pool *pool, struct patience *p, struct db_cancel *cancel,
-	      struct db_conn **out, struct db_error *err) {
-	LOCK_SCOPE(&pool->lock);
-	return take_locked(pool, p, cancel, out, err);
 }
 
 /* Sleeps, unless there is a reason to stop. Under the lock. */
@@ -465,17 +459,13 @@ static char *copy_string(const char *s) {
 	return s != NULL ? strdup(s) : NULL;
 }
 
-static void init_locks(struct db_pool *pool) {
-	mutex_init(&pool->lock, MUTEX_POOL);
-	clock_condition(&pool->freed);
-	clock_condition(&pool->state);
-}
-
 static struct db_pool *pool_alloc(const struct db_config *cfg) {
 	struct db_pool *pool = calloc(1, sizeof(*pool));
 	if (pool == NULL)
 		return NULL;
-	init_locks(pool);
+	mutex_init(&pool->lock, MUTEX_POOL);
+	clock_condition(&pool->freed);
+	clock_condition(&pool->state);
 	pool->cfg = *cfg;
 	pool->cfg.search_path = copy_string(cfg->search_path);
 	pool->cfg.isolation_level = copy_string(cfg->isolation_level);
