@@ -171,35 +171,20 @@ void db_error_from_result(struct db_error *e, const PGresult *res, const PGconn 
 		e->constraint = strdup(constraint);
 }
 
-/* Made before E is cleared: an argument may be E's own sentence. */
-__attribute__((format(printf, 3, 0))) static int set_error(struct db_error *e, int errnum,
-							   const char *fmt, va_list ap) {
+int db_error_set(struct db_error *e, int errnum, const char *fmt, ...) {
 	AUTO_BUF struct buf text = { 0 }, line = { 0 };
+	va_list ap;
 
+	/* before E is cleared: an argument may be E's own sentence */
+	va_start(ap, fmt);
 	buf_vprintf(&text, fmt, ap);
+	va_end(ap);
 	if (!text.failed)
 		add_one_line(&line, text.data != NULL ? text.data : "");
 	db_error_clear(e);
 	e->errnum = errnum;
 	e->sentence = buf_take(&line);
 	return -errnum;
-}
-
-int db_error_set(struct db_error *e, int errnum, const char *fmt, ...) {
-	va_list ap;
-	va_start(ap, fmt);
-	int rc = set_error(e, errnum, fmt, ap);
-	va_end(ap);
-	return rc;
-}
-
-int db_error_again(struct db_error *e, int errnum, const char *fmt, ...) {
-	va_list ap;
-	va_start(ap, fmt);
-	int rc = set_error(e, errnum, fmt, ap);
-	va_end(ap);
-	e->retryable = true;
-	return rc;
 }
 
 /* The number in REST, what a context says behind the table's name. */

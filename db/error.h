@@ -4,6 +4,7 @@
 
 #include "util/buf.h"
 
+#include <errno.h>
 #include <libpq-fe.h>
 #include <stdbool.h>
 
@@ -62,9 +63,12 @@ void db_error_copy(struct db_error *to, const struct db_error *from);
 int db_error_set(struct db_error *e, int errnum, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The same for what another attempt can mend: sets retryable, too. */
-int db_error_again(struct db_error *e, int errnum, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+/* The same of a fixed SENTENCE, with EIO, for what another attempt can mend. */
+static inline int db_error_again(struct db_error *e, const char *sentence) {
+	int rc = db_error_set(e, EIO, "%s", sentence);
+	e->retryable = true;
+	return rc;
+}
 
 /* The one table SQLSTATE -> positive errno. Unknown states are EIO. */
 int db_errno_of_sqlstate(const char *sqlstate);

@@ -69,7 +69,7 @@ static int move(struct db_conn *conn, const struct once *once, struct db_error *
 	int n = ledger_move_params(once, numbers, params);
 	int rc = db_query_on(conn, ledger_move_sql, params, n, &res, err);
 	if (rc == 0 && field_changed(res) != 1) /* a repetition asks why */
-		rc = db_error_again(err, EIO, "the stream's row in rowfs.stream stands elsewhere");
+		rc = db_error_again(err, "the stream's row in rowfs.stream stands elsewhere");
 	return rc;
 }
 
@@ -116,7 +116,6 @@ int ledger_enter(struct db_conn *conn, bool has_ledger, struct once *once, struc
 	int rc = note(conn, once, err);
 	once->entered = rc == 0;
 	/* a first attempt cannot be done; a repetition asks */
-	return rc == LEDGER_DONE
-		       ? db_error_again(err, EIO, "the operation is in the ledger already")
-		       : rc;
+	return rc == LEDGER_DONE ? db_error_again(err, "the operation is in the ledger already")
+				 : rc;
 }
