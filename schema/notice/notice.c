@@ -161,7 +161,7 @@ static bool add_definition(struct notices *n, struct definition *d) {
 	return true;
 }
 
-static struct watched *find_table(const struct notices *n, const char *relation) {
+static struct notices_table *find_table(const struct notices *n, const char *relation) {
 	return list_find(n->tables, n->ntables, relation, relation);
 }
 
@@ -173,7 +173,7 @@ static bool add_table(struct notices *n, const char *relation) {
 		free(copy);
 		return false;
 	}
-	n->tables[n->ntables++] = (struct watched){ .relation = copy };
+	n->tables[n->ntables++] = (struct notices_table){ .relation = copy };
 	return true;
 }
 
@@ -253,7 +253,7 @@ static bool depend_on_all(struct notices *n, struct db_pool *pool, const struct 
 
 /* The definitions of one table, as parameters. */
 struct install {
-	const struct watched *table;
+	const struct notices_table *table;
 	struct buf ids, definitions;
 };
 
@@ -282,7 +282,7 @@ static bool install_fill(struct install *in, const struct notices *n) {
 }
 
 /* Sets TABLE->told, or ->why. */
-static void ask(struct db_pool *pool, struct watched *table, const struct install *in) {
+static void ask(struct db_pool *pool, struct notices_table *table, const struct install *in) {
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param params[] = { db_text(table->relation),
@@ -311,7 +311,7 @@ static int tell_table(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
-static void install_table(struct db_pool *pool, struct watched *table, struct install *in) {
+static void install_table(struct db_pool *pool, struct notices_table *table, struct install *in) {
 	for (int i = 0; i < LOCK_TRIES; i++) {
 		AUTO_DB_ERROR struct db_error err = { 0 };
 		int rc = db_transaction(pool, tell_table, in, DB_REPEATABLE, NULL, &err);
@@ -346,7 +346,7 @@ static bool ask_all(struct db_pool *pool, struct notices *n) {
 	    db_ask(pool, embedded_notice_ask_all_sql, params, 2, ROWS_ANY, "tb?", &res, &err) != 0)
 		return false;
 	for (int i = 0; i < PQntuples(res); i++) {
-		struct watched *table = find_table(n, field_text(res, i, 0));
+		struct notices_table *table = find_table(n, field_text(res, i, 0));
 		if (table != NULL)
 			table->told = field_is_true(res, i, 1);
 	}
@@ -364,7 +364,7 @@ int notices_missing(const struct notices *n) {
  * triggers. */
 static bool watch_tables(struct notices *n, struct db_pool *pool, bool install) {
 	for (int i = 0; i < n->ntables; i++) {
-		struct watched *table = &n->tables[i];
+		struct notices_table *table = &n->tables[i];
 		struct install in = { .table = table };
 		if (table->told)
 			continue;
@@ -385,7 +385,7 @@ static bool watch_tables(struct notices *n, struct db_pool *pool, bool install) 
 static bool mark_places(struct notices *n) {
 	for (int i = 0; i < n->ndefinitions; i++) {
 		const struct definition *d = &n->definitions[i];
-		const struct watched *table = find_table(n, d->relation);
+		const struct notices_table *table = find_table(n, d->relation);
 		for (int s = 0; !table->told && s < d->nsubscribers; s++) {
 			AUTO_BUF struct buf why = { 0 };
 			buf_printf(&why, "%s: %s", d->relation,
@@ -452,14 +452,8 @@ int notices_install(struct db_pool *pool, struct notices *n) {
 }
 
 void notices_each(const struct notices *n, notices_table_fn fn, void *arg) {
-	for (int i = 0; i < n->ntables; i++) {
-		const struct watched *t = &n->tables[i];
-		fn(arg, &(struct notices_table){ .relation = t->relation,
-						 .told = t->told,
-						 .made = t->made,
-						 .missing = t->missing,
-						 .why = t->why });
-	}
+	for (int i = 0; i < n->ntables; i++)
+		fn(arg, &n->tables[i]);
 }
 
 bool notices_rest_on(const struct notices *n, const char *relation, const struct place *place) {

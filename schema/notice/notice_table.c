@@ -1,7 +1,7 @@
 #include "schema/notice/notice_table.h"
 
 #include "schema/layout/slice.h"
-#include "db/quote.h"
+#include "schema/expr/sql_build.h"
 #include "util/list.h"
 
 #include <string.h>
@@ -81,9 +81,7 @@ bool notices_make_slices(struct notices *n) {
 	for (int i = 0; n->slices != NULL && i < n->tree->nslices; i++) {
 		const struct slice *s = n->tree->slices[i];
 		AUTO_BUF struct buf relation = { 0 };
-		db_quote_ident(&relation, s->rel->schema);
-		buf_putc(&relation, '.');
-		db_quote_ident(&relation, s->rel->name);
+		put_relation(&relation, "", s->rel);
 		n->slices[i].id = s->id;
 		if (relation.failed || !subscribe_all(n, &n->slices[i], s, relation.data))
 			return false;

@@ -3,6 +3,8 @@
 
 #include "schema/layout/place.h"
 
+struct notices_table;
+
 enum { NOTICE_ANY = -1 };
 
 /* A place that a definition concerns. */
@@ -22,21 +24,12 @@ struct definition {
 	int nsubscribers;
 };
 
-/* A table, as far as it can be watched. */
-struct watched {
-	char *relation;
-	bool told;
-	bool made;    /* its triggers were made by this process */
-	bool missing; /* not told, and notices_install() is what helps */
-	char *why;    /* not told */
-};
-
 struct notices {
 	const struct tree *tree;
 	struct definition *definitions;
 	int ndefinitions;
 	struct definition *slices; /* id and keys of tree->slices[i], which COPY tells of */
-	struct watched *tables;
+	struct notices_table *tables;
 	int ntables;
 	char **why;  /* by place->number: not told; NULL: told */
 	bool *vague; /* by place->number: told of any key */
