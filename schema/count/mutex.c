@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { LOCK_TRIES = 3 };
+
 int mutex_begin(struct db_conn *conn, const char *name, const struct db_param *table,
 		struct db_error *err) {
 	struct db_param params[] = { db_text(name), *table };
@@ -17,5 +19,12 @@ int mutex_begin(struct db_conn *conn, const char *name, const struct db_param *t
 	/* a writer is only waited for briefly: others queue behind us */
 	if (rc == 0)
 		rc = db_query_on(conn, "SET LOCAL lock_timeout = '2s'", NULL, 0, NULL, err);
+	return rc;
+}
+
+int mutex_transaction(struct db_pool *pool, db_tx_fn fn, void *arg, struct db_error *err) {
+	int rc = db_transaction(pool, fn, arg, DB_REPEATABLE, NULL, err);
+	for (int i = 1; rc != 0 && i < LOCK_TRIES && strcmp(err->sqlstate, "55P03") == 0; i++)
+		rc = db_transaction(pool, fn, arg, DB_REPEATABLE, NULL, err);
 	return rc;
 }

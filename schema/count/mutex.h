@@ -10,3 +10,6 @@
  * filled. */
 MUST_USE int mutex_begin(struct db_conn *conn, const char *name, const struct db_param *table,
 			 struct db_error *err);
+/* Runs FN, which calls mutex_begin(), in a transaction of its own; again, a few times, if a lock
+ * was not to be had. Returns 0 or -errno with ERR filled. */
+MUST_USE int mutex_transaction(struct db_pool *pool, db_tx_fn fn, void *arg, struct db_error *err);

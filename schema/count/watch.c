@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { CHUNK_PAGES = 2048, LOCK_TRIES = 3 };
+enum { CHUNK_PAGES = 2048 };
 
 const char watch_fold_sql[] = "SELECT rowfs.fold()";
 
@@ -237,20 +237,16 @@ static int install(struct db_conn *conn, void *arg, struct db_error *err) {
 }
 
 static void install_table(struct db_pool *pool, struct table *t) {
-	for (int i = 0; i < LOCK_TRIES; i++) {
-		AUTO_DB_ERROR struct db_error err = { 0 };
-		int rc = db_transaction(pool, install, t, DB_REPEATABLE, NULL, &err);
-		if (rc == 0) {
-			for (int s = 0; s < t->nslices; s++)
-				if (t->slices[s]->rel == t->rel && !t->slices[s]->usable)
-					t->slices[s]->made = true;
-			(void)ask(pool, t);
-			return;
-		}
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	int rc = mutex_transaction(pool, install, t, &err);
+	if (rc != 0) {
 		set_why(t, err.sentence != NULL ? err.sentence : strerror(-rc));
-		if (strcmp(err.sqlstate, "55P03") != 0)
-			return;
+		return;
 	}
+	for (int s = 0; s < t->nslices; s++)
+		if (t->slices[s]->rel == t->rel && !t->slices[s]->usable)
+			t->slices[s]->made = true;
+	(void)ask(pool, t);
 }
 
 /* -- all --------------------------------------------------------------------------------------- */

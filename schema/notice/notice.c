@@ -15,8 +15,6 @@
 const char notice_prove_sql[] =
 	"SELECT pg_catalog.set_config('rowfs.proof', s.proof, false) FROM rowfs.secret s;";
 
-enum { LOCK_TRIES = 3 };
-
 /* -- definitions ------------------------------------------------------------------------------- */
 
 static void definition_free(struct definition *d) {
@@ -312,19 +310,15 @@ static int tell_table(struct db_conn *conn, void *arg, struct db_error *err) {
 }
 
 static void install_table(struct db_pool *pool, struct notices_table *table, struct install *in) {
-	for (int i = 0; i < LOCK_TRIES; i++) {
-		AUTO_DB_ERROR struct db_error err = { 0 };
-		int rc = db_transaction(pool, tell_table, in, DB_REPEATABLE, NULL, &err);
-		free(move_ptr(table->why));
-		if (rc == 0) {
-			table->made = true;
-			ask(pool, table, in);
-			return;
-		}
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	int rc = mutex_transaction(pool, tell_table, in, &err);
+	free(move_ptr(table->why));
+	if (rc != 0) {
 		table->why = strdup(err.sentence != NULL ? err.sentence : strerror(-rc));
-		if (strcmp(err.sqlstate, "55P03") != 0)
-			return;
+		return;
 	}
+	table->made = true;
+	ask(pool, table, in);
 }
 
 /* Asks for all tables at once: at most mounts, all is there. Returns false if that failed, for
