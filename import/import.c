@@ -164,30 +164,30 @@ static void tell_plan(const struct import *im) {
 }
 
 struct summary {
-	uint64_t done, refused, left_out, waiting, plain, shadowed;
+	uint64_t in[ITEM_STATES]; /* files in each state */
+	uint64_t plain, shadowed; /* of those that are done */
 };
 
 static void count_up(const struct plan *plan, struct summary *out) {
 	for (size_t i = 0; i < plan->n; i++) {
 		const struct item *item = &plan->items[i];
-		out->done += item->state == ITEM_DONE;
-		out->refused += item->state == ITEM_REFUSED;
-		out->left_out += item->state == ITEM_LEFT_OUT;
-		out->waiting += item->state == ITEM_WAITING;
+		out->in[item->state]++;
 		out->plain += item->state == ITEM_DONE && item->what == CLASS_PLAIN;
 		out->shadowed += item->state == ITEM_DONE && item->shadowed;
 	}
 }
 
+static void tell_all(const struct plan *plan, enum item_state state, const char *what) {
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->items[i].state == state)
+			tell_item(&plan->items[i], what);
+}
+
 static void tell_end(const struct import *im, const struct summary *s) {
-	for (size_t i = 0; i < im->plan.n; i++)
-		if (im->plan.items[i].state == ITEM_LEFT_OUT)
-			tell_item(&im->plan.items[i], "left out");
-	for (size_t i = 0; i < im->plan.n; i++)
-		if (im->plan.items[i].state == ITEM_REFUSED)
-			tell_item(&im->plan.items[i], "refused");
-	printf("%" PRIu64 " files are in, %" PRIu64 " refused, %" PRIu64 " left out\n", s->done,
-	       s->refused, s->left_out);
+	tell_all(&im->plan, ITEM_LEFT_OUT, "left out");
+	tell_all(&im->plan, ITEM_REFUSED, "refused");
+	printf("%" PRIu64 " files are in, %" PRIu64 " refused, %" PRIu64 " left out\n",
+	       s->in[ITEM_DONE], s->in[ITEM_REFUSED], s->in[ITEM_LEFT_OUT]);
 	if (s->plain > 0)
 		printf("%" PRIu64
 		       " of them are plain files: no route has them, and they live only as "
@@ -252,14 +252,14 @@ static int copy_all(struct import *im) {
 	count_up(&im->plan, &sum);
 	tell_end(im, &sum);
 	fflush(stdout);
-	bool whole = sum.refused == 0 && sum.waiting == 0 && failed == 0;
-	if (sum.waiting > 0)
+	bool whole = sum.in[ITEM_REFUSED] == 0 && sum.in[ITEM_WAITING] == 0 && failed == 0;
+	if (sum.in[ITEM_WAITING] > 0)
 		fprintf(stderr,
 			"rowfs import: %s with %" PRIu64
 			" files to go; the same command goes on from here\n",
 			atomic_load(&im->lost) ? "the mount is gone: mount it again; stopped"
 					       : "stopped",
-			sum.waiting);
+			sum.in[ITEM_WAITING]);
 	journal_close(move_ptr(im->journal), whole);
 	return whole ? 0 : 1;
 }

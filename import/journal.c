@@ -59,10 +59,6 @@ char *journal_place(const char *old, const char *mount, struct buf *why) {
 
 /* -- reading ----------------------------------------------------------------------------------- */
 
-static bool same_file(const struct item *item, uint64_t size, long long s, long ns) {
-	return item->size == size && item->mtime.tv_sec == s && item->mtime.tv_nsec == ns;
-}
-
 static void take_line(struct plan *plan, char *line) {
 	uint64_t size, offset;
 	int64_t good;
@@ -76,7 +72,8 @@ static void take_line(struct plan *plan, char *line) {
 		return;
 	take_path(line + at);
 	struct item *item = at > 0 ? plan_find(plan, line + at) : NULL;
-	if (item == NULL || !same_file(item, size, s, ns))
+	if (item == NULL || item->size != size || item->mtime.tv_sec != s ||
+	    item->mtime.tv_nsec != ns)
 		return;
 	if (done) {
 		item->was_done = true;
@@ -128,27 +125,25 @@ static int append(struct journal *journal, const struct buf *line) {
 	return fdatasync(journal->fd) == 0 ? 0 : -errno;
 }
 
-static void put_file(struct buf *line, char mark, const struct item *item) {
-	buf_printf(line, "%c %" PRIu64 " %lld.%ld ", mark, item->size,
-		   (long long)item->mtime.tv_sec, item->mtime.tv_nsec);
-}
-
-int journal_done(struct journal *journal, const struct item *item) {
+/* A line about ITEM, with MORE before its path. */
+static int note(struct journal *journal, const struct item *item, char mark, const char *more) {
 	AUTO_BUF struct buf line = { 0 };
-	put_file(&line, 'D', item);
+	buf_printf(&line, "%c %" PRIu64 " %lld.%ld %s", mark, item->size,
+		   (long long)item->mtime.tv_sec, item->mtime.tv_nsec, more);
 	percent_put(&line, item->path, "%", "");
 	buf_putc(&line, '\n');
 	return append(journal, &line);
+}
+
+int journal_done(struct journal *journal, const struct item *item) {
+	return note(journal, item, 'D', "");
 }
 
 int journal_offset(struct journal *journal, const struct item *item, uint64_t offset,
 		   int64_t good) {
-	AUTO_BUF struct buf line = { 0 };
-	put_file(&line, 'A', item);
-	buf_printf(&line, "%" PRIu64 " %" PRId64 " ", offset, good);
-	percent_put(&line, item->path, "%", "");
-	buf_putc(&line, '\n');
-	return append(journal, &line);
+	char more[64];
+	snprintf(more, sizeof(more), "%" PRIu64 " %" PRId64 " ", offset, good);
+	return note(journal, item, 'A', more);
 }
 
 /* It is emptied and added to: only what is a file of this user's, and has no other name. */

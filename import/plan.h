@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-enum item_state { ITEM_WAITING, ITEM_DONE, ITEM_REFUSED, ITEM_LEFT_OUT };
+enum item_state { ITEM_WAITING, ITEM_DONE, ITEM_REFUSED, ITEM_LEFT_OUT, ITEM_STATES };
 
 struct item {
 	char *path; /* below the old tree, without a slash in front; owned */
