@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <libpq-fe.h>
 #include <stdint.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 

@@ -4,7 +4,6 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
 #include <uuid/uuid.h>
 
 /* Milliseconds since 1970, and 12 bits that count within one; it runs ahead of the clock where they
