@@ -163,9 +163,9 @@ static void add_name(cJSON *seen, const char *name) {
 		cJSON_AddNullToObject(seen, name);
 }
 
-/* The relation of "relation.column"; nothing for a column alone. */
-static void add_relation_of(cJSON *seen, const char *column) {
-	const char *dot = strrchr(column, '.');
+/* The relation of "relation.column", LEN bytes; nothing for a column alone. */
+static void add_relation_of(cJSON *seen, const char *column, size_t len) {
+	const char *dot = memrchr(column, '.', len);
 	AUTO_FREE char *name = dot != NULL ? strndup(column, (size_t)(dot - column)) : NULL;
 	if (name != NULL)
 		add_name(seen, name);
@@ -181,17 +181,12 @@ static char *names_of(const struct layout *layout) {
 		if (route->relation != NULL)
 			add_name(seen, route->relation);
 		for (int k = 0; k < route->nkeys; k++)
-			add_relation_of(seen, route->keys[k].column);
+			add_relation_of(seen, route->keys[k].column, strlen(route->keys[k].column));
 		/* {relation.column} in the path may speak of further relations */
 		for (const char *p = strchr(route->path, '{'); p != NULL; p = strchr(p + 1, '{')) {
-			const char *end = strchr(p, '}'), *dot = end;
-			while (end != NULL && dot > p && *dot != '.')
-				dot--;
-			if (end == NULL || dot == p)
-				continue;
-			AUTO_FREE char *name = strndup(p + 1, (size_t)(dot - p - 1));
-			if (name != NULL)
-				add_name(seen, name);
+			const char *end = strchr(p, '}');
+			if (end != NULL)
+				add_relation_of(seen, p + 1, (size_t)(end - p) - 1);
 		}
 	}
 	for (int i = 0; i < layout->ntables; i++)

@@ -79,11 +79,6 @@ void check_tables(struct check *c) {
 	}
 }
 
-void check_begin_route(struct check *c, const struct layout_route *route) {
-	c->route = route;
-	c->lack = 0;
-}
-
 bool check_said_columns(struct check *c, const struct relation *rel) {
 	const struct layout_table *table = layout_table(c->layout, rel->layout_name);
 	if (table == NULL)

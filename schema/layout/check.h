@@ -33,6 +33,3 @@ bool check_said_columns(struct check *c, const struct relation *rel);
 
 /* Checks what "tables" says. */
 void check_tables(struct check *c);
-
-/* Makes ROUTE the one that the following calls speak of. */
-void check_begin_route(struct check *c, const struct layout_route *route);

@@ -38,13 +38,6 @@ static struct place *place_new(struct tree *tree, struct place *parent, const ch
 	return memory->failed ? NULL : place;
 }
 
-static bool add_child(struct place *parent, struct place *child) {
-	if (!list_room(parent->children, parent->nchildren))
-		return false;
-	parent->children[parent->nchildren++] = child;
-	return true;
-}
-
 static bool same_shape(const struct place *a, const struct place *b) {
 	if (a->nparts != b->nparts)
 		return false;
@@ -102,8 +95,11 @@ static struct place *add_component(struct check *c, struct tree *tree, struct pl
 	if (fresh == NULL || !check_component(c, fresh))
 		return NULL;
 	struct place *place = merge(c, parent, fresh, last);
-	if (place == fresh)
-		return add_child(parent, fresh) ? fresh : NULL;
+	if (place == fresh) {
+		if (!list_room(parent->children, parent->nchildren))
+			return NULL;
+		return parent->children[parent->nchildren++] = fresh;
+	}
 	tree->nall--; /* it was the last one added, and nothing points to it */
 	free(fresh->children);
 	return place;
@@ -124,7 +120,8 @@ static void build_route(struct check *c, struct tree *tree, const struct layout_
 	AUTO_FREE char *path = strdup(route->path + 1);
 	struct place *place = tree->root;
 	char *rest = path;
-	check_begin_route(c, route);
+	c->route = route;
+	c->lack = 0;
 	while (place != NULL && rest != NULL) {
 		char *text = strsep(&rest, "/");
 		if (text[0] == '\0' || strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
