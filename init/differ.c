@@ -5,25 +5,12 @@
 
 #include <stdio.h>
 
-static const char deployed_sql[] =
-	"SELECT type, identity, pg_catalog.array_to_string(differs, '; '), promise "
-	"FROM rowfs.object WHERE pack OPERATOR(pg_catalog.=) $1::text "
-	"AND pg_catalog.cardinality(differs) OPERATOR(pg_catalog.>) 0 ORDER BY n";
-
-static const char now_sql[] =
-	"SELECT type, identity, pg_catalog.array_to_string(differs, '; '), promise "
-	"FROM rowfs.differences($1::text) ORDER BY n";
-
-static const char packs_sql[] =
-	"SELECT o.pack, pg_catalog.count(*) FROM (SELECT DISTINCT pack FROM "
-	"rowfs.object) o, LATERAL rowfs.differences(o.pack) "
-	"GROUP BY o.pack ORDER BY o.pack";
-
 int differ_print(struct db_pool *pool, const char *pack, enum differ when, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param param = db_text(pack);
-	int rc = db_ask(pool, when == DIFFER_NOW ? now_sql : deployed_sql, &param, 1, ROWS_ANY,
-			"tttt?", &res, err);
+	int rc = db_ask(pool,
+			when == DIFFER_NOW ? embedded_differ_now_sql : embedded_differ_deployed_sql,
+			&param, 1, ROWS_ANY, "tttt?", &res, err);
 	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
 		printf("    %s %s %s%s%s\n", field_text(res, row, 0), field_text(res, row, 1),
 		       field_text(res, row, 2),
@@ -37,7 +24,7 @@ int differ_print_all(struct db_pool *pool, struct db_error *err) {
 	int rc = db_ask(pool, embedded_differ_readable_sql, NULL, 0, ROWS_ONE, "b", &readable, err);
 	if (rc != 0 || !field_is_true(readable, 0, 0))
 		return rc;
-	rc = db_ask(pool, packs_sql, NULL, 0, ROWS_ANY, "tn", &packs, err);
+	rc = db_ask(pool, embedded_differ_packs_sql, NULL, 0, ROWS_ANY, "tn", &packs, err);
 	for (int row = 0; rc == 0 && row < PQntuples(packs); row++) {
 		const char *pack = field_text(packs, row, 0), *n = field_text(packs, row, 1);
 		printf("pack %s: %s object%s otherwise than it needs\n", pack, n,

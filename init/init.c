@@ -186,15 +186,12 @@ static int deploy(struct run *run, int i) {
 /* What the single project made is brought to the newest: functions of pack I that are another one
  * there. The old definition is kept. */
 static int renew(struct run *run, int i) {
-	static const char sql[] =
-		"SELECT rowfs.replace(o.pack, o.identity) FROM rowfs.object o WHERE o.pack = $1 "
-		"AND o.type = 'function' AND o.differs IS NOT NULL";
 	struct db_param pack = db_text(run->packs->list[i].name);
 	const struct deployed *d = &run->before.of[i];
 	if (d->old < 0 || d->same || !run->touched[i])
 		return 0;
-	return asked(run,
-		     db_query_text(run->pool, sql, &pack, 1, DB_REPEATABLE, NULL, NULL, &run->err));
+	return asked(run, db_query_text(run->pool, embedded_init_renew_sql, &pack, 1, DB_REPEATABLE,
+					NULL, NULL, &run->err));
 }
 
 /* Takes back what this run has deployed of pack I: where it was before. */
@@ -236,16 +233,13 @@ static int undo(struct run *run) {
 
 /* -- what is said ------------------------------------------------------------------------------ */
 
-static const char objects_sql[] = "SELECT pg_catalog.count(*) FILTER (WHERE made), "
-				  "pg_catalog.count(*) FILTER (WHERE NOT made AND differs IS NULL) "
-				  "FROM rowfs.object WHERE pack OPERATOR(pg_catalog.=) $1::text";
-
 /* What the deploy of pack I has made, taken and found to differ. */
 static int tell_objects(struct run *run, int i) {
 	AUTO_RESULT PGresult *res = NULL;
 	const char *name = run->packs->list[i].name;
 	struct db_param pack = db_text(name);
-	int rc = db_ask(run->pool, objects_sql, &pack, 1, ROWS_ONE, "nn", &res, &run->err);
+	int rc = db_ask(run->pool, embedded_init_objects_sql, &pack, 1, ROWS_ONE, "nn", &res,
+			&run->err);
 	if (rc == 0 && field_number(res, 0, 0) > 0)
 		printf("    %s objects made\n", field_text(res, 0, 0));
 	if (rc == 0 && field_number(res, 0, 1) > 0)
@@ -407,13 +401,6 @@ static int revert(struct run *run, int i) {
 	return status;
 }
 
-static const char rows_sql[] = "SELECT identity, pg_catalog.format('%s rows', n) "
-			       "FROM rowfs.pack_rows($1) AS r(identity, n) WHERE n > 0 LIMIT 1";
-
-static const char bytes_sql[] =
-	"SELECT 'rowfs.chunk', 'the bytes of ' || n::text || ' ingest files' FROM "
-	"(SELECT pg_catalog.count(*) AS n FROM rowfs.file) f WHERE n > 0";
-
 /* Refuses to take out rows that are nowhere else. */
 static int guard_data(struct run *run, int i) {
 	AUTO_RESULT PGresult *res = NULL;
@@ -421,8 +408,8 @@ static int guard_data(struct run *run, int i) {
 	const char *state = run->err.sqlstate;
 	if (run->before.of[i].last < 0)
 		return 0;
-	int rc = db_ask(run->pool, i == CORE ? bytes_sql : rows_sql, &pack, i != CORE,
-			ROWS_ONE_OR_NONE, "tt", &res, &run->err);
+	int rc = db_ask(run->pool, i == CORE ? embedded_init_bytes_sql : embedded_init_rows_sql,
+			&pack, i != CORE, ROWS_ONE_OR_NONE, "tt", &res, &run->err);
 	/* a half-deployed core has no such table */
 	if (rc != 0 && (strcmp(state, "42P01") == 0 || strcmp(state, "42883") == 0))
 		return 0;

@@ -1,41 +1,10 @@
 #include "init/state.h"
 
 #include "db/field.h"
-#include "schema/notice/peers.h"
 #include "schema/embedded.h"
 
 #include <errno.h>
 #include <string.h>
-
-#define SQITCH_TABLES "'changes', 'dependencies', 'events', 'projects', 'releases', 'tags'"
-
-/* A name in a schema that one may not use is an error for to_regclass(). */
-#define HAS_CHANGES(schema)                                                                              \
-	"EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace m "                      \
-	"ON m.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE m.nspname OPERATOR(pg_catalog.=) '" schema \
-	"' AND c.relname OPERATOR(pg_catalog.=) 'changes' AND "                                          \
-	"pg_catalog.has_schema_privilege(m.oid, 'USAGE') AND "                                           \
-	"pg_catalog.has_table_privilege(c.oid, 'SELECT'))"
-
-static const char survey_sql[] =
-	"SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(), "
-	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), "
-	"current_user::pg_catalog.text, pg_catalog.pg_get_userbyid(n.nspowner)::pg_catalog.text, "
-	"coalesce(pg_catalog.pg_has_role(n.nspowner, 'MEMBER'), false), " HAS_CHANGES("rowfs") ", " HAS_CHANGES(
-		"sqitch") ", "
-			  "(SELECT pg_catalog.string_agg(c.relname::pg_catalog.text, ', ') FROM (SELECT c.relname "
-			  "FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid "
-			  "AND c.relkind OPERATOR(pg_catalog.<>) 'i' AND c.relname OPERATOR(pg_catalog.<>) ALL "
-			  "(ARRAY[" SQITCH_TABLES
-			  "]::pg_catalog.name[]) ORDER BY c.oid LIMIT 3) c) "
-			  "FROM (SELECT) one LEFT JOIN pg_catalog.pg_namespace n "
-			  "ON n.nspname OPERATOR(pg_catalog.=) 'rowfs'";
-
-static const char deployed_sql[] =
-	"SELECT project, change FROM rowfs.changes WHERE project LIKE 'rowfs\\_%'";
-
-static const char old_sql[] =
-	"SELECT project, change FROM sqitch.changes WHERE project IN ('rowfs', 'rowfs_partitioned')";
 
 /* -- asking ------------------------------------------------------------------------------------ */
 
@@ -50,7 +19,8 @@ static char *text_or_null(const PGresult *res, int column) {
 
 static int survey(struct db_conn *conn, struct state *s, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_ask_on(conn, survey_sql, NULL, 0, ROWS_ONE, "bubtt?bbbt?", &res, err);
+	int rc = db_ask_on(conn, embedded_init_survey_sql, NULL, 0, ROWS_ONE, "bubtt?bbbt?", &res,
+			   err);
 	if (rc != 0)
 		return rc;
 	s->standby = field_is_true(res, 0, 0);
@@ -76,7 +46,7 @@ static void note_change(const struct pack *pack, const char *change, int *last, 
 
 static int ask_deployed(struct db_conn *conn, struct asking *a, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_ask_on(conn, deployed_sql, NULL, 0, ROWS_ANY, "tt", &res, err);
+	int rc = db_ask_on(conn, embedded_init_deployed_sql, NULL, 0, ROWS_ANY, "tt", &res, err);
 	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
 		for (int i = 0; i < a->packs->n; i++)
 			if (strcmp(a->packs->list[i].project, field_text(res, row, 0)) == 0)
@@ -97,7 +67,7 @@ static void note_old(const struct pack *pack, bool core, const char *project, co
 /* The single project `rowfs` had the core, whose changes are still the same, and two packs. */
 static int ask_old(struct db_conn *conn, struct asking *a, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_ask_on(conn, old_sql, NULL, 0, ROWS_ANY, "tt", &res, err);
+	int rc = db_ask_on(conn, embedded_init_old_sql, NULL, 0, ROWS_ANY, "tt", &res, err);
 	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
 		for (int i = 0; i < a->packs->n; i++)
 			note_old(&a->packs->list[i], i == 0, field_text(res, row, 0),
@@ -116,7 +86,7 @@ static int load(struct db_conn *conn, void *arg, struct db_error *err) {
 	if (rc == 0 && a->state->old)
 		rc = ask_old(conn, a, err);
 	if (rc == 0)
-		rc = db_ask_on(conn, peers_survey_sql, NULL, 0, ROWS_ANY, "tb", &res, err);
+		rc = db_ask_on(conn, embedded_peers_survey_sql, NULL, 0, ROWS_ANY, "tb", &res, err);
 	if (rc != 0)
 		return rc;
 	a->state->mounts = PQntuples(res);

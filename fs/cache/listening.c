@@ -2,6 +2,7 @@
  * this mount has changed. */
 #include "fs/cache/coherence_state.h"
 #include "db/field.h"
+#include "schema/embedded.h"
 #include "util/text/array.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -114,7 +115,7 @@ static void answered(void *arg, const PGresult *res) {
 
 static const struct db_listen_job job = {
 	.other = NOTICE_OPEN_CHANNEL,
-	.first = peers_survey_sql,
+	.first = embedded_peers_survey_sql,
 	.every_ms = PEERS_MS,
 	.up = up,
 	.down = down,

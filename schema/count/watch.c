@@ -102,13 +102,6 @@ static bool ask(struct db_pool *pool, struct table *t) {
 	return all;
 }
 
-static const char compare_sql[] =
-	"SELECT x.id, rowfs.differing(x.id) FROM rowfs.slice x WHERE x.id = ANY ($1::bigint[])";
-
-static const char differs_sql[] =
-	"INSERT INTO rowfs.doubt (slice, why) SELECT id, 'rowfs check found that it differs from "
-	"the rows' FROM pg_catalog.unnest($1::bigint[]) s(id)";
-
 /* What nobody has counted nobody has told of either. */
 static const char tell_sql[] = "SELECT rowfs.notify_all($1::regclass)";
 
@@ -127,7 +120,7 @@ static bool compare(struct db_pool *pool, struct table *t, bool note) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_BUF struct buf wrong = { 0 };
 	struct db_param param = { .data = t->ids.data, .len = t->ids.len };
-	int rc = db_ask(pool, compare_sql, &param, 1, ROWS_ANY, "ii?", &res, &err);
+	int rc = db_ask(pool, embedded_watch_compare_sql, &param, 1, ROWS_ANY, "ii?", &res, &err);
 	if (rc != 0) {
 		log_warning("%s: its summary was not compared with the rows: %s",
 			    t->rel->layout_name, err.sentence != NULL ? err.sentence : "?");
@@ -147,8 +140,8 @@ static bool compare(struct db_pool *pool, struct table *t, bool note) {
 		return false;
 	array_end(&wrong);
 	param = (struct db_param){ .data = wrong.data, .len = wrong.len };
-	if (note && (wrong.failed || db_query_text(pool, differs_sql, &param, 1, DB_REPEATABLE,
-						   NULL, NULL, &err) != 0))
+	if (note && (wrong.failed || db_query_text(pool, embedded_watch_differs_sql, &param, 1,
+						   DB_REPEATABLE, NULL, NULL, &err) != 0))
 		log_error("%s: its summary differs from the rows, and mounts could not be told: %s",
 			  t->rel->layout_name, db_error_text(&err));
 	set_why(t, "it differs from the rows: rowfs check --install counts anew");

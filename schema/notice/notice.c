@@ -460,21 +460,15 @@ bool notices_rest_on(const struct notices *n, const char *relation, const struct
 	return false;
 }
 
-static const char noted_sql[] =
-	"SELECT n.relation, pg_catalog.min(d.at)::text, pg_catalog.min(d.why) FROM rowfs.doubt d "
-	"JOIN rowfs.notice n ON n.id = d.slice GROUP BY n.relation ORDER BY n.relation";
-
-static const char forget_sql[] =
-	"DELETE FROM rowfs.doubt d USING rowfs.notice n WHERE n.id = d.slice";
-
 int notices_failures(struct db_pool *pool, notices_failure_fn fn, void *arg, bool forget,
 		     struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_ask(pool, noted_sql, NULL, 0, ROWS_ANY, "tt?t?", &res, err);
+	int rc = db_ask(pool, embedded_notice_noted_sql, NULL, 0, ROWS_ANY, "tt?t?", &res, err);
 	for (int row = 0; rc == 0 && row < PQntuples(res); row++)
 		fn(arg, field_text(res, row, 0), field_text(res, row, 1), field_text(res, row, 2));
 	if (rc == 0 && forget && PQntuples(res) > 0)
-		rc = db_query_text(pool, forget_sql, NULL, 0, DB_REPEATABLE, NULL, NULL, err);
+		rc = db_query_text(pool, embedded_notice_forget_sql, NULL, 0, DB_REPEATABLE, NULL,
+				   NULL, err);
 	return rc;
 }
 

@@ -4,6 +4,7 @@
 #include "util/text/array.h"
 #include "schema/notice/notice.h"
 #include "db/quote.h"
+#include "schema/embedded.h"
 #include "util/list.h"
 
 #include <stdlib.h>
@@ -34,34 +35,6 @@ struct peers {
 	int asked;  /* questions since the last survey */
 	bool blind; /* some could not be noted */
 };
-
-/* Anybody may hold such a lock. It counts if his role may read rowfs.notice, or may become one
- * that does: no other can be a mount that tells. A backend that only the table of locks knows, for
- * a moment, is believed. */
-const char peers_survey_sql[] =
-	"WITH held AS MATERIALIZED (SELECT l.objid, l.classid OPERATOR(pg_catalog.=) " LISTENS
-	"::pg_catalog.oid AS listens, a.usesysid "
-	"FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a "
-	"ON a.pid OPERATOR(pg_catalog.=) l.pid WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' "
-	"AND l.classid OPERATOR(pg_catalog.=) ANY ('{" LIVES "," LISTENS "}'::pg_catalog.oid[]) "
-	"AND l.objsubid OPERATOR(pg_catalog.=) 2 AND l.pid IS NOT NULL "
-	"AND l.granted AND l.mode OPERATOR(pg_catalog.=) 'ShareLock' "
-	"AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d "
-	"WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())), "
-	"trusted AS MATERIALIZED (SELECT u.id FROM (SELECT DISTINCT usesysid FROM held) u(id), "
-	"(SELECT pg_catalog.to_regclass('rowfs.notice')::pg_catalog.oid) n(oid) WHERE u.id IS NULL "
-	"OR pg_catalog.has_table_privilege(u.id, n.oid, 'SELECT') "
-	"OR EXISTS (SELECT FROM pg_catalog.pg_roles r "
-	"WHERE pg_catalog.pg_has_role(u.id, r.oid, 'MEMBER') "
-	"AND pg_catalog.has_table_privilege(r.oid, n.oid, 'SELECT'))) "
-	"SELECT h.objid::pg_catalog.text, pg_catalog.bool_or(h.listens) FROM held h, trusted t "
-	"WHERE h.usesysid OPERATOR(pg_catalog.=) t.id OR (h.usesysid IS NULL AND t.id IS NULL) "
-	"GROUP BY h.objid";
-
-static const char question_sql[] =
-	"SELECT k::pg_catalog.text, pg_catalog.pg_try_advisory_xact_lock(" LIVES ", k), "
-	"pg_catalog.pg_try_advisory_xact_lock(" LISTENS ", k) "
-	"FROM pg_catalog.unnest($1::pg_catalog.text::pg_catalog.int4[]) k";
 
 /* A number that tells mounts apart. Never negative, so that it reads the same as an oid. */
 static int key_of(const char *name, size_t len) {
@@ -244,13 +217,13 @@ const char *peers_put_question(struct peers *p, struct buf *param) {
 	if (p->asked == 0) {
 		for (int i = 0; i < p->n; i++)
 			p->list[i].asked = true;
-		return peers_survey_sql;
+		return embedded_peers_survey_sql;
 	}
 	for (int i = 0; i < n; i++)
 		array_add_number(param, p->list[(p->turn + i) % p->n].key);
 	p->turn = n > 0 ? (p->turn + n) % p->n : 0;
 	array_end(param);
-	return question_sql;
+	return embedded_peers_question_sql;
 }
 
 /* Notes whether PEER, which is there, LISTENS. Returns true if it has ceased to. */

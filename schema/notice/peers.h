@@ -45,9 +45,7 @@ void peers_free(struct peers *peers);
  * or of the one that listens. They are to go in one transaction. */
 void peers_put_greeting(struct buf *sql, const char *me, bool listens);
 
-/* Asks for all peers; no parameters. */
-extern const char peers_survey_sql[];
-/* Takes its answer: these peers there are, and no others. */
+/* Takes the answer of embedded_peers_survey_sql: these peers there are, and no others. */
 void peers_survey(struct peers *peers, const PGresult *res);
 
 /* Takes PAYLOAD if it is a greeting or a farewell of any mount; returns whether it is. What is

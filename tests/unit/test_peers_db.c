@@ -1,4 +1,5 @@
 /* Who is missed when sessions end, and who is not. The sessions are real ones. */
+#include "schema/embedded.h"
 #include "schema/notice/notice.h"
 #include "schema/notice/peers.h"
 #include "tests/unit/dbkit.h"
@@ -32,7 +33,8 @@ static void end(struct db_pool *pool) {
 static void survey(struct peers *p) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
-	if (CHECK_INT(db_query_text(admin, peers_survey_sql, NULL, 0, 0, NULL, &res, &err), 0))
+	if (CHECK_INT(db_query_text(admin, embedded_peers_survey_sql, NULL, 0, 0, NULL, &res, &err),
+		      0))
 		peers_survey(p, res);
 }
 

@@ -1,0 +1,1 @@
+SELECT project, change FROM rowfs.changes WHERE project LIKE 'rowfs\_%'

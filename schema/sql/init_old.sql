@@ -1,0 +1,1 @@
+SELECT project, change FROM sqitch.changes WHERE project IN ('rowfs', 'rowfs_partitioned')

@@ -1,0 +1,1 @@
+DELETE FROM rowfs.doubt d USING rowfs.notice n WHERE n.id = d.slice
