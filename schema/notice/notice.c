@@ -17,13 +17,6 @@ const char notice_prove_sql[] =
 
 /* -- definitions ------------------------------------------------------------------------------- */
 
-static void definition_free(struct definition *d) {
-	for (int i = 0; i < d->nkeys; i++)
-		free(d->keys[i]);
-	free(d->relation);
-	free(d->subscribers);
-}
-
 static int64_t definition_hash(const struct definition *d) {
 	uint64_t h = hash_text(HASH_BEGIN, d->relation);
 	for (int i = 0; i < d->nkeys; i++)
@@ -119,19 +112,20 @@ static void put_key_over(struct buf *json, const struct scope *scope, int from, 
 }
 
 /* Adds to D the keys on the path to PLACE that a row of scope table T tells, from the root on. */
-static bool add_keys(struct definition *d, struct subscriber *s, const struct place *place,
-		     const struct scope *scope, int t) {
-	if (place->parent != NULL && !add_keys(d, s, place->parent, scope, t))
+static bool add_keys(struct notices *n, struct definition *d, struct subscriber *s,
+		     const struct place *place, const struct scope *scope, int t) {
+	if (place->parent != NULL && !add_keys(n, d, s, place->parent, scope, t))
 		return false;
 	for (int i = 0; i < place->nkeys; i++) {
 		const struct key *key = &place->keys[i];
 		AUTO_BUF struct buf json = { 0 };
 		int way[PATH_KEYS_MAX + 1];
-		int n = key->table >= 0 ? way_up(scope, t, key->table, -1, way) : -1;
-		if (n < 0)
+		int steps = key->table >= 0 ? way_up(scope, t, key->table, -1, way) : -1;
+		if (steps < 0)
 			continue;
-		put_key_over(&json, scope, t, way, n, key);
-		if (json.failed || (d->keys[d->nkeys] = buf_take(&json)) == NULL)
+		put_key_over(&json, scope, t, way, steps, key);
+		d->keys[d->nkeys] = arena_keep(&n->memory, buf_take(&json));
+		if (d->keys[d->nkeys] == NULL)
 			return false;
 		s->key[key->param] = (int16_t)d->nkeys++;
 	}
@@ -148,11 +142,11 @@ static bool add_definition(struct notices *n, struct definition *d) {
 			definition_subscribe(&n->definitions[i], d->subscribers[0].place);
 		if (s != NULL)
 			*s = d->subscribers[0];
-		definition_free(d);
+		free(d->subscribers);
 		return s != NULL;
 	}
 	if (!list_room(n->definitions, n->ndefinitions)) {
-		definition_free(d);
+		free(d->subscribers);
 		return false;
 	}
 	n->definitions[n->ndefinitions++] = *d;
@@ -166,22 +160,20 @@ static struct notices_table *find_table(const struct notices *n, const char *rel
 static bool add_table(struct notices *n, const char *relation) {
 	if (find_table(n, relation) != NULL)
 		return true;
-	char *copy = strdup(relation);
-	if (copy == NULL || !list_room(n->tables, n->ntables)) {
-		free(copy);
+	char *copy = arena_strdup(&n->memory, relation);
+	if (copy == NULL || !list_room(n->tables, n->ntables))
 		return false;
-	}
 	n->tables[n->ntables++] = (struct notices_table){ .relation = copy };
 	return true;
 }
 
 /* PLACE depends on RELATION: by the keys of scope table T, or (T negative) in a way of its own. */
 static bool depend(struct notices *n, const struct place *place, const char *relation, int t) {
-	struct definition d = { .relation = strdup(relation) };
+	struct definition d = { .relation = arena_strdup(&n->memory, relation) };
 	struct subscriber *s = d.relation != NULL ? definition_subscribe(&d, place) : NULL;
-	if (s == NULL || (t >= 0 && !add_keys(&d, s, place, &place->scope, t)) ||
+	if (s == NULL || (t >= 0 && !add_keys(n, &d, s, place, &place->scope, t)) ||
 	    !add_table(n, relation)) {
-		definition_free(&d);
+		free(d.subscribers);
 		return false;
 	}
 	return add_definition(n, &d);
@@ -191,7 +183,7 @@ static bool depend(struct notices *n, const struct place *place, const char *rel
 
 static bool set_why(struct notices *n, const struct place *place, const char *why) {
 	if (n->why[place->number] == NULL)
-		n->why[place->number] = strdup(why);
+		n->why[place->number] = arena_strdup(&n->memory, why);
 	return n->why[place->number] != NULL;
 }
 
@@ -251,7 +243,8 @@ static bool depend_on_all(struct notices *n, struct db_pool *pool, const struct 
 
 /* The definitions of one table, as parameters. */
 struct install {
-	const struct notices_table *table;
+	struct notices *notices;
+	struct notices_table *table;
 	struct buf ids, definitions;
 };
 
@@ -260,7 +253,8 @@ static void install_free(struct install *in) {
 	buf_free(&in->definitions);
 }
 
-static bool install_fill(struct install *in, const struct notices *n) {
+static bool install_fill(struct install *in) {
+	const struct notices *n = in->notices;
 	int found = 0;
 	buf_putc(&in->definitions, '[');
 	for (int i = 0; i < n->ndefinitions; i++) {
@@ -279,8 +273,9 @@ static bool install_fill(struct install *in, const struct notices *n) {
 	return !in->ids.failed && !in->definitions.failed;
 }
 
-/* Sets TABLE->told, or ->why. */
-static void ask(struct db_pool *pool, struct notices_table *table, const struct install *in) {
+/* Sets the table's told, or its why. */
+static void ask(struct db_pool *pool, const struct install *in) {
+	struct notices_table *table = in->table;
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param params[] = { db_text(table->relation),
@@ -294,7 +289,7 @@ static void ask(struct db_pool *pool, struct notices_table *table, const struct 
 		: part ? "it is a part of another table, whose statements do not tell it what they change"
 		       : "its triggers are not installed: rowfs check --install";
 	if (!table->told && table->why == NULL)
-		table->why = strdup(why);
+		table->why = arena_strdup(&in->notices->memory, why);
 }
 
 static int tell_table(struct db_conn *conn, void *arg, struct db_error *err) {
@@ -309,16 +304,17 @@ static int tell_table(struct db_conn *conn, void *arg, struct db_error *err) {
 	return rc;
 }
 
-static void install_table(struct db_pool *pool, struct notices_table *table, struct install *in) {
+static void install_table(struct db_pool *pool, struct install *in) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	int rc = mutex_transaction(pool, tell_table, in, &err);
-	free(move_ptr(table->why));
+	in->table->why = NULL;
 	if (rc != 0) {
-		table->why = strdup(err.sentence != NULL ? err.sentence : strerror(-rc));
+		in->table->why = arena_strdup(&in->notices->memory,
+					      err.sentence != NULL ? err.sentence : strerror(-rc));
 		return;
 	}
-	table->made = true;
-	ask(pool, table, in);
+	in->table->made = true;
+	ask(pool, in);
 }
 
 /* Asks for all tables at once: at most mounts, all is there. Returns false if that failed, for
@@ -359,14 +355,14 @@ int notices_missing(const struct notices *n) {
 static bool watch_tables(struct notices *n, struct db_pool *pool, bool install) {
 	for (int i = 0; i < n->ntables; i++) {
 		struct notices_table *table = &n->tables[i];
-		struct install in = { .table = table };
+		struct install in = { .notices = n, .table = table };
 		if (table->told)
 			continue;
-		bool ok = install_fill(&in, n);
+		bool ok = install_fill(&in);
 		if (ok && !install)
-			ask(pool, table, &in);
+			ask(pool, &in);
 		else if (ok)
-			install_table(pool, table, &in);
+			install_table(pool, &in);
 		install_free(&in);
 		if (!ok)
 			return false;
@@ -419,8 +415,8 @@ static struct notices *make(struct db_pool *pool, const struct tree *tree) {
 	if (n == NULL)
 		return NULL;
 	n->tree = tree;
-	n->why = calloc((size_t)tree->nall, sizeof(*n->why));
-	n->vague = calloc((size_t)tree->nall, sizeof(*n->vague));
+	n->why = arena_alloc(&n->memory, tree->nall, sizeof(*n->why));
+	n->vague = arena_alloc(&n->memory, tree->nall, sizeof(*n->vague));
 	bool ok = n->why != NULL && n->vague != NULL;
 	for (int i = 0; ok && i < tree->nall; i++)
 		ok = depend_on_all(n, pool, tree->all[i]);
@@ -483,20 +479,12 @@ void notices_free(struct notices *n) {
 	if (n == NULL)
 		return;
 	for (int i = 0; i < n->ndefinitions; i++)
-		definition_free(&n->definitions[i]);
+		free(n->definitions[i].subscribers);
 	for (int i = 0; n->slices != NULL && i < n->tree->nslices; i++)
-		definition_free(&n->slices[i]);
-	for (int i = 0; i < n->ntables; i++) {
-		free(n->tables[i].relation);
-		free(n->tables[i].why);
-	}
-	for (int i = 0; n->why != NULL && i < n->tree->nall; i++)
-		free(n->why[i]);
+		free(n->slices[i].subscribers);
 	free(n->definitions);
-	free(n->slices);
 	free(n->tables);
-	free(n->why);
-	free(n->vague);
+	arena_free(&n->memory);
 	free(n);
 }
 

@@ -39,12 +39,12 @@ int notices_missing(const struct notices *notices);
  * POOL should have no limit on the time of a transaction. Returns 0 or -ENOMEM. */
 MUST_USE int notices_install(struct db_pool *pool, struct notices *notices);
 
-/* A table that notices come from. It owns its texts. */
+/* A table that notices come from. All borrowed. */
 struct notices_table {
-	char *relation;  /* "schema"."name", as SQL has it */
-	bool told, made; /* it has its triggers; this process made them */
-	bool missing;    /* it lacks them, and notices_install() is what helps */
-	char *why;       /* not told; may be NULL */
+	const char *relation; /* "schema"."name", as SQL has it */
+	bool told, made;      /* it has its triggers; this process made them */
+	bool missing;         /* it lacks them, and notices_install() is what helps */
+	const char *why;      /* not told; may be NULL */
 };
 typedef void (*notices_table_fn)(void *arg, const struct notices_table *table);
 void notices_each(const struct notices *notices, notices_table_fn fn, void *arg);

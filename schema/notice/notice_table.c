@@ -77,7 +77,7 @@ static bool subscribe_all(struct notices *n, struct definition *d, const struct 
 }
 
 bool notices_make_slices(struct notices *n) {
-	n->slices = calloc((size_t)n->tree->nslices + 1, sizeof(*n->slices));
+	n->slices = arena_alloc(&n->memory, n->tree->nslices, sizeof(*n->slices));
 	for (int i = 0; n->slices != NULL && i < n->tree->nslices; i++) {
 		const struct slice *s = n->tree->slices[i];
 		AUTO_BUF struct buf relation = { 0 };

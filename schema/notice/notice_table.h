@@ -2,6 +2,7 @@
 #pragma once
 
 #include "schema/layout/place.h"
+#include "util/arena.h"
 
 struct notices_table;
 
@@ -25,6 +26,7 @@ struct definition {
 };
 
 struct notices {
+	struct arena memory; /* of all texts, and of the lists whose length is known */
 	const struct tree *tree;
 	struct definition *definitions;
 	int ndefinitions;
