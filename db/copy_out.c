@@ -49,8 +49,7 @@ static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *e
 	const struct beginning *b = arg;
 	struct db_copy_out *copy = b->copy;
 	AUTO_BUF struct buf names = { 0 }, text = { 0 };
-	const struct conn_work w = { .params = b->keys, .n = b->n };
-	struct conn_work set = w;
+	struct conn_work set = { .params = b->keys, .n = b->n };
 
 	buf_puts(&text, copy->sql);
 	buf_puts(&text, ";COMMIT");
@@ -62,7 +61,7 @@ static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *e
 	/* A slow reader is no slow statement: statement_timeout must not see him. */
 	enum conn_end end = conn_command(c, "BEGIN;SET LOCAL statement_timeout = 0", err);
 	if (end == CONN_DONE && b->n > 0)
-		end = conn_run(c, &set, NULL, err);
+		end = conn_run(c, &set, err);
 	if (end != CONN_DONE)
 		return end;
 	int64_t started = clock_us();

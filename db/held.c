@@ -57,24 +57,18 @@ static void tell_early(struct db_held *h, struct db_error *err) {
 
 /* -- beginning --------------------------------------------------------------------------------- */
 
-struct beginning {
-	const struct conn_work *work;
-	PGresult **out;
-};
-
 #define BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED"
 #define CHECK_AT_ONCE "SET CONSTRAINTS ALL IMMEDIATE"
 
 static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *err) {
 	static const char *const first[] = { BEGIN, CHECK_AT_ONCE };
-	const struct beginning *b = arg;
-	enum conn_end end = conn_run_behind(c, first, 2, b->work, b->out, err);
+	enum conn_end end = conn_run_behind(c, first, 2, arg, err);
 	if (end == CONN_FAILED && strcmp(err->sqlstate, "26000") == 0) {
 		/* the session had lost its prepared statement: it is made anew */
 		conn_roll_back(c, NEVER_US);
 		db_error_clear(err);
 		conn_mark(c);
-		end = conn_run_behind(c, first, 2, b->work, b->out, err);
+		end = conn_run_behind(c, first, 2, arg, err);
 	}
 	return transaction_before_commit(end);
 }
@@ -82,13 +76,12 @@ static enum conn_end begin_once(struct db_conn *c, void *arg, struct db_error *e
 int db_held_begin(struct db_pool *pool, struct db_statement *st, const struct db_param *params,
 		  int n, unsigned flags, PGresult **out, struct db_held **held,
 		  struct db_error *err) {
-	const struct conn_work w = conn_work_of(st, params, n, flags);
-	struct beginning b = { .work = &w, .out = out };
+	struct conn_work w = conn_work_of(st, params, n, flags, out);
 	struct retry r = { .pool = pool, .flags = flags };
 	AUTO_FREE struct db_held *h = calloc(1, sizeof(*h));
 	if (h == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
-	int rc = retry_run(&r, begin_once, &b, &h->conn, err);
+	int rc = retry_run(&r, begin_once, &w, &h->conn, err);
 	if (rc != 0)
 		return rc;
 	h->pool = pool;
@@ -126,7 +119,7 @@ static bool is_passing(enum conn_end end, const struct db_error *err) {
 
 int db_held_run(struct db_held *h, struct db_statement *st, const struct db_param *params, int n,
 		unsigned flags, PGresult **out, struct db_error *err) {
-	const struct conn_work w = conn_work_of(st, params, n, flags);
+	const struct conn_work w = conn_work_of(st, params, n, flags, out);
 	AUTO_DB_ERROR struct db_error failure = { 0 };
 	char limit[64], savepoint[32];
 	const char *first[3];
@@ -146,7 +139,7 @@ int db_held_run(struct db_held *h, struct db_statement *st, const struct db_para
 		first[nfirst++] = savepoint;
 	db_error_clear(err);
 	conn_mark(h->conn);
-	enum conn_end end = conn_run_behind(h->conn, first, nfirst, &w, out, err);
+	enum conn_end end = conn_run_behind(h->conn, first, nfirst, &w, err);
 	if (end == CONN_DONE) {
 		move(h, begins || h->patient ? HELD_ON_RAN : HELD_ON_RAN_LIMITED);
 		h->last = number;

@@ -78,13 +78,13 @@ static int send_command(struct db_listener *l, const char *sql, struct db_error 
 static int ask(struct db_listener *l, const char *sql, const struct buf *param, PGresult **res,
 	       struct db_error *err) {
 	struct db_param value = { 0 };
-	struct conn_work work = { .sql = sql, .params = &value };
+	struct conn_work work = { .sql = sql, .params = &value, .out = res };
 	if (param != NULL) {
 		value = (struct db_param){ .data = param->data, .len = param->len };
 		work.n = 1;
 	}
 	begin_asking(l);
-	return end_asking(l, conn_run(l->conn, &work, res, err), err);
+	return end_asking(l, conn_run(l->conn, &work, err), err);
 }
 
 /* Connects, listens, asks what is to be known from the start, and says so. */

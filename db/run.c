@@ -34,7 +34,7 @@ static unsigned long long statement_hash(struct db_statement *st) {
 }
 
 struct conn_work conn_work_of(struct db_statement *st, const struct db_param *params, int n,
-			      unsigned flags) {
+			      unsigned flags, PGresult **out) {
 	return (struct conn_work){
 		.sql = st->sql,
 		.id = statement_id(st),
@@ -42,6 +42,7 @@ struct conn_work conn_work_of(struct db_statement *st, const struct db_param *pa
 		.params = params,
 		.n = n,
 		.flags = flags,
+		.out = out,
 	};
 }
 
@@ -116,9 +117,9 @@ static enum conn_end send_work(struct db_conn *c, const struct conn_work *w, con
 }
 
 static enum conn_end send_with_params(struct db_conn *c, const struct conn_work *w,
-				      const char *name, PGresult **out, struct db_error *err) {
+				      const char *name, struct db_error *err) {
 	enum conn_end end = send_work(c, w, name, err);
-	return end == CONN_DONE ? answer_wait(c, UNTIL_DONE, out, err) : end;
+	return end == CONN_DONE ? answer_wait(c, UNTIL_DONE, w->out, err) : end;
 }
 
 static bool is_prepared(const struct db_conn *c, unsigned id) {
@@ -185,7 +186,7 @@ static bool must_prepare_again(struct db_conn *c, const struct conn_work *w, con
 	return conn_command(c, sql, &ignored) == CONN_DONE;
 }
 
-static enum conn_end run_prepared(struct db_conn *c, const struct conn_work *w, PGresult **out,
+static enum conn_end run_prepared(struct db_conn *c, const struct conn_work *w,
 				  struct db_error *err) {
 	char name[NAME_LEN];
 	statement_name(w, name);
@@ -193,18 +194,16 @@ static enum conn_end run_prepared(struct db_conn *c, const struct conn_work *w, 
 		bool known = is_prepared(c, w->id);
 		enum conn_end end = known ? CONN_DONE : prepare(c, w, name, err);
 		if (end == CONN_DONE)
-			end = send_with_params(c, w, name, out, err);
+			end = send_with_params(c, w, name, err);
 		if (end != CONN_FAILED || !known || again || !must_prepare_again(c, w, name, err))
 			return end;
 	}
 }
 
-enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **out,
-		       struct db_error *err) {
+enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, struct db_error *err) {
 	bool prepared = w->id != 0 && c->cfg->prepared_statements;
 	int64_t started = clock_us();
-	enum conn_end end =
-		prepared ? run_prepared(c, w, out, err) : send_with_params(c, w, NULL, out, err);
+	enum conn_end end = prepared ? run_prepared(c, w, err) : send_with_params(c, w, NULL, err);
 	return answer_note(c, w->sql, clock_us() - started, end, err);
 }
 
@@ -224,7 +223,7 @@ static enum conn_end send_all(struct db_conn *c, const char *const *first, int n
 }
 
 enum conn_end conn_run_behind(struct db_conn *c, const char *const *first, int n,
-			      const struct conn_work *w, PGresult **out, struct db_error *err) {
+			      const struct conn_work *w, struct db_error *err) {
 	bool prepared = w->id != 0 && c->cfg->prepared_statements;
 	char name[NAME_LEN];
 	int64_t started = clock_us();
@@ -237,7 +236,7 @@ enum conn_end conn_run_behind(struct db_conn *c, const char *const *first, int n
 	if (end == CONN_DONE)
 		end = send_all(c, first, n, w, prepared ? name : NULL, err);
 	if (end == CONN_DONE)
-		end = answer_wait(c, UNTIL_SYNC, out, err);
+		end = answer_wait(c, UNTIL_SYNC, w->out, err);
 	if (end == CONN_FAILED && prepared && strcmp(err->sqlstate, "26000") == 0)
 		forget_prepared(
 			c, w->id); /* a pooler gave us another session; the next try prepares */

@@ -11,21 +11,20 @@ struct conn_work {
 	const struct db_param *params;
 	int n;
 	unsigned flags;
+	PGresult **out; /* where the result goes; may be NULL */
 };
 
 /* ST with N parameters, which are borrowed, as work. */
 struct conn_work conn_work_of(struct db_statement *st, const struct db_param *params, int n,
-			      unsigned flags);
+			      unsigned flags, PGresult **out);
 
-/* Runs W. On CONN_DONE *OUT (may be NULL) is the result; otherwise ERR is filled. */
-MUST_USE enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, PGresult **out,
-				struct db_error *err);
+/* Runs W. On CONN_DONE W's *out is the result; otherwise ERR is filled. */
+MUST_USE enum conn_end conn_run(struct db_conn *c, const struct conn_work *w, struct db_error *err);
 
 /* The same, with the N statements FIRST before W in one message: one round trip. They take no
- * parameters, and stop at the first that fails. *OUT is W's result. */
+ * parameters, and stop at the first that fails. */
 MUST_USE enum conn_end conn_run_behind(struct db_conn *c, const char *const *first, int n,
-				       const struct conn_work *w, PGresult **out,
-				       struct db_error *err);
+				       const struct conn_work *w, struct db_error *err);
 
 /* Sends SQL, possibly of several statements. On CONN_DONE *OUT (may be NULL) is the result of the
  * last one. */

@@ -7,25 +7,26 @@
 #include <errno.h>
 #include <string.h>
 
-static int run_on(struct db_conn *conn, const struct conn_work *w, PGresult **out,
-		  struct db_error *err) {
+static int run_on(struct db_conn *conn, const struct conn_work *w, struct db_error *err) {
 	if (conn_is_dead(conn))
 		return db_error_set(err, EIO, "the connection to the database was lost");
-	if (conn_run(conn, w, out, err) == CONN_DONE)
+	if (conn_run(conn, w, err) == CONN_DONE)
 		return 0;
 	return -err->errnum;
 }
 
 int db_query_on(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
 		PGresult **out, struct db_error *err) {
-	const struct conn_work w = { .sql = sql, .params = params, .n = n };
-	return run_on(conn, &w, out, err);
+	const struct conn_work w = { .sql = sql, .params = params, .n = n, .out = out };
+	return run_on(conn, &w, err);
 }
 
 int db_query_binary_on(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
 		       PGresult **out, struct db_error *err) {
-	const struct conn_work w = { .sql = sql, .params = params, .n = n, .flags = DB_BINARY };
-	return run_on(conn, &w, out, err);
+	const struct conn_work w = {
+		.sql = sql, .params = params, .n = n, .flags = DB_BINARY, .out = out
+	};
+	return run_on(conn, &w, err);
 }
 
 int db_backend_on(const struct db_conn *conn) {
@@ -33,9 +34,9 @@ int db_backend_on(const struct db_conn *conn) {
 }
 
 static enum conn_end commit(struct db_conn *c, struct db_error *err) {
-	const struct conn_work w = { .sql = "COMMIT" };
 	AUTO_RESULT PGresult *res = NULL;
-	enum conn_end end = conn_run(c, &w, &res, err);
+	const struct conn_work w = { .sql = "COMMIT", .out = &res };
+	enum conn_end end = conn_run(c, &w, err);
 
 	if (end != CONN_DONE || strcmp(PQcmdStatus(res), "COMMIT") == 0)
 		return end;
