@@ -110,14 +110,13 @@ static int copy_whole(struct import *im, struct item *item, bool *source_failed)
 /* The lines of a file that documents speak of again must not replace what these have brought
  * since. */
 static bool would_undo(const struct import *im, const struct item *item) {
-	struct records r = { .fd = -1 };
+	AUTO_RECORDS struct records r = { .fd = -1 };
 	struct record record;
 	if (!item->shadowed || !plan_shadowed(&im->plan, item, true))
 		return false;
 	int rc = records_open(&r, import_open_new(im, item), item_format(item), NULL);
 	if (rc == 0)
 		rc = records_next(&r, &record);
-	records_close(&r);
 	return rc == 1;
 }
 

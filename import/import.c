@@ -114,10 +114,9 @@ static char *find_mount(struct import *im) {
 		char *layout = import_read_control(im, "layout.json");
 		if (layout != NULL) {
 			const char *below = im->target + strlen(im->root);
-			if (asprintf(&im->prefix_text, "%s%s", *below == '/' ? below + 1 : "",
+			if (asprintf(&im->prefix, "%s%s", *below == '/' ? below + 1 : "",
 				     *below == '/' ? "/" : "") < 0)
-				im->prefix_text = NULL;
-			im->prefix = im->prefix_text;
+				im->prefix = NULL;
 			return layout;
 		}
 	}
@@ -326,7 +325,7 @@ int import_main(int argc, char **argv) {
 	free(im.old);
 	free(im.target);
 	free(im.root);
-	free(im.prefix_text);
+	free(im.prefix);
 	mutex_destroy(&im.told);
 	return fflush(stdout) == 0 ? status : 1;
 }

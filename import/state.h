@@ -16,11 +16,10 @@ struct import {
 	bool quiet, dry_run, verify, verify_only, restart;
 	char *journal_path; /* owned; NULL: where journal_place() says */
 
-	char *old, *target;   /* absolute; owned */
-	int old_dir, new_dir; /* both, opened once: all else is found from there */
-	char *root;           /* the mount that TARGET is in; owned */
-	const char *prefix;   /* TARGET below the root: "" or "users/"; borrowed from prefix_text */
-	char *prefix_text;    /* owned */
+	char *old, *target;    /* absolute; owned */
+	int old_dir, new_dir;  /* both, opened once: all else is found from there */
+	char *root;            /* the mount that TARGET is in; owned */
+	char *prefix;          /* TARGET below the root: "" or "users/"; owned */
 	uint64_t max_document; /* bytes: what a rows file may be replaced by */
 	struct plan plan;
 	struct journal *journal;

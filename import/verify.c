@@ -131,12 +131,7 @@ static void compare_json(struct check *c, const struct buf *old, const struct bu
 }
 
 static void canonical_text(struct buf *out, const struct buf *text) {
-	size_t len = text->len;
-	if (len > 0 && text->data[len - 1] == '\n')
-		len--;
-	if (len > 0 && text->data[len - 1] == '\r')
-		len--;
-	scalar_canonical(out, text->data, len);
+	scalar_canonical(out, text->data, record_without_end(text->data, text->len));
 	buf_puts(out, "");
 }
 

@@ -13,13 +13,6 @@ static bool is_digit(char c) {
 	return c >= '0' && c <= '9';
 }
 
-static size_t count_digits(const char *p, const char *end) {
-	const char *from = p;
-	while (p < end && is_digit(*p))
-		p++;
-	return (size_t)(p - from);
-}
-
 /* -- integers ---------------------------------------------------------------------------------- */
 
 /* A whole number taken apart. VALUE is without its sign, and right if there are at most 19 DIGITS,
@@ -42,7 +35,7 @@ static inline bool read_integer(const char *text, size_t len, struct integer *ou
 	const char *first = p;
 	for (; p < end && p - first < 19 && is_digit(*p); p++)
 		value = value * 10 + (uint64_t)(*p - '0');
-	size_t digits = (size_t)(p - first) + count_digits(p, end);
+	size_t digits = (size_t)(p - first) + number_digits(p, end);
 	*out = (struct integer){ .value = value, .digits = digits, .minus = minus };
 	return first + digits == end;
 }
@@ -98,7 +91,7 @@ struct decimal {
 
 /* The digits at *AT, which moves behind them. */
 static int64_t take_digits(const char **at, const char *end) {
-	size_t n = count_digits(*at, end);
+	size_t n = number_digits(*at, end);
 	*at += n;
 	return (int64_t)n;
 }

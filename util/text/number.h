@@ -28,6 +28,14 @@ enum number_verdict number_integer(const char *text, size_t len, int bits, int64
 enum number_verdict number_numeric(const char *text, size_t len, int precision, int scale,
 				   int64_t *rendered);
 
+/* How many digits stand at P, before END. */
+static inline size_t number_digits(const char *p, const char *end) {
+	const char *from = p;
+	while (p < end && *p >= '0' && *p <= '9')
+		p++;
+	return (size_t)(p - from);
+}
+
 /* Moves *AT behind the number of JSON that begins there, before END at the latest. Returns false if
  * it is none: *AT is where a digit is missing. */
 MUST_USE bool number_skip(const char **at, const char *end);

@@ -94,17 +94,9 @@ static enum verdict step(const struct line_checker *c, struct record_scan *scan,
 
 /* -- a quoted field that goes on behind a line end --------------------------------------------- */
 
-static size_t without_end(const char *data, size_t len) {
-	if (len > 0 && data[len - 1] == '\n')
-		len--;
-	if (len > 0 && data[len - 1] == '\r')
-		len--;
-	return len;
-}
-
 static bool is_good(const struct record_reader *r, const char *data, size_t len) {
 	AUTO_BUF struct buf why = { 0 };
-	return r->format->check(r->checker, data, without_end(data, len), &why) == 0;
+	return r->format->check(r->checker, data, record_without_end(data, len), &why) == 0;
 }
 
 /* Is a line behind the first one a good record by itself? With END, what stands behind the last
@@ -178,7 +170,7 @@ static enum record_kind take(struct record_reader *r, enum record_kind kind, con
 			     size_t n, struct record_found *out) {
 	bool ended = data[n - 1] == '\n';
 	*out = (struct record_found){ .text = data,
-				      .len = without_end(data, n),
+				      .len = record_without_end(data, n),
 				      .taken = n + r->mark,
 				      .number = r->lines + 1,
 				      .mark = r->mark };
@@ -219,7 +211,7 @@ static enum record_kind first_line(struct record_reader *r, const char *data, si
 				   struct record_found *out) {
 	r->mark = utf8_mark(data, newline);
 	*out = (struct record_found){ .text = data + r->mark,
-				      .len = without_end(data + r->mark, newline - r->mark),
+				      .len = record_without_end(data + r->mark, newline - r->mark),
 				      .number = r->lines + 1,
 				      .mark = r->mark };
 	return RECORD_FIRST;
@@ -243,7 +235,7 @@ static bool take_plain(struct record_reader *r, const char *data, size_t len,
 	if (n == 0 || n > r->most || (r->format->quotes && memchr(data, '"', n) != NULL))
 		return false;
 	out->text = data;
-	out->len = without_end(data, n);
+	out->len = record_without_end(data, n);
 	out->taken = n;
 	out->number = ++r->lines;
 	out->mark = 0;

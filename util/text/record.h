@@ -94,6 +94,15 @@ void record_begin(struct record_reader *r, const struct format *format, size_t m
  * first line is one. */
 void record_fields(struct record_reader *r, struct line_checker *checker, bool header);
 
+/* How many of a line's LEN bytes stand before its line end. */
+static inline size_t record_without_end(const char *data, size_t len) {
+	if (len > 0 && data[len - 1] == '\n')
+		len--;
+	if (len > 0 && data[len - 1] == '\r')
+		len--;
+	return len;
+}
+
 /* The next record of the LEN bytes at DATA, which begin behind what was taken last. To be called
  * with the same bytes and more until it takes some. c->fields of the checker are undefined
  * afterwards. Each byte is looked at a bounded number of times. */

@@ -6,13 +6,6 @@
 #include <ctype.h>
 #include <string.h>
 
-static size_t count_digits(const char *p, const char *end) {
-	size_t n = 0;
-	while (p + n < end && isdigit((unsigned char)p[n]))
-		n++;
-	return n;
-}
-
 /* "2025-01-31T12:00:00.500+00:00", "2025-01-31 12:00:00.5Z": a time with a zone. */
 bool time_canonical(struct buf *out, const char *text, size_t len) {
 	static const char form[] = "dddd-dd-dd dd:dd:dd";
@@ -25,7 +18,7 @@ bool time_canonical(struct buf *out, const char *text, size_t len) {
 				     : text[i] != form[i])
 			return false;
 	const char *zone = text + fixed, *end = text + len;
-	size_t fraction = *zone == '.' ? 1 + count_digits(zone + 1, end) : 0;
+	size_t fraction = *zone == '.' ? 1 + number_digits(zone + 1, end) : 0;
 	zone += fraction;
 	size_t rest = (size_t)(end - zone);
 	bool utc = (rest == 1 && *zone == 'Z') || (rest == 3 && memcmp(zone, "+00", 3) == 0) ||
