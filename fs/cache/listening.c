@@ -157,7 +157,7 @@ static int send_batch(struct db_pool *pool, const struct buf *batch, unsigned fl
 	if (list.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
 	struct db_param param = { .data = list.data, .len = list.len };
-	return db_query_text(pool, notice_send_sql, &param, 1, flags, cancel, NULL, err);
+	return db_query_text(pool, embedded_notice_send_sql, &param, 1, flags, cancel, NULL, err);
 }
 
 /* The same by a session of its own, which is made when there is something to tell: all others may
@@ -306,7 +306,7 @@ static int start_listener(struct caches *c, struct db_error *err) {
 /* From now on sessions answer with what they change. */
 static bool mark_sessions(struct caches *c) {
 	AUTO_BUF struct buf greeting = { 0 };
-	buf_puts(&greeting, notice_prove_sql);
+	buf_puts(&greeting, embedded_notice_prove_sql);
 	peers_put_greeting(&greeting, c->me, false);
 	return !greeting.failed && db_pool_mark(c->fs->pool, c->me, greeting.data) == 0;
 }

@@ -12,9 +12,6 @@
 #include <errno.h>
 #include <string.h>
 
-const char notice_prove_sql[] =
-	"SELECT pg_catalog.set_config('rowfs.proof', s.proof, false) FROM rowfs.secret s;";
-
 /* -- definitions ------------------------------------------------------------------------------- */
 
 static int64_t definition_hash(const struct definition *d) {

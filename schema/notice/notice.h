@@ -23,10 +23,6 @@ enum { NOTICE_CHANNEL_LEN = 63 };
 
 struct notices;
 
-/* With what a session begins that is to answer to the mount. No parameters; ends with a
- * semicolon. */
-extern const char notice_prove_sql[];
-
 /* Makes the definitions for TREE and finds out which of its tables have their triggers. *OUT is the
  * caller's, and NULL where the role may not read the definitions and what proves that it is a
  * mount's: then there are none. Returns 0 or -errno, with ERR filled unless out of memory; what
@@ -118,6 +114,3 @@ bool notice_is_open(const char *payload);
 extern const char notice_channel_sql[];
 /* True if NAME can be one. */
 bool notice_is_channel(const char *name);
-
-/* Sends the payloads of $1, an array of texts. */
-extern const char notice_send_sql[];

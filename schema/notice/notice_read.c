@@ -7,12 +7,6 @@
 #include <cjson/cJSON.h>
 #include <string.h>
 
-const char notice_send_sql[] =
-	/* only who is awake needs to hear it: no need to wait for the disk */
-	"SELECT pg_catalog.set_config('synchronous_commit', 'off', true), "
-	"pg_catalog.count(pg_catalog.pg_notify(s.channel, x)) "
-	"FROM rowfs.secret s, pg_catalog.unnest($1::text[]) x";
-
 const char notice_channel_sql[] = "SELECT s.channel FROM rowfs.secret s";
 
 bool notice_is_channel(const char *name) {
