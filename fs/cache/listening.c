@@ -314,7 +314,8 @@ static bool mark_sessions(struct caches *c) {
 bool listening_start(struct caches *c) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (start_listener(c, &err) != 0)
-		return fail(c, err.sentence != NULL ? err.sentence : "LISTEN failed");
+		return fail(c, err.sentence != NULL ? err.sentence
+						    : "LISTEN failed"); /* sql-ok: a sentence */
 	if (!comes_back(c))
 		return fail(c,
 			    "a notification did not come back: a pooler that keeps no sessions?");

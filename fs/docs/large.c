@@ -37,7 +37,7 @@ static int read_pieces(struct db_conn *conn, void *arg, struct db_error *err) {
 		rc = db_query_on(conn, r->w->place->sql.pieces, params, n, NULL, err);
 	while (rc == 0 && rows > 0) {
 		AUTO_RESULT PGresult *res = NULL;
-		rc = db_query_binary_on(conn, "FETCH 4 FROM " SQL_PIECES, NULL, 0, &res, err);
+		rc = db_query_binary_on(conn, SQL_FETCH_PIECES, NULL, 0, &res, err);
 		if (rc == 0)
 			rc = field_judge(res, ROWS_ANY, "t?nx", err);
 		rows = rc == 0 ? PQntuples(res) : 0;

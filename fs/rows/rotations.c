@@ -2,6 +2,7 @@
 
 #include "db/field.h"
 #include "fs/bytes/plain.h"
+#include "schema/state/ledger.h"
 #include "util/log.h"
 
 #include <dirent.h>
@@ -76,8 +77,7 @@ static bool was_undone(struct fs *fs, const char *xid, bool *known) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	AUTO_RESULT PGresult *res = NULL;
 	struct db_param param = db_text(xid);
-	int rc = db_ask(fs->pool, "SELECT pg_catalog.pg_xact_status($1::text::xid8)", &param, 1,
-			ROWS_ONE, "t?", &res, &err);
+	int rc = db_ask(fs->pool, ledger_xid_status_sql, &param, 1, ROWS_ONE, "t?", &res, &err);
 	const char *status = rc == 0 && !field_is_null(res, 0, 0) ? field_text(res, 0, 0) : "";
 	*known = strcmp(status, "committed") == 0 || strcmp(status, "aborted") == 0;
 	return strcmp(status, "aborted") == 0;

@@ -158,8 +158,7 @@ static int make_draft(struct db_conn *conn, struct rotation *r, struct db_error 
 	AUTO_RESULT PGresult *res = NULL;
 	struct fs *fs = r->call->fs;
 	struct stat st;
-	int rc = db_ask_on(conn, "SELECT pg_catalog.pg_current_xact_id()::text", NULL, 0, ROWS_ONE,
-			   "t", &res, err);
+	int rc = db_ask_on(conn, ledger_xid_sql, NULL, 0, ROWS_ONE, "t", &res, err);
 	if (rc != 0)
 		return rc;
 	r->note.xid = field_text(res, 0, 0);

@@ -30,8 +30,7 @@ static int run_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct run *run = arg;
 	int rc = 0;
 	if ((run->flags & ONCE_ONE_SNAPSHOT) != 0)
-		rc = db_query_on(conn, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", NULL, 0,
-				 NULL, err);
+		rc = db_query_on(conn, ledger_one_snapshot_sql, NULL, 0, NULL, err);
 	if (rc == 0)
 		rc = ledger_ask(conn, run->has_ledger, run->once, err);
 	if (rc == 0)

@@ -68,6 +68,7 @@ struct place_sql {
 };
 
 #define SQL_PIECES "pieces"
+#define SQL_FETCH_PIECES "FETCH 4 FROM " SQL_PIECES
 enum { SQL_PIECE = 262144 };
 
 /* Largest body that `find` and `list` bring along, bytes. */

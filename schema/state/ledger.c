@@ -10,6 +10,9 @@ const char ledger_open_sql[] =
 const char ledger_move_sql[] =
 	"UPDATE rowfs.stream SET off = $2::bigint, touched = pg_catalog.now() WHERE stream = $1::uuid AND off = $3::bigint";
 const char ledger_fence_sql[] = "DELETE FROM rowfs.stream WHERE stream = ANY ($1::text::uuid[])";
+const char ledger_one_snapshot_sql[] = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+const char ledger_xid_sql[] = "SELECT pg_catalog.pg_current_xact_id()::text";
+const char ledger_xid_status_sql[] = "SELECT pg_catalog.pg_xact_status($1::text::xid8)";
 const char ledger_trim_named_sql[] = "SELECT rowfs.forget_applied('1 day')";
 const char ledger_trim_streams_sql[] =
 	"DELETE FROM rowfs.stream WHERE touched < pg_catalog.now() - interval '1 day'";

@@ -52,5 +52,10 @@ extern const char ledger_move_sql[];
 /* Ends the streams $1, an array as text: waits for what has moved them, and what has not cannot be
  * committed. */
 extern const char ledger_fence_sql[];
+/* First in a transaction: it sees one snapshot, from its first question on. */
+extern const char ledger_one_snapshot_sql[];
+/* The number of the transaction that is open. What became of transaction $1: committed, aborted, in
+ * progress; NULL: the server knows it no more. */
+extern const char ledger_xid_sql[], ledger_xid_status_sql[];
 /* Forget named operations, and streams, that nobody can repeat any more. */
 extern const char ledger_trim_named_sql[], ledger_trim_streams_sql[];
