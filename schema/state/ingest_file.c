@@ -11,34 +11,14 @@
 
 enum { CHUNK_MOST = 1 << 26 }; /* bytes of a chunk: rowfs writes none that is nearly as long */
 
-/* Within what nanoseconds can say. */
-#define CHANGED_US                                                                                 \
-	"(1000000::numeric * greatest(least(extract(epoch FROM changed), 9e9), -9e9))::bigint"
-
 void ingest_record_free(struct ingest_record *record) {
 	free(record->state);
 	memset(record, 0, sizeof(*record));
 }
 
-int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, int64_t id,
-		     struct db_cancel *cancel, struct ingest_record *out, struct db_error *err) {
-	static struct db_statement by_name = {
-		.sql = "SELECT id, size, " CHANGED_US ", mode, op, state "
-		       "FROM rowfs.file WHERE dir = $1::text AND name = $2::text"
-	};
-	static struct db_statement by_id = { .sql = "SELECT id, size, " CHANGED_US
-						    ", mode, op, state "
-						    "FROM rowfs.file WHERE id = $1::bigint" };
-	AUTO_RESULT PGresult *res = NULL;
-	char text[NUMBER_TEXT];
-	struct db_param params[2];
-	out->asked_us = clock_us();
-	params[0] = dir != NULL ? db_text(dir) : db_number(text, id);
-	params[1] = db_text(name);
-	int rc = db_query(pool, dir != NULL ? &by_name : &by_id, params, dir != NULL ? 2 : 1,
-			  DB_REPEATABLE, cancel, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE_OR_NONE, "nniutt", err);
+int ingest_record_take(const PGresult *res, const char *form, struct ingest_record *out,
+		       struct db_error *err) {
+	int rc = field_judge(res, ROWS_ONE_OR_NONE, form, err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 0)
@@ -51,6 +31,25 @@ int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, in
 	free(out->state);
 	out->state = strdup(field_text(res, 0, 5));
 	return out->state != NULL ? 0 : -ENOMEM;
+}
+
+int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, int64_t id,
+		     struct db_cancel *cancel, struct ingest_record *out, struct db_error *err) {
+	static struct db_statement by_name = {
+		.sql = "SELECT " INGEST_RECORD_SQL
+		       " FROM rowfs.file WHERE dir = $1::text AND name = $2::text"
+	};
+	static struct db_statement by_id = { .sql = "SELECT " INGEST_RECORD_SQL
+						    " FROM rowfs.file WHERE id = $1::bigint" };
+	AUTO_RESULT PGresult *res = NULL;
+	char text[NUMBER_TEXT];
+	struct db_param params[2];
+	out->asked_us = clock_us();
+	params[0] = dir != NULL ? db_text(dir) : db_number(text, id);
+	params[1] = db_text(name);
+	int rc = db_query(pool, dir != NULL ? &by_name : &by_id, params, dir != NULL ? 2 : 1,
+			  DB_REPEATABLE, cancel, &res, err);
+	return rc == 0 ? ingest_record_take(res, INGEST_RECORD_FORM, out, err) : rc;
 }
 
 /* -- rights ------------------------------------------------------------------------------------ */
@@ -142,7 +141,7 @@ int ingest_file_create(struct db_pool *pool, const char *dir, const char *name, 
 int ingest_file_page(struct db_pool *pool, const char *dir, const char *after, int limit,
 		     struct db_cancel *cancel, PGresult **out, struct db_error *err) {
 	static struct db_statement st = {
-		.sql = "SELECT name, size, " CHANGED_US ", mode, id "
+		.sql = "SELECT name, size, " INGEST_CHANGED_SQL ", mode, id "
 		       "FROM rowfs.file WHERE dir = $1::text AND name > coalesce($2::text, '') "
 		       "ORDER BY name LIMIT $3::integer"
 	};

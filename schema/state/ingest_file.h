@@ -21,6 +21,18 @@ struct ingest_record {
 
 void ingest_record_free(struct ingest_record *record);
 
+/* Of rowfs.file: microseconds since 1970, within what nanoseconds can say; the columns of a
+ * record, and their form, of field_judge(). */
+#define INGEST_CHANGED_SQL                                                                         \
+	"(1000000::numeric * greatest(least(extract(epoch FROM changed), 9e9), -9e9))::bigint"
+#define INGEST_RECORD_SQL "id, size, " INGEST_CHANGED_SQL ", mode, op, state"
+#define INGEST_RECORD_FORM "nniutt"
+
+/* Takes a record from an answer whose columns begin with it; FORM is of all of them. Returns 0,
+ * -ENOENT or -errno. */
+MUST_USE int ingest_record_take(const PGresult *res, const char *form, struct ingest_record *out,
+				struct db_error *err);
+
 /* The record of NAME in directory DIR, or with DIR NULL of the file ID. Returns 0, -ENOENT or
  * -errno. */
 MUST_USE int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, int64_t id,

@@ -19,7 +19,7 @@ int ingest_twin_find(struct db_pool *pool, const char *dir, const char *name, in
 		     const struct ingest_record *me, struct ingest_record *out, bool *has_rows,
 		     struct db_error *err) {
 	static struct db_statement st = {
-		.sql = "SELECT f.id, f.size, f.op, f.state, EXISTS (SELECT FROM rowfs.file_rows AS r "
+		.sql = "SELECT " INGEST_RECORD_SQL ", EXISTS (SELECT FROM rowfs.file_rows AS r "
 		       "WHERE r.file = f.id) OR (f.state ->> 'twin'::text = $4 AND f.state ->> 'whole'::text = $5) "
 		       "FROM rowfs.file AS f WHERE (f.dir = $1::text AND f.name = $2::text "
 		       "OR f.id = $3::bigint) AND f.dir <> '' AND f.id <> $4::bigint"
@@ -32,18 +32,10 @@ int ingest_twin_find(struct db_pool *pool, const char *dir, const char *name, in
 	out->asked_us = clock_us();
 	int rc = db_query(pool, &st, params, 5, DB_REPEATABLE, NULL, &res, err);
 	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE_OR_NONE, "nnttb", err);
-	if (rc != 0)
-		return rc;
-	if (PQntuples(res) == 0)
-		return -ENOENT;
-	out->id = field_number(res, 0, 0);
-	out->size = (uint64_t)field_number(res, 0, 1);
-	snprintf(out->op, sizeof(out->op), "%s", field_text(res, 0, 2));
-	free(out->state);
-	out->state = strdup(field_text(res, 0, 3));
-	*has_rows = field_is_true(res, 0, 4);
-	return out->state != NULL ? 0 : -ENOMEM;
+		rc = ingest_record_take(res, INGEST_RECORD_FORM "b", out, err);
+	if (rc == 0)
+		*has_rows = field_is_true(res, 0, 6);
+	return rc;
 }
 
 int ingest_twin_take(struct db_conn *conn, int64_t from, int64_t me, const char *op,
