@@ -58,8 +58,16 @@ int ingest_file_find(struct db_pool *pool, const char *dir, const char *name, in
 static const char may_write_sql[] =
 	"SELECT rowfs.may_write($1::text), pg_catalog.quote_ident(current_user::text)";
 
-static int judge_right(const PGresult *res, const char *of_table, struct db_error *err) {
-	int rc = field_judge(res, ROWS_ONE, "bt", err);
+/* After a statement that changed nothing: -EACCES if the role may change no file of OF_TABLE. Asks
+ * on CONN, or with CONN NULL on POOL. */
+static int may_write(struct db_pool *pool, struct db_conn *conn, const char *of_table,
+		     struct db_error *err) {
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_param param = db_text(of_table);
+	if (of_table == NULL)
+		return 0;
+	int rc = conn != NULL ? db_ask_on(conn, may_write_sql, &param, 1, ROWS_ONE, "bt", &res, err)
+			      : db_ask(pool, may_write_sql, &param, 1, ROWS_ONE, "bt", &res, err);
 	if (rc != 0 || field_is_true(res, 0, 0))
 		return rc;
 	const char *role = field_text(res, 0, 1);
@@ -67,26 +75,6 @@ static int judge_right(const PGresult *res, const char *of_table, struct db_erro
 			    "%s has neither INSERT nor DELETE on %s, so it may not make or change "
 			    "the ingest files of that table: GRANT INSERT ON %s TO %s",
 			    role, of_table, of_table, role);
-}
-
-/* After a statement that changed nothing: -EACCES if the role may change no file of OF_TABLE. */
-static int may_write(struct db_pool *pool, const char *of_table, struct db_error *err) {
-	static struct db_statement st = { .sql = may_write_sql };
-	AUTO_RESULT PGresult *res = NULL;
-	struct db_param param = db_text(of_table);
-	if (of_table == NULL)
-		return 0;
-	int rc = db_query(pool, &st, &param, 1, DB_REPEATABLE, NULL, &res, err);
-	return rc == 0 ? judge_right(res, of_table, err) : rc;
-}
-
-static int may_write_on(struct db_conn *conn, const char *of_table, struct db_error *err) {
-	AUTO_RESULT PGresult *res = NULL;
-	struct db_param param = db_text(of_table);
-	if (of_table == NULL)
-		return 0;
-	int rc = db_query_on(conn, may_write_sql, &param, 1, &res, err);
-	return rc == 0 ? judge_right(res, of_table, err) : rc;
 }
 
 int ingest_file_unclaimed(struct db_pool *pool, const char *dir, const char *after, int limit,
@@ -132,7 +120,7 @@ int ingest_file_create(struct db_pool *pool, const char *dir, const char *name, 
 	*made = rc == 0 && field_changed(res) > 0;
 	if (rc == -EACCES) { /* with words that say more, if that is why */
 		AUTO_DB_ERROR struct db_error why = { 0 };
-		if (may_write(pool, of_table, &why) == -EACCES)
+		if (may_write(pool, NULL, of_table, &why) == -EACCES)
 			rc = db_error_set(err, EACCES, "%s", why.sentence);
 	}
 	return rc;
@@ -170,19 +158,16 @@ int ingest_file_set(struct db_pool *pool, int64_t id, int mode, int64_t changed_
 	};
 	int rc = db_query(pool, of_table != NULL ? &of : &plain, params, of_table != NULL ? 4 : 3,
 			  DB_REPEATABLE, NULL, &res, err);
-	return rc == 0 && field_changed(res) == 0 ? may_write(pool, of_table, err) : rc;
+	return rc == 0 && field_changed(res) == 0 ? may_write(pool, NULL, of_table, err) : rc;
 }
 
 /* -- inside a transaction ---------------------------------------------------------------------- */
 
-/* Runs SQL; *CHANGED (may be NULL) is how many rows it changed. */
-static int run(struct db_conn *conn, const char *sql, const struct db_param *params, int n,
-	       int *changed, struct db_error *err) {
-	AUTO_RESULT PGresult *res = NULL;
-	int rc = db_query_on(conn, sql, params, n, &res, err);
-	if (rc == 0 && changed != NULL)
-		*changed = (int)field_changed(res);
-	return rc;
+/* Runs SQL, which has one parameter. */
+static int run(struct db_conn *conn, const char *sql, int64_t id, struct db_error *err) {
+	char text[NUMBER_TEXT];
+	struct db_param param = db_number(text, id);
+	return db_query_on(conn, sql, &param, 1, NULL, err);
 }
 
 int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op, const char *new_op,
@@ -195,7 +180,7 @@ int ingest_file_lock(struct db_conn *conn, int64_t id, const char *old_op, const
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 0)
-		rc = may_write_on(conn, of_table, err);
+		rc = may_write(NULL, conn, of_table, err);
 	if (rc == 0 && PQntuples(res) == 0)
 		rc = db_error_set(err, ENOENT, "the file was removed meanwhile");
 	if (rc != 0)
@@ -241,21 +226,16 @@ int ingest_file_change(struct db_conn *conn, const struct ingest_change *change,
 			    : db_query_on(conn, sql.data, params, n, &res, err);
 	if (rc != 0 || PQntuples(res) > 0)
 		return rc;
-	rc = may_write_on(conn, change->of_table, err);
+	rc = may_write(NULL, conn, change->of_table, err);
 	return rc == 0 ? INGEST_MOVED : rc;
 }
 
 int ingest_file_clear(struct db_conn *conn, int64_t id, struct db_error *err) {
-	char text[NUMBER_TEXT];
-	struct db_param params[] = { db_number(text, id) };
-	return run(conn, "DELETE FROM rowfs.chunk WHERE file = $1::bigint", params, 1, NULL, err);
+	return run(conn, "DELETE FROM rowfs.chunk WHERE file = $1::bigint", id, err);
 }
 
 int ingest_file_forget(struct db_conn *conn, int64_t id, struct db_error *err) {
-	char text[NUMBER_TEXT];
-	struct db_param params[] = { db_number(text, id) };
-	return run(conn, "DELETE FROM rowfs.file_rows WHERE file = $1::bigint", params, 1, NULL,
-		   err);
+	return run(conn, "DELETE FROM rowfs.file_rows WHERE file = $1::bigint", id, err);
 }
 
 bool ingest_chunk_make(struct ingest_chunk *chunk, uint64_t at, const char *data, size_t len,
@@ -291,10 +271,10 @@ int ingest_file_add(struct db_conn *conn, int64_t id, const struct ingest_chunk 
 		db_text(chunk->zlib ? "t" : "f"),
 		{ .data = chunk->data.data, .len = chunk->data.len, .oid = DB_BYTEA },
 	};
-	return run(conn,
-		   "INSERT INTO rowfs.chunk (file, at, len, zlib, data) VALUES "
-		   "($1::bigint, $2::bigint, $3::integer, $4::boolean, $5::bytea)",
-		   params, 5, NULL, err);
+	return db_query_on(conn,
+			   "INSERT INTO rowfs.chunk (file, at, len, zlib, data) VALUES "
+			   "($1::bigint, $2::bigint, $3::integer, $4::boolean, $5::bytea)",
+			   params, 5, NULL, err);
 }
 
 int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges, const char *xids,
@@ -308,7 +288,7 @@ int ingest_file_add_rows(struct db_conn *conn, int64_t id, const char *ranges, c
 		   "$2::int8multirange%s%s)",
 		   keeps ? ", xids" : "", keeps ? ", " : "", keeps ? xids : "");
 	return sql.failed ? db_error_set(err, ENOMEM, "out of memory")
-			  : run(conn, sql.data, params, 2, NULL, err);
+			  : db_query_on(conn, sql.data, params, 2, NULL, err);
 }
 
 int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const char *name,
@@ -316,25 +296,22 @@ int ingest_file_rename(struct db_conn *conn, int64_t id, const char *dir, const 
 	char text[NUMBER_TEXT];
 	struct db_param params[] = { db_number(text, id), db_text(dir), db_text(name),
 				     db_text(of_table) };
-	int changed = 0;
-	int rc = of_table != NULL
-			 ? run(conn,
-			       "UPDATE rowfs.file SET dir = $2, name = $3, relation = $4::text "
-			       "WHERE id = $1::bigint",
-			       params, 4, &changed, err)
-			 : run(conn,
-			       "UPDATE rowfs.file SET dir = $2, name = $3 WHERE id = $1::bigint",
-			       params, 3, &changed, err);
-	if (rc != 0 || changed > 0)
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_on(
+		conn,
+		of_table != NULL
+			? "UPDATE rowfs.file SET dir = $2, name = $3, relation = $4::text "
+			  "WHERE id = $1::bigint"
+			: "UPDATE rowfs.file SET dir = $2, name = $3 WHERE id = $1::bigint",
+		params, of_table != NULL ? 4 : 3, &res, err);
+	if (rc != 0 || field_changed(res) > 0)
 		return rc;
-	rc = may_write_on(conn, of_table, err);
+	rc = may_write(NULL, conn, of_table, err);
 	return rc == 0 ? db_error_set(err, ENOENT, "the file was removed meanwhile") : rc;
 }
 
 int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_error *err) {
-	char text[NUMBER_TEXT];
-	struct db_param params[] = { db_number(text, id) };
-	return run(conn, "DELETE FROM rowfs.file WHERE id = $1::bigint", params, 1, NULL, err);
+	return run(conn, "DELETE FROM rowfs.file WHERE id = $1::bigint", id, err);
 }
 
 /* -- bytes ------------------------------------------------------------------------------------- */
