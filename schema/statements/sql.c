@@ -24,7 +24,7 @@ static void find_directory(struct place *place, bool by_id, struct db_statement 
 	}
 	buf_puts(&sql, " LIMIT 1");
 	if (by_summary(place))
-		sql_slice_find_directory(place, sql.data);
+		sql_slice_find(place, sql.data, st);
 	else
 		statement_take(place, st, &sql);
 }
@@ -32,6 +32,10 @@ static void find_directory(struct place *place, bool by_id, struct db_statement 
 static void list_directory(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	bool group = !place->row_dir;
+	if (by_summary(place)) {
+		sql_slice_list(place, next, st);
+		return;
+	}
 	put_own_keys(&sql, "SELECT ", place);
 	buf_puts(&sql, "NULL, ");
 	put_mtime(&sql, place->row_table, group ? NULL : place->mtime, "");
@@ -217,13 +221,8 @@ static void build_directory(struct place *place) {
 	if (place->row_table < 0)
 		return;
 	find_directory(place, false, &sql->find);
-	if (by_summary(place)) {
-		sql_slice_list_directory(place, false, &sql->list_first);
-		sql_slice_list_directory(place, true, &sql->list_next);
-	} else {
-		list_directory(place, false, &sql->list_first);
-		list_directory(place, true, &sql->list_next);
-	}
+	list_directory(place, false, &sql->list_first);
+	list_directory(place, true, &sql->list_next);
 	if (!place->row_dir)
 		return;
 	if (place->nkeys == 1 && place->keys[0].format == NULL)

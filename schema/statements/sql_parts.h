@@ -16,13 +16,10 @@ void sql_build_query(struct place *place);
 void sql_build_rows(struct place *place);
 void sql_build_table(struct place *place);
 void sql_build_pages(struct place *place);
-/* True if the statements of PLACE go by the summary: sql_slice.c makes them. PLAIN is the statement
- * that asks the table itself; MTIME, SIZE are its expressions, MIDDLE what stands between the keys
- * and the FROM of its list. */
+/* True if the statements of PLACE, a rows file or a directory, go by the summary: sql_slice.c makes
+ * them. PLAIN is the statement that asks the table itself; MTIME, SIZE are its expressions. */
 bool by_summary(const struct place *place);
-void sql_slice_grouped_find(const struct place *place, const char *plain, struct db_statement *st);
+void sql_slice_find(const struct place *place, const char *plain, struct db_statement *st);
 void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
 			 const char *size);
 void sql_slice_list(struct place *place, bool next, struct db_statement *st);
-void sql_slice_find_directory(struct place *place, const char *plain);
-void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st);

@@ -44,7 +44,7 @@ static void build_grouped_find(struct place *place, bool sums, struct db_stateme
 		buf_puts(&sql, " HAVING pg_catalog.count(*) > 0");
 	}
 	if (by_summary(place))
-		sql_slice_grouped_find(place, sql.data, st);
+		sql_slice_find(place, sql.data, st);
 	else
 		statement_take(place, st, &sql);
 }

@@ -100,21 +100,6 @@ static void put_own_params(struct buf *sql, const struct place *place) {
 		buf_printf(sql, "$%d::text, ", place->keys[i].param + 1);
 }
 
-void sql_slice_grouped_find(const struct place *place, const char *plain, struct db_statement *st) {
-	AUTO_BUF struct buf sql = { 0 }, file = { 0 };
-	put_prefix(&file, place, place->slice->nkeys, false);
-	buf_puts(&sql, "SELECT ");
-	put_own_params(&sql, place);
-	buf_printf(&sql, "NULL, %s, (%zu::numeric + c.bytes)::text, NULL, NULL FROM ", changed_text,
-		   header_length(place));
-	put_totals(&sql, file.data);
-	buf_puts(&sql, " WHERE c.rows > 0::numeric AND ");
-	put_good(&sql, place);
-	buf_printf(&sql, " UNION ALL SELECT * FROM (%s) f WHERE NOT ", plain);
-	put_good(&sql, place);
-	statement_take(place, st, &sql);
-}
-
 void sql_slice_put_owned(struct buf *sql, const struct place *place, const char *mtime,
 			 const char *size) {
 	AUTO_BUF struct buf good = { 0 }, parents = { 0 }, file = { 0 };
@@ -160,12 +145,13 @@ static void put_limit(struct buf *sql, const struct place *place, bool next) {
 	buf_printf(sql, " LIMIT $%d::int", place->parent->nparams + 1 + (next ? place->nkeys : 0));
 }
 
-/* The second branch of a list; MIDDLE is what stands between the keys and the FROM. */
-static void put_plain_list(struct buf *sql, const struct place *place, const char *middle,
-			   bool next) {
+/* The second branch of a list. */
+static void put_plain_list(struct buf *sql, const struct place *place, bool next) {
+	bool file = place->route != NULL;
 	buf_puts(sql, " UNION ALL (SELECT ");
 	put_own_expressions(sql, place);
-	buf_printf(sql, ", NULL, %s FROM ", middle);
+	buf_printf(sql, ", NULL, %s, NULL, NULL FROM ",
+		   file ? "NULL::text, NULL::text" : "NULL, '0'");
 	put_tables(sql, "", place, -1);
 	put_conditions(sql, " WHERE ", place, true);
 	put_keys_not_null(sql, place);
@@ -201,18 +187,34 @@ static void put_exists(struct buf *sql, const char *prefix) {
 		prefix, prefix);
 }
 
-void sql_slice_find_directory(struct place *place, const char *plain) {
+/* -- both -------------------------------------------------------------------------------------- */
+
+/* Version, time, size, body and id of what PREFIX restricts s to, a file or a directory, and the
+ * condition that it is there. LIST: for each n of put_names(). */
+static void put_found(struct buf *sql, const struct place *place, const char *prefix, bool list) {
+	if (place->route != NULL) {
+		buf_printf(sql, "NULL, %s, (%zu::numeric + c.bytes)::text, NULL, NULL FROM %s",
+			   changed_text, header_length(place), list ? "n, LATERAL " : "");
+		put_totals(sql, prefix);
+		buf_puts(sql, " WHERE c.rows > 0::numeric AND ");
+		put_good(sql, place);
+		return;
+	}
+	buf_printf(sql, "NULL, NULL, '0', NULL, NULL%s WHERE ", list ? " FROM n" : "");
+	put_good(sql, place);
+	buf_puts(sql, " AND ");
+	put_exists(sql, prefix);
+}
+
+void sql_slice_find(const struct place *place, const char *plain, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 }, prefix = { 0 };
 	put_prefix(&prefix, place, known_keys(place), false);
 	buf_puts(&sql, "SELECT ");
 	put_own_params(&sql, place);
-	buf_puts(&sql, "NULL, NULL, '0', NULL, NULL WHERE ");
-	put_good(&sql, place);
-	buf_puts(&sql, " AND ");
-	put_exists(&sql, prefix.data);
+	put_found(&sql, place, prefix.data, false);
 	buf_printf(&sql, " UNION ALL SELECT * FROM (%s) f WHERE NOT ", plain);
 	put_good(&sql, place);
-	statement_take(place, &place->sql.find, &sql);
+	statement_take(place, st, &sql);
 }
 
 /* The next name behind AFTER (an SQL row, or NULL for the first): one step into each index. */
@@ -254,32 +256,14 @@ static void put_names(struct buf *sql, const struct place *place, bool next, str
 }
 
 void sql_slice_list(struct place *place, bool next, struct db_statement *st) {
-	AUTO_BUF struct buf sql = { 0 }, file = { 0 };
-	buf_putc(&sql, '(');
-	put_names(&sql, place, next, &file);
-	put_own_names(&sql, "SELECT ", place, "n");
-	buf_printf(&sql, ", NULL, %s, (%zu::numeric + c.bytes)::text, NULL, NULL FROM n, LATERAL ",
-		   changed_text, header_length(place));
-	put_totals(&sql, file.data);
-	buf_puts(&sql, " WHERE c.rows > 0::numeric AND ");
-	put_good(&sql, place);
-	put_limit(&sql, place, next);
-	buf_putc(&sql, ')');
-	put_plain_list(&sql, place, "NULL::text, NULL::text, NULL, NULL", next);
-	statement_take(place, st, &sql);
-}
-
-void sql_slice_list_directory(struct place *place, bool next, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 }, prefix = { 0 };
 	buf_putc(&sql, '(');
 	put_names(&sql, place, next, &prefix);
 	put_own_names(&sql, "SELECT ", place, "n");
-	buf_puts(&sql, ", NULL, NULL, '0', NULL, NULL FROM n WHERE ");
-	put_good(&sql, place);
-	buf_puts(&sql, " AND ");
-	put_exists(&sql, prefix.data);
+	buf_puts(&sql, ", ");
+	put_found(&sql, place, prefix.data, true);
 	put_limit(&sql, place, next);
 	buf_putc(&sql, ')');
-	put_plain_list(&sql, place, "NULL, '0', NULL, NULL", next);
+	put_plain_list(&sql, place, next);
 	statement_take(place, st, &sql);
 }
