@@ -244,10 +244,10 @@ char *sql_pairs_lines(const struct place *place, const struct document_shape *sh
 	return buf_take(&sql);
 }
 
-/* The parameter's elements are {"k": key, "j": line}. FROM items; e and d are as of
- * put_source(). */
-static void put_pairs(struct buf *sql, const struct place *place) {
-	int table = target_table(place);
+/* The parameter's elements are {"k": key, "j": line}. FROM items, with e and d as of put_source();
+ * "WHERE ... AND t.key = the pair's": the line may be this row's. */
+static void put_pairs(struct buf *sql, const struct place *place,
+		      const struct document_shape *shape) {
 	buf_printf(
 		sql,
 		"pg_catalog.json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
@@ -255,13 +255,8 @@ static void put_pairs(struct buf *sql, const struct place *place) {
 		place->nparams + 1);
 	put_relation(sql, "", target_of(place));
 	buf_puts(sql, ", e.j) d");
-	put_tables(sql, ", ", place, table);
-}
-
-/* "... AND t.key = the pair's": the line may be this row's. */
-static void put_pair_conditions(struct buf *sql, const struct place *place,
-				const struct document_shape *shape) {
-	put_conditions(sql, "", place, false);
+	put_tables(sql, ", ", place, target_table(place));
+	put_conditions(sql, " WHERE ", place, false);
 	put_agreement(sql, place, shape, false);
 	for (int i = 0; i < key_length(place); i++) {
 		put_column(sql, " AND ", place->target, key_name(place, i));
@@ -270,66 +265,42 @@ static void put_pair_conditions(struct buf *sql, const struct place *place,
 	}
 }
 
-/* What an UPDATE sets, and whether that changes something. False if it cannot be done, or
- * there is nothing to set. */
-static bool put_changes(const struct place *place, const struct document_shape *shape,
-			struct buf *set, struct buf *differs) {
-	int table = target_table(place), n = 0;
+/* With FIND, a SELECT of the rows that the UPDATE would change. NULL if it cannot be done, or there
+ * is nothing to set. */
+static char *update_or_find(const struct place *place, const struct document_shape *shape,
+			    bool find) {
 	const struct relation *rel = target_of(place);
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	for (int i = 0; i < rel->ncolumns; i++) {
-		const struct column *column = &rel->columns[i];
-		AUTO_BUF struct buf old = { 0 }, value = { 0 };
-		if (!takes_value(place, shape, column))
+		if (!takes_value(place, shape, &rel->columns[i]))
 			continue;
-		if (column->identity_always)
-			return false;
-		put_column(&old, "", table, column->name);
-		put_new_value(&value, place, shape, column, old.data);
-		put_name(set, n > 0 ? ", " : "", column->name);
-		buf_printf(set, " = %s", value.data);
-		/* as text: see sql_table_update() */
-		buf_printf(differs, "%s%s::text IS DISTINCT FROM (%s)::text", n++ > 0 ? " OR " : "",
-			   old.data, value.data);
+		if (rel->columns[i].identity_always)
+			return NULL;
+		put_change(&set, &differs, place, shape, &rel->columns[i]);
 	}
-	return n > 0;
+	if (set.len == 0 && !set.failed)
+		return NULL;
+	put_own_rows(&sql, find ? "SELECT x.n FROM " : "UPDATE ", rel);
+	buf_printf(&sql, " t%d%s%s%s", target_table(place), find ? ", " : " SET ",
+		   find ? "" : set.data, find ? "" : " FROM ");
+	put_pairs(&sql, place, shape);
+	buf_printf(&sql, " AND (%s)%s", differs.data, find ? "" : " RETURNING x.n");
+	return buf_take(&sql);
 }
 
 char *sql_pairs_update(const struct place *place, const struct document_shape *shape) {
-	int table = target_table(place);
-	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
-	if (!put_changes(place, shape, &set, &differs))
-		return NULL;
-	put_own_rows(&sql, "UPDATE ", target_of(place));
-	buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
-	put_pairs(&sql, place);
-	buf_puts(&sql, " WHERE ");
-	put_pair_conditions(&sql, place, shape);
-	buf_printf(&sql, " AND (%s) RETURNING x.n", differs.data);
-	return buf_take(&sql);
+	return update_or_find(place, shape, false);
 }
 
 char *sql_pairs_differing(const struct place *place, const struct document_shape *shape) {
-	int table = target_table(place);
-	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
-	if (!put_changes(place, shape, &set, &differs))
-		return NULL;
-	put_own_rows(&sql, "SELECT x.n FROM ", target_of(place));
-	buf_printf(&sql, " t%d, ", table);
-	put_pairs(&sql, place);
-	buf_puts(&sql, " WHERE ");
-	put_pair_conditions(&sql, place, shape);
-	buf_printf(&sql, " AND (%s)", differs.data);
-	return buf_take(&sql);
+	return update_or_find(place, shape, true);
 }
 
 char *sql_pairs_count(const struct place *place, const struct document_shape *shape) {
-	int table = target_table(place);
 	AUTO_BUF struct buf sql = { 0 };
 	put_own_rows(&sql, "SELECT pg_catalog.count(*) FROM ", target_of(place));
-	buf_printf(&sql, " t%d, ", table);
-	put_pairs(&sql, place);
-	buf_puts(&sql, " WHERE ");
-	put_pair_conditions(&sql, place, shape);
+	buf_printf(&sql, " t%d, ", target_table(place));
+	put_pairs(&sql, place, shape);
 	return buf_take(&sql);
 }
 

@@ -171,11 +171,8 @@ static const struct column *match_column(const struct place *place, int i) {
 static void put_match(struct buf *sql, const struct place *place) {
 	for (int i = 0; i < place->match->n; i++) {
 		const struct column *column = match_column(place, i);
-		if (column == NULL)
-			continue;
-		put_d(sql, " AND ", column->name);
-		put_operator(sql, "=", column, NULL);
-		put_column(sql, "", place->target, column->name);
+		if (column != NULL)
+			put_same(sql, place, column);
 	}
 }
 
@@ -186,21 +183,13 @@ static void put_sources(struct buf *sql, const struct place *place,
 	put_tables(sql, ", ", place, place->target);
 }
 
-/* Which row an element stands for, and that it agrees with the path. An identity cannot be changed:
- * it must agree, too. */
+/* Which row an element stands for, and that it agrees with the path. */
 static void put_same_row(struct buf *sql, const struct place *place,
 			 const struct document_shape *shape) {
-	const struct relation *rel = place->scope.tables[place->target].rel;
 	put_conditions(sql, "", place, false);
 	put_match(sql, place);
 	put_agreement(sql, place, shape, false);
-	for (int i = 0; i < rel->ncolumns; i++) {
-		if (!rel->columns[i].identity_always || !shape_has(shape, rel->columns[i].name))
-			continue;
-		put_d(sql, " AND ", rel->columns[i].name);
-		put_operator(sql, "=", &rel->columns[i], NULL);
-		put_column(sql, "", place->target, rel->columns[i].name);
-	}
+	put_same_identity(sql, place, shape);
 }
 
 char *sql_table_twice(const struct place *place) {
@@ -249,28 +238,18 @@ char *sql_table_count(const struct place *place, const struct document_shape *sh
 }
 
 char *sql_table_update(const struct place *place, const struct document_shape *shape) {
-	int table = target_table(place), n = 0;
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
-		if (!takes_value(place, shape, column) || column->identity_always ||
-		    name_list_has(place->match, column->name))
-			continue;
-		AUTO_BUF struct buf old = { 0 }, value = { 0 };
-		put_column(&old, "", table, column->name);
-		put_new_value(&value, place, shape, column, old.data);
-		put_name(&set, n > 0 ? ", " : "", column->name);
-		buf_printf(&set, " = %s", value.data);
-		/* as text: not every type has an equality, and what is shown in another way is
-		 * another value */
-		buf_printf(&differs, "%s%s::text IS DISTINCT FROM (%s)::text",
-			   n++ > 0 ? " OR " : "", old.data, value.data);
+		if (takes_value(place, shape, column) && !column->identity_always &&
+		    !name_list_has(place->match, column->name))
+			put_change(&set, &differs, place, shape, column);
 	}
-	if (n == 0)
+	if (set.len == 0 && !set.failed)
 		return NULL;
 	put_own_rows(&sql, "UPDATE ", rel);
-	buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
+	buf_printf(&sql, " t%d SET %s FROM ", target_table(place), set.data);
 	put_sources(&sql, place, shape);
 	buf_puts(&sql, " WHERE ");
 	put_same_row(&sql, place, shape);

@@ -121,9 +121,9 @@ static void put_path_value(struct buf *sql, const struct place *place,
 			put_column(sql, "", t->joined, t->fk->references.names[i]);
 }
 
-/* " = " between COLUMN and that. */
-static void put_path_operator(struct buf *sql, const struct place *place,
-			      const struct column *column) {
+/* " = " between COLUMN and that, and that. */
+static void put_equals_path(struct buf *sql, const struct place *place,
+			    const struct column *column) {
 	const struct scope_table *t = &place->scope.tables[target_table(place)];
 	const struct column *other = NULL;
 	if (key_of(place, column) == NULL)
@@ -132,6 +132,7 @@ static void put_path_operator(struct buf *sql, const struct place *place,
 				other = relation_column(place->scope.tables[t->joined].rel,
 							t->fk->references.names[i]);
 	put_operator(sql, "=", column, other);
+	put_path_value(sql, place, column);
 }
 
 void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
@@ -169,32 +170,52 @@ void put_agreement(struct buf *sql, const struct place *place, const struct docu
 			continue;
 		if (role != ROLE_FREE) {
 			put_d(sql, " AND ", column->name);
-			put_path_operator(sql, place, column);
-			put_path_value(sql, place, column);
+			put_equals_path(sql, place, column);
 		} else if (key != NULL) {
 			put_key_condition(sql, key, "d");
 		}
 	}
 }
 
+void put_same(struct buf *sql, const struct place *place, const struct column *column) {
+	put_d(sql, " AND ", column->name);
+	put_operator(sql, "=", column, NULL);
+	put_column(sql, "", target_table(place), column->name);
+}
+
+void put_same_identity(struct buf *sql, const struct place *place,
+		       const struct document_shape *shape) {
+	const struct relation *rel = target_of(place);
+	for (int i = 0; i < rel->ncolumns; i++)
+		if (rel->columns[i].identity_always && shape_has(shape, rel->columns[i].name))
+			put_same(sql, place, &rel->columns[i]);
+}
+
+void put_change(struct buf *set, struct buf *differs, const struct place *place,
+		const struct document_shape *shape, const struct column *column) {
+	AUTO_BUF struct buf old = { 0 }, value = { 0 };
+	put_column(&old, "", target_table(place), column->name);
+	put_new_value(&value, place, shape, column, old.data);
+	put_name(set, set->len > 0 ? ", " : "", column->name);
+	buf_printf(set, " = %s", value.data);
+	if (differs != NULL)
+		buf_printf(differs, "%s%s::text IS DISTINCT FROM (%s)::text",
+			   differs->len > 0 ? " OR " : "", old.data, value.data);
+}
+
 /* With FIND, a SELECT of the row that the UPDATE would change, and may: FOR UPDATE, policies of
  * UPDATE hold for it, too. */
 static char *update_or_find(const struct place *place, const struct document_shape *shape,
 			    bool find) {
-	int table = target_table(place), n = 0;
+	int table = target_table(place);
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 };
 	for (int i = 0; i < rel->ncolumns && !find; i++) {
 		const struct column *column = &rel->columns[i];
-		if (!takes_value(place, shape, column) || column->identity_always)
-			continue;
-		AUTO_BUF struct buf old = { 0 };
-		put_column(&old, "", table, column->name);
-		put_name(&set, n++ > 0 ? ", " : "", column->name);
-		buf_puts(&set, " = ");
-		put_new_value(&set, place, shape, column, old.data);
+		if (takes_value(place, shape, column) && !column->identity_always)
+			put_change(&set, NULL, place, shape, column);
 	}
-	if (n > 0) {
+	if (set.len > 0 || set.failed) {
 		put_own_rows(&sql, "UPDATE ", rel);
 		buf_printf(&sql, " t%d SET %s FROM ", table, set.data);
 	} else {
@@ -206,13 +227,7 @@ static char *update_or_find(const struct place *place, const struct document_sha
 	put_tables(&sql, ", ", place, table);
 	put_conditions(&sql, " WHERE ", place, false);
 	put_agreement(&sql, place, shape, false);
-	for (int i = 0; i < rel->ncolumns; i++) {
-		if (!rel->columns[i].identity_always || !shape_has(shape, rel->columns[i].name))
-			continue;
-		put_d(&sql, " AND ", rel->columns[i].name);
-		put_operator(&sql, "=", &rel->columns[i], NULL);
-		put_column(&sql, "", table, rel->columns[i].name);
-	}
+	put_same_identity(&sql, place, shape);
 	if (find)
 		buf_printf(&sql, " FOR UPDATE OF t%d", table);
 	return buf_take(&sql);
@@ -258,8 +273,7 @@ bool put_insert(struct buf *sql, const struct place *place, const struct documen
 	buf_printf(sql, " AS t%d (", table);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
-		enum column_role role = role_of(place, column);
-		bool bound = role == ROLE_KEY || role == ROLE_PARENT;
+		bool bound = is_bound(place, column);
 		if (!bound && !takes_value(place, shape, column))
 			continue;
 		buf_puts(sql, n > 0 ? ", " : "");
@@ -288,8 +302,7 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 	buf_puts(sql, " (");
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
-		enum column_role role = role_of(place, column);
-		if (role != ROLE_KEY && role != ROLE_PARENT)
+		if (!is_bound(place, column))
 			continue;
 		db_quote_ident(sql, column->name);
 		buf_puts(sql, ", ");
@@ -319,10 +332,6 @@ char *sql_count_lines(const struct place *place, const struct document_shape *sh
 	return buf_take(&sql);
 }
 
-static const struct name_list *target_key(const struct place *place) {
-	return relation_key(target_of(place));
-}
-
 bool sql_has_key(const struct place *place, const struct document_shape *shape) {
 	int named = 0;
 	const struct relation *rel = target_of(place);
@@ -350,8 +359,7 @@ static void put_same_file(struct buf *sql, const struct place *place, bool exclu
 		}
 	}
 	for (int i = 0; i < rel->ncolumns; i++) {
-		enum column_role role = role_of(place, &rel->columns[i]);
-		if (role != ROLE_PARENT && role != ROLE_KEY)
+		if (!is_bound(place, &rel->columns[i]))
 			continue;
 		put_column(sql, " AND ", table, rel->columns[i].name);
 		if (excluded) {
@@ -359,15 +367,14 @@ static void put_same_file(struct buf *sql, const struct place *place, bool exclu
 			put_name(sql, "EXCLUDED.", rel->columns[i].name);
 			continue;
 		}
-		put_path_operator(sql, place, &rel->columns[i]);
-		put_path_value(sql, place, &rel->columns[i]);
+		put_equals_path(sql, place, &rel->columns[i]);
 	}
 }
 
 char *sql_upsert_lines(const struct place *place, const struct document_shape *shape) {
 	int table = target_table(place), n = 0;
 	const struct relation *rel = target_of(place);
-	const struct name_list *key = target_key(place);
+	const struct name_list *key = relation_key(rel);
 	AUTO_BUF struct buf sql = { 0 };
 	if (!put_insert(&sql, place, shape, SOURCE_MANY))
 		return NULL;
@@ -405,7 +412,7 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 char *sql_count_upserts(const struct place *place, const struct document_shape *shape) {
 	int table = target_table(place);
 	const struct relation *rel = target_of(place);
-	const struct name_list *key = target_key(place);
+	const struct name_list *key = relation_key(rel);
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT pg_catalog.count(*)");
 	put_rows(&sql, place, shape, SOURCE_MANY);
@@ -414,14 +421,12 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 	for (int i = 0; i < key->n; i++) {
 		const struct column *column = relation_column(rel, key->names[i]);
 		put_column(&sql, " AND ", table, column->name);
-		if (is_bound(place, column))
-			put_path_operator(&sql, place, column);
-		else
-			put_operator(&sql, "=", column, NULL);
-		if (is_bound(place, column))
-			put_path_value(&sql, place, column);
-		else
-			put_d(&sql, "", column->name);
+		if (is_bound(place, column)) {
+			put_equals_path(&sql, place, column);
+			continue;
+		}
+		put_operator(&sql, "=", column, NULL);
+		put_d(&sql, "", column->name);
 	}
 	buf_puts(&sql, " AND (true");
 	put_same_file(&sql, place, false);
@@ -431,18 +436,15 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 
 void put_absent(struct buf *sql, const struct place *place) {
 	const struct document_shape none = { 0 };
-	int table = target_table(place);
 	const struct relation *rel = target_of(place);
-	const struct name_list *key = target_key(place);
+	const struct name_list *key = relation_key(rel);
 	buf_puts(sql, " AND NOT EXISTS (SELECT 1 FROM ");
 	put_source(sql, place, &none, SOURCE_MANY);
 	buf_puts(sql, " WHERE true");
 	for (int i = 0; i < key->n; i++) {
-		if (is_bound(place, relation_column(rel, key->names[i])))
-			continue; /* the conditions say it already, and a line need not */
-		put_d(sql, " AND ", key->names[i]);
-		put_operator(sql, "=", relation_column(rel, key->names[i]), NULL);
-		put_column(sql, "", table, key->names[i]);
+		const struct column *column = relation_column(rel, key->names[i]);
+		if (!is_bound(place, column)) /* what the path says, a line need not */
+			put_same(sql, place, column);
 	}
 	buf_putc(sql, ')');
 }

@@ -32,6 +32,18 @@ void put_d(struct buf *sql, const char *before, const char *name);
 void put_new_value(struct buf *sql, const struct place *place, const struct document_shape *shape,
 		   const struct column *column, const char *base);
 
+/* " AND d.column = t.column" */
+void put_same(struct buf *sql, const struct place *place, const struct column *column);
+/* The same for each identity that the document says: it cannot be changed. */
+void put_same_identity(struct buf *sql, const struct place *place,
+		       const struct document_shape *shape);
+
+/* What an UPDATE sets COLUMN to, behind others in SET; and in DIFFERS (may be NULL) whether that
+ * changes something. As text: not every type has an equality, and what is shown in another way is
+ * another value. */
+void put_change(struct buf *set, struct buf *differs, const struct place *place,
+		const struct document_shape *shape, const struct column *column);
+
 /* FROM items: the document as the row d, and, where the overflow column or the order needs it, as
  * e.j. */
 void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
