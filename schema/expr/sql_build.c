@@ -355,16 +355,11 @@ void put_keys_not_null(struct buf *sql, const struct place *place) {
 
 void put_list_cursor(struct buf *sql, const struct place *place, int first) {
 	const struct column *alike = NULL;
-	buf_puts(sql, " AND (");
-	for (int i = 0; i < place->nkeys; i++) {
+	for (int i = 0; i < place->nkeys; i++)
 		alike = column_alike(i, alike,
 				     place->keys[i].format == NULL ? place->keys[i].column : NULL);
-		buf_puts(sql, i > 0 ? ", " : "");
-		if (place->keys[i].format != NULL)
-			put_key_text(sql, &place->keys[i]);
-		else
-			put_column(sql, "", place->keys[i].table, place->keys[i].column->name);
-	}
+	buf_puts(sql, " AND (");
+	put_list_order(sql, place);
 	buf_putc(sql, ')');
 	put_operator(sql, ">", alike, NULL);
 	buf_putc(sql, '(');

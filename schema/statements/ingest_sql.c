@@ -145,8 +145,7 @@ static void put_not_fresh(struct buf *sql, const struct ingest *in, int param) {
 char *ingest_delete_sql(const struct ingest *in) {
 	const struct name_list *key = relation_key(in->rel);
 	AUTO_BUF struct buf sql = { 0 };
-	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
-	put_relation(&sql, "", in->rel);
+	put_own_rows(&sql, "DELETE FROM ", in->rel);
 	put_key(&sql, " AS r USING (SELECT f.xids, pg_catalog.lower(u.ids) AS low, (SELECT ", in,
 		"m");
 	put_relation(&sql, " FROM ", in->rel);
@@ -168,8 +167,7 @@ char *ingest_delete_sql(const struct ingest *in) {
 
 char *ingest_delete_one_sql(const struct ingest *in) {
 	AUTO_BUF struct buf sql = { 0 };
-	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
-	put_relation(&sql, "", in->rel);
+	put_own_rows(&sql, "DELETE FROM ", in->rel);
 	buf_puts(&sql,
 		 " AS r USING rowfs.file_rows AS f WHERE f.file = $1::bigint"
 		 " AND f.ids OPERATOR(pg_catalog.@>) $2::bigint AND r.xmin = ANY (f.xids) AND ");
@@ -268,16 +266,22 @@ char *ingest_hash_sql(const struct ingest *in, const char *const *names, int n) 
 	return buf_take(&sql);
 }
 
+/* The table's rows R that are unclear, and say what one of the hashes does; NAMES NULL: any. */
+static void put_alike(struct buf *sql, const struct ingest *in, const char *const *names, int n) {
+	buf_puts(sql, " AS r WHERE ");
+	put_unclear(sql, in);
+	if (names == NULL)
+		return;
+	buf_puts(sql, " AND ");
+	put_hash(sql, in, names, n, false);
+	buf_puts(sql, " IN (SELECT pg_catalog.unnest($4::bigint[]))");
+}
+
 char *ingest_delete_alike_sql(const struct ingest *in, const char *const *names, int n) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_ranges(&sql, in);
-	buf_printf(&sql, "DELETE FROM %s", in->rel->inherited ? "ONLY " : "");
-	put_relation(&sql, "", in->rel);
-	buf_puts(&sql, " AS r WHERE ");
-	put_unclear(&sql, in);
-	buf_puts(&sql, " AND ");
-	put_hash(&sql, in, names, n, false);
-	buf_puts(&sql, " IN (SELECT pg_catalog.unnest($4::bigint[]))");
+	put_own_rows(&sql, "DELETE FROM ", in->rel);
+	put_alike(&sql, in, names, n);
 	return buf_take(&sql);
 }
 
@@ -285,12 +289,6 @@ char *ingest_count_alike_sql(const struct ingest *in, const char *const *names, 
 	AUTO_BUF struct buf sql = { 0 };
 	put_ranges(&sql, in);
 	put_relation(&sql, "SELECT pg_catalog.count(*) FROM ", in->rel);
-	buf_puts(&sql, " AS r WHERE ");
-	put_unclear(&sql, in);
-	if (names != NULL) {
-		buf_puts(&sql, " AND ");
-		put_hash(&sql, in, names, n, false);
-		buf_puts(&sql, " IN (SELECT pg_catalog.unnest($4::bigint[]))");
-	}
+	put_alike(&sql, in, names, n);
 	return buf_take(&sql);
 }

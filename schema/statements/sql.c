@@ -151,7 +151,7 @@ char *sql_find_referred(const struct place *place, const struct catalog *catalog
 
 /* UPDATE that gives the own keys new values: the K parameters after the path's. */
 static void build_rename(struct place *place) {
-	AUTO_BUF struct buf sql = { 0 }, others = { 0 };
+	AUTO_BUF struct buf sql = { 0 };
 	int target = place->row_table;
 	for (int i = 0; i < place->nkeys; i++)
 		if (place->keys[i].format != NULL)
@@ -163,7 +163,6 @@ static void build_rename(struct place *place) {
 		buf_printf(&sql, " = $%d::%s", place->nparams + 1 + i, place->keys[i].column->type);
 	}
 	put_tables(&sql, " FROM ", place, target);
-	buf_free(&others);
 	put_conditions(&sql, " WHERE ", place, false);
 	statement_take(place, &place->sql.rename, &sql);
 }

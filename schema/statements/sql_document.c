@@ -154,34 +154,19 @@ void sql_build_pieces(struct place *place) {
 
 /* -- one column -------------------------------------------------------------------------------- */
 
-static void put_update_head(struct buf *sql, const struct place *place) {
-	put_own_rows(sql, "UPDATE ", place->scope.tables[place->target].rel);
-	buf_printf(sql, " t%d SET ", place->target);
-}
-
-static void put_update_tail(struct buf *sql, const struct place *place) {
-	put_tables(sql, " FROM ", place, place->target);
-	put_conditions(sql, " WHERE ", place, false);
-}
-
-static void build_set(struct place *place, const char *value, struct db_statement *st) {
+/* REMOVES: where there is no file to remove, no row is changed. */
+static void build_set(struct place *place, const char *value, bool removes,
+		      struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
-	put_update_head(&sql, place);
+	put_own_rows(&sql, "UPDATE ", place->scope.tables[place->target].rel);
+	buf_printf(&sql, " t%d SET ", place->target);
 	db_quote_ident(&sql, place->column->name);
 	buf_printf(&sql, " = %s", value);
-	put_update_tail(&sql, place);
+	put_tables(&sql, " FROM ", place, place->target);
+	put_conditions(&sql, " WHERE ", place, false);
+	if (removes)
+		put_has_file(&sql, place);
 	statement_take(place, st, &sql);
-}
-
-/* Where there is no file to remove, no row is changed. */
-static void build_clear(struct place *place) {
-	AUTO_BUF struct buf sql = { 0 };
-	put_update_head(&sql, place);
-	db_quote_ident(&sql, place->column->name);
-	buf_puts(&sql, " = NULL");
-	put_update_tail(&sql, place);
-	put_has_file(&sql, place);
-	statement_take(place, &place->sql.clear, &sql);
 }
 
 static void build_row(struct place *place) {
@@ -202,8 +187,8 @@ static void build_column_writes(struct place *place) {
 	bool bytes = strcmp(base, "bytea") == 0;
 	/* a cast to the type without its length: too long a value is then an error, not cut */
 	buf_printf(&value, bytes ? "$%d" : "$%d::%s", param, place->column->type);
-	build_set(place, value.data, &place->sql.set);
-	build_clear(place);
+	build_set(place, value.data, false, &place->sql.set);
+	build_set(place, "NULL", true, &place->sql.clear);
 	build_row(place);
 	if (relation_key(place->scope.tables[place->target].rel) != NULL) {
 		AUTO_BUF struct buf insert = { 0 };
@@ -214,7 +199,7 @@ static void build_column_writes(struct place *place) {
 		return;
 	put_column(&more, "coalesce(", place->target, place->column->name);
 	buf_printf(&more, ", '') || %s", value.data);
-	build_set(place, more.data, &place->sql.append);
+	build_set(place, more.data, false, &place->sql.append);
 }
 
 void sql_build_find_document(struct place *place) {
@@ -235,20 +220,20 @@ void sql_build_find_document(struct place *place) {
 
 /* -- queries ----------------------------------------------------------------------------------- */
 
-static const char *parameter_name(const struct place *place, const struct key *key) {
+/* What the layout's "args" say of KEY; NULL: nothing. */
+static const struct layout_arg *arg_of(const struct place *place, const struct key *key) {
 	for (int i = 0; i < place->route->nargs; i++)
 		if (strcmp(place->route->args[i].key, key->name) == 0)
-			return place->route->args[i].parameter;
-	const char *dot = strrchr(key->name, '.');
-	return dot != NULL ? dot + 1 : key->name;
+			return &place->route->args[i];
+	return NULL;
 }
 
-/* True if the layout's "args" names KEY. */
-static bool is_explicit(const struct place *place, const struct key *key) {
-	for (int i = 0; i < place->route->nargs; i++)
-		if (strcmp(place->route->args[i].key, key->name) == 0)
-			return true;
-	return false;
+static const char *parameter_name(const struct place *place, const struct key *key) {
+	const struct layout_arg *arg = arg_of(place, key);
+	if (arg != NULL)
+		return arg->parameter;
+	const char *dot = strrchr(key->name, '.');
+	return dot != NULL ? dot + 1 : key->name;
 }
 
 /* The key that gives the query NAME: what "args" says, else the nearest to the file. NULL if there
@@ -260,7 +245,7 @@ static const struct key *key_for(const struct place *place, const char *name) {
 			const struct key *key = &p->keys[i];
 			if (strcmp(parameter_name(place, key), name) != 0)
 				continue;
-			if (is_explicit(place, key))
+			if (arg_of(place, key) != NULL)
 				return key;
 			found = found != NULL ? found : key;
 		}

@@ -33,12 +33,14 @@ static int resort(const struct place *place, int i) {
 	return 2 - resorts_needed(place) + i - order_length(place);
 }
 
-static void put_order_column(struct buf *sql, const struct place *place, int i) {
+static void put_order_column(struct buf *sql, const char *before, const struct place *place,
+			     int i) {
 	const struct column *column = order_column(place, i);
 	if (column == NULL)
-		buf_printf(sql, "t%d.%s", place->target, last_resorts[resort(place, i)].name);
+		buf_printf(sql, "%st%d.%s", before, place->target,
+			   last_resorts[resort(place, i)].name);
 	else
-		put_column(sql, "", place->target, column->name);
+		put_column(sql, before, place->target, column->name);
 }
 
 static const char *order_type(const struct place *place, int i) {
@@ -78,7 +80,7 @@ static void put_cursor_value(struct buf *sql, const struct page *p, int i) {
  * column by column. */
 static void put_nullable_cursor(struct buf *sql, const struct page *p, int i) {
 	AUTO_BUF struct buf ref = { 0 }, value = { 0 }, beyond = { 0 }, equal = { 0 }, same = { 0 };
-	put_order_column(&ref, p->place, i);
+	put_order_column(&ref, "", p->place, i);
 	put_cursor_value(&value, p, i);
 	put_operator(&beyond, p->back ? "<" : ">", order_column(p->place, i), NULL);
 	put_operator(&equal, "=", order_column(p->place, i), NULL);
@@ -110,10 +112,8 @@ static void put_page_cursor(struct buf *sql, const struct page *p) {
 		alike = column_alike(i, alike, order_column(p->place, i));
 	/* one row comparison, which an index can answer */
 	buf_putc(sql, '(');
-	for (int i = 0; i < p->n; i++) {
-		buf_puts(sql, i > 0 ? ", " : "");
-		put_order_column(sql, p->place, i);
-	}
+	for (int i = 0; i < p->n; i++)
+		put_order_column(sql, i > 0 ? ", " : "", p->place, i);
 	buf_putc(sql, ')');
 	put_operator(sql, p->back ? "<=" : ">", alike, NULL);
 	buf_putc(sql, '(');
@@ -132,8 +132,7 @@ static void put_page_source(struct buf *sql, const struct page *p) {
 		put_page_cursor(sql, p);
 	buf_puts(sql, " ORDER BY ");
 	for (int i = 0; i < p->n; i++) {
-		buf_puts(sql, i > 0 ? ", " : "");
-		put_order_column(sql, p->place, i);
+		put_order_column(sql, i > 0 ? ", " : "", p->place, i);
 		buf_puts(sql, p->back ? " DESC" : "");
 	}
 }
@@ -167,8 +166,7 @@ static void build_page(const struct page *p, bool size, struct db_statement *st)
 	put_line_of(&sql, p->place);
 	buf_puts(&sql, " || E'\\n' AS line");
 	for (int i = 0; i < p->n; i++) {
-		buf_puts(&sql, ", ");
-		put_order_column(&sql, p->place, i);
+		put_order_column(&sql, ", ", p->place, i);
 		buf_printf(&sql, "::text AS o%d", i);
 	}
 	put_page_source(&sql, p);
@@ -237,9 +235,8 @@ static char *build_copy(const struct page *p) {
 	for (int i = 0; i < p->n; i++) {
 		if (field_of_order(p->place, i) >= 0)
 			continue;
-		buf_puts(&select, first ? "" : ", ");
+		put_order_column(&select, first ? "" : ", ", p->place, i);
 		first = false;
-		put_order_column(&select, p->place, i);
 		const struct column *column = order_column(p->place, i);
 		bool as_text = column != NULL && prints_as_text(column);
 		buf_puts(&select, as_text ? "" : "::text"); /* a cast costs as much as a field */
