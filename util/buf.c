@@ -1,7 +1,6 @@
 #include "util/buf.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <string.h>
 
 void buf_free(struct buf *b) {
@@ -116,6 +115,26 @@ bool buf_add_file(struct buf *b, FILE *f, size_t most) {
 	while (b->len < most && (n = fread(chunk, 1, sizeof(chunk), f)) > 0)
 		buf_add(b, chunk, n);
 	return ferror(f) == 0;
+}
+
+int buf_pread(struct buf *b, int fd, size_t size, uint64_t offset) {
+	buf_reserve(b, b->len + size + 1);
+	if (b->failed)
+		return -ENOMEM;
+	ssize_t n = pread(fd, b->data + b->len, size, (off_t)offset);
+	if (n < 0)
+		return -errno;
+	b->len += (size_t)n;
+	b->data[b->len] = '\0';
+	return 0;
+}
+
+int buf_add_part(struct buf *b, const char *data, size_t len, size_t size, uint64_t offset) {
+	if (offset >= len)
+		return 0;
+	size_t left = len - (size_t)offset;
+	buf_add(b, data + offset, size < left ? size : left);
+	return b->failed ? -ENOMEM : 0;
 }
 
 void buf_json_string(struct buf *b, const char *s, size_t len) {

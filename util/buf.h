@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 struct buf {
@@ -36,6 +37,12 @@ int buf_refuse(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Appends what F has, from where it stands to its end, or until B has MOST bytes or more. Returns
  * false, with errno, if F cannot be read. */
 MUST_USE bool buf_add_file(struct buf *b, FILE *f, size_t most);
+/* Appends what FD has from OFFSET on, at most SIZE bytes, by one pread(2). Returns 0 or -errno. */
+MUST_USE int buf_pread(struct buf *b, int fd, size_t size, uint64_t offset);
+/* Appends what the LEN bytes at DATA have from OFFSET on, at most SIZE bytes. Returns 0 or
+ * -ENOMEM. */
+MUST_USE int buf_add_part(struct buf *b, const char *data, size_t len, size_t size,
+			  uint64_t offset);
 /* Appends S as a JSON string literal, quotes included; control bytes escaped, UTF-8 left as it
  * is. */
 void buf_json_string(struct buf *b, const char *s, size_t len);

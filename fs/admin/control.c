@@ -206,27 +206,11 @@ static int control_open(struct call *call, struct handle *h) {
 	return c->text.failed ? -ENOMEM : 0;
 }
 
-static int read_at(int fd, size_t size, uint64_t offset, struct buf *out) {
-	buf_reserve(out, size + 1);
-	if (out->failed)
-		return -ENOMEM;
-	ssize_t n = pread(fd, out->data, size, (off_t)offset);
-	if (n < 0)
-		return -errno;
-	out->len = (size_t)n;
-	return 0;
-}
-
 static int control_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 			struct buf *out) {
 	const struct open_control *c = control_of(h);
-	if (c->on_disk)
-		return read_at(c->fd, size, offset, out);
-	if (offset >= c->text.len)
-		return 0;
-	size_t left = c->text.len - (size_t)offset;
-	buf_add(out, c->text.data + offset, size < left ? size : left);
-	return out->failed ? -ENOMEM : 0;
+	return c->on_disk ? buf_pread(out, c->fd, size, offset)
+			  : buf_add_part(out, c->text.data, c->text.len, size, offset);
 }
 
 static void control_close(struct fs *fs, struct handle *h) {

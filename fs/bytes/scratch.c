@@ -94,14 +94,7 @@ int scratch_resize(struct scratch *file, uint64_t size, struct db_error *err) {
 }
 
 int scratch_read(const struct scratch *file, size_t size, uint64_t offset, struct buf *out) {
-	buf_reserve(out, out->len + size + 1);
-	if (out->failed)
-		return -ENOMEM;
-	ssize_t n = pread(file->fd, out->data + out->len, size, (off_t)offset);
-	if (n < 0)
-		return -errno;
-	out->len += (size_t)n;
-	return 0;
+	return buf_pread(out, file->fd, size, offset);
 }
 
 uint64_t scratch_size(const struct scratch *file) {

@@ -152,11 +152,7 @@ static int document_read(struct call *call, struct handle *h, size_t size, uint6
 		return rc;
 	const char *data = d->body != NULL ? d->body->data : d->data.data;
 	size_t len = d->body != NULL ? d->body->len : d->data.len;
-	if (offset >= len)
-		return 0;
-	size_t left = len - (size_t)offset;
-	buf_add(out, data + offset, size < left ? size : left);
-	return out->failed ? -ENOMEM : 0;
+	return buf_add_part(out, data, len, size, offset);
 }
 
 /* -- changing the bytes in the handle ---------------------------------------------------------- */

@@ -595,13 +595,7 @@ void ingest_tell_cut(const struct ingest_stream *s, const struct ingest_parser *
 /* Of the copy of the file: a twin_read. */
 static int read_copy(struct call *call, void *arg, uint64_t offset, struct buf *out) {
 	const struct whole *w = arg;
-	(void)call;
-	buf_resize(out, PIECE);
-	ssize_t n = out->failed ? -ENOMEM : pread(w->fd, out->data, PIECE, (off_t)offset);
-	if (n < 0)
-		return out->failed ? -ENOMEM : -errno;
-	buf_resize(out, (size_t)n);
-	return 0;
+	return buf_pread(out, w->fd, PIECE, offset);
 }
 
 int ingest_send_file(struct call *call, struct ingest_stream *s, int fd, bool last, bool *moved) {

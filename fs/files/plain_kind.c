@@ -50,15 +50,7 @@ static int plain_kind_open(struct call *call, struct handle *h) {
 
 static int plain_kind_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 			   struct buf *out) {
-	(void)call;
-	buf_reserve(out, size + 1);
-	if (out->failed)
-		return -ENOMEM;
-	ssize_t n = pread(file_of(h)->fd, out->data, size, (off_t)offset);
-	if (n < 0)
-		return -errno;
-	out->len = (size_t)n;
-	return 0;
+	return buf_pread(out, file_of(h)->fd, size, offset);
 }
 
 static void plain_kind_close(struct fs *fs, struct handle *h) {

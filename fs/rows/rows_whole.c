@@ -162,11 +162,7 @@ int rows_whole_load(struct call *call, struct handle *h) {
 
 int rows_whole_read(const struct handle *h, size_t size, uint64_t offset, struct buf *out) {
 	const struct rows_file *f = rows_of(h);
-	if (offset >= f->data.len)
-		return 0;
-	size_t left = f->data.len - (size_t)offset;
-	buf_add(out, f->data.data + offset, size < left ? size : left);
-	return out->failed ? -ENOMEM : 0;
+	return buf_add_part(out, f->data.data, f->data.len, size, offset);
 }
 
 /* The write or truncation cannot be done: what there is must not be committed at close. */

@@ -7,8 +7,10 @@
 #include "util/thread.h"
 #include "util/ticker.h"
 
+#include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 static void test_buf_grows(void) {
 	AUTO_BUF struct buf b = { 0 };
@@ -61,6 +63,28 @@ static void test_buf_reserve(void) {
 	for (int i = 0; i < 1000; i++)
 		buf_putc(&b, 'x');
 	CHECK(b.data == before);
+}
+
+static void test_buf_parts(void) {
+	AUTO_BUF struct buf b = { 0 };
+	AUTO_FD int fd = memfd_create("test", 0);
+	CHECK(write(fd, "hello world", 11) == 11);
+	CHECK_INT(buf_pread(&b, fd, 0, 0), 0);
+	CHECK_STR(b.data, "");
+	CHECK_INT(buf_pread(&b, fd, 3, 6), 0);
+	CHECK_STR(b.data, "wor");
+	CHECK_INT(buf_pread(&b, fd, 100, 9), 0);
+	CHECK_INT(buf_pread(&b, fd, 100, 11), 0);
+	CHECK_STR(b.data, "world");
+	CHECK_INT(buf_pread(&b, -1, 1, 0), -EBADF);
+	CHECK_INT(buf_pread(&b, fd, SIZE_MAX / 2, 0), -ENOMEM);
+	buf_free(&b);
+	CHECK_INT(buf_add_part(&b, NULL, 0, 5, 0), 0);
+	CHECK_INT(buf_add_part(&b, "hello", 5, 2, 3), 0);
+	CHECK_INT(buf_add_part(&b, "hello", 5, 9, 4), 0);
+	CHECK_INT(buf_add_part(&b, "hello", 5, 9, 5), 0);
+	CHECK_INT(buf_add_part(&b, "hello", 5, SIZE_MAX, UINT64_MAX), 0);
+	CHECK_STR(b.data, "loo");
 }
 
 /* A size that no memory holds fails the buf, and everything after is a no-op. */
@@ -238,6 +262,7 @@ int main(void) {
 	test_buf_consume_and_resize();
 	test_buf_take();
 	test_buf_reserve();
+	test_buf_parts();
 	test_buf_failure_is_sticky();
 	test_list_room();
 	test_json_string();
