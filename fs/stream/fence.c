@@ -140,7 +140,8 @@ int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct db_error
 	return rc;
 }
 
-int fence_note(struct fence *fence, const char *stream, struct db_error *err) {
+/* Notes STREAM, lastingly. */
+static int note(struct fence *fence, const char *stream, struct db_error *err) {
 	char line[UUID_LEN + 3];
 	/* a line of its own, though the one before was cut short */
 	int len = snprintf(line, sizeof(line), "\n%.*s\n", (int)UUID_LEN, stream);
@@ -153,6 +154,15 @@ int fence_note(struct fence *fence, const char *stream, struct db_error *err) {
 			    "a stream cannot be noted in state_dir, so nothing can be sent exactly "
 			    "once: %s; make room there",
 			    strerror(errnum));
+}
+
+int fence_open(struct fence *fence, struct db_pool *pool, const char *stream,
+	       struct db_error *err) {
+	struct db_param param = db_text(stream);
+	int rc = note(fence, stream, err);
+	return rc == 0 ? db_query_text(pool, ledger_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL,
+				       err)
+		       : rc;
 }
 
 void fence_doubt(struct fence *fence) {
@@ -183,11 +193,7 @@ static void stream_in_use(struct fence *fence, char stream[37]) {
 static int open_stream(struct fence *fence, struct db_pool *pool, char stream[37],
 		       struct db_error *err) {
 	ledger_new_uuid(stream);
-	struct db_param param = db_text(stream);
-	int rc = fence_note(fence, stream, err);
-	if (rc != 0)
-		return rc;
-	rc = db_query_text(pool, ledger_open_sql, &param, 1, DB_REPEATABLE, NULL, NULL, err);
+	int rc = fence_open(fence, pool, stream, err);
 	if (rc != 0)
 		return rc;
 	LOCK_SCOPE(&fence->lock);

@@ -25,9 +25,10 @@ MUST_USE int fence_claim(int dir, int wait_ms, struct fence **out, pid_t *other)
  * ERR. */
 MUST_USE int fence_end_earlier(struct fence *fence, struct db_pool *pool, struct db_error *err);
 
-/* Notes STREAM (a uuid's text), lastingly, before anything is sent in it. Returns 0, or -errno with
- * a sentence in ERR. Thread-safe. */
-MUST_USE int fence_note(struct fence *fence, const char *stream, struct db_error *err);
+/* Notes STREAM (a uuid's text), lastingly, before anything is sent in it, and makes its row.
+ * Returns 0, or -errno with a sentence in ERR. Thread-safe. */
+MUST_USE int fence_open(struct fence *fence, struct db_pool *pool, const char *stream,
+			struct db_error *err);
 
 /* Fills STREAM with the stream that the named operations of this mount hold. Returns 0, or -errno
  * with a sentence in ERR. Thread-safe. */

@@ -63,13 +63,9 @@ static void follow(struct lane *lane, bool may) {
 /* Makes the stream's row, once. Returns 0, or -errno with ERR filled. */
 static int open_stream(struct lane *lane, struct db_error *err) {
 	struct engine *engine = lane->writer->engine;
-	struct db_param param = db_text(lane->once.stream);
 	if (lane->target.once == NULL || lane->opened)
 		return 0;
-	int rc = fence_note(engine->fence, lane->once.stream, err);
-	if (rc == 0)
-		rc = db_query_text(engine->pool, ledger_open_sql, &param, 1, DB_REPEATABLE, NULL,
-				   NULL, err);
+	int rc = fence_open(engine->fence, engine->pool, lane->once.stream, err);
 	lane->opened = rc == 0;
 	return rc;
 }
