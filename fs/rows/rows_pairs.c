@@ -128,9 +128,11 @@ static int no_memory(struct db_error *err) {
 	return db_error_set(err, ENOMEM, "out of memory");
 }
 
-/* Runs SQL with the path's keys and up to two texts. */
+/* Runs SQL with the path's keys and up to two texts. With FORM (of field_judge()) the answer is
+ * judged. */
 static int run(struct db_conn *conn, const struct attempt *a, const char *sql,
-	       const struct buf *one, const struct buf *two, PGresult **res, struct db_error *err) {
+	       const struct buf *one, const struct buf *two, const char *form, PGresult **res,
+	       struct db_error *err) {
 	struct db_param params[WHERE_PARAMS];
 	int n = where_params(a->p->in->w, params);
 	if (sql == NULL || (one != NULL && one->failed) || (two != NULL && two->failed))
@@ -141,7 +143,8 @@ static int run(struct db_conn *conn, const struct attempt *a, const char *sql,
 	if (two != NULL)
 		params[n++] =
 			(struct db_param){ .data = two->data, .len = two->len, .oid = DB_TEXT };
-	return db_query_on(conn, sql, params, n, res, err);
+	int rc = db_query_on(conn, sql, params, n, res, err);
+	return rc == 0 && form != NULL ? field_judge(*res, ROWS_ANY, form, err) : rc;
 }
 
 /* The number of a field's text; -1 for NULL; -ENOMEM. */
@@ -177,9 +180,7 @@ static int read_rows(struct db_conn *conn, struct attempt *a, struct db_error *e
 	AUTO_FREE char *sql = sql_pairs_read(a->place, a->way == WAY_UPDATE, a->p->in->since);
 	AUTO_BUF struct buf limit = { 0 };
 	buf_printf(&limit, "%" PRIu64, most);
-	int rc = run(conn, a, sql, &limit, NULL, &a->rows, err);
-	if (rc == 0)
-		rc = field_judge(a->rows, ROWS_ANY, PAIRS_FORM, err);
+	int rc = run(conn, a, sql, &limit, NULL, PAIRS_FORM, &a->rows, err);
 	if (rc != 0)
 		return rc;
 	a->nrows = PQntuples(a->rows);
@@ -250,9 +251,7 @@ static int ask_group(struct db_conn *conn, struct attempt *a, struct side *s, in
 	if (asked == 0)
 		return 0;
 	AUTO_FREE char *sql = sql_pairs_lines(a->place, &shape);
-	int rc = run(conn, a, sql, &json, NULL, &s->answers[g], err);
-	if (rc == 0)
-		rc = field_judge(s->answers[g], ROWS_ANY, LINES_FORM, err);
+	int rc = run(conn, a, sql, &json, NULL, LINES_FORM, &s->answers[g], err);
 	if (rc == 0 && PQntuples(s->answers[g]) != asked)
 		rc = db_error_set(err, EIO, "the server has answered for other lines");
 	for (int j = 0; rc == 0 && j < s->text->nlines; j++) {
@@ -503,8 +502,8 @@ static int remove_rows(struct db_conn *conn, struct attempt *a, struct db_error 
 		return 0;
 	a->removed = true;
 	AUTO_FREE char *sql = sql_pairs_delete(a->place, others, p->keyed != NULL, p->in->since);
-	int rc = p->keyed != NULL ? run(conn, a, sql, p->keyed, &keys, &res, err)
-				  : run(conn, a, sql, &keys, NULL, &res, err);
+	int rc = p->keyed != NULL ? run(conn, a, sql, p->keyed, &keys, NULL, &res, err)
+				  : run(conn, a, sql, &keys, NULL, NULL, &res, err);
 	bool locked = a->way == WAY_UPDATE;
 	if (rc == 0 && p->was != NULL && p->keyed == NULL && !locked && field_changed(res) != n)
 		rc = changed_by_others(err);
@@ -569,9 +568,7 @@ static int part_skipped(struct db_conn *conn, struct attempt *a, int g, const st
 	AUTO_BUF struct buf keys = { 0 };
 	if (skipped == NULL)
 		return no_memory(err);
-	int rc = run(conn, a, differing, json, NULL, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ANY, "n", err);
+	int rc = run(conn, a, differing, json, NULL, "n", &res, err);
 	for (int i = 0; rc == 0 && i < PQntuples(res); i++)
 		if (field_number(res, i, 0) <= t->nlines)
 			skipped[field_number(res, i, 0)] = true;
@@ -587,7 +584,7 @@ static int part_skipped(struct db_conn *conn, struct attempt *a, int g, const st
 	}
 	bool any = keys.len > 1;
 	buf_putc(&keys, ']');
-	return rc == 0 && any ? run(conn, a, removing, &keys, NULL, NULL, err) : rc;
+	return rc == 0 && any ? run(conn, a, removing, &keys, NULL, NULL, NULL, err) : rc;
 }
 
 static int update_group(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
@@ -599,14 +596,12 @@ static int update_group(struct db_conn *conn, struct attempt *a, int g, struct d
 		return 0;
 	AUTO_FREE char *update = sql_pairs_update(a->place, &shape);
 	AUTO_FREE char *count = sql_pairs_count(a->place, &shape);
-	int rc = run(conn, a, update, &json, NULL, &res, err);
-	if (rc == 0)
-		rc = field_judge(res, ROWS_ANY, "n", err);
+	int rc = run(conn, a, update, &json, NULL, "n", &res, err);
 	int changed = rc == 0 ? PQntuples(res) : 0;
 	a->p->written += changed;
 	if (rc != 0 || changed == n)
 		return rc;
-	rc = run(conn, a, count, &json, NULL, &there, err);
+	rc = run(conn, a, count, &json, NULL, NULL, &there, err);
 	/* by its place in the table, a row that was updated is not found again */
 	int64_t found = field_number(there, 0, 0);
 	bool all = found + (sql_pairs_have_key(a->place) ? 0 : changed) == n;
@@ -651,7 +646,7 @@ static int replace_all(struct db_conn *conn, struct attempt *a, struct db_error 
 	a->row_of = ints((size_t)a->p->text->nlines);
 	if (sql == NULL || a->row_of == NULL || side_begin(&a->now, a->p->text, a->place) != 0)
 		return no_memory(err);
-	int rc = run(conn, a, sql, keyed, NULL, NULL, err);
+	int rc = run(conn, a, sql, keyed, NULL, NULL, NULL, err);
 	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
 		rc = insert_group(conn, a, g, err);
 	return rc;

@@ -54,7 +54,7 @@ static int add_ids(struct id_stock *stock, const char *text, int count) {
 int id_stock_fill(struct id_stock *stock, const struct ingest *in, int n, struct db_pool *pool,
 		  struct db_conn *conn, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	char number[16];
+	char number[NUMBER_TEXT];
 	if (clock_us() > stock->drawn_us + LAST_MS * US_PER_MS)
 		stock->last = stock->n = stock->next = 0;
 	if (stock->n - stock->next >= n)
@@ -64,8 +64,7 @@ int id_stock_fill(struct id_stock *stock, const struct ingest *in, int n, struct
 	AUTO_FREE char *sql = ingest_ids_sql(in);
 	if (sql == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
-	snprintf(number, sizeof(number), "%d", count);
-	struct db_param param = db_text(number);
+	struct db_param param = db_number(number, count);
 	int rc = conn != NULL ? db_query_on(conn, sql, &param, 1, &res, err)
 			      : db_query_text(pool, sql, &param, 1, DB_REPEATABLE, NULL, &res, err);
 	if (rc != 0)

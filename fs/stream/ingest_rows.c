@@ -38,10 +38,11 @@ static struct db_param only_param(const struct comparison *c) {
 	return db_text(c->one ? c->only : NULL);
 }
 
+/* Runs SQL, which is freed; *OUT may be NULL. */
 static int run(const struct comparison *c, char *sql, const struct db_param *params, int n,
-	       struct db_error *err) {
+	       PGresult **out, struct db_error *err) {
 	AUTO_FREE char *owned = sql;
-	return sql != NULL ? db_query_on(c->conn, sql, params, n, NULL, err)
+	return sql != NULL ? db_query_on(c->conn, sql, params, n, out, err)
 			   : db_error_set(err, ENOMEM, "out of memory");
 }
 
@@ -52,18 +53,15 @@ static int delete_shown(const struct comparison *c, struct db_error *err) {
 	if (!c->in->has_proof)
 		return 0;
 	return run(c, c->one ? ingest_delete_one_sql(c->in) : ingest_delete_sql(c->in), params, 2,
-		   err);
+		   NULL, err);
 }
 
 /* The ids that are left, TOLD_MOST + 1 at most. */
 static int ask_unclear(const struct comparison *c, PGresult **out, struct db_error *err) {
-	AUTO_FREE char *sql = ingest_unclear_sql(c->in);
-	char most[16];
-	snprintf(most, sizeof(most), "%d", TOLD_MOST + 1);
+	char most[NUMBER_TEXT];
 	struct db_param params[] = { db_text(c->file), only_param(c), db_text(c->fresh),
-				     db_text(most) };
-	int rc = sql != NULL ? db_query_on(c->conn, sql, params, 4, out, err)
-			     : db_error_set(err, ENOMEM, "out of memory");
+				     db_number(most, TOLD_MOST + 1) };
+	int rc = run(c, ingest_unclear_sql(c->in), params, 4, out, err);
 	return rc == 0 ? field_judge(*out, ROWS_ANY, "i", err) : rc;
 }
 
@@ -96,10 +94,8 @@ static struct alike *find_alike(struct comparison *c, struct shape *shape) {
 /* Counts what SQL counts. */
 static int ask_count(const struct comparison *c, char *sql, const struct db_param *params, int n,
 		     uint64_t *count, struct db_error *err) {
-	AUTO_FREE char *owned = sql;
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = sql != NULL ? db_query_on(c->conn, sql, params, n, &res, err)
-			     : db_error_set(err, ENOMEM, "out of memory");
+	int rc = run(c, sql, params, n, &res, err);
 	if (rc == 0)
 		rc = field_judge(res, ROWS_ONE, "n", err);
 	if (rc == 0)
@@ -129,7 +125,7 @@ static int delete_alike(const struct comparison *c, struct alike *a, struct db_e
 		return count_alike(c, a, params, err);
 	int rc = run(
 		c, ingest_delete_alike_sql(c->in, (const char *const *)a->shape.names, a->shape.n),
-		params, 4, err);
+		params, 4, NULL, err);
 	buf_resize(&a->hashes, 0);
 	a->n = 0;
 	return rc;
