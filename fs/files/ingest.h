@@ -134,7 +134,7 @@ void ingest_adopt(struct ingest_stream *s, struct ingest_record *rec);
 MUST_USE int ingest_gather(struct ingest_stream *s, size_t *text, struct db_error *err);
 /* Makes one operation of LEN pending bytes and the lines that were parsed of them. Returns 0 or
  * -errno. */
-MUST_USE int ingest_seal(struct call *call, struct ingest_stream *s, size_t len);
+MUST_USE int ingest_seal(struct ingest_stream *s, size_t len, struct db_error *err);
 bool ingest_is_sealed(const struct ingest_stream *s);
 /* NULL is fine. */
 void ingest_sending_free(struct ingest_sending *x);

@@ -216,12 +216,15 @@ static int another_came(struct ingest_sending *x, struct db_error *err) {
 	return db_error_set(err, ESTALE, "another mount has written the file meanwhile: try again");
 }
 
-static int lock(struct db_conn *conn, struct batch_owner *owner, struct db_error *err) {
-	struct ingest_sending *x = of_owner(owner);
-	x->parts = true;
+static int lock_file(struct db_conn *conn, struct ingest_sending *x, struct db_error *err) {
 	int rc = ingest_file_lock(conn, x->s->rec.id, x->s->rec.op, x->op.id, x->s->in->of_table,
 				  err);
 	return rc == INGEST_MOVED ? another_came(x, err) : rc;
+}
+
+static int lock(struct db_conn *conn, struct batch_owner *owner, struct db_error *err) {
+	of_owner(owner)->parts = true;
+	return lock_file(conn, of_owner(owner), err);
 }
 
 /* CHANGED: the same file in another version, whose rows are replaced in any case; else another
@@ -240,13 +243,9 @@ static int clear_file(struct db_conn *conn, const struct ingest_stream *s, bool 
 /* What the bytes replace. */
 static int remove_old(struct db_conn *conn, struct ingest_sending *x, struct db_error *err) {
 	const struct ingest_stream *s = x->s;
-	int rc = 0;
-	if (s->replacing) {
-		rc = ingest_file_lock(conn, s->rec.id, s->rec.op, x->op.id, s->in->of_table, err);
-		rc = rc == INGEST_MOVED ? another_came(x, err) : rc;
-		if (rc == 0)
-			rc = clear_file(conn, s, false, ranges_text(&x->ids), &x->kept, err);
-	}
+	int rc = s->replacing ? lock_file(conn, x, err) : 0;
+	if (rc == 0 && s->replacing)
+		rc = clear_file(conn, s, false, ranges_text(&x->ids), &x->kept, err);
 	if (rc == 0 && s->old_tail != NULL)
 		rc = ingest_rows_delete(conn, s->fs->stream, s->in, s->rec.id,
 					strtoll(s->old_tail, NULL, 10), ranges_text(&x->ids),
@@ -348,10 +347,12 @@ bool ingest_is_sealed(const struct ingest_stream *s) {
 	return s->sending != NULL && s->sending->stage == SENDING_SEALED;
 }
 
-static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
-	struct ingest_sending *x = s->sending;
+int ingest_seal(struct ingest_stream *s, size_t len, struct db_error *err) {
 	uint64_t base = s->replacing ? 0 : s->rec.size;
 	AUTO_BUF struct buf tail = { 0 };
+	if (s->sending == NULL && (s->sending = sending_new(s, &s->parser)) == NULL)
+		return -ENOMEM;
+	struct ingest_sending *x = s->sending;
 	see_deletions(s);
 	x->has_tail = s->unit.has_tail;
 	int rc = gather(x, &s->unit, &s->ids, NULL, err);
@@ -375,12 +376,6 @@ static int seal(struct ingest_stream *s, size_t len, struct db_error *err) {
 		return db_error_set(err, ENOMEM, "out of memory");
 	move(x, SENDING_SEAL);
 	return 0;
-}
-
-int ingest_seal(struct call *call, struct ingest_stream *s, size_t len) {
-	if (s->sending == NULL && (s->sending = sending_new(s, &s->parser)) == NULL)
-		return -ENOMEM;
-	return seal(s, len, &call->err);
 }
 
 static void told(struct ingest_stream *s, const struct refusals *list) {
@@ -417,11 +412,9 @@ static void settle(struct ingest_sending *x) {
 	s->parsed -= x->len;
 	free(move_ptr(s->old_tail));
 	if (x->has_tail) {
-		char text[24];
-		snprintf(text, sizeof(text), "%lld", (long long)x->last_id);
 		free(s->parser.tail_id);
-		s->parser.tail_id = strdup(text);
-		if (s->parser.tail_id == NULL) { /* the record's state says it */
+		if (asprintf(&s->parser.tail_id, "%lld", (long long)x->last_id) < 0) {
+			s->parser.tail_id = NULL; /* the record's state says it */
 			parser_free(&s->parser);
 			s->parsing = false;
 		}

@@ -285,7 +285,7 @@ static int prepare(struct call *call, struct ingest_stream *s, enum extent exten
 	*any = rc == 0 && s->copy == NULL &&
 	       (len > 0 || (extent != WHOLE_LINES && (lines || s->replacing || s->twin_whole)));
 	if (*any)
-		rc = ingest_seal(call, s, len);
+		rc = ingest_seal(s, len, &call->err);
 	if (rc != 0)
 		ingest_stream_reset(s); /* it is parsed again the next time */
 	return rc;

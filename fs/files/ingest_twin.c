@@ -208,22 +208,29 @@ static int compare_rest(struct call *call, twin_read *read, void *arg, struct in
 	return rc;
 }
 
+/* The same of all that our file has by now. */
+static int compare_all(struct call *call, twin_read *read, void *arg, struct ingest_twin *twin,
+		       enum twin_text *text) {
+	bool whole = false;
+	int rc = compare_rest(call, read, arg, twin);
+	if (rc == 0 && !twin->differs)
+		rc = is_whole(call, twin, &whole);
+	if (rc == 0)
+		*text = twin->differs ? TWIN_OTHER : whole ? TWIN_WHOLE : TWIN_BEGINS;
+	return rc;
+}
+
 int ingest_twin_compare(struct call *call, struct ingest_stream *s, twin_read *read, void *arg,
 			enum twin_text *text) {
-	bool anew = s->replacing || s->rec.size == 0, whole = false;
-	*text = TWIN_NONE;
+	bool anew = s->replacing || s->rec.size == 0;
 	for (int i = 0; i < AGAIN_MOST; i++) {
+		*text = TWIN_NONE;
 		int rc = s->twin_asked ? 0 : find_twin(call, s, anew, &s->twin);
 		s->twin_asked = rc == 0;
 		if (rc == 0 && s->twin != NULL)
-			rc = compare_rest(call, read, arg, s->twin);
-		if (rc != 0 || s->twin == NULL)
+			rc = compare_all(call, read, arg, s->twin, text);
+		if (*text != TWIN_OTHER)
 			return rc;
-		if (!s->twin->differs) {
-			rc = is_whole(call, s->twin, &whole);
-			*text = whole ? TWIN_WHOLE : TWIN_BEGINS;
-			return rc;
-		}
 		bool again = i + 1 < AGAIN_MOST && was_changed(call, s, s->twin);
 		if (!again && anew) /* else it is compared once more, as a whole */
 			tell(s, s->twin);
@@ -232,23 +239,17 @@ int ingest_twin_compare(struct call *call, struct ingest_stream *s, twin_read *r
 			break;
 		s->twin_asked = false;
 	}
-	*text = TWIN_OTHER;
 	return 0;
 }
 
 int ingest_twin_compare_file(struct call *call, const struct ingest_stream *s, twin_read *read,
 			     void *arg, struct ingest_twin **out, enum twin_text *text) {
 	struct ingest_twin *twin = NULL;
-	bool whole = false;
 	*out = NULL;
 	*text = TWIN_NONE;
 	int rc = find_twin(call, s, true, &twin);
 	if (rc == 0 && twin != NULL)
-		rc = compare_rest(call, read, arg, twin);
-	if (rc == 0 && twin != NULL && !twin->differs)
-		rc = is_whole(call, twin, &whole);
-	if (rc == 0 && twin != NULL)
-		*text = twin->differs ? TWIN_OTHER : whole ? TWIN_WHOLE : TWIN_BEGINS;
+		rc = compare_all(call, read, arg, twin, text);
 	if (*text == TWIN_OTHER)
 		tell(s, twin);
 	if (*text == TWIN_BEGINS || *text == TWIN_WHOLE)
