@@ -46,12 +46,10 @@ static void flush(struct timer *timer, struct task *task) {
 static void fold(struct timer *timer, struct task *task) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, DB_NO_RETRY, NULL, NULL, &err) != 0)
-		log_debug("timer: %s: %s", task->sql,
-			  err.sentence != NULL ? err.sentence : "failed");
+		log_debug("timer: %s: %s", task->sql, db_error_text(&err));
 	db_error_clear(&err);
 	if (watch_again(timer->fs->pool, timer->snapshot->tree, &err) != 0)
-		log_debug("timer: whether tables have got triggers: %s",
-			  err.sentence != NULL ? err.sentence : "failed");
+		log_debug("timer: whether tables have got triggers: %s", db_error_text(&err));
 	coherence_own(timer->fs, &err);
 	task->due_us = clock_us() + task->every_us;
 }
@@ -67,8 +65,7 @@ static void run(struct timer *timer, struct task *task) {
 		return;
 	}
 	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, 0, NULL, NULL, &err) != 0)
-		log_error("timer: %s: %s", task->sql,
-			  err.sentence != NULL ? err.sentence : "failed");
+		log_error("timer: %s: %s", task->sql, db_error_text(&err));
 	coherence_changed(timer->fs, &err);
 	task->due_us = clock_us() + task->every_us;
 }

@@ -290,16 +290,12 @@ static int resolve_mountpoint(struct options *opt, const char *path, struct buf 
 	opt->mountpoint = realpath(path, NULL);
 	if (opt->mountpoint == NULL || stat(opt->mountpoint, &st) < 0) {
 		int why = errno;
-		buf_printf(err, "mountpoint %s: %s%s", path, strerror(why),
-			   why == ENOTCONN ? ": a mount that has died is there; umount it first"
-					   : "");
-		return -why;
+		return buf_refuse(
+			err, "mountpoint %s: %s%s", path, strerror(why),
+			why == ENOTCONN ? ": a mount that has died is there; umount it first" : "");
 	}
-	if (!S_ISDIR(st.st_mode)) {
-		buf_printf(err, "mountpoint %s: %s", path, strerror(ENOTDIR));
-		return -ENOTDIR;
-	}
-	return 0;
+	return S_ISDIR(st.st_mode) ? 0
+				   : buf_refuse(err, "mountpoint %s: %s", path, strerror(ENOTDIR));
 }
 
 static int check_together(const struct options *opt, struct buf *err) {

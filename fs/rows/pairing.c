@@ -359,8 +359,9 @@ static int pair_moved(const struct pairing *p, bool *taken) {
 	return 0;
 }
 
-static void note_taken(const struct pairing *p, bool *taken) {
-	for (int j = 0; j < p->nlines; j++)
+/* The rows of lines LOW .. HIGH. */
+static void note_taken(const struct pairing *p, int low, int high, bool *taken) {
+	for (int j = low; j < high; j++)
 		if (p->row_of[j] >= 0)
 			taken[p->row_of[j]] = true;
 }
@@ -375,13 +376,13 @@ static int pair_all(const struct pairing *p, bool *taken) {
 		same[i] = i;
 	rc = find_chain(p->rows, p->nrows, p->lines, p->nlines, in_order, chain);
 	memcpy(p->row_of, chain, (size_t)p->nlines * sizeof(*chain));
-	note_taken(p, taken);
+	note_taken(p, 0, p->nlines, taken);
 	if (rc == 0 && !in_order)
 		rc = pair_moved(p, taken);
 	const struct span all = { same, same, p->nrows, p->nlines, chain };
 	if (rc == 0 && !p->equal_only)
 		rc = pair_gaps(p, &all, taken, in_order);
-	note_taken(p, taken);
+	note_taken(p, 0, p->nlines, taken);
 	return rc;
 }
 
@@ -432,15 +433,12 @@ static int pair_tie(const struct pairing *p, int low, int high, bool *taken, int
 	for (int j = low; j < high; j++) {
 		lines[j - low] = j;
 		p->row_of[j] = chain[j - low] >= 0 ? rows[chain[j - low]] : -1;
-		if (p->row_of[j] >= 0)
-			taken[p->row_of[j]] = true;
 	}
+	note_taken(p, low, high, taken);
 	const struct span tie = { rows, lines, n, high - low, chain };
 	if (rc == 0)
 		rc = pair_gaps(p, &tie, taken, true);
-	for (int j = low; j < high; j++)
-		if (p->row_of[j] >= 0)
-			taken[p->row_of[j]] = true;
+	note_taken(p, low, high, taken);
 	return rc;
 }
 
