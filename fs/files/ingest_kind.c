@@ -251,7 +251,6 @@ static int kind_remove(struct call *call, const struct where *w) {
 
 static int kind_refresh(struct call *call, struct node *node, bool force, bool glance) {
 	struct found found = { 0 };
-	(void)glance;
 	if (!force && node_fresh(call->fs->nodes, node))
 		return 0;
 	int rc = ingest_refresh(call, ingest_id_of_ino(node->ino), &found);

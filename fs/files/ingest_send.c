@@ -379,9 +379,7 @@ int ingest_seal(struct ingest_stream *s, size_t len, struct db_error *err) {
 }
 
 static void told(struct ingest_stream *s, const struct refusals *list) {
-	int rc = refusals_tell(list, s->fs->stream, s->w.path);
-	if (s->deferred == 0)
-		s->deferred = rc;
+	keep_first(&s->deferred, refusals_tell(list, s->fs->stream, s->w.path));
 }
 
 /* The record has taken the step to OP. */

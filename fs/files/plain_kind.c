@@ -113,7 +113,6 @@ static int plain_kind_truncate(struct call *call, struct handle *h, uint64_t siz
 }
 
 static int plain_kind_sync(struct call *call, struct handle *h, enum sync_reason reason) {
-	(void)call;
 	if (reason != SYNC_FSYNC || (h->flags & O_ACCMODE) == O_RDONLY)
 		return 0;
 	return fsync(file_of(h)->fd) == 0 ? 0 : -errno;
@@ -123,8 +122,6 @@ static int plain_kind_sync(struct call *call, struct handle *h, enum sync_reason
 static int plain_kind_refresh(struct call *call, struct node *node, bool force, bool glance) {
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, NULL);
 	struct stat st;
-	(void)force;
-	(void)glance;
 	if (path == NULL)
 		return -ENOMEM;
 	unsigned long asked = plain_ask(call->fs->plain);

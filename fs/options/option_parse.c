@@ -132,7 +132,6 @@ static int take_argument(void *data, const char *arg, int key, struct fuse_args 
 	struct parse *p = data;
 	int rc = 0;
 
-	(void)args;
 	switch (key) {
 	case KEY_FOREGROUND:
 		p->opt->foreground = true;
@@ -162,9 +161,6 @@ static int take_argument(void *data, const char *arg, int key, struct fuse_args 
 }
 
 static void quiet(enum fuse_log_level level, const char *fmt, va_list ap) {
-	(void)level;
-	(void)fmt;
-	(void)ap;
 }
 
 static int read_command_line(struct parse *p, int argc, char **argv) {

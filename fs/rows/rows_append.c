@@ -248,8 +248,7 @@ static int refuse(void *arg, const struct record_found *found, int rc, const cha
 	(void)call_error(t->call, -rc, "%s", sentence);
 	(void)refuse_input(t->call->fs->stream, t->f->append->where.path, found->number,
 			   found->text - found->mark, found->len + found->mark, rc, &t->call->err);
-	if (t->f->bad_line == 0)
-		t->f->bad_line = rc;
+	keep_first(&t->f->bad_line, rc);
 	return 0;
 }
 
@@ -343,8 +342,6 @@ void rows_append_commit(struct call *call, struct handle *h) {
 		plain_unmark(call->fs->plain, s->where.path);
 		s->settled = true;
 	}
-	if (f->deferred == 0)
-		f->deferred = rc;
-	if (f->bad_line == 0)
-		f->bad_line = refused;
+	keep_first(&f->deferred, rc);
+	keep_first(&f->bad_line, refused);
 }

@@ -176,7 +176,6 @@ static void give(void *arg, struct handle *h) {
 }
 
 static void take_back(void *arg, struct handle *h) {
-	(void)arg;
 	LOCK_SCOPE(&h->lock);
 	h->given = false;
 }

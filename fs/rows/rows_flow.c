@@ -67,7 +67,6 @@ static struct rows_flow *take_idle(void) {
 static int64_t end_idle(void *arg) {
 	struct rows_flow *idle;
 	bool any;
-	(void)arg;
 	{
 		LOCK_SCOPE(&fs_lists);
 		idle = take_idle();

@@ -45,8 +45,7 @@ void group_put(struct buf *out, const struct line_group *b, int low, int high) {
 void lines_reject(struct input *in, const struct line *line, int rc) {
 	refuse_input(in->call->fs->stream, in->w->path, line->number, in->raw + line->raw_at,
 		     line->raw_len, rc, &in->call->err);
-	if (in->first_error == 0)
-		in->first_error = rc;
+	keep_first(&in->first_error, rc);
 }
 
 /* Length of the first record of DATA, with its newline, if each quote in it is closed (there

@@ -91,8 +91,7 @@ static void refuse_piece(struct call *call, struct handle *h, const struct where
 	atomic_fetch_add(&call->fs->count.lines_rejected, rows_is_whole(h));
 	refuse_input(call->fs->stream, w->path, rows_is_whole(h) ? 0 : f->lines.records.lines + 1,
 		     f->data.data, f->data.len, -EINVAL, &call->err);
-	if (f->bad_line == 0)
-		f->bad_line = -EINVAL;
+	keep_first(&f->bad_line, -EINVAL);
 	if (rows_is_whole(h))
 		rows_whole_end(h, f->data.len);
 	rows_drop_rest(h);

@@ -7,6 +7,7 @@
 #include "fs/rows/rows_lines.h"
 #include "fs/rows/rows_whole.h"
 #include "fs/rows/rows_write.h"
+#include "fs/stream/refusals.h"
 #include "util/clock.h"
 
 #include <errno.h>
@@ -134,7 +135,6 @@ int rows_write(struct call *call, struct handle *h, const char *data, size_t siz
 	rc = node_where(call->fs->nodes, h->node, &w);
 	if (rc == 0)
 		rc = rows_commit(call, h, &w, RECORD_MORE);
-	if (rc != 0 && f->deferred == 0)
-		f->deferred = rc;
+	keep_first(&f->deferred, rc);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "fs/cache/coherence.h"
 #include "fs/stream/batch.h"
 #include "fs/stream/once.h"
+#include "fs/stream/refusals.h"
 #include "fs/bytes/plain.h"
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_insert.h"
@@ -42,9 +43,7 @@ static void tell_refused(const struct append_tx *tx) {
 		struct refusal one = list->all[i];
 		one.text = (char *)(uintptr_t)in->raw + tx->lines[one.index].raw_at;
 		one.len = tx->lines[one.index].raw_len;
-		int rc = refusal_tell(&one, in->call->fs->stream, in->w->path);
-		if (in->first_error == 0)
-			in->first_error = rc;
+		keep_first(&in->first_error, refusal_tell(&one, in->call->fs->stream, in->w->path));
 	}
 }
 
@@ -151,8 +150,7 @@ int rows_commit(struct call *call, struct handle *h, const struct where *w, enum
 		buf_consume(&f->data, taken);
 	}
 	plain_unmark(call->fs->plain, w->path);
-	if (f->bad_line == 0)
-		f->bad_line = in.first_error;
+	keep_first(&f->bad_line, in.first_error);
 	return rc;
 }
 
@@ -169,8 +167,7 @@ int rows_commit_lines(struct call *call, struct handle *h) {
 		rc = rows_commit(call, h, &w, RECORD_MORE);
 		f->buffered_lines = 0;
 	}
-	if (rc != 0 && f->deferred == 0)
-		f->deferred = rc; /* its own fsync or close tells it */
+	keep_first(&f->deferred, rc); /* its own fsync or close tells it */
 	db_error_clear(&call->err);
 	f->dirty = f->data.len > 0;
 	return 0;
@@ -181,9 +178,7 @@ static void flush_lines(struct call *call, struct handle *h) {
 	h->waiting_us = 0;
 	if (!rows_is_open(h) || !f->dirty || rows_is_whole(h) || f->refused != 0)
 		return;
-	int rc = rows_commit_lines(call, h);
-	if (rc != 0 && f->deferred == 0)
-		f->deferred = rc; /* told at fsync or close */
+	keep_first(&f->deferred, rows_commit_lines(call, h)); /* told at fsync or close */
 }
 
 static void flush_handle(void *arg, struct handle *h) {

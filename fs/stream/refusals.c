@@ -137,10 +137,8 @@ int refusal_tell(const struct refusal *one, struct engine *engine, const char *p
 
 int refusals_tell(const struct refusals *list, struct engine *engine, const char *path) {
 	int first = 0;
-	for (int i = 0; i < list->n; i++) {
-		int rc = refusal_tell(&list->all[i], engine, path);
-		first = first != 0 ? first : rc;
-	}
+	for (int i = 0; i < list->n; i++)
+		keep_first(&first, refusal_tell(&list->all[i], engine, path));
 	return first;
 }
 

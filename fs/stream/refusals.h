@@ -41,6 +41,12 @@ MUST_USE bool refusals_move(struct refusals *to, struct refusals *from);
 /* The same for lists of which one folds. */
 MUST_USE bool refusals_move_or_fold(struct refusals *to, struct refusals *from);
 
+/* Of several errors the first one is told: *FIRST becomes RC, unless it has one. */
+static inline void keep_first(int *first, int rc) {
+	if (*first == 0)
+		*first = rc;
+}
+
 /* True for errors that lie in the input: the same input would fail again. */
 bool refuse_is_input_error(int rc);
 
