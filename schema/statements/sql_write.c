@@ -87,8 +87,11 @@ void put_d(struct buf *sql, const char *before, const char *name) {
 	put_name(sql, "d.", name);
 }
 
-void put_new_value(struct buf *sql, const struct place *place, const struct document_shape *shape,
-		   const struct column *column, const char *base) {
+/* The document's value for COLUMN. BASE is what an overflow column that the document leaves out
+ * starts from. */
+static void put_new_value(struct buf *sql, const struct place *place,
+			  const struct document_shape *shape, const struct column *column,
+			  const char *base) {
 	if (!is_overflow(place, column) || !shape_overflows(place, shape)) {
 		put_d(sql, "", column->name);
 		return;

@@ -27,11 +27,6 @@ bool takes_value(const struct place *place, const struct document_shape *shape,
 /* d."name" */
 void put_d(struct buf *sql, const char *before, const char *name);
 
-/* The document's value for COLUMN. BASE is what an overflow column that the document leaves out
- * starts from. */
-void put_new_value(struct buf *sql, const struct place *place, const struct document_shape *shape,
-		   const struct column *column, const char *base);
-
 /* " AND d.column = t.column" */
 void put_same(struct buf *sql, const struct place *place, const struct column *column);
 /* The same for each identity that the document says: it cannot be changed. */
