@@ -116,7 +116,7 @@ static int why_missing(struct call *call, struct ingest_stream *s, uint64_t offs
 static int read_chunk(struct call *call, struct ingest_stream *s, uint64_t offset, size_t size,
 		      struct buf *out) {
 	if (offset < s->chunk_at || offset >= s->chunk_at + s->chunk.len) {
-		int rc = ingest_file_chunks(s->fs->pool, s->rec.id, offset, call_cancel(call),
+		int rc = ingest_file_chunks(s->fs->pool, NULL, s->rec.id, offset, call_cancel(call),
 					    &s->chunk, &s->chunk_at, &call->err);
 		if (rc != 0 || s->chunk.len == 0) {
 			buf_resize(&s->chunk, 0);

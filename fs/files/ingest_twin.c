@@ -128,8 +128,8 @@ static int read_theirs(struct call *call, struct ingest_twin *twin, bool *end) {
 	       !twin->theirs.damaged) {
 		AUTO_BUF struct buf bytes = { 0 };
 		uint64_t from = 0;
-		rc = ingest_file_chunks(call->fs->pool, twin->rec.id, twin->read, call_cancel(call),
-					&bytes, &from, &call->err);
+		rc = ingest_file_chunks(call->fs->pool, NULL, twin->rec.id, twin->read,
+					call_cancel(call), &bytes, &from, &call->err);
 		if (rc != 0 || bytes.len == 0)
 			break;
 		size_t skip = (size_t)(twin->read - from);

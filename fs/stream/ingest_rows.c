@@ -25,8 +25,9 @@ struct alike {
 struct comparison {
 	struct db_conn *conn;
 	const struct ingest *in;
-	char file[24], only[24];
-	bool one;          /* only the row with the id ONLY */
+	int64_t file;               /* whose rows they are */
+	int64_t only;               /* only the row with this id; 0: all */
+	char texts[2][NUMBER_TEXT]; /* of these two */
 	const char *fresh; /* ids of rows that this transaction has inserted, or NULL; borrowed */
 	struct ingest_parser parser;
 	struct alike *all; /* owned */
@@ -34,8 +35,12 @@ struct comparison {
 	struct rowfs_rows *count; /* rows are only counted, here; or NULL */
 };
 
-static struct db_param only_param(const struct comparison *c) {
-	return db_text(c->one ? c->only : NULL);
+static struct db_param file_param(struct comparison *c) {
+	return db_number(c->texts[0], c->file);
+}
+
+static struct db_param only_param(struct comparison *c) {
+	return c->only != 0 ? db_number(c->texts[1], c->only) : db_text(NULL);
 }
 
 /* Runs SQL, which is freed; *OUT may be NULL. */
@@ -48,18 +53,19 @@ static int run(const struct comparison *c, char *sql, const struct db_param *par
 
 /* -- by the transaction ------------------------------------------------------------------------ */
 
-static int delete_shown(const struct comparison *c, struct db_error *err) {
-	struct db_param params[] = { db_text(c->file), c->one ? only_param(c) : db_text(c->fresh) };
+static int delete_shown(struct comparison *c, struct db_error *err) {
+	bool one = c->only != 0;
+	struct db_param params[] = { file_param(c), one ? only_param(c) : db_text(c->fresh) };
 	if (!c->in->has_proof)
 		return 0;
-	return run(c, c->one ? ingest_delete_one_sql(c->in) : ingest_delete_sql(c->in), params, 2,
+	return run(c, one ? ingest_delete_one_sql(c->in) : ingest_delete_sql(c->in), params, 2,
 		   NULL, err);
 }
 
 /* The ids that are left, TOLD_MOST + 1 at most. */
-static int ask_unclear(const struct comparison *c, PGresult **out, struct db_error *err) {
+static int ask_unclear(struct comparison *c, PGresult **out, struct db_error *err) {
 	char most[NUMBER_TEXT];
-	struct db_param params[] = { db_text(c->file), only_param(c), db_text(c->fresh),
+	struct db_param params[] = { file_param(c), only_param(c), db_text(c->fresh),
 				     db_number(most, TOLD_MOST + 1) };
 	int rc = run(c, ingest_unclear_sql(c->in), params, 4, out, err);
 	return rc == 0 ? field_judge(*out, ROWS_ANY, "i", err) : rc;
@@ -110,7 +116,7 @@ static int count_alike(const struct comparison *c, const struct alike *a,
 		params, 4, &c->count->alike, err);
 }
 
-static int delete_alike(const struct comparison *c, struct alike *a, struct db_error *err) {
+static int delete_alike(struct comparison *c, struct alike *a, struct db_error *err) {
 	AUTO_BUF struct buf list = { 0 };
 	if (a->n == 0)
 		return 0;
@@ -119,7 +125,7 @@ static int delete_alike(const struct comparison *c, struct alike *a, struct db_e
 	buf_putc(&list, '}');
 	if (list.failed || a->hashes.failed)
 		return db_error_set(err, ENOMEM, "out of memory");
-	struct db_param params[] = { db_text(c->file), only_param(c), db_text(c->fresh),
+	struct db_param params[] = { file_param(c), only_param(c), db_text(c->fresh),
 				     db_text(list.data) };
 	if (c->count != NULL)
 		return count_alike(c, a, params, err);
@@ -245,13 +251,13 @@ static int compare_piece(struct comparison *c, const char *data, size_t len, boo
 }
 
 /* Compares all bytes of file ID with rows that came from file ROWS. */
-static int compare_bytes(struct comparison *c, int64_t id, const char *rows, struct db_error *err) {
+static int compare_bytes(struct comparison *c, int64_t id, int64_t rows, struct db_error *err) {
 	uint64_t at = 0;
 	int rc = 0;
 	for (bool more = true; rc == 0 && more; at = c->parser.fed) {
 		AUTO_BUF struct buf bytes = { 0 };
 		uint64_t from = 0;
-		rc = ingest_file_chunks_on(c->conn, id, at, &bytes, &from, err);
+		rc = ingest_file_chunks(NULL, c->conn, id, at, NULL, &bytes, &from, err);
 		more = rc == 0 && bytes.len > 0 && from <= at;
 		if (rc != 0)
 			break;
@@ -259,7 +265,7 @@ static int compare_bytes(struct comparison *c, int64_t id, const char *rows, str
 					  false, err)
 			  : compare_piece(c, "", 0, true, err);
 	}
-	snprintf(c->file, sizeof(c->file), "%s", rows);
+	c->file = rows;
 	for (int i = 0; rc == 0 && i < c->n; i++)
 		rc = delete_alike(c, &c->all[i], err);
 	return rc;
@@ -267,17 +273,15 @@ static int compare_bytes(struct comparison *c, int64_t id, const char *rows, str
 
 static int compare_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	struct comparison *c = arg;
-	char file[24];
 	(void)conn; /* it is c->conn */
-	snprintf(file, sizeof(file), "%s", c->file);
-	return compare_bytes(c, strtoll(file, NULL, 10), file, err);
+	return compare_bytes(c, c->file, c->file, err);
 }
 
 static int begin(struct comparison *c, struct engine *engine, struct db_error *err) {
 	/* no line begins with the byte that gzip data begins with */
 	AUTO_BUF struct buf first = { 0 };
 	uint64_t at = 0;
-	int rc = ingest_file_chunks_on(c->conn, strtoll(c->file, NULL, 10), 0, &first, &at, err);
+	int rc = ingest_file_chunks(NULL, c->conn, c->file, 0, NULL, &first, &at, err);
 	if (rc != 0)
 		return rc;
 	bool gzip = first.len > 0 && (unsigned char)first.data[0] == 0x1f;
@@ -318,10 +322,8 @@ static void put_sentence(const struct ingest *in, const PGresult *left, struct b
 int ingest_rows_delete(struct db_conn *conn, struct engine *engine, const struct ingest *in,
 		       int64_t id, int64_t only, const char *fresh, struct buf *kept,
 		       struct db_error *err) {
-	struct comparison c = { .conn = conn, .in = in, .one = only != 0, .fresh = fresh };
+	struct comparison c = { .conn = conn, .in = in, .file = id, .only = only, .fresh = fresh };
 	AUTO_RESULT PGresult *left = NULL, *still = NULL;
-	snprintf(c.file, sizeof(c.file), "%lld", (long long)id);
-	snprintf(c.only, sizeof(c.only), "%lld", (long long)only);
 	buf_resize(kept, 0);
 	int rc = delete_shown(&c, err);
 	if (rc == 0)
@@ -354,16 +356,14 @@ struct counting {
 
 static int count_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct counting *w = arg;
-	struct comparison c = { .conn = conn, .in = w->in, .count = w->out };
-	char owner[24];
+	struct comparison c = { .conn = conn, .in = w->in, .file = w->id, .count = w->out };
+	char owner[NUMBER_TEXT];
 	*w->out = (struct rowfs_rows){ 0 };
-	snprintf(c.file, sizeof(c.file), "%lld", (long long)w->id);
-	snprintf(owner, sizeof(owner), "%lld", (long long)w->owner);
 	int rc = begin(&c, w->engine, err);
 	/* the bytes are this file's, the rows may be the owner's */
 	if (rc == 0)
-		rc = compare_bytes(&c, w->id, owner, err);
-	struct db_param params[] = { db_text(owner), db_text(NULL), db_text(NULL) };
+		rc = compare_bytes(&c, w->id, w->owner, err);
+	struct db_param params[] = { db_number(owner, w->owner), db_text(NULL), db_text(NULL) };
 	if (rc == 0)
 		rc = ask_count(&c, ingest_count_alike_sql(w->in, NULL, 0), params, 3, &w->out->rows,
 			       err);

@@ -360,25 +360,17 @@ int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, ui
 	return rc;
 }
 
-int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset, struct db_cancel *cancel,
-		       struct buf *out, uint64_t *at, struct db_error *err) {
+int ingest_file_chunks(struct db_pool *pool, struct db_conn *conn, int64_t id, uint64_t offset,
+		       struct db_cancel *cancel, struct buf *out, uint64_t *at,
+		       struct db_error *err) {
 	static struct db_statement st = { .sql = embedded_ingest_chunks_sql };
 	AUTO_RESULT PGresult *res = NULL;
 	char texts[2][NUMBER_TEXT];
 	struct db_param params[] = { db_number(texts[0], id),
 				     db_number(texts[1], (int64_t)offset) };
 	buf_resize(out, 0);
-	int rc = db_query(pool, &st, params, 2, DB_REPEATABLE | DB_BINARY, cancel, &res, err);
-	return rc == 0 ? ingest_chunks_take(res, offset, out, at, err) : rc;
-}
-
-int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset, struct buf *out,
-			  uint64_t *at, struct db_error *err) {
-	AUTO_RESULT PGresult *res = NULL;
-	char texts[2][NUMBER_TEXT];
-	struct db_param params[] = { db_number(texts[0], id),
-				     db_number(texts[1], (int64_t)offset) };
-	buf_resize(out, 0);
-	int rc = db_query_binary_on(conn, embedded_ingest_chunks_sql, params, 2, &res, err);
+	int rc = conn != NULL ? db_query_binary_on(conn, st.sql, params, 2, &res, err)
+			      : db_query(pool, &st, params, 2, DB_REPEATABLE | DB_BINARY, cancel,
+					 &res, err);
 	return rc == 0 ? ingest_chunks_take(res, offset, out, at, err) : rc;
 }

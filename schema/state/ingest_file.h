@@ -129,13 +129,11 @@ MUST_USE int ingest_file_delete(struct db_conn *conn, int64_t id, struct db_erro
 /* -- bytes ------------------------------------------------------------------------------------- */
 
 /* The chunk that holds byte OFFSET, and those behind it that begin within 256 KiB: their bytes in
- * OUT, where they begin in *AT. An empty OUT: there is none. */
-MUST_USE int ingest_file_chunks(struct db_pool *pool, int64_t id, uint64_t offset,
-				struct db_cancel *cancel, struct buf *out, uint64_t *at,
-				struct db_error *err);
-/* The same inside a transaction. */
-MUST_USE int ingest_file_chunks_on(struct db_conn *conn, int64_t id, uint64_t offset,
-				   struct buf *out, uint64_t *at, struct db_error *err);
+ * OUT, where they begin in *AT. An empty OUT: there is none. Inside the transaction on CONN, which
+ * does not look at CANCEL, or with CONN NULL on POOL. */
+MUST_USE int ingest_file_chunks(struct db_pool *pool, struct db_conn *conn, int64_t id,
+				uint64_t offset, struct db_cancel *cancel, struct buf *out,
+				uint64_t *at, struct db_error *err);
 /* The same of the rows RES: at, len, zlib, data. Whoever may write rowfs.chunk chooses them: what
  * is no chunk is -EIO. */
 MUST_USE int ingest_chunks_take(const PGresult *res, uint64_t offset, struct buf *out, uint64_t *at,
