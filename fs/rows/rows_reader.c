@@ -204,10 +204,8 @@ struct db_param *rows_page_params(const struct where *w, char *const *cursor, ui
 	*n = where_params(w, params);
 	for (int i = 0; i < ncursor; i++)
 		params[(*n)++] = db_text(cursor[i]);
-	snprintf(texts[0], sizeof(texts[0]), "%llu", (unsigned long long)limit);
-	snprintf(texts[1], sizeof(texts[1]), "%llu", (unsigned long long)want);
-	params[(*n)++] = db_text(texts[0]);
-	params[(*n)++] = db_text(texts[1]);
+	params[(*n)++] = db_number(texts[0], (int64_t)limit);
+	params[(*n)++] = db_number(texts[1], (int64_t)want);
 	return params;
 }
 

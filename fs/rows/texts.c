@@ -1,5 +1,7 @@
 #include "fs/rows/texts.h"
 
+#include "util/hash.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -9,13 +11,6 @@ void texts_free(struct texts *t) {
 	free(t->all);
 	free(t->slots);
 	*t = (struct texts){ 0 };
-}
-
-static unsigned hash_of(const char *data, size_t len) {
-	unsigned hash = 2166136261U;
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ (unsigned char)data[i]) * 16777619U;
-	return hash;
 }
 
 /* The slot of a text: its own, or the free one where it would be. */
@@ -49,7 +44,7 @@ static bool texts_grow(struct texts *t) {
 }
 
 int text_number(struct texts *t, const char *data, size_t len) {
-	unsigned hash = hash_of(data, len);
+	unsigned hash = (unsigned)hash_add(HASH_BEGIN, data, len);
 	if ((size_t)t->n == t->nslots / 2 && !texts_grow(t))
 		return -ENOMEM;
 	int *slot = slot_of(t, data, len, hash);
