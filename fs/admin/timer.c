@@ -35,15 +35,14 @@ static void add(struct timer *timer, const char *sql, int every_s) {
 
 /* Lines that are gathered in open files: see rows_write.c; and files that wait for a rename. Those
  * that go by COPY have a clock of their own, in writer.c. */
-static void flush(struct timer *timer, struct task *task) {
+static void flush(struct timer *timer, const struct task *task) {
 	rows_flush(timer->fs, clock_us() - task->every_us);
 	orphans_tend(timer->fs, false);
-	task->due_us = clock_us() + task->every_us;
 }
 
 /* What triggers noted, brought together: nobody sees a difference, and if it fails the next one
  * does it. */
-static void fold(struct timer *timer, struct task *task) {
+static void fold(struct timer *timer, const struct task *task) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, DB_NO_RETRY, NULL, NULL, &err) != 0)
 		log_debug("timer: %s: %s", task->sql, db_error_text(&err));
@@ -51,23 +50,13 @@ static void fold(struct timer *timer, struct task *task) {
 	if (watch_again(timer->fs->pool, timer->snapshot->tree, &err) != 0)
 		log_debug("timer: whether tables have got triggers: %s", db_error_text(&err));
 	coherence_own(timer->fs, &err);
-	task->due_us = clock_us() + task->every_us;
 }
 
-static void run(struct timer *timer, struct task *task) {
+static void run(struct timer *timer, const struct task *task) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	if (task->sql == NULL) {
-		flush(timer, task);
-		return;
-	}
-	if (task->sql == watch_fold_sql) {
-		fold(timer, task);
-		return;
-	}
 	if (db_query_text(timer->fs->pool, task->sql, NULL, 0, 0, NULL, NULL, &err) != 0)
 		log_error("timer: %s: %s", task->sql, db_error_text(&err));
 	coherence_changed(timer->fs, &err);
-	task->due_us = clock_us() + task->every_us;
 }
 
 /* What is to be done for TREE. */
@@ -116,7 +105,13 @@ static int64_t tend(void *arg) {
 	int64_t wait = first->due_us - clock_us();
 	if (wait > 0)
 		return wait;
-	run(timer, first);
+	if (first->sql == NULL)
+		flush(timer, first);
+	else if (first->sql == watch_fold_sql)
+		fold(timer, first);
+	else
+		run(timer, first);
+	first->due_us = clock_us() + first->every_us;
 	return 0;
 }
 
