@@ -61,24 +61,23 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 	if (shape_scan(json, len, &shape, &why) != 0)
 		return call_error(call, EINVAL, "%s", why.data);
 	int rc = statement_check_shape(call, w->place, &shape);
-	struct document_shape keys = shape_document(&shape);
 	/* in turn, since the row may appear or go between the two; the insert has the last word */
 	int last = created ? 2 : 3;
 	bool skipped = false;
 	for (int attempt = 0; rc == 0 && changed == 0 && !skipped && attempt <= last;
 	     attempt++, insert = !insert) {
-		char *sql = insert ? sql_insert_document(w->place, &keys)
-				   : sql_update_document(w->place, &keys);
+		char *sql = insert ? sql_insert_document(w->place, &shape)
+				   : sql_update_document(w->place, &shape);
 		AUTO_RESULT PGresult *res = NULL;
 		rc = run_document(call, sql, w, &document, &res, &call->err);
 		changed = rc == 0 ? (int)field_changed(res) : 0;
 		if (insert && rc == 0 && changed == 0) {
-			skipped = finds(call, sql_count_inserted(w->place, &keys), w, &document);
+			skipped = finds(call, sql_count_inserted(w->place, &shape), w, &document);
 			rc = skipped ? 0 : why_nothing(call, w);
 		}
 		if (insert && rc == -EEXIST) {
 			skipped = attempt == last &&
-				  finds(call, sql_find_updated(w->place, &keys), w, &document);
+				  finds(call, sql_find_updated(w->place, &shape), w, &document);
 			if (skipped || attempt < last) {
 				db_error_clear(&call->err);
 				rc = 0;
@@ -136,9 +135,8 @@ int store_replace_by(struct call *call, const struct where *from, const struct w
 				  "temporary name would have to go");
 	if (shape_scan(json, len, &shape, &why) != 0)
 		return call_error(call, EINVAL, "%s", why.data);
-	struct document_shape document = shape_document(&shape);
-	AUTO_FREE char *update = sql_update_document(to->place, &document);
-	AUTO_FREE char *find = sql_find_updated(to->place, &document);
+	AUTO_FREE char *update = sql_update_document(to->place, &shape);
+	AUTO_FREE char *find = sql_find_updated(to->place, &shape);
 	struct replacement r = {
 		.from = from,
 		.to = to,

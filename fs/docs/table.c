@@ -84,8 +84,7 @@ static struct group *find_group(struct table_tx *tx, struct shape *shape) {
 	if (tx->ngroups == GROUPS_MOST)
 		return NULL;
 	struct group *group = &tx->groups[tx->ngroups++];
-	struct document_shape document = shape_document(shape);
-	group->keyed = sql_table_has_key(tx->w->place, &document);
+	group->keyed = sql_table_has_key(tx->w->place, shape);
 	group->shape = *shape;
 	memset(shape, 0, sizeof(*shape));
 	return group;
@@ -123,10 +122,8 @@ static int add_element(struct table_tx *tx, const char *json, struct element *e)
 /* True if nothing in the document says which row is which. */
 static bool is_to_be_paired(const struct place *place, const struct elements *elements) {
 	bool keyed = place->by != NULL || sql_shows_key(place) || !pairs_can(place, false);
-	for (int i = 0; !keyed && i < elements->n; i++) {
-		struct document_shape shape = shape_document(&elements->items[i].shape);
-		keyed = sql_has_key(place, &shape);
-	}
+	for (int i = 0; !keyed && i < elements->n; i++)
+		keyed = sql_has_key(place, &elements->items[i].shape);
 	return !keyed;
 }
 
@@ -153,13 +150,12 @@ static int prepare(struct table_tx *tx) {
 	const struct place *place = tx->w->place;
 	for (int i = 0; i < tx->ngroups; i++) {
 		struct group *group = &tx->groups[i];
-		struct document_shape shape = shape_document(&group->shape);
 		buf_putc(&group->json, ']');
-		group->insert = sql_table_insert(place, &shape);
-		group->skipped = sql_table_skipped(place, &shape);
+		group->insert = sql_table_insert(place, &group->shape);
+		group->skipped = sql_table_skipped(place, &group->shape);
 		if (group->keyed) {
-			group->count = sql_table_count(place, &shape);
-			group->update = sql_table_update(place, &shape);
+			group->count = sql_table_count(place, &group->shape);
+			group->update = sql_table_update(place, &group->shape);
 		}
 		if (group->json.failed || group->skipped == NULL ||
 		    (group->keyed && group->count == NULL))

@@ -15,10 +15,7 @@ const struct column *rows_id_column(const struct place *place) {
 
 const struct column *rows_id_of(const struct place *place, const struct shape *shape) {
 	const struct column *column = rows_id_column(place);
-	for (int i = 0; column != NULL && i < shape->n; i++)
-		if (strcmp(shape->names[i], column->name) == 0)
-			return NULL;
-	return column;
+	return column != NULL && !shape_has(shape, column->name) ? column : NULL;
 }
 
 void rows_put_with_id(struct buf *out, const struct column *id, const struct shape *shape,

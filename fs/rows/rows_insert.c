@@ -8,9 +8,9 @@
 int insert_make(const struct place *place, const struct line_group *group, const int *which, int n,
 		struct insert *out) {
 	const struct column *id = rows_id_of(place, &group->shape);
-	struct document_shape shape = shape_document(&group->shape);
+	struct shape shape = group->shape; /* with names of its own */
 	bool has_key = sql_has_key(place, &shape);
-	AUTO_FREE const char **names = calloc((size_t)shape.n + 1, sizeof(*names));
+	AUTO_FREE char **names = calloc((size_t)shape.n + 1, sizeof(*names));
 	if (names == NULL)
 		return -ENOMEM;
 	for (int i = 0; i < shape.n; i++)

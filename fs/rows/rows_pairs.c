@@ -201,10 +201,8 @@ static int read_rows(struct db_conn *conn, struct attempt *a, struct db_error *e
 
 static int side_begin(struct side *s, const struct rows_text *text, const struct place *place) {
 	s->text = text;
-	for (int g = 0; g < text->ngroups; g++) {
-		struct document_shape shape = shape_document(&text->groups[g].shape);
-		s->says_more[g] = sql_pairs_say_more(place, &shape);
-	}
+	for (int g = 0; g < text->ngroups; g++)
+		s->says_more[g] = sql_pairs_say_more(place, &text->groups[g].shape);
 	s->as_shown = rows_columns_as_shown(text->in->lines, text->in->w->place);
 	s->is = ones(text->nlines);
 	return s->is != NULL ? 0 : -ENOMEM;
@@ -237,7 +235,6 @@ static int know_by_bytes(struct attempt *a, struct side *s, int *others) {
 static int ask_group(struct db_conn *conn, struct attempt *a, struct side *s, int g,
 		     struct db_error *err) {
 	const struct line_group *group = &s->text->groups[g];
-	struct document_shape shape = shape_document(&group->shape);
 	AUTO_BUF struct buf json = { 0 };
 	int asked = 0, n = 0;
 	buf_putc(&json, '[');
@@ -250,7 +247,7 @@ static int ask_group(struct db_conn *conn, struct attempt *a, struct side *s, in
 	buf_putc(&json, ']');
 	if (asked == 0)
 		return 0;
-	AUTO_FREE char *sql = sql_pairs_lines(a->place, &shape);
+	AUTO_FREE char *sql = sql_pairs_lines(a->place, &group->shape);
 	int rc = run(conn, a, sql, &json, NULL, LINES_FORM, &s->answers[g], err);
 	if (rc == 0 && PQntuples(s->answers[g]) != asked)
 		rc = db_error_set(err, EIO, "the server has answered for other lines");
@@ -560,8 +557,7 @@ static int put_updates(struct buf *out, const struct attempt *a, int g) {
 static int part_skipped(struct db_conn *conn, struct attempt *a, int g, const struct buf *json,
 			const PGresult *updated, struct db_error *err) {
 	const struct rows_text *t = a->now.text;
-	struct document_shape shape = shape_document(&t->groups[g].shape);
-	AUTO_FREE char *differing = sql_pairs_differing(a->place, &shape);
+	AUTO_FREE char *differing = sql_pairs_differing(a->place, &t->groups[g].shape);
 	AUTO_FREE char *removing = sql_pairs_delete(a->place, false, false, NULL);
 	AUTO_FREE bool *skipped = calloc((size_t)t->nlines + 2, sizeof(*skipped));
 	AUTO_RESULT PGresult *res = NULL;
@@ -588,14 +584,14 @@ static int part_skipped(struct db_conn *conn, struct attempt *a, int g, const st
 }
 
 static int update_group(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
-	struct document_shape shape = shape_document(&a->now.text->groups[g].shape);
+	const struct shape *shape = &a->now.text->groups[g].shape;
 	AUTO_RESULT PGresult *res = NULL, *there = NULL;
 	AUTO_BUF struct buf json = { 0 };
 	int n = put_updates(&json, a, g);
 	if (n == 0)
 		return 0;
-	AUTO_FREE char *update = sql_pairs_update(a->place, &shape);
-	AUTO_FREE char *count = sql_pairs_count(a->place, &shape);
+	AUTO_FREE char *update = sql_pairs_update(a->place, shape);
+	AUTO_FREE char *count = sql_pairs_count(a->place, shape);
 	int rc = run(conn, a, update, &json, NULL, "n", &res, err);
 	int changed = rc == 0 ? PQntuples(res) : 0;
 	a->p->written += changed;
@@ -656,8 +652,7 @@ static int replace_all(struct db_conn *conn, struct attempt *a, struct db_error 
 static bool can_update(const struct attempt *a) {
 	bool can = true;
 	for (int g = 0; can && g < a->now.text->ngroups; g++) {
-		struct document_shape shape = shape_document(&a->now.text->groups[g].shape);
-		AUTO_FREE char *sql = sql_pairs_update(a->place, &shape);
+		AUTO_FREE char *sql = sql_pairs_update(a->place, &a->now.text->groups[g].shape);
 		can = sql != NULL;
 	}
 	return can;
@@ -708,12 +703,9 @@ static bool other_way(const struct db_error *err) {
 }
 
 static bool has_column(const struct rows_text *text, const struct column *column) {
-	for (int g = 0; g < text->ngroups; g++) {
-		struct document_shape shape = shape_document(&text->groups[g].shape);
-		for (int i = 0; i < shape.n; i++)
-			if (strcmp(shape.names[i], column->name) == 0)
-				return true;
-	}
+	for (int g = 0; g < text->ngroups; g++)
+		if (shape_has(&text->groups[g].shape, column->name))
+			return true;
 	return false;
 }
 

@@ -44,8 +44,7 @@ static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 /* The lines that show their key, as an array; empty if there are none. */
 static int put_keyed(const struct place *place, const struct rows_text *text, struct buf *keyed) {
 	for (int i = 0; i < text->ngroups; i++) {
-		struct document_shape shape = shape_document(&text->groups[i].shape);
-		if (!sql_has_key(place, &shape))
+		if (!sql_has_key(place, &text->groups[i].shape))
 			continue;
 		if (keyed->len == 0)
 			buf_putc(keyed, '[');

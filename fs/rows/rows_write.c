@@ -80,12 +80,11 @@ static int reject_all(const struct append_tx *tx) {
 /* Sends what was gathered. Returns -errno only for what is not the lines' fault. */
 static int flush(struct append_tx *tx) {
 	struct input *in = tx->in;
-	struct document_shape shape = shape_document(&tx->shape);
 	int rc, n = tx->batch->n;
 	if (n == 0)
 		return 0;
-	tx->insert = (struct insert){ .sql = sql_insert_lines(in->w->place, &shape),
-				      .count = sql_count_lines(in->w->place, &shape) };
+	tx->insert = (struct insert){ .sql = sql_insert_lines(in->w->place, &tx->shape),
+				      .count = sql_count_lines(in->w->place, &tx->shape) };
 	if (tx->insert.count == NULL)
 		rc = call_error(in->call, ENOMEM, "out of memory");
 	else

@@ -191,7 +191,7 @@ static void build_insert(struct place *place, int target) {
 		    !column_given(place, target, column))
 			place->sql.insertable = false;
 	}
-	const struct document_shape none = { 0 };
+	const struct shape none = { 0 };
 	AUTO_FREE char *text = sql_insert_document(place, &none);
 	if (text == NULL)
 		return;

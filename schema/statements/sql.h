@@ -3,10 +3,10 @@
 #pragma once
 
 #include "schema/layout/place_sql.h"
+#include "util/text/json_shape.h"
 
 struct catalog;
 struct place;
-struct shape;
 struct tree;
 
 /* Makes the statements of all places and timers of TREE, once; before the tree is shared. False if
@@ -22,41 +22,32 @@ MUST_USE bool sql_use_slices(struct tree *tree);
  * memory. Pure. */
 char *sql_find_referred(const struct place *place, const struct catalog *catalog);
 
-/* A document to be written: which keys it has. */
-struct document_shape {
-	const char *const *names;
-	int n;
-};
-
-/* The keys of SHAPE, borrowed. */
-struct document_shape shape_document(const struct shape *shape);
-
 /* SQL that writes a JSON document to the row at PLACE; the parameter after the keys is the
  * document. UPDATE: no row affected means no such row, or that the document contradicts the path.
  * INSERT: no row means that the parent is missing or the contradiction. Unknown keys must have been
  * refused before, unless the route has an overflow column. Returned SQL is malloc'd; NULL if no
  * column would get a value (or out of memory). Pure. */
-char *sql_update_document(const struct place *place, const struct document_shape *shape);
-char *sql_insert_document(const struct place *place, const struct document_shape *shape);
+char *sql_update_document(const struct place *place, const struct shape *shape);
+char *sql_insert_document(const struct place *place, const struct shape *shape);
 /* After the one or the other has affected no row: find_updated returns a row if there is one
  * that the UPDATE should have changed; count_inserted returns 1 if the INSERT should have made
  * one. Then a trigger has skipped it. */
-char *sql_find_updated(const struct place *place, const struct document_shape *shape);
-char *sql_count_inserted(const struct place *place, const struct document_shape *shape);
+char *sql_find_updated(const struct place *place, const struct shape *shape);
+char *sql_count_inserted(const struct place *place, const struct shape *shape);
 
 /* SQL that inserts a batch of lines: the parameter after the keys is a JSON array of objects that
  * all have SHAPE's keys. Affects as many rows as there are objects, fewer if one contradicts the
  * path. */
-char *sql_insert_lines(const struct place *place, const struct document_shape *shape);
+char *sql_insert_lines(const struct place *place, const struct shape *shape);
 /* SQL that counts those of the objects that do not contradict the path: where the insert affected
  * fewer rows than there are objects, a trigger may have skipped some. */
-char *sql_count_lines(const struct place *place, const struct document_shape *shape);
+char *sql_count_lines(const struct place *place, const struct shape *shape);
 /* The same for a whole file that replaces the old one, where lines have a key: update or insert
  * each. */
-char *sql_upsert_lines(const struct place *place, const struct document_shape *shape);
+char *sql_upsert_lines(const struct place *place, const struct shape *shape);
 /* As sql_count_lines(), after the upsert: those that do not contradict the path, and whose key no
  * row of another file has. */
-char *sql_count_upserts(const struct place *place, const struct document_shape *shape);
+char *sql_count_upserts(const struct place *place, const struct shape *shape);
 /* Asks for the pg_snapshot of now. */
 extern const char sql_snapshot[];
 /* True if TEXT is a pg_snapshot as the server writes it: only that may get into the following. */
@@ -86,7 +77,7 @@ bool sql_pairs_cascade(const struct place *place);
 
 /* True if objects with SHAPE's keys say more than their lines show: a row that has the same line
  * may differ. */
-bool sql_pairs_say_more(const struct place *place, const struct document_shape *shape);
+bool sql_pairs_say_more(const struct place *place, const struct shape *shape);
 
 /* read: the file's rows in its order; the parameter is how many bytes they may have, and none is
  * found if they have more. LOCK: nobody else changes them any more. SNAPSHOT: only those that
@@ -95,7 +86,7 @@ bool sql_pairs_say_more(const struct place *place, const struct document_shape *
 char *sql_pairs_read(const struct place *place, bool lock, const char *snapshot);
 enum { PAIR_KEY, PAIR_LINE, PAIR_TIE, PAIR_IDENTITY, PAIR_RANK }; /* columns of read */
 #define PAIRS_FORM "ttt?t?n"
-char *sql_pairs_lines(const struct place *place, const struct document_shape *shape);
+char *sql_pairs_lines(const struct place *place, const struct shape *shape);
 enum { LINE_TEXT, LINE_TIE, LINE_IDENTITY }; /* columns of lines */
 #define LINES_FORM "tt?t?"
 /* update: the parameter's elements are {"k": a row's PAIR_KEY, "j": the object}; NULL if it
@@ -104,9 +95,9 @@ enum { LINE_TEXT, LINE_TIE, LINE_IDENTITY }; /* columns of lines */
  * agree with the path. delete: the rows whose keys are in the parameter, or all OTHERS; KEYED:
  * but not those whose key an object has, and these are the parameter before it. SNAPSHOT as in
  * read. */
-char *sql_pairs_update(const struct place *place, const struct document_shape *shape);
-char *sql_pairs_differing(const struct place *place, const struct document_shape *shape);
-char *sql_pairs_count(const struct place *place, const struct document_shape *shape);
+char *sql_pairs_update(const struct place *place, const struct shape *shape);
+char *sql_pairs_differing(const struct place *place, const struct shape *shape);
+char *sql_pairs_count(const struct place *place, const struct shape *shape);
 char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const char *snapshot);
 
 /* Many rows as one document (KIND_TABLE). The parameter after the keys is a JSON array of objects;
@@ -119,12 +110,12 @@ char *sql_table_delete(const struct place *place);
  * rows, as far as they differ; NULL if there is nothing to set. insert: the objects that stand for
  * no row, in their order; NULL if no column would get a value. skipped, after the insert: how many
  * that agree with the path still stand for no row. */
-char *sql_table_count(const struct place *place, const struct document_shape *shape);
-char *sql_table_update(const struct place *place, const struct document_shape *shape);
-char *sql_table_insert(const struct place *place, const struct document_shape *shape);
-char *sql_table_skipped(const struct place *place, const struct document_shape *shape);
+char *sql_table_count(const struct place *place, const struct shape *shape);
+char *sql_table_update(const struct place *place, const struct shape *shape);
+char *sql_table_insert(const struct place *place, const struct shape *shape);
+char *sql_table_skipped(const struct place *place, const struct shape *shape);
 /* True if the objects of SHAPE have their key. */
-bool sql_table_has_key(const struct place *place, const struct document_shape *shape);
+bool sql_table_has_key(const struct place *place, const struct shape *shape);
 
 /* True if SHAPE holds every column of the target's key: a replacement can go row by row. */
-bool sql_has_key(const struct place *place, const struct document_shape *shape);
+bool sql_has_key(const struct place *place, const struct shape *shape);

@@ -60,7 +60,7 @@ static bool hides_something(const struct place *place) {
 	return false;
 }
 
-bool sql_pairs_say_more(const struct place *place, const struct document_shape *shape) {
+bool sql_pairs_say_more(const struct place *place, const struct shape *shape) {
 	for (int i = 0; i < shape->n; i++) {
 		bool shown = false;
 		for (int k = 0; !shown && k < place->ncolumns; k++)
@@ -230,7 +230,7 @@ char *sql_pairs_read(const struct place *place, bool lock, const char *snapshot)
 	return buf_take(&sql);
 }
 
-char *sql_pairs_lines(const struct place *place, const struct document_shape *shape) {
+char *sql_pairs_lines(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT ");
 	put_line(&sql, place, "d");
@@ -246,8 +246,7 @@ char *sql_pairs_lines(const struct place *place, const struct document_shape *sh
 
 /* The parameter's elements are {"k": key, "j": line}. FROM items, with e and d as of put_source();
  * "WHERE ... AND t.key = the pair's": the line may be this row's. */
-static void put_pairs(struct buf *sql, const struct place *place,
-		      const struct document_shape *shape) {
+static void put_pairs(struct buf *sql, const struct place *place, const struct shape *shape) {
 	buf_printf(
 		sql,
 		"pg_catalog.json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
@@ -267,8 +266,7 @@ static void put_pairs(struct buf *sql, const struct place *place,
 
 /* With FIND, a SELECT of the rows that the UPDATE would change. NULL if it cannot be done, or there
  * is nothing to set. */
-static char *update_or_find(const struct place *place, const struct document_shape *shape,
-			    bool find) {
+static char *update_or_find(const struct place *place, const struct shape *shape, bool find) {
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	for (int i = 0; i < rel->ncolumns; i++) {
@@ -288,15 +286,15 @@ static char *update_or_find(const struct place *place, const struct document_sha
 	return buf_take(&sql);
 }
 
-char *sql_pairs_update(const struct place *place, const struct document_shape *shape) {
+char *sql_pairs_update(const struct place *place, const struct shape *shape) {
 	return update_or_find(place, shape, false);
 }
 
-char *sql_pairs_differing(const struct place *place, const struct document_shape *shape) {
+char *sql_pairs_differing(const struct place *place, const struct shape *shape) {
 	return update_or_find(place, shape, true);
 }
 
-char *sql_pairs_count(const struct place *place, const struct document_shape *shape) {
+char *sql_pairs_count(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_own_rows(&sql, "SELECT pg_catalog.count(*) FROM ", target_of(place));
 	buf_printf(&sql, " t%d, ", target_table(place));

@@ -150,7 +150,7 @@ void sql_build_table(struct place *place) {
 
 /* -- writing ----------------------------------------------------------------------------------- */
 
-bool sql_table_has_key(const struct place *place, const struct document_shape *shape) {
+bool sql_table_has_key(const struct place *place, const struct shape *shape) {
 	const struct relation *rel = target_of(place);
 	for (int i = 0; place->match != NULL && i < place->match->n; i++) {
 		const char *name = place->match->names[i];
@@ -177,15 +177,13 @@ static void put_match(struct buf *sql, const struct place *place) {
 }
 
 /* "source, other tables" */
-static void put_sources(struct buf *sql, const struct place *place,
-			const struct document_shape *shape) {
+static void put_sources(struct buf *sql, const struct place *place, const struct shape *shape) {
 	put_source(sql, place, shape, SOURCE_ORDERED);
 	put_tables(sql, ", ", place, place->target);
 }
 
 /* Which row an element stands for, and that it agrees with the path. */
-static void put_same_row(struct buf *sql, const struct place *place,
-			 const struct document_shape *shape) {
+static void put_same_row(struct buf *sql, const struct place *place, const struct shape *shape) {
 	put_conditions(sql, "", place, false);
 	put_match(sql, place);
 	put_agreement(sql, place, shape, false);
@@ -193,7 +191,7 @@ static void put_same_row(struct buf *sql, const struct place *place,
 }
 
 char *sql_table_twice(const struct place *place) {
-	const struct document_shape none = { 0 };
+	const struct shape none = { 0 };
 	AUTO_BUF struct buf sql = { 0 }, keys = { 0 };
 	int n = 0;
 	for (int i = 0; i < place->match->n; i++) {
@@ -212,7 +210,7 @@ char *sql_table_twice(const struct place *place) {
 }
 
 char *sql_table_delete(const struct place *place) {
-	const struct document_shape none = { 0 };
+	const struct shape none = { 0 };
 	AUTO_BUF struct buf sql = { 0 };
 	put_own_rows(&sql, "DELETE FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d", place->target);
@@ -226,7 +224,7 @@ char *sql_table_delete(const struct place *place) {
 	return buf_take(&sql);
 }
 
-char *sql_table_count(const struct place *place, const struct document_shape *shape) {
+char *sql_table_count(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_relation(&sql, "SELECT pg_catalog.count(*) FROM ",
 		     place->scope.tables[place->target].rel);
@@ -237,7 +235,7 @@ char *sql_table_count(const struct place *place, const struct document_shape *sh
 	return buf_take(&sql);
 }
 
-char *sql_table_update(const struct place *place, const struct document_shape *shape) {
+char *sql_table_update(const struct place *place, const struct shape *shape) {
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	for (int i = 0; i < rel->ncolumns; i++) {
@@ -258,8 +256,7 @@ char *sql_table_update(const struct place *place, const struct document_shape *s
 }
 
 /* " AND ...": the object has no row here. */
-static void put_without_row(struct buf *sql, const struct place *place,
-			    const struct document_shape *shape) {
+static void put_without_row(struct buf *sql, const struct place *place, const struct shape *shape) {
 	if (!sql_table_has_key(place, shape))
 		return;
 	put_tables(sql, " AND NOT EXISTS (SELECT 1 FROM ", place, -1);
@@ -268,7 +265,7 @@ static void put_without_row(struct buf *sql, const struct place *place,
 	buf_putc(sql, ')');
 }
 
-char *sql_table_insert(const struct place *place, const struct document_shape *shape) {
+char *sql_table_insert(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	if (!put_insert(&sql, place, shape, SOURCE_ORDERED))
 		return NULL;
@@ -277,7 +274,7 @@ char *sql_table_insert(const struct place *place, const struct document_shape *s
 	return buf_take(&sql);
 }
 
-char *sql_table_skipped(const struct place *place, const struct document_shape *shape) {
+char *sql_table_skipped(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT pg_catalog.count(*)");
 	put_rows(&sql, place, shape, SOURCE_ORDERED);

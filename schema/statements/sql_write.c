@@ -2,8 +2,6 @@
  * makes the row of it, so that every type is parsed by its own input function. */
 #include "schema/statements/sql_write.h"
 
-#include "util/text/json_shape.h"
-
 #include "db/quote.h"
 
 #include <string.h>
@@ -50,18 +48,7 @@ bool is_bound(const struct place *place, const struct column *column) {
 	return role == ROLE_KEY || role == ROLE_PARENT;
 }
 
-struct document_shape shape_document(const struct shape *shape) {
-	return (struct document_shape){ .names = (const char *const *)shape->names, .n = shape->n };
-}
-
-bool shape_has(const struct document_shape *shape, const char *name) {
-	for (int i = 0; i < shape->n; i++)
-		if (strcmp(shape->names[i], name) == 0)
-			return true;
-	return false;
-}
-
-static bool shape_overflows(const struct place *place, const struct document_shape *shape) {
+static bool shape_overflows(const struct place *place, const struct shape *shape) {
 	const struct relation *rel = target_of(place);
 	for (int i = 0; i < shape->n; i++)
 		if (relation_column(rel, shape->names[i]) == NULL)
@@ -74,7 +61,7 @@ static bool is_overflow(const struct place *place, const struct column *column) 
 	       strcmp(place->route->overflow, column->name) == 0;
 }
 
-bool takes_value(const struct place *place, const struct document_shape *shape,
+bool takes_value(const struct place *place, const struct shape *shape,
 		 const struct column *column) {
 	if (role_of(place, column) != ROLE_FREE)
 		return false;
@@ -89,9 +76,8 @@ void put_d(struct buf *sql, const char *before, const char *name) {
 
 /* The document's value for COLUMN. BASE is what an overflow column that the document leaves out
  * starts from. */
-static void put_new_value(struct buf *sql, const struct place *place,
-			  const struct document_shape *shape, const struct column *column,
-			  const char *base) {
+static void put_new_value(struct buf *sql, const struct place *place, const struct shape *shape,
+			  const struct column *column, const char *base) {
 	if (!is_overflow(place, column) || !shape_overflows(place, shape)) {
 		put_d(sql, "", column->name);
 		return;
@@ -138,7 +124,7 @@ static void put_equals_path(struct buf *sql, const struct place *place,
 	put_path_value(sql, place, column);
 }
 
-void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
+void put_source(struct buf *sql, const struct place *place, const struct shape *shape,
 		enum source from) {
 	int param = place->nparams + 1;
 	const struct relation *rel = target_of(place);
@@ -160,7 +146,7 @@ void put_source(struct buf *sql, const struct place *place, const struct documen
 		buf_printf(sql, ", $%d::json) d", param);
 }
 
-void put_agreement(struct buf *sql, const struct place *place, const struct document_shape *shape,
+void put_agreement(struct buf *sql, const struct place *place, const struct shape *shape,
 		   bool insert) {
 	const struct relation *rel = target_of(place);
 	for (int i = 0; i < rel->ncolumns; i++) {
@@ -186,8 +172,7 @@ void put_same(struct buf *sql, const struct place *place, const struct column *c
 	put_column(sql, "", target_table(place), column->name);
 }
 
-void put_same_identity(struct buf *sql, const struct place *place,
-		       const struct document_shape *shape) {
+void put_same_identity(struct buf *sql, const struct place *place, const struct shape *shape) {
 	const struct relation *rel = target_of(place);
 	for (int i = 0; i < rel->ncolumns; i++)
 		if (rel->columns[i].identity_always && shape_has(shape, rel->columns[i].name))
@@ -195,7 +180,7 @@ void put_same_identity(struct buf *sql, const struct place *place,
 }
 
 void put_change(struct buf *set, struct buf *differs, const struct place *place,
-		const struct document_shape *shape, const struct column *column) {
+		const struct shape *shape, const struct column *column) {
 	AUTO_BUF struct buf old = { 0 }, value = { 0 };
 	put_column(&old, "", target_table(place), column->name);
 	put_new_value(&value, place, shape, column, old.data);
@@ -208,8 +193,7 @@ void put_change(struct buf *set, struct buf *differs, const struct place *place,
 
 /* With FIND, a SELECT of the row that the UPDATE would change, and may: FOR UPDATE, policies of
  * UPDATE hold for it, too. */
-static char *update_or_find(const struct place *place, const struct document_shape *shape,
-			    bool find) {
+static char *update_or_find(const struct place *place, const struct shape *shape, bool find) {
 	int table = target_table(place);
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 };
@@ -236,22 +220,22 @@ static char *update_or_find(const struct place *place, const struct document_sha
 	return buf_take(&sql);
 }
 
-char *sql_update_document(const struct place *place, const struct document_shape *shape) {
+char *sql_update_document(const struct place *place, const struct shape *shape) {
 	return update_or_find(place, shape, false);
 }
 
-char *sql_find_updated(const struct place *place, const struct document_shape *shape) {
+char *sql_find_updated(const struct place *place, const struct shape *shape) {
 	return update_or_find(place, shape, true);
 }
 
-char *sql_count_inserted(const struct place *place, const struct document_shape *shape) {
+char *sql_count_inserted(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT pg_catalog.count(*)");
 	put_rows(&sql, place, shape, SOURCE_ONE);
 	return buf_take(&sql);
 }
 
-void put_rows(struct buf *sql, const struct place *place, const struct document_shape *shape,
+void put_rows(struct buf *sql, const struct place *place, const struct shape *shape,
 	      enum source from) {
 	bool many = from != SOURCE_ONE;
 	int table = target_table(place);
@@ -267,7 +251,7 @@ void put_rows(struct buf *sql, const struct place *place, const struct document_
 	put_agreement(sql, place, shape, shape->n > 0 || many);
 }
 
-bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
+bool put_insert(struct buf *sql, const struct place *place, const struct shape *shape,
 		enum source from) {
 	int table = target_table(place), n = 0;
 	const struct relation *rel = target_of(place);
@@ -318,24 +302,24 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 	put_parent_conditions(sql, " WHERE ", place, table);
 }
 
-char *sql_insert_document(const struct place *place, const struct document_shape *shape) {
+char *sql_insert_document(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	return put_insert(&sql, place, shape, SOURCE_ONE) ? buf_take(&sql) : NULL;
 }
 
-char *sql_insert_lines(const struct place *place, const struct document_shape *shape) {
+char *sql_insert_lines(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	return put_insert(&sql, place, shape, SOURCE_MANY) ? buf_take(&sql) : NULL;
 }
 
-char *sql_count_lines(const struct place *place, const struct document_shape *shape) {
+char *sql_count_lines(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT pg_catalog.count(*)");
 	put_rows(&sql, place, shape, SOURCE_MANY);
 	return buf_take(&sql);
 }
 
-bool sql_has_key(const struct place *place, const struct document_shape *shape) {
+bool sql_has_key(const struct place *place, const struct shape *shape) {
 	int named = 0;
 	const struct relation *rel = target_of(place);
 	const struct name_list *key = relation_key(rel);
@@ -374,7 +358,7 @@ static void put_same_file(struct buf *sql, const struct place *place, bool exclu
 	}
 }
 
-char *sql_upsert_lines(const struct place *place, const struct document_shape *shape) {
+char *sql_upsert_lines(const struct place *place, const struct shape *shape) {
 	int table = target_table(place), n = 0;
 	const struct relation *rel = target_of(place);
 	const struct name_list *key = relation_key(rel);
@@ -412,7 +396,7 @@ char *sql_upsert_lines(const struct place *place, const struct document_shape *s
 	return buf_take(&sql);
 }
 
-char *sql_count_upserts(const struct place *place, const struct document_shape *shape) {
+char *sql_count_upserts(const struct place *place, const struct shape *shape) {
 	int table = target_table(place);
 	const struct relation *rel = target_of(place);
 	const struct name_list *key = relation_key(rel);
@@ -438,7 +422,7 @@ char *sql_count_upserts(const struct place *place, const struct document_shape *
 }
 
 void put_absent(struct buf *sql, const struct place *place) {
-	const struct document_shape none = { 0 };
+	const struct shape none = { 0 };
 	const struct relation *rel = target_of(place);
 	const struct name_list *key = relation_key(rel);
 	buf_puts(sql, " AND NOT EXISTS (SELECT 1 FROM ");

@@ -18,11 +18,8 @@ int target_table(const struct place *place);
 /* True if the path alone gives COLUMN its value. */
 bool is_bound(const struct place *place, const struct column *column);
 
-bool shape_has(const struct document_shape *shape, const char *name);
-
 /* True if the statement gives COLUMN a value out of the document. */
-bool takes_value(const struct place *place, const struct document_shape *shape,
-		 const struct column *column);
+bool takes_value(const struct place *place, const struct shape *shape, const struct column *column);
 
 /* d."name" */
 void put_d(struct buf *sql, const char *before, const char *name);
@@ -30,32 +27,31 @@ void put_d(struct buf *sql, const char *before, const char *name);
 /* " AND d.column = t.column" */
 void put_same(struct buf *sql, const struct place *place, const struct column *column);
 /* The same for each identity that the document says: it cannot be changed. */
-void put_same_identity(struct buf *sql, const struct place *place,
-		       const struct document_shape *shape);
+void put_same_identity(struct buf *sql, const struct place *place, const struct shape *shape);
 
 /* What an UPDATE sets COLUMN to, behind others in SET; and in DIFFERS (may be NULL) whether that
  * changes something. As text: not every type has an equality, and what is shown in another way is
  * another value. */
 void put_change(struct buf *set, struct buf *differs, const struct place *place,
-		const struct document_shape *shape, const struct column *column);
+		const struct shape *shape, const struct column *column);
 
 /* FROM items: the document as the row d, and, where the overflow column or the order needs it, as
  * e.j. */
-void put_source(struct buf *sql, const struct place *place, const struct document_shape *shape,
+void put_source(struct buf *sql, const struct place *place, const struct shape *shape,
 		enum source from);
 
 /* "AND ..." for what the document repeats of the path: it must agree. A new row (INSERT) must say
  * which bucket it falls in. */
-void put_agreement(struct buf *sql, const struct place *place, const struct document_shape *shape,
+void put_agreement(struct buf *sql, const struct place *place, const struct shape *shape,
 		   bool insert);
 
 /* " FROM source, parents WHERE ...": the documents that may be rows here. */
-void put_rows(struct buf *sql, const struct place *place, const struct document_shape *shape,
+void put_rows(struct buf *sql, const struct place *place, const struct shape *shape,
 	      enum source from);
 
 /* "INSERT INTO rel (columns) SELECT values FROM source, parents WHERE ...". With no document, SHAPE
  * is empty and there is no source. Returns false if no column would get a value. */
-bool put_insert(struct buf *sql, const struct place *place, const struct document_shape *shape,
+bool put_insert(struct buf *sql, const struct place *place, const struct shape *shape,
 		enum source from);
 
 /* " AND NOT EXISTS (...)": the row's key is not among those of the first parameter behind

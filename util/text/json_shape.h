@@ -4,6 +4,8 @@
 
 #include "util/text/json.h"
 
+#include <string.h>
+
 struct shape {
 	char **names; /* keys of the top-level object, decoded; owned */
 	int n;
@@ -15,6 +17,10 @@ MUST_USE bool shape_add(struct shape *shape, const char *name, size_t len);
 MUST_USE bool shape_copy(struct shape *out, const struct shape *from);
 /* Which name it is; -1: none. */
 int shape_find(const struct shape *shape, const char *name, size_t len);
+/* True if it is one. */
+static inline bool shape_has(const struct shape *shape, const char *name) {
+	return shape_find(shape, name, strlen(name)) >= 0;
+}
 
 /* Puts the names in order, so that shape_equal() finds the same keys in another order equal. */
 void shape_sort(struct shape *shape);
