@@ -66,13 +66,14 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 	bool skipped = false;
 	for (int attempt = 0; rc == 0 && changed == 0 && !skipped && attempt <= last;
 	     attempt++, insert = !insert) {
-		char *sql = insert ? sql_insert_document(w->place, &shape)
+		char *sql = insert ? sql_insert(w->place, &shape, SOURCE_ONE)
 				   : sql_update_document(w->place, &shape);
 		AUTO_RESULT PGresult *res = NULL;
 		rc = run_document(call, sql, w, &document, &res, &call->err);
 		changed = rc == 0 ? (int)field_changed(res) : 0;
 		if (insert && rc == 0 && changed == 0) {
-			skipped = finds(call, sql_count_inserted(w->place, &shape), w, &document);
+			skipped = finds(call, sql_count(w->place, &shape, SOURCE_ONE), w,
+					&document);
 			rc = skipped ? 0 : why_nothing(call, w);
 		}
 		if (insert && rc == -EEXIST) {

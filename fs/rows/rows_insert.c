@@ -19,8 +19,10 @@ int insert_make(const struct place *place, const struct line_group *group, const
 		names[shape.n++] = id->name;
 	shape.names = names;
 	out->lines = n;
-	out->sql = has_key ? sql_upsert_lines(place, &shape) : sql_insert_lines(place, &shape);
-	out->count = has_key ? sql_count_upserts(place, &shape) : sql_count_lines(place, &shape);
+	out->sql =
+		has_key ? sql_upsert_lines(place, &shape) : sql_insert(place, &shape, SOURCE_MANY);
+	out->count =
+		has_key ? sql_count_upserts(place, &shape) : sql_count(place, &shape, SOURCE_MANY);
 	buf_putc(&out->json, '[');
 	for (int i = 0; i < n; i++) {
 		const struct line *line = &group->lines[which[i]];

@@ -636,9 +636,7 @@ static int insert_group(struct db_conn *conn, struct attempt *a, int g, struct d
  * key. */
 static int replace_all(struct db_conn *conn, struct attempt *a, struct db_error *err) {
 	const struct buf *keyed = a->p->keyed;
-	const char *since = a->p->in->since;
-	AUTO_FREE char *sql = keyed != NULL ? sql_delete_absent(a->place, since)
-					    : sql_remove_older(a->place, since);
+	AUTO_FREE char *sql = sql_remove_older(a->place, a->p->in->since, keyed != NULL);
 	a->row_of = ints((size_t)a->p->text->nlines);
 	if (sql == NULL || a->row_of == NULL || side_begin(&a->now, a->p->text, a->place) != 0)
 		return no_memory(err);

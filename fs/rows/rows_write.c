@@ -83,8 +83,8 @@ static int flush(struct append_tx *tx) {
 	int rc, n = tx->batch->n;
 	if (n == 0)
 		return 0;
-	tx->insert = (struct insert){ .sql = sql_insert_lines(in->w->place, &tx->shape),
-				      .count = sql_count_lines(in->w->place, &tx->shape) };
+	tx->insert = (struct insert){ .sql = sql_insert(in->w->place, &tx->shape, SOURCE_MANY),
+				      .count = sql_count(in->w->place, &tx->shape, SOURCE_MANY) };
 	if (tx->insert.count == NULL)
 		rc = call_error(in->call, ENOMEM, "out of memory");
 	else

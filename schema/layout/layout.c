@@ -503,6 +503,19 @@ struct layout *layout_parse(const char *text, size_t len, struct buf *mistakes) 
 	return NULL;
 }
 
+const struct layout_arg *layout_arg(const struct layout_route *route, const char *key) {
+	for (int i = 0; i < route->nargs; i++)
+		if (strcmp(route->args[i].key, key) == 0)
+			return &route->args[i];
+	return NULL;
+}
+
+const char *layout_parameter(const struct layout_route *route, const char *key) {
+	const struct layout_arg *arg = layout_arg(route, key);
+	const char *dot = strrchr(key, '.');
+	return arg != NULL ? arg->parameter : dot != NULL ? dot + 1 : key;
+}
+
 const struct layout_table *layout_table(const struct layout *layout, const char *relation) {
 	return list_find(layout->tables, layout->ntables, relation, relation);
 }

@@ -110,6 +110,11 @@ void layout_free(struct layout *layout);
 /* What "tables" says of RELATION, or NULL. Borrowed. */
 const struct layout_table *layout_table(const struct layout *layout, const char *relation);
 
+/* What the "args" of ROUTE say of KEY; NULL: nothing. And the name that its query knows KEY by:
+ * what they say, else the key's own column name. Borrowed. */
+const struct layout_arg *layout_arg(const struct layout_route *route, const char *key);
+const char *layout_parameter(const struct layout_route *route, const char *key);
+
 /* True if ROUTE names RELATION: as its own, or in a key. */
 bool layout_route_names(const struct layout_route *route, const char *relation);
 

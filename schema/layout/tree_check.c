@@ -417,15 +417,6 @@ static bool check_relation_file(struct check *c, struct place *place) {
 	return overflow_fits(c, rel);
 }
 
-/* The name that a query knows a key by: what "args" says, else the key's own column name. */
-static const char *parameter_of(const struct check *c, const struct key *key) {
-	for (int i = 0; i < c->route->nargs; i++)
-		if (strcmp(c->route->args[i].key, key->name) == 0)
-			return c->route->args[i].parameter;
-	const char *dot = strrchr(key->name, '.');
-	return dot != NULL ? dot + 1 : key->name;
-}
-
 static bool query_takes(const struct place *place, const char *parameter) {
 	if (place->view != NULL)
 		return relation_column(place->view, parameter) != NULL;
@@ -451,7 +442,7 @@ static bool check_required(struct check *c, const struct place *place) {
 		bool given = false;
 		for (const struct place *p = place; p != NULL; p = p->parent)
 			for (int i = 0; i < p->nkeys; i++)
-				given = given || strcmp(parameter_of(c, &p->keys[i]),
+				given = given || strcmp(layout_parameter(c->route, p->keys[i].name),
 							fn->arguments[a].name) == 0;
 		if (given)
 			continue;
@@ -487,11 +478,12 @@ static bool check_query(struct check *c, struct place *place) {
 	for (const struct place *p = place; p != NULL; p = p->parent) {
 		for (int i = 0; i < p->nkeys; i++) {
 			const struct key *key = &p->keys[i];
-			if (key->column != NULL || query_takes(place, parameter_of(c, key)))
+			if (key->column != NULL ||
+			    query_takes(place, layout_parameter(c->route, key->name)))
 				continue;
 			AUTO_BUF struct buf words = { 0 };
 			buf_printf(&words, "key {%s}", key->name);
-			query_lacks(c, place, parameter_of(c, key),
+			query_lacks(c, place, layout_parameter(c->route, key->name),
 				    words.data != NULL ? words.data : "key");
 			ok = false;
 		}

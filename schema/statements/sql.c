@@ -192,7 +192,7 @@ static void build_insert(struct place *place, int target) {
 			place->sql.insertable = false;
 	}
 	const struct shape none = { 0 };
-	AUTO_FREE char *text = sql_insert_document(place, &none);
+	AUTO_FREE char *text = sql_insert(place, &none, SOURCE_ONE);
 	if (text == NULL)
 		return;
 	AUTO_BUF struct buf sql = { 0 };

@@ -22,40 +22,39 @@ MUST_USE bool sql_use_slices(struct tree *tree);
  * memory. Pure. */
 char *sql_find_referred(const struct place *place, const struct catalog *catalog);
 
-/* SQL that writes a JSON document to the row at PLACE; the parameter after the keys is the
- * document. UPDATE: no row affected means no such row, or that the document contradicts the path.
- * INSERT: no row means that the parent is missing or the contradiction. Unknown keys must have been
- * refused before, unless the route has an overflow column. Returned SQL is malloc'd; NULL if no
- * column would get a value (or out of memory). Pure. */
-char *sql_update_document(const struct place *place, const struct shape *shape);
-char *sql_insert_document(const struct place *place, const struct shape *shape);
-/* After the one or the other has affected no row: find_updated returns a row if there is one
- * that the UPDATE should have changed; count_inserted returns 1 if the INSERT should have made
- * one. Then a trigger has skipped it. */
-char *sql_find_updated(const struct place *place, const struct shape *shape);
-char *sql_count_inserted(const struct place *place, const struct shape *shape);
+/* What the document parameter of a statement is, the one after the keys. */
+enum sql_source {
+	SOURCE_ONE,     /* one object: the row d */
+	SOURCE_MANY,    /* an array of objects that all have SHAPE's keys: a row d for each */
+	SOURCE_ORDERED, /* the same, and their numbers as e.n; for schema/ alone */
+};
 
-/* SQL that inserts a batch of lines: the parameter after the keys is a JSON array of objects that
- * all have SHAPE's keys. Affects as many rows as there are objects, fewer if one contradicts the
- * path. */
-char *sql_insert_lines(const struct place *place, const struct shape *shape);
-/* SQL that counts those of the objects that do not contradict the path: where the insert affected
- * fewer rows than there are objects, a trigger may have skipped some. */
-char *sql_count_lines(const struct place *place, const struct shape *shape);
+/* SQL that writes a JSON document to the row at PLACE. UPDATE: no row affected means no such row,
+ * or that the document contradicts the path. Unknown keys must have been refused before, unless the
+ * route has an overflow column. Returned SQL is malloc'd; NULL if no column would get a value (or
+ * out of memory). Pure. */
+char *sql_update_document(const struct place *place, const struct shape *shape);
+/* The same that inserts one document, or a batch of lines. Affects as many rows as there are
+ * objects, fewer if one contradicts the path, or the parent is missing. */
+char *sql_insert(const struct place *place, const struct shape *shape, enum sql_source from);
+/* After the UPDATE has affected no row, or the INSERT too few: find_updated returns a row if there
+ * is one that should have been changed; count returns how many of the objects do not contradict
+ * the path. Then a trigger has skipped some. */
+char *sql_find_updated(const struct place *place, const struct shape *shape);
+char *sql_count(const struct place *place, const struct shape *shape, enum sql_source from);
 /* The same for a whole file that replaces the old one, where lines have a key: update or insert
  * each. */
 char *sql_upsert_lines(const struct place *place, const struct shape *shape);
-/* As sql_count_lines(), after the upsert: those that do not contradict the path, and whose key no
+/* As sql_count(), after the upsert: those that do not contradict the path, and whose key no
  * row of another file has. */
 char *sql_count_upserts(const struct place *place, const struct shape *shape);
 /* Asks for the pg_snapshot of now. */
 extern const char sql_snapshot[];
 /* True if TEXT is a pg_snapshot as the server writes it: only that may get into the following. */
 bool sql_is_snapshot(const char *text);
-/* Deletes the rows of the file that were there in SNAPSHOT, NULL: all. absent: of these, those
+/* Deletes the rows of the file that were there in SNAPSHOT, NULL: all. ABSENT: of these, those
  * whose key is not among those of the objects in the parameter. */
-char *sql_remove_older(const struct place *place, const char *snapshot);
-char *sql_delete_absent(const struct place *place, const char *snapshot);
+char *sql_remove_older(const struct place *place, const char *snapshot, bool absent);
 
 /* Lines that do not show the key of their rows, see fs/rows/rows_pairs.h. What decides where a
  * line stands when the file is read: */

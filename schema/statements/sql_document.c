@@ -220,22 +220,6 @@ void sql_build_find_document(struct place *place) {
 
 /* -- queries ----------------------------------------------------------------------------------- */
 
-/* What the layout's "args" say of KEY; NULL: nothing. */
-static const struct layout_arg *arg_of(const struct place *place, const struct key *key) {
-	for (int i = 0; i < place->route->nargs; i++)
-		if (strcmp(place->route->args[i].key, key->name) == 0)
-			return &place->route->args[i];
-	return NULL;
-}
-
-static const char *parameter_name(const struct place *place, const struct key *key) {
-	const struct layout_arg *arg = arg_of(place, key);
-	if (arg != NULL)
-		return arg->parameter;
-	const char *dot = strrchr(key->name, '.');
-	return dot != NULL ? dot + 1 : key->name;
-}
-
 /* The key that gives the query NAME: what "args" says, else the nearest to the file. NULL if there
  * is none. */
 static const struct key *key_for(const struct place *place, const char *name) {
@@ -243,9 +227,9 @@ static const struct key *key_for(const struct place *place, const char *name) {
 	for (const struct place *p = place; p != NULL; p = p->parent) {
 		for (int i = 0; i < p->nkeys; i++) {
 			const struct key *key = &p->keys[i];
-			if (strcmp(parameter_name(place, key), name) != 0)
+			if (strcmp(layout_parameter(place->route, key->name), name) != 0)
 				continue;
-			if (arg_of(place, key) != NULL)
+			if (layout_arg(place->route, key->name) != NULL)
 				return key;
 			found = found != NULL ? found : key;
 		}

@@ -125,7 +125,7 @@ static void put_equals_path(struct buf *sql, const struct place *place,
 }
 
 void put_source(struct buf *sql, const struct place *place, const struct shape *shape,
-		enum source from) {
+		enum sql_source from) {
 	int param = place->nparams + 1;
 	const struct relation *rel = target_of(place);
 	bool many = from != SOURCE_ONE,
@@ -228,15 +228,8 @@ char *sql_find_updated(const struct place *place, const struct shape *shape) {
 	return update_or_find(place, shape, true);
 }
 
-char *sql_count_inserted(const struct place *place, const struct shape *shape) {
-	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT pg_catalog.count(*)");
-	put_rows(&sql, place, shape, SOURCE_ONE);
-	return buf_take(&sql);
-}
-
 void put_rows(struct buf *sql, const struct place *place, const struct shape *shape,
-	      enum source from) {
+	      enum sql_source from) {
 	bool many = from != SOURCE_ONE;
 	int table = target_table(place);
 	AUTO_BUF struct buf others = { 0 }, source = { 0 };
@@ -252,7 +245,7 @@ void put_rows(struct buf *sql, const struct place *place, const struct shape *sh
 }
 
 bool put_insert(struct buf *sql, const struct place *place, const struct shape *shape,
-		enum source from) {
+		enum sql_source from) {
 	int table = target_table(place), n = 0;
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf values = { 0 };
@@ -302,20 +295,15 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 	put_parent_conditions(sql, " WHERE ", place, table);
 }
 
-char *sql_insert_document(const struct place *place, const struct shape *shape) {
+char *sql_insert(const struct place *place, const struct shape *shape, enum sql_source from) {
 	AUTO_BUF struct buf sql = { 0 };
-	return put_insert(&sql, place, shape, SOURCE_ONE) ? buf_take(&sql) : NULL;
+	return put_insert(&sql, place, shape, from) ? buf_take(&sql) : NULL;
 }
 
-char *sql_insert_lines(const struct place *place, const struct shape *shape) {
-	AUTO_BUF struct buf sql = { 0 };
-	return put_insert(&sql, place, shape, SOURCE_MANY) ? buf_take(&sql) : NULL;
-}
-
-char *sql_count_lines(const struct place *place, const struct shape *shape) {
+char *sql_count(const struct place *place, const struct shape *shape, enum sql_source from) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT pg_catalog.count(*)");
-	put_rows(&sql, place, shape, SOURCE_MANY);
+	put_rows(&sql, place, shape, from);
 	return buf_take(&sql);
 }
 
@@ -470,17 +458,11 @@ void put_older(struct buf *sql, const struct place *place, const char *snapshot)
 		sql->failed = true;
 }
 
-char *sql_remove_older(const struct place *place, const char *snapshot) {
+char *sql_remove_older(const struct place *place, const char *snapshot, bool absent) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, place->sql.remove.sql);
-	put_older(&sql, place, snapshot);
-	return buf_take(&sql);
-}
-
-char *sql_delete_absent(const struct place *place, const char *snapshot) {
-	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, place->sql.remove.sql);
-	put_absent(&sql, place);
+	if (absent)
+		put_absent(&sql, place);
 	put_older(&sql, place, snapshot);
 	return buf_take(&sql);
 }

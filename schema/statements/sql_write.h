@@ -4,13 +4,6 @@
 #include "schema/statements/sql.h"
 #include "schema/statements/sql_parts.h"
 
-/* What the document parameter is, and what is selected from it. */
-enum source {
-	SOURCE_ONE,     /* one object: the row d */
-	SOURCE_MANY,    /* an array of objects: a row d for each */
-	SOURCE_ORDERED, /* the same, and their numbers as e.n */
-};
-
 /* The relation that is written through PLACE, and its index in the scope. */
 const struct relation *target_of(const struct place *place);
 int target_table(const struct place *place);
@@ -38,7 +31,7 @@ void put_change(struct buf *set, struct buf *differs, const struct place *place,
 /* FROM items: the document as the row d, and, where the overflow column or the order needs it, as
  * e.j. */
 void put_source(struct buf *sql, const struct place *place, const struct shape *shape,
-		enum source from);
+		enum sql_source from);
 
 /* "AND ..." for what the document repeats of the path: it must agree. A new row (INSERT) must say
  * which bucket it falls in. */
@@ -47,12 +40,12 @@ void put_agreement(struct buf *sql, const struct place *place, const struct shap
 
 /* " FROM source, parents WHERE ...": the documents that may be rows here. */
 void put_rows(struct buf *sql, const struct place *place, const struct shape *shape,
-	      enum source from);
+	      enum sql_source from);
 
 /* "INSERT INTO rel (columns) SELECT values FROM source, parents WHERE ...". With no document, SHAPE
  * is empty and there is no source. Returns false if no column would get a value. */
 bool put_insert(struct buf *sql, const struct place *place, const struct shape *shape,
-		enum source from);
+		enum sql_source from);
 
 /* " AND NOT EXISTS (...)": the row's key is not among those of the first parameter behind
  * the path's, an array of objects. */
