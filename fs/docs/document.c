@@ -189,7 +189,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 	d->document = 0;
 	document_move(d, DOCUMENT_WRITTEN);
 	h->wrote = true;
-	document_settle(call, h);
+	handle_unsettle(call->fs, h, false);
 	handle_resized(h, d->data.len);
 	document_note_under_way(h);
 	return 0;

@@ -154,16 +154,13 @@ int document_sync(struct call *call, struct handle *h, enum sync_reason reason) 
 	int rc = 0;
 	give_way(call, h, reason == SYNC_RELEASE);
 	if (d->state == DOCUMENT_EMPTIED && reason == SYNC_FLUSH) {
-		if (!h->unsettled) {
-			h->unsettled = true;
-			node_unsettle(call->fs->nodes, h->node, true);
-		}
+		handle_unsettle(call->fs, h, true);
 		return 0;
 	}
 	if (document_is_dirty(d))
 		rc = commit(call, h, reason);
 	document_note_under_way(h);
-	document_settle(call, h);
+	handle_unsettle(call->fs, h, false);
 	if (reason == SYNC_RELEASE && d->made && d->state == DOCUMENT_FAILED &&
 	    node_changed_at(call->fs->nodes, h->node) == d->seen_at) {
 		/* nothing came of it, nor of others: the name goes, too */

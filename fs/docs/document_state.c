@@ -123,13 +123,6 @@ int document_load_again(struct call *call, struct handle *h, bool locked) {
 	return 0;
 }
 
-void document_settle(struct call *call, struct handle *h) {
-	if (!h->unsettled)
-		return;
-	h->unsettled = false;
-	node_unsettle(call->fs->nodes, h->node, false);
-}
-
 int document_too_large(struct call *call) {
 	return call_error(call, EFBIG,
 			  "the document would be larger than max_document (%llu bytes)",

@@ -104,9 +104,6 @@ bool document_is_present(struct call *call, const struct handle *h, bool by_anyb
  * has written meanwhile. LOCKED: it has got one, and others than this mount count, too. */
 MUST_USE int document_load_again(struct call *call, struct handle *h, bool locked);
 
-/* What was uncertain of H is not any more: see handle.h. */
-void document_settle(struct call *call, struct handle *h);
-
 /* Returns -EFBIG, with the sentence. */
 int document_too_large(struct call *call);
 

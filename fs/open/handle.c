@@ -49,6 +49,13 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 	return h;
 }
 
+void handle_unsettle(struct fs *fs, struct handle *h, bool unsettled) {
+	if (h->unsettled == unsettled)
+		return;
+	h->unsettled = unsettled;
+	node_unsettle(fs->nodes, h->node, unsettled);
+}
+
 void handle_free(struct fs *fs, struct handle *h) {
 	{
 		LOCK_SCOPE(&fs_lists);
@@ -57,8 +64,7 @@ void handle_free(struct fs *fs, struct handle *h) {
 		h->all_prev->all_next = h->all_next;
 		h->all_next->all_prev = h->all_prev;
 	}
-	if (h->unsettled)
-		node_unsettle(fs->nodes, h->node, false);
+	handle_unsettle(fs, h, false);
 	node_close(fs->nodes, h->node, h);
 	if (h->kind->close != NULL)
 		h->kind->close(fs, h);

@@ -15,6 +15,9 @@ MUST_USE struct handle *handle_new(struct fs *fs, struct node *node, const struc
 /* Waits until nobody works on it any more; H's lock must not be held. */
 void handle_free(struct fs *fs, struct handle *h);
 
+/* H is unsettled (see fs/core/handle.h), or is so no more. */
+void handle_unsettle(struct fs *fs, struct handle *h, bool unsettled);
+
 /* The document that H writes has SIZE bytes now, as H has it. Each writer has bytes of its own:
  * stat of the name shows those of the one that changed its bytes last. Thread-safe. */
 void handle_resized(struct handle *h, uint64_t size);

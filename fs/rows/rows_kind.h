@@ -24,5 +24,3 @@ MUST_USE int rows_write(struct call *call, struct handle *h, const char *data, s
 /* rows_sync.c */
 MUST_USE int rows_sync(struct call *call, struct handle *h, enum sync_reason reason);
 MUST_USE int rows_unlocking(struct call *call, struct handle *h);
-/* H is UNSETTLED (see handle.h), or is so no more. */
-void rows_unsure(struct call *call, struct handle *h, bool unsettled);

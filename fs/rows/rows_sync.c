@@ -9,13 +9,6 @@
 #include <errno.h>
 #include <string.h>
 
-void rows_unsure(struct call *call, struct handle *h, bool unsettled) {
-	if (h->unsettled == unsettled)
-		return;
-	h->unsettled = unsettled;
-	node_unsettle(call->fs->nodes, h->node, unsettled);
-}
-
 /* After a write that was refused: what replaces the rows is dropped whole; of what is appended, the
  * whole lines are committed, as they were taken, and the rest is not. It is kept in rejected/. */
 static int give_up(struct call *call, struct handle *h, const struct where *w) {
@@ -35,7 +28,7 @@ static int give_up(struct call *call, struct handle *h, const struct where *w) {
 	buf_free(&f->data); /* there may be memory for it again */
 	line_reader_restart(&f->lines);
 	f->refused = 0;
-	rows_unsure(call, h, false);
+	handle_unsettle(call->fs, h, false);
 	return rc;
 }
 
@@ -133,7 +126,7 @@ int rows_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	bool replaces = rows_is_whole(h);
 	if (reason == SYNC_FLUSH && f->dirty &&
 	    (f->rows == ROWS_EMPTIED || (replaces && tail && !whole))) {
-		rows_unsure(call, h, true); /* see handle.h */
+		handle_unsettle(call->fs, h, true); /* see handle.h */
 		return 0;
 	}
 	bool last = (reason == SYNC_RELEASE && accepts) || whole;
@@ -149,7 +142,7 @@ int rows_sync(struct call *call, struct handle *h, enum sync_reason reason) {
 	if (!replaces && (!accepts || (killed && reason == SYNC_FLUSH)))
 		refuse_piece(call, h, &w);
 	rc = told(call, h, reason, rows_open_line(f), rc);
-	rows_unsure(call, h, reason == SYNC_FLUSH && f->dirty);
+	handle_unsettle(call->fs, h, reason == SYNC_FLUSH && f->dirty);
 	return rc;
 }
 

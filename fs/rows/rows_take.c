@@ -85,7 +85,7 @@ int rows_write(struct call *call, struct handle *h, const char *data, size_t siz
 		return rc;
 	note_text(call, h, data, size);
 	if (rows_is_whole(h)) {
-		rows_unsure(call, h, false);
+		handle_unsettle(call->fs, h, false);
 		rc = rows_whole_write(call, h, data, size, offset);
 		if (rc == 0 && (h->flags & O_APPEND) != 0) {
 			/* the kernel has appended behind what others have written, too: there
@@ -111,7 +111,7 @@ int rows_write(struct call *call, struct handle *h, const char *data, size_t siz
 		f->next_offset -= size;
 		return f->refused = -ENOMEM;
 	}
-	rows_unsure(call, h, false);
+	handle_unsettle(call->fs, h, false);
 	f->buffered_lines += count_newlines(data, size);
 	int taken = streams ? rows_append_write(call, h, data, size) : 0;
 	author_wrote(&f->author, call_thread(call),
