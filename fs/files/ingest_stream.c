@@ -198,19 +198,16 @@ static int load_parser(struct call *call, struct ingest_stream *s) {
 	return rc == -ESTALE ? -EIO : rc;
 }
 
-static int make_copy(struct call *call, struct ingest_stream *s);
-
 /* The text has turned out to be another one than that of the file that it followed: all of it is to
  * become rows. */
 static int follow_no_more(struct call *call, struct ingest_stream *s) {
-	int rc;
 	if (committed(s) == 0) {
 		parser_free(&s->parser);
 		s->parsed = 0;
 		return parser_begin(&s->parser, s->fs->stream, s->in, s->gzip, NULL);
 	}
 	/* what is committed has no rows yet: all is written anew by fsync or close */
-	rc = make_copy(call, s);
+	int rc = s->copy == NULL ? ingest_copy(call, s, &s->copy) : 0;
 	if (rc != 0)
 		return rc;
 	s->copy_changed = true;
@@ -393,10 +390,6 @@ int ingest_copy(struct call *call, struct ingest_stream *s, struct scratch **out
 	return rc;
 }
 
-static int make_copy(struct call *call, struct ingest_stream *s) {
-	return s->copy == NULL ? ingest_copy(call, s, &s->copy) : 0;
-}
-
 /* Bytes that nobody has written cost their program nothing, and all others the time in which they
  * become a change of the file: so they are bounded. */
 static int check_hole(struct call *call, const struct ingest_stream *s, uint64_t from) {
@@ -414,7 +407,7 @@ static int check_hole(struct call *call, const struct ingest_stream *s, uint64_t
  * bytes. */
 static int change_copy(struct call *call, struct ingest_stream *s, const char *data, size_t size,
 		       uint64_t offset) {
-	int rc = make_copy(call, s);
+	int rc = s->copy == NULL ? ingest_copy(call, s, &s->copy) : 0;
 	if (rc == 0)
 		rc = data != NULL ? scratch_write(s->copy, data, size, offset, &call->err)
 				  : scratch_resize(s->copy, size, &call->err);
@@ -527,8 +520,7 @@ int ingest_truncate(struct call *call, struct ingest_stream *s, uint64_t size) {
 	 * replaced, too */
 	bool may_have_bytes =
 		s->rec.size > 0 || s->replacing || s->copy_changed || ingest_is_sealed(s);
-	if (s->copy != NULL)
-		scratch_release(move_ptr(s->copy));
+	scratch_release(move_ptr(s->copy));
 	s->copy_changed = false;
 	buf_resize(&s->pending, 0);
 	ingest_stream_reset(s);

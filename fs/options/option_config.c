@@ -74,9 +74,8 @@ static int read_file(const char *path, struct buf *text, struct buf *err) {
 	struct stat st;
 	if (f == NULL || fstat(fileno(f), &st) < 0)
 		return buf_refuse(err, "configuration file %s: %s", path, strerror(errno));
-	if (S_ISDIR(st.st_mode)) {
+	if (S_ISDIR(st.st_mode))
 		return buf_refuse(err, "configuration file %s: %s", path, strerror(EISDIR));
-	}
 	buf_resize(text, LARGEST_CONFIG + 1);
 	if (text->failed)
 		return -ENOMEM;

@@ -181,13 +181,6 @@ void fence_free(struct fence *fence) {
 
 /* -- operations -------------------------------------------------------------------------------- */
 
-/* The stream in use, or "" if a new one is to be opened. */
-static void stream_in_use(struct fence *fence, char stream[37]) {
-	LOCK_SCOPE(&fence->lock);
-	bool old = clock_us() - fence->opened_us > (int64_t)STREAM_AGE_S * US_PER_S;
-	snprintf(stream, sizeof(fence->stream), "%s", old ? "" : fence->stream);
-}
-
 /* The lock is not held meanwhile: in an outage all would wait one after another. Of two that come
  * at once, the last one's is used from now on. */
 static int open_stream(struct fence *fence, struct db_pool *pool, char stream[37],
@@ -203,7 +196,11 @@ static int open_stream(struct fence *fence, struct db_pool *pool, char stream[37
 }
 
 int fence_stream(struct fence *fence, struct db_pool *pool, char stream[37], struct db_error *err) {
-	stream_in_use(fence, stream);
+	{
+		LOCK_SCOPE(&fence->lock);
+		bool old = clock_us() - fence->opened_us > (int64_t)STREAM_AGE_S * US_PER_S;
+		snprintf(stream, sizeof(fence->stream), "%s", old ? "" : fence->stream);
+	}
 	return stream[0] != '\0' ? 0 : open_stream(fence, pool, stream, err);
 }
 

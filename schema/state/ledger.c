@@ -40,7 +40,7 @@ static int why_not(struct db_conn *conn, const struct once *once, struct db_erro
 			    "serves the place now, or the database was restored; write it again");
 }
 
-static int note(struct db_conn *conn, const struct once *once, struct db_error *err) {
+static int note(struct db_conn *conn, struct once *once, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	bool holds = once->stream[0] != '\0';
 	struct db_param params[] = { db_text(once->id), db_text(once->stream) };
@@ -51,7 +51,8 @@ static int note(struct db_conn *conn, const struct once *once, struct db_error *
 			"WHERE stream = $2::uuid FOR KEY SHARE ON CONFLICT DO NOTHING"
 		      : "INSERT INTO rowfs.applied (op) VALUES ($1::uuid) ON CONFLICT DO NOTHING",
 		params, holds ? 2 : 1, &res, err);
-	if (rc != 0 || field_changed(res) != 0)
+	once->entered = rc == 0 && field_changed(res) != 0;
+	if (rc != 0 || once->entered)
 		return rc;
 	return holds ? why_not(conn, once, err) : LEDGER_DONE;
 }
@@ -104,11 +105,7 @@ int ledger_ask(struct db_conn *conn, bool has_ledger, struct once *once, struct 
 	if (once->id[0] == '\0')
 		return ask_number(conn, once, err);
 	once->entered = false;
-	if (!has_ledger)
-		return 0;
-	int rc = note(conn, once, err);
-	once->entered = rc == 0;
-	return rc;
+	return has_ledger ? note(conn, once, err) : 0;
 }
 
 int ledger_enter(struct db_conn *conn, bool has_ledger, struct once *once, struct db_error *err) {
@@ -117,7 +114,6 @@ int ledger_enter(struct db_conn *conn, bool has_ledger, struct once *once, struc
 	if (once->entered || !has_ledger)
 		return 0;
 	int rc = note(conn, once, err);
-	once->entered = rc == 0;
 	/* a first attempt cannot be done; a repetition asks */
 	return rc == LEDGER_DONE ? db_error_again(err, "the operation is in the ledger already")
 				 : rc;

@@ -11,9 +11,8 @@ const char stream_no_triggers[] =
 	"SELECT pg_catalog.set_config('rowfs.daemon', s.proof, true) FROM rowfs.secret s";
 
 static void put_names(struct buf *sql, const struct column *const *columns, int n) {
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n; i++)
 		put_name(sql, i > 0 ? ", " : "", columns[i]->name);
-	}
 }
 
 /* "INSERT INTO rel (columns) SELECT values FROM unnest(arrays)", the arrays being parameters from

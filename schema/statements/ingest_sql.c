@@ -8,9 +8,8 @@ char *ingest_copy_sql(const struct ingest *in, const int *fields, int n) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_relation(&sql, "COPY ", in->rel);
 	put_name(&sql, " (", in->key->name);
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n; i++)
 		put_name(&sql, ", ", in->fields[fields[i]].column->name);
-	}
 	buf_puts(&sql, ") FROM STDIN (FORMAT csv)");
 	return buf_take(&sql);
 }

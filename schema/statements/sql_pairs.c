@@ -144,9 +144,8 @@ static void put_tie(struct buf *sql, const struct place *place, const char *alia
 		return;
 	}
 	buf_puts(sql, "ROW(");
-	for (int i = 0; i < shown; i++) {
+	for (int i = 0; i < shown; i++)
 		put_of(sql, i > 0 ? ", " : "", alias, place->order[i]->name);
-	}
 	buf_puts(sql, ")::text");
 }
 

@@ -8,9 +8,8 @@
 
 static void put_order(struct buf *sql, const struct place *place) {
 	int n = 0;
-	for (; place->order[n] != NULL; n++) {
+	for (; place->order[n] != NULL; n++)
 		put_column(sql, n > 0 ? ", " : "", place->target, place->order[n]->name);
-	}
 	const struct relation *rel = place->scope.tables[place->target].rel;
 	if (rel->inherited) /* whose key does not hold for all rows */
 		buf_printf(sql, "%st%d.tableoid", n++ > 0 ? ", " : "", place->target);

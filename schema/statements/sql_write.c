@@ -354,9 +354,8 @@ char *sql_upsert_lines(const struct place *place, const struct shape *shape) {
 	if (!put_insert(&sql, place, shape, SOURCE_MANY))
 		return NULL;
 	buf_puts(&sql, " ON CONFLICT (");
-	for (int i = 0; i < key->n; i++) {
+	for (int i = 0; i < key->n; i++)
 		put_name(&sql, i > 0 ? ", " : "", key->names[i]);
-	}
 	buf_puts(&sql, ") DO UPDATE SET ");
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
