@@ -141,7 +141,7 @@ void status_json(struct call *call, struct buf *out) {
 }
 
 void status_health(struct call *call, struct buf *out) {
-	struct db_error err = { 0 };
+	AUTO_DB_ERROR struct db_error err = { 0 };
 	int rc = db_query_text(call->fs->pool, db_health_sql, NULL, 0, DB_NO_RETRY,
 			       call_cancel(call), NULL, &err);
 	if (rc == 0)
@@ -149,7 +149,6 @@ void status_health(struct call *call, struct buf *out) {
 	else
 		buf_printf(out, "failing: %s\n",
 			   err.sentence != NULL ? err.sentence : strerror(-rc));
-	db_error_clear(&err);
 }
 
 void status_config(struct call *call, struct buf *out) {

@@ -265,14 +265,13 @@ void ingest_sweep(struct fs *fs) {
 				     &err) != 0)
 			return; /* no schema, or nothing can be asked: the next mount will */
 		int n = PQntuples(page);
-		more = n > 0;
 		for (int i = 0; i < n; i++) {
 			const char *name = field_text(page, i, INGEST_NAME);
 			if (!may_be_open(name))
 				ingest_delete(fs, field_number(page, i, INGEST_ID), NULL, NULL);
 		}
 		free(after);
-		after = more ? strdup(field_text(page, n - 1, INGEST_NAME)) : NULL;
+		after = n > 0 ? strdup(field_text(page, n - 1, INGEST_NAME)) : NULL;
 		more = after != NULL;
 	}
 }

@@ -51,3 +51,5 @@ MUST_USE int option_set(struct options *opt, const struct option *o, const char 
 
 /* Appends the value, as JSON; secrets as null. */
 void option_json(const struct options *opt, const struct option *o, struct buf *out);
+/* Appends S as a JSON string, or null. */
+void option_json_text(const char *s, struct buf *out);

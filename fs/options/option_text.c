@@ -108,10 +108,7 @@ void options_to_json(const struct options *opt, struct buf *out) {
 		buf_puts(out, ",\n");
 	}
 	buf_puts(out, "  \"mountpoint\": ");
-	if (opt->mountpoint != NULL)
-		buf_json_string(out, opt->mountpoint, strlen(opt->mountpoint));
-	else
-		buf_puts(out, "null");
+	option_json_text(opt->mountpoint, out);
 	buf_puts(out, "\n}\n");
 }
 

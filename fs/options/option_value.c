@@ -267,7 +267,7 @@ int option_set(struct options *opt, const struct option *o, const char *text, st
 	return needs(err, "BUG: an option type");
 }
 
-static void json_text(const char *s, struct buf *out) {
+void option_json_text(const char *s, struct buf *out) {
 	if (s == NULL)
 		buf_puts(out, "null");
 	else
@@ -287,7 +287,7 @@ void option_json(const struct options *opt, const struct option *o, struct buf *
 	case OPTION_LAYOUT:
 	case OPTION_WORD:
 	case OPTION_PORT:
-		json_text(*(char *const *)field, out);
+		option_json_text(*(char *const *)field, out);
 		break;
 	case OPTION_INT:
 		buf_printf(out, "%d", *(const int *)field);

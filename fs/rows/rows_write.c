@@ -172,14 +172,6 @@ int rows_commit_lines(struct call *call, struct handle *h) {
 	return 0;
 }
 
-static void flush_lines(struct call *call, struct handle *h) {
-	struct rows_file *f = rows_of(h);
-	h->waiting_us = 0;
-	if (!rows_is_open(h) || !f->dirty || rows_is_whole(h) || f->refused != 0)
-		return;
-	keep_first(&f->deferred, rows_commit_lines(call, h)); /* told at fsync or close */
-}
-
 static void flush_handle(void *arg, struct handle *h) {
 	struct fs *fs = arg;
 	AUTO_CALL struct call call = CALL_OF(fs);
@@ -187,7 +179,10 @@ static void flush_handle(void *arg, struct handle *h) {
 	 * him */
 	if (!mutex_trylock(&h->lock))
 		return;
-	flush_lines(&call, h);
+	struct rows_file *f = rows_of(h);
+	h->waiting_us = 0;
+	if (rows_is_open(h) && f->dirty && !rows_is_whole(h) && f->refused == 0)
+		keep_first(&f->deferred, rows_commit_lines(&call, h)); /* fsync or close tells */
 	handle_recount(fs, h);
 	mutex_unlock(&h->lock);
 }
