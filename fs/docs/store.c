@@ -72,8 +72,8 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 		rc = run_document(call, sql, w, &document, &res, &call->err);
 		changed = rc == 0 ? (int)field_changed(res) : 0;
 		if (insert && rc == 0 && changed == 0) {
-			skipped = finds(call, sql_count(w->place, &shape, SOURCE_ONE), w,
-					&document);
+			skipped =
+				finds(call, sql_count(w->place, &shape, SOURCE_ONE), w, &document);
 			rc = skipped ? 0 : why_nothing(call, w);
 		}
 		if (insert && rc == -EEXIST) {
