@@ -28,13 +28,10 @@ void handles_free(struct handles *handles) {
 }
 
 struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *kind, int flags) {
-	struct handle *h = calloc(1, sizeof(*h));
+	struct handle *h = calloc(1, sizeof(*h) + (kind->state != NULL ? kind->state->size : 0));
 	if (h == NULL)
 		return NULL;
-	if (kind->state != NULL && (h->state = calloc(1, kind->state->size)) == NULL) {
-		free(h);
-		return NULL;
-	}
+	h->state = h + 1;
 	mutex_init(&h->lock, MUTEX_HANDLE);
 	h->node = node;
 	h->kind = kind;
@@ -69,7 +66,6 @@ void handle_free(struct fs *fs, struct handle *h) {
 	if (h->kind->close != NULL)
 		h->kind->close(fs, h);
 	account_give(&fs->memory, h->counted);
-	free(h->state);
 	mutex_destroy(&h->lock);
 	free(h);
 }
