@@ -64,7 +64,10 @@ class Document:
             return
         data = self.text_of(opened)
         if not opened.dirty and call != "fsync" and not last:
-            return  # a truncation waits for the next write, fsync or release
+            # a truncation waits for the next write, fsync or release; but behind a text that was refused it may have made it whole
+            if opened.refused and not error:
+                self.alts = merge(self.alts, self.outcomes(opened, data)[0])
+            return
         head = self.head_of(opened, data)
         good, bad = self.outcomes(opened, data if head is None else head)
         if opened.recut:  # a cut to the length that the file has is none (3.6): then it was appended
