@@ -196,7 +196,8 @@ struct nodes *nodes_new(struct fs *fs, const struct place *root) {
 	mutex_init(&nodes->lock, MUTEX_NODES);
 	bodies_guard(fs->bodies, &nodes->lock);
 	clock_condition(&nodes->settled);
-	nodes->root = make_root(nodes, root);
+	nodes->times = calloc(1, sizeof(*nodes->times));
+	nodes->root = nodes->times != NULL ? make_root(nodes, root) : NULL;
 	if (nodes->root == NULL) {
 		nodes_free(nodes);
 		return NULL;
@@ -215,6 +216,7 @@ void nodes_free(struct nodes *nodes) {
 	pthread_cond_destroy(&nodes->settled);
 	nodes_settle_free(nodes);
 	free(nodes->slots);
+	free(nodes->times);
 	free(nodes);
 }
 
@@ -372,7 +374,7 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 			return NULL;
 		if (has_own_time(found))
 			node->attr.mtime_ns =
-				times_found(&nodes->times, node_child_ino(parent, name),
+				times_found(nodes->times, node_child_ino(parent, name),
 					    found->version, old != NULL, clock_now_ns());
 		node->attr.size = found->attr.size;
 	}
@@ -479,24 +481,24 @@ void node_unhash(struct nodes *nodes, struct node *node) {
 
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name) {
 	LOCK_SCOPE(&nodes->lock);
-	times_written(&nodes->times, node_child_ino(dir, name), clock_now_ns(),
+	times_written(nodes->times, node_child_ino(dir, name), clock_now_ns(),
 		      atomic_load(&nodes->fs->epoch));
 }
 
 int64_t node_changed_at(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	return times_since(&nodes->times, node_child_ino(node->parent, node->strings), ULONG_MAX);
+	return times_since(nodes->times, node_child_ino(node->parent, node->strings), ULONG_MAX);
 }
 
 int64_t node_found_at(struct nodes *nodes, const struct node *node, unsigned long *ticket) {
 	LOCK_SCOPE(&nodes->lock);
 	*ticket = node->epoch;
-	return times_since(&nodes->times, node_child_ino(node->parent, node->strings), node->epoch);
+	return times_since(nodes->times, node_child_ino(node->parent, node->strings), node->epoch);
 }
 
 void node_written(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	times_written(&nodes->times, node_child_ino(node->parent, node->strings), clock_now_ns(),
+	times_written(nodes->times, node_child_ino(node->parent, node->strings), clock_now_ns(),
 		      atomic_load(&nodes->fs->epoch));
 	name_move(nodes, node, NAME_ON_LOSE);
 }

@@ -44,7 +44,7 @@ struct nodes {
 	 * to be known; a ring of references. */
 	struct node *shells[SHELLS];
 	unsigned next_shell;
-	struct times times; /* of documents */
+	struct times *times; /* of documents; large, so allocated by itself */
 	struct reopens reopens;
 };
 

@@ -113,7 +113,8 @@ int rows_replace(struct call *call, struct rows_file *f, const struct where *w,
 	rows_lines_begin(f, w->place, call->fs);
 	int rc = access_check(call, w->place, CHANGE_ANEW);
 	if (rc == 0 && text == NULL) {
-		rc = call_error(call, ENOMEM, "out of memory");
+		(void)call_error(call, ENOMEM, "out of memory");
+		rc = -ENOMEM;
 	} else if (rc == 0) {
 		text->in = &in;
 		text->most = GROUPS_MOST_LINES;
