@@ -129,7 +129,7 @@ typedef int (*pack_fn)(struct run *run, int i);
  * each other in a circle: sqitch could not deploy them either. Returns FN's first status that is
  * not 0, or 0. */
 static int each(struct run *run, bool forward, pack_fn fn) {
-	AUTO_FREE bool *done = calloc((size_t)run->packs->n, sizeof(bool));
+	AUTO_FREE bool *done = calloc((unsigned)run->packs->n, sizeof(bool));
 	if (done == NULL)
 		return complain("out of memory");
 	for (bool found = true; found;) {

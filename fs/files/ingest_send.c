@@ -157,7 +157,7 @@ static int insert_objects(struct db_conn *conn, struct batch_owner *owner, const
 
 /* Puts UNIT's lines, which have their ids, into the batch: those of one shape together. */
 static int put_lines(struct ingest_sending *x, struct ingest_unit *unit) {
-	AUTO_FREE struct unit_line *lines = calloc((size_t)unit->n, sizeof(*lines));
+	AUTO_FREE struct unit_line *lines = calloc((unsigned)unit->n, sizeof(*lines));
 	int n = 0;
 	if (lines == NULL)
 		return -ENOMEM;
