@@ -236,7 +236,8 @@ class Parent(Document):
 
     def removed(self, error, call):
         if not error:
-            self.left = self.left or self.is_kept()  # its directory stays, also when the plain file goes: a column may make the row again
+            # its directory stays, also when the plain file goes: a column may make the row again; and so it does below an open column
+            self.left = self.left or self.is_kept() or any(o.writes and o.view == "note.txt" for o in self.play.opens_of(self))
             self.alts = [None]
         elif call == "unlink" and all(a is not None for a in self.alts):
             raise Found("failed without cause", f"{call} {self.path}: errno {error}; {self.play.sentence()}")
