@@ -261,6 +261,8 @@ int connect_session(struct db_conn *c, int allowed_ms, bool *final, struct db_er
 	PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
 	if (PQsetnonblocking(c->pg, 1) != 0)
 		return db_error_set(err, EIO, "cannot make the connection non-blocking");
+	if (c->state == CONN_DEAD) /* it said so while we connected: see note_notice() */
+		return db_error_set(err, EIO, "the server has ended the new connection at once");
 	conn_move(c, CONN_ON_CONNECT);
 	return 0;
 }
