@@ -2,6 +2,8 @@
 #include "tests/unit/dbkit.h"
 
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 static struct db_pool *admin; /* sees and ends what the pools under test do */
 
@@ -162,6 +164,50 @@ static void test_budget_when_unreachable(void) {
 	db_pool_free(pool);
 }
 
+/* What a server that shuts down says to a session that it has just made: all is well, and then, as
+ * a notice, that it is not. */
+static void *ending_server(void *arg) {
+	static const char said[] = "R\0\0\0\x08\0\0\0\0"
+				   "S\0\0\0\x18server_version\0"
+				   "15.0\0"
+				   "K\0\0\0\x0c\0\0\0\1\0\0\0\1"
+				   "N\0\0\0\x21SFATAL\0VFATAL\0C57P01\0Mended\0\0"
+				   "Z\0\0\0\x05I";
+	int listener = *(int *)arg, fd;
+	char startup[1024];
+	while ((fd = accept(listener, NULL, NULL)) >= 0) {
+		if (read(fd, startup, sizeof(startup)) > 0)
+			CHECK_INT(send(fd, said, sizeof(said) - 1, MSG_NOSIGNAL), sizeof(said) - 1);
+		close(fd);
+	}
+	return NULL;
+}
+
+static void test_a_session_that_is_ended_as_it_is_made(void) {
+	char dir[] = "/tmp/rowfs-ended.XXXXXX", conninfo[64];
+	struct sockaddr_un where = { .sun_family = AF_UNIX };
+	struct db_config config = kit_config();
+	struct db_pool *pool = NULL;
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	pthread_t thread;
+	CHECK(mkdtemp(dir) != NULL);
+	snprintf(where.sun_path, sizeof(where.sun_path), "%s/.s.PGSQL.5432", dir);
+	snprintf(conninfo, sizeof(conninfo), "host=%s user=x dbname=x", dir);
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK_INT(bind(listener, (struct sockaddr *)&where, sizeof(where)), 0);
+	CHECK_INT(listen(listener, 8), 0);
+	pthread_create(&thread, NULL, ending_server, &listener);
+	config.conninfo = conninfo;
+	config.retry_attempts = 0;
+	CHECK_INT(db_pool_new(&config, &pool, &err), -EIO); /* it makes one */
+	CHECK_HAS(err.sentence, "ended the new connection");
+	shutdown(listener, SHUT_RDWR);
+	pthread_join(thread, NULL);
+	close(listener);
+	unlink(where.sun_path);
+	rmdir(dir);
+}
+
 /* Wrong user, password or database: no budget is spent on what waiting cannot mend. */
 static void test_final_refusal_while_running(void) {
 	AUTO_DB_ERROR struct db_error err = { 0 };
@@ -285,6 +331,7 @@ int main(void) {
 	test_server_crash();
 	test_server_restart();
 	test_budget_when_unreachable();
+	test_a_session_that_is_ended_as_it_is_made();
 	test_final_refusal_while_running();
 	test_transaction_lost_before_commit(terminate);
 	test_transaction_lost_before_commit(crash);
