@@ -45,6 +45,8 @@ static const state_next moves[CONN_STATES][CONN_EVENTS] = {
 	/* it may be found dead more than once on its way back to the pool */
 	[CONN_DEAD][CONN_ON_LOSS] = STATE_TO(CONN_DEAD),
 	[CONN_DEAD][CONN_ON_GIVE] = STATE_TO(CONN_DEAD),
+	/* its end came right behind an answer, as a notice: whoever has it learns of it here */
+	[CONN_DEAD][CONN_ON_ASK] = STATE_TO(CONN_DEAD),
 };
 struct state_table conn_table =
 	STATE_TABLE_SAFE("connection", states, events, moves, STATE_TO(CONN_DEAD));

@@ -249,7 +249,9 @@ static struct db_conn *take_idle(struct db_pool *pool, bool reads) {
 		pool->idle = c->next;
 		pool->idle_count--;
 		c->next = NULL;
-		if ((reads && clock_us() - c->idle_since_us < SURELY_ALIVE_US) || conn_alive(c)) {
+		bool sure = reads && c->state == CONN_IDLE &&
+			    clock_us() - c->idle_since_us < SURELY_ALIVE_US;
+		if (sure || conn_alive(c)) {
 			conn_move(c, CONN_ON_LEND);
 			return c;
 		}

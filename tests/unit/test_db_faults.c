@@ -1,4 +1,5 @@
 /* Lost connections, restarts, crashes, a server that is gone. */
+#include "db/run.h"
 #include "tests/unit/dbkit.h"
 
 #include <signal.h>
@@ -257,6 +258,29 @@ static void test_transaction_lost_before_commit(void (*end)(long pid)) {
 	db_pool_free(pool);
 }
 
+/* libpq has read a session's end behind an answer, as a notice, and the next statement is under way
+ * already: it is lost like any other. */
+static int tx_asks_the_ended(struct db_conn *conn, void *arg, struct db_error *err) {
+	int *calls = arg;
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = db_query_on(conn, "SELECT pg_backend_pid()", NULL, 0, &res, err);
+	if (rc < 0 || ++*calls > 1)
+		return rc;
+	terminate(strtol(PQgetvalue(res, 0, 0), NULL, 10));
+	conn_lose(conn);
+	CHECK(conn_command(conn, "SELECT 1", err) != CONN_DONE);
+	return -err->errnum;
+}
+
+static void test_a_statement_behind_the_end(void) {
+	AUTO_DB_ERROR struct db_error err = { 0 };
+	int calls = 0;
+	struct db_pool *pool = pool_of(2, 8);
+	CHECK_INT(db_transaction(pool, tx_asks_the_ended, &calls, 0, NULL, &err), 0);
+	CHECK_INT(calls, 2);
+	db_pool_free(pool);
+}
+
 static int tx_slow_commit(struct db_conn *conn, void *arg, struct db_error *err) {
 	int *calls = arg;
 	++*calls;
@@ -334,6 +358,7 @@ int main(void) {
 	test_a_session_that_is_ended_as_it_is_made();
 	test_final_refusal_while_running();
 	test_transaction_lost_before_commit(terminate);
+	test_a_statement_behind_the_end();
 	test_transaction_lost_before_commit(crash);
 	test_transaction_lost_in_commit(0);
 	test_transaction_lost_in_commit(DB_REPEATABLE);
