@@ -250,12 +250,38 @@ unsigned plain_left(struct plain *plain, const char *name) {
 	return atomic_load(left_of(plain, name));
 }
 
+/* What a file system knows an inode by beside its number, which the next file may get: the handle
+ * that servers give to other machines, otherwise the time when it was made. */
+static uint64_t number_of(int fd, const struct stat *st) {
+	union {
+		struct file_handle handle;
+		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} of = { .handle = { .handle_bytes = MAX_HANDLE_SZ } };
+	uint64_t hash = hash_add(HASH_BEGIN, &st->st_ino, sizeof(st->st_ino));
+	struct statx born;
+	int mount;
+	if (name_to_handle_at(fd, "", &of.handle, &mount, AT_EMPTY_PATH) == 0)
+		hash = hash_add(hash, of.handle.f_handle, of.handle.handle_bytes);
+	else if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &born) == 0 &&
+		 (born.stx_mask & STATX_BTIME) != 0)
+		hash = hash_add(hash, &born.stx_btime, sizeof(born.stx_btime));
+	return hash ^ (hash >> 51); /* what counts are the low bits */
+}
+
+int plain_fstat(int fd, struct stat *st) {
+	if (fstat(fd, st) != 0)
+		return -errno;
+	st->st_ino = number_of(fd, st);
+	return 0;
+}
+
 int plain_stat(struct plain *plain, const char *path, struct stat *st) {
 	const char *name;
 	AUTO_FD int dir = open_parent(plain, path, false, &name);
 	if (dir < 0)
 		return dir;
-	return fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+	AUTO_FD int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 ? plain_fstat(fd, st) : -errno;
 }
 
 int plain_open(struct plain *plain, const char *path, int flags, mode_t mode) {

@@ -29,7 +29,11 @@ void plain_free(struct plain *plain, bool empty);
 /* Numbers a question about what is on the disk, before it is asked: of two answers, the one to the
  * later question is true. */
 unsigned long plain_ask(struct plain *plain);
+/* ST has the disk's attributes, but for st_ino: a number of which the low 51 bits are the file's as
+ * long as it lives, wherever it is renamed to, and no later file's. */
 MUST_USE int plain_stat(struct plain *plain, const char *path, struct stat *st);
+/* The same of FD, of plain_open(). */
+MUST_USE int plain_fstat(int fd, struct stat *st);
 MUST_USE int plain_open(struct plain *plain, const char *path, int flags, mode_t mode);
 MUST_USE int plain_mkdir(struct plain *plain, const char *path, mode_t mode);
 MUST_USE int plain_rmdir(struct plain *plain, const char *path);

@@ -35,7 +35,7 @@ struct handle {
 	struct node *node;                  /* holds a reference */
 	const struct kind *_Atomic kind;    /* changes once at most: see plain_kind.c */
 	int flags;                          /* of open(2) */
-	uint64_t lock_ino;        /* st_ino of the file that is open, by which it is locked */
+	uint64_t lock_ino;        /* identity of the file that is open, by which it is locked */
 	struct handle *node_next; /* of the node's open handles; guarded by the node table */
 	/* A document's bytes as this handle has them, and when it changed them: see
 	 * handle_resized(). May be read without the lock. */

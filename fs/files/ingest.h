@@ -152,10 +152,6 @@ MUST_USE int ingest_send_file(struct call *call, struct ingest_stream *s, int fd
 
 /* True if PLACE's files are ingest files. */
 bool is_ingest(const struct place *place);
-/* st_ino of file ID: a file keeps it when it is renamed, and a new one of the same name has
- * another. Programs that follow a log go by it. And the other way; 0 if INO is no ingest file's. */
-uint64_t ingest_ino(int64_t id);
-int64_t ingest_id_of_ino(uint64_t ino);
 /* Finds NAME at PLACE and fills FOUND. Returns 0, -ENOENT or -errno. */
 MUST_USE int ingest_find(struct call *call, const struct place *place, const char *name,
 			 struct found *found);

@@ -1,5 +1,6 @@
 /* Ingest files as a kind: what open, write and close mean. */
 #include "fs/files/ingest.h"
+#include "fs/inodes/inode.h"
 #include "fs/files/open_file.h"
 #include "fs/stream/ingest_rows.h"
 #include "fs/files/ingest_twin.h"
@@ -253,7 +254,7 @@ static int kind_refresh(struct call *call, struct node *node, bool force, bool g
 	struct found found = { 0 };
 	if (!force && node_fresh(call->fs->nodes, node))
 		return 0;
-	int rc = ingest_refresh(call, ingest_id_of_ino(node->ino), &found);
+	int rc = ingest_refresh(call, inode_ingest_id(node->ino), &found);
 	if (rc == 0)
 		node_update(call->fs->nodes, node, &found.attr, found.epoch);
 	return rc == -ENOENT ? 0 : rc;

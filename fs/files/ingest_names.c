@@ -1,6 +1,7 @@
 /* Names of ingest files: finding, making, removing, renaming. */
 #include "fs/cache/coherence.h"
 #include "fs/files/ingest.h"
+#include "fs/inodes/inode.h"
 
 #include "db/field.h"
 #include "fs/stream/ingest_rows.h"
@@ -28,18 +29,6 @@ enum { CREATE_MOST = 3 };
 
 /* 9e9 s: what is later, ingest_file_find() shows as this. */
 static const int64_t CHANGED_MOST_US = 9000000000000000;
-
-/* Neither a path's (bit 63 is 0), nor a plain file's (bit 62 is 0): see fs/inodes/node.c and
- * lookup_plain_ino(). */
-static const uint64_t INGEST_INO = 0xc000000000000000u;
-
-uint64_t ingest_ino(int64_t id) {
-	return INGEST_INO | (uint64_t)id;
-}
-
-int64_t ingest_id_of_ino(uint64_t ino) {
-	return (ino & INGEST_INO) == INGEST_INO ? (int64_t)(ino & ~INGEST_INO) : 0;
-}
 
 static const char *name_of(const char *path) {
 	return strrchr(path, '/') + 1;
@@ -84,7 +73,7 @@ int ingest_find(struct call *call, const struct place *place, const char *name,
 		return rc;
 	found->type = NODE_PLACE;
 	found->place = place;
-	found->ino = ingest_ino(rec.id);
+	found->ino = inode_of_ingest(rec.id);
 	found->attr = attributes_of(call->fs, &rec);
 	ingest_record_free(&rec);
 	return 0;
@@ -106,7 +95,7 @@ void ingest_listed(struct fs *fs, const PGresult *page, int row, struct listed *
 	int64_t id = field_number(page, row, INGEST_ID);
 	*out = (struct listed){
 		.name = field_text(page, row, INGEST_NAME),
-		.ino = ingest_ino(id),
+		.ino = inode_of_ingest(id),
 		.size = (uint64_t)field_number(page, row, INGEST_SIZE),
 		.mtime_ns = ns_of_us(field_number(page, row, INGEST_CHANGED)),
 		.mode = S_IFREG | ((mode_t)field_number(page, row, INGEST_MODE) & 07777),

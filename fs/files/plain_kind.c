@@ -13,7 +13,7 @@
 /* True if FD is the file that NODE was found to be. */
 static bool is_same_file(struct nodes *nodes, const struct node *node, int fd) {
 	struct stat st;
-	return !node_is_unlinked(nodes, node) && fstat(fd, &st) == 0 &&
+	return !node_is_unlinked(nodes, node) && plain_fstat(fd, &st) == 0 &&
 	       lookup_plain_ino(&st) == node->ino;
 }
 
@@ -39,7 +39,7 @@ static int plain_kind_open(struct call *call, struct handle *h) {
 	if (rc != 0)
 		return rc;
 	struct stat st;
-	if (!same && fstat(fd, &st) == 0)
+	if (!same && plain_fstat(fd, &st) == 0)
 		h->lock_ino = lookup_plain_ino(&st);
 	h->kpages = same ? KPAGES_FILE : KPAGES_NONE;
 	f->fd = fd;

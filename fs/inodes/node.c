@@ -2,10 +2,10 @@
 
 #include "fs/core/handle.h"
 #include "fs/inodes/fresh.h"
+#include "fs/inodes/inode.h"
 #include "fs/inodes/node_table.h"
 #include "util/text/name.h"
 #include "util/clock.h"
-#include "util/hash.h"
 #include "util/mutex.h"
 
 #include <fcntl.h>
@@ -14,35 +14,17 @@
 
 /* -- names ------------------------------------------------------------------------------------- */
 
-enum { ORDER_CHARACTERS = 4, ORDER_BITS = 5, ORDER_SHIFT = 43 };
-
-/* Where C stands among characters, in five bits: digits, then letters, then all others. */
-static uint64_t order_of(unsigned char c) {
-	if (c >= '0' && c <= '9')
-		return 1 + (uint64_t)(c - '0');
-	unsigned char letter = c | 0x20;
-	if (letter >= 'a' && letter <= 'z')
-		return 11 + (uint64_t)(letter - 'a') * 20 / 26;
-	return c < '0' ? 0 : 31;
-}
-
-/* An inode number that is the same for the same path at every mount. The literal names of a
- * directory have numbers in the order of the layout: `cp -r` and others go by them, and a row's
- * document should come before what refers to the row. Other names have numbers in about the order
- * in which they are listed: `find`, `du`, `rm -r` and others sort a large directory by them, and
- * what was listed together is then looked at together. */
+/* The literal names of a directory have numbers in the order of the layout: `cp -r` and others go
+ * by them, and a row's document should come before what refers to the row. Other names have numbers
+ * in about the order in which they are listed: `find`, `du`, `rm -r` and others sort a large
+ * directory by them, and what was listed together is then looked at together. */
 uint64_t node_child_ino(const struct node *parent, const char *name) {
-	uint64_t basis = HASH_BEGIN ^ parent->ino, order = 0;
 	for (int i = 0; parent->type == NODE_PLACE && i < parent->place->nchildren; i++) {
 		const struct place *child = parent->place->children[i];
 		if (child->nkeys == 0 && strcmp(child->text, name) == 0)
-			return (hash_add(basis, "/", 1) & ~(uint64_t)0xffff) + 2 + (uint64_t)i;
+			return inode_of_literal(parent->ino, i);
 	}
-	const char *at = name;
-	for (int i = 0; i < ORDER_CHARACTERS; i++)
-		order = order << ORDER_BITS | (*at != '\0' ? order_of((unsigned char)*at++) : 0);
-	uint64_t hash = hash_add(basis, name, strlen(name)) & (((uint64_t)1 << ORDER_SHIFT) - 1);
-	return order << ORDER_SHIFT | (hash > 1 ? hash : hash + 2);
+	return inode_of_name(parent->ino, name);
 }
 
 static const char *const states[NAME_STATES] = { "none", "held", "unlinked", "succeeded",
@@ -183,7 +165,7 @@ static struct node *make_root(struct nodes *nodes, const struct place *place) {
 	root->place = place;
 	snapshot_hold_place(place);
 	root->attr = (struct attributes){ .mode = S_IFDIR | 0755 };
-	root->ino = 1;
+	root->ino = INODE_ROOT;
 	table_add(nodes, root);
 	return root;
 }
@@ -595,7 +577,7 @@ static void stat_locked(const struct nodes *nodes, const struct node *node, stru
 	if (writer != NULL)
 		size = atomic_load(&writer->size);
 	*st = (struct stat){
-		.st_ino = node->ino,
+		.st_ino = inode_number(node->ino),
 		.st_mode = own ? node->attr.mode : node->attr.mode & ~(opt->umask & 0777),
 		.st_nlink = S_ISDIR(node->attr.mode) ? 2 : 1,
 		.st_uid = opt->uid,

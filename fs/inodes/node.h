@@ -5,8 +5,8 @@
  * back. Live names are hashed by (parent, name).
  *
  * A document's node is one version of it: when a look-up finds another version, the name gets a new
- * node with the same st_ino, and the old one serves only those who have it open. A rows file and a
- * directory keep their node.
+ * node with the same identity, and the old one serves only those who have it open. A rows file and
+ * a directory keep their node.
  *
  * One lock guards the table and all fields of all nodes; nothing slow happens under it. */
 #pragma once
@@ -34,7 +34,7 @@ struct found {
 	char *const *keys;
 	const struct own_name *control;
 	struct attributes attr;
-	uint64_t ino; /* st_ino of a plain file or an ingest file; 0 = by the path */
+	uint64_t ino; /* identity of a plain file or an ingest file; 0 = by the path */
 	const char *version;
 	const char *body; /* NULL if not fetched */
 	size_t body_len;
@@ -156,8 +156,8 @@ bool node_is_gone(struct nodes *nodes, const struct node *node);
 /* The row of REL went with its document NODE: the directories above that stand for it are empty
  * shells. */
 void node_set_gone_above(struct nodes *nodes, struct node *node, const struct relation *rel);
-/* Fills INOS (room for MOST) with the st_ino of the directories above NODE that stand for the row
- * of REL. Returns how many. */
+/* Fills INOS (room for MOST) with the identities of the directories above NODE that stand for the
+ * row of REL. Returns how many. */
 int node_row_dirs(struct nodes *nodes, const struct node *node, const struct relation *rel,
 		  uint64_t *inos, int most);
 /* True if NODE is a directory with one of N INOS, or below one. */
@@ -187,7 +187,7 @@ bool node_is_unsized(struct nodes *nodes, const struct node *node);
 /* True if the document NODE is VERSION (NULL: has none). */
 bool node_is_version(struct nodes *nodes, const struct node *node, const char *version);
 
-/* The st_ino of NAME in PARENT, as a look-up would give it. */
+/* The identity of NAME in PARENT, as a look-up of what has none of its own would give it. */
 uint64_t node_child_ino(const struct node *parent, const char *name);
 
 /* Handles that write or read a node, as they open and close; an open handle holds a reference. */

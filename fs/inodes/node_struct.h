@@ -42,7 +42,7 @@ struct node {
 	};
 	struct body *body;      /* NULL if not kept; see body.h */
 	struct node *successor; /* see node_succeed(); holds a reference; NULL: none */
-	uint64_t ino;           /* st_ino; never changes */
+	uint64_t ino;           /* identity, see inode.h; never changes */
 	struct attributes attr;
 	/* fs->epoch when it was found; 0: it has changed since, or may have: see fresh.h. Of a
 	 * plain file, the number of the question: see plain_ask() */

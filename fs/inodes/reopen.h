@@ -37,7 +37,7 @@ enum { REOPEN_THREADS = 1024, REOPEN_FILES = 256 };
 struct reopen {
 	enum reopen_state state; /* changed in reopen.c only */
 	pid_t tid;               /* REOPEN_TOLD: whose open */
-	uint64_t ino;            /* of the path; REOPEN_WANTED: st_ino */
+	uint64_t ino;            /* of the path; REOPEN_WANTED: identity */
 	int64_t until_us;        /* clock_us() */
 };
 

@@ -11,7 +11,7 @@
 
 enum { TIMES_SETS = 32768, TIMES_WAYS = 2 };
 
-/* A document, by its st_ino. */
+/* A document, by its identity (inode.h). */
 struct document_time {
 	uint64_t ino;     /* 0: a free place */
 	uint64_t version; /* hash; 0: whichever is found next */

@@ -1,6 +1,7 @@
 /* Directories: opening, listing, closing; and statfs. */
 #include "fs/cache/coherence.h"
 #include "fs/cache/invalidate.h"
+#include "fs/inodes/inode.h"
 #include "fs/open/handle.h"
 #include "fs/kernel/kinds.h"
 #include "fs/list/listing.h"
@@ -87,9 +88,12 @@ static int entry_node(const struct dir_reply *p, const struct entry *entry, stru
 
 /* st_ino of an entry whose node is not made. */
 static uint64_t listed_ino(const struct dir_reply *p, const struct entry *entry) {
+	uint64_t ino = entry->found.ino;
 	if (entry->dots)
-		return p->d->node->ino;
-	return entry->found.ino != 0 ? entry->found.ino : node_child_ino(p->d->node, entry->name);
+		ino = p->d->node->ino;
+	else if (ino == 0)
+		ino = node_child_ino(p->d->node, entry->name);
+	return inode_number(ino);
 }
 
 /* Adds an entry. Returns 1 if it does not fit any more, 0, or -errno. */

@@ -21,7 +21,7 @@ struct row {
 	int row;     /* in `res` */
 	struct attributes attr;
 	bool dots;    /* . or .. */
-	uint64_t ino; /* of a name that is no key of a row: its st_ino; else 0 */
+	uint64_t ino; /* of a name that is no key of a row: its identity; else 0 */
 };
 
 struct listing {

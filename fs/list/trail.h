@@ -30,7 +30,8 @@ void cursor_free(char **cursor);
 
 struct trails;
 
-/* A new trail of the directory with st_ino INO, empty; to be given back. NULL if out of memory. */
+/* A new trail of the directory with identity INO, empty; to be given back. NULL if out of memory.
+ */
 MUST_USE struct trail *trail_new(struct trails *trails, uint64_t ino);
 void trail_release(struct trail *trail);
 

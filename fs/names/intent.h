@@ -35,7 +35,7 @@ enum intent intent_of(pid_t tid, const char *name);
 struct intents;
 
 /* The names that were removed last, and by whom: thread TID has removed the name whose path has the
- * st_ino INO, as node.h makes it. The last INTENT_REMOVED of them are known. Thread-safe. */
+ * identity INO, as node.h makes it. The last INTENT_REMOVED of them are known. Thread-safe. */
 enum { INTENT_REMOVED = 64 };
 void intent_note_removed(struct intents *intents, pid_t tid, uint64_t ino);
 /* The name is made anew, by whomever: nobody finds it removed any more. */

@@ -2,6 +2,7 @@
 
 #include "db/field.h"
 #include "fs/cache/coherence.h"
+#include "fs/inodes/inode.h"
 #include "fs/names/intent.h"
 #include "fs/core/kind.h"
 #include "fs/names/moved.h"
@@ -108,7 +109,7 @@ struct attributes lookup_plain_attributes(const struct stat *st) {
 }
 
 uint64_t lookup_plain_ino(const struct stat *st) {
-	return (uint64_t)st->st_ino ^ 0x8000000000000000u;
+	return inode_of_plain(st->st_ino);
 }
 
 void lookup_take_row(const struct fs *fs, const struct place *place, const PGresult *res, int row,

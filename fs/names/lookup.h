@@ -53,6 +53,6 @@ MUST_USE int lookup_check_target(struct call *call, struct node *dir, const char
 void lookup_take_row(const struct fs *fs, const struct place *place, const PGresult *res, int row,
 		     char **values, struct found *found);
 
-/* The same for a plain file; and its st_ino, away from the paths'. */
+/* The same for a plain file; and its identity. */
 struct attributes lookup_plain_attributes(const struct stat *st);
 uint64_t lookup_plain_ino(const struct stat *st);

@@ -83,7 +83,7 @@ bool removal_hides(struct call *call, const struct node *dir, const char *name);
 /* True if any process is removing NAME in DIR. */
 bool removal_has(struct call *call, const struct node *dir, const char *name);
 
-/* What has the st_ino INO (see node_child_ino()) is made or written anew. True if it was being
+/* What has the identity INO (see node_child_ino()) is made or written anew. True if it was being
  * removed: it is there again as before, and is to be replaced. */
 bool removal_take_back(struct call *call, uint64_t ino);
 

@@ -31,7 +31,7 @@ struct removed {
 	int64_t since_us;
 	uint64_t call;            /* call_number() of its unlink */
 	unsigned long epoch;      /* fs->epoch before its statement */
-	uint64_t gone[GONE_MOST]; /* st_ino of the directories that go with it */
+	uint64_t gone[GONE_MOST]; /* identities of the directories that go with it */
 	int ngone;
 };
 

@@ -49,6 +49,6 @@ typedef bool (*handle_is_fn)(void *arg, const struct handle *h);
  * under the table's lock, without the handle's. A handle stays while EACH runs. */
 void handles_each(struct fs *fs, handle_is_fn is, void *is_arg,
 		  void (*each)(void *arg, struct handle *h), void *arg);
-/* The same for each of a file with the st_ino INO: handles of one path may be on several nodes. */
+/* The same for each of a file with identity INO: handles of one path may be on several nodes. */
 void handles_of_file(struct fs *fs, uint64_t ino, void (*each)(void *arg, struct handle *h),
 		     void *arg);

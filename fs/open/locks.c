@@ -25,7 +25,7 @@ struct waiting {
 	struct held *spare; /* for the lock itself and a range that it cuts in two */
 };
 
-/* The files whose st_ino falls into it. */
+/* The files whose identity falls into it. */
 struct bucket {
 	struct held *held;
 	struct waiting *first, **last; /* in the order in which they came */

@@ -2,7 +2,7 @@
  *
  * The kernel would keep them by its inodes, and a document's inode is one version of it: two
  * processes that have opened two versions would both hold "the" lock. So they are kept here, by
- * st_ino, which all versions of a file have in common.
+ * identity, which all versions of a file have in common.
  *
  * Locks of either kind say nothing to those of the other, as on a local file system. A lock of
  * fcntl(2) has a range, and belongs to a process or, with F_OFD_SETLK, to an open file; that of

@@ -165,7 +165,7 @@ static int make_draft(struct db_conn *conn, struct rotation *r, struct db_error 
 	rc = rotations_note(fs, &r->note);
 	if (rc == 0 && r->fd < 0) {
 		r->fd = plain_open(fs->plain, r->note.draft, O_RDWR | O_CREAT | O_TRUNC, 0644);
-		rc = r->fd < 0 ? r->fd : fstat(r->fd, &st) != 0 ? -errno : 0;
+		rc = r->fd < 0 ? r->fd : plain_fstat(r->fd, &st);
 		r->note.ino = rc == 0 ? st.st_ino : 0;
 		if (rc == 0)
 			rc = rotations_note(fs, &r->note);
