@@ -23,7 +23,7 @@ struct call {
 	 * remember that */
 	bool hidden;
 	bool other_row; /* a document was refused since it says another row than its path */
-	bool mapped;    /* a write brings pages that a program changed in a mapping */
+	bool mapped;    /* it reads pages for the kernel's memory, or brings changed ones of it */
 	struct removal *removal; /* that its statements are part of, or NULL: see removal.h */
 };
 

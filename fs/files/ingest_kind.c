@@ -84,13 +84,15 @@ static int kind_read(struct call *call, struct handle *h, size_t size, uint64_t 
 static int kind_write(struct call *call, struct handle *h, const char *data, size_t size,
 		      uint64_t offset) {
 	LOCK_SCOPE(&file_of(h)->stream->lock);
-	if ((h->flags & O_APPEND) != 0) /* the kernel's offset may be behind */
+	/* the kernel's offset may be behind, but for pages of a map */
+	if ((h->flags & O_APPEND) != 0 && !call->mapped)
 		offset = ingest_size(file_of(h)->stream);
 	int rc = ingest_write(call, file_of(h)->stream, data, size, offset);
 	file_of(h)->wrote = true; /* its close tells how the file ends */
 	file_of(h)->stream->changed = true;
-	author_wrote(&file_of(h)->stream->author, call_thread(call),
-		     size > 0 && (file_of(h)->stream->in->gzip || data[size - 1] != '\n'));
+	if (!call->mapped) /* a page ends anywhere, and the kernel brings it */
+		author_wrote(&file_of(h)->stream->author, call_thread(call),
+			     size > 0 && (file_of(h)->stream->in->gzip || data[size - 1] != '\n'));
 	if (rc == 0)
 		show(call, h);
 	return rc;

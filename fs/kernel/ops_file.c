@@ -9,6 +9,7 @@
 #include "fs/names/removal.h"
 #include "fs/open/handle.h"
 #include "fs/open/locks.h"
+#include "util/log.h"
 #include "util/mutex.h"
 #include "util/rows_ioctl.h"
 
@@ -122,6 +123,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	struct handle *h = handle_of(fi);
 	int rc;
 	call_begin(&call, req, CALL_READS);
+	call.mapped = fi->lock_owner == 0; /* a program's read says whose it is */
 	{
 		LOCK_SCOPE(&h->lock);
 		rc = h->kind->read(&call, h, size, (uint64_t)off, &out);
@@ -136,6 +138,17 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	fuse_reply_buf(req, out.data, out.len);
 }
 
+/* Pages of a file that was opened to read and write, mapped shared and changed: the kernel does not
+ * ask before it maps. Where a file is what rows say, stale pages would undo what others have
+ * changed; so they are refused, which msync() and close() tell, and the kernel drops them. */
+static int refuse_pages(struct call *call, struct handle *h) {
+	if (coherence_forget_then(call->fs, h->node, NULL, NULL) != 0)
+		log_warning("out of memory: a map shows changes that were refused");
+	return call_error(
+		call, ENODEV,
+		"a file that shows rows cannot be changed by a shared map: write() to it");
+}
+
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
 	      struct fuse_file_info *fi) {
 	AUTO_CALL struct call call;
@@ -143,7 +156,9 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	int rc;
 	call_begin(&call, req, 0);
 	call.mapped = fi->writepage;
-	rc = h->kind->before_write != NULL ? h->kind->before_write(&call, h) : 0;
+	rc = call.mapped && !h->kind->bytes  ? refuse_pages(&call, h)
+	     : h->kind->before_write != NULL ? h->kind->before_write(&call, h)
+					     : 0;
 	if (rc == 0) {
 		LOCK_SCOPE(&h->lock);
 		rc = h->kind->write(&call, h, data, size, (uint64_t)off);

@@ -23,10 +23,12 @@
  * libfuse 3.14 offers FUSE_CAP_PARALLEL_DIROPS, but never tells the kernel that it was wanted:
  * look-ups in one directory would go one at a time, each waiting for the query of the one before
  * it. So the reply to INIT, the first that is sent, gets the flag here. Newer libfuse sets it
- * itself, and setting it twice does no harm. FUSE_PASSTHROUGH (see transcript.h) it does not
- * know at all; a kernel that does not know it either ignores it. */
+ * itself, and setting it twice does no harm. FUSE_PASSTHROUGH (see transcript.h) and
+ * FUSE_DIRECT_IO_ALLOW_MMAP (shared maps of files that are opened with direct I/O) it does not know
+ * at all; a kernel that does not know them either ignores them. */
 
-enum { INIT_PASSTHROUGH = 1 << 5 }; /* of flags2; older headers do not have it, nor: */
+/* Of flags2; older headers do not have them, nor: */
+enum { INIT_DIRECT_MMAP = 1 << 4, INIT_PASSTHROUGH = 1 << 5 };
 
 /* How many file systems may be below: those of state_dir, which have none below them. */
 static uint32_t *stack_depth(struct fuse_init_out *init) {
@@ -44,7 +46,7 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 		init->flags |= FUSE_PARALLEL_DIROPS;
 		if (iov[1].iov_len >= sizeof(*init)) {
 			init->flags |= FUSE_INIT_EXT;
-			init->flags2 |= INIT_PASSTHROUGH;
+			init->flags2 |= INIT_DIRECT_MMAP | INIT_PASSTHROUGH;
 			*stack_depth(init) = 1;
 		}
 	}

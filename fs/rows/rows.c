@@ -11,6 +11,8 @@
 
 static int read_any(struct call *call, struct handle *h, size_t size, uint64_t offset,
 		    struct buf *out) {
+	if (call->mapped)
+		return rows_read_page(call, h, size, offset, out);
 	return rows_is_whole(h) ? rows_whole_read(h, size, offset, out)
 				: rows_read(call, h, size, offset, out);
 }

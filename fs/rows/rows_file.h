@@ -25,6 +25,7 @@ struct rows_file {
 	struct transcript *transcript; /* it is read from there; holds a reference */
 	struct transcript *writing;    /* what this reader makes of what it reads; its own */
 	struct transcript *passing; /* what the kernel has opened with it: see transcript_pass() */
+	struct transcript *mapped;  /* what its maps show: see transcript_map() */
 
 	/* writing */
 	struct buf data;      /* what was written and is not committed yet */

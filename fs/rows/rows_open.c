@@ -72,6 +72,8 @@ void rows_close(struct fs *fs, struct handle *h) {
 	rows_reader_free(f->reader);
 	if (f->passing != NULL)
 		transcript_pass_end(f->passing);
+	if (f->mapped != NULL)
+		transcript_map_end(f->mapped);
 	transcript_release(f->transcript);
 	transcript_release(f->writing);
 	rows_append_end(f);

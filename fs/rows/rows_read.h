@@ -9,6 +9,11 @@
 MUST_USE int rows_read(struct call *call, struct handle *h, size_t size, uint64_t offset,
 		       struct buf *out);
 
+/* The same for a page of the kernel's memory, which maps of the file show: with one transcript for
+ * all of them, made with the first page. */
+MUST_USE int rows_read_page(struct call *call, struct handle *h, size_t size, uint64_t offset,
+			    struct buf *out);
+
 /* What H reads next is the file as it is then. */
 void rows_read_anew(struct handle *h);
 

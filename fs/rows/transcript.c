@@ -43,6 +43,7 @@ struct transcript {
 	struct transcript *older, *newer; /* in the order of use; those that are not being made */
 	int references;    /* its handles, its maker, and one while it is to be found */
 	int passing;       /* handles that the kernel serves */
+	int maps;          /* handles whose maps show it */
 	bool found;        /* by who opens the file */
 	uint64_t counted;  /* bytes of it that `all` counts */
 	uint64_t gathered; /* those of them that are in memory, while it is being made */
@@ -72,8 +73,9 @@ struct transcripts {
 	struct transcript *oldest, *newest;
 	int n;
 	uint64_t bytes, gathered;
-	int passing; /* of all */
-	int session; /* -1: none yet */
+	int passing;     /* of all */
+	atomic_int maps; /* the same; changed under the lock */
+	int session;     /* -1: none yet */
 	bool stop;
 	struct ticker *clock; /* follows them; NULL: not started, or ended */
 	struct call asks;     /* the clock's own, not locked, as is: */
@@ -98,11 +100,15 @@ static void transcript_free(struct transcript *t) {
 	free(t);
 }
 
+static bool is_listed(const struct transcripts *all, const struct transcript *t) {
+	return t->older != NULL || t->newer != NULL || all->oldest == t;
+}
+
 /* One reference less. Returns T if it is to be freed, when the lock is not held. */
 static struct transcript *drop_locked(struct transcripts *all, struct transcript *t) {
 	if (--t->references > 0)
 		return NULL;
-	if (t->older != NULL || t->newer != NULL || all->oldest == t)
+	if (is_listed(all, t))
 		list_remove(all, t);
 	all->bytes -= t->counted;
 	all->gathered -= t->gathered;
@@ -218,13 +224,14 @@ static bool is_unchanged(struct fs *fs, const struct node *node, unsigned long t
 	return coherence_listens(fs) && node_is_unchanged(fs->nodes, node, ticket);
 }
 
-struct transcript *transcript_begin(struct fs *fs, struct node *node, const struct where *w) {
+struct transcript *transcript_begin(struct fs *fs, struct node *node, const struct where *w,
+				    bool always) {
 	struct transcripts *all = fs->transcripts;
 	unsigned long ticket = coherence_ticket(fs);
 	struct stat st;
 	node_stat(fs->nodes, node, &st);
-	if ((uint64_t)st.st_size >= fs->opt->read_cache || !is_unchanged(fs, node, ticket) ||
-	    !reserve(all, NULL, 1, 0, false))
+	if ((uint64_t)st.st_size >= fs->opt->read_cache ||
+	    !(always || is_unchanged(fs, node, ticket)) || !reserve(all, NULL, 1, 0, false))
 		return NULL;
 	struct transcript *t = calloc(1, sizeof(*t));
 	if (t == NULL) {
@@ -322,7 +329,7 @@ struct mutex *transcript_lock(struct transcript *t) {
 	return &t->lock;
 }
 
-void transcript_finish(struct transcript *t, struct rows_reader *end) {
+bool transcript_finish(struct transcript *t, struct rows_reader *end) {
 	struct transcripts *all = t->all;
 	struct transcript *earlier = NULL;
 	bool small = t->fd < 0 && t->size <= MEMORY_BYTES;
@@ -342,7 +349,7 @@ void transcript_finish(struct transcript *t, struct rows_reader *end) {
 	}
 	if (earlier != NULL)
 		transcript_free(earlier);
-	transcript_release(t);
+	return whole;
 }
 
 struct transcript *transcript_find(struct fs *fs, struct node *node) {
@@ -573,4 +580,53 @@ void transcript_pass_end(struct transcript *t) {
 		t->all->passing--;
 	}
 	transcript_release(t);
+}
+
+/* -- maps -------------------------------------------------------------------------------------- */
+
+/* What maps of NODE show; NULL: nothing. The lock is held. */
+static struct transcript *mapped_locked(const struct transcripts *all, const struct node *node) {
+	struct transcript *t = atomic_load(&all->maps) > 0 ? all->newest : NULL;
+	while (t != NULL && (t->node != node || t->maps == 0))
+		t = t->older;
+	return t;
+}
+
+struct transcript *transcript_map(struct fs *fs, const struct node *node,
+				  struct transcript *offer) {
+	struct transcripts *all = fs->transcripts;
+	LOCK_SCOPE(&fs_lists);
+	struct transcript *t = mapped_locked(all, node);
+	if (t == NULL && (t = offer) == NULL)
+		return NULL;
+	if (!is_listed(all, t)) /* it was old when it was made */
+		list_append(all, t);
+	t->references++;
+	t->maps++;
+	atomic_fetch_add(&all->maps, 1);
+	return t;
+}
+
+void transcript_map_end(struct transcript *t) {
+	{
+		LOCK_SCOPE(&fs_lists);
+		t->maps--;
+		atomic_fetch_sub(&t->all->maps, 1);
+	}
+	transcript_release(t);
+}
+
+bool transcript_map_is_old(struct fs *fs, const struct node *node) {
+	struct transcripts *all = fs->transcripts;
+	unsigned long made;
+	if (atomic_load(&all->maps) == 0) /* as almost always: no lock for it */
+		return false;
+	{
+		LOCK_SCOPE(&fs_lists);
+		const struct transcript *t = mapped_locked(all, node);
+		if (t == NULL)
+			return false;
+		made = t->made;
+	}
+	return !is_unchanged(fs, node, made);
 }

@@ -25,15 +25,17 @@ struct rows_reader;
 void transcripts_serve(struct transcripts *all, int session);
 
 /* Begins the transcript of NODE, the file W, with a reference for its maker; NULL if it is not to
- * be kept. Before the first query that reads it. */
-struct transcript *transcript_begin(struct fs *fs, struct node *node, const struct where *w);
+ * be kept, or too long. ALWAYS: it is to be kept also where no notice would tell that it is old.
+ * Before the first query that reads it. */
+struct transcript *transcript_begin(struct fs *fs, struct node *node, const struct where *w,
+				    bool always);
 /* Adds LEN bytes that stand at OFFSET. Returns false if they do not follow what is there, or find
  * no room: then release it. */
 MUST_USE bool transcript_add(struct transcript *t, uint64_t offset, const char *data, size_t len);
 /* All of the file was added; END reads on behind it, and is taken over (NULL: out of memory). From
- * now on others find it, if the file has not changed meanwhile. The maker's reference is given
- * back. */
-void transcript_finish(struct transcript *t, struct rows_reader *end);
+ * now on others find it, if the file has not changed meanwhile. The maker's reference stays. False:
+ * it must not be read. */
+bool transcript_finish(struct transcript *t, struct rows_reader *end);
 
 /* The lock for the reader given to transcript_finish(). */
 struct mutex *transcript_lock(struct transcript *t);
@@ -54,6 +56,13 @@ MUST_USE int transcript_read(struct call *call, struct transcript *t, size_t siz
 struct transcript *transcript_pass(struct fs *fs, struct node *node, struct transcript *t,
 				   struct passing *out);
 void transcript_pass_end(struct transcript *t);
+
+/* All maps of NODE share its pages in the kernel, so they all show one transcript. Returns it, or if
+ * there is none OFFER (NULL: none), which it is from now on; counted until transcript_map_end(). */
+struct transcript *transcript_map(struct fs *fs, const struct node *node, struct transcript *offer);
+void transcript_map_end(struct transcript *t);
+/* True if maps of NODE show what the file may not say any more. */
+bool transcript_map_is_old(struct fs *fs, const struct node *node);
 
 /* At each flush and fsync of NODE, a rows file: what it may have committed is seen by readers whom
  * the kernel serves before the writer goes on. No query if there is no such reader, or nothing has
