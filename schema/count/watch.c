@@ -65,22 +65,24 @@ static void set_why(const struct table *t, const char *why) {
 	}
 }
 
-/* Marks the slices that are usable. Returns true if all are. */
+/* Marks the slices that are usable. Returns true if nothing is left to be made: all are, or the
+ * role sees only some of the rows, so that it can neither use nor count them. */
 static bool ask(struct db_pool *pool, struct table *t) {
 	AUTO_RESULT PGresult *res = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };
 	struct db_param params[] = { { .data = t->name.data, .len = t->name.len },
 				     { .data = t->ids.data, .len = t->ids.len } };
-	bool all = true, again = false;
-	int rc =
-		db_ask(pool, embedded_watch_ask_sql, params, 2, ROWS_ANY, "ib?b?b?b?b", &res, &err);
+	bool all = true, again = false, hidden = false;
+	int rc = db_ask(pool, embedded_watch_ask_sql, params, 2, ROWS_ANY, "ib?b?b?b?b?b", &res,
+			&err);
 	if (rc != 0) {
 		set_why(t, err.sentence != NULL ? err.sentence : "the database did not answer");
 		return false;
 	}
+	hidden = PQntuples(res) > 0 && field_is_true(res, 0, 6);
 	for (int i = 0; i < t->nslices; i++) {
 		struct slice *s = t->slices[i];
-		for (int row = 0; s->rel == t->rel && row < PQntuples(res); row++) {
+		for (int row = 0; !hidden && s->rel == t->rel && row < PQntuples(res); row++) {
 			if (field_number(res, row, 0) != s->id)
 				continue;
 			s->usable = field_is_true(res, row, 1);
@@ -95,11 +97,12 @@ static bool ask(struct db_pool *pool, struct table *t) {
 	set_why(t,
 		PQntuples(res) == 0
 			? "this role may not read the schema rowfs: SELECT rowfs.allow(role)"
+		: hidden ? "row-level security may hide rows from this role"
 		: field_is_true(res, 0, 5)
 			? "it is a part of another table, whose statements do not tell it what they change"
 		: again ? "its files must be counted anew: rowfs check --install"
 			: "its triggers are not installed: rowfs check --install");
-	return all;
+	return all || hidden;
 }
 
 /* What nobody has counted nobody has told of either. */

@@ -20,8 +20,9 @@ struct place_sql {
 	/* One name: keys in full. No row: it does not exist. FIND_BODY is NULL if longer than
 	 * SQL_INLINE_BODY. */
 	struct db_statement find;
-	/* Rows: the same, with neither size nor time where only reading the rows tells them: their
-	 * columns are NULL then, as in the lists. No SQL for other kinds. */
+	/* Rows: the same, with neither size nor time where only reading the rows of a table that is
+	 * not small tells them: their columns are NULL then, as in the lists. No SQL for other
+	 * kinds. */
 	struct db_statement glance;
 	/* The same, by the primary key's text in place of the own keys (names that are too long);
 	 * needs K = 1. */

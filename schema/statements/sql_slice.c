@@ -63,11 +63,13 @@ static void put_prefix(struct buf *sql, const struct place *place, int n, bool c
 	}
 }
 
-/* Whether the summary is true now; runs once a statement. */
+/* Whether the summary is true now, and row security hides no row from this role; runs once a
+ * statement, since both may change while the place is mounted. */
 static void put_good(struct buf *sql, const struct place *place) {
 	buf_printf(sql,
 		   "coalesce((SELECT g.built AND NOT EXISTS (SELECT FROM rowfs.doubt d WHERE "
-		   "d.slice = g.id) FROM rowfs.slice g WHERE g.id = %lld), false)",
+		   "d.slice = g.id) AND NOT pg_catalog.row_security_active(pg_catalog.to_regclass("
+		   "g.relation)::pg_catalog.oid) FROM rowfs.slice g WHERE g.id = %lld), false)",
 		   (long long)place->slice->id);
 }
 

@@ -316,6 +316,22 @@ def test_without_the_schema_sizes_are_asked_at_open(table, make_mount):
     assert walk(m, "t", size_when_open) == expected(table)
 
 
+def test_sizes_of_small_tables(table, make_mount):
+    """Without a summary, and without opening: of a table that takes at most 256 KiB on the server. A larger one is not read."""
+    table.sql(insert(50))
+    table.sql("insert into things (owner, at, text) values (1, '2024-02-29 23:59:59+00', 'é'), (1, null, 'y')")
+    m = make_mount(layout=LAYOUT, options=TTL, install=False)
+    assert "not installed" in m.status()["summary"]["ticks"]
+    want = expected(table)
+    for path, size in [*want.items(), ("all.csv", None), ("owners/ann/things.jsonl", None), ("owners/é/things.jsonl", 0)]:
+        assert os.stat(m.at(path)).st_size == (len(m.bytes(path)) if size is None else size), path
+    table.sql(insert(9000))
+    assert table.one("select sum(pg_table_size(relid)) from pg_partition_tree('ticks')" if table.partitioned
+                     else "select pg_table_size('ticks')") > 256 << 10
+    path, size = next(p for p in expected(table).items() if p[0] not in want)
+    assert os.stat(m.at(path)).st_size == 0 and size_when_open(m.at(path)) == size
+
+
 def test_unwatch_and_revert(table, make_mount):
     table.sql(insert(50))
     m = make_mount(layout=LAYOUT, options=TTL)
