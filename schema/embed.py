@@ -39,6 +39,7 @@ STATEMENTS = [
     "watch_compare",
     "watch_differs",
     "watch_doubt",
+    "health_routes",
     "watch_odd",
 ]  # sql/NAME.sql, as embedded_NAME_sql: without comments, and in one line, as the log shows it
 

@@ -2,6 +2,7 @@
 
 #include "fs/names/lookup.h"
 #include "fs/core/report.h"
+#include "fs/admin/health.h"
 #include "fs/admin/status.h"
 #include "util/text/name.h"
 
@@ -24,7 +25,7 @@ struct control_file {
 
 static const struct control_file files[] = {
 	{ OWN, .name = "status.json", .render = status_json, .reset = status_reset },
-	{ OWN, .name = "health", .render = status_health },
+	{ OWN, .name = "health", .render = health_text },
 	{ OWN, .name = "config.json", .render = status_config, .secret = true },
 	{ OWN, .name = "layout.json", .render = status_layout },
 	{ OWN, .name = "metrics", .render = status_metrics, .reset = status_reset },
@@ -67,14 +68,8 @@ static bool control_owns(const struct node *dir, const char *name) {
 	       (dir->parent == NULL && strcmp(name, NAME_CONTROL) == 0);
 }
 
-/* All but `health`, which asks the database. */
 static bool control_quick(const struct node *dir, const char *name) {
-	const struct control_file *file = file_or_null(dir);
-	if (file == NULL)
-		return name != NULL && control_owns(dir, name);
-	if (name != NULL && file == &top)
-		return strcmp(name, "health") != 0;
-	return file->render != status_health;
+	return file_or_null(dir) != NULL || (name != NULL && control_owns(dir, name));
 }
 
 /* Permissions of FILE: the bits of MODE that go to the owner, or to all. */

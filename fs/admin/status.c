@@ -5,6 +5,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/core/report.h"
 #include "fs/inodes/node.h"
+#include "fs/admin/health.h"
 #include "fs/admin/slices.h"
 
 #include <string.h>
@@ -122,6 +123,7 @@ void status_json(struct call *call, struct buf *out) {
 	put_string(out, "connection", healthy ? "up" : "down");
 	if (!healthy)
 		put_string(out, "connection_error", failure);
+	health_json(call, out);
 	buf_printf(out, "    \"server_version\": \"%d.%d\",\n", version / 10000, version % 10000);
 	buf_printf(out, "    \"pool\": { \"min\": %d, \"max\": %d },\n", opt->min_connections,
 		   opt->max_connections);
@@ -138,17 +140,6 @@ void status_json(struct call *call, struct buf *out) {
 		buf_printf(out, "        \"%s\": %llu%s\n", list[i].name, list[i].value,
 			   i + 1 < n ? "," : "");
 	buf_puts(out, "    }\n}\n");
-}
-
-void status_health(struct call *call, struct buf *out) {
-	AUTO_DB_ERROR struct db_error err = { 0 };
-	int rc = db_query_text(call->fs->pool, db_health_sql, NULL, 0, DB_NO_RETRY,
-			       call_cancel(call), NULL, &err);
-	if (rc == 0)
-		buf_puts(out, "ok\n");
-	else
-		buf_printf(out, "failing: %s\n",
-			   err.sentence != NULL ? err.sentence : strerror(-rc));
 }
 
 void status_config(struct call *call, struct buf *out) {

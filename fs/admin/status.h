@@ -4,7 +4,6 @@
 #include "fs/core/call.h"
 
 void status_json(struct call *call, struct buf *out);
-void status_health(struct call *call, struct buf *out);
 void status_config(struct call *call, struct buf *out);
 void status_layout(struct call *call, struct buf *out);
 void status_metrics(struct call *call, struct buf *out);

@@ -31,6 +31,10 @@ bool coherence_listens(const struct fs *fs) {
 	return fresh_is_listening(fs->fresh);
 }
 
+bool coherence_is_deaf(const struct fs *fs) {
+	return is_up(fs->caches) && !coherence_listens(fs);
+}
+
 /* -- for who asks the database ----------------------------------------------------------------- */
 
 /* True if PLACE, whose snapshot has notices, is told by its names. */

@@ -104,5 +104,7 @@ MUST_USE int coherence_forget_then(struct fs *fs, struct node *node, void (*then
  * Returns 0; -ENOMEM, with nothing changed. For one thread at a time. */
 MUST_USE int coherence_publish(struct fs *fs, struct snapshot *snapshot);
 
+/* True if changes are to be heard of, and the session that hears of them is lost. */
+bool coherence_is_deaf(const struct fs *fs);
 /* "coherence" of status.json: its value. */
 void coherence_json(struct fs *fs, struct buf *out);

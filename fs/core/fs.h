@@ -59,6 +59,7 @@ struct fs {
 	struct account memory; /* of open files: memory_max */
 	struct ending *ending;
 	struct timer *timer;
+	struct health *health;
 	struct fuse_session *session; /* NULL before it is mounted */
 	/* the kernel can be told to look a name up again (Linux 6.2); set before any request */
 	bool expires;

@@ -43,6 +43,7 @@ struct mount_part {
 	PART(open_files)                                                                           \
 	PART(removals)                                                                             \
 	PART(prefetch)                                                                             \
+	PART(health)                                                                               \
 	PART(notes)                                                                                \
 	PART(session)                                                                              \
 	PART(ingest_left)                                                                          \

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,8 +24,9 @@ struct entry {
 };
 
 struct report {
-	struct mutex lock;     /* guards everything below */
-	struct entry *entries; /* ring of `most_entries` */
+	atomic_llong server_full_us; /* clock_us() of the last error of the server's disk; 0 */
+	struct mutex lock;           /* guards everything below */
+	struct entry *entries;       /* ring of `most_entries` */
 	int most_entries, next, count;
 	int dir;
 	uint64_t bytes, most_bytes;
@@ -179,6 +181,8 @@ static struct entry *find_run(struct report *report, const struct rejection *r) 
 	return NULL;
 }
 
+static const char DISK_FULL[] = "53100";
+
 static struct entry *new_entry(struct report *report, const struct rejection *r,
 			       const char *sentence, char *rejected) {
 	struct entry *e = &report->entries[report->next];
@@ -192,6 +196,8 @@ static struct entry *new_entry(struct report *report, const struct rejection *r,
 	e->rejected = rejected;
 	e->errnum = r->errnum;
 	snprintf(e->sqlstate, sizeof(e->sqlstate), "%s", r->sqlstate);
+	if (strcmp(e->sqlstate, DISK_FULL) == 0)
+		atomic_store(&report->server_full_us, clock_us());
 	clock_gettime(CLOCK_REALTIME, &e->at);
 	e->first = r->line;
 	report->next = (report->next + 1) % report->most_entries;
@@ -344,4 +350,9 @@ int report_remove_rejected(struct report *report, const char *name) {
 	report->bytes -=
 		(uint64_t)st.st_size < report->bytes ? (uint64_t)st.st_size : report->bytes;
 	return 0;
+}
+
+bool report_server_was_full(const struct report *report, int64_t within_us) {
+	int64_t at = atomic_load(&report->server_full_us);
+	return at > 0 && clock_us() - at <= within_us;
 }

@@ -49,3 +49,7 @@ int report_rejected_dir(const struct report *report);
 uint64_t report_rejected_bytes(struct report *report);
 /* Removes one file of it. */
 MUST_USE int report_remove_rejected(struct report *report, const char *name);
+
+/* True if the server has said within the last WITHIN_US that its disk is full. Waits for
+ * nothing. */
+bool report_server_was_full(const struct report *report, int64_t within_us);

@@ -33,6 +33,8 @@ struct ingest_stream {
 	/* The size while this mount has uncommitted bytes, or -1. Whoever lists the file reads it
 	 * without waiting for a commit. */
 	atomic_llong ahead;
+	/* To commit has failed, and what is not committed waits. Read without waiting. */
+	atomic_bool failing;
 
 	struct mutex lock; /* guards the rest */
 	struct fs *fs;
@@ -91,6 +93,8 @@ void ingest_stream_put(struct call *call, struct ingest_stream *s);
 /* The size that this mount knows file ID to have, if it has uncommitted bytes. Never waits for a
  * commit. */
 bool ingest_stream_size(struct fs *fs, int64_t id, uint64_t *size);
+/* How many files have bytes that could not be committed. Never waits for a commit. */
+int ingest_streams_failing(struct fs *fs);
 /* True if some handle is open on file ID; then it is also noted that it has no name any more, and
  * WITH_ROWS that its rows go at the last close. */
 bool ingest_stream_unlink(struct fs *fs, int64_t id, bool with_rows);

@@ -73,6 +73,8 @@ void ingest_show(struct ingest_stream *s) {
 		buf_free(&s->pending);
 	account_recount(&s->fs->memory, &s->counted, s->pending.cap);
 	atomic_store(&s->ahead, ingest_is_clean(s) ? -1 : (long long)ingest_size(s));
+	if (ingest_is_clean(s))
+		atomic_store(&s->failing, false);
 }
 
 /* Reads the record anew if it is old. */
@@ -298,8 +300,8 @@ static int begin_behind(struct call *call, struct ingest_stream *s) {
 	return rc;
 }
 
-static int commit_pending(struct call *call, struct ingest_stream *s, enum extent extent,
-			  enum ingest_tail tail) {
+static int commit_all(struct call *call, struct ingest_stream *s, enum extent extent,
+		      enum ingest_tail tail) {
 	s->stalled = false;
 	for (int i = 0; i < AGAIN_MOST; i++) {
 		bool any = true, moved = false;
@@ -315,6 +317,17 @@ static int commit_pending(struct call *call, struct ingest_stream *s, enum exten
 	return call_error(
 		call, EBUSY,
 		"other mounts write this file all the time: try again, or let only one mount write it");
+}
+
+/* RC is what a commit has come to. */
+static int note_commit(struct ingest_stream *s, int rc) {
+	atomic_store(&s->failing, rc != 0 && !ingest_is_clean(s));
+	return rc;
+}
+
+static int commit_pending(struct call *call, struct ingest_stream *s, enum extent extent,
+			  enum ingest_tail tail) {
+	return note_commit(s, commit_all(call, s, extent, tail));
 }
 
 int ingest_replace(struct call *call, struct ingest_stream *s, int fd, bool last) {
@@ -341,7 +354,8 @@ int ingest_commit(struct call *call, struct ingest_stream *s, enum ingest_tail t
 	int rc = s->copy == NULL ? commit_pending(call, s, ALL_BYTES, tail) : 0;
 	if (rc != 0 || s->copy == NULL)
 		return rc;
-	rc = s->copy_changed ? ingest_replace(call, s, scratch_fd(s->copy), false) : 0;
+	rc = s->copy_changed ? note_commit(s, ingest_replace(call, s, scratch_fd(s->copy), false))
+			     : 0;
 	if (rc != 0)
 		return rc;
 	scratch_release(move_ptr(s->copy));

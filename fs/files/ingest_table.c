@@ -74,6 +74,14 @@ static struct ingest_stream *stream_new(struct fs *fs, const struct place *place
 	return s;
 }
 
+int ingest_streams_failing(struct fs *fs) {
+	int n = 0;
+	LOCK_SCOPE(&fs_lists);
+	for (struct ingest_stream *s = fs->ingest->first; s != NULL; s = s->next)
+		n += atomic_load(&s->failing);
+	return n;
+}
+
 /* -- by the clock ------------------------------------------------------------------------------ */
 
 /* A stream with an id above ID that has a handle, and one more now; NULL: there is none. */
