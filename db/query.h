@@ -61,6 +61,10 @@ int db_backend_on(const struct db_conn *conn);
  * doubt: then it must be given up. Returns what FN returned, or -errno; ERR is filled then. */
 MUST_USE int db_part_on(struct db_conn *conn, db_tx_fn fn, void *arg, struct db_error *err);
 
+/* Has constraints that may be deferred checked only at the end of the transaction on CONN, or when
+ * db_check_constraints_on() says so. Returns 0, or -errno with ERR filled. */
+MUST_USE int db_defer_constraints_on(struct db_conn *conn, struct db_error *err);
+
 /* Has deferred constraints checked by each statement of the transaction on CONN, from here on and
  * for those before. Returns 0, or -errno with ERR filled. */
 MUST_USE int db_check_constraints_on(struct db_conn *conn, struct db_error *err);

@@ -111,6 +111,10 @@ int db_part_on(struct db_conn *conn, db_tx_fn fn, void *arg, struct db_error *er
 	return err->errnum != 0 ? -err->errnum : -EIO;
 }
 
+int db_defer_constraints_on(struct db_conn *conn, struct db_error *err) {
+	return command(conn, "SET CONSTRAINTS ALL DEFERRED", err);
+}
+
 int db_check_constraints_on(struct db_conn *conn, struct db_error *err) {
 	return command(conn, "SET CONSTRAINTS ALL IMMEDIATE", err);
 }

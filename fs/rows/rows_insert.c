@@ -9,7 +9,6 @@ int insert_make(const struct place *place, const struct line_group *group, const
 		struct insert *out) {
 	const struct column *id = rows_id_of(place, &group->shape);
 	struct shape shape = group->shape; /* with names of its own */
-	bool has_key = sql_has_key(place, &shape);
 	AUTO_FREE char **names = calloc((size_t)shape.n + 1, sizeof(*names));
 	if (names == NULL)
 		return -ENOMEM;
@@ -19,10 +18,8 @@ int insert_make(const struct place *place, const struct line_group *group, const
 		names[shape.n++] = id->name;
 	shape.names = names;
 	out->lines = n;
-	out->sql =
-		has_key ? sql_upsert_lines(place, &shape) : sql_insert(place, &shape, SOURCE_MANY);
-	out->count =
-		has_key ? sql_count_upserts(place, &shape) : sql_count(place, &shape, SOURCE_MANY);
+	out->sql = sql_insert(place, &shape, SOURCE_MANY);
+	out->count = sql_count(place, &shape, SOURCE_MANY);
 	buf_putc(&out->json, '[');
 	for (int i = 0; i < n; i++) {
 		const struct line *line = &group->lines[which[i]];

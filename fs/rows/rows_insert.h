@@ -12,10 +12,9 @@ struct insert {
 	int lines;
 };
 
-/* Makes OUT the insert of N lines of GROUP, the numbers WHICH; lines
- * that show their key update the row that has it. Lines that leave out an id that rowfs
- * gives get one. Returns 0, -ENOMEM, or -EINVAL if no column gets a value. OUT is to be
- * freed in any case. */
+/* Makes OUT the insert of N lines of GROUP, the numbers WHICH. Lines that leave out an id that
+ * rowfs gives get one. Returns 0, -ENOMEM, or -EINVAL if no column gets a value. OUT is to be freed
+ * in any case. */
 MUST_USE int insert_make(const struct place *place, const struct line_group *group,
 			 const int *which, int n, struct insert *out);
 

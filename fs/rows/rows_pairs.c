@@ -4,50 +4,23 @@
 #include "fs/rows/pairing.h"
 #include "fs/rows/rows_id.h"
 #include "fs/rows/rows_insert.h"
+#include "fs/rows/rows_keyed.h"
 #include "fs/rows/texts.h"
 #include "util/ordered_uuid.h"
-#include "util/list.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-/* How it is tried, one after the other. A role may have the right to delete and insert rows
- * and none to update them; where two lines exchange values that are unique, no order of
- * updates goes; and rows of some views cannot be locked. */
+/* How it is tried, one after the other. Where lines exchange values that are unique, no order of
+ * updates goes. A role may have the right to delete and insert rows and none to update them; and
+ * rows of some views cannot be locked. */
 enum way {
-	WAY_UPDATE, /* as rows_pairs.h says */
-	WAY_INSERT, /* changed lines are deleted and inserted; rows are read without a lock */
-	WAY_ALL,    /* all rows are deleted, all lines inserted: without the right to read */
+	WAY_UPDATE,  /* as rows_pairs.h says */
+	WAY_CAREFUL, /* the same; rows step aside for each other, and what may be checked late is */
+	WAY_INSERT,  /* changed lines are deleted and inserted; rows are read without a lock */
+	WAY_ALL,     /* all rows are deleted, all lines inserted: without the right to read */
 };
-
-/* -- the lines of a text ----------------------------------------------------------------------- */
-
-int rows_text_add(struct input *in, void *arg, const struct line *line, struct shape *shape,
-		  const struct buf *json) {
-	struct rows_text *t = arg;
-	int i = 0;
-	while (i < t->ngroups && !shape_equal(&t->groups[i].shape, shape))
-		i++;
-	if (i == t->most)
-		return call_error(
-			in->call, EINVAL,
-			"lines with more than %d different sets of keys: write the same keys in "
-			"all lines",
-			t->most);
-	if (!list_room(t->lines, t->nlines))
-		return call_error(in->call, ENOMEM, "out of memory");
-	t->ngroups += i == t->ngroups;
-	t->lines[t->nlines++] = (struct text_line){ i, t->groups[i].n };
-	return group_add(in->call, &t->groups[i], line, shape, json);
-}
-
-void rows_text_free(struct rows_text *text) {
-	for (int i = 0; i < text->ngroups; i++)
-		group_free(&text->groups[i]);
-	free(text->lines);
-	*text = (struct rows_text){ 0 };
-}
 
 static const struct line *line_of(const struct rows_text *t, int j) {
 	return &t->groups[t->lines[j].group].lines[t->lines[j].at];
@@ -177,7 +150,7 @@ static void take_what(const struct attempt *a, struct one *one, int what) {
 static int read_rows(struct db_conn *conn, struct attempt *a, struct db_error *err) {
 	/* of an edited file, others may have added some rows */
 	uint64_t most = a->p->in->call->fs->opt->max_document * (a->p->was != NULL ? 4 : 1);
-	AUTO_FREE char *sql = sql_pairs_read(a->place, a->way == WAY_UPDATE, a->p->in->since);
+	AUTO_FREE char *sql = sql_pairs_read(a->place, a->way <= WAY_CAREFUL, a->p->in->since);
 	AUTO_BUF struct buf limit = { 0 };
 	buf_printf(&limit, "%" PRIu64, most);
 	int rc = run(conn, a, sql, &limit, NULL, PAIRS_FORM, &a->rows, err);
@@ -501,7 +474,8 @@ static int remove_rows(struct db_conn *conn, struct attempt *a, struct db_error 
 	AUTO_FREE char *sql = sql_pairs_delete(a->place, others, p->keyed != NULL, p->in->since);
 	int rc = p->keyed != NULL ? run(conn, a, sql, p->keyed, &keys, NULL, &res, err)
 				  : run(conn, a, sql, &keys, NULL, NULL, &res, err);
-	bool locked = a->way == WAY_UPDATE;
+	rc = keyed_still_referred(rc, err);
+	bool locked = a->way <= WAY_CAREFUL;
 	if (rc == 0 && p->was != NULL && p->keyed == NULL && !locked && field_changed(res) != n)
 		rc = changed_by_others(err);
 	return rc;
@@ -583,6 +557,16 @@ static int part_skipped(struct db_conn *conn, struct attempt *a, int g, const st
 	return rc == 0 && any ? run(conn, a, removing, &keys, NULL, NULL, NULL, err) : rc;
 }
 
+/* A row that the rule keeps as it is must not be deleted for its line. */
+static int replaced_by_rule(struct db_error *err) {
+	int rc = db_error_set(err, EPERM,
+			      "a rule puts something else in place of the change of a row: nothing "
+			      "is changed");
+	/* see rows_contradict() */
+	snprintf(err->sqlstate, sizeof(err->sqlstate), "44000");
+	return rc;
+}
+
 static int update_group(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
 	const struct shape *shape = &a->now.text->groups[g].shape;
 	AUTO_RESULT PGresult *res = NULL, *there = NULL;
@@ -592,11 +576,14 @@ static int update_group(struct db_conn *conn, struct attempt *a, int g, struct d
 		return 0;
 	AUTO_FREE char *update = sql_pairs_update(a->place, shape);
 	AUTO_FREE char *count = sql_pairs_count(a->place, shape);
-	int rc = run(conn, a, update, &json, NULL, "n", &res, err);
-	int changed = rc == 0 ? PQntuples(res) : 0;
+	bool rules = a->place->scope.tables[a->place->target].rel->rules.n > 0;
+	int rc = run(conn, a, update, &json, NULL, rules ? NULL : "n", &res, err);
+	int changed = rc == 0 ? (int)field_changed(res) : 0;
 	a->p->written += changed;
 	if (rc != 0 || changed == n)
 		return rc;
+	if (rules)
+		return replaced_by_rule(err);
 	rc = run(conn, a, count, &json, NULL, NULL, &there, err);
 	/* by its place in the table, a row that was updated is not found again */
 	int64_t found = field_number(there, 0, 0);
@@ -606,19 +593,38 @@ static int update_group(struct db_conn *conn, struct attempt *a, int g, struct d
 	return rc == 0 ? part_skipped(conn, a, g, &json, res, err) : rc;
 }
 
-static int insert_group(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
+/* Has the rows of group G that are updated step aside for each other. */
+static int step_aside(struct db_conn *conn, struct attempt *a, int g, struct db_error *err) {
+	AUTO_BUF struct buf json = { 0 };
+	AUTO_FREE char *aside = sql_pairs_aside(a->place, &a->now.text->groups[g].shape);
+	if (aside == NULL || put_updates(&json, a, g) == 0)
+		return 0;
+	return run(conn, a, aside, &json, NULL, NULL, NULL, err);
+}
+
+static int update_groups(struct db_conn *conn, struct attempt *a, struct db_error *err) {
+	int rc = 0;
+	for (int g = 0; rc == 0 && a->way == WAY_CAREFUL && g < a->now.text->ngroups; g++)
+		rc = step_aside(conn, a, g, err);
+	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
+		rc = update_group(conn, a, g, err);
+	return rc;
+}
+
+/* Which lines of group G have no row, LINES. Returns how many. */
+static int without_row(const struct attempt *a, int g, int *lines) {
 	const struct rows_text *t = a->now.text;
-	struct insert insert = { 0 };
-	AUTO_FREE int *lines = ints((size_t)t->nlines);
 	int n = 0;
-	if (lines == NULL)
-		return no_memory(err);
 	for (int j = 0; j < t->nlines; j++)
 		if (t->lines[j].group == g && a->row_of[j] < 0 && !a->now.is[j].left_out)
 			lines[n++] = t->lines[j].at;
-	if (n == 0)
-		return 0;
-	int rc = insert_make(a->place, &t->groups[g], lines, n, &insert);
+	return n;
+}
+
+static int insert_lines(struct db_conn *conn, struct attempt *a, int g, const int *lines, int n,
+			struct db_error *err) {
+	struct insert insert = { 0 };
+	int rc = insert_make(a->place, &a->now.text->groups[g], lines, n, &insert);
 	if (rc != 0)
 		rc = db_error_set(err, -rc, "%s",
 				  rc == -EINVAL ? "the lines give no column of the table a value"
@@ -630,20 +636,71 @@ static int insert_group(struct db_conn *conn, struct attempt *a, int g, struct d
 	return rc;
 }
 
+/* Lines of an edited file that show their key, of one group. */
+struct edited {
+	struct buf json;
+	struct keyed_lines lines;
+};
+
+static void edited_free(struct edited *all, int n) {
+	for (int g = 0; all != NULL && g < n; g++)
+		buf_free(&all[g].json);
+	free(all);
+}
+
+static int write_keyed(struct db_conn *conn, struct attempt *a, struct edited *all,
+		       struct db_error *err) {
+	const struct input *in = a->p->in;
+	int rc = 0, n = a->now.text->ngroups;
+	for (int g = 0; rc == 0 && g < n; g++)
+		if (all[g].lines.n > 0)
+			rc = keyed_prepare(conn, in, &all[g].lines, a->way == WAY_CAREFUL, err);
+	for (int g = 0; rc == 0 && g < n; g++)
+		if (all[g].lines.n > 0)
+			rc = keyed_update(conn, in, &all[g].lines, &a->p->written, err);
+	for (int g = 0; rc == 0 && g < n; g++)
+		if (all[g].lines.n > 0)
+			rc = keyed_insert(conn, in, &all[g].lines, &a->p->written, err);
+	return rc;
+}
+
+/* Inserts the lines that have no row; those that show their key may have one, which is updated. */
+static int insert_groups(struct db_conn *conn, struct attempt *a, struct db_error *err) {
+	const struct rows_text *t = a->now.text;
+	struct edited *all = calloc((size_t)t->ngroups + 1, sizeof(*all));
+	AUTO_FREE int *lines = ints((size_t)t->nlines);
+	int rc = all != NULL && lines != NULL ? 0 : no_memory(err);
+	for (int g = 0; rc == 0 && g < t->ngroups; g++) {
+		const struct line_group *group = &t->groups[g];
+		int n = without_row(a, g, lines);
+		if (n > 0 && !sql_has_key(a->place, &group->shape)) {
+			rc = insert_lines(conn, a, g, lines, n, err);
+			continue;
+		}
+		buf_putc(&all[g].json, '[');
+		for (int i = 0; i < n; i++)
+			group_put(&all[g].json, group, lines[i], lines[i] + 1);
+		buf_putc(&all[g].json, ']');
+		all[g].lines = (struct keyed_lines){ .shape = &group->shape,
+						     .json = &all[g].json,
+						     .n = n };
+	}
+	if (rc == 0)
+		rc = write_keyed(conn, a, all, err);
+	edited_free(all, t->ngroups);
+	return rc;
+}
+
 /* -- all of it --------------------------------------------------------------------------------- */
 
-/* Deletes all rows, or those whose key no line has, and inserts all lines, or updates by the
- * key. */
+/* Deletes all rows and inserts all lines. */
 static int replace_all(struct db_conn *conn, struct attempt *a, struct db_error *err) {
-	const struct buf *keyed = a->p->keyed;
-	AUTO_FREE char *sql = sql_remove_older(a->place, a->p->in->since, keyed != NULL);
+	AUTO_FREE char *sql = sql_remove_older(a->place, a->p->in->since, false);
 	a->row_of = ints((size_t)a->p->text->nlines);
 	if (sql == NULL || a->row_of == NULL || side_begin(&a->now, a->p->text, a->place) != 0)
 		return no_memory(err);
-	int rc = run(conn, a, sql, keyed, NULL, NULL, NULL, err);
-	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
-		rc = insert_group(conn, a, g, err);
-	return rc;
+	int rc = keyed_still_referred(run(conn, a, sql, NULL, NULL, NULL, NULL, err), err);
+	return rc == 0 ? insert_groups(conn, a, err) : rc;
 }
 
 /* True if UPDATE can give lines of these columns to rows. */
@@ -667,15 +724,18 @@ static int bring(struct db_conn *conn, struct attempt *a, struct db_error *err) 
 		return rc;
 	if (a->way == WAY_INSERT || !can_update(a))
 		part_changed(a);
-	/* what goes makes room for unique values that others take over */
-	rc = remove_rows(conn, a, err);
-	if (rc == 0 && a->removed && sql_pairs_cascade(a->place))
+	/* What goes makes room for unique values that others take over; but first, rows that refer
+	 * to it change. */
+	bool tree = sql_refers_to_itself(a->place);
+	if (tree && a->way == WAY_UPDATE)
+		rc = update_groups(conn, a, err);
+	if (rc == 0)
+		rc = remove_rows(conn, a, err);
+	if (rc == 0 && a->removed && tree)
 		rc = find_gone(conn, a, err);
-	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
-		rc = update_group(conn, a, g, err);
-	for (int g = 0; rc == 0 && g < a->now.text->ngroups; g++)
-		rc = insert_group(conn, a, g, err);
-	return rc;
+	if (rc == 0 && !(tree && a->way == WAY_UPDATE))
+		rc = update_groups(conn, a, err);
+	return rc == 0 ? insert_groups(conn, a, err) : rc;
 }
 
 static int try_way(struct db_conn *conn, void *arg, struct db_error *err) {
@@ -683,21 +743,36 @@ static int try_way(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct pairs *p = a->p;
 	bool anew = p->was == NULL, all = anew && (a->way == WAY_ALL || p->text->nlines == 0);
 	a->p->written = 0;
-	int rc = all ? 0 : read_rows(conn, a, err);
+	int rc = a->way == WAY_CAREFUL ? db_defer_constraints_on(conn, err) : 0;
+	if (rc == 0 && !all)
+		rc = read_rows(conn, a, err);
 	if (rc != 0)
 		return rc;
 	if (anew && a->nrows == 0) /* none, or too many to be held */
 		return replace_all(conn, a, err);
-	return bring(conn, a, err);
+	rc = bring(conn, a, err);
+	return rc == 0 && a->way == WAY_CAREFUL ? db_check_constraints_on(conn, err) : rc;
 }
 
-/* The error may be one of the way, and not of the lines. */
-static bool other_way(const struct db_error *err) {
-	static const char *const states[] = { "23505", "23P01", "42501", "0A000", "55000" };
-	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-		if (strcmp(err->sqlstate, states[i]) == 0)
+static bool is_one_of(const char *state, const char *const *states, size_t n) {
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(state, states[i]) == 0)
 			return true;
 	return false;
+}
+
+/* The next way, if ERR may be one of WAY, and not of the lines; else LAST + 1. Rows are not
+ * replaced by others for the sake of unique values, if that loses what their lines do not show. */
+static enum way next_way(const struct attempt *a, enum way last, const struct db_error *err) {
+	static const char *const unique[] = { "23505", "23P01" };
+	static const char *const others[] = { "42501", "0A000", "55000" };
+	if (a->way == WAY_UPDATE && is_one_of(err->sqlstate, unique, 2))
+		return WAY_CAREFUL;
+	bool replace = is_one_of(err->sqlstate, others, 3) ||
+		       (is_one_of(err->sqlstate, unique, 2) && !sql_rows_have_more(a->place));
+	if (!replace || a->way == last)
+		return last + 1;
+	return a->way < WAY_INSERT ? WAY_INSERT : a->way + 1;
 }
 
 static bool has_column(const struct rows_text *text, const struct column *column) {
@@ -730,14 +805,14 @@ int pairs_run(struct db_conn *conn, struct pairs *p, struct db_error *err) {
 		return no_memory(err);
 	columns = place.columns;
 	enum way last = p->was != NULL ? WAY_INSERT : WAY_ALL;
+	enum way way = p->all ? last : WAY_UPDATE;
 	int rc = -EINVAL;
-	for (enum way way = p->all ? last : WAY_UPDATE; way <= last; way++) {
+	while (way <= last) {
 		struct attempt a = { .p = p, .place = &place, .way = way };
 		db_error_clear(err);
 		rc = way < last ? db_part_on(conn, try_way, &a, err) : try_way(conn, &a, err);
+		way = rc == 0 ? last + 1 : next_way(&a, last, err);
 		attempt_free(&a);
-		if (rc == 0 || !other_way(err))
-			break;
 	}
 	return rc;
 }

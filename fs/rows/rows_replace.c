@@ -9,6 +9,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/statement.h"
 #include "fs/stream/once.h"
+#include "fs/rows/rows_keyed.h"
 #include "fs/rows/rows_pairs.h"
 #include "fs/stream/refusals.h"
 
@@ -20,13 +21,14 @@ struct rows_tx {
 	const struct where
 		*from; /* another file with the same lines, whose rows go first; NULL: none */
 	struct pairs *pairs;
+	struct keyed *by_key; /* lines say which row they are; NULL: they are paired */
 };
 
 /* The rows of the file whose lines these are. If they are not as many, somebody else has changed
  * them. */
 static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db_error *err) {
 	int changed = 0;
-	int rc = statement_remove_on(conn, tx->from, &changed, err);
+	int rc = keyed_still_referred(statement_remove_on(conn, tx->from, &changed, err), err);
 	if (rc == 0 && changed != tx->pairs->text->nlines)
 		rc = db_error_set(
 			err, EXDEV,
@@ -38,7 +40,10 @@ static int remove_from(struct db_conn *conn, const struct rows_tx *tx, struct db
 static int rows_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct rows_tx *tx = arg;
 	int rc = tx->from != NULL ? remove_from(conn, tx, err) : 0;
-	return rc == 0 ? pairs_run(conn, tx->pairs, err) : rc;
+	if (rc != 0)
+		return rc;
+	return tx->by_key != NULL ? keyed_run(conn, tx->by_key, err)
+				  : pairs_run(conn, tx->pairs, err);
 }
 
 /* The lines that show their key, as an array; empty if there are none. */
@@ -68,13 +73,21 @@ static int replace(const struct input *in, const struct where *from, const struc
 		.text = text,
 		.was = was,
 		.keyed = keyed.len > 0 ? &keyed : NULL,
-		.all = (was == NULL && keyed.len > 0) || !pairs_can(place, was != NULL),
+		.all = !pairs_can(place, was != NULL),
 	};
-	struct rows_tx tx = { .from = from, .pairs = &pairs };
-	int rc = once_run(call->fs->stream, 0, rows_in_tx, &tx, NULL, &call->err);
+	struct keyed by_key = { .in = in, .text = text };
+	bool is_keyed = was == NULL && keyed.len > 0;
+	struct rows_tx tx = { .from = from, .pairs = &pairs, .by_key = is_keyed ? &by_key : NULL };
+	int rc;
+	keyed_begin(&by_key);
+	do {
+		db_error_clear(&call->err);
+		rc = once_run(call->fs->stream, 0, rows_in_tx, &tx, NULL, &call->err);
+	} while (rc != 0 && is_keyed && keyed_other_way(&by_key, &call->err));
 	coherence_changed(call->fs, &call->err);
 	if (rc == 0)
-		atomic_fetch_add(&call->fs->count.rows_written, (unsigned)pairs.written);
+		atomic_fetch_add(&call->fs->count.rows_written,
+				 (unsigned)(is_keyed ? by_key.written : pairs.written));
 	return rc;
 }
 

@@ -95,6 +95,17 @@ static void read_relation(struct arena *memory, const cJSON *json, struct relati
 				.primary = get_bool(e, "primary"),
 			};
 	}
+	array = cJSON_GetObjectItemCaseSensitive(json, "checks");
+	rel->checks = arena_alloc(memory, cJSON_GetArraySize(array), sizeof(*rel->checks));
+	cJSON_ArrayForEach(e, array) {
+		if (rel->checks != NULL)
+			rel->checks[rel->nchecks++] = (struct row_check){
+				.columns = get_names(memory, e, "columns"),
+				.compared = get_names(memory, e, "compared"),
+				.nulls = get_bool(e, "nulls"),
+			};
+	}
+	rel->rules = get_names(memory, json, "rules");
 	array = cJSON_GetObjectItemCaseSensitive(json, "parents");
 	rel->parents = arena_alloc(memory, cJSON_GetArraySize(array), sizeof(*rel->parents));
 	cJSON_ArrayForEach(e, array) {

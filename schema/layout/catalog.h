@@ -24,6 +24,14 @@ struct unique_key {
 	bool primary;
 };
 
+/* A unique or exclusion index that is checked for each row as it is written, and not at the end of
+ * the statement. */
+struct row_check {
+	struct name_list columns;  /* all that it looks at */
+	struct name_list compared; /* of these: its keys, and what their expressions are made of */
+	bool nulls;                /* NULLs are equal, too */
+};
+
 struct foreign_key {
 	int64_t relation; /* oid of the referenced relation */
 	struct name_list columns, references;
@@ -46,8 +54,11 @@ struct relation {
 	int ncolumns;
 	struct unique_key *keys;
 	int nkeys;
+	struct row_check *checks;
+	int nchecks;
 	struct foreign_key *parents;
 	int nparents;
+	struct name_list rules; /* their names; a view's own is none */
 };
 
 struct function {

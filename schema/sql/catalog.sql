@@ -30,6 +30,9 @@ SELECT w.name,
                    'copy', c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
                        AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r
                                         WHERE r.ev_class = c.oid AND r.ev_type = '3'),
+                   -- names of rules, but for a view's own
+                   'rules', coalesce((SELECT pg_catalog.json_agg(r.rulename ORDER BY r.rulename) FROM pg_catalog.pg_rewrite r
+                                       WHERE r.ev_class = c.oid AND r.ev_type <> '1'), '[]'),
                    -- BEFORE INSERT triggers for each row (tgtype: 1 row, 2 before, 4 insert)
                    'rewrites', EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g
                                         WHERE g.tgtype & 7::int2 = 7 AND NOT g.tgisinternal AND g.tgenabled <> 'D'
@@ -77,6 +80,26 @@ SELECT w.name,
                          FROM pg_catalog.pg_index i
                         WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
                           AND i.indpred IS NULL AND i.indexprs IS NULL), '[]'),
+                   -- what is checked row by row: all columns that a unique or exclusion index looks at, and those of them
+                   -- that it compares
+                   'checks', coalesce((
+                       SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+                                  'nulls', coalesce((pg_catalog.to_json(i)->>'indnullsnotdistinct')::boolean, false),
+                                  'columns', x.columns, 'compared', x.compared) ORDER BY i.indexrelid)
+                         FROM pg_catalog.pg_index i, LATERAL (
+                              SELECT pg_catalog.json_agg(y.attname ORDER BY y.attnum) AS columns,
+                                     coalesce(pg_catalog.json_agg(y.attname ORDER BY y.attnum) FILTER (WHERE y.is_key OR y.is_hidden),
+                                              '[]') AS compared
+                                FROM (SELECT a.attname, a.attnum, a.attnum OPERATOR(pg_catalog.=) ANY (k.keys) AS is_key,
+                                             0 OPERATOR(pg_catalog.=) ANY (k.keys) AS is_hidden
+                                        FROM pg_catalog.pg_attribute a, (SELECT i.indkey[0:i.indnkeyatts - 1]::int2[]) AS k(keys)
+                                       WHERE a.attrelid = i.indrelid AND a.attnum > 0
+                                         AND (a.attnum OPERATOR(pg_catalog.=) ANY (k.keys) OR EXISTS (
+                                              SELECT 1 FROM pg_catalog.pg_depend d
+                                               WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
+                                                 AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::regclass
+                                                 AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))) y) x
+                        WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND i.indisvalid AND i.indimmediate), '[]'),
                    'parents', coalesce((
                        SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                                   'relation', f.confrelid::bigint,

@@ -42,12 +42,6 @@ char *sql_insert(const struct place *place, const struct shape *shape, enum sql_
  * the path. Then a trigger has skipped some. */
 char *sql_find_updated(const struct place *place, const struct shape *shape);
 char *sql_count(const struct place *place, const struct shape *shape, enum sql_source from);
-/* The same for a whole file that replaces the old one, where lines have a key: update or insert
- * each. */
-char *sql_upsert_lines(const struct place *place, const struct shape *shape);
-/* As sql_count(), after the upsert: those that do not contradict the path, and whose key no
- * row of another file has. */
-char *sql_count_upserts(const struct place *place, const struct shape *shape);
 /* Asks for the pg_snapshot of now. */
 extern const char sql_snapshot[];
 /* True if TEXT is a pg_snapshot as the server writes it: only that may get into the following. */
@@ -67,12 +61,13 @@ enum pairing_order sql_pairs_order(const struct place *place);
 /* True if rows of PLACE can be read with their keys, and changed by them. EDITED: no row of
  * a line that stays may be touched, even if nothing hangs on it. */
 bool sql_can_pair(const struct place *place, bool edited);
+/* True if what a line shows is not all there is of its row: rows refer to it, or it has columns
+ * beside its key that the file does not show. */
+bool sql_rows_have_more(const struct place *place);
 /* True if each line of PLACE's files, if it is complete, shows the key of its row. */
 bool sql_shows_key(const struct place *place);
 /* True if the key is one, and not the row's place in the table, which an UPDATE changes. */
 bool sql_pairs_have_key(const struct place *place);
-/* True if the removal of a row may remove other rows of the table. */
-bool sql_pairs_cascade(const struct place *place);
 
 /* True if objects with SHAPE's keys say more than their lines show: a row that has the same line
  * may differ. */
@@ -89,32 +84,49 @@ char *sql_pairs_lines(const struct place *place, const struct shape *shape);
 enum { LINE_TEXT, LINE_TIE, LINE_IDENTITY }; /* columns of lines */
 #define LINES_FORM "tt?t?"
 /* update: the parameter's elements are {"k": a row's PAIR_KEY, "j": the object}; NULL if it
- * cannot be done. Returns the numbers, from 1 on, of those that were updated. differing: the
+ * cannot be done. Returns the numbers, from 1 on, of those that were updated; nothing, if the table
+ * has rules. differing: the
  * numbers of those whose rows are not as they say. count: how many of them have that row, and
  * agree with the path. delete: the rows whose keys are in the parameter, or all OTHERS; KEYED:
  * but not those whose key an object has, and these are the parameter before it. SNAPSHOT as in
  * read. */
 char *sql_pairs_update(const struct place *place, const struct shape *shape);
+/* The UPDATE that has these rows step aside before: see sql_table_aside(). */
+char *sql_pairs_aside(const struct place *place, const struct shape *shape);
 char *sql_pairs_differing(const struct place *place, const struct shape *shape);
 char *sql_pairs_count(const struct place *place, const struct shape *shape);
 char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const char *snapshot);
 
-/* Many rows as one document (KIND_TABLE). The parameter after the keys is a JSON array of objects;
- * where SHAPE is given, all have its keys; where it is not, all have their key. Returned SQL is
- * malloc'd; NULL if out of memory. Pure. twice: a row, with the key as text, if two objects have
- * one key. delete: the file's rows whose key no object has. */
+/* Many rows as one document (KIND_TABLE), or as lines that show their key. The parameter after
+ * the keys is a JSON array of objects; where SHAPE is given, all have its keys; where it is
+ * not, all have their key. Returned SQL is malloc'd; NULL if out of memory. Pure. twice: a row,
+ * with the key as text, if two objects have one key. delete: the file's rows whose key no
+ * object has, or all where rows have no key; SNAPSHOT as in sql_remove_older(). */
 char *sql_table_twice(const struct place *place);
-char *sql_table_delete(const struct place *place);
+char *sql_table_delete(const struct place *place, const char *snapshot);
 /* count: how many objects agree with the path and stand for a row that is there. update: these
  * rows, as far as they differ; NULL if there is nothing to set. insert: the objects that stand for
  * no row, in their order; NULL if no column would get a value. skipped, after the insert: how many
  * that agree with the path still stand for no row. */
 char *sql_table_count(const struct place *place, const struct shape *shape);
 char *sql_table_update(const struct place *place, const struct shape *shape);
+/* differing: how many the update would change; NULL as for it. */
+char *sql_table_differing(const struct place *place, const struct shape *shape);
+/* An UPDATE that makes room for the update, where rows exchange values of a unique index that is
+ * checked row by row: rows whose values of it change get others that no row has. NULL: there is no
+ * such index, or none whose columns have such values. */
+char *sql_table_aside(const struct place *place, const struct shape *shape);
 char *sql_table_insert(const struct place *place, const struct shape *shape);
 char *sql_table_skipped(const struct place *place, const struct shape *shape);
 /* True if the objects of SHAPE have their key. */
 bool sql_table_has_key(const struct place *place, const struct shape *shape);
+
+/* True if rows of PLACE's table may refer to other rows of it. */
+bool sql_refers_to_itself(const struct place *place);
+/* One statement that does what the N statements STEPS do, one after the other; they return nothing.
+ * Rows of the answer are a step's number and how many rows it has changed. Foreign keys are checked
+ * when all of them are done. malloc'd; NULL if out of memory. Pure. */
+char *sql_together(char *const *steps, int n);
 
 /* True if SHAPE holds every column of the target's key: a replacement can go row by row. */
 bool sql_has_key(const struct place *place, const struct shape *shape);

@@ -77,7 +77,7 @@ bool sql_can_pair(const struct place *place, bool edited) {
 		return true;
 	if (rel->kind != 'r' && rel->kind != 'p')
 		return false; /* its rows have no place that stays */
-	return edited || relation_key(rel) != NULL || hides_something(place);
+	return edited || rel->referenced || relation_key(rel) != NULL || hides_something(place);
 }
 
 /* How many columns of the order, from the first on, a line shows. */
@@ -90,9 +90,7 @@ static int shown_order(const struct place *place, int *all) {
 	return shown;
 }
 
-/* What a line shows is not all there is of its row: rows that refer to it, or columns beside its
- * key. */
-static bool rows_have_more(const struct place *place) {
+bool sql_rows_have_more(const struct place *place) {
 	const struct relation *rel = target_of(place);
 	const struct name_list *key = relation_key(rel);
 	bool more = rel->referenced;
@@ -113,7 +111,7 @@ enum pairing_order sql_pairs_order(const struct place *place) {
 	if (shown == all) /* also without a key: an UPDATE moves a row to another place */
 		return PAIRING_FREE;
 	/* values that moved on to other rows would leave behind what belongs to them */
-	if (rows_have_more(place))
+	if (sql_rows_have_more(place))
 		return PAIRING_FREE;
 	return constant ? PAIRING_IN_ORDER : PAIRING_TIES;
 }
@@ -281,7 +279,20 @@ static char *update_or_find(const struct place *place, const struct shape *shape
 	buf_printf(&sql, " t%d%s%s%s", target_table(place), find ? ", " : " SET ",
 		   find ? "" : set.data, find ? "" : " FROM ");
 	put_pairs(&sql, place, shape);
-	buf_printf(&sql, " AND (%s)%s", differs.data, find ? "" : " RETURNING x.n");
+	/* a rule may return nothing */
+	bool returns = !find && rel->rules.n == 0;
+	buf_printf(&sql, " AND (%s)%s", differs.data, returns ? " RETURNING x.n" : "");
+	return buf_take(&sql);
+}
+
+char *sql_pairs_aside(const struct place *place, const struct shape *shape) {
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, moves = { 0 };
+	if (!put_aside(&set, &moves, place, shape, NULL, "x.n"))
+		return NULL;
+	put_own_rows(&sql, "UPDATE ", target_of(place));
+	buf_printf(&sql, " t%d SET %s FROM ", target_table(place), set.data);
+	put_pairs(&sql, place, shape);
+	buf_printf(&sql, " AND (%s)", moves.data);
 	return buf_take(&sql);
 }
 
@@ -324,12 +335,4 @@ char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const
 		put_absent(&sql, place);
 	put_older(&sql, place, snapshot);
 	return buf_take(&sql);
-}
-
-bool sql_pairs_cascade(const struct place *place) {
-	const struct relation *rel = target_of(place);
-	for (int i = 0; i < rel->nparents; i++)
-		if (rel->parents[i].relation == rel->oid)
-			return true;
-	return false;
 }

@@ -149,26 +149,35 @@ void sql_build_table(struct place *place) {
 
 /* -- writing ----------------------------------------------------------------------------------- */
 
+/* What tells the rows of PLACE's files apart: a rows file whose lines show their key is written as
+ * a document is. */
+static const struct name_list *match_of(const struct place *place) {
+	return place->match != NULL || place->route->kind == KIND_TABLE
+		       ? place->match
+		       : relation_key(target_of(place));
+}
+
 bool sql_table_has_key(const struct place *place, const struct shape *shape) {
 	const struct relation *rel = target_of(place);
-	for (int i = 0; place->match != NULL && i < place->match->n; i++) {
-		const char *name = place->match->names[i];
+	const struct name_list *match = match_of(place);
+	for (int i = 0; match != NULL && i < match->n; i++) {
+		const char *name = match->names[i];
 		if (!shape_has(shape, name) && !is_bound(place, relation_column(rel, name)))
 			return false;
 	}
-	return place->match != NULL;
+	return match != NULL;
 }
 
 /* The I-th column of the key, or NULL if the path says it already, so that an element need not. */
 static const struct column *match_column(const struct place *place, int i) {
 	const struct relation *rel = target_of(place);
-	const struct column *column = relation_column(rel, place->match->names[i]);
+	const struct column *column = relation_column(rel, match_of(place)->names[i]);
 	return is_bound(place, column) ? NULL : column;
 }
 
 /* "AND d.key = t.key" */
 static void put_match(struct buf *sql, const struct place *place) {
-	for (int i = 0; i < place->match->n; i++) {
+	for (int i = 0; i < match_of(place)->n; i++) {
 		const struct column *column = match_column(place, i);
 		if (column != NULL)
 			put_same(sql, place, column);
@@ -193,7 +202,7 @@ char *sql_table_twice(const struct place *place) {
 	const struct shape none = { 0 };
 	AUTO_BUF struct buf sql = { 0 }, keys = { 0 };
 	int n = 0;
-	for (int i = 0; i < place->match->n; i++) {
+	for (int i = 0; i < match_of(place)->n; i++) {
 		const struct column *column = match_column(place, i);
 		if (column == NULL)
 			continue;
@@ -208,9 +217,11 @@ char *sql_table_twice(const struct place *place) {
 	return buf_take(&sql);
 }
 
-char *sql_table_delete(const struct place *place) {
+char *sql_table_delete(const struct place *place, const char *snapshot) {
 	const struct shape none = { 0 };
 	AUTO_BUF struct buf sql = { 0 };
+	if (match_of(place) == NULL)
+		return sql_remove_older(place, snapshot, false);
 	put_own_rows(&sql, "DELETE FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d", place->target);
 	put_tables(&sql, " USING ", place, place->target);
@@ -220,6 +231,7 @@ char *sql_table_delete(const struct place *place) {
 	buf_puts(&sql, " WHERE true");
 	put_match(&sql, place);
 	buf_putc(&sql, ')');
+	put_older(&sql, place, snapshot);
 	return buf_take(&sql);
 }
 
@@ -234,23 +246,49 @@ char *sql_table_count(const struct place *place, const struct shape *shape) {
 	return buf_take(&sql);
 }
 
-char *sql_table_update(const struct place *place, const struct shape *shape) {
+/* "FROM ... WHERE ... AND (CONDITION)": the objects' rows for which it holds. */
+static void put_rows_where(struct buf *sql, const struct place *place, const struct shape *shape,
+			   const struct buf *condition) {
+	put_sources(sql, place, shape);
+	buf_puts(sql, " WHERE ");
+	put_same_row(sql, place, shape);
+	buf_printf(sql, " AND (%s)", condition->data);
+}
+
+/* With FIND, a SELECT of the rows that the UPDATE would change. */
+static char *update_or_find(const struct place *place, const struct shape *shape, bool find) {
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
 		if (takes_value(place, shape, column) && !column->identity_always &&
-		    !name_list_has(place->match, column->name))
+		    !name_list_has(match_of(place), column->name))
 			put_change(&set, &differs, place, shape, column);
 	}
 	if (set.len == 0 && !set.failed)
 		return NULL;
-	put_own_rows(&sql, "UPDATE ", rel);
+	put_own_rows(&sql, find ? "SELECT pg_catalog.count(*) FROM " : "UPDATE ", rel);
+	buf_printf(&sql, " t%d%s%s%s", target_table(place), find ? ", " : " SET ",
+		   find ? "" : set.data, find ? "" : " FROM ");
+	put_rows_where(&sql, place, shape, &differs);
+	return buf_take(&sql);
+}
+
+char *sql_table_update(const struct place *place, const struct shape *shape) {
+	return update_or_find(place, shape, false);
+}
+
+char *sql_table_differing(const struct place *place, const struct shape *shape) {
+	return update_or_find(place, shape, true);
+}
+
+char *sql_table_aside(const struct place *place, const struct shape *shape) {
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, moves = { 0 };
+	if (!put_aside(&set, &moves, place, shape, match_of(place), "e.n"))
+		return NULL;
+	put_own_rows(&sql, "UPDATE ", target_of(place));
 	buf_printf(&sql, " t%d SET %s FROM ", target_table(place), set.data);
-	put_sources(&sql, place, shape);
-	buf_puts(&sql, " WHERE ");
-	put_same_row(&sql, place, shape);
-	buf_printf(&sql, " AND (%s)", differs.data);
+	put_rows_where(&sql, place, shape, &moves);
 	return buf_take(&sql);
 }
 

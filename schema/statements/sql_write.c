@@ -279,7 +279,7 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 	const struct relation *rel = target_of(place);
 	AUTO_BUF struct buf values = { 0 };
 	put_relation(sql, "INSERT INTO ", rel);
-	buf_puts(sql, " (");
+	buf_printf(sql, " AS t%d (", table);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
 		if (!is_bound(place, column))
@@ -318,94 +318,6 @@ bool sql_has_key(const struct place *place, const struct shape *shape) {
 			return false;
 	}
 	return named > 0;
-}
-
-/* " AND ...": the target's row is one of this file; EXCLUDED: its columns that the path gives are
- * those of the row that it conflicts with. */
-static void put_same_file(struct buf *sql, const struct place *place, bool excluded) {
-	int table = target_table(place);
-	const struct relation *rel = target_of(place);
-	for (const struct place *p = place; p != NULL; p = p->parent) {
-		for (int i = 0; i < p->nkeys; i++) {
-			char alias[16];
-			snprintf(alias, sizeof(alias), "t%d", table);
-			if (p->keys[i].table == table && p->keys[i].format != NULL)
-				put_key_condition(sql, &p->keys[i], alias);
-		}
-	}
-	for (int i = 0; i < rel->ncolumns; i++) {
-		if (!is_bound(place, &rel->columns[i]))
-			continue;
-		put_column(sql, " AND ", table, rel->columns[i].name);
-		if (excluded) {
-			put_operator(sql, "=", &rel->columns[i], NULL);
-			put_name(sql, "EXCLUDED.", rel->columns[i].name);
-			continue;
-		}
-		put_equals_path(sql, place, &rel->columns[i]);
-	}
-}
-
-char *sql_upsert_lines(const struct place *place, const struct shape *shape) {
-	int table = target_table(place), n = 0;
-	const struct relation *rel = target_of(place);
-	const struct name_list *key = relation_key(rel);
-	AUTO_BUF struct buf sql = { 0 };
-	if (!put_insert(&sql, place, shape, SOURCE_MANY))
-		return NULL;
-	buf_puts(&sql, " ON CONFLICT (");
-	for (int i = 0; i < key->n; i++)
-		put_name(&sql, i > 0 ? ", " : "", key->names[i]);
-	buf_puts(&sql, ") DO UPDATE SET ");
-	for (int i = 0; i < rel->ncolumns; i++) {
-		const struct column *column = &rel->columns[i];
-		/* the key is set to itself, so that a row that needs no change counts as one */
-		bool fixed = column->identity_always || column->generated;
-		if (fixed ||
-		    (!takes_value(place, shape, column) && !name_list_has(key, column->name)))
-			continue;
-		put_name(&sql, n++ > 0 ? ", " : "", column->name);
-		put_name(&sql, " = EXCLUDED.", column->name);
-	}
-	for (int i = 0; n == 0 && i < rel->ncolumns; i++) {
-		const struct column *column = &rel->columns[i];
-		if (column->identity_always || column->generated)
-			continue;
-		db_quote_ident(&sql, column->name);
-		put_column(&sql, " = ", table, column->name);
-		n++;
-	}
-	if (n == 0)
-		return NULL;
-	/* a row that belongs to another file is not taken from it */
-	buf_puts(&sql, " WHERE true");
-	put_same_file(&sql, place, true);
-	return buf_take(&sql);
-}
-
-char *sql_count_upserts(const struct place *place, const struct shape *shape) {
-	int table = target_table(place);
-	const struct relation *rel = target_of(place);
-	const struct name_list *key = relation_key(rel);
-	AUTO_BUF struct buf sql = { 0 };
-	buf_puts(&sql, "SELECT pg_catalog.count(*)");
-	put_rows(&sql, place, shape, SOURCE_MANY);
-	put_relation(&sql, " AND NOT EXISTS (SELECT 1 FROM ", rel);
-	buf_printf(&sql, " t%d WHERE true", table);
-	for (int i = 0; i < key->n; i++) {
-		const struct column *column = relation_column(rel, key->names[i]);
-		put_column(&sql, " AND ", table, column->name);
-		if (is_bound(place, column)) {
-			put_equals_path(&sql, place, column);
-			continue;
-		}
-		put_operator(&sql, "=", column, NULL);
-		put_d(&sql, "", column->name);
-	}
-	buf_puts(&sql, " AND (true");
-	put_same_file(&sql, place, false);
-	buf_puts(&sql, ") IS NOT TRUE)");
-	return buf_take(&sql);
 }
 
 void put_absent(struct buf *sql, const struct place *place) {
