@@ -7,6 +7,7 @@
 #include "fs/docs/table.h"
 #include "fs/names/made.h"
 #include "fs/names/orphans.h"
+#include "fs/names/statement.h"
 #include "fs/stream/refusals.h"
 #include "util/text/json_shape.h"
 
@@ -97,6 +98,7 @@ static int commit(struct call *call, struct handle *h, enum sync_reason reason) 
 	}
 	document_move(d, rc == 0 ? DOCUMENT_COMMITTED : DOCUMENT_NOT_COMMITTED);
 	if (rc != 0) {
+		statement_name_rules(&call->err, w.place);
 		return refuse_input(call->fs->stream, w.path, 0, data, len, rc, &call->err);
 	}
 	d->base = d->data.len;

@@ -70,6 +70,7 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 				   : sql_update_document(w->place, &shape);
 		AUTO_RESULT PGresult *res = NULL;
 		rc = run_document(call, sql, w, &document, &res, &call->err);
+		rc = statement_other_key(call, rc, &call->other_row);
 		changed = rc == 0 ? (int)field_changed(res) : 0;
 		if (insert && rc == 0 && changed == 0) {
 			skipped =
@@ -227,7 +228,8 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 		rc = statement_run(call, &sql->set, w, &value, 1, &changed);
 	}
 	if (rc == 0 && changed == 0 && is_waited_for(call, w) && sql->insert.sql != NULL)
-		rc = statement_run(call, &sql->insert, w, &value, 1, &changed);
+		rc = statement_other_key(
+			call, statement_run(call, &sql->insert, w, &value, 1, &changed), NULL);
 	bool skipped = false; /* by a trigger */
 	if (rc == 0 && changed == 0)
 		rc = column_row(call, w, &skipped);
@@ -271,8 +273,7 @@ int store_remove(struct call *call, const struct where *w) {
 		return rc;
 	rc = statement_exists(call, w, &exists);
 	if (rc == 0 && exists)
-		return call_error(call, EPERM,
-				  "a trigger or a policy has skipped it: it is still there");
+		return statement_skipped(call, w->place, "the removal");
 	/* a trigger may have hidden the row instead of deleting it */
 	return rc != 0 || row ? rc : -ENOENT;
 }

@@ -22,10 +22,11 @@ static int insert_row(struct call *call, const struct where *w) {
 		db_error_clear(&call->err);
 		return 0;
 	}
+	rc = statement_other_key(call, rc, NULL);
 	if (rc == -EFBIG) /* the value that is too long is the name */
 		rc = -ENAMETOOLONG;
 	if (rc == 0 && changed == 0 && statement_parent_exists(call, w))
-		rc = call_error(call, EPERM, "a trigger has skipped the row of this directory");
+		rc = statement_skipped(call, w->place, "the row of this directory");
 	else if (rc == 0 && changed == 0)
 		rc = call_error(call, ENOENT, "the parent row of this directory does not exist");
 	return rc;
@@ -65,6 +66,18 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 	return plain_mkdir(call->fs->plain, path, mode & 07777);
 }
 
+/* Finds the directory that was just made. */
+static int lookup_made(struct call *call, struct node *dir, const char *name, struct node **node) {
+	AUTO_TARGET struct target target = { 0 };
+	int rc = lookup_child(call, dir, name, true, node);
+	if (rc != -ENOENT || call->err.sentence != NULL)
+		return rc;
+	lookup_target(call->fs, dir, name, true, &target);
+	return target.place != NULL && target.place->owns_row
+		       ? statement_skipped(call, target.place, "the row of this directory")
+		       : rc;
+}
+
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) {
 	AUTO_CALL struct call call;
 	struct node *node = NULL;
@@ -79,7 +92,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) 
 	if (rc == 0)
 		moved_show_below(call.fs->moved, path);
 	if (rc == 0)
-		rc = lookup_child(&call, dir, name, true, &node);
+		rc = lookup_made(&call, dir, name, &node);
 	if (rc != 0) {
 		reply_status(&call, dir, name, rc);
 		return;

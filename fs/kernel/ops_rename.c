@@ -236,13 +236,14 @@ static int rename_row(struct renaming *r) {
 		keys[i] = db_text(r->target.values[i]);
 	if (rc == 0)
 		rc = statement_run(r->call, &sql->rename, &from, keys, place->nkeys, &changed);
+	rc = statement_other_key(r->call, rc, NULL);
 	if (rc != 0)
 		return rc == -EFBIG ? -ENAMETOOLONG : rc;
 	bool exists = false;
 	if (changed == 0)
 		rc = statement_exists(r->call, &from, &exists);
 	if (exists)
-		return call_error(r->call, EPERM, "a trigger has skipped the change of the key");
+		return statement_skipped(r->call, place, "the change of the key");
 	if (changed == 0)
 		return rc != 0 ? rc : -ENOENT;
 	made_forget(r->call->fs->made, r->from);

@@ -19,6 +19,60 @@ bool statement_is_no_value(const struct call *call) {
 	return strlen(call->err.sqlstate) == 5 && strstr(states, call->err.sqlstate) != NULL;
 }
 
+int statement_other_key(struct call *call, int rc, bool *other) {
+	const char *said = rc == -EINVAL && strcmp(call->err.sqlstate, "22P02") == 0 &&
+					   call->err.sentence != NULL
+				   ? strstr(call->err.sentence, SQL_OTHER_KEY)
+				   : NULL;
+	if (said == NULL)
+		return rc;
+	if (other != NULL)
+		*other = true;
+	said += strlen(SQL_OTHER_KEY);
+	const char *end = strrchr(said, '"');
+	AUTO_FREE char *key = strndup(said, end != NULL ? (size_t)(end - said) : strlen(said));
+	return call_error(call, EINVAL,
+			  "a trigger gives the row another key than its name says (%s): nothing is "
+			  "changed; use the name of the key that the trigger makes",
+			  key != NULL ? key : "");
+}
+
+/* The rules of the table that is written through PLACE, "x, y"; nothing if there are none. */
+static void put_rules(struct buf *out, const struct place *place) {
+	int table = place->target >= 0 ? place->target : place->row_table;
+	const struct relation *rel = table >= 0 ? place->scope.tables[table].rel : NULL;
+	for (int i = 0; rel != NULL && i < rel->rules.n; i++)
+		buf_printf(out, "%s\"%s\"", i > 0 ? ", " : "", rel->rules.names[i]);
+	if (out->len > 0)
+		buf_printf(out, " of %s", rel->name);
+}
+
+void statement_name_rules(struct db_error *err, const struct place *place) {
+	AUTO_BUF struct buf rules = { 0 };
+	put_rules(&rules, place);
+	if (err->sqlstate[0] == '\0' || err->sentence == NULL || rules.len == 0 || rules.failed)
+		return;
+	AUTO_BUF struct buf said = { 0 };
+	buf_printf(&said, "%s (PostgreSQL rewrites what is written by the rule %s)", err->sentence,
+		   rules.data);
+	if (said.failed)
+		return;
+	free(err->sentence);
+	err->sentence = buf_take(&said);
+}
+
+int statement_skipped(struct call *call, const struct place *place, const char *what) {
+	AUTO_BUF struct buf rules = { 0 };
+	put_rules(&rules, place);
+	if (rules.len > 0)
+		return call_error(call, EPERM,
+				  "the rule %s has put something else in place of %s: change it "
+				  "where the rule leads to, or drop the rule",
+				  rules.data, what);
+	return call_error(call, EPERM, "a trigger or a policy has skipped %s: nothing is changed",
+			  what);
+}
+
 /* Runs ST by itself, or in the removal that CALL is part of. */
 static int run(struct call *call, struct db_statement *st, const struct db_param *params, int n,
 	       unsigned flags, PGresult **res) {
@@ -43,6 +97,8 @@ int statement_run(struct call *call, struct db_statement *st, const struct where
 	for (int i = 0; i < nmore; i++)
 		params[n++] = more[i];
 	int rc = run(call, st, params, n, DB_REPEATABLE, &res);
+	if (rc != 0)
+		statement_name_rules(&call->err, w->place);
 	*changed = rc == 0 ? (int)field_changed(res) : 0;
 	fs_changed(call->fs);
 	return rc;

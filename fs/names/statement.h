@@ -42,6 +42,18 @@ bool statement_is_no_value(const struct call *call);
 MUST_USE int statement_check_shape(struct call *call, const struct place *place,
 				   const struct shape *shape);
 
+/* RC, or -EINVAL with a sentence that names the key, if the statement was refused since a trigger
+ * has given the row another key than the name that is made says. *OTHER (may be NULL): it was. */
+MUST_USE int statement_other_key(struct call *call, int rc, bool *other);
+
+/* Adds to ERR, if the server has refused a change of the rows of PLACE's file, the names of the
+ * rules that their table has. */
+void statement_name_rules(struct db_error *err, const struct place *place);
+
+/* Says that WHAT has not happened, though no error came: a trigger has skipped it, or a rule of the
+ * table has replaced it. Returns -EPERM. */
+int statement_skipped(struct call *call, const struct place *place, const char *what);
+
 /* The unique violation that a retry met may be its own first attempt's commit. */
 bool statement_was_ours(const struct call *call);
 

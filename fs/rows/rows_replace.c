@@ -139,6 +139,8 @@ int rows_replace(struct call *call, struct rows_file *f, const struct where *w,
 		rc = f->was.len > 0 && pairs_can(w->place, true)
 			     ? replace_edited(&in, from, text, &f->was)
 			     : replace(&in, from, text, NULL);
+	if (rc != 0)
+		statement_name_rules(&call->err, w->place);
 	/* with FROM it is kept: by the rows of its own name */
 	if (rc != 0 && from == NULL)
 		refuse_input(call->fs->stream, w->path, 0, f->data.data, f->data.len, rc,

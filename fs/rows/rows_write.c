@@ -7,6 +7,7 @@
 #include "fs/stream/once.h"
 #include "fs/stream/refusals.h"
 #include "fs/bytes/plain.h"
+#include "fs/names/statement.h"
 #include "fs/rows/rows_append.h"
 #include "fs/rows/rows_insert.h"
 #include "fs/rows/rows_file.h"
@@ -31,6 +32,8 @@ static int send_lines(struct db_conn *conn, struct batch_owner *owner, const str
 	tx->insert.json = batch_array(b, low, high, at);
 	tx->insert.lines = high - low;
 	int rc = insert_run(conn, tx->in, &tx->insert, err);
+	if (rc != 0)
+		statement_name_rules(err, tx->in->w->place);
 	batch_array_end(&tx->insert.json);
 	return rc;
 }

@@ -164,6 +164,7 @@ static void build_rename(struct place *place) {
 	}
 	put_tables(&sql, " FROM ", place, target);
 	put_conditions(&sql, " WHERE ", place, false);
+	put_key_guard(&sql, place, place->nparams + 1);
 	statement_take(place, &place->sql.rename, &sql);
 }
 

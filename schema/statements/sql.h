@@ -29,6 +29,10 @@ enum sql_source {
 	SOURCE_ORDERED, /* the same, and their numbers as e.n; for schema/ alone */
 };
 
+/* In the sentence of an error (22P02): a trigger has given a new or renamed row another key than
+ * its name says. What follows, up to a quote, is the column and the value. */
+#define SQL_OTHER_KEY "rowfs: another key: "
+
 /* SQL that writes a JSON document to the row at PLACE. UPDATE: no row affected means no such row,
  * or that the document contradicts the path. Unknown keys must have been refused before, unless the
  * route has an overflow column. Returned SQL is malloc'd; NULL if no column would get a value (or

@@ -8,6 +8,12 @@
 /* INSERT of the row of a column file: its keys, and VALUE for the column. */
 void put_insert_column(struct buf *sql, const struct place *place, const char *value);
 
+/* " RETURNING ...": refuses the statement, whatever it has changed, if a trigger has given the row
+ * another key than its name says. The sentence has SQL_OTHER_KEY, the column and its value.
+ * RENAMED: the first of the parameters that are the new own keys; 0: the keys are the path's.
+ * Nothing where rules may return nothing. */
+void put_key_guard(struct buf *sql, const struct place *place, int renamed);
+
 /* The kinds' own statements. */
 void sql_build_find_document(struct place *place);
 /* Makes `pieces` of `body`. */

@@ -273,6 +273,29 @@ bool put_insert(struct buf *sql, const struct place *place, const struct shape *
 	return true;
 }
 
+/* One key's part of the guard: its text must be that of the parameter. */
+static void put_guard_of(struct buf *sql, const struct key *key, int param, int n) {
+	AUTO_BUF struct buf text = { 0 };
+	put_key_text(&text, key);
+	buf_printf(sql, "%s(CASE WHEN %s IS DISTINCT FROM $%d::text THEN ",
+		   n > 0 ? ", " : " RETURNING ", text.data, param);
+	db_quote_literal(sql, SQL_OTHER_KEY);
+	buf_puts(sql, " || pg_catalog.concat_ws(' = ', ");
+	db_quote_literal(sql, key->column->name);
+	buf_printf(sql, ", coalesce(%s, 'NULL')) ELSE 'true' END)::boolean", text.data);
+}
+
+void put_key_guard(struct buf *sql, const struct place *place, int renamed) {
+	int table = renamed > 0 ? place->row_table : target_table(place), n = 0;
+	if (place->scope.tables[table].rel->rules.n > 0) /* a rule may return nothing */
+		return;
+	for (const struct place *p = place; p != NULL; p = renamed > 0 ? NULL : p->parent)
+		for (int i = 0; i < p->nkeys; i++)
+			if (p->keys[i].table == table && p->keys[i].format == NULL)
+				put_guard_of(sql, &p->keys[i],
+					     renamed > 0 ? renamed + i : p->keys[i].param + 1, n++);
+}
+
 /* "INSERT" of a row with its keys and one more column, whose value is VALUE. */
 void put_insert_column(struct buf *sql, const struct place *place, const char *value) {
 	int table = target_table(place);
@@ -293,11 +316,18 @@ void put_insert_column(struct buf *sql, const struct place *place, const char *v
 	buf_printf(sql, ") OVERRIDING SYSTEM VALUE SELECT %s%s", values.data, value);
 	put_tables(sql, " FROM ", place, table);
 	put_parent_conditions(sql, " WHERE ", place, table);
+	if (rel->takes_copy)
+		put_key_guard(sql, place, 0);
 }
 
 char *sql_insert(const struct place *place, const struct shape *shape, enum sql_source from) {
 	AUTO_BUF struct buf sql = { 0 };
-	return put_insert(&sql, place, shape, from) ? buf_take(&sql) : NULL;
+	if (!put_insert(&sql, place, shape, from))
+		return NULL;
+	/* policies may hide a new row, which is a document's affair; a directory must be seen */
+	if (from == SOURCE_ONE && (shape->n == 0 || target_of(place)->takes_copy))
+		put_key_guard(&sql, place, 0);
+	return buf_take(&sql);
 }
 
 char *sql_count(const struct place *place, const struct shape *shape, enum sql_source from) {
