@@ -86,6 +86,7 @@ struct db_conn {
 
 	/* The pool's; guarded by its lock. */
 	struct db_conn *next;
+	unsigned marks; /* the pool's number of them when it was connected */
 	int64_t idle_since_us;
 	/* Counted by the borrower, added to the pool's sums at give-back. */
 	struct {

@@ -106,6 +106,13 @@ static bool is_catalog_drift(const char *sqlstate) {
 	       strstr("42P01 42703 42883 42704 42804 3F000", sqlstate) != NULL;
 }
 
+bool db_error_is_drift(const struct db_error *e) {
+	/* what is not supported may be a plan of an older schema; a right may be another one's */
+	return is_catalog_drift(e->sqlstate) || strcmp(e->sqlstate, "0A000") == 0 ||
+	       strcmp(e->sqlstate, "42809") == 0 || strcmp(e->sqlstate, "42P10") == 0 ||
+	       strcmp(e->sqlstate, "42501") == 0;
+}
+
 /* "JSON data, line 3: ..." tells where in a document the mistake is; other contexts tell of our
  * SQL. */
 static void add_json_context(struct buf *b, const char *context) {
@@ -127,7 +134,7 @@ static char *sentence_of_result(const char *sqlstate, const PGresult *res) {
 
 	/* in a statement of a function of the database it is that function's affair */
 	if (is_catalog_drift(sqlstate) && PQresultErrorField(res, PG_DIAG_INTERNAL_QUERY) == NULL)
-		buf_puts(&b, "the database has changed since it was mounted, mount again: ");
+		buf_puts(&b, "the database has changed under the mount: ");
 	add_one_line(&b, message != NULL ? message : PQresultErrorMessage(res));
 	if (detail != NULL) {
 		buf_puts(&b, ". ");

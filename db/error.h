@@ -70,5 +70,8 @@ static inline int db_error_again(struct db_error *e, const char *sentence) {
 	return rc;
 }
 
+/* True if E says that the schema may be another one than the statement was made for. */
+bool db_error_is_drift(const struct db_error *e);
+
 /* The one table SQLSTATE -> positive errno. Unknown states are EIO. */
 int db_errno_of_sqlstate(const char *sqlstate);

@@ -69,6 +69,7 @@ struct db_pool {
 	int server_version;
 	atomic_bool one_snapshot; /* needs no lock */
 	unsigned random;
+	unsigned marks; /* how often the sessions' settings were changed by db_pool_mark() */
 	struct db_stats sums;
 };
 
@@ -218,6 +219,7 @@ void pool_give(struct db_pool *pool, struct db_conn *c) {
 	mutex_lock(&pool->lock);
 	add_counts(pool, c);
 	struct db_conn *expired = take_expired(pool);
+	dead = dead || c->marks != pool->marks; /* another one has the mark: see db_pool_mark() */
 	if (dead) {
 		pool->open--;
 	} else {
@@ -290,12 +292,14 @@ static int attempt(struct db_pool *pool, int allowed_ms, struct db_cancel *cance
 	pool->sums.connects++;
 	if (mends)
 		move(pool, REACH_ON_TRY);
+	unsigned marks = pool->marks;
 	mutex_unlock(&pool->lock);
 	int rc = session_open(&pool->cfg, -1, allowed_ms, cancel, out, final, err);
 	mutex_lock(&pool->lock);
 	if (mends)
 		move(pool, REACH_ON_END);
 	if (rc == 0) {
+		(*out)->marks = marks;
 		if (pool->reach != REACH_UP)
 			log_info("the database is back");
 		move(pool, REACH_ON_SUCCESS);
@@ -552,8 +556,9 @@ int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting) {
 	if (copy == NULL || words == NULL)
 		return -ENOMEM;
 	mutex_lock(&pool->lock);
-	pool->cfg.mark = move_ptr(copy);
-	pool->cfg.greeting = move_ptr(words);
+	__atomic_store_n(&pool->cfg.mark, move_ptr(copy), __ATOMIC_RELEASE);
+	__atomic_store_n(&pool->cfg.greeting, move_ptr(words), __ATOMIC_RELEASE);
+	pool->marks++;
 	struct db_conn *list = detach_idle(pool);
 	mutex_unlock(&pool->lock);
 	close_list(list);

@@ -33,8 +33,8 @@ void db_pool_free(struct db_pool *pool);
 
 /* From now on every session has MARK as its setting rowfs.mount, so that triggers of rowfs answer
  * to it instead of sending notices, and begins with GREETING (trusted SQL). What they say comes
- * back as the news of a call (struct db_news). Idle connections are closed. At most once, and
- * before there are other threads that use the pool. Returns 0 or -ENOMEM. */
+ * back as the news of a call (struct db_news). Idle connections are closed, and those that are lent
+ * when they are given back. At most once. Thread-safe. Returns 0 or -ENOMEM. */
 MUST_USE int db_pool_mark(struct db_pool *pool, const char *mark, const char *greeting);
 
 void db_pool_stats(struct db_pool *pool, struct db_stats *out);

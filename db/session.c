@@ -48,13 +48,16 @@ static void add_settings(struct buf *sql, const struct db_config *cfg) {
 		db_quote_literal(sql, cfg->isolation_level);
 		buf_puts(sql, ";");
 	}
-	if (cfg->mark != NULL) {
+	/* another thread may just set them */
+	const char *mark = __atomic_load_n(&cfg->mark, __ATOMIC_ACQUIRE);
+	const char *greeting = __atomic_load_n(&cfg->greeting, __ATOMIC_ACQUIRE);
+	if (mark != NULL) {
 		buf_puts(sql, "SET rowfs.mount = ");
-		db_quote_literal(sql, cfg->mark);
+		db_quote_literal(sql, mark);
 		buf_puts(sql, ";");
 	}
-	if (cfg->greeting != NULL) {
-		buf_puts(sql, cfg->greeting);
+	if (greeting != NULL) {
+		buf_puts(sql, greeting);
 		buf_puts(sql, ";");
 	}
 	if (cfg->search_path != NULL && cfg->search_path[0] != '\0')
