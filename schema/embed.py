@@ -46,6 +46,7 @@ STATEMENTS = [
 # A text is a file; several layouts become one.
 TEXTS = {
     "catalog_sql": ["sql/catalog.sql"],
+    "fingerprint_sql": ["sql/fingerprint.sql"],
     "owners_sql": ["sql/owners.sql"],
     "default_layout": ["voice-assistant/layout.json", "orderbook/layout.json"],
     "core_plan": ["core/sqitch.plan"],

@@ -39,6 +39,7 @@
 	RANK(BUCKETS)    /* time buckets that the server has told */                               \
 	RANK(REPORT)     /* errors.jsonl and rejected/ */                                          \
 	RANK(TOLD)       /* import: its output, a line at a time */                                \
+	RANK(RELOAD)     /* what is known of the last look at the schema */                        \
 	RANK(TICKER)     /* util/ticker: whether it is called */                                   \
 	RANK(JOB)        /* util/job: threads that are free */
 

@@ -1,4 +1,5 @@
 #include "fs/admin/health.h"
+#include "fs/admin/reload.h"
 
 #include "db/query.h"
 #include "fs/cache/coherence.h"
@@ -147,6 +148,10 @@ static void judge_mount(struct fs *fs, struct verdict *v) {
 			   waiting);
 	if (report_server_was_full(fs->report, SERVER_FULL_US))
 		buf_puts(&v->degraded, "the server's disk is full, or was in the last minute\n");
+	AUTO_BUF struct buf misfits = { 0 };
+	if (!reload_fits(fs, &misfits))
+		buf_printf(&v->degraded, "%s\n",
+			   misfits.data != NULL ? misfits.data : "out of memory");
 	if (coherence_is_deaf(fs))
 		buf_puts(&v->degraded, "the session that hears of changes is lost\n");
 }

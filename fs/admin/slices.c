@@ -29,14 +29,13 @@ static void tell(void *arg, const struct relation *rel, int percent) {
 typedef int (*watch_fn)(struct db_pool *pool, struct tree *tree, enum watch_how how,
 			watch_progress_fn progress, void *arg);
 
-/* FN, with a connection of its own. Returns false if out of memory. */
-static bool watch(struct fs *fs, watch_fn fn, enum watch_how how) {
+/* FN of S, with a connection of its own. Returns false if out of memory. */
+static bool watch(struct fs *fs, struct snapshot *s, watch_fn fn, enum watch_how how) {
 	struct progress progress = { .terminal = isatty(STDERR_FILENO) == 1,
 				     .due_us = clock_us() + (int64_t)QUIET_MS * US_PER_MS };
 	struct db_config config = options_db_config(fs->opt);
 	struct db_pool *pool = NULL;
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
 	if (s->tree->nslices == 0)
 		return true;
 	/* counting a big table takes longer than any statement of a file */
@@ -51,12 +50,13 @@ static bool watch(struct fs *fs, watch_fn fn, enum watch_how how) {
 	return rc == 0 || err.sentence != NULL;
 }
 
-bool slices_open(struct fs *fs, enum watch_how how) {
-	return watch(fs, watch_tree, how);
+bool slices_open(struct fs *fs, struct snapshot *s, enum watch_how how) {
+	return watch(fs, s, watch_tree, how);
 }
 
 bool slices_compare(struct fs *fs, enum watch_how how) {
-	return watch(fs, watch_compare, how);
+	AUTO_SNAPSHOT struct snapshot *s = fs_snapshot(fs);
+	return watch(fs, s, watch_compare, how);
 }
 
 /* The first slice of a table; NULL if one before it has the same. */

@@ -6,6 +6,7 @@
 #include "fs/core/report.h"
 #include "fs/inodes/node.h"
 #include "fs/admin/health.h"
+#include "fs/admin/reload.h"
 #include "fs/admin/slices.h"
 
 #include <string.h>
@@ -133,6 +134,9 @@ void status_json(struct call *call, struct buf *out) {
 	buf_printf(out, "    \"last_line\": \"%s\",\n", opt->last_line);
 	buf_printf(out, "    \"ledger\": %s,\n", s->tree->has_ledger ? "true" : "false");
 	put_left_out(s, out);
+	buf_puts(out, "    \"schema\": ");
+	reload_json(call->fs, out);
+	buf_puts(out, ",\n");
 	buf_puts(out, "    \"summary\": ");
 	slices_json(call->fs, out);
 	buf_puts(out, ",\n    \"counters\": {\n");

@@ -405,7 +405,9 @@ int coherence_publish(struct fs *fs, struct snapshot *snapshot) {
 	struct replaced *r = calloc(1, sizeof(*r));
 	struct data_change ch;
 	char *why = NULL;
-	bool told = r != NULL && c->listener != NULL && load(c, snapshot, &why);
+	bool told = r != NULL && fs->opt->coherence == COHERENCE_NOTIFY && load(c, snapshot, &why);
+	if (told && c->listener == NULL)
+		told = listening_start(c); /* what it needs has come since the mount began */
 	struct node *old = r != NULL ? nodes_replace_root(fs->nodes, snapshot->tree->root) : NULL;
 	if (old == NULL) {
 		free(r);

@@ -269,9 +269,12 @@ static void end_sender(struct caches *c) {
 }
 
 static bool fail(struct caches *c, const char *why) {
-	c->why = strdup(why);
 	end_sender(c);
 	stop_listening(c);
+	LOCK_SCOPE(&c->lock);
+	free(c->why);
+	c->why = strdup(why);
+	c->stop = c->ended = c->tested = false; /* it may be tried again */
 	return false;
 }
 

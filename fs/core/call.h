@@ -22,6 +22,9 @@ struct call {
 	/* the name looked up last is not there for the caller, but may be again: nobody is to
 	 * remember that */
 	bool hidden;
+	/* a directory was looked in that the kernel knows as another node: see lookup_renewed();
+	 * the kernel cannot be told of its names */
+	bool renewed;
 	bool other_row; /* a document was refused since it says another row than its path */
 	bool mapped;    /* it reads pages for the kernel's memory, or brings changed ones of it */
 	struct removal *removal; /* that its statements are part of, or NULL: see removal.h */

@@ -60,6 +60,8 @@ struct fs {
 	struct ending *ending;
 	struct timer *timer;
 	struct health *health;
+	struct reload *reload;        /* follows the database's schema */
+	atomic_bool layout_asked;     /* by SIGHUP: the layout's file is to be read */
 	struct fuse_session *session; /* NULL before it is mounted */
 	/* the kernel can be told to look a name up again (Linux 6.2); set before any request */
 	bool expires;

@@ -47,7 +47,8 @@ struct mount_part {
 	PART(notes)                                                                                \
 	PART(session)                                                                              \
 	PART(ingest_left)                                                                          \
-	PART(timer)
+	PART(timer)                                                                                \
+	PART(reload)
 
 #define DECLARE_PART(name) extern const struct mount_part name##_part;
 MOUNT_PARTS(DECLARE_PART)

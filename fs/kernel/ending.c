@@ -43,7 +43,7 @@ static sigset_t ending_signals(void) {
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGHUP); /* ends nothing: see thread_main() */
 	return set;
 }
 
@@ -200,7 +200,8 @@ static void *thread_main(void *arg) {
 	struct ending *e = arg;
 	sigset_t set = ending_signals();
 	int number;
-	sigwait(&set, &number);
+	while (sigwait(&set, &number) == 0 && number == SIGHUP)
+		atomic_store(&e->fs->layout_asked, true); /* see fs/admin/reload.h */
 	LOCK_SCOPE(&fs_lists);
 	if (e->over)
 		return NULL;
@@ -262,8 +263,7 @@ static void ending_close(struct fs *fs) {
 	e->over = true;
 	pthread_cond_broadcast(&e->changed);
 	mutex_unlock(&fs_lists);
-	pthread_kill(e->thread,
-		     SIGHUP); /* it waits for one of these, and will see that all is over */
+	pthread_kill(e->thread, SIGTERM); /* it waits for it, and will see that all is over */
 	pthread_join(e->thread, NULL);
 	pthread_cond_destroy(&e->changed);
 	free(e);

@@ -1,5 +1,6 @@
-/* The end of a mount by a signal (SIGTERM, SIGINT, SIGHUP). A thread of its own takes these,
- * from before the mount is there until all of it is gone:
+/* The end of a mount by a signal (SIGTERM, SIGINT). A thread of its own takes these, and SIGHUP,
+ * which asks for the layout to be read anew (fs/admin/reload.h), from before the mount is there
+ * until all of it is gone:
  *
  *   at once          before anything is mounted, the process ends; else the loop ends, readers are
  *                    interrupted, and what is open is committed in its turn

@@ -3,6 +3,7 @@
 #include "fs/admin/control.h"
 #include "fs/docs/document.h"
 #include "fs/files/ingest.h"
+#include "fs/files/misfit_kind.h"
 #include "fs/files/plain_kind.h"
 #include "fs/list/listing.h"
 #include "fs/rows/rows.h"
@@ -15,6 +16,8 @@ static const struct kind *const by_route[] = {
 const struct kind *kind_of_place(const struct place *place) {
 	if (place->route == NULL)
 		return &directory_kind;
+	if (place->misfit != NULL)
+		return &misfit_kind;
 	bool ingest = place->route->kind == KIND_FILE && place->ingest != NULL;
 	return ingest ? &ingest_kind : by_route[place->route->kind];
 }

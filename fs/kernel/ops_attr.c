@@ -38,6 +38,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	int rc = -ENOENT;
 	if (!is_being_made(&call, dir, name)) {
 		rc = lookup_child(&call, dir, name, true, &node);
+		if (rc != 0 && reply_schema_changed(&call, dir))
+			rc = lookup_child(&call, dir, name, true, &node);
 		if (rc == -ENOENT && !call.hidden)
 			absent = coherence_negative_timeout(call.fs, ticket, dir, name);
 		if (rc == 0 && call.asked)

@@ -116,6 +116,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	node = h->node;
 	intent_note_made(call.fs->intents, node->ino);
 	struct fuse_entry_param e = reply_entry_param(call.fs, node);
+	if (call.renewed)
+		e.entry_timeout = 0;
 	ops_open_flags(h, fi);
 	if (fuse_reply_create(req, &e, fi) != 0) {
 		handle_free(call.fs, h);

@@ -28,9 +28,18 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 		return;
 	}
 	bool stale = node_is_succeeded(node);
+	struct node *renewed = NULL;
+	int rc = stale ? 0 : lookup_renewed(&call, node, &renewed);
+	if (rc != 0) {
+		reply_status(&call, node, NULL, rc);
+		return;
+	}
+	if (renewed != NULL)
+		node = renewed;
 	bool removing = !stale && removal_lists(&call, node);
 	struct handle *h =
 		stale ? NULL : handle_new(fs, node, &directory_kind, fi->flags & O_NOFOLLOW);
+	node_put(fs->nodes, renewed); /* the handle holds it */
 	if (h == NULL) {
 		fuse_reply_err(req, stale ? ESTALE : ENOMEM);
 		return;
@@ -42,7 +51,8 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	d->node = node;
 	d->walks = (fi->flags & O_NOFOLLOW) != 0;
 	d->since = coherence_ticket(fs);
-	d->kept = !removing && coherence_may_cache(fs, d->since, node, NULL);
+	d->renewed = renewed != NULL;
+	d->kept = !removing && !d->renewed && coherence_may_cache(fs, d->since, node, NULL);
 	fi->cache_readdir = fi->keep_cache = d->kept;
 	if (fuse_reply_open(req, fi) != 0)
 		handle_free(fs, h);
@@ -116,6 +126,8 @@ static int add_entry(struct dir_reply *p, const struct entry *entry) {
 			return rc == -ENOENT ? 0 : rc;
 		if (node != NULL)
 			e = reply_entry_param(p->call->fs, node);
+		if (p->d->renewed || p->call->renewed)
+			e.entry_timeout = 0;
 		else
 			e.attr.st_ino = listed_ino(p, entry);
 		need = fuse_add_direntry_plus(p->call->req, at, left, entry->name, &e, next);

@@ -104,7 +104,9 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 	if (h != NULL && h->kind->pass != NULL && (rc = h->kind->pass(&call, h, &passing)) < 0)
 		handle_free(call.fs, move_ptr(h));
 	if (h == NULL) {
-		reply_status(&call, node, NULL, rc);
+		/* the kernel looks the name up anew, and opens what it finds */
+		bool anew = rc != 0 && reply_schema_changed(&call, node);
+		reply_status(&call, node, NULL, anew ? -ESTALE : rc);
 	} else if (rc > 0) {
 		reply_passing(&call, h, &passing);
 	} else {

@@ -1,5 +1,6 @@
 #include "fs/kernel/reply.h"
 
+#include "fs/admin/reload.h"
 #include "fs/cache/coherence.h"
 #include "fs/open/handle.h"
 
@@ -17,8 +18,22 @@ void reply_begin(struct call *call) {
 void reply_told(struct call *call, const struct node *node, const char *name, int rc) {
 	if (rc == 0 || call->err.sentence == NULL)
 		return;
+	if (db_error_is_drift(&call->err))
+		reload_hint(call->fs);
 	AUTO_FREE char *path = node_path(call->fs->nodes, node, name);
 	(void)call_told(call, path != NULL ? path : "?", rc);
+}
+
+bool reply_schema_changed(struct call *call, const struct node *node) {
+	bool changed = false;
+	if (!db_error_is_drift(&call->err) || node->type != NODE_PLACE)
+		return false;
+	if (call_may_wait(call->fs))
+		changed = reload_look(call->fs, node->place->tree->snapshot);
+	call_waited(call->fs);
+	if (changed)
+		db_error_clear(&call->err);
+	return changed;
 }
 
 void reply_status(struct call *call, const struct node *node, const char *name, int rc) {
@@ -35,6 +50,8 @@ struct fuse_entry_param reply_entry_param(struct fs *fs, struct node *node) {
 
 void reply_entry(struct call *call, struct node *node) {
 	struct fuse_entry_param e = reply_entry_param(call->fs, node);
+	if (call->renewed)
+		e.entry_timeout = 0;
 	reply_begin(call);
 	if (fuse_reply_entry(call->req, &e) != 0)
 		node_forget(call->fs->nodes, node, 1); /* the kernel did not take it */

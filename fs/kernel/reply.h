@@ -11,6 +11,11 @@ void reply_told(struct call *call, const struct node *node, const char *name, in
 /* The same, and replies with -errno RC (0: success). */
 void reply_status(struct call *call, const struct node *node, const char *name, int rc);
 
+/* True if what has failed failed because the schema has changed since the one that NODE was found
+ * in, and another one is served now: it is to be tried again, and call->err is cleared. Waits for
+ * that, but not long. With no lock held. */
+bool reply_schema_changed(struct call *call, const struct node *node);
+
 /* From here on no interrupt reaches the call: to be called before any other fuse_reply_*(). */
 void reply_begin(struct call *call);
 

@@ -21,6 +21,7 @@ struct row {
 	int row;     /* in `res` */
 	struct attributes attr;
 	bool dots;    /* . or .. */
+	bool unknown; /* the name alone is known: it does not fit the database any more */
 	uint64_t ino; /* of a name that is no key of a row: its identity; else 0 */
 };
 
@@ -107,6 +108,16 @@ static struct row *add_row(struct listing *l, const char *name) {
 
 /* -- the known names --------------------------------------------------------------------------- */
 
+/* The literal name of a place that does not fit: it is there, and a look-up says why not more. */
+static int add_misfit(struct listing *l, const struct place *place) {
+	struct row *row = add_row(l, place->text);
+	if (row == NULL)
+		return -ENOMEM;
+	row->unknown = true;
+	row->attr.mode = S_IFREG;
+	return 0;
+}
+
 /* An entry made of a node that a look-up has just found. */
 static int add_found(struct call *call, struct listing *l, struct node *dir, const char *name) {
 	struct node *node = NULL;
@@ -148,8 +159,8 @@ static bool collect_plain(const char *name, const struct stat *st, void *arg) {
 	struct collect *c = arg;
 	AUTO_TARGET struct target target = { 0 };
 	lookup_target(c->call->fs, c->dir, name, S_ISDIR(st->st_mode), &target);
-	if (target.place != NULL && target.place->nkeys == 0)
-		return true; /* a literal place: listed already */
+	if (target.place != NULL && (target.place->nkeys == 0 || target.place->misfit != NULL))
+		return true; /* a literal place: listed already; or it is not known which are */
 	if (target.place != NULL) {
 		struct node *node = NULL;
 		c->rc = lookup_child(c->call, c->dir, name, false, &node);
@@ -174,7 +185,9 @@ static int add_known(struct call *call, struct listing *l, struct node *dir) {
 	}
 	for (int i = 0; dir->type == NODE_PLACE && i < dir->place->nchildren; i++) {
 		const struct place *child = dir->place->children[i];
-		int rc = child->nkeys == 0 ? add_found(call, l, dir, child->text) : 0;
+		int rc = child->nkeys > 0        ? 0
+			 : child->misfit != NULL ? add_misfit(l, child)
+						 : add_found(call, l, dir, child->text);
 		if (rc != 0)
 			return rc;
 	}
@@ -360,6 +373,10 @@ static int next_page(struct call *call, struct listing *l, struct node *dir, int
 		if (rc != 0)
 			return rc;
 	}
+	/* all that fits comes first, and then that it is not all */
+	const char *why;
+	if (l->n == 0 && dir->type == NODE_PLACE && tree_misses_names(dir->place, &why))
+		return call_error(call, EIO, "%s", why);
 	return 0;
 }
 
@@ -381,7 +398,7 @@ static void show(const struct fs *fs, struct listing *l, const struct node *dir,
 	memset(e, 0, sizeof(*e));
 	e->name = l->names.data + row->name;
 	e->dots = row->dots;
-	e->bare = l->bare;
+	e->bare = l->bare || row->unknown;
 	e->found.epoch = l->ticket;
 	if (l->place != NULL)
 		lookup_take_row(fs, l->place, l->res, row->row, l->values, &e->found);
@@ -501,7 +518,7 @@ int listing_entry(struct call *call, struct open_directory *d, const struct entr
 	size_t i = (size_t)(l->at - l->first);
 	show(call->fs, l, d->node, &l->rows[i]);
 	l->entry.next = trail_offset(l->trail, l->at + 1);
-	l->entry.bare = l->bare || (l->bait != NULL && i == l->n - 1);
+	l->entry.bare = l->entry.bare || (l->bait != NULL && i == l->n - 1);
 	*out = &l->entry;
 	return 0;
 }

@@ -28,6 +28,7 @@ struct open_directory {
 	struct listing *listing;
 	/* of a handle */
 	bool kept;           /* the kernel may keep what it lists */
+	bool renewed;        /* the kernel knows it as another node: see lookup_renewed() */
 	unsigned long since; /* coherence_ticket() of its opening */
 };
 

@@ -342,16 +342,39 @@ static int find_shell(struct call *call, struct node *dir, const char *name, boo
 	return *out != NULL ? 0 : -ENOMEM;
 }
 
-int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
-		 struct node **out) {
+/* Follows PATH from the root that is served now. */
+static int walk(struct call *call, char *path, struct node **out) {
 	struct nodes *nodes = call->fs->nodes;
-	if (strlen(name) > NAME_LONGEST)
-		return -ENAMETOOLONG;
-	for (const struct kind *const *kind = call->fs->kinds->naming; *kind != NULL; kind++)
-		if ((*kind)->owns(dir, name))
-			return (*kind)->look_up(call, dir, name, lookup, out);
-	if (node_is_succeeded(dir))
-		return -ESTALE;
+	struct node *at = nodes_root(nodes);
+	node_hold(nodes, at);
+	int rc = 0;
+	for (char *name; rc == 0 && (name = strsep(&path, "/")) != NULL;) {
+		struct node *next = NULL;
+		if (name[0] == '\0')
+			continue;
+		rc = lookup_child(call, at, name, false, &next);
+		node_put(nodes, at);
+		at = next;
+	}
+	*out = at;
+	return rc;
+}
+
+int lookup_renewed(struct call *call, struct node *dir, struct node **out) {
+	*out = NULL;
+	if (dir->type != NODE_PLACE || call->req == NULL ||
+	    dir->place->tree == nodes_root(call->fs->nodes)->place->tree)
+		return 0;
+	AUTO_FREE char *path = node_path(call->fs->nodes, dir, NULL);
+	int rc = path != NULL ? walk(call, path, out) : -ENOMEM;
+	call->renewed = call->renewed || *out != NULL;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* The same as lookup_child() in a DIR that needs not be renewed. */
+static int find_child(struct call *call, struct node *dir, const char *name, bool lookup,
+		      struct node **out) {
+	struct nodes *nodes = call->fs->nodes;
 	call->hidden = lookup_is_moved(call, dir, name) || removal_hides(call, dir, name);
 	if (call->hidden)
 		return -ENOENT;
@@ -370,6 +393,24 @@ int lookup_child(struct call *call, struct node *dir, const char *name, bool loo
 	if (rc == -ENOENT && known != NULL)
 		node_unhash(nodes, known);
 	node_put(nodes, known);
+	return rc;
+}
+
+int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
+		 struct node **out) {
+	struct node *renewed;
+	if (strlen(name) > NAME_LONGEST)
+		return -ENAMETOOLONG;
+	for (const struct kind *const *kind = call->fs->kinds->naming; *kind != NULL; kind++)
+		if ((*kind)->owns(dir, name))
+			return (*kind)->look_up(call, dir, name, lookup, out);
+	if (node_is_succeeded(dir))
+		return -ESTALE;
+	int rc = lookup_renewed(call, dir, &renewed);
+	if (rc != 0)
+		return rc;
+	rc = find_child(call, renewed != NULL ? renewed : dir, name, lookup, out);
+	node_put(call->fs->nodes, renewed);
 	return rc;
 }
 

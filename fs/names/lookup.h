@@ -5,9 +5,15 @@
 #include "fs/core/call.h"
 #include "fs/inodes/node.h"
 
-/* Finds NAME in directory DIR and makes it a node. LOOKUP: with one more look-up of the kernel's;
- * otherwise with a reference. Returns 0, -ENOENT, -ESTALE if DIR was succeeded (see
- * node_succeed()), or -errno with call->err saying why. */
+/* Another schema may be served than that which DIR was found in: a process is in it, or has it
+ * open. Puts into *OUT what has its path now, with a reference; NULL: DIR is good itself, or
+ * nothing has its path any more. Returns 0, or -errno with call->err saying why. No lock and no
+ * query where DIR is good. */
+MUST_USE int lookup_renewed(struct call *call, struct node *dir, struct node **out);
+
+/* Finds NAME in directory DIR, or in what it was renewed as, and makes it a node. LOOKUP: with one
+ * more look-up of the kernel's; otherwise with a reference. Returns 0, -ENOENT, -ESTALE if DIR was
+ * succeeded (see node_succeed()), or -errno with call->err saying why. */
 MUST_USE int lookup_child(struct call *call, struct node *dir, const char *name, bool lookup,
 			  struct node **out);
 

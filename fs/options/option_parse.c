@@ -294,6 +294,21 @@ static int resolve_mountpoint(struct options *opt, const char *path, struct buf 
 				   : buf_refuse(err, "mountpoint %s: %s", path, strerror(ENOTDIR));
 }
 
+/* A daemon leaves the directory that it was started in, and reads the layout again later. Links
+ * are not resolved: they may then lead elsewhere. */
+static int make_layout_absolute(struct options *opt) {
+	AUTO_BUF struct buf path = { 0 };
+	AUTO_FREE char *cwd = opt->layout != NULL && opt->layout[0] != '/' ? getcwd(NULL, 0) : NULL;
+	if (cwd == NULL)
+		return 0;
+	buf_printf(&path, "%s/%s", cwd, opt->layout);
+	if (path.failed)
+		return -ENOMEM;
+	free(opt->layout);
+	opt->layout = buf_take(&path);
+	return 0;
+}
+
 static int check_together(const struct options *opt, struct buf *err) {
 	if (opt->min_connections <= opt->max_connections)
 		return 0;
@@ -330,7 +345,8 @@ int options_parse(struct options *opt, enum command command, int argc, char **ar
 	if (option_count > MOST_OPTIONS) {
 		buf_puts(err, "BUG: the table of options has outgrown its parser");
 	} else if (read_all(&p, command, argc, argv) == 0 &&
-		   choose_fsname(opt, conninfo_operand(&p, command)) == 0) {
+		   choose_fsname(opt, conninfo_operand(&p, command)) == 0 &&
+		   make_layout_absolute(opt) == 0) {
 		status = 0;
 		if (command == COMMAND_MOUNT &&
 		    resolve_mountpoint(opt, p.operands[p.noperands - 1], err) < 0)

@@ -1,23 +1,11 @@
 #include "fs/start/served.h"
 
-#include "fs/admin/slices.h"
+#include "fs/admin/reload.h"
 #include "fs/core/part.h"
 #include "schema/count/bucket.h"
-#include "schema/embedded.h"
 #include "util/log.h"
 
-#include <errno.h>
 #include <string.h>
-
-static char *read_file(const char *path) {
-	AUTO_FILE FILE *f = fopen(path, "re");
-	AUTO_BUF struct buf text = { 0 };
-	if (f == NULL || !buf_add_file(&text, f, SIZE_MAX)) {
-		fprintf(stderr, "rowfs: layout %s: %s\n", path, strerror(errno));
-		return NULL;
-	}
-	return buf_take(&text);
-}
 
 /* Says on stderr what the layout does without, and in the log of a daemon. */
 static void tell_left_out(const struct fs *fs, const struct snapshot *s) {
@@ -37,19 +25,17 @@ bool served_open(struct fs *fs, enum watch_how how) {
 	struct db_config config = options_db_config(opt);
 	AUTO_BUF struct buf mistakes = { 0 };
 	AUTO_DB_ERROR struct db_error err = { 0 };
-	AUTO_FREE char *text =
-		opt->layout != NULL ? read_file(opt->layout) : strdup(embedded_default_layout);
-	struct catalog *catalog = NULL;
+	struct snapshot *snapshot = NULL;
 	snapshots_init(&fs->snapshots);
 	fs->buckets = bucket_cache_new();
-	if (text == NULL || fs->buckets == NULL)
+	if (fs->buckets == NULL || !reload_new(fs))
 		return false;
-	struct layout *layout = layout_parse(text, strlen(text), &mistakes);
-	if (layout != NULL && db_pool_new(&config, &fs->pool, &err) == 0 &&
-	    catalog_load(fs->pool, layout, opt->table_prefix != NULL ? opt->table_prefix : "",
-			 &catalog, &err) != 0)
-		catalog = NULL;
-	struct snapshot *snapshot = snapshot_new(move_ptr(text), layout, catalog, &mistakes);
+	char *text = reload_read(opt, &err);
+	struct layout *layout = text != NULL ? layout_parse(text, strlen(text), &mistakes) : NULL;
+	if (layout != NULL && db_pool_new(&config, &fs->pool, &err) != 0)
+		fs->pool = NULL;
+	if (text != NULL)
+		snapshot = reload_make(fs, fs->pool, text, layout, NULL, how, &mistakes, &err);
 	if (mistakes.len > 0)
 		fprintf(stderr, "rowfs: the layout %s does not fit:\n%s",
 			opt->layout != NULL ? opt->layout : "(default)", mistakes.data);
@@ -60,13 +46,14 @@ bool served_open(struct fs *fs, enum watch_how how) {
 	if (snapshot == NULL)
 		return false;
 	snapshots_publish(&fs->snapshots, snapshot);
-	return slices_open(fs, how);
+	return true;
 }
 
 void served_close(struct fs *fs) {
 	bucket_cache_free(fs->buckets);
 	snapshots_destroy(&fs->snapshots);
 	db_pool_free(fs->pool);
+	reload_free(fs);
 }
 
 static bool serve_open(struct fs *fs) {

@@ -247,14 +247,35 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 	return 0;
 }
 
+const char catalog_greeting[] = "SET enable_hashjoin = off; SET enable_mergejoin = off;"
+				"SET enable_seqscan = off";
+
+int catalog_changed(struct db_pool *pool, const struct catalog *cat, bool *changed,
+		    struct db_error *err) {
+	/* prepared: to plan it takes longer than to run it */
+	static struct db_statement st = { .sql = embedded_fingerprint_sql };
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_param params[] = { db_text(cat->names), db_text(cat->prefix) };
+	int rc = db_query(pool, &st, params, 2, DB_NO_RETRY, NULL, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "t", err);
+	if (rc == 0)
+		*changed = strcmp(field_text(res, 0, 0), cat->fingerprint) != 0;
+	return rc;
+}
+
 int catalog_load(struct db_pool *pool, const struct layout *layout, const char *prefix,
 		 struct catalog **out, struct db_error *err) {
 	AUTO_FREE char *names = names_of(layout);
-	AUTO_RESULT PGresult *res = NULL;
+	AUTO_RESULT PGresult *res = NULL, *fingerprint = NULL;
 	if (names == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
 	struct db_param params[] = { db_text(names), db_text(prefix) };
-	int rc = db_ask(pool, embedded_catalog_sql, params, 2, ROWS_ANY, "tt?t?", &res, err);
+	/* first: what changes while the rest is read is a change */
+	int rc =
+		db_ask(pool, embedded_fingerprint_sql, params, 2, ROWS_ONE, "t", &fingerprint, err);
+	if (rc == 0)
+		rc = db_ask(pool, embedded_catalog_sql, params, 2, ROWS_ANY, "tt?t?", &res, err);
 	if (rc != 0)
 		return rc;
 	int n = PQntuples(res);
@@ -263,6 +284,9 @@ int catalog_load(struct db_pool *pool, const struct layout *layout, const char *
 		return db_error_set(err, ENOMEM, "out of memory");
 	cat->relations = arena_alloc(&cat->memory, n, sizeof(*cat->relations));
 	cat->functions = arena_alloc(&cat->memory, n, sizeof(*cat->functions));
+	cat->names = arena_strdup(&cat->memory, names);
+	cat->prefix = arena_strdup(&cat->memory, prefix);
+	cat->fingerprint = arena_strdup(&cat->memory, field_text(fingerprint, 0, 0));
 	for (int i = 0; i < n && !cat->memory.failed; i++)
 		read_name(res, i, layout, cat);
 	if (!cat->memory.failed)

@@ -1,5 +1,5 @@
-/* What the database's catalog says of the relations and functions that a layout names. Read once at
- * mount, immutable afterwards, so any thread may read it. */
+/* What the database's catalog says of the relations and functions that a layout names. Immutable
+ * once it is read, so any thread may read it; catalog_changed() says whether it is still true. */
 #pragma once
 
 #include "db/query.h"
@@ -76,6 +76,8 @@ struct catalog {
 	int nrelations;
 	struct function *functions;
 	int nfunctions;
+	char *names, *prefix;  /* what was asked for: as of catalog.sql */
+	char *fingerprint;     /* of the database's schema, before: see catalog_changed() */
 	char *database, *user; /* as the server names them */
 	bool has_ledger;  /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
 	bool has_streams; /* rowfs.stream is there: the same for streams of lines */
@@ -92,6 +94,16 @@ struct catalog {
 MUST_USE int catalog_load(struct db_pool *pool, const struct layout *layout, const char *prefix,
 			  struct catalog **out, struct db_error *err);
 void catalog_free(struct catalog *catalog);
+
+/* For the session that asks catalog_changed(), as its greeting (db/config.h): a few rows of the
+ * catalog are looked for by their indexes, whatever the planner thinks of how many there are. */
+extern const char catalog_greeting[];
+
+/* Asks whether the database's schema is still what CATALOG was read from, as far as anything that
+ * is served rests on it. *CHANGED: it is not. Waits for no lock of a table. Returns 0 or -errno
+ * with ERR filled. Thread-safe. */
+MUST_USE int catalog_changed(struct db_pool *pool, const struct catalog *catalog, bool *changed,
+			     struct db_error *err);
 
 /* Look-ups; NULL if absent. Borrowed. */
 const struct relation *catalog_relation(const struct catalog *catalog, const char *layout_name);

@@ -22,7 +22,7 @@ static struct lack *note(struct check *c, const char *kind, const char *relation
 
 bool check_missing(struct check *c, const char *kind, const char *relation, const char *column,
 		   const char *fmt, ...) {
-	if (c->route->optional) {
+	if (c->optional) {
 		const struct lack *lack = note(c, kind, relation, column);
 		if (c->lack == 0 && lack != NULL)
 			c->lack = 1 + (int)(lack - c->lacks->list);
@@ -49,13 +49,16 @@ static void check_table_column(struct check *c, const struct relation *rel, cons
 			       const char *column) {
 	if (column == NULL || relation_column(rel, column) != NULL)
 		return;
-	if (!is_optional(c, rel->layout_name)) {
+	bool mtime = strcmp(word, "\"mtime\"") == 0;
+	if (c->before != NULL && !mtime)
+		return; /* the routes tell it */
+	if (c->before == NULL && !is_optional(c, rel->layout_name)) {
 		buf_printf(c->mistakes, "table %s: %s: column \"%s\" does not exist\n",
 			   rel->layout_name, word, column);
 		return;
 	}
 	struct lack *lack = note(c, "table or view", rel->layout_name, column);
-	if (lack != NULL && strcmp(word, "\"mtime\"") == 0)
+	if (lack != NULL && mtime)
 		lack->mtime = true;
 }
 
@@ -63,6 +66,8 @@ void check_tables(struct check *c) {
 	for (int i = 0; i < c->layout->ntables; i++) {
 		const struct layout_table *table = &c->layout->tables[i];
 		const struct relation *rel = catalog_relation(c->catalog, table->relation);
+		if (rel == NULL && c->before != NULL)
+			continue; /* the routes tell it */
 		if (rel == NULL) {
 			if (is_optional(c, table->relation))
 				(void)note(c, "table or view", table->relation, NULL);

@@ -8,6 +8,8 @@ struct check {
 	const struct layout *layout;
 	const struct catalog *catalog;
 	const struct layout_route *route; /* the one being added */
+	bool optional;                    /* it is left out where the database lacks something */
+	const struct tree *before;        /* see tree_build() */
 	struct buf *mistakes;
 	struct lacks *lacks;
 	int lack; /* 1 + what the route lacks, so that it is left out; 0: nothing */

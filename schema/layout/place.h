@@ -70,6 +70,11 @@ struct place {
 	 * the row */
 	bool owns_row;
 
+	/* The database has changed, and a route does not fit it any more: the sentence, and the
+	 * place stands for all names of its shape and what was below them. Its route is one of
+	 * plain files then. NULL: it fits. */
+	const char *misfit;
+
 	/* files only */
 	const struct layout_route *route; /* NULL for a directory */
 	const struct format *format;      /* of its lines, by the extension; NULL: it has none */
@@ -114,7 +119,8 @@ struct tree {
 		const char *every; /* name of the option that holds the interval; borrowed */
 	} * timers;
 	int ntimers;
-	int nroutes;           /* that were not left out */
+	int nroutes;    /* that were not left out */
+	char **misfits; /* for each route of the layout: why it does not fit any more, or NULL */
 	struct lacks lacks;    /* what the database does not have, and the layout does without */
 	struct slice **slices; /* of all rows files, each once */
 	int nslices;

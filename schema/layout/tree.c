@@ -134,14 +134,105 @@ static void build_route(struct check *c, struct tree *tree, const struct layout_
 		check_file(c, place);
 }
 
+/* The child of DIR that has FRESH's shape, or NULL. */
+static struct place *find_shape(const struct place *dir, const struct place *fresh) {
+	for (int i = 0; i < dir->nchildren; i++)
+		if (same_shape(dir->children[i], fresh))
+			return dir->children[i];
+	return NULL;
+}
+
+/* Adds the names of ROUTE, which does not fit, with WHY: one place, in the deepest directory of its
+ * path that is there. False if out of memory. */
+static bool add_misfit(struct tree *tree, const struct layout_route *route, const char *why) {
+	AUTO_FREE char *path = strdup(route->path + 1);
+	struct layout_route *plain = arena_alloc(&tree->memory, 1, sizeof(*plain));
+	struct place *dir = tree->root, *place = NULL;
+	struct check none = { 0 };
+	char *rest = path;
+	if (plain == NULL)
+		return false;
+	while (place == NULL && rest != NULL) {
+		place = place_new(tree, dir, strsep(&rest, "/"));
+		if (place == NULL || !check_shape(&none, place))
+			return false;
+		struct place *there = find_shape(dir, place);
+		if (there == NULL || there->route != NULL || rest == NULL)
+			break;
+		tree->nall--; /* the directory is there */
+		dir = there;
+		place = NULL;
+	}
+	if (place == NULL || !list_room(dir->children, dir->nchildren))
+		return false;
+	*plain = (struct layout_route){ .path = route->path,
+					.kind = KIND_FILE,
+					.write = route->write };
+	place->route = plain;
+	place->misfit = why;
+	dir->children[dir->nchildren++] = place;
+	return true;
+}
+
+/* What is wrong with the current route of a tree that is served, one sentence. */
+static void put_why(struct buf *why, const struct buf *mistakes) {
+	buf_puts(why, "the database has changed: ");
+	for (const char *line = mistakes->data; line != NULL && *line != '\0';) {
+		size_t len = strcspn(line, "\n");
+		buf_puts(why, line == mistakes->data ? "" : "; ");
+		buf_add(why, line, len);
+		line += line[len] == '\n' ? len + 1 : len;
+	}
+}
+
 static void add_route(struct check *c, struct tree *tree, int i) {
+	AUTO_BUF struct buf mistakes = { 0 }, why = { 0 };
+	struct buf *all = c->mistakes;
+	const struct layout_route *route = &c->layout->routes[i];
 	int before = tree->nall;
-	build_route(c, tree, &c->layout->routes[i]);
+	c->optional = route->optional && (c->before == NULL || c->before->lacks.of[i] > 0);
+	if (c->before != NULL)
+		c->mistakes = &mistakes;
+	build_route(c, tree, route);
+	c->mistakes = all;
 	tree->lacks.of[i] = c->lack;
-	if (c->lack > 0)
+	bool fits = c->lack == 0 && mistakes.len == 0 && !mistakes.failed;
+	if (!fits)
 		drop_places(tree, before);
-	else
-		tree->nroutes++;
+	if (c->lack > 0)
+		return;
+	tree->nroutes++;
+	if (fits)
+		return;
+	put_why(&why, &mistakes);
+	tree->misfits[i] = arena_keep(&tree->memory, buf_take(&why));
+	all->failed = all->failed || mistakes.failed || tree->misfits[i] == NULL;
+}
+
+/* All routes. Those that do not fit come last, since they are where the others have no
+ * directory. */
+static void add_routes(struct check *c, struct tree *tree) {
+	int n = c->layout->nroutes;
+	tree->lacks.of = arena_alloc(&tree->memory, n, sizeof(*tree->lacks.of));
+	tree->misfits = arena_alloc(&tree->memory, n, sizeof(*tree->misfits));
+	if (tree->misfits == NULL || tree->lacks.of == NULL)
+		return;
+	for (int i = 0; i < n; i++)
+		if (!c->layout->routes[i].broken)
+			add_route(c, tree, i);
+	for (int i = 0; i < n; i++)
+		if (tree->misfits[i] != NULL &&
+		    !add_misfit(tree, &c->layout->routes[i], tree->misfits[i]))
+			c->mistakes->failed = true;
+}
+
+bool tree_misses_names(const struct place *dir, const char **why) {
+	for (int i = 0; i < dir->nkeyed; i++) {
+		*why = dir->keyed[i]->misfit;
+		if (*why != NULL)
+			return true;
+	}
+	return false;
 }
 
 static void add_timers(struct check *c, struct tree *tree, const struct layout *layout) {
@@ -150,7 +241,8 @@ static void add_timers(struct check *c, struct tree *tree, const struct layout *
 		if (layout->timers[i].call == NULL)
 			continue; /* a mistake, and told */
 		const struct function *fn = catalog_function(c->catalog, layout->timers[i].call);
-		if (fn == NULL && layout->timers[i].optional) {
+		bool fits = fn != NULL && fn->narguments <= fn->ndefaults;
+		if (!fits && (c->before != NULL || (fn == NULL && layout->timers[i].optional))) {
 			struct lack *lack =
 				lacks_add(c->lacks, "function", layout->timers[i].call, NULL);
 			if (lack != NULL)
@@ -158,7 +250,7 @@ static void add_timers(struct check *c, struct tree *tree, const struct layout *
 			c->mistakes->failed = c->mistakes->failed || lack == NULL;
 			continue;
 		}
-		if (fn == NULL || fn->narguments > fn->ndefaults) {
+		if (!fits) {
 			buf_printf(
 				c->mistakes,
 				"timer: %s is no function that can be called without arguments\n",
@@ -183,24 +275,24 @@ static void put_nothing_left(const struct tree *tree, const struct layout *layou
 }
 
 struct tree *tree_build(const struct layout *layout, const struct catalog *catalog,
-			struct buf *mistakes) {
-	struct check c = { .layout = layout, .catalog = catalog, .mistakes = mistakes };
+			const struct tree *before, struct buf *mistakes) {
+	struct check c = {
+		.layout = layout, .catalog = catalog, .before = before, .mistakes = mistakes
+	};
 	struct tree *tree = calloc(1, sizeof(*tree));
 	bool ok = tree != NULL && (tree->root = place_new(tree, NULL, "")) != NULL;
 	if (ok) {
 		tree->lacks.memory = &tree->memory;
-		tree->lacks.of =
-			arena_alloc(&tree->memory, layout->nroutes, sizeof(*tree->lacks.of));
 		tree->has_ledger = catalog->has_ledger;
 		tree->has_streams = catalog->has_streams;
 		c.lacks = &tree->lacks;
 		check_tables(&c);
-		for (int i = 0; tree->lacks.of != NULL && i < layout->nroutes; i++)
-			if (!layout->routes[i].broken)
-				add_route(&c, tree, i);
-		tree_set_write(tree, layout, mistakes);
+		add_routes(&c, tree);
+		/* what "write" names was there when the layout was read */
+		AUTO_BUF struct buf ignored = { 0 };
+		tree_set_write(tree, layout, before != NULL ? &ignored : mistakes);
 		add_timers(&c, tree, layout);
-		if (tree->nroutes == 0 && mistakes->len == 0)
+		if (tree->nroutes == 0 && before == NULL && mistakes->len == 0)
 			put_nothing_left(tree, layout, mistakes);
 		ok = mistakes->len == 0 && !mistakes->failed;
 	}

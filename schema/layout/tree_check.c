@@ -236,6 +236,14 @@ static bool parse_parts(struct check *c, struct place *place) {
 	return !place->memory->failed;
 }
 
+bool check_shape(struct check *c, struct place *place) {
+	if (!parse_parts(c, place))
+		return false;
+	for (int i = 0; i < place->nkeys; i++)
+		place->keys[i].table = -1;
+	return true;
+}
+
 bool check_component(struct check *c, struct place *place) {
 	bool ok = parse_parts(c, place);
 	for (int i = 0; ok && i < place->nkeys; i++)
@@ -323,7 +331,7 @@ static bool take_mtime(struct check *c, struct place *place, const struct relati
 		return true;
 	place->mtime = relation_column(rel, name);
 	bool own = place->route != NULL && place->route->mtime != NULL;
-	if (place->mtime == NULL && c->route->optional) {
+	if (place->mtime == NULL && (c->optional || (c->before != NULL && !own))) {
 		if (own)
 			check_missing(c, "table or view", rel->layout_name, name, "\"mtime\"");
 		return !own; /* what "tables" says is noted: the files are shown without it */

@@ -3,6 +3,10 @@
 
 #include "schema/layout/check.h"
 
+/* Parses PLACE's text into parts and keys, which are bound to nothing. False after a mistake that
+ * check_component() tells, or if out of memory. */
+bool check_shape(struct check *c, struct place *place);
+
 /* Parses PLACE's text into parts and keys, binds the keys and extends the scope. False after a
  * mistake. */
 bool check_component(struct check *c, struct place *place);

@@ -12,7 +12,7 @@ static void snapshot_free(struct snapshot *s) {
 }
 
 struct snapshot *snapshot_new(char *text, struct layout *layout, struct catalog *catalog,
-			      struct buf *mistakes) {
+			      const struct snapshot *before, struct buf *mistakes) {
 	struct snapshot *s = calloc(1, sizeof(*s));
 	if (s == NULL) {
 		buf_puts(mistakes, "layout: out of memory\n");
@@ -24,7 +24,8 @@ struct snapshot *snapshot_new(char *text, struct layout *layout, struct catalog 
 	*s = (struct snapshot){ .text = text, .layout = layout, .catalog = catalog };
 	atomic_init(&s->references, 1);
 	if (layout != NULL && catalog != NULL)
-		s->tree = tree_build(layout, catalog, mistakes);
+		s->tree =
+			tree_build(layout, catalog, before != NULL ? before->tree : NULL, mistakes);
 	if (s->tree != NULL && !sql_build(s->tree)) {
 		buf_puts(mistakes, "layout: out of memory\n");
 		tree_free(s->tree);

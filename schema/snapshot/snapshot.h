@@ -23,11 +23,12 @@ struct snapshot {
 };
 
 /* Makes a snapshot with one reference: builds the tree of LAYOUT, CATALOG and what the layout was
- * read from, TEXT, and its statements. Takes all three over, also if it fails. Returns NULL with
- * MISTAKES filled (see tree_build()). CATALOG may be NULL after a failure to load it, LAYOUT after
+ * read from, TEXT, and its statements. Takes all three over, also if it fails. BEFORE is the
+ * snapshot of the same text that is served, or NULL. Returns NULL with MISTAKES filled (see
+ * tree_build()). CATALOG may be NULL after a failure to load it, LAYOUT after
  * one to parse it: then it returns NULL and says nothing. */
 MUST_USE struct snapshot *snapshot_new(char *text, struct layout *layout, struct catalog *catalog,
-				       struct buf *mistakes);
+				       const struct snapshot *before, struct buf *mistakes);
 
 /* One more reference to SNAPSHOT, of which the caller has or borrows one. Returns it. No lock. */
 struct snapshot *snapshot_hold(struct snapshot *snapshot);

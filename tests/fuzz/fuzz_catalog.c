@@ -210,7 +210,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		layout_free(layout);
 		return 0;
 	}
-	struct tree *tree = tree_build(layout, cat, &mistakes);
+	struct tree *tree = tree_build(layout, cat, NULL, &mistakes);
 	HOLDS((tree == NULL) == (mistakes.len > 0));
 	HOLDS(tree == NULL || sql_build(tree));
 	for (int i = 0; tree != NULL && i < tree->nslices; i++)

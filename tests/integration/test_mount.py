@@ -100,7 +100,7 @@ def test_a_stale_mount_is_told_or_replaced(by_hand):
     unmounted(place)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_unmounts_cleanly(mount, signum):
     mount.mkdir("users/h")
     mount.kill(signum)

@@ -50,8 +50,8 @@ static struct snapshot *made(int ndirs) {
 			   i);
 	buf_puts(&text, "] }");
 	struct layout *layout = layout_parse(text.data, text.len, &mistakes);
-	struct snapshot *s =
-		snapshot_new(buf_take(&text), layout, calloc(1, sizeof(struct catalog)), &mistakes);
+	struct snapshot *s = snapshot_new(buf_take(&text), layout,
+					  calloc(1, sizeof(struct catalog)), NULL, &mistakes);
 	if (s == NULL)
 		abort();
 	return s;

@@ -18,7 +18,8 @@ static struct snapshot *made(int ndirs, struct buf *mistakes) {
 			   i);
 	buf_puts(&text, "] }");
 	struct layout *layout = layout_parse(text.data, text.len, mistakes);
-	return snapshot_new(buf_take(&text), layout, calloc(1, sizeof(struct catalog)), mistakes);
+	return snapshot_new(buf_take(&text), layout, calloc(1, sizeof(struct catalog)), NULL,
+			    mistakes);
 }
 
 static void test_references(void) {
@@ -46,7 +47,7 @@ static void test_references(void) {
 
 static void test_mistakes(void) {
 	AUTO_BUF struct buf mistakes = { 0 };
-	CHECK(snapshot_new(strdup(""), NULL, NULL, &mistakes) == NULL && mistakes.len == 0);
+	CHECK(snapshot_new(strdup(""), NULL, NULL, NULL, &mistakes) == NULL && mistakes.len == 0);
 	CHECK(made(0, &mistakes) == NULL && mistakes.len > 0);
 }
 

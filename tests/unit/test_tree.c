@@ -39,7 +39,7 @@ static void test_empty_timer(void) {
 		"{ \"routes\": [ { \"path\": \"/notes.csv\", \"rows\": \"notes\" } ], \"timers\": [ {} ] }";
 	AUTO_BUF struct buf mistakes = { 0 };
 	struct layout *layout = layout_parse(json, strlen(json), &mistakes);
-	CHECK(layout != NULL && tree_build(layout, treekit_catalog(), &mistakes) == NULL);
+	CHECK(layout != NULL && tree_build(layout, treekit_catalog(), NULL, &mistakes) == NULL);
 	CHECK_HAS(mistakes.data, "needs \"call\" and \"every\"");
 	layout_free(layout);
 }

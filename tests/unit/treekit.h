@@ -344,7 +344,7 @@ static bool treekit_try(const char *json, size_t len, int *built) {
 	struct layout *layout = layout_parse(json, len, &mistakes);
 	if (layout == NULL)
 		return mistakes.len > 0;
-	struct tree *tree = tree_build(layout, treekit_catalog(), &mistakes);
+	struct tree *tree = tree_build(layout, treekit_catalog(), NULL, &mistakes);
 	bool ok = (tree == NULL) == (mistakes.len > 0);
 	ok = ok && (tree == NULL || sql_build(tree));
 	for (int i = 0; ok && tree != NULL && i < tree->nslices; i++)
