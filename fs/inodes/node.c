@@ -15,14 +15,15 @@
 /* -- names ------------------------------------------------------------------------------------- */
 
 /* The literal names of a directory have numbers in the order of the layout: `cp -r` and others go
- * by them, and a row's document should come before what refers to the row. Other names have numbers
+ * by them, and a row's document should come before what refers to the row. The numbers stay when a
+ * route of the layout does not fit any more, or is there at last. Other names have numbers
  * in about the order in which they are listed: `find`, `du`, `rm -r` and others sort a large
  * directory by them, and what was listed together is then looked at together. */
 uint64_t node_child_ino(const struct node *parent, const char *name) {
 	for (int i = 0; parent->type == NODE_PLACE && i < parent->place->nchildren; i++) {
 		const struct place *child = parent->place->children[i];
 		if (child->nkeys == 0 && strcmp(child->text, name) == 0)
-			return inode_of_literal(parent->ino, i);
+			return inode_of_literal(parent->ino, child->first);
 	}
 	return inode_of_name(parent->ino, name);
 }

@@ -49,7 +49,10 @@ struct place {
 	const struct tree *tree; /* that it belongs to */
 	struct arena *memory;    /* the tree's: of all that the place has but its children */
 	int number;              /* its index in tree->all */
-	struct place *parent;    /* NULL for the root */
+	/* the first route of the layout that goes through it, fits or not: another one in each
+	 * child of a directory */
+	int first;
+	struct place *parent; /* NULL for the root */
 	struct place **children;
 	int nchildren;
 	struct place **keyed; /* those of them that have keys: see place_rank_children() */

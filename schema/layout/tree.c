@@ -142,9 +142,10 @@ static struct place *find_shape(const struct place *dir, const struct place *fre
 	return NULL;
 }
 
-/* Adds the names of ROUTE, which does not fit, with WHY: one place, in the deepest directory of its
- * path that is there. False if out of memory. */
-static bool add_misfit(struct tree *tree, const struct layout_route *route, const char *why) {
+/* Adds the names of ROUTE, the layout's I, which does not fit, with WHY: one place, in the deepest
+ * directory of its path that is there. False if out of memory. */
+static bool add_misfit(struct tree *tree, const struct layout_route *route, int i,
+		       const char *why) {
 	AUTO_FREE char *path = strdup(route->path + 1);
 	struct layout_route *plain = arena_alloc(&tree->memory, 1, sizeof(*plain));
 	struct place *dir = tree->root, *place = NULL;
@@ -156,14 +157,21 @@ static bool add_misfit(struct tree *tree, const struct layout_route *route, cons
 		place = place_new(tree, dir, strsep(&rest, "/"));
 		if (place == NULL || !check_shape(&none, place))
 			return false;
+		place->first = i;
 		struct place *there = find_shape(dir, place);
-		if (there == NULL || there->route != NULL || rest == NULL)
+		if (there == NULL)
 			break;
-		tree->nall--; /* the directory is there */
+		tree->nall--; /* it is there, and nothing points to the new one */
+		if (there->first > i)
+			there->first = i;
+		if (there->route != NULL)
+			return true; /* an earlier route has said it of all that is below */
 		dir = there;
 		place = NULL;
 	}
-	if (place == NULL || !list_room(dir->children, dir->nchildren))
+	if (place == NULL)
+		return true;
+	if (!list_room(dir->children, dir->nchildren))
 		return false;
 	*plain = (struct layout_route){ .path = route->path,
 					.kind = KIND_FILE,
@@ -199,6 +207,8 @@ static void add_route(struct check *c, struct tree *tree, int i) {
 	bool fits = c->lack == 0 && mistakes.len == 0 && !mistakes.failed;
 	if (!fits)
 		drop_places(tree, before);
+	for (int k = before; k < tree->nall; k++)
+		tree->all[k]->first = i;
 	if (c->lack > 0)
 		return;
 	tree->nroutes++;
@@ -222,7 +232,7 @@ static void add_routes(struct check *c, struct tree *tree) {
 			add_route(c, tree, i);
 	for (int i = 0; i < n; i++)
 		if (tree->misfits[i] != NULL &&
-		    !add_misfit(tree, &c->layout->routes[i], tree->misfits[i]))
+		    !add_misfit(tree, &c->layout->routes[i], i, tree->misfits[i]))
 			c->mistakes->failed = true;
 }
 

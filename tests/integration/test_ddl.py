@@ -28,7 +28,7 @@ create table parted_2 (id int, day int, primary key (id, day));
 create table parted_3 partition of parted for values in (3);
 create table books (id int primary key, title text);
 create view titles as select id, title from books;
-create function answer() returns table (a text) language sql stable as $$ select title from notes where id = 1 $$;
+create function answer() returns table (a text) language sql stable as $$ select title from books where id = 1 $$;
 insert into notes values (1, 'one', 10, 'sad', 'x', 'e1'), (2, 'two', 20, 'fine', 'y', 'e2');
 insert into logs (at, line) values ('t1', 'first'), ('t2', 'second');
 insert into other values (7, 'seven');
@@ -45,6 +45,7 @@ LAYOUT = {"tables": {"titles": {"key": ["id"]}}, "routes": [
     {"path": "/lines.csv", "rows": "logs", "columns": ["line"]},
     {"path": "/other.csv", "rows": "other"},
     {"path": "/other/{other.id}.json", "row": "other"},
+    {"path": "/other/{other.id}.txt", "column": "other.word"},
     {"path": "/parted.csv", "rows": "parted"},
     {"path": "/titles.csv", "rows": "titles"},
     {"path": "/answer.txt", "query": "answer"}]}
@@ -152,7 +153,7 @@ def test_each_kind_of_ddl_that_fits(ddl):
 
 def test_a_function_is_replaced(ddl):
     pg, m = ddl
-    assert m.read("answer.txt") == "one\n"
+    assert m.read("answer.txt") == "red\n"
     with followed(m):
         pg.sql("create or replace function answer() returns table (a text) language sql stable as $$ select 'other' $$")
     assert m.read("answer.txt") == "other\n"
@@ -177,22 +178,23 @@ def test_rights(ddl):
 MISFITS = {
     # DDL: (the routes that do not fit, words of the sentence, what makes them fit again)
     "alter table other rename to away":
-        ({"/other.csv", "/other/{other.id}.json"}, ["other", "does not exist"], "alter table away rename to other"),
+        ({"/other.csv", "/other/{other.id}.json", "/other/{other.id}.txt"}, ["other", "does not exist"], "alter table away rename to other"),
     "alter table notes rename title to heading":
         ({"/notes/{notes.id}/title.txt"}, ["title", "notes", "does not exist"], "alter table notes rename heading to title"),
     "alter table notes rename size to length":
         ({"/notes/{notes.id}/word.json"}, ["size", "does not exist"], "alter table notes rename length to size"),
     "alter table other drop constraint other_pkey":
-        ({"/other/{other.id}.json"}, ["do not determine one row"], "alter table other add primary key (id)"),
+        ({"/other/{other.id}.json", "/other/{other.id}.txt"}, ["do not determine one row"], "alter table other add primary key (id)"),
     "drop function answer()":
         ({"/answer.txt"}, ["answer", "does not exist"],
-         "create function answer() returns table (a text) language sql stable as $$ select title from notes where id = 1 $$"),
+         "create function answer() returns table (a text) language sql stable as $$ select title from books where id = 1 $$"),
     "alter view titles rename to headings":
         ({"/titles.csv"}, ["titles", "does not exist"], "alter view headings rename to titles"),
 }
 
 
-PATHS = {"/other.csv": "other.csv", "/other/{other.id}.json": "other/7.json", "/notes/{notes.id}/title.txt": "notes/1/title.txt",
+PATHS = {"/other.csv": "other.csv", "/other/{other.id}.json": "other/7.json", "/other/{other.id}.txt": "other/7.txt",
+         "/notes/{notes.id}/title.txt": "notes/1/title.txt",
          "/notes/{notes.id}/word.json": "notes/1/word.json", "/answer.txt": "answer.txt", "/titles.csv": "titles.csv"}
 
 
@@ -200,11 +202,13 @@ def test_what_does_not_fit_is_an_error_and_no_plain_file(ddl):
     """One mount, all of them behind each other; each fits again in the end."""
     pg, m = ddl
     m.expect("database has changed")
+    inodes = {path: os.stat(m.at(path)).st_ino for path in PATHS.values()}
     for sql, (routes, words, back) in MISFITS.items():
         with followed(m):
             pg.sql(sql)
         assert set(schema(m)["does_not_fit"]) == routes
         gone = {PATHS[route] for route in routes}
+        assert all(os.stat(m.at(path)).st_ino == ino for path, ino in inodes.items() if path not in gone)
         look_at_what_does_not_fit(pg, m, gone, words)
         with followed(m):
             pg.sql(back)
@@ -221,6 +225,8 @@ def look_at_what_does_not_fit(pg, m, gone, words):
         m.refuses(lambda: os.mkdir(m.at(path)), errno.EIO, *words)
     health = m.read(".rowfs/health")
     assert health.startswith("degraded: ") and all(word in health for word in words)
+    names = m.ls("")
+    assert len(names) == len(set(names)) and {path.split("/")[0] for path in gone} <= set(names)
     # the rest of the directory goes on, and who copies the tree does not take what is gone for removed
     for path, says in expected(pg).items():
         if says is not None and path not in gone and not path.startswith("other/"):
