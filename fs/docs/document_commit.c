@@ -179,7 +179,7 @@ static bool is_whole(struct handle *h) {
 	struct open_document *d = document_of(h);
 	AUTO_BUF struct buf why = { 0 };
 	size_t len = edits_document(&d->edits, &d->data, true);
-	return !is_json(h->node->place) || json_check(d->data.data, len, &why) == 0;
+	return !is_json(h->node->place) || json_check_stored(d->data.data, len, &why) == 0;
 }
 
 int document_unlocking(struct call *call, struct handle *h) {

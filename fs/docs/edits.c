@@ -36,7 +36,7 @@ void edits_truncate(struct edits *e, size_t size) {
 
 static bool is_json(const char *data, size_t len) {
 	AUTO_BUF struct buf why = { 0 };
-	return json_check(data, len, &why) == 0;
+	return json_check_stored(data, len, &why) == 0;
 }
 
 static bool is_collection(const char *data, size_t len) {

@@ -12,6 +12,45 @@
 
 /* -- rows -------------------------------------------------------------------------------------- */
 
+/* A document on its way to a row. */
+struct row_document {
+	struct shape shape;
+	struct buf quoted;    /* the text, if it has JSON columns */
+	struct db_param json; /* borrowed */
+};
+
+#define AUTO_ROW_DOCUMENT __attribute__((cleanup(row_document_free)))
+
+static void row_document_free(struct row_document *d) {
+	shape_free(&d->shape);
+	buf_free(&d->quoted);
+}
+
+static int take_document(struct call *call, const struct place *place, const char *json, size_t len,
+			 struct row_document *out) {
+	AUTO_BUF struct buf why = { 0 };
+	AUTO_SPANS struct json_spans spans = { 0 };
+	const struct json_members members = sql_members(place);
+	if (shape_scan_members(json, len, &members, &out->shape, &spans, &why) != 0)
+		return call_error(call, EINVAL, "%s", why.data);
+	out->json = (struct db_param){ .data = json, .len = len, .oid = DB_TEXT };
+	if (spans.n == 0)
+		return 0;
+	json_put_quoted(&out->quoted, json, 0, len, &spans);
+	out->json.data = out->quoted.data;
+	out->json.len = out->quoted.len;
+	return out->quoted.failed ? call_error(call, ENOMEM, "out of memory") : 0;
+}
+
+/* The columns that an answer of sql_differing_columns() names. False if out of memory. */
+static bool take_differing(const PGresult *res, struct shape *out) {
+	for (int i = 0; i < PQnfields(res); i++)
+		if (field_is_true(res, 0, i) &&
+		    !shape_add(out, PQfname(res, i), strlen(PQfname(res, i))))
+			return false;
+	return true;
+}
+
 /* Runs made SQL on W's keys and the document. */
 static int run_document(struct call *call, char *sql, const struct where *w,
 			const struct db_param *json, PGresult **res, struct db_error *err) {
@@ -51,35 +90,70 @@ static int why_nothing(struct call *call, const struct where *w) {
 		"than the path says (leave it out, or write to the other path)");
 }
 
+/* Updates the columns that D says something new about. *CHANGED: how many rows are as it says;
+ * 0: there is none, or the row has changed just now. */
+static int update_row(struct call *call, const struct where *w, const struct row_document *d,
+		      bool all, int *changed) {
+	AUTO_SHAPE struct shape differing = { 0 };
+	AUTO_RESULT PGresult *asked = NULL, *updated = NULL;
+	char *ask = all ? NULL : sql_differing_columns(w->place, &d->shape);
+	bool asks = ask != NULL;
+	int rc = asks ? run_document(call, ask, w, &d->json, &asked, &call->err) : 0;
+	if (rc == -EACCES) { /* it may write a column, and not read it */
+		db_error_clear(&call->err);
+		asks = false;
+		rc = 0;
+	}
+	if (rc != 0 || (asks && PQntuples(asked) == 0))
+		return rc;
+	if (asks && !take_differing(asked, &differing))
+		return call_error(call, ENOMEM, "out of memory");
+	if (asks && differing.n == 0) {
+		*changed = 1;
+		return 0;
+	}
+	rc = run_document(call, sql_update_document(w->place, &d->shape, asks ? &differing : NULL),
+			  w, &d->json, &updated, &call->err);
+	rc = statement_other_key(call, rc, &call->other_row);
+	*changed = rc == 0 ? (int)field_changed(updated) : 0;
+	return rc;
+}
+
+/* Inserts it. *SKIPPED: a trigger has skipped it. */
+static int insert_row(struct call *call, const struct where *w, const struct row_document *d,
+		      int *changed, bool *skipped) {
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = run_document(call, sql_insert(w->place, &d->shape, SOURCE_ONE), w, &d->json, &res,
+			      &call->err);
+	rc = statement_other_key(call, rc, &call->other_row);
+	*changed = rc == 0 ? (int)field_changed(res) : 0;
+	if (rc != 0 || *changed > 0)
+		return rc;
+	*skipped = finds(call, sql_count(w->place, &d->shape, SOURCE_ONE), w, &d->json);
+	return *skipped ? 0 : why_nothing(call, w);
+}
+
 int store_row(struct call *call, const struct where *w, const char *json, size_t len,
 	      bool created) {
-	AUTO_SHAPE struct shape shape = { 0 };
-	AUTO_BUF struct buf why = { 0 };
-	const struct db_param document = { .data = json, .len = len, .oid = DB_TEXT };
+	AUTO_ROW_DOCUMENT struct row_document d = { 0 };
 	bool insert = created;
-	int changed = 0;
-	if (shape_scan(json, len, &shape, &why) != 0)
-		return call_error(call, EINVAL, "%s", why.data);
-	int rc = statement_check_shape(call, w->place, &shape);
+	int changed = 0, updates = 0;
+	int rc = take_document(call, w->place, json, len, &d);
+	if (rc == 0)
+		rc = statement_check_shape(call, w->place, &d.shape);
 	/* in turn, since the row may appear or go between the two; the insert has the last word */
 	int last = created ? 2 : 3;
 	bool skipped = false;
 	for (int attempt = 0; rc == 0 && changed == 0 && !skipped && attempt <= last;
 	     attempt++, insert = !insert) {
-		char *sql = insert ? sql_insert(w->place, &shape, SOURCE_ONE)
-				   : sql_update_document(w->place, &shape);
-		AUTO_RESULT PGresult *res = NULL;
-		rc = run_document(call, sql, w, &document, &res, &call->err);
-		rc = statement_other_key(call, rc, &call->other_row);
-		changed = rc == 0 ? (int)field_changed(res) : 0;
-		if (insert && rc == 0 && changed == 0) {
-			skipped =
-				finds(call, sql_count(w->place, &shape, SOURCE_ONE), w, &document);
-			rc = skipped ? 0 : why_nothing(call, w);
+		if (!insert) {
+			rc = update_row(call, w, &d, updates++ > 0, &changed);
+			continue;
 		}
-		if (insert && rc == -EEXIST) {
+		rc = insert_row(call, w, &d, &changed, &skipped);
+		if (rc == -EEXIST) {
 			skipped = attempt == last &&
-				  finds(call, sql_find_updated(w->place, &shape), w, &document);
+				  finds(call, sql_find_updated(w->place, &d.shape), w, &d.json);
 			if (skipped || attempt < last) {
 				db_error_clear(&call->err);
 				rc = 0;
@@ -93,8 +167,8 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 /* A row that another one's document replaces. */
 struct replacement {
 	const struct where *from, *to;
-	const char *update, *find;
-	struct db_param json;
+	const char *ask, *find;
+	const struct row_document *document;
 };
 
 /* The update has changed no row. */
@@ -116,39 +190,51 @@ static int why_not_replaced(struct db_conn *conn, const struct replacement *r,
 static int replace_in_tx(struct db_conn *conn, void *arg, struct db_error *err) {
 	const struct replacement *r = arg;
 	struct db_param params[WHERE_PARAMS];
-	AUTO_RESULT PGresult *res = NULL;
+	AUTO_SHAPE struct shape differing = { 0 };
+	AUTO_RESULT PGresult *asked = NULL, *res = NULL;
 	/* first, since both may have the same unique values */
 	int rc = statement_remove_on(conn, r->from, NULL, err);
 	int n = where_params(r->to, params);
-	params[n++] = r->json;
+	params[n++] = r->document->json;
 	if (rc == 0)
-		rc = db_query_on(conn, r->update, params, n, &res, err);
+		rc = db_query_on(conn, r->ask, params, n, &asked, err);
+	if (rc != 0)
+		return rc;
+	if (PQntuples(asked) == 0)
+		return why_not_replaced(conn, r, params, n, err);
+	if (!take_differing(asked, &differing))
+		return db_error_set(err, ENOMEM, "out of memory");
+	if (differing.n == 0)
+		return 0;
+	AUTO_FREE char *update = sql_update_document(r->to->place, &r->document->shape, &differing);
+	rc = update != NULL ? db_query_on(conn, update, params, n, &res, err)
+			    : db_error_set(err, ENOMEM, "out of memory");
 	return rc == 0 && (int)field_changed(res) == 0 ? why_not_replaced(conn, r, params, n, err)
 						       : rc;
 }
 
 int store_replace_by(struct call *call, const struct where *from, const struct where *to,
 		     const char *json, size_t len) {
-	AUTO_SHAPE struct shape shape = { 0 };
-	AUTO_BUF struct buf why = { 0 };
+	AUTO_ROW_DOCUMENT struct row_document d = { 0 };
 	if (from->place->route->refuse_remove)
 		return call_error(call, EPERM,
 				  "the layout refuses to remove rows here, and the one of the "
 				  "temporary name would have to go");
-	if (shape_scan(json, len, &shape, &why) != 0)
-		return call_error(call, EINVAL, "%s", why.data);
-	AUTO_FREE char *update = sql_update_document(to->place, &shape);
-	AUTO_FREE char *find = sql_find_updated(to->place, &shape);
+	int rc = take_document(call, to->place, json, len, &d);
+	if (rc != 0)
+		return rc;
+	AUTO_FREE char *ask = sql_differing_columns(to->place, &d.shape);
+	AUTO_FREE char *find = sql_find_updated(to->place, &d.shape);
 	struct replacement r = {
 		.from = from,
 		.to = to,
-		.update = update,
+		.ask = ask != NULL ? ask : find, /* nothing to set */
 		.find = find,
-		.json = { .data = json, .len = len, .oid = DB_TEXT },
+		.document = &d,
 	};
-	if (update == NULL || find == NULL || from->place->sql.remove.sql == NULL)
+	if (find == NULL || from->place->sql.remove.sql == NULL)
 		return call_error(call, EEXIST, "there is a row with the new key already");
-	int rc = db_transaction(call->fs->pool, replace_in_tx, &r, DB_REPEATABLE, NULL, &call->err);
+	rc = db_transaction(call->fs->pool, replace_in_tx, &r, DB_REPEATABLE, NULL, &call->err);
 	coherence_changed(call->fs, &call->err);
 	return rc;
 }
@@ -203,6 +289,17 @@ static int column_row(struct call *call, const struct where *w, bool *exists) {
 	return rc;
 }
 
+/* Sets the column, if VALUE is not what is there. *CHANGED: how many rows are as it says. */
+static int set_column(struct call *call, const struct where *w, const struct db_param *value,
+		      int *changed) {
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
+	int rc = statement_run(call, &sql->same, w, value, 1, changed);
+	if (rc != 0 && rc != -EACCES) /* it may write the column, and not read it */
+		return rc;
+	db_error_clear(&call->err);
+	return *changed > 0 ? 0 : statement_run(call, &sql->set, w, value, 1, changed);
+}
+
 int store_column(struct call *call, const struct where *w, const char *data, size_t len,
 		 bool append) {
 	const struct column *column = w->place->column;
@@ -225,7 +322,7 @@ int store_column(struct call *call, const struct where *w, const char *data, siz
 		changed = tx.changed;
 		coherence_changed(call->fs, &call->err);
 	} else {
-		rc = statement_run(call, &sql->set, w, &value, 1, &changed);
+		rc = set_column(call, w, &value, &changed);
 	}
 	if (rc == 0 && changed == 0 && is_waited_for(call, w) && sql->insert.sql != NULL)
 		rc = statement_other_key(

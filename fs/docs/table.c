@@ -28,7 +28,7 @@ static int no_memory(struct call *call) {
 static int add_name(struct table_tx *tx, const char *json, struct element *e, struct buf *out) {
 	const char *by = tx->w->place->by->name;
 	if (e->watched_len > 0) {
-		buf_add(out, json + e->at, e->len);
+		json_put_quoted(out, json, e->at, e->len, &e->spans);
 		return json_is_text(json + e->watched_at, e->watched_len, e->name)
 			       ? 0
 			       : call_error(
@@ -42,7 +42,7 @@ static int add_name(struct table_tx *tx, const char *json, struct element *e, st
 	buf_putc(out, ':');
 	buf_json_string(out, e->name, strlen(e->name));
 	buf_puts(out, e->shape.n > 0 ? "," : "");
-	buf_add(out, json + e->at + 1, e->len - 1);
+	json_put_quoted(out, json, e->at + 1, e->len - 1, &e->spans);
 	return shape_add(&e->shape, by, strlen(by)) ? 0 : no_memory(tx->call);
 }
 
@@ -52,7 +52,7 @@ static int add_element(struct table_tx *tx, const char *json, struct element *e)
 	if (tx->w->place->by != NULL)
 		rc = add_name(tx, json, e, &text);
 	else
-		buf_add(&text, json + e->at, e->len);
+		json_put_quoted(&text, json, e->at, e->len, &e->spans);
 	if (rc == 0)
 		rc = statement_check_shape(tx->call, tx->w->place, &e->shape);
 	if (rc != 0)
@@ -75,8 +75,9 @@ static int take_document(struct table_tx *tx, const char *json, size_t len) {
 	AUTO_ELEMENTS struct elements elements = { 0 };
 	AUTO_BUF struct buf why = { 0 };
 	const char *by = place->by != NULL ? place->by->name : NULL;
+	const struct json_members members = sql_members(place);
 	int rc = 0;
-	if (elements_scan(json, len, by != NULL, by, &elements, &why) != 0)
+	if (elements_scan(json, len, by != NULL, &members, by, &elements, &why) != 0)
 		return call_error(tx->call, EINVAL, "%s", why.data);
 	tx->keyed = !is_to_be_paired(place, &elements);
 	for (int i = 0; rc == 0 && i < elements.n; i++)

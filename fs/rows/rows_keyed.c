@@ -27,15 +27,17 @@ static int run(struct db_conn *conn, const struct input *in, char *sql, const st
 	return db_query_on(conn, sql, params, n, res, err);
 }
 
-/* *N becomes the number that SQL, which is freed, answers. */
+/* *N becomes the number that SQL, which is freed, answers; *OTHER, if it is not NULL, the next. */
 static int ask(struct db_conn *conn, const struct input *in, char *sql, const struct buf *json,
-	       long *n, struct db_error *err) {
+	       long *n, long *other, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	int rc = run(conn, in, sql, json, &res, err);
 	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, "n", err);
+		rc = field_judge(res, ROWS_ONE, other != NULL ? "nn" : "n", err);
 	if (rc == 0)
 		*n = field_number(res, 0, 0);
+	if (rc == 0 && other != NULL)
+		*other = field_number(res, 0, 1);
 	return rc;
 }
 
@@ -64,34 +66,32 @@ static int contradicts(const struct input *in, struct db_error *err) {
 static int count(struct db_conn *conn, const struct input *in, struct keyed_lines *lines,
 		 struct db_error *err) {
 	return ask(conn, in, sql_table_count(in->w->place, lines->shape), lines->json,
-		   &lines->there, err);
+		   &lines->there, &lines->differing, err);
 }
 
 /* A row that has stepped aside and is not updated would keep a value that nobody has written: so it
- * is counted how many rows are to be updated. */
+ * is counted again how many rows are to be updated. */
 static int step_aside(struct db_conn *conn, const struct input *in, struct keyed_lines *lines,
 		      struct db_error *err) {
-	const struct place *place = in->w->place;
 	AUTO_RESULT PGresult *res = NULL;
-	char *aside = sql_table_aside(place, lines->shape);
+	char *aside = sql_table_aside(in->w->place, lines->shape);
 	if (aside == NULL)
 		return 0;
+	lines->aside = true;
 	int rc = run(conn, in, aside, lines->json, &res, err);
-	return rc == 0 ? ask(conn, in, sql_table_differing(place, lines->shape), lines->json,
-			     &lines->differing, err)
-		       : rc;
+	return rc == 0 ? count(conn, in, lines, err) : rc;
 }
 
 int keyed_prepare(struct db_conn *conn, const struct input *in, struct keyed_lines *lines,
 		  bool careful, struct db_error *err) {
-	lines->differing = -1;
+	lines->aside = false;
 	int rc = count(conn, in, lines, err);
-	return rc == 0 && careful && lines->there > 0 ? step_aside(conn, in, lines, err) : rc;
+	return rc == 0 && careful && lines->differing > 0 ? step_aside(conn, in, lines, err) : rc;
 }
 
 /* CHANGED rows of LINES were updated. */
 static int all_are_back(const struct keyed_lines *lines, long changed, struct db_error *err) {
-	return lines->differing <= changed
+	return !lines->aside || lines->differing <= changed
 		       ? 0
 		       : db_error_set(
 				 err, EPERM,
@@ -102,7 +102,7 @@ static int all_are_back(const struct keyed_lines *lines, long changed, struct db
 int keyed_update(struct db_conn *conn, const struct input *in, const struct keyed_lines *lines,
 		 int *written, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	char *update = lines->there > 0 ? sql_table_update(in->w->place, lines->shape) : NULL;
+	char *update = lines->differing > 0 ? sql_table_update(in->w->place, lines->shape) : NULL;
 	if (update == NULL)
 		return 0;
 	int rc = run(conn, in, update, lines->json, &res, err);
@@ -121,7 +121,7 @@ static int all_are_in(struct db_conn *conn, const struct input *in, const struct
 	if (lines->there + changed == lines->n)
 		return 0;
 	int rc = ask(conn, in, sql_table_skipped(in->w->place, lines->shape), lines->json, &without,
-		     err);
+		     NULL, err);
 	now.there = 0;
 	if (rc == 0 && sql_table_has_key(in->w->place, lines->shape))
 		rc = count(conn, in, &now, err);
@@ -214,10 +214,24 @@ static int refuse_twice(struct db_conn *conn, const struct writing *wr, struct d
 	return rc;
 }
 
+/* *ANY: rows of the file are in no line. A DELETE of no row would fire triggers, too. */
+static int find_absent(struct db_conn *conn, const struct writing *wr, bool *any,
+		       struct db_error *err) {
+	long n = 1;
+	char *absent = sql_table_absent(wr->place, wr->k->in->since);
+	int rc = absent != NULL ? ask(conn, wr->k->in, absent, &wr->keyed, &n, NULL, err) : 0;
+	*any = n > 0;
+	return rc;
+}
+
 static int delete_absent(struct db_conn *conn, const struct writing *wr, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc = run(conn, wr->k->in, sql_table_delete(wr->place, wr->k->in->since), &wr->keyed,
-		     &res, err);
+	bool any;
+	int rc = find_absent(conn, wr, &any, err);
+	if (rc != 0 || !any)
+		return rc;
+	rc = run(conn, wr->k->in, sql_table_delete(wr->place, wr->k->in->since), &wr->keyed, &res,
+		 err);
 	return keyed_still_referred(rc, err);
 }
 
@@ -264,7 +278,7 @@ static int add_groups(struct steps *steps, const struct writing *wr, enum change
 	for (int g = 0; rc == 0 && g < wr->n; g++) {
 		const struct keyed_lines *lines = &wr->groups[g].lines;
 		int before = steps->n;
-		if (change == GROUP_UPDATE ? lines->there > 0 : lines->there < lines->n)
+		if (change == GROUP_UPDATE ? lines->differing > 0 : lines->there < lines->n)
 			rc = add_group(steps, wr, &wr->groups[g], change, err);
 		step_of[g] = steps->n > before ? before : -1;
 	}
@@ -300,19 +314,22 @@ static int write_together(struct db_conn *conn, struct writing *wr, struct db_er
 	if (step_of == NULL)
 		return no_memory(err);
 	int *updates = step_of, *inserts = step_of + wr->n;
+	bool deletes = false;
 	int rc = prepare_groups(conn, wr, k->careful, err);
-	if (rc == 0 &&
+	if (rc == 0)
+		rc = find_absent(conn, wr, &deletes, err);
+	if (rc == 0 && deletes &&
 	    steps_add(&steps, sql_table_delete(wr->place, k->in->since), &wr->keyed) != 0)
 		rc = no_memory(err);
 	if (rc == 0)
 		rc = add_groups(&steps, wr, GROUP_UPDATE, updates, err);
 	if (rc == 0)
 		rc = add_groups(&steps, wr, GROUP_INSERT, inserts, err);
-	if (rc == 0)
+	if (rc == 0 && steps.n > 0)
 		rc = keyed_still_referred(steps_run(conn, &steps, err), err);
 	if (rc == 0)
 		rc = judge_steps(conn, wr, &steps, updates, inserts, err);
-	bool gone = rc == 0 && steps.all[0].changed > 0;
+	bool gone = rc == 0 && deletes && steps.all[0].changed > 0;
 	steps_free(&steps);
 	return gone ? write_apart(conn, wr, true, err) : rc;
 }

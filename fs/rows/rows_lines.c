@@ -100,7 +100,7 @@ static int add_id(const struct place *place, struct shape *shape, struct buf *ma
 	return shape_add(shape, id->name, strlen(id->name)) ? 0 : -ENOMEM;
 }
 
-static int put_field(struct call *call, const struct column *column,
+static int put_field(struct call *call, const struct place *place, const struct column *column,
 		     const struct csv_record *record, int field, struct buf *json) {
 	const char *text = record->fields[field].text;
 	size_t len = record->fields[field].len;
@@ -109,15 +109,15 @@ static int put_field(struct call *call, const struct column *column,
 	buf_putc(json, ':');
 	if (record->fields[field].null) {
 		buf_puts(json, "null");
-	} else if (strcmp(column->base, "jsonb") == 0 || strcmp(column->base, "json") == 0) {
-		if (json_check(text, len, &why) != 0)
-			return call_error(call, EINVAL, "column %s: %s", column->name, why.data);
-		buf_add(json, text, len);
-	} else {
-		if (text_check(text, len, &why) != 0)
-			return call_error(call, EINVAL, "column %s: %s", column->name, why.data);
-		buf_json_string(json, text, len);
+		return 0;
 	}
+	const struct json_members members = sql_members(place);
+	enum json_member what = members.what(members.arg, column->name);
+	if ((what == MEMBER_JSON     ? json_check
+	     : what == MEMBER_STORED ? json_check_stored
+				     : text_check)(text, len, &why) != 0)
+		return call_error(call, EINVAL, "column %s: %s", column->name, why.data);
+	buf_json_string(json, text, len);
 	return 0;
 }
 
@@ -137,7 +137,7 @@ static int fields_object(struct input *in, const char *line, size_t len, struct 
 		const struct column *column = lines->columns[i];
 		if (i > 0)
 			buf_putc(json, ',');
-		rc = put_field(in->call, column, &record, i, json);
+		rc = put_field(in->call, in->w->place, column, &record, i, json);
 		if (rc == 0 && !shape_add(shape, column->name, strlen(column->name)))
 			rc = -ENOMEM;
 	}
@@ -145,10 +145,16 @@ static int fields_object(struct input *in, const char *line, size_t len, struct 
 	return rc;
 }
 
-static int check_object(struct input *in, const char *line, size_t len, struct shape *shape) {
+/* QUOTED gets the line, if there is something to quote in it. */
+static int check_object(struct input *in, const char *line, size_t len, struct shape *shape,
+			struct buf *quoted) {
 	AUTO_BUF struct buf why = { 0 };
-	if (shape_scan(line, len, shape, &why) != 0)
+	AUTO_SPANS struct json_spans spans = { 0 };
+	const struct json_members members = sql_members(in->w->place);
+	if (shape_scan_members(line, len, &members, shape, &spans, &why) != 0)
 		return call_error(in->call, EINVAL, "%s", why.data);
+	if (spans.n > 0)
+		json_put_quoted(quoted, line, 0, len, &spans);
 	return statement_check_shape(in->call, in->w->place, shape);
 }
 
@@ -157,8 +163,9 @@ static int line_object(struct input *in, const char *line, size_t len, struct sh
 		       struct buf *made, struct buf *json) {
 	bool fields = in->w->place->format->split != NULL;
 	int rc = fields ? fields_object(in, line, len, shape, made)
-			: check_object(in, line, len, shape);
-	*json = fields ? *made : (struct buf){ .data = (char *)(uintptr_t)line, .len = len };
+			: check_object(in, line, len, shape, made);
+	bool is_made = made->len > 0 || made->failed;
+	*json = is_made ? *made : (struct buf){ .data = (char *)(uintptr_t)line, .len = len };
 	if (rc == 0 && !in->ids_later)
 		rc = add_id(in->w->place, shape, made, json);
 	shape_sort(shape);

@@ -56,8 +56,8 @@ struct place_sql {
 	/* Validates the own keys' texts: one boolean, canonical or not; class 22 if no such value.
 	 * NULL if all are text. */
 	struct db_statement check;
-	/* Column: set to $; append $ to it; set to NULL. */
-	struct db_statement set, append, clear;
+	/* Column: a row if it is shown as $ is; set to $; append $ to it; set to NULL. */
+	struct db_statement same, set, append, clear;
 	/* Column: its row, if `set` may change it. */
 	struct db_statement row;
 	/* Row: delete it; delete it if no child row refers to it (rmdir); insert it by its keys

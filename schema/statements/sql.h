@@ -33,11 +33,24 @@ enum sql_source {
  * its name says. What follows, up to a quote, is the column and the value. */
 #define SQL_OTHER_KEY "rowfs: another key: "
 
-/* SQL that writes a JSON document to the row at PLACE. UPDATE: no row affected means no such row,
- * or that the document contradicts the path. Unknown keys must have been refused before, unless the
- * route has an overflow column. Returned SQL is malloc'd; NULL if no column would get a value (or
+/* What the members of an object are that is written at PLACE: in each JSON parameter, the values of
+ * JSON columns are quoted (json_put_quoted()). Borrows the place. */
+struct json_members sql_members(const struct place *place);
+
+/* SQL that asks in which columns a JSON document differs from the row at PLACE: one row, a boolean
+ * named as the column for each that an UPDATE would set; no row means what it means for
+ * sql_update_document(). NULL if there is none to set. What is shown as the same does not
+ * differ. */
+char *sql_differing_columns(const struct place *place, const struct shape *shape);
+
+/* SQL that writes a JSON document to the row at PLACE. UPDATE: of the columns CHANGED, if the
+ * others do not differ; NULL: of all that the document has. No row affected means no such row, or
+ * that the document contradicts the path, or that others differ. Unknown keys must have been
+ * refused before, unless the route has an overflow column. Returned SQL is malloc'd; NULL if no
+ * column would get a value (or
  * out of memory). Pure. */
-char *sql_update_document(const struct place *place, const struct shape *shape);
+char *sql_update_document(const struct place *place, const struct shape *shape,
+			  const struct shape *changed);
 /* The same that inserts one document, or a batch of lines. Affects as many rows as there are
  * objects, fewer if one contradicts the path, or the parent is missing. */
 char *sql_insert(const struct place *place, const struct shape *shape, enum sql_source from);
@@ -105,17 +118,18 @@ char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const
  * the keys is a JSON array of objects; where SHAPE is given, all have its keys; where it is
  * not, all have their key. Returned SQL is malloc'd; NULL if out of memory. Pure. twice: a row,
  * with the key as text, if two objects have one key. delete: the file's rows whose key no
- * object has, or all where rows have no key; SNAPSHOT as in sql_remove_older(). */
+ * object has, or all where rows have no key; SNAPSHOT as in sql_remove_older(). absent: how many
+ * rows it would delete; NULL where rows have no key. */
 char *sql_table_twice(const struct place *place);
+char *sql_table_absent(const struct place *place, const char *snapshot);
 char *sql_table_delete(const struct place *place, const char *snapshot);
-/* count: how many objects agree with the path and stand for a row that is there. update: these
+/* count: how many objects agree with the path and stand for a row that is there, and how many of
+ * these differ from it. update: these
  * rows, as far as they differ; NULL if there is nothing to set. insert: the objects that stand for
  * no row, in their order; NULL if no column would get a value. skipped, after the insert: how many
  * that agree with the path still stand for no row. */
 char *sql_table_count(const struct place *place, const struct shape *shape);
 char *sql_table_update(const struct place *place, const struct shape *shape);
-/* differing: how many the update would change; NULL as for it. */
-char *sql_table_differing(const struct place *place, const struct shape *shape);
 /* An UPDATE that makes room for the update, where rows exchange values of a unique index that is
  * checked row by row: rows whose values of it change get others that no row has. NULL: there is no
  * such index, or none whose columns have such values. */

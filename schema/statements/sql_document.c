@@ -180,6 +180,36 @@ static void build_row(struct place *place) {
 	statement_take(place, &place->sql.row, &sql);
 }
 
+/* A row if the column is as the file says: shown in the same way. The value is taken as the column
+ * takes it, with its length and scale. */
+static void build_same(struct place *place) {
+	const struct relation *rel = place->scope.tables[place->target].rel;
+	const struct column *column = place->column;
+	int param = place->nparams + 1;
+	AUTO_BUF struct buf sql = { 0 }, old = { 0 };
+	put_column(&old, "", place->target, column->name);
+	put_own_rows(&sql, "SELECT 1 FROM ", rel);
+	buf_printf(&sql, " t%d", place->target);
+	put_tables(&sql, ", ", place, place->target);
+	put_conditions(&sql, " WHERE ", place, false);
+	if (is_bytes(place)) {
+		buf_printf(&sql, " AND %s OPERATOR(pg_catalog.=) $%d", old.data, param);
+	} else if (strncmp(column->base, "json", 4) == 0) {
+		buf_printf(&sql, " AND coalesce(%s::text, 'null') = ($%d::%s)::text COLLATE \"C\"",
+			   old.data, param, column->base);
+	} else {
+		buf_printf(&sql,
+			   " AND %s::text = (pg_catalog.json_populate_record(NULL::", old.data);
+		put_relation(&sql, "", rel);
+		buf_puts(&sql, ", pg_catalog.json_build_object(");
+		db_quote_literal(&sql, column->name);
+		buf_printf(&sql, ", $%d::text)))", param);
+		put_name(&sql, ".", column->name);
+		buf_puts(&sql, "::text COLLATE \"C\"");
+	}
+	statement_take(place, &place->sql.same, &sql);
+}
+
 static void build_column_writes(struct place *place) {
 	AUTO_BUF struct buf value = { 0 }, more = { 0 };
 	const char *base = place->column->base;
@@ -187,6 +217,7 @@ static void build_column_writes(struct place *place) {
 	bool bytes = strcmp(base, "bytea") == 0;
 	/* a cast to the type without its length: too long a value is then an error, not cut */
 	buf_printf(&value, bytes ? "$%d" : "$%d::%s", param, place->column->type);
+	build_same(place);
 	build_set(place, value.data, false, &place->sql.set);
 	build_set(place, "NULL", true, &place->sql.clear);
 	build_row(place);
@@ -262,20 +293,32 @@ static void put_arguments(struct buf *sql, const struct place *place) {
 	}
 }
 
-static void put_query_from(struct buf *sql, const struct place *place) {
+/* "SELECT * FROM ...": a subquery makes a row of whatever a function returns, be it one value. */
+static void put_query_rows(struct buf *sql, const struct place *place) {
+	buf_puts(sql, "SELECT * FROM ");
 	if (place->view != NULL) {
 		put_relation(sql, "", place->view);
 		buf_puts(sql, " q WHERE true");
 		put_arguments(sql, place);
 		return;
 	}
-	/* a subquery makes a row of whatever the function returns, be it one value */
-	put_name(sql, "(SELECT * FROM ", place->function->schema);
+	put_name(sql, "", place->function->schema);
 	buf_putc(sql, '.');
 	db_quote_ident(sql, place->function->name);
 	buf_putc(sql, '(');
 	put_arguments(sql, place);
-	buf_puts(sql, ")) q");
+	buf_putc(sql, ')');
+}
+
+/* The header, also if the query has no row: its columns are whatever it returns. It is not run for
+ * that. */
+static void put_query_header(struct buf *sql, const struct place *place) {
+	if (line_sql_of(place)->query_header == NULL)
+		return;
+	buf_printf(sql, "(SELECT %s FROM (SELECT q.* FROM (SELECT 1) one LEFT JOIN (",
+		   line_sql_of(place)->query_header);
+	put_query_rows(sql, place);
+	buf_puts(sql, " LIMIT 0) q ON true) q) || ");
 }
 
 /* One row of a query as a pretty object: its columns are whatever it returns. */
@@ -296,9 +339,10 @@ static void put_query_body(struct buf *sql, const struct place *place) {
 			query_object);
 	else if (json)
 		buf_printf(sql, "(pg_catalog.array_agg(%s || E'\\n'))[1]", query_object);
-	else if (place->format != NULL)
+	else if (place->format != NULL) {
+		put_query_header(sql, place);
 		buf_puts(sql, line_sql_of(place)->query);
-	else
+	} else
 		buf_puts(sql,
 			 "(pg_catalog.array_agg((SELECT e.value || E'\\n' FROM "
 			 "pg_catalog.json_each_text(pg_catalog.row_to_json(q.*)) e LIMIT 1)))[1]");
@@ -308,9 +352,9 @@ void sql_build_query(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 }, query = { 0 };
 	buf_puts(&query, "(SELECT ");
 	put_query_body(&query, place);
-	buf_puts(&query, " AS body FROM ");
-	put_query_from(&query, place);
-	buf_puts(&query, ") b WHERE b.body IS NOT NULL");
+	buf_puts(&query, " AS body FROM (");
+	put_query_rows(&query, place);
+	buf_puts(&query, ") q) b WHERE b.body IS NOT NULL");
 	buf_puts(&sql, "SELECT ");
 	for (int i = 0; i < place->nkeys; i++)
 		buf_printf(&sql, "$%d::text, ", place->keys[i].param + 1);

@@ -244,13 +244,11 @@ char *sql_pairs_lines(const struct place *place, const struct shape *shape) {
 /* The parameter's elements are {"k": key, "j": line}. FROM items, with e and d as of put_source();
  * "WHERE ... AND t.key = the pair's": the line may be this row's. */
 static void put_pairs(struct buf *sql, const struct place *place, const struct shape *shape) {
-	buf_printf(
-		sql,
-		"pg_catalog.json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
-		"(SELECT x.o->'j'::text, x.n) e(j, n), LATERAL pg_catalog.json_populate_record(NULL::",
-		place->nparams + 1);
-	put_relation(sql, "", target_of(place));
-	buf_puts(sql, ", e.j) d");
+	buf_printf(sql,
+		   "pg_catalog.json_array_elements($%d::json) WITH ORDINALITY x(o, n), LATERAL "
+		   "(SELECT x.o->'j'::text, x.n) e(j, n), LATERAL ",
+		   place->nparams + 1);
+	put_record(sql, target_of(place), false, "e.j");
 	put_tables(sql, ", ", place, target_table(place));
 	put_conditions(sql, " WHERE ", place, false);
 	put_agreement(sql, place, shape, false);

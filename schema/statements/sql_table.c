@@ -217,14 +217,14 @@ char *sql_table_twice(const struct place *place) {
 	return buf_take(&sql);
 }
 
-char *sql_table_delete(const struct place *place, const char *snapshot) {
+/* With FIND, how many rows the DELETE would delete. */
+static char *delete_or_find(const struct place *place, const char *snapshot, bool find) {
 	const struct shape none = { 0 };
 	AUTO_BUF struct buf sql = { 0 };
-	if (match_of(place) == NULL)
-		return sql_remove_older(place, snapshot, false);
-	put_own_rows(&sql, "DELETE FROM ", place->scope.tables[place->target].rel);
+	put_own_rows(&sql, find ? "SELECT pg_catalog.count(*) FROM " : "DELETE FROM ",
+		     place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d", place->target);
-	put_tables(&sql, " USING ", place, place->target);
+	put_tables(&sql, find ? ", " : " USING ", place, place->target);
 	put_conditions(&sql, " WHERE ", place, false);
 	buf_puts(&sql, " AND NOT EXISTS (SELECT 1 FROM ");
 	put_source(&sql, place, &none, SOURCE_ORDERED);
@@ -235,10 +235,33 @@ char *sql_table_delete(const struct place *place, const char *snapshot) {
 	return buf_take(&sql);
 }
 
+char *sql_table_delete(const struct place *place, const char *snapshot) {
+	return match_of(place) != NULL ? delete_or_find(place, snapshot, false)
+				       : sql_remove_older(place, snapshot, false);
+}
+
+char *sql_table_absent(const struct place *place, const char *snapshot) {
+	return match_of(place) != NULL ? delete_or_find(place, snapshot, true) : NULL;
+}
+
+/* What the UPDATE sets, and whether that changes something; both empty: nothing is set. */
+static void put_changes(struct buf *set, struct buf *differs, const struct place *place,
+			const struct shape *shape) {
+	const struct relation *rel = target_of(place);
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		if (takes_value(place, shape, column) && !column->identity_always &&
+		    !name_list_has(match_of(place), column->name))
+			put_change(set, differs, place, shape, column);
+	}
+}
+
 char *sql_table_count(const struct place *place, const struct shape *shape) {
-	AUTO_BUF struct buf sql = { 0 };
-	put_relation(&sql, "SELECT pg_catalog.count(*) FROM ",
-		     place->scope.tables[place->target].rel);
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
+	put_changes(&set, &differs, place, shape);
+	buf_printf(&sql, "SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE %s)",
+		   differs.len > 0 ? differs.data : "false");
+	put_relation(&sql, " FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d, ", place->target);
 	put_sources(&sql, place, shape);
 	buf_puts(&sql, " WHERE ");
@@ -255,31 +278,15 @@ static void put_rows_where(struct buf *sql, const struct place *place, const str
 	buf_printf(sql, " AND (%s)", condition->data);
 }
 
-/* With FIND, a SELECT of the rows that the UPDATE would change. */
-static char *update_or_find(const struct place *place, const struct shape *shape, bool find) {
-	const struct relation *rel = target_of(place);
+char *sql_table_update(const struct place *place, const struct shape *shape) {
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
-	for (int i = 0; i < rel->ncolumns; i++) {
-		const struct column *column = &rel->columns[i];
-		if (takes_value(place, shape, column) && !column->identity_always &&
-		    !name_list_has(match_of(place), column->name))
-			put_change(&set, &differs, place, shape, column);
-	}
+	put_changes(&set, &differs, place, shape);
 	if (set.len == 0 && !set.failed)
 		return NULL;
-	put_own_rows(&sql, find ? "SELECT pg_catalog.count(*) FROM " : "UPDATE ", rel);
-	buf_printf(&sql, " t%d%s%s%s", target_table(place), find ? ", " : " SET ",
-		   find ? "" : set.data, find ? "" : " FROM ");
+	put_own_rows(&sql, "UPDATE ", target_of(place));
+	buf_printf(&sql, " t%d SET %s FROM ", target_table(place), set.data);
 	put_rows_where(&sql, place, shape, &differs);
 	return buf_take(&sql);
-}
-
-char *sql_table_update(const struct place *place, const struct shape *shape) {
-	return update_or_find(place, shape, false);
-}
-
-char *sql_table_differing(const struct place *place, const struct shape *shape) {
-	return update_or_find(place, shape, true);
 }
 
 char *sql_table_aside(const struct place *place, const struct shape *shape) {

@@ -1,5 +1,7 @@
 /* Writing documents and lines: the JSON goes to the server as it is, and json_populate_record()
- * makes the row of it, so that every type is parsed by its own input function. */
+ * makes the row of it, so that every type is parsed by its own input function. The functions for
+ * JSON refuse all of it for one \u0000, and make SQL NULL of the null in a JSON column. So the
+ * values of these columns are quoted: they arrive as texts, and are cast. */
 #include "schema/statements/sql_write.h"
 
 #include "db/quote.h"
@@ -124,10 +126,51 @@ static void put_equals_path(struct buf *sql, const struct place *place,
 	put_path_value(sql, place, column);
 }
 
+static bool is_json(const struct column *column) {
+	return strcmp(column->base, "json") == 0 || strcmp(column->base, "jsonb") == 0;
+}
+
+/* True if COLUMN's values are quoted: not those of domains, whose conditions hold for the value. */
+static bool is_quoted(const struct column *column) {
+	return is_json(column) && strcmp(column->type, column->base) == 0;
+}
+
+static enum json_member member_of(const void *arg, const char *name) {
+	const struct column *column = relation_column(arg, name);
+	if (column == NULL || !is_quoted(column))
+		return MEMBER_VALUE;
+	return strcmp(column->type, "json") == 0 ? MEMBER_STORED : MEMBER_JSON;
+}
+
+struct json_members sql_members(const struct place *place) {
+	return (struct json_members){ .what = member_of, .arg = target_of(place) };
+}
+
+void put_record(struct buf *sql, const struct relation *rel, bool set, const char *json) {
+	AUTO_BUF struct buf columns = { 0 };
+	bool quoted = false;
+	for (int i = 0; i < rel->ncolumns; i++) {
+		const struct column *column = &rel->columns[i];
+		quoted = quoted || is_quoted(column);
+		buf_puts(&columns, i > 0 ? ", " : "");
+		put_name(&columns, is_quoted(column) ? "(p." : "p.", column->name);
+		if (!is_quoted(column))
+			continue;
+		buf_printf(&columns, " OPERATOR(pg_catalog.#>>) '{}')::%s AS ", column->type);
+		db_quote_ident(&columns, column->name);
+	}
+	if (quoted)
+		buf_printf(sql, "(SELECT %s FROM ", columns.data);
+	buf_printf(sql, "pg_catalog.json_populate_record%s(NULL::", set ? "set" : "");
+	put_relation(sql, "", rel);
+	buf_printf(sql, quoted ? ", %s) p) d" : ", %s) d", json);
+}
+
 void put_source(struct buf *sql, const struct place *place, const struct shape *shape,
 		enum sql_source from) {
 	int param = place->nparams + 1;
 	const struct relation *rel = target_of(place);
+	char whole[32];
 	bool many = from != SOURCE_ONE,
 	     overflows = from == SOURCE_ORDERED || shape_overflows(place, shape);
 	if (many && overflows)
@@ -137,13 +180,8 @@ void put_source(struct buf *sql, const struct place *place, const struct shape *
 			param);
 	else if (overflows)
 		buf_printf(sql, "(SELECT $%d::json) e(j), ", param);
-	buf_printf(sql,
-		   "pg_catalog.json_populate_record%s(NULL::", many && !overflows ? "set" : "");
-	put_relation(sql, "", rel);
-	if (overflows)
-		buf_puts(sql, ", e.j) d");
-	else
-		buf_printf(sql, ", $%d::json) d", param);
+	snprintf(whole, sizeof(whole), "$%d::json", param);
+	put_record(sql, rel, many && !overflows, overflows ? "e.j" : whole);
 }
 
 void put_agreement(struct buf *sql, const struct place *place, const struct shape *shape,
@@ -179,28 +217,108 @@ void put_same_identity(struct buf *sql, const struct place *place, const struct 
 			put_same(sql, place, &rel->columns[i]);
 }
 
+/* Values of COLUMN that differ may be shown as the same: SQL NULL and the null of JSON, {} and an
+ * array with no elements but bounds, a record of NULLs. */
+static bool is_shown_alike(const struct column *column) {
+	return is_json(column) || column->category == 'A' || column->kind == 'c' ||
+	       strcmp(column->base, "bpchar") == 0;
+}
+
+/* VALUE of COLUMN as the files of PLACE show it; not every type has an equality. */
+static void put_shown(struct buf *sql, const struct place *place, const struct column *column,
+		      const char *value) {
+	bool fields = place->format != NULL && place->format->split != NULL;
+	if (fields || !is_shown_alike(column))
+		buf_printf(sql, "(%s)::text", value);
+	else if (is_json(column))
+		buf_printf(sql, "coalesce((%s)::text, 'null')", value);
+	else
+		buf_printf(sql, "coalesce(pg_catalog.to_json(%s)::text, 'null')", value);
+}
+
+static void put_differs(struct buf *sql, const struct place *place, const struct column *column,
+			const char *old, const char *value) {
+	put_shown(sql, place, column, old);
+	buf_puts(sql, " IS DISTINCT FROM ");
+	put_shown(sql, place, column, value);
+	buf_puts(sql, " COLLATE \"C\""); /* the column's own may call texts equal that differ */
+}
+
+/* What COLUMN gets of VALUE: nothing new where that is shown as OLD is. */
+static void put_kept(struct buf *sql, const struct place *place, const struct column *column,
+		     const char *old, const char *value) {
+	if (!is_shown_alike(column)) {
+		buf_puts(sql, value);
+		return;
+	}
+	buf_puts(sql, "CASE WHEN ");
+	put_differs(sql, place, column, old, value);
+	buf_printf(sql, " THEN %s ELSE %s END", value, old);
+}
+
 void put_change(struct buf *set, struct buf *differs, const struct place *place,
 		const struct shape *shape, const struct column *column) {
 	AUTO_BUF struct buf old = { 0 }, value = { 0 };
 	put_column(&old, "", target_table(place), column->name);
 	put_new_value(&value, place, shape, column, old.data);
 	put_name(set, set->len > 0 ? ", " : "", column->name);
-	buf_printf(set, " = %s", value.data);
-	if (differs != NULL)
-		buf_printf(differs, "%s%s::text IS DISTINCT FROM (%s)::text",
-			   differs->len > 0 ? " OR " : "", old.data, value.data);
+	buf_puts(set, " = ");
+	put_kept(set, place, column, old.data, value.data);
+	if (differs == NULL)
+		return;
+	buf_puts(differs, differs->len > 0 ? " OR " : "");
+	put_differs(differs, place, column, old.data, value.data);
+}
+
+/* True if an UPDATE to a document of SHAPE would set COLUMN. */
+static bool is_set(const struct place *place, const struct shape *shape,
+		   const struct column *column) {
+	return takes_value(place, shape, column) && !column->identity_always;
+}
+
+/* " FROM the document, tables WHERE ...": the row at PLACE. */
+static void put_row(struct buf *sql, const struct place *place, const struct shape *shape) {
+	put_source(sql, place, shape, SOURCE_ONE);
+	put_tables(sql, ", ", place, target_table(place));
+	put_conditions(sql, " WHERE ", place, false);
+	put_agreement(sql, place, shape, false);
+	put_same_identity(sql, place, shape);
+}
+
+char *sql_differing_columns(const struct place *place, const struct shape *shape) {
+	const struct relation *rel = target_of(place);
+	AUTO_BUF struct buf sql = { 0 };
+	int n = 0;
+	buf_puts(&sql, "SELECT ");
+	for (int i = 0; i < rel->ncolumns; i++) {
+		AUTO_BUF struct buf set = { 0 }, differs = { 0 };
+		if (!is_set(place, shape, &rel->columns[i]))
+			continue;
+		put_change(&set, &differs, place, shape, &rel->columns[i]);
+		buf_printf(&sql, "%s%s AS ", n++ > 0 ? ", " : "", differs.data);
+		db_quote_ident(&sql, rel->columns[i].name);
+	}
+	if (n == 0)
+		return NULL;
+	put_own_rows(&sql, " FROM ", rel);
+	buf_printf(&sql, " t%d, ", target_table(place));
+	put_row(&sql, place, shape);
+	return buf_take(&sql);
 }
 
 /* With FIND, a SELECT of the row that the UPDATE would change, and may: FOR UPDATE, policies of
  * UPDATE hold for it, too. */
-static char *update_or_find(const struct place *place, const struct shape *shape, bool find) {
+static char *update_or_find(const struct place *place, const struct shape *shape,
+			    const struct shape *changed, bool find) {
 	int table = target_table(place);
 	const struct relation *rel = target_of(place);
-	AUTO_BUF struct buf sql = { 0 }, set = { 0 };
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, others = { 0 }, ignored = { 0 };
 	for (int i = 0; i < rel->ncolumns && !find; i++) {
 		const struct column *column = &rel->columns[i];
-		if (takes_value(place, shape, column) && !column->identity_always)
-			put_change(&set, NULL, place, shape, column);
+		if (!is_set(place, shape, column))
+			continue;
+		bool same = changed != NULL && !shape_has(changed, column->name);
+		put_change(same ? &ignored : &set, same ? &others : NULL, place, shape, column);
 	}
 	if (set.len > 0 || set.failed) {
 		put_own_rows(&sql, "UPDATE ", rel);
@@ -210,22 +328,21 @@ static char *update_or_find(const struct place *place, const struct shape *shape
 		put_own_rows(&sql, "SELECT 1 FROM ", rel);
 		buf_printf(&sql, " t%d, ", table);
 	}
-	put_source(&sql, place, shape, SOURCE_ONE);
-	put_tables(&sql, ", ", place, table);
-	put_conditions(&sql, " WHERE ", place, false);
-	put_agreement(&sql, place, shape, false);
-	put_same_identity(&sql, place, shape);
+	put_row(&sql, place, shape);
+	if (others.len > 0) /* somebody may have changed them since */
+		buf_printf(&sql, " AND NOT (%s)", others.data);
 	if (find)
 		buf_printf(&sql, " FOR UPDATE OF t%d", table);
 	return buf_take(&sql);
 }
 
-char *sql_update_document(const struct place *place, const struct shape *shape) {
-	return update_or_find(place, shape, false);
+char *sql_update_document(const struct place *place, const struct shape *shape,
+			  const struct shape *changed) {
+	return update_or_find(place, shape, changed, false);
 }
 
 char *sql_find_updated(const struct place *place, const struct shape *shape) {
-	return update_or_find(place, shape, true);
+	return update_or_find(place, shape, NULL, true);
 }
 
 void put_rows(struct buf *sql, const struct place *place, const struct shape *shape,

@@ -23,8 +23,8 @@ void put_same(struct buf *sql, const struct place *place, const struct column *c
 void put_same_identity(struct buf *sql, const struct place *place, const struct shape *shape);
 
 /* What an UPDATE sets COLUMN to, behind others in SET; and in DIFFERS (may be NULL) whether that
- * changes something. As text: not every type has an equality, and what is shown in another way is
- * another value. */
+ * changes something. A value changes if it is shown in another way than the old one: not every
+ * type has an equality, and SQL NULL and the null of JSON are both written null. */
 void put_change(struct buf *set, struct buf *differs, const struct place *place,
 		const struct shape *shape, const struct column *column);
 
@@ -34,6 +34,8 @@ void put_change(struct buf *set, struct buf *differs, const struct place *place,
  * nothing can step aside. */
 bool put_aside(struct buf *set, struct buf *moves, const struct place *place,
 	       const struct shape *shape, const struct name_list *but, const char *number);
+/* A FROM item: JSON, an expression of type json, as the row d of REL, or with SET as many rows. */
+void put_record(struct buf *sql, const struct relation *rel, bool set, const char *json);
 
 /* FROM items: the document as the row d, and, where the overflow column or the order needs it, as
  * e.j. */

@@ -7,6 +7,8 @@
 #include "util/text/number.h"
 #include "util/text/utf8.h"
 
+#include <errno.h>
+
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 /* -- numbers ----------------------------------------------------------------------------------- */
@@ -256,11 +258,47 @@ static void test_json_shape(void) {
 	CHECK_STR(why.data, "a JSON object was expected, not another kind of value");
 }
 
+/* Members: "v" is a value, "j" is JSON, "s" is kept as it is written. */
+static enum json_member named(const void *arg, const char *name) {
+	return *name == 'j' ? MEMBER_JSON : *name == 's' ? MEMBER_STORED : MEMBER_VALUE;
+}
+
+static void test_json_members(void) {
+	static const struct {
+		const char *text, *quoted; /* NULL: refused */
+	} cases[] = {
+		{ "{\"v\": [1], \"j\": [1, \"\\n\"] }",
+		  "{\"v\": [1], \"j\": \"[1, \\\"\\\\n\\\"]\" }" },
+		{ "{\"j\":null,\"s\":null,\"j2\":\"null\"}",
+		  "{\"j\":null,\"s\":null,\"j2\":\"\\\"null\\\"\"}" },
+		{ "{\"s\":{\"\\u0000\":1,\"a\":\"\\ud800\",\"a\":[{\"b\":1,\"b\":2}]}}",
+		  "{\"s\":\"{\\\"\\\\u0000\\\":1,\\\"a\\\":\\\"\\\\ud800\\\",\\\"a\\\":"
+		  "[{\\\"b\\\":1,\\\"b\\\":2}]}\"}" },
+		{ "{\"s\":{\"a\":1,\"a\":2},\"v\":{\"a\":1,\"a\":2}}", NULL },
+		{ "{\"j\":{\"a\":1,\"a\":2}}", NULL },
+		{ "{\"s\":\"\\u0000\",\"v\":\"\\u0000\"}", NULL },
+		{ "{\"s\":\"\\u00\"}", NULL },
+		{ "{\"s\":1,\"s\":2}", NULL },
+	};
+	const struct json_members members = { .what = named };
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		AUTO_SHAPE struct shape shape = { 0 };
+		AUTO_SPANS struct json_spans spans = { 0 };
+		AUTO_BUF struct buf out = { 0 }, why = { 0 };
+		size_t len = strlen(cases[i].text);
+		int rc = shape_scan_members(cases[i].text, len, &members, &shape, &spans, &why);
+		CHECK_INT(rc, cases[i].quoted != NULL ? 0 : -EINVAL);
+		json_put_quoted(&out, cases[i].text, 0, len, &spans);
+		if (cases[i].quoted != NULL)
+			CHECK_STR(out.data, cases[i].quoted);
+	}
+}
+
 static void test_json_elements(void) {
 	static const char text[] = " {\"x\": {\"k\": \"x\", \"v\": {\"k\": 2}}, \"y\": {\"v\":1}}";
 	AUTO_ELEMENTS struct elements all = { 0 }, none = { 0 };
 	AUTO_BUF struct buf why = { 0 };
-	CHECK_INT(elements_scan(text, strlen(text), true, "k", &all, &why), 0);
+	CHECK_INT(elements_scan(text, strlen(text), true, NULL, "k", &all, &why), 0);
 	if (!CHECK_INT(all.n, 2))
 		return;
 	const struct element *e = all.items;
@@ -269,13 +307,13 @@ static void test_json_elements(void) {
 	CHECK(e[0].shape.n == 2 && e[1].shape.n == 1 && e[1].watched_len == 0);
 	CHECK_INT(e[1].len, strlen("{\"v\":1}"));
 	CHECK(memcmp(text + e[1].at, "{\"v\":1}", e[1].len) == 0);
-	CHECK(elements_scan("[{}, 1]", 7, false, NULL, &none, &why) != 0);
+	CHECK(elements_scan("[{}, 1]", 7, false, NULL, NULL, &none, &why) != 0);
 	CHECK_STR(why.data, "not valid JSON at line 1, column 6: each row must be an object");
 	buf_resize(&why, 0);
-	CHECK(elements_scan("{\"a\":{}, \"a\":{}}", 16, true, "k", &none, &why) != 0);
+	CHECK(elements_scan("{\"a\":{}, \"a\":{}}", 16, true, NULL, "k", &none, &why) != 0);
 	CHECK_HAS(why.data, "the key \"a\" stands twice");
 	buf_resize(&why, 0);
-	CHECK(elements_scan(" ", 1, true, NULL, &none, &why) != 0);
+	CHECK(elements_scan(" ", 1, true, NULL, NULL, &none, &why) != 0);
 	CHECK_STR(why.data, "empty: a JSON object of objects was expected");
 }
 
@@ -378,6 +416,7 @@ int main(void) {
 	test_json_check();
 	test_json_depth();
 	test_json_shape();
+	test_json_members();
 	test_json_elements();
 	test_json_tree();
 	test_names();

@@ -70,6 +70,10 @@ static bool scan_unicode(struct json_scan *s, struct buf *out) {
 	int c = hex4(s->p, s->end);
 	if (c < 0)
 		return json_fail(s, "\\u needs four hex digits");
+	if (s->stored) {
+		s->p += 4;
+		return true;
+	}
 	if (c == 0)
 		return json_fail(s, "\\u0000 cannot be stored as text");
 	if (c >= 0xd800 && c < 0xe000) {

@@ -10,6 +10,9 @@ struct json_scan {
 	const char *start, *p, *end; /* p: what comes next */
 	struct buf *why;             /* where the sentence goes */
 	int depth;                   /* arrays and objects that p is in */
+	/* Strings are kept as they are written: \u0000 and half a surrogate pair pass. Names are
+	 * not decoded. */
+	bool stored;
 };
 
 /* Scans the value at s->p, and moves s->p behind it. NAME is its key in an object, decoded, whose

@@ -81,28 +81,85 @@ static bool check_twice(struct json_scan *s, const struct shape *names) {
 	return true;
 }
 
-static bool scan_object(struct json_scan *s, struct shape *names);
+void json_spans_free(struct json_spans *spans) {
+	free(spans->items);
+	*spans = (struct json_spans){ 0 };
+}
+
+void json_put_quoted(struct buf *out, const char *json, size_t at, size_t len,
+		     const struct json_spans *spans) {
+	for (int i = 0; i < spans->n; i++) {
+		const struct json_span *span = &spans->items[i];
+		buf_add(out, json + at, span->at - at);
+		buf_json_string(out, json + span->at, span->len);
+		len -= span->at + span->len - at;
+		at = span->at + span->len;
+	}
+	buf_add(out, json + at, len);
+}
+
+/* The object whose members are scanned. */
+struct object_scan {
+	struct shape *names;
+	const struct json_members *members; /* NULL: all are values */
+	struct json_spans *spans;
+};
+
+static bool scan_object(struct json_scan *s, const struct object_scan *object);
 
 /* Any value, of which nothing is wanted. */
 static bool skip(struct json_scan *s, struct buf *name, void *arg) {
 	AUTO_SHAPE struct shape ignored = { 0 };
-	return *s->p == '{'   ? scan_object(s, &ignored)
+	const struct object_scan object = { .names = &ignored };
+	return *s->p == '{'   ? scan_object(s, &object)
 	       : *s->p == '[' ? json_children(s, skip, arg)
 			      : json_scalar(s);
 }
 
-/* ARG: the names of the object. */
-static bool scan_member(struct json_scan *s, struct buf *name, void *arg) {
-	return (add_taken(arg, buf_take(name)) || json_fail(s, "out of memory")) &&
-	       skip(s, NULL, NULL);
+static bool skip_child(struct json_scan *s, struct buf *name, void *arg) {
+	return *s->p == '{' || *s->p == '[' ? json_children(s, skip_child, arg) : json_scalar(s);
 }
 
-static bool scan_object(struct json_scan *s, struct shape *names) {
-	return json_children(s, scan_member, names) && check_twice(s, names);
+/* The same of a value that is kept as it is written: a key may stand twice. */
+static bool skip_stored(struct json_scan *s, struct buf *name, void *arg) {
+	s->stored = true;
+	bool good = skip_child(s, name, arg);
+	s->stored = false;
+	return good;
+}
+
+/* ARG: the object. */
+static bool scan_member(struct json_scan *s, struct buf *name, void *arg) {
+	const struct object_scan *object = arg;
+	const struct json_members *members = object->members;
+	enum json_member what =
+		members != NULL ? members->what(members->arg, name->data) : MEMBER_VALUE;
+	struct json_span span = { .at = (size_t)(s->p - s->start) };
+	bool null = *s->p == 'n';
+	if (!add_taken(object->names, buf_take(name)))
+		return json_fail(s, "out of memory");
+	if (!(what == MEMBER_STORED ? skip_stored : skip)(s, NULL, NULL))
+		return false;
+	span.len = (size_t)(s->p - s->start) - span.at;
+	if (what == MEMBER_VALUE || null)
+		return true;
+	if (!list_room(object->spans->items, object->spans->n))
+		return json_fail(s, "out of memory");
+	object->spans->items[object->spans->n++] = span;
+	return true;
+}
+
+static bool scan_object(struct json_scan *s, const struct object_scan *object) {
+	return json_children(s, scan_member, (void *)(uintptr_t)object) &&
+	       check_twice(s, object->names);
 }
 
 int json_check(const char *json, size_t len, struct buf *why) {
 	return json_document(json, len, skip, NULL, why);
+}
+
+int json_check_stored(const char *json, size_t len, struct buf *why) {
+	return json_document(json, len, skip_stored, NULL, why);
 }
 
 static bool scan_shape(struct json_scan *s, struct buf *name, void *arg) {
@@ -110,12 +167,18 @@ static bool scan_shape(struct json_scan *s, struct buf *name, void *arg) {
 }
 
 int shape_scan(const char *json, size_t len, struct shape *out, struct buf *why) {
+	return shape_scan_members(json, len, NULL, out, NULL, why);
+}
+
+int shape_scan_members(const char *json, size_t len, const struct json_members *members,
+		       struct shape *out, struct json_spans *spans, struct buf *why) {
 	const char *p = json, *end = json + len;
+	struct object_scan object = { .names = out, .members = members, .spans = spans };
 	*out = (struct shape){ 0 };
 	json_skip_space(&p, end);
 	if (p == end)
 		return buf_refuse(why, "empty: a JSON object was expected");
-	int rc = json_document(json, len, scan_shape, out, why);
+	int rc = json_document(json, len, scan_shape, &object, why);
 	if (rc == 0 && *p != '{') {
 		buf_puts(why, "a JSON object was expected, not another kind of value");
 		rc = -EINVAL;
@@ -129,6 +192,7 @@ int shape_scan(const char *json, size_t len, struct shape *out, struct buf *why)
 
 struct elements_scan {
 	struct elements *all;
+	const struct json_members *members;
 	const char *watched;
 	struct shape names; /* of the outer object */
 	struct element *now;
@@ -138,6 +202,7 @@ void elements_free(struct elements *elements) {
 	for (int i = 0; i < elements->n; i++) {
 		free(elements->items[i].name);
 		shape_free(&elements->items[i].shape);
+		json_spans_free(&elements->items[i].spans);
 	}
 	free(elements->items);
 	*elements = (struct elements){ 0 };
@@ -147,9 +212,10 @@ void elements_free(struct elements *elements) {
 static bool scan_value(struct json_scan *s, struct buf *name, void *arg) {
 	const struct elements_scan *scan = arg;
 	struct element *e = scan->now;
+	struct object_scan object = { &e->shape, scan->members, &e->spans };
 	size_t at = (size_t)(s->p - s->start);
 	bool watched = scan->watched != NULL && strcmp(name->data, scan->watched) == 0;
-	if (!scan_member(s, name, &e->shape))
+	if (!scan_member(s, name, &object))
 		return false;
 	if (watched) {
 		e->watched_at = at;
@@ -181,9 +247,9 @@ static bool scan_elements(struct json_scan *s, struct buf *name, void *arg) {
 	return json_children(s, scan_element, scan) && check_twice(s, &scan->names);
 }
 
-int elements_scan(const char *json, size_t len, bool object, const char *watched,
-		  struct elements *out, struct buf *why) {
-	struct elements_scan scan = { .all = out, .watched = watched };
+int elements_scan(const char *json, size_t len, bool object, const struct json_members *members,
+		  const char *watched, struct elements *out, struct buf *why) {
+	struct elements_scan scan = { .all = out, .members = members, .watched = watched };
 	const char *p = json, *end = json + len;
 	int rc = -EINVAL;
 	*out = (struct elements){ 0 };
