@@ -111,8 +111,8 @@ static const struct line_sql formats[] = {
 		.put_fields = put_csv_fields,
 		.put_header = put_csv_header,
 		.copy = "csv",
-		.query = "coalesce((pg_catalog.array_agg(" QUERY_HEADER
-			 "))[1] || pg_catalog.string_agg(" QUERY_LINE ", ''), '')",
+		.query_header = QUERY_HEADER,
+		.query = "coalesce(pg_catalog.string_agg(" QUERY_LINE ", ''), '')",
 	},
 	{
 		.format = &format_jsonl,

@@ -13,7 +13,8 @@ struct line_sql {
 	const char *copy;
 	/* a file's first line, with its newline; NULL: it has none */
 	void (*put_header)(struct buf *out, const struct place *place);
-	const char *query; /* all rows q of a query, an aggregate */
+	const char *query;        /* all rows q of a query, an aggregate */
+	const char *query_header; /* before them: of one row q, its columns; NULL: none */
 };
 
 /* For a place with a format. */

@@ -50,6 +50,23 @@ def test_query_documents(shop):
     assert shop.m.ls("sum") == []  # parameters do not list
 
 
+def test_an_empty_query_has_its_header(pg, make_mount):
+    """Of a view, and of functions of all sorts, which are run once for a file and not for its header."""
+    pg.sql("""create view none as select 1 as a, 'x'::text as "b,c", null::json as "d'" where false;
+        create table calls (n serial);
+        create function set_of(wanted int) returns table (n int, "t t" text) language plpgsql as $$ begin
+            insert into calls default values; return query select i, 'x' from generate_series(1, wanted) i; end $$;
+        create function scalars(wanted int) returns setof integer language sql as $$ select generate_series(1, wanted) $$""")
+    m = make_mount(layout={"routes": [{"path": "/none.csv", "query": "none"}, {"path": "/set/{wanted}.csv", "query": "set_of"},
+                                      {"path": "/scalars/{wanted}.csv", "query": "scalars"}, {"path": "/none.jsonl", "query": "none"}]})
+    assert m.read("none.csv") == "a,\"b,c\",d'\n" and m.read("none.jsonl") == ""
+    assert m.read("set/0.csv") == "n,t t\n"
+    calls = pg.one("select count(*) from calls")
+    assert m.read("set/2.csv") == "n,t t\n1,x\n2,x\n"
+    assert pg.one("select count(*) from calls") <= 2 * calls  # nothing is run for the header alone
+    assert (m.read("scalars/0.csv"), m.read("scalars/1.csv")) == ("scalars\n", "scalars\n1\n")
+
+
 def test_query_files_are_read_only(shop):
     shop.add("bolt")
     for name in ("names.jsonl", "items/bolt/summary.json"):
