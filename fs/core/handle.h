@@ -48,6 +48,7 @@ struct handle {
 	void *state;
 
 	uint64_t counted; /* bytes on the account of memory: what the handle holds */
+	uint64_t most;    /* bytes that its text may have, if it is open for writing: text_most() */
 	enum kpages kpages;
 	bool wrote;   /* changed what the file is, committed or not */
 	bool created; /* the file was made by this handle's open */

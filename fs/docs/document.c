@@ -173,7 +173,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 		return call_error(call, ESTALE, HANDLE_GIVEN);
 	if ((h->flags & O_APPEND) != 0)
 		offset = d->data.len;
-	if (offset + size > call->fs->opt->max_document) {
+	if (offset + size > h->most) {
 		(void)refuse(h, -EFBIG);
 		return document_too_large(call);
 	}
@@ -197,7 +197,7 @@ static int document_write(struct call *call, struct handle *h, const char *data,
 
 static int document_truncate(struct call *call, struct handle *h, uint64_t size) {
 	struct open_document *d = document_of(h);
-	if (size > call->fs->opt->max_document)
+	if (size > h->most)
 		return document_too_large(call);
 	if (size == d->data.len)
 		return 0;

@@ -113,7 +113,12 @@ static int run_tx(struct table_tx *tx) {
 
 int table_store(struct call *call, const struct where *w, const struct where *from,
 		const char *json, size_t len) {
-	struct input in = { .call = call, .w = w, .raw = json };
+	struct input in = { .call = call,
+			    .w = w,
+			    .raw = json,
+			    .most = len > call->fs->opt->max_document
+					    ? len
+					    : call->fs->opt->max_document };
 	AUTO_FREE struct rows_text *text = calloc(1, sizeof(*text));
 	struct table_tx tx = { .call = call,
 			       .w = w,

@@ -55,3 +55,11 @@ const struct place *access_place(const struct node *node) {
 		node = node->parent;
 	return node != NULL && node->type == NODE_PLACE ? node->place : NULL;
 }
+
+uint64_t text_most(struct fs *fs, const struct node *node) {
+	uint64_t most = fs->opt->max_document;
+	struct stat st = { 0 };
+	if (node != NULL)
+		node_stat(fs->nodes, node, &st);
+	return (uint64_t)st.st_size > most ? (uint64_t)st.st_size + most : most;
+}

@@ -14,3 +14,7 @@ MUST_USE int access_check(struct call *call, const struct place *place, enum cha
 /* The place of NODE, or, of a plain file or directory, that of the directory of the layout that it
  * is in. */
 const struct place *access_place(const struct node *node);
+
+/* Bytes that a text may have that replaces NODE's file (NULL: none is there): max_document; where
+ * the file has more already, as many more than it has. Thread-safe. */
+uint64_t text_most(struct fs *fs, const struct node *node);

@@ -64,10 +64,11 @@ static int rename_onto_route(struct renaming *r) {
 	struct fs *fs = r->call->fs;
 	AUTO_WHERE struct where w = { 0 };
 	AUTO_BUF struct buf content = { 0 };
+	uint64_t most = text_most(fs, r->existing);
 	int rc =
 		node_where_child(fs->nodes, r->dir, r->name, r->target.place, r->target.values, &w);
 	if (rc == 0)
-		rc = plain_read_all(fs->plain, r->from, fs->opt->max_document, &content);
+		rc = plain_read_all(fs->plain, r->from, most, &content);
 	if (rc == -EFBIG)
 		return call_error(r->call, EFBIG,
 				  "the file is larger than max_document (%llu bytes): mount with a "

@@ -2,9 +2,11 @@
 
 #include "fs/core/call.h"
 #include "fs/core/kind.h"
+#include "fs/inodes/access.h"
 #include "util/mutex.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 struct handles {
 	pthread_cond_t left; /* a handle has one user less */
@@ -38,6 +40,8 @@ struct handle *handle_new(struct fs *fs, struct node *node, const struct kind *k
 	h->flags = flags;
 	h->lock_ino = node->ino;
 	h->size = HANDLE_NO_SIZE;
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		h->most = text_most(fs, node);
 	node_open(fs->nodes, node, h);
 	LOCK_SCOPE(&fs_lists);
 	h->all_prev = fs->handles->ring.all_prev;

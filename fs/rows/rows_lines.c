@@ -174,8 +174,8 @@ static int line_object(struct input *in, const char *line, size_t len, struct sh
 
 /* -- records ----------------------------------------------------------------------------------- */
 
-void rows_lines_begin(struct rows_file *f, const struct place *place, const struct fs *fs) {
-	line_reader_begin(&f->lines, place->format, fs->opt->max_document);
+void rows_lines_begin(struct rows_file *f, const struct place *place, uint64_t most) {
+	line_reader_begin(&f->lines, place->format, most);
 }
 
 uint64_t rows_open_line(const struct rows_file *f) {

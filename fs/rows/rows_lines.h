@@ -32,6 +32,7 @@ struct input {
 	const char *raw;
 	const char
 		*since;  /* a pg_snapshot: what was not there then is not replaced; NULL: all is */
+	uint64_t most;   /* bytes that the lines of the file may have that are replaced */
 	bool ids_later;  /* a line that leaves out its id gets none: it may be that of an old row */
 	size_t settled;  /* the lines before this byte are committed or refused */
 	int first_error; /* -errno of the first line that was refused */
@@ -71,8 +72,8 @@ uint64_t rows_open_line(const struct rows_file *f);
 /* Drops what H's data has, the piece of a record: what is written next begins one. */
 void rows_drop_rest(struct handle *h);
 
-/* F, a file at PLACE, has no line yet. */
-void rows_lines_begin(struct rows_file *f, const struct place *place, const struct fs *fs);
+/* F, a file at PLACE, has no line yet; a line has at most MOST bytes. */
+void rows_lines_begin(struct rows_file *f, const struct place *place, uint64_t most);
 
 /* Keeps each line of TEXT, written to the file W behind LINES others, in rejected/, for the reason
  * RC and CALL's error. Returns how many lines there are then. */

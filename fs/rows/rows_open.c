@@ -31,7 +31,7 @@ static void begin_text(struct call *call, struct handle *h) {
 int rows_open(struct call *call, struct handle *h) {
 	struct rows_file *f = rows_of(h);
 	bool writes = (h->flags & O_ACCMODE) != O_RDONLY;
-	rows_lines_begin(f, h->node->place, call->fs);
+	rows_lines_begin(f, h->node->place, call->fs->opt->max_document);
 	if (writes)
 		begin_text(call, h);
 	if (!writes)

@@ -149,7 +149,7 @@ static void take_what(const struct attempt *a, struct one *one, int what) {
 
 static int read_rows(struct db_conn *conn, struct attempt *a, struct db_error *err) {
 	/* of an edited file, others may have added some rows */
-	uint64_t most = a->p->in->call->fs->opt->max_document * (a->p->was != NULL ? 4 : 1);
+	uint64_t most = a->p->in->most * (a->p->was != NULL ? 4 : 1);
 	AUTO_FREE char *sql = sql_pairs_read(a->place, a->way <= WAY_CAREFUL, a->p->in->since);
 	AUTO_BUF struct buf limit = { 0 };
 	buf_printf(&limit, "%" PRIu64, most);

@@ -16,6 +16,12 @@
 #include <errno.h>
 #include <string.h>
 
+/* Bytes that the old lines, or one line, may have: the new text may be as long as the old one. */
+static uint64_t text_bytes(const struct call *call, const struct buf *text) {
+	uint64_t most = call->fs->opt->max_document;
+	return text->len > most ? text->len : most;
+}
+
 /* One transaction: what is removed, and how the lines are brought to the rows. */
 struct rows_tx {
 	const struct where
@@ -103,7 +109,7 @@ static int replace_edited(const struct input *in, const struct where *from,
 	if (before == NULL)
 		return call_error(in->call, ENOMEM, "out of memory");
 	*before = (struct rows_text){ .in = &old, .most = GROUPS_MOST_LINES };
-	line_reader_begin(&lines, in->w->place->format, in->call->fs->opt->max_document);
+	line_reader_begin(&lines, in->w->place->format, text_bytes(in->call, was));
 	int rc = lines_each(&old, was->len, RECORD_END, true, rows_text_add, before, &taken);
 	if (rc == 0)
 		rc = replace(in, from, text, before);
@@ -118,12 +124,13 @@ int rows_replace(struct call *call, struct rows_file *f, const struct where *w,
 			    .lines = &f->lines,
 			    .w = w,
 			    .raw = f->data.data,
+			    .most = text_bytes(call, &f->data),
 			    .since = f->since,
 			    .ids_later = true };
 	AUTO_FREE struct rows_text *text = calloc(1, sizeof(*text));
 	*taken = 0;
 	line_reader_forget(&f->lines);
-	rows_lines_begin(f, w->place, call->fs);
+	rows_lines_begin(f, w->place, in.most);
 	int rc = access_check(call, w->place, CHANGE_ANEW);
 	if (rc == 0 && text == NULL) {
 		(void)call_error(call, ENOMEM, "out of memory");

@@ -115,7 +115,7 @@ static int too_large(struct call *call, const char *what) {
 
 /* The text as the database has it now. */
 static int read_text(struct call *call, struct handle *h, struct buf *text) {
-	uint64_t most = call->fs->opt->max_document;
+	uint64_t most = h->most;
 	struct stat st;
 	node_stat(call->fs->nodes, h->node, &st);
 	rows_read_anew(h);
@@ -178,7 +178,7 @@ int rows_whole_write(struct call *call, struct handle *h, const char *data, size
 	struct rows_file *f = rows_of(h);
 	if ((h->flags & O_APPEND) != 0)
 		offset = f->data.len;
-	if (offset + size > call->fs->opt->max_document)
+	if (offset + size > h->most)
 		return give_up(call, h, -EFBIG);
 	rows_move(h, ROWS_CHANGED);
 	int rc = handle_room(call, h, &f->data, (size_t)offset + size);
@@ -196,7 +196,7 @@ int rows_whole_write(struct call *call, struct handle *h, const char *data, size
 
 int rows_whole_truncate(struct call *call, struct handle *h, uint64_t size) {
 	struct rows_file *f = rows_of(h);
-	if (size > call->fs->opt->max_document)
+	if (size > h->most)
 		return too_large(call, "the file would be");
 	if (size > 0 && size == f->data.len && rows_is_whole(h))
 		return 0;
