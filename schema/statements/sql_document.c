@@ -197,6 +197,8 @@ static void build_same(struct place *place) {
 	} else if (strncmp(column->base, "json", 4) == 0) {
 		buf_printf(&sql, " AND coalesce(%s::text, 'null') = ($%d::%s)::text COLLATE \"C\"",
 			   old.data, param, column->base);
+	} else if (strcmp(column->type, "text") == 0) {
+		buf_printf(&sql, " AND %s::text = $%d::text COLLATE \"C\"", old.data, param);
 	} else {
 		buf_printf(&sql,
 			   " AND %s::text = (pg_catalog.json_populate_record(NULL::", old.data);
