@@ -31,10 +31,11 @@ int statement_other_key(struct call *call, int rc, bool *other) {
 	said += strlen(SQL_OTHER_KEY);
 	const char *end = strrchr(said, '"');
 	AUTO_FREE char *key = strndup(said, end != NULL ? (size_t)(end - said) : strlen(said));
-	return call_error(call, EINVAL,
-			  "a trigger gives the row another key than its name says (%s): nothing is "
-			  "changed; use the name of the key that the trigger makes",
-			  key != NULL ? key : "");
+	return call_error(
+		call, EINVAL,
+		"a trigger, or the column's type, gives the row another key than its name "
+		"says (%s): nothing is changed; use the name of that key",
+		key != NULL ? key : "");
 }
 
 /* The rules of the table that is written through PLACE, "x, y"; nothing if there are none. */

@@ -326,7 +326,7 @@ static int write_together(struct db_conn *conn, struct writing *wr, struct db_er
 	if (rc == 0)
 		rc = add_groups(&steps, wr, GROUP_INSERT, inserts, err);
 	if (rc == 0 && steps.n > 0)
-		rc = keyed_still_referred(steps_run(conn, &steps, err), err);
+		rc = steps_run(conn, &steps, err);
 	if (rc == 0)
 		rc = judge_steps(conn, wr, &steps, updates, inserts, err);
 	bool gone = rc == 0 && deletes && steps.all[0].changed > 0;
@@ -358,8 +358,10 @@ int keyed_run(struct db_conn *conn, struct keyed *k, struct db_error *err) {
 
 bool keyed_other_way(struct keyed *k, const struct db_error *err) {
 	bool unique = strcmp(err->sqlstate, "23505") == 0 || strcmp(err->sqlstate, "23P01") == 0;
-	/* a trigger changes rows that the statement changes, too; rules */
-	bool one = strcmp(err->sqlstate, "27000") == 0 || strcmp(err->sqlstate, "0A000") == 0;
+	/* a trigger changes rows that the statement changes, too; rules; and by a foreign key it is
+	 * refused in any way, but only one of several statements says which row is meant */
+	bool one = strcmp(err->sqlstate, "27000") == 0 || strcmp(err->sqlstate, "0A000") == 0 ||
+		   strcmp(err->sqlstate, "23503") == 0;
 	if (unique && !k->careful)
 		return k->careful = true;
 	if (!one || !k->together)

@@ -190,6 +190,8 @@ def test_what_others_refer_to(files, pg):
         before = state(pg, "tree")
         with refused(errno.ENOTEMPTY):
             write(files, "tree", kind, [{"id": 2, "up": None, "name": "z"}])
+        with refused(errno.ENOENT):
+            write(files, "tree", kind, [{"id": 1, "up": None, "name": "a"}, {"id": 2, "up": 99, "name": "b"}])
         assert state(pg, "tree") == before
     for name, text in [("owned.csv", "owner,n\nb,2\n"), ("owned.csv", "owner,n\n"), ("loose.csv", "a,b\nb,2\n"), ("loose.json", "[]")]:
         with refused(errno.ENOTEMPTY):
