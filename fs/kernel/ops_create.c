@@ -60,9 +60,10 @@ static int create_file(struct call *call, struct node *dir, const char *name, mo
 	if (rc != 0)
 		return rc;
 	if (target.bad)
-		return call_error(call, EINVAL,
-				  "no key can have this name (see docs/LAYOUT.md on how keys are "
-				  "written: %% is %%25, and only valid UTF-8)");
+		return call_error(
+			call, EINVAL,
+			"no key can have this name (see docs/LAYOUT.md on how keys are "
+			"written: %%XX stands only for what needs it, and all is valid UTF-8)");
 	if (target.place != NULL && target.place->route == NULL)
 		return -EISDIR;
 	int allowed = access_check(call, target.place != NULL ? target.place : access_place(dir),

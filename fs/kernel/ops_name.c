@@ -46,9 +46,9 @@ static int make_directory(struct call *call, struct node *dir, const char *name,
 			call, EINVAL,
 			"this name is a file in the layout: no directory can be made here");
 	if (target.bad)
-		return call_error(
-			call, EINVAL,
-			"no key can have this name (%% is written %%25, and only valid UTF-8)");
+		return call_error(call, EINVAL,
+				  "no key can have this name: %%XX stands only for what needs it, "
+				  "and all is valid UTF-8");
 	rc = access_check(call, target.place != NULL ? target.place : access_place(dir),
 			  CHANGE_ANY);
 	if (rc == 0 && target.place != NULL) {

@@ -329,8 +329,8 @@ static int rename_any(struct renaming *r) {
 			r->call, EINVAL,
 			"no key can have this name: it is no value of the key's type, or not as "
 			"the database writes it (a uuid in lower case, a number without leading "
-			"zeros; %% is "
-			"written %%25, and only valid UTF-8)");
+			"zeros; %%XX stands only for what needs it, and all is valid "
+			"UTF-8)");
 	rc = rename_allowed(r);
 	if (rc != 0)
 		return rc;

@@ -107,10 +107,12 @@ static enum match take_apart(const struct place *place, const char *name, char *
 /* Appends NAME with its first N characters in hex; of those that are so already, none changes.
  * False if it has less. */
 static bool put_in_hex(struct buf *out, const char *name, int n) {
+	if (n > 0 && strcmp(name, "%") == 0) /* all of an empty key */
+		return false;
 	for (; n > 0; n--) {
-		if (*name == '\0' || strcmp(name, "%") == 0) /* all of an empty key */
+		if (*name == '\0')
 			return false;
-		if (*name == '%') {
+		if (percent_byte(name, strnlen(name, 3)) >= 0) {
 			buf_add(out, name, 3);
 			name += 3;
 		} else {

@@ -47,7 +47,7 @@ PIECES = ["a", "x", ".json", ".meta", ".meta.json", ".txt", "-", "--", "%", "~",
 
 def keys(rng, n):
     found = {"", ".", "..", "a", "a.json", "a.meta", "a.meta.json", "a.json.json", "q\nq", "all", "all.json", ".rowfs", "own", "x-1-2", "x",
-             "q%0Aq", "%", "%25", "1.json.d", "7", "x" * 300, "x" * 100, "é" * 120, "a" * 251 + ".meta"}
+             "q%0Aq", "%", "%25", "%%", "%41", "%4", "%zz", "a%", "%2f", "1.json.d", "7", "x" * 300, "x" * 100, "é" * 120, "a" * 251 + ".meta"}
     while len(found) < n:
         found.add("".join(rng.choice(PIECES) for _ in range(rng.randint(1, 4))))
     return sorted(found)

@@ -259,7 +259,7 @@ def test_demo(p):
 
 
 def test_a_position(p):
-    name, top = "СЫР \"ГОЛЛАНДСКИЙ\", 45 % Х/К", "номенклатура/СЫР \"ГОЛЛАНДСКИЙ\", 45 %25 Х%2FК"
+    name, top = "СЫР \"ГОЛЛАНДСКИЙ\", 45 % Х/К", "номенклатура/СЫР \"ГОЛЛАНДСКИЙ\", 45 % Х%2FК"
     p.m.mkdir(top)
     p.m.write(f"{top}/тип.txt", "сыр")
     p.m.write(f"{top}/карточка.json", {"product_type_code": "Х/К"})

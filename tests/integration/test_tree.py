@@ -75,7 +75,27 @@ def test_letters_of_any_script_are_themselves(shop):
         shop.add(key)
     assert shop.m.ls("items") == sorted(["日本語", "кириллица", "a b", "🙂", "quote'", "-rf", ".hidden"])
     shop.add("a/b%c\n")
-    assert "a%2Fb%25c%0A" in shop.m.ls("items")
+    assert "a%2Fb%c%0A" in shop.m.ls("items")
+
+
+def test_a_percent_sign_is_itself(shop):
+    """Where it begins no escape; and it is one name for each key, whoever makes it."""
+    names = {"a%b": "a%b", "100%": "100%", "%%": "%%", "%zz": "%zz", "%4": "%4", "50%-60%": "50%-60%", "%41": "%2541", "%": "%25",
+             "%~x": "%25~x", "%25": "%2525"}
+    for key, name in names.items():
+        os.mkdir(shop.m.at(f"items/{name}"))
+        assert shop.one("select count(*) from items where name = %s", key) == 1, key
+    assert shop.m.ls("items") == sorted(names.values())
+    for other in ("a%25b", "100%25", "%25%25", "%25zz", "a%62"):
+        with refused(errno.ENOENT):
+            os.stat(shop.m.at(f"items/{other}"))
+        with refused(errno.EINVAL):
+            os.mkdir(shop.m.at(f"items/{other}"))
+    shop.sql("delete from items")
+    for key in names:
+        shop.add(key)
+    assert shop.m.ls("items") == sorted(names.values())
+    shop.sql("delete from items")
 
 
 def test_names_that_encode_no_key(shop):

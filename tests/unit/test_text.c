@@ -344,8 +344,24 @@ static void test_names(void) {
 		{ ".", "", "%2E" },
 		{ "..", "-", "%2E%2E" },
 		{ "...", "", "..." },
-		{ "a/b%c\x01\x7f", "", "a%2Fb%25c%01%7F" },
+		{ "a/b%c\x01\x7f", "", "a%2Fb%c%01%7F" },
 		{ "a-b_c", "-_", "a%2Db%5Fc" },
+		{ "%", "", "%25" },
+		{ "%%", "", "%%" },
+		{ "%%%", "", "%%%" },
+		{ "a%", "", "a%" },
+		{ "%4", "", "%4" },
+		{ "%41", "", "%2541" },
+		{ "%4/", "", "%4%2F" },
+		{ "%%41", "", "%%2541" },
+		{ "%25", "", "%2525" },
+		{ "%4-1", "-", "%4%2D1" },
+		{ "%2f%zz", "", "%2f%zz" },
+		{ "%00", "", "%00" },
+		{ "%FF", "", "%25FF" },
+		{ "%~", "", "%25~" },
+		{ "a%~", "", "a%~" },
+		{ "%\n", "", "%%0A" },
 		{ "\xc3\xa9", "", "\xc3\xa9" },
 	};
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -355,8 +371,7 @@ static void test_names(void) {
 		CHECK(name_decode(&key, name.data, name.len));
 		CHECK_STR(key.data, cases[i][0]);
 	}
-	static const char *const none[] = { "",    ".",   "..",  "a%",   "a%4", "%4g",
-					    "%2f", "%00", "a/b", "\x01", "%FF" };
+	static const char *const none[] = { "", ".", "..", "a/b", "\x01", "%FF" };
 	for (size_t i = 0; i < COUNT(none); i++) {
 		AUTO_BUF struct buf key = { 0 };
 		CHECK(!name_decode(&key, none[i], strlen(none[i])));

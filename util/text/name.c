@@ -14,16 +14,43 @@ static bool is_control(char c) {
 	return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
-void percent_put(struct buf *out, const char *text, const char *odd, const char *also) {
+static int hex_value(char c) {
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+int percent_byte(const char *p, size_t len) {
+	int high = len >= 3 && p[0] == '%' ? hex_value(p[1]) : -1;
+	int low = high >= 0 ? hex_value(p[2]) : -1;
+	return low >= 0 && high + low > 0 ? high * 16 + low : -1;
+}
+
+/* True if the '%' at P in the key TEXT would be read as an escape, as the name of the empty key, or
+ * as the mark of a name by id. */
+static bool is_mistaken(const char *text, const char *p) {
+	return percent_byte(p, strnlen(p, 3)) >= 0 ||
+	       (p == text && (p[1] == '\0' || strncmp(p, NAME_BY_ID, strlen(NAME_BY_ID)) == 0));
+}
+
+/* KEY: '%' is encoded where it would be mistaken. */
+static void put(struct buf *out, const char *text, const char *odd, const char *also, bool key) {
 	const char *plain = text, *p = text; /* from PLAIN to P nothing is encoded */
 	for (; *p != '\0'; p++) {
-		if (!is_control(*p) && !has(odd, *p) && !has(also, *p))
+		if (!is_control(*p) && !has(odd, *p) && !has(also, *p) &&
+		    !(key && *p == '%' && is_mistaken(text, p)))
 			continue;
 		buf_add(out, plain, (size_t)(p - plain));
 		buf_printf(out, "%%%02X", (unsigned char)*p);
 		plain = p + 1;
 	}
 	buf_add(out, plain, (size_t)(p - plain));
+}
+
+void percent_put(struct buf *out, const char *text, const char *odd, const char *also) {
+	put(out, text, odd, also, false);
 }
 
 void percent_put_invalid(struct buf *out, const char *text, size_t most) {
@@ -39,26 +66,12 @@ void percent_put_invalid(struct buf *out, const char *text, size_t most) {
 	}
 }
 
-static int hex_value(char c) {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-int percent_byte(const char *p, size_t len) {
-	int high = len >= 3 && p[0] == '%' ? hex_value(p[1]) : -1;
-	int low = high >= 0 ? hex_value(p[2]) : -1;
-	return low >= 0 && high + low > 0 ? high * 16 + low : -1;
-}
-
 void name_encode(struct buf *out, const char *key, const char *also) {
 	bool dots = strcmp(key, ".") == 0 || strcmp(key, "..") == 0;
 	if (key[0] == '\0')
 		buf_putc(out, '%');
 	else
-		percent_put(out, key, "/%", dots ? "." : also);
+		put(out, key, "/", dots ? "." : also, true);
 }
 
 bool name_decode(struct buf *out, const char *name, size_t len) {
@@ -72,15 +85,13 @@ bool name_decode(struct buf *out, const char *name, size_t len) {
 
 	size_t plain = 0; /* start of what is itself */
 	for (size_t i = 0; i < len; i++) {
-		if (name[i] != '%') {
+		int byte = percent_byte(name + i, len - i);
+		if (byte < 0) {
 			if (is_control(name[i]) || name[i] == '/')
 				return false;
 			continue;
 		}
 		buf_add(out, name + plain, i - plain);
-		int byte = percent_byte(name + i, len - i);
-		if (byte < 0)
-			return false;
 		buf_putc(out, (char)byte);
 		i += 2;
 		plain = i + 1;

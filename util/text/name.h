@@ -1,8 +1,10 @@
 /* File names and key values: a reversible encoding.
  *
- * '/', '%', control characters, and the whole of "." and ".." are percent-encoded (upper-case hex);
- * letters of any script are themselves. An empty key is the name "%". A name that is too long for a
- * directory entry is "%~" and the row's primary key. All functions are pure and thread-safe. */
+ * '/', control characters, and the whole of "." and ".." are percent-encoded (upper-case hex);
+ * letters of any script are themselves. So is '%', but where it would be read as an escape: before
+ * two digits of upper-case hex. An empty key is the name "%", and a name that is too long for a
+ * directory entry is "%~" and the row's primary key; so a key that is "%", or begins with "%~", has
+ * its '%' encoded, too. All functions are pure and thread-safe. */
 #pragma once
 
 #include "util/buf.h"
@@ -15,8 +17,9 @@ enum { NAME_LONGEST = 255 }; /* bytes, as NAME_MAX */
  * component that has several keys. */
 void name_encode(struct buf *out, const char *key, const char *also);
 
-/* Decodes LEN bytes of NAME into OUT. Returns false if NAME is not the encoding of any key: a stray
- * '%', hex in lower case, what must be encoded and is not, invalid UTF-8, NUL. */
+/* Decodes LEN bytes of NAME into OUT. Returns false if NAME is not the encoding of any key: what
+ * must be encoded and is not, invalid UTF-8, NUL. What needs no escape and has one is decoded, too:
+ * a name is a key's only if the key is encoded as this name. */
 MUST_USE bool name_decode(struct buf *out, const char *name, size_t len);
 
 /* Appends TEXT with %XX (upper-case hex) for control characters and for the bytes of ODD and ALSO.
