@@ -1,6 +1,6 @@
 /* The kernel of Debian 12 (6.1), for a program that this is preloaded into: it knows neither
- * FUSE_NOTIFY_INC_EPOCH (6.16) nor FUSE_HAS_EXPIRE_ONLY (6.2), and asks for neither FUSE_PASSTHROUGH
- * (6.9) nor FUSE_DIRECT_IO_ALLOW_MMAP (6.6). */
+ * FUSE_NOTIFY_INC_EPOCH (6.16) nor FUSE_HAS_EXPIRE_ONLY (6.2), and asks for neither
+ * FUSE_PASSTHROUGH (6.9) nor FUSE_DIRECT_IO_ALLOW_MMAP (6.6). */
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/fuse.h>
