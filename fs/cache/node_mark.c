@@ -2,7 +2,10 @@
 #include "fs/core/kind.h"
 
 #include "fs/inodes/fresh.h"
+#include "fs/inodes/inode.h"
+#include "fs/inodes/node.h"
 #include "fs/inodes/node_table.h"
+#include "util/clock.h"
 #include "util/mutex.h"
 
 /* Out of memory: the kernel keeps it, until its time is up or the next notice. */
@@ -48,6 +51,14 @@ static bool is_followed(const struct nodes *nodes, const struct place *place) {
 	return is_directory(place) || nodes->fs->kinds->of_place(place)->followed;
 }
 
+/* The identity of a directory at PLACE, which the N NAMES lead to. */
+static uint64_t identity_of(const struct place *place, char *const *names, int n) {
+	if (n == 0)
+		return INODE_ROOT;
+	return node_place_ino(place->parent, identity_of(place->parent, names, n - 1),
+			      names[n - 1]);
+}
+
 bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *names, int n,
 		enum notice_kind kind, unsigned long epoch, struct forget **list) {
 	LOCK_SCOPE(&nodes->lock);
@@ -56,8 +67,12 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 		return false; /* replaced just now: see coherence_publish() */
 	for (int i = 0; i + 1 < n && dir != NULL; i++)
 		dir = nodes_find(nodes, dir, names[i]);
-	if (dir == NULL)
-		return false; /* nobody has asked for anything there */
+	if (dir == NULL) { /* nobody has asked for anything there, or the kernel has forgotten it */
+		if (kind == NOTICE_NAMES)
+			times_named(nodes->times, identity_of(place->parent, names, n - 1),
+				    clock_now_ns());
+		return false;
+	}
 	const char *name = names[n - 1];
 	struct node *node = nodes_find(nodes, dir, name);
 	/* a pending name is listed already, and the kernel keeps nothing of it or below it */
@@ -77,8 +92,16 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 	 * have nobody to tell */
 	if (node != NULL && is_followed(nodes, place) && node->kept)
 		forget_node(list, node, !is_directory(place));
+	if (dir->place->mtime != NULL && dir->parent != NULL) {
+		/* the time of a row's directory is a column of the row, which what is in it shows */
+		fresh_move(dir, FRESH_ON_CHANGE);
+		fresh_change_name(nodes->fs->fresh, dir->parent, dir->strings, epoch);
+		forget_node(list, dir, false);
+		forget_name(list, dir->parent, dir->strings, dir);
+	}
 	if (kind == NOTICE_NAMES) {
 		fresh_change_name(nodes->fs->fresh, dir, "", epoch);
+		times_named(nodes->times, dir->ino, clock_now_ns());
 		forget_node(list, dir, true);
 	}
 	if (kind == NOTICE_NAMES || !is_followed(nodes, place))

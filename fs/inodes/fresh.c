@@ -66,10 +66,19 @@ static void set_later(atomic_ulong *at, unsigned long epoch) {
 
 void fresh_change_all(struct fresh *fresh, unsigned long epoch) {
 	set_later(&fresh->all, epoch);
+	atomic_store(&fresh->all_ns, clock_now_ns());
 }
 
 void fresh_change_place(const struct place *place, unsigned long epoch) {
-	set_later(&((struct place *)(uintptr_t)place)->changed, epoch);
+	struct place *changed = (struct place *)(uintptr_t)place;
+	set_later(&changed->changed, epoch);
+	atomic_store(&changed->changed_ns, clock_now_ns());
+}
+
+int64_t fresh_place_changed_at(const struct fresh *fresh, const struct place *place) {
+	int64_t all = atomic_load(&((struct fresh *)(uintptr_t)fresh)->all_ns);
+	int64_t own = atomic_load(&((struct place *)(uintptr_t)place)->changed_ns);
+	return own > all ? own : all;
 }
 
 void fresh_change_name(struct fresh *fresh, const struct node *dir, const char *name,

@@ -69,6 +69,7 @@ struct fresh {
 
 	/* When what changed last, as epochs. */
 	atomic_ulong all;                    /* anything */
+	atomic_llong all_ns;                 /* the same, since 1970; 0: never */
 	atomic_ulong stripes[FRESH_STRIPES]; /* a name in a directory, by its hash */
 };
 
@@ -90,6 +91,10 @@ void fresh_change_place(const struct place *place, unsigned long epoch);
 /* NAME in DIR; "": what is listed there. */
 void fresh_change_name(struct fresh *fresh, const struct node *dir, const char *name,
 		       unsigned long epoch);
+
+/* When names of PLACE may have come or gone, since 1970, because of a notice that named no key; 0:
+ * never. For the time of directories that have such names. */
+int64_t fresh_place_changed_at(const struct fresh *fresh, const struct place *place);
 
 /* -- what was found; the lock of the nodes is held --------------------------------------------- */
 

@@ -19,13 +19,18 @@
  * route of the layout does not fit any more, or is there at last. Other names have numbers
  * in about the order in which they are listed: `find`, `du`, `rm -r` and others sort a large
  * directory by them, and what was listed together is then looked at together. */
-uint64_t node_child_ino(const struct node *parent, const char *name) {
-	for (int i = 0; parent->type == NODE_PLACE && i < parent->place->nchildren; i++) {
-		const struct place *child = parent->place->children[i];
+uint64_t node_place_ino(const struct place *dir, uint64_t above, const char *name) {
+	for (int i = 0; i < dir->nchildren; i++) {
+		const struct place *child = dir->children[i];
 		if (child->nkeys == 0 && strcmp(child->text, name) == 0)
-			return inode_of_literal(parent->ino, child->first);
+			return inode_of_literal(above, child->first);
 	}
-	return inode_of_name(parent->ino, name);
+	return inode_of_name(above, name);
+}
+
+uint64_t node_child_ino(const struct node *parent, const char *name) {
+	return parent->type == NODE_PLACE ? node_place_ino(parent->place, parent->ino, name)
+					  : inode_of_name(parent->ino, name);
 }
 
 static const char *const states[NAME_STATES] = { "none", "held", "unlinked", "succeeded",
@@ -468,6 +473,11 @@ void node_changed(struct nodes *nodes, const struct node *dir, const char *name)
 		      atomic_load(&nodes->fs->epoch));
 }
 
+void node_names_changed(struct nodes *nodes, const struct node *dir) {
+	LOCK_SCOPE(&nodes->lock);
+	times_named(nodes->times, dir->ino, clock_now_ns());
+}
+
 int64_t node_changed_at(struct nodes *nodes, const struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
 	return times_since(nodes->times, node_child_ino(node->parent, node->strings), ULONG_MAX);
@@ -567,12 +577,27 @@ struct attributes node_attributes(struct nodes *nodes, const struct node *node) 
 	return node->attr;
 }
 
+/* When a name in the directory DIR came or went, as far as this mount has heard; 0: never. */
+static int64_t names_changed_at(const struct nodes *nodes, const struct node *dir) {
+	int64_t last = times_since(nodes->times, dir->ino, ULONG_MAX);
+	for (int i = 0; i < dir->place->nkeyed; i++) {
+		int64_t whole = fresh_place_changed_at(nodes->fs->fresh, dir->place->keyed[i]);
+		last = whole > last ? whole : last;
+	}
+	return last;
+}
+
 static void stat_locked(const struct nodes *nodes, const struct node *node, struct stat *st) {
 	const struct options *opt = nodes->fs->opt;
 	uint64_t size = node->attr.size;
 	bool own = node->place != NULL ? node->place->ingest != NULL : node->type == NODE_PLAIN;
 	int64_t mtime =
 		node->attr.mtime_ns != 0 ? node->attr.mtime_ns : nodes->fs->started * NS_PER_S;
+	int64_t named = S_ISDIR(node->attr.mode) && node->type == NODE_PLACE
+				? names_changed_at(nodes, node)
+				: 0;
+	if (named > mtime)
+		mtime = named;
 	/* a writer sees what it has written, unless somebody else reads the old version here */
 	const struct handle *writer = node->readers == 0 ? last_writer(node) : NULL;
 	if (writer != NULL)

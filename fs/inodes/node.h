@@ -99,6 +99,8 @@ void node_unhash(struct nodes *nodes, struct node *node);
 /* This mount has changed the document NAME in DIR, of which nobody need know a node: its st_mtime
  * is now. */
 void node_changed(struct nodes *nodes, const struct node *dir, const char *name);
+/* A name in the directory DIR has come or gone: its st_mtime is now. */
+void node_names_changed(struct nodes *nodes, const struct node *dir);
 /* When the document that has NODE's name changed last, as far as this mount knows; no two changes
  * have the same time. */
 int64_t node_changed_at(struct nodes *nodes, const struct node *node);
@@ -189,6 +191,8 @@ bool node_is_version(struct nodes *nodes, const struct node *node, const char *v
 
 /* The identity of NAME in PARENT, as a look-up of what has none of its own would give it. */
 uint64_t node_child_ino(const struct node *parent, const char *name);
+/* The same in a directory at place DIR with the identity ABOVE, of which nobody need know a node. */
+uint64_t node_place_ino(const struct place *dir, uint64_t above, const char *name);
 
 /* Handles that write or read a node, as they open and close; an open handle holds a reference. */
 void node_open(struct nodes *nodes, struct node *node, struct handle *handle);

@@ -2,6 +2,7 @@
 
 #include "util/hash.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -49,4 +50,9 @@ int64_t times_since(struct times *times, uint64_t ino, unsigned long epoch) {
 void times_written(struct times *times, uint64_t ino, int64_t now_ns, unsigned long epoch) {
 	*find(times, ino) =
 		(struct document_time){ .ino = ino, .mtime_ns = now_ns, .epoch = epoch };
+}
+
+void times_named(struct times *times, uint64_t ino, int64_t now_ns) {
+	int64_t before = times_since(times, ino, ULONG_MAX);
+	times_written(times, ino, now_ns > before ? now_ns : before + 1, 0);
 }

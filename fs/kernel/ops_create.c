@@ -116,6 +116,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	}
 	node = h->node;
 	intent_note_made(call.fs->intents, node->ino);
+	node_names_changed(call.fs->nodes, dir);
 	struct fuse_entry_param e = reply_entry_param(call.fs, node);
 	if (call.renewed)
 		e.entry_timeout = 0;

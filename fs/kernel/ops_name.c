@@ -97,6 +97,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) 
 		reply_status(&call, dir, name, rc);
 		return;
 	}
+	node_names_changed(call.fs->nodes, dir);
 	node_set_maker(node, fuse_req_ctx(req)->pid);
 	reply_entry(&call, node);
 }
@@ -118,10 +119,12 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 		rc = plain_symlink(call.fs->plain, target, path);
 	if (rc == 0)
 		rc = lookup_child(&call, dir, name, true, &node);
-	if (rc != 0)
+	if (rc != 0) {
 		reply_status(&call, dir, name, rc);
-	else
-		reply_entry(&call, node);
+		return;
+	}
+	node_names_changed(call.fs->nodes, dir);
+	reply_entry(&call, node);
 }
 
 /* -- unlink and rmdir -------------------------------------------------------------------------- */
@@ -194,6 +197,8 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
 			rc = remove_file(&call, node);
 		node_put(call.fs->nodes, node);
 	}
+	if (rc == 0)
+		node_names_changed(call.fs->nodes, dir);
 	atomic_fetch_add(&call.fs->count.removals, rc == 0);
 	reply_status(&call, dir, name, rc);
 }
@@ -258,6 +263,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
 	if (rc == 0) {
 		moved_show_below(call.fs->moved, path);
 		node_unhash(call.fs->nodes, node);
+		node_names_changed(call.fs->nodes, dir);
 	}
 	node_put(call.fs->nodes, node);
 	atomic_fetch_add(&call.fs->count.removals, rc == 0);

@@ -393,6 +393,10 @@ static int rename_names(struct call *call, struct node *parent, const char *name
 		rc = -EEXIST;
 	if (rc == 0)
 		rc = rename_any(&r);
+	if (rc == 0) {
+		node_names_changed(nodes, parent);
+		node_names_changed(nodes, newparent);
+	}
 	fs_changed(call->fs);
 	node_put(nodes, r.node);
 	node_put(nodes, r.existing);

@@ -390,8 +390,10 @@ static int find_child(struct call *call, struct node *dir, const char *name, boo
 	if (rc == -ENOENT && is_being_removed(call, dir, known, name))
 		return known != NULL ? hand_out(nodes, known, lookup, out)
 				     : find_shell(call, dir, name, lookup, out);
-	if (rc == -ENOENT && known != NULL)
+	if (rc == -ENOENT && known != NULL) {
 		node_unhash(nodes, known);
+		node_names_changed(nodes, dir);
+	}
 	node_put(nodes, known);
 	return rc;
 }

@@ -108,6 +108,7 @@ struct place {
 
 	/* for whoever serves it: when all of it changed last, see fs/inodes/fresh.h */
 	atomic_ulong changed;
+	atomic_llong changed_ns; /* the same, since 1970; 0: never */
 };
 
 struct tree {

@@ -244,6 +244,16 @@ bool check_shape(struct check *c, struct place *place) {
 	return true;
 }
 
+/* The time of the directory of one row. What is wrong with the layout's word is told where the table
+ * is checked, and by the files that show it. */
+static void take_row_mtime(const struct check *c, struct place *place) {
+	const struct relation *rel = place->scope.tables[place->row_table].rel;
+	const struct layout_table *table = layout_table(c->layout, rel->layout_name);
+	const char *name = table != NULL ? table->mtime : NULL;
+	const struct column *column = name != NULL ? relation_column(rel, name) : NULL;
+	place->mtime = column != NULL && column->category == 'D' ? column : NULL;
+}
+
 bool check_component(struct check *c, struct place *place) {
 	bool ok = parse_parts(c, place);
 	for (int i = 0; ok && i < place->nkeys; i++)
@@ -265,6 +275,8 @@ bool check_component(struct check *c, struct place *place) {
 		place->row_table = place->keys[i].table;
 	}
 	place->row_dir = place->row_table >= 0 && place->scope.tables[place->row_table].determined;
+	if (place->row_dir)
+		take_row_mtime(c, place);
 	return true;
 }
 
@@ -515,6 +527,7 @@ bool check_file(struct check *c, struct place *place) {
 	place->route = c->route;
 	place->format = format_of(c->route->path, strlen(c->route->path));
 	place->row_dir = false;
+	place->mtime = NULL;
 	switch (c->route->kind) {
 	case KIND_FILE:
 		return c->route->relation == NULL || ingest_check(c, place);
