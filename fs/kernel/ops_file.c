@@ -148,7 +148,7 @@ static int refuse_pages(struct call *call, struct handle *h) {
 		log_warning("out of memory: a map shows changes that were refused");
 	return call_error(
 		call, ENODEV,
-		"a file that shows rows cannot be changed by a shared map: write() to it");
+		"a file that shows rows cannot be changed by a shared map: write to it");
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,

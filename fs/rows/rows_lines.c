@@ -113,11 +113,17 @@ static int put_field(struct call *call, const struct place *place, const struct 
 	}
 	const struct json_members members = sql_members(place);
 	enum json_member what = members.what(members.arg, column->name);
-	if ((what == MEMBER_JSON     ? json_check
-	     : what == MEMBER_STORED ? json_check_stored
-				     : text_check)(text, len, &why) != 0)
+	/* of a domain over JSON, which is not quoted */
+	bool bare = what == MEMBER_VALUE &&
+		    (strcmp(column->base, "jsonb") == 0 || strcmp(column->base, "json") == 0);
+	if ((what == MEMBER_JSON || bare ? json_check
+	     : what == MEMBER_STORED     ? json_check_stored
+					 : text_check)(text, len, &why) != 0)
 		return call_error(call, EINVAL, "column %s: %s", column->name, why.data);
-	buf_json_string(json, text, len);
+	if (bare)
+		buf_add(json, text, len);
+	else
+		buf_json_string(json, text, len);
 	return 0;
 }
 

@@ -144,7 +144,7 @@ def test_rows_are_not_written_by_a_map(mount, pg):
     with pytest.raises(OSError):
         os.fsync(fd)
     os.close(fd)
-    assert "write() to it" in mount.sentence()
+    assert "write to it" in mount.sentence()
     assert csv(pg) == want == get(path)
     with mapped(path) as m:
         assert m[:] == want
