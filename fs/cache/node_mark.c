@@ -93,7 +93,7 @@ bool nodes_mark(struct nodes *nodes, const struct place *place, char *const *nam
 	if (node != NULL && is_followed(nodes, place) && node->kept)
 		forget_node(list, node, !is_directory(place));
 	if (dir->place->mtime != NULL && dir->parent != NULL) {
-		/* the time of a row's directory is a column of the row, which what is in it shows */
+		/* its time is a column of the row that what is in it shows */
 		fresh_move(dir, FRESH_ON_CHANGE);
 		fresh_change_name(nodes->fs->fresh, dir->parent, dir->strings, epoch);
 		forget_node(list, dir, false);

@@ -191,7 +191,7 @@ bool node_is_version(struct nodes *nodes, const struct node *node, const char *v
 
 /* The identity of NAME in PARENT, as a look-up of what has none of its own would give it. */
 uint64_t node_child_ino(const struct node *parent, const char *name);
-/* The same in a directory at place DIR with the identity ABOVE, of which nobody need know a node. */
+/* The same in a directory at place DIR with identity ABOVE, of which nobody need know a node. */
 uint64_t node_place_ino(const struct place *dir, uint64_t above, const char *name);
 
 /* Handles that write or read a node, as they open and close; an open handle holds a reference. */

@@ -1,7 +1,8 @@
-/* When documents changed last, and names in directories, as far as this mount has seen: their time
- * where no column of the row tells it, or an earlier one. It outlives the nodes, which the kernel gives back as it likes: a time that went back,
- * or a change of the same length without a new time, would make `rsync`, `git` and `make` take the
- * new document for the old one. The last TIMES_SETS * TIMES_WAYS of them are remembered.
+/* When documents changed last, and names in directories, as far as this mount has seen: the time
+ * where no column of the row tells it, or an earlier one. It outlives the nodes, which the kernel
+ * gives back as it likes: a time that went back, or a change of the same length without a new
+ * time, would make `rsync`, `git` and `make` take the new document for the old one. The last
+ * TIMES_SETS * TIMES_WAYS of them are remembered.
  *
  * The caller holds the lock of the node table. */
 #pragma once
@@ -34,7 +35,7 @@ int64_t times_found(struct times *times, uint64_t ino, const char *version, bool
  * mount has written it since EPOCH, when the question was asked that found it, so that it may be
  * what was there before; ULONG_MAX: no matter. */
 int64_t times_since(struct times *times, uint64_t ino, unsigned long epoch);
-/* A name in the directory INO has come or gone at time NOW_NS. No two changes have the same time. */
+/* A name in directory INO has come or gone at time NOW_NS. No two changes have the same time. */
 void times_named(struct times *times, uint64_t ino, int64_t now_ns);
 /* This mount has changed the document INO at time NOW_NS; EPOCH is fs->epoch behind that change. */
 void times_written(struct times *times, uint64_t ino, int64_t now_ns, unsigned long epoch);

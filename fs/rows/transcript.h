@@ -57,7 +57,7 @@ struct transcript *transcript_pass(struct fs *fs, struct node *node, struct tran
 				   struct passing *out);
 void transcript_pass_end(struct transcript *t);
 
-/* All maps of NODE share its pages in the kernel, so they all show one transcript. Returns it, or if
+/* All maps of NODE share its pages in the kernel, so all show one transcript. Returns it, or if
  * there is none OFFER (NULL: none), which it is from now on; counted until transcript_map_end(). */
 struct transcript *transcript_map(struct fs *fs, const struct node *node, struct transcript *offer);
 void transcript_map_end(struct transcript *t);
