@@ -217,9 +217,16 @@ void put_same_identity(struct buf *sql, const struct place *place, const struct 
 			put_same(sql, place, &rel->columns[i]);
 }
 
-/* Values of COLUMN that differ may be shown as the same: SQL NULL and the null of JSON, {} and an
- * array with no elements but bounds, a record of NULLs. */
-static bool is_shown_alike(const struct column *column) {
+static bool has_fields(const struct place *place) {
+	return place->format != NULL && place->format->split != NULL;
+}
+
+/* Values of COLUMN that differ may be shown as the same by files of PLACE: SQL NULL and the null of
+ * JSON, {} and an array with no elements but bounds, a record of NULLs; in fields, which are
+ * texts, numbers that have another scale. */
+static bool is_shown_alike(const struct place *place, const struct column *column) {
+	if (has_fields(place))
+		return strcmp(column->base, "numeric") == 0;
 	return is_json(column) || column->category == 'A' || column->kind == 'c' ||
 	       strcmp(column->base, "bpchar") == 0;
 }
@@ -227,9 +234,10 @@ static bool is_shown_alike(const struct column *column) {
 /* VALUE of COLUMN as the files of PLACE show it; not every type has an equality. */
 static void put_shown(struct buf *sql, const struct place *place, const struct column *column,
 		      const char *value) {
-	bool fields = place->format != NULL && place->format->split != NULL;
-	if (fields || !is_shown_alike(column))
+	if (!is_shown_alike(place, column))
 		buf_printf(sql, "(%s)::text", value);
+	else if (has_fields(place))
+		buf_printf(sql, "pg_catalog.trim_scale(%s)::text", value);
 	else if (is_json(column))
 		buf_printf(sql, "coalesce((%s)::text, 'null')", value);
 	else
@@ -247,7 +255,7 @@ static void put_differs(struct buf *sql, const struct place *place, const struct
 /* What COLUMN gets of VALUE: nothing new where that is shown as OLD is. */
 static void put_kept(struct buf *sql, const struct place *place, const struct column *column,
 		     const char *old, const char *value) {
-	if (!is_shown_alike(column)) {
+	if (!is_shown_alike(place, column)) {
 		buf_puts(sql, value);
 		return;
 	}

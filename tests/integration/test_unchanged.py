@@ -144,7 +144,8 @@ def test_every_type_in_every_kind_of_file(box):
 # -- one column changed, the others as they were read -------------------------------------------------------------------------------
 
 JSON_SQL = """
-create table texts (id integer primary key, note text not null default 'old', raw json, b jsonb, l integer[], js json[]);
+create table texts (id integer primary key, note text not null default 'old', raw json, b jsonb, l integer[], js json[],
+    n numeric default 1.50);
 insert into texts (id, raw, b, l, js) values
     (1, null, null, '{}', '{}'), (2, 'null', 'null', '[0:1]={1,2}', '{"null",null}'),
     (3, '{"a": "x\\u0000y",  "a": [1.0, 1e3]}', '{"a": [1.00]}', null, null), (4, '"\\u0000"', '"s"', '[2:2][0:0]={{7}}', '{1.0}'),
@@ -161,6 +162,8 @@ JSON_LAYOUT = {"routes": [
     {"path": "/nokey.json", "rows": "texts", "as": "array", "columns": ["note", "raw", "b", "l"]},
     {"path": "/nokey.jsonl", "rows": "texts", "columns": ["note", "raw", "b", "l"]},
     {"path": "/nokey.csv", "rows": "texts", "columns": ["note", "raw", "b", "l"]},
+    {"path": "/numbers.csv", "rows": "texts", "columns": ["id", "note", "n"]},
+    {"path": "/nokeynumbers.csv", "rows": "texts", "columns": ["note", "n"]},
     {"path": "/all.jsonl", "rows": "texts"}, {"path": "/all.csv", "rows": "texts", "columns": ["id", "note", "raw", "b", "l"]},
 ]}
 
@@ -172,7 +175,7 @@ def texts(pg, make_mount):
 
 
 def kept(box):
-    return box.sql("select id, raw::text, b::text, l::text, js::text from texts order by id")
+    return box.sql("select id, raw::text, b::text, l::text, js::text, n::text from texts order by id")
 
 
 @pytest.mark.parametrize("way", [emptied, in_place], ids=lambda w: w.__name__)
