@@ -21,6 +21,7 @@ enum {
 	REJECTED_LEAST = 20,         /* so is rejected/ */
 	SERVER_FULL_US = 60000000,   /* so long after an error of the server's disk */
 	LOOK_OLD_US = 30 * US_PER_S, /* an older look says nothing */
+	SLOW_LOOK_US = US_PER_S,
 };
 
 /* What a look is waiting for. */
@@ -88,9 +89,16 @@ static void look(void *arg) {
 	pthread_cond_broadcast(&h->ended);
 }
 
-/* Begins a look, if none is under way. The lock is held. */
+/* A look that has waited tells those who have waited for it, too: requests are served two at a
+ * time. */
+static bool is_shared(const struct health *h) {
+	return h->ended_us - h->began_us > SLOW_LOOK_US && clock_us() - h->ended_us < SLOW_LOOK_US;
+}
+
+/* Begins a look, if none is under way, and none has just told that it had to wait. The lock is
+ * held. */
 static void begin_look(struct health *h) {
-	if (h->looking)
+	if (h->looking || is_shared(h))
 		return;
 	h->began_us = clock_us();
 	h->step = STEP_DISK;

@@ -126,10 +126,10 @@ static int add_entry(struct dir_reply *p, const struct entry *entry) {
 			return rc == -ENOENT ? 0 : rc;
 		if (node != NULL)
 			e = reply_entry_param(p->call->fs, node);
-		if (p->d->renewed || p->call->renewed)
-			e.entry_timeout = 0;
 		else
 			e.attr.st_ino = listed_ino(p, entry);
+		if (p->d->renewed || p->call->renewed)
+			e.entry_timeout = 0;
 		need = fuse_add_direntry_plus(p->call->req, at, left, entry->name, &e, next);
 	}
 	if (need > left) {

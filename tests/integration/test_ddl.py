@@ -244,6 +244,7 @@ def test_rowfs_own_schema_goes_and_comes_back(ddl):
     """sqitch revert, and deploy: the mount goes by time meanwhile, and listens again."""
     pg, m = ddl
     m.expect(".")
+    kit.forget_packs(pg)  # whose changes want the core's
     with followed(m):
         kit.sqitch(pg, "revert")
     until(lambda: m.status()["coherence"]["mode"] == "ttl", "it goes by time")
