@@ -5,6 +5,7 @@
 #include "fs/stream/once.h"
 #include "fs/bytes/plain.h"
 #include "fs/names/statement.h"
+#include "schema/layout/rights.h"
 #include "schema/statements/sql.h"
 
 #include <errno.h>
@@ -136,6 +137,7 @@ static int insert_row(struct call *call, const struct where *w, const struct row
 int store_row(struct call *call, const struct where *w, const char *json, size_t len,
 	      bool created) {
 	AUTO_ROW_DOCUMENT struct row_document d = { 0 };
+	const struct relation *rel = w->place->scope.tables[w->place->target].rel;
 	bool insert = created;
 	int changed = 0, updates = 0;
 	int rc = take_document(call, w->place, json, len, &d);
@@ -160,6 +162,7 @@ int store_row(struct call *call, const struct where *w, const char *json, size_t
 			}
 		}
 	}
+	rights_explain(rel, &call->err);
 	coherence_changed(call->fs, &call->err);
 	return rc;
 }

@@ -89,12 +89,14 @@ int lookup_check_target(struct call *call, struct node *dir, const char *name,
 
 /* -- attributes -------------------------------------------------------------------------------- */
 
-/* The attributes of a place: mode by its kind. */
+/* The attributes of a place: mode by its kind, and what the grants give. */
 static struct attributes attributes_of(const struct fs *fs, const struct place *place,
 				       uint64_t size, int64_t mtime_us) {
 	mode_t mode = S_IFDIR | 0777;
-	if (!is_directory(place))
-		mode = S_IFREG | (fs->kinds->of_place(place)->writable ? 0666 : 0444);
+	if (!is_directory(place)) {
+		bool writable = fs->kinds->of_place(place)->writable && place->may_write;
+		mode = S_IFREG | (place->may_read ? 0444 : 0) | (writable ? 0222 : 0);
+	}
 	if (place->write == WRITE_NONE)
 		mode &= ~(mode_t)0222;
 	return (struct attributes){ .mode = mode, .size = size, .mtime_ns = ns_of_us(mtime_us) };

@@ -2,6 +2,7 @@
 
 #include "db/field.h"
 #include "fs/rows/rows_id.h"
+#include "schema/layout/rights.h"
 
 #include <errno.h>
 
@@ -55,6 +56,7 @@ int insert_run(struct db_conn *conn, const struct input *in, const struct insert
 					 .len = insert->json.len,
 					 .oid = DB_TEXT };
 	int rc = db_query_on(conn, insert->sql, params, n, &inserted, err);
+	rights_explain(in->w->place->scope.tables[in->w->place->target].rel, err);
 	if (rc != 0 || field_changed(inserted) == insert->lines)
 		return rc;
 	if (insert->count == NULL)

@@ -3,6 +3,7 @@
 #include "db/field.h"
 #include "fs/rows/steps.h"
 #include "fs/rows/rows_insert.h"
+#include "schema/layout/rights.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,6 +16,10 @@ static int no_memory(struct db_error *err) {
 	return db_error_set(err, ENOMEM, "out of memory");
 }
 
+static const struct relation *relation_of(const struct input *in) {
+	return in->w->place->scope.tables[in->w->place->target].rel;
+}
+
 /* Runs SQL, which is freed, with the path's keys and JSON. */
 static int run(struct db_conn *conn, const struct input *in, char *sql, const struct buf *json,
 	       PGresult **res, struct db_error *err) {
@@ -24,20 +29,20 @@ static int run(struct db_conn *conn, const struct input *in, char *sql, const st
 	if (sql == NULL || json->failed)
 		return no_memory(err);
 	params[n++] = (struct db_param){ .data = json->data, .len = json->len, .oid = DB_TEXT };
-	return db_query_on(conn, sql, params, n, res, err);
+	int rc = db_query_on(conn, sql, params, n, res, err);
+	rights_explain(relation_of(in), err);
+	return rc;
 }
 
-/* *N becomes the number that SQL, which is freed, answers; *OTHER, if it is not NULL, the next. */
+/* *N becomes the number that SQL, which is freed, answers. */
 static int ask(struct db_conn *conn, const struct input *in, char *sql, const struct buf *json,
-	       long *n, long *other, struct db_error *err) {
+	       long *n, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
 	int rc = run(conn, in, sql, json, &res, err);
 	if (rc == 0)
-		rc = field_judge(res, ROWS_ONE, other != NULL ? "nn" : "n", err);
+		rc = field_judge(res, ROWS_ONE, "n", err);
 	if (rc == 0)
 		*n = field_number(res, 0, 0);
-	if (rc == 0 && other != NULL)
-		*other = field_number(res, 0, 1);
 	return rc;
 }
 
@@ -65,8 +70,16 @@ static int contradicts(const struct input *in, struct db_error *err) {
 
 static int count(struct db_conn *conn, const struct input *in, struct keyed_lines *lines,
 		 struct db_error *err) {
-	return ask(conn, in, sql_table_count(in->w->place, lines->shape), lines->json,
-		   &lines->there, &lines->differing, err);
+	AUTO_RESULT PGresult *res = NULL;
+	int rc = run(conn, in, sql_table_count(in->w->place, lines->shape), lines->json, &res, err);
+	if (rc == 0)
+		rc = field_judge(res, ROWS_ONE, "nnn", err);
+	if (rc != 0)
+		return rc;
+	lines->there = field_number(res, 0, 0);
+	lines->differing = field_number(res, 0, 1);
+	lines->fixed = field_number(res, 0, 2);
+	return 0;
 }
 
 /* A row that has stepped aside and is not updated would keep a value that nobody has written: so it
@@ -102,7 +115,9 @@ static int all_are_back(const struct keyed_lines *lines, long changed, struct db
 int keyed_update(struct db_conn *conn, const struct input *in, const struct keyed_lines *lines,
 		 int *written, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	char *update = lines->differing > 0 ? sql_table_update(in->w->place, lines->shape) : NULL;
+	char *update = lines->differing > 0
+			       ? sql_table_update(in->w->place, lines->shape, lines->fixed > 0)
+			       : NULL;
 	if (update == NULL)
 		return 0;
 	int rc = run(conn, in, update, lines->json, &res, err);
@@ -121,7 +136,7 @@ static int all_are_in(struct db_conn *conn, const struct input *in, const struct
 	if (lines->there + changed == lines->n)
 		return 0;
 	int rc = ask(conn, in, sql_table_skipped(in->w->place, lines->shape), lines->json, &without,
-		     NULL, err);
+		     err);
 	now.there = 0;
 	if (rc == 0 && sql_table_has_key(in->w->place, lines->shape))
 		rc = count(conn, in, &now, err);
@@ -162,6 +177,7 @@ struct writing {
 	} * groups;
 	struct buf keyed; /* all that show their key */
 	int nkeyed;
+	bool deletes; /* rows that are absent may have to go */
 };
 
 static void writing_end(struct writing *wr) {
@@ -214,24 +230,20 @@ static int refuse_twice(struct db_conn *conn, const struct writing *wr, struct d
 	return rc;
 }
 
-/* *ANY: rows of the file are in no line. A DELETE of no row would fire triggers, too. */
-static int find_absent(struct db_conn *conn, const struct writing *wr, bool *any,
-		       struct db_error *err) {
-	long n = 1;
-	char *absent = sql_table_absent(wr->place, wr->k->in->since);
-	int rc = absent != NULL ? ask(conn, wr->k->in, absent, &wr->keyed, &n, NULL, err) : 0;
-	*any = n > 0;
+/* A DELETE of no row would fire triggers, and a role that may not delete may write what needs no
+ * deletion. */
+static int look_for_absent(struct db_conn *conn, struct writing *wr, struct db_error *err) {
+	long absent = 1; /* where rows have no key, all of them go */
+	char *sql = sql_table_absent(wr->place, wr->k->in->since);
+	int rc = sql != NULL ? ask(conn, wr->k->in, sql, &wr->keyed, &absent, err) : 0;
+	wr->deletes = absent > 0;
 	return rc;
 }
 
 static int delete_absent(struct db_conn *conn, const struct writing *wr, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	bool any;
-	int rc = find_absent(conn, wr, &any, err);
-	if (rc != 0 || !any)
-		return rc;
-	rc = run(conn, wr->k->in, sql_table_delete(wr->place, wr->k->in->since), &wr->keyed, &res,
-		 err);
+	int rc = run(conn, wr->k->in, sql_table_delete(wr->place, wr->k->in->since), &wr->keyed,
+		     &res, err);
 	return keyed_still_referred(rc, err);
 }
 
@@ -247,7 +259,7 @@ static int prepare_groups(struct db_conn *conn, struct writing *wr, bool careful
 /* One statement after the other; what goes makes room for unique values that others take over. */
 static int write_apart(struct db_conn *conn, struct writing *wr, bool again, struct db_error *err) {
 	struct keyed *k = wr->k;
-	int rc = again ? 0 : delete_absent(conn, wr, err);
+	int rc = again || !wr->deletes ? 0 : delete_absent(conn, wr, err);
 	if (rc == 0)
 		rc = prepare_groups(conn, wr, k->careful && !again, err);
 	for (int g = 0; rc == 0 && g < wr->n; g++)
@@ -264,8 +276,9 @@ enum change_of_group { GROUP_UPDATE, GROUP_INSERT };
 static int add_group(struct steps *steps, const struct writing *wr, const struct group *group,
 		     enum change_of_group change, struct db_error *err) {
 	const struct place place = steps_place(steps, wr->place);
-	char *sql = change == GROUP_UPDATE ? sql_table_update(&place, group->lines.shape)
-					   : sql_table_insert(&place, group->lines.shape);
+	const struct shape *shape = group->lines.shape;
+	char *sql = change == GROUP_UPDATE ? sql_table_update(&place, shape, group->lines.fixed > 0)
+					   : sql_table_insert(&place, shape);
 	if (sql == NULL)
 		return change == GROUP_INSERT ? no_insert(err) : 0;
 	return steps_add(steps, sql, &group->json) != 0 ? no_memory(err) : 0;
@@ -314,11 +327,8 @@ static int write_together(struct db_conn *conn, struct writing *wr, struct db_er
 	if (step_of == NULL)
 		return no_memory(err);
 	int *updates = step_of, *inserts = step_of + wr->n;
-	bool deletes = false;
 	int rc = prepare_groups(conn, wr, k->careful, err);
-	if (rc == 0)
-		rc = find_absent(conn, wr, &deletes, err);
-	if (rc == 0 && deletes &&
+	if (rc == 0 && wr->deletes &&
 	    steps_add(&steps, sql_table_delete(wr->place, k->in->since), &wr->keyed) != 0)
 		rc = no_memory(err);
 	if (rc == 0)
@@ -329,7 +339,7 @@ static int write_together(struct db_conn *conn, struct writing *wr, struct db_er
 		rc = steps_run(conn, &steps, err);
 	if (rc == 0)
 		rc = judge_steps(conn, wr, &steps, updates, inserts, err);
-	bool gone = rc == 0 && deletes && steps.all[0].changed > 0;
+	bool gone = rc == 0 && wr->deletes && steps.all[0].changed > 0;
 	steps_free(&steps);
 	return gone ? write_apart(conn, wr, true, err) : rc;
 }
@@ -347,6 +357,8 @@ int keyed_run(struct db_conn *conn, struct keyed *k, struct db_error *err) {
 		rc = db_defer_constraints_on(conn, err);
 	if (rc == 0)
 		rc = refuse_twice(conn, &wr, err);
+	if (rc == 0)
+		rc = look_for_absent(conn, &wr, err);
 	if (rc == 0)
 		rc = k->together ? write_together(conn, &wr, err)
 				 : write_apart(conn, &wr, false, err);

@@ -33,11 +33,15 @@ struct keyed_lines {
 	const struct buf *json;
 	long n, there;  /* how many; how many of them have a row already */
 	long differing; /* how many of these rows are to be updated */
-	bool aside;     /* rows have stepped aside: all of them must be updated */
+	/* how many differ in columns that the role may not update: if any do, all columns are set,
+	 * since the server has the last word */
+	long fixed;
+	bool aside; /* rows have stepped aside: all of them must be updated */
 };
 
-/* For the lines of a text, or some of them. prepare: counts those that are there and
- * those that differ, and, with CAREFUL, has rows step aside; for all lines before any update. update: those that are there and
+/* For the lines of a text, or some of them. prepare: counts those that are there and those
+ * that differ, and, with CAREFUL, has rows step aside; for all lines before any update. update:
+ * those that are there and
  * differ; insert: the others. Both add to *WRITTEN how many rows were changed. All return 0 or
  * -errno with ERR filled. */
 MUST_USE int keyed_prepare(struct db_conn *conn, const struct input *in, struct keyed_lines *lines,

@@ -1,6 +1,7 @@
 #include "fs/rows/steps.h"
 
 #include "db/field.h"
+#include "schema/layout/rights.h"
 #include "schema/statements/sql.h"
 #include "util/list.h"
 
@@ -58,5 +59,6 @@ int steps_run(struct db_conn *conn, struct steps *steps, struct db_error *err) {
 	if (sql == NULL)
 		return db_error_set(err, ENOMEM, "out of memory");
 	int rc = db_query_on(conn, sql, params, n, &res, err);
+	rights_explain(steps->w->place->scope.tables[steps->w->place->target].rel, err);
 	return rc == 0 ? take_counts(steps, res, err) : rc;
 }

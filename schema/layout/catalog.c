@@ -69,8 +69,35 @@ static void read_columns(struct arena *memory, const cJSON *array, struct relati
 			.has_default = get_bool(e, "default"),
 			.generated = get_bool(e, "generated"),
 			.identity_always = get_bool(e, "identity"),
+			.selectable = get_bool(e, "select"),
+			.insertable = get_bool(e, "insert"),
+			.updatable = get_bool(e, "update"),
 		};
 	}
+}
+
+/* What a role with rights on some columns does without. */
+static void set_hidden(struct relation *rel) {
+	bool reads = false, updates = false;
+	for (int i = 0; i < rel->ncolumns; i++) {
+		reads = reads || rel->columns[i].selectable;
+		updates = updates || rel->columns[i].updatable;
+	}
+	for (int i = 0; i < rel->ncolumns; i++) {
+		struct column *column = &rel->columns[i];
+		column->hidden = reads && !column->selectable;
+		/* what cannot be compared either is left to the server */
+		column->fixed = updates && !column->updatable && !column->hidden;
+	}
+}
+
+static bool is_hidden(const struct relation *rel, const struct name_list *names) {
+	for (int i = 0; i < names->n; i++) {
+		const struct column *column = relation_column(rel, names->names[i]);
+		if (column != NULL && column->hidden)
+			return true;
+	}
+	return false;
 }
 
 static void read_relation(struct arena *memory, const cJSON *json, struct relation *rel) {
@@ -84,8 +111,11 @@ static void read_relation(struct arena *memory, const cJSON *json, struct relati
 	rel->inherited = get_bool(json, "inherited");
 	rel->referenced = get_bool(json, "referenced");
 	rel->readable = get_bool(json, "readable");
+	rel->versions = get_bool(json, "versions");
+	rel->deletable = get_bool(json, "deletable");
 	rel->rewrites_rows = get_bool(json, "rewrites");
 	read_columns(memory, cJSON_GetObjectItemCaseSensitive(json, "columns"), rel);
+	set_hidden(rel);
 	array = cJSON_GetObjectItemCaseSensitive(json, "keys");
 	rel->keys = arena_alloc(memory, cJSON_GetArraySize(array), sizeof(*rel->keys));
 	cJSON_ArrayForEach(e, array) {
@@ -160,6 +190,8 @@ static void read_name(const PGresult *res, int row, const struct layout *layout,
 		rel->layout_name = arena_strdup(&cat->memory, name);
 		read_relation(&cat->memory, relation, rel);
 		add_layout_key(&cat->memory, rel, layout_table(layout, name));
+		for (int i = 0; i < rel->nkeys && rel->keys != NULL; i++)
+			rel->keys[i].hidden = is_hidden(rel, &rel->keys[i].columns);
 	}
 	if (functions != NULL) {
 		/* Overloaded functions: the first; a layout cannot say which. */
@@ -233,8 +265,8 @@ static int ask_owners(struct db_pool *pool, const struct catalog *cat, struct db
 
 static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_error *err) {
 	AUTO_RESULT PGresult *res = NULL;
-	int rc =
-		db_ask(pool, embedded_catalog_session_sql, NULL, 0, ROWS_ONE, "ttbbbbb", &res, err);
+	int rc = db_ask(pool, embedded_catalog_session_sql, NULL, 0, ROWS_ONE, "ttbbbbbb", &res,
+			err);
 	if (rc != 0)
 		return rc;
 	cat->database = arena_strdup(&cat->memory, field_text(res, 0, 0));
@@ -244,6 +276,7 @@ static int ask_session(struct db_pool *pool, struct catalog *cat, struct db_erro
 	cat->has_proof = field_is_true(res, 0, 4);
 	cat->has_file_relations = field_is_true(res, 0, 5);
 	cat->recodes = field_is_true(res, 0, 6);
+	cat->read_only = field_is_true(res, 0, 7);
 	return 0;
 }
 
@@ -316,7 +349,7 @@ const struct column *relation_column(const struct relation *rel, const char *nam
 
 const struct name_list *relation_key(const struct relation *rel) {
 	for (int i = 0; i < rel->nkeys; i++) {
-		bool usable = true;
+		bool usable = !rel->keys[i].hidden;
 		for (int c = 0; c < rel->keys[i].columns.n && !rel->keys[i].primary; c++) {
 			const struct column *col =
 				relation_column(rel, rel->keys[i].columns.names[c]);

@@ -16,12 +16,19 @@ struct column {
 	char *operators; /* the schema of its type's =, < and >; "" if that is not known */
 	int modifier;    /* pg_attribute.atttypmod: length, precision and scale; -1: none */
 	bool not_null, has_default, generated, identity_always;
+	/* What the mount's role may do, as granted when the catalog was read, and what the server
+	 * can: a view's expression is never updated. */
+	bool selectable, insertable, updatable;
+	/* Left out of what is read, or set: there are others of the relation that the role may
+	 * read, or update. A role without any such right is left to the server's answer. */
+	bool hidden, fixed;
 };
 
 /* A unique key: the primary one is first and marked. */
 struct unique_key {
 	struct name_list columns;
 	bool primary;
+	bool hidden; /* one of its columns is */
 };
 
 /* A unique or exclusion index that is checked for each row as it is written, and not at the end of
@@ -49,6 +56,8 @@ struct relation {
 	bool referenced;    /* foreign keys of some table refer to it */
 	bool takes_copy;    /* a table without rules and row security: COPY does what INSERT does */
 	bool readable;      /* the mount's role may SELECT from it */
+	bool versions;      /* and its xmin, ctid and tableoid; a view has none */
+	bool deletable;     /* its rows can be deleted, and the role may */
 	bool rewrites_rows; /* triggers may change or drop a row before it is inserted */
 	struct column *columns;
 	int ncolumns;
@@ -79,6 +88,7 @@ struct catalog {
 	char *names, *prefix;  /* what was asked for: as of catalog.sql */
 	char *fingerprint;     /* of the database's schema, before: see catalog_changed() */
 	char *database, *user; /* as the server names them */
+	bool read_only;        /* a standby server, or read-only transactions are the default */
 	bool has_ledger;  /* rowfs.applied exists: appends can be repeated after a lost COMMIT */
 	bool has_streams; /* rowfs.stream is there: the same for streams of lines */
 	bool has_proof;   /* rowfs.file_rows has the column xids */
@@ -111,7 +121,7 @@ const struct function *catalog_function(const struct catalog *catalog, const cha
 const struct column *relation_column(const struct relation *relation, const char *name);
 
 /* The columns that identify a row: the primary key, else the first unique key of NOT NULL columns,
- * else NULL. */
+ * else NULL. A key with a hidden column is none. */
 const struct name_list *relation_key(const struct relation *relation);
 
 /* True if NAME is in LIST. */

@@ -36,6 +36,14 @@ bool check_missing(struct check *c, const char *kind, const char *relation, cons
 	return check_mistake(c, "%s", text.data != NULL ? text.data : "out of memory");
 }
 
+void check_readable(struct check *c, const struct relation *rel, const struct column *column) {
+	if (column == NULL || !column->hidden)
+		return;
+	struct lack *lack = note(c, "table or view", rel->layout_name, column->name);
+	if (lack != NULL)
+		lack->denied = true;
+}
+
 /* True if all that name RELATION can do without it. Routes that cannot say so themselves. */
 static bool is_optional(const struct check *c, const char *relation) {
 	for (int i = 0; i < c->layout->nroutes; i++)

@@ -33,5 +33,9 @@ const struct relation *check_relation(struct check *c, const char *words, const 
  * are missing. */
 bool check_said_columns(struct check *c, const struct relation *rel);
 
+/* Tells, once, if the mount's role may not read COLUMN of REL, by which files are found or ordered:
+ * such a file is refused by the server when it is used. COLUMN may be NULL: none. */
+void check_readable(struct check *c, const struct relation *rel, const struct column *column);
+
 /* Checks what "tables" says. */
 void check_tables(struct check *c);

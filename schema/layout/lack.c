@@ -83,6 +83,14 @@ void lacks_put(const struct lacks *lacks, const struct layout *layout, int i, st
 			  entry[] = "what \"tables\" says of it";
 	const struct lack *lack = &lacks->list[i];
 	const char *comma = "";
+	if (lack->denied) {
+		buf_printf(
+			out,
+			"this role may not read column \"%s\" of %s, by which files are found or "
+			"ordered: using them is refused (GRANT SELECT on it)",
+			lack->column, lack->relation);
+		return;
+	}
 	if (lack->column != NULL)
 		buf_printf(out, "column \"%s\" does not exist in %s; left out: ", lack->column,
 			   lack->relation);

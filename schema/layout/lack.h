@@ -1,5 +1,6 @@
 /* What a layout names and the database does not have, where the layout says that it can do without
- * ("optional"): which routes and timers are left out because of it. Private to schema/, but for the
+ * ("optional"): which routes and timers are left out because of it; and what it may not read that
+ * tells which file is which. Private to schema/, but for the
  * sentences. */
 #pragma once
 
@@ -12,6 +13,7 @@ struct lack {
 	char *column;     /* NULL: the relation or function itself is missing */
 	bool timer;       /* a timer calls it */
 	bool mtime;       /* "tables" names it as an "mtime" */
+	bool denied;      /* it is there, and the mount's role may not read it */
 };
 
 struct lacks {

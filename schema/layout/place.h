@@ -103,6 +103,9 @@ struct place {
 	enum layout_write write; /* what may be changed at and below it; never WRITE_UNSAID */
 	bool recodes;            /* see catalog.h */
 	bool stays; /* must not be removed: its own route says so, or that of its row */
+	/* whether the role's rights, and the server, let anything of a file be read, and written:
+	 * for its mode */
+	bool may_read, may_write;
 
 	struct place_sql sql;
 

@@ -1,5 +1,6 @@
 #include "schema/layout/tree.h"
 
+#include "schema/layout/rights.h"
 #include "schema/layout/tree_check.h"
 #include "schema/layout/tree_write.h"
 #include "util/text/strings.h"
@@ -308,6 +309,7 @@ struct tree *tree_build(const struct layout *layout, const struct catalog *catal
 	}
 	for (int i = 0; ok && i < tree->nall; i++) {
 		tree->all[i]->recodes = catalog->recodes;
+		rights_set(tree->all[i], catalog);
 		ok = place_rank_children(tree->all[i]);
 	}
 	ok = ok && slices_make(tree) && !tree->memory.failed;

@@ -57,6 +57,15 @@ static int scope_push(struct scope *scope, const struct relation *rel, int joine
 	return scope->n++;
 }
 
+/* Tells which columns of FK, from CHILD to PARENT, may not be read. */
+static void check_join(struct check *c, const struct relation *child, const struct relation *parent,
+		       const struct foreign_key *fk) {
+	for (int i = 0; i < fk->columns.n; i++) {
+		check_readable(c, child, relation_column(child, fk->columns.names[i]));
+		check_readable(c, parent, relation_column(parent, fk->references.names[i]));
+	}
+}
+
 /* The index of REL in PLACE's scope, joined to the nearest table before it where it is new. -1
  * after a mistake. */
 static int scope_reach(struct check *c, struct place *place, const struct relation *rel) {
@@ -82,8 +91,10 @@ static int scope_reach(struct check *c, struct place *place, const struct relati
 				      upwards ? other->layout_name : rel->layout_name);
 			return -1;
 		}
-		if (fk != NULL)
+		if (fk != NULL) {
+			check_join(c, upwards ? other : rel, upwards ? rel : other, fk);
 			return scope_push(scope, rel, i, fk, upwards);
+		}
 	}
 	check_mistake(c, "%s has no foreign key to a table that the path names before it",
 		      rel->layout_name);
@@ -196,6 +207,7 @@ static bool bind_key(struct check *c, struct place *place, struct key *key) {
 			return false;
 	}
 	key->table = scope_reach(c, place, rel);
+	check_readable(c, rel, key->column);
 	return key->table >= 0;
 }
 
@@ -292,7 +304,7 @@ static const struct column *need_column(struct check *c, const struct relation *
 	return column;
 }
 
-/* The route's columns, or all. */
+/* The route's columns, or all, of which the role may read any. */
 static void take_columns(struct check *c, struct place *place, const struct relation *rel) {
 	const struct name_list *names = &c->route->columns;
 	int count = names->n == 0 ? rel->ncolumns : names->n;
@@ -301,7 +313,7 @@ static void take_columns(struct check *c, struct place *place, const struct rela
 		const struct column *column =
 			names->n == 0 ? &rel->columns[i]
 				      : need_column(c, rel, "\"columns\"", names->names[i]);
-		if (column != NULL)
+		if (column != NULL && !column->hidden)
 			place->columns[place->ncolumns++] = column;
 	}
 }
@@ -318,6 +330,7 @@ static bool take_order(struct check *c, struct place *place, const struct relati
 			need_column(c, rel, "\"order\"", c->route->order.names[i]);
 		if (column == NULL)
 			return false;
+		check_readable(c, rel, column);
 		place->order[n++] = column;
 	}
 	for (int i = 0; i < extra; i++) {
@@ -343,6 +356,10 @@ static bool take_mtime(struct check *c, struct place *place, const struct relati
 		return true;
 	place->mtime = relation_column(rel, name);
 	bool own = place->route != NULL && place->route->mtime != NULL;
+	if (place->mtime != NULL && place->mtime->hidden) {
+		place->mtime = NULL;
+		return true; /* its files are shown without it */
+	}
 	if (place->mtime == NULL && (c->optional || (c->before != NULL && !own))) {
 		if (own)
 			check_missing(c, "table or view", rel->layout_name, name, "\"mtime\"");

@@ -26,6 +26,11 @@ SELECT w.name,
                    'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
                    'full', pg_catalog.format('%I.%I', n.nspname, c.relname),
                    'readable', pg_catalog.has_table_privilege(c.oid, 'SELECT'),
+                   -- xmin, ctid and tableoid: a role with rights on some columns has none on these
+                   'versions', c.relkind IN ('r', 'p', 'm') AND pg_catalog.has_column_privilege(c.oid, -1::int2, 'SELECT')
+                       AND pg_catalog.has_column_privilege(c.oid, -2::int2, 'SELECT')
+                       AND pg_catalog.has_column_privilege(c.oid, -6::int2, 'SELECT'),
+                   'deletable', can.what & 16 <> 0 AND pg_catalog.has_table_privilege(c.oid, 'DELETE'),
                    -- COPY knows neither rules nor row security
                    'copy', c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
                        AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r
@@ -63,7 +68,13 @@ SELECT w.name,
                                   'not_null', a.attnotnull,
                                   'default', a.atthasdef OR a.attidentity <> '',
                                   'generated', a.attgenerated <> '',
-                                  'identity', a.attidentity = 'a') ORDER BY a.attnum)
+                                  'identity', a.attidentity = 'a',
+                                  'select', pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'),
+                                  'insert', can.what & 8 <> 0 AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'INSERT'),
+                                  'update', can.what & 4 <> 0 AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'UPDATE')
+                                      -- an expression of a view that the server changes rows through
+                                      AND (c.relkind <> 'v' OR pg_catalog.pg_column_is_updatable(c.oid, a.attnum, true)
+                                           OR can.what & 16 = 0)) ORDER BY a.attnum)
                          FROM pg_catalog.pg_attribute a
                          JOIN types y ON y.type = a.atttypid
                          JOIN pg_catalog.pg_type b ON b.oid = y.base
@@ -114,7 +125,10 @@ SELECT w.name,
                                   ORDER BY f.oid)
                          FROM pg_catalog.pg_constraint f
                         WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0::oid), '[]'))
-          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+               -- what PostgreSQL can do to its rows, whoever asks: bits of INSERT (8), UPDATE (4), DELETE (16)
+               LATERAL (SELECT CASE WHEN c.relkind IN ('r', 'p') THEN 28
+                                    ELSE pg_catalog.pg_relation_is_updatable(c.oid, true) END AS what OFFSET 0) can
          WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CASE WHEN NOT w.hidden THEN w.relation END)
            AND c.relkind IN ('r', 'p', 'v', 'm', 'f')) AS relation,
        (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(

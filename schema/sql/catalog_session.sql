@@ -17,4 +17,5 @@ JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'rowfs' AND c.relname = 'file' AND a.attname = 'relation'
 AND NOT a.attisdropped),
-pg_catalog.getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII')
+pg_catalog.getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII'),
+pg_catalog.current_setting('transaction_read_only') = 'on'

@@ -106,7 +106,7 @@ enum { LINE_TEXT, LINE_TIE, LINE_IDENTITY }; /* columns of lines */
  * numbers of those whose rows are not as they say. count: how many of them have that row, and
  * agree with the path. delete: the rows whose keys are in the parameter, or all OTHERS; KEYED:
  * but not those whose key an object has, and these are the parameter before it. SNAPSHOT as in
- * read. */
+ * read. update leaves rows alone that differ in a column that the role may not update. */
 char *sql_pairs_update(const struct place *place, const struct shape *shape);
 /* The UPDATE that has these rows step aside before: see sql_table_aside(). */
 char *sql_pairs_aside(const struct place *place, const struct shape *shape);
@@ -123,13 +123,14 @@ char *sql_pairs_delete(const struct place *place, bool others, bool keyed, const
 char *sql_table_twice(const struct place *place);
 char *sql_table_absent(const struct place *place, const char *snapshot);
 char *sql_table_delete(const struct place *place, const char *snapshot);
-/* count: how many objects agree with the path and stand for a row that is there, and how many of
- * these differ from it. update: these
- * rows, as far as they differ; NULL if there is nothing to set. insert: the objects that stand for
- * no row, in their order; NULL if no column would get a value. skipped, after the insert: how many
- * that agree with the path still stand for no row. */
+/* count: how many objects agree with the path and stand for a row that is there; how many of these
+ * differ from it; and how many in a column that the role may not update. update: these rows, as far
+ * as they differ, FIXED: in columns that the role may not update, too; NULL if there is
+ * nothing to set. insert: the objects that stand for no row, in their order; NULL if no column
+ * would get a value. skipped, after the insert: how many that agree with the path still stand for
+ * no row. */
 char *sql_table_count(const struct place *place, const struct shape *shape);
-char *sql_table_update(const struct place *place, const struct shape *shape);
+char *sql_table_update(const struct place *place, const struct shape *shape, bool fixed);
 /* An UPDATE that makes room for the update, where rows exchange values of a unique index that is
  * checked row by row: rows whose values of it change get others that no row has. NULL: there is no
  * such index, or none whose columns have such values. */

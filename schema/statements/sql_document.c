@@ -34,10 +34,16 @@ static void put_body(struct buf *sql, const struct place *place) {
 		put_document(sql, place, alias);
 }
 
-/* What changes when the body does: the row's version where the relation has one. */
+/* A column that the role may not read: its file is there, and has no body. */
+static bool is_unread(const struct place *place) {
+	return place->column != NULL && place->column->hidden;
+}
+
+/* What changes when the body does: the row's version where it can be read. */
 static void put_version(struct buf *sql, const struct place *place) {
-	char kind = place->scope.tables[place->target].rel->kind;
-	if (kind == 'r' || kind == 'p' || kind == 'm')
+	if (is_unread(place))
+		buf_puts(sql, "'-'");
+	else if (place->scope.tables[place->target].rel->versions)
 		buf_printf(sql, "t%d.xmin::text || t%d.ctid::text", place->target, place->target);
 	else
 		buf_puts(sql, "pg_catalog.md5(b.body::text)");
@@ -50,6 +56,10 @@ static bool is_bytes(const struct place *place) {
 /* "size, body" */
 static void put_sized_body(struct buf *sql, const struct place *place, int inline_body) {
 	AUTO_BUF struct buf size = { 0 };
+	if (is_unread(place)) {
+		buf_puts(sql, "'0', NULL");
+		return;
+	}
 	if (is_bytes(place))
 		buf_puts(&size, "pg_catalog.octet_length(b.body)");
 	else
@@ -74,17 +84,25 @@ static void put_select(struct buf *sql, const struct place *place, int inline_bo
 	else
 		buf_puts(sql, "NULL");
 	put_tables(sql, " FROM ", place, -1);
+	if (is_unread(place)) {
+		buf_puts(sql, " WHERE ");
+		return;
+	}
 	/* OFFSET 0 keeps the planner from rendering the body once for each use */
 	buf_puts(sql, ", LATERAL (SELECT ");
 	put_body(sql, place);
 	buf_puts(sql, " AS body OFFSET 0) b WHERE ");
 }
 
+static void put_has_body(struct buf *sql, const struct place *place) {
+	buf_puts(sql, is_unread(place) ? "" : " AND b.body IS NOT NULL");
+}
+
 static void build_find(struct place *place, bool by_id, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_select(&sql, place, SQL_INLINE_BODY);
 	put_conditions(&sql, "", place, by_id);
-	buf_puts(&sql, " AND b.body IS NOT NULL");
+	put_has_body(&sql, place);
 	if (by_id) {
 		buf_puts(&sql, " AND ");
 		put_id(&sql, place);
@@ -97,14 +115,14 @@ static void build_list(struct place *place, bool next, struct db_statement *st) 
 	AUTO_BUF struct buf sql = { 0 };
 	put_select(&sql, place, SQL_LIST_BODY);
 	put_conditions(&sql, "", place, true);
-	buf_puts(&sql, " AND b.body IS NOT NULL");
+	put_has_body(&sql, place);
 	put_list_rest(&sql, place, next, false);
 	statement_take(place, st, &sql);
 }
 
 /* The column of a row has a file, unless it is NULL; JSON has one in any case. */
 static void put_has_file(struct buf *sql, const struct place *place) {
-	if (strncmp(place->column->base, "json", 4) == 0)
+	if (strncmp(place->column->base, "json", 4) == 0 || is_unread(place))
 		return;
 	put_column(sql, " AND ", place->target, place->column->name);
 	buf_puts(sql, " IS NOT NULL");
@@ -127,7 +145,7 @@ static void build_names(struct place *place, bool next, struct db_statement *st)
 static void build_body(struct place *place) {
 	AUTO_BUF struct buf sql = { 0 };
 	buf_puts(&sql, "SELECT ");
-	put_version(&sql, place);
+	put_version(&sql, place); /* of what may not be read, the server says so */
 	put_tables(&sql, ", b.body FROM ", place, -1);
 	buf_puts(&sql, ", LATERAL (SELECT ");
 	put_body(&sql, place);

@@ -102,8 +102,8 @@ static void put_aside_value(struct buf *sql, const struct relation *rel,
 
 static bool may_step(const struct place *place, const struct shape *shape,
 		     const struct name_list *but, const struct column *column) {
-	return takes_value(place, shape, column) && !column->identity_always &&
-	       (but == NULL || !name_list_has(but, column->name));
+	return takes_value(place, shape, column) && !column->identity_always && !column->fixed &&
+	       !column->hidden && (but == NULL || !name_list_has(but, column->name));
 }
 
 /* The column that steps aside for CHECK: one that the save gives its value afterwards. NULL:

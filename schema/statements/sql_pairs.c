@@ -263,12 +263,14 @@ static void put_pairs(struct buf *sql, const struct place *place, const struct s
  * is nothing to set. */
 static char *update_or_find(const struct place *place, const struct shape *shape, bool find) {
 	const struct relation *rel = target_of(place);
-	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
+	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 }, fixed = { 0 };
 	for (int i = 0; i < rel->ncolumns; i++) {
 		if (!takes_value(place, shape, &rel->columns[i]))
 			continue;
 		if (rel->columns[i].identity_always)
 			return NULL;
+		if (!find && rel->columns[i].fixed)
+			continue;
 		put_change(&set, &differs, place, shape, &rel->columns[i]);
 	}
 	if (set.len == 0 && !set.failed)
@@ -279,7 +281,12 @@ static char *update_or_find(const struct place *place, const struct shape *shape
 	put_pairs(&sql, place, shape);
 	/* a rule may return nothing */
 	bool returns = !find && rel->rules.n == 0;
-	buf_printf(&sql, " AND (%s)%s", differs.data, returns ? " RETURNING x.n" : "");
+	buf_printf(&sql, " AND (%s)", differs.data);
+	if (!find)
+		put_fixed(&fixed, place, shape);
+	if (fixed.len > 0)
+		buf_printf(&sql, " AND NOT (%s)", fixed.data);
+	buf_puts(&sql, returns ? " RETURNING x.n" : "");
 	return buf_take(&sql);
 }
 

@@ -173,7 +173,7 @@ void sql_build_rows(struct place *place) {
 	}
 	for (int all = 0; all < 2; all++) {
 		struct db_statement *st = all != 0 ? &place->sql.find : &place->sql.glance;
-		enum sums sums = all != 0 ? SUMS_ALL : SUMS_SMALL;
+		enum sums sums = all != 0 ? SUMS_ALL : place->may_read ? SUMS_SMALL : SUMS_NONE;
 		if (place->grouped)
 			build_grouped_find(place, sums, st);
 		else

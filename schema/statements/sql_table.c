@@ -222,7 +222,7 @@ static char *delete_or_find(const struct place *place, const char *snapshot, boo
 	const struct shape none = { 0 };
 	AUTO_BUF struct buf sql = { 0 };
 	put_own_rows(&sql, find ? "SELECT pg_catalog.count(*) FROM " : "DELETE FROM ",
-		     place->scope.tables[place->target].rel);
+		     target_of(place));
 	buf_printf(&sql, " t%d", place->target);
 	put_tables(&sql, find ? ", " : " USING ", place, place->target);
 	put_conditions(&sql, " WHERE ", place, false);
@@ -244,23 +244,40 @@ char *sql_table_absent(const struct place *place, const char *snapshot) {
 	return match_of(place) != NULL ? delete_or_find(place, snapshot, true) : NULL;
 }
 
-/* What the UPDATE sets, and whether that changes something; both empty: nothing is set. */
+/* Which columns: those that the role may update, the others, or all. */
+enum set_of_columns { SET_OWN, SET_FIXED, SET_ALL };
+
+static bool is_in_set(enum set_of_columns which, const struct column *column) {
+	return which == SET_ALL || column->fixed == (which == SET_FIXED);
+}
+
+/* What the UPDATE of these columns sets, and whether that changes something; both empty: nothing is
+ * set. */
 static void put_changes(struct buf *set, struct buf *differs, const struct place *place,
-			const struct shape *shape) {
+			const struct shape *shape, enum set_of_columns which) {
 	const struct relation *rel = target_of(place);
 	for (int i = 0; i < rel->ncolumns; i++) {
 		const struct column *column = &rel->columns[i];
 		if (takes_value(place, shape, column) && !column->identity_always &&
-		    !name_list_has(match_of(place), column->name))
+		    is_in_set(which, column) && !name_list_has(match_of(place), column->name))
 			put_change(set, differs, place, shape, column);
 	}
 }
 
-char *sql_table_count(const struct place *place, const struct shape *shape) {
-	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
-	put_changes(&set, &differs, place, shape);
-	buf_printf(&sql, "SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE %s)",
+/* ", count(*) FILTER (...)": of how many rows these columns differ. */
+static void put_count_of(struct buf *sql, const struct place *place, const struct shape *shape,
+			 enum set_of_columns which) {
+	AUTO_BUF struct buf set = { 0 }, differs = { 0 };
+	put_changes(&set, &differs, place, shape, which);
+	buf_printf(sql, ", pg_catalog.count(*) FILTER (WHERE %s)",
 		   differs.len > 0 ? differs.data : "false");
+}
+
+char *sql_table_count(const struct place *place, const struct shape *shape) {
+	AUTO_BUF struct buf sql = { 0 };
+	buf_puts(&sql, "SELECT pg_catalog.count(*)");
+	put_count_of(&sql, place, shape, SET_ALL);
+	put_count_of(&sql, place, shape, SET_FIXED);
 	put_relation(&sql, " FROM ", place->scope.tables[place->target].rel);
 	buf_printf(&sql, " t%d, ", place->target);
 	put_sources(&sql, place, shape);
@@ -278,9 +295,9 @@ static void put_rows_where(struct buf *sql, const struct place *place, const str
 	buf_printf(sql, " AND (%s)", condition->data);
 }
 
-char *sql_table_update(const struct place *place, const struct shape *shape) {
+char *sql_table_update(const struct place *place, const struct shape *shape, bool fixed) {
 	AUTO_BUF struct buf sql = { 0 }, set = { 0 }, differs = { 0 };
-	put_changes(&set, &differs, place, shape);
+	put_changes(&set, &differs, place, shape, fixed ? SET_ALL : SET_OWN);
 	if (set.len == 0 && !set.failed)
 		return NULL;
 	put_own_rows(&sql, "UPDATE ", target_of(place));

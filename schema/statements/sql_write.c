@@ -271,11 +271,25 @@ void put_change(struct buf *set, struct buf *differs, const struct place *place,
 	put_new_value(&value, place, shape, column, old.data);
 	put_name(set, set->len > 0 ? ", " : "", column->name);
 	buf_puts(set, " = ");
+	if (column->hidden) {
+		buf_puts(set, value.data);
+		if (differs != NULL)
+			buf_printf(differs, "%strue", differs->len > 0 ? " OR " : "");
+		return;
+	}
 	put_kept(set, place, column, old.data, value.data);
 	if (differs == NULL)
 		return;
 	buf_puts(differs, differs->len > 0 ? " OR " : "");
 	put_differs(differs, place, column, old.data, value.data);
+}
+
+void put_fixed(struct buf *differs, const struct place *place, const struct shape *shape) {
+	const struct relation *rel = target_of(place);
+	AUTO_BUF struct buf set = { 0 };
+	for (int i = 0; i < rel->ncolumns; i++)
+		if (rel->columns[i].fixed && takes_value(place, shape, &rel->columns[i]))
+			put_change(&set, differs, place, shape, &rel->columns[i]);
 }
 
 /* True if an UPDATE to a document of SHAPE would set COLUMN. */
@@ -506,8 +520,7 @@ bool sql_is_snapshot(const char *text) {
 void put_older(struct buf *sql, const struct place *place, const char *snapshot) {
 	const struct relation *rel = place->scope.tables[place->target].rel;
 	unsigned long long first, end;
-	if (snapshot == NULL || rel->kind == 'v' || rel->kind == 'f' ||
-	    sscanf(snapshot, "%llu:%llu", &first, &end) != 2)
+	if (snapshot == NULL || !rel->versions || sscanf(snapshot, "%llu:%llu", &first, &end) != 2)
 		return;
 	AUTO_BUF struct buf xid = { 0 };
 	buf_printf(

@@ -28,10 +28,13 @@ void put_same_identity(struct buf *sql, const struct place *place, const struct 
 void put_change(struct buf *set, struct buf *differs, const struct place *place,
 		const struct shape *shape, const struct column *column);
 
+/* In DIFFERS, behind others, whether the row differs in a column that the role may not update. */
+void put_fixed(struct buf *differs, const struct place *place, const struct shape *shape);
+
 /* Makes rows that stand in each other's way step aside: what an UPDATE sets so that a row whose
  * unique values change has, until then, values that no row has; and in MOVES which rows. Columns
- * BUT (may be NULL) stay. NUMBER: an expression that is another number for each row. False if
- * nothing can step aside. */
+ * BUT (may be NULL) stay, and those that the role may not read or update. NUMBER: an expression
+ * that is another number for each row. False if nothing can step aside. */
 bool put_aside(struct buf *set, struct buf *moves, const struct place *place,
 	       const struct shape *shape, const struct name_list *but, const char *number);
 /* A FROM item: JSON, an expression of type json, as the row d of REL, or with SET as many rows. */
