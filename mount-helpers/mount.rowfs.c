@@ -3,16 +3,21 @@
  *
  *   mount.rowfs SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]
  *
- * It runs `rowfs mount -o OPTIONS -- SPEC DIR`, without a shell, and exits as mount(8) says. */
+ * It runs `rowfs mount -o OPTIONS -- SPEC DIR`, without a shell, and exits as mount(8) says. With
+ * `remount` among the options the kernel alone is asked, and the daemon goes on. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <mntent.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,6 +95,60 @@ static int enter_namespace(const char *name) {
 	}
 	close(fd);
 	return EX_OK;
+}
+
+/* True if WORD is one of the comma-separated LIST. */
+static bool has_word(const char *list, const char *word) {
+	size_t len = strlen(word);
+	for (const char *p = list;; p++) {
+		if (strncmp(p, word, len) == 0 && (p[len] == ',' || p[len] == '\0'))
+			return true;
+		if ((p = strchr(p, ',')) == NULL)
+			return false;
+	}
+}
+
+static bool is_mounted(const char *dir) {
+	char real[PATH_MAX];
+	FILE *mounts = realpath(dir, real) != NULL ? setmntent("/proc/self/mounts", "r") : NULL;
+	const struct mntent *m = NULL;
+	bool own = false;
+	while (mounts != NULL && (m = getmntent(mounts)) != NULL)
+		if (strcmp(m->mnt_dir, real) == 0)
+			own = is_own_type(m->mnt_type); /* the last one covers the others */
+	if (mounts != NULL)
+		endmntent(mounts);
+	return own;
+}
+
+/* Makes what is mounted read-only (`ro`) or writable (`rw`). The other words are those of fstab,
+ * which the daemon has had: nothing else changes. */
+static int remount(const struct request *r) {
+	static const unsigned long kept[][2] = {
+		{ ST_NOSUID, MS_NOSUID },     { ST_NODEV, MS_NODEV },
+		{ ST_NOEXEC, MS_NOEXEC },     { ST_SYNCHRONOUS, MS_SYNCHRONOUS },
+		{ ST_NOATIME, MS_NOATIME },   { ST_NODIRATIME, MS_NODIRATIME },
+		{ ST_RELATIME, MS_RELATIME },
+	};
+	struct statvfs now;
+	if (!is_mounted(r->dir))
+		return complain(EX_MOUNT_FAILED, r->dir, "rowfs is not mounted here");
+	if (statvfs(r->dir, &now) != 0)
+		return complain(EX_MOUNT_FAILED, r->dir, strerror(errno));
+	bool read_only = (now.f_flag & ST_RDONLY) != 0;
+	for (int i = 0; i < r->noptions; i++) {
+		if (has_word(r->options[i], "ro"))
+			read_only = true;
+		else if (has_word(r->options[i], "rw"))
+			read_only = false;
+	}
+	unsigned long flags = MS_REMOUNT | (read_only ? MS_RDONLY : 0);
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		flags |= (now.f_flag & kept[i][0]) != 0 ? kept[i][1] : 0;
+	if (mount("none", r->dir, NULL, flags, NULL) == 0)
+		return EX_OK;
+	return complain(EX_MOUNT_FAILED, r->dir,
+			errno == EBUSY ? "files are open for writing here" : strerror(errno));
 }
 
 /* A SPEC that names no database: the environment, the options and libpq's defaults say which. */
@@ -186,6 +245,9 @@ int main(int argc, char **argv) {
 		return EX_OK;
 	if (r.namespace != NULL && (status = enter_namespace(r.namespace)) != EX_OK)
 		return status;
+	for (int i = 0; i < r.noptions; i++)
+		if (has_word(r.options[i], "remount"))
+			return remount(&r);
 	make_command(&r, command);
 	return run(command, argc, argv);
 }

@@ -26,6 +26,11 @@ static int check_words(struct call *call, const struct place *place, enum change
 }
 
 int access_check(struct call *call, const struct place *place, enum change change) {
+	/* the kernel lets programs write again after `mount -o remount,rw` */
+	if (call->fs->opt->read_only)
+		return call_error(
+			call, EROFS,
+			"rowfs was started to read only (-o ro): unmount it, and mount it again");
 	if (place == NULL)
 		return 0;
 	if (place->write == WRITE_NONE)

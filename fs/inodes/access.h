@@ -7,8 +7,8 @@
 #include "fs/core/kind.h"
 
 /* 0 if CHANGE is allowed at PLACE, or below it; NULL is no place: 0. Else -EROFS where nothing may
- * be changed, -EPERM for a change that the layout, or a table that others inherit from, does not
- * allow, with a sentence that names the word. Thread-safe. */
+ * be changed, also of a mount with -o ro, -EPERM for a change that the layout, or a table that
+ * others inherit from, does not allow, with a sentence that names the word. Thread-safe. */
 MUST_USE int access_check(struct call *call, const struct place *place, enum change change);
 
 /* The place of NODE, or, of a plain file or directory, that of the directory of the layout that it

@@ -176,14 +176,17 @@ def helper(tmp_path):
                               ROOT / "build-test/mount-helpers/mount.rowfs") if p.exists()), None)
     if built is None:
         pytest.skip("mount.rowfs is not built")
-    link = "/sbin/mount.rowfs"
-    if os.path.lexists(link):
-        pytest.skip(f"{link} exists already: not ours to replace")
-    os.symlink(built, link)
+    links = ("/sbin/mount.rowfs", "/sbin/mount.fuse.rowfs")
+    for link in links:
+        if os.path.lexists(link):
+            pytest.skip(f"{link} exists already: not ours to replace")
+    for link in links:
+        os.symlink(built, link)
     (tmp_path / "bin").mkdir()
     os.symlink(rowfs_binary(), tmp_path / "bin/rowfs")
     yield {**{k: v for k, v in clean_env().items() if k != "PATH"}, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    os.unlink(link)
+    for link in links:
+        os.unlink(link)
 
 
 @pytest.mark.root
@@ -226,6 +229,43 @@ def test_the_helper_fakes_and_is_sloppy(pg, tmp_path, helper):
     assert done.returncode == 1 and not is_mounted(place)
     run("mount", "-s", "-t", "rowfs", "-o", f"no_such_option,state_dir={tmp_path / 'state'}", pg.conninfo, place, env=helper)
     unmounted(place)
+
+
+@pytest.mark.root
+def test_remount(empty_pg, make_mount, tmp_path, helper):
+    """Read-only and back, by the kernel: the daemon and what it has open go on."""
+    empty_pg.sql("create table t (id integer primary key, text text); insert into t values (1, 'a')")
+    layout = {"routes": [{"path": "/t/{id}.json", "row": "t"}, {"path": "/t.csv", "rows": "t"}]}
+    m = make_mount(layout=layout, conninfo=empty_pg.conninfo, install=False)
+
+    def remount(words, place=m.path, **kw):
+        return run("mount", "-o", f"remount,{words}", place, env=helper, **kw)
+
+    def options(place=m.path):
+        return next(line.split()[5] for line in get("/proc/self/mountinfo").decode().splitlines() if f" {place} " in line).split(",")
+    before = options()
+    remount("ro")
+    assert options() == ["ro", *before[1:]] and "nosuid" in before
+    assert m.json("t/1.json") == {"id": 1, "text": "a"}
+    for action in (lambda: m.write("t/1.json", {"text": "b"}), lambda: m.append("t.csv", "2,b\n"), lambda: m.write("plain", "x"),
+                   lambda: os.unlink(m.at("t/1.json")), lambda: m.mkdir("new")):
+        with refused(errno.EROFS):
+            action()
+    remount("rw,layout=of_fstab,noatime")  # words of fstab are the daemon's
+    assert options() == before
+    m.write("t/1.json", {"text": "b"})
+    fd = os.open(m.at("t.csv"), os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"2,c\n")
+    assert "open for writing" in remount("ro", ok=False).stderr and options() == before
+    os.close(fd)
+    remount("ro")
+    assert empty_pg.sql("select * from t order by id") == [(1, "b"), (2, "c")]
+    assert remount("ro", place=tmp_path, ok=False).returncode != 0
+    only = make_mount(layout=layout, conninfo=empty_pg.conninfo, install=False, options={"ro": True})
+    remount("rw", place=only.path)
+    only.refuses(lambda: only.write("t/1.json", {"text": "d"}), errno.EROFS, "-o ro", path="t/1.json")
+    with refused(errno.EROFS):
+        only.write("plain", "x")
 
 
 @pytest.mark.root
