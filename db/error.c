@@ -144,6 +144,9 @@ static char *sentence_of_result(const char *sqlstate, const PGresult *res) {
 		buf_puts(&b, detail != NULL ? " Hint: " : ". Hint: ");
 		add_one_line(&b, hint);
 	}
+	if (strcmp(sqlstate, "25006") == 0)
+		buf_puts(&b, ": the server is a standby, or default_transaction_read_only is on; "
+			     "write through a mount of a server that takes changes");
 	add_json_context(&b, PQresultErrorField(res, PG_DIAG_CONTEXT));
 	return buf_take(&b);
 }
