@@ -11,6 +11,9 @@
 static const struct column *find_key(const struct relation *rel) {
 	const struct name_list *key = relation_key(rel);
 	const struct column *found = NULL;
+	/* a collector's role need not read it */
+	if (key == NULL && rel->nkeys > 0 && rel->keys[0].primary)
+		key = &rel->keys[0].columns;
 	for (int i = 0; key != NULL && i < key->n; i++) {
 		const struct column *column = relation_column(rel, key->names[i]);
 		bool integer = column != NULL && (strcmp(column->base, "bigint") == 0 ||
