@@ -50,15 +50,6 @@ void rights_set(struct place *place, const struct catalog *catalog) {
 	place->may_write = rel == NULL || (!catalog->read_only && may_write(place, rel));
 }
 
-bool rights_are_partial(const struct relation *rel, const struct shape *shape) {
-	for (int i = 0; i < shape->n; i++) {
-		const struct column *column = relation_column(rel, shape->names[i]);
-		if (column != NULL && column->fixed && !column->generated)
-			return true;
-	}
-	return false;
-}
-
 static void put_columns(struct buf *out, const char *words, const struct relation *rel,
 			bool insert) {
 	int n = 0, lacking = 0;

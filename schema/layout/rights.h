@@ -5,14 +5,9 @@
 #include "schema/layout/place.h"
 
 struct db_error;
-struct shape;
 
 /* Sets PLACE's may_read and may_write. */
 void rights_set(struct place *place, const struct catalog *catalog);
-
-/* True if objects with SHAPE's keys give a value to a column of REL that the role may not
- * update, while it may update others. */
-bool rights_are_partial(const struct relation *rel, const struct shape *shape);
 
 /* Where ERR is a missing privilege, adds which columns of REL the role may change, or insert. */
 void rights_explain(const struct relation *rel, struct db_error *err);
