@@ -263,7 +263,8 @@ static void take_row_mtime(const struct check *c, struct place *place) {
 	const struct layout_table *table = layout_table(c->layout, rel->layout_name);
 	const char *name = table != NULL ? table->mtime : NULL;
 	const struct column *column = name != NULL ? relation_column(rel, name) : NULL;
-	place->mtime = column != NULL && column->category == 'D' ? column : NULL;
+	bool shown = column != NULL && column->category == 'D' && !column->hidden;
+	place->mtime = shown ? column : NULL;
 }
 
 bool check_component(struct check *c, struct place *place) {

@@ -1,12 +1,14 @@
 """The page docs/YOUR-DATABASE.md: what it says of a kind of database is so."""
 import errno
+import json
 import os
 import re
 import stat
 
 import pytest
 
-from kit import ROOT, refused, rm, until
+from kit import ROOT, refused, rm, run, until
+from mountkit import clean_env, rowfs_binary
 
 SQL = """
 create table base (id integer primary key, name text unique deferrable, part text, twice integer generated always as (id * 2) stored);
@@ -86,10 +88,11 @@ def test_generated_columns_and_identities(files):
         files.write("twice/1", "9")
 
 
-def test_what_is_no_key(files, make_mount):
-    for table, column in (("base", "name"),):
-        with pytest.raises(AssertionError, match="do not determine one row"):
-            make_mount(layout={"routes": [{"path": f"/x/{{{column}}}.json", "row": table}]}, conninfo=files.pg.conninfo, install=False)
+def test_what_is_no_key(files, tmp_path):
+    path = tmp_path / "layout.json"
+    path.write_text(json.dumps({"routes": [{"path": "/x/{name}.json", "row": "base"}]}))
+    done = run(rowfs_binary(), "check", path, files.pg.conninfo, ok=False, env=clean_env())
+    assert done.returncode == 1 and "do not determine one row" in done.stderr
 
 
 def test_ids_start_again(files):
