@@ -61,6 +61,13 @@ int db_errno_of_sqlstate(const char *sqlstate) {
 	return is_of_the_schema(sqlstate) ? EINVAL : EIO;
 }
 
+bool db_error_is_answer(const struct db_error *e) {
+	/* of a statement that ignored its cancel, nothing but the time limit is known */
+	bool limit = e->errnum == ETIMEDOUT;
+	return (e->sqlstate[0] != '\0' || limit) && !e->retryable && e->errnum != EINTR &&
+	       strncmp(e->sqlstate, "57P", 3) != 0;
+}
+
 void db_error_clear(struct db_error *e) {
 	free(e->sentence);
 	free(e->constraint);

@@ -73,5 +73,9 @@ static inline int db_error_again(struct db_error *e, const char *sentence) {
 /* True if E says that the schema may be another one than the statement was made for. */
 bool db_error_is_drift(const struct db_error *e);
 
+/* True if the server has refused just this statement, by an error or its time limit, and answers
+ * others. */
+bool db_error_is_answer(const struct db_error *e);
+
 /* The one table SQLSTATE -> positive errno. Unknown states are EIO. */
 int db_errno_of_sqlstate(const char *sqlstate);

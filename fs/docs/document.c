@@ -10,6 +10,7 @@
 #include "fs/docs/document_state.h"
 #include "fs/docs/large.h"
 #include "fs/docs/store.h"
+#include "fs/names/lookup.h"
 #include "fs/names/statement.h"
 #include "fs/stream/refusals.h"
 
@@ -31,23 +32,6 @@ static int load(struct call *call, struct handle *h) {
 	return document_take(call, h, body->data, body->len);
 }
 
-/* The same where it is too large for memory: the handle's file has it. */
-static int load_large(struct call *call, struct handle *h, const struct where *w) {
-	struct open_document *d = document_of(h);
-	AUTO_BUF struct buf version = { 0 };
-	struct scratch *large;
-	int rc = large_read(call, w, &large, &version);
-	if (rc != 0)
-		return rc;
-	d->large = large;
-	bool cached = node_is_version(call->fs->nodes, h->node, version.data);
-	h->kpages = cached ? KPAGES_VERSION : KPAGES_NONE;
-	if (!cached && node_may_retry(call->fs->nodes, h->node, call_thread(call)))
-		return -ESTALE;
-	atomic_store(&h->size, scratch_size(large));
-	return 0;
-}
-
 /* Gives H the BODY, whose reference it takes over, in place of one that it may have. */
 static int set_body(struct call *call, struct handle *h, struct body *body) {
 	struct open_document *d = document_of(h);
@@ -58,6 +42,50 @@ static int set_body(struct call *call, struct handle *h, struct body *body) {
 	body_close(call->fs, d->body);
 	d->body = body;
 	return 0;
+}
+
+/* H is to read what was FOUND now; without a body, its file has it already. If that is the node's
+ * version, H may read through the kernel's pages. Otherwise returns -ESTALE, which makes the kernel
+ * look the name up again, or 0: H reads past its pages. */
+static int take_read(struct call *call, struct handle *h, const struct found *found) {
+	struct nodes *nodes = call->fs->nodes;
+	bool cached = node_read(nodes, h->node, found);
+	h->kpages = cached ? KPAGES_VERSION : KPAGES_NONE;
+	if (!cached && node_may_retry(nodes, h->node, call_thread(call)))
+		return -ESTALE;
+	if (found->body == NULL)
+		return 0;
+	struct body *body = body_new(found->body, found->body_len);
+	int rc = body != NULL ? set_body(call, h, body) : -ENOMEM;
+	if (rc == 0 && cached)
+		node_keep_body(nodes, h->node, document_of(h)->body);
+	return rc;
+}
+
+/* The same where it is too large for memory: the handle's file has it. */
+static int load_large(struct call *call, struct handle *h, const struct where *w) {
+	AUTO_BUF struct buf version = { 0 };
+	struct scratch *large;
+	int rc = large_read(call, w, &large, &version);
+	if (rc != 0)
+		return rc;
+	document_of(h)->large = large;
+	atomic_store(&h->size, scratch_size(large));
+	const struct found found = { .type = NODE_PLACE,
+				     .place = h->node->place,
+				     .attr.size = scratch_size(large),
+				     .version = version.data };
+	return take_read(call, h, &found);
+}
+
+/* A query whose name is in the layout: no look-up has run it. */
+static int run_query(struct call *call, struct handle *h, const struct where *w) {
+	AUTO_RESULT PGresult *res = NULL;
+	struct found found = { 0 };
+	int rc = lookup_document(call, w, &res, &found);
+	if (rc != 0)
+		return rc;
+	return found.body != NULL ? take_read(call, h, &found) : load_large(call, h, w);
 }
 
 /* The document for a reader: as the look-up brought it, or as it is now. What is another version
@@ -79,7 +107,10 @@ static int load_for_reader(struct call *call, struct handle *h) {
 		return set_body(call, h, move_ptr(known));
 	}
 	int rc = node_where(nodes, h->node, &w);
-	bool large = known == NULL && node_attributes(nodes, h->node).size >= LARGE_FROM &&
+	struct attributes attr = node_attributes(nodes, h->node);
+	if (rc == 0 && known == NULL && attr.unsized && h->kind == &query_kind)
+		return run_query(call, h, &w);
+	bool large = known == NULL && (attr.unsized || attr.size >= LARGE_FROM) &&
 		     h->node->place->sql.pieces != NULL;
 	if (rc == 0 && large)
 		return load_large(call, h, &w);
@@ -89,15 +120,13 @@ static int load_for_reader(struct call *call, struct handle *h) {
 		return set_body(call, h, move_ptr(known));
 	if (rc != 0)
 		return rc;
-	bool cached = node_is_version(nodes, h->node, field_text(res, 0, BODY_VERSION));
-	h->kpages = cached ? KPAGES_VERSION : KPAGES_NONE;
-	if (!cached && node_may_retry(nodes, h->node, call_thread(call)))
-		return -ESTALE; /* the kernel looks the name up again */
-	struct body *body = body_new(field_text(res, 0, BODY_BYTES), field_len(res, 0, BODY_BYTES));
-	rc = body != NULL ? set_body(call, h, body) : -ENOMEM;
-	if (rc == 0 && cached)
-		node_keep_body(call->fs->nodes, h->node, d->body);
-	return rc;
+	const struct found found = { .type = NODE_PLACE,
+				     .place = h->node->place,
+				     .attr.size = field_len(res, 0, BODY_BYTES),
+				     .version = field_text(res, 0, BODY_VERSION),
+				     .body = field_text(res, 0, BODY_BYTES),
+				     .body_len = field_len(res, 0, BODY_BYTES) };
+	return take_read(call, h, &found);
 }
 
 /* Other threads know of the handle already: see show_present(). */

@@ -317,6 +317,11 @@ static struct node *make_locked(struct nodes *nodes, struct node *parent, const 
 	return node;
 }
 
+/* True if the file at PLACE is one of rows: it shows its last known size while it has no other. */
+static bool is_followed(const struct nodes *nodes, const struct place *place) {
+	return nodes->fs->kinds->of_place(place)->followed;
+}
+
 static void refresh_locked(struct nodes *nodes, struct node *node, const struct attributes *attr,
 			   unsigned long epoch) {
 	if (node->type == NODE_PLAIN && epoch < node->epoch)
@@ -325,7 +330,7 @@ static void refresh_locked(struct nodes *nodes, struct node *node, const struct 
 	uint64_t size = node->attr.size;
 	bool same_size = attr->unsized || size == attr->size;
 	node->attr = *attr;
-	if (attr->unsized)
+	if (attr->unsized && is_followed(nodes, node->place))
 		node->attr.size = size;
 	/* without a column for it, the time of a file moves only when this mount sees it change */
 	if (attr->mtime_ns == 0 && node->type == NODE_PLACE)
@@ -352,6 +357,17 @@ void node_keep_body(struct nodes *nodes, struct node *node, struct body *body) {
 	body_keep(nodes->fs->bodies, node, body);
 }
 
+/* When NODE, which was just found, changed last. CHANGED: it is known that its name meant something
+ * else before. */
+static int64_t time_of(struct nodes *nodes, const struct node *node, const struct found *found,
+		       bool changed) {
+	uint64_t ino = node_child_ino(node->parent, node->strings);
+	/* what has not been read may be the version that is remembered, or another one */
+	if (found->version == NULL && found->attr.unsized && !is_followed(nodes, found->place))
+		return times_since(nodes->times, ino, ULONG_MAX);
+	return times_found(nodes->times, ino, found->version, changed, clock_now_ns());
+}
+
 struct node *node_found(struct nodes *nodes, struct node *parent, const char *name,
 			const struct found *found, bool lookup) {
 	LOCK_SCOPE(&nodes->lock);
@@ -361,9 +377,7 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 		if (node == NULL)
 			return NULL;
 		if (has_own_time(found))
-			node->attr.mtime_ns =
-				times_found(nodes->times, node_child_ino(parent, name),
-					    found->version, old != NULL, clock_now_ns());
+			node->attr.mtime_ns = time_of(nodes, node, found, old != NULL);
 		node->attr.size = found->attr.size;
 	}
 	if (!found->pending && node->fresh == FRESH_GONE)
@@ -376,6 +390,36 @@ struct node *node_found(struct nodes *nodes, struct node *parent, const char *na
 	else
 		node->references++;
 	return node;
+}
+
+/* Gives NODE, which has none, VERSION. False if out of memory. */
+static bool set_version(struct node *node, const char *version) {
+	AUTO_BUF struct buf strings = { 0 };
+	const char *key = node->has_keys ? node->strings + strlen(node->strings) + 1 : NULL;
+	const char *const all[] = { node->strings, version, key };
+	for (int i = 0; i < 3; i++)
+		if (all[i] != NULL)
+			buf_add(&strings, all[i], strlen(all[i]) + 1);
+	if (strings.failed)
+		return false;
+	if (node->own_strings)
+		free(node->strings);
+	node->strings = buf_take(&strings);
+	node->own_strings = node->has_version = true;
+	return true;
+}
+
+bool node_read(struct nodes *nodes, struct node *node, const struct found *found) {
+	LOCK_SCOPE(&nodes->lock);
+	bool first = !node->has_version && node->attr.unsized;
+	if (first ? !set_version(node, found->version)
+		  : !same_string(version_of(node), found->version))
+		return false;
+	if (first && has_own_time(found))
+		node->attr.mtime_ns = time_of(nodes, node, found, false);
+	node->attr.size = found->attr.size;
+	node->attr.unsized = false;
+	return true;
 }
 
 struct node *node_get(struct nodes *nodes, struct node *parent, const char *name) {
@@ -614,6 +658,10 @@ static void stat_locked(const struct nodes *nodes, const struct node *node, stru
 		.st_mtim = timespec_of_ns(mtime),
 	};
 	st->st_ctim = st->st_atim = st->st_mtim;
+	/* tar does not open a file of size 0 that everybody may read, and would keep it as empty.
+	 * Where others than who mounted can come here, the modes stay. */
+	if (node->attr.unsized && size == 0 && !opt->default_permissions && !opt->allow_other)
+		st->st_mode &= ~(mode_t)S_IROTH;
 }
 
 void node_stat(struct nodes *nodes, const struct node *node, struct stat *st) {
@@ -632,6 +680,7 @@ void node_reply(struct nodes *nodes, struct node *node, unsigned long certain_fr
 	 * One that is not known is asked for when the file is opened. */
 	out->has_size = whole || (!node->attr.unsized && node->writers == 0);
 	out->keeps = node->writers == 0 && fresh_locked(nodes, node);
+	node->sized = !node->attr.unsized;
 	node->kept |= may_keep && out->certain && out->has_size && out->keeps;
 }
 
@@ -663,7 +712,7 @@ void node_close(struct nodes *nodes, struct node *node, struct handle *handle) {
 
 bool node_open_cached(struct nodes *nodes, struct node *node) {
 	LOCK_SCOPE(&nodes->lock);
-	bool may = node->writers == 0 && !node->written &&
+	bool may = node->writers == 0 && !node->written && node->sized &&
 		   !reopen_is_wanted(&nodes->reopens, node->ino, clock_us());
 	node->cached += may;
 	return may;

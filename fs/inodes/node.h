@@ -184,7 +184,11 @@ bool node_fstat(struct nodes *nodes, const struct node *node, struct stat *st);
 void node_update(struct nodes *nodes, struct node *node, const struct attributes *attr,
 		 unsigned long epoch);
 
-/* True if NODE's size is only the last known one: see lookup_glance(). */
+/* The document NODE was read, and is of FOUND's version and size. Where the look-up did not tell
+ * them, NODE has them from here on. False if NODE is another version. */
+bool node_read(struct nodes *nodes, struct node *node, const struct found *found);
+
+/* True if NODE's size is not known: see struct attributes. */
 bool node_is_unsized(struct nodes *nodes, const struct node *node);
 /* True if the document NODE is VERSION (NULL: has none). */
 bool node_is_version(struct nodes *nodes, const struct node *node, const char *version);
@@ -197,8 +201,8 @@ uint64_t node_place_ino(const struct place *dir, uint64_t above, const char *nam
 /* Handles that write or read a node, as they open and close; an open handle holds a reference. */
 void node_open(struct nodes *nodes, struct node *node, struct handle *handle);
 void node_close(struct nodes *nodes, struct node *node, struct handle *handle);
-/* True if the open handle H, a reader, may read through the kernel's pages: nobody writes NODE.
- * Counts it until node_close(). */
+/* True if the open handle H, a reader, may read through the kernel's pages: nobody writes NODE, and
+ * the kernel knows how long it is. Counts it until node_close(). */
 bool node_open_cached(struct nodes *nodes, struct node *node);
 /* True once: the kernel has no pages of NODE yet. */
 bool node_first_given(struct nodes *nodes, struct node *node);

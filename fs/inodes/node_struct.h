@@ -26,7 +26,9 @@ struct attributes {
 	uint64_t size;    /* bytes */
 	int64_t mtime_ns; /* since 1970; 0 = not known: the mount's start */
 	mode_t mode;      /* type and permissions */
-	bool unsized;     /* nobody has worked out the size: it is the last known one, or 0 */
+	/* Nobody has worked out the size. Of rows it is the last known one, or 0; of a document,
+	 * that of what somebody has open, or 0. */
+	bool unsized;
 };
 
 /* Kept small: the kernel holds as many as it knows names. What may be read without the lock of the
@@ -64,6 +66,7 @@ struct node {
 	/* Bits, so that a node of an ordinary name takes 16 bytes less. All under the lock. */
 	bool kept : 1;  /* the kernel may hold its attributes */
 	bool given : 1; /* the kernel was given its pages */
+	bool sized : 1; /* the kernel was told its true size, if it is a document */
 	bool has_version : 1, has_keys : 1, own_strings : 1;
 	/* Name; version, of a document; and the place's own keys where the name does not tell
 	 * them. */

@@ -4,6 +4,9 @@
 #include "fs/cache/coherence.h"
 #include "fs/open/handle.h"
 
+#include <errno.h>
+#include <string.h>
+
 struct node *node_of(struct fs *fs, fuse_ino_t ino) {
 	return ino == FUSE_ROOT_ID ? nodes_root(fs->nodes) : (struct node *)(uintptr_t)ino;
 }
@@ -36,7 +39,14 @@ bool reply_schema_changed(struct call *call, const struct node *node) {
 	return changed;
 }
 
+/* What a writer is told as EROFS: the view cannot be written. A reader meets the same SQLSTATE
+ * where a materialized view is not filled, or an extension not loaded. */
+static int errno_of_reader(const struct call *call, int rc) {
+	return call->interruptible && strcmp(call->err.sqlstate, "55000") == 0 ? -EIO : rc;
+}
+
 void reply_status(struct call *call, const struct node *node, const char *name, int rc) {
+	rc = errno_of_reader(call, rc);
 	reply_told(call, node, name, rc);
 	reply_begin(call);
 	fuse_reply_err(call->req, -rc);

@@ -21,7 +21,7 @@ struct row {
 	int row;     /* in `res` */
 	struct attributes attr;
 	bool dots;    /* . or .. */
-	bool unknown; /* the name alone is known: it does not fit the database any more */
+	bool bare;    /* nothing was asked about it, or it does not fit the database any more */
 	uint64_t ino; /* of a name that is no key of a row: its identity; else 0 */
 };
 
@@ -39,8 +39,9 @@ struct listing {
 	int child;                 /* of the next page; KNOWN_NAMES at first */
 	char **cursor;             /* behind which it begins; NULL: the child's first */
 	enum wish wish;
-	struct ahead *ahead; /* the next page, on its way; NULL if not */
-	struct node *bait;   /* of the last row of the first page; holds a reference */
+	struct ahead *ahead;    /* the next page, on its way; NULL if not */
+	struct node *bait;      /* of the last row of the first page; holds a reference */
+	struct db_error failed; /* why names of a child could not be had: told at the end */
 	char *values[PATH_KEYS_MAX];
 	struct target file; /* what `entry` borrows from if it is no row */
 	struct entry entry;
@@ -63,6 +64,7 @@ void listing_free(struct fs *fs, struct listing *l) {
 	node_put(fs->nodes, l->bait);
 	trail_release(l->trail);
 	cursor_free(l->cursor);
+	db_error_end(&l->failed);
 	target_free(&l->file);
 	buf_free(&l->names);
 	buf_free(&l->name);
@@ -108,22 +110,28 @@ static struct row *add_row(struct listing *l, const char *name) {
 
 /* -- the known names --------------------------------------------------------------------------- */
 
-/* The literal name of a place that does not fit: it is there, and a look-up says why not more. */
-static int add_misfit(struct listing *l, const struct place *place) {
-	struct row *row = add_row(l, place->text);
+/* A name of which nothing is known. */
+static int add_bare(struct listing *l, const char *name, mode_t type) {
+	struct row *row = add_row(l, name);
 	if (row == NULL)
 		return -ENOMEM;
-	row->unknown = true;
-	row->attr.mode = S_IFREG;
+	row->bare = true;
+	row->attr.mode = type;
 	return 0;
 }
 
-/* An entry made of a node that a look-up has just found. */
-static int add_found(struct call *call, struct listing *l, struct node *dir, const char *name) {
+/* An entry made of a node that a look-up has just found. What cannot be asked about is a name of
+ * TYPE all the same: it hides no other, and a stat of it says why. */
+static int add_found(struct call *call, struct listing *l, struct node *dir, const char *name,
+		     mode_t type) {
 	struct node *node = NULL;
 	int rc = lookup_child(call, dir, name, false, &node);
 	if (rc == -ENOENT)
 		return 0; /* a NULL column, or gone meanwhile */
+	if (rc != 0 && db_error_is_answer(&call->err)) {
+		db_error_clear(&call->err);
+		return add_bare(l, name, type);
+	}
 	struct row *row = rc == 0 ? add_row(l, name) : NULL;
 	if (row != NULL)
 		row->attr = node_attributes(call->fs->nodes, node);
@@ -150,7 +158,7 @@ static bool collect_own(const char *name, void *arg) {
 	struct collect *c = arg;
 	if (c->dir->type == NODE_PLACE && has_entry(c->l, name))
 		return true;
-	c->rc = add_found(c->call, c->l, c->dir, name);
+	c->rc = add_found(c->call, c->l, c->dir, name, S_IFREG);
 	return c->rc == 0;
 }
 
@@ -166,12 +174,28 @@ static bool collect_plain(const char *name, const struct stat *st, void *arg) {
 		c->rc = lookup_child(c->call, c->dir, name, false, &node);
 		bool listed = c->rc != 0 || (node->type == NODE_PLACE && !node->pending);
 		node_put(c->call->fs->nodes, node);
-		c->rc = c->rc == -ENOENT ? 0 : c->rc;
+		if (c->rc == -ENOENT || db_error_is_answer(&c->call->err)) {
+			db_error_clear(&c->call->err);
+			c->rc = 0;
+		}
 		if (listed)
 			return c->rc == 0;
 	}
-	c->rc = add_found(c->call, c->l, c->dir, name);
+	c->rc = add_found(c->call, c->l, c->dir, name, st->st_mode & S_IFMT);
 	return c->rc == 0;
+}
+
+/* The literal name CHILD of DIR. What is there whenever DIR is need not be asked about: `ls` runs
+ * no query, and works out no size. A name that does not fit the database any more is listed, too:
+ * a look-up of it says why. */
+static int add_literal(struct call *call, struct listing *l, struct node *dir,
+		       const struct place *child) {
+	mode_t type = child->route == NULL ? S_IFDIR : S_IFREG;
+	if (child->misfit != NULL)
+		return add_bare(l, child->text, S_IFREG);
+	if (!child->always || dir->pending || node_is_gone(call->fs->nodes, dir))
+		return add_found(call, l, dir, child->text, type);
+	return lookup_is_moved(call, dir, child->text) ? 0 : add_bare(l, child->text, type);
 }
 
 static int add_known(struct call *call, struct listing *l, struct node *dir) {
@@ -185,9 +209,7 @@ static int add_known(struct call *call, struct listing *l, struct node *dir) {
 	}
 	for (int i = 0; dir->type == NODE_PLACE && i < dir->place->nchildren; i++) {
 		const struct place *child = dir->place->children[i];
-		int rc = child->nkeys > 0        ? 0
-			 : child->misfit != NULL ? add_misfit(l, child)
-						 : add_found(call, l, dir, child->text);
+		int rc = child->nkeys == 0 ? add_literal(call, l, dir, child) : 0;
 		if (rc != 0)
 			return rc;
 	}
@@ -280,9 +302,10 @@ static int make_query(struct call *call, const struct listing *l, struct node *d
 }
 
 static int run_page(struct call *call, struct listing *l, struct node *dir,
-		    const struct place *place, int limit) {
+		    const struct place *place, bool bare, int limit) {
 	struct page_query q;
-	int rc = make_query(call, l, dir, place, l->bare, limit, &q);
+	l->bare = bare;
+	int rc = make_query(call, l, dir, place, bare, limit, &q);
 	bool have = rc == 0 && l->ahead != NULL &&
 		    ahead_take(move_ptr(l->ahead), &q, &l->res, &l->ticket);
 	if (rc == 0 && !have)
@@ -308,14 +331,50 @@ static int page_limit(const struct call *call, const struct listing *l, bool bar
 	return l->wish == WISH_UNKNOWN && FIRST_PAGE < most ? FIRST_PAGE : most;
 }
 
-/* The page behind this one is asked for while the kernel takes it. */
+/* The page behind this one, BARE or not, is asked for while the kernel takes it. */
 static void look_ahead(struct call *call, struct listing *l, struct node *dir,
-		       const struct place *child) {
+		       const struct place *child, bool bare) {
 	struct page_query q;
-	if (make_query(call, l, dir, child, l->bare, page_limit(call, l, l->bare), &q) == 0)
+	if (make_query(call, l, dir, child, bare, page_limit(call, l, bare), &q) == 0)
 		l->ahead = ahead_start(call->fs, &q);
 	else
 		page_query_free(&q);
+}
+
+/* A page of CHILD. If what is in one of its rows keeps the others from being shown, it is a page of
+ * names, and each is asked about by itself. */
+static int row_page(struct call *call, struct listing *l, struct node *dir,
+		    const struct place *child, bool bare, int limit) {
+	int rc = run_page(call, l, dir, child, bare, limit);
+	if (rc == 0 || bare || child->sql.names_first.sql == NULL ||
+	    !db_error_is_answer(&call->err))
+		return rc;
+	if (rc == -ETIMEDOUT) /* so would the others */
+		l->wish = WISH_NAMES;
+	db_error_clear(&call->err);
+	clear_page(l);
+	l->ticket = coherence_ticket(call->fs);
+	return run_page(call, l, dir, child, true, limit);
+}
+
+/* The names of a child cannot be had: that is told behind all others. */
+static void give_up_child(struct call *call, struct listing *l) {
+	if (l->failed.errnum == 0)
+		db_error_copy(&l->failed, &call->err);
+	db_error_clear(&call->err);
+	clear_page(l);
+	cursor_free(l->cursor);
+	l->cursor = NULL;
+	l->child++;
+}
+
+/* True if the next page of CHILD is to be of names alone. */
+static bool wants_names(struct call *call, struct listing *l, const struct place *child) {
+	if (child->sql.names_first.sql == NULL)
+		return false;
+	if (l->wish == WISH_UNKNOWN && child->sql.list_dear)
+		l->wish = WISH_NAMES;
+	return !wants_attributes(call, l);
 }
 
 /* Asks for the next page of CHILD, of at most LIMIT rows; 0: as many as are usual. The last one
@@ -327,17 +386,18 @@ static int fetch_child(struct call *call, struct listing *l, struct node *dir, i
 		l->child++;
 		return 0;
 	}
-	bool bare =
-		!wants_attributes(call, l) && files == NULL && child->sql.names_first.sql != NULL;
-	bool resumed = limit > 0;
+	bool bare = files == NULL && wants_names(call, l, child), resumed = limit > 0;
 	if (!resumed)
 		limit = files != NULL ? call->fs->opt->fetch_size : page_limit(call, l, bare);
 	clear_page(l);
-	l->bare = bare;
 	l->ticket = coherence_ticket(call->fs);
 	int rc = files != NULL ? files->page(call, child, l->cursor != NULL ? l->cursor[0] : NULL,
 					     limit, &l->res)
-			       : run_page(call, l, dir, child, limit);
+			       : row_page(call, l, dir, child, bare, limit);
+	if (rc != 0 && db_error_is_answer(&call->err)) {
+		give_up_child(call, l);
+		return 0;
+	}
 	l->place = files != NULL ? NULL : child;
 	int n = rc == 0 ? PQntuples(l->res) : 0;
 	for (int i = 0; i < n && rc == 0; i++)
@@ -346,12 +406,13 @@ static int fetch_child(struct call *call, struct listing *l, struct node *dir, i
 		return rc;
 	cursor_free(l->cursor);
 	l->cursor = NULL;
-	if (n == limit)
-		l->cursor = last_keys(files != NULL ? 1 : child->nkeys, l->res);
-	else
+	if (n < limit) {
 		l->child++;
+		return 0;
+	}
+	l->cursor = last_keys(files != NULL ? 1 : child->nkeys, l->res);
 	if (l->cursor != NULL && files == NULL && !resumed && l->wish != WISH_UNKNOWN)
-		look_ahead(call, l, dir, child);
+		look_ahead(call, l, dir, child, bare);
 	return 0;
 }
 
@@ -398,7 +459,7 @@ static void show(const struct fs *fs, struct listing *l, const struct node *dir,
 	memset(e, 0, sizeof(*e));
 	e->name = l->names.data + row->name;
 	e->dots = row->dots;
-	e->bare = l->bare || row->unknown;
+	e->bare = l->bare || row->bare;
 	e->found.epoch = l->ticket;
 	if (l->place != NULL)
 		lookup_take_row(fs, l->place, l->res, row->row, l->values, &e->found);
@@ -410,8 +471,8 @@ static void show(const struct fs *fs, struct listing *l, const struct node *dir,
 
 /* Makes the last entry of the first page the bait, if there are more to come. */
 static void lay_bait(struct call *call, struct listing *l, struct node *dir) {
-	if (l->wish != WISH_UNKNOWN || l->bait != NULL || l->place == NULL || l->cursor == NULL ||
-	    l->n == 0 || l->place->sql.names_first.sql == NULL)
+	if (l->wish != WISH_UNKNOWN || l->bait != NULL || l->bare || l->place == NULL ||
+	    l->cursor == NULL || l->n == 0 || l->place->sql.names_first.sql == NULL)
 		return;
 	show(call->fs, l, dir, &l->rows[l->n - 1]);
 	l->bait = node_found(call->fs->nodes, dir, l->entry.name, &l->entry.found, false);
@@ -505,6 +566,13 @@ uint64_t listing_named(const struct open_directory *d) {
 	return d->listing->wish == WISH_NAMES ? d->listing->at : 0;
 }
 
+/* At the end: whether names are missing. */
+static int tell_failed(struct call *call, const struct listing *l) {
+	if (l->failed.errnum != 0)
+		db_error_copy(&call->err, &l->failed);
+	return -l->failed.errnum;
+}
+
 int listing_entry(struct call *call, struct open_directory *d, const struct entry **out) {
 	struct listing *l = d->listing;
 	*out = NULL;
@@ -513,12 +581,12 @@ int listing_entry(struct call *call, struct open_directory *d, const struct entr
 		if (rc != 0)
 			return rc;
 		if (l->n == 0)
-			return 0;
+			return tell_failed(call, l);
 	}
 	size_t i = (size_t)(l->at - l->first);
 	show(call->fs, l, d->node, &l->rows[i]);
 	l->entry.next = trail_offset(l->trail, l->at + 1);
-	l->entry.bare = l->entry.bare || (l->bait != NULL && i == l->n - 1);
+	l->entry.bare |= l->bait != NULL && i == l->n - 1;
 	*out = &l->entry;
 	return 0;
 }

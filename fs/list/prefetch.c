@@ -127,7 +127,7 @@ static void fetch(struct call *call, struct directory *d) {
 		const struct entry *e = NULL;
 		int rc = listing_entry(call, &d->open, &e);
 		struct node *node = NULL;
-		if (rc == 0 && e != NULL && e->found.place != NULL)
+		if (rc == 0 && e != NULL && e->found.place != NULL && !e->bare)
 			node = node_found(fs->nodes, d->dir, e->name, &e->found, false);
 		if (node != NULL && !add_node(d, node))
 			node_put(fs->nodes, node);

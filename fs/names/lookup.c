@@ -9,6 +9,7 @@
 #include "fs/bytes/plain.h"
 #include "fs/names/removal.h"
 #include "fs/names/statement.h"
+#include "fs/open/handle.h"
 #include "util/text/name.h"
 #include "util/clock.h"
 
@@ -125,8 +126,7 @@ void lookup_take_row(const struct fs *fs, const struct place *place, const PGres
 	found->place = place;
 	found->keys = values;
 	found->attr = attributes_of(fs, place, size > 0 ? (uint64_t)size : 0, mtime);
-	found->attr.unsized = place->route != NULL && fs->kinds->of_place(place)->followed &&
-			      field_is_null(res, row, at + FIND_SIZE);
+	found->attr.unsized = place->route != NULL && field_is_null(res, row, at + FIND_SIZE);
 	if (!field_is_null(res, row, at + FIND_VERSION))
 		found->version = field_text(res, row, at + FIND_VERSION);
 	if (!field_is_null(res, row, at + FIND_BODY)) {
@@ -139,14 +139,17 @@ void lookup_take_row(const struct fs *fs, const struct place *place, const PGres
 
 enum search { SEARCH_GLANCE, SEARCH_FULL, SEARCH_BY_ID };
 
-/* Runs PLACE's find, or what SEARCH says, with W's keys. On success *RES holds the row that FOUND
- * and VALUES borrow from. */
-static int find_row(struct call *call, const struct where *w, enum search search, char **values,
-		    PGresult **res, struct found *found) {
-	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
-	struct db_statement *st = search == SEARCH_BY_ID ? &sql->find_by_id : &sql->find;
-	if (search == SEARCH_GLANCE && sql->glance.sql != NULL)
-		st = &sql->glance;
+static struct db_statement *statement_of(const struct place *place, enum search search) {
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&place->sql;
+	if (search == SEARCH_BY_ID)
+		return &sql->find_by_id;
+	return search == SEARCH_GLANCE && sql->glance.sql != NULL ? &sql->glance : &sql->find;
+}
+
+/* Runs ST, of PLACE's, with W's keys. On success *RES holds the row that FOUND and VALUES borrow
+ * from. */
+static int find_by(struct call *call, const struct where *w, struct db_statement *st, char **values,
+		   PGresult **res, struct found *found) {
 	struct db_param params[WHERE_PARAMS];
 	found->epoch = atomic_load(&call->fs->epoch);
 	call->asked = true;
@@ -156,10 +159,6 @@ static int find_row(struct call *call, const struct where *w, enum search search
 	int rc = db_query(call->fs->pool, st, params, n, DB_REPEATABLE | DB_BINARY,
 			  call_cancel(call), res, &call->err);
 	coherence_own(call->fs, &call->err);
-	if (rc != 0 && w->place->nparams > 0 && statement_is_no_value(call)) {
-		db_error_clear(&call->err);
-		return -ENOENT;
-	}
 	if (rc == 0)
 		rc = field_judge(*res, ROWS_ANY, FOUND_FORM, &call->err);
 	if (rc != 0)
@@ -168,6 +167,67 @@ static int find_row(struct call *call, const struct where *w, enum search search
 		return -ENOENT;
 	lookup_take_row(call->fs, w->place, *res, 0, values, found);
 	return 0;
+}
+
+/* True if CALL's error says that what was found cannot be rendered: a limit of the server, a text
+ * that is no UTF-8, or, of one row, that it takes too long. */
+static bool is_not_rendered(const struct call *call, const struct place *place) {
+	static const char states[] = "53200 XX000 22021 22P05";
+	const char *state = call->err.sqlstate;
+	bool limit = strncmp(state, "54", 2) == 0 ||
+		     (strlen(state) == 5 && strstr(states, state) != NULL);
+	/* many rows take their time: a file that is slow must not look empty */
+	return limit || (call->err.errnum == ETIMEDOUT && !call->fs->kinds->of_place(place)->lines);
+}
+
+/* The find of W has failed: what is there, and cannot be rendered, is found all the same, without
+ * its size. So it can be removed and replaced. */
+static int find_bare(struct call *call, const struct where *w, struct db_statement *bare,
+		     char **values, PGresult **res, struct found *found) {
+	struct db_error why = call->err;
+	call->err = (struct db_error){ 0 };
+	*found = (struct found){ 0 };
+	int rc = find_by(call, w, bare, values, res, found);
+	bool failed = rc < 0 && call->err.errnum != 0, no_value = statement_is_no_value(call);
+	db_error_end(&call->err);
+	if (failed && !no_value) { /* the first sentence says more */
+		call->err = why;
+		return -why.errnum;
+	}
+	db_error_end(&why);
+	return no_value ? -ENOENT : rc;
+}
+
+/* CALL's error is one of those that a key raises which is no value: true if a key of W has raised
+ * it, and not the query. */
+static bool is_keys_error(struct call *call, const struct where *w) {
+	struct db_statement *arguments = (struct db_statement *)(uintptr_t)&w->place->sql.arguments;
+	AUTO_RESULT PGresult *res = NULL;
+	struct db_error why = call->err;
+	if (arguments->sql == NULL)
+		return true;
+	call->err = (struct db_error){ 0 };
+	int rc = statement_query(call, arguments, w, DB_REPEATABLE, &res);
+	db_error_end(&call->err);
+	call->err = why;
+	return rc != 0;
+}
+
+/* Runs PLACE's find, or what SEARCH says. */
+static int find_row(struct call *call, const struct where *w, enum search search, char **values,
+		    PGresult **res, struct found *found) {
+	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
+	struct db_statement *bare = search == SEARCH_BY_ID ? &sql->bare_by_id : &sql->bare;
+	int rc = find_by(call, w, statement_of(w->place, search), values, res, found);
+	if (rc >= 0 || call->err.errnum == 0)
+		return rc;
+	bool no_value = w->place->nparams > 0 && statement_is_no_value(call);
+	if (bare->sql != NULL && (is_not_rendered(call, w->place) || (no_value && sql->list_dear)))
+		return find_bare(call, w, bare, values, res, found);
+	if (!no_value || !is_keys_error(call, w))
+		return rc;
+	db_error_clear(&call->err);
+	return -ENOENT;
 }
 
 /* True if the row that was found as NAME has this name: types may call values equal whose texts
@@ -179,6 +239,25 @@ static bool is_its_name(const struct place *place, char *const *values, const ch
 		return true;
 	return place_name(place, (const char *const *)values, id, &its) &&
 	       strcmp(its.data, name) == 0;
+}
+
+/* True if a look-up of the file PLACE runs nothing: a query, whose name is always there. */
+static bool is_unasked(const struct place *place) {
+	return place->always && place->route->kind == KIND_QUERY;
+}
+
+static void take_size(void *arg, struct handle *h) {
+	struct attributes *attr = arg;
+	unsigned long long size = atomic_load(&h->size);
+	if (size != HANDLE_NO_SIZE)
+		attr->size = size;
+}
+
+/* Nobody knows the size of the file INO but those who have read it: ATTR shows that of the newest
+ * open file. */
+static void show_open(struct fs *fs, uint64_t ino, struct attributes *attr) {
+	attr->unsized = true;
+	handles_of_file(fs, ino, take_size, attr);
 }
 
 /* NAME in DIR as PLACE, with the keys that its name gave. */
@@ -195,10 +274,14 @@ static int find_in_place(struct call *call, struct node *dir, const char *name,
 		int rc = kind->find(call, place, name, &found);
 		if (rc != 0)
 			return rc;
-	} else if (is_directory(place) && place->row_table < 0) {
+	} else if (is_directory(place) ? place->row_table < 0 : is_unasked(place)) {
 		/* literal, or a query's parameter: there is nothing to ask */
+		if (!is_directory(place) && (dir->pending || node_is_gone(call->fs->nodes, dir)))
+			return -ENOENT;
 		found = (struct found){ .type = NODE_PLACE, .place = place, .keys = keys };
 		found.attr = attributes_of(call->fs, place, 0, 0);
+		if (!is_directory(place))
+			show_open(call->fs, node_child_ino(dir, name), &found.attr);
 		found.epoch = atomic_load(&call->fs->epoch);
 	} else {
 		int rc = node_where_child(call->fs->nodes, dir, name, place, keys, &w);
@@ -423,6 +506,11 @@ bool lookup_is_there(struct call *call, struct node *dir, const char *name) {
 	int rc = find_anywhere(call, dir, name, false, &node);
 	node_put(call->fs->nodes, node);
 	return rc != -ENOENT;
+}
+
+int lookup_document(struct call *call, const struct where *w, PGresult **res, struct found *found) {
+	char *values[PATH_KEYS_MAX];
+	return find_row(call, w, SEARCH_FULL, values, res, found);
 }
 
 int lookup_refresh_row(struct call *call, struct node *node, bool force, bool glance) {

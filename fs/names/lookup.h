@@ -28,6 +28,11 @@ MUST_USE int lookup_refresh(struct call *call, struct node *node, bool force);
  * rows for is asked for while the file is open; else the last known one stays. */
 MUST_USE int lookup_glance(struct call *call, struct node *node);
 
+/* The document of W with its version, size and body, the last unless it is long. FOUND borrows from
+ * *RES, which is to be cleared. Returns 0, -ENOENT or -errno. */
+MUST_USE int lookup_document(struct call *call, const struct where *w, PGresult **res,
+			     struct found *found);
+
 /* As kind->refresh, of a file whose size and time a place's statement tells. */
 MUST_USE int lookup_refresh_row(struct call *call, struct node *node, bool force, bool glance);
 

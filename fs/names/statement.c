@@ -108,7 +108,7 @@ int statement_run(struct call *call, struct db_statement *st, const struct where
 int statement_exists(struct call *call, const struct where *w, bool *exists) {
 	AUTO_RESULT PGresult *res = NULL;
 	struct place_sql *sql = (struct place_sql *)(uintptr_t)&w->place->sql;
-	struct db_statement *st = sql->glance.sql != NULL ? &sql->glance : &sql->find;
+	struct db_statement *st = sql->bare.sql != NULL ? &sql->bare : &sql->find;
 	*exists = st->sql == NULL; /* literal directories */
 	if (st->sql == NULL)
 		return 0;

@@ -330,7 +330,9 @@ void put_bytes_of(struct buf *sql, const struct place *place, const char *text) 
 }
 
 void put_list_id(struct buf *sql, const struct place *place) {
-	enum { NAME_MOST = 255, ENCODED = 3 }; /* a byte is at most %XX */
+	/* a byte is at most %XX; and a byte of another encoding at most three of UTF-8, which are
+	 * not counted, since a key that is no text cannot be converted */
+	enum { NAME_MOST = 255, ENCODED = 3, RECODED = 3 };
 	size_t literal = strlen(place->text);
 	if (place->nkeys != 1 || place->keys[0].table < 0 || literal > NAME_MOST / 2) {
 		put_id(sql, place);
@@ -338,9 +340,9 @@ void put_list_id(struct buf *sql, const struct place *place) {
 	}
 	AUTO_BUF struct buf key = { 0 };
 	put_key_text(&key, &place->keys[0]);
-	buf_puts(sql, "CASE WHEN ");
-	put_bytes_of(sql, place, key.data != NULL ? key.data : "");
-	buf_printf(sql, " > %zu THEN ", (NAME_MOST - literal) / ENCODED);
+	buf_printf(sql, "CASE WHEN pg_catalog.octet_length(%s) > %zu THEN ",
+		   key.data != NULL ? key.data : "",
+		   (NAME_MOST - literal) / ENCODED / (place->recodes ? RECODED : 1));
 	put_id(sql, place);
 	buf_puts(sql, " END");
 }

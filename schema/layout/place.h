@@ -92,6 +92,8 @@ struct place {
 	const struct name_list
 		*match; /* KIND_TABLE: what tells its rows apart; NULL: nothing does */
 	bool grouped;   /* rows: the keys are the target's own; it exists while it has rows */
+	/* a literal name that is there whenever its directory is: a query's or a whole table's */
+	bool always;
 	const struct column *mtime; /* NULL if none */
 	/* Rows, and directories that group rows: where the summary has them; NULL: nowhere. See
 	 * slice.h. */

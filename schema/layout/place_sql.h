@@ -18,7 +18,7 @@ enum { PIECE_VERSION, PIECE_OFFSET, PIECE_BYTES };
 
 struct place_sql {
 	/* One name: keys in full. No row: it does not exist. FIND_BODY is NULL if longer than
-	 * SQL_INLINE_BODY. */
+	 * SQL_INLINE_BODY; of a query with a literal name, than SQL_QUERY_BODY. */
 	struct db_statement find;
 	/* Rows: the same, with neither size nor time where only reading the rows of a table that is
 	 * not small tells them: their columns are NULL then, as in the lists. No SQL for other
@@ -27,12 +27,18 @@ struct place_sql {
 	/* The same, by the primary key's text in place of the own keys (names that are too long);
 	 * needs K = 1. */
 	struct db_statement find_by_id;
+	/* Row, column, table, rows: `find` and `find_by_id` without what has to be rendered, for a value
+	 * that cannot be: size and body are NULL. */
+	struct db_statement bare, bare_by_id;
 	/* A page of names after a cursor: parameters of the parent, K cursor texts (NULL at the
 	 * start), limit. */
 	struct db_statement list_first, list_next;
 	/* Documents: the same without version, time, size and body; no SQL where it would be no
 	 * cheaper. */
 	struct db_statement names_first, names_next;
+	/* A page of list_first is dear: it runs a view, asks another server, or renders many rows
+	 * for a name. Only a program that wants attributes gets it. */
+	bool list_dear;
 	/* Documents: BODY_VERSION and BODY_BYTES alone. */
 	struct db_statement body;
 	/* Documents: DECLARE of a cursor SQL_PIECES over the body in pieces of SQL_PIECE bytes, in
@@ -56,6 +62,9 @@ struct place_sql {
 	/* Validates the own keys' texts: one boolean, canonical or not; class 22 if no such value.
 	 * NULL if all are text. */
 	struct db_statement check;
+	/* Query: what it takes of the path, in the types that it takes; class 22 if a key is no
+	 * such value. No SQL if it takes nothing. */
+	struct db_statement arguments;
 	/* Column: a row if it is shown as $ is; set to $; append $ to it; set to NULL. */
 	struct db_statement same, set, append, clear;
 	/* Column: its row, if `set` may change it. */
@@ -72,5 +81,5 @@ struct place_sql {
 #define SQL_FETCH_PIECES "FETCH 4 FROM " SQL_PIECES
 enum { SQL_PIECE = 262144 };
 
-/* Largest body that `find` and `list` bring along, bytes. */
-enum { SQL_INLINE_BODY = 65536, SQL_LIST_BODY = 4096 };
+/* Largest body that `find`, `list`, and `find` of a query bring along, bytes. */
+enum { SQL_INLINE_BODY = 65536, SQL_LIST_BODY = 4096, SQL_QUERY_BODY = 1 << 20 };

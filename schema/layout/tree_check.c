@@ -423,6 +423,7 @@ static bool check_rows(struct check *c, struct place *place, const struct relati
 			c,
 			"the keys of the path do not determine one row of %s, which %s is joined to",
 			place->scope.tables[target->joined].rel->layout_name, rel->layout_name);
+	place->always = place->nparams == 0;
 	return take_order(c, place, rel) && overflow_fits(c, rel);
 }
 
@@ -527,6 +528,7 @@ static bool check_query(struct check *c, struct place *place) {
 		}
 	}
 	ok = check_required(c, place) && ok;
+	place->always = place->nkeys == 0;
 	for (int i = 0; i < c->route->nargs; i++) {
 		const struct layout_arg *arg = &c->route->args[i];
 		if (!path_has_key(place, arg->key)) {

@@ -39,12 +39,28 @@ static bool is_unread(const struct place *place) {
 	return place->column != NULL && place->column->hidden;
 }
 
+/* True if PLACE's rows are stored, so that each costs nothing to look at; those of a view or a
+ * foreign table are worked out. */
+static bool is_stored(const struct place *place) {
+	char kind = place->scope.tables[place->target].rel->kind;
+	return kind == 'r' || kind == 'p' || kind == 'm';
+}
+
+/* True if the role may read each row's version. */
+static bool has_versions(const struct place *place) {
+	return place->scope.tables[place->target].rel->versions;
+}
+
+static void put_row_version(struct buf *sql, const struct place *place) {
+	buf_printf(sql, "t%d.xmin::text || t%d.ctid::text", place->target, place->target);
+}
+
 /* What changes when the body does: the row's version where it can be read. */
 static void put_version(struct buf *sql, const struct place *place) {
 	if (is_unread(place))
 		buf_puts(sql, "'-'");
-	else if (place->scope.tables[place->target].rel->versions)
-		buf_printf(sql, "t%d.xmin::text || t%d.ctid::text", place->target, place->target);
+	else if (has_versions(place))
+		put_row_version(sql, place);
 	else
 		buf_puts(sql, "pg_catalog.md5(b.body::text)");
 }
@@ -98,16 +114,19 @@ static void put_has_body(struct buf *sql, const struct place *place) {
 	buf_puts(sql, is_unread(place) ? "" : " AND b.body IS NOT NULL");
 }
 
+static void put_is_id(struct buf *sql, const struct place *place) {
+	buf_puts(sql, " AND ");
+	put_id(sql, place);
+	buf_printf(sql, " = $%d", place->nparams);
+}
+
 static void build_find(struct place *place, bool by_id, struct db_statement *st) {
 	AUTO_BUF struct buf sql = { 0 };
 	put_select(&sql, place, SQL_INLINE_BODY);
 	put_conditions(&sql, "", place, by_id);
 	put_has_body(&sql, place);
-	if (by_id) {
-		buf_puts(&sql, " AND ");
-		put_id(&sql, place);
-		buf_printf(&sql, " = $%d", place->nparams);
-	}
+	if (by_id)
+		put_is_id(&sql, place);
 	statement_take(place, st, &sql);
 }
 
@@ -126,6 +145,26 @@ static void put_has_file(struct buf *sql, const struct place *place) {
 		return;
 	put_column(sql, " AND ", place->target, place->column->name);
 	buf_puts(sql, " IS NOT NULL");
+}
+
+/* What is there, with its version and time: nothing is rendered. */
+static void build_bare(struct place *place, bool by_id, struct db_statement *st) {
+	AUTO_BUF struct buf sql = { 0 };
+	put_own_keys(&sql, "SELECT ", place);
+	if (has_versions(place) && !is_unread(place))
+		put_row_version(&sql, place);
+	else
+		buf_puts(&sql, "NULL");
+	buf_puts(&sql, ", ");
+	put_mtime(&sql, place->target, place->mtime, "");
+	buf_puts(&sql, ", NULL, NULL, NULL");
+	put_tables(&sql, " FROM ", place, -1);
+	put_conditions(&sql, " WHERE ", place, by_id);
+	if (place->route->kind == KIND_COLUMN && !is_unread(place))
+		put_has_file(&sql, place);
+	if (by_id)
+		put_is_id(&sql, place);
+	statement_take(place, st, &sql);
 }
 
 /* Names alone: nothing is rendered. */
@@ -255,15 +294,19 @@ static void build_column_writes(struct place *place) {
 
 void sql_build_find_document(struct place *place) {
 	build_find(place, false, &place->sql.find);
+	build_bare(place, false, &place->sql.bare);
 	build_body(place);
 	sql_build_pieces(place);
+	place->sql.list_dear = !is_stored(place);
 	if (place->nkeys > 0 && place->row_table >= 0) {
 		build_list(place, false, &place->sql.list_first);
 		build_list(place, true, &place->sql.list_next);
 		build_names(place, false, &place->sql.names_first);
 		build_names(place, true, &place->sql.names_next);
-		if (place->nkeys == 1 && place->keys[0].format == NULL)
+		if (place->nkeys == 1 && place->keys[0].format == NULL) {
 			build_find(place, true, &place->sql.find_by_id);
+			build_bare(place, true, &place->sql.bare_by_id);
+		}
 	}
 	if (place->route->kind == KIND_COLUMN)
 		build_column_writes(place);
@@ -288,8 +331,9 @@ static const struct key *key_for(const struct place *place, const char *name) {
 	return found;
 }
 
-/* "name => $1::type, ..." or "AND name = $1::type ..." for what the query takes of the path. */
-static void put_arguments(struct buf *sql, const struct place *place) {
+/* "name => $1::type, ..." or "AND name = $1::type ..." for what the query takes of the path; CASTS:
+ * the values alone. */
+static void put_arguments(struct buf *sql, const struct place *place, bool casts) {
 	int n = 0,
 	    count = place->view != NULL ? place->view->ncolumns : place->function->narguments;
 	for (int i = 0; i < count; i++) {
@@ -300,14 +344,15 @@ static void put_arguments(struct buf *sql, const struct place *place) {
 		const struct key *key = name[0] != '\0' ? key_for(place, name) : NULL;
 		if (key == NULL)
 			continue;
-		if (place->view != NULL)
+		if (place->view != NULL && !casts)
 			buf_puts(sql, " AND q.");
 		else
 			buf_puts(sql, n++ > 0 ? ", " : "");
-		db_quote_ident(sql, name);
-		if (place->view != NULL)
+		if (!casts)
+			db_quote_ident(sql, name);
+		if (place->view != NULL && !casts)
 			put_operator(sql, "=", &place->view->columns[i], NULL);
-		else
+		else if (!casts)
 			buf_puts(sql, " => ");
 		buf_printf(sql, "$%d::%s", key->param + 1, type);
 	}
@@ -319,14 +364,14 @@ static void put_query_rows(struct buf *sql, const struct place *place) {
 	if (place->view != NULL) {
 		put_relation(sql, "", place->view);
 		buf_puts(sql, " q WHERE true");
-		put_arguments(sql, place);
+		put_arguments(sql, place, false);
 		return;
 	}
 	put_name(sql, "", place->function->schema);
 	buf_putc(sql, '.');
 	db_quote_ident(sql, place->function->name);
 	buf_putc(sql, '(');
-	put_arguments(sql, place);
+	put_arguments(sql, place, false);
 	buf_putc(sql, ')');
 }
 
@@ -379,11 +424,17 @@ void sql_build_query(struct place *place) {
 	for (int i = 0; i < place->nkeys; i++)
 		buf_printf(&sql, "$%d::text, ", place->keys[i].param + 1);
 	buf_puts(&sql, "pg_catalog.md5(b.body), NULL, ");
-	put_sized_body(&sql, place, SQL_INLINE_BODY);
+	put_sized_body(&sql, place, place->always ? SQL_QUERY_BODY : SQL_INLINE_BODY);
 	buf_printf(&sql, ", NULL FROM %s", query.data);
 	statement_take(place, &place->sql.find, &sql);
 	buf_puts(&sql, "SELECT pg_catalog.md5(b.body), b.body FROM ");
 	buf_puts(&sql, query.data);
 	statement_take(place, &place->sql.body, &sql);
 	sql_build_pieces(place);
+	AUTO_BUF struct buf arguments = { 0 };
+	put_arguments(&arguments, place, true);
+	if (arguments.len == 0)
+		return;
+	buf_printf(&sql, "SELECT %s", arguments.data);
+	statement_take(place, &place->sql.arguments, &sql);
 }

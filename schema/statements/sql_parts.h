@@ -21,6 +21,10 @@ void sql_build_pieces(struct place *place);
 void sql_build_query(struct place *place);
 void sql_build_rows(struct place *place);
 void sql_build_table(struct place *place);
+/* What tells that a file of rows, or of a table's document, is there, without its size; and a page
+ * of the names of such. */
+void sql_rows_bare(struct place *place, struct db_statement *st);
+void sql_rows_names(struct place *place, bool next, struct db_statement *st);
 void sql_build_pages(struct place *place);
 /* True if the statements of PLACE, a rows file or a directory, go by the summary: sql_slice.c makes
  * them. PLAIN is the statement that asks the table itself; MTIME, SIZE are its expressions. */

@@ -155,7 +155,18 @@ static void build_owned_list(struct place *place, bool next, struct db_statement
 	statement_take(place, st, &sql);
 }
 
-static void build_list(struct place *place, bool next, struct db_statement *st) {
+static void build_file(struct place *place, enum sums sums, struct db_statement *st) {
+	if (place->grouped)
+		build_grouped_find(place, sums, st);
+	else
+		build_owned_find(place, sums, st);
+}
+
+void sql_rows_bare(struct place *place, struct db_statement *st) {
+	build_file(place, SUMS_NONE, st);
+}
+
+void sql_rows_names(struct place *place, bool next, struct db_statement *st) {
 	if (!place->grouped)
 		build_owned_list(place, next, st);
 	else if (by_summary(place))
@@ -171,16 +182,12 @@ void sql_build_rows(struct place *place) {
 		line->put_header(&header, place);
 		place->sql.header = arena_keep(place->memory, buf_take(&header));
 	}
-	for (int all = 0; all < 2; all++) {
-		struct db_statement *st = all != 0 ? &place->sql.find : &place->sql.glance;
-		enum sums sums = all != 0 ? SUMS_ALL : place->may_read ? SUMS_SMALL : SUMS_NONE;
-		if (place->grouped)
-			build_grouped_find(place, sums, st);
-		else
-			build_owned_find(place, sums, st);
+	build_file(place, SUMS_ALL, &place->sql.find);
+	build_file(place, place->may_read ? SUMS_SMALL : SUMS_NONE, &place->sql.glance);
+	sql_rows_bare(place, &place->sql.bare);
+	if (place->nkeys > 0) {
+		sql_rows_names(place, false, &place->sql.list_first);
+		sql_rows_names(place, true, &place->sql.list_next);
 	}
-	for (int next = 0; next < 2 && place->nkeys > 0; next++)
-		build_list(place, next == 1,
-			   next == 1 ? &place->sql.list_next : &place->sql.list_first);
 	sql_build_pages(place);
 }

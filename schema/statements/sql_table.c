@@ -141,9 +141,13 @@ void sql_build_table(struct place *place) {
 	put_from(&sql, place, LIST_NONE);
 	statement_take(place, &place->sql.body, &sql);
 	sql_build_pieces(place);
+	sql_rows_bare(place, &place->sql.bare);
 	if (place->nkeys > 0) {
 		build_find(place, LIST_FIRST, &place->sql.list_first);
 		build_find(place, LIST_NEXT, &place->sql.list_next);
+		sql_rows_names(place, false, &place->sql.names_first);
+		sql_rows_names(place, true, &place->sql.names_next);
+		place->sql.list_dear = true;
 	}
 }
 

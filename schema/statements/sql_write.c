@@ -160,7 +160,7 @@ void put_record(struct buf *sql, const struct relation *rel, bool set, const cha
 		db_quote_ident(&columns, column->name);
 	}
 	if (quoted)
-		buf_printf(sql, "LATERAL (SELECT %s FROM ", columns.data);
+		buf_printf(sql, "(SELECT %s FROM ", columns.data);
 	buf_printf(sql, "pg_catalog.json_populate_record%s(NULL::", set ? "set" : "");
 	put_relation(sql, "", rel);
 	buf_printf(sql, quoted ? ", %s) p) d" : ", %s) d", json);
