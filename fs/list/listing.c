@@ -198,6 +198,19 @@ static int add_literal(struct call *call, struct listing *l, struct node *dir,
 	return lookup_is_moved(call, dir, child->text) ? 0 : add_bare(l, child->text, type);
 }
 
+/* The literal names of DIR: those of QUERIES, or all others. Queries come last: `rm -r` removes what
+ * is listed in this order, and a query's file goes with its row. */
+static int add_literals(struct call *call, struct listing *l, struct node *dir, bool queries) {
+	int rc = 0;
+	for (int i = 0; i < dir->place->nchildren && rc == 0; i++) {
+		const struct place *child = dir->place->children[i];
+		bool query = child->route != NULL && child->route->kind == KIND_QUERY;
+		if (child->nkeys == 0 && query == queries)
+			rc = add_literal(call, l, dir, child);
+	}
+	return rc;
+}
+
 static int add_known(struct call *call, struct listing *l, struct node *dir) {
 	struct collect c = { .call = call, .l = l, .dir = dir };
 	for (int i = 0; i < 2; i++) {
@@ -207,9 +220,8 @@ static int add_known(struct call *call, struct listing *l, struct node *dir) {
 		row->dots = true;
 		row->attr.mode = S_IFDIR;
 	}
-	for (int i = 0; dir->type == NODE_PLACE && i < dir->place->nchildren; i++) {
-		const struct place *child = dir->place->children[i];
-		int rc = child->nkeys == 0 ? add_literal(call, l, dir, child) : 0;
+	for (int queries = 0; queries < 2; queries++) {
+		int rc = dir->type == NODE_PLACE ? add_literals(call, l, dir, queries != 0) : 0;
 		if (rc != 0)
 			return rc;
 	}

@@ -27,8 +27,8 @@ struct place_sql {
 	/* The same, by the primary key's text in place of the own keys (names that are too long);
 	 * needs K = 1. */
 	struct db_statement find_by_id;
-	/* Row, column, table, rows: `find` and `find_by_id` without what has to be rendered, for a value
-	 * that cannot be: size and body are NULL. */
+	/* Row, column, table, rows: `find` and `find_by_id` without what has to be rendered, for a
+	 * value that cannot be: size and body are NULL. */
 	struct db_statement bare, bare_by_id;
 	/* A page of names after a cursor: parameters of the parent, K cursor texts (NULL at the
 	 * start), limit. */

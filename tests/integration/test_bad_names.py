@@ -17,6 +17,7 @@ insert into items select 'i' || g, g from generate_series(1, 5) g;
 create view shares as select name, 10 / (qty - 3) as share from items;
 create function raises() returns text language plpgsql as $$ begin raise exception 'no such thing today'; end $$;
 create function nothing() returns table (a int) language sql as 'select 1 where false';
+create function about(name text) returns table (a int) language sql as 'select 1 where false';
 create function counted(n int) returns table (line text) language sql as $$ select repeat('x', 99) || i from generate_series(1, n) i $$;
 create sequence runs;
 create view watched as select nextval('runs') as run, repeat('é', 1000) as text;
@@ -45,6 +46,7 @@ LAYOUT = {"tables": {"shares": {"key": ["name"]}, "far": {"key": ["name"]}, "lat
     {"path": "/lines.jsonl", "query": "lines"}, {"path": "/count/{n}.jsonl", "query": "counted"}, {"path": "/count/{n}/all.jsonl", "query": "counted"},
     {"path": "/later.json", "query": "later"}, {"path": "/later.jsonl", "rows": "later"}, {"path": "/later/{later.name}.jsonl", "rows": "later"},
     {"path": "/far.json", "query": "far", "as": "array"}, {"path": "/far.jsonl", "rows": "far"}, {"path": "/far/{far.name}.jsonl", "rows": "far"},
+    {"path": "/each/{items.name}/about.json", "query": "about"}, {"path": "/each/{items.name}/item.json", "row": "items"},
     {"path": "/secret.jsonl", "rows": "secret"}, {"path": "/secret.json", "rows": "secret", "as": "array"}, {"path": "/secret/{secret.id}.json", "row": "secret"},
 ]}
 LITERAL = sorted({route["path"].split("/")[1] for route in LAYOUT["routes"]} | {".rowfs"})
@@ -110,6 +112,17 @@ def test_a_listing_and_a_stat_run_no_query(bad):
         text = get(m.at("watched.txt"))
     assert asked.total == 1
     assert text == b"1\n" and bad.one("select last_value from runs") == 1
+
+
+def test_a_query_that_has_no_row_goes_with_its_directory(bad):
+    m = bad.m
+    assert m.ls("each/i2") == ["about.json", "item.json"]
+    with refused(errno.ENOENT):
+        get(m.at("each/i2/about.json"))
+    with refused(errno.EROFS):
+        os.unlink(m.at("each/i2/about.json"))
+    run("rm", "-r", m.at("each/i2"))
+    assert bad.sql("select name from items order by name") == [(f"i{n}",) for n in (1, 3, 4, 5)]
 
 
 def test_who_opens_it_sees_its_true_size(bad, tmp_path):
