@@ -294,12 +294,14 @@ class Database:
 
     @contextlib.contextmanager
     def queries(self):
-        """Counts the statements that reach this database inside the block. sql() in the block counts too."""
+        """Counts the statements that reach this database inside the block. sql() in the block counts too.
+        A mount looks about once a second whether the schema has changed: that is not counted."""
         seen = Queries()
         self.server.admin("select pg_stat_statements_reset()")
         yield seen
         seen.extend(self.server.admin("select query, calls from pg_stat_statements s join pg_database d on d.oid = s.dbid "
-                                      "where d.datname = %s and calls > 0 order by calls desc", self.name))
+                                      "where d.datname = %s and calls > 0 and query not like '-- One number of all that the catalog query%%' "
+                                      "order by calls desc", self.name))
 
     def backends(self, more="true"):
         """pids of rowfs's own backends on this database; MORE is a condition on pg_stat_activity."""
