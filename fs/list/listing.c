@@ -185,9 +185,9 @@ static bool collect_plain(const char *name, const struct stat *st, void *arg) {
 	return c->rc == 0;
 }
 
-/* The literal name CHILD of DIR. What is there whenever DIR is need not be asked about: `ls` runs
- * no query, and works out no size. A name that does not fit the database any more is listed, too:
- * a look-up of it says why. */
+/* The literal name CHILD of DIR. What is there whenever DIR is need not be asked about: `ls`
+ * runs no query, and works out no size. A name that does not fit the database any more is
+ * listed, too: a look-up of it says why. */
 static int add_literal(struct call *call, struct listing *l, struct node *dir,
 		       const struct place *child) {
 	mode_t type = child->route == NULL ? S_IFDIR : S_IFREG;
@@ -198,8 +198,8 @@ static int add_literal(struct call *call, struct listing *l, struct node *dir,
 	return lookup_is_moved(call, dir, child->text) ? 0 : add_bare(l, child->text, type);
 }
 
-/* The literal names of DIR: those of QUERIES, or all others. Queries come last: `rm -r` removes what
- * is listed in this order, and a query's file goes with its row. */
+/* The literal names of DIR: those of QUERIES, or all others. Queries come last: `rm -r` removes
+ * in the order of the listing, and a query's file goes with its row. */
 static int add_literals(struct call *call, struct listing *l, struct node *dir, bool queries) {
 	int rc = 0;
 	for (int i = 0; i < dir->place->nchildren && rc == 0; i++) {
