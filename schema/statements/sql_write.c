@@ -179,7 +179,7 @@ void put_source(struct buf *sql, const struct place *place, const struct shape *
 			"pg_catalog.json_array_elements($%d::json) WITH ORDINALITY e(j, n), LATERAL ",
 			param);
 	else if (overflows)
-		buf_printf(sql, "(SELECT $%d::json) e(j), ", param);
+		buf_printf(sql, "(SELECT $%d::json) e(j), LATERAL ", param);
 	snprintf(whole, sizeof(whole), "$%d::json", param);
 	put_record(sql, rel, many && !overflows, overflows ? "e.j" : whole);
 }
