@@ -29,7 +29,7 @@ static enum kind kind_of(uint64_t identity) {
 	return (enum kind)(identity >> KIND_SHIFT);
 }
 
-/* Where C stands among characters, in four bits: others, digits, five groups of letters. */
+/* Where C stands among characters, in four bits: digits, four groups of letters, others. */
 static uint64_t order_of(unsigned char c) {
 	if (c >= '0' && c <= '9')
 		return 1 + (uint64_t)(c - '0');
@@ -39,7 +39,8 @@ static uint64_t order_of(unsigned char c) {
 	return c < '0' ? 0 : 15;
 }
 
-/* FNV's low bits hardly depend on each other's: all of HASH goes into each bit. */
+/* FNV's low bits hardly depend on each other's: all of HASH goes into each bit, by the last step of
+ * MurmurHash3 (fmix64, Austin Appleby). */
 static uint64_t mixed(uint64_t hash) {
 	hash = (hash ^ (hash >> 33)) * UINT64_C(0xff51afd7ed558ccd);
 	hash = (hash ^ (hash >> 33)) * UINT64_C(0xc4ceb9fe1a85ec53);
